@@ -1,0 +1,46 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  docker_host:
+    description:
+      - The Docker Engine's address, as C(unix://) or C(tcp://).
+      - The environment variable E(DOCKER_HOST) is used when the option is not given.
+    type: str
+    default: unix:///var/run/docker.sock
+  docker_tls:
+    description:
+      - Whether to speak TLS and verify the engine's certificate.
+      - The environment variable E(DOCKER_TLS_VERIFY) is used when the option is not given.
+    type: bool
+    default: false
+  docker_ca_path:
+    description: The certificate authority that signed the engine's certificate, a path on the managed host.
+    type: path
+  docker_client_cert:
+    description: The client certificate to present, a path on the managed host.
+    type: path
+  docker_client_key:
+    description: The key of O(docker_client_cert), a path on the managed host.
+    type: path
+  docker_timeout:
+    description:
+      - Seconds to wait for an answer of the engine.
+      - The environment variable E(DOCKER_TIMEOUT) is used when the option is not given.
+    type: int
+    default: 60
+  docker_api_version:
+    description:
+      - The version of the engine's API, or V(auto) to negotiate it.
+      - The environment variable E(DOCKER_API_VERSION) is used when the option is not given.
+    type: str
+    default: auto
+requirements:
+  - docker (Python library) on the managed host
+"""
