@@ -11,6 +11,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible.module_utils.basic import env_fallback, missing_required_lib
+
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 try:
@@ -189,9 +190,10 @@ class Docker:
             # Docker lists the bare id once the tag has moved to a newer image.
             if image.startswith("sha256:") or row["ImageID"].partition(":")[2].startswith(image):
                 try:
-                    image = self.call(f"container {row['Id'][:12]}", self.api.inspect_container, row["Id"])["Config"]["Image"]
+                    record = self.call(f"container {row['Id'][:12]}", self.api.inspect_container, row["Id"])
                 except NotFound:
                     continue
+                image = record["Config"]["Image"]
             if repository(image) in wanted:
                 found.append(self._container(row, image))
         found.sort(key=lambda container: container.name)

@@ -15,7 +15,8 @@ if t.TYPE_CHECKING:
 
 HIDDEN = "<hidden>"
 CHANGED = "<changed>"
-_SHORTEST_SUBSTRING = 4  # a shorter secret is hidden only where it is the whole value: replacing "a" everywhere tells it
+# A shorter secret is hidden only where it is the whole value: replacing every "a" would tell it.
+_SHORTEST_SUBSTRING = 4
 
 
 class Redactor:

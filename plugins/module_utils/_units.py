@@ -49,7 +49,7 @@ def format_size(size: int) -> str:
 
 def format_duration(seconds: float) -> str:
     """`seconds` as text for people: `42s`, `3m05s`, `2h10m`."""
-    whole = int(round(seconds))
+    whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
     minutes, rest = divmod(whole, 60)

@@ -1,0 +1,152 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deployments: who belongs together, what its things are called, which versions and health are good. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+TOPOLOGIES = ("single", "high_availability", "multiconnect")
+STATE_DIR = "/var/lib/waba"
+PROJECTS_DIR = "/opt/waba"
+_VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
+
+
+def slug(deployment: str) -> str:
+    """The part of every name that comes from a deployment: lower-case letters, digits, `_` and `-`.
+
+    Compose wants this of project names, and cron skips files with any other character in their name.
+    """
+    text = re.sub(r"[^a-z0-9_-]+", "-", deployment.lower()).strip("-")
+    if not text:
+        raise WaError("wa_deployment", f"{deployment!r} has no letter and no digit", "a name such as support")
+    return text
+
+
+def names(deployment: str, project: str | None = None) -> dict[str, str]:
+    """What the collection calls the things of a deployment, so that several on one machine never collide.
+
+    `project` is the Compose project of an adopted client; it decides project, volume and network.
+    """
+    part = slug(deployment)
+    project = project or f"wa-{part}"
+    return {
+        "slug": part,
+        "project": project,
+        "volume": f"{project}_whatsappMedia",
+        "network": f"{project}_default",
+        "project_dir": f"{PROJECTS_DIR}/{part}",
+        "env_file": f"{PROJECTS_DIR}/{part}/db.env",
+        "state_dir": STATE_DIR,
+        "gc_state_file": f"{STATE_DIR}/gc-{part}.json",
+        "log_cleanup_status_file": f"{STATE_DIR}/log-cleanup-{part}.json",
+        "lock_file": f"{STATE_DIR}/{part}.lock",
+        "cron_file": f"wa-{part}-log-cleanup",
+    }
+
+
+def deployment(
+    host: str,
+    groups: t.Mapping[str, t.Sequence[str]],
+    name: str | None = None,
+    leader: str | None = None,
+    project: str | None = None,
+) -> dict[str, t.Any]:
+    """The deployment of `host`: its name, members, leader and the names of its things.
+
+    Members and leader come from the inventory (`groups`), never from the hosts that a run happens to reach: a leader
+    that moves under `--limit` takes lock, state and GC along.
+    """
+    name = name or host
+    members = list(groups.get(name) or ([host] if name == host else []))
+    if not members:
+        raise WaError(
+            f"host {host}: wa_deployment",
+            f"{name!r} is no group of the inventory",
+            "an inventory group that holds the hosts of the deployment",
+            f"Add a group {name} with its hosts, or leave wa_deployment out for a deployment of one host",
+        )
+    if host not in members:
+        raise WaError(f"host {host}", f"not in its own deployment {name}", "to be one of: " + ", ".join(members))
+    if leader and leader not in members:
+        raise WaError(f"deployment {name}: wa_leader", f"{leader!r} is not a member", "one of: " + ", ".join(members))
+    leader = leader or members[0]
+    return dict(names(name, project), name=name, members=members, leader=leader, is_leader=host == leader)
+
+
+def normalise_version(text: t.Any) -> str:
+    """A client version as Meta writes it in tags, without the `v`: ` vv2.53.4 ` -> `2.53.4`.
+
+    Operators give it with and without `v`, sometimes doubled (setup-scripts issue 21). Raises WaError otherwise.
+    """
+    version = str(text).strip().lstrip("vV")
+    if not _VERSION.fullmatch(version):
+        raise WaError("version", f"{text!r} is no version of the client", "a version such as 2.53.4 (quote it in YAML)")
+    return version
+
+
+def version_key(text: str) -> tuple[int, ...]:
+    """A key that sorts versions by number: 2.9 before 2.10."""
+    return tuple(int(part) for part in normalise_version(text).split("."))
+
+
+def judge_jump(running: t.Iterable[str], target: str) -> bool:
+    """Whether an upgrade from the `running` versions to `target` has anything to do.
+
+    Raises WaError for a downgrade (a migration cannot be undone) and for mixed versions (web and core must match).
+    """
+    found = sorted({normalise_version(version) for version in running}, key=version_key)
+    target = normalise_version(target)
+    if not found:
+        raise WaError("running version", "no client container", "one to upgrade", "Run provision.yml first")
+    if len(found) > 1:
+        raise WaError(
+            "running version",
+            "mixed: " + ", ".join(found),
+            "one version on all containers",
+            "Run provision.yml with the version that the database has",
+        )
+    if version_key(target) < version_key(found[0]):
+        raise WaError(
+            "wa_upgrade_version",
+            f"{target} is older than the running {found[0]}",
+            "a newer version",
+            "A migrated schema has no way back but a restore of the database",
+        )
+    return found[0] != target
+
+
+def judge_health(topology: str, health: t.Mapping[str, t.Any], shards: int = 1) -> tuple[bool, str]:
+    """Whether the `health` part of `/v1/health` is good for a topology, and why not, in words (domain: health).
+
+    single: the Coreapp is connected or connecting. High availability: exactly one Coreapp connected. Multiconnect: as
+    many Coreapps as `shards` and the primary master connected. Everything else on standby is disconnected, and well.
+    """
+    if topology not in TOPOLOGIES:
+        raise WaError("wa_topology", f"{topology!r} is unknown", "one of: " + ", ".join(TOPOLOGIES))
+    nodes = {"coreapp": health} if "gateway_status" in health else dict(health)
+    if not nodes:
+        return False, "the health answer names no node"
+    status = {name: str(node.get("gateway_status", "missing")) for name, node in nodes.items()}
+    told = ", ".join(f"{name} {value}" for name, value in sorted(status.items()))
+    waiting = [name for name, value in sorted(status.items()) if value == "uninitialized"]
+    if waiting:
+        return False, "starting or migrating: " + ", ".join(waiting)
+    lost = [name for name, value in sorted(status.items()) if value == "unregistered"]
+    if lost:
+        return False, "not registered: " + ", ".join(lost)
+    serving = [name for name, value in status.items() if value in ("connected", "connecting")]
+    if topology == "single":
+        return (True, told) if len(serving) == 1 == len(nodes) else (False, f"expected one Coreapp connected: {told}")
+    cores = [name for name in serving if nodes[name].get("role", "coreapp") == "coreapp"]
+    if topology == "high_availability":
+        good = len(serving) == len(cores) == 1
+        return (True, told) if good else (False, f"expected exactly one Coreapp connected: {told}")
+    masters = [name for name in serving if nodes[name].get("role") == "primary_master"]
+    if len(cores) == shards and len(masters) == 1:
+        return True, told
+    return False, f"expected {shards} Coreapps and the primary master connected: {told}"
