@@ -177,11 +177,13 @@ class Docker:
         project: str | None = None,
         images: t.Sequence[str] = CLIENT_IMAGES,
         stopped: bool = True,
+        all_projects: bool = False,
     ) -> list[Container]:
         """All client containers of one project, sorted by name; one request, and one more for each lost image name.
 
         A client container is one whose configured image's last path component is in `images`. `project` is a Compose
-        project, `""` for containers outside Compose, None for the only project there is: two found is an error.
+        project, `""` for containers outside Compose, None for the only project there is: two found is an error unless
+        `all_projects` asks for just that.
         """
         wanted = set(images)
         found = []
@@ -199,6 +201,8 @@ class Docker:
         found.sort(key=lambda container: container.name)
         if project is not None:
             return [container for container in found if container.project == project]
+        if all_projects:
+            return found
         projects = sorted({container.project for container in found})
         if len(projects) > 1:
             raise WaError(

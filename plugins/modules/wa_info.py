@@ -1,0 +1,229 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_info
+short_description: Reads what a host has and runs of the client
+version_added: 0.1.0
+description:
+  - Tells what a host lacks to be managed, and which containers of the client it has. It changes nothing.
+  - A client container is one whose configured image's last path component is C(web) or C(coreapp), in any registry.
+author:
+  - waba.onprem contributors (@waba)
+options:
+  gather:
+    description:
+      - What to read.
+      - V(host) is what a managed host needs - Docker Engine, Compose, Python libraries, cron.
+      - V(containers) is the client containers, running or not. It needs a Docker Engine that answers.
+    type: list
+    elements: str
+    choices: [host, containers]
+    default: [containers]
+  database_engine:
+    description: The database whose Python library the host needs, for V(host) in O(gather).
+    type: str
+    choices: [MYSQL, PGSQL]
+  project:
+    description:
+      - Read only the containers of this Compose project; an empty text means those outside Compose.
+      - All projects are read when the option is not given.
+    type: str
+extends_documentation_fragment:
+  - waba.onprem.attributes
+  - waba.onprem.docker
+attributes:
+  check_mode:
+    description: Reads in check mode as otherwise.
+  diff_mode:
+    description: There is nothing to compare.
+    support: N/A
+notes:
+  - The environment of containers holds passwords; only the names of its variables are returned.
+"""
+
+EXAMPLES = r"""
+- name: See what a host lacks and which client containers it has
+  waba.onprem.wa_info:
+    gather: [host, containers]
+    database_engine: MYSQL
+  register: info
+"""
+
+RETURN = r"""
+actions:
+  description: Always empty; the module changes nothing.
+  type: list
+  elements: str
+  returned: always
+missing:
+  description: What the host lacks, each one of C(docker_engine), C(docker_compose), C(python_docker), C(python_mysql), C(python_postgresql), C(cron).
+  type: list
+  elements: str
+  returned: when O(gather) has V(host)
+reasons:
+  description: Why each of RV(missing) counts as missing, in words.
+  type: dict
+  returned: when O(gather) has V(host)
+docker_version:
+  description: The Docker Engine's version; empty when it does not answer.
+  type: str
+  returned: when O(gather) has V(host)
+containers:
+  description: The client containers, sorted by name; empty when V(host) in O(gather) found no Docker Engine.
+  type: list
+  elements: dict
+  returned: when O(gather) has V(containers)
+  contains:
+    name:
+      description: The container's name.
+      type: str
+    id:
+      description: The container's id.
+      type: str
+    image:
+      description: The image that it was created from, as it was named then.
+      type: str
+    version:
+      description: The image's tag without a leading C(v).
+      type: str
+    role:
+      description: V(web), V(core) or V(master).
+      type: str
+    project:
+      description: The Compose project; empty outside Compose.
+      type: str
+    service:
+      description: The Compose service; the container's name outside Compose.
+      type: str
+    state:
+      description: Docker's word for the state, such as V(running).
+      type: str
+    variables:
+      description: Names of the variables in its environment.
+      type: list
+      elements: str
+    mounts:
+      description: Its mounts, each with C(kind), C(name), C(destination), C(writable).
+      type: list
+      elements: dict
+    keeps_configuration:
+      description:
+        - Whether its configuration, registration included, outlives the container.
+        - It does with C(WA_CONFIG_ON_DB=1), or with a mount at C(/usr/local/waent/data).
+      type: bool
+  sample:
+    - name: wa-support-waweb-1
+      image: registry.example.com/whatsapp/web:v2.53.4
+      version: 2.53.4
+      role: web
+      project: wa-support
+      state: running
+      keeps_configuration: true
+"""
+
+import importlib.util
+import os
+import typing as t
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import _docker
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._result import Result
+
+DATA_PATH = "/usr/local/waent/data"
+LIBRARIES = {"MYSQL": ("python_mysql", "pymysql"), "PGSQL": ("python_postgresql", "psycopg2")}
+SYSTEM_PATHS = ["/usr/sbin", "/usr/local/sbin", "/sbin"]
+
+
+def describe(container: _docker.Container) -> dict[str, t.Any]:
+    """A client container without any value of its environment."""
+    environment = container.environment or {}
+    return {
+        "name": container.name,
+        "id": container.id,
+        "image": container.image,
+        "version": _docker.tag(container.image).lstrip("v"),
+        "role": container.role,
+        "project": container.project,
+        "service": container.service,
+        "state": container.state,
+        "variables": sorted(environment),
+        "mounts": [asdict(mount) for mount in container.mounts],
+        "keeps_configuration": environment.get("WA_CONFIG_ON_DB") == "1"
+        or container.role == "web"
+        or any(mount.destination == DATA_PATH for mount in container.mounts),
+    }
+
+
+def read_containers(engine: _docker.Docker, project: str | None) -> list[dict[str, t.Any]]:
+    """The client containers of one project or of all; one that goes away meanwhile is left out."""
+    found = engine.client_containers(project=project, all_projects=project is None)
+    return [describe(container) for container in found if engine.inspect(container) is not None]
+
+
+def read_host(module: AnsibleModule, engine_error: str) -> dict[str, str]:
+    """What the host lacks, with the reason."""
+    missing = {}
+    if _docker.DOCKER_IMPORT_ERROR:
+        missing["python_docker"] = "the Python library docker cannot be imported"
+        if not os.path.exists(module.params["docker_host"].partition("://")[2]):
+            missing["docker_engine"] = f"no Docker Engine at {module.params['docker_host']}"
+    elif engine_error:
+        missing["docker_engine"] = engine_error
+    client = module.get_bin_path("docker")
+    if not client or module.run_command([client, "compose", "version", "--short"])[0] != 0:
+        missing["docker_compose"] = "docker compose does not run"
+    if module.params["database_engine"]:
+        key, library = LIBRARIES[module.params["database_engine"]]
+        if importlib.util.find_spec(library) is None:
+            missing[key] = f"the Python library {library} cannot be imported"
+    if not any(module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in ("cron", "crond")):
+        missing["cron"] = "no cron daemon is installed"
+    return missing
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            _docker.ARGUMENT_SPEC,
+            gather={
+                "type": "list",
+                "elements": "str",
+                "choices": ["host", "containers"],
+                "default": ["containers"],
+            },
+            database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
+            project={"type": "str"},
+        ),
+        supports_check_mode=True,
+    )
+    result = Result(module)
+    gather = module.params["gather"]
+    engine, engine_error = None, ""
+    try:
+        engine = _docker.Docker(module.params)
+    except WaError as error:
+        if "host" not in gather:
+            result.fail(error)
+        engine_error = str(error)
+    if "host" in gather:
+        missing = read_host(module, engine_error)
+        version = engine.api.version(api_version=False)["Version"] if engine else ""
+        result.values.update(missing=sorted(missing), reasons=missing, docker_version=version)
+    if "containers" in gather:
+        try:
+            result.values["containers"] = read_containers(engine, module.params["project"]) if engine else []
+        except WaError as error:
+            result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()
