@@ -24,6 +24,12 @@ def _told(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
     return apply
 
 
+def container_line(container: t.Mapping[str, t.Any]) -> str:
+    """One container of `wa_info` for a message: name, image, project, state."""
+    project = f"project {container['project']}" if container["project"] else "outside Compose"
+    return f"{container['name']} ({container['image']}, {project}, {container['state']})"
+
+
 class FilterModule:
     """The few filters that roles need over the rules of `_topology`."""
 
@@ -33,4 +39,6 @@ class FilterModule:
             "version": _told(_topology.normalise_version),
             "health": _told(_topology.judge_health),
             "jump": _told(_topology.judge_jump),
+            "projects_at": _told(_topology.projects_at),
+            "container_line": container_line,
         }

@@ -82,9 +82,11 @@ class Container:
 
     @property
     def role(self) -> str:
-        """`web`, `core` or `master`; a master is told from a Coreapp by its environment, so only after `inspect`."""
+        """`web`, `core`, `master` or `other`; only the environment tells a master, so only after `inspect`."""
         if repository(self.image) == "web":
             return "web"
+        if repository(self.image) != "coreapp":
+            return "other"
         return "master" if (self.environment or {}).get("WA_MASTER_NODE") == "1" else "core"
 
 
@@ -178,12 +180,13 @@ class Docker:
         images: t.Sequence[str] = CLIENT_IMAGES,
         stopped: bool = True,
         all_projects: bool = False,
+        names: t.Sequence[str] = (),
     ) -> list[Container]:
         """All client containers of one project, sorted by name; one request, and one more for each lost image name.
 
         A client container is one whose configured image's last path component is in `images`. `project` is a Compose
         project, `""` for containers outside Compose, None for the only project there is: two found is an error unless
-        `all_projects` asks for just that.
+        `all_projects` asks for just that. A container with one of `names` counts whatever its image.
         """
         wanted = set(images)
         found = []
@@ -196,8 +199,9 @@ class Docker:
                 except NotFound:
                     continue
                 image = record["Config"]["Image"]
-            if repository(image) in wanted:
-                found.append(self._container(row, image))
+            container = self._container(row, image)
+            if repository(image) in wanted or container.name in names:
+                found.append(container)
         found.sort(key=lambda container: container.name)
         if project is not None:
             return [container for container in found if container.project == project]

@@ -13,6 +13,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 TOPOLOGIES = ("single", "high_availability", "multiconnect")
 STATE_DIR = "/var/lib/waba"
 PROJECTS_DIR = "/opt/waba"
+WEB_PORT = 9090  # the vendor's samples publish the Webapp there
 _VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
 
 
@@ -76,6 +77,38 @@ def deployment(
         raise WaError(f"deployment {name}: wa_leader", f"{leader!r} is not a member", "one of: " + ", ".join(members))
     leader = leader or members[0]
     return dict(names(name, project), name=name, members=members, leader=leader, is_leader=host == leader)
+
+
+def projects_at(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
+) -> list[str]:
+    """The Compose projects of the other deployments on the machine of `host`: inventory names with its address.
+
+    Raises WaError when two of them would share names or the Webapp's port.
+    """
+
+    def address(name: str) -> tuple[str, str]:
+        return str(hostvars[name].get("ansible_host", name)), str(hostvars[name].get("ansible_port", ""))
+
+    def described(name: str) -> dict[str, t.Any]:
+        values = hostvars[name]
+        return deployment(name, groups, values.get("wa_deployment"), values.get("wa_leader"), values.get("wa_project"))
+
+    ours = described(host)
+    projects = []
+    for other in groups["all"]:
+        if other == host or address(other) != address(host):
+            continue
+        theirs = described(other)
+        cure = "Give each a wa_deployment (or wa_project) and a wa_client_web_port of its own"
+        for name in ("project", "slug"):
+            if theirs[name] == ours[name]:
+                raise WaError(f"hosts {host} and {other}", f"one machine and the same name {ours[name]}", cure=cure)
+        ports = [hostvars[name].get("wa_client_web_port", WEB_PORT) for name in (host, other)]
+        if ports[0] == ports[1]:
+            raise WaError(f"hosts {host} and {other}", f"one machine and the same API port {ports[0]}", cure=cure)
+        projects.append(theirs["project"])
+    return projects
 
 
 def normalise_version(text: t.Any) -> str:

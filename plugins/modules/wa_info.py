@@ -33,6 +33,11 @@ options:
       - Read only the containers of this Compose project; an empty text means those outside Compose.
       - All projects are read when the option is not given.
     type: str
+  names:
+    description: Containers with one of these names are read as well, whatever their image; V(role) is then V(other).
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.docker
@@ -92,7 +97,7 @@ containers:
       description: The image's tag without a leading C(v).
       type: str
     role:
-      description: V(web), V(core) or V(master).
+      description: V(web), V(core), V(master), or V(other) for one that is listed for its name.
       type: str
     project:
       description: The Compose project; empty outside Compose.
@@ -157,14 +162,14 @@ def describe(container: _docker.Container) -> dict[str, t.Any]:
         "variables": sorted(environment),
         "mounts": [asdict(mount) for mount in container.mounts],
         "keeps_configuration": environment.get("WA_CONFIG_ON_DB") == "1"
-        or container.role == "web"
+        or container.role in ("web", "other")
         or any(mount.destination == DATA_PATH for mount in container.mounts),
     }
 
 
-def read_containers(engine: _docker.Docker, project: str | None) -> list[dict[str, t.Any]]:
+def read_containers(engine: _docker.Docker, project: str | None, names: list[str]) -> list[dict[str, t.Any]]:
     """The client containers of one project or of all; one that goes away meanwhile is left out."""
-    found = engine.client_containers(project=project, all_projects=project is None)
+    found = engine.client_containers(project=project, all_projects=project is None, names=names)
     return [describe(container) for container in found if engine.inspect(container) is not None]
 
 
@@ -201,6 +206,7 @@ def main() -> None:
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
             project={"type": "str"},
+            names={"type": "list", "elements": "str", "default": []},
         ),
         supports_check_mode=True,
     )
@@ -218,8 +224,10 @@ def main() -> None:
         version = engine.api.version(api_version=False)["Version"] if engine else ""
         result.values.update(missing=sorted(missing), reasons=missing, docker_version=version)
     if "containers" in gather:
+        result.values["containers"] = []
         try:
-            result.values["containers"] = read_containers(engine, module.params["project"]) if engine else []
+            if engine:
+                result.values["containers"] = read_containers(engine, module.params["project"], module.params["names"])
         except WaError as error:
             result.fail(error)
     result.exit()
