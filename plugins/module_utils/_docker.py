@@ -172,6 +172,13 @@ class Docker:
         except (DockerException, RequestException) as error:
             raise self._unreachable(error) from None
 
+    def ask(self, subject: str, function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
+        """Like `call`, where a thing that is not there is an error, too."""
+        try:
+            return self.call(subject, function, *args, **kwargs)
+        except NotFound as error:
+            raise WaError(subject, f"Docker does not have it: {_reason(error)}") from None
+
     # Containers
 
     def client_containers(
