@@ -9,6 +9,7 @@ import os
 import traceback
 import typing as t
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 from ansible.module_utils.basic import env_fallback, missing_required_lib
 
@@ -98,6 +99,16 @@ def repository(image: str) -> str:
 def tag(image: str) -> str:
     """The tag of an image reference, or an empty text."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+
+
+def matches(image: str, patterns: t.Iterable[str]) -> bool:
+    """Whether an image is of one of the repositories `patterns`, whatever its tag and digest; `*` is any text.
+
+    A pattern with a `/` is compared with the whole repository, another one with its last component only.
+    """
+    name = image.partition("@")[0]
+    whole = name[: len(name) - len(tag(image)) - 1] if tag(image) else name
+    return any(fnmatchcase(whole if "/" in pattern else repository(image), pattern) for pattern in patterns)
 
 
 def require_library() -> None:
@@ -191,11 +202,10 @@ class Docker:
     ) -> list[Container]:
         """All client containers of one project, sorted by name; one request, and one more for each lost image name.
 
-        A client container is one whose configured image's last path component is in `images`. `project` is a Compose
+        A client container is one whose configured image `matches` one of `images`. `project` is a Compose
         project, `""` for containers outside Compose, None for the only project there is: two found is an error unless
         `all_projects` asks for just that. A container with one of `names` counts whatever its image.
         """
-        wanted = set(images)
         found = []
         for row in self.call("list of containers", self.api.containers, all=stopped):
             image = row["Image"]
@@ -207,7 +217,7 @@ class Docker:
                     continue
                 image = record["Config"]["Image"]
             container = self._container(row, image)
-            if repository(image) in wanted or container.name in names:
+            if matches(image, images) or container.name in names:
                 found.append(container)
         found.sort(key=lambda container: container.name)
         if project is not None:
