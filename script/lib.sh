@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# What the scripts share; sourced from the repository's root.
+
+ROOT=$PWD
+LAB=$ROOT/.lab                                              # all that scripts and labs make lies here
+COLLECTION=$LAB/collections/ansible_collections/waba/onprem # the checkout, under the name that Ansible wants
+export LAB COLLECTION
+
+# fail TEXT: say what is wrong and how to mend it, and stop.
+fail() {
+    printf '%s\n' "$*" >&2
+    exit 1
+}
+
+# step NAME COMMAND...: run a command quietly; print one line with the time it took. A failure shows its log's end.
+step() {
+    local name=$1 log=$LAB/log/$1.log start=$EPOCHREALTIME status=0
+    shift
+    mkdir -p "$LAB/log"
+    printf '%-28s ' "$name"
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    local took
+    took=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }')
+    if [ "$status" -eq 0 ]; then
+        printf 'ok      %8s  %s\n' "$took" "$(grep -aE '^[0-9]+ passed' "$log" | tail -n 1)"
+    else
+        printf 'FAILED  %8s  whole log: %s\n' "$took" "${log#"$ROOT"/}"
+        tail -n 60 "$log" >&2
+    fi
+    return "$status"
+}
+
+# use_venv: find the tools of .venv first, and the checkout as a collection.
+use_venv() {
+    export PATH=$ROOT/.venv/bin:$PATH VIRTUAL_ENV=$ROOT/.venv
+    export ANSIBLE_COLLECTIONS_PATH=$LAB/collections
+}
