@@ -1,0 +1,41 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What unit tests of modules share: a fake Docker Engine, and a way to run a module's `main` in this process."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from fake_docker import FakeDocker
+
+RunModule = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> t.Iterator[FakeDocker]:
+    """A fake Docker Engine that runs."""
+    with FakeDocker(tmp_path) as fake:
+        yield fake
+
+
+@pytest.fixture
+def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
+    """`run_module("wa_media_volume", {...}, check=False)`: the module's result, `failed` set when it failed."""
+
+    def run(name: str, options: dict[str, t.Any], check: bool = False) -> dict[str, t.Any]:
+        module = importlib.import_module(f"ansible_collections.waba.onprem.plugins.modules.{name}")
+        capsys.readouterr()
+        with patch_module_args(dict(options, _ansible_check_mode=check, _ansible_diff=True)):
+            with pytest.raises(SystemExit) as ended:
+                module.main()
+        result: dict[str, t.Any] = json.loads(capsys.readouterr().out)
+        assert bool(result.get("failed")) == bool(ended.value.code), "exit code and result disagree"
+        return result
+
+    return run
