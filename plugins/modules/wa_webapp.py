@@ -1,0 +1,317 @@
+#!/usr/bin/python
+
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_webapp
+short_description: Health, first login, settings backup and figures of a WhatsApp Business API client
+version_added: 0.1.0
+description:
+  - Does one operation through the HTTPS API of the client's Webapp.
+  - V(health) waits until the client is as healthy as its topology wants it, and fails when it does not become so.
+  - V(first_login) gives a fresh client its administrator's password, and does nothing when it has that password.
+  - V(settings_backup) writes the client's settings and registration into a file on the managed host.
+  - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
+  - V(drain) waits until no callback is queued any more.
+options:
+  operation:
+    description: What to do.
+    type: str
+    choices: [health, first_login, settings_backup, stats, drain]
+    default: health
+  topology:
+    description:
+      - What V(health) must look like. Nodes on standby are disconnected, and well.
+      - With V(single) the one Coreapp is connected, with V(high_availability) exactly one Coreapp, with
+        V(multiconnect) as many as O(shards) and the primary master.
+    type: str
+    choices: [single, high_availability, multiconnect]
+    default: single
+  shards:
+    description: The number of shards of a V(multiconnect) client.
+    type: int
+    default: 1
+  expect_version:
+    description: The version that the API must tell, with or without V(v); any when not given.
+    type: str
+  wait:
+    description: Whether V(health) and V(drain) wait; without it they look once and do not fail.
+    type: bool
+    default: true
+  wait_timeout:
+    description: How long to wait, in seconds or as text such as V(120s).
+    type: str
+    default: 120s
+  poll_interval:
+    description: The pause between two looks, in seconds or as text.
+    type: str
+    default: 1s
+  api_new_password:
+    description:
+      - The password for O(operation=first_login).
+      - The client wants 8 to 64 characters with a digit, an upper-case, a lower-case and a special character.
+    type: str
+  backup_password:
+    description: The password that O(operation=settings_backup) encrypts the backup with.
+    type: str
+  dest:
+    description:
+      - The file on the managed host for O(operation=settings_backup); only its owner can read it.
+      - Its folder must exist.
+    type: path
+extends_documentation_fragment:
+  - waba.onprem.api
+  - waba.onprem.attributes
+attributes:
+  idempotent:
+    support: partial
+    details: The client encrypts each backup anew, so O(operation=settings_backup) always writes its file.
+notes:
+  - A wrong password is tried once and never again in a run, since repeated wrong logins lock the account.
+  - In check mode V(health) and V(drain) look once and do not wait or fail.
+author:
+  - waba.onprem contributors (@waba)
+"""
+
+EXAMPLES = r"""
+- name: Wait until the new version serves
+  waba.onprem.wa_webapp:
+    operation: health
+    topology: single
+    expect_version: 2.53.4
+    wait_timeout: 5m
+    api_password: "{{ wa_api_password }}"
+
+- name: Give a fresh client its password
+  waba.onprem.wa_webapp:
+    operation: first_login
+    api_new_password: "{{ wa_api_password }}"
+
+- name: Keep settings and registration
+  waba.onprem.wa_webapp:
+    operation: settings_backup
+    dest: /var/lib/waba/settings-backup.json
+    backup_password: "{{ backup_password }}"
+    api_password: "{{ wa_api_password }}"
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+healthy:
+  description: Whether the health is good for the topology, and the version the expected one.
+  returned: operation is health
+  type: bool
+reason:
+  description: The nodes and their status, or why the health is not good.
+  returned: operation is health
+  type: str
+nodes:
+  description: The C(health) part of the client's answer; a single client's only node is named C(coreapp).
+  returned: operation is health
+  type: dict
+version:
+  description: The client's version as the API tells it, without V(v).
+  returned: operation is health
+  type: str
+queue:
+  description: The callbacks that are still queued.
+  returned: operation is drain
+  type: int
+stats:
+  description: The figures by name, each the sum over its labels.
+  returned: operation is stats
+  type: dict
+dest:
+  description: The file with the backup.
+  returned: operation is settings_backup
+  type: str
+seconds:
+  description: How long it took.
+  returned: always
+  type: float
+"""
+
+import json
+import os
+import tempfile
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import _topology, _webapp
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+
+# What no waiting cures.
+_FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
+
+
+def wait_for(
+    params: dict[str, t.Any], result: Result, subject: str, look: t.Callable[[], tuple[bool, str]], patient: bool
+) -> None:
+    """Call `look` until it is content; raise WaError with its last words when the time is up."""
+    end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
+    pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
+    while True:
+        try:
+            good, reason = look()
+        except _webapp.ApiError as error:
+            if error.kind in _FINAL:
+                raise
+            good, reason = False, str(error)
+        result.values["reason"] = reason
+        if good or not patient:
+            return
+        if time.monotonic() + pause > end:
+            raise WaError(
+                subject,
+                reason,
+                f"it to be well within {params['wait_timeout']}",
+                "Look into the logs of Coreapp and Webapp",
+            )
+        time.sleep(pause)
+
+
+def health(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+    params = module.params
+    expected = params["expect_version"] and _topology.normalise_version(params["expect_version"])
+    result.values.update(healthy=False, nodes={}, version="")
+
+    def look() -> tuple[bool, str]:
+        result.values["healthy"] = False
+        answer, version = webapp.health(again=False)
+        nodes = {"coreapp": answer} if "gateway_status" in answer else answer
+        good, reason = _topology.judge_health(params["topology"], answer, params["shards"])
+        if good and expected and version != expected:
+            good, reason = False, f"version {version or 'not told'}, expected {expected}"
+        result.values.update(healthy=good, nodes=nodes, version=version)
+        return good, reason
+
+    wait_for(params, result, f"health of {webapp.url}", look, params["wait"] and not module.check_mode)
+
+
+def first_login(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+    password = module.params["api_new_password"]
+    lacks = _webapp.judge_password(password)
+    if lacks:
+        raise WaError("api_new_password", "not a password that the client takes", ", ".join(lacks))
+    wait_for(module.params, result, f"API {webapp.url}", lambda: (webapp.answers(), "answers"), not module.check_mode)
+    try:
+        webapp.login(password)
+        return
+    except _webapp.ApiError as error:
+        # A fresh client may refuse any login that brings no new password; what it says differs by version.
+        if error.kind not in ("login", "first_login"):
+            raise
+    if not module.check_mode:
+        try:
+            webapp.login(_webapp.FIRST_PASSWORD, new_password=password)
+        except _webapp.ApiError as error:
+            if error.kind != "login":
+                raise
+            raise WaError(
+                f"API user {webapp.username} at {webapp.url}",
+                "neither the given password nor a fresh client's own is right",
+                "one of them",
+                "Correct the password; it is not tried again in this run, since repeated wrong logins lock the account",
+            ) from None
+    result.did(f"set the first password of API user {webapp.username}")
+    result.diff({"first_login": "open"}, {"first_login": "done"}, webapp.url)
+
+
+def settings_backup(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+    dest: str = module.params["dest"]
+    folder = os.path.dirname(os.path.abspath(dest))
+    if not os.path.isdir(folder):
+        raise WaError(f"dest {dest}", f"the folder {folder} does not exist", cure="Create it first (wa_host does)")
+    result.values["dest"] = dest
+    result.did(f"wrote the settings backup {dest}")
+    exists = os.path.exists(dest)
+    result.diff({"backup": "an older one" if exists else None}, {"backup": "of this run"}, dest)
+    if module.check_mode:
+        return
+    data = webapp.backup(module.params["backup_password"])
+    handle, path = tempfile.mkstemp(prefix=".wa-backup-", dir=folder)  # mode 0600 from the start
+    module.add_cleanup_file(path)
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        json.dump({"settings": {"data": data}}, stream)
+    if exists:
+        os.chmod(dest, 0o600)  # atomic_move takes the mode over from the file that it replaces
+    module.atomic_move(path, dest)
+
+
+def stats(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+    sums: dict[str, float] = {}
+    for name, _labels, value in webapp.stats():
+        sums[name] = sums.get(name, 0) + value
+    result.values["stats"] = sums
+
+
+def drain(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+    def look() -> tuple[bool, str]:
+        figures = [value for name, _labels, value in webapp.stats(again=False) if name.endswith("callback_queue_size")]
+        if not figures:
+            raise WaError("/v1/stats/app", "no callback_queue_size in it", "the figure of queued callbacks")
+        result.values["queue"] = int(sum(figures))
+        return not result.values["queue"], f"{result.values['queue']} callbacks queued"
+
+    result.values["queue"] = None
+    wait_for(module.params, result, f"callbacks of {webapp.url}", look, module.params["wait"] and not module.check_mode)
+
+
+OPERATIONS = {
+    "health": health,
+    "first_login": first_login,
+    "settings_backup": settings_backup,
+    "stats": stats,
+    "drain": drain,
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **_webapp.ARGUMENT_SPEC,
+            "operation": {"type": "str", "choices": list(OPERATIONS), "default": "health"},
+            "topology": {"type": "str", "choices": list(_topology.TOPOLOGIES), "default": "single"},
+            "shards": {"type": "int", "default": 1},
+            "expect_version": {"type": "str"},
+            "wait": {"type": "bool", "default": True},
+            "wait_timeout": {"type": "str", "default": "120s"},
+            "poll_interval": {"type": "str", "default": "1s"},
+            "api_new_password": {"type": "str", "no_log": True},
+            "backup_password": {"type": "str", "no_log": True},
+            "dest": {"type": "path"},
+        },
+        required_if=[
+            ("operation", "first_login", ["api_new_password"]),
+            ("operation", "settings_backup", ["dest", "backup_password"]),
+        ],
+        supports_check_mode=True,
+    )
+    params = module.params
+    result = Result(
+        module, Redactor(params[name] for name in ("api_password", "api_token", "api_new_password", "backup_password"))
+    )
+    begin = time.monotonic()
+    try:
+        OPERATIONS[params["operation"]](module, result, _webapp.Webapp(params))
+        result.values["seconds"] = round(time.monotonic() - begin, 1)
+    except WaError as error:
+        result.values["seconds"] = round(time.monotonic() - begin, 1)
+        result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()
