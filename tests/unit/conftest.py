@@ -31,9 +31,9 @@ def run_module(capsys: pytest.CaptureFixture[str]) -> RunModule:
     def run(name: str, options: dict[str, t.Any], check: bool = False) -> dict[str, t.Any]:
         module = importlib.import_module(f"ansible_collections.waba.onprem.plugins.modules.{name}")
         capsys.readouterr()
-        with patch_module_args(dict(options, _ansible_check_mode=check, _ansible_diff=True)):
-            with pytest.raises(SystemExit) as ended:
-                module.main()
+        arguments = dict(options, _ansible_check_mode=check, _ansible_diff=True)
+        with patch_module_args(arguments), pytest.raises(SystemExit) as ended:
+            module.main()
         result: dict[str, t.Any] = json.loads(capsys.readouterr().out)
         assert bool(result.get("failed")) == bool(ended.value.code), "exit code and result disagree"
         return result
