@@ -1,0 +1,327 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line of the lab."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from walab import control, databases, images, inventory, progress, site
+from walab.model import ENGINES, HOME, USER, Lab, locked, parse_hosts, pick, write_private
+from walab.shell import Interrupted, LabError, Shell
+from walab.yard import LAB_LABEL, Yard
+
+EPILOG = """
+hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@ENGINE], such as h1,h2:bare,h3:ready@postgres
+        flavours: host (Docker and cron, no Python libraries), bare (SSH and Python only), ready (everything)
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All verbs and their options."""
+    top = argparse.ArgumentParser(prog="lab", description="A lab of real hosts, databases and a registry in containers of this machine.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, text: str, **options: object) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=text, description=text, **options)  # type: ignore[arg-type] # argparse's own options
+        made.add_argument("--name", default="default", metavar="LAB", help="which lab (default: default)")
+        return made
+
+    up = verb("up", "bring the lab up, or repair it", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    up.add_argument("--hosts", help="how many, or which (default: 1)")
+    up.add_argument("--db", choices=(*ENGINES, "both"), help="database servers (default: mariadb)")
+    up.add_argument("--versions", nargs="+", metavar="VERSION", help="client versions in the registry, VERSION or VERSION=EXPIRY-DATE; the first is the one to install")
+    up.add_argument("--fast-db", action=argparse.BooleanOptionalAction, help="keep the databases in memory")
+    up.add_argument("--shared", action=argparse.BooleanOptionalAction, help="all hosts are one deployment over one database")
+    up.add_argument("--port", action="append", metavar="WHAT=N", help="a fixed port on 127.0.0.1 for registry, control, mariadb, postgres, HOST-ssh or HOST-api")
+
+    down = verb("down", "take the lab down and leave nothing behind")
+    down.add_argument("--images", action="store_true", help="remove the lab's images too")
+    down.add_argument("--all", action="store_true", help="every lab of this repository")
+
+    status = verb("status", "what runs, where it is published, which faults are on")
+    status.add_argument("--json", action="store_true")
+
+    seed = verb("seed", "fill the messages table of a client's database")
+    seed.add_argument("--rows", type=int, required=True)
+    seed.add_argument("--db", choices=ENGINES)
+    seed.add_argument("--prefix", help="database name prefix (default: that of the lab's first host)")
+
+    fault = verb("fault", "switch a fault of the simulated client, or list them")
+    fault.add_argument("fault", nargs="?", metavar="NAME")
+    fault.add_argument("state", nargs="?", choices=("on", "off"))
+    fault.add_argument("--prefix", help="only for clients with this database prefix")
+
+    ssh = verb("ssh", "a shell or a command on a lab host")
+    ssh.add_argument("--user", default="root", help="root, or operator, who may use sudo")
+    ssh.add_argument("host")
+    ssh.add_argument("command", nargs=argparse.REMAINDER)
+
+    logs = verb("logs", "last words of a part: a host, mariadb, postgres, registry, control, HOST:syslog, HOST:docker, lab, or all")
+    logs.add_argument("what", nargs="?", default="all")
+    logs.add_argument("--lines", type=int, default=40)
+
+    sql = verb("sql", "run SQL as the database server's administrator")
+    sql.add_argument("--db", choices=ENGINES)
+    sql.add_argument("--database", default="")
+    sql.add_argument("statement", help="SQL, or - to read it from standard input")
+
+    verb("inventory", "write the Ansible inventory again and say where it is")
+    webhooks = verb("webhooks", "webhooks that the lab received, one JSON line each")
+    webhooks.add_argument("--lines", type=int, default=0, help="only the last ones")
+    return top
+
+
+class Verbs:
+    """What each verb does, for one lab."""
+
+    def __init__(self, arguments: argparse.Namespace, lab: Lab, shell: Shell) -> None:
+        self.arguments = arguments
+        self.lab = lab
+        self.shell = shell
+
+    def run(self) -> int:
+        """Run the verb that was asked for."""
+        verb = self.arguments.verb
+        if verb not in ("up", "down", "status") and not self.lab.exists():
+            raise LabError(f"there is no lab {self.lab.name}; `tests/lab/lab up{self._name()}` makes one")
+        self.lab.load()
+        code: int = getattr(self, f"do_{verb}")()
+        return code
+
+    def _name(self) -> str:
+        return "" if self.lab.name == "default" else f" --name {self.lab.name}"
+
+    def do_up(self) -> int:
+        """Bring up or repair; options that are not given stay as they were."""
+        started = time.monotonic()
+        with locked(self.lab.folder, self.shell.pause, why=f"another run changes lab {self.lab.name}: waiting for it"):
+            self.lab.load()  # that other run may have changed it
+            self._take_options()
+            self.lab.save()
+            self.shell.log = self.lab.folder / "lab.log"
+            site.Site(self.lab, self.shell).up()
+        progress.line(f"lab {self.lab.name}", "up", time.monotonic() - started)
+        print(f"inventory: {os.path.relpath(self.lab.inventory)}")
+        return 0
+
+    def _take_options(self) -> None:
+        given, options = self.arguments, self.lab.options
+        if given.hosts is not None:
+            options.hosts = parse_hosts(given.hosts)
+        if given.db is not None:
+            options.engines = list(ENGINES) if given.db == "both" else [given.db]
+        if given.versions is not None or not options.versions:
+            options.versions = site.versions(given.versions or [])
+        if given.fast_db is not None:
+            options.fast_db = given.fast_db
+        if given.shared is not None:
+            options.shared = given.shared
+        if given.port is not None:
+            options.given_ports = dict(parse_port(text) for text in given.port)
+        missing = {host.engine for host in options.hosts if host.engine} - set(options.engines)
+        if missing:
+            raise LabError(f"a host wants {', '.join(sorted(missing))}, which is not in this lab; give --db both")
+
+    def do_down(self) -> int:
+        """Take down this lab, or all of this repository."""
+        labs = [self.lab]
+        if self.arguments.all:
+            names = sorted(path.parent.name for path in HOME.glob("*/state.json"))
+            labs = [Lab(name) for name in names]
+        for lab in labs:
+            started = time.monotonic()
+            with locked(lab.folder, self.shell.pause, why=f"another run changes lab {lab.name}: waiting for it"):
+                site.Site(lab, self.shell).down()
+            progress.line(f"lab {lab.name}", "down", time.monotonic() - started)
+        if self.arguments.images:
+            with progress.step("images") as words, locked(HOME, self.shell.pause, why="another lab builds images: waiting for it"):
+                words.append(f"{images.remove_all(self.shell, HOME / 'build')} removed")
+        return 0
+
+    def do_status(self) -> int:
+        """Show containers, ports and faults."""
+        found = Yard(self.lab, self.shell).found()
+        faults = control.call(self.lab, "GET", "/faults") if found.get("control") and found["control"].state == "running" else {}
+        if self.arguments.json:
+            parts = {name: {"state": row.state, "image": row.image} for name, row in found.items()}
+            state = {"name": self.lab.name, "parts": parts, "ports": self.lab.ports, "faults": faults, **self.lab.options.to_json()}
+            print(json.dumps(state, indent=1))
+            return 0 if found else 1
+        if not found:
+            print(f"lab {self.lab.name}: {'half built, nothing runs' if self.lab.exists() else 'none'}")
+            return 1
+        print(f"lab {self.lab.name}")
+        for name, row in sorted(found.items()):
+            published = [f"{what} 127.0.0.1:{port}" for what, port in self.lab.ports.items() if what in (name, f"{name}-ssh", f"{name}-api")]
+            print(f"  {name:<12} {row.state:<9} {row.image:<32} {', '.join(published)}")
+        print(f"  faults: {json.dumps(faults) if faults else 'none'}")
+        print(f"  inventory: {os.path.relpath(self.lab.inventory)}")
+        return 0
+
+    def do_seed(self) -> int:
+        """Fill `messages` from a one-off client container in the lab's network."""
+        lab, given = self.lab, self.arguments
+        host = lab.options.hosts[0]
+        engine = given.db or lab.engine_of(host)
+        if engine not in lab.options.engines:
+            raise LabError(f"lab {lab.name} has no {engine}; it has {', '.join(lab.options.engines)}")
+        settings = {
+            "WA_DB_ENGINE": databases.WA_ENGINE[engine],
+            "WA_DB_HOSTNAME": f"{engine}.lab",
+            "WA_DB_PORT": str(databases.PORT[engine]),
+            "WA_DB_USERNAME": USER,
+            "WA_DB_PASSWORD": lab.secrets()["db_password"],
+            "WA_DB_NAME_PREFIX": lab.prefix_of(host) if given.prefix is None else given.prefix,
+        }
+        version, expires = lab.options.versions[0]
+        image = images.Catalogue(tuple(lab.options.versions)).client("coreapp", version, expires).tag
+        run = pick(6).lower()
+        secret = lab.folder / f"seed-{run}.env"
+        write_private(secret, "".join(f"{key}={value}\n" for key, value in settings.items()))
+        command = ["docker", "run", "--rm", "--name", lab.called(f"seed-{run}"), "--label", f"{LAB_LABEL}={lab.name}", "--network", lab.network]
+        command += ["--env-file", str(secret), "--entrypoint", "python3", image, "-m", "simclient.seed", "--rows", str(given.rows)]
+        try:
+            with progress.step(f"seed {engine}") as words:
+                said = self.shell.text(command)
+                words.append(said.splitlines()[-1] if said else f"{given.rows} rows")
+        finally:
+            secret.unlink(missing_ok=True)
+            cleaner = Shell()
+            if cleaner.text(["docker", "ps", "--all", "--quiet", "--filter", f"name=^{lab.called(f'seed-{run}')}$"], check=False):
+                cleaner.run(["docker", "rm", "--force", lab.called(f"seed-{run}")], check=False)
+        return 0
+
+    def do_fault(self) -> int:
+        """List faults, or switch one."""
+        given = self.arguments
+        if given.fault is None or given.state is None:
+            print(json.dumps(control.call(self.lab, "GET", "/faults"), indent=1))
+            return 0 if given.fault is None else 2
+        body = {"prefix": given.prefix} if given.prefix is not None else {}
+        control.call(self.lab, "PUT" if given.state == "on" else "DELETE", f"/faults/{given.fault}", body)
+        print(f"{given.fault}: {given.state}{f' for prefix {given.prefix!r}' if given.prefix is not None else ''}")
+        return 0
+
+    def do_logs(self) -> int:
+        """Show the last lines of one part or of all."""
+        what, lines = self.arguments.what, str(self.arguments.lines)
+        if what == "lab":
+            log = self.lab.folder / "lab.log"
+            print("\n".join(log.read_text(encoding="utf-8").splitlines()[-self.arguments.lines :]) if log.exists() else "")
+            return 0
+        found = Yard(self.lab, self.shell).found()
+        part, _colon, file = what.partition(":")
+        names = sorted(found) if what == "all" else [part]
+        for name in names:
+            if name not in found:
+                raise LabError(f"lab {self.lab.name} has no {name!r}; it has {', '.join(sorted(found))}, and `lab` for its own log")
+            called = self.lab.called(name)
+            if file:
+                command = ["docker", "exec", called, "tail", "-n", lines, f"/var/log/{file if file == 'syslog' else file + '.log'}"]
+            else:
+                command = ["docker", "logs", "--tail", lines, called]
+            done = self.shell.run(command)
+            if len(names) > 1:
+                print(f"== {name}")
+            print((done.stdout + done.stderr).decode(errors="replace").rstrip())
+        return 0
+
+    def do_sql(self) -> int:
+        """Run SQL and print what comes back."""
+        engine = self.arguments.db or self.lab.engine_of(self.lab.options.hosts[0])
+        statement = sys.stdin.read() if self.arguments.statement == "-" else self.arguments.statement
+        print(databases.sql(self.lab, self.shell, engine, statement, self.arguments.database).rstrip())
+        return 0
+
+    def do_inventory(self) -> int:
+        """Write the inventory again."""
+        inventory.write(self.lab)
+        print(self.lab.inventory)
+        return 0
+
+    def do_webhooks(self) -> int:
+        """Print received webhooks, oldest first."""
+        received = control.call(self.lab, "GET", "/webhook")
+        if isinstance(received, str):
+            entries = received.splitlines()
+        else:
+            entries = [json.dumps(entry) for entry in (received.get("webhooks", [received]) if isinstance(received, dict) else received)]
+        for entry in entries[-self.arguments.lines :]:
+            print(entry)
+        return 0
+
+
+def parse_port(text: str) -> tuple[str, int]:
+    """Read WHAT=N; raises LabError when it is not that."""
+    what, sign, number = text.partition("=")
+    if not sign or not number.isdigit() or not 0 < int(number) < 65536:
+        raise LabError(f"--port {text}: expected WHAT=N with N from 1 to 65535, such as h1-api=9090")
+    return what, int(number)
+
+
+def ssh(lab: Lab, arguments: argparse.Namespace) -> int:
+    """Become ssh: it needs the terminal."""
+    lab.load()
+    if not lab.exists():
+        raise LabError(f"there is no lab {lab.name}; `tests/lab/lab up` makes one")
+    host = lab.host(arguments.host)
+    command = ["ssh", "-i", str(lab.key), "-p", str(lab.ports[f"{host.name}-ssh"]), "-o", f'UserKnownHostsFile="{lab.known_hosts}"']
+    command += ["-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR", f"{arguments.user}@127.0.0.1"]
+    # ssh joins its arguments with blanks for a shell over there: quote them, unless they are one piece of shell already.
+    words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    command += words if len(words) <= 1 else [shlex.join(words)]
+    sys.stdout.flush()
+    os.execvp(command[0], command)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    shell = Shell()
+    outcome: list[int] = [1]
+
+    def work() -> None:
+        try:
+            outcome[0] = Verbs(arguments, lab, shell).run()
+        except Interrupted:
+            outcome[0] = 130
+        except LabError as error:
+            progress.complain(str(error))
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        lab = Lab(arguments.name)
+        if arguments.verb == "ssh":
+            return ssh(lab, arguments)
+    except LabError as error:
+        progress.complain(str(error))
+        return 1
+    signal.signal(signal.SIGTERM, interrupt)
+    # The work has a thread of its own, so that an interrupt finds this one free to end the children in order.
+    worker = threading.Thread(target=work, name="work")
+    try:
+        worker.start()
+        while worker.is_alive():
+            worker.join(0.2)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        shell.stop()
+        worker.join(30)
+        again = Path(sys.argv[0]).name
+        progress.complain(f"interrupted; `{again} {arguments.verb}` goes on from here, `{again} down` removes what there is")
+        return 130
+    return outcome[0]

@@ -1,0 +1,33 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The control service of a lab, seen from the controller: fault switches and received webhooks."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from walab.model import Lab
+from walab.shell import LabError
+
+
+def call(lab: Lab, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """One request to the control service; returns what it answers, read as JSON where it is JSON."""
+    url = f"http://127.0.0.1:{lab.ports.get('control', 0)}{path}"
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace").strip()
+        raise LabError(f"control service: {method} {path} answered {error.code}: {said}") from error
+    except OSError as error:
+        raise LabError(f"the control service of lab {lab.name} does not answer ({error}); is the lab up? `tests/lab/lab status`") from error
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,64 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The database servers: waiting for them, the client's user with just its rights, and an administrator's."""
+
+from __future__ import annotations
+
+from walab.model import USER, Lab
+from walab.shell import Shell
+
+ADMIN = "dba"
+# What the vendor says its user needs, and nothing more.
+RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
+WAIT = {
+    "mariadb": "until mariadb-admin --silent ping >/dev/null 2>&1; do sleep 0.2; done; exec mariadb --batch",
+    "postgres": "until pg_isready -q -h /run/postgresql; do sleep 0.2; done; exec psql -qAt -v ON_ERROR_STOP=1 -h /run/postgresql",
+}
+PORT = {"mariadb": 3306, "postgres": 5432}
+# The vendor's word for each, as WA_DB_ENGINE takes it.
+WA_ENGINE = {"mariadb": "MYSQL", "postgres": "PGSQL"}
+
+
+def literal(engine: str, text: str) -> str:
+    """A string as SQL of that server; only MariaDB reads a backslash as an escape."""
+    escaped = text.replace("'", "''")
+    return "'" + (escaped.replace("\\", "\\\\") if engine == "mariadb" else escaped) + "'"
+
+
+def users_sql(engine: str, passwords: dict[str, str]) -> str:
+    """Make both users, or give them their passwords again; safe to run any number of times."""
+    client, admin = (literal(engine, passwords[name]) for name in ("db_password", "dba_password"))
+    if engine == "mariadb":
+        lines = []
+        for user, password, rights in ((USER, client, RIGHTS), (ADMIN, admin, "ALL PRIVILEGES")):
+            lines += [
+                f"CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY {password};",
+                f"ALTER USER '{user}'@'%' IDENTIFIED BY {password};",
+                f"GRANT {rights} ON *.* TO '{user}'@'%';",
+            ]
+        return "\n".join(lines) + "\n"
+    lines = []
+    for user, password, rights in ((USER, client, "CREATEDB"), (ADMIN, admin, "SUPERUSER")):
+        lines += [
+            f"SELECT 'CREATE ROLE {user}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}') \\gexec",
+            f"ALTER ROLE {user} LOGIN {rights} PASSWORD {password};",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def sql(lab: Lab, shell: Shell, engine: str, text: str, database: str = "", timeout: float = 120.0) -> str:
+    """Run SQL as the server's own administrator, inside its container, once it answers; return what it prints.
+
+    The text goes in by standard input, so that no password is in an argument list. Times out after `timeout` seconds.
+    """
+    name = lab.called(engine)
+    user = ["--user", "postgres"] if engine == "postgres" else []
+    command = f"{WAIT[engine]} {'-d ' if engine == 'postgres' and database else ''}{database}"
+    done = shell.run(["docker", "exec", "--interactive", *user, name, "sh", "-c", command], stdin=text.encode(), timeout=timeout)
+    return done.stdout.decode(errors="replace")
+
+
+def ensure_users(lab: Lab, shell: Shell, engine: str) -> None:
+    """Wait until a server answers and make its users."""
+    sql(lab, shell, engine, users_sql(engine, lab.secrets()))

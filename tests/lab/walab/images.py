@@ -1,0 +1,283 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's images: what each is built from, a tag that is a hash of that, and building what is missing.
+
+Nothing is pulled: the base is made by mmdebstrap from Debian packages, the rest are Dockerfiles on top of it.
+The tag changes with any input (package list, files, build arguments, the parent's tag), so a second run finds all
+of them, and a change rebuilds just what depends on it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from walab import progress
+from walab.shell import LabError, Shell
+
+HERE = Path(__file__).resolve().parent.parent
+SUITE = "trixie"
+# The base is the client's base too: it is pulled into every lab host, so it has no more than the client needs.
+PACKAGES = ("ca-certificates", "gzip", "openssl", "procps", "python3", "python3-psycopg2", "python3-pymysql")
+UNWANTED = ("doc", "info", "locale", "man", "lintian", "linda")
+NEEDED_BYTES = 5 * 1024**3
+BUILD_LABEL = "walab.build"
+PUSHER = "walab-build-registry"
+SCRATCH = "walab-build-"
+
+
+def expires_on(today: datetime.date) -> str:
+    """The day a client built in this month expires: the last of the month that lies 180 days ahead.
+
+    A client lives about 180 days; the month's end keeps the image, and all that is cached on it, for a month.
+    """
+    ahead = today + datetime.timedelta(days=180)
+    next_month = (ahead.replace(day=1) + datetime.timedelta(days=32)).replace(day=1)
+    return (next_month - datetime.timedelta(days=1)).isoformat()
+
+
+def context_tar(folder: Path) -> bytes:
+    """A build context without what tools leave behind, the same bytes for the same files on any day."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path in sorted(folder.rglob("*")):
+            relative = path.relative_to(folder)
+            if any(part.startswith(".") or part == "__pycache__" for part in relative.parts) or path.is_dir():
+                continue
+            info = tarfile.TarInfo(relative.as_posix())
+            info.mode = 0o755 if os.access(path, os.X_OK) else 0o644
+            content = path.read_bytes()
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: how it is called, what it stands on, and what goes into it."""
+
+    name: str
+    parents: tuple[Image, ...] = ()
+    folder: Path | None = None
+    target: str = ""
+    arguments: tuple[tuple[str, str], ...] = ()
+    recipe: tuple[str, ...] = field(default=())
+
+    @property
+    def tag(self) -> str:
+        """Repository and tag, the tag being a hash of all inputs."""
+        digest = hashlib.sha256()
+        parts = [self.name, self.target, json.dumps(self.arguments), json.dumps(self.recipe)]
+        parts += [parent.tag for parent in self.parents]
+        digest.update("\0".join(parts).encode())
+        if self.folder:
+            digest.update(context_tar(self.folder))
+        return f"walab/{self.name}:{digest.hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All images that a lab may need, for a set of client versions."""
+
+    versions: tuple[tuple[str, str], ...]
+
+    @property
+    def debian(self) -> Image:
+        """The base of everything, and of the client."""
+        return Image("debian", recipe=(SUITE, *PACKAGES, *UNWANTED))
+
+    @property
+    def apt(self) -> Image:
+        """The base of the machines: with package lists, without database drivers."""
+        return Image("apt", (self.debian,), HERE / "images/apt")
+
+    def machine(self, name: str, target: str = "") -> Image:
+        """A host (bare, host, ready), a database server or the registry."""
+        return Image(target or name, (self.apt,), HERE / "images" / name, target)
+
+    def client(self, role: str, version: str, expires: str) -> Image:
+        """One image of the simulated client."""
+        arguments = (("VERSION", version), ("EXPIRES_ON", expires), ("ROLE", role))
+        return Image(f"client-{role}", (self.debian,), HERE / "client", arguments=arguments)
+
+    @property
+    def control(self) -> Image:
+        """The fault switches and the webhook's receiver."""
+        return Image("control", (self.debian,), HERE / "control")
+
+    @property
+    def clients(self) -> dict[str, Image]:
+        """All client images by the name they bear in the registry."""
+        return {f"whatsapp/{role}:v{version}": self.client(role, version, expires) for version, expires in self.versions for role in ("coreapp", "web")}
+
+    @property
+    def store(self) -> Image:
+        """The registry with the client images in it."""
+        return Image("store", (self.machine("registry"), *self.clients.values()), recipe=tuple(self.clients))
+
+
+class Builder:
+    """Builds what is missing, each image once, side by side where one does not stand on another."""
+
+    def __init__(self, shell: Shell, catalogue: Catalogue, folder: Path) -> None:
+        self.shell = shell
+        self.catalogue = catalogue
+        self.folder = folder
+        self._jobs: dict[str, Future[None]] = {}
+
+    def present(self) -> set[str]:
+        """Tags of the lab's images that Docker has."""
+        listed = self.shell.text(["docker", "image", "ls", "--filter", "reference=walab/*", "--format", "{{.Repository}}:{{.Tag}}"])
+        return set(listed.split())
+
+    def ensure(self, wanted: list[Image]) -> None:
+        """Build the wanted images that are missing, and what they stand on. The caller holds the build lock."""
+        present = self.present()
+        if all(image.tag in present for image in wanted):
+            return
+        self._check_space()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._clean_up()
+        plan: dict[str, Image] = {}
+        for image in wanted:
+            self._collect(image, present, plan)
+        try:
+            with ThreadPoolExecutor(max_workers=len(plan)) as pool:
+                for image in plan.values():  # parents come first, so a job never waits for one that has no thread
+                    waits = [self._jobs[parent.tag] for parent in image.parents if parent.tag in self._jobs]
+                    self._jobs[image.tag] = pool.submit(self._build, image, waits)
+            for job in self._jobs.values():
+                job.result()
+        finally:
+            self._clean_up()
+        self._drop_old(set(plan))
+
+    def _collect(self, image: Image, present: set[str], plan: dict[str, Image]) -> None:
+        if image.tag in present or image.tag in plan:
+            return
+        for parent in image.parents:
+            self._collect(parent, present, plan)
+        plan[image.tag] = image
+
+    def _build(self, image: Image, waits: list[Future[None]]) -> None:
+        for job in waits:
+            job.result()
+        makers: dict[str, Callable[[Image], None]] = {"debian": self._bootstrap, "store": self._fill_store}
+        label = f"image {image.name}"
+        if image.arguments:
+            label += f" {dict(image.arguments)['VERSION']}"
+        with progress.step(label, "built"):
+            makers.get(image.name, self._dockerfile)(image)
+
+    def _log(self, image: Image) -> Path:
+        path = self.folder / f"{image.tag.split('/')[1].replace(':', '-')}.log"
+        path.write_bytes(b"")
+        return path
+
+    def _bootstrap(self, image: Image) -> None:
+        """Make the base file system from Debian packages and give it to Docker."""
+        scratch = self.folder / "debootstrap"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
+        # Memory is faster, and the unpacked system is 350 MB; a small machine takes the disk.
+        fast = Path("/dev/shm")
+        roomy = fast.is_dir() and os.access(fast, os.W_OK) and shutil.disk_usage(fast).free > 2 * 1024**3
+        unpack = fast / f"{SCRATCH}{os.getpid()}" if roomy else scratch
+        unpack.mkdir(exist_ok=True)
+        tar = scratch / "debian.tar"
+        options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNWANTED]
+        command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", *options]
+        try:
+            self.shell.run(
+                [*command, "--dpkgopt=force-unsafe-io", SUITE, str(tar)],
+                env={"TMPDIR": str(unpack)},
+                log=self._log(image),
+            )
+            self.shell.run(["docker", "import", "--change", f"LABEL {BUILD_LABEL}=1", str(tar), image.tag])
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(unpack, ignore_errors=True)
+
+    def _dockerfile(self, image: Image) -> None:
+        """Build a Dockerfile with the classic builder, which needs no plugin."""
+        if image.folder is None or not (image.folder / "Dockerfile").is_file():
+            raise LabError(f"{image.folder}/Dockerfile does not exist")
+        arguments = [("BASE", image.parents[0].tag), *image.arguments]
+        command = ["docker", "build", "--force-rm", "--tag", image.tag]
+        for name, value in arguments:
+            command += ["--build-arg", f"{name}={value}"]
+        if image.target:
+            command += ["--target", image.target]
+        self.shell.run([*command, "-"], stdin=context_tar(image.folder), env={"DOCKER_BUILDKIT": "0"}, log=self._log(image))
+
+    def _fill_store(self, image: Image) -> None:
+        """Push the client images into a registry once, and keep that registry as an image."""
+        registry = image.parents[0].tag
+        self.shell.run(["docker", "run", "--detach", "--name", PUSHER, "--publish", "127.0.0.1::5000", registry])
+        port = self.shell.text(["docker", "port", PUSHER, "5000/tcp"]).splitlines()[0].rsplit(":", 1)[1]
+        log = self._log(image)
+        for name, client in self.catalogue.clients.items():
+            tag = f"127.0.0.1:{port}/{name}"
+            self.shell.run(["docker", "tag", client.tag, tag])
+            try:
+                self.shell.run(["docker", "push", tag], log=log)
+            finally:
+                self.shell.run(["docker", "image", "rm", "--no-prune", tag], check=False)
+        self.shell.run(["docker", "commit", PUSHER, image.tag])
+
+    def _clean_up(self) -> None:
+        clean_up(Shell(self.shell.log))  # our own shell may have been told to start nothing more
+
+    def _check_space(self) -> None:
+        root = self.shell.text(["docker", "info", "--format", "{{.DockerRootDir}}"])
+        where = next(folder for folder in (Path(root), *Path(root).parents) if folder.exists())
+        free = shutil.disk_usage(where).free
+        if free < NEEDED_BYTES:
+            raise LabError(
+                f"building the lab's images needs {NEEDED_BYTES / 1024**3:.0f} GiB in {where}, and {free / 1024**3:.1f} GiB are free; "
+                "make room there (`tests/lab/lab down --images` removes the lab's own images), then run this again"
+            )
+
+    def _drop_old(self, built: set[str]) -> None:
+        """Keep two generations of what was built now; an image that a container uses stays, since nothing is forced."""
+        listed = self.shell.text(["docker", "image", "ls", "--filter", "reference=walab/*", "--format", "{{.Repository}}:{{.Tag}}"])
+        for name in {tag.split(":")[0] for tag in built}:
+            newest_first = [tag for tag in listed.split() if tag.split(":")[0] == name]
+            for tag in newest_first[2 * len([one for one in built if one.split(":")[0] == name]) :]:
+                self.shell.run(["docker", "image", "rm", tag], check=False)
+
+
+def clean_up(shell: Shell) -> None:
+    """Remove what an interrupted build left: the pushing registry, and unpacked systems of processes that are gone."""
+    if shell.text(["docker", "ps", "--all", "--quiet", "--filter", f"name=^{PUSHER}$"], check=False):
+        shell.run(["docker", "rm", "--force", "--volumes", PUSHER], check=False)
+    for folder in Path("/dev/shm").glob(f"{SCRATCH}*"):
+        if not Path("/proc", folder.name[len(SCRATCH) :]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_all(shell: Shell, folder: Path) -> int:
+    """Remove every image of the lab and what builds left; return how many went."""
+    listed = shell.text(["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={BUILD_LABEL}=1"]).split()
+    before = set(listed)
+    deadline = time.monotonic() + 60
+    # An image goes only after those that stand on it: go round until nothing more goes.
+    while listed and time.monotonic() < deadline:
+        shell.run(["docker", "image", "rm", "--force", *listed], check=False)
+        left = shell.text(["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={BUILD_LABEL}=1"]).split()
+        if left == listed:
+            break
+        listed = left
+    shutil.rmtree(folder, ignore_errors=True)
+    return len(before - set(listed))

@@ -1,0 +1,89 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Ansible inventory of a lab: the hosts, how to reach them, and the settings of the client on them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from walab.databases import PORT, WA_ENGINE
+from walab.model import USER, Lab, write_private
+
+GROUP = "lab"
+DEPLOYMENT = "waba"
+
+
+def _yaml(value: Any, depth: int = 0) -> str:
+    """Mappings as blocks, everything else as JSON, which YAML reads too."""
+    if not isinstance(value, dict):
+        return f" {json.dumps(value)}\n"
+    if not value:
+        return " {}\n"
+    lines = "".join(f"{'  ' * depth}{key}:{_yaml(inner, depth + 1)}" for key, inner in value.items())
+    return ("\n" if depth else "") + lines
+
+
+def host_vars(lab: Lab, name: str) -> dict[str, Any]:
+    """One host's own lines."""
+    host = lab.host(name)
+    engine = lab.engine_of(host)
+    own: dict[str, Any] = {
+        "ansible_port": lab.ports[f"{name}-ssh"],
+        "lab_api_url": f"https://127.0.0.1:{lab.ports[f'{name}-api']}",
+        "wa_db_env_engine": WA_ENGINE[engine],
+        "wa_db_env_hostname": f"{engine}.lab",
+        "wa_db_env_port": PORT[engine],
+        "wa_db_env_name_prefix": lab.prefix_of(host),
+        # The same server as the controller reaches it.
+        "lab_db_port": lab.ports[engine],
+    }
+    return own
+
+
+def build(lab: Lab) -> dict[str, Any]:
+    """The inventory without its secrets."""
+    names = [host.name for host in lab.options.hosts]
+    ssh = [f"-o UserKnownHostsFile='\"{lab.known_hosts}\"'", "-o IdentitiesOnly=yes", "-o StrictHostKeyChecking=yes"]
+    shared: dict[str, Any] = {
+        "ansible_host": "127.0.0.1",
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(lab.key),
+        "ansible_ssh_common_args": " ".join(ssh),
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "wa_registry": "registry.lab:5000/whatsapp",
+        "wa_version": lab.options.versions[0][0],
+        "wa_db_env_username": USER,
+        "wa_api_username": "admin",
+        "lab_name": lab.name,
+        "lab_versions": [version for version, _expires in lab.options.versions],
+        "lab_webhook_url": "http://control.lab:8000/webhook",
+        "lab_control_url": f"http://127.0.0.1:{lab.ports['control']}",
+        "lab_registry_port": lab.ports["registry"],
+        "lab_tls_folder": str(lab.tls),
+    }
+    if lab.options.shared:
+        shared["wa_deployment"] = DEPLOYMENT
+    group = DEPLOYMENT if lab.options.shared else GROUP
+    return {"all": {"vars": shared, "children": {group: {"hosts": {name: host_vars(lab, name) for name in names}}}}}
+
+
+def secret_vars(lab: Lab) -> str:
+    """The passwords, marked so that Ansible never takes one for a template."""
+    words = lab.secrets()
+    pairs = {
+        "wa_db_env_password": words["db_password"],
+        "wa_api_password": words["api_password"],
+        "lab_dba_password": words["dba_password"],
+    }
+    return "".join(f"{name}: !unsafe {json.dumps(value)}\n" for name, value in pairs.items())
+
+
+def write(lab: Lab) -> None:
+    """Write the inventory, and its passwords into a file beside it that only the owner reads."""
+    secret = lab.folder / "group_vars" / "all" / "secrets.yml"
+    secret.parent.mkdir(parents=True, exist_ok=True)
+    write_private(secret, secret_vars(lab))
+    head = "# Made by tests/lab/lab, which writes it again at every `up`. Passwords are in group_vars/all/secrets.yml.\n"
+    write_private(lab.inventory, head + _yaml(build(lab)))

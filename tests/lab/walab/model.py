@@ -1,0 +1,277 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a lab is: its name, its folder, its options, its ports and its secrets. Nothing here speaks to Docker."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import re
+import secrets
+import socket
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from walab.shell import LabError
+
+ROOT = Path(__file__).resolve().parents[3]
+HOME = ROOT / ".lab"
+# Folders in .lab that other things own.
+RESERVED = ("build", "collections", "docker", "dist")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,20}")
+FLAVOURS = ("host", "bare", "ready")
+ENGINES = ("mariadb", "postgres")
+OLD, NEW = "2.51.2", "2.53.4"
+USER = "whatsapp"
+# Outside the range that the kernel gives to outgoing connections, so that a port stays ours while a host is off.
+PORTS = range(21000, 29000)
+# Allowed by the vendor in a database password, and safe in every reader of an env file.
+ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+
+@dataclass(frozen=True)
+class Host:
+    """One lab host as asked for: NAME[:FLAVOUR][@ENGINE]."""
+
+    name: str
+    flavour: str = "host"
+    engine: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Host:
+        """Read NAME[:FLAVOUR][@ENGINE]; raises LabError when it is not that."""
+        match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?(?:@(\w+))?", text)
+        if not match:
+            raise LabError(f"{text!r} is no host: expected NAME[:FLAVOUR][@ENGINE], such as h1, h2:bare or h3:ready@postgres")
+        name, flavour, engine = match[1], match[2] or "host", match[3] or ""
+        if flavour not in FLAVOURS:
+            raise LabError(f"host {name}: flavour {flavour!r} is none of {', '.join(FLAVOURS)}")
+        if engine and engine not in ENGINES:
+            raise LabError(f"host {name}: database {engine!r} is none of {', '.join(ENGINES)}")
+        if name in (*ENGINES, "registry", "control"):
+            raise LabError(f"host {name}: the lab uses that name itself")
+        return cls(name, flavour, engine)
+
+    def __str__(self) -> str:
+        flavour = f":{self.flavour}" if self.flavour != "host" else ""
+        return f"{self.name}{flavour}{f'@{self.engine}' if self.engine else ''}"
+
+
+def parse_hosts(text: str) -> list[Host]:
+    """Read `3` (h1, h2, h3) or a list such as `h1,old:bare`."""
+    if text.isdigit():
+        hosts = [Host(f"h{number}") for number in range(1, int(text) + 1)]
+    else:
+        hosts = [Host.parse(part) for part in text.split(",") if part]
+    names = [host.name for host in hosts]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise LabError(f"host {', '.join(twice)} is given twice")
+    return hosts
+
+
+@dataclass
+class Options:
+    """What `lab up` was asked for; kept, so that the next `up` repairs to the same."""
+
+    hosts: list[Host] = field(default_factory=lambda: [Host("h1")])
+    engines: list[str] = field(default_factory=lambda: ["mariadb"])
+    versions: list[tuple[str, str]] = field(default_factory=list)
+    fast_db: bool = False
+    shared: bool = False
+    given_ports: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As kept in state.json."""
+        return {**self.__dict__, "hosts": [str(host) for host in self.hosts]}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Options:
+        """As kept in state.json."""
+        hosts = [Host.parse(text) for text in data["hosts"]]
+        return cls(**{**data, "hosts": hosts, "versions": [tuple(pair) for pair in data["versions"]]})
+
+
+class Lab:
+    """A lab by its name: where its things are and how they are called."""
+
+    def __init__(self, name: str, home: Path = HOME) -> None:
+        if not NAME.fullmatch(name) or name in RESERVED:
+            raise LabError(f"{name!r} is no name for a lab: use up to 21 of a-z, 0-9 and -, and none of {', '.join(RESERVED)}")
+        self.name = name
+        self.home = home
+        self.folder = home / name
+        self.options = Options()
+        self.ports: dict[str, int] = {}
+
+    def called(self, part: str) -> str:
+        """The Docker name of a part of the lab."""
+        return f"walab-{self.name}-{part}"
+
+    @property
+    def network(self) -> str:
+        """The lab's Docker network."""
+        return self.called("net")
+
+    @property
+    def state_path(self) -> Path:
+        """Options and ports."""
+        return self.folder / "state.json"
+
+    @property
+    def key(self) -> Path:
+        """The private SSH key of the lab."""
+        return self.folder / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The SSH host keys of the lab's hosts."""
+        return self.folder / "known_hosts"
+
+    @property
+    def inventory(self) -> Path:
+        """The Ansible inventory."""
+        return self.folder / "inventory.yml"
+
+    @property
+    def tls(self) -> Path:
+        """Certificates: ca.pem, and a client's client.pem and client-key.pem."""
+        return self.folder / "tls"
+
+    def exists(self) -> bool:
+        """Whether `up` was ever begun, and `down` not yet finished."""
+        return self.state_path.is_file()
+
+    def load(self) -> None:
+        """Read options and ports, if the lab was begun."""
+        if not self.exists():
+            return
+        try:
+            data = json.loads(self.state_path.read_text(encoding="utf-8"))
+            self.options = Options.from_json(data["options"])
+            self.ports = dict(data["ports"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise LabError(f"{self.state_path} is damaged ({error}); run `tests/lab/lab down --name {self.name}`, then `up` again") from error
+
+    def save(self) -> None:
+        """Write options and ports, whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_private(self.state_path, json.dumps({"options": self.options.to_json(), "ports": self.ports}, indent=1) + "\n")
+
+    def host(self, name: str) -> Host:
+        """A host of the lab by its name; raises LabError when there is none."""
+        for host in self.options.hosts:
+            if host.name == name:
+                return host
+        known = ", ".join(host.name for host in self.options.hosts)
+        raise LabError(f"lab {self.name} has no host {name!r}; it has {known}")
+
+    def engine_of(self, host: Host) -> str:
+        """The database a host's client uses."""
+        return host.engine or self.options.engines[0]
+
+    def prefix_of(self, host: Host) -> str:
+        """The database prefix of a host's client: none when there is one client only."""
+        alone = len(self.options.hosts) == 1 or self.options.shared
+        return "" if alone else f"{host.name.replace('-', '_')}_"
+
+    def secrets(self) -> dict[str, str]:
+        """The lab's passwords, chosen at first use and kept in a file that only its owner reads.
+
+        All bear the word Canary, so that a test can search everything that was printed or written for it.
+        WALAB_DB_PASSWORD gives the client's database password, for tests that want an odd one.
+        """
+        path = self.folder / "secrets.json"
+        if path.is_file():
+            kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+            return kept
+        words = {name: f"Canary-{pick(16)}-7" for name in ("db_password", "dba_password", "api_password")}
+        words["db_password"] = os.environ.get("WALAB_DB_PASSWORD") or words["db_password"]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_private(path, json.dumps(words, indent=1) + "\n")
+        return words
+
+    def wanted_ports(self) -> list[str]:
+        """Everything of the lab that is published on 127.0.0.1."""
+        return ["registry", "control", *self.options.engines, *(f"{host.name}-{what}" for host in self.options.hosts for what in ("ssh", "api"))]
+
+    def choose_ports(self, up: Collection[str]) -> None:
+        """Give a free port to each part that has none yet; the same lab gets the same ports where they are free.
+
+        `up` names the parts whose container runs, so that their ports are taken by themselves.
+        """
+        wanted = self.wanted_ports()
+        unknown = sorted(set(self.options.given_ports) - set(wanted))
+        if unknown:
+            raise LabError(f"--port {unknown[0]}: this lab publishes {', '.join(wanted)}")
+        kept = {what: port for what, port in self.ports.items() if what in wanted and (what in up or is_free(port))}
+        for what, port in self.options.given_ports.items():
+            if kept.get(what) != port and not is_free(port):
+                raise LabError(f"port {port} of 127.0.0.1, wanted for {what}, is taken; free it or leave --port {what} out")
+        self.ports = {**kept, **self.options.given_ports}
+        candidates = list(PORTS)
+        random.Random(self.name).shuffle(candidates)
+        taken = set(self.ports.values())
+        free = (port for port in candidates if port not in taken and is_free(port))
+        for what in wanted:
+            if what not in self.ports:
+                self.ports[what] = next(free)
+
+
+def pick(length: int) -> str:
+    """Random characters of the safe alphabet."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def write_private(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file in one go, readable by its owner only unless `mode` says otherwise."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as handle:
+        handle.write(text)
+    fresh.replace(path)
+
+
+@contextmanager
+def locked(folder: Path, pause: Callable[[float], None], why: str = "") -> Iterator[bool]:
+    """Hold a folder alone: two runs never build, or change one lab, at the same time.
+
+    The lock is on the folder itself, so it needs no file, and the kernel drops it with the process. With `why`,
+    say it and wait for our turn; without, yield False when another run holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    said = False
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+            except BlockingIOError:
+                held = False
+            if held or not why:
+                break
+            if not said:
+                print(why, flush=True)
+                said = True
+            pause(0.3)
+        yield held
+    finally:
+        os.close(handle)

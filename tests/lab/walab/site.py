@@ -1,0 +1,204 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bringing a lab up, whatever an earlier run left of it, and taking it down whole."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from functools import partial
+
+from walab import databases, images, inventory, pki, progress
+from walab.model import ENGINES, NEW, OLD, Host, Lab, locked, write_private
+from walab.shell import LabError, Shell
+from walab.yard import Found, Part, Yard
+
+READY_SECONDS = 90.0
+
+
+def versions(asked: list[str]) -> list[tuple[str, str]]:
+    """Client versions and the day each expires: VERSION or VERSION=YYYY-MM-DD; the two usual ones when none is asked for."""
+    day = images.expires_on(datetime.datetime.now(datetime.timezone.utc).date())
+    pairs = [text.lstrip("v").partition("=") for text in asked] or [(OLD, "", ""), (NEW, "", "")]
+    return [(version, given or day) for version, _sign, given in pairs]
+
+
+class Site:
+    """One lab being built or taken down."""
+
+    def __init__(self, lab: Lab, shell: Shell) -> None:
+        self.lab = lab
+        self.shell = shell
+        self.yard = Yard(lab, shell)
+        self.catalogue = images.Catalogue(tuple(lab.options.versions))
+        self.builder = images.Builder(shell, self.catalogue, lab.home / "build")
+
+    # What there is
+
+    def wanted_images(self) -> list[images.Image]:
+        """Every image this lab runs or seeds from."""
+        hosts = [self.catalogue.machine("host", host.flavour) for host in self.lab.options.hosts]
+        servers = [self.catalogue.machine(engine) for engine in self.lab.options.engines]
+        return [self.catalogue.store, self.catalogue.control, *hosts, *servers]
+
+    def parts(self) -> list[Part]:
+        """Every container of this lab; certificates and key have to exist already."""
+        lab = self.lab
+        parts = [
+            Part("registry", self.catalogue.store.tag, ports=((lab.ports["registry"], 5000),)),
+            Part("control", self.catalogue.control.tag, ports=((lab.ports["control"], 8000),)),
+        ]
+        data = {"mariadb": "/var/lib/mysql", "postgres": "/var/lib/postgresql/data"}
+        for engine in lab.options.engines:
+            parts.append(
+                Part(
+                    engine,
+                    self.catalogue.machine(engine).tag,
+                    ports=((lab.ports[engine], databases.PORT[engine]),),
+                    volume=data[engine],
+                    volume_in_memory=lab.options.fast_db,
+                    options=("--shm-size", "256m", "--stop-timeout", "30"),
+                    files=pki.for_server(lab),
+                )
+            )
+        key = lab.key.with_suffix(".pub").read_text(encoding="ascii").strip()
+        parts += [self._host_part(host, key) for host in lab.options.hosts]
+        return parts
+
+    def _host_part(self, host: Host, key: str) -> Part:
+        return Part(
+            host.name,
+            self.catalogue.machine("host", host.flavour).tag,
+            ports=((self.lab.ports[f"{host.name}-ssh"], 22), (self.lab.ports[f"{host.name}-api"], 9090)),
+            volume="/var/lib/docker",
+            environment=(("LAB_AUTHORIZED_KEY", key),),
+            options=("--privileged", "--tmpfs", "/run:exec,mode=755", "--stop-timeout", "30"),
+        )
+
+    # Up
+
+    def up(self) -> None:
+        """Make the lab whole: images, network, certificates, containers, users, inventory."""
+        lab = self.lab
+        found = self.yard.found()
+        self._refuse_strangers(found)
+        lab.choose_ports({name for name, row in self._by_port(found).items() if row.state == "running"})
+        lab.save()
+        self.shell.hidden = list(lab.secrets().values())
+        with locked(lab.home, self.shell.pause, why="another lab is building images: waiting for it"):
+            self.builder.ensure(self.wanted_images())
+        with progress.step("network, keys, certificates"):
+            progress.together([self.yard.ensure_network, self._ensure_key, partial(pki.ensure, lab, self.shell, self.catalogue.debian.tag)])
+        parts = self.parts()
+        self.yard.remove([name for name in found if name not in {part.name for part in parts}])
+        lab.known_hosts.touch(mode=0o600)
+        progress.together([partial(self._raise, part, found.get(part.name)) for part in parts])
+        self._write_known_hosts()
+        inventory.write(lab)
+
+    def _by_port(self, found: dict[str, Found]) -> dict[str, Found]:
+        """Containers by the names of the ports they hold."""
+        hosts = {host.name for host in self.lab.options.hosts}
+        named: dict[str, Found] = {}
+        for name, row in found.items():
+            for port in (f"{name}-ssh", f"{name}-api") if name in hosts else (name,):
+                named[port] = row
+        return named
+
+    def _refuse_strangers(self, found: dict[str, Found]) -> None:
+        """A lab of the same name may belong to another copy of this repository: that one is not ours to touch."""
+        theirs = {row.folder for row in found.values()} - {str(self.lab.folder), ""}
+        for folder in sorted(theirs):
+            if os.path.exists(folder):
+                raise LabError(f"a lab named {self.lab.name} runs already and belongs to {folder}; give this one another name with --name")
+
+    def _ensure_key(self) -> None:
+        lab = self.lab
+        if lab.key.is_file() and lab.key.with_suffix(".pub").is_file():
+            return
+        lab.key.unlink(missing_ok=True)
+        self.shell.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(lab.key)])
+
+    def _raise(self, part: Part, found: Found | None) -> None:
+        """Bring one container up and wait until it does its work."""
+        with progress.step(part.name) as words:
+            done = self.yard.ensure(part, found)
+            words.append("ready" if done == "created" else f"ready ({done})")
+            self._wait(part)
+
+    def _wait(self, part: Part) -> None:
+        outside = part.ports[0][0]
+        if part.name in ENGINES:
+            databases.ensure_users(self.lab, self.shell, part.name)
+        elif part.name == "registry":
+            self._until(part.name, partial(_answers, f"http://127.0.0.1:{outside}/v2/"))
+        elif part.name == "control":
+            self._until(part.name, partial(_answers, f"http://127.0.0.1:{outside}/faults"))
+        else:
+            self._until(part.name, partial(_greets, outside))
+            if self.lab.host(part.name).flavour != "bare":
+                self._until(part.name, partial(self._engine_answers, part.name))
+
+    def _engine_answers(self, name: str) -> bool:
+        command = "for i in 1 2 3 4 5 6 7 8 9; do docker version >/dev/null 2>&1 && exit 0; sleep 0.3; done; exit 1"
+        return self.shell.run(["docker", "exec", self.lab.called(name), "sh", "-c", command], check=False).returncode == 0
+
+    def _until(self, name: str, ready: Callable[[], bool]) -> None:
+        """Look until it is ready; a container that ended meanwhile, or time that ran out, is an error with its last words."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not ready():
+            called = self.lab.called(name)
+            state = self.shell.text(["docker", "inspect", "--format", "{{.State.Status}}", called])
+            if state == "running" and time.monotonic() < deadline:
+                self.shell.pause(0.1)
+                continue
+            said = self.shell.run(["docker", "logs", "--tail", "15", called], check=False)
+            last = (said.stdout + said.stderr).decode(errors="replace").strip()
+            raise LabError(f"{name} is {state} and not ready after {READY_SECONDS:.0f} s at most; its last words:\n{last}")
+
+    def _write_known_hosts(self) -> None:
+        lines = []
+        for host in self.lab.options.hosts:
+            read = ["docker", "exec", self.lab.called(host.name), "cat", "/etc/ssh/ssh_host_ed25519_key.pub"]
+            kind, key = self.shell.text(read).split()[:2]
+            lines.append(f"[127.0.0.1]:{self.lab.ports[f'{host.name}-ssh']} {kind} {key}\n")
+        write_private(self.lab.known_hosts, "".join(lines))
+
+    # Down
+
+    def down(self) -> None:
+        """Remove everything of the lab, from Docker and from its folder."""
+        self._refuse_strangers(self.yard.found())
+        with progress.step("containers, volumes, network", "none") as words:
+            went = self.yard.remove_all()
+            words.append(f"removed: {', '.join(went)}" if went else "none there")
+        with locked(self.lab.home, self.shell.pause) as held:
+            if held:  # else a build is running, and what it makes is its own
+                images.clean_up(self.shell)
+        if self.lab.folder.exists():
+            with progress.step("folder", "removed"):
+                shutil.rmtree(self.lab.folder)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _greets(port: int) -> bool:
+    """Whether an SSH server says hello: Docker's proxy accepts before it does."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
