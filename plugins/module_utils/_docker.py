@@ -11,8 +11,9 @@ import typing as t
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from ansible.module_utils.basic import env_fallback, missing_required_lib
+from ansible.module_utils.basic import missing_required_lib
 
+from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC as ARGUMENT_SPEC
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 try:
@@ -24,20 +25,6 @@ except ImportError:
     DOCKER_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
     DOCKER_IMPORT_ERROR = None
-
-ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
-    "docker_host": {
-        "type": "str",
-        "default": "unix:///var/run/docker.sock",
-        "fallback": (env_fallback, ["DOCKER_HOST"]),
-    },
-    "docker_tls": {"type": "bool", "default": False, "fallback": (env_fallback, ["DOCKER_TLS_VERIFY"])},
-    "docker_ca_path": {"type": "path"},
-    "docker_client_cert": {"type": "path"},
-    "docker_client_key": {"type": "path"},
-    "docker_timeout": {"type": "int", "default": 60, "fallback": (env_fallback, ["DOCKER_TIMEOUT"])},
-    "docker_api_version": {"type": "str", "default": "auto", "fallback": (env_fallback, ["DOCKER_API_VERSION"])},
-}
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -248,6 +235,16 @@ class Docker:
         names = [name.lstrip("/") for name in row.get("Names") or [] if "/" not in name.lstrip("/")]
         name = names[0] if names else row["Id"][:12]
         return Container(row["Id"], name, image, row["State"], row.get("Labels") or {}, mounts)
+
+    def container(self, name: str) -> Container | None:
+        """The container of this name or id (its first digits do), or None; one request."""
+        try:
+            record = self.call(f"container {name}", self.api.inspect_container, name)
+        except NotFound:
+            return None
+        row = {"Id": record["Id"], "Names": [record["Name"]], "State": record["State"]["Status"]}
+        row.update(Labels=record["Config"].get("Labels"), Mounts=record.get("Mounts"))
+        return self._container(row, record["Config"]["Image"])
 
     def inspect(self, container: Container) -> dict[str, t.Any] | None:
         """The engine's whole record of a container, which also fills `environment`; None when it is gone."""

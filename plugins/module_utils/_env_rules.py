@@ -1,0 +1,208 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may stand in a client's db.env: the vendor's rules and the mistakes that operators make. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._env_file import KEY
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+ENGINES = {"MYSQL": 3306, "PGSQL": 5432}
+# The order in which a new file lists them.
+OPTIONS = {
+    "engine": "WA_DB_ENGINE",
+    "hostname": "WA_DB_HOSTNAME",
+    "port": "WA_DB_PORT",
+    "username": "WA_DB_USERNAME",
+    "password": "WA_DB_PASSWORD",
+    "name_prefix": "WA_DB_NAME_PREFIX",
+    "connection_idle_timeout": "WA_DB_CONNECTION_IDLE_TIMEOUT",
+    "persistent": "WA_DB_PERSISTENT",
+    "ssl_ca": "WA_DB_SSL_CA",
+    "ssl_cert": "WA_DB_SSL_CERT",
+    "ssl_key": "WA_DB_SSL_KEY",
+}
+REQUIRED = ("engine", "hostname", "port", "username", "password")
+PASSWORD = "WA_DB_PASSWORD"
+UPGRADE = "WA_DB_UPGRADE"
+FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor's
+_SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|(?:API|CRYPTO|PRIVATE)_?KEY", re.IGNORECASE)
+_TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t", "1.0"), ("0", "false", "no", "off", "n", "f", "0.0")
+# domain: the vendor's templates; the least is theirs too.
+_IDLE_SECONDS, _IDLE_LEAST, _IDLE_MOST = 1000, 60000, 28800000
+_IDLE_SUSPECTS = (28800, 86400)  # 8 and 24 hours in seconds
+_LONGEST_STORE = len("configStore") + 4
+
+
+def is_secret(key: str, declared_secret: t.Container[str] = ()) -> bool:
+    """Whether the value of `key` must never be shown: declared so, the password, or a name that says so."""
+    return key in declared_secret or key == PASSWORD or bool(_SECRET_NAME.search(key))
+
+
+def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> dict[str, str | None]:
+    """What the options ask of the file: key -> text to set, or None to remove it; keys left alone are not in it.
+
+    `existing` is what the file holds now. Raises WaError for `extra` with surprises.
+    """
+    wanted: dict[str, str | None] = {}
+    for option, key in OPTIONS.items():
+        value = params.get(option)
+        if option == "port" and value is None:
+            value = _default_port(params, existing)
+        if value is None:
+            continue
+        text = _persistent(value) if option == "persistent" else str(value)
+        if not text and option in REQUIRED:
+            raise WaError(f"option {option} ({key})", "empty", "a value: the client cannot start without it")
+        wanted[key] = text or None
+    managed = {key: option for option, key in OPTIONS.items()}
+    for name in ("extra", "extra_secret"):
+        for key, value in (params.get(name) or {}).items():
+            _check_extra(name, str(key), value, managed, wanted)
+            wanted[str(key)] = value or None
+    return wanted
+
+
+def _default_port(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> int | None:
+    """The engine's own port for a file that has none, or one for another engine; else None: leave it alone."""
+    before = existing.get(OPTIONS["engine"])
+    engine = params.get("engine") or before
+    if existing.get(OPTIONS["port"]) and before in (engine, None):
+        return None
+    return ENGINES.get(engine or "")
+
+
+def _persistent(value: t.Any) -> str:
+    text = str(value).strip().lower()
+    if text and text not in _TRUE + _FALSE:
+        raise WaError("option persistent", "neither true nor false", "a boolean, or an empty text to remove the key")
+    return "" if not text else "1" if text in _TRUE else "0"
+
+
+def _check_extra(
+    name: str,
+    key: str,
+    value: t.Any,
+    managed: t.Mapping[str, str],
+    wanted: t.Container[str],
+) -> None:
+    subject = f"option {name}: {key}"
+    if not KEY.fullmatch(key):
+        raise WaError(subject, "no name of a variable", "letters, digits and _, not a digit first")
+    if key in managed:
+        raise WaError(subject, "repeats a setting that has its own option", f"option {managed[key]}")
+    if key in wanted:
+        raise WaError(subject, "stands in extra and in extra_secret", "one of the two")
+    if not isinstance(value, str):
+        kind = {bool: "a boolean", type(None): "null"}.get(type(value), f"of type {type(value).__name__}")
+        raise WaError(
+            subject,
+            f"{kind} for YAML, which has read yes, 1e3 and 0777 as something else than was written",
+            "a text",
+            f'Put it in quotes ({key}: "..."); an empty text removes the key',
+        )
+    if key == UPGRADE and value:
+        raise _upgrade(subject)
+
+
+def _upgrade(subject: str) -> WaError:
+    return WaError(
+        subject,
+        "would make every container that reads the file migrate the schema and exit",
+        f"no {UPGRADE} in the shared file",
+        f'It belongs to the one-shot container of an upgrade; extra: {{{UPGRADE}: ""}} removes it',
+    )
+
+
+def judge(values: t.Mapping[str, str], path: str) -> list[str]:
+    """Judge the whole file as it would be: warnings, in words. Raises WaError for what the client cannot work with."""
+    if UPGRADE in values:
+        raise _upgrade(f"{path}: {UPGRADE}")
+    for option in REQUIRED:
+        if not values.get(OPTIONS[option]):
+            raise WaError(f"{path}: {OPTIONS[option]}", "missing or empty", f"a value; set option {option}")
+    engine = values[OPTIONS["engine"]]
+    if engine not in ENGINES:
+        raise WaError(f"{path}: {OPTIONS['engine']}", f"{engine!r}", " or ".join(ENGINES))
+    warnings = _judge_port(values[OPTIONS["port"]], engine, path)
+    warnings += _judge_password(values[PASSWORD], path)
+    warnings += _judge_prefix(values.get(OPTIONS["name_prefix"], ""), engine, path)
+    warnings += _judge_idle(values.get(OPTIONS["connection_idle_timeout"], ""), engine, path)
+    if len(values[OPTIONS["username"]]) > 16:
+        warnings.append(f"{path}: {OPTIONS['username']} is longer than the 16 characters of the vendor's templates")
+    for option in ("ssl_ca", "ssl_cert", "ssl_key"):
+        value = values.get(OPTIONS[option], "")
+        if value and not value.startswith("/"):
+            warnings.append(f"{path}: {OPTIONS[option]} is no absolute path; it is a path inside the containers")
+    if bool(values.get(OPTIONS["ssl_cert"])) != bool(values.get(OPTIONS["ssl_key"])):
+        warnings.append(f"{path}: {OPTIONS['ssl_cert']} and {OPTIONS['ssl_key']} are of use only together")
+    return warnings
+
+
+def _judge_port(text: str, engine: str, path: str) -> list[str]:
+    subject = f"{path}: {OPTIONS['port']}"
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise WaError(subject, f"{text!r}", "a port from 1 to 65535")
+    other = {port: name for name, port in ENGINES.items() if name != engine}.get(int(text))
+    if other:
+        return [f"{subject} is {text}, the port of {other}, but the engine is {engine} ({ENGINES[engine]} as a rule)"]
+    return []
+
+
+def _judge_password(text: str, path: str) -> list[str]:
+    found = [char for char in FORBIDDEN_IN_PASSWORD if char in text]
+    if found:
+        raise WaError(
+            f"{path}: {PASSWORD}",
+            "contains " + " ".join(found),
+            f"none of {' '.join(FORBIDDEN_IN_PASSWORD)} (a rule of the client's vendor)",
+            "Give the database user another password",
+        )
+    if not 8 <= len(text) <= 41:
+        return [f"{path}: {PASSWORD} has not the 8 to 41 characters of the vendor's templates"]
+    return []
+
+
+def _judge_prefix(text: str, engine: str, path: str) -> list[str]:
+    subject = f"{path}: {OPTIONS['name_prefix']}"
+    bad = sorted({char for char in text if char in "/\\.\"'`;" or char.isspace() or not char.isprintable()})
+    if bad:
+        raise WaError(
+            subject,
+            "contains " + " ".join(repr(char) for char in bad),
+            "what can begin a database's name: letters, digits and _",
+        )
+    longest = (63 if engine == "PGSQL" else 64) - _LONGEST_STORE
+    size = len(text.encode()) if engine == "PGSQL" else len(text)
+    if size > longest:
+        raise WaError(subject, f"{size} long", f"at most {longest}: the client puts names behind it, {engine} has a limit")
+    if not re.fullmatch(r"[A-Za-z0-9_]*", text):
+        return [f"{subject} has other characters than letters, digits and _; it works only if the client quotes names"]
+    return []
+
+
+def _judge_idle(text: str, engine: str, path: str) -> list[str]:
+    subject = f"{path}: {OPTIONS['connection_idle_timeout']}"
+    if not text:
+        return []
+    if engine == "PGSQL":
+        raise WaError(
+            subject,
+            "set, but only the client's MySQL part knows it",
+            "no such key with PGSQL",
+            'connection_idle_timeout: "" removes it',
+        )
+    if not re.fullmatch(r"[0-9]{1,12}", text):
+        raise WaError(subject, f"{text!r}", "milliseconds, a whole number")
+    value = int(text)
+    if value < _IDLE_SECONDS:
+        raise WaError(subject, f"{value} milliseconds: surely meant as seconds", "milliseconds", f"Write {value * 1000}")
+    if value in _IDLE_SUSPECTS or value < _IDLE_LEAST:
+        return [f"{subject} is {value} milliseconds, which looks like seconds; the vendor's sample has 180000"]
+    if value > _IDLE_MOST:
+        return [f"{subject} is {value} milliseconds; the vendor's templates allow at most {_IDLE_MOST} (8 hours)"]
+    return []
