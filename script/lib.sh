@@ -35,3 +35,15 @@ use_venv() {
     export PATH=$ROOT/.venv/bin:$PATH VIRTUAL_ENV=$ROOT/.venv
     export ANSIBLE_COLLECTIONS_PATH=$LAB/collections
 }
+
+# copy_tree FOLDER: the checkout without what git ignores, as FOLDER/ansible_collections/waba/onprem; prints that path.
+# Tools that want real folders of these names, or write beside what they read, work there.
+copy_tree() {
+    local tree=$1/ansible_collections/waba/onprem
+    rm -rf "$1/ansible_collections"
+    mkdir -p "$tree"
+    git ls-files -co --exclude-standard -z | while IFS= read -r -d '' file; do
+        if [ -e "$file" ]; then printf '%s\0' "$file"; fi
+    done | tar cf - --null -T - | tar xf - -C "$tree"
+    printf '%s\n' "$tree"
+}

@@ -60,7 +60,9 @@ def main() -> int:
             if "--check" not in sys.argv:
                 readme.write_text(wanted)
     if "--check" in sys.argv and stale:
-        print("README tables out of step with argument_specs: " + ", ".join(stale) + ". Run script/docs.", file=sys.stderr)
+        print(
+            "README tables out of step with argument_specs: " + ", ".join(stale) + ". Run script/docs.", file=sys.stderr
+        )
         return 1
     return 0
 
