@@ -22,11 +22,24 @@ LONGEST_LINE = 65000
 _BOM = "\ufeff"
 # What Go calls space: the readers trim by it. Compose trims less at the start of a value than at its end.
 _SPACE = "\t\v\f\r \x85\xa0"
-_ALL_SPACE = _SPACE + "\n\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_ALL_SPACE = (
+    _SPACE + "\n\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 # (?i)[_a-z] of Go takes the long s and the Kelvin sign as well.
 _DOLLAR = re.compile("\\$(?:(?P<escaped>\\$)|(?P<name>[_a-zA-Z\u017f\u212a{]))")
 _ESCAPE = re.compile(r"\\(?:[abcfnrtv$\"\\]|0[0-9]{0,3})")
-_ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "$": "$$", '"': '"', "\\": "\\"}
+_ESCAPED = {
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+    "$": "$$",
+    '"': '"',
+    "\\": "\\",
+}
 
 
 @dataclass(frozen=True)
@@ -205,7 +218,7 @@ def load(text: str, reader: str, path: str = "db.env") -> dict[str, str]:
     """
     check_readable(text, reader, path)
     differ = disagreements(text) if reader == "portable" else {}
-    values = {}
+    values: dict[str, str] = {}
     for entry in read(text, reader):
         if not entry.key:
             continue
@@ -215,7 +228,7 @@ def load(text: str, reader: str, path: str = "db.env") -> dict[str, str]:
                 f"{path}: {entry.key}",
                 f"not read the same by every reader: {reason}",
                 "a plain value",
-                "Let wa_db_env write it, or name the reader (env_reader: compose or docker)",
+                "Give wa_db_env its value to write, or name the reader (compose or docker)",
             )
         values.pop(entry.key, None)
         if not reason and entry.value is not None:

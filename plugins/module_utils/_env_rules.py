@@ -179,7 +179,9 @@ def _judge_prefix(text: str, engine: str, path: str) -> list[str]:
     longest = (63 if engine == "PGSQL" else 64) - _LONGEST_STORE
     size = len(text.encode()) if engine == "PGSQL" else len(text)
     if size > longest:
-        raise WaError(subject, f"{size} long", f"at most {longest}: the client puts names behind it, {engine} has a limit")
+        raise WaError(
+            subject, f"{size} long", f"at most {longest}: the client puts names behind it, {engine} has a limit"
+        )
     if not re.fullmatch(r"[A-Za-z0-9_]*", text):
         return [f"{subject} has other characters than letters, digits and _; it works only if the client quotes names"]
     return []
@@ -200,7 +202,9 @@ def _judge_idle(text: str, engine: str, path: str) -> list[str]:
         raise WaError(subject, f"{text!r}", "milliseconds, a whole number")
     value = int(text)
     if value < _IDLE_SECONDS:
-        raise WaError(subject, f"{value} milliseconds: surely meant as seconds", "milliseconds", f"Write {value * 1000}")
+        raise WaError(
+            subject, f"{value} milliseconds: surely meant as seconds", "milliseconds", f"Write {value * 1000}"
+        )
     if value in _IDLE_SUSPECTS or value < _IDLE_LEAST:
         return [f"{subject} is {value} milliseconds, which looks like seconds; the vendor's sample has 180000"]
     if value > _IDLE_MOST:

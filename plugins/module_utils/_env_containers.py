@@ -1,0 +1,141 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks at the client's containers and their Compose files to tell whether a db.env is in force."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils import _env_state
+from ansible_collections.waba.onprem.plugins.module_utils._env_file import read_compose
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker
+
+_FILES_LABEL = "com.docker.compose.project.config_files"
+_FOLDER_LABEL = "com.docker.compose.project.working_dir"
+_DEEPEST = 8  # services may extend services
+
+
+class Compose:
+    """What the Compose files say that containers were made from; read only when a container differs, each once."""
+
+    def __init__(self, env_path: str, warn: t.Callable[[str], None]) -> None:
+        self._env_path = os.path.realpath(env_path)
+        self._warn = warn
+        self._documents: dict[str, t.Any] = {}
+
+    def overrides(self, container: Container) -> set[str]:
+        """The keys that the container's service gets from elsewhere than db.env: `environment:`, later `env_file:`s."""
+        files = [path for path in container.labels.get(_FILES_LABEL, "").split(",") if path]
+        keys: set[str] = set()
+        env_files: list[str] = []
+        for path in files:
+            self._collect(path, container.service, container.labels.get(_FOLDER_LABEL), keys, env_files, 0)
+        if env_files and self._env_path not in env_files:
+            self._warn(
+                f"container {container.name}: its service reads {', '.join(env_files)} and not {self._env_path}; "
+                "recreating it will not put the file in force"
+            )
+        if self._env_path in env_files:
+            for path in env_files[env_files.index(self._env_path) + 1 :]:
+                keys.update(self._keys_of(path))
+        return keys
+
+    def _collect(
+        self, path: str, service: str, folder: str | None, keys: set[str], env_files: list[str], depth: int
+    ) -> None:
+        names, paths, extends = _env_state.service_settings(self._document(path), service)
+        if extends and depth < _DEEPEST:
+            other = {"service": extends} if isinstance(extends, str) else extends
+            source = other.get("file")
+            source = os.path.join(os.path.dirname(path), source) if source else path
+            self._collect(source, str(other.get("service", "")), None, keys, env_files, depth + 1)
+        keys.update(names)
+        base = folder or os.path.dirname(path)
+        env_files.extend(os.path.realpath(os.path.join(base, name)) for name in paths)
+
+    def _document(self, path: str) -> t.Any:
+        if path not in self._documents:
+            self._documents[path] = self._load(path)
+        return self._documents[path]
+
+    def _load(self, path: str) -> t.Any:
+        unknown = "keys that it sets itself are reported as stale"
+        try:
+            import yaml
+        except ImportError:
+            self._warn(f"{path} is not read, the Python library PyYAML (package python3-yaml) is missing: {unknown}")
+            return None
+        try:
+            with open(path, "rb") as file:
+                return yaml.safe_load(file)
+        except OSError as error:
+            self._warn(f"{path} is not read ({error.strerror}): {unknown}")
+        except yaml.YAMLError:
+            # The parser's text quotes the file, which may hold secrets.
+            self._warn(f"{path} is no YAML that can be read: {unknown}")
+        return None
+
+    def _keys_of(self, path: str) -> list[str]:
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                return [entry.key for entry in read_compose(file.read()) if entry.key]
+        except (OSError, UnicodeDecodeError):
+            self._warn(f"{path} is not read: keys that it overrides are reported as stale")
+            return []
+
+
+def stale(
+    docker: Docker,
+    containers: t.Sequence[Container],
+    held: t.Mapping[str, t.Collection[str]],
+    gone: t.Iterable[str],
+    compose: Compose,
+) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
+    """The containers that were created with other values than `held`, and those that differ only by overridden keys.
+
+    Each as name, id, project, service, role, keys, overridden, keeps_configuration. One request a container, and one
+    an image that explains keys.
+    """
+    images: dict[str, dict[str, str]] = {}
+    found: list[dict[str, t.Any]] = []
+    overridden: list[dict[str, t.Any]] = []
+    gone = list(gone)
+    for container in containers:
+        record = docker.inspect(container)
+        if record is None:
+            continue
+        environment = container.environment or {}
+        keys = _env_state.differing(environment, held, gone)
+        if not keys:
+            continue
+        if any(key not in held for key in keys) and record["Image"] not in images:
+            images[record["Image"]] = _image_environment(docker, record["Image"])
+        verdict = _env_state.judge(
+            environment, keys, held, images.get(record["Image"], {}), compose.overrides(container)
+        )
+        if not verdict.stale and not verdict.overridden:
+            continue
+        entry = {
+            "name": container.name,
+            "id": container.id[:12],
+            "project": container.project,
+            "service": container.service,
+            "role": container.role,
+            "keys": verdict.stale,
+            "overridden": verdict.overridden,
+            "keeps_configuration": _env_state.keeps_configuration(
+                container.role, environment, [mount.destination for mount in container.mounts if mount.kind != "tmpfs"]
+            ),
+        }
+        (found if verdict.stale else overridden).append(entry)
+    return found, overridden
+
+
+def _image_environment(docker: Docker, image: str) -> dict[str, str]:
+    record = docker.ask(f"image {image}", docker.api.inspect_image, image)
+    pairs = (line.partition("=") for line in record["Config"].get("Env") or [])
+    return {key: value for key, _equals, value in pairs}

@@ -1,0 +1,129 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A db.env on the disk: read with its faults named, written whole or not at all, one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import glob
+import os
+import re
+import stat
+import time
+import typing as t
+from datetime import datetime, timezone
+
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+BACKUPS_KEPT = 2
+_STAMP = "%Y%m%dT%H%M%S.%fZ"
+_BACKUP = re.compile(r"\.\d{8}T\d{6}\.\d{6}Z~")
+_LONGEST_FILE = 1 << 20
+
+
+class Store:
+    """One file. `read` needs no lock, because writers replace the file in one step."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.folder, self.name = os.path.split(path)
+        # One fixed name: what a killed run left behind is found and taken away by the next one.
+        self._draft = os.path.join(self.folder, f".{self.name}.wa_new")
+
+    def read(self) -> str | None:
+        """The file's text, None when it does not exist. Raises WaError for what is no readable UTF-8 file."""
+        try:
+            # Not blocked by a pipe, not led astray by a link.
+            number = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EMLINK):
+                cure = f"Give the path that the link points to ({os.path.realpath(self.path)}), or remove the link"
+                raise WaError(self.path, "a symbolic link", "a file", cure) from None
+            raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file", "Use become") from None
+        with open(number, "rb") as file:
+            kind = os.fstat(file.fileno())
+            if not stat.S_ISREG(kind.st_mode):
+                found = "a directory" if stat.S_ISDIR(kind.st_mode) else "no regular file"
+                cure = "Docker makes a directory of a bind mount whose file is missing: remove it if it is empty"
+                raise WaError(self.path, found, "a file", cure if stat.S_ISDIR(kind.st_mode) else "")
+            if kind.st_size > _LONGEST_FILE:
+                raise WaError(self.path, f"{kind.st_size} bytes", f"a db.env of at most {_LONGEST_FILE} bytes")
+            try:
+                data = file.read()
+            except OSError as error:
+                raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file") from None
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise WaError(
+                f"{self.path}, line {line}", "no UTF-8", "UTF-8", "Convert the file: docker run refuses it"
+            ) from None
+
+    @contextlib.contextmanager
+    def lock(self, patience: float) -> t.Iterator[None]:
+        """Keep other runs of the collection away from the folder's files; waits up to `patience` seconds.
+
+        The folder itself is locked, so that no lock file stays behind. A killed run's lock ends with it.
+        """
+        try:
+            number = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise WaError(f"folder {self.folder}", error.strerror or "unusable", "a folder") from None
+        end = time.monotonic() + patience
+        try:
+            while True:
+                try:
+                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if error.errno in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
+                        break  # a file system without locks; the write is still one step
+                    if time.monotonic() > end:
+                        raise WaError(
+                            self.path, f"another run holds it for {patience:g} s", "a free file", "Try again"
+                        ) from None
+                time.sleep(0.05)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._draft)
+            yield
+        finally:
+            os.close(number)
+
+    def write(self, text: str, move: t.Callable[[str, str], None]) -> None:
+        """Replace the file by `text`; `move` renames (`module.atomic_move`). Needs the lock."""
+        with self._private(self._draft) as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        move(self._draft, self.path)
+        number = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(number)  # the new name, too, survives a power cut
+        finally:
+            os.close(number)
+
+    def backup(self, text: str) -> str:
+        """Keep `text`, the file's content up to now, beside it; all but the newest two backups go. Needs the lock."""
+        path = f"{self.path}.{datetime.now(timezone.utc).strftime(_STAMP)}~"
+        with self._private(path) as file:
+            file.write(text.encode())
+        for old in self.backups()[:-BACKUPS_KEPT]:
+            os.unlink(old)
+        return path
+
+    def backups(self) -> list[str]:
+        """The backups that `backup` made, the oldest first."""
+        found = glob.glob(glob.escape(self.path) + ".*~")
+        return sorted(path for path in found if _BACKUP.fullmatch(path[len(self.path) :]))
+
+    @staticmethod
+    def _private(path: str) -> t.BinaryIO:
+        """A new file that only its owner can read, from its first moment on."""
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return open(number, "wb")

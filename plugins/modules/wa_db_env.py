@@ -1,0 +1,481 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_db_env
+short_description: Manages a client's db.env, right and in force
+version_added: 0.1.0
+author: waba.onprem contributors (@waba)
+description:
+  - Writes the file with the database settings of a WhatsApp Business API On-Premises client, so that Docker Compose and
+    C(docker run --env-file) read the same values from it, and so that the client can work with them.
+  - Keeps comments, order, unknown keys and Windows line ends of a file that is there.
+  - Tells which running containers were created with other values than the file holds.
+options:
+  path:
+    description: The file. Its folder must exist; the role P(waba.onprem.wa_host#role) makes it.
+    type: path
+    required: true
+  state:
+    description: V(absent) removes the file; its backups stay, with a warning.
+    type: str
+    choices: [present, absent]
+    default: present
+  engine:
+    description: The kind of database, E(WA_DB_ENGINE).
+    type: str
+    choices: [MYSQL, PGSQL]
+  hostname:
+    description: The database server as the containers reach it, E(WA_DB_HOSTNAME).
+    type: str
+  port:
+    description:
+      - The server's port, E(WA_DB_PORT).
+      - When not given, the engine's own (3306 or 5432) is written if the file has none, or if the engine changes.
+    type: int
+  username:
+    description: The database user, E(WA_DB_USERNAME).
+    type: str
+  password:
+    description:
+      - The database user's password, E(WA_DB_PASSWORD).
+      - The client's vendor forbids the characters C(? { } & ~ ! ( \) ^ =) in it.
+    type: str
+  name_prefix:
+    description: What stands in front of every database's name, without a separator, E(WA_DB_NAME_PREFIX).
+    type: str
+  connection_idle_timeout:
+    description:
+      - Milliseconds after which the Coreapp closes an idle connection, E(WA_DB_CONNECTION_IDLE_TIMEOUT); MySQL only.
+      - Below 1000 is an error, what looks like seconds or is above 28800000 (8 hours) a warning.
+    type: str
+  persistent:
+    description: Whether the Webapp keeps its connections (a boolean, or an empty text to remove it), E(WA_DB_PERSISTENT).
+    type: raw
+  ssl_ca:
+    description: Certificate authority of the server, a path inside the containers, E(WA_DB_SSL_CA).
+    type: str
+  ssl_cert:
+    description: Client certificate, a path inside the containers, E(WA_DB_SSL_CERT).
+    type: str
+  ssl_key:
+    description: Key of O(ssl_cert), a path inside the containers, E(WA_DB_SSL_KEY).
+    type: str
+  extra:
+    description:
+      - Further variables, such as E(WA_CONFIG_ON_DB). Values are texts; quote numbers and booleans.
+      - An empty text removes the variable. E(WA_DB_UPGRADE) is refused.
+    type: dict
+    default: {}
+  extra_secret:
+    description: The same for secrets, such as E(WA_API_KEY) and E(WA_WEB_JWT_CRYPTO_KEY).
+    type: dict
+    default: {}
+  exclusive:
+    description: Whether only what the options declare stays in the file; comments and other keys go.
+    type: bool
+    default: false
+  reader:
+    description:
+      - Who reads the file.
+      - V(portable) writes only values that Docker Compose and C(docker run --env-file) read alike, and refuses others.
+      - V(compose) and V(docker) write any value for that reader alone, quoted where it needs to be.
+      - See the notes for the rules of each.
+    type: str
+    choices: [portable, compose, docker]
+    default: portable
+  check_connection:
+    description:
+      - Whether to log in to the database as the client will, before anything is written, and judge what is found.
+      - On failure the file stays as it is.
+    type: bool
+    default: false
+  login_user:
+    description:
+      - Not used; accepted so that one entry of C(module_defaults) serves all modules.
+      - The connection is tried with the user and the password in the file.
+    type: str
+  login_password:
+    description: Not used, see O(login_user).
+    type: str
+  containers:
+    description: Whether to compare the file with the running client containers.
+    type: bool
+    default: false
+  project:
+    description:
+      - The Compose project of the containers; an empty text for containers outside Compose.
+      - When not given, there must be only one on the host.
+    type: str
+  backup:
+    description: Whether to keep the old file beside the new one; the last two are kept, with mode 0600.
+    type: bool
+    default: false
+  mode:
+    description:
+      - The file's mode. C(docker compose) reads the file as the user who runs it, so that user needs to read it, be it
+        by O(group) and V(0640).
+    default: "0600"
+extends_documentation_fragment:
+  - ansible.builtin.files
+  - waba.onprem.attributes
+  - waba.onprem.docker
+  - waba.onprem.database
+notes:
+  - An option that is not given leaves its key alone; an empty text removes it.
+  - "A secret in db.env can be seen in three places: the file, the output of C(docker inspect) (so by everybody in the group
+    docker), and C(/proc/*/environ) of the container's processes."
+  - 'Measured with Docker Compose 2.26.1 and Docker 26.1.5. Compose takes quotes and escapes as a shell does, replaces
+    C($NAME), cuts a value at a hash behind a space, and trims it. C(docker run) takes the rest of the line as it stands.'
+  - Compose 1.26 to 1.29 replaces C(${NAME}) even in single quotes and knows no C(\$); the first releases of Compose v2
+    cut an unquoted value at any hash. Values without dollar sign, hash, quote and backslash are read alike by those, too.
+  - The vendor supports MySQL 5.7 and 8.0 and PostgreSQL 11 to 13; another server is a warning.
+  - With O(containers), PyYAML on the managed host tells keys that the Compose file sets itself from stale ones.
+seealso:
+  - module: waba.onprem.wa_message_gc
+"""
+
+EXAMPLES = r"""
+- name: Write db.env
+  waba.onprem.wa_db_env:
+    path: /opt/waba/support/db.env
+    engine: MYSQL
+    hostname: db.example.com
+    username: wa
+    password: "{{ vault_wa_db_password }}"
+    name_prefix: support_
+    extra:
+      WA_CONFIG_ON_DB: "1"
+    check_connection: true
+    containers: true
+    project: wa-support
+
+- name: See whether db.env is in force, changing nothing
+  waba.onprem.wa_db_env:
+    path: /opt/waba/support/db.env
+    containers: true
+  check_mode: true
+  register: env
+  failed_when: env is failed or env.stale_containers | length > 0
+"""
+
+RETURN = r"""
+path:
+  description: The file.
+  type: str
+  returned: always
+changed_keys:
+  description: Keys that were added or got another value (in check mode, would).
+  type: list
+  elements: str
+  returned: always
+removed_keys:
+  description: Keys that were removed.
+  type: list
+  elements: str
+  returned: always
+stale_containers:
+  description: Running client containers that were created with other values than the file now holds.
+  type: list
+  elements: dict
+  returned: always
+  contains: &container
+    name:
+      description: The container's name.
+      type: str
+    id:
+      description: The first 12 digits of its id.
+      type: str
+    project:
+      description: Its Compose project, empty outside Compose.
+      type: str
+    service:
+      description: Its Compose service, or its name.
+      type: str
+    role:
+      description: V(web), V(core) or V(master).
+      type: str
+    keys:
+      description: The keys that recreating it would put in force.
+      type: list
+      elements: str
+    overridden:
+      description: Keys that differ because the Compose file sets them itself; recreating changes nothing about them.
+      type: list
+      elements: str
+    keeps_configuration:
+      description: V(false) when recreating it would lose the client's configuration and registration. Do not recreate it.
+      type: bool
+overridden_containers:
+  description: Running client containers that differ from the file only in keys that the Compose file sets itself.
+  type: list
+  elements: dict
+  returned: always
+  contains: *container
+server:
+  description: What O(check_connection) found; empty without it.
+  type: dict
+  returned: always
+  contains:
+    product:
+      description: V(MySQL), V(MariaDB) or V(PostgreSQL).
+      type: str
+    version:
+      description: The server's version in its own words.
+      type: str
+    databases:
+      description: The databases whose names begin with the prefix.
+      type: list
+      elements: str
+    messages_database:
+      description: The one among them that holds the table C(messages); V(null) when none or several do.
+      type: str
+    messages_databases:
+      description: All that hold it.
+      type: list
+      elements: str
+    max_connections:
+      description: The most connections that the server takes.
+      type: int
+    connections:
+      description: How many it has now, as far as the user may see.
+      type: int
+    tls:
+      description: Whether the connection was encrypted.
+      type: bool
+backup_file:
+  description: The backup that was made.
+  type: str
+  returned: when a backup was made
+actions:
+  description: What was done (in check mode, would be), in words.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import contextlib
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _database,
+    _docker_options,
+    _env_containers,
+    _env_file,
+    _env_rules,
+    _env_state,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._result import CHANGED, HIDDEN, Result
+from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+
+# How long a second run waits for a first one, which may be looking at a slow database.
+LOCK_PATIENCE = 60.0
+
+OWN_SPEC: dict[str, dict[str, t.Any]] = {
+    "path": {"type": "path", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "engine": {"type": "str", "choices": ["MYSQL", "PGSQL"]},
+    "hostname": {"type": "str"},
+    "port": {"type": "int"},
+    "username": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "name_prefix": {"type": "str"},
+    "connection_idle_timeout": {"type": "str"},
+    "persistent": {"type": "raw"},
+    "ssl_ca": {"type": "str"},
+    "ssl_cert": {"type": "str"},
+    "ssl_key": {"type": "str", "no_log": False},
+    "extra": {"type": "dict", "default": {}},
+    "extra_secret": {"type": "dict", "default": {}, "no_log": True},
+    "exclusive": {"type": "bool", "default": False},
+    "reader": {"type": "str", "choices": list(_env_file.READERS), "default": "portable"},
+    "check_connection": {"type": "bool", "default": False},
+    "containers": {"type": "bool", "default": False},
+    "project": {"type": "str"},
+    "backup": {"type": "bool", "default": False},
+    "mode": {"type": "raw", "default": "0600"},
+}
+
+
+class Plan(t.NamedTuple):
+    """The file's text before (None: no file) and after (None: no file), and how the one becomes the other."""
+
+    before: str | None
+    after: str | None
+    edited: _env_file.Edited
+    values: dict[str, str]
+
+
+def plan(module: AnsibleModule, result: Result, before: str | None) -> Plan:
+    """What the file has to become; judged by every rule, so nothing is written that the client cannot use."""
+    path, reader = module.params["path"], module.params["reader"]
+    existing = {entry.key: entry.value for entry in _env_file.read(before or "", reader) if entry.key}
+    result.redact.add(value for key, value in existing.items() if _secret(module, key))
+    if module.params["state"] == "absent":
+        return Plan(before, None, _env_file.Edited("", [], list(existing), []), {})
+    known = {key: value for key, value in existing.items() if value is not None}
+    wanted = _env_rules.settings(module.params, known)
+    edited = _env_file.edit(before or "", wanted, reader, module.params["exclusive"])
+    values = _env_file.load(edited.text, reader, path)
+    for warning in _env_rules.judge(values, path):
+        result.warn(warning)
+    for key in edited.duplicates:
+        result.warn(f"{path}: {key} stood there more than once; every reader takes the last one, which is kept")
+    if reader == "portable":
+        for key, reason in _env_file.disagreements(edited.text).items():
+            result.warn(
+                f"{path}: {key} is not read the same by every reader ({reason}); declare it in extra to mend it"
+            )
+    return Plan(before, edited.text, edited, values)
+
+
+def _secret(module: AnsibleModule, key: str) -> bool:
+    return _env_rules.is_secret(key, module.params["extra_secret"] or {})
+
+
+def show(module: AnsibleModule, text: str | None, changed: t.Container[str] = ()) -> str:
+    """`text` for a diff: values of public settings only, and no comment's text, which may be an old password."""
+    public = {*_env_rules.OPTIONS.values(), _env_state.CONFIG_ON_DB, *(module.params["extra"] or {})}
+    lines = []
+    for entry in _env_file.read(text or "", module.params["reader"]):
+        if not entry.key:
+            lines.append("# ..." if entry.raw.strip() else "")
+        elif entry.key in public and not _secret(module, entry.key):
+            lines.append(f"{entry.key}={HIDDEN if entry.value is None else entry.value}")
+        else:
+            lines.append(f"{entry.key}={CHANGED if entry.key in changed else HIDDEN}")
+    return "".join(line + "\n" for line in lines)
+
+
+def check_connection(module: AnsibleModule, result: Result, values: dict[str, str]) -> None:
+    """Log in as the client will; raises WaError when it could not work."""
+    from ansible_collections.waba.onprem.plugins.module_utils import _database_check
+
+    params = dict(module.params, login_user=None, login_password=None)
+    server: dict[str, t.Any] = {}
+    result.values["server"] = server
+    for warning in _database_check.check(_database.settings(params, values), values, server):
+        result.warn(warning)
+
+
+def check_containers(module: AnsibleModule, result: Result, done: Plan) -> None:
+    """Tell which containers the file is not in force in."""
+    from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
+
+    text, reader = done.after or "", module.params["reader"]
+    held: dict[str, set[str]] = {}
+    hows = {"compose": [_env_file.read_compose], "docker": [_env_file.read_docker]}
+    for how in hows.get(reader, [_env_file.read_compose, _env_file.read_docker]):
+        last = {entry.key: entry.value for entry in how(text) if entry.key}
+        for key, value in last.items():
+            if value is not None:
+                held.setdefault(key, set()).add(value)
+    docker = Docker(module.params)
+    running = docker.client_containers(module.params["project"], stopped=False)
+    compose = _env_containers.Compose(module.params["path"], result.warn)
+    stale, overridden = _env_containers.stale(docker, running, held, done.edited.removed, compose)
+    result.values.update(stale_containers=stale, overridden_containers=overridden)
+    for entry in stale:
+        if not entry["keeps_configuration"]:
+            result.warn(
+                f"container {entry['name']} must not be recreated: its configuration, registration included, lies in its "
+                f"own writable layer. {_env_state.CONFIG_CURE}"
+            )
+
+
+def apply(module: AnsibleModule, result: Result, store: Store, done: Plan) -> None:
+    """Make the file so; in check mode, say what would be done."""
+    before, after, edited = done.before, done.after, done.edited
+    result.values.update(changed_keys=edited.changed, removed_keys=edited.removed)
+    old, new = show(module, before), show(module, after, edited.changed)
+    if before is not None and before != after and module.params["backup"]:
+        if not module.check_mode:
+            result.values["backup_file"] = store.backup(before)
+        result.actions.append("kept a backup")
+    attributes = module.load_file_common_arguments(module.params, path=store.path)
+    if after is None:
+        if before is not None:
+            if not module.check_mode:
+                os.unlink(store.path)
+            result.did(f"removed {store.path}")
+        if store.backups():
+            result.warn(f"backups of {store.path} hold secrets and stay: {', '.join(store.backups())}")
+        result.diff(old, new, store.path)
+        return
+    moved: dict[str, dict[str, t.Any]] = {}
+    # Before the content: new secrets never stand in a file that still has too wide a mode.
+    other = before is not None and module.set_fs_attributes_if_different(attributes, False, diff=moved)
+    if before != after:
+        if not module.check_mode:
+            store.write(after, module.atomic_move)
+            module.set_fs_attributes_if_different(attributes, False)
+        result.did(_words(done))
+    if other:
+        old = "".join(f"({name}: {value})\n" for name, value in moved["before"].items()) + old
+        new = "".join(f"({name}: {value})\n" for name, value in moved["after"].items()) + new
+        result.did("changed " + ", ".join(sorted(moved["after"])))
+    result.diff(old, new, store.path)
+
+
+def _words(done: Plan) -> str:
+    parts = [f"set {', '.join(done.edited.changed)}"] if done.edited.changed else []
+    if done.edited.removed:
+        parts.append(f"removed {', '.join(done.edited.removed)}")
+    if done.edited.duplicates:
+        parts.append(f"removed earlier lines of {', '.join(done.edited.duplicates)}")
+    return "; ".join(parts) or "removed comments and other lines"
+
+
+def run(module: AnsibleModule, result: Result) -> None:
+    """Observe, plan, check, apply."""
+    path = os.path.abspath(module.params["path"])
+    module.params["path"] = path
+    result.values.update(
+        path=path, changed_keys=[], removed_keys=[], stale_containers=[], overridden_containers=[], server={}
+    )
+    store = Store(path)
+    missing = not os.path.isdir(store.folder)
+    if missing and not module.check_mode and module.params["state"] == "present":
+        cure = "Make it (role wa_host does), readable by root and whoever runs docker compose"
+        raise WaError(f"folder {store.folder}", "does not exist", "the folder of db.env", cure)
+    if missing:
+        result.warn(f"folder {store.folder} does not exist yet")
+    patience = LOCK_PATIENCE + parse_duration("connect_timeout", module.params["connect_timeout"])
+    with contextlib.nullcontext() if module.check_mode or missing else store.lock(patience):
+        done = plan(module, result, store.read())
+        if done.after is not None and module.params["check_connection"]:
+            check_connection(module, result, done.values)
+        if done.after is not None and module.params["containers"]:
+            check_containers(module, result, done)
+        apply(module, result, store, done)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={**_database.ARGUMENT_SPEC, **_docker_options.ARGUMENT_SPEC, **OWN_SPEC},
+        add_file_common_args=True,
+        supports_check_mode=True,
+    )
+    os.umask(0o077)  # whatever is created here holds secrets
+    result = Result(module)
+    result.redact.add([module.params["password"], module.params["login_password"]])
+    result.redact.add(value for value in (module.params["extra_secret"] or {}).values() if isinstance(value, str))
+    try:
+        run(module, result)
+    except WaError as error:
+        result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()
