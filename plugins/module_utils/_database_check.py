@@ -22,33 +22,38 @@ _SUPPORTED = {"MySQL": "MySQL 5.7 or 8.0", "MariaDB": "MySQL 5.7 or 8.0", "Postg
 _NEARLY_FULL = 0.9
 
 
-def check(config: Settings, env: t.Mapping[str, str], found: dict[str, t.Any]) -> list[str]:
-    """Warnings about the database; fills `found` with what is learnt. Raises WaError when the client could not work.
+def check(config: Settings, env: t.Mapping[str, str], found: dict[str, t.Any], warn: t.Callable[[str], None]) -> None:
+    """Judge the database: `found` is filled with what is learnt, `warn` gets what is doubtful.
 
-    `env` is what the file will hold: its prefix, and whether the client will speak TLS.
+    `env` is what the file will hold: its prefix, and whether the client will speak TLS. Raises WaError when the client
+    could not work; `found` and the warnings up to there stand.
     """
     prefix = env.get("WA_DB_NAME_PREFIX", "")
     with _database.connect(config, read_only=False) as session:
         version = session.version()
         found.update(product=version.product, version=version.text)
-        warnings = judge_version(version)
-        warnings += _judge_tls(session, env, found)
+        _tell(warn, judge_version(version))
+        _tell(warn, _judge_tls(session, env, found))
         if session.is_read_only():
             raise WaError(config.subject, "takes no writes", "the primary server", "Point the client at the primary")
-        warnings += _judge_connections(session, found)
+        _tell(warn, _judge_connections(session, found))
         names = _database.databases(session, prefix)
         holders = _holders(session, config, names)
         found.update(databases=names, messages_databases=holders)
         found["messages_database"] = holders[0] if len(holders) == 1 else None
         if len(holders) > 1:
-            warnings.append(
+            warn(
                 f"{config.subject}: {len(holders)} databases that begin with {prefix!r} hold a table messages "
                 f"({', '.join(holders)}): shards, or another client's whose prefix begins alike"
             )
         # Under an empty prefix every database matches; only those that are a client's tell something.
         candidates = names if prefix else holders
-        warnings += _judge_privileges(session, config, candidates, prefix)
-    return warnings
+        _tell(warn, _judge_privileges(session, config, candidates, prefix))
+
+
+def _tell(warn: t.Callable[[str], None], warnings: t.Iterable[str]) -> None:
+    for warning in warnings:
+        warn(warning)
 
 
 def judge_version(version: _database.Version) -> list[str]:

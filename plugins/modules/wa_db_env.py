@@ -363,8 +363,7 @@ def check_connection(module: AnsibleModule, result: Result, values: dict[str, st
     params = dict(module.params, login_user=None, login_password=None)
     server: dict[str, t.Any] = {}
     result.values["server"] = server
-    for warning in _database_check.check(_database.settings(params, values), values, server):
-        result.warn(warning)
+    _database_check.check(_database.settings(params, values), values, server, result.warn)
 
 
 def check_containers(module: AnsibleModule, result: Result, done: Plan) -> None:
