@@ -1,0 +1,228 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of _env_file against the real readers: `docker compose config`, `docker compose create`, `docker create`.
+
+Values come from hypothesis and go to the readers many in one file. WA_TEST_VALUES sets how many (default 2000).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+import typing as t
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.waba.onprem.plugins.module_utils import _env_file
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+COUNT = int(os.environ.get("WA_TEST_VALUES", "2000"))
+IMAGE = "waba-test-env:empty"
+# What one of the readers treats specially, and what looks like it; then everything that UTF-8 can hold.
+SPECIAL = "'\"\\$#{}()[]~!&?^=`%;:,.-_<>|*@/+ \tabcfnrtvxABuU0123789\x07\x0b\x0c\x1b\x7f\x85\xa0\u017f\u212a\u2028\u2029\u3000\ufeffé😀"
+LETTERS = st.one_of(st.sampled_from(SPECIAL), st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0"))
+VALUES = st.text(LETTERS, max_size=30)
+
+
+def docker(*argv: str, given: bytes = b"") -> str:
+    """Run docker and give its output; its own words go into a failure."""
+    done = subprocess.run(["docker", *argv], input=given, capture_output=True, check=False)
+    assert done.returncode == 0, f"docker {argv[0]}: {done.stderr.decode(errors='replace')}"
+    return done.stdout.decode()
+
+
+@pytest.fixture(scope="session")
+def empty_image() -> t.Iterator[str]:
+    """An image without a single file: containers of it are created and inspected, never run."""
+    buffer = io.BytesIO()
+    tarfile.open(fileobj=buffer, mode="w").close()
+    docker("import", "-", IMAGE, given=buffer.getvalue())
+    yield IMAGE
+    docker("rmi", "-f", IMAGE)
+
+
+def collect(strategy: st.SearchStrategy[t.Any], count: int) -> list[t.Any]:
+    """`count` values that hypothesis makes up, at least; always the same ones."""
+    found: list[t.Any] = []
+
+    @settings(
+        max_examples=count,
+        database=None,
+        derandomize=True,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def take(value: t.Any) -> None:
+        found.append(value)
+
+    take()
+    assert len(found) >= count * 0.9, "hypothesis ran out of values"
+    return found
+
+
+def pairs(lines: t.Iterable[str] | None) -> dict[str, str]:
+    return {key: value for key, _equals, value in (line.partition("=") for line in lines or [])}
+
+
+def by_docker(text: str, folder: Path, image: str) -> dict[str, str]:
+    """What a container gets that `docker run --env-file` creates."""
+    path = folder / "docker.env"
+    path.write_bytes(text.encode())
+    name = docker("create", "--env-file", str(path), image, "nothing").strip()
+    try:
+        return pairs(json.loads(docker("inspect", name))[0]["Config"]["Env"])
+    finally:
+        docker("rm", name)
+
+
+def by_compose(text: str, folder: Path, image: str, create: bool = False) -> dict[str, str]:
+    """What Compose says that a service gets; with `create`, what a container really gets."""
+    (folder / "db.env").write_bytes(text.encode())
+    project = f"walabenv{os.getpid()}"
+    (folder / "compose.yml").write_text(
+        json.dumps({"services": {"s": {"image": image, "command": ["nothing"], "env_file": "db.env", "network_mode": "none"}}})
+    )
+    base = ("compose", "-p", project, "-f", str(folder / "compose.yml"))
+    if not create:
+        service = json.loads(docker(*base, "config", "--format", "json"))["services"]["s"]
+        # The output is a Compose file again, where a dollar sign is doubled.
+        return {key: value.replace("$$", "$") for key, value in (service.get("environment") or {}).items()}
+    try:
+        docker(*base, "create")
+        return pairs(json.loads(docker("inspect", f"{project}-s-1"))[0]["Config"]["Env"])
+    finally:
+        docker(*base, "down")
+
+
+def written(values: t.Iterable[str], reader: str, end: str = "\n") -> tuple[str, dict[str, str]]:
+    """A file that holds every value that `reader` can be given, and what should be read from it."""
+    lines, expected = [], {}
+    for index, value in enumerate(values):
+        key = f"K{index}"
+        try:
+            lines.append(_env_file.write(key, value, reader) + end)
+        except WaError:
+            # Only `portable` may refuse a value of one line, and only for a reason that it names.
+            assert reader == "portable"
+            assert _env_file.portable_faults(value)
+            continue
+        expected[key] = value
+    return "".join(lines), expected
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_compose_gives_back_every_value(empty_image: str, tmp_path: Path, end: str) -> None:
+    text, expected = written(collect(VALUES, COUNT), "compose", end)
+    assert len(expected) >= COUNT * 0.9
+    assert by_compose(text, tmp_path, empty_image) == expected
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_docker_gives_back_every_value(empty_image: str, tmp_path: Path, end: str) -> None:
+    text, expected = written(collect(VALUES, COUNT), "docker", end)
+    assert len(expected) >= COUNT * 0.9
+    assert by_docker(text, tmp_path, empty_image) == expected
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_what_portable_accepts_both_give_back(empty_image: str, tmp_path: Path, end: str) -> None:
+    text, expected = written(collect(VALUES, COUNT), "portable", end)
+    assert len(expected) >= COUNT * 0.3
+    assert by_docker(text, tmp_path, empty_image) == expected
+    assert by_compose(text, tmp_path, empty_image) == expected
+
+
+def test_a_container_gets_what_compose_config_shows(empty_image: str, tmp_path: Path) -> None:
+    text, expected = written(collect(VALUES, 300), "compose")
+    assert by_compose(text, tmp_path, empty_image, create=True) == expected
+
+
+def test_portable_refuses_nothing_that_both_read_alike_without_reason(empty_image: str, tmp_path: Path) -> None:
+    """Each character that is printable in ASCII, at the start, inside and at the end of a value."""
+    values = [text for code in range(0x20, 0x7F) for text in (chr(code) + "ab", "a" + chr(code) + "b", "ab" + chr(code))]
+    _text, expected = written(values, "portable")
+    refused = sorted(set(values) - set(expected.values()))
+    assert refused == sorted([" ab", "ab ", "$ab", "a$b", "ab$", "'ab", '"ab'])
+
+
+RAW = st.tuples(st.sampled_from(["=", "=", "=", " = ", ":", ": ", "= ", "=\t"]), st.text(LETTERS, max_size=20))
+QUOTED = st.builds(
+    lambda quote, text, behind: ("=", f"{quote}{text}{quote}{behind}"),
+    st.sampled_from("'\""),
+    st.text(LETTERS, max_size=20),
+    st.sampled_from(["", "", " ", " # note", "#note", " 'x'", "\t"]),
+)
+MULTILINE = st.builds(
+    lambda quote, text: ("=", f"{quote}{text}{quote}"),
+    st.sampled_from("'\""),
+    st.text(st.one_of(LETTERS, st.just("\n")), max_size=20),
+)
+
+
+def hand_written(how: t.Callable[[str], list[_env_file.Entry]], count: int) -> tuple[str, dict[str, str]]:
+    """Lines as people write them, and what our reading makes of those that it says can be read."""
+    lines, expected = [], {}
+    for index, (sign, text) in enumerate(collect(st.one_of(RAW, QUOTED, MULTILINE), count)):
+        line = f"K{index}{sign}{text}\n"
+        entries = [entry for entry in how(line) if entry.key]
+        if any(entry.problem or entry.value is None for entry in entries):
+            continue
+        lines.append(line)
+        expected.update({entry.key: entry.value for entry in entries if entry.value is not None})
+    return "".join(lines), expected
+
+
+def test_our_reading_of_hand_written_lines_is_composes(empty_image: str, tmp_path: Path) -> None:
+    text, expected = hand_written(_env_file.read_compose, COUNT)
+    assert len(expected) >= COUNT * 0.4
+    assert by_compose(text, tmp_path, empty_image) == expected
+    assert {entry.key: entry.value for entry in _env_file.read_compose(text) if entry.key} == expected
+
+
+def test_our_reading_of_hand_written_lines_is_dockers(empty_image: str, tmp_path: Path) -> None:
+    text, expected = hand_written(_env_file.read_docker, COUNT)
+    assert len(expected) >= COUNT * 0.4
+    assert by_docker(text, tmp_path, empty_image) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "compose", "docker_run"),
+    [
+        ("A='it''s'", None, "'it''s'"),
+        ("A='never closed", None, "'never closed"),
+        ("A='x' B=1", None, "'x' B=1"),
+        ("A B=1", None, None),
+        ("export A=1", "1", None),
+        ("A =1", "1", None),
+        ("A: 1", "1", None),
+        ("A!=1", None, None),
+    ],
+)
+def test_what_a_reader_refuses_is_a_problem(
+    empty_image: str, tmp_path: Path, line: str, compose: str | None, docker_run: str | None
+) -> None:
+    """None: our reading must see a problem; the reader itself refuses the file, or reads more out of it."""
+    for how, read, expected in (
+        (_env_file.read_compose, by_compose, compose),
+        (_env_file.read_docker, by_docker, docker_run),
+    ):
+        entry = how(line + "\n")[0]
+        if expected is None and not (line == "A!=1" and read is by_docker):
+            assert entry.problem
+            try:
+                assert read(line + "\n", tmp_path, empty_image) != {"A": entry.value}
+            except AssertionError as error:
+                assert "docker c" in str(error)
+        elif expected is not None:
+            assert not entry.problem
+            assert entry.value == expected
+            assert read(line + "\n", tmp_path, empty_image) == {"A": expected}
