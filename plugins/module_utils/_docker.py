@@ -256,6 +256,15 @@ class Docker:
         container.environment = {key: value for key, _equals, value in pairs}
         return t.cast("dict[str, t.Any]", record)
 
+    # Images
+
+    def image(self, name: str) -> dict[str, t.Any] | None:
+        """The engine's record of an image, by name or id, or None."""
+        try:
+            return t.cast("dict[str, t.Any]", self.call(f"image {name}", self.api.inspect_image, name))
+        except NotFound:
+            return None
+
     # Volumes
 
     def volume(self, name: str) -> dict[str, t.Any] | None:

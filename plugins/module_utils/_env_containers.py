@@ -136,6 +136,6 @@ def stale(
 
 
 def _image_environment(docker: Docker, image: str) -> dict[str, str]:
-    record = docker.ask(f"image {image}", docker.api.inspect_image, image)
-    pairs = (line.partition("=") for line in record["Config"].get("Env") or [])
+    record = docker.image(image) or {}
+    pairs = (line.partition("=") for line in (record.get("Config") or {}).get("Env") or [])
     return {key: value for key, _equals, value in pairs}

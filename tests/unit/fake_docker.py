@@ -114,6 +114,8 @@ class FakeDocker:
         self.drivers = list(drivers)
         self.containers: dict[str, dict[str, t.Any]] = {}
         self.volumes: dict[str, dict[str, t.Any]] = {}
+        # image name -> its own environment; an image that is not here is not found
+        self.images: dict[str, dict[str, str]] = {}
         self.execs: dict[str, FakeExec] = {}
         self.on_exec: t.Callable[[FakeExec], int] = run_here
         # "POST /volumes/create" -> (status, message), for every request that begins so
@@ -283,6 +285,14 @@ class FakeDocker:
         config = dict(one["Config"], Labels=one["Labels"], User=one["Config"].get("User", ""))
         return 200, dict(one, Name="/" + one["Name"], State=state, Config=config)
 
+    def _image(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
+        for name, environment in self.images.items():
+            identifier = "sha256:" + hashlib.sha256(name.encode()).hexdigest()
+            if key in (name, identifier):
+                variables = [f"{variable}={value}" for variable, value in environment.items()]
+                return 200, {"Id": identifier, "RepoTags": [name], "Config": {"Env": variables}}
+        return 404, {"message": f"No such image: {key}"}
+
     def _volumes(self, **_rest: t.Any) -> tuple[int, t.Any]:
         return 200, {"Volumes": list(self.volumes.values()), "Warnings": None}
 
@@ -327,6 +337,7 @@ _ROUTES = (
     (r"GET /info", "info"),
     (r"GET /containers/json", "list"),
     (r"GET /containers/([^/]+)/json", "inspect"),
+    (r"GET /images/(.+)/json", "image"),
     (r"GET /volumes", "volumes"),
     (r"GET /volumes/([^/]+)", "volume"),
     (r"POST /volumes/create", "create_volume"),
