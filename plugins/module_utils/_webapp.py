@@ -39,6 +39,7 @@ FIRST_PASSWORD = "secret"  # domain: what a client that was never logged in to h
 _RETRY_CODES = (1011, 1015, 1016, 1017, 1018)  # domain: worth retrying whatever the text
 _RETRY_STATUS = (429, 503)
 _LOGIN = "/v1/users/login"
+_T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
 _TLS_CURE = "Set api_ca_path to the authority of the Webapp's certificate"
 
@@ -46,7 +47,8 @@ _CURES = {
     "unreachable": "Start the Webapp, or set api_url to where the host reaches it",
     "lost": "Look into the Webapp's log, or raise api_timeout",
     "tls": _TLS_CURE,
-    "login": "Correct api_username and api_password; repeated wrong logins lock the account (1031)",
+    "login": "Correct api_username and api_password (repeated wrong logins lock the account, 1031); a client that was never"
+    " logged in to needs its first login completed: wa_webapp, operation first_login",
     "locked": "Wait until the lock ends, then use the right password",
     "first_login": "Complete the first login: give wa_webapp operation first_login an api_new_password",
     "expired": "The client's build has expired: upgrade it (a build lives about 180 days)",
@@ -160,26 +162,41 @@ class Webapp:
 
     # Requests
 
-    def call(self, method: str, path: str, body: t.Any = None, *, login: bool = True, again: bool = True) -> Answer:
+    def call(self, method: str, path: str, body: t.Any = None, *, again: bool = True) -> Answer:
         """One request with a token, retried by the client's table of codes while `patience` lasts (`again`)."""
-        end = self._clock() + (self.patience if again else 0)
+
+        def once() -> Answer:
+            self._have_token()
+            return self._send(method, path, body, {"Authorization": f"Bearer {self._token}"})
+
+        return self._patiently(once, path, self.patience if again else 0.0)
+
+    def log_in(self) -> None:
+        """Have a token; a Webapp that starts or is overloaded is asked again, a refused login never."""
+        self._patiently(self._have_token, _LOGIN, self.patience)
+
+    def _have_token(self) -> None:
+        if not self._token:
+            self.login()
+
+    def _patiently(self, once: t.Callable[[], _T], path: str, patience: float) -> _T:
+        """Call `once` until it succeeds, fails for good, or `patience` seconds are over."""
+        end = self._clock() + patience
         pause = 1.0
         renewed = False
         while True:
             try:
-                if login and not self._token:
-                    self.login()
-                return self._send(method, path, body, {"Authorization": f"Bearer {self._token}"} if login else {})
+                return once()
             except ApiError as error:
-                if login and error.status == 401 and error.kind == "token" and not renewed and self._password:
+                if error.kind == "token" and not renewed and self._password:
                     # Tokens end after 7 days, and all of them when the password is changed.
                     self._token, renewed = None, True
                     continue
                 if error.kind == "denied" and self._expired(path):
                     error = ApiError(error.subject, error.found, "expired", status=error.status, code=error.code)
-                unsent = not error.sent and error.kind == "unreachable"
                 pause_now = min(max(pause, error.retry_after), _LONGEST_PAUSE)
-                if not (error.retryable or unsent) or self._clock() + pause_now > end:
+                absent = error.kind == "unreachable" and not error.sent
+                if not (error.retryable or absent) or self._clock() + pause_now > end:
                     raise error from None
             self.retries += 1
             self._sleep(pause_now)

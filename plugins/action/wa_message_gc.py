@@ -1,0 +1,84 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Drives the module's public `wait: false` step and shows one line of progress a look.
+
+No connection is held open while GC runs; a lost one is tried again a bounded number of times. The lines go to standard
+error: on standard output they would break JSON callbacks, and hang the playbook when that closes.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import progress_line
+from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+
+display = Display()
+
+_LOST_CONNECTIONS = 5
+_SHORTEST_PAUSE = 0.5
+# What a step adds to the result as it happens, and the last step alone would forget.
+_KEPT = ("marked_read", "mark_read_unknown")
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
+    """See the module's documentation; the options are the module's own."""
+
+    _supports_async = True
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Run the module, step by step when it is to wait."""
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        wait = boolean(self._task.args.get("wait", True), strict=False)
+        if self._task.async_val or self._task.check_mode or not wait:
+            found: dict[str, t.Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
+            return found
+        try:
+            pause = max(parse_duration("poll_interval", self._task.args.get("poll_interval") or "10s"), _SHORTEST_PAUSE)
+        except WaError as error:
+            return {"failed": True, "changed": False, "msg": str(error)}
+        return self._drive(dict(self._task.args, wait=False), pause, task_vars)
+
+    def _drive(self, args: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        shown = boolean(self._templar.template(task_vars.get("wa_message_gc_progress", True)), strict=False)
+        host = str(task_vars.get("inventory_hostname", "host"))
+        kept: dict[str, t.Any] = {}
+        warnings: list[t.Any] = []
+        lost = 0
+        while True:
+            try:
+                result: dict[str, t.Any] = self._execute_module(module_args=args, task_vars=task_vars)
+                lost = 0
+            except AnsibleConnectionFailure as error:
+                lost += 1
+                if lost > _LOST_CONNECTIONS:
+                    raise
+                if shown:
+                    display.display(
+                        f"{host} | message GC | connection lost ({lost} of {_LOST_CONNECTIONS}): {error.message}",
+                        stderr=True,
+                    )
+                time.sleep(pause)
+                continue
+            for warning in result.pop("warnings", None) or []:
+                if warning not in warnings:
+                    warnings.append(warning)
+            kept.update({key: result[key] for key in _KEPT if key in result})
+            if result.get("failed") or not result.get("running"):
+                if warnings:
+                    result["warnings"] = warnings
+                return {**kept, **result}
+            if shown and result.get("progress"):
+                display.display(progress_line(host, result["progress"]), stderr=True)
+            args["follow"] = result.get("run_id")
+            time.sleep(pause)

@@ -1,0 +1,287 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's `messages` tables: where they are, how many rows they hold (the gate), what moves (the pulse).
+
+The gate is right and costs as much as the limit is high, whatever the table; it is for before and after a GC. The
+pulse costs nothing and is an estimate; it is for the time in between and proves nothing about how many rows there are.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._database import (
+    MYSQL,
+    DatabaseError,
+    Session,
+    Settings,
+    connect,
+    databases,
+    quote,
+)
+
+NAME = "messages"  # domain 2: named by Meta
+_VACUUM_TIMEOUT = 1800.0
+# A transaction that has changed `messages` and goes on for this long is more than one row of traffic.
+_LONG_CHANGE = 5.0
+_DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?delete\b.*?\bmessages\b", re.I | re.S)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One `messages` table. `ids` are PostgreSQL's object ids of it and its partitions."""
+
+    database: str
+    schema: str
+    keyed: bool
+    owned: bool = False
+    ids: tuple[int, ...] = ()
+
+    def quoted(self, engine: str) -> str:
+        """Its name in a statement."""
+        return f"{quote(engine, self.schema)}.{quote(engine, NAME)}"
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many rows there are: exactly, or at least (`exact` false). `unknown` says why nothing was learnt.
+
+    `large` is whether there are more than the limit; what is unknown counts as large.
+    """
+
+    rows: int
+    exact: bool
+    large: bool
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """Estimates and counters of one moment. `inserted` is None where the engine does not count it.
+
+    `counters` holds one delete counter for each server or database, so that a reset of one is seen.
+    """
+
+    rows: int
+    counters: tuple[int, ...]
+    inserted: int | None
+    deleting: bool
+
+
+def deletes_messages(statement: str) -> bool:
+    """Whether an SQL statement deletes from a table called `messages`."""
+    return _DELETE.match(statement) is not None
+
+
+def find_tables(config: Settings, prefix: str, choose: t.Callable[[list[str]], list[str]]) -> list[Table]:
+    """The `messages` tables of the client with `prefix`.
+
+    `choose` gets the databases that hold one and returns the client's own, or raises WaError.
+    """
+    found: dict[str, list[Table]] = {}
+    with connect(config) as session:
+        names = databases(session, prefix)
+        if config.engine == MYSQL:
+            for name in names:
+                tables = _mysql_tables(session, name)
+                if tables:
+                    found[name] = tables
+    if config.engine != MYSQL:
+        for name in names:
+            with connect(config, name) as session:
+                tables = _pgsql_tables(session, name)
+            if tables:
+                found[name] = tables
+    return [table for name in choose(sorted(found)) for table in found[name]]
+
+
+def _mysql_tables(session: Session, database: str) -> list[Table]:
+    where = "table_schema = %s AND table_name = %s"
+    kind = session.value(f"SELECT table_type FROM information_schema.tables WHERE {where}", (database, NAME))
+    if kind != "BASE TABLE":
+        return []
+    key = session.value(
+        f"SELECT COUNT(*) FROM information_schema.statistics WHERE {where} AND index_name = 'PRIMARY'", (database, NAME)
+    )
+    return [Table(database, database, bool(key))]
+
+
+def _pgsql_tables(session: Session, database: str) -> list[Table]:
+    rows = session.rows(
+        "SELECT n.nspname, EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"
+        " pg_has_role(c.relowner, 'USAGE'),"
+        " ARRAY(WITH RECURSIVE part(oid) AS (SELECT c.oid UNION SELECT inhrelid FROM pg_inherits, part"
+        " WHERE inhparent = part.oid) SELECT oid::bigint FROM part)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'"
+        " AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY n.nspname",
+        (NAME,),
+    )
+    return [Table(database, str(row[0]), bool(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3])) for row in rows]
+
+
+def _sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Session, list[Table]]]:
+    """A session for each place to ask, with the tables there: one for a MySQL server, one for each PostgreSQL database."""
+    if config.engine == MYSQL:
+        with connect(config) as session:
+            yield session, list(tables)
+        return
+    for database in dict.fromkeys(table.database for table in tables):
+        with connect(config, database) as session:
+            yield session, [table for table in tables if table.database == database]
+
+
+# The gate
+
+
+def gate(config: Settings, tables: t.Sequence[Table], limit: int) -> Count:
+    """Whether all tables together hold more than `limit` rows, and exactly how many when they do not."""
+    total = 0
+    for session, here in _sessions(config, tables):
+        for table in here:
+            try:
+                rows = _rows_up_to(session, table, limit - total)
+            except DatabaseError as error:
+                if error.kind != "timeout":
+                    raise
+                return Count(total, False, True, f"{table.database}: the count took too long")
+            if rows is None:
+                return Count(limit + 1, False, True)
+            total += rows
+            if total > limit:
+                return Count(total, False, True)
+    return Count(total, True, False)
+
+
+def _rows_up_to(session: Session, table: Table, limit: int) -> int | None:
+    """The exact number of rows, or None when there are more than `limit`."""
+    name = table.quoted(session.engine)
+    subject = f"table {NAME} in {table.database}"
+    if session.engine == MYSQL:
+        # After deletes a secondary index is far slower than the primary key: each of its entries must be looked up.
+        name += " FORCE INDEX (PRIMARY)" if table.keyed else ""
+        probe = f"SELECT 1 FROM {name} LIMIT %s, 1"
+    else:
+        probe = f"SELECT 1 FROM {name} OFFSET %s LIMIT 1"
+    if session.rows(probe, (limit,), subject):
+        return None
+    return int(session.value(f"SELECT COUNT(*) FROM {name}", (), subject))
+
+
+# The pulse
+
+
+def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
+    """What moves: estimated rows, counters of deleted and inserted rows, whether a DELETE on `messages` runs."""
+    rows, inserted, deleting = 0, 0, False
+    counters: list[int] = []
+    for session, here in _sessions(config, tables):
+        found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
+        rows += found.rows
+        counters += found.counters
+        inserted += found.inserted or 0
+        deleting = deleting or found.deleting
+    return Pulse(rows, tuple(counters), None if config.engine == MYSQL else inserted, deleting)
+
+
+def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
+    if session.version().product == "MySQL" and session.version().numbers >= (8,):
+        session.rows("SET SESSION information_schema_stats_expiry = 0")
+    rows = 0
+    for table in tables:
+        rows += int(
+            session.value(
+                "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
+                (table.database, NAME),
+            )
+            or 0
+        )
+    deleted = session.rows("SHOW GLOBAL STATUS LIKE 'Handler_delete'")
+    running = session.rows(
+        "SELECT db, LEFT(info, 2000) FROM information_schema.processlist WHERE info IS NOT NULL AND id <> CONNECTION_ID()"
+    )
+    own = {table.database for table in tables}
+    # A statement outside our databases may still name them.
+    deleting = any(
+        (db is None or db in own or any(name in info for name in own)) and deletes_messages(info)
+        for db, info in running
+    )
+    return Pulse(rows, (int(deleted[0][1]) if deleted else 0,), None, deleting)
+
+
+def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
+    ids = [oid for table in tables for oid in table.ids]
+    figures = session.rows(
+        "SELECT coalesce(sum(pg_stat_get_live_tuples(oid)), 0), coalesce(sum(pg_stat_get_tuples_deleted(oid)), 0),"
+        " coalesce(sum(pg_stat_get_tuples_inserted(oid)), 0) FROM unnest(%s::oid[]) AS oid",
+        (ids,),
+    )[0]
+    running = session.rows(
+        # A function that deletes shows only its call; the lock on the table, held for long, tells.
+        "SELECT left(query, 2000), xact_start < clock_timestamp() - %s * interval '1 s' AND EXISTS (SELECT 1 FROM pg_locks l"
+        " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[]))"
+        " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
+        " AND pid <> pg_backend_pid() AND state <> 'idle'",
+        (_LONG_CHANGE, ids),
+    )
+    deleting = any(locked or deletes_messages(query or "") for query, locked in running)
+    return Pulse(int(figures[0]), (int(figures[1]),), int(figures[2]), deleting)
+
+
+# Before the closing gate
+
+
+def tidy(config: Settings, tables: t.Sequence[Table], seconds: float) -> str:
+    """Let the server finish the deletes' after-work, for at most `seconds`: what could not be done, in words.
+
+    PostgreSQL: VACUUM (ANALYZE) where the user owns the table. MariaDB: wait until purge no longer catches up. Without
+    it the closing count takes minutes and writes gigabytes.
+    """
+    if config.engine == MYSQL:
+        with connect(config) as session:
+            _await_purge(session, seconds)
+        return ""
+    problems = []
+    for table in tables:
+        if not table.owned:
+            problems.append(f"{table.database}: the user does not own {NAME}, so no VACUUM was done")
+            continue
+        try:
+            with connect(
+                config, table.database, read_only=False, statement_timeout=min(max(seconds, 5), _VACUUM_TIMEOUT)
+            ) as session:
+                session.rows(f"VACUUM (ANALYZE) {table.quoted(config.engine)}")
+        except DatabaseError as error:
+            if error.kind not in ("timeout", "lock", "denied", "read_only"):
+                raise
+            problems.append(f"{table.database}: VACUUM not done: {error.found}")
+    return "; ".join(problems)
+
+
+def _await_purge(session: Session, seconds: float) -> None:
+    """Wait while the history that MariaDB has to purge gets shorter; MySQL does not tell it to ordinary users."""
+    end = time.monotonic() + min(seconds, 120)
+    lowest, since = None, time.monotonic()
+    while time.monotonic() < end:
+        found = session.rows("SHOW GLOBAL STATUS LIKE 'Innodb_history_list_length'")
+        length = int(found[0][1]) if found else 0
+        if length <= 20:
+            return
+        if lowest is None or length < lowest:
+            lowest, since = length, time.monotonic()
+        elif time.monotonic() - since > 2:
+            return
+        time.sleep(0.25)
+
+
+def require_primary(config: Settings) -> None:
+    """Raise when the server takes no writes: the client could delete nothing there."""
+    with connect(config) as session:
+        if session.is_read_only():
+            raise DatabaseError(
+                config.subject, "read only: a replica, or a primary set so", "read_only", "a server that takes writes"
+            )

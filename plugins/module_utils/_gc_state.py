@@ -1,0 +1,141 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is remembered about message GC on the host: a running one, the last one, a refused login. One file, one lock."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import tempfile
+import time
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import Moment
+
+FORMAT = 1
+_LOCK_PATIENCE = 120.0
+_HASH_ROUNDS = 200_000
+
+
+def moment() -> Moment:
+    """Now, on this host."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            boot = stream.read().strip()
+    except OSError:
+        boot = ""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return Moment(time.time(), time.clock_gettime(clock), boot)
+
+
+class StateFile:
+    """The state file of one deployment. `client` tells whose it is; another's is refused."""
+
+    def __init__(self, path: str, client: dict[str, str]) -> None:
+        self.path = path
+        self.client = client
+        self.data: dict[str, t.Any] = self._empty()
+
+    def _empty(self) -> dict[str, t.Any]:
+        return {"format": FORMAT, "client": self.client, "run": None, "last": None, "refused": None}
+
+    @contextlib.contextmanager
+    def lock(self) -> t.Iterator[None]:
+        """Hold the file's lock: one step at a time, whoever drives it."""
+        try:
+            handle = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            end = time.monotonic() + _LOCK_PATIENCE
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > end:
+                        found = f"another run has held its lock for {_LOCK_PATIENCE:g} s"
+                        raise WaError(
+                            f"state file {self.path}", found, cure="Wait for the other run, then try again"
+                        ) from None
+                    time.sleep(0.2)
+            yield
+        finally:
+            os.close(handle)
+
+    def _unusable(self, error: OSError) -> WaError:
+        return WaError(
+            f"state file {self.path}",
+            f"cannot be written: {error.strerror}",
+            "a file that this run can write, since no GC is started that nobody would remember",
+            "Create its folder (role wa_host does), or set state_file",
+        )
+
+    def load(self) -> None:
+        """Read the file; a missing one is an empty state. Raises WaError for a corrupt one and for another client's."""
+        cure = "Make sure that no GC runs, then remove the file"
+        try:
+            with open(self.path, encoding="utf-8") as stream:
+                data = json.load(stream)
+        except FileNotFoundError:
+            self.data = self._empty()
+            return
+        except (ValueError, OSError) as error:
+            raise WaError(f"state file {self.path}", f"corrupt or not readable: {error}", cure=cure) from None
+        if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("client"), dict):
+            raise WaError(f"state file {self.path}", "corrupt, or of another format", f"format {FORMAT}", cure)
+        if data["client"] != self.client:
+            other = ", ".join(
+                f"{key} {value}" for key, value in sorted(data["client"].items()) if self.client.get(key) != value
+            )
+            raise WaError(
+                f"state file {self.path}",
+                f"belongs to another client ({other})",
+                "the file of this deployment",
+                "Set state_file to a file of its own; or remove the file if the client has moved to another database",
+            )
+        self.data = {**self._empty(), **data}
+
+    def save(self) -> None:
+        """Write the file whole or not at all; only its owner reads it."""
+        folder = os.path.dirname(os.path.abspath(self.path))
+        path = ""
+        try:
+            handle, path = tempfile.mkstemp(prefix=".gc-", dir=folder)
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                json.dump(self.data, stream, indent=1)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(path, self.path)
+        except OSError as error:
+            if path:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            raise self._unusable(error) from None
+
+    # A login that was refused
+
+    def remember_refusal(self, user: str, password: str, now: Moment) -> None:
+        """Remember, by a slow salted hash, that this login was refused."""
+        salt = secrets.token_hex(16)
+        self.data["refused"] = {"user": user, "salt": salt, "digest": _digest(password, salt), "wall": now.wall}
+        self.save()
+
+    def was_refused(self, user: str, password: str) -> float | None:
+        """When this very login was refused before (seconds since 1970), or None."""
+        refused = self.data.get("refused")
+        if not isinstance(refused, dict) or refused.get("user") != user:
+            return None
+        same = hmac.compare_digest(_digest(password, str(refused["salt"])), str(refused["digest"]))
+        return float(refused["wall"]) if same else None
+
+
+def _digest(password: str, salt: str) -> str:
+    return hashlib.pbkdf2_hmac("sha256", password.encode(), bytes.fromhex(salt), _HASH_ROUNDS).hex()

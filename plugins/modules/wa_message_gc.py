@@ -1,0 +1,329 @@
+#!/usr/bin/python
+
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_message_gc
+short_description: Bring the messages table of a WhatsApp Business API client under its limit
+version_added: 0.1.0
+description:
+  - Calls the client's own message garbage collection (GC) when it is due, follows it to its end and proves the result.
+  - Rows are deleted by the client only, never by this module.
+  - The vendor recommends the client's automatic GC and advises against GC from outside in most cases. It is for the
+    time before an upgrade, and for clients whose automatic GC is off.
+options:
+  policy:
+    description:
+      - When GC is due.
+      - V(limit) when the tables C(messages) hold more than O(max_messages) rows.
+      - V(daily) also when the last one ended longer than O(min_interval) ago. One that ended sooner and left the table
+        above the limit is not repeated before that.
+      - V(always) at every run.
+    type: str
+    choices: [limit, daily, always]
+    default: limit
+  max_messages:
+    description: The limit in rows. The vendor calls more than 2 million large, and wants it lower before an upgrade.
+    type: int
+    default: 2000000
+  min_interval:
+    description: The time between two runs with O(policy=daily), in seconds or as text. The vendor asks for 24 hours.
+    type: str
+    default: 24h
+  window:
+    description: When GC may start, such as V(01:00-05:00), the end not included. It may pass midnight. Any time when not given.
+    type: str
+  timezone:
+    description: The time zone of O(window), such as V(Europe/Berlin); the host's when not given.
+    type: str
+  max_outbound_rate:
+    description:
+      - Outbound messages a second above which the client is too busy for GC.
+      - Taken from two reads of C(/v1/stats/app), which is in memory; C(/v1/stats/db) is never read.
+    type: float
+  databases:
+    description:
+      - The client's databases that hold a table C(messages).
+      - Found by the prefix in db.env when not given. A set that may hold a neighbour's database is refused.
+    type: list
+    elements: str
+  project:
+    description:
+      - The Compose project of the client.
+      - The defaults of O(env_file) and O(state_file) come from it.
+    type: str
+  env_file:
+    description:
+      - The client's db.env on the managed host, the only source of the database's settings.
+      - C(/opt/waba/<deployment>/db.env) when not given, with the deployment taken from O(project).
+    type: path
+  env_reader:
+    description: Who reads db.env. With V(portable) both readers must read the same.
+    type: str
+    choices: [portable, compose, docker]
+    default: portable
+  max_rounds:
+    description: How often GC is called in one run, as long as each call has deleted something.
+    type: int
+    default: 10
+  mark_read:
+    description:
+      - Ids of inbound messages to mark as read first, so that GC takes them too.
+      - This shows read receipts to the customers. It needs the application setting C(pass_through=false).
+    type: list
+    elements: str
+  mark_read_file:
+    description: A file on the managed host with more such ids, one a line.
+    type: path
+  mark_read_rate:
+    description: How many messages are marked in a second.
+    type: float
+    default: 5
+  media:
+    description: Whether to call GC of media too, once message GC has ended. It runs on the leader only.
+    type: bool
+    default: false
+  completion:
+    description:
+      - What tells the end of a GC.
+      - V(database) is the table itself. Its delete rate is back at what it was before the call, for O(settle), and no
+        C(DELETE) on it runs.
+      - V(notifications) is one notification of every node in the file O(notifications).
+      - V(none) calls and looks no further.
+    type: str
+    choices: [database, notifications, none]
+    default: database
+  notifications:
+    description:
+      - A file on the managed host to which the business's own webhook consumer appends the client's GC notifications, one JSON
+        object a line.
+      - A numeric C(timestamp) (seconds since 1970) in the line's object tells those of an older run.
+    type: path
+  wait:
+    description:
+      - Whether to follow the GC to its end.
+      - Without it, one step is done - start or take up, judge, return - and RV(running) tells whether to come again.
+    type: bool
+    default: true
+  wait_timeout:
+    description: How long to wait for the end, in seconds or as text. What still runs then is taken up by the next run.
+    type: str
+    default: 2h
+  poll_interval:
+    description: The pause between two looks, in seconds or as text.
+    type: str
+    default: 10s
+  settle:
+    description:
+      - How long the delete rate must be back to normal, in seconds or as text.
+      - Five times the longest pause seen between deletes, when that is longer.
+      - The rate before the call is taken over the same time, at most 30 seconds.
+    type: str
+    default: 60s
+  state_file:
+    description:
+      - What is remembered on the managed host - the GC that runs, the last one, a refused login.
+      - C(/var/lib/waba/gc-<deployment>.json) when not given.
+    type: path
+  follow:
+    description:
+      - The RV(run_id) of an earlier step. When that run is over, its result is returned and no new one begins.
+    type: str
+extends_documentation_fragment:
+  - waba.onprem.api
+  - waba.onprem.attributes
+  - waba.onprem.database
+attributes:
+  idempotent:
+    support: partial
+    details: With O(policy=always) GC is called at every run; RV(ignore:changed) still means that rows fell.
+notes:
+  - Use it at one host of a deployment, the leader.
+  - With O(wait=true) an action plugin drives the steps and shows one line of progress a look on standard error. No connection is
+    held open. The variable C(wa_message_gc_progress=false) turns the lines off. With C(async) the module itself waits.
+  - Rows during the run are estimates. RV(messages_after) is exact when RV(exact) is true, which it is at or under the limit.
+  - A login that was refused is remembered by a slow, salted hash and not tried again until the password changes.
+author:
+  - waba.onprem contributors (@waba)
+"""
+
+EXAMPLES = r"""
+- name: Make the database small enough for an upgrade
+  waba.onprem.wa_message_gc:
+    env_file: /opt/waba/support/db.env
+    api_password: "{{ wa_api_password }}"
+
+- name: Once a day in idle time
+  waba.onprem.wa_message_gc:
+    policy: daily
+    window: 01:00-05:00
+    timezone: Europe/Berlin
+    env_file: /opt/waba/support/db.env
+    api_password: "{{ wa_api_password }}"
+
+- name: Start only
+  waba.onprem.wa_message_gc:
+    env_file: /opt/waba/support/db.env
+    api_password: "{{ wa_api_password }}"
+    wait: false
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+messages_before:
+  description: The rows before the first call; an estimate when there were more than the limit.
+  returned: always
+  type: int
+messages_after:
+  description: The rows now; V(null) while GC runs, and when they were not counted.
+  returned: always
+  type: int
+exact:
+  description: Whether the last figure (RV(messages_after), else RV(messages_before)) is exact.
+  returned: always
+  type: bool
+messages_deleted:
+  description:
+    - The rows that GC deleted, from the notifications when every node sent one, else from the server's counters.
+  returned: always
+  type: int
+rounds:
+  description: How often GC was called.
+  returned: always
+  type: int
+nodes:
+  description: For every node of the last round its C(status), and C(count) when it has notified one. A single client has no node name.
+  returned: always
+  type: dict
+databases:
+  description: The databases that were counted.
+  returned: always
+  type: list
+  elements: str
+not_due_because:
+  description: Why GC was not due, or V(null).
+  returned: always
+  type: str
+due_at:
+  description: When GC may be due again, if that is known.
+  returned: always
+  type: str
+callbacks:
+  description:
+    - V(complete) when every node has notified, V(unverified) when there were more than 10 million rows and not every node has,
+      V(none) otherwise. The vendor wants GC of such tables repeated until the notifications come back without errors.
+  returned: always
+  type: str
+running:
+  description: Whether GC still runs and another step is needed.
+  returned: always
+  type: bool
+run_id:
+  description: The run, for O(follow).
+  returned: always
+  type: str
+progress:
+  description: Where a running GC stands, with C(phase), C(round), C(rows) (estimate), C(deleted), C(rate), C(left) and C(fraction).
+  returned: always
+  type: dict
+media:
+  description: The status of media GC by node.
+  returned: media GC was called
+  type: dict
+marked_read:
+  description: How many inbound messages were marked as read.
+  returned: messages were marked
+  type: int
+mark_read_unknown:
+  description: The ids that the client does not know.
+  returned: messages were marked
+  type: list
+  elements: str
+seconds:
+  description: The time since the run began.
+  returned: always
+  type: float
+"""
+
+import os
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import _database, _env_file, _gc_policy, _topology, _webapp
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc_run import GcRun
+from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    "policy": {"type": "str", "choices": list(_gc_policy.POLICIES), "default": "limit"},
+    "max_messages": {"type": "int", "default": 2000000},
+    "min_interval": {"type": "str", "default": "24h"},
+    "window": {"type": "str"},
+    "timezone": {"type": "str"},
+    "max_outbound_rate": {"type": "float"},
+    "databases": {"type": "list", "elements": "str"},
+    "project": {"type": "str"},
+    "env_file": {"type": "path"},
+    "env_reader": {"type": "str", "choices": list(_env_file.READERS), "default": "portable"},
+    "max_rounds": {"type": "int", "default": 10},
+    "mark_read": {"type": "list", "elements": "str"},
+    "mark_read_file": {"type": "path"},
+    "mark_read_rate": {"type": "float", "default": 5},
+    "media": {"type": "bool", "default": False},
+    "completion": {"type": "str", "choices": list(_gc_policy.COMPLETIONS), "default": "database"},
+    "notifications": {"type": "path"},
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "str", "default": "2h"},
+    "poll_interval": {"type": "str", "default": "10s"},
+    "settle": {"type": "str", "default": "60s"},
+    "state_file": {"type": "path"},
+    "follow": {"type": "str"},
+}
+
+
+def complete(params: dict[str, t.Any]) -> None:
+    """Fill the paths that come from the deployment's name, and refuse what makes no sense."""
+    project, env_file = params["project"], params["env_file"]
+    if not project and not env_file:
+        raise WaError("option env_file", "neither it nor project is given", "one of them")
+    part = project[3:] if project and project.startswith("wa-") else project
+    names = _topology.names(part or os.path.basename(os.path.dirname(os.path.abspath(env_file))) or "client")
+    params["env_file"] = env_file or names["env_file"]
+    params["state_file"] = params["state_file"] or names["gc_state_file"]
+    for option in ("max_messages", "max_rounds", "mark_read_rate"):
+        if params[option] < (0 if option == "max_messages" else 0.01):
+            raise WaError(f"option {option}", f"{params[option]}", "more than nothing")
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={**_webapp.ARGUMENT_SPEC, **_database.ARGUMENT_SPEC, **ARGUMENT_SPEC},
+        required_if=[("completion", "notifications", ["notifications"])],
+        supports_check_mode=True,
+    )
+    params = module.params
+    result = Result(module, Redactor(params[name] for name in ("api_password", "api_token", "login_password")))
+    try:
+        complete(params)
+        pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
+        run = GcRun(params, result, module.check_mode)
+        while not run.step() and params["wait"]:
+            time.sleep(pause)
+    except WaError as error:
+        result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()
