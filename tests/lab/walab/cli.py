@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 from types import FrameType
 
 from walab import control, databases, images, inventory, progress, site
@@ -309,7 +308,9 @@ def main(argv: list[str] | None = None) -> int:
     except LabError as error:
         progress.complain(str(error))
         return 1
-    signal.signal(signal.SIGTERM, interrupt)
+    # SIGINT too: a shell's background job starts with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     # The work has a thread of its own, so that an interrupt finds this one free to end the children in order.
     worker = threading.Thread(target=work, name="work")
     try:
@@ -321,7 +322,7 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         shell.stop()
         worker.join(30)
-        again = Path(sys.argv[0]).name
-        progress.complain(f"interrupted; `{again} {arguments.verb}` goes on from here, `{again} down` removes what there is")
+        named = "" if arguments.name == "default" else f" --name {arguments.name}"
+        progress.complain(f"interrupted; `lab {arguments.verb}{named}` goes on from here, `lab down{named}` removes what there is")
         return 130
     return outcome[0]
