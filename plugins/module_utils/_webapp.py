@@ -295,12 +295,16 @@ class Webapp:
             kind = "locked"
         elif login and re.search(r"new.?password|first.?login|change.*password", words, re.IGNORECASE):
             kind = "first_login"
-        elif code == 1005 and (login or re.search(r"expir", words, re.IGNORECASE)):
+        elif code == 1005 and re.search(
+            r"(client|build|version|software).*expire|expire.*(client|build|version)", words, re.IGNORECASE
+        ):
             kind = "expired"
         elif code == 1005 and re.search(r"media|writ|permission", words, re.IGNORECASE):
             kind = "media"
         elif status == 401:
             kind = "login" if login else "token"
+        elif code == 1005 and login:
+            kind = "expired"  # a wrong password is a 401
         elif code == 1005 or status == 403:
             kind = "denied"
         elif code == 1014:

@@ -245,9 +245,7 @@ def settings_backup(module: AnsibleModule, result: Result, webapp: _webapp.Webap
     module.add_cleanup_file(path)
     with os.fdopen(handle, "w", encoding="utf-8") as stream:
         json.dump({"settings": {"data": data}}, stream)
-    if exists:
-        os.chmod(dest, 0o600)  # atomic_move takes the mode over from the file that it replaces
-    module.atomic_move(path, dest)
+    os.replace(path, dest)  # atomic_move would open a new file up to everybody, as far as the umask lets it
 
 
 def stats(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
