@@ -28,7 +28,9 @@ hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@ENGINE], such as h
 
 def parser() -> argparse.ArgumentParser:
     """All verbs and their options."""
-    top = argparse.ArgumentParser(prog="lab", description="A lab of real hosts, databases and a registry in containers of this machine.")
+    top = argparse.ArgumentParser(
+        prog="lab", description="A lab of real hosts, databases and a registry in containers of this machine."
+    )
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, text: str, **options: object) -> argparse.ArgumentParser:
@@ -36,13 +38,27 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--name", default="default", metavar="LAB", help="which lab (default: default)")
         return made
 
-    up = verb("up", "bring the lab up, or repair it", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    up = verb(
+        "up", "bring the lab up, or repair it", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     up.add_argument("--hosts", help="how many, or which (default: 1)")
     up.add_argument("--db", choices=(*ENGINES, "both"), help="database servers (default: mariadb)")
-    up.add_argument("--versions", nargs="+", metavar="VERSION", help="client versions in the registry, VERSION or VERSION=EXPIRY-DATE; the first is the one to install")
+    up.add_argument(
+        "--versions",
+        nargs="+",
+        metavar="VERSION",
+        help="client versions in the registry, VERSION or VERSION=EXPIRY-DATE; the first is the one to install",
+    )
     up.add_argument("--fast-db", action=argparse.BooleanOptionalAction, help="keep the databases in memory")
-    up.add_argument("--shared", action=argparse.BooleanOptionalAction, help="all hosts are one deployment over one database")
-    up.add_argument("--port", action="append", metavar="WHAT=N", help="a fixed port on 127.0.0.1 for registry, control, mariadb, postgres, HOST-ssh or HOST-api")
+    up.add_argument(
+        "--shared", action=argparse.BooleanOptionalAction, help="all hosts are one deployment over one database"
+    )
+    up.add_argument(
+        "--port",
+        action="append",
+        metavar="WHAT=N",
+        help="a fixed port on 127.0.0.1 for registry, control, mariadb, postgres, HOST-ssh or HOST-api",
+    )
 
     down = verb("down", "take the lab down and leave nothing behind")
     down.add_argument("--images", action="store_true", help="remove the lab's images too")
@@ -53,20 +69,26 @@ def parser() -> argparse.ArgumentParser:
 
     seed = verb("seed", "fill the messages table of a client's database")
     seed.add_argument("--rows", type=int, required=True)
+    seed.add_argument("--top-up", action="store_true", help="add only what is missing to that number")
     seed.add_argument("--db", choices=ENGINES)
     seed.add_argument("--prefix", help="database name prefix (default: that of the lab's first host)")
 
-    fault = verb("fault", "switch a fault of the simulated client, or list them")
+    fault = verb("fault", "switch a fault of the simulated client, list those that are on, or `all off`")
     fault.add_argument("fault", nargs="?", metavar="NAME")
     fault.add_argument("state", nargs="?", choices=("on", "off"))
     fault.add_argument("--prefix", help="only for clients with this database prefix")
+    fault.add_argument("--node", help="only for clients on this host")
+    fault.add_argument("--value", help="what the fault takes, if it takes something")
 
     ssh = verb("ssh", "a shell or a command on a lab host")
     ssh.add_argument("--user", default="root", help="root, or operator, who may use sudo")
     ssh.add_argument("host")
     ssh.add_argument("command", nargs=argparse.REMAINDER)
 
-    logs = verb("logs", "last words of a part: a host, mariadb, postgres, registry, control, HOST:syslog, HOST:docker, lab, or all")
+    logs = verb(
+        "logs",
+        "last words of a part: a host, mariadb, postgres, registry, control, HOST:syslog, HOST:docker, lab, or all",
+    )
     logs.add_argument("what", nargs="?", default="all")
     logs.add_argument("--lines", type=int, default=40)
 
@@ -78,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     verb("inventory", "write the Ansible inventory again and say where it is")
     webhooks = verb("webhooks", "webhooks that the lab received, one JSON line each")
     webhooks.add_argument("--lines", type=int, default=0, help="only the last ones")
+    webhooks.add_argument("--clear", action="store_true", help="forget them")
     return top
 
 
@@ -94,7 +117,8 @@ class Verbs:
         verb = self.arguments.verb
         if verb not in ("up", "down", "status") and not self.lab.exists():
             raise LabError(f"there is no lab {self.lab.name}; `tests/lab/lab up{self._name()}` makes one")
-        self.lab.load()
+        if verb != "down":  # which works on what bears the lab's name, whatever the state file says
+            self.lab.load()
         code: int = getattr(self, f"do_{verb}")()
         return code
 
@@ -144,17 +168,30 @@ class Verbs:
                 site.Site(lab, self.shell).down()
             progress.line(f"lab {lab.name}", "down", time.monotonic() - started)
         if self.arguments.images:
-            with progress.step("images") as words, locked(HOME, self.shell.pause, why="another lab builds images: waiting for it"):
+            with (
+                progress.step("images") as words,
+                locked(HOME, self.shell.pause, why="another lab builds images: waiting for it"),
+            ):
                 words.append(f"{images.remove_all(self.shell, HOME / 'build')} removed")
         return 0
 
     def do_status(self) -> int:
         """Show containers, ports and faults."""
         found = Yard(self.lab, self.shell).found()
-        faults = control.call(self.lab, "GET", "/faults") if found.get("control") and found["control"].state == "running" else {}
+        faults = (
+            control.call(self.lab, "GET", "/faults")
+            if found.get("control") and found["control"].state == "running"
+            else {}
+        )
         if self.arguments.json:
             parts = {name: {"state": row.state, "image": row.image} for name, row in found.items()}
-            state = {"name": self.lab.name, "parts": parts, "ports": self.lab.ports, "faults": faults, **self.lab.options.to_json()}
+            state = {
+                "name": self.lab.name,
+                "parts": parts,
+                "ports": self.lab.ports,
+                "faults": faults,
+                **self.lab.options.to_json(),
+            }
             print(json.dumps(state, indent=1))
             return 0 if found else 1
         if not found:
@@ -162,7 +199,11 @@ class Verbs:
             return 1
         print(f"lab {self.lab.name}")
         for name, row in sorted(found.items()):
-            published = [f"{what} 127.0.0.1:{port}" for what, port in self.lab.ports.items() if what in (name, f"{name}-ssh", f"{name}-api")]
+            published = [
+                f"{what} 127.0.0.1:{port}"
+                for what, port in self.lab.ports.items()
+                if what in (name, f"{name}-ssh", f"{name}-api")
+            ]
             print(f"  {name:<12} {row.state:<9} {row.image:<32} {', '.join(published)}")
         print(f"  faults: {json.dumps(faults) if faults else 'none'}")
         print(f"  inventory: {os.path.relpath(self.lab.inventory)}")
@@ -183,33 +224,62 @@ class Verbs:
             "WA_DB_PASSWORD": lab.secrets()["db_password"],
             "WA_DB_NAME_PREFIX": lab.prefix_of(host) if given.prefix is None else given.prefix,
         }
-        version, expires = lab.options.versions[0]
-        image = images.Catalogue(tuple(lab.options.versions)).client("coreapp", version, expires).tag
         run = pick(6).lower()
         secret = lab.folder / f"seed-{run}.env"
         write_private(secret, "".join(f"{key}={value}\n" for key, value in settings.items()))
-        command = ["docker", "run", "--rm", "--name", lab.called(f"seed-{run}"), "--label", f"{LAB_LABEL}={lab.name}", "--network", lab.network]
-        command += ["--env-file", str(secret), "--entrypoint", "python3", image, "-m", "simclient.seed", "--rows", str(given.rows)]
+        command = [
+            "docker",
+            "run",
+            "--rm",
+            "--name",
+            lab.called(f"seed-{run}"),
+            "--label",
+            f"{LAB_LABEL}={lab.name}",
+            "--network",
+            lab.network,
+        ]
+        command += [
+            "--env-file",
+            str(secret),
+            "--entrypoint",
+            "python3",
+            lab.seeder,
+            "-m",
+            "simclient.seed",
+            "--rows",
+            str(given.rows),
+        ]
+        if given.top_up:
+            command.append("--top-up")
         try:
             with progress.step(f"seed {engine}") as words:
-                said = self.shell.text(command)
-                words.append(said.splitlines()[-1] if said else f"{given.rows} rows")
+                done = json.loads(self.shell.text(command, timeout=3600.0).splitlines()[-1])
+                words.append(f"{done['rows_added']} rows added, {done['rows_after']} now")
         finally:
             secret.unlink(missing_ok=True)
             cleaner = Shell()
-            if cleaner.text(["docker", "ps", "--all", "--quiet", "--filter", f"name=^{lab.called(f'seed-{run}')}$"], check=False):
+            if cleaner.text(
+                ["docker", "ps", "--all", "--quiet", "--filter", f"name=^{lab.called(f'seed-{run}')}$"], check=False
+            ):
                 cleaner.run(["docker", "rm", "--force", lab.called(f"seed-{run}")], check=False)
         return 0
 
     def do_fault(self) -> int:
         """List faults, or switch one."""
         given = self.arguments
-        if given.fault is None or given.state is None:
+        if given.fault is None:
             print(json.dumps(control.call(self.lab, "GET", "/faults"), indent=1))
-            return 0 if given.fault is None else 2
-        body = {"prefix": given.prefix} if given.prefix is not None else {}
+            return 0
+        if given.state is None:
+            raise LabError(f"fault {given.fault}: on or off?")
+        if (given.fault, given.state) == ("all", "off"):
+            control.call(self.lab, "DELETE", "/faults")
+            print("all faults: off")
+            return 0
+        limits = {name: getattr(given, name) for name in ("prefix", "node", "value")}
+        body = {name: value for name, value in limits.items() if value is not None}
         control.call(self.lab, "PUT" if given.state == "on" else "DELETE", f"/faults/{given.fault}", body)
-        print(f"{given.fault}: {given.state}{f' for prefix {given.prefix!r}' if given.prefix is not None else ''}")
+        print(f"{given.fault}: {given.state}{f', {body}' if body else ''}")
         return 0
 
     def do_logs(self) -> int:
@@ -217,17 +287,29 @@ class Verbs:
         what, lines = self.arguments.what, str(self.arguments.lines)
         if what == "lab":
             log = self.lab.folder / "lab.log"
-            print("\n".join(log.read_text(encoding="utf-8").splitlines()[-self.arguments.lines :]) if log.exists() else "")
+            print(
+                "\n".join(log.read_text(encoding="utf-8").splitlines()[-self.arguments.lines :]) if log.exists() else ""
+            )
             return 0
         found = Yard(self.lab, self.shell).found()
         part, _colon, file = what.partition(":")
         names = sorted(found) if what == "all" else [part]
         for name in names:
             if name not in found:
-                raise LabError(f"lab {self.lab.name} has no {name!r}; it has {', '.join(sorted(found))}, and `lab` for its own log")
+                raise LabError(
+                    f"lab {self.lab.name} has no {name!r}; it has {', '.join(sorted(found))}, and `lab` for its own log"
+                )
             called = self.lab.called(name)
             if file:
-                command = ["docker", "exec", called, "tail", "-n", lines, f"/var/log/{file if file == 'syslog' else file + '.log'}"]
+                command = [
+                    "docker",
+                    "exec",
+                    called,
+                    "tail",
+                    "-n",
+                    lines,
+                    f"/var/log/{file if file == 'syslog' else file + '.log'}",
+                ]
             else:
                 command = ["docker", "logs", "--tail", lines, called]
             done = self.shell.run(command)
@@ -251,13 +333,11 @@ class Verbs:
 
     def do_webhooks(self) -> int:
         """Print received webhooks, oldest first."""
-        received = control.call(self.lab, "GET", "/webhook")
-        if isinstance(received, str):
-            entries = received.splitlines()
-        else:
-            entries = [json.dumps(entry) for entry in (received.get("webhooks", [received]) if isinstance(received, dict) else received)]
-        for entry in entries[-self.arguments.lines :]:
-            print(entry)
+        if self.arguments.clear:
+            control.call(self.lab, "DELETE", "/webhook")
+            return 0
+        for entry in control.call(self.lab, "GET", "/webhook")[-self.arguments.lines :]:
+            print(json.dumps(entry))
         return 0
 
 
@@ -275,8 +355,24 @@ def ssh(lab: Lab, arguments: argparse.Namespace) -> int:
     if not lab.exists():
         raise LabError(f"there is no lab {lab.name}; `tests/lab/lab up` makes one")
     host = lab.host(arguments.host)
-    command = ["ssh", "-i", str(lab.key), "-p", str(lab.ports[f"{host.name}-ssh"]), "-o", f'UserKnownHostsFile="{lab.known_hosts}"']
-    command += ["-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR", f"{arguments.user}@127.0.0.1"]
+    command = [
+        "ssh",
+        "-i",
+        str(lab.key),
+        "-p",
+        str(lab.ports[f"{host.name}-ssh"]),
+        "-o",
+        f'UserKnownHostsFile="{lab.known_hosts}"',
+    ]
+    command += [
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "LogLevel=ERROR",
+        f"{arguments.user}@127.0.0.1",
+    ]
     # ssh joins its arguments with blanks for a shell over there: quote them, unless they are one piece of shell already.
     words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     command += words if len(words) <= 1 else [shlex.join(words)]
@@ -323,6 +419,8 @@ def main(argv: list[str] | None = None) -> int:
         shell.stop()
         worker.join(30)
         named = "" if arguments.name == "default" else f" --name {arguments.name}"
-        progress.complain(f"interrupted; `lab {arguments.verb}{named}` goes on from here, `lab down{named}` removes what there is")
+        progress.complain(
+            f"interrupted; `lab {arguments.verb}{named}` goes on from here, `lab down{named}` removes what there is"
+        )
         return 130
     return outcome[0]

@@ -26,7 +26,9 @@ def call(lab: Lab, method: str, path: str, body: dict[str, Any] | None = None) -
         said = error.read().decode(errors="replace").strip()
         raise LabError(f"control service: {method} {path} answered {error.code}: {said}") from error
     except OSError as error:
-        raise LabError(f"the control service of lab {lab.name} does not answer ({error}); is the lab up? `tests/lab/lab status`") from error
+        raise LabError(
+            f"the control service of lab {lab.name} does not answer ({error}); is the lab up? `tests/lab/lab status`"
+        ) from error
     try:
         return json.loads(text)
     except ValueError:

@@ -55,7 +55,9 @@ def sql(lab: Lab, shell: Shell, engine: str, text: str, database: str = "", time
     name = lab.called(engine)
     user = ["--user", "postgres"] if engine == "postgres" else []
     command = f"{WAIT[engine]} {'-d ' if engine == 'postgres' and database else ''}{database}"
-    done = shell.run(["docker", "exec", "--interactive", *user, name, "sh", "-c", command], stdin=text.encode(), timeout=timeout)
+    done = shell.run(
+        ["docker", "exec", "--interactive", *user, name, "sh", "-c", command], stdin=text.encode(), timeout=timeout
+    )
     return done.stdout.decode(errors="replace")
 
 

@@ -18,12 +18,14 @@ import os
 import shutil
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from walab import progress
+from walab.model import ENGINES, FLAVOURS
 from walab.shell import LabError, Shell
 
 HERE = Path(__file__).resolve().parent.parent
@@ -65,66 +67,59 @@ def context_tar(folder: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Image:
-    """One image: how it is called, what it stands on, and what goes into it."""
+    """One image: how it is called, what it stands on, and what goes into it.
+
+    The files are read once: what is built is what the tag was made from, even when they change meanwhile.
+    """
 
     name: str
     parents: tuple[Image, ...] = ()
     folder: Path | None = None
     target: str = ""
     arguments: tuple[tuple[str, str], ...] = ()
-    recipe: tuple[str, ...] = field(default=())
+    recipe: tuple[str, ...] = ()
 
-    @property
+    @cached_property
+    def context(self) -> bytes:
+        """The build context."""
+        return context_tar(self.folder) if self.folder else b""
+
+    @cached_property
     def tag(self) -> str:
         """Repository and tag, the tag being a hash of all inputs."""
-        digest = hashlib.sha256()
         parts = [self.name, self.target, json.dumps(self.arguments), json.dumps(self.recipe)]
         parts += [parent.tag for parent in self.parents]
-        digest.update("\0".join(parts).encode())
-        if self.folder:
-            digest.update(context_tar(self.folder))
+        digest = hashlib.sha256("\0".join(parts).encode() + self.context)
         return f"walab/{self.name}:{digest.hexdigest()[:12]}"
 
 
-@dataclass(frozen=True)
 class Catalogue:
-    """All images that a lab may need, for a set of client versions."""
+    """All images that a lab may need, for a set of client versions and the day each expires."""
 
-    versions: tuple[tuple[str, str], ...]
-
-    @property
-    def debian(self) -> Image:
-        """The base of everything, and of the client."""
-        return Image("debian", recipe=(SUITE, *PACKAGES, *UNWANTED))
-
-    @property
-    def apt(self) -> Image:
-        """The base of the machines: with package lists, without database drivers."""
-        return Image("apt", (self.debian,), HERE / "images/apt")
-
-    def machine(self, name: str, target: str = "") -> Image:
-        """A host (bare, host, ready), a database server or the registry."""
-        return Image(target or name, (self.apt,), HERE / "images" / name, target)
-
-    def client(self, role: str, version: str, expires: str) -> Image:
-        """One image of the simulated client."""
-        arguments = (("VERSION", version), ("EXPIRES_ON", expires), ("ROLE", role))
-        return Image(f"client-{role}", (self.debian,), HERE / "client", arguments=arguments)
-
-    @property
-    def control(self) -> Image:
-        """The fault switches and the webhook's receiver."""
-        return Image("control", (self.debian,), HERE / "control")
-
-    @property
-    def clients(self) -> dict[str, Image]:
-        """All client images by the name they bear in the registry."""
-        return {f"whatsapp/{role}:v{version}": self.client(role, version, expires) for version, expires in self.versions for role in ("coreapp", "web")}
-
-    @property
-    def store(self) -> Image:
-        """The registry with the client images in it."""
-        return Image("store", (self.machine("registry"), *self.clients.values()), recipe=tuple(self.clients))
+    def __init__(self, versions: Sequence[tuple[str, str]]) -> None:
+        # The base of everything, and of the client.
+        self.debian = Image("debian", recipe=(SUITE, *PACKAGES, *UNWANTED))
+        # The base of the machines: with package lists, without database drivers.
+        self.apt = Image("apt", (self.debian,), HERE / "images/apt")
+        hosts = {flavour: Image(flavour, (self.apt,), HERE / "images/host", flavour) for flavour in FLAVOURS}
+        servers = {name: Image(name, (self.apt,), HERE / "images" / name) for name in (*ENGINES, "registry")}
+        # Hosts by their flavour, database servers, and the registry.
+        self.machines = {**hosts, **servers}
+        # The fault switches and the webhook's receiver.
+        self.control = Image("control", (self.debian,), HERE / "control")
+        # The client's images by the names that they bear in the registry.
+        self.clients = {
+            f"whatsapp/{role}:v{version}": Image(
+                f"client-{role}",
+                (self.debian,),
+                HERE / "client",
+                arguments=(("VERSION", version), ("EXPIRES_ON", expires), ("ROLE", role)),
+            )
+            for version, expires in versions
+            for role in ("coreapp", "web")
+        }
+        # The registry with those in it.
+        self.store = Image("store", (self.machines["registry"], *self.clients.values()), recipe=tuple(self.clients))
 
 
 class Builder:
@@ -138,7 +133,9 @@ class Builder:
 
     def present(self) -> set[str]:
         """Tags of the lab's images that Docker has."""
-        listed = self.shell.text(["docker", "image", "ls", "--filter", "reference=walab/*", "--format", "{{.Repository}}:{{.Tag}}"])
+        listed = self.shell.text(
+            ["docker", "image", "ls", "--filter", "reference=walab/*", "--format", "{{.Repository}}:{{.Tag}}"]
+        )
         return set(listed.split())
 
     def ensure(self, wanted: list[Image]) -> None:
@@ -219,7 +216,7 @@ class Builder:
             command += ["--build-arg", f"{name}={value}"]
         if image.target:
             command += ["--target", image.target]
-        self.shell.run([*command, "-"], stdin=context_tar(image.folder), env={"DOCKER_BUILDKIT": "0"}, log=self._log(image))
+        self.shell.run([*command, "-"], stdin=image.context, env={"DOCKER_BUILDKIT": "0"}, log=self._log(image))
 
     def _fill_store(self, image: Image) -> None:
         """Push the client images into a registry once, and keep that registry as an image."""
@@ -251,7 +248,9 @@ class Builder:
 
     def _drop_old(self, built: set[str]) -> None:
         """Keep two generations of what was built now; an image that a container uses stays, since nothing is forced."""
-        listed = self.shell.text(["docker", "image", "ls", "--filter", "reference=walab/*", "--format", "{{.Repository}}:{{.Tag}}"])
+        listed = self.shell.text(
+            ["docker", "image", "ls", "--filter", "reference=walab/*", "--format", "{{.Repository}}:{{.Tag}}"]
+        )
         for name in {tag.split(":")[0] for tag in built}:
             newest_first = [tag for tag in listed.split() if tag.split(":")[0] == name]
             for tag in newest_first[2 * len([one for one in built if one.split(":")[0] == name]) :]:
@@ -269,13 +268,17 @@ def clean_up(shell: Shell) -> None:
 
 def remove_all(shell: Shell, folder: Path) -> int:
     """Remove every image of the lab and what builds left; return how many went."""
-    listed = shell.text(["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={BUILD_LABEL}=1"]).split()
+    listed = shell.text(
+        ["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={BUILD_LABEL}=1"]
+    ).split()
     before = set(listed)
     deadline = time.monotonic() + 60
     # An image goes only after those that stand on it: go round until nothing more goes.
     while listed and time.monotonic() < deadline:
         shell.run(["docker", "image", "rm", "--force", *listed], check=False)
-        left = shell.text(["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={BUILD_LABEL}=1"]).split()
+        left = shell.text(
+            ["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={BUILD_LABEL}=1"]
+        ).split()
         if left == listed:
             break
         listed = left

@@ -85,5 +85,7 @@ def write(lab: Lab) -> None:
     secret = lab.folder / "group_vars" / "all" / "secrets.yml"
     secret.parent.mkdir(parents=True, exist_ok=True)
     write_private(secret, secret_vars(lab))
-    head = "# Made by tests/lab/lab, which writes it again at every `up`. Passwords are in group_vars/all/secrets.yml.\n"
+    head = (
+        "# Made by tests/lab/lab, which writes it again at every `up`. Passwords are in group_vars/all/secrets.yml.\n"
+    )
     write_private(lab.inventory, head + _yaml(build(lab)))

@@ -48,7 +48,9 @@ class Host:
         """Read NAME[:FLAVOUR][@ENGINE]; raises LabError when it is not that."""
         match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?(?:@(\w+))?", text)
         if not match:
-            raise LabError(f"{text!r} is no host: expected NAME[:FLAVOUR][@ENGINE], such as h1, h2:bare or h3:ready@postgres")
+            raise LabError(
+                f"{text!r} is no host: expected NAME[:FLAVOUR][@ENGINE], such as h1, h2:bare or h3:ready@postgres"
+            )
         name, flavour, engine = match[1], match[2] or "host", match[3] or ""
         if flavour not in FLAVOURS:
             raise LabError(f"host {name}: flavour {flavour!r} is none of {', '.join(FLAVOURS)}")
@@ -103,12 +105,15 @@ class Lab:
 
     def __init__(self, name: str, home: Path = HOME) -> None:
         if not NAME.fullmatch(name) or name in RESERVED:
-            raise LabError(f"{name!r} is no name for a lab: use up to 21 of a-z, 0-9 and -, and none of {', '.join(RESERVED)}")
+            raise LabError(
+                f"{name!r} is no name for a lab: use up to 21 of a-z, 0-9 and -, and none of {', '.join(RESERVED)}"
+            )
         self.name = name
         self.home = home
         self.folder = home / name
         self.options = Options()
         self.ports: dict[str, int] = {}
+        self.seeder = ""  # the image that fills the database: a client of the version to install
 
     def called(self, part: str) -> str:
         """The Docker name of a part of the lab."""
@@ -156,13 +161,20 @@ class Lab:
             data = json.loads(self.state_path.read_text(encoding="utf-8"))
             self.options = Options.from_json(data["options"])
             self.ports = dict(data["ports"])
+            self.seeder = str(data.get("seeder", ""))
         except (ValueError, KeyError, TypeError) as error:
-            raise LabError(f"{self.state_path} is damaged ({error}); run `tests/lab/lab down --name {self.name}`, then `up` again") from error
+            raise LabError(
+                f"{self.state_path} is damaged ({error}); run `tests/lab/lab down --name {self.name}`, then `up` again"
+            ) from error
 
     def save(self) -> None:
         """Write options and ports, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_private(self.state_path, json.dumps({"options": self.options.to_json(), "ports": self.ports}, indent=1) + "\n")
+        write_private(
+            self.state_path,
+            json.dumps({"options": self.options.to_json(), "ports": self.ports, "seeder": self.seeder}, indent=1)
+            + "\n",
+        )
 
     def host(self, name: str) -> Host:
         """A host of the lab by its name; raises LabError when there is none."""
@@ -199,7 +211,12 @@ class Lab:
 
     def wanted_ports(self) -> list[str]:
         """Everything of the lab that is published on 127.0.0.1."""
-        return ["registry", "control", *self.options.engines, *(f"{host.name}-{what}" for host in self.options.hosts for what in ("ssh", "api"))]
+        return [
+            "registry",
+            "control",
+            *self.options.engines,
+            *(f"{host.name}-{what}" for host in self.options.hosts for what in ("ssh", "api")),
+        ]
 
     def choose_ports(self, up: Collection[str]) -> None:
         """Give a free port to each part that has none yet; the same lab gets the same ports where they are free.
@@ -213,7 +230,9 @@ class Lab:
         kept = {what: port for what, port in self.ports.items() if what in wanted and (what in up or is_free(port))}
         for what, port in self.options.given_ports.items():
             if kept.get(what) != port and not is_free(port):
-                raise LabError(f"port {port} of 127.0.0.1, wanted for {what}, is taken; free it or leave --port {what} out")
+                raise LabError(
+                    f"port {port} of 127.0.0.1, wanted for {what}, is taken; free it or leave --port {what} out"
+                )
         self.ports = {**kept, **self.options.given_ports}
         candidates = list(PORTS)
         random.Random(self.name).shuffle(candidates)

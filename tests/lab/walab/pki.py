@@ -39,7 +39,20 @@ def ensure(lab: Lab, shell: Shell, image: str) -> None:
     if all((lab.tls / name).is_file() for name in FILES):
         return
     labels = ["--label", f"{LAB_LABEL}={lab.name}", "--label", f"{FOLDER_LABEL}={lab.folder}"]
-    command = ["docker", "run", "--rm", "--interactive", "--network", "none", "--name", lab.called("pki"), *labels, image, "sh", "-s"]
+    command = [
+        "docker",
+        "run",
+        "--rm",
+        "--interactive",
+        "--network",
+        "none",
+        "--name",
+        lab.called("pki"),
+        *labels,
+        image,
+        "sh",
+        "-s",
+    ]
     shell.run(["docker", "rm", "--force", lab.called("pki")], check=False)
     made = shell.run(command, stdin=SCRIPT.encode()).stdout
     lab.tls.mkdir(parents=True, exist_ok=True)
@@ -52,4 +65,6 @@ def ensure(lab: Lab, shell: Shell, image: str) -> None:
 
 def for_server(lab: Lab) -> tuple[tuple[str, bytes], ...]:
     """The files that a database server's container gets."""
-    return tuple((f"/lab/tls/{name}", (lab.tls / name).read_bytes()) for name in ("ca.pem", "server.pem", "server-key.pem"))
+    return tuple(
+        (f"/lab/tls/{name}", (lab.tls / name).read_bytes()) for name in ("ca.pem", "server.pem", "server-key.pem")
+    )

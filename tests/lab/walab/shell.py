@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -141,7 +142,5 @@ class Shell:
 
     @staticmethod
     def _signal(child: subprocess.Popen[bytes], number: int) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
             os.killpg(child.pid, number)
-        except ProcessLookupError:
-            pass  # it ended by itself

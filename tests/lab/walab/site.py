@@ -37,16 +37,15 @@ class Site:
         self.lab = lab
         self.shell = shell
         self.yard = Yard(lab, shell)
-        self.catalogue = images.Catalogue(tuple(lab.options.versions))
+        self.catalogue = images.Catalogue(lab.options.versions)
         self.builder = images.Builder(shell, self.catalogue, lab.home / "build")
 
     # What there is
 
     def wanted_images(self) -> list[images.Image]:
         """Every image this lab runs or seeds from."""
-        hosts = [self.catalogue.machine("host", host.flavour) for host in self.lab.options.hosts]
-        servers = [self.catalogue.machine(engine) for engine in self.lab.options.engines]
-        return [self.catalogue.store, self.catalogue.control, *hosts, *servers]
+        machines = [*(host.flavour for host in self.lab.options.hosts), *self.lab.options.engines]
+        return [self.catalogue.store, self.catalogue.control, *(self.catalogue.machines[name] for name in machines)]
 
     def parts(self) -> list[Part]:
         """Every container of this lab; certificates and key have to exist already."""
@@ -60,7 +59,7 @@ class Site:
             parts.append(
                 Part(
                     engine,
-                    self.catalogue.machine(engine).tag,
+                    self.catalogue.machines[engine].tag,
                     ports=((lab.ports[engine], databases.PORT[engine]),),
                     volume=data[engine],
                     volume_in_memory=lab.options.fast_db,
@@ -75,7 +74,7 @@ class Site:
     def _host_part(self, host: Host, key: str) -> Part:
         return Part(
             host.name,
-            self.catalogue.machine("host", host.flavour).tag,
+            self.catalogue.machines[host.flavour].tag,
             ports=((self.lab.ports[f"{host.name}-ssh"], 22), (self.lab.ports[f"{host.name}-api"], 9090)),
             volume="/var/lib/docker",
             environment=(("LAB_AUTHORIZED_KEY", key),),
@@ -94,8 +93,16 @@ class Site:
         self.shell.hidden = list(lab.secrets().values())
         with locked(lab.home, self.shell.pause, why="another lab is building images: waiting for it"):
             self.builder.ensure(self.wanted_images())
+        lab.seeder = self.catalogue.clients[f"whatsapp/coreapp:v{lab.options.versions[0][0]}"].tag
+        lab.save()
         with progress.step("network, keys, certificates"):
-            progress.together([self.yard.ensure_network, self._ensure_key, partial(pki.ensure, lab, self.shell, self.catalogue.debian.tag)])
+            progress.together(
+                [
+                    self.yard.ensure_network,
+                    self._ensure_key,
+                    partial(pki.ensure, lab, self.shell, self.catalogue.debian.tag),
+                ]
+            )
         parts = self.parts()
         self.yard.remove([name for name in found if name not in {part.name for part in parts}])
         lab.known_hosts.touch(mode=0o600)
@@ -117,7 +124,9 @@ class Site:
         theirs = {row.folder for row in found.values()} - {str(self.lab.folder), ""}
         for folder in sorted(theirs):
             if os.path.exists(folder):
-                raise LabError(f"a lab named {self.lab.name} runs already and belongs to {folder}; give this one another name with --name")
+                raise LabError(
+                    f"a lab named {self.lab.name} runs already and belongs to {folder}; give this one another name with --name"
+                )
 
     def _ensure_key(self) -> None:
         lab = self.lab
@@ -148,7 +157,9 @@ class Site:
 
     def _engine_answers(self, name: str) -> bool:
         command = "for i in 1 2 3 4 5 6 7 8 9; do docker version >/dev/null 2>&1 && exit 0; sleep 0.3; done; exit 1"
-        return self.shell.run(["docker", "exec", self.lab.called(name), "sh", "-c", command], check=False).returncode == 0
+        return (
+            self.shell.run(["docker", "exec", self.lab.called(name), "sh", "-c", command], check=False).returncode == 0
+        )
 
     def _until(self, name: str, ready: Callable[[], bool]) -> None:
         """Look until it is ready; a container that ended meanwhile, or time that ran out, is an error with its last words."""
@@ -161,7 +172,9 @@ class Site:
                 continue
             said = self.shell.run(["docker", "logs", "--tail", "15", called], check=False)
             last = (said.stdout + said.stderr).decode(errors="replace").strip()
-            raise LabError(f"{name} is {state} and not ready after {READY_SECONDS:.0f} s at most; its last words:\n{last}")
+            raise LabError(
+                f"{name} is {state} and not ready after {READY_SECONDS:.0f} s at most; its last words:\n{last}"
+            )
 
     def _write_known_hosts(self) -> None:
         lines = []

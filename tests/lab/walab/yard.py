@@ -64,10 +64,18 @@ class Yard:
 
     def found(self) -> dict[str, Found]:
         """All containers of the lab by their part's name, one-off ones too."""
-        fields = ["{{.Names}}", "{{.State}}", *(f'{{{{.Label "{label}"}}}}' for label in (SPEC_LABEL, FOLDER_LABEL)), "{{.Image}}", "{{.Ports}}"]
-        listed = self.shell.text(["docker", "ps", "--all", "--no-trunc", "--filter", f"label={self._label}", "--format", "\t".join(fields)])
+        fields = [
+            "{{.Names}}",
+            "{{.State}}",
+            *(f'{{{{.Label "{label}"}}}}' for label in (SPEC_LABEL, FOLDER_LABEL)),
+            "{{.Image}}",
+            "{{.Ports}}",
+        ]
+        listed = self.shell.text(
+            ["docker", "ps", "--all", "--no-trunc", "--filter", f"label={self._label}", "--format", "\t".join(fields)]
+        )
         prefix = self.lab.called("")
-        rows = [Found(*(row.split("\t") + ["", ""])[:6]) for row in listed.splitlines() if row]
+        rows = [Found(*row.split("\t")) for row in listed.splitlines() if row]
         return {row.name[len(prefix) :] if row.name.startswith(prefix) else row.name: row for row in rows}
 
     def ensure_network(self) -> None:
@@ -93,7 +101,9 @@ class Yard:
         except LabError as error:
             self.shell.run(["docker", "rm", "--force", name], check=False)
             if "already allocated" in str(error) or "address already in use" in str(error):
-                raise LabError(f"{part.name}: a port it needs was taken in this very moment ({error}); run `up` again") from error
+                raise LabError(
+                    f"{part.name}: a port it needs was taken in this very moment ({error}); run `up` again"
+                ) from error
             raise
         return "created"
 
@@ -139,7 +149,9 @@ class Yard:
                     went.append(f"{len(ids)} {kind}{'s' if len(ids) > 1 else ''}")
                 self.shell.pause(0.2)
             else:
-                raise LabError(f"Docker does not let go of {kind} {', '.join(ids)}: {done.stderr.decode(errors='replace').strip()}")
+                raise LabError(
+                    f"Docker does not let go of {kind} {', '.join(ids)}: {done.stderr.decode(errors='replace').strip()}"
+                )
         return went
 
 
