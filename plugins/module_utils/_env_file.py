@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
@@ -55,6 +56,12 @@ class Entry:
     key: str = ""
     value: str | None = field(default=None, repr=False)
     problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """The key as it may be shown. A stray line can be the second half of a secret, so it is told by number."""
+        plain = KEY.fullmatch(self.key) and (self.value is not None or self.key.isupper() or self.key.startswith("WA_"))
+        return self.key if plain else f"line {self.line}"
 
 
 def read_docker(text: str) -> list[Entry]:
@@ -101,15 +108,13 @@ def read_compose(text: str) -> list[Entry]:
             entries.append(Entry(raw, number, key, _interpolate(value)))
             continue
         # A quoted value may go on over the next lines; if it never ends, only this line is at fault.
-        inside, left = _quoted(rest + "".join(lines[index:]))
+        inside, left, used = _quoted(rest, lines, index)
         if inside is None:
             entries.append(Entry(raw, number, key, None, "a quote that is never closed"))
             continue
-        for extra in lines[index : index + inside.count("\n")]:
-            raw += extra
-            index += 1
-        value = inside[1:]
-        parsed = _interpolate(_unescape(value)) if rest[0] == '"' else value
+        raw += "".join(lines[index : index + used])
+        index += used
+        parsed = _interpolate(_unescape(inside)) if rest[0] == '"' else inside
         behind = left.partition("\n")[0].strip(_ALL_SPACE)
         problem = "text behind the closing quote" if behind and not behind.startswith("#") else ""
         entries.append(Entry(raw, number, key, parsed, problem))
@@ -138,21 +143,27 @@ def _key_problem(key: str) -> str:
     return ""
 
 
-def _quoted(text: str) -> tuple[str | None, str]:
-    """The quoted text at the start of `text` (its first character is the quote), raw but `\\quote` resolved; and the rest."""
-    quote, chars, escaped = text[0], [text[0]], False
-    for position in range(1, len(text)):
-        char = text[position]
-        if char == quote and not escaped:
-            return "".join(chars), text[position + 1 :]
-        if char == "\\" and not escaped:
-            escaped = True
-            continue
-        if escaped and char != quote:
-            chars.append("\\")
-        escaped = False
-        chars.append(char)
-    return None, ""
+def _quoted(first: str, lines: t.Sequence[str], index: int) -> tuple[str | None, str, int]:
+    """The text in the quotes that `first` begins with, `\\quote` resolved; the rest of its last line; how many more
+    `lines` from `index` on it takes.
+
+    The text is None when the quote is never closed.
+    """
+    quote, escaped = first[0], False
+    chars: list[str] = []
+    for used in range(len(lines) - index + 1):
+        line = lines[index + used - 1] if used else first[1:]
+        for position, char in enumerate(line):
+            if char == quote and not escaped:
+                return "".join(chars), line[position + 1 :], used
+            if char == "\\" and not escaped:
+                escaped = True
+                continue
+            if escaped and char != quote:
+                chars.append("\\")
+            escaped = False
+            chars.append(char)
+    return None, "", 0
 
 
 def _unescape(value: str) -> str:
@@ -181,6 +192,11 @@ def read(text: str, reader: str) -> list[Entry]:
     return read_docker(text) if reader == "docker" else read_compose(text)
 
 
+def names(text: str) -> dict[str, str]:
+    """For each key of the file how it may be shown."""
+    return {entry.key: entry.name for how in (read_docker, read_compose) for entry in how(text) if entry.key}
+
+
 def disagreements(text: str) -> dict[str, str]:
     """Keys that Compose and docker read differently, each with the reason in words. Needs a file that both can read."""
     compose, docker = ({entry.key: entry for entry in how(text) if entry.key} for how in (read_compose, read_docker))
@@ -203,7 +219,7 @@ def check_readable(text: str, reader: str, path: str) -> None:
         for entry in read_docker(text) if name == "docker run" else read_compose(text):
             if entry.problem:
                 raise WaError(
-                    f"{path}, line {entry.line} ({entry.key})",
+                    f"{path}, line {entry.line}" + (f" ({entry.key})" if entry.key.startswith("WA_") else ""),
                     f"{entry.problem}: {name} cannot read it",
                     "NAME=value" if reader != "compose" else "NAME=value, quotes closed",
                     "Correct or remove the line",
@@ -213,7 +229,7 @@ def check_readable(text: str, reader: str, path: str) -> None:
 def load(text: str, reader: str, path: str = "db.env") -> dict[str, str]:
     """The settings in a db.env, for whoever needs them (GC, reports), as `reader` reads them.
 
-    Under `portable` both readings of every `WA_` key must agree; a `WA_` key whose value depends on the reader's
+    Under `portable` both readings of every `WA_DB_` key must agree; one whose value depends on the reader's
     environment is refused as well. Other keys with these faults are left out. Raises WaError naming the key.
     """
     check_readable(text, reader, path)
@@ -223,7 +239,7 @@ def load(text: str, reader: str, path: str = "db.env") -> dict[str, str]:
         if not entry.key:
             continue
         reason = differ.get(entry.key, "" if entry.value is not None else "its value depends on who reads it")
-        if reason and entry.key.startswith("WA_"):
+        if reason and entry.key.startswith("WA_DB_"):
             raise WaError(
                 f"{path}: {entry.key}",
                 f"not read the same by every reader: {reason}",
@@ -290,7 +306,7 @@ class Edited:
     text: str = field(repr=False)
     changed: list[str]
     removed: list[str]
-    duplicates: list[str]
+    duplicates: list[str]  # as they may be shown
 
 
 def edit(text: str, settings: t.Mapping[str, str | None], reader: str, exclusive: bool = False) -> Edited:
@@ -302,7 +318,8 @@ def edit(text: str, settings: t.Mapping[str, str | None], reader: str, exclusive
     lines = {key: write(key, value, reader) for key, value in settings.items() if value is not None}
     entries = read(text, reader)
     last = {entry.key: position for position, entry in enumerate(entries) if entry.key}
-    duplicates = [key for key in last if sum(entry.key == key for entry in entries) > 1]
+    counts = Counter(entry.key for entry in entries if entry.key)
+    duplicates = [entries[position].name for key, position in last.items() if counts[key] > 1]
     changed = [key for key in lines if key not in last or not _is(entries[last[key]], settings[key], reader)]
     removed = [key for key in last if key not in lines and (exclusive or key in settings)]
     end = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"

@@ -128,6 +128,7 @@ def judge(values: t.Mapping[str, str], path: str) -> list[str]:
     engine = values[OPTIONS["engine"]]
     if engine not in ENGINES:
         raise WaError(f"{path}: {OPTIONS['engine']}", f"{engine!r}", " or ".join(ENGINES))
+    _judge_hostname(values[OPTIONS["hostname"]], path)
     warnings = _judge_port(values[OPTIONS["port"]], engine, path)
     warnings += _judge_password(values[PASSWORD], path)
     warnings += _judge_prefix(values.get(OPTIONS["name_prefix"], ""), engine, path)
@@ -141,6 +142,15 @@ def judge(values: t.Mapping[str, str], path: str) -> list[str]:
     if bool(values.get(OPTIONS["ssl_cert"])) != bool(values.get(OPTIONS["ssl_key"])):
         warnings.append(f"{path}: {OPTIONS['ssl_cert']} and {OPTIONS['ssl_key']} are of use only together")
     return warnings
+
+
+def _judge_hostname(text: str, path: str) -> None:
+    if re.search(r"[\s/@,]|^[^:]*:[0-9]*$", text):
+        raise WaError(
+            f"{path}: {OPTIONS['hostname']}",
+            "no host name: it contains white space or a part of a URL",
+            "the bare name or address; the port has its own option",
+        )
 
 
 def _judge_port(text: str, engine: str, path: str) -> list[str]:

@@ -97,10 +97,7 @@ class Store:
 
     def write(self, text: str, move: t.Callable[[str, str], None]) -> None:
         """Replace the file by `text`; `move` renames (`module.atomic_move`). Needs the lock."""
-        with self._private(self._draft) as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        self._write_private(self._draft, text)
         move(self._draft, self.path)
         number = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -111,8 +108,7 @@ class Store:
     def backup(self, text: str) -> str:
         """Keep `text`, the file's content up to now, beside it; all but the newest two backups go. Needs the lock."""
         path = f"{self.path}.{datetime.now(timezone.utc).strftime(_STAMP)}~"
-        with self._private(path) as file:
-            file.write(text.encode())
+        self._write_private(path, text)
         for old in self.backups()[:-BACKUPS_KEPT]:
             os.unlink(old)
         return path
@@ -123,7 +119,17 @@ class Store:
         return sorted(path for path in found if _BACKUP.fullmatch(path[len(self.path) :]))
 
     @staticmethod
-    def _private(path: str) -> t.BinaryIO:
-        """A new file that only its owner can read, from its first moment on."""
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        return open(number, "wb")
+    def _write_private(path: str, text: str) -> None:
+        """Make a file that only its owner can read, from its first moment on; what fails leaves none."""
+        made = False
+        try:
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            made = True
+            with open(number, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if made:
+                os.unlink(path)
+            raise WaError(path, f"cannot be written: {error.strerror}", "room and permission to write it") from None

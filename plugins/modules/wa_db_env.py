@@ -352,7 +352,7 @@ def show(module: AnsibleModule, text: str | None, changed: t.Container[str] = ()
         elif entry.key in public and not _secret(module, entry.key):
             lines.append(f"{entry.key}={HIDDEN if entry.value is None else entry.value}")
         else:
-            lines.append(f"{entry.key}={CHANGED if entry.key in changed else HIDDEN}")
+            lines.append(f"{entry.name}={CHANGED if entry.key in changed else HIDDEN}")
     return "".join(line + "\n" for line in lines)
 
 
@@ -394,7 +394,9 @@ def check_containers(module: AnsibleModule, result: Result, done: Plan) -> None:
 def apply(module: AnsibleModule, result: Result, store: Store, done: Plan) -> None:
     """Make the file so; in check mode, say what would be done."""
     before, after, edited = done.before, done.after, done.edited
-    result.values.update(changed_keys=edited.changed, removed_keys=edited.removed)
+    names = _env_file.names(before or "")
+    removed = [names[key] for key in edited.removed]
+    result.values.update(changed_keys=edited.changed, removed_keys=removed)
     old, new = show(module, before), show(module, after, edited.changed)
     if before is not None and before != after and module.params["backup"]:
         if not module.check_mode:
@@ -417,7 +419,7 @@ def apply(module: AnsibleModule, result: Result, store: Store, done: Plan) -> No
         if not module.check_mode:
             store.write(after, module.atomic_move)
             module.set_fs_attributes_if_different(attributes, False)
-        result.did(_words(done))
+        result.did(_words(edited, removed))
     if other:
         old = "".join(f"({name}: {value})\n" for name, value in moved["before"].items()) + old
         new = "".join(f"({name}: {value})\n" for name, value in moved["after"].items()) + new
@@ -425,12 +427,12 @@ def apply(module: AnsibleModule, result: Result, store: Store, done: Plan) -> No
     result.diff(old, new, store.path)
 
 
-def _words(done: Plan) -> str:
-    parts = [f"set {', '.join(done.edited.changed)}"] if done.edited.changed else []
-    if done.edited.removed:
-        parts.append(f"removed {', '.join(done.edited.removed)}")
-    if done.edited.duplicates:
-        parts.append(f"removed earlier lines of {', '.join(done.edited.duplicates)}")
+def _words(edited: _env_file.Edited, removed: list[str]) -> str:
+    parts = [f"set {', '.join(edited.changed)}"] if edited.changed else []
+    if removed:
+        parts.append(f"removed {', '.join(removed)}")
+    if edited.duplicates:
+        parts.append(f"removed earlier lines of {', '.join(edited.duplicates)}")
     return "; ".join(parts) or "removed comments and other lines"
 
 
