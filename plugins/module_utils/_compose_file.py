@@ -1,0 +1,66 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads the operator's own Compose files: plainly where that is enough, through `docker compose config` elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import typing as t
+
+try:
+    import yaml
+except ImportError:  # no part of Ansible's demands on a managed host
+    yaml = None
+
+CONFIG_FILES_LABEL = "com.docker.compose.project.config_files"
+WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
+_SECONDS = 10
+
+
+def read(labels: t.Mapping[str, str], project: str) -> dict[str, t.Any] | None:
+    """What the Compose files that a container was made from say now: `services` and `volumes`; None when unknown."""
+    folder = labels.get(WORKING_DIR_LABEL, "")
+    paths = [os.path.join(folder, path) for path in labels.get(CONFIG_FILES_LABEL, "").split(",") if path]
+    if not paths or not all(os.path.isfile(path) for path in paths):
+        return None
+    return _plain(paths) or _resolved(paths, folder, project)
+
+
+def _plain(paths: t.Sequence[str]) -> dict[str, t.Any] | None:
+    """One file without anything that Compose would have to resolve, read as YAML."""
+    if yaml is None or len(paths) != 1:
+        return None
+    try:
+        with open(paths[0], encoding="utf-8") as file:
+            read = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    if not isinstance(read, dict) or "include" in read or not isinstance(read.get("services"), dict):
+        return None
+    services = read["services"].values()
+    if any(not isinstance(one, dict) or "extends" in one for one in services):
+        return None
+    parts = {
+        "services": {key: {"volumes": one.get("volumes")} for key, one in read["services"].items()},
+        "volumes": read.get("volumes"),
+    }
+    return None if "$" in json.dumps(parts, default=str) else parts
+
+
+def _resolved(paths: t.Sequence[str], folder: str, project: str) -> dict[str, t.Any] | None:
+    """The files as Compose itself resolves them. Its output holds the environment: only mounts leave this function."""
+    command = ["docker", "compose", *(f"--file={path}" for path in paths), f"--project-name={project}"]
+    if folder:
+        command.append(f"--project-directory={folder}")
+    try:
+        done = subprocess.run(
+            [*command, "--profile=*", "config", "--format=json"], capture_output=True, timeout=_SECONDS, check=False
+        )
+        read = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    services = {key: {"volumes": one.get("volumes")} for key, one in (read.get("services") or {}).items()}
+    return {"services": services, "volumes": read.get("volumes")}

@@ -1,0 +1,438 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_media_volume
+version_added: 0.1.0
+short_description: Keep the client's shared media volume right and writable
+description:
+  - Makes sure that the Docker volume for the client's media exists and is the right one.
+  - Makes sure that every Webapp, Coreapp and master container mounts this very volume, and proves that each can write
+    what the others read.
+  - Never deletes media. There is no option that does.
+author: waba.onprem contributors (@waba)
+extends_documentation_fragment:
+  - waba.onprem.attributes
+  - waba.onprem.docker
+options:
+  name:
+    description:
+      - The volume's name as Docker knows it.
+      - Compose puts its project in front of a name in a Compose file, as in V(biz_whatsappMedia).
+    type: str
+    default: whatsappMedia
+  state:
+    description:
+      - V(absent) removes the volume, and only when no container uses it and it holds no file.
+    type: str
+    choices: [present, absent]
+    default: present
+  driver:
+    description: The volume driver.
+    type: str
+    default: local
+  driver_options:
+    description:
+      - Options of the driver, such as V(type), V(o) and V(device) for a share. Only the ones given are compared.
+      - Values of passwords and credentials in them are hidden in everything that the module returns.
+    type: dict
+    default: {}
+  labels:
+    description: Labels of the volume. Only the ones given are compared.
+    type: dict
+    default: {}
+  mount_path:
+    description: Where the containers mount the volume.
+    type: path
+    default: /usr/local/wamedia
+  on_drift:
+    description:
+      - What to do when a volume of that name is there and differs. Docker cannot change a volume.
+      - V(fail) lists the differences and fails, V(report) only returns them.
+      - V(recreate) makes it anew when no container uses it and it holds no file, and fails otherwise. Options and labels
+        that are not given are kept.
+    type: str
+    choices: [fail, report, recreate]
+    default: fail
+  min_free:
+    description: Bytes (or text such as V(5G)) that must be free on the volume's file system.
+    type: str
+  probe:
+    description:
+      - Whether containers must be wired right, and must prove that they can write.
+      - Each running one writes a small file in the volume's root and in each folder there, reads that of another one and
+        takes its own away.
+      - V(false) only reports the wiring. In check mode the wiring is judged, and no probe is run.
+    type: bool
+    default: true
+  require_mountpoint:
+    description:
+      - For a volume that binds a directory of the host, whether a share must be mounted there.
+      - When not given, it must be where C(/etc/fstab) promises a share at that directory or above it.
+    type: bool
+  project:
+    description:
+      - The Compose project whose containers count; an empty text for containers outside Compose.
+      - The only one there is when not given; two are an error.
+    type: str
+  images:
+    description:
+      - Image repositories that count as the client's, without a tag; C(*) stands for any text.
+      - One without a slash is compared with the last component of an image's repository.
+    type: list
+    elements: str
+    default: [coreapp, web]
+  show_beacon:
+    description:
+      - Lets one running container show a file in the volume for two minutes, after which it takes itself away; for other
+        hosts that should mount the same share. Its name is returned as RV(beacon). Not in check mode.
+    type: bool
+    default: false
+  expect_beacon:
+    description:
+      - The RV(beacon) of another host, which every running container must see; part of the O(probe).
+    type: str
+notes:
+  - The probe runs as the user of the client's own processes, which is the one other than root that most processes of the
+    container have, and the container's configured user when all are root's. Root proves nothing on a share with
+    C(root_squash).
+  - The files of a volume are read to know that it is empty. Where they cannot be read, as with a share that is not mounted
+    or with an engine on another machine, the volume counts as holding data.
+"""
+
+EXAMPLES = r"""
+- name: Media on the host's own disk
+  waba.onprem.wa_media_volume:
+    name: biz_whatsappMedia
+    project: biz
+    min_free: 5G
+
+- name: Media on an NFS share
+  waba.onprem.wa_media_volume:
+    name: biz_whatsappMedia
+    driver_options:
+      type: nfs
+      o: addr=nfs.example.com,nfsvers=4.1,hard,timeo=600,retrans=2
+      device: ":/export/media"
+
+- name: Media in a directory where the host mounts a share
+  waba.onprem.wa_media_volume:
+    driver_options: {type: none, o: bind, device: /srv/media}
+    require_mountpoint: true
+
+- name: Only tell how containers are wired
+  waba.onprem.wa_media_volume:
+    project: biz
+    probe: false
+    on_drift: report
+"""
+
+RETURN = r"""
+volume:
+  description: The volume, or null when it is not there.
+  returned: when Docker answered
+  type: dict
+  sample: {name: biz_whatsappMedia, driver: local, options: {}, labels: {}, mountpoint: /var/lib/docker/volumes/biz_whatsappMedia/_data}
+drift:
+  description: How the volume that was found differs from what is wanted.
+  returned: when Docker answered
+  type: list
+  elements: dict
+  sample: [{what: option device, found: ":/old", wanted: ":/export/media"}]
+consumers:
+  description:
+    - The client's containers, with what they mount, what their Compose file declares, and what is wrong.
+    - C(differs) names the odd one of mounted, declared and wanted.
+  returned: when O(state=present)
+  type: list
+  elements: dict
+  sample:
+    - name: biz-wacore-1
+      service: wacore
+      state: running
+      ok: true
+      mounted: volume biz_whatsappMedia
+      declared: volume biz_whatsappMedia
+      differs: null
+      reason: null
+      probe: passed
+      user: "1000:1000"
+free_bytes:
+  description: Bytes that are free on the volume's file system, or null when they cannot be told.
+  returned: when O(state=present)
+  type: int
+total_bytes:
+  description: Size of the volume's file system in bytes, or null when it cannot be told.
+  returned: when O(state=present)
+  type: int
+beacon:
+  description: The name of the file that a container shows.
+  returned: when O(show_beacon=true) and a container that is wired right runs
+  type: str
+actions:
+  description: What was done, in words; in check mode what would be done.
+  returned: always
+  type: list
+  elements: str
+  sample: [create volume biz_whatsappMedia]
+"""
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _compose_file,
+    _docker_volume,
+    _volume_file_rules,
+    _volume_rules,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._units import parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._volume_probe import Prober, arrives, show_beacon
+from ansible_collections.waba.onprem.plugins.module_utils._volume_rules import Consumer
+
+
+@dataclass
+class Plan:
+    """What there is to do. `after` is None for no volume; `obstacle` is what forbids the plan."""
+
+    before: dict[str, t.Any] | None
+    after: dict[str, t.Any] | None
+    drift: list[dict[str, t.Any]] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+    obstacle: WaError | None = None
+
+
+class MediaVolume:
+    """One run of the module."""
+
+    def __init__(self, params: dict[str, t.Any], result: Result) -> None:
+        self.params, self.result = params, result
+        self.name: str = params["name"]
+        self.docker = Docker(params)
+        self.engine = _docker_volume.Engine(self.docker)
+        self.containers: list[Container] = []
+        self.consumers: list[Consumer] = []
+
+    def run(self) -> None:
+        """Observe, plan, judge, apply, prove."""
+        result, check = self.result, self.result.module.check_mode
+        present = self.params["state"] == "present"
+        actual = self.docker.volume(self.name)
+        if actual:
+            result.redact.add(_volume_rules.secrets(actual.get("Options") or {}))
+        result.values.update(volume=self.told(actual), drift=[])
+        if present:
+            self.observe_consumers()
+            result.values.update(free_bytes=None, total_bytes=None)
+        plan = self.plan(actual)
+        result.values["drift"] = plan.drift
+        result.diff(*_volume_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
+        if plan.obstacle:
+            raise plan.obstacle
+        if plan.after:
+            self.judge(plan, actual)
+        for action in plan.actions:
+            result.did(action)
+        if plan.actions:
+            actual = None if check else self.apply(plan)
+            result.values["volume"] = _volume_rules.show(plan.after) or None if check else self.told(actual)
+        if present:
+            self.warn(plan)
+        if present and not check:
+            if self.params["probe"]:
+                self.prove(actual or {})
+            able = [one for one, told in zip(self.containers, self.consumers) if one.running and not told.reason]
+            if self.params["show_beacon"] and able:
+                result.values["beacon"] = show_beacon(self.docker, able[0], self.params["mount_path"])
+
+    # Observe
+
+    def told(self, actual: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
+        """The volume as the module returns it."""
+        shown = _volume_rules.show(_volume_rules.shape(actual)) if actual else None
+        return dict(shown, mountpoint=actual.get("Mountpoint") or None) if actual and shown else None
+
+    def observe_consumers(self) -> None:
+        """Judge how each client container is wired."""
+        path = self.params["mount_path"]
+        self.containers = self.docker.client_containers(self.params["project"], self.params["images"])
+        files: dict[tuple[str, ...], t.Any] = {}
+        for one in self.containers:
+            labels = [
+                one.labels.get(name, "") for name in (_compose_file.CONFIG_FILES_LABEL, _compose_file.WORKING_DIR_LABEL)
+            ]
+            key = (*labels, one.project)
+            if key not in files:
+                files[key] = _compose_file.read(one.labels, one.project)
+            declared = _volume_rules.declared_seat(files[key], one.service, one.project, path) if files[key] else None
+            consumer = Consumer(one.name, one.service, one.state, _volume_rules.seat_of(one.mounts, path), declared)
+            _volume_rules.judge_consumer(consumer, one.mounts, self.name, path, one.project)
+            self.consumers.append(consumer)
+        self.result.values["consumers"] = [one.shown() for one in self.consumers]
+
+    # Plan
+
+    def plan(self, actual: dict[str, t.Any] | None) -> Plan:
+        """Compare what is wanted with what is there."""
+        params = self.params
+        driver, options, labels = params["driver"], params["driver_options"], params["labels"]
+        before = _volume_rules.shape(actual) if actual else None
+        if params["state"] == "absent":
+            if actual is None:
+                return Plan(None, None)
+            obstacle = _docker_volume.why_not_remove(self.docker, self.engine, actual)
+            return Plan(before, None, [], [f"remove volume {self.name}"], obstacle)
+        after = {"name": self.name, "driver": driver, "driver_options": options, "labels": labels}
+        if actual is None:
+            _volume_rules.check_options(driver, options)
+            return Plan(None, after, [], [f"create volume {self.name}"])
+        plan = Plan(before, before, _volume_rules.drift(actual, driver, options, labels))
+        if plan.drift and params["on_drift"] == "recreate":
+            if actual["Driver"] == driver:
+                after["driver_options"] = {**(actual.get("Options") or {}), **options}
+            after["labels"] = {**(actual.get("Labels") or {}), **labels}
+            _volume_rules.check_options(driver, after["driver_options"])
+            plan.after, plan.actions = after, [f"remove volume {self.name}", f"create volume {self.name}"]
+            plan.obstacle = _docker_volume.why_not_remove(self.docker, self.engine, actual)
+        elif plan.drift and params["on_drift"] == "fail":
+            plan.obstacle = WaError(
+                f"volume {self.name}",
+                _volume_rules.drift_text(plan.drift),
+                "no difference (Docker cannot change a volume)",
+                "Correct the options, or move the media away by hand, remove the volume and run this again",
+            )
+        return plan
+
+    def judge(self, plan: Plan, actual: dict[str, t.Any] | None) -> None:
+        """Raise WaError for what makes the volume useless, before anything is changed."""
+        assert plan.after is not None
+        driver, options = plan.after["driver"], plan.after["driver_options"]
+        if driver == "local":
+            _docker_volume.judge_device(self.engine, options, self.params["require_mountpoint"])
+        if self.params["probe"]:
+            _volume_rules.judge_wiring(self.consumers)
+        self.judge_space(_docker_volume.space(self.engine, None if plan.actions else actual, driver, options))
+
+    def judge_space(self, space: tuple[int, int] | None) -> None:
+        """Note the figures; raise WaError when too little is free."""
+        if space:
+            self.result.values.update(free_bytes=space[0], total_bytes=space[1])
+            _volume_file_rules.judge_space(self.name, space[0], space[1], self.params["min_free"])
+
+    def warn(self, plan: Plan) -> None:
+        """What an operator should know and nothing fails of."""
+        for one in self.consumers:
+            if one.warning:
+                self.result.warn(one.warning)
+        if plan.drift and self.params["on_drift"] == "report":
+            self.result.warn(f"volume {self.name}: {_volume_rules.drift_text(plan.drift)}")
+
+    # Apply
+
+    def apply(self, plan: Plan) -> dict[str, t.Any] | None:
+        """Do it; returns Docker's record of the new volume."""
+        if plan.before:
+            _docker_volume.remove(self.docker, self.name)
+        if plan.after is None:
+            return None
+        driver, options, labels = (plan.after[key] for key in ("driver", "driver_options", "labels"))
+        actual = _docker_volume.create(self.docker, self.name, driver, options, labels)
+        # Somebody else may have made one in the meantime: Docker then answers with theirs.
+        drift = _volume_rules.drift(actual, driver, options, labels)
+        if drift:
+            raise WaError(f"volume {self.name}", f"made by somebody else meanwhile: {_volume_rules.drift_text(drift)}")
+        return actual
+
+    def prove(self, actual: dict[str, t.Any]) -> None:
+        """Let the running containers write and read; raise WaError with everything that is wrong."""
+        path = self.params["mount_path"]
+        running = [one for one in self.containers if one.running]
+        options = actual.get("Options") or {}
+        problems: list[str] = []
+
+        def look(prober: Prober) -> None:
+            """A share mounted after a container was started is not the one that it writes to."""
+            if not _volume_rules.is_bind(options) or not self.engine.here:
+                return
+            for probe in prober.probes:
+                if "" in probe.folders and arrives(options["device"], prober.file_name(probe)) is False:
+                    problems.append(
+                        f"{probe.container.name}: what it writes does not arrive in {options['device']} on the host; something "
+                        "was mounted there after the container was started: restart it"
+                    )
+
+        probes = Prober(self.docker, running, path, self.params["expect_beacon"] or "").run(look)
+        for consumer in self.consumers:
+            for probe in probes:
+                if probe.container.name == consumer.name:
+                    found = _volume_file_rules.probe_problems(probe, path)
+                    consumer.user, consumer.probe = probe.user, "failed" if found else "passed"
+                    if probe.beacon is False:
+                        found.append(
+                            "does not see what the leader's container writes: the hosts do not share one volume"
+                        )
+                    problems += [f"{consumer.name}: {text}" for text in found]
+        self.result.values["consumers"] = [one.shown() for one in self.consumers]
+        if self.result.values["free_bytes"] is None:
+            measured = [probe for probe in probes if probe.free is not None and probe.total is not None]
+            self.judge_space((measured[0].free or 0, measured[0].total or 0) if measured else None)
+        if problems:
+            raise WaError(
+                "media volume",
+                "; ".join(problems),
+                "every container to write and to read the others' media",
+                "Give the folders to the user named (chown -R), or mend the file system",
+            )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "default": "whatsappMedia"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "driver": {"type": "str", "default": "local"},
+            # no_log keeps secrets in it out of the system's log; what is no secret is shown again below
+            "driver_options": {"type": "dict", "default": {}, "no_log": True},
+            "labels": {"type": "dict", "default": {}},
+            "mount_path": {"type": "path", "default": "/usr/local/wamedia"},
+            "on_drift": {"type": "str", "choices": ["fail", "report", "recreate"], "default": "fail"},
+            "min_free": {"type": "str"},
+            "probe": {"type": "bool", "default": True},
+            "require_mountpoint": {"type": "bool"},
+            "show_beacon": {"type": "bool", "default": False},
+            "expect_beacon": {"type": "str"},
+            "project": {"type": "str"},
+            "images": {"type": "list", "elements": "str", "default": ["coreapp", "web"]},
+            **ARGUMENT_SPEC,
+        },
+        supports_check_mode=True,
+    )
+    params = dict(module.params)
+    options = {str(name): str(value) for name, value in params["driver_options"].items()}
+    secrets = _volume_rules.secrets(options)
+    module.no_log_values.difference_update(set(map(str, params["driver_options"].values())))
+    module.params["driver_options"] = _volume_rules.mask(options)
+    result = Result(module, Redactor(secrets))
+    params["driver_options"] = options
+    params["labels"] = {str(name): str(value) for name, value in params["labels"].items()}
+    try:
+        params["min_free"] = parse_size("min_free", params["min_free"] or 0)
+        MediaVolume(params, result).run()
+    except WaError as error:
+        result.fail(_volume_rules.mask_text(str(error)))
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()
