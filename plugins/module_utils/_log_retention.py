@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the client's cleanup does to its logs, how the logs are measured, and what a broken cleanup leaves. Pure rules.
+"""What the client's cleanup does to its logs, and what a broken one leaves. Pure rules.
 
 The rotation rules are Meta's: the Webapp keeps the newest 30 archives of each log name and rotates above 20 MB; the
 Coreapp keeps the newest 30 files of its archive folder and rotates above 15 MB, and its old files go only by cleanup.
@@ -10,62 +10,13 @@ Coreapp keeps the newest 30 files of its archive folder and rotates above 15 MB,
 from __future__ import annotations
 
 import posixpath
-import re
 import typing as t
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._log_measure import ARCHIVE, COMPRESSED, LogFile, Measurement
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_size, parse_size
 
-ARCHIVE = "archive"
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 _SHOWN = 10  # paths named in a violation
-
-# Lists all log folders, one process each. It wants a POSIX shell and ls or du; df is a bonus. `-q` keeps a name with a
-# newline on one line, `--full-time` gives the time as a number; BusyBox knows only the latter, others neither.
-# Variables: T a token that no file name holds, P the folders, one a line.
-_MEASURE = r"""
-measure() (
-  unset POSIXLY_CORRECT TIME_STYLE QUOTING_STYLE BLOCK_SIZE BLOCKSIZE LS_BLOCK_SIZE
-  LC_ALL=C.UTF-8; export LC_ALL
-  if ls -q --full-time / >/dev/null 2>&1; then o='-lAinstRkq --full-time'
-  elif ls --full-time / >/dev/null 2>&1; then o='-lAinstRk --full-time'
-  elif ls -q / >/dev/null 2>&1; then o=-lAinstRkq
-  elif ls / >/dev/null 2>&1; then o=-lAinstRk
-  else o=; fi
-  set -f
-  n='
-'
-  IFS=$n
-  for p in $P; do
-    IFS=' '
-    if ! [ -d "$p" ]; then echo "$T missing $p"
-    elif ! cd -P "$p" 2>/dev/null; then echo "$T closed $p"
-    else
-      echo "$T folder $PWD"
-      if [ "$o" ]; then ls $o "$PWD/." 2>/dev/null || echo "$T closed $p"
-      elif d=$(du -sk . 2>/dev/null); then echo "$T used ${d%%[!0-9]*}"
-      else echo "$T blind $p"; fi
-      df -Pk . 2>/dev/null | { read -r d && read -r d d d d x && echo "$T free $d"; }
-    fi
-    IFS=$n
-  done
-  echo "$T end"
-)
-"""
-
-MEASURE_SCRIPT = _MEASURE + "T=$1 P=$2\nmeasure\n"
-# The cleanup's own output goes to the error stream, so that it cannot disturb the measuring.
-RUN_SCRIPT = _MEASURE + 'T=$1 P=$2\nshift 2\nmeasure\n"$@" </dev/null >&2\necho "$T rc $?"\nmeasure\n'
-
-_LINE = re.compile(
-    r" *(?P<inode>\d+) +(?P<blocks>\d+) +(?P<kind>[-a-zA-Z])\S{9}\S? +\d+ +\d+ +\d+ +(?P<size>\d+) +"
-    r"(?:(?P<full>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?P<part>\.\d+)? (?P<zone>[-+]\d{4})|\S+ +\S+ +\S+) (?P<name>.*)"
-)
-_ROTATED = re.compile(r"\.log[-._]\d")
-_LOG = re.compile(r"\.log(?=$|[-._])")
-_STAMP = re.compile(r"[-_.]?\d[\dTZ:_.-]*")
 
 
 @dataclass(frozen=True)
@@ -79,142 +30,6 @@ class Limits:
     def max_size(self, role: str) -> int:
         """The size in bytes above which a container of this role rotates a log."""
         return self.web_max_size if role == "web" else self.core_max_size
-
-
-@dataclass(frozen=True)
-class LogFile:
-    """A regular file below a log folder. `used` is what it takes on disk, which a sparse file's `size` is not."""
-
-    path: str
-    inode: int
-    size: int
-    used: int
-    mtime: float | None
-    order: int  # position in the listing, newest first, within one folder
-
-    @property
-    def folder(self) -> str:
-        """The folder that holds the file."""
-        return posixpath.dirname(self.path)
-
-    @property
-    def name(self) -> str:
-        """The file's own name."""
-        return posixpath.basename(self.path)
-
-    @property
-    def archived(self) -> bool:
-        """Whether the file lies in an archive folder."""
-        return ARCHIVE in self.folder.split("/")
-
-    @property
-    def rotated(self) -> bool:
-        """Whether the name says that this is no longer a live log: compressed, or with a number behind `.log`."""
-        return self.name.endswith(COMPRESSED) or bool(_ROTATED.search(self.name))
-
-    @property
-    def live(self) -> bool:
-        """Whether this is a log outside the archive that may still be written to."""
-        return not self.archived and not self.rotated and bool(_LOG.search(self.name))
-
-    @property
-    def log_name(self) -> str:
-        """The log that the file belongs to: `access` for `access.log-20261124.gz`, `wa-service` for `wa-service-7.log`."""
-        base = self.name
-        for ending in COMPRESSED:
-            if base.endswith(ending):
-                base = base[: -len(ending)]
-                break
-        return _STAMP.sub("", _LOG.sub("", base)) or base
-
-
-@dataclass
-class Measurement:
-    """What the log folders of one container hold. `files` is None when only `du` could tell, `blind` when nothing could."""
-
-    files: list[LogFile] | None = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    du_bytes: int = 0
-    blind: bool = False
-    free_bytes: int | None = None
-
-    @property
-    def bytes(self) -> int | None:
-        """Bytes on disk of all files, None when unknown."""
-        if self.files is not None:
-            return sum(file.used for file in self.files)
-        return None if self.blind else self.du_bytes
-
-    @property
-    def count(self) -> int | None:
-        """The number of files, None when unknown."""
-        return None if self.files is None else len(self.files)
-
-
-def parse_measurement(text: str, token: str) -> Measurement:
-    """The measurement that the shell function `measure` printed. Raises WaError when it is not whole."""
-    found = Measurement()
-    files: dict[tuple[str, str], LogFile] = {}
-    header, whole = "", False
-    for line in text.split("\n"):
-        if line.startswith(token + " "):
-            _token, word, *rest = line.split(" ", 2)
-            value = rest[0] if rest else ""
-            whole = _mark(found, word, value) or whole
-            folder, header = value if word == "folder" else "", ""
-            continue
-        match = _LINE.fullmatch(line)
-        if match and match["kind"] == "-":
-            path = posixpath.join(folder, match["name"])
-            files[path, match["inode"]] = LogFile(
-                path, int(match["inode"]), int(match["size"]), int(match["blocks"]) * 1024, _mtime(match), len(files)
-            )
-        elif not match and not line.startswith("total "):
-            header = f"{header}\n{line}" if header and line else line
-            if line.endswith(":"):
-                folder = posixpath.normpath(header[:-1])
-    if not whole:
-        raise WaError("measuring the logs", "the answer is not whole: " + (text.strip()[-200:] or "nothing came"))
-    if found.files is not None:
-        found.files = list(files.values())
-    return found
-
-
-def _mark(found: Measurement, word: str, value: str) -> bool:
-    """Take in a line of `measure` that is not from ls; True for the last one."""
-    if word == "folder":
-        found.folders.append(value)
-    elif word == "missing":
-        found.missing.append(value)
-    elif word == "closed":
-        found.unreadable.append(value)
-    elif word == "blind":
-        found.files, found.blind = None, True
-    elif word == "used":
-        found.files = None
-        found.du_bytes += int(value) * 1024
-    elif word == "free":
-        free = int(value) * 1024
-        found.free_bytes = free if found.free_bytes is None else min(found.free_bytes, free)
-    return word == "end"
-
-
-def _mtime(match: re.Match[str]) -> float | None:
-    if not match["full"]:
-        return None
-    moment = datetime.strptime(match["full"] + match["zone"], "%Y-%m-%d %H:%M:%S%z")
-    return moment.timestamp() + float(match["part"] or 0)
-
-
-def parse_run(text: str, token: str) -> tuple[Measurement, int | None, Measurement | None]:
-    """Before, exit code and after of a run; the last two are None when it was cut short."""
-    before, found, rest = text.partition(f"{token} rc ")
-    if not found:
-        return parse_measurement(before, token), None, None
-    code, _newline, after = rest.partition("\n")
-    return parse_measurement(before, token), int(code), parse_measurement(after, token)
 
 
 @dataclass
@@ -308,8 +123,8 @@ def compare(before: Measurement, after: Measurement) -> Difference:
     if before.files is None or after.files is None:
         freed = (before.bytes or 0) - (after.bytes or 0)
         return Difference(freed_bytes=freed, changed=freed > 0)
-    old = {(file.path, file.inode): file for file in before.files}
-    new = {(file.path, file.inode): file for file in after.files}
+    old = {(file.path, file.inode): file for file in before.files if not file.hidden}
+    new = {(file.path, file.inode): file for file in after.files if not file.hidden}
     found = Difference(
         gone=[file for key, file in old.items() if key not in new],
         came=[file for key, file in new.items() if key not in old and not file.live],
@@ -325,11 +140,11 @@ def compare(before: Measurement, after: Measurement) -> Difference:
 
 
 def violations(
-    role: str, after: Measurement, limits: Limits, large_before: t.Container[str] = ()
+    role: str, before: Measurement, after: Measurement, limits: Limits, large_before: t.Container[str] = ()
 ) -> list[dict[str, t.Any]]:
     """What a good cleanup would not have left. `large_before` are the live logs that the last run left too large.
 
-    Each has `rule`, `paths` (the first few), `count` and `message`.
+    The client writes on meanwhile: a Coreapp log that got old only after `before` is not the cleanup's fault. Each has `rule`, `paths` (the first few), `count` and `message`.
     """
     files = after.files or []
     archived = [file for file in files if file.archived]
@@ -349,7 +164,9 @@ def violations(
     add("not_compressed", [file for file in archived if not file.name.endswith(COMPRESSED)], "archives not compressed")
     outside = [file for file in files if file.rotated and not file.archived]
     add("outside_archive", outside, "rotated logs outside the archive folder")
-    add("old_core_files", old_core_files(role, after), "old Coreapp logs neither archived nor removed")
+    known = {file.path for file in old_core_files(role, before)}
+    old = [file for file in old_core_files(role, after) if file.path in known]
+    add("old_core_files", old, "old Coreapp logs neither archived nor removed")
     large = [file for file in oversized(role, after, limits) if file.path in large_before]
     add("live_too_large", large, "live logs above their size after two runs running")
     if after.missing and not after.folders:

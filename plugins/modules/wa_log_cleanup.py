@@ -196,32 +196,26 @@ actions:
   elements: str
 """
 
-import fcntl
-import glob
-import json
-import os
-import secrets
 import shlex
-import tempfile
-import time
 import typing as t
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _log_retention as rules
-from ansible_collections.waba.onprem.plugins.module_utils._docker import ARGUMENT_SPEC, Container, Docker, matches
-from ansible_collections.waba.onprem.plugins.module_utils._docker_exec import Outcome, execute
+from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._log_cleaner import (
+    clean_all,
+    lock,
+    project_of,
+    recall,
+    remember,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_size, parse_duration, parse_size
 
-LOCK_DIR = "/run"
 STATE_DIR = "/var/lib/waba"
-_MEASURE_TIMEOUT = 60.0
-_OUTPUT_LINES = 10
-_OUTPUT_WIDTH = 500
 
 
 def select(docker: Docker, params: dict[str, t.Any], result: Result) -> tuple[list[Container], list[str]]:
@@ -243,225 +237,20 @@ def select(docker: Docker, params: dict[str, t.Any], result: Result) -> tuple[li
     return found, lost
 
 
-def project_of(containers: t.Iterable[Container]) -> str:
-    """The name that the lock and the state file bear; `_` cannot begin a Compose project's name."""
-    return "+".join(sorted({container.project or "_" for container in containers}))
-
-
-def lock(stack: ExitStack, containers: t.Sequence[Container], wait: float, result: Result) -> None:
-    """Hold the lock of each project until the stack is closed; the cron job holds the same ones."""
-    for project in sorted({container.project or "_" for container in containers}):
-        path = f"{LOCK_DIR}/wa-log-cleanup-{project}.lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError:
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                result.warn(f"{path} cannot be locked ({error.strerror}): the cron job may clean at the same time")
-                continue
-        stack.callback(os.close, descriptor)
-        until = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise WaError(
-                        f"log cleanup of project {project}",
-                        f"another one holds {path} for more than {wait:.0f} s",
-                        "one at a time",
-                        "Wait for it (fuser shows who it is), or raise timeout",
-                    ) from None
-                time.sleep(0.2)
-
-
-class Cleaner:
-    """Cleans or measures one container at a time; each thread has one of its own."""
-
-    def __init__(self, docker: Docker, params: dict[str, t.Any], check: bool, remembered: dict[str, list[str]]) -> None:
-        self.docker, self.params, self.check, self.remembered = docker, params, check, remembered
-        self.timeout = parse_duration("timeout", params["timeout"])
-        self.limits = rules.Limits(
-            params["keep"],
-            parse_size("web_max_size", params["web_max_size"]),
-            parse_size("core_max_size", params["core_max_size"]),
-        )
-        self.log_max = parse_size("docker_log_max", params["docker_log_max"]) if params["docker_log_max"] else None
-
-    def __call__(self, container: Container) -> dict[str, t.Any]:
-        """The container's part of the result; keys that begin with `_` are for this module only."""
-        started = time.monotonic()
-        report: dict[str, t.Any] = {
-            "name": container.name,
-            "id": container.id,
-            "image": container.image,
-            "role": "core",
-            "status": "failed",
-            "_container": container,
-            "_violations": [],
-            "_large": [],
-        }
-        record = None
-        try:
-            record = self.docker.inspect(container)
-            if record and record["State"]["Status"] == "running":
-                report["role"] = self.role(container)
-                report["_docker_log"] = self.docker_log(record)
-                self.clean(container, report)
-            else:
-                self.idle(report, record)
-        except WaError as error:
-            self.interrupted(container, report, record, str(error))
-        report["seconds"] = round(time.monotonic() - started, 2)
-        return report
-
-    def role(self, container: Container) -> str:
-        """`web`, `core` or `master` of an inspected container."""
-        if matches(container.image, self.params["images"]["web"]):
-            return "web"
-        return container.role if container.role != "web" else "core"
-
-    def idle(self, report: dict[str, t.Any], record: dict[str, t.Any] | None, when: str = "") -> None:
-        """Judge a container in which nothing can be run."""
-        state = record["State"]["Status"] if record else "gone"
-        stopped = state in ("exited", "created", "dead", "removing")
-        skipped = (stopped and self.params["ignore_stopped"]) or (record is None and not self.params["containers"])
-        report["status"] = "skipped" if skipped else "failed"
-        report["reason"] = f"is {state}{when}"
-
-    def interrupted(
-        self, container: Container, report: dict[str, t.Any], record: dict[str, t.Any] | None, reason: str
-    ) -> None:
-        """Find out why a command did not run to its end: the container went, stopped, was restarted, or itself."""
-        report.update(status="failed", reason=reason)
-        try:
-            now = self.docker.inspect(container)
-        except WaError:
-            return  # the engine itself is away, as `reason` says
-        if now is None or now["State"]["Status"] != "running":
-            self.idle(report, now, " since the cleanup began")
-        elif record and now["State"]["StartedAt"] != record["State"]["StartedAt"]:
-            report["reason"] = "was restarted while it was cleaned"
-
-    def run(self, container: Container, script: str, arguments: t.Sequence[str], timeout: float) -> tuple[Outcome, str]:
-        """Run one of the rules' scripts; also returns the token that marks its lines."""
-        token = "wa" + secrets.token_hex(12)
-        argv = ["/bin/sh", "-c", script, "sh", token, "\n".join(self.params["log_paths"]), *arguments]
-        return execute(self.docker, container, argv, timeout=timeout), token
-
-    def clean(self, container: Container, report: dict[str, t.Any]) -> None:
-        """Measure, and unless in check mode clean and measure again."""
-        if self.check:
-            outcome, token = self.run(container, rules.MEASURE_SCRIPT, [], _MEASURE_TIMEOUT)
-            before = rules.parse_measurement(outcome.stdout, token)
-            self.figures(report, before, None)
-            report["status"] = "measured"
-            return
-        outcome, token = self.run(container, rules.RUN_SCRIPT, shlex.split(self.params["command"]), self.timeout)
-        report["output"] = [line[:_OUTPUT_WIDTH] for line in outcome.stderr.splitlines()[-_OUTPUT_LINES:]]
-        before, report["rc"], after = rules.parse_run(outcome.stdout, token)
-        if outcome.timed_out:
-            state = "and was ended" if outcome.rc is not None else "and cannot be ended"
-            report["reason"] = f"the cleanup took more than {self.params['timeout']} {state}"
-        if after is None:
-            again, token = self.run(container, rules.MEASURE_SCRIPT, [], _MEASURE_TIMEOUT)
-            after = rules.parse_measurement(again.stdout, token)
-        self.figures(report, before, after)
-        if report["rc"] == 0 and not after.blind:
-            report["status"] = "cleaned"
-        elif report["rc"] in (126, 127):
-            report["reason"] = f"{self.params['command']} cannot be run (exit code {report['rc']})"
-        elif report["rc"]:
-            report["reason"] = f"the cleanup failed with exit code {report['rc']}"
-        elif report["rc"] is None and not outcome.timed_out:
-            raise WaError(container.name, f"the cleanup was cut short (exit code {outcome.rc})")
-        if after.blind:
-            report["reason"] = "nothing can be measured: the image has neither ls nor du"
-
-    def figures(self, report: dict[str, t.Any], before: rules.Measurement, after: rules.Measurement | None) -> None:
-        """Put the measurements into the report, with what the rules say of them."""
-        last = after or before
-        report.update(bytes_before=before.bytes, files_before=before.count, free_bytes=last.free_bytes)
-        if after is None:
-            plan = rules.predict(report["role"], before, self.limits)
-            for key in ("rotate", "archive", "remove"):
-                report[key] = [file.path for file in getattr(plan, key)]
-            report.update(freed_bytes=plan.free_bytes, compress_bytes=plan.compress_bytes, _changed=plan.changed)
-            report["_before"] = [
-                _line(file) for file in {f.path: f for f in plan.rotate + plan.archive + plan.remove}.values()
-            ]
-            report["_after"] = [f"{path} rotated" for path in report["rotate"]]
-            return
-        difference = rules.compare(before, after)
-        report.update(bytes_after=after.bytes, files_after=after.count, freed_bytes=difference.freed_bytes)
-        report["_changed"] = difference.changed
-        report["_before"] = [_line(file) for file in difference.gone + [was for was, _now in difference.shrunk]]
-        report["_after"] = [_line(file) for file in difference.came + [now for _was, now in difference.shrunk]]
-        known = self.remembered.get(report["id"], [])
-        report["_violations"] = rules.violations(report["role"], after, self.limits, known)
-        report["_large"] = [file.path for file in rules.oversized(report["role"], after, self.limits)]
-
-    def docker_log(self, record: dict[str, t.Any]) -> dict[str, t.Any] | None:
-        """What is wrong with Docker's own log of a container, if anything."""
-        if self.log_max is None:
-            return None
-        config, path = record["HostConfig"]["LogConfig"], record.get("LogPath") or ""
-        size = None
-        if path and self.docker.host.startswith("unix://"):
-            files = [path, *glob.glob(glob.escape(path) + ".*")]
-            try:
-                size = sum(os.stat(file).st_blocks * 512 for file in files)
-            except OSError:
-                size = None  # not ours to read, or another machine's path
-        problem = rules.docker_log_problem(config["Type"], config.get("Config") or {}, size, self.log_max)
-        return {"driver": config["Type"], "size": size, "problem": problem} if problem else None
-
-
-def _line(file: rules.LogFile) -> str:
-    return f"{file.path} {file.size} bytes"
-
-
-def remember(path: str, reports: t.Sequence[dict[str, t.Any]], module: AnsibleModule, result: Result) -> None:
-    """Write down the live logs that are too large now, for the next run to compare with."""
-    large = {report["id"]: report["_large"] for report in reports if report["_large"]}
-    if not large and not os.path.exists(path):
-        return
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(large, file)
-    except OSError as error:
-        result.warn(f"{path} cannot be written ({error.strerror}): a log that is never rotated stays unseen")
-        return
-    module.atomic_move(temporary, path)
-
-
-def recall(path: str) -> dict[str, list[str]]:
-    """The live logs that the last run left too large; one that cannot be read knows none."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def report_all(module: AnsibleModule, result: Result, reports: list[dict[str, t.Any]], missing: list[str]) -> list[str]:
     """Fill the result from the containers' reports and return the failures."""
     failures = [f"{name}: does not exist" for name in missing]
     skipped, violations, docker_logs, before, after = [], [], [], [], []
     for report in reports:
         name = report["name"]
+        result.redact.add(report["_secrets"])
         if report["status"] == "failed":
             failures.append(f"{name}: {report['reason']}")
         elif report["status"] == "skipped":
             skipped.append(f"{name}: {report['reason']}")
         for violation in report["_violations"]:
             violations.append(dict(violation, container=name))
-            result.warn(f"{name}: {violation['message']}: the cleanup does not do its work")
+            result.warn(f"{name}: {violation['message']}")
         if report.get("_docker_log"):
             docker_logs.append(dict(report["_docker_log"], container=name))
             result.warn(f"{name}: its Docker log {report['_docker_log']['problem']}")
@@ -531,6 +320,8 @@ def check_options(params: dict[str, t.Any]) -> None:
     """Refuse what no run could make sense of, before anything is touched."""
     if params["workers"] < 1 or params["keep"] < 0:
         raise WaError("options workers and keep", f"{params['workers']} and {params['keep']}", "at least 1 and 0")
+    if parse_duration("timeout", params["timeout"]) < 1:
+        raise WaError("option timeout", f"{params['timeout']!r}", "at least a second")
     for path in params["log_paths"]:
         if not path.startswith("/") or "\n" in path:
             raise WaError("option log_paths", f"{path!r}", "absolute paths in the containers")
@@ -556,7 +347,7 @@ def run(module: AnsibleModule, result: Result) -> None:
         if not module.check_mode:
             lock(stack, containers, parse_duration("timeout", params["timeout"]), result)
         remembered = recall(state_file)
-        reports = _all(docker, params, containers, module.check_mode, remembered)
+        reports = clean_all(docker, params, containers, module.check_mode, remembered)
         if not module.check_mode:
             remember(state_file, reports, module, result)
     failures = report_all(module, result, reports, missing)
@@ -567,31 +358,6 @@ def run(module: AnsibleModule, result: Result) -> None:
         failures.append(f"less than {params['min_free']} free after the cleanup: {short}")
     if failures:
         raise WaError("log cleanup", f"{len(failures)} failures: " + "; ".join(failures))
-
-
-def _all(
-    docker: Docker,
-    params: dict[str, t.Any],
-    containers: t.Sequence[Container],
-    check: bool,
-    remembered: dict[str, list[str]],
-) -> list[dict[str, t.Any]]:
-    """The reports of all containers, in their order; at most `workers` at a time, each over its own connection."""
-    workers = min(params["workers"], len(containers))
-    if workers <= 1:
-        cleaner = Cleaner(docker, params, check, remembered)
-        return [cleaner(container) for container in containers]
-    cleaners = [Cleaner(docker.sibling(), params, check, remembered) for _worker in range(workers)]
-    with ThreadPoolExecutor(workers) as pool:
-
-        def clean(container: Container) -> dict[str, t.Any]:
-            cleaner = cleaners.pop()  # there are as many as threads
-            try:
-                return cleaner(container)
-            finally:
-                cleaners.append(cleaner)
-
-        return list(pool.map(clean, containers))
 
 
 if __name__ == "__main__":
