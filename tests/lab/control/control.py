@@ -62,7 +62,11 @@ class State:
             if name is None:
                 self.faults = {}
             else:
-                left = [old for old in self.faults.get(name, []) if limits and any(old[key] != value for key, value in limits.items())]
+                left = [
+                    old
+                    for old in self.faults.get(name, [])
+                    if limits and any(old[key] != value for key, value in limits.items())
+                ]
                 self.faults = {key: value for key, value in {**self.faults, name: left}.items() if value}
             self._save()
 
@@ -91,6 +95,7 @@ def make_server(address: tuple[str, int], state: State) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
         timeout = 30
 
         def _body(self) -> bytes:
@@ -125,7 +130,9 @@ def make_server(address: tuple[str, int], state: State) -> ThreadingHTTPServer:
                     self._answer(200, state.faults)
                 elif path.startswith("/faults/") and not head and name and self.command == "PUT":
                     given = self._options()
-                    state.on(name, {"prefix": given.get("prefix"), "node": given.get("node"), "value": given.get("value")})
+                    state.on(
+                        name, {"prefix": given.get("prefix"), "node": given.get("node"), "value": given.get("value")}
+                    )
                     self._answer(200, state.faults)
                 elif path.startswith("/faults/") and not head and name and self.command == "DELETE":
                     given = self._options()
@@ -175,7 +182,10 @@ def main() -> int:
     """Serve until killed; CONTROL_PORT and CONTROL_STATE say where."""
     import signal
 
-    server = make_server(("0.0.0.0", int(os.environ.get("CONTROL_PORT") or 8000)), State(os.environ.get("CONTROL_STATE") or "/var/lib/control"))
+    server = make_server(
+        ("0.0.0.0", int(os.environ.get("CONTROL_PORT") or 8000)),
+        State(os.environ.get("CONTROL_STATE") or "/var/lib/control"),
+    )
     # As PID 1 a process has no default action for SIGTERM.
     signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
     server.serve_forever(poll_interval=0.5)

@@ -87,7 +87,14 @@ class Api:
     """All handlers of one Webapp."""
 
     def __init__(
-        self, settings: Settings, build: Build, faults: Faults, database: Database, accounts: Accounts, core: CoreLink, certificates: Certificates
+        self,
+        settings: Settings,
+        build: Build,
+        faults: Faults,
+        database: Database,
+        accounts: Accounts,
+        core: CoreLink,
+        certificates: Certificates,
     ) -> None:
         self.settings = settings
         self.build = build
@@ -204,12 +211,19 @@ class Api:
             try:
                 found[member.name] = self.core.ask(member, "health")
             except ApiError:
-                found[member.name] = {"gateway_status": "disconnected", "role": "secondary_master" if member.master else "coreapp"}
+                found[member.name] = {
+                    "gateway_status": "disconnected",
+                    "role": "secondary_master" if member.master else "coreapp",
+                }
         return Answer({"health": found})
 
     def _stats(self, kind: str) -> Answer:
         answers = self.core.ask_all(f"stats_{kind}")
-        found = {name: ({} if isinstance(value, ApiError) else value) for name, value in answers.items()} if self.settings.multiconnect else None
+        found = (
+            {name: ({} if isinstance(value, ApiError) else value) for name, value in answers.items()}
+            if self.settings.multiconnect
+            else None
+        )
         return Answer({"stats": {kind: self._by_node(answers) if found is None else found}})
 
     def stats_app(self, request: Request) -> Answer:
@@ -231,7 +245,10 @@ class Api:
         return Answer(
             {
                 "metrics": {
-                    "web_uptime": {**uptime, "data": [{"labels": {"node": node}, "value": int(time.monotonic() - self.started)}]},
+                    "web_uptime": {
+                        **uptime,
+                        "data": [{"labels": {"node": node}, "value": int(time.monotonic() - self.started)}],
+                    },
                     "api_requests": {"type": "counter", "help": "Total number of API requests", "data": data},
                 }
             }
@@ -242,7 +259,12 @@ class Api:
         answers = self.core.ask_all("support")
         if self.settings.multiconnect:
             return Answer(
-                {"support": {name: ({"error": value.details} if isinstance(value, ApiError) else value) for name, value in answers.items()}}
+                {
+                    "support": {
+                        name: ({"error": value.details} if isinstance(value, ApiError) else value)
+                        for name, value in answers.items()
+                    }
+                }
             )
         return Answer({"support": self._by_node(answers)})
 
@@ -255,12 +277,19 @@ class Api:
     def patch_settings(self, request: Request) -> Answer:
         """PATCH /v1/settings/application: what is not named stays."""
         self.core.ask_one("patch_settings", {"patch": request.json()})
+        self._tell_all()
         return Answer({})
 
     def reset_settings(self, request: Request) -> Answer:
         """DELETE /v1/settings/application."""
         self.core.ask_one("reset_settings")
+        self._tell_all()
         return Answer({})
+
+    def _tell_all(self) -> None:
+        """Let every node of a cluster read the settings again; one that is away reads them when it is back."""
+        if self.settings.multiconnect:
+            self.core.ask_all("settings")
 
     def backup(self, request: Request) -> Answer:
         """POST /v1/settings/backup."""
@@ -304,20 +333,22 @@ class Api:
     # -- services --------------------------------------------------------------------------------------------------
 
     def message_gc(self, request: Request) -> Answer:
-        """PUT /v1/services/message/gc: every Coreapp that owns a shard starts one."""
+        """PUT /v1/services/message/gc: every Coreapp takes its part; a node that cannot start is named."""
         if not self.settings.multiconnect:
-            return Answer({"services": {"message": {"gc": self._by_node(self.core.ask_all("gc", {"kind": "message"}))}}})
-        shown, last = {}, None
-        for name, value in self.core.ask_all("gc", {"kind": "message"}, masters=False).items():
+            return Answer(
+                {"services": {"message": {"gc": self._by_node(self.core.ask_all("gc", {"kind": "message"}))}}}
+            )
+        names = [member.name for member in self.core.members() if not member.master]
+        shown: dict[str, Any] = {}
+        last = ApiError(1014, "Connection timed out. Please check if wacore is running: no Coreapp is known")
+        for name, value in self.core.ask_all("gc", {"kind": "message", "nodes": names}, masters=False).items():
             if isinstance(value, ApiError):
                 last = value
                 shown[name] = {"status": "failed", "errors": [value.as_dict()]}
-            elif value is not None:
+            else:
                 shown[name] = value
-        if last and all("errors" in value for value in shown.values()):
+        if all("errors" in value for value in shown.values()):
             raise last
-        if not shown:
-            raise ApiError(1011, "No Coreapp owns a shard yet, try again")
         return Answer({"services": {"message": {"gc": shown}}})
 
     def media_gc(self, request: Request) -> Answer:
@@ -329,16 +360,32 @@ class Api:
         request.field("to")
         body = request.json()
         kind = body.get("type", "text")
-        if kind not in ("text", "image", "audio", "document", "video", "sticker", "template", "hsm", "location", "contacts", "interactive"):
+        if kind not in (
+            "text",
+            "image",
+            "audio",
+            "document",
+            "video",
+            "sticker",
+            "template",
+            "hsm",
+            "location",
+            "contacts",
+            "interactive",
+        ):
             raise ApiError(1009, "Parameter value is not valid: type")
-        message_id = self.core.ask_one("send_message", {"body": body, "endpoint": "POST_v1_messages"}, MESSAGES, masters=False)
+        message_id = self.core.ask_one(
+            "send_message", {"body": body, "endpoint": "POST_v1_messages"}, MESSAGES, masters=False
+        )
         return Answer({"messages": [{"id": message_id}]}, 201)
 
     def mark_read(self, request: Request, message_id: str) -> Answer:
         """PUT /v1/messages/<id> with {"status": "read"}."""
         if request.field("status") != "read":
             raise ApiError(1009, "Parameter value is not valid: status")
-        self.core.ask_one("mark_read", {"message_id": message_id, "endpoint": "PUT_v1_messages"}, MESSAGES, masters=False)
+        self.core.ask_one(
+            "mark_read", {"message_id": message_id, "endpoint": "PUT_v1_messages"}, MESSAGES, masters=False
+        )
         return Answer(raw=b"null")
 
     def contacts(self, request: Request) -> Answer:
@@ -368,7 +415,14 @@ class Api:
         with self.database.session(store("media")) as session:
             session.execute(
                 "INSERT INTO media (media_id, direction, mime, path, size, created_at, last_used) VALUES (%s, 1, %s, %s, %s, %s, %s)",
-                (media_id, request.headers.get("content-type", "application/octet-stream")[:MIME_MAX], path, len(request.body), now, now),
+                (
+                    media_id,
+                    request.headers.get("content-type", "application/octet-stream")[:MIME_MAX],
+                    path,
+                    len(request.body),
+                    now,
+                    now,
+                ),
             )
         return Answer({"media": [{"id": media_id}]}, 201)
 

@@ -108,7 +108,9 @@ class Accounts:
         """Check a login. Returns the element of `users[]`. Raises ApiError: 401, 1031 locked, 1008/1009 for the new password."""
         with self._db.session(store("web")) as session:
             self._first_user(session)
-            rows = session.rows("SELECT password, initial, epoch, locked_until FROM users WHERE username = %s", (username,))
+            rows = session.rows(
+                "SELECT password, initial, epoch, locked_until FROM users WHERE username = %s", (username,)
+            )
             if not rows:
                 raise ApiError(1005, "Invalid credentials", status=401)
             stored, initial, epoch, locked_until = rows[0]
@@ -119,22 +121,36 @@ class Accounts:
                 self._wrong(session, username, now)
             session.execute("UPDATE users SET failures = 0, locked_until = 0 WHERE username = %s", (username,))
             if initial and new_password is None:
-                raise ApiError(1008, "new_password is required: the initial password must be changed at the first login")
+                raise ApiError(
+                    1008, "new_password is required: the initial password must be changed at the first login"
+                )
             if new_password is not None:
                 self._set_password(session, username, new_password)
                 epoch += 1
-        return {"token": make_token(self._key, username, epoch, time.time()), "expires_after": expires_after(time.time())}
+        return {
+            "token": make_token(self._key, username, epoch, time.time()),
+            "expires_after": expires_after(time.time()),
+        }
 
     def _wrong(self, session: Session, username: str, now: float) -> None:
         session.execute("UPDATE users SET failures = failures + 1 WHERE username = %s", (username,))
         if session.value("SELECT failures FROM users WHERE username = %s", (username,)) >= self._lock_after:
-            session.execute("UPDATE users SET failures = 0, locked_until = %s WHERE username = %s", (now + self._lock_seconds, username))
+            session.execute(
+                "UPDATE users SET failures = 0, locked_until = %s WHERE username = %s",
+                (now + self._lock_seconds, username),
+            )
         raise ApiError(1005, "Invalid credentials", status=401)
 
     def _set_password(self, session: Session, username: str, password: str) -> None:
         if not acceptable(password):
-            raise ApiError(1009, "The password must have 8 to 64 characters with a digit, an upper-case, a lower-case and a special character")
-        session.execute("UPDATE users SET password = %s, initial = 0, epoch = epoch + 1 WHERE username = %s", (hashed(password), username))
+            raise ApiError(
+                1009,
+                "The password must have 8 to 64 characters with a digit, an upper-case, a lower-case and a special character",
+            )
+        session.execute(
+            "UPDATE users SET password = %s, initial = 0, epoch = epoch + 1 WHERE username = %s",
+            (hashed(password), username),
+        )
 
     def caller(self, token: str) -> Caller | None:
         """Who a bearer token belongs to; None when it is wrong, over, logged out or older than the password."""
@@ -153,7 +169,9 @@ class Accounts:
         """End a token's life now."""
         with self._db.session(store("web")) as session:
             session.execute("DELETE FROM revoked WHERE expires < %s", (time.time(),))
-            session.execute("INSERT INTO revoked (token, expires) VALUES (%s, %s)", (caller.token, time.time() + TOKEN_SECONDS))
+            session.execute(
+                "INSERT INTO revoked (token, expires) VALUES (%s, %s)", (caller.token, time.time() + TOKEN_SECONDS)
+            )
 
     def create(self, username: str, password: str, role: str) -> None:
         """Make a user. Raises ApiError 1009 for a bad password or a name that is taken."""

@@ -43,4 +43,6 @@ def load(path: str | None = None) -> Build:
     """Read the baked file. Raises OSError or ValueError when it is missing or broken."""
     with open(path or os.environ.get("SIM_BUILD_FILE") or BUILD_FILE, encoding="utf-8") as stream:
         data = json.load(stream)
-    return Build(version=str(data["version"]).lstrip("v"), role=data.get("role", ""), expires_on=data.get("expires_on", ""))
+    return Build(
+        version=str(data["version"]).lstrip("v"), role=data.get("role", ""), expires_on=data.get("expires_on", "")
+    )

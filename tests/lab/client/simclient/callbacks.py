@@ -24,7 +24,9 @@ BATCH = 50
 
 def post(url: str, payload: str) -> str:
     """POST one notification. Returns `success`, or the HTTP status or error class that came instead."""
-    request = urllib.request.Request(url, data=payload.encode(), headers={"Content-Type": "application/json"}, method="POST")
+    request = urllib.request.Request(
+        url, data=payload.encode(), headers={"Content-Type": "application/json"}, method="POST"
+    )
     # A webhook's certificate is the business's own affair in the lab: it is not checked.
     context = ssl.create_default_context() if url.startswith("https:") else None
     if context:
@@ -47,7 +49,9 @@ def delay(attempts: int, step_ms: int, limit_ms: int) -> float:
 class CallbackQueue:
     """One node's queue. With callback_persist it lives in the callbackStore and outlives a restart."""
 
-    def __init__(self, database: Database, node: str, config: Callable[[], dict[str, Any]], log: Callable[[str], None]) -> None:
+    def __init__(
+        self, database: Database, node: str, config: Callable[[], dict[str, Any]], log: Callable[[str], None]
+    ) -> None:
         self._db = database
         self._node = node
         self._config = config
@@ -76,7 +80,10 @@ class CallbackQueue:
         text, due = json.dumps(payload), time.time() + after
         if self.persist:
             with self._db.session(store("callback")) as session:
-                session.execute("INSERT INTO queue (node, kind, payload, attempts, due) VALUES (%s, %s, %s, 0, %s)", (self._node, kind, text, due))
+                session.execute(
+                    "INSERT INTO queue (node, kind, payload, attempts, due) VALUES (%s, %s, %s, 0, %s)",
+                    (self._node, kind, text, due),
+                )
         else:
             with self._lock:
                 self._memory.append({"kind": kind, "payload": text, "attempts": 0, "due": due})
@@ -124,7 +131,8 @@ class CallbackQueue:
         if self.persist:
             with self._db.session(store("callback")) as session:
                 rows = session.rows(
-                    f"SELECT id, kind, payload, attempts FROM queue WHERE node = %s AND due <= %s ORDER BY id LIMIT {BATCH}", (self._node, now)
+                    f"SELECT id, kind, payload, attempts FROM queue WHERE node = %s AND due <= %s ORDER BY id LIMIT {BATCH}",
+                    (self._node, now),
                 )
             found += [{"id": row[0], "kind": row[1], "payload": row[2], "attempts": row[3]} for row in rows]
         return found
@@ -144,7 +152,9 @@ class CallbackQueue:
         self._log(f"webhook answered {result} to a notification of type {item['kind']}, next try in {wait:.0f} s")
         if "id" in item:
             with self._db.session(store("callback")) as session:
-                session.execute("UPDATE queue SET attempts = %s, due = %s WHERE id = %s", (attempts, time.time() + wait, item["id"]))
+                session.execute(
+                    "UPDATE queue SET attempts = %s, due = %s WHERE id = %s", (attempts, time.time() + wait, item["id"])
+                )
         else:
             item.update(attempts=attempts, due=time.time() + wait)
 

@@ -18,7 +18,13 @@ OLD = ("20200101000000Z", "20210101000000Z")
 
 
 def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        ["openssl", *arguments],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def make_ca() -> str:
@@ -94,7 +100,9 @@ class Certificates:
             ca = make_ca()
             try:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+                with open(
+                    path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)
+                ) as stream:
                     stream.write(ca)
             except OSError:
                 pass

@@ -34,7 +34,9 @@ def lease_names(shards: int) -> list[str]:
 def nodes(session: Session) -> list[NodeInfo]:
     """All known nodes, by name."""
     rows = session.rows("SELECT name, hostname, ports, master, version FROM nodes ORDER BY name")
-    return [NodeInfo(row[0], row[1], tuple(int(port) for port in row[2].split(",")), bool(row[3]), row[4]) for row in rows]
+    return [
+        NodeInfo(row[0], row[1], tuple(int(port) for port in row[2].split(",")), bool(row[3]), row[4]) for row in rows
+    ]
 
 
 class Cluster:
@@ -53,9 +55,14 @@ class Cluster:
         s = self._settings
         ports = ",".join(str(port) for port in s.external_ports)
         with self._db.session(store("cluster")) as session:
-            session.execute("DELETE FROM nodes WHERE hostname = %s AND ports = %s AND name <> %s", (s.hostname, ports, s.node))
+            session.execute(
+                "DELETE FROM nodes WHERE hostname = %s AND ports = %s AND name <> %s", (s.hostname, ports, s.node)
+            )
             now = session.now()
-            if not session.execute("UPDATE nodes SET seen = %s, version = %s, ports = %s WHERE name = %s", (now, self._version, ports, s.node)):
+            if not session.execute(
+                "UPDATE nodes SET seen = %s, version = %s, ports = %s WHERE name = %s",
+                (now, self._version, ports, s.node),
+            ):
                 session.execute(
                     "INSERT INTO nodes (name, hostname, ports, master, version, seen) VALUES (%s, %s, %s, %s, %s, %s)",
                     (s.node, s.hostname, ports, int(s.master), self._version, now),
@@ -70,33 +77,46 @@ class Cluster:
                 self.primary = self._take(session, "primary_master", now, validity)
                 if self.primary:
                     session.execute("DELETE FROM nodes WHERE seen < %s", (now - FORGET_SECONDS,))
-            self.has_primary = bool(session.value("SELECT 1 FROM leases WHERE name = 'primary_master' AND valid_until > %s", (now,)))
+            self.has_primary = bool(
+                session.value("SELECT 1 FROM leases WHERE name = 'primary_master' AND valid_until > %s", (now,))
+            )
             if not self._settings.master:
                 self.shard = self._shard(session, lease_names(shards), now, validity)
 
     def _shard(self, session: Session, names: list[str], now: float, validity: float) -> int | None:
-        mine = [row[0] for row in session.rows("SELECT name FROM leases WHERE owner = %s AND name LIKE 'shard%%'", (self._settings.node,))]
+        mine = [
+            row[0]
+            for row in session.rows(
+                "SELECT name FROM leases WHERE owner = %s AND name LIKE 'shard%%'", (self._settings.node,)
+            )
+        ]
         order = [name for name in names if name in mine] + [name for name in names if name not in mine]
         for name in order:
             # Without a primary master nobody hands out shards; the ones held go on.
             if (self.has_primary or name in mine) and self._take(session, name, now, validity):
                 for other in mine:
                     if other != name:
-                        session.execute("DELETE FROM leases WHERE name = %s AND owner = %s", (other, self._settings.node))
+                        session.execute(
+                            "DELETE FROM leases WHERE name = %s AND owner = %s", (other, self._settings.node)
+                        )
                 return int(name.split("_")[1])
         return None
 
     def _take(self, session: Session, name: str, now: float, validity: float) -> bool:
         me = self._settings.node
         if session.execute(
-            "UPDATE leases SET owner = %s, valid_until = %s WHERE name = %s AND (owner = %s OR valid_until < %s)", (me, now + validity, name, me, now)
+            "UPDATE leases SET owner = %s, valid_until = %s WHERE name = %s AND (owner = %s OR valid_until < %s)",
+            (me, now + validity, name, me, now),
         ):
             return True
         if session.value("SELECT 1 FROM leases WHERE name = %s", (name,)):
             return False
         ignore, conflict = ("", " ON CONFLICT DO NOTHING") if self._db.engine == "PGSQL" else (" IGNORE", "")
-        session.execute(f"INSERT{ignore} INTO leases (name, owner, valid_until) VALUES (%s, %s, %s){conflict}", (name, me, now + validity))
-        return session.value("SELECT owner FROM leases WHERE name = %s", (name,)) == me
+        session.execute(
+            f"INSERT{ignore} INTO leases (name, owner, valid_until) VALUES (%s, %s, %s){conflict}",
+            (name, me, now + validity),
+        )
+        return bool(session.value("SELECT owner FROM leases WHERE name = %s", (name,)) == me)
 
     def owners(self, shards: int) -> list[str]:
         """Names of the nodes that own a shard now, sorted: the ones that collect garbage."""

@@ -34,6 +34,7 @@ def control_server(address: tuple[str, int], node: Node) -> Server:
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 30
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             if node.faults.on("coreapp_unreachable"):
@@ -60,6 +61,7 @@ def health_server(address: tuple[str, int], node: Node) -> Server:
 
     class Handler(BaseHTTPRequestHandler):
         timeout = 10
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             status = node.gateway_status()
@@ -78,6 +80,16 @@ def _reply(handler: BaseHTTPRequestHandler, status: int, answer: dict[str, Any])
     handler.send_header("Content-Length", str(len(data)))
     handler.end_headers()
     handler.wfile.write(data)
+
+
+def open_servers(node: Node) -> list[Server]:
+    """Open the four ports and answer on them; the caller closes them."""
+    settings = node.settings
+    servers = [control_server((settings.listen_address, port), node) for port in settings.core_ports[:3]]
+    servers.append(health_server((settings.listen_address, settings.core_ports[3]), node))
+    for server in servers:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="server", daemon=True).start()
+    return servers
 
 
 def reap() -> None:
@@ -121,10 +133,7 @@ def main() -> int:
         # The default action of SIGTERM ends the program at once, wherever the migration is; PID 1 has none.
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(143))
         return node.upgrade()
-    servers = [control_server((settings.listen_address, port), node) for port in settings.core_ports[:3]]
-    servers.append(health_server((settings.listen_address, settings.core_ports[3]), node))
-    for server in servers:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="server", daemon=True).start()
+    servers = open_servers(node)
     if settings.log_rate:
         Noise(output, settings.log_rate, node.stop).start()
     node.start()

@@ -40,7 +40,9 @@ class CoreLink:
     def ask(self, member: NodeInfo, method: str, params: dict[str, Any] | None = None, port: int = CONTROL) -> Any:
         """One request to one node. Raises ApiError."""
         where = f"{member.hostname}:{member.ports[port]}"
-        connection = http.client.HTTPConnection(member.hostname, member.ports[port], timeout=self._settings.core_timeout)
+        connection = http.client.HTTPConnection(
+            member.hostname, member.ports[port], timeout=self._settings.core_timeout
+        )
         try:
             body = json.dumps({"method": method, "params": params or {}, "version": self._version})
             connection.request("POST", "/", body, {"Content-Type": "application/json"})
@@ -55,7 +57,9 @@ class CoreLink:
             raise ApiError(int(answer["error"]["code"]), str(answer["error"]["details"]))
         return answer["result"]
 
-    def ask_one(self, method: str, params: dict[str, Any] | None = None, port: int = CONTROL, masters: bool = True) -> Any:
+    def ask_one(
+        self, method: str, params: dict[str, Any] | None = None, port: int = CONTROL, masters: bool = True
+    ) -> Any:
         """A request that any right node may answer: 1017 and 1018 mean that the next one is asked."""
         last = ApiError(1014, "Connection timed out. Please check if wacore is running: no node is known")
         for member in sorted(self.members(), key=lambda node: not node.master):

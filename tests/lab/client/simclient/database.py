@@ -32,9 +32,10 @@ class NoSuchDatabase(DatabaseError):
 class Session:
     """One connection in autocommit: each statement is its own transaction."""
 
-    def __init__(self, engine: str, raw: Any) -> None:
+    def __init__(self, engine: str, raw: Any, errors: tuple[type[Exception], ...]) -> None:
         self.engine = engine
         self.raw = raw
+        self._errors = errors
         self.broken = False
         self.last_used = time.monotonic()
 
@@ -45,7 +46,7 @@ class Session:
                 cursor.execute(sql, params or None)
                 rows = [tuple(row) for row in cursor.fetchall()] if cursor.description else []
                 count = int(cursor.rowcount)
-        except Exception as exc:
+        except self._errors as exc:
             raise self._translate(exc) from None
         self.last_used = time.monotonic()
         return rows, count
@@ -102,7 +103,9 @@ class Session:
 class Database:
     """The client's databases on one server; names are prefix + store, joined without a separator."""
 
-    def __init__(self, settings: DatabaseSettings, blocked: Callable[[], bool] = lambda: False, pooled: bool = True) -> None:
+    def __init__(
+        self, settings: DatabaseSettings, blocked: Callable[[], bool] = lambda: False, pooled: bool = True
+    ) -> None:
         self.settings = settings
         self.engine = settings.engine
         self._blocked = blocked
@@ -126,19 +129,21 @@ class Database:
         reason = self.settings.unusable()
         if reason:
             raise DatabaseDown(reason)
-        return Session(self.engine, self._connect_pg(database) if self.engine == "PGSQL" else self._connect_mysql(database))
+        return self._connect_pg(database) if self.engine == "PGSQL" else self._connect_mysql(database)
 
-    def _connect_mysql(self, database: str | None) -> Any:
+    def _connect_mysql(self, database: str | None) -> Session:
         import pymysql
         from pymysql.constants import CLIENT
 
         s = self.settings
-        ssl: dict[str, Any] = {key: path for key, path in (("ca", s.ssl_ca), ("cert", s.ssl_cert), ("key", s.ssl_key)) if path}
+        ssl: dict[str, Any] = {
+            key: path for key, path in (("ca", s.ssl_ca), ("cert", s.ssl_cert), ("key", s.ssl_key)) if path
+        }
         if ssl:
             # The CA is checked and the name is not, as with PostgreSQL's verify-ca below.
             ssl["check_hostname"] = False
         try:
-            return pymysql.connect(
+            raw = pymysql.connect(
                 host=s.hostname,
                 port=s.port,
                 user=s.username,
@@ -156,8 +161,9 @@ class Database:
             raise kind(str(exc.args[1]) if len(exc.args) > 1 else str(exc)) from None
         except (OSError, ValueError) as exc:
             raise DatabaseDown(f"cannot connect: {exc}") from None
+        return Session(self.engine, raw, (pymysql.MySQLError, OSError))
 
-    def _connect_pg(self, database: str | None) -> Any:
+    def _connect_pg(self, database: str | None) -> Session:
         import psycopg2
 
         s = self.settings
@@ -182,7 +188,7 @@ class Database:
             kind = NoSuchDatabase if "does not exist" in text and "database" in text else DatabaseDown
             raise kind(text) from None
         raw.autocommit = True
-        return raw
+        return Session(self.engine, raw, (psycopg2.Error,))
 
     @contextlib.contextmanager
     def session(self, store: str) -> Iterator[Session]:

@@ -11,7 +11,7 @@ import threading
 import urllib.request
 from typing import Any
 
-from .settings import Settings
+from .settings import Settings, SettingsError
 
 POLL_SECONDS = 1.0
 TIMEOUT_SECONDS = 0.5
@@ -112,7 +112,10 @@ class Faults:
 
 def main() -> int:
     """`python3 -m simclient.faults NAME`: exit 0 when the fault is on (for the shell scripts)."""
-    faults = Faults(Settings.from_env())
+    try:
+        faults = Faults(Settings.from_env())
+    except SettingsError:
+        return 1
     faults.look()
     return 0 if faults.on(sys.argv[1]) else 1
 

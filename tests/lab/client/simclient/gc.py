@@ -79,7 +79,9 @@ class GarbageCollector:
                 self._log(f"{kind} gc: one is running already, this request joins it")
                 return False
             work = self._messages if kind == "message" else self._media
-            thread = threading.Thread(target=self._run, args=(kind, work, share, pass_through, automatic), name=f"gc-{kind}", daemon=True)
+            thread = threading.Thread(
+                target=self._run, args=(kind, work, share, pass_through, automatic), name=f"gc-{kind}", daemon=True
+            )
             self._running[kind] = thread
             thread.start()
         return True
@@ -91,7 +93,14 @@ class GarbageCollector:
 
     # -- one collection --------------------------------------------------------------------------------------------
 
-    def _run(self, kind: str, work: Callable[[Share, bool, bool, list[int]], None], share: Share, pass_through: bool, automatic: bool) -> None:
+    def _run(
+        self,
+        kind: str,
+        work: Callable[[Share, bool, bool, list[int]], None],
+        share: Share,
+        pass_through: bool,
+        automatic: bool,
+    ) -> None:
         started = time.monotonic()
         deleted = [0]
         failure = ""
@@ -104,7 +113,9 @@ class GarbageCollector:
             self._log(f"{kind} gc: stopped with the program after {deleted[0]} deleted")
             return
         seconds = time.monotonic() - started
-        self._log(f"{kind} gc: {'failed: ' + failure if failure else 'complete'}, {deleted[0]} deleted in {seconds:.1f} s")
+        self._log(
+            f"{kind} gc: {'failed: ' + failure if failure else 'complete'}, {deleted[0]} deleted in {seconds:.1f} s"
+        )
         if automatic or self._faults.on("gc_no_callback"):
             return
         self._notify(kind, 0 if failure else deleted[0], failure)
@@ -150,7 +161,11 @@ class GarbageCollector:
                 deleted[0] += session.execute(f"DELETE FROM messages WHERE {where}", params)
             return
         first, last = self._bounds()
-        half = first + int((last - first) * self._faults.value("gc_half_way", 0.5)) if self._faults.on("gc_half_way") else None
+        half = (
+            first + int((last - first) * self._faults.value("gc_half_way", 0.5))
+            if self._faults.on("gc_half_way")
+            else None
+        )
         low, failures = first, 0
         while low <= last and not self._stop.is_set():
             if self._faults.on("gc_never_ends"):

@@ -83,7 +83,9 @@ class CoreLogFile(LogFile):
 
     def _newest(self) -> str:
         try:
-            names = sorted(name for name in os.listdir(self.directory) if name.startswith("wa-service") and name.endswith(".log"))
+            names = sorted(
+                name for name in os.listdir(self.directory) if name.startswith("wa-service") and name.endswith(".log")
+            )
         except OSError:
             return ""
         return os.path.join(self.directory, names[-1]) if names else ""

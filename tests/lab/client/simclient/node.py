@@ -30,18 +30,27 @@ DATABASE_SILENT = 10.0
 class Node:
     """The state of one Coreapp process."""
 
-    def __init__(self, settings: Settings, build: Build, faults: Faults, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        build: Build,
+        faults: Faults,
+        log: Callable[[str], None],
+        database: Database | None = None,
+    ) -> None:
         self.settings = settings
         self.build = build
         self.faults = faults
         self.log = log
         self.stop = threading.Event()
         self.fatal = ""
-        self.database = Database(settings.database, blocked=lambda: faults.on("dead_database"))
+        self.database = database or Database(settings.database, blocked=lambda: faults.on("dead_database"))
         self.schema = Schema(self.database, log)
         self.config = ConfigStore(settings, build, self.database)
         self.cluster = Cluster(settings, build.version, self.database)
-        self.callbacks = CallbackQueue(self.database, settings.hostname if settings.multiconnect else "", lambda: self._application, log)
+        self.callbacks = CallbackQueue(
+            self.database, settings.hostname if settings.multiconnect else "", lambda: self._application, log
+        )
         self.gc = GarbageCollector(settings, self.database, faults, self.callbacks, log, self.stop)
         self.traffic = Traffic(self.database, build.schema, self.callbacks, faults, settings.traffic, log)
         self.requests: dict[tuple[str, str], int] = {}
@@ -68,6 +77,9 @@ class Node:
                 self.stop.wait(RETRY_SECONDS)
         except (SchemaNewer, MigrationFailed) as exc:
             self._die(str(exc))
+            return
+        except Exception as exc:  # noqa: BLE001 - a defect must end the program with a line in the log, not one thread
+            self._die(f"{type(exc).__name__}: {exc}")
             return
         if self.stop.is_set():
             return
@@ -192,7 +204,9 @@ class Node:
                     self.gc.start(kind, self._share(), bool(self.effective("pass_through")), automatic=True)
 
     def _carries_traffic(self) -> bool:
-        return self.gateway_status() == "connected" and (not self.settings.multiconnect or self.cluster.shard is not None)
+        return self.gateway_status() == "connected" and (
+            not self.settings.multiconnect or self.cluster.shard is not None
+        )
 
     def close(self) -> None:
         """A clean end: what runs stops at the next batch, leases are given back."""
@@ -292,7 +306,10 @@ class Node:
             "socket_conn": {"connected": "UP", "connecting": "SC"}.get(status, "DN"),
         }
         if self._registration:
-            found["e2e"] = {"identity_timestamp": int(self._registration["since"]), "registration_id": self._registration["registration_id"]}
+            found["e2e"] = {
+                "identity_timestamp": int(self._registration["since"]),
+                "registration_id": self._registration["registration_id"],
+            }
         if s.multiconnect:
             found["role"] = self.role()
             control = [[-1, -1]] if self.cluster.primary and self._shards > 1 else []
@@ -304,14 +321,22 @@ class Node:
         def counter(text: str, data: list[dict[str, Any]], kind: str = "counter") -> dict[str, Any]:
             return {"data": data, "help": text, "type": kind}
 
-        sent = [{"labels": {"result": result, "type": kind}, "value": n} for (kind, result), n in sorted(self.callbacks.sent.items())]
-        calls = [{"labels": {"endpoint": name, "result": result}, "value": n} for (name, result), n in sorted(self.requests.items())]
+        sent = [
+            {"labels": {"result": result, "type": kind}, "value": n}
+            for (kind, result), n in sorted(self.callbacks.sent.items())
+        ]
+        calls = [
+            {"labels": {"endpoint": name, "result": result}, "value": n}
+            for (name, result), n in sorted(self.requests.items())
+        ]
         outbound = [{"labels": {"type": kind}, "value": n} for kind, n in sorted(self.traffic.outbound.items())]
         return {
             "callback_queue_size": counter("Current callback queue size", [{"value": self.callbacks.size}], "gauge"),
             "callback_requests": counter("Total number of callback requests made", sent),
             "endpoint_requests": counter("Total number of requests by endpoint", calls),
-            "outbound_messages": counter("Total number of outbound messages", outbound or [{"labels": {"type": "text"}, "value": 0}]),
+            "outbound_messages": counter(
+                "Total number of outbound messages", outbound or [{"labels": {"type": "text"}, "value": 0}]
+            ),
         }
 
     def _do_stats_db(self) -> dict[str, Any]:
@@ -324,33 +349,46 @@ class Node:
         with self.database.session(store("message")) as session:
             # The full count that makes the real one slow and harmful on a large database.
             messages = int(session.value("SELECT COUNT(*) FROM messages"))
-            pending = int(session.value("SELECT COUNT(*) FROM messages WHERE direction = 1 AND status IN ('pending', 'sent')"))
+            pending = int(
+                session.value("SELECT COUNT(*) FROM messages WHERE direction = 1 AND status IN ('pending', 'sent')")
+            )
             receipts = int(session.value("SELECT COUNT(*) FROM message_receipt_log"))
         with self.database.session(store("callback")) as session:
             callbacks = int(session.value("SELECT COUNT(*) FROM queue"))
         with self.database.session(store("contact")) as session:
             contacts = int(session.value("SELECT COUNT(*) FROM contacts"))
         return {
-            "db_contacts": gauge("Current number of contacts in DB", [{"labels": {"type": "whatsapp_user"}, "value": contacts}]),
-            "db_message_receipts": gauge("Current number of message receipts in DB", [{"labels": {}, "value": receipts}]),
+            "db_contacts": gauge(
+                "Current number of contacts in DB", [{"labels": {"type": "whatsapp_user"}, "value": contacts}]
+            ),
+            "db_message_receipts": gauge(
+                "Current number of message receipts in DB", [{"labels": {}, "value": receipts}]
+            ),
             "db_messages": gauge("Current number of messages in DB", [{"labels": {}, "value": messages}]),
-            "db_pending_callbacks": gauge("Current number of pending callbacks in DB", [{"labels": {}, "value": callbacks}]),
-            "db_pending_messages": gauge("Current number of pending messages in DB", [{"labels": {}, "value": pending}]),
+            "db_pending_callbacks": gauge(
+                "Current number of pending callbacks in DB", [{"labels": {}, "value": callbacks}]
+            ),
+            "db_pending_messages": gauge(
+                "Current number of pending messages in DB", [{"labels": {}, "value": pending}]
+            ),
         }
 
-    def _do_gc(self, kind: str) -> dict[str, Any]:
+    def _do_gc(self, kind: str, nodes: list[str] | None = None) -> dict[str, Any]:
         if self.faults.on("gc_fails_to_start"):
-            raise ApiError(1014, f"Connection timed out. Please check if wacore is running: {self.settings.hostname}:6252")
+            raise ApiError(
+                1014, f"Connection timed out. Please check if wacore is running: {self.settings.hostname}:6252"
+            )
         if kind == "media" and self.settings.multiconnect and not self.cluster.primary:
             raise ApiError(1017, "Not the primary master, try again")
-        self.gc.start(kind, self._share(), bool(self.effective("pass_through")))
+        self._application = self.config.application()
+        self.gc.start(kind, self._share(nodes), bool(self.effective("pass_through")))
         return {"status": "processing"}
 
-    def _share(self) -> Share:
-        if not self.settings.multiconnect:
-            return Share()
-        owners = self.cluster.owners(self._shards)
-        return Share(owners.index(self.settings.node), len(owners)) if self.settings.node in owners else Share()
+    def _share(self, nodes: list[str] | None = None) -> Share:
+        """This node's part of the table among the Coreapps that collect now."""
+        together = sorted(nodes or (self.cluster.owners(self._shards) if self.settings.multiconnect else []))
+        node = self.settings.node
+        return Share(together.index(node), len(together)) if node in together else Share()
 
     def _do_send_message(self, body: dict[str, Any]) -> str:
         if not self._carries_traffic():
@@ -371,7 +409,9 @@ class Node:
             for number in numbers:
                 wa_id = "".join(char for char in number if char.isdigit())
                 if wa_id and not session.value("SELECT 1 FROM contacts WHERE wa_id = %s", (wa_id,)):
-                    session.execute("INSERT INTO contacts (wa_id, status, checked) VALUES (%s, 'valid', %s)", (wa_id, time.time()))
+                    session.execute(
+                        "INSERT INTO contacts (wa_id, status, checked) VALUES (%s, 'valid', %s)", (wa_id, time.time())
+                    )
                 found.append({"input": number, "status": "valid" if wa_id else "invalid", "wa_id": wa_id})
         return found
 
@@ -395,7 +435,11 @@ class Node:
         self._application = self.config.application()
 
     def _do_backup(self, password: str) -> str:
-        data = {"application": self.config.application(), "registration": self.config.registration(), "shards": self.config.shards()}
+        data = {
+            "application": self.config.application(),
+            "registration": self.config.registration(),
+            "shards": self.config.shards(),
+        }
         return backup.seal(data, password)
 
     def _do_restore(self, data: str, password: str) -> None:

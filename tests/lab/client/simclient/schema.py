@@ -51,7 +51,9 @@ def _types(engine: str) -> dict[str, str]:
         "real": "DOUBLE PRECISION" if pg else "DOUBLE",
         "end": "" if pg else " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
         # A default that is not constant makes PostgreSQL rewrite the table when the column is added.
-        "attribute": "BIGINT NOT NULL DEFAULT (extract(epoch FROM clock_timestamp())::bigint)" if pg else "BIGINT NOT NULL DEFAULT 0",
+        "attribute": "BIGINT NOT NULL DEFAULT (extract(epoch FROM clock_timestamp())::bigint)"
+        if pg
+        else "BIGINT NOT NULL DEFAULT 0",
     }
 
 
@@ -97,7 +99,10 @@ def tables(name: str, engine: str, version: int) -> dict[str, str]:
 def indexes(name: str) -> dict[str, tuple[str, str]]:
     """Secondary indexes of one store: name -> (table, column)."""
     if name == "message":
-        return {"messages_message_id": ("messages", "message_id"), "receipts_message_row": ("message_receipt_log", "message_row")}
+        return {
+            "messages_message_id": ("messages", "message_id"),
+            "receipts_message_row": ("message_receipt_log", "message_row"),
+        }
     return {}
 
 
@@ -134,7 +139,10 @@ class Schema:
         """The columns of a table; empty when there is none."""
         scope = "table_schema = 'public'" if self.db.engine == "PGSQL" else "table_schema = DATABASE()"
         return {
-            str(row[0]) for row in session.rows(f"SELECT column_name FROM information_schema.columns WHERE {scope} AND table_name = %s", (table,))
+            str(row[0])
+            for row in session.rows(
+                f"SELECT column_name FROM information_schema.columns WHERE {scope} AND table_name = %s", (table,)
+            )
         }
 
     # -- changing --------------------------------------------------------------------------------------------------
@@ -203,7 +211,9 @@ class Schema:
                 session.execute(f"CREATE TABLE IF NOT EXISTS {table} ({body}){end}")
             for index, (table, column) in indexes(name).items():
                 self._index(session, index, table, column)
-            session.execute(f"CREATE TABLE IF NOT EXISTS schema_version (id INT PRIMARY KEY, version INT NOT NULL){end}")
+            session.execute(
+                f"CREATE TABLE IF NOT EXISTS schema_version (id INT PRIMARY KEY, version INT NOT NULL){end}"
+            )
             if session.value("SELECT version FROM schema_version WHERE id = 1") is None:
                 session.execute("INSERT INTO schema_version (id, version) VALUES (1, %s)", (version,))
         self.log(f"created {full} at schema {version}")
@@ -251,7 +261,9 @@ class Schema:
             self.log(f"messages has schema {step} already (an interrupted migration got so far)")
             return
         old = sorted(column for column in present if column.startswith("attr_"))
-        parts = [f"ADD COLUMN attr_{step} {_types(self.db.engine)['attribute']}"] + [f"DROP COLUMN {column}" for column in old]
+        parts = [f"ADD COLUMN attr_{step} {_types(self.db.engine)['attribute']}"] + [
+            f"DROP COLUMN {column}" for column in old
+        ]
         if self.db.engine != "PGSQL":
             # The server's instant way would hide that a real migration takes longer with more rows.
             parts.append("ALGORITHM=COPY")

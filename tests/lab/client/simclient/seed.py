@@ -63,7 +63,9 @@ def numbers(engine: str, server: str, first: int, last: int) -> tuple[str, str]:
 def _sequences(session: Session) -> None:
     if session.engine == "PGSQL":
         for table in ("messages", "message_receipt_log"):
-            session.value(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT COALESCE(MAX(id), 1) FROM {table}))")
+            session.value(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT COALESCE(MAX(id), 1) FROM {table}))"
+            )
 
 
 class Seeder:
@@ -135,7 +137,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="simclient.seed", description=__doc__)
     parser.add_argument("--rows", type=int, required=True, help="how many rows to add")
     parser.add_argument("--top-up", action="store_true", help="add only as many as are missing to that number")
-    parser.add_argument("--schema", type=int, default=0, help="schema version to create when there is none (default: the image's)")
+    parser.add_argument(
+        "--schema", type=int, default=0, help="schema version to create when there is none (default: the image's)"
+    )
     options = parser.parse_args()
     started = time.monotonic()
     try:
@@ -147,7 +151,16 @@ def main() -> int:
     except (DatabaseError, SettingsError) as exc:
         print(f"seed: {exc}", file=sys.stderr)
         return 1
-    print(json.dumps({"rows_before": present, "rows_added": wanted, "rows_after": present + wanted, "seconds": round(time.monotonic() - started, 1)}))
+    print(
+        json.dumps(
+            {
+                "rows_before": present,
+                "rows_added": wanted,
+                "rows_after": present + wanted,
+                "seconds": round(time.monotonic() - started, 1),
+            }
+        )
+    )
     return 0
 
 

@@ -67,7 +67,9 @@ class DatabaseSettings:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> DatabaseSettings:
         """Read WA_DB_*. Raises SettingsError when a required one is missing or wrong."""
-        missing = [name for name in ("ENGINE", "HOSTNAME", "PORT", "USERNAME", "PASSWORD") if not env.get(f"WA_DB_{name}")]
+        missing = [
+            name for name in ("ENGINE", "HOSTNAME", "PORT", "USERNAME", "PASSWORD") if not env.get(f"WA_DB_{name}")
+        ]
         if missing:
             raise SettingsError("required settings are missing: " + ", ".join(f"WA_DB_{name}" for name in missing))
         engine = env["WA_DB_ENGINE"]
@@ -121,7 +123,7 @@ class Settings:
     fixed_faults: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     # Knobs of the simulation; documented in tests/lab/README.md.
-    gc_batch: int = 5000
+    gc_batch: int = 8000
     gc_pause: float = 0.05
     gc_min_age: float = 86400.0
     auto_gc_every: float = 86400.0
@@ -168,7 +170,7 @@ class Settings:
             control_url=env.get("SIM_CONTROL_URL", ""),
             fixed_faults=tuple(part.strip() for part in env.get("SIM_FAULTS", "").split(",") if part.strip()),
             environment=tuple(sorted(name for name in env if name.startswith("WA_"))),
-            gc_batch=int(_number(env, "SIM_GC_BATCH", 5000)),
+            gc_batch=int(_number(env, "SIM_GC_BATCH", 8000)),
             gc_pause=_number(env, "SIM_GC_PAUSE", 0.05),
             gc_min_age=_number(env, "SIM_GC_MIN_AGE", 86400),
             auto_gc_every=_number(env, "SIM_AUTO_GC_SECONDS", 86400),

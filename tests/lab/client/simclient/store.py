@@ -53,7 +53,11 @@ def changed(config: dict[str, Any], patch: dict[str, Any], schema: int) -> dict[
     new = json.loads(json.dumps(config))
     for name, value in patch.items():
         if name == "garbagecollector_enable" and schema >= NEW_SPELLING:
-            if not isinstance(value, dict) or not all(isinstance(flag, bool) for flag in value.values()) or set(value) - {"media", "messages"}:
+            if (
+                not isinstance(value, dict)
+                or not all(isinstance(flag, bool) for flag in value.values())
+                or set(value) - {"media", "messages"}
+            ):
                 raise ApiError(1009, "garbagecollector_enable must be an object of booleans: media, messages")
             new["gc"].update(value)
         elif name == "db_garbagecollector_enable" and schema < NEW_SPELLING:

@@ -30,7 +30,15 @@ def new_id() -> str:
 class Traffic:
     """Writes messages for one node."""
 
-    def __init__(self, database: Database, schema: int, callbacks: CallbackQueue, faults: Faults, rate: float, log: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        schema: int,
+        callbacks: CallbackQueue,
+        faults: Faults,
+        rate: float,
+        log: Callable[[str], None],
+    ) -> None:
         self._db = database
         self._attribute = f"attr_{last_rewrite(schema)}"
         self._callbacks = callbacks
@@ -59,7 +67,8 @@ class Traffic:
         with self._db.session(store("message")) as session:
             return bool(
                 session.execute(
-                    "UPDATE messages SET status = 'read', updated_at = %s WHERE message_id = %s AND direction = 0", (int(time.time()), message_id)
+                    "UPDATE messages SET status = 'read', updated_at = %s WHERE message_id = %s AND direction = 0",
+                    (int(time.time()), message_id),
                 )
             )
 
@@ -87,13 +96,20 @@ class Traffic:
         moment = int(time.time())
         for _due, row, message_id, chat in due:
             with self._db.session(store("message")) as session:
-                session.execute("UPDATE messages SET status = 'delivered', updated_at = %s WHERE id = %s", (moment, row))
+                session.execute(
+                    "UPDATE messages SET status = 'delivered', updated_at = %s WHERE id = %s", (moment, row)
+                )
                 session.execute(
                     "INSERT INTO message_receipt_log (message_id, message_row, status, received_at) VALUES (%s, %s, 'delivered', %s)",
                     (message_id, row, moment),
                 )
             self._callbacks.add(
-                "status_change", {"statuses": [{"id": message_id, "recipient_id": chat, "status": "delivered", "timestamp": str(moment)}]}
+                "status_change",
+                {
+                    "statuses": [
+                        {"id": message_id, "recipient_id": chat, "status": "delivered", "timestamp": str(moment)}
+                    ]
+                },
             )
 
     def _arrive(self, count: int, rate: float) -> int:
@@ -103,7 +119,16 @@ class Traffic:
         for number in range(count):
             direction = number % 2
             message_id = new_id()
-            rows += [message_id, direction, f"1555{number:07d}", "text", "sent" if direction else "unread", "x" * (40 + number % 160), now, now]
+            rows += [
+                message_id,
+                direction,
+                f"1555{number:07d}",
+                "text",
+                "sent" if direction else "unread",
+                "x" * (40 + number % 160),
+                now,
+                now,
+            ]
             if not direction:
                 arrived.append(message_id)
         values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, 0)"] * count)
@@ -111,6 +136,12 @@ class Traffic:
             session.execute(f"INSERT INTO messages ({COLUMNS}, {self._attribute}) VALUES {values}", rows)
         if rate <= QUIET_ABOVE:
             for message_id in arrived:
-                message = {"from": "15550000000", "id": message_id, "timestamp": str(now), "type": "text", "text": {"body": "hello"}}
+                message = {
+                    "from": "15550000000",
+                    "id": message_id,
+                    "timestamp": str(now),
+                    "type": "text",
+                    "text": {"body": "hello"},
+                }
                 self._callbacks.add("inbound_message", {"contacts": [{"wa_id": "15550000000"}], "messages": [message]})
         return count

@@ -22,6 +22,7 @@ from . import build as build_module
 from . import media
 from .api import Answer, Api, Request, Route
 from .auth import Accounts, Caller
+from .build import Build
 from .certificates import Certificates
 from .coreapp import wait_for_end
 from .corelink import CoreLink
@@ -58,15 +59,19 @@ def own_jwt_key(data_dir: str) -> str:
 class Webapp:
     """One Webapp process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, build: Build, database: Database | None = None) -> None:
         self.settings = settings
-        self.build = build_module.load()
+        self.build = build
         self.stop = threading.Event()
         self.web_log = LogFile(settings.web_log_dir, "web.log")
         self.access_log = LogFile(settings.web_log_dir, "access.log")
         self.error_log = LogFile(settings.web_log_dir, "error.log")
         self.faults = Faults(settings)
-        self.database = Database(settings.database, blocked=lambda: self.faults.on("dead_database"), pooled=settings.database.persistent)
+        self.database = database or Database(
+            settings.database,
+            blocked=lambda: self.faults.on("dead_database"),
+            pooled=settings.database.persistent,
+        )
         key = settings.jwt_key or own_jwt_key(settings.data_dir)
         self.accounts = Accounts(self.database, key, settings.lock_after, settings.lock_seconds)
         self.certificates = Certificates(settings.hostname, settings.certificate_names)
@@ -87,21 +92,31 @@ class Webapp:
 
     # -- start -----------------------------------------------------------------------------------------------------
 
-    def serve(self) -> None:
-        """Run until told to stop. The API answers from the start, with errors until the database is there."""
+    def open(self) -> HttpsServer:
+        """Start to answer; with errors until the database is there. The caller closes."""
         s = self.settings
         self.log(f"web {self.build.version} starts as {s.node}, engine {s.database.engine}, user id {os.getuid()}")
         self.faults.start(self.stop)
         self.certificates.from_file(os.path.join(s.data_dir, "certs", "ca.pem"))
         server = HttpsServer((s.listen_address, s.web_port), self)
-        for target, kwargs in ((server.serve_forever, {"poll_interval": 0.2}), (self._connect, {})):
-            threading.Thread(target=target, kwargs=kwargs, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
+        threading.Thread(target=self._connect, daemon=True).start()
         if s.log_rate:
             Noise(self.web_log, s.log_rate, self.stop).start()
         if not media.prepare(s.media_dir):
             self.complain(f"media directory {s.media_dir} cannot be written by this user")
+        return server
+
+    def serve(self) -> None:
+        """Run until told to stop."""
+        server = self.open()
         wait_for_end(self.stop, self.log)
-        time.sleep(s.drain_seconds)
+        time.sleep(self.settings.drain_seconds)
+        self.close(server)
+
+    def close(self, server: HttpsServer) -> None:
+        """Let go of the port and of the connections to the database."""
+        self.stop.set()
         server.server_close()
         self.database.close_idle(all_of_them=True)
         self.log("stopped")
@@ -117,7 +132,7 @@ class Webapp:
                 else:
                     self.log("connected to the database")
             self.database.close_idle()
-            self.stop.wait(5.0 if not reason else 1.0)
+            self.stop.wait(5.0 if not reason else 0.3)
 
     def _try_connect(self) -> str:
         """Why the Webapp cannot work, or an empty text."""
@@ -149,7 +164,11 @@ class Webapp:
         if scheme.lower() == "apikey" and route.who == "monitor" and self._right_key(value.strip()):
             return Caller("", "MONITOR")
         found = self.accounts.caller(value.strip()) if scheme.lower() == "bearer" else None
-        if found and self.faults.on("token_expires") and time.time() - found.issued > self.faults.value("token_expires", 3.0):
+        if (
+            found
+            and self.faults.on("token_expires")
+            and time.time() - found.issued > self.faults.value("token_expires", 3.0)
+        ):
             found = None
         if found is None:
             raise ApiError(1005, "Authorization is missing, wrong or expired", status=401)
@@ -194,7 +213,7 @@ class Webapp:
             answer = self.answer(request)
         except ApiError as exc:
             return self._error(exc)
-        except Exception as exc:  # a defect of the simulator must show as an answer and in the log, not as a lost connection
+        except Exception as exc:  # noqa: BLE001 - a defect must show as an answer and in the log, not as a lost connection
             self.complain(f"{request.method} {request.path}: {type(exc).__name__}: {exc}")
             return self._error(ApiError(1000, type(exc).__name__))
         finally:
@@ -227,7 +246,9 @@ class HttpsServer(ThreadingHTTPServer):
         try:
             secure = self.app.certificates.contexts[name].wrap_socket(request, server_side=True)
         except (OSError, ssl.SSLError) as exc:
-            self.app.complain(f"TLS handshake with {client_address[0]}: {getattr(exc, 'reason', None) or type(exc).__name__}")
+            self.app.complain(
+                f"TLS handshake with {client_address[0]}: {getattr(exc, 'reason', None) or type(exc).__name__}"
+            )
             return
         try:
             super().finish_request(secure, client_address)
@@ -247,6 +268,7 @@ def handler_for(app: Webapp) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
         server_version = "nginx"
         sys_version = ""
         timeout = 30
@@ -259,7 +281,13 @@ def handler_for(app: Webapp) -> type[BaseHTTPRequestHandler]:
             if length > MAX_BODY:
                 self.close_connection = True
                 length = 0
-            request = Request(self.command, unquote(parts.path).rstrip("/") or "/", headers, self.rfile.read(length), dict(parse_qsl(parts.query)))
+            request = Request(
+                self.command,
+                unquote(parts.path).rstrip("/") or "/",
+                headers,
+                self.rfile.read(length),
+                dict(parse_qsl(parts.query)),
+            )
             status, body, kind = app.respond(request)
             key = (f"{self.command} {parts.path}" if status != 404 else "unknown", status)
             app.api.counts[key] = app.api.counts.get(key, 0) + 1
@@ -285,5 +313,5 @@ def handler_for(app: Webapp) -> type[BaseHTTPRequestHandler]:
 
 def main() -> int:
     """Run until told to stop. Exit code 0."""
-    Webapp(Settings.from_env()).serve()
+    Webapp(Settings.from_env(), build_module.load()).serve()
     return 0
