@@ -128,10 +128,10 @@ class Verbs:
     def do_up(self) -> int:
         """Bring up or repair; options that are not given stay as they were."""
         started = time.monotonic()
+        self._take_options()  # a mistake in them must not leave the folder of a lab that never was
         with locked(self.lab.folder, self.shell.pause, why=f"another run changes lab {self.lab.name}: waiting for it"):
             self.lab.load()  # that other run may have changed it
             self._take_options()
-            self.lab.save()
             self.shell.log = self.lab.folder / "lab.log"
             site.Site(self.lab, self.shell).up()
         progress.line(f"lab {self.lab.name}", "up", time.monotonic() - started)
@@ -152,6 +152,11 @@ class Verbs:
             options.shared = given.shared
         if given.port is not None:
             options.given_ports = dict(parse_port(text) for text in given.port)
+        wanted = self.lab.wanted_ports()
+        unknown = sorted(set(options.given_ports) - set(wanted))
+        if unknown and given.port is not None:
+            raise LabError(f"--port {unknown[0]}: this lab publishes {', '.join(wanted)}")
+        options.given_ports = {what: port for what, port in options.given_ports.items() if what in wanted}
         missing = {host.engine for host in options.hosts if host.engine} - set(options.engines)
         if missing:
             raise LabError(f"a host wants {', '.join(sorted(missing))}, which is not in this lab; give --db both")

@@ -224,9 +224,6 @@ class Lab:
         `up` names the parts whose container runs, so that their ports are taken by themselves.
         """
         wanted = self.wanted_ports()
-        unknown = sorted(set(self.options.given_ports) - set(wanted))
-        if unknown:
-            raise LabError(f"--port {unknown[0]}: this lab publishes {', '.join(wanted)}")
         kept = {what: port for what, port in self.ports.items() if what in wanted and (what in up or is_free(port))}
         for what, port in self.options.given_ports.items():
             if kept.get(what) != port and not is_free(port):

@@ -48,7 +48,6 @@ class Found:
     spec: str
     folder: str
     image: str
-    ports: str
 
 
 class Yard:
@@ -69,7 +68,6 @@ class Yard:
             "{{.State}}",
             *(f'{{{{.Label "{label}"}}}}' for label in (SPEC_LABEL, FOLDER_LABEL)),
             "{{.Image}}",
-            "{{.Ports}}",
         ]
         listed = self.shell.text(
             ["docker", "ps", "--all", "--no-trunc", "--filter", f"label={self._label}", "--format", "\t".join(fields)]
