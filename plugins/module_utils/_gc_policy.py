@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._units import format_d
 POLICIES = ("limit", "daily", "always")
 COMPLETIONS = ("database", "notifications", "none")
 LONGEST_BASELINE = 30.0
+SINGLE = "coreapp"  # what a single client's only node is called: neither its answer nor its notification names it
 UNVERIFIED_ABOVE = 10_000_000  # domain 3: above it, repeat until the notifications come back without errors
 _BAR = 20
 
@@ -320,10 +321,11 @@ def fold_notifications(
 
     A single client's notification names no node, nor does its answer to the call; a lone node takes any.
     """
-    expected = list(nodes) or [""]
+    expected = list(nodes) or [SINGLE]
     first: dict[str, Notification] = {}
     for notification in found:
-        node = expected[0] if len(expected) == 1 and (not notification.node or not expected[0]) else notification.node
+        lone = len(expected) == 1 and (not notification.node or expected[0] == SINGLE)
+        node = expected[0] if lone else notification.node
         if node in expected and node not in first:
             first[node] = notification
     return first, [node for node in expected if node not in first]

@@ -334,7 +334,7 @@ class GcRun:
             self.result.warn(f"{error.found}: whether GC has begun is judged by the table")
             nodes, run["resumed"] = {}, True
         run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
-        failed = [f"{node or 'the Coreapp'} {told}" for node, told in nodes.items() if told.startswith("failed")]
+        failed = [f"{node} {told}" for node, told in nodes.items() if told.startswith("failed")]
         if failed:
             self.result.warn("GC did not start on " + "; ".join(failed))
         if failed and len(failed) == len(nodes):
@@ -417,7 +417,7 @@ class GcRun:
         """The time is up: raise, unless the round has simply deleted nothing."""
         run = self.run
         if self.params["completion"] == "notifications" and silent:
-            names = ", ".join(node or "the Coreapp" for node in silent)
+            names = ", ".join(silent)
             failure = f"no notification from {names} within {format_duration(waited)}"
             if judge.quiet() >= self.settle:
                 self._close(failure=failure)
@@ -461,9 +461,7 @@ class GcRun:
         self._figures(judge, ended=True)
         self.result.values.update(messages_after=after, exact=count.exact)
         failed = [
-            f"{node or 'the Coreapp'}: {item['status']}"
-            for node, item in run["nodes"].items()
-            if item["status"].startswith("failed")
+            f"{node}: {item['status']}" for node, item in run["nodes"].items() if item["status"].startswith("failed")
         ]
         if failed and len(failed) == len(run["nodes"]):
             self._fail(f"GC failed on {'; '.join(failed)}", count, after)

@@ -35,6 +35,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "api_timeout": {"type": "str", "default": "30s"},
 }
 
+SINGLE = "coreapp"
 FIRST_PASSWORD = "secret"  # domain: what a client that was never logged in to has
 _RETRY_CODES = (1011, 1015, 1016, 1017, 1018)  # domain: worth retrying whatever the text
 _RETRY_STATUS = (429, 503)
@@ -364,7 +365,7 @@ class Webapp:
         return metrics(self.call("GET", "/v1/stats/app", again=again).body)
 
     def start_gc(self, what: str) -> dict[str, str]:
-        """Ask for GC of `message` or `media`: the status by node, the empty name for a single client's only one.
+        """Ask for GC of `message` or `media`: the status by node; a single client's only one is called `coreapp`.
 
         Not repeated after an answer that got lost: the client may have begun. A node that fails is in the result
         with the text of its failure.
@@ -373,9 +374,9 @@ class Webapp:
         try:
             told = answer.body["services"][what]["gc"]
         except (KeyError, TypeError):
-            return {"": "processing"}
+            return {SINGLE: "processing"}
         if not isinstance(told, dict) or "status" in told:
-            return {"": str(told.get("status")) if isinstance(told, dict) else str(told)}
+            return {SINGLE: str(told.get("status")) if isinstance(told, dict) else str(told)}
         return {str(node): _node_status(item) for node, item in told.items()}
 
     def mark_read(self, message: str) -> bool:

@@ -17,11 +17,12 @@ description:
   - V(settings_backup) writes the client's settings and registration into a file on the managed host.
   - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
   - V(drain) waits until no callback is queued any more.
+  - V(automatic_gc) reads, and when O(automatic) is given sets, whether the client collects garbage in C(messages) by itself.
 options:
   operation:
     description: What to do.
     type: str
-    choices: [health, first_login, settings_backup, stats, drain]
+    choices: [health, first_login, settings_backup, stats, drain, automatic_gc]
     default: health
   topology:
     description:
@@ -63,6 +64,9 @@ options:
       - The file on the managed host for O(operation=settings_backup); only its owner can read it.
       - Its folder must exist.
     type: path
+  automatic:
+    description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off; it only reads when not given.
+    type: bool
 extends_documentation_fragment:
   - waba.onprem.api
   - waba.onprem.attributes
@@ -133,6 +137,14 @@ dest:
   description: The file with the backup.
   returned: operation is settings_backup
   type: str
+automatic:
+  description: Whether the client collects garbage in C(messages) by itself, after the module has run.
+  returned: operation is automatic_gc
+  type: bool
+restart_needed:
+  description: Whether the Coreapps must be restarted for what was changed; older versions read the setting only when they start.
+  returned: operation is automatic_gc
+  type: bool
 seconds:
   description: How long it took.
   returned: always
@@ -267,12 +279,38 @@ def drain(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None
     wait_for(module.params, result, f"callbacks of {webapp.url}", look, module.params["wait"] and not module.check_mode)
 
 
+def automatic_gc(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+    settings = webapp.application()
+    newer, older = settings.get("garbagecollector_enable"), settings.get("db_garbagecollector_enable")
+    if not isinstance(newer, dict) and not isinstance(older, bool):
+        raise WaError(
+            "application settings",
+            "neither garbagecollector_enable nor db_garbagecollector_enable is in them",
+            "the setting for automatic GC",
+            "This version of the client may not have it",
+        )
+    now = bool(newer.get("messages")) if isinstance(newer, dict) else bool(older)
+    wanted = now if module.params["automatic"] is None else module.params["automatic"]
+    result.values.update(automatic=wanted, restart_needed=False)
+    if wanted == now:
+        return
+    result.did(f"turned the automatic GC of messages {'on' if wanted else 'off'}")
+    result.diff({"automatic": now}, {"automatic": wanted}, webapp.url)
+    result.values["restart_needed"] = not isinstance(newer, dict)
+    if not module.check_mode:
+        change: t.Any = {**newer, "messages": wanted} if isinstance(newer, dict) else wanted
+        webapp.set_application(
+            {"garbagecollector_enable" if isinstance(newer, dict) else "db_garbagecollector_enable": change}
+        )
+
+
 OPERATIONS = {
     "health": health,
     "first_login": first_login,
     "settings_backup": settings_backup,
     "stats": stats,
     "drain": drain,
+    "automatic_gc": automatic_gc,
 }
 
 
@@ -290,6 +328,7 @@ def main() -> None:
             "api_new_password": {"type": "str", "no_log": True},
             "backup_password": {"type": "str", "no_log": True},
             "dest": {"type": "path"},
+            "automatic": {"type": "bool"},
         },
         required_if=[
             ("operation", "first_login", ["api_new_password"]),
