@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _env_state
@@ -16,6 +18,8 @@ if t.TYPE_CHECKING:
 
 _FILES_LABEL = "com.docker.compose.project.config_files"
 _FOLDER_LABEL = "com.docker.compose.project.working_dir"
+_UNKNOWN = "keys that it sets itself are reported as stale"
+_PATIENCE = 20  # seconds
 _DEEPEST = 8  # services may extend services
 
 
@@ -30,6 +34,8 @@ class Compose:
     def overrides(self, container: Container) -> set[str]:
         """The keys that the container's service gets from elsewhere than db.env: `environment:`, later `env_file:`s."""
         files = [path for path in container.labels.get(_FILES_LABEL, "").split(",") if path]
+        if files and not self._yaml():
+            return self._by_compose(container, files)
         keys: set[str] = set()
         env_files: list[str] = []
         for path in files:
@@ -62,22 +68,52 @@ class Compose:
             self._documents[path] = self._load(path)
         return self._documents[path]
 
-    def _load(self, path: str) -> t.Any:
-        unknown = "keys that it sets itself are reported as stale"
+    def _yaml(self) -> t.Any:
+        """The library that reads YAML, or None: Ansible does not need it on a managed host."""
         try:
             import yaml
         except ImportError:
-            self._warn(f"{path} is not read, the Python library PyYAML (package python3-yaml) is missing: {unknown}")
             return None
+        return yaml
+
+    def _load(self, path: str) -> t.Any:
+        yaml = self._yaml()
         try:
             with open(path, "rb") as file:
-                return yaml.safe_load(file)
+                return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except OSError as error:
-            self._warn(f"{path} is not read ({error.strerror}): {unknown}")
+            self._warn(f"{path} is not read ({error.strerror}): {_UNKNOWN}")
         except yaml.YAMLError:
             # The parser's text quotes the file, which may hold secrets.
-            self._warn(f"{path} is no YAML that can be read: {unknown}")
+            self._warn(f"{path} is no YAML that can be read: {_UNKNOWN}")
         return None
+
+    def _by_compose(self, container: Container, files: t.Sequence[str]) -> set[str]:
+        """The same by `docker compose config`: what a service gets that the file, as it is now, does not give it."""
+        command = ["docker", "compose", *(f"--file={path}" for path in files), f"--project-name={container.project}"]
+        folder = container.labels.get(_FOLDER_LABEL)
+        command += [f"--project-directory={folder}"] if folder else []
+        try:
+            done = subprocess.run(
+                [*command, "--profile=*", "config", "--format=json"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_PATIENCE,
+                check=False,
+            )
+            service = json.loads(done.stdout)["services"][container.service]
+            with open(self._env_path, encoding="utf-8", newline="") as file:
+                held = {entry.key: entry.value for entry in read_compose(file.read()) if entry.key}
+        except (OSError, ValueError, KeyError, subprocess.TimeoutExpired):
+            self._warn(
+                f"{', '.join(files)} cannot be read without the Python library PyYAML (python3-yaml): {_UNKNOWN}"
+            )
+            return set()
+        # The output is a Compose file again, where a dollar sign is doubled.
+        environment = {
+            key: (value or "").replace("$$", "$") for key, value in (service.get("environment") or {}).items()
+        }
+        return {key for key, value in environment.items() if held.get(key) != value}
 
     def _keys_of(self, path: str) -> list[str]:
         try:

@@ -252,6 +252,17 @@ def load(text: str, reader: str, path: str = "db.env") -> dict[str, str]:
     return values
 
 
+def held(text: str, reader: str) -> dict[str, set[str]]:
+    """The values that a container may have got from the file: one, or two where `portable` readers disagree.
+
+    A key whose value depends on the environment of whoever read the file is left out.
+    """
+    hows = {"compose": [read_compose], "docker": [read_docker]}.get(reader, [read_compose, read_docker])
+    readings = [{entry.key: entry.value for entry in how(text) if entry.key} for how in hows]
+    values = {key: [reading[key] for reading in readings if key in reading] for reading in readings for key in reading}
+    return {key: {value for value in found if value is not None} for key, found in values.items() if None not in found}
+
+
 # Writing
 
 

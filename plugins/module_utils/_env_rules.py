@@ -68,10 +68,13 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
 
 
 def _default_port(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> int | None:
-    """The engine's own port for a file that has none, or one for another engine; else None: leave it alone."""
+    """The engine's own port for a file that has none (`exclusive`: that would be left none) or one for another engine;
+
+    else None: leave it alone.
+    """
     before = existing.get(OPTIONS["engine"])
     engine = params.get("engine") or before
-    if existing.get(OPTIONS["port"]) and before in (engine, None):
+    if existing.get(OPTIONS["port"]) and before in (engine, None) and not params.get("exclusive"):
         return None
     return ENGINES.get(engine or "")
 

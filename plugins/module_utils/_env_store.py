@@ -45,18 +45,19 @@ class Store:
                 cure = f"Give the path that the link points to ({os.path.realpath(self.path)}), or remove the link"
                 raise WaError(self.path, "a symbolic link", "a file", cure) from None
             raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file", "Use become") from None
-        with open(number, "rb") as file:
-            kind = os.fstat(file.fileno())
+        try:
+            kind = os.fstat(number)
             if not stat.S_ISREG(kind.st_mode):
                 found = "a directory" if stat.S_ISDIR(kind.st_mode) else "no regular file"
                 cure = "Docker makes a directory of a bind mount whose file is missing: remove it if it is empty"
                 raise WaError(self.path, found, "a file", cure if stat.S_ISDIR(kind.st_mode) else "")
             if kind.st_size > _LONGEST_FILE:
                 raise WaError(self.path, f"{kind.st_size} bytes", f"a db.env of at most {_LONGEST_FILE} bytes")
-            try:
-                data = file.read()
-            except OSError as error:
-                raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file") from None
+            data = b"".join(iter(lambda: os.read(number, 65536), b""))
+        except OSError as error:
+            raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file") from None
+        finally:
+            os.close(number)
         try:
             return data.decode()
         except UnicodeDecodeError as error:

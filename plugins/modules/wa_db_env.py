@@ -35,7 +35,8 @@ options:
   port:
     description:
       - The server's port, E(WA_DB_PORT).
-      - When not given, the engine's own (3306 or 5432) is written if the file has none, or if the engine changes.
+      - When not given, the engine's own (3306 or 5432) is written if the file has none, if the engine changes, and with
+        O(exclusive).
     type: int
   username:
     description: The database user, E(WA_DB_USERNAME).
@@ -134,7 +135,8 @@ notes:
   - Compose 1.26 to 1.29 replaces C(${NAME}) even in single quotes and knows no C(\$); the first releases of Compose v2
     cut an unquoted value at any hash. Values without dollar sign, hash, quote and backslash are read alike by those, too.
   - The vendor supports MySQL 5.7 and 8.0 and PostgreSQL 11 to 13; another server is a warning.
-  - With O(containers), PyYAML on the managed host tells keys that the Compose file sets itself from stale ones.
+  - With O(containers), the containers' Compose files are read, to tell keys that they set themselves from stale ones; by
+    C(docker compose config) where the managed host has no PyYAML.
 seealso:
   - module: waba.onprem.wa_message_gc
 """
@@ -370,14 +372,7 @@ def check_containers(module: AnsibleModule, result: Result, done: Plan) -> None:
     """Tell which containers the file is not in force in."""
     from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
 
-    text, reader = done.after or "", module.params["reader"]
-    held: dict[str, set[str]] = {}
-    hows = {"compose": [_env_file.read_compose], "docker": [_env_file.read_docker]}
-    for how in hows.get(reader, [_env_file.read_compose, _env_file.read_docker]):
-        last = {entry.key: entry.value for entry in how(text) if entry.key}
-        for key, value in last.items():
-            if value is not None:
-                held.setdefault(key, set()).add(value)
+    held = _env_file.held(done.after or "", module.params["reader"])
     docker = Docker(module.params)
     running = docker.client_containers(module.params["project"], stopped=False)
     compose = _env_containers.Compose(module.params["path"], result.warn)

@@ -1,0 +1,357 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module wa_db_env against real files and a fake Docker Engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.module_utils.basic import AnsibleModule
+from fake_docker import FakeDocker
+
+RunModule = t.Callable[..., "dict[str, t.Any]"]
+CANARY = "Canary-51-Pw"
+OLD_CANARY = "Older-Canary"
+BASE = {"engine": "MYSQL", "hostname": "db", "username": "wa", "password": CANARY}
+WRITTEN = f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={CANARY}\n"
+ENVIRONMENT = dict(line.split("=") for line in WRITTEN.split())
+
+
+class Env:
+    """The module on one file."""
+
+    def __init__(self, run: RunModule, path: Path, warnings: list[str]) -> None:
+        self._run = run
+        self._warnings = warnings
+        self.path = path
+
+    def __call__(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        self._warnings.clear()
+        result = self._run("wa_db_env", dict(options, path=str(self.path)), check=check)
+        result["warnings"] = list(self._warnings)
+        shown = json.dumps(result)
+        assert CANARY not in shown
+        assert OLD_CANARY not in shown
+        return result
+
+    def fails(self, **options: t.Any) -> str:
+        before = self.path.read_bytes() if self.path.is_file() else None
+        result = self(**options)
+        assert result["failed"]
+        assert not result["changed"]
+        assert (self.path.read_bytes() if self.path.is_file() else None) == before
+        assert "Traceback" not in result["msg"]
+        return str(result["msg"])
+
+
+@pytest.fixture
+def env(run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Env:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    warnings: list[str] = []
+    # In the process of a test the library takes warnings for the controller's own and prints them.
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
+    return Env(run_module, folder / "db.env", warnings)
+
+
+def test_a_new_file(env: Env) -> None:
+    predicted = env(check=True, **BASE)
+    assert not env.path.exists()
+    done = env(**BASE)
+    assert env.path.read_text() == WRITTEN
+    assert stat.S_IMODE(env.path.stat().st_mode) == 0o600
+    for key in ("changed", "changed_keys", "removed_keys", "actions", "diff"):
+        assert predicted[key] == done[key]
+    assert done["changed_keys"] == list(ENVIRONMENT)
+    assert done["diff"]["before"] == ""
+    assert done["diff"]["after"] == WRITTEN.replace(CANARY, "<changed>")
+    assert os.listdir(env.path.parent) == ["db.env"]
+    again = env(**BASE)
+    assert not again["changed"]
+    assert again["actions"] == again["changed_keys"] == []
+
+
+def test_it_is_silent_about_an_old_password_and_comments(env: Env) -> None:
+    env.path.write_text(WRITTEN.replace(CANARY, OLD_CANARY) + f"# was {OLD_CANARY}\nSMTP_PASS={OLD_CANARY}\nTZ=UTC\n")
+    done = env(**BASE)
+    assert done["changed_keys"] == ["WA_DB_PASSWORD"]
+    assert "WA_DB_PASSWORD=<hidden>\n" in done["diff"]["before"]
+    assert "WA_DB_PASSWORD=<changed>\n# ...\nSMTP_PASS=<hidden>\nTZ=<hidden>\n" in done["diff"]["after"]
+
+
+def test_a_refusal_shows_no_value(env: Env) -> None:
+    text = env.fails(**{**BASE, "password": f"{CANARY}$x"})
+    assert "a dollar sign ($)" in text
+    assert "WA_DB_PASSWORD" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"hostname": ""}, "option hostname"),
+        ({"port": 70000}, "a port from 1 to 65535"),
+        ({"engine": "PGSQL", "connection_idle_timeout": "180000"}, "no such key with PGSQL"),
+        ({"connection_idle_timeout": "180"}, "surely meant as seconds"),
+        ({"name_prefix": "a/b"}, "WA_DB_NAME_PREFIX"),
+        ({"password": f"{CANARY}!"}, "contains !"),
+        ({"password": f"{CANARY}\n"}, "a line feed"),
+        ({"extra": {"WA_DB_UPGRADE": "1"}}, "one-shot"),
+        ({"extra": {"WA_DB_PORT": "1"}}, "option port"),
+        ({"extra": {"A": 511}}, "A:"),
+        ({"extra_secret": {"A": f"{CANARY} #"}}, "a hash"),
+    ],
+)
+def test_rules_are_judged_before_anything_is_written(env: Env, options: dict[str, t.Any], told: str) -> None:
+    assert told in env.fails(**{**BASE, **options})
+
+
+def test_a_required_setting_that_is_nowhere(env: Env) -> None:
+    assert "WA_DB_PASSWORD: missing or empty" in env.fails(engine="MYSQL", hostname="db", username="wa")
+
+
+def test_options_that_are_not_given_leave_their_keys_alone(env: Env) -> None:
+    env.path.write_text("# mine\n" + WRITTEN + "TZ=UTC\n")
+    os.chmod(env.path, 0o600)
+    assert not env()["changed"]
+    done = env(name_prefix="shop_", extra={"WA_CONFIG_ON_DB": "1"})
+    assert env.path.read_text() == "# mine\n" + WRITTEN + "TZ=UTC\nWA_DB_NAME_PREFIX=shop_\nWA_CONFIG_ON_DB=1\n"
+    assert done["changed_keys"] == ["WA_DB_NAME_PREFIX", "WA_CONFIG_ON_DB"]
+    done = env(name_prefix="")
+    assert done["removed_keys"] == ["WA_DB_NAME_PREFIX"]
+    done = env(**BASE, exclusive=True)
+    assert env.path.read_text() == WRITTEN
+    assert done["removed_keys"] == ["TZ", "WA_CONFIG_ON_DB"]
+
+
+def test_mode_alone_is_a_change(env: Env) -> None:
+    env.path.write_text(WRITTEN)
+    os.chmod(env.path, 0o644)
+    predicted = env(check=True)
+    assert stat.S_IMODE(env.path.stat().st_mode) == 0o644
+    done = env()
+    assert stat.S_IMODE(env.path.stat().st_mode) == 0o600
+    assert predicted["actions"] == done["actions"] == ["changed mode"]
+    assert predicted["diff"] == done["diff"]
+    assert done["diff"]["before"].startswith("(mode: 0644)\n")
+    assert done["changed_keys"] == []
+
+
+def test_new_secrets_never_stand_in_a_file_with_the_old_mode(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    env.path.write_text(WRITTEN)
+    os.chmod(env.path, 0o644)
+    seen = []
+    replace = os.rename
+
+    def rename(source: t.Any, target: t.Any, **rest: t.Any) -> None:
+        seen.append((stat.S_IMODE(os.stat(source).st_mode), stat.S_IMODE(os.stat(env.path).st_mode)))
+        replace(source, target, **rest)
+
+    monkeypatch.setattr(os, "rename", rename)
+    env(hostname="other")
+    assert seen == [(0o600, 0o600)]
+
+
+def test_a_new_file_is_never_open_to_others(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    chmod = os.chmod
+
+    def spy(path: t.Any, mode: int, **rest: t.Any) -> None:
+        seen.append(stat.S_IMODE(mode))
+        chmod(path, mode, **rest)
+
+    monkeypatch.setattr(os, "chmod", spy)
+    env(**BASE)
+    assert all(mode & 0o077 == 0 for mode in seen)
+
+
+def test_backups(env: Env) -> None:
+    assert "backup_file" not in env(**BASE, backup=True)
+    made = [env(hostname=name, backup=True)["backup_file"] for name in ("a", "b", "c")]
+    assert sorted(made[1:]) == sorted(str(path) for path in env.path.parent.glob("db.env.*~"))
+    assert all(stat.S_IMODE(os.stat(path).st_mode) == 0o600 for path in made[1:])
+    assert "backup_file" not in env(hostname="c", backup=True)
+
+
+def test_absent(env: Env) -> None:
+    env(**BASE)
+    env(hostname="x", backup=True)
+    predicted = env(check=True, state="absent")
+    assert env.path.exists()
+    done = env(state="absent")
+    assert not env.path.exists()
+    assert done["changed"]
+    assert predicted["actions"] == done["actions"] == [f"removed {env.path}"]
+    assert predicted["diff"] == done["diff"]
+    assert done["removed_keys"] == list(ENVIRONMENT)
+    assert any("hold secrets" in warning for warning in done["warnings"])
+    assert not env(state="absent")["changed"]
+
+
+def test_a_folder_that_is_not_there(env: Env) -> None:
+    env.path = env.path.parent / "no" / "db.env"
+    assert "role wa_host" in env.fails(**BASE)
+    predicted = env(check=True, **BASE)
+    assert predicted["changed"]
+    assert "does not exist yet" in predicted["warnings"][0]
+    assert not env(state="absent")["changed"]
+
+
+def test_a_link_is_refused(env: Env, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
+    target.write_text(WRITTEN)
+    env.path.symlink_to(target)
+    result = env(**BASE)
+    assert result["failed"]
+    assert str(target) in result["msg"]
+    assert target.read_text() == WRITTEN
+
+
+def test_values_that_readers_take_differently(env: Env) -> None:
+    env.path.write_text(WRITTEN + 'TZ="UTC"\n')
+    assert any("TZ is not read the same" in warning for warning in env()["warnings"])
+    env.path.write_text(WRITTEN.replace("=db\n", "='db'\n"))
+    assert "WA_DB_HOSTNAME: not read the same by every reader" in env.fails()
+    assert env(hostname="db")["changed_keys"] == ["WA_DB_HOSTNAME"]
+    assert env.path.read_text() == WRITTEN
+
+
+def test_a_stray_half_of_a_secret_is_not_shown(env: Env) -> None:
+    env.path.write_text(f"{OLD_CANARY.replace('-', '_')}\n" + WRITTEN)
+    done = env(hostname="other", exclusive=True, **{key: BASE[key] for key in ("engine", "username", "password")})
+    assert OLD_CANARY.replace("-", "_") not in json.dumps(done)
+    assert done["removed_keys"] == ["line 1"]
+
+
+@pytest.mark.parametrize("reader", ["compose", "docker"])
+def test_a_reader_of_ones_own_takes_any_value(env: Env, reader: str) -> None:
+    done = env(**{**BASE, "password": f"{CANARY} $x 'y' #"}, reader=reader)
+    assert not done.get("failed")
+    assert not env(**{**BASE, "password": f"{CANARY} $x 'y' #"}, reader=reader)["changed"]
+
+
+# Containers
+
+
+def compose_file(folder: Path, services: dict[str, t.Any]) -> dict[str, str]:
+    """Write a Compose file and give the labels of containers that it makes."""
+    path = folder / "compose.yml"
+    path.write_text(yaml.safe_dump({"services": services}))
+    return {
+        "com.docker.compose.project.config_files": str(path),
+        "com.docker.compose.project.working_dir": str(folder),
+    }
+
+
+def test_containers_that_have_the_values(env: Env, engine: FakeDocker) -> None:
+    env(**BASE)
+    for name in ("biz-wacore-1", "biz-waweb-1"):
+        engine.container(name, environment={**ENVIRONMENT, "WA_CONFIG_ON_DB": "1", "PATH": "/bin"}, labels={})
+    engine.images["registry.lab:5000/whatsapp/coreapp:v2.53.4"] = {"WA_CONFIG_ON_DB": "1"}
+    done = env(containers=True, docker_host=engine.host)
+    assert done["stale_containers"] == done["overridden_containers"] == []
+    # One list, one inspection each, one image that explains WA_CONFIG_ON_DB.
+    assert engine.count == 4
+
+
+def test_containers_with_old_values_are_named_by_keys(env: Env, engine: FakeDocker) -> None:
+    env(**BASE)
+    engine.container("biz-wacore-1", service="wacore", environment={**ENVIRONMENT, "WA_DB_PASSWORD": OLD_CANARY})
+    engine.container("biz-waweb-1", image="x/web:v1", service="waweb", environment=ENVIRONMENT)
+    engine.container("biz-dead-1", environment={}, state="exited")
+    engine.container("other", image="x/postgres:1", environment={})
+    done = env(check=True, containers=True, docker_host=engine.host, hostname="new")
+    names = {entry["name"]: entry["keys"] for entry in done["stale_containers"]}
+    assert names == {"biz-wacore-1": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"], "biz-waweb-1": ["WA_DB_HOSTNAME"]}
+    core, web = done["stale_containers"]
+    assert not core["keeps_configuration"]
+    assert core["role"] == "core"
+    assert web["keeps_configuration"]
+    assert sum("must not be recreated" in warning for warning in done["warnings"]) == 1
+
+
+@pytest.mark.parametrize("environment", [{"WA_DB_HOSTNAME": "proxy"}, ["WA_DB_HOSTNAME=proxy"]])
+def test_a_key_that_the_compose_file_sets_is_overridden(env: Env, engine: FakeDocker, environment: t.Any) -> None:
+    env(**BASE)
+    labels = compose_file(env.path.parent, {"wacore": {"env_file": ["db.env"], "environment": environment}})
+    own = {**ENVIRONMENT, "WA_DB_HOSTNAME": "proxy", "WA_CONFIG_ON_DB": "1"}
+    engine.container("biz-wacore-1", service="wacore", environment=own, labels=labels)
+    engine.images["registry.lab:5000/whatsapp/coreapp:v2.53.4"] = {"WA_CONFIG_ON_DB": "1"}
+    done = env(containers=True, docker_host=engine.host)
+    assert done["stale_containers"] == []
+    assert [entry["overridden"] for entry in done["overridden_containers"]] == [["WA_DB_HOSTNAME"]]
+    done = env(containers=True, docker_host=engine.host, username="new")
+    assert [(entry["keys"], entry["overridden"]) for entry in done["stale_containers"]] == [
+        (["WA_DB_USERNAME"], ["WA_DB_HOSTNAME"])
+    ]
+
+
+def test_overrides_come_from_extended_services_and_later_files_too(env: Env, engine: FakeDocker) -> None:
+    env(**BASE)
+    folder = env.path.parent
+    (folder / "more.env").write_text("WA_DB_PORT=3307\n")
+    (folder / "base.yml").write_text(yaml.safe_dump({"services": {"core": {"environment": {"WA_DB_HOSTNAME": "x"}}}}))
+    services = {"wacore": {"extends": {"file": "base.yml", "service": "core"}, "env_file": ["db.env", "more.env"]}}
+    labels = compose_file(folder, services)
+    own = {**ENVIRONMENT, "WA_DB_HOSTNAME": "x", "WA_DB_PORT": "3307"}
+    engine.container("biz-wacore-1", service="wacore", environment=own, labels=labels)
+    done = env(containers=True, docker_host=engine.host)
+    assert done["stale_containers"] == []
+    assert done["overridden_containers"][0]["overridden"] == ["WA_DB_HOSTNAME", "WA_DB_PORT"]
+
+
+def test_a_service_that_does_not_read_the_file_is_told(env: Env, engine: FakeDocker) -> None:
+    env(**BASE)
+    labels = compose_file(env.path.parent, {"wacore": {"env_file": "other.env"}})
+    engine.container("biz-wacore-1", service="wacore", environment={}, labels=labels)
+    done = env(containers=True, docker_host=engine.host)
+    assert any("will not put the file in force" in warning for warning in done["warnings"])
+
+
+def test_a_compose_file_that_is_gone_or_broken_is_told(env: Env, engine: FakeDocker) -> None:
+    env(**BASE)
+    labels = compose_file(env.path.parent, {})
+    path = Path(labels["com.docker.compose.project.config_files"])
+    engine.container("biz-wacore-1", service="wacore", environment={}, labels=labels)
+    path.write_text(f"services: [{OLD_CANARY}: {{")
+    assert any("no YAML" in warning for warning in env(containers=True, docker_host=engine.host)["warnings"])
+    path.unlink()
+    done = env(containers=True, docker_host=engine.host)
+    assert any("is not read (No such file" in warning for warning in done["warnings"])
+    assert done["stale_containers"][0]["keys"] == list(ENVIRONMENT)
+
+
+def test_a_removed_key_makes_containers_stale(env: Env, engine: FakeDocker) -> None:
+    env(**BASE, extra={"WA_API_THING": "1"})
+    engine.container("biz-wacore-1", environment={**ENVIRONMENT, "WA_API_THING": "1"})
+    done = env(containers=True, docker_host=engine.host, extra={"WA_API_THING": ""})
+    assert done["removed_keys"] == ["WA_API_THING"]
+    assert done["stale_containers"][0]["keys"] == ["WA_API_THING"]
+
+
+def test_two_projects_are_an_error_before_anything_is_written(env: Env, engine: FakeDocker) -> None:
+    engine.container("a-wacore-1", project="a")
+    engine.container("b-wacore-1", project="b")
+    assert "more than one project" in env.fails(**BASE, containers=True, docker_host=engine.host)
+    done = env(**BASE, containers=True, docker_host=engine.host, project="a")
+    assert [entry["name"] for entry in done["stale_containers"]] == ["a-wacore-1"]
+
+
+def test_no_docker_is_an_error_before_anything_is_written(env: Env, tmp_path: Path) -> None:
+    assert "does not exist" in env.fails(**BASE, containers=True, docker_host=f"unix://{tmp_path}/none")
+
+
+def test_either_reading_counts_as_in_force(env: Env, engine: FakeDocker) -> None:
+    env.path.write_text(WRITTEN + 'TZ="UTC"\nHOME_=$HOME\n')
+    engine.container("biz-wacore-1", environment={**ENVIRONMENT, "TZ": "UTC", "HOME_": "/root"})
+    engine.container("biz-waweb-1", image="x/web:v1", environment={**ENVIRONMENT, "TZ": '"UTC"', "HOME_": "$HOME"})
+    done = env(containers=True, docker_host=engine.host, reader="compose")
+    assert [entry["name"] for entry in done["stale_containers"]] == ["biz-waweb-1"]
+    done = env(containers=True, docker_host=engine.host)
+    assert done["stale_containers"] == []
