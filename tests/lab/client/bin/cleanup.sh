@@ -14,11 +14,16 @@ web_limit=20000000
 core_limit=15000000
 role=$(sed -n 's/.*"role": *"\([a-z]*\)".*/\1/p' "${SIM_BUILD_FILE:-/opt/whatsapp/etc/build.json}")
 
-if python3 -m simclient.faults cleanup_fails; then
+on=$(python3 -m simclient.faults cleanup_fails cleanup_hangs)
+case $on in *cleanup_fails*)
     echo "cleanup: cannot write to $archive: No space left on device" >&2
     exit 1
-fi
-while python3 -m simclient.faults cleanup_hangs; do sleep 1; done
+    ;;
+esac
+while case $on in *cleanup_hangs*) true ;; *) false ;; esac do
+    sleep 1
+    on=$(python3 -m simclient.faults cleanup_hangs)
+done
 
 mkdir -p "$archive"
 exec 9>"$archive/.lock"

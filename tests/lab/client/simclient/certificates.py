@@ -9,6 +9,7 @@ import os
 import ssl
 import subprocess
 import tempfile
+import threading
 
 from .database import Database
 from .schema import store
@@ -80,16 +81,23 @@ class Certificates:
         self._hostname = hostname
         self._names = names_for(hostname, extra_names)
         self.ca = ""
-        self.contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._lock = threading.Lock()
 
     def use(self, ca: str) -> None:
         """Serve with certificates of this CA from now on."""
-        contexts = {
-            "": server_context(ca, self._hostname, self._names),
-            "tls_expired": server_context(ca, self._hostname, self._names, OLD),
-            "tls_wrong_name": server_context(ca, "elsewhere.invalid", "DNS:elsewhere.invalid"),
-        }
-        self.ca, self.contexts = ca, contexts
+        right = server_context(ca, self._hostname, self._names)
+        with self._lock:
+            self.ca, self._contexts = ca, {"": right}
+
+    def context(self, fault: str) -> ssl.SSLContext:
+        """The context to serve with; the wrong ones are made when a fault first asks for them."""
+        with self._lock:
+            if fault not in self._contexts:
+                wrong_name = ("elsewhere.invalid", "DNS:elsewhere.invalid")
+                name, names = wrong_name if fault == "tls_wrong_name" else (self._hostname, self._names)
+                self._contexts[fault] = server_context(self.ca, name, names, OLD if fault == "tls_expired" else None)
+            return self._contexts[fault]
 
     def from_file(self, path: str) -> None:
         """Use the CA in a file of the container, making it when it is not there."""

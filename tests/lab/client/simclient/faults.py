@@ -111,13 +111,14 @@ class Faults:
 
 
 def main() -> int:
-    """`python3 -m simclient.faults NAME`: exit 0 when the fault is on (for the shell scripts)."""
+    """`python3 -m simclient.faults NAME...`: print those that are on (for the shell scripts)."""
     try:
         faults = Faults(Settings.from_env())
     except SettingsError:
-        return 1
+        return 0
     faults.look()
-    return 0 if faults.on(sys.argv[1]) else 1
+    print(" ".join(name for name in sys.argv[1:] if faults.on(name)))
+    return 0
 
 
 if __name__ == "__main__":

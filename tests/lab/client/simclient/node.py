@@ -61,6 +61,7 @@ class Node:
         self._ready_at = 0.0
         self._database_seen = time.monotonic()
         self._outdated = False
+        self._beat = threading.Event()
 
     # -- start -----------------------------------------------------------------------------------------------------
 
@@ -171,7 +172,8 @@ class Node:
             except (DatabaseError, OSError) as exc:
                 self.log(f"heartbeat: {exc}")
             settled = not self.settings.multiconnect or self.cluster.has_primary
-            self.stop.wait(min(self._application["heartbeat_interval"], 5) if settled else RETRY_SECONDS)
+            self._beat.wait(min(self._application["heartbeat_interval"], 5) if settled else RETRY_SECONDS)
+            self._beat.clear()
 
     def _refresh(self) -> None:
         with self.database.session(store("message")) as session:
@@ -211,6 +213,7 @@ class Node:
     def close(self) -> None:
         """A clean end: what runs stops at the next batch, leases are given back."""
         self.stop.set()
+        self._beat.set()
         self.callbacks.wake()
         self.gc.join(3.0)
         if self.settings.multiconnect and self._ready_at:
@@ -421,6 +424,7 @@ class Node:
 
     def _do_settings(self) -> dict[str, Any]:
         self._application = self.config.application()
+        self._beat.set()
         return shown(self._application, self.build.schema)
 
     def _do_patch_settings(self, patch: dict[str, Any]) -> None:

@@ -244,7 +244,7 @@ class HttpsServer(ThreadingHTTPServer):
         name = next((fault for fault in ("tls_expired", "tls_wrong_name") if faults.on(fault)), "")
         request.settimeout(HANDSHAKE_SECONDS)
         try:
-            secure = self.app.certificates.contexts[name].wrap_socket(request, server_side=True)
+            secure = self.app.certificates.context(name).wrap_socket(request, server_side=True)
         except (OSError, ssl.SSLError) as exc:
             self.app.complain(
                 f"TLS handshake with {client_address[0]}: {getattr(exc, 'reason', None) or type(exc).__name__}"
