@@ -422,9 +422,11 @@ def _connect_mysql(
         session.rows(
             f"SET SESSION lock_wait_timeout = {max(1, round(lock_timeout))}, innodb_lock_wait_timeout = {max(1, round(lock_timeout))}"
         )
-        if session.version().product == "MariaDB":
+        version = session.version()
+        # Servers older than these have no such limit; the client's own read time-out still holds.
+        if version.product == "MariaDB" and version.numbers >= (10, 1):
             session.rows(f"SET SESSION max_statement_time = {statement_timeout:.3f}")
-        else:
+        elif version.product == "MySQL" and version.numbers >= (5, 7, 8):
             session.rows(f"SET SESSION max_execution_time = {round(statement_timeout * 1000)}")
         if read_only:
             session.rows("SET SESSION TRANSACTION READ ONLY")
