@@ -64,8 +64,8 @@ class Clients:
     tags: list[str] = field(default_factory=list)
 
     def tag(self, role: str, version: str = "2.53.4") -> str:
-        """An image `.../web:vX` or `.../coreapp:vX`."""
-        name = f"{REGISTRY}/{role}:v{version}"
+        """An image `.../web:vX` or `.../coreapp:vX`; the tag is this test's own, since tests run side by side."""
+        name = f"{REGISTRY}/{self.project}/{role}:v{version}"
         docker("tag", self.image, name)
         self.tags.append(name)
         return name
