@@ -25,7 +25,7 @@ from functools import cached_property
 from pathlib import Path
 
 from walab import progress
-from walab.model import ENGINES, FLAVOURS
+from walab.model import ENGINES
 from walab.shell import LabError, Shell
 
 HERE = Path(__file__).resolve().parent.parent
@@ -101,7 +101,10 @@ class Catalogue:
         self.debian = Image("debian", recipe=(SUITE, *PACKAGES, *UNWANTED))
         # The base of the machines: with package lists, without database drivers.
         self.apt = Image("apt", (self.debian,), HERE / "images/apt")
-        hosts = {flavour: Image(flavour, (self.apt,), HERE / "images/host", flavour) for flavour in FLAVOURS}
+        # One Dockerfile, each flavour a stage on top of the one before: in this order, the builder's cache serves.
+        hosts: dict[str, Image] = {}
+        for flavour in ("bare", "host", "ready"):
+            hosts[flavour] = Image(flavour, (self.apt, *list(hosts.values())[-1:]), HERE / "images/host", flavour)
         servers = {name: Image(name, (self.apt,), HERE / "images" / name) for name in (*ENGINES, "registry")}
         # Hosts by their flavour, database servers, and the registry.
         self.machines = {**hosts, **servers}
