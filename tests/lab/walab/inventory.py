@@ -56,6 +56,11 @@ def build(lab: Lab) -> dict[str, Any]:
         "wa_version": lab.options.versions[0][0],
         "wa_db_env_username": USER,
         "wa_api_username": "admin",
+        # A fresh client asks for a new password at its first login.
+        "wa_client_api_new_password": "{{ wa_api_password }}",
+        # The simulated client pauses for tenths of a second between its deletes, not for the minutes of a real one.
+        "wa_message_gc_settle": "5s",
+        "wa_message_gc_poll_interval": "2s",
         "lab_name": lab.name,
         "lab_versions": [version for version, _expires in lab.options.versions],
         "lab_webhook_url": "http://control.lab:8000/webhook",
@@ -75,6 +80,7 @@ def secret_vars(lab: Lab) -> str:
     pairs = {
         "wa_db_env_password": words["db_password"],
         "wa_api_password": words["api_password"],
+        "wa_upgrade_backup_password": words["backup_password"],
         "lab_dba_password": words["dba_password"],
     }
     return "".join(f"{name}: !unsafe {json.dumps(value)}\n" for name, value in pairs.items())
