@@ -28,16 +28,17 @@ NAME = "messages"  # domain 2: named by Meta
 _VACUUM_TIMEOUT = 1800.0
 # A transaction that has changed `messages` and goes on for this long is more than one row of traffic.
 _LONG_CHANGE = 5.0
+_STRIDE = 50_000  # rows that a slow server walks in one statement
 _DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?delete\b.*?\bmessages\b", re.I | re.S)
 
 
 @dataclass(frozen=True)
 class Table:
-    """One `messages` table. `ids` are PostgreSQL's object ids of it and its partitions."""
+    """One `messages` table. `key` holds the columns of its primary key, `ids` are PostgreSQL's object ids of it and its partitions."""
 
     database: str
     schema: str
-    keyed: bool
+    key: tuple[str, ...]
     owned: bool = False
     ids: tuple[int, ...] = ()
 
@@ -70,6 +71,7 @@ class Pulse:
     counters: tuple[int, ...]
     inserted: int | None
     deleting: bool
+    read_only: bool = False
 
 
 def deletes_messages(statement: str) -> bool:
@@ -104,15 +106,17 @@ def _mysql_tables(session: Session, database: str) -> list[Table]:
     kind = session.value(f"SELECT table_type FROM information_schema.tables WHERE {where}", (database, NAME))
     if kind != "BASE TABLE":
         return []
-    key = session.value(
-        f"SELECT COUNT(*) FROM information_schema.statistics WHERE {where} AND index_name = 'PRIMARY'", (database, NAME)
+    key = session.rows(
+        f"SELECT column_name FROM information_schema.statistics WHERE {where} AND index_name = 'PRIMARY' ORDER BY seq_in_index",
+        (database, NAME),
     )
-    return [Table(database, database, bool(key))]
+    return [Table(database, database, tuple(str(row[0]) for row in key))]
 
 
 def _pgsql_tables(session: Session, database: str) -> list[Table]:
     rows = session.rows(
-        "SELECT n.nspname, EXISTS (SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"
+        "SELECT n.nspname, ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid"
+        " AND a.attnum = ANY (i.indkey) WHERE i.indrelid = c.oid AND i.indisprimary),"
         " pg_has_role(c.relowner, 'USAGE'),"
         " ARRAY(WITH RECURSIVE part(oid) AS (SELECT c.oid UNION SELECT inhrelid FROM pg_inherits, part"
         " WHERE inhparent = part.oid) SELECT oid::bigint FROM part)"
@@ -121,7 +125,9 @@ def _pgsql_tables(session: Session, database: str) -> list[Table]:
         " AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY n.nspname",
         (NAME,),
     )
-    return [Table(database, str(row[0]), bool(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3])) for row in rows]
+    return [
+        Table(database, str(row[0]), tuple(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3])) for row in rows
+    ]
 
 
 def _sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Session, list[Table]]]:
@@ -163,13 +169,37 @@ def _rows_up_to(session: Session, table: Table, limit: int) -> int | None:
     subject = f"table {NAME} in {table.database}"
     if session.engine == MYSQL:
         # After deletes a secondary index is far slower than the primary key: each of its entries must be looked up.
-        name += " FORCE INDEX (PRIMARY)" if table.keyed else ""
+        name += " FORCE INDEX (PRIMARY)" if table.key else ""
         probe = f"SELECT 1 FROM {name} LIMIT %s, 1"
     else:
         probe = f"SELECT 1 FROM {name} OFFSET %s LIMIT 1"
-    if session.rows(probe, (limit,), subject):
-        return None
-    return int(session.value(f"SELECT COUNT(*) FROM {name}", (), subject))
+    try:
+        if session.rows(probe, (limit,), subject):
+            return None
+        return int(session.value(f"SELECT COUNT(*) FROM {name}", (), subject))
+    except DatabaseError as error:
+        if error.kind != "timeout" or len(table.key) != 1:
+            raise
+    with connect(session.settings, None if session.engine == MYSQL else table.database) as fresh:
+        return _walk(fresh, table, limit, subject)
+
+
+def _walk(session: Session, table: Table, limit: int, subject: str) -> int | None:
+    """The same in many short statements along the primary key, for a server too slow to count at once."""
+    name, key = table.quoted(session.engine), quote(session.engine, table.key[0])
+    if session.engine == MYSQL:
+        name += " FORCE INDEX (PRIMARY)"
+    total, after, values = 0, "", ()  # type: int, str, tuple[t.Any, ...]
+    while total <= limit:
+        found = session.rows(
+            f"SELECT {key} FROM {name}{after} ORDER BY {key} LIMIT 1 OFFSET %s", (*values, _STRIDE - 1), subject
+        )
+        if not found:
+            rest = int(session.value(f"SELECT COUNT(*) FROM {name}{after}", values, subject))
+            return total + rest if total + rest <= limit else None
+        total += _STRIDE
+        after, values = f" WHERE {key} > %s", (found[0][0],)
+    return None
 
 
 # The pulse
@@ -177,7 +207,7 @@ def _rows_up_to(session: Session, table: Table, limit: int) -> int | None:
 
 def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
     """What moves: estimated rows, counters of deleted and inserted rows, whether a DELETE on `messages` runs."""
-    rows, inserted, deleting = 0, 0, False
+    rows, inserted, deleting, read_only_ = 0, 0, False, False
     counters: list[int] = []
     for session, here in _sessions(config, tables):
         found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
@@ -185,7 +215,8 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
         counters += found.counters
         inserted += found.inserted or 0
         deleting = deleting or found.deleting
-    return Pulse(rows, tuple(counters), None if config.engine == MYSQL else inserted, deleting)
+        read_only_ = read_only_ or session.is_read_only()
+    return Pulse(rows, tuple(counters), None if config.engine == MYSQL else inserted, deleting, read_only_)
 
 
 def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
@@ -278,10 +309,7 @@ def _await_purge(session: Session, seconds: float) -> None:
         time.sleep(0.25)
 
 
-def require_primary(config: Settings) -> None:
-    """Raise when the server takes no writes: the client could delete nothing there."""
-    with connect(config) as session:
-        if session.is_read_only():
-            raise DatabaseError(
-                config.subject, "read only: a replica, or a primary set so", "read_only", "a server that takes writes"
-            )
+def read_only(config: Settings) -> DatabaseError:
+    """The failure when the server takes no writes: the client can delete nothing there."""
+    found = "read only: a replica, or a primary set so"
+    return DatabaseError(config.subject, found, "read_only", "a server that takes writes")

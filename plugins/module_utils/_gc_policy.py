@@ -20,6 +20,7 @@ LONGEST_BASELINE = 30.0
 SINGLE = "coreapp"  # what a single client's only node is called: neither its answer nor its notification names it
 UNVERIFIED_ABOVE = 10_000_000  # domain 3: above it, repeat until the notifications come back without errors
 _BAR = 20
+_STAMPS = ("timestamp", "time", "received_at")
 
 
 # Time
@@ -274,8 +275,8 @@ class Notification:
     details: str = ""
 
 
-def parse_notifications(lines: t.Iterable[str], since: float | None = None) -> list[Notification]:
-    """The message-GC notifications in JSON lines, in order; other lines and torn ones are passed over.
+def parse_notifications(lines: t.Iterable[str], since: float | None = None, media: bool = False) -> list[Notification]:
+    """The GC notifications of messages, or of media, in JSON lines, in order; other lines and torn ones are passed over.
 
     A line with a numeric `timestamp` (or `time`, `received_at`) before `since` belongs to an older run.
     """
@@ -287,31 +288,43 @@ def parse_notifications(lines: t.Iterable[str], since: float | None = None) -> l
             continue
         if not isinstance(body, dict):
             continue
-        stamps = [body[key] for key in ("timestamp", "time", "received_at") if isinstance(body.get(key), (int, float))]
+        stamps = [body[key] for key in _STAMPS if isinstance(body.get(key), (int, float))]
         if since is not None and stamps and stamps[0] < since - 1:
             continue
         services = body.get("services")
         for service in services if isinstance(services, list) else [services]:
-            message = service.get("message") if isinstance(service, dict) else None
-            told = message.get("gc") if isinstance(message, dict) else None
-            # Media GC nests its success under message too, with another count.
-            if isinstance(told, dict) and "items_deleted" not in told and told.get("status"):
+            told = _told_of(service, media)
+            if told:
                 errors = told.get("errors") or body.get("errors") or []
-                words = [
-                    f"{item.get('code', '')} {item.get('details') or item.get('title') or ''}".strip()
-                    for item in errors
-                    if isinstance(item, dict)
-                ]
-                count = told.get("messages_deleted")
                 found.append(
-                    Notification(
-                        str(told.get("node") or ""),
-                        str(told["status"]),
-                        count if isinstance(count, int) else 0,
-                        "; ".join(words),
-                    )
+                    Notification(str(told.get("node") or ""), str(told["status"]), _count(told), _words(errors))
                 )
     return found
+
+
+def _told_of(service: t.Any, media: bool) -> dict[str, t.Any] | None:
+    """What one entry of a notification says of GC of messages, or of media.
+
+    Media GC nests its success under `message` and its failure under `media`; its count has another name.
+    """
+    parts = service if isinstance(service, dict) else {}
+    for part in ("media", "message") if media else ("message",):
+        told = parts[part].get("gc") if isinstance(parts.get(part), dict) else None
+        if isinstance(told, dict) and told.get("status") and (part == "media" or ("items_deleted" in told) == media):
+            return told
+    return None
+
+
+def _count(told: dict[str, t.Any]) -> int:
+    value = told.get("messages_deleted", told.get("items_deleted"))
+    return value if isinstance(value, int) else 0
+
+
+def _words(errors: t.Any) -> str:
+    items = [item for item in errors if isinstance(item, dict)] if isinstance(errors, list) else []
+    return "; ".join(
+        f"{item.get('code', '')} {item.get('details') or item.get('title') or ''}".strip() for item in items
+    )
 
 
 def fold_notifications(

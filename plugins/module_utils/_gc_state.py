@@ -20,7 +20,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import Moment
 
 FORMAT = 1
-_LOCK_PATIENCE = 120.0
 _HASH_ROUNDS = 200_000
 
 
@@ -47,26 +46,21 @@ class StateFile:
         return {"format": FORMAT, "client": self.client, "run": None, "last": None, "refused": None}
 
     @contextlib.contextmanager
-    def lock(self) -> t.Iterator[None]:
-        """Hold the file's lock: one step at a time, whoever drives it."""
+    def lock(self, patience: float) -> t.Iterator[bool]:
+        """Hold the file's lock: one step at a time, whoever drives it. Yields false when it is not free for `patience` s."""
         try:
             handle = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise self._unusable(error) from None
         try:
-            end = time.monotonic() + _LOCK_PATIENCE
-            while True:
+            end, mine = time.monotonic() + patience, False
+            while not mine and time.monotonic() <= end:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
+                    mine = True
                 except BlockingIOError:
-                    if time.monotonic() > end:
-                        found = f"another run has held its lock for {_LOCK_PATIENCE:g} s"
-                        raise WaError(
-                            f"state file {self.path}", found, cure="Wait for the other run, then try again"
-                        ) from None
-                    time.sleep(0.2)
-            yield
+                    time.sleep(0.1)
+            yield mine
         finally:
             os.close(handle)
 

@@ -270,7 +270,7 @@ class Webapp:
         meta = body.get("meta")
         version = str(meta.get("version") or "").lstrip("vV") if isinstance(meta, dict) else ""
         errors = body.get("errors")
-        if errors:
+        if errors and not body.get("services"):
             raise self._told(subject, "", status, errors)
         return Answer(status, body, version)
 
@@ -375,9 +375,14 @@ class Webapp:
             told = answer.body["services"][what]["gc"]
         except (KeyError, TypeError):
             return {SINGLE: "processing"}
-        if not isinstance(told, dict) or "status" in told:
-            return {SINGLE: str(told.get("status")) if isinstance(told, dict) else str(told)}
-        return {str(node): _node_status(item) for node, item in told.items()}
+        if not isinstance(told, dict) or "status" in told or "errors" in told:
+            return {SINGLE: _node_status(told)}
+        nodes = {str(node): _node_status(item) for node, item in told.items()}
+        # Some failures come beside the nodes that began; their words name the node.
+        for item in answer.body.get("errors") or []:
+            named = re.search(r"[\w.-]+:[0-9a-f]{12}", str(item))
+            nodes[named.group() if named else "a node without a name"] = _node_status({"errors": [item]})
+        return nodes
 
     def mark_read(self, message: str) -> bool:
         """Mark one inbound message as read; false when the client does not know the id."""

@@ -1,0 +1,320 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rounds of a message GC: call, watch, judge the end, count, decide what follows."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import asdict
+
+from ansible_collections.waba.onprem.plugins.module_utils import _database
+from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_notifications as notifications
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
+from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
+from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError
+
+_TROUBLE_PATIENCE = 600.0
+# MySQL counts deletes of the whole server: so many rows of other tables in one look are not yet a sign of GC.
+_FOREIGN_ROWS = 5.0
+_HOLDERS = "unread inbound messages (mark_read), the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
+
+
+class GcRounds(GcBase):
+    """From the call to the proof."""
+
+    # Call
+
+    def _baseline(self) -> None:
+        """The rates before the call, which traffic alone makes."""
+        begin, one = time.monotonic(), messages.pulse(self.config, self.tables)
+        time.sleep(min(self.settle, policy.LONGEST_BASELINE))
+        other, span = messages.pulse(self.config, self.tables), time.monotonic() - begin
+        self.run["baseline"] = max(sum(other.counters) - sum(one.counters), 0) / span
+        grown = (
+            other.rows - one.rows if other.inserted is None or one.inserted is None else other.inserted - one.inserted
+        )
+        self.run["inserts"] = max(grown, 0) / span
+
+    def _call(self, first: bool = False) -> bool:
+        """Start a round."""
+        run = self.run
+        self._find(run["databases"])
+        if first and self.params["completion"] != "none":
+            self._baseline()
+        pulse = messages.pulse(self.config, self.tables)
+        judge = policy.Judge(
+            run.get("baseline", 0.0),
+            tolerance=_FOREIGN_ROWS if self.config.engine == _database.MYSQL else 0.0,
+            counters=list(pulse.counters),
+            rows=pulse.rows,
+        )
+        run.update(
+            phase="calling",
+            round=run["round"] + 1,
+            judge=judge.keep(),
+            notifications=notifications.mark(self.params["notifications"]),
+        )
+        self._remember()
+        try:
+            nodes = self.webapp.start_gc("message")
+        except ApiError as error:
+            if not (error.kind == "lost" and error.sent):
+                self._close(failure=str(error), called=not first)
+                raise
+            # The client may have begun: calling again could start a second one, so the table tells.
+            self.result.warn(f"{error.found}: whether GC has begun is judged by the table")
+            nodes, run["resumed"] = {}, True
+        run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
+        failed = [f"{node} {told}" for node, told in nodes.items() if told.startswith("failed")]
+        if failed and len(failed) == len(nodes):
+            self._close(failure="GC started on no node: " + "; ".join(failed), called=not first)
+            raise self._error("started on no node: " + "; ".join(failed), cure="Look into the Coreapps' logs")
+        if failed:
+            self.result.warn("GC did not start on " + "; ".join(failed))
+        if self.params["completion"] == "none":
+            self._figures()
+            self.result.did(f"called message GC: {run['because']}")
+            self._diff(None)
+            return self._media()
+        run["phase"] = "watching"
+        self._remember()
+        self._progress("started", pulse.rows)
+        return False
+
+    # Watch
+
+    def _watch(self) -> bool:
+        """Take the pulse of the GC that runs and judge whether its round has ended."""
+        run, now = self.run, moment()
+        gap = now.since(policy.Moment(**run["seen"]))
+        if run["phase"] == "calling" or gap is None or gap > max(60.0, 3 * self.poll + self.settle):
+            # Its driver was lost: only the table can tell whether it still runs, and the time to wait begins anew.
+            run.update(phase="watching", resumed=True, begun=asdict(now))
+        try:
+            self._find(run["databases"])
+            pulse = messages.pulse(self.config, self.tables)
+            if pulse.read_only:
+                raise messages.read_only(self.config)
+            judge = policy.Judge(**run["judge"])
+            judge.sample(
+                judge.at + (1.0 if gap is None else max(gap, 0.001)), pulse.counters, pulse.rows, pulse.deleting
+            )
+            run["judge"] = judge.keep()
+            silent = self._listen()
+            waited = now.since(policy.Moment(**run["begun"])) or 0.0
+            ended = self._ended(judge, pulse, silent)
+            if not ended and waited > self.wait_timeout:
+                self._give_up(judge, silent, waited)
+            elif not ended:
+                self._remember()
+                self._progress(self._phase(judge, pulse), pulse.rows, judge)
+                run["trouble"] = None
+                return False
+            self._remember()
+            count, after = self._count(waited)
+            run["trouble"] = None
+        except _database.DatabaseError as error:
+            self._tolerate(error, now)
+            return False
+        return self._end_round(judge, count, after)
+
+    def _ended(self, judge: policy.Judge, pulse: messages.Pulse, silent: list[str]) -> bool:
+        if pulse.deleting:
+            return False
+        if self.params["completion"] == "notifications":
+            return not silent
+        told = bool(self.run["nodes"]) and not silent and bool(self.params["notifications"])
+        return judge.ended(self.settle, must_start=not (self.run["resumed"] or told))
+
+    def _phase(self, judge: policy.Judge, pulse: messages.Pulse) -> str:
+        if pulse.deleting or (judge.started and judge.quiet() == 0):
+            return "deleting"
+        if self.params["completion"] == "notifications":
+            return "waiting for notifications"
+        if not judge.started and not self.run["resumed"]:
+            return "waiting for the first delete"
+        return f"quiet for {judge.quiet():.0f} of {judge.needed(self.settle):.0f} s"
+
+    def _tolerate(self, error: _database.DatabaseError, now: policy.Moment) -> None:
+        """Bear with a database that is away for a while; raise when it stays away."""
+        run = self.run
+        if not error.retryable and error.kind not in ("read_only", "missing"):
+            self._remember()
+            raise error
+        run["trouble"] = run["trouble"] or asdict(now)
+        lasts = now.since(policy.Moment(**run["trouble"])) or 0.0
+        self._remember()
+        if lasts > min(self.wait_timeout, _TROUBLE_PATIENCE):
+            raise WaError(
+                error.subject,
+                f"{error.found} for {format_duration(lasts)} while GC runs",
+                "a database that answers",
+                "Run again when it does: the GC is remembered and taken up",
+            )
+        self.tables = []
+        self._progress(f"database: {error.found}", None)
+
+    def _give_up(self, judge: policy.Judge, silent: list[str], waited: float) -> None:
+        """The time is up: raise, unless the round has simply deleted nothing."""
+        run = self.run
+        self._figures(judge)
+        if self.params["completion"] == "notifications" and silent:
+            failure = f"no notification from {', '.join(silent)} within {format_duration(waited)}"
+            if judge.quiet() >= self.settle:
+                self._close(failure=failure)
+            else:
+                run["begun"] = asdict(moment())
+                self._remember()
+            raise self._error(
+                failure,
+                f"one of each node in {self.params['notifications']}",
+                "See that the webhook's consumer appends GC notifications there, or use completion: database",
+            )
+        if judge.started:
+            run["begun"] = asdict(moment())
+            self._remember()
+            raise self._error(
+                f"still deleting after {format_duration(waited)} ({judge.deleted} rows so far)",
+                f"its end within wait_timeout ({self.params['wait_timeout']})",
+                "Run again: it is taken up and not started a second time",
+            )
+
+    # Count and decide
+
+    def _count(self, waited: float) -> tuple[messages.Count, int]:
+        """The closing gate, and the rows to report."""
+        problem = messages.tidy(self.config, self.tables, max(self.wait_timeout - waited, 30.0))
+        if problem:
+            self.result.warn(problem)
+        count = messages.gate(self.config, self.tables, self.limit)
+        after = count.rows if count.exact else max(count.rows, messages.pulse(self.config, self.tables).rows)
+        return count, after
+
+    def _end_round(self, judge: policy.Judge, count: messages.Count, after: int) -> bool:
+        """Decide what follows."""
+        run = self.run
+        told = [node["count"] for node in run["nodes"].values()]
+        deleted = judge.deleted
+        if told and None not in told:
+            deleted = sum(told)
+        elif run["round"] == 1 and count.exact and run["before_exact"] and self.config.engine == _database.MYSQL:
+            # MySQL's counter is the whole server's; two exact counts tell better.
+            deleted = max(run["before"] - count.rows, 0)
+        run["deleted"] += deleted
+        run["outcome"] = {"after": after, "exact": count.exact, "large": count.large}
+        self._figures()
+        self.result.values.update(messages_after=after, exact=count.exact)
+        failed = [
+            f"{node}: {item['status']}" for node, item in run["nodes"].items() if item["status"].startswith("failed")
+        ]
+        if failed and (self.params["completion"] == "notifications" or (count.large and not deleted)):
+            self._fail(f"GC failed on {'; '.join(failed)}; {after} rows remain")
+        if failed:
+            self.result.warn(f"GC failed on {'; '.join(failed)}")
+        open_ = not self.window or not policy.until_window(self.window, self._local())
+        # After a reset of the statistics nobody knows what was deleted: that is not "nothing".
+        step = policy.next_step(count.large, deleted or judge.resets, run["round"], self.params["max_rounds"], open_)
+        if step == "again":
+            return self._call()
+        if step == "nothing":
+            why = f" ({count.unknown})" if count.unknown else ""
+            self._fail(f"round {run['round']} deleted nothing and {after} rows remain{why}, usually held by {_HOLDERS}")
+        if step == "rounds":
+            traffic = f"; traffic adds about {run['inserts']:.0f} rows a second" if run.get("inserts") else ""
+            self._fail(f"{after} rows remain after {run['round']} rounds{traffic}")
+        if step == "window":
+            self.result.warn(
+                f"the window {self.params['window']} has closed with {after} rows left; the next run goes on"
+            )
+        if run["deleted"]:
+            self.result.did(f"message GC deleted {run['deleted']} rows in {run['round']} rounds: {run['because']}")
+        self._diff(after)
+        return self._media()
+
+    def _fail(self, found: str) -> t.NoReturn:
+        run = self.run
+        self._close(failure=found)
+        if run["deleted"]:
+            self.result.did(f"message GC deleted {run['deleted']} rows in {run['round']} rounds")
+            self._diff(run["outcome"]["after"])
+        raise WaError(
+            f"messages in {', '.join(run['databases'])}",
+            found,
+            f"at most {self.limit} rows",
+            "Mark inbound messages as read, wait for less traffic, or run again tomorrow",
+        )
+
+    # Notifications and media
+
+    def _listen(self) -> list[str]:
+        """Read the notifications so far into the nodes; return the nodes that are silent."""
+        run, path = self.run, self.params["notifications"]
+        nodes = [
+            node
+            for node, item in run["nodes"].items()
+            if not item["status"].startswith("failed") or item["count"] is not None
+        ]
+        if not path:
+            return nodes
+        lines, since = notifications.lines(path, run["notifications"])
+        first, silent = policy.fold_notifications(policy.parse_notifications(lines, since), nodes)
+        for node, found in first.items():
+            status = "failed: " + (found.details or "no details") if found.status == "failed" else found.status
+            run["nodes"].setdefault(node, {})
+            run["nodes"][node] = {"status": status, "count": found.deleted}
+        if not silent:
+            self.result.values["callbacks"] = "complete"
+        return silent
+
+    def _media(self) -> bool:
+        """Call media GC once message GC has ended: one at a time."""
+        if self.params["media"]:
+            self.run.update(
+                phase="media", begun=asdict(moment()), notifications=notifications.mark(self.params["notifications"])
+            )
+            self._remember()
+            try:
+                told = self.webapp.start_gc("media")
+            except ApiError as error:
+                self._close(failure=str(error))
+                raise
+            self.run["media"] = told
+            self.result.did("called media GC")
+            if self.params["notifications"] and self.params["completion"] != "none":
+                return self._watch_media()
+            self.result.values["media"] = told
+        self._close(failure="")
+        return True
+
+    def _watch_media(self) -> bool:
+        """Wait for the one notification of media GC; nothing else tells its end."""
+        run = self.run
+        lines, since = notifications.lines(self.params["notifications"] or "", run["notifications"])
+        found = policy.parse_notifications(lines, since, media=True)
+        waited = moment().since(policy.Moment(**run["begun"])) or 0.0
+        if not found and waited <= self.wait_timeout:
+            self._remember()
+            self._progress("media GC runs", None)
+            return False
+        failure = ""
+        if not found:
+            failure = f"no notification of media GC within {format_duration(waited)}"
+        elif found[0].status == "failed":
+            failure = f"media GC failed: {found[0].details or 'no details'}"
+        status = f"{found[0].status}, {found[0].deleted} items" if found else "processing"
+        self._close(failure=failure)
+        outcome = run.get("outcome") or {"after": None, "exact": False}
+        self.result.values.update(
+            media=dict.fromkeys(run["media"], status), messages_after=outcome["after"], exact=outcome["exact"]
+        )
+        if run["deleted"]:
+            self.result.did(f"message GC deleted {run['deleted']} rows in {run['round']} rounds: {run['because']}")
+        if failure:
+            raise self._error(failure)
+        return True
