@@ -14,7 +14,7 @@ import typing as t
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-Reply = t.Tuple[int, t.Any]
+Reply = tuple[int, t.Any]
 META = {"version": "v2.53.4", "api_status": "stable"}
 
 

@@ -1,0 +1,195 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_webapp against a small Webapp on a real socket."""
+
+from __future__ import annotations
+
+import json
+import stat
+import typing as t
+from pathlib import Path
+
+import pytest
+from conftest import RunModule
+from fake_webapp import META, FakeWebapp, error
+
+PASSWORD = "Right-1234"
+
+
+@pytest.fixture
+def fake() -> t.Iterator[FakeWebapp]:
+    server = FakeWebapp()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def run(run_module: RunModule, fake: FakeWebapp) -> t.Callable[..., dict[str, t.Any]]:
+    def call(operation: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        given = {
+            "operation": operation,
+            "api_url": fake.url,
+            "api_password": PASSWORD,
+            "poll_interval": "0.1",
+            "wait_timeout": "3s",
+        }
+        return run_module("wa_webapp", {**given, **options}, check)
+
+    return call
+
+
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+def healthy(status: str = "connected", version: str = "v2.53.4") -> tuple[int, t.Any]:
+    return 200, {"health": {"gateway_status": status}, "meta": {**META, "version": version}}
+
+
+def test_health_waits_until_it_is_good(run: Run, fake: FakeWebapp) -> None:
+    fake.on(
+        "GET", "/v1/health", error(500, 1011), healthy("uninitialized"), "close", healthy(version="2.51.2"), healthy()
+    )
+    result = run("health", expect_version="v2.53.4")
+    assert (result["healthy"], result["version"], result["changed"]) == (True, "2.53.4", False)
+    assert result["nodes"] == {"coreapp": {"gateway_status": "connected"}}
+
+
+def test_health_says_what_it_waited_for(run: Run, fake: FakeWebapp) -> None:
+    fake.on("GET", "/v1/health", healthy("uninitialized"))
+    result = run("health", wait_timeout="0.3")
+    assert result["failed"]
+    assert "starting or migrating: coreapp" in result["msg"]
+    assert result["healthy"] is False
+    assert not run("health", wait=False).get("failed")
+    assert run("health", check=True)["healthy"] is False
+
+
+def test_health_of_a_version_that_is_not_the_expected(run: Run, fake: FakeWebapp) -> None:
+    fake.on("GET", "/v1/health", healthy())
+    result = run("health", wait_timeout="0.3", expect_version="2.55.1")
+    assert "version 2.53.4, expected 2.55.1" in result["msg"]
+
+
+def test_health_does_not_wait_for_what_no_waiting_cures(run: Run, fake: FakeWebapp) -> None:
+    result = run("health", api_password="Wrong-9999", wait_timeout="60s")
+    assert result["failed"]
+    assert fake.logins == 1
+    assert "Wrong-9999" not in json.dumps(result)
+
+
+def test_health_of_multiconnect(run: Run, fake: FakeWebapp) -> None:
+    nodes = {
+        "m:1": {"gateway_status": "connected", "role": "primary_master"},
+        "a:2": {"gateway_status": "connected", "role": "coreapp"},
+        "b:3": {"gateway_status": "disconnected", "role": "coreapp"},
+    }
+    fake.on("GET", "/v1/health", (200, {"health": nodes, "meta": META}))
+    assert run("health", topology="multiconnect", shards=1)["healthy"]
+    assert run("health", topology="multiconnect", shards=2, wait_timeout="0.2")["failed"]
+
+
+def test_first_login(run: Run, fake: FakeWebapp) -> None:
+    fake.fresh = True
+    predicted = run("first_login", check=True, api_new_password="Newer-5678")
+    assert predicted["changed"]
+    assert fake.fresh
+    done = run("first_login", api_new_password="Newer-5678")
+    assert done["actions"] == predicted["actions"]
+    assert done["diff"] == predicted["diff"]
+    for check in (False, True):
+        assert not run("first_login", check=check, api_new_password="Newer-5678")["changed"]
+    assert fake.passwords == {"admin": "Newer-5678"}
+
+
+def test_first_login_with_a_password_that_the_client_would_refuse(run: Run, fake: FakeWebapp) -> None:
+    result = run("first_login", api_new_password="weak")
+    assert "8 to 64 characters, a digit" in result["msg"]
+    assert fake.requests == []
+    assert result["msg"].count("weak") == 0
+
+
+def test_first_login_when_neither_password_is_right(run: Run, fake: FakeWebapp) -> None:
+    result = run("first_login", api_new_password="Other-9999")
+    assert "neither the given password nor a fresh client's own is right" in result["msg"]
+    assert fake.logins == 2
+
+
+def test_settings_backup(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
+    fake.on("POST", "/v1/settings/backup", (200, {"settings": {"data": "cipher"}}))
+    dest = tmp_path / "backup.json"
+    options = {"dest": str(dest), "backup_password": "Backup-canary"}
+    assert run("settings_backup", check=True, **options)["changed"]
+    assert not dest.exists()
+    result = run("settings_backup", **options)
+    assert json.loads(dest.read_text()) == {"settings": {"data": "cipher"}}
+    assert stat.S_IMODE(dest.stat().st_mode) == 0o600
+    assert "cipher" not in json.dumps(result)
+    assert "Backup-canary" not in json.dumps(result)
+    dest.chmod(0o644)
+    run("settings_backup", **options)
+    assert stat.S_IMODE(dest.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [dest]
+
+
+def test_settings_backup_keeps_the_old_one_when_it_fails(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
+    fake.on("POST", "/v1/settings/backup", error(403, 1005))
+    fake.on("GET", "/v1/health", healthy())
+    dest = tmp_path / "backup.json"
+    dest.write_text("old")
+    result = run("settings_backup", dest=str(dest), backup_password="Backup-canary")
+    assert "administrator" in result["msg"]
+    assert dest.read_text() == "old"
+    assert "does not exist" in run("settings_backup", dest="/nowhere/b.json", backup_password="Backup-canary")["msg"]
+
+
+def test_drain(run: Run, fake: FakeWebapp) -> None:
+    def queue(length: int) -> tuple[int, t.Any]:
+        return 200, {"stats": {"callback_queue_size": {"data": [{"labels": {}, "value": length}]}}}
+
+    fake.on("GET", "/v1/stats/app", queue(7), queue(2), queue(0))
+    assert run("drain")["queue"] == 0
+    fake.on("GET", "/v1/stats/app", queue(3))
+    result = run("drain", wait_timeout="0.2")
+    assert result["failed"]
+    assert "3 callbacks queued" in result["msg"]
+    assert run("drain", check=True)["queue"] == 3
+    fake.on("GET", "/v1/stats/app", (200, {}))
+    assert "no callback_queue_size" in run("drain")["msg"]
+
+
+def test_stats_are_summed(run: Run, fake: FakeWebapp) -> None:
+    body = {"stats": {"sent": {"data": [{"labels": {"a": "1"}, "value": 1}, {"labels": {"a": "2"}, "value": 2}]}}}
+    fake.on("GET", "/v1/stats/app", (200, body))
+    assert run("stats")["stats"] == {"sent": 3}
+    assert "GET /v1/stats/db" not in fake.paths()
+
+
+@pytest.mark.parametrize(
+    ("settings", "change", "restart"),
+    [
+        ({"db_garbagecollector_enable": False}, {"db_garbagecollector_enable": True}, True),
+        (
+            {"garbagecollector_enable": {"media": True, "messages": False}},
+            {"garbagecollector_enable": {"media": True, "messages": True}},
+            False,
+        ),
+    ],
+)
+def test_automatic_gc_in_both_spellings(
+    run: Run, fake: FakeWebapp, settings: dict[str, t.Any], change: dict[str, t.Any], restart: bool
+) -> None:
+    path = "/v1/settings/application"
+    fake.on("GET", path, (200, {"settings": {"application": settings}}))
+    fake.on("PATCH", path, (200, {}))
+    assert run("automatic_gc") | {"seconds": 0} == run("automatic_gc", automatic=False) | {"seconds": 0}
+    assert run("automatic_gc", check=True, automatic=True)["changed"]
+    assert not [method for method, _path, _body in fake.requests if method == "PATCH"]
+    result = run("automatic_gc", automatic=True)
+    assert (result["changed"], result["restart_needed"]) == (True, restart)
+    assert fake.requests[-1] == ("PATCH", path, change)
+
+
+def test_automatic_gc_of_a_client_without_it(run: Run, fake: FakeWebapp) -> None:
+    fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
+    assert "db_garbagecollector_enable" in run("automatic_gc")["msg"]
