@@ -169,6 +169,17 @@ def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
     return bounded(lambda: first_file(root))
 
 
+def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
+    """The folder of this host where the files of a volume in use must be; None when there is none to look into."""
+    options = actual.get("Options") or {}
+    if actual["Driver"] != "local" or not engine.here:
+        return None
+    if is_bind(options):
+        return str(options["device"])
+    root = str(actual["Mountpoint"])
+    return root if not needs_mount(options) or any(one.path == root for one in mount_table()) else None
+
+
 def judge_device(engine: Engine, options: t.Mapping[str, str], required: bool | None) -> None:
     """Raise WaError when a volume binds a directory of this host where a share is missing, stale or dead."""
     if not is_bind(options) or not engine.maybe_here:

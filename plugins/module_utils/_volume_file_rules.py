@@ -104,6 +104,14 @@ def judge_device(
         )
 
 
+def astray(home: str) -> str:
+    """Why a container's file is not where the host has the volume."""
+    return (
+        f"what it writes does not arrive in {home} on the host: it mounts only a part of the volume, or something was "
+        "mounted there after the container was started (restart it; what it wrote meanwhile lies below that mount)"
+    )
+
+
 def judge_space(volume: str, free: int | None, total: int | None, least: int) -> None:
     """Raise WaError when fewer than `least` bytes are free."""
     if free is not None and total is not None and free < least:

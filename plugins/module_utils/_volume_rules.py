@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
@@ -324,3 +324,53 @@ def diff(
         old, new = before["driver_options"], after["driver_options"]
         shown[1]["driver_options"].update({name: _shown(name, old.get(name), new[name])[1] for name in new})
     return shown
+
+
+# The plan
+
+
+@dataclass
+class Plan:
+    """What there is to do. `after` is None for no volume; `obstacle` is what forbids the plan."""
+
+    before: dict[str, t.Any] | None
+    after: dict[str, t.Any] | None
+    drift: list[dict[str, t.Any]] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+    obstacle: WaError | None = None
+
+    @property
+    def removes(self) -> bool:
+        """Whether a volume that is there goes."""
+        return self.before is not None and bool(self.actions)
+
+
+def plan(params: t.Mapping[str, t.Any], actual: t.Mapping[str, t.Any] | None) -> Plan:
+    """Compare what is wanted (the module's options) with what is there (Docker's record, or None).
+
+    A volume that is made anew keeps the options and labels that are not given. Raises WaError for options that the
+    local driver refuses.
+    """
+    name, driver, options, labels = (params[key] for key in ("name", "driver", "driver_options", "labels"))
+    before = shape(actual) if actual else None
+    if params["state"] == "absent":
+        return Plan(before, None, [], [f"remove volume {name}"] if actual else [])
+    after = {"name": name, "driver": driver, "driver_options": options, "labels": labels}
+    if actual is None:
+        check_options(driver, options)
+        return Plan(None, after, [], [f"create volume {name}"])
+    made = Plan(before, before, drift(actual, driver, options, labels))
+    if made.drift and params["on_drift"] == "recreate":
+        if actual["Driver"] == driver:
+            after["driver_options"] = {**(actual.get("Options") or {}), **options}
+        after["labels"] = {**(actual.get("Labels") or {}), **labels}
+        check_options(driver, after["driver_options"])
+        made.after, made.actions = after, [f"remove volume {name}", f"create volume {name}"]
+    elif made.drift and params["on_drift"] == "fail":
+        made.obstacle = WaError(
+            f"volume {name}",
+            drift_text(made.drift),
+            "no difference (Docker cannot change a volume)",
+            "Correct the options, or move the media away by hand, remove the volume and run this again",
+        )
+    return made

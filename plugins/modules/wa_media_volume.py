@@ -182,7 +182,6 @@ actions:
 """
 
 import typing as t
-from dataclasses import dataclass, field
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -198,18 +197,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_size
 from ansible_collections.waba.onprem.plugins.module_utils._volume_probe import Prober, arrives, show_beacon
-from ansible_collections.waba.onprem.plugins.module_utils._volume_rules import Consumer
-
-
-@dataclass
-class Plan:
-    """What there is to do. `after` is None for no volume; `obstacle` is what forbids the plan."""
-
-    before: dict[str, t.Any] | None
-    after: dict[str, t.Any] | None
-    drift: list[dict[str, t.Any]] = field(default_factory=list)
-    actions: list[str] = field(default_factory=list)
-    obstacle: WaError | None = None
+from ansible_collections.waba.onprem.plugins.module_utils._volume_rules import Consumer, Plan
 
 
 class MediaVolume:
@@ -234,7 +222,9 @@ class MediaVolume:
         if present:
             self.observe_consumers()
             result.values.update(free_bytes=None, total_bytes=None)
-        plan = self.plan(actual)
+        plan = _volume_rules.plan(self.params, actual)
+        if actual and plan.removes:
+            plan.obstacle = _docker_volume.why_not_remove(self.docker, self.engine, actual)
         result.values["drift"] = plan.drift
         result.diff(*_volume_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
         if plan.obstacle:
@@ -251,6 +241,8 @@ class MediaVolume:
         if present and not check:
             if self.params["probe"]:
                 self.prove(actual or {})
+            if self.params["min_free"] and result.values["free_bytes"] is None:
+                result.warn(f"volume {self.name}: free space cannot be told from here, so min_free was not judged")
             able = [one for one, told in zip(self.containers, self.consumers) if one.running and not told.reason]
             if self.params["show_beacon"] and able:
                 result.values["beacon"] = show_beacon(self.docker, able[0], self.params["mount_path"])
@@ -280,38 +272,7 @@ class MediaVolume:
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
 
-    # Plan
-
-    def plan(self, actual: dict[str, t.Any] | None) -> Plan:
-        """Compare what is wanted with what is there."""
-        params = self.params
-        driver, options, labels = params["driver"], params["driver_options"], params["labels"]
-        before = _volume_rules.shape(actual) if actual else None
-        if params["state"] == "absent":
-            if actual is None:
-                return Plan(None, None)
-            obstacle = _docker_volume.why_not_remove(self.docker, self.engine, actual)
-            return Plan(before, None, [], [f"remove volume {self.name}"], obstacle)
-        after = {"name": self.name, "driver": driver, "driver_options": options, "labels": labels}
-        if actual is None:
-            _volume_rules.check_options(driver, options)
-            return Plan(None, after, [], [f"create volume {self.name}"])
-        plan = Plan(before, before, _volume_rules.drift(actual, driver, options, labels))
-        if plan.drift and params["on_drift"] == "recreate":
-            if actual["Driver"] == driver:
-                after["driver_options"] = {**(actual.get("Options") or {}), **options}
-            after["labels"] = {**(actual.get("Labels") or {}), **labels}
-            _volume_rules.check_options(driver, after["driver_options"])
-            plan.after, plan.actions = after, [f"remove volume {self.name}", f"create volume {self.name}"]
-            plan.obstacle = _docker_volume.why_not_remove(self.docker, self.engine, actual)
-        elif plan.drift and params["on_drift"] == "fail":
-            plan.obstacle = WaError(
-                f"volume {self.name}",
-                _volume_rules.drift_text(plan.drift),
-                "no difference (Docker cannot change a volume)",
-                "Correct the options, or move the media away by hand, remove the volume and run this again",
-            )
-        return plan
+    # Judge
 
     def judge(self, plan: Plan, actual: dict[str, t.Any] | None) -> None:
         """Raise WaError for what makes the volume useless, before anything is changed."""
@@ -357,19 +318,14 @@ class MediaVolume:
         """Let the running containers write and read; raise WaError with everything that is wrong."""
         path = self.params["mount_path"]
         running = [one for one in self.containers if one.running]
-        options = actual.get("Options") or {}
+        home = _docker_volume.home(self.engine, actual) if running else None
         problems: list[str] = []
 
         def look(prober: Prober) -> None:
-            """A share mounted after a container was started is not the one that it writes to."""
-            if not _volume_rules.is_bind(options) or not self.engine.here:
-                return
+            """See that the files are where the host has the volume."""
             for probe in prober.probes:
-                if "" in probe.folders and arrives(options["device"], prober.file_name(probe)) is False:
-                    problems.append(
-                        f"{probe.container.name}: what it writes does not arrive in {options['device']} on the host; something "
-                        "was mounted there after the container was started: restart it"
-                    )
+                if home and "" in probe.folders and arrives(home, prober.file_name(probe)) is False:
+                    problems.append(f"{probe.container.name}: {_volume_file_rules.astray(home)}")
 
         probes = Prober(self.docker, running, path, self.params["expect_beacon"] or "").run(look)
         for consumer in self.consumers:

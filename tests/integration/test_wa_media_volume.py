@@ -5,37 +5,555 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import multiprocessing
+import os
+import subprocess
+import threading
+import time
 import typing as t
+from pathlib import Path
+
+import pytest
 
 MODULE = "wa_media_volume"
+MEDIA = "/usr/local/wamedia"
+CANARY = "C4nary-Media-Pw"
+# The entry point runs as root, the program as another user: so do many images.
+DROPS = ("sh", "-c", "setpriv --reuid 1234 --regid 1235 --clear-groups sleep infinity & wait")
+
+
+def docker(*argv: str, check: bool = True) -> str:
+    done = subprocess.run(["docker", *argv], capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        raise AssertionError(f"docker {' '.join(argv)}: {done.stderr}")
+    return done.stdout.strip()
+
+
+def files_in(clients: t.Any, volume: str) -> list[str]:
+    """All that is no directory in a volume, seen by a container of its own."""
+    found = docker(
+        "run", "--rm", "-v", f"{volume}:/v", clients.image, "find", "/v", "-mindepth", "1", "!", "-type", "d"
+    )
+    return sorted(found.split())
+
+
+def options(clients: t.Any, volume: str, **more: t.Any) -> dict[str, t.Any]:
+    return {"name": volume, "project": clients.project, **more}
+
+
+def failure(ansible: t.Any, values: dict[str, t.Any], check: bool = False) -> str:
+    """The message of a run that must fail, and change nothing."""
+    result = ansible.module(MODULE, values, check)
+    assert result.get("failed"), result
+    assert not result["changed"], result
+    return str(result["msg"])
+
+
+class Mounts:
+    """File systems mounted for a test, unmounted at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.mounted: list[str] = []
+
+    def mount(self, *argv: str, on: Path) -> None:
+        on.mkdir(exist_ok=True)
+        subprocess.run(["mount", *argv, str(on)], check=True, capture_output=True)
+        self.mounted.append(str(on))
+
+    def ext4(self, megabytes: int = 16) -> Path:
+        """A small file system of its own in a file."""
+        disk, on = self.folder / "disk.img", self.folder / "disk"
+        with disk.open("wb") as file:
+            file.truncate(megabytes << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(disk)], check=True, capture_output=True)
+        self.mount("-o", "loop", str(disk), on=on)
+        return on
+
+    def clean(self) -> None:
+        for on in reversed(self.mounted):
+            subprocess.run(["umount", "--lazy", on], check=False, capture_output=True)
+
+
+@pytest.fixture
+def mounts(tmp_path: Path, clients: t.Any) -> t.Iterator[Mounts]:
+    kept = Mounts(tmp_path)
+    yield kept
+    clients.clean()
+    kept.clean()
+
+
+def bind(path: Path) -> dict[str, str]:
+    return {"type": "none", "o": "bind", "device": str(path)}
+
+
+# It exists and is the right one
 
 
 def test_creates_and_stays(ansible: t.Any, clients: t.Any) -> None:
     """Check, run, run, check; labels are set, figures are told."""
     name = f"{clients.project}_whatsappMedia"
     clients.volumes.append(name)
-    done = ansible.converge(MODULE, {"name": name, "labels": {"tier": "media"}, "project": clients.project})
+    done = ansible.converge(MODULE, options(clients, name, labels={"tier": "media"}))
     assert done["actions"] == [f"create volume {name}"]
     assert done["diff"]["before"] == {}
     assert done["diff"]["after"]["labels"] == {"tier": "media"}
     assert 0 < done["free_bytes"] < done["total_bytes"]
+    assert json.loads(docker("volume", "inspect", name))[0]["Labels"] == {"tier": "media"}
+
+
+def test_drift_fails_is_reported_or_mended_when_empty(ansible: t.Any, clients: t.Any) -> None:
+    """The three ways; labels and options that are not given are kept."""
+    name = clients.volume("", "--label", "a=1", "--label", "com.docker.compose.project=x")
+    wanted = options(clients, name, labels={"a": "2"})
+    assert "label a is 1, wanted 2" in failure(ansible, wanted)
+    assert "label a is 1, wanted 2" in failure(ansible, wanted, check=True)
+    told = ansible.module(MODULE, dict(wanted, on_drift="report"))
+    assert not told["changed"]
+    assert told["drift"] == [{"what": "label a", "found": "1", "wanted": "2"}]
+    docker("run", "--rm", "-v", f"{name}:/v", clients.image, "mkdir", "-p", "/v/incoming/deep")  # folders are no files
+    done = ansible.converge(MODULE, dict(wanted, on_drift="recreate"))
+    assert done["diff"]["before"]["labels"]["a"] == "1"
+    assert done["volume"]["labels"] == {"a": "2", "com.docker.compose.project": "x"}
+
+
+@pytest.mark.parametrize("plant", ["touch /v/incoming/empty", "ln -s nowhere /v/link", "mkfifo /v/incoming/a/b"])
+def test_data_survive_every_option(ansible: t.Any, clients: t.Any, plant: str) -> None:
+    """An empty file, a dangling link, a pipe deep below: whatever is asked, it stays."""
+    name = clients.volume("", "--label", "a=1")
+    docker("run", "--rm", "-v", f"{name}:/v", clients.image, "sh", "-c", f"mkdir -p /v/incoming/a; {plant}")
+    before, record = files_in(clients, name), docker("volume", "inspect", name)
+    assert before
+    mixes: list[dict[str, t.Any]] = [
+        {"on_drift": "recreate", "labels": {"a": "2"}},
+        {"state": "absent"},
+        {"on_drift": "recreate", "driver": "other"},
+        {"on_drift": "recreate", "driver_options": {"type": "tmpfs", "device": "tmpfs"}},
+    ]
+    if plant.startswith("touch"):
+        for state, on_drift, labels in itertools.product(
+            ("present", "absent"), ("fail", "report", "recreate"), ("1", "2")
+        ):
+            mixes.insert(0, {"state": state, "on_drift": on_drift, "labels": {"a": labels}})
+    tasks = [{f"waba.onprem.{MODULE}": options(clients, name, **mix), "ignore_errors": True} for mix in mixes]
+    results = ansible.play(tasks).results
+    assert len(results) == len(tasks)
+    assert not any(result["changed"] for result in results)
+    assert all("holds files" in result["msg"] for result in results[-4:])
+    assert files_in(clients, name) == before
+    assert docker("volume", "inspect", name) == record
+
+
+def test_absent_removes_an_empty_one_only_when_unused(ansible: t.Any, clients: t.Any) -> None:
+    """A stopped container uses it, too."""
+    name = clients.volume()
+    container = clients.add("wacore", volume=name, start=False)
+    assert f"used by {container}" in failure(ansible, options(clients, name, state="absent"))
+    docker("rm", container)
+    done = ansible.converge(MODULE, options(clients, name, state="absent"))
+    assert done["actions"] == [f"remove volume {name}"]
+    assert done["diff"]["after"] == {}
+    assert docker("volume", "ls", "-q", "--filter", f"name={name}") == ""
+
+
+def test_two_runs_at_once(ansible: t.Any, clients: t.Any) -> None:
+    """Both end well, with one volume."""
+    name = f"{clients.project}_whatsappMedia"
+    clients.volumes.append(name)
+    results: list[dict[str, t.Any]] = []
+    threads = [
+        threading.Thread(
+            target=lambda: results.append(ansible.module(MODULE, options(clients, name, labels={"a": "1"})))
+        )
+        for _turn in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [bool(result.get("failed")) for result in results] == [False, False], results
+    assert docker("volume", "ls", "-q", "--filter", f"name={name}") == name
+
+
+def test_driver_missing(ansible: t.Any, clients: t.Any) -> None:
+    """The message names the driver and the cure."""
+    name = f"{clients.project}_m"
+    result = ansible.module(MODULE, options(clients, name, driver="nosuch/driver"))
+    assert result["failed"]
+    assert "no volume driver nosuch/driver" in result["msg"]
+    assert docker("volume", "ls", "-q", "--filter", f"name={name}") == ""
+    assert "no option uid" in failure(ansible, options(clients, name, driver_options={"uid": "3"}), check=True)
+
+
+def test_docker_is_not_there(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """No socket, and one that nobody serves."""
+    gone = f"unix://{tmp_path}/none.sock"
+    assert "does not exist" in ansible.module(MODULE, {"docker_host": gone})["msg"]
+    subprocess.run(
+        ["/usr/bin/python3", "-c", f"import socket as s; s.socket(s.AF_UNIX).bind('{tmp_path}/dead.sock')"], check=True
+    )
+    assert "no answer" in ansible.module(MODULE, {"docker_host": f"unix://{tmp_path}/dead.sock"})["msg"]
+
+
+# Secrets
+
+
+def test_secrets_in_options_are_hidden(ansible: t.Any, clients: t.Any) -> None:
+    """A password in `o=` shows nowhere: result, diff, error, -vvv, system log; a changed one shows as changed."""
+    name = f"{clients.project}_cifs"
+    clients.volumes.append(name)
+    share = {"type": "cifs", "device": "//files.example.com/media"}
+    first = options(clients, name, driver_options=dict(share, o=f"username=wa,password={CANARY},vers=3.0"))
+    second = options(clients, name, driver_options=dict(share, o=f"username=wa,password={CANARY}-2,vers=3.0"))
+    seen = []
+    for values, check in ((first, True), (first, False), (first, False), (second, True), (second, False)):
+        play = ansible.play([{f"waba.onprem.{MODULE}": values}], check, arguments=["-vvv"])
+        seen.append(play)
+        assert CANARY not in play.stdout + play.stderr
+    assert [bool(play.results[0].get("failed")) for play in seen] == [False, False, False, True, True]
+    assert not seen[2].results[0]["changed"]
+    assert seen[1].results[0]["diff"]["after"]["driver_options"]["o"] == "username=wa,password=<hidden>,vers=3.0"
+    assert seen[4].results[0]["drift"] == [
+        {
+            "what": "option o",
+            "found": "username=wa,password=<hidden>,vers=3.0",
+            "wanted": "username=wa,password=<changed>,vers=3.0",
+        }
+    ]
+    mended = ansible.play([{f"waba.onprem.{MODULE}": dict(second, on_drift="recreate")}])
+    assert "share is not mounted" in mended.results[0]["msg"]
+    assert CANARY not in mended.stdout + mended.stderr
+
+
+def test_nfs_options_to_creation(ansible: t.Any, clients: t.Any) -> None:
+    """The order of mount options is no drift; another server is."""
+    name = f"{clients.project}_nfs"
+    clients.volumes.append(name)
+    share = {"type": "nfs", "device": ":/export/media", "o": "addr=192.0.2.1,nfsvers=4.1,hard,timeo=600,retrans=2"}
+    done = ansible.converge(MODULE, options(clients, name, driver_options=share))
+    assert done["free_bytes"] is None
+    turned = dict(share, o="nfsvers=4.1,addr=192.0.2.1,hard,retrans=2,timeo=600")
+    assert not ansible.module(MODULE, options(clients, name, driver_options=turned))["changed"]
+    moved = options(clients, name, driver_options=dict(share, device=":/export/new"))
+    assert "option device is :/export/media, wanted :/export/new" in failure(ansible, moved)
+
+
+# Consumers
+
+
+def test_wiring_is_judged_for_each_container(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """Each way to be wrong is named; nothing is created or probed then."""
+    name = clients.volume()
+    clients.volume(f"{name}2")
+    clients.add("good", volume=name)
+    clients.add("none")
+    clients.add("ro", "coreapp", "--volume", f"{name}:{MEDIA}:ro")
+    clients.add("bind", "web", "--volume", f"{tmp_path}:{MEDIA}")
+    clients.add("other", "web", volume=f"{name}2")
+    clients.add("path", "web", "--volume", f"{name}:/usr/local/wamedia2")
+    clients.add("tmpfs", "web", "--mount", f"type=tmpfs,destination={MEDIA}")
+    clients.add(
+        "nested", "coreapp", "--tmpfs", "/t", "--volume", f"{name}:{MEDIA}", "--volume", f"{name}2:{MEDIA}/incoming"
+    )
+    clients.add("above", "coreapp", "--volume", f"{name}:/usr/local")
+    clients.add("anonymous", "coreapp", "--volume", MEDIA)
+    clients.add("stopped", "coreapp", start=False)
+    result = ansible.module(MODULE, options(clients, name))
+    assert result["failed"]
+    reasons = {one["service"]: one["reason"] for one in result["consumers"]}
+    assert reasons.pop("good") is None
+    for service, words in {
+        "none": f"mounts nothing at {MEDIA}",
+        "ro": f"mounts {name} at {MEDIA} read-only",
+        "bind": f"mounts bind {tmp_path}",
+        "other": f"mounts volume {name}2",
+        "above": f"mounts {name} at /usr/local, not at {MEDIA}",
+        "path": "mounts " + name + " at /usr/local/wamedia2",
+        "tmpfs": f"mounts tmpfs at {MEDIA}",
+        "nested": f"covered by other mounts: {MEDIA}/incoming (volume {name}2)",
+        "anonymous": "an anonymous volume",
+        "stopped": f"mounts nothing at {MEDIA}",
+    }.items():
+        assert words in (reasons.pop(service) or ""), service
+        assert f"{clients.project}-{service}-1 " in result["msg"]
+    assert not reasons
+    only_told = ansible.module(MODULE, options(clients, name, probe=False))
+    assert not only_told.get("failed")
+    assert not only_told["changed"]
+
+
+def test_silent_split_by_the_compose_prefix(ansible: t.Any, clients: t.Any) -> None:
+    """`biz_whatsappMedia` in use, `whatsappMedia` asked for: said, and no empty one is made beside it."""
+    prefixed = clients.volume(f"{clients.project}_wm")
+    clients.add("wacore", volume=prefixed)
+    message = failure(ansible, options(clients, "wm"))
+    assert f"Compose put its project '{clients.project}' in front of the name" in message
+    assert f"set name to {prefixed}" in message
+    assert docker("volume", "ls", "-q", "--filter", "name=^wm$") == ""
+
+
+def test_compose_file_declares_wanted_or_not(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """Declared, mounted and wanted are compared, and the odd one is named."""
+    name = clients.volume()
+    compose = tmp_path / "compose.yml"
+    labels = {
+        "com.docker.compose.project.config_files": str(compose),
+        "com.docker.compose.project.working_dir": str(tmp_path),
+    }
+    clients.add("wacore", volume=name, labels=labels)
+    clients.add("waweb", "web", volume=clients.volume(f"{name}2"), labels=labels)
+    text = (
+        "services: {wacore: {volumes: ['MEDIA:/usr/local/wamedia']}, waweb: {volumes: ['MEDIA:/usr/local/wamedia/']}}\n"
+    )
+    for media, differs in (
+        ("whatsappMedia", {"wacore": None, "waweb": "mounted"}),
+        ("${MEDIA_VOLUME:-whatsappMedia}", {"wacore": None, "waweb": "mounted"}),
+        ("other", {"wacore": "declared", "waweb": "mounted, declared"}),
+    ):
+        compose.write_text(text.replace("MEDIA:", f"{media}:") + "volumes: {whatsappMedia: , other: }\n")
+        told = ansible.module(MODULE, options(clients, name, probe=False))
+        assert {one["service"]: one["differs"] for one in told["consumers"]} == differs, media
+    assert "the next docker compose up moves it away" in str(told["warnings"])
+
+
+# The probe
 
 
 def test_probe_passes_as_the_users_of_the_processes(ansible: t.Any, clients: t.Any) -> None:
-    """Entry points run as root, programs as another user: the probe writes as that one, and leaves nothing."""
+    """It writes as the program's user, tells who may not write where, and leaves nothing."""
     volume = clients.volume()
-    drop = ["sh", "-c", "setpriv --reuid 1234 --regid 1235 --clear-groups sleep infinity & wait"]
-    core = clients.add("wacore", "coreapp", volume=volume, command=drop)
-    clients.add("waweb", "web", volume=volume, command=drop)
-    clients.run(
-        core, "mkdir -p /usr/local/wamedia/incoming /usr/local/wamedia/outgoing; chown -R 1234:1235 /usr/local/wamedia"
-    )
-    done = ansible.module(MODULE, {"name": volume, "project": clients.project})
+    core = clients.add("wacore", "coreapp", volume=volume, command=DROPS)
+    clients.add("waweb", "web", "--user", "1234:1235", volume=volume)
+    clients.run(core, f"mkdir -p {MEDIA}/incoming {MEDIA}/outgoing '{MEDIA}/a b'; chown -R 1234:1235 {MEDIA}")
+    done = ansible.module(MODULE, options(clients, volume))
     assert not done.get("failed"), done
-    assert [(one["probe"], one["user"]) for one in done["consumers"]] == [("passed", "1234:1235")] * 2
-    assert clients.run(core, "find /usr/local/wamedia -type f") == ""
-    clients.run(core, "chown root:root /usr/local/wamedia/outgoing")
-    broken = ansible.module(MODULE, {"name": volume, "project": clients.project})
-    assert broken["failed"]
-    assert "/usr/local/wamedia/outgoing (owner 0:0, mode 755) is not writable by 1234:1235" in broken["msg"]
-    assert clients.run(core, "find /usr/local/wamedia -type f") == ""
+    assert {one["service"]: (one["probe"], one["user"]) for one in done["consumers"]} == {
+        "wacore": ("passed", "1234:1235"),
+        "waweb": ("passed", "1234"),
+    }
+    assert files_in(clients, volume) == []
+    clients.run(core, f"chown root:root {MEDIA}/outgoing")
+    message = failure(ansible, options(clients, volume))
+    assert f"{MEDIA}/outgoing (owner 0:0, mode 755) is not writable by 1234:1235: permission denied" in message
+    assert files_in(clients, volume) == []
+
+
+def test_probe_without_setpriv(ansible: t.Any, clients: t.Any) -> None:
+    """Where the image has no setpriv, Docker itself starts the probe as that user."""
+    volume = clients.volume()
+    core = clients.add("wacore", "coreapp", volume=volume, command=DROPS)
+    clients.run(core, f"chown 1234 {MEDIA}; rm /usr/bin/setpriv")
+    done = ansible.module(MODULE, options(clients, volume))
+    assert not done.get("failed"), done
+    assert done["consumers"][0]["user"] == "1234:1235"
+    clients.run(core, f"chown 0 {MEDIA}")
+    assert "not writable by 1234:1235" in failure(ansible, options(clients, volume))
+
+
+def test_no_probe_in_check_mode_and_paused_are_left_alone(ansible: t.Any, clients: t.Any) -> None:
+    """Check mode writes nothing; a paused container cannot be probed and does not hang."""
+    volume = clients.volume()
+    core = clients.add("wacore", "coreapp", "--user", "1234", volume=volume)
+    assert ansible.module(MODULE, options(clients, volume), check=True)["consumers"][0]["probe"] == "not probed"
+    docker("pause", core)
+    done = ansible.module(MODULE, options(clients, volume))
+    docker("unpause", core)
+    assert not done.get("failed"), done
+    assert done["consumers"][0]["probe"] == "not probed"
+
+
+def test_full_file_system(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
+    """An ext4 of 16 MiB, filled to the last byte."""
+    disk = mounts.ext4()
+    volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(disk).items()))
+    core = clients.add("wacore", volume=volume)
+    wanted = options(clients, volume, driver_options=bind(disk), require_mountpoint=True)
+    assert not ansible.module(MODULE, wanted).get("failed")
+    # ext4 keeps some blocks back while it writes, and has them again afterwards: several rounds
+    clients.run(core, f"for n in 1 2 3 4 5; do cat /dev/zero >> {MEDIA}/fill || :; sync; done 2>/dev/null")
+    result = ansible.module(MODULE, wanted)
+    assert result["failed"]
+    assert f"{MEDIA} (owner 0:0, mode 755) is full" in result["msg"]
+    assert result["free_bytes"] == 0
+    assert 10 << 20 < result["total_bytes"] <= 16 << 20
+    assert "0 B free of" in failure(ansible, dict(wanted, min_free="1M", probe=False))
+    assert sorted(path.name for path in disk.iterdir()) == ["fill", "lost+found"]
+
+
+def test_read_only_remount_under_running_containers(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
+    """Told apart from a lack of permission."""
+    disk = mounts.ext4()
+    volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(disk).items()))
+    core = clients.add("wacore", volume=volume)
+    clients.run(core, f"mkdir {MEDIA}/incoming {MEDIA}/outgoing")
+    assert not ansible.module(MODULE, options(clients, volume)).get("failed")
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    message = failure(ansible, options(clients, volume))
+    assert "is on a read-only file system (also incoming, outgoing)" in message
+
+
+def test_tmpfs_volume(ansible: t.Any, clients: t.Any) -> None:
+    """Its size is known only while a container uses it; its files go with the last container, so it can be made anew."""
+    name = f"{clients.project}_tmp"
+    clients.volumes.append(name)
+    small = options(clients, name, driver_options={"type": "tmpfs", "device": "tmpfs", "o": "size=2m"})
+    ansible.converge(MODULE, small)
+    container = clients.add("wacore", volume=name)
+    told = ansible.module(MODULE, small)
+    assert told["total_bytes"] == 2 << 20
+    larger = dict(small, driver_options={"type": "tmpfs", "device": "tmpfs", "o": "size=4m"}, on_drift="recreate")
+    assert "used by" in failure(ansible, larger)
+    docker("rm", "--force", container)
+    assert ansible.module(MODULE, larger)["changed"]
+
+
+def test_unmounted_share_behind_a_bind(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
+    """An empty directory where the share should be is an error, before anything is made."""
+    name = f"{clients.project}_share"
+    clients.volumes.append(name)
+    share = mounts.folder / "share"
+    wanted = options(clients, name, driver_options=bind(share), require_mountpoint=True)
+    assert "does not exist" in failure(ansible, wanted)
+    share.mkdir()
+    assert "a plain directory" in failure(ansible, wanted)
+    assert "a plain directory" in failure(ansible, wanted, check=True)
+    assert docker("volume", "ls", "-q", "--filter", f"name={name}") == ""
+    mounts.mount("-t", "tmpfs", "-o", "size=8m", "share", on=share)
+    done = ansible.converge(MODULE, wanted)
+    assert done["total_bytes"] == 8 << 20
+    clients.add("wacore", volume=name)
+    assert not ansible.module(MODULE, wanted).get("failed")
+    subprocess.run(["umount", "--lazy", str(share)], check=True)
+    assert "a plain directory" in failure(ansible, wanted)
+
+
+def test_share_mounted_after_the_containers_started(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
+    """The host sees the share, the containers write below it: the probe finds it."""
+    share = mounts.folder / "share"
+    share.mkdir()
+    volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(share).items()))
+    core = clients.add("wacore", volume=volume)
+    mounts.mount("-t", "tmpfs", "-o", "size=8m", "share", on=share)
+    message = failure(ansible, options(clients, volume, require_mountpoint=True))
+    assert f"{core}: what it writes does not arrive in {share}" in message
+    docker("restart", core)
+    assert not ansible.module(MODULE, options(clients, volume, require_mountpoint=True)).get("failed")
+
+
+def test_a_part_of_the_volume_is_not_the_volume(ansible: t.Any, clients: t.Any) -> None:
+    """A single container that mounts a folder of the volume reads what it writes; the host sees it is elsewhere."""
+    volume = clients.volume()
+    docker("run", "--rm", "-v", f"{volume}:/v", clients.image, "mkdir", "/v/part")
+    core = clients.add("wacore", "coreapp", "--mount", f"type=volume,src={volume},dst={MEDIA},volume-subpath=part")
+    message = failure(ansible, options(clients, volume))
+    assert f"{core}: what it writes does not arrive in " in message
+    assert "mounts only a part of the volume" in message
+
+
+def test_containers_that_do_not_share_although_the_name_is_the_same(ansible: t.Any, clients: t.Any) -> None:
+    """A mount made inside a container hides the volume: only reading each other's file finds it."""
+    volume = clients.volume()
+    clients.add("wacore", volume=volume)
+    web = clients.add("waweb", "web", "--privileged", volume=volume)
+    clients.run(web, f"mount -t tmpfs none {MEDIA}")
+    message = failure(ansible, options(clients, volume))
+    assert f"does not see what {clients.project}-wacore-1 writes in {MEDIA}" in message
+
+
+def _probe_for_long(host: str, containers: list[t.Any], ready: t.Any) -> None:
+    """Run the probe in this process and stay in the middle of it."""
+    from ansible_collections.waba.onprem.plugins.module_utils import _docker, _volume_probe
+    from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC
+
+    params = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
+    engine = _docker.Docker(dict(params, docker_host=host))
+
+    def between(_prober: t.Any) -> None:
+        ready.set()
+        time.sleep(600)
+
+    _volume_probe.Prober(engine, containers, MEDIA).run(between)
+
+
+def test_nothing_remains_after_a_kill(clients: t.Any, docker_engine: str) -> None:
+    """The probe's process is killed while all files are there; the containers take them away by themselves."""
+    from ansible_collections.waba.onprem.plugins.module_utils._docker import Container
+
+    volume = clients.volume()
+    names = [clients.add(f"wacore{number}", volume=volume) for number in range(3)]
+    ready = multiprocessing.Event()
+    containers = [Container(name, name, "coreapp", "running", {}, []) for name in names]
+    process = multiprocessing.Process(target=_probe_for_long, args=(docker_engine, containers, ready))
+    process.start()
+    assert ready.wait(20)
+    assert len(files_in(clients, volume)) == 3
+    assert process.pid
+    os.kill(process.pid, 9)
+    process.join()
+    until = time.monotonic() + 5
+    while files_in(clients, volume) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert files_in(clients, volume) == []
+    for name in names:
+        assert ".wa-probe-" not in docker("top", name, "-eo", "pid,args")
+
+
+def test_a_hanging_file_system_does_not_hang_the_probe(clients: t.Any, docker_engine: str) -> None:
+    """One container does not answer in time; the others are still told, and nothing remains."""
+    from ansible_collections.waba.onprem.plugins.module_utils import _docker, _volume_probe
+    from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC
+
+    volume = clients.volume()
+    names = [clients.add(f"wacore{number}", volume=volume) for number in range(2)]
+    clients.run(
+        names[1],
+        "mv /usr/bin/df /usr/bin/df.real; printf '#!/bin/sh\\nsleep 60\\n' >/usr/bin/df; chmod 755 /usr/bin/df",
+    )
+    params = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
+    engine = _docker.Docker(dict(params, docker_host=docker_engine))
+    containers = [_docker.Container(name, name, "coreapp", "running", {}, []) for name in names]
+    started = time.monotonic()
+    good, hung = _volume_probe.Prober(engine, containers, MEDIA, seconds=2.0).run()
+    assert time.monotonic() - started < 10
+    assert good.error == ""
+    assert "no answer within 2s" in hung.error
+    assert files_in(clients, volume) == []
+
+
+def test_leftovers_of_a_killed_probe_are_swept(ansible: t.Any, clients: t.Any) -> None:
+    """Old ones go with the next probe; the client's own dot files and a probe that runs now stay."""
+    volume = clients.volume()
+    core = clients.add("wacore", volume=volume)
+    now = int(time.time())
+    clients.run(core, f"cd {MEDIA}; touch .wa-probe-1700000000-aa .wa-probe-{now}-bb .wa-other .wa-probe-x-y")
+    assert not ansible.module(MODULE, options(clients, volume)).get("failed")
+    assert files_in(clients, volume) == ["/v/.wa-other", f"/v/.wa-probe-{now}-bb", "/v/.wa-probe-x-y"]
+
+
+def test_twenty_containers(ansible: t.Any, clients: t.Any) -> None:
+    """All of them are probed, side by side."""
+    volume = clients.volume()
+    for number in range(20):
+        clients.add(f"wacore{number}", volume=volume)
+    done = ansible.module(MODULE, options(clients, volume))
+    assert not done.get("failed"), done
+    assert [one["probe"] for one in done["consumers"]] == ["passed"] * 20
+    assert files_in(clients, volume) == []
+
+
+def test_beacon_is_seen_on_the_same_share_only(ansible: t.Any, clients: t.Any) -> None:
+    """What stands for two hosts are two projects: one on the same volume, one on another."""
+    volume = clients.volume()
+    clients.add("wacore", volume=volume, command=DROPS)
+    docker("exec", f"{clients.project}-wacore-1", "chown", "1234", MEDIA)
+    lit = ansible.module(MODULE, options(clients, volume, probe=False, show_beacon=True))
+    assert not lit.get("failed"), lit
+    assert not lit["changed"]
+    assert files_in(clients, volume) == [f"/v/{lit['beacon']}"]
+    assert not ansible.module(MODULE, options(clients, volume, expect_beacon=lit["beacon"])).get("failed")
+    other = clients.volume(f"{clients.project}_far")
+    clients.add("wacore", volume=other, project=f"{clients.project}far")
+    message = failure(ansible, {"name": other, "project": f"{clients.project}far", "expect_beacon": lit["beacon"]})
+    assert "the hosts do not share one volume" in message
