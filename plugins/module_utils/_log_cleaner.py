@@ -35,6 +35,7 @@ LOCK_DIR = "/run"
 _MEASURE_TIMEOUT = 60.0
 _OUTPUT_LINES = 10
 _OUTPUT_WIDTH = 500
+_SETTLE_LOOKS = 4  # looks, half a second apart: a container that goes or is restarted has many states on the way
 _SECRET = re.compile("PASS|SECRET|KEY|TOKEN")  # names of variables whose values a cleanup's output must not show
 
 
@@ -136,17 +137,16 @@ class Cleaner:
         """Find out why a command did not run to its end: the container went, stopped, was restarted, or itself."""
         report.update(status="failed", reason=reason)
         try:
-            for _turn in range(4):
+            for _look in range(_SETTLE_LOOKS):
                 now = self.docker.inspect(container)
+                if now and record and now["State"].get("StartedAt") != record["State"].get("StartedAt"):
+                    report.update(status="failed", reason="was restarted while it was cleaned")
+                    return
                 if now is None or now["State"]["Status"] != "running":
                     self.idle(report, now, " since the cleanup began")
+                if now is None or "cannot be started" in report["reason"]:
                     return
-                if record and now["State"].get("StartedAt") != record["State"].get("StartedAt"):
-                    report["reason"] = "was restarted while it was cleaned"
-                    return
-                if "cannot be started" in reason:
-                    return
-                time.sleep(0.5)  # a container's commands end a moment before Docker says that it stopped
+                time.sleep(0.5)
         except WaError:
             return  # the engine itself is away, as `reason` says
 

@@ -1,0 +1,386 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_log_cleanup against a real Docker Engine: real logs, real cleanups, and all that can go wrong in a container."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+import typing as t
+
+import log_containers as lc
+import pytest
+from conftest import docker
+
+MODULE = "wa_log_cleanup"
+
+
+def by_service(result: dict[str, t.Any], clients: t.Any) -> dict[str, dict[str, t.Any]]:
+    """The containers of a result by the service's name."""
+    return {one["name"].removeprefix(f"{clients.project}-").removesuffix("-1"): one for one in result["containers"]}
+
+
+@pytest.fixture
+def options(clients: t.Any, tmp_path: t.Any) -> dict[str, t.Any]:
+    """Options that keep a test to its own project and folder."""
+    return {"project": clients.project, "state_file": str(tmp_path / "state" / "live.json")}
+
+
+def test_check_run_run_check(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """What check mode predicts is what is removed; a second run changes nothing; web, core and master by their rules."""
+    core = lc.core(clients)
+    master = lc.core(clients, "master1", docker=("--env", "WA_MASTER_NODE=1"))
+    web = lc.web(clients)
+    lc.archives(core, 500)
+    clients.run(
+        core, f"cd {lc.CORE}; for i in 1 2 3; do head -c 300000 /dev/zero > wa-service-n$i.log; sleep 0.02; done"
+    )
+    lc.archives(master, 30)
+    for name in ("web", "access", "error"):
+        lc.archives(web, 31 if name == "access" else 30, name)
+    clients.run(
+        web, f"cd {lc.LOGS}; head -c 21000000 /dev/urandom > access.log; echo short > web.log; truncate -s 1G error.log"
+    )
+    predicted = ansible.module(MODULE, options, check=True)
+    before = by_service(predicted, clients)
+    assert predicted["changed"]
+    assert [before[name]["role"] for name in ("wacore", "master1", "waweb")] == ["core", "master", "web"]
+    assert before["wacore"]["archive"] == [f"{lc.CORE}/wa-service-n2.log", f"{lc.CORE}/wa-service-n1.log"]
+    assert len(before["wacore"]["remove"]) == 472
+    assert sorted(before["waweb"]["rotate"]) == [f"{lc.LOGS}/access.log", f"{lc.LOGS}/error.log"]
+    assert sorted(before["waweb"]["remove"]) == [
+        f"{lc.ARCHIVE}/access-1.log.gz",
+        f"{lc.ARCHIVE}/access-2.log.gz",
+        f"{lc.ARCHIVE}/error-1.log.gz",
+    ]
+    assert not any(before["master1"][key] for key in ("rotate", "archive", "remove"))
+    # a sparse file takes nothing on the disk
+    assert before["waweb"]["bytes_before"] < 50 << 20
+    assert len(lc.files(clients, core)) == 500, "check mode cleaned"
+
+    done = ansible.module(MODULE, options)
+    after = by_service(done, clients)
+    assert done["changed"]
+    assert done["violations"] == []
+    assert not done["failures"]
+    assert [one["status"] for one in done["containers"]] == ["cleaned"] * 3
+    assert [line.partition(":")[0] for line in done["actions"]] == [core, web]
+    assert after["wacore"]["files_before"] == 503
+    assert after["wacore"]["files_after"] == 31
+    assert after["wacore"]["output"] == ["core cleaned"]
+    assert after["wacore"]["freed_bytes"] == after["wacore"]["bytes_before"] - after["wacore"]["bytes_after"]
+    assert after["wacore"]["freed_bytes"] >= before["wacore"]["freed_bytes"] == 472 * 8192
+    left = {f"{lc.ARCHIVE}/{name}" for name in lc.files(clients, core)}
+    assert not left & set(before["wacore"]["remove"])
+    assert len(left) == 30
+    assert f"{core}: {lc.CORE}/wa-service-n1.log 300000 bytes" in done["diff"]["before"].splitlines()
+    for check in (False, True):
+        again = ansible.module(MODULE, options, check)
+        assert not again["changed"], again["actions"]
+        assert again["diff"] == {
+            "before": "",
+            "after": "",
+            "before_header": "logs",
+            "after_header": "logs",
+        }
+
+
+def test_strange_names_and_times(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """Names with spaces, newlines, quotes and other letters; times before 1970's second day and far in the future."""
+    core = lc.core(clients)
+    lc.archives(core, 26, "wa service")
+    clients.run(
+        core,
+        f"cd {lc.ARCHIVE}; n=$(printf 'new\\nline'); for f in \"$n.log.gz\" 'q\"uo'\"'\"'te.log.gz' '-rf.log.gz' 'ärger.log.gz'"
+        " 'a?b.log.gz' \"$(printf 'a\\tb').log.gz\" '* x:.log.gz'; do head -c 5000 /dev/zero > \"./$f\"; done;"
+        " touch -d '1970-01-01 00:00:01 UTC' './-rf.log.gz'; touch -d '2106-01-01' ärger.log.gz",
+    )
+    predicted = ansible.module(MODULE, options, check=True)["containers"][0]
+    assert predicted["files_before"] == 33
+    assert predicted["remove"] == [
+        f"{lc.ARCHIVE}/wa service-2.log.gz",
+        f"{lc.ARCHIVE}/wa service-1.log.gz",
+        f"{lc.ARCHIVE}/-rf.log.gz",
+    ]
+    done = ansible.module(MODULE, options)["containers"][0]
+    assert (done["files_after"], done["freed_bytes"]) == (30, 3 * 8192)
+    assert not set(predicted["remove"]) & {f"{lc.ARCHIVE}/{name}" for name in lc.files(clients, core)}
+
+
+def test_other_containers_are_not_touched(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """Only the project's own client containers; without a project two projects are an error that names them."""
+    own = lc.core(clients)
+    other = lc.core(clients, project=f"{clients.project}b")
+    for name in (own, other):
+        lc.archives(name, 32)
+    done = ansible.module(MODULE, options)
+    assert [one["name"] for one in done["containers"]] == [own]
+    assert len(lc.files(clients, other)) == 32
+    vague = ansible.module(
+        MODULE, {"images": {"web": ["web"], "coreapp": [f"registry.test:5000/whatsapp/{clients.project}/coreapp"]}}
+    )
+    assert vague["failed"]
+    assert clients.project in vague["msg"]
+    assert f"{clients.project}b" in vague["msg"]
+    assert len(lc.files(clients, other)) == 32
+    named = ansible.module(
+        MODULE, dict(options, containers=[other, docker("inspect", "-f", "{{.Id}}", other), "lost-1"])
+    )
+    assert named["failed"]
+    assert named["failures"] == ["lost-1: does not exist"]
+    assert [(one["name"], one["status"]) for one in named["containers"]] == [(other, "cleaned")]
+    assert len(lc.files(clients, other)) == 30
+
+
+HANG = "#!/bin/sh\ntrap '' TERM\necho started\n(trap '' TERM; exec sleep 4242) &\nsetsid sleep 4243 &\nwait\n"
+
+
+def test_one_bad_container_keeps_nobody_from_being_cleaned(
+    ansible: t.Any, clients: t.Any, options: dict[str, t.Any]
+) -> None:
+    """Failing, hanging, without script, without shell, paused, stopped, crashing, removed, restarted, stopped meanwhile."""
+    slow = "#!/bin/sh\ntouch /tmp/started\nsleep 60\n"
+    names = {
+        "ok1": lc.core(clients, "ok1"),
+        "failing": lc.core(clients, "failing", "#!/bin/sh\necho disk is bad >&2\nexit 3\n"),
+        "hanging": lc.core(clients, "hanging", HANG),
+        "noscript": lc.core(clients, "noscript"),
+        "noshell": lc.core(clients, "noshell"),
+        "paused": lc.core(clients, "paused"),
+        "stopped": lc.core(clients, "stopped"),
+        "crashing": clients.add("crashing", "coreapp", "--restart=always", command=["false"]),
+        "removed": lc.core(clients, "removed", slow),
+        "restarted": lc.core(clients, "restarted", slow),
+        "stopping": lc.core(clients, "stopping", slow),
+        "blind": lc.core(clients, "blind"),
+        "ok2": lc.web(clients, "ok2"),
+    }
+    for name in ("ok1", "blind"):
+        lc.archives(names[name], 31)
+    clients.run(names["noscript"], f"rm {lc.SCRIPT}")
+    clients.run(
+        names["noshell"], "mv /usr/bin/dash /usr/bin/dash.off; mv /usr/bin/bash /usr/bin/bash.off || true; rm /bin/sh"
+    )
+    clients.run(names["blind"], "rm /usr/bin/ls /usr/bin/du")
+    docker("pause", names["paused"])
+    docker("stop", names["stopped"])
+
+    def meddle() -> None:
+        for name, act in (
+            ("removed", ("rm", "-f")),
+            ("restarted", ("restart", "-t", "0")),
+            ("stopping", ("stop", "-t", "0")),
+        ):
+            while subprocess.run(["docker", "exec", names[name], "test", "-e", "/tmp/started"], check=False).returncode:
+                time.sleep(0.1)
+            docker(*act, names[name])
+
+    meddler = threading.Thread(target=meddle)
+    meddler.start()
+    done = ansible.module(MODULE, dict(options, timeout="8s", workers=13))
+    meddler.join()
+    found = by_service(done, clients)
+    reasons = {name: f"{one['status']}: {one.get('reason', '')}" for name, one in found.items()}
+    assert done["failed"]
+    assert reasons.pop("noshell").startswith("failed: container")
+    assert re.match("failed: (is restarting|was restarted)|skipped: is exited", reasons.pop("crashing"))
+    assert reasons == {
+        "ok1": "cleaned: ",
+        "ok2": "cleaned: ",
+        "failing": "failed: the cleanup failed (exit code 3)",
+        "hanging": "failed: the cleanup took more than 8s and was ended",
+        "noscript": f"failed: {lc.SCRIPT} cannot be run (exit code 127)",
+        "paused": "failed: is paused",
+        "stopped": "skipped: is exited",
+        "removed": "skipped: is gone since the cleanup began",
+        "restarted": "failed: was restarted while it was cleaned",
+        "stopping": "skipped: is exited since the cleanup began",
+        "blind": "failed: nothing can be measured: the image has neither ls nor du",
+    }
+    assert found["failing"]["output"] == ["disk is bad"]
+    assert found["hanging"]["files_after"] == found["hanging"]["files_before"] == 0
+    assert lc.alive(names["hanging"], "424") == [], "the cleanup lives on inside"
+    assert len(lc.files(clients, names["ok1"])) == 30
+    assert len(lc.files(clients, names["blind"])) == 30, "cleaned, though it cannot be measured"
+    for name in ("failing", "hanging", "noscript", "paused", "restarted", "blind"):
+        assert any(text.startswith(f"{names[name]}: ") for text in done["failures"])
+        assert names[name] in done["msg"]
+    strict = ansible.module(MODULE, dict(options, containers=[names["stopped"], names["ok1"]], ignore_stopped=False))
+    assert strict["failures"] == [f"{names['stopped']}: is exited"]
+    docker("unpause", names["paused"])
+
+
+def test_a_broken_cleanup_is_seen(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """Every rule that a cleanup breaks is told, a log that is too large only when two runs left it so."""
+    core = lc.core(clients, script="#!/bin/sh\nexit 0\n")
+    web = lc.web(clients, script="#!/bin/sh\nexit 0\n")
+    lc.archives(core, 35)
+    clients.run(
+        core, f"cd {lc.CORE}; echo a > wa-service-1.log; sleep 0.02; head -c 16000000 /dev/zero > wa-service-2.log"
+    )
+    clients.run(core, f"echo raw > {lc.ARCHIVE}/wa-service-0.log; touch {lc.ARCHIVE}/.lock")
+    clients.run(
+        web, f"cd {lc.LOGS}; echo a > access.log.1; echo b > web.log-2.gz; truncate -s 22M web.log; echo ok > error.log"
+    )
+    first = ansible.module(MODULE, options)
+    assert not first["changed"]
+
+    def told(result: dict[str, t.Any]) -> set[tuple[str, str, int]]:
+        return {(one["container"], one["rule"], one["count"]) for one in result["violations"]}
+
+    at_once = {
+        (core, "too_many", 6),
+        (core, "not_compressed", 1),
+        (core, "old_core_files", 1),
+        (web, "outside_archive", 2),
+    }
+    assert told(first) == at_once
+    second = ansible.module(MODULE, options)
+    assert told(second) == at_once | {(core, "live_too_large", 1), (web, "live_too_large", 1)}
+    assert any("live logs above their size" in line for line in second["warnings"])
+    lc.install(clients, core, lc.CORE_CLEANUP)
+    lc.install(clients, web, lc.WEB_CLEANUP)
+    clients.run(web, f"rm {lc.LOGS}/access.log.1 {lc.LOGS}/web.log-2.gz")
+    mended = ansible.module(MODULE, options)
+    assert told(mended) == {(core, "not_compressed", 1)}
+
+
+def test_logs_that_grow_at_full_speed(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """What the client writes meanwhile is neither a change nor a violation."""
+    writer = (
+        f"mkdir -p {lc.CORE}; i=100; while :; do f={lc.CORE}/wa-service-$i.log; i=$((i + 1));"
+        ' while [ "$(stat -c %s $f 2>/dev/null || echo 0)" -lt 4000000 ]; do head -c 200000 /dev/zero >> $f; done; done'
+    )
+    core = lc.core(clients, command=["sh", "-c", f"{writer} & sleep infinity"])
+    web = lc.web(
+        clients, command=["sh", "-c", f"while :; do head -c 100000 /dev/zero >> {lc.LOGS}/web.log; sleep 0.01; done"]
+    )
+    for _turn in range(3):
+        done = ansible.module(MODULE, options)
+        found = by_service(done, clients)
+        assert not done.get("failed"), done["msg"]
+        assert [one for one in done["violations"] if one["container"] == web] == []
+        assert not [one for one in done["violations"] if one["rule"] in ("old_core_files", "live_too_large")]
+        assert found["wacore"]["status"] == found["waweb"]["status"] == "cleaned"
+        if found["waweb"]["freed_bytes"] == 0:
+            assert not any(line.startswith(web) for line in done["actions"]), "growing is no change"
+    assert not any(name.endswith(".log") for name in lc.files(clients, core))
+
+
+def module_process(name: str) -> list[int]:
+    """The ids of the module's processes on this machine."""
+    found = subprocess.run(["pgrep", "-f", f"AnsiballZ_{name}.py"], capture_output=True, text=True, check=False).stdout
+    return [int(pid) for pid in found.split()]
+
+
+def test_killed_in_the_middle(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """kill -9 of the module ends the cleanup inside the container, frees the lock, and the next run is a good one."""
+    mark = "sleep 4244"
+    core = lc.core(clients, script=f"#!/bin/sh\ntrap '' TERM\ntouch /tmp/started\n{mark}\n")
+    runs: list[t.Any] = []
+    runner = threading.Thread(target=lambda: runs.append(ansible.module(MODULE, options)))
+    runner.start()
+    while subprocess.run(["docker", "exec", core, "test", "-e", "/tmp/started"], check=False).returncode:
+        time.sleep(0.1)
+    for pid in module_process(MODULE):
+        os.kill(pid, signal.SIGKILL)
+    runner.join()
+    assert runs[0]["failed"]
+    until = time.monotonic() + 10
+    while lc.alive(core, "4244") and time.monotonic() < until:
+        time.sleep(0.2)
+    assert lc.alive(core, "4244") == []
+    lc.install(clients, core, lc.CORE_CLEANUP)
+    assert not ansible.module(MODULE, options).get("failed")
+
+
+def test_two_at_once(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """The second waits for the first; nothing overlaps; a wait that is too long is an error that says why."""
+    script = "#!/bin/sh\n[ ! -e /tmp/busy ] || { echo overlap; exit 9; }\ntouch /tmp/busy\nsleep 2\nrm /tmp/busy\n"
+    lc.core(clients, script=script)
+    results: list[t.Any] = []
+    threads = [threading.Thread(target=lambda: results.append(ansible.module(MODULE, options))) for _run in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.get("failed", False) for result in results] == [False, False], results
+    lock = f"/run/wa-log-cleanup-{clients.project}.lock"
+    with subprocess.Popen(["flock", lock, "sleep", "30"]) as holder:
+        refused = ansible.module(MODULE, dict(options, timeout="1s"))
+        holder.kill()
+        subprocess.run(["fuser", "--silent", "--kill", lock], check=False)
+    assert refused["failed"]
+    assert f"another one holds {lock} for more than 1 s" in refused["msg"]
+
+
+def test_full_disk(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """On a full disk the cleanup still removes archives; room that stays short fails the task, or warns."""
+    core = lc.core(clients, docker=("--tmpfs", f"{lc.LOGS}:size=3m"))
+    clients.run(core, f"mkdir -p {lc.ARCHIVE}")
+    lc.archives(core, 60, size=40960)
+    clients.run(core, f"dd if=/dev/zero of={lc.LOGS}/filler.log bs=1M 2>/dev/null || true")
+    full = ansible.module(MODULE, dict(options, min_free="100K"), check=True)
+    assert full["containers"][0]["free_bytes"] == 0
+    assert any("less than 100K free" in line for line in full["warnings"])
+    done = ansible.module(MODULE, dict(options, min_free="100K"))
+    assert not done.get("failed"), done["msg"]
+    assert done["containers"][0]["free_bytes"] == done["containers"][0]["freed_bytes"] == 30 * 40960
+    short = ansible.module(MODULE, dict(options, min_free="10M"))
+    assert short["failed"]
+    assert f"less than 10M free after the cleanup: {core} has 1.2 MiB" in short["msg"]
+    assert not ansible.module(MODULE, dict(options, min_free="10M", min_free_action="warn")).get("failed")
+
+
+def test_docker_logs(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """Containers whose own log has no cap, a cap above what is allowed, or holds too much are told."""
+    capped = ("--log-opt", "max-size=1m", "--log-opt", "max-file=3")
+    lc.core(clients, "capped", docker=capped)
+    wide = lc.core(clients, "wide", docker=("--log-opt", "max-size=50m", "--log-opt", "max-file=7"))
+    bare = lc.core(clients, "bare")
+    loud = lc.core(
+        clients,
+        "loud",
+        docker=("--log-opt", "max-size=2m"),
+        command=["sh", "-c", "yes | head -c 1200000; sleep infinity"],
+    )
+    lc.core(clients, "silent", docker=("--log-driver", "none"))
+    done = ansible.module(MODULE, dict(options, docker_log_max="10M"), check=True)
+    assert {(one["container"], one["problem"].partition(" ")[0]) for one in done["docker_logs"]} == {
+        (wide, "may"),
+        (bare, "has"),
+    }
+    tight = ansible.module(MODULE, dict(options, docker_log_max="1M"), check=True)
+    assert {
+        (one["container"], one["problem"].partition(",")[0]) for one in tight["docker_logs"] if one["container"] == loud
+    } != set()
+
+
+def test_no_secret_is_shown(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """A cleanup that prints its environment gives no password away."""
+    secret = "canary-Pa55%word"
+    lc.core(clients, script="#!/bin/sh\nenv\n", docker=("--env", f"WA_DB_PASSWORD={secret}"))
+    play = ansible.play([{f"waba.onprem.{MODULE}": options}], arguments=["-vvv"])
+    assert any("WA_DB_PASSWORD=<hidden>" in line for line in play.results[0]["containers"][0]["output"])
+    assert secret not in play.stdout + play.stderr
+
+
+def test_bad_options(ansible: t.Any) -> None:
+    """Nonsense is refused before anything is touched, in words."""
+    for wrong, words in (
+        ({"log_paths": ["logs"]}, "absolute paths"),
+        ({"command": "a 'b"}, "a command line"),
+        ({"workers": 0}, "at least 1"),
+        ({"timeout": "soon"}, "no duration"),
+        ({"keep": -1}, "at least 1 and 0"),
+        ({"web_max_size": "big"}, "no size"),
+        ({"docker_host": "unix:///nowhere.sock"}, "does not exist"),
+    ):
+        refused = ansible.module(MODULE, {"project": "nobody", **wrong}, check=True)
+        assert refused["failed"], wrong
+        assert words in refused["msg"]
