@@ -124,7 +124,7 @@ class Settings:
     environment: tuple[str, ...] = ()
     # Knobs of the simulation; documented in tests/lab/README.md.
     gc_batch: int = 8000
-    gc_pause: float = 0.05
+    gc_pause: float = 0.03
     gc_min_age: float = 86400.0
     auto_gc_every: float = 86400.0
     connect_seconds: float = 0.5
@@ -171,7 +171,7 @@ class Settings:
             fixed_faults=tuple(part.strip() for part in env.get("SIM_FAULTS", "").split(",") if part.strip()),
             environment=tuple(sorted(name for name in env if name.startswith("WA_"))),
             gc_batch=int(_number(env, "SIM_GC_BATCH", 8000)),
-            gc_pause=_number(env, "SIM_GC_PAUSE", 0.05),
+            gc_pause=_number(env, "SIM_GC_PAUSE", 0.03),
             gc_min_age=_number(env, "SIM_GC_MIN_AGE", 86400),
             auto_gc_every=_number(env, "SIM_AUTO_GC_SECONDS", 86400),
             connect_seconds=_number(env, "SIM_CONNECT_SECONDS", 0.5),
