@@ -15,10 +15,10 @@ import threading
 import time
 from types import FrameType
 
-from walab import control, databases, images, inventory, progress, site
-from walab.model import ENGINES, HOME, USER, Lab, locked, parse_hosts, pick, write_private
-from walab.shell import Interrupted, LabError, Shell
-from walab.yard import LAB_LABEL, Yard
+from . import control, databases, images, inventory, progress, site
+from .model import ENGINES, HOME, USER, Lab, locked, parse_hosts, pick, write_private
+from .shell import Interrupted, LabError, Shell
+from .yard import LAB_LABEL, Yard
 
 EPILOG = """
 hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@ENGINE], such as h1,h2:bare,h3:ready@postgres

@@ -10,8 +10,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from walab.model import Lab
-from walab.shell import LabError
+from .model import Lab
+from .shell import LabError
 
 
 def call(lab: Lab, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from walab.model import USER, Lab
-from walab.shell import Shell
+from .model import USER, Lab
+from .shell import Shell
 
 ADMIN = "dba"
 # What the vendor says its user needs, and nothing more.

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from walab import progress
-from walab.model import ENGINES
-from walab.shell import LabError, Shell
+from . import progress
+from .model import ENGINES
+from .shell import LabError, Shell
 
 HERE = Path(__file__).resolve().parent.parent
 SUITE = "trixie"

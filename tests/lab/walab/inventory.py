@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from walab.databases import PORT, WA_ENGINE
-from walab.model import USER, Lab, write_private
+from .databases import PORT, WA_ENGINE
+from .model import USER, Lab, write_private
 
 GROUP = "lab"
 DEPLOYMENT = "waba"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from walab.shell import LabError
+from .shell import LabError
 
 ROOT = Path(__file__).resolve().parents[3]
 HOME = ROOT / ".lab"
@@ -203,7 +203,9 @@ class Lab:
         if path.is_file():
             kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
             return kept
-        words = {name: f"Canary-{pick(16)}-7" for name in ("db_password", "dba_password", "api_password", "backup_password")}
+        words = {
+            name: f"Canary-{pick(16)}-7" for name in ("db_password", "dba_password", "api_password", "backup_password")
+        }
         words["db_password"] = os.environ.get("WALAB_DB_PASSWORD") or words["db_password"]
         self.folder.mkdir(parents=True, exist_ok=True)
         write_private(path, json.dumps(words, indent=1) + "\n")

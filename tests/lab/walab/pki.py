@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 import tarfile
 
-from walab.model import Lab, write_private
-from walab.shell import Shell
-from walab.yard import FOLDER_LABEL, LAB_LABEL
+from .model import Lab, write_private
+from .shell import Shell
+from .yard import FOLDER_LABEL, LAB_LABEL
 
 FILES = ("ca.pem", "server.pem", "server-key.pem", "client.pem", "client-key.pem")
 # Runs in a container of the base image, since the controller need not have openssl.

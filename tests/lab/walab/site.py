@@ -15,10 +15,10 @@ import urllib.request
 from collections.abc import Callable
 from functools import partial
 
-from walab import databases, images, inventory, pki, progress
-from walab.model import ENGINES, NEW, OLD, Host, Lab, locked, write_private
-from walab.shell import LabError, Shell
-from walab.yard import Found, Part, Yard
+from . import databases, images, inventory, pki, progress
+from .model import ENGINES, NEW, OLD, Host, Lab, locked, write_private
+from .shell import LabError, Shell
+from .yard import Found, Part, Yard
 
 READY_SECONDS = 90.0
 

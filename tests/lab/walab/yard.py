@@ -11,8 +11,8 @@ import json
 import tarfile
 from dataclasses import asdict, dataclass
 
-from walab.model import Lab
-from walab.shell import LabError, Shell
+from .model import Lab
+from .shell import LabError, Shell
 
 LAB_LABEL = "walab.lab"
 FOLDER_LABEL = "walab.folder"

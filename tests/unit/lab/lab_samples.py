@@ -1,0 +1,36 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the lab's program share; importing it puts that program on the path."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
+
+from walab.model import Host, Lab, Options
+
+VERSIONS = [("2.51.2", "2030-01-31"), ("2.53.4", "2030-01-31")]
+
+
+def sample(folder: Path) -> Lab:
+    """A lab of two hosts and both databases, that was never brought up; its home has a blank in its path."""
+    made = Lab("t1", home=folder / "home with a blank")
+    made.options = Options(
+        hosts=[Host("h1"), Host("h2", "bare", "postgres")], engines=["mariadb", "postgres"], versions=list(VERSIONS)
+    )
+    made.choose_ports(up=())
+    return made
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"

@@ -1,0 +1,91 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tags of images: the same inputs, the same tag; any change, another."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lab_samples import VERSIONS
+from walab.images import Catalogue, Image, context_tar, expires_on
+
+
+@given(st.dates(datetime.date(2020, 1, 1), datetime.date(2100, 1, 1)))
+def test_expiry_is_the_end_of_a_month_at_least_180_days_ahead(today: datetime.date) -> None:
+    day = datetime.date.fromisoformat(expires_on(today))
+    assert (day + datetime.timedelta(days=1)).day == 1
+    assert 180 <= (day - today).days <= 211
+    assert expires_on(today) == expires_on(
+        (today + datetime.timedelta(days=180)).replace(day=1) - datetime.timedelta(days=180)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "Dockerfile").write_text("FROM x\n", encoding="utf-8")
+    (tmp_path / "sub" / "run").write_text("#!/bin/sh\n", encoding="utf-8")
+    return tmp_path
+
+
+def tag(folder: Path, **changes: object) -> str:
+    given_to = {"arguments": (("A", "1"),), **changes}
+    return Image("i", (Image("base", recipe=("x",)),), folder, **given_to).tag  # type: ignore[arg-type] # a test's own keywords
+
+
+def test_a_tag_is_stable_and_ignores_what_tools_leave(folder: Path) -> None:
+    before = tag(folder)
+    cache = folder / "sub" / "__pycache__"
+    cache.mkdir()
+    (cache / "run.pyc").write_bytes(b"x")
+    (folder / ".run.swp").write_bytes(b"x")
+    (folder / "Dockerfile").touch()
+    assert tag(folder) == before
+    assert before.startswith("walab/i:")
+
+
+def test_a_tag_changes_with_every_input(folder: Path) -> None:
+    tags = {tag(folder), tag(folder, target="t"), tag(folder, arguments=(("A", "2"),)), tag(folder, recipe=("r",))}
+    tags.add(Image("i", (Image("base", recipe=("y",)),), folder, arguments=(("A", "1"),)).tag)
+    (folder / "sub" / "run").chmod(0o755)
+    tags.add(tag(folder))
+    (folder / "sub" / "run").rename(folder / "sub" / "go")
+    tags.add(tag(folder))
+    (folder / "sub" / "go").write_text("#!/bin/sh\nexit\n", encoding="utf-8")
+    tags.add(tag(folder))
+    assert len(tags) == 8
+
+
+def test_what_is_built_is_what_was_hashed(folder: Path) -> None:
+    image = Image("i", (), folder)
+    before = image.tag
+    (folder / "Dockerfile").write_text("FROM y\n", encoding="utf-8")
+    assert image.tag == before
+    with tarfile.open(fileobj=io.BytesIO(image.context)) as tar:
+        member = tar.extractfile("Dockerfile")
+        assert member is not None
+        assert member.read() == b"FROM x\n"
+
+
+def test_context_keeps_programs_executable(folder: Path) -> None:
+    (folder / "sub" / "run").chmod(0o750)
+    with tarfile.open(fileobj=io.BytesIO(context_tar(folder))) as tar:
+        assert {member.name: member.mode for member in tar} == {"Dockerfile": 0o644, "sub/run": 0o755}
+
+
+def test_client_images_differ_by_role_version_and_expiry_and_the_store_follows() -> None:
+    one, other = Catalogue(VERSIONS), Catalogue([("2.51.2", "2030-02-28"), ("2.53.4", "2030-01-31")])
+    assert len({image.tag for image in one.clients.values()}) == 4
+    assert set(one.clients) == {
+        f"whatsapp/{role}:v{version}" for role in ("web", "coreapp") for version, _day in VERSIONS
+    }
+    assert one.store.tag != other.store.tag
+    assert one.machines["host"].tag == other.machines["host"].tag
+    assert one.clients["whatsapp/web:v2.53.4"].tag == other.clients["whatsapp/web:v2.53.4"].tag

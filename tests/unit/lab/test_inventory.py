@@ -1,0 +1,101 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inventory and the SQL that a lab writes."""
+
+from __future__ import annotations
+
+import shlex
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.manager import VariableManager
+from lab_samples import sample
+from walab import databases, inventory
+from walab.model import Lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """A lab that was never brought up."""
+    return sample(tmp_path)
+
+
+def test_ansible_reads_the_inventory(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = "Od'd\"$HOME#\\{%x"
+    monkeypatch.setenv("WALAB_DB_PASSWORD", odd)
+    lab.folder.mkdir(parents=True)
+    inventory.write(lab)
+    loader = DataLoader()
+    hosts = InventoryManager(loader=loader, sources=[str(lab.inventory)])
+    variables = VariableManager(loader=loader, inventory=hosts)
+    assert sorted(host.name for host in hosts.get_hosts("lab")) == ["h1", "h2"]
+    one, two = (variables.get_vars(host=hosts.get_host(name)) for name in ("h1", "h2"))
+    assert one["ansible_port"] == lab.ports["h1-ssh"]
+    assert one["lab_api_url"] == f"https://127.0.0.1:{lab.ports['h1-api']}"
+    assert (one["wa_db_env_engine"], one["wa_db_env_port"], one["wa_db_env_name_prefix"]) == ("MYSQL", 3306, "h1_")
+    assert (two["wa_db_env_engine"], two["wa_db_env_port"], two["wa_db_env_hostname"]) == (
+        "PGSQL",
+        5432,
+        "postgres.lab",
+    )
+    assert one["wa_version"] == "2.51.2"
+    assert one["wa_db_env_password"] == odd
+    assert "wa_deployment" not in one
+
+
+def test_a_shared_lab_is_one_deployment(lab: Lab) -> None:
+    lab.options.shared = True
+    tree = inventory.build(lab)
+    assert tree["all"]["vars"]["wa_deployment"] in tree["all"]["children"]
+    assert {own["wa_db_env_name_prefix"] for own in tree["all"]["children"]["waba"]["hosts"].values()} == {""}
+
+
+def test_passwords_are_in_the_private_file_only(lab: Lab) -> None:
+    lab.folder.mkdir(parents=True)
+    inventory.write(lab)
+    holders = {path for path in lab.folder.rglob("*") if path.is_file() and b"Canary" in path.read_bytes()}
+    assert holders == {lab.folder / "secrets.json", lab.folder / "group_vars/all/secrets.yml"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
+
+
+def test_ssh_arguments_survive_a_blank_in_the_path(lab: Lab) -> None:
+    arguments = shlex.split(inventory.build(lab)["all"]["vars"]["ansible_ssh_common_args"])
+    assert f'UserKnownHostsFile="{lab.known_hosts}"' in arguments
+    assert " " in str(lab.known_hosts)
+
+
+def test_the_file_is_yaml_of_the_same_meaning(lab: Lab, tmp_path: Path) -> None:
+    lab.folder.mkdir(parents=True)
+    inventory.write(lab)
+    assert yaml.safe_load(lab.inventory.read_text(encoding="utf-8")) == inventory.build(lab)
+
+
+@pytest.mark.parametrize(
+    ("engine", "text", "expected"),
+    [
+        ("mariadb", "plain", "'plain'"),
+        ("mariadb", "it's", "'it''s'"),
+        ("mariadb", "a\\", "'a\\\\'"),
+        ("postgres", "it's", "'it''s'"),
+        ("postgres", "a\\", "'a\\'"),
+    ],
+)
+def test_sql_literals(engine: str, text: str, expected: str) -> None:
+    assert databases.literal(engine, text) == expected
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "postgres"])
+def test_the_clients_user_gets_no_more_than_the_vendor_asks(engine: str) -> None:
+    lines = databases.users_sql(engine, {"db_password": "one", "dba_password": "two"}).splitlines()
+    ours = [line for line in lines if "whatsapp" in line and ("GRANT" in line or "ALTER ROLE" in line)]
+    assert len(ours) == 1
+    if engine == "mariadb":
+        rights = ours[0].partition("GRANT ")[2].partition(" ON ")[0].split(", ")
+        assert sorted(rights) == sorted(["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "DROP"])
+    else:
+        assert ours == ["ALTER ROLE whatsapp LOGIN CREATEDB PASSWORD 'one';"]

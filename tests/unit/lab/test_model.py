@@ -1,0 +1,176 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a lab is: names, hosts, options, ports, passwords, locks."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+import time
+from pathlib import Path
+
+import pytest
+from lab_samples import sample
+from walab.cli import parse_port
+from walab.model import PORTS, Host, Lab, Options, is_free, locked, parse_hosts
+from walab.shell import LabError
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """A lab that was never brought up."""
+    return sample(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "Up", "a_b", "-a", "a" * 22, "build", "collections", "../x"])
+def test_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="is no name for a lab"):
+        Lab(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1", [Host("h1")]),
+        ("3", [Host("h1"), Host("h2"), Host("h3")]),
+        ("web", [Host("web")]),
+        ("h1,h2:bare", [Host("h1"), Host("h2", "bare")]),
+        ("h3:ready@postgres", [Host("h3", "ready", "postgres")]),
+        ("h3@mariadb", [Host("h3", "host", "mariadb")]),
+        ("0", []),
+    ],
+)
+def test_hosts_are_read(text: str, expected: list[Host]) -> None:
+    assert parse_hosts(text) == expected
+    if not text.isdigit():
+        assert ",".join(map(str, expected)) == text, "what is kept in the state reads as it was given"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("H1", "is no host"),
+        ("h1:", "is no host"),
+        ("2,b", "is no host"),
+        ("h1:fat", "none of host, bare, ready"),
+        ("h1@oracle", "none of mariadb, postgres"),
+        ("registry", "uses that name itself"),
+        ("h1,h1:bare", "given twice"),
+    ],
+)
+def test_wrong_hosts_are_refused(text: str, complaint: str) -> None:
+    with pytest.raises(LabError, match=complaint):
+        parse_hosts(text)
+
+
+@pytest.mark.parametrize("text", ["", "h1-api", "h1-api=", "h1-api=x", "h1-api=0", "h1-api=65536", "h1-api=-1"])
+def test_wrong_ports_are_refused(text: str) -> None:
+    with pytest.raises(LabError, match="expected WHAT=N"):
+        parse_port(text)
+
+
+def test_state_comes_back(lab: Lab) -> None:
+    lab.seeder = "walab/client-coreapp:0"
+    lab.save()
+    again = Lab(lab.name, lab.home)
+    again.load()
+    assert (again.options, again.ports, again.seeder) == (lab.options, lab.ports, lab.seeder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"options": {"hosts": ["h1"], "odd": 1}, "ports": {}}'])
+def test_damaged_state_is_named_with_the_cure(lab: Lab, text: str) -> None:
+    lab.folder.mkdir(parents=True)
+    lab.state_path.write_text(text, encoding="utf-8")
+    with pytest.raises(LabError, match=r"state\.json is damaged .*lab down --name t1"):
+        lab.load()
+
+
+def test_ports_are_free_distinct_and_stay(lab: Lab) -> None:
+    assert set(lab.ports) == {
+        "registry",
+        "control",
+        "mariadb",
+        "postgres",
+        "h1-ssh",
+        "h1-api",
+        "h2-ssh",
+        "h2-api",
+    }
+    assert len(set(lab.ports.values())) == len(lab.ports)
+    assert all(port in PORTS for port in lab.ports.values())
+    before = dict(lab.ports)
+    lab.choose_ports(up=())
+    assert lab.ports == before
+
+
+def test_a_port_that_was_taken_meanwhile_is_replaced_unless_it_is_our_own(lab: Lab) -> None:
+    before = dict(lab.ports)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", before["h1-ssh"]))
+        other.listen()
+        lab.choose_ports(up={"h1-ssh"})
+        assert lab.ports == before, "our own container holds it"
+        lab.choose_ports(up=())
+        assert lab.ports["h1-ssh"] != before["h1-ssh"]
+    assert {**lab.ports, "h1-ssh": 0} == {**before, "h1-ssh": 0}
+
+
+def test_a_given_port_that_is_taken_is_an_error(lab: Lab) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert not is_free(port)
+        lab.options.given_ports = {"h1-api": port}
+        with pytest.raises(LabError, match=f"port {port} of 127.0.0.1, wanted for h1-api, is taken"):
+            lab.choose_ports(up=())
+
+
+def test_prefixes_keep_clients_apart(lab: Lab) -> None:
+    assert [lab.prefix_of(host) for host in lab.options.hosts] == ["h1_", "h2_"]
+    lab.options.shared = True
+    assert [lab.prefix_of(host) for host in lab.options.hosts] == ["", ""]
+    lab.options = Options(hosts=[Host("old-1")])
+    assert lab.prefix_of(Host("old-1")) == ""
+
+
+def test_passwords_are_chosen_once_and_private(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = lab.secrets()
+    assert lab.secrets() == first
+    assert all(word.startswith("Canary-") and 8 <= len(word) <= 41 for word in first.values())
+    assert not set("".join(first.values())) & set("?{}&~!()^=")
+    assert stat.S_IMODE((lab.folder / "secrets.json").stat().st_mode) == 0o600
+    (lab.folder / "secrets.json").unlink()
+    monkeypatch.setenv("WALAB_DB_PASSWORD", "Od$d#1234")
+    assert lab.secrets()["db_password"] == "Od$d#1234"
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    with locked(tmp_path, time.sleep) as first, locked(tmp_path, time.sleep) as second:
+        assert (first, second) == (True, False)
+
+    said: list[float] = []
+
+    def impatient(seconds: float) -> None:
+        said.append(seconds)
+        raise LabError("interrupted")
+
+    with (
+        locked(tmp_path, time.sleep),
+        pytest.raises(LabError, match="interrupted"),
+        locked(tmp_path, impatient, why="waiting"),
+    ):
+        pytest.fail("two runs at once")
+    assert len(said) == 1
+    with locked(tmp_path, time.sleep) as free_again:
+        assert free_again
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_state_is_plain_json(lab: Lab) -> None:
+    lab.save()
+    kept = json.loads(lab.state_path.read_text(encoding="utf-8"))
+    assert kept["options"]["hosts"] == ["h1", "h2:bare@postgres"]
+    assert "Canary" not in lab.state_path.read_text(encoding="utf-8")
