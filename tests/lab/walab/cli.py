@@ -97,6 +97,14 @@ def parser() -> argparse.ArgumentParser:
     sql.add_argument("--database", default="")
     sql.add_argument("statement", help="SQL, or - to read it from standard input")
 
+    image = verb("images", "build images that are missing and print their tags, one a line")
+    image.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="debian, bare, host, ready, mariadb, postgres, registry, control, store, or a client such as whatsapp/web:v2.51.2 (default: all)",
+    )
+
     verb("inventory", "write the Ansible inventory again and say where it is")
     webhooks = verb("webhooks", "webhooks that the lab received, one JSON line each")
     webhooks.add_argument("--lines", type=int, default=0, help="only the last ones")
@@ -115,7 +123,7 @@ class Verbs:
     def run(self) -> int:
         """Run the verb that was asked for."""
         verb = self.arguments.verb
-        if verb not in ("up", "down", "status") and not self.lab.exists():
+        if verb not in ("up", "down", "status", "images") and not self.lab.exists():
             raise LabError(f"there is no lab {self.lab.name}; `tests/lab/lab up{self._name()}` makes one")
         if verb != "down":  # which works on what bears the lab's name, whatever the state file says
             self.lab.load()
@@ -175,7 +183,7 @@ class Verbs:
         if self.arguments.images:
             with (
                 progress.step("images") as words,
-                locked(HOME, self.shell.pause, why="another lab builds images: waiting for it"),
+                locked(HOME, self.shell.pause, why="another run builds images: waiting for it"),
             ):
                 words.append(f"{images.remove_all(self.shell, HOME / 'build')} removed")
         return 0
@@ -328,6 +336,20 @@ class Verbs:
         engine = self.arguments.db or self.lab.engine_of(self.lab.options.hosts[0])
         statement = sys.stdin.read() if self.arguments.statement == "-" else self.arguments.statement
         print(databases.sql(self.lab, self.shell, engine, statement, self.arguments.database).rstrip())
+        return 0
+
+    def do_images(self) -> int:
+        """Build what is asked for; tests that need a server or a client alone start from these."""
+        catalogue = images.Catalogue(self.lab.options.versions or site.versions([]))
+        known = catalogue.by_name()
+        unknown = sorted(set(self.arguments.images) - set(known))
+        if unknown:
+            raise LabError(f"no image is called {unknown[0]!r}; there are {', '.join(sorted(known))}")
+        wanted = [known[name] for name in self.arguments.images or known]
+        progress.STREAMS["steps"] = sys.stderr
+        images.Builder(self.shell, catalogue, HOME / "build").ensure(wanted)
+        for image in wanted:
+            print(image.tag)
         return 0
 
     def do_inventory(self) -> int:

@@ -25,7 +25,7 @@ from functools import cached_property
 from pathlib import Path
 
 from . import progress
-from .model import ENGINES
+from .model import ENGINES, locked
 from .shell import LabError, Shell
 
 HERE = Path(__file__).resolve().parent.parent
@@ -35,8 +35,7 @@ PACKAGES = ("ca-certificates", "gzip", "openssl", "procps", "python3", "python3-
 UNWANTED = ("doc", "info", "locale", "man", "lintian", "linda")
 NEEDED_BYTES = 5 * 1024**3
 BUILD_LABEL = "walab.build"
-PUSHER = "walab-build-registry"
-SCRATCH = "walab-build-"
+SCRATCH = "walab-build-"  # and our process id: folders and containers of a build that runs
 
 
 def expires_on(today: datetime.date) -> str:
@@ -124,6 +123,11 @@ class Catalogue:
         # The registry with those in it.
         self.store = Image("store", (self.machines["registry"], *self.clients.values()), recipe=tuple(self.clients))
 
+    def by_name(self) -> dict[str, Image]:
+        """All of them by their names; the client's by the names that they bear in the registry."""
+        plain = (self.debian, self.apt, self.control, self.store)
+        return {**{image.name: image for image in plain}, **self.machines, **self.clients}
+
 
 class Builder:
     """Builds what is missing, each image once, side by side where one does not stand on another."""
@@ -142,16 +146,21 @@ class Builder:
         return set(listed.split())
 
     def ensure(self, wanted: list[Image]) -> None:
-        """Build the wanted images that are missing, and what they stand on. The caller holds the build lock."""
-        present = self.present()
-        if all(image.tag in present for image in wanted):
+        """Build the wanted images that are missing, and what they stand on; one build at a time in a repository."""
+        if {image.tag for image in wanted} <= self.present():
             return
-        self._check_space()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._clean_up()
-        plan: dict[str, Image] = {}
-        for image in wanted:
-            self._collect(image, present, plan)
+        with locked(self.folder.parent, self.shell.pause, why="another run builds the lab's images: waiting for it"):
+            present = self.present()  # that other run may have built ours
+            plan: dict[str, Image] = {}
+            for image in wanted:
+                self._collect(image, present, plan)
+            if plan:
+                self._check_space()
+                self._run(plan)
+
+    def _run(self, plan: dict[str, Image]) -> None:
+        clean_up(self.shell)
         try:
             with ThreadPoolExecutor(max_workers=len(plan)) as pool:
                 for image in plan.values():  # parents come first, so a job never waits for one that has no thread
@@ -160,7 +169,8 @@ class Builder:
             for job in self._jobs.values():
                 job.result()
         finally:
-            self._clean_up()
+            self._jobs.clear()
+            clean_up(Shell(self.shell.log))  # our own shell may have been told to start nothing more
         self._drop_old(set(plan))
 
     def _collect(self, image: Image, present: set[str], plan: dict[str, Image]) -> None:
@@ -223,9 +233,9 @@ class Builder:
 
     def _fill_store(self, image: Image) -> None:
         """Push the client images into a registry once, and keep that registry as an image."""
-        registry = image.parents[0].tag
-        self.shell.run(["docker", "run", "--detach", "--name", PUSHER, "--publish", "127.0.0.1::5000", registry])
-        port = self.shell.text(["docker", "port", PUSHER, "5000/tcp"]).splitlines()[0].rsplit(":", 1)[1]
+        registry, pusher = image.parents[0].tag, f"{SCRATCH}{os.getpid()}"
+        self.shell.run(["docker", "run", "--detach", "--name", pusher, "--publish", "127.0.0.1::5000", registry])
+        port = self.shell.text(["docker", "port", pusher, "5000/tcp"]).splitlines()[0].rsplit(":", 1)[1]
         log = self._log(image)
         for name, client in self.catalogue.clients.items():
             tag = f"127.0.0.1:{port}/{name}"
@@ -234,10 +244,7 @@ class Builder:
                 self.shell.run(["docker", "push", tag], log=log)
             finally:
                 self.shell.run(["docker", "image", "rm", "--no-prune", tag], check=False)
-        self.shell.run(["docker", "commit", PUSHER, image.tag])
-
-    def _clean_up(self) -> None:
-        clean_up(Shell(self.shell.log))  # our own shell may have been told to start nothing more
+        self.shell.run(["docker", "commit", pusher, image.tag])
 
     def _check_space(self) -> None:
         root = self.shell.text(["docker", "info", "--format", "{{.DockerRootDir}}"])
@@ -261,12 +268,21 @@ class Builder:
 
 
 def clean_up(shell: Shell) -> None:
-    """Remove what an interrupted build left: the pushing registry, and unpacked systems of processes that are gone."""
-    if shell.text(["docker", "ps", "--all", "--quiet", "--filter", f"name=^{PUSHER}$"], check=False):
-        shell.run(["docker", "rm", "--force", "--volumes", PUSHER], check=False)
+    """Remove what builds left whose process is gone, or is this one: pushing registries and unpacked systems."""
+    listed = shell.text(
+        ["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{SCRATCH}"], check=False
+    )
+    for name in listed.split():
+        if _is_over(name):
+            shell.run(["docker", "rm", "--force", "--volumes", name], check=False)
     for folder in Path("/dev/shm").glob(f"{SCRATCH}*"):
-        if not Path("/proc", folder.name[len(SCRATCH) :]).exists():
+        if _is_over(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_over(name: str) -> bool:
+    owner = name[len(SCRATCH) :]
+    return owner == str(os.getpid()) or not Path("/proc", owner).exists()
 
 
 def remove_all(shell: Shell, folder: Path) -> int:

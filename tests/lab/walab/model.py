@@ -12,6 +12,7 @@ import random
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -287,7 +288,7 @@ def locked(folder: Path, pause: Callable[[float], None], why: str = "") -> Itera
             if held or not why:
                 break
             if not said:
-                print(why, flush=True)
+                print(why, file=sys.stderr, flush=True)
                 said = True
             pause(0.3)
         yield held

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 WIDTH = 34
+# Where the lines go: a verb whose output is read by a program says them on standard error.
+STREAMS = {"steps": sys.stdout}
 _LOCK = threading.Lock()
 
 
@@ -21,7 +23,7 @@ def line(what: str, result: str, seconds: float | None = None) -> None:
     """Print one step: what, what came of it, and the seconds it took."""
     took = f" ({seconds:.1f} s)" if seconds is not None else ""
     with _LOCK:
-        print(f"{what} {'.' * max(3, WIDTH - len(what))} {result}{took}", flush=True)
+        print(f"{what} {'.' * max(3, WIDTH - len(what))} {result}{took}", file=STREAMS["steps"], flush=True)
 
 
 def complain(text: str) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 
 from . import databases, images, inventory, pki, progress
-from .model import ENGINES, NEW, OLD, Host, Lab, locked, write_private
+from .model import ENGINES, NEW, OLD, Host, Lab, write_private
 from .shell import LabError, Shell
 from .yard import Found, Part, Yard
 
@@ -91,8 +91,7 @@ class Site:
         lab.choose_ports({name for name, row in self._by_port(found).items() if row.state == "running"})
         lab.save()
         self.shell.hidden = list(lab.secrets().values())
-        with locked(lab.home, self.shell.pause, why="another lab is building images: waiting for it"):
-            self.builder.ensure(self.wanted_images())
+        self.builder.ensure(self.wanted_images())
         lab.seeder = self.catalogue.clients[f"whatsapp/coreapp:v{lab.options.versions[0][0]}"].tag
         lab.save()
         with progress.step("network, keys, certificates"):
@@ -192,9 +191,7 @@ class Site:
         with progress.step("containers, volumes, network", "none") as words:
             went = self.yard.remove_all()
             words.append(f"removed: {', '.join(went)}" if went else "none there")
-        with locked(self.lab.home, self.shell.pause) as held:
-            if held:  # else a build is running, and what it makes is its own
-                images.clean_up(self.shell)
+        images.clean_up(self.shell)
         if self.lab.folder.exists():
             with progress.step("folder", "removed"):
                 shutil.rmtree(self.lab.folder)
