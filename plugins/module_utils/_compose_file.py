@@ -13,7 +13,9 @@ import typing as t
 try:
     import yaml
 except ImportError:  # no part of Ansible's demands on a managed host
-    yaml = None
+    HAS_YAML = False
+else:
+    HAS_YAML = True
 
 CONFIG_FILES_LABEL = "com.docker.compose.project.config_files"
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
@@ -31,7 +33,7 @@ def read(labels: t.Mapping[str, str], project: str) -> dict[str, t.Any] | None:
 
 def _plain(paths: t.Sequence[str]) -> dict[str, t.Any] | None:
     """One file without anything that Compose would have to resolve, read as YAML."""
-    if yaml is None or len(paths) != 1:
+    if not HAS_YAML or len(paths) != 1:
         return None
     try:
         with open(paths[0], encoding="utf-8") as file:
