@@ -30,6 +30,7 @@ FLAVOURS = ("host", "bare", "ready")
 ENGINES = ("mariadb", "postgres")
 OLD, NEW = "2.51.2", "2.53.4"
 USER = "whatsapp"
+SECRETS = ("db_password", "dba_password", "api_password", "backup_password")
 # Outside the range that the kernel gives to outgoing connections, so that a port stays ours while a host is off.
 PORTS = range(21000, 29000)
 # Allowed by the vendor in a database password, and safe in every reader of an env file.
@@ -201,15 +202,13 @@ class Lab:
         WALAB_DB_PASSWORD gives the client's database password, for tests that want an odd one.
         """
         path = self.folder / "secrets.json"
-        if path.is_file():
-            kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-            return kept
-        words = {
-            name: f"Canary-{pick(16)}-7" for name in ("db_password", "dba_password", "api_password", "backup_password")
-        }
-        words["db_password"] = os.environ.get("WALAB_DB_PASSWORD") or words["db_password"]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_private(path, json.dumps(words, indent=1) + "\n")
+        kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        words = {name: kept.get(name) or f"Canary-{pick(16)}-7" for name in SECRETS}
+        if not kept:
+            words["db_password"] = os.environ.get("WALAB_DB_PASSWORD") or words["db_password"]
+        if words != kept:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_private(path, json.dumps(words, indent=1) + "\n")
         return words
 
     def wanted_ports(self) -> list[str]:

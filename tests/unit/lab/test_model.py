@@ -142,6 +142,9 @@ def test_passwords_are_chosen_once_and_private(lab: Lab, monkeypatch: pytest.Mon
     assert all(word.startswith("Canary-") and 8 <= len(word) <= 41 for word in first.values())
     assert not set("".join(first.values())) & set("?{}&~!()^=")
     assert stat.S_IMODE((lab.folder / "secrets.json").stat().st_mode) == 0o600
+    (lab.folder / "secrets.json").write_text(json.dumps({"db_password": first["db_password"]}), encoding="utf-8")
+    assert {**first, **lab.secrets()}.keys() == first.keys(), "a lab of an older program gets what it lacks"
+    assert lab.secrets()["db_password"] == first["db_password"]
     (lab.folder / "secrets.json").unlink()
     monkeypatch.setenv("WALAB_DB_PASSWORD", "Od$d#1234")
     assert lab.secrets()["db_password"] == "Od$d#1234"
