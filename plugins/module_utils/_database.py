@@ -381,35 +381,45 @@ def _connect_mysql(
             kind = "timeout"
         return DatabaseError(subject or config.subject, f"{text} ({number})" if number else text, kind)
 
+    def attempt(tls: ssl.SSLContext | None) -> Session:
+        try:
+            # The socket is opened here so that the certificate is checked against the client's own name of the server.
+            sock = socket.create_connection((config.host, config.port), timeout=config.connect_timeout)
+        except OSError as error:
+            raise _network_error(config, error) from None
+        connection = pymysql.connect(
+            host=config.server_name or config.host,
+            port=config.port,
+            user=config.user,
+            password=config.password.encode(),  # the driver would take Latin-1, and fail beyond it
+            database=database,
+            autocommit=True,
+            charset="utf8mb4",
+            connect_timeout=min(config.connect_timeout, 31536000),
+            read_timeout=statement_timeout + _GRACE,
+            write_timeout=statement_timeout + _GRACE,
+            ssl=tls,
+            ssl_disabled=tls is None,
+            defer_connect=True,
+        )
+        try:
+            sock.settimeout(None)
+            connection.connect(sock)
+        except ssl.SSLError as error:
+            raise DatabaseError(config.subject, f"TLS failed: {_one_line(error)}", "tls") from None
+        except pymysql.MySQLError as error:
+            raise translate(error) from None
+        except OSError as error:
+            raise _network_error(config, error) from None
+        return Session(config, connection, translate)
+
     try:
-        # The socket is opened here so that the certificate is checked against the client's own name of the server.
-        sock = socket.create_connection((config.host, config.port), timeout=config.connect_timeout)
-    except OSError as error:
-        raise _network_error(config, error) from None
-    connection = pymysql.connect(
-        host=config.server_name or config.host,
-        port=config.port,
-        user=config.user,
-        password=config.password,
-        database=database,
-        autocommit=True,
-        charset="utf8mb4",
-        connect_timeout=min(config.connect_timeout, 31536000),
-        read_timeout=statement_timeout + _GRACE,
-        write_timeout=statement_timeout + _GRACE,
-        ssl=_tls_context(config),
-        defer_connect=True,
-    )
-    session = Session(config, connection, translate)
-    try:
-        sock.settimeout(None)
-        connection.connect(sock)
-    except ssl.SSLError as error:
-        raise DatabaseError(config.subject, f"TLS failed: {_one_line(error)}", "tls") from None
-    except pymysql.MySQLError as error:
-        raise translate(error) from None
-    except OSError as error:
-        raise _network_error(config, error) from None
+        session = attempt(_tls_context(config))
+    except DatabaseError as error:
+        # PyMySQL 1.2 refuses a server without TLS where 1.1 went on in the clear.
+        if config.ca_cert or "doesn't support" not in error.found:
+            raise
+        session = attempt(None)
     try:
         if config.ca_cert and not (session.rows("SHOW STATUS LIKE 'Ssl_cipher'") or [("", "")])[0][1]:
             raise DatabaseError(

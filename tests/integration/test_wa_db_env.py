@@ -1,0 +1,394 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_db_env run by Ansible: real databases, real Compose containers, two runs at once, kill -9, and no secret anywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg2
+import pymysql
+import pytest
+from conftest import Ansible, Clients, docker
+from database_servers import Server, pretended_mysql, server, silent_server
+
+from ansible_collections.waba.onprem.plugins.module_utils._env_containers import Compose
+from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
+
+CANARY = "Canary-71-Env-Pw"
+OLD_CANARY = "Older-Canary-71"
+GRANTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "DROP")
+
+
+def options(path: Path, **more: t.Any) -> dict[str, t.Any]:
+    return {"path": str(path), "engine": "MYSQL", "hostname": "db", "username": "wa", "password": CANARY, **more}
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    with server("mariadb", tmp_path_factory.mktemp("mariadb")) as found:
+        for user, rights in (("wa", GRANTS), ("poor", GRANTS[:5])):
+            found.sql(f"CREATE USER '{user}'@'%' IDENTIFIED BY '{CANARY}';")
+            found.sql(f"GRANT {', '.join(rights)} ON `shop\\_%`.* TO '{user}'@'%';")
+        found.sql("CREATE DATABASE shop_messageStore; CREATE DATABASE shop_configStore; CREATE DATABASE foreign_db;")
+        found.sql("CREATE TABLE shop_messageStore.messages (id INT);")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    with server("postgres", tmp_path_factory.mktemp("postgres")) as found:
+        found.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{CANARY}'; CREATE ROLE poor LOGIN PASSWORD '{CANARY}';")
+        found.sql("CREATE DATABASE shop_messagestore OWNER wa;")
+        found.sql("CREATE DATABASE foreign_db;")
+        found.sql("SET ROLE wa; CREATE TABLE messages (id int);", "shop_messagestore")
+        yield found
+
+
+@pytest.fixture(params=["mariadb", "postgres"])
+def database(request: pytest.FixtureRequest) -> Server:
+    """Each of the two servers in turn."""
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+class Checked:
+    """The module with check_connection against one server; nothing may be left there, and no file after a failure."""
+
+    def __init__(self, ansible: Ansible, folder: Path) -> None:
+        self.ansible = ansible
+        self.path = folder / "db.env"
+
+    def __call__(self, where: Server | None = None, **more: t.Any) -> dict[str, t.Any]:
+        given = options(
+            self.path, hostname="127.0.0.1", check_connection=True, connect_timeout="3s", name_prefix="shop_"
+        )
+        if where:
+            given.update(engine=where.engine, port=where.port)
+        before = contents(where)
+        play = self.ansible.play([{"waba.onprem.wa_db_env": {**given, **more}}])
+        assert CANARY not in play.stdout + play.stderr
+        assert contents(where) == before
+        return play.results[0]
+
+    def fails(self, where: Server | None = None, **more: t.Any) -> str:
+        result = self(where, **more)
+        assert result.get("failed"), result
+        assert not self.path.exists()
+        return str(result["msg"])
+
+
+@pytest.fixture
+def checked(ansible: Ansible, tmp_path: Path) -> Checked:
+    return Checked(ansible, tmp_path)
+
+
+def contents(where: Server | None) -> str:
+    """All databases and tables of a server."""
+    if where is None:
+        return ""
+    if where.kind == "mariadb":
+        return where.sql("SELECT table_schema, table_name FROM information_schema.tables; SHOW DATABASES;")
+    tables = "SELECT schemaname, tablename FROM pg_tables;"
+    names = where.sql("SELECT datname FROM pg_database WHERE datallowconn;")
+    return names + "".join(where.sql(tables, name) for name in names.split())
+
+
+def test_check_run_run_check(ansible: Ansible, tmp_path: Path) -> None:
+    path = tmp_path / "db.env"
+    done = ansible.converge("wa_db_env", options(path, extra={"WA_CONFIG_ON_DB": "1"}))
+    assert done["changed_keys"][-2:] == ["WA_DB_PASSWORD", "WA_CONFIG_ON_DB"]
+    path.write_text(path.read_text().replace("\n", "\r\n") + "# a note\r\nTZ=UTC\r\n")
+    done = ansible.converge("wa_db_env", options(path, hostname="other"))
+    assert done["changed_keys"] == ["WA_DB_HOSTNAME"]
+    assert path.read_bytes().endswith(b"WA_CONFIG_ON_DB=1\r\n# a note\r\nTZ=UTC\r\n")
+    assert path.read_bytes().count(b"\r\n") == path.read_bytes().count(b"\n") == 8
+
+
+def test_the_right_login(checked: Checked, database: Server) -> None:
+    result = checked(database)
+    assert not result.get("failed"), result
+    found = result["server"]
+    holder = "shop_messageStore" if database.kind == "mariadb" else "shop_messagestore"
+    assert found["messages_database"] == holder
+    assert "foreign_db" not in found["databases"]
+    assert found["max_connections"] > found["connections"] > 0
+    assert found["tls"]
+    assert found["version"]
+    assert any("not supported by the client's vendor" in warning for warning in result["warnings"])
+    assert f"WA_DB_PASSWORD={CANARY}\n" in checked.path.read_text()
+
+
+def test_the_right_login_with_no_database_yet(checked: Checked, database: Server) -> None:
+    prefix = "shop_new" if database.kind == "mariadb" else "fresh_"
+    result = checked(database, name_prefix=prefix)
+    assert not result.get("failed"), result
+    assert result["server"]["databases"] == []
+    assert result["server"]["messages_database"] is None
+
+
+def test_a_wrong_password(checked: Checked, database: Server) -> None:
+    text = checked.fails(database, password=OLD_CANARY)
+    assert "Compare user and password" in text
+    assert OLD_CANARY not in text
+
+
+def test_a_password_beyond_latin_1(checked: Checked, database: Server) -> None:
+    word = "пароль-Ünï-€"
+    if database.kind == "mariadb":
+        database.sql(f"CREATE USER uni IDENTIFIED BY '{word}'; GRANT {', '.join(GRANTS)} ON `shop\\_%`.* TO uni;")
+    else:
+        database.sql(f"CREATE ROLE uni LOGIN CREATEDB IN ROLE wa PASSWORD '{word}';")
+    result = checked(database, username="uni", password=word)
+    assert not result.get("failed"), result
+
+
+def test_a_missing_privilege(checked: Checked, database: Server) -> None:
+    text = checked.fails(database, username="poor")
+    assert "user poor lacks" in text
+    if database.kind == "mariadb":
+        assert "ALTER, INDEX, DROP on shop_messageStore" in text
+    else:
+        assert "CREATE on shop_messagestore" in text
+        assert "CREATEDB" in checked.fails(database, username="poor", name_prefix="none_yet_")
+
+
+def test_an_unknown_host_a_closed_port_and_silence(checked: Checked) -> None:
+    assert "the name does not resolve" in checked.fails(hostname="no-such-host.invalid")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        closed = listener.getsockname()[1]
+    for engine in ("MYSQL", "PGSQL"):
+        assert "refused" in checked.fails(engine=engine, port=closed).lower()
+
+
+@pytest.mark.parametrize("engine", ["MYSQL", "PGSQL"])
+def test_a_server_that_says_nothing_takes_bounded_time(checked: Checked, engine: str) -> None:
+    with silent_server() as port:
+        begin = time.monotonic()
+        text = checked.fails(engine=engine, port=port, connect_timeout="2s")
+        assert time.monotonic() - begin < 20
+    assert "timed out" in text or "no answer" in text
+
+
+def test_a_black_hole_takes_bounded_time(checked: Checked) -> None:
+    # TEST-NET-1: nobody answers there, and nobody says that nobody does; a network may refuse at once.
+    for engine in ("MYSQL", "PGSQL"):
+        begin = time.monotonic()
+        text = checked.fails(engine=engine, hostname="192.0.2.1", port=3999, connect_timeout="2s")
+        assert time.monotonic() - begin < 12
+        assert "192.0.2.1:3999" in text
+
+
+def test_tls(checked: Checked, database: Server) -> None:
+    result = checked(database, ssl_ca="/opt/certs/ca.pem")
+    assert any("was not verified" in warning for warning in result["warnings"])
+    result = checked(database, ssl_ca="/opt/certs/ca.pem", login_ca_cert=str(database.ca))
+    assert not result.get("failed"), result
+    assert not any("was not verified" in warning for warning in result["warnings"])
+    checked.path.unlink()
+    other = database.ca.with_name("other.pem")
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=other"]
+    subprocess.run([*make, "-keyout", os.devnull, "-out", str(other)], check=True, capture_output=True)
+    assert "certificate verify failed" in checked.fails(database, login_ca_cert=str(other))
+
+
+def test_a_server_that_insists_on_tls(checked: Checked, mariadb: Server) -> None:
+    mariadb.sql("SET GLOBAL require_secure_transport = ON;")
+    try:
+        assert checked(mariadb)["server"]["tls"]
+    finally:
+        mariadb.sql("SET GLOBAL require_secure_transport = OFF;")
+
+
+def test_a_server_without_tls_when_the_file_wants_it(checked: Checked, mariadb: Server) -> None:
+    with pretended_mysql("8.0.36") as port:
+        text = checked.fails(port=port, ssl_ca="/opt/certs/ca.pem")
+    assert "offers no TLS" in text
+
+
+@pytest.mark.parametrize(
+    ("version", "warned"),
+    [("5.1.73", True), ("5.6.51", True), ("5.7.44-log", False), ("8.0.36", False), ("8.4.0", True), ("9.1.0", True)],
+)
+def test_versions_of_mysql(checked: Checked, version: str, warned: bool) -> None:
+    """The server is pretended: Debian has no MySQL, and no old one of anything. Rule and greeting are real."""
+    with pretended_mysql(version) as port:
+        result = checked(port=port)
+    assert not result.get("failed"), result
+    assert result["server"]["version"] == version
+    assert any("not supported" in text for text in result.get("warnings", [])) == warned
+
+
+def test_too_many_connections(checked: Checked, database: Server) -> None:
+    held: list[t.Any] = []
+    try:
+        if database.kind == "mariadb":
+            database.sql("SET GLOBAL max_connections = 10;")
+            for _number in range(10):
+                held.append(pymysql.connect(host="127.0.0.1", port=database.port, user="wa", password=CANARY))
+        else:
+            database.sql("ALTER ROLE wa CONNECTION LIMIT 1;")
+            held.append(
+                psycopg2.connect(
+                    host="127.0.0.1", port=database.port, user="wa", password=CANARY, dbname="shop_messagestore"
+                )
+            )
+        # The administrator's extra connection is for `contents`.
+        text = checked.fails(database)
+        assert "too many connections" in text.lower()
+        assert "Raise max_connections" in text
+    finally:
+        for connection in held:
+            connection.close()
+        if database.kind == "mariadb":
+            database.sql("SET GLOBAL max_connections = 400;")
+        else:
+            database.sql("ALTER ROLE wa CONNECTION LIMIT -1;")
+
+
+# Containers
+
+
+def test_a_change_is_stale_until_compose_recreates(ansible: Ansible, clients: Clients, tmp_path: Path) -> None:
+    path = tmp_path / "db.env"
+    project = clients.project
+    base = {"env_file": ["db.env"], "command": ["sleep", "infinity"], "network_mode": "none", "init": True}
+    services = {
+        "wacore": {**base, "image": clients.tag("coreapp"), "environment": {"WA_CONFIG_ON_DB": "1"}},
+        "waweb": {**base, "image": clients.tag("web"), "environment": ["WA_DB_PORT=3307", "A"]},
+    }
+    (tmp_path / "compose.yml").write_text(json.dumps({"services": services}))
+    compose = ("compose", "-p", project, "-f", str(tmp_path / "compose.yml"))
+    given = options(path, containers=True, project=project)
+    first = ansible.module("wa_db_env", options(path))
+    assert first["changed"]
+    try:
+        docker(*compose, "up", "--detach", "--quiet-pull")
+        result = ansible.module("wa_db_env", given)
+        assert result["stale_containers"] == []
+        assert [(one["service"], one["overridden"]) for one in result["overridden_containers"]] == [
+            ("waweb", ["WA_DB_PORT"])
+        ]
+        changed = {**given, "password": f"{CANARY}2", "extra": {"WA_CONFIG_ON_DB": "1"}}
+        for check in (True, False, False, True):
+            result = ansible.module("wa_db_env", changed, check)
+            keys = {one["service"]: one["keys"] for one in result["stale_containers"]}
+            assert keys == {"wacore": ["WA_DB_PASSWORD"], "waweb": ["WA_DB_PASSWORD", "WA_CONFIG_ON_DB"]}
+            assert CANARY not in json.dumps(result)
+        # Without PyYAML, Compose itself says what it overrides.
+        warnings: list[str] = []
+        reader = Compose(str(path), warnings.append)
+        reader._yaml = lambda: None  # type: ignore[method-assign]  # as on a host without the library
+        labels = json.loads(docker("inspect", f"{project}-waweb-1"))[0]["Config"]["Labels"]
+
+        class Web:
+            name, service = "waweb", "waweb"
+
+        Web.labels, Web.project = labels, project  # type: ignore[attr-defined]  # what Compose gave the container
+        assert "WA_DB_PORT" in reader.overrides(t.cast("t.Any", Web))
+        assert "WA_DB_PASSWORD" not in reader.overrides(t.cast("t.Any", Web))
+        assert warnings == []
+        docker(*compose, "up", "--detach")
+        result = ansible.module("wa_db_env", changed)
+        assert result["stale_containers"] == []
+    finally:
+        docker(*compose, "down", "--timeout", "1")
+
+
+# Faults
+
+
+def test_two_runs_at_once(ansible: Ansible, tmp_path: Path) -> None:
+    path = tmp_path / "db.env"
+    path.write_text("# note\n")
+    given = [options(path, hostname=f"host{number}", extra={f"K{number}": "1"}, backup=True) for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda one: ansible.module("wa_db_env", one), given))
+    assert not any(result.get("failed") for result in results), results
+    lines = path.read_text().splitlines()
+    # Every run's own key is there, so none has worked on a file that another one was replacing.
+    assert {f"K{number}=1" for number in range(4)} <= set(lines)
+    assert sum(line.startswith("WA_DB_HOSTNAME=host") for line in lines) == 1
+    assert sorted(name.name for name in tmp_path.iterdir() if name.name.startswith(".db")) == []
+    assert len(list(tmp_path.glob("db.env.*~"))) == 2
+
+
+def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "db.env"
+    texts = [f"WA_DB_PASSWORD={letter * 60000}\n" for letter in "ab"]
+    path.write_text(texts[0])
+    script = (
+        "import os, sys\n"
+        "from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store\n"
+        f"store = Store({str(path)!r})\n"
+        "texts = [f'WA_DB_PASSWORD={letter * 60000}\\n' for letter in 'ab']\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    for text in texts:\n"
+        "        with store.lock(5):\n"
+        "            store.write(text, os.replace)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+    left = 0
+    for number in range(15):
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment)
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(0.003 * number)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert path.read_text() in texts
+        left += (tmp_path / ".db.env.wa_new").exists()
+        with Store(str(path)).lock(1):
+            assert os.listdir(tmp_path) == ["db.env"]
+    assert left, "no kill came in the middle of a write"
+
+
+def test_the_canary_is_nowhere(ansible: Ansible, tmp_path: Path) -> None:
+    """At -vvv, in results, in failures, in the temporary folders afterwards, and in no process while it runs."""
+    path = tmp_path / "project" / "db.env"
+    path.parent.mkdir()
+    path.write_text(f"# {OLD_CANARY}\nWA_DB_PASSWORD={OLD_CANARY}\nWA_API_KEY={OLD_CANARY}\n")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {"ANSIBLE_LOCAL_TEMP": str(temporary), "ANSIBLE_REMOTE_TMP": str(temporary), "TMPDIR": str(temporary)}
+    secret = {"WA_API_KEY": f"{CANARY}-key"}
+    with silent_server() as port:
+        slow = options(path, hostname="127.0.0.1", port=port, check_connection=True, connect_timeout="2s")
+        tasks = [
+            {"waba.onprem.wa_db_env": slow, "ignore_errors": True},
+            {"waba.onprem.wa_db_env": options(path, extra_secret=secret, backup=True)},
+            {"waba.onprem.wa_db_env": options(path, password=f"{CANARY} $x"), "ignore_errors": True},
+            {"waba.onprem.wa_db_env": options(path, extra_secret={"A": CANARY + "\n"}), "ignore_errors": True},
+        ]
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(ansible.play, tasks, environment=environment, arguments=["-vvv"])
+            seen = 0
+            while not running.done():
+                for process in Path("/proc").glob("[0-9]*"):
+                    for name in ("cmdline", "environ"):
+                        try:
+                            text = (process / name).read_bytes()
+                        except OSError:
+                            continue
+                        seen += 1
+                        assert CANARY.encode() not in text
+                        assert OLD_CANARY.encode() not in text
+                time.sleep(0.1)
+        play = running.result()
+    assert seen
+    assert [bool(result.get("failed")) for result in play.results] == [True, False, True, True]
+    for canary in (CANARY, OLD_CANARY):
+        assert canary not in play.stdout + play.stderr
+    left = [name for name in temporary.rglob("*") if name.is_file() and CANARY.encode() in name.read_bytes()]
+    assert left == []
