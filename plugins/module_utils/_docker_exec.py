@@ -39,13 +39,15 @@ exec 3<&- >/dev/null 2>&1
 if [ -z "$stopping" ]; then kill -KILL "$watcher"; wait "$watcher"; exit "$code"; fi
 others() {
   found=
+  marked=$(grep -ls "$mark" /proc/[0-9]*/environ)
   for dir in /proc/[0-9]*; do
     pid=${dir#/proc/}
     if [ "$pid" = $$ ] || [ "$pid" = "$watcher" ]; then continue; fi
     { read -r line <"$dir/stat"; } || continue
     set -- ${line##*) }
     [ "$1" = Z ] && continue
-    if [ "$4" = $$ ] || grep -q "$mark" "$dir/environ"; then found="$found $pid"; fi
+    if [ "$4" = $$ ]; then found="$found $pid"; continue; fi
+    case $marked in *"$dir/environ"*) found="$found $pid";; esac
   done
   [ -n "$found" ]
 }
@@ -64,7 +66,7 @@ exit "$code"
 """
 _MARK = "WABA_EXEC"
 _KEEP = 16 << 20  # bytes of one stream that are kept; the rest is read and dropped
-_AFTER_KILL = 5.0  # seconds that the shell needs at most after SIGKILL, and a little more
+_AFTER_KILL = 10.0  # seconds that the shell needs at most after SIGKILL, and a little more
 _CONNECT = 10.0
 
 
@@ -102,6 +104,7 @@ class Exec:
         )
         self.id: str = created["Id"]
         self._socket = self._start()
+        self._unframe()  # what came together with the answer's head
 
     def fileno(self) -> int:
         """The connection's file descriptor."""

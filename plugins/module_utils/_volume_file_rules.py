@@ -64,7 +64,8 @@ def parse_fstab(text: str) -> list[MountPoint]:
 
 def _covering(mounts: t.Iterable[MountPoint], path: str) -> MountPoint | None:
     over = [one for one in mounts if one.path == "/" or path == one.path or path.startswith(one.path + "/")]
-    return max(over, key=lambda one: len(one.path), default=None)
+    # Of several at one place the last is on top, as a share over its automounter.
+    return max(reversed(over), key=lambda one: len(one.path), default=None)
 
 
 def is_share(kind: str) -> bool:

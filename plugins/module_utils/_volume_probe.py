@@ -216,6 +216,7 @@ class Prober:
             return
         probe.seen, probe.user, probe.stage = 0, user, "writing"
         self._selector.register(probe.command, selectors.EVENT_READ, probe)
+        self._hear(probe)  # the first lines may be there already
 
     def _order(self, probe: Probe, text: str, stage: str) -> None:
         if probe.command and probe.stage != "over":

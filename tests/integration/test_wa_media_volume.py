@@ -371,8 +371,9 @@ def test_full_file_system(ansible: t.Any, clients: t.Any, mounts: Mounts) -> Non
     core = clients.add("wacore", volume=volume)
     wanted = options(clients, volume, driver_options=bind(disk), require_mountpoint=True)
     assert not ansible.module(MODULE, wanted).get("failed")
-    # ext4 keeps some blocks back while it writes, and has them again afterwards: several rounds
-    clients.run(core, f"for n in 1 2 3 4 5; do cat /dev/zero >> {MEDIA}/fill || :; sync; done 2>/dev/null")
+    # What is left is less than the next block to write, so the blocks become smaller.
+    grow = f"dd if=/dev/zero of={MEDIA}/fill oflag=append conv=notrunc,fsync bs=$size || :"
+    clients.run(core, f"for size in 64k 4k 1k 1; do {grow}; sync; done 2>/dev/null")
     result = ansible.module(MODULE, wanted)
     assert result["failed"]
     assert f"{MEDIA} (owner 0:0, mode 755) is full" in result["msg"]

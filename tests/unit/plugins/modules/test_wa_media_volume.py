@@ -1,0 +1,248 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_media_volume against a fake Docker Engine: requests, results, faults."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from fake_docker import FakeDocker, FakeExec
+
+MODULE = "wa_media_volume"
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+def options(engine: FakeDocker, **more: t.Any) -> dict[str, t.Any]:
+    return {"docker_host": engine.host, "name": "biz_m", "probe": False, **more}
+
+
+def methods(engine: FakeDocker) -> list[str]:
+    return [line.partition("?")[0] for line in engine.calls]
+
+
+# Requests
+
+
+def test_unchanged_costs_two_requests(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m", labels={"a": "1"})
+    for number in range(20):
+        engine.container(f"biz-wacore-{number}", volume="biz_m")
+    done = run_module(MODULE, options(engine, labels={"a": "1"}, min_free="1"))
+    assert not done["changed"]
+    assert len(done["consumers"]) == 20
+    assert methods(engine) == ["GET /volumes/biz_m", "GET /containers/json"]
+
+
+def test_a_lost_image_name_costs_one_more_each(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    for number in range(3):
+        engine.container(f"biz-wacore-{number}", volume="biz_m", lost_image=True)
+    engine.container("biz-waweb-1", image="r/web:v1", volume="biz_m")
+    assert len(run_module(MODULE, options(engine))["consumers"]) == 4
+    assert engine.count == 2 + 3
+
+
+def test_a_bind_costs_no_more(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
+    bind = {"type": "none", "o": "bind", "device": str(tmp_path)}
+    engine.volume("biz_m", options=bind)
+    done = run_module(MODULE, options(engine, driver_options=bind))
+    assert done["total_bytes"] > 0
+    assert engine.count == 2
+
+
+def test_a_probe_costs_two_requests_for_each_container(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    folder = Path(engine.mountpoint("biz_m"))
+    for number in range(4):
+        engine.container(f"biz-wacore-{number}", volume="biz_m")
+    told: list[str] = []
+
+    def probe(command: FakeExec) -> int:
+        """Do as the probe's script does, in the volume's own folder."""
+        _path, now, token, _beacon = command.argv[-4:]
+        (folder / f".wa-probe-{now}-{token}").write_text(token)
+        command.write("user\t1000\nwrote\t\tok\nspace\t5\t9\nready\n")
+        while (order := command.read_line().split())[0] != "end":
+            other = (folder / f".wa-probe-{now}-{order[1]}").read_text()
+            told.append(other)
+            command.write("read\t\tok\ndone\n")
+        (folder / f".wa-probe-{now}-{token}").unlink()
+        command.write("gone\n")
+        return 0
+
+    engine.on_exec = probe
+    done = run_module(MODULE, options(engine, probe=True))
+    assert not done.get("failed"), done
+    assert [(one["probe"], one["user"]) for one in done["consumers"]] == [("passed", "1000")] * 4
+    assert len(set(told)) == 4  # each file is read by one neighbour
+    assert engine.count == 2 + 1 + 2 * 4  # one for whether the engine is on this machine
+    assert list(folder.iterdir()) == []
+
+
+# Changes
+
+
+def test_creation_is_predicted_and_done(engine: FakeDocker, run_module: Run) -> None:
+    wanted = options(engine, driver_options={"type": "nfs", "o": "addr=h,rw", "device": ":/e"}, labels={"n": 1})
+    predicted = run_module(MODULE, wanted, check=True)
+    assert "POST /volumes/create" not in methods(engine)
+    done = run_module(MODULE, wanted)
+    assert engine.volumes["biz_m"]["Labels"] == {"n": "1"}
+    assert predicted["changed"]
+    assert done["changed"]
+    assert predicted["actions"] == done["actions"] == ["create volume biz_m"]
+    assert predicted["diff"] == done["diff"]
+    assert {key: value for key, value in done["volume"].items() if key != "mountpoint"} == predicted["volume"]
+    assert not run_module(MODULE, wanted)["changed"]
+
+
+def test_absent_of_an_empty_one(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    (Path(engine.mountpoint("biz_m")) / "incoming" / "deep").mkdir(parents=True)
+    assert run_module(MODULE, options(engine, state="absent"), check=True)["changed"]
+    assert "biz_m" in engine.volumes
+    assert run_module(MODULE, options(engine, state="absent"))["changed"]
+    assert "biz_m" not in engine.volumes
+    assert not run_module(MODULE, options(engine, state="absent"))["changed"]
+
+
+def unreadable(engine: FakeDocker) -> None:
+    (engine.root / "engine-id").write_text("another engine")
+
+
+def no_mark(engine: FakeDocker) -> None:
+    (engine.root / "engine-id").unlink()
+
+
+def no_folder(engine: FakeDocker) -> None:
+    Path(engine.mountpoint("biz_m")).rmdir()
+
+
+def a_file(engine: FakeDocker) -> None:
+    (Path(engine.mountpoint("biz_m")) / "x").touch()
+
+
+def a_share(engine: FakeDocker) -> None:
+    engine.volumes["biz_m"]["Options"] = {"type": "nfs", "o": "addr=h", "device": ":/e"}
+
+
+def a_plugin(engine: FakeDocker) -> None:
+    engine.volumes["biz_m"]["Driver"] = "plugin"
+
+
+def a_user(engine: FakeDocker) -> None:
+    engine.container("x", image="unrelated", volume="biz_m", state="exited")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (unreadable, "counts as holding data"),
+        (no_mark, "counts as holding data"),
+        (no_folder, "counts as holding data"),
+        (a_share, "its share is not mounted"),
+        (a_plugin, "driver plugin keeps them"),
+        (a_file, "holds files, x is one"),
+        (a_user, "used by x"),
+    ],
+)
+@pytest.mark.parametrize("more", [{"state": "absent"}, {"labels": {"new": "1"}, "on_drift": "recreate"}])
+def test_nothing_is_removed_in_doubt(
+    engine: FakeDocker, run_module: Run, spoil: t.Callable[[FakeDocker], None], words: str, more: dict[str, t.Any]
+) -> None:
+    engine.volume("biz_m")
+    spoil(engine)
+    for check in (True, False):
+        failed = run_module(MODULE, options(engine, **more), check=check)
+        assert failed["failed"]
+        assert words in failed["msg"]
+        assert not failed["changed"]
+    assert not [line for line in engine.calls if line.startswith(("DELETE", "POST"))]
+
+
+def test_somebody_else_makes_another_one_meanwhile(engine: FakeDocker, run_module: Run) -> None:
+    create = engine._create_volume
+
+    def raced(**request: t.Any) -> tuple[int, t.Any]:
+        engine.volume("biz_m", labels={"a": "theirs"})
+        return create(**request)
+
+    engine._create_volume = raced  # type: ignore[method-assign]  # the race that cannot be had otherwise
+    failed = run_module(MODULE, options(engine, labels={"a": "ours"}))
+    assert "made by somebody else meanwhile: label a is theirs, wanted ours" in failed["msg"]
+
+
+# Faults
+
+
+def test_faults_of_the_engine_are_told(engine: FakeDocker, run_module: Run) -> None:
+    engine.failures["GET /volumes/biz_m"] = (500, "database is locked")
+    assert "volume biz_m: Docker refused: " in run_module(MODULE, options(engine))["msg"]
+    engine.failures = {"POST /volumes/create": (507, "no space left on device")}
+    failed = run_module(MODULE, options(engine))
+    assert "no space left on device" in failed["msg"]
+    failed = run_module(MODULE, options(engine, driver="nope"))
+    engine.failures.clear()
+    failed = run_module(MODULE, options(engine, driver="nope"))
+    assert "the engine has no volume driver nope" in failed["msg"]
+    assert "min_free" in run_module(MODULE, options(engine, min_free="much"))["msg"]
+
+
+def test_two_projects_need_a_choice(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    engine.container("a-wacore-1", project="a", volume="biz_m")
+    engine.container("b-wacore-1", project="b", volume="biz_m")
+    assert "more than one project on this host: a, b" in run_module(MODULE, options(engine))["msg"]
+    assert [one["name"] for one in run_module(MODULE, options(engine, project="b"))["consumers"]] == ["b-wacore-1"]
+
+
+def test_images_narrow(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    engine.container("one", image="reg:5000/a/coreapp:v2@sha256:00", volume="biz_m")
+    engine.container("two", image="reg:5000/b/web", volume="biz_m")
+    engine.container("three", image="nginx/webserver:1", volume="biz_m")
+    names = [one["name"] for one in run_module(MODULE, options(engine))["consumers"]]
+    assert names == ["one", "two"]
+    narrowed = run_module(MODULE, options(engine, images=["reg:5000/a/*"]))["consumers"]
+    assert [one["name"] for one in narrowed] == ["one"]
+
+
+def test_a_container_that_ends_before_its_probe(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    engine.container("biz-wacore-1", volume="biz_m")
+    engine.failures["POST /containers"] = (409, "container is not running")
+    failed = run_module(MODULE, options(engine, probe=True))
+    assert "biz-wacore-1: container biz-wacore-1: Docker refused: " in failed["msg"]
+    assert failed["consumers"][0]["probe"] == "failed"
+    engine.failures.clear()
+    engine.on_exec = lambda _command: 137
+    failed = run_module(MODULE, options(engine, probe=True))
+    assert "the probe ended early (exit code 137)" in failed["msg"]
+
+
+# Secrets
+
+
+def test_secrets_reach_neither_result_nor_log(
+    engine: FakeDocker, run_module: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _self, text, **more: logged.append(f"{text} {more}"))
+    engine.volume("biz_m", options={"type": "cifs", "o": "username=u,password=old-canary", "device": "//h/s"})
+    wanted = options(engine, driver_options={"type": "cifs", "o": "username=u,password=new-canary", "device": "//h/s"})
+    failed = run_module(MODULE, wanted)
+    assert failed["failed"]
+    told = run_module(MODULE, dict(wanted, on_drift="report", _ansible_inject_invocation=True))
+    assert "canary" not in str(failed) + str(told) + str(logged)
+    assert logged
+    assert told["invocation"]["module_args"]["driver_options"]["o"] == "username=u,password=<hidden>"
+    assert told["volume"]["driver_options"]["device"] == "//h/s"
+    engine.failures["POST /volumes/create"] = (500, "mount failed: username=u,password=new-canary: bad")
+    del engine.volumes["biz_m"]
+    failed = run_module(MODULE, wanted)
+    assert "mount failed: username=u" in failed["msg"]
+    assert "canary" not in str(failed)
