@@ -133,7 +133,7 @@ def stale(
 ) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
     """The containers that were created with other values than `held`, and those that differ only by overridden keys.
 
-    Each as name, id, project, service, role, keys, overridden, keeps_configuration. One request a container, and one
+    Each as name, id, project, service, role, stale_keys, overridden_keys, keeps_configuration. One request a container, and one
     an image that explains keys.
     """
     images: dict[str, dict[str, str]] = {}
@@ -161,8 +161,8 @@ def stale(
             "project": container.project,
             "service": container.service,
             "role": container.role,
-            "keys": verdict.stale,
-            "overridden": verdict.overridden,
+            "stale_keys": verdict.stale,
+            "overridden_keys": verdict.overridden,
             "keeps_configuration": _env_state.keeps_configuration(
                 container.role, environment, [mount.destination for mount in container.mounts if mount.kind != "tmpfs"]
             ),

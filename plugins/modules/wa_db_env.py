@@ -44,7 +44,7 @@ options:
   password:
     description:
       - The database user's password, E(WA_DB_PASSWORD).
-      - The client's vendor forbids the characters C(? { } & ~ ! ( \) ^ =) in it.
+      - The client's vendor forbids the characters ? { } & ~ ! ( ) ^ = in it.
     type: str
   name_prefix:
     description: What stands in front of every database's name, without a separator, E(WA_DB_NAME_PREFIX).
@@ -201,11 +201,11 @@ stale_containers:
     role:
       description: V(web), V(core) or V(master).
       type: str
-    keys:
+    stale_keys:
       description: The keys that recreating it would put in force.
       type: list
       elements: str
-    overridden:
+    overridden_keys:
       description: Keys that differ because the Compose file sets them itself; recreating changes nothing about them.
       type: list
       elements: str

@@ -276,13 +276,13 @@ def test_a_change_is_stale_until_compose_recreates(ansible: Ansible, clients: Cl
         docker(*compose, "up", "--detach", "--quiet-pull")
         result = ansible.module("wa_db_env", given)
         assert result["stale_containers"] == []
-        assert [(one["service"], one["overridden"]) for one in result["overridden_containers"]] == [
+        assert [(one["service"], one["overridden_keys"]) for one in result["overridden_containers"]] == [
             ("waweb", ["WA_DB_PORT"])
         ]
         changed = {**given, "password": f"{CANARY}2", "extra": {"WA_CONFIG_ON_DB": "1"}}
         for check in (True, False, False, True):
             result = ansible.module("wa_db_env", changed, check)
-            keys = {one["service"]: one["keys"] for one in result["stale_containers"]}
+            keys = {one["service"]: one["stale_keys"] for one in result["stale_containers"]}
             assert keys == {"wacore": ["WA_DB_PASSWORD"], "waweb": ["WA_DB_PASSWORD", "WA_CONFIG_ON_DB"]}
             assert CANARY not in json.dumps(result)
         # Without PyYAML, Compose itself says what it overrides.

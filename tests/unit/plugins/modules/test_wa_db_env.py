@@ -267,7 +267,7 @@ def test_containers_with_old_values_are_named_by_keys(env: Env, engine: FakeDock
     engine.container("biz-dead-1", environment={}, state="exited")
     engine.container("other", image="x/postgres:1", environment={})
     done = env(check=True, containers=True, docker_host=engine.host, hostname="new")
-    names = {entry["name"]: entry["keys"] for entry in done["stale_containers"]}
+    names = {entry["name"]: entry["stale_keys"] for entry in done["stale_containers"]}
     assert names == {"biz-wacore-1": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"], "biz-waweb-1": ["WA_DB_HOSTNAME"]}
     core, web = done["stale_containers"]
     assert not core["keeps_configuration"]
@@ -285,9 +285,9 @@ def test_a_key_that_the_compose_file_sets_is_overridden(env: Env, engine: FakeDo
     engine.images["registry.lab:5000/whatsapp/coreapp:v2.53.4"] = {"WA_CONFIG_ON_DB": "1"}
     done = env(containers=True, docker_host=engine.host)
     assert done["stale_containers"] == []
-    assert [entry["overridden"] for entry in done["overridden_containers"]] == [["WA_DB_HOSTNAME"]]
+    assert [entry["overridden_keys"] for entry in done["overridden_containers"]] == [["WA_DB_HOSTNAME"]]
     done = env(containers=True, docker_host=engine.host, username="new")
-    assert [(entry["keys"], entry["overridden"]) for entry in done["stale_containers"]] == [
+    assert [(entry["stale_keys"], entry["overridden_keys"]) for entry in done["stale_containers"]] == [
         (["WA_DB_USERNAME"], ["WA_DB_HOSTNAME"])
     ]
 
@@ -303,7 +303,7 @@ def test_overrides_come_from_extended_services_and_later_files_too(env: Env, eng
     engine.container("biz-wacore-1", service="wacore", environment=own, labels=labels)
     done = env(containers=True, docker_host=engine.host)
     assert done["stale_containers"] == []
-    assert done["overridden_containers"][0]["overridden"] == ["WA_DB_HOSTNAME", "WA_DB_PORT"]
+    assert done["overridden_containers"][0]["overridden_keys"] == ["WA_DB_HOSTNAME", "WA_DB_PORT"]
 
 
 def test_a_service_that_does_not_read_the_file_is_told(env: Env, engine: FakeDocker) -> None:
@@ -324,7 +324,7 @@ def test_a_compose_file_that_is_gone_or_broken_is_told(env: Env, engine: FakeDoc
     path.unlink()
     done = env(containers=True, docker_host=engine.host)
     assert any("is not read (No such file" in warning for warning in done["warnings"])
-    assert done["stale_containers"][0]["keys"] == list(ENVIRONMENT)
+    assert done["stale_containers"][0]["stale_keys"] == list(ENVIRONMENT)
 
 
 def test_a_removed_key_makes_containers_stale(env: Env, engine: FakeDocker) -> None:
@@ -332,7 +332,7 @@ def test_a_removed_key_makes_containers_stale(env: Env, engine: FakeDocker) -> N
     engine.container("biz-wacore-1", environment={**ENVIRONMENT, "WA_API_THING": "1"})
     done = env(containers=True, docker_host=engine.host, extra={"WA_API_THING": ""})
     assert done["removed_keys"] == ["WA_API_THING"]
-    assert done["stale_containers"][0]["keys"] == ["WA_API_THING"]
+    assert done["stale_containers"][0]["stale_keys"] == ["WA_API_THING"]
 
 
 def test_two_projects_are_an_error_before_anything_is_written(env: Env, engine: FakeDocker) -> None:
