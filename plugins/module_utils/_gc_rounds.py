@@ -47,6 +47,8 @@ class GcRounds(GcBase):
         self._find(run["databases"])
         if first and self.params["completion"] != "none":
             self._baseline()
+        if first:
+            run["begun"] = asdict(moment())  # marking and the baseline are not part of the time to wait
         pulse = messages.pulse(self.config, self.tables)
         judge = policy.Judge(
             run.get("baseline", 0.0),
@@ -84,6 +86,7 @@ class GcRounds(GcBase):
             return self._media()
         run["phase"] = "watching"
         self._remember()
+        self.result.values.update(messages_after=None, exact=False)
         self._progress("started", pulse.rows)
         return False
 

@@ -48,6 +48,8 @@ class GcRun(GcRounds):
         run, last = self.state.data["run"], self.state.data["last"]
         if run:
             self.run = run
+            if not self.follow and not self.check_mode:
+                run["begun"] = asdict(moment())  # a new driver has its own time to wait
             self.follow = run["id"]
             self.result.values.update(run_id=run["id"], running=True)
             if self.check_mode:
@@ -112,7 +114,7 @@ class GcRun(GcRounds):
             "nodes": {},
             "resumed": False,
             "trouble": None,
-            "marked": {"list": fingerprint(ids), "done": 0, "unknown": []},
+            "marked": {"list": fingerprint(ids), "done": 0, "passed_over": 0, "unknown": []},
         }
         self.state.data["run"] = self.run
         self.follow = self.run["id"]
@@ -160,10 +162,10 @@ class GcRun(GcRounds):
         run, ids = self.run, self._ids()
         marked = run["marked"]
         if marked["list"] != fingerprint(ids):
-            marked.update(list=fingerprint(ids), done=0, unknown=[])
+            marked.update(list=fingerprint(ids), done=0, passed_over=0, unknown=[])
         if ids and marked["done"] == 0 and self.webapp.application().get("pass_through") is True:
             self.result.warn("mark_read: passed over, since it needs the application setting pass_through=false")
-            marked["done"] = len(ids)
+            marked.update(done=len(ids), passed_over=len(ids))
         end, gap = time.monotonic() + _MARKING_STEP, 1.0 / self.params["mark_read_rate"]
         while marked["done"] < len(ids):
             if self.window and policy.until_window(self.window, self._local()):
@@ -185,7 +187,7 @@ class GcRun(GcRounds):
                 self._remember()
             time.sleep(max(gap - (time.monotonic() - began), 0))
         if ids:
-            done = marked["done"] - len(marked["unknown"])
+            done = marked["done"] - len(marked["unknown"]) - marked["passed_over"]
             self.result.values.update(marked_read=done, mark_read_unknown=marked["unknown"])
         if marked["unknown"]:
             self.result.warn(f"mark_read: {len(marked['unknown'])} of {len(ids)} ids are unknown to the client")
