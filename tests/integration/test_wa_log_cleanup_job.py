@@ -1,0 +1,305 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cron job's script of the role wa_log_cleanup, on its own, against a real Docker Engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import log_containers as lc
+import pytest
+from conftest import REPOSITORY, docker
+
+SCRIPT = REPOSITORY / "roles" / "wa_log_cleanup" / "files" / "wa-log-cleanup"
+SHELLS = ["dash", "bash"]
+
+
+@dataclass
+class Job:
+    """Runs the script for one project, with files in a folder of the test's own."""
+
+    folder: Path
+    project: str
+
+    @property
+    def status(self) -> dict[str, t.Any]:
+        """What the status file says."""
+        return t.cast("dict[str, t.Any]", json.loads((self.folder / "status.json").read_text()))
+
+    def argv(self, *options: str, shell: str = "sh") -> list[str]:
+        """The command line."""
+        files = ["-s", str(self.folder / "status.json"), "-l", str(self.folder / "deployment.lock")]
+        return [shell, str(SCRIPT), "-p", self.project, *files, *options]
+
+    def __call__(self, *options: str, shell: str = "sh") -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        return subprocess.run(
+            self.argv(*options, shell=shell), capture_output=True, text=True, check=False, timeout=120
+        )
+
+
+@pytest.fixture
+def job(tmp_path: Path, clients: t.Any) -> t.Iterator[Job]:
+    """The script, for the test's own project."""
+    yield Job(tmp_path, clients.project)
+    Path(f"/run/wa-log-cleanup-{clients.project}.lock").unlink(missing_ok=True)
+
+
+def wait_for(condition: t.Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until something is so, or fail."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.1)
+
+
+def exists(container: str, path: str) -> bool:
+    """Whether a container has a file."""
+    return subprocess.run(["docker", "exec", container, "test", "-e", path], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_cleans_only_its_own_project(clients: t.Any, job: Job, shell: str) -> None:
+    """Both kinds of containers are cleaned, another project's and a stranger's are not; the status says so."""
+    mine = [lc.core(clients), lc.web(clients)]
+    other = lc.core(clients, project=f"{clients.project}b")
+    stranger = clients.add("db", "mysql")
+    lc.install(clients, stranger, lc.CORE_CLEANUP)
+    for name in (mine[0], other, stranger):
+        lc.archives(name, 32)
+    metrics = job.folder / "wa.prom"
+    done = job("-m", str(metrics), shell=shell)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(lc.files(clients, mine[0])) == 30
+    assert len(lc.files(clients, other)) == len(lc.files(clients, stranger)) == 32
+    status = job.status
+    freed = status.pop("freed_bytes")
+    assert 2 * 8192 <= freed < 4 * 8192
+    assert status["finished"] == status.pop("last_success") >= status.pop("started")
+    status.pop("finished")
+    status.pop("seconds")
+    assert status == {
+        "version": 1,
+        "project": clients.project,
+        "result": "ok",
+        "containers": 2,
+        "skipped": 0,
+        "failed": 0,
+        "failures": [],
+    }
+    assert f'wa_log_cleanup_freed_bytes{{project="{clients.project}"}} {freed}\n' in metrics.read_text()
+    assert not list(job.folder.glob("*.new"))
+    again = job(shell=shell)
+    assert again.returncode == 0
+    assert job.status["freed_bytes"] == 0
+
+
+def test_finds_recreated_containers_and_moved_tags(clients: t.Any, job: Job) -> None:
+    """Neither a new id nor a tag that points to a newer image hides a container."""
+    assert job().returncode == 0
+    assert job.status["containers"] == 0
+    first = lc.core(clients)
+    image = clients.tag("coreapp")
+    docker("rm", "--force", first)
+    second = lc.core(clients)
+    lc.archives(second, 31)
+    docker("image", "rm", "--no-prune", image)
+    assert job().returncode == 0
+    assert len(lc.files(clients, second)) == 30
+
+
+def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> None:
+    """Failing, hanging, without script, without shell, paused: exit code 1, each named; stopped ones are skipped."""
+    hang = "#!/bin/sh\ntrap '' TERM\nsetsid sleep 4245 &\nsleep 4245\n"
+    names = {
+        "bad": lc.core(clients, "bad", "#!/bin/sh\nprintf 'no \"room\" \\\\ left\\n' >&2\nexit 3\n"),
+        "hanging": lc.core(clients, "hanging", hang),
+        "noscript": lc.core(clients, "noscript"),
+        "noshell": lc.core(clients, "noshell"),
+        "paused": lc.core(clients, "paused"),
+        "stopped": lc.core(clients, "stopped"),
+        "last": lc.core(clients, "zz"),
+    }
+    lc.archives(names["last"], 31)
+    clients.run(names["noscript"], f"rm {lc.SCRIPT}")
+    clients.run(names["noshell"], "rm /bin/sh")
+    docker("pause", names["paused"])
+    docker("stop", names["stopped"])
+    done = job("-t", "4s")
+    assert done.returncode == 1
+    status = job.status
+    assert (status["result"], status["containers"], status["skipped"], status["failed"]) == ("failed", 1, 1, 5)
+    told = {text.partition(": ")[0]: text.partition(": ")[2] for text in status["failures"]}
+    assert told.pop(names["noshell"]).startswith("the cleanup could not be run (exit code 12")
+    assert told.pop(names["noscript"]).startswith("the cleanup failed with exit code 127: ")
+    assert told == {
+        names["bad"]: "the cleanup failed with exit code 3: no room  left",
+        names["hanging"]: "the cleanup took more than 4s and was ended",
+        names["paused"]: "is paused",
+    }
+    assert all(text in done.stderr for text in status["failures"])
+    assert len(lc.files(clients, names["last"])) == 30
+    wait_for(lambda: not lc.alive(names["hanging"], "4245"))
+    docker("unpause", names["paused"])
+    before = status["last_success"]
+    assert before == 0
+    docker("rm", "--force", *(names[name] for name in ("bad", "hanging", "noscript", "noshell")))
+    assert job().returncode == 0
+    assert job.status["last_success"] > 0
+
+
+def test_a_container_that_goes_meanwhile(clients: t.Any, job: Job) -> None:
+    """Removed or stopped while it is cleaned: skipped, and the job goes on to the next."""
+    slow = "#!/bin/sh\ntouch /tmp/started\nsleep 60\n"
+    gone, stopped = lc.core(clients, "a", slow), lc.core(clients, "b", slow)
+    last = lc.core(clients, "c")
+    lc.archives(last, 31)
+    with subprocess.Popen(job.argv(), stderr=subprocess.PIPE, text=True) as running:
+        wait_for(lambda: exists(gone, "/tmp/started"))
+        docker("rm", "--force", gone)
+        wait_for(lambda: exists(stopped, "/tmp/started"))
+        docker("stop", "-t", "0", stopped)
+        _out, complaints = running.communicate(timeout=60)
+    assert (running.returncode, complaints) == (0, "")
+    assert (job.status["containers"], job.status["skipped"], job.status["failed"]) == (1, 2, 0)
+    assert len(lc.files(clients, last)) == 30
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_killed_in_the_middle(clients: t.Any, job: Job, shell: str) -> None:
+    """kill -9 of the job alone: the cleanup ends inside, the lock is free soon, the status tells, the next run works."""
+    core = lc.core(clients, script="#!/bin/sh\ntrap '' TERM\ntouch /tmp/started\nsleep 4246\n")
+    with subprocess.Popen(job.argv(shell=shell)) as running:
+        wait_for(lambda: exists(core, "/tmp/started"))
+        os.kill(running.pid, signal.SIGKILL)
+    wait_for(lambda: not lc.alive(core, "4246"))
+    assert job.status["result"] == "running"
+    assert job.status["finished"] is None
+    lc.install(clients, core, lc.CORE_CLEANUP)
+    lc.archives(core, 31)
+
+    def cleaned() -> bool:
+        assert job(shell=shell).returncode == 0
+        return len(lc.files(clients, core)) == 30
+
+    wait_for(cleaned)
+    assert job.status["result"] == "ok"
+    assert not Path(f"/run/wa-log-cleanup-{clients.project}.pipe").exists()
+
+
+def test_runs_never_overlap(clients: t.Any, job: Job, ansible: t.Any) -> None:
+    """A second job steps aside; the module waits for the job."""
+    script = "#!/bin/sh\n[ ! -e /tmp/busy ] || exit 9\ntouch /tmp/busy /tmp/started\nsleep 3\nrm /tmp/busy\n"
+    core = lc.core(clients, script=script)
+    with subprocess.Popen(job.argv()) as running:
+        wait_for(lambda: exists(core, "/tmp/started"))
+        second = job()
+        assert second.returncode == 0
+        assert running.poll() is None, "it was the first that stepped aside"
+        options = {"project": clients.project, "state_file": str(job.folder / "live.json")}
+        module = ansible.module("wa_log_cleanup", options)
+        assert running.wait(timeout=30) == 0
+    assert not module.get("failed"), module
+    assert job.status["result"] == "ok"
+
+
+def test_the_lock_of_the_deployment(clients: t.Any, job: Job) -> None:
+    """While it is held nothing is done, and the last success stays known; a lease that is over holds nothing."""
+    core = lc.core(clients)
+    assert job().returncode == 0
+    success = job.status["last_success"]
+    lc.archives(core, 31)
+    lock = job.folder / "deployment.lock"
+    for text in ("", "who knows", json.dumps({"lease_until": int(time.time()) + 600, "stage": "migrate"})):
+        lock.write_text(text)
+        assert job().returncode == 0
+        assert (job.status["result"], job.status["last_success"]) == ("locked", success)
+        assert len(lc.files(clients, core)) == 31
+    lock.write_text(json.dumps({"run": 7, "lease_until": int(time.time()) - 5}, indent=1))
+    assert job().returncode == 0
+    assert job.status["result"] == "ok"
+    assert len(lc.files(clients, core)) == 30
+
+
+def test_a_lock_taken_between_two_containers(clients: t.Any, job: Job) -> None:
+    """An upgrade that begins meanwhile is not disturbed further."""
+    first = lc.core(clients, "a", "#!/bin/sh\ntouch /tmp/started\nsleep 2\n")
+    second = lc.core(clients, "b")
+    lc.archives(second, 31)
+    with subprocess.Popen(job.argv()) as running:
+        wait_for(lambda: exists(first, "/tmp/started"))
+        (job.folder / "deployment.lock").touch()
+        assert running.wait(timeout=30) == 0
+    assert job.status["result"] == "locked"
+    assert len(lc.files(clients, second)) == 31
+
+
+def test_a_full_disk_of_the_host(clients: t.Any, job: Job, tmp_path: Path) -> None:
+    """That the status cannot be written keeps nothing from being cleaned; the old status stays whole."""
+    core = lc.core(clients)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(disk)], check=True)
+    try:
+        job.folder = disk
+        assert job().returncode == 0
+        before = job.status
+        lc.archives(core, 31)
+        subprocess.run(["sh", "-c", f"head -c 100000 /dev/zero > {disk}/filler"], check=False, capture_output=True)
+        full = job()
+        assert "status.json cannot be written" in full.stderr
+        assert job.status == before
+        assert len(lc.files(clients, core)) == 30
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_commands_folders_and_images_of_ones_own(clients: t.Any, job: Job) -> None:
+    """A command with arguments, other folders to measure, other image names."""
+    name = clients.add("wacore", "our-core")
+    clients.run(
+        name,
+        "mkdir '/my logs'; head -c 50000 /dev/zero > '/my logs/a.log'; printf '%s\\n' 'echo $1 > /tmp/said; rm \"/my logs/a.log\"' > /c",
+    )
+    done = job(
+        "-i", "*/our-* web", "-d", "/my logs:/nowhere", "-c", "sh /c 'two words'", "-H", "unix:///var/run/docker.sock"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert clients.run(name, "cat /tmp/said") == "two words"
+    assert job.status["freed_bytes"] >= 49152
+
+
+def test_docker_that_does_not_answer(job: Job) -> None:
+    """Exit code 3, and the status says why."""
+    done = job("-H", "unix:///nowhere.sock")
+    assert done.returncode == 3
+    assert job.status["result"] == "failed"
+    assert "Docker does not answer" in job.status["failures"][0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["-p"],
+        ["-p", "a b"],
+        ["-p", 'a"b'],
+        ["-p", "x", "-t", "0"],
+        ["-p", "x", "-t", "1d2"],
+        ["-p", "x", "y"],
+        ["-z"],
+    ],
+)
+def test_wrong_usage(options: list[str]) -> None:
+    """Exit code 2 with the usage, and nothing else."""
+    done = subprocess.run(["sh", str(SCRIPT), *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "usage: wa-log-cleanup -p PROJECT" in done.stderr
