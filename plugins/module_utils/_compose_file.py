@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import typing as t
 
 try:
@@ -19,16 +18,20 @@ else:
 
 CONFIG_FILES_LABEL = "com.docker.compose.project.config_files"
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
-_SECONDS = 10
+_SECONDS = "10"
+Run = t.Callable[..., t.Any]  # AnsibleModule.run_command
 
 
-def read(labels: t.Mapping[str, str], project: str) -> dict[str, t.Any] | None:
-    """What the Compose files that a container was made from say now: `services` and `volumes`; None when unknown."""
+def read(labels: t.Mapping[str, str], project: str, run: Run) -> dict[str, t.Any] | None:
+    """What the Compose files that a container was made from say now: `services` and `volumes`; None when unknown.
+
+    `run` is used where only Compose itself can tell, as for `${NAME}`.
+    """
     folder = labels.get(WORKING_DIR_LABEL, "")
     paths = [os.path.join(folder, path) for path in labels.get(CONFIG_FILES_LABEL, "").split(",") if path]
     if not paths or not all(os.path.isfile(path) for path in paths):
         return None
-    return _plain(paths) or _resolved(paths, folder, project)
+    return _plain(paths) or _resolved(paths, folder, project, run)
 
 
 def _plain(paths: t.Sequence[str]) -> dict[str, t.Any] | None:
@@ -52,17 +55,16 @@ def _plain(paths: t.Sequence[str]) -> dict[str, t.Any] | None:
     return None if "$" in json.dumps(parts, default=str) else parts
 
 
-def _resolved(paths: t.Sequence[str], folder: str, project: str) -> dict[str, t.Any] | None:
+def _resolved(paths: t.Sequence[str], folder: str, project: str, run: Run) -> dict[str, t.Any] | None:
     """The files as Compose itself resolves them. Its output holds the environment: only mounts leave this function."""
-    command = ["docker", "compose", *(f"--file={path}" for path in paths), f"--project-name={project}"]
+    command = ["timeout", _SECONDS, "docker", "compose", *(f"--file={path}" for path in paths)]
     if folder:
         command.append(f"--project-directory={folder}")
+    command += [f"--project-name={project}", "--profile=*", "config", "--format=json"]
     try:
-        done = subprocess.run(
-            [*command, "--profile=*", "config", "--format=json"], capture_output=True, timeout=_SECONDS, check=False
-        )
-        read = json.loads(done.stdout)
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        _rc, output, _errors = run(command, handle_exceptions=False)
+        read = json.loads(output)
+    except (OSError, ValueError):
         return None
     services = {key: {"volumes": one.get("volumes")} for key, one in (read.get("services") or {}).items()}
     return {"services": services, "volumes": read.get("volumes")}

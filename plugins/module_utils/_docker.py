@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from ansible.module_utils.basic import missing_required_lib
 
-from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC as ARGUMENT_SPEC
+from ansible_collections.waba.onprem.plugins.module_utils import _docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 try:
@@ -26,6 +26,7 @@ except ImportError:
 else:
     DOCKER_IMPORT_ERROR = None
 
+ARGUMENT_SPEC = _docker_options.ARGUMENT_SPEC
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 CLIENT_IMAGES = ("coreapp", "web")  # domain: the last path component of the vendor's two images

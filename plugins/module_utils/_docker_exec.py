@@ -321,7 +321,7 @@ def execute(
     grace: float = 2.0,
 ) -> Outcome:
     """Run one command and wait for its end; see `execute_all`. Raises WaError when it cannot be started."""
-    answer = execute_all(docker, [Job(container, argv, user)], timeout, grace)[0]
-    if isinstance(answer, WaError):
-        raise answer
-    return answer
+    (answer,) = execute_all(docker, [Job(container, argv, user)], timeout, grace)
+    if isinstance(answer, Outcome):
+        return answer
+    raise answer

@@ -240,9 +240,11 @@ class Prober:
             self._over(probe)
 
     def _hear(self, probe: Probe) -> None:
-        assert probe.command is not None
-        ended = not probe.command.feed()
-        lines = probe.command.stdout.split("\n")
+        command = probe.command
+        if command is None:
+            return
+        ended = not command.feed()
+        lines = command.stdout.split("\n")
         for line in lines[probe.seen : -1]:
             self._take(probe, line.split("\t"))
             if probe.stage == "again":
@@ -252,7 +254,7 @@ class Prober:
         probe.seen = len(lines) - 1
         if ended and probe.stage != "over":
             if not probe.error and probe.stage != "gone":
-                probe.error = self._why(probe)
+                probe.error = self._why(command)
             self._over(probe)
 
     def _take(self, probe: Probe, words: list[str]) -> None:
@@ -281,13 +283,14 @@ class Prober:
         elif word == "gone":
             probe.stage = "gone"
 
-    def _why(self, probe: Probe) -> str:
-        assert probe.command is not None
+    @staticmethod
+    def _why(command: Exec) -> str:
+        """Why a probe ended before its time."""
         try:
-            code = probe.command.exit_code()
+            code = command.exit_code()
         except WaError as error:
             return error.found
-        words = " ".join((probe.command.stderr or probe.command.stdout).split())
+        words = " ".join((command.stderr or command.stdout).split())
         return f"the probe ended early (exit code {code}){': ' + words if words else ''}"
 
     def _over(self, probe: Probe) -> None:

@@ -230,7 +230,7 @@ class MediaVolume:
         if plan.obstacle:
             raise plan.obstacle
         if plan.after:
-            self.judge(plan, actual)
+            self.judge(plan.after, None if plan.actions else actual)
         for action in plan.actions:
             result.did(action)
         if plan.actions:
@@ -265,7 +265,7 @@ class MediaVolume:
             ]
             key = (*labels, one.project)
             if key not in files:
-                files[key] = _compose_file.read(one.labels, one.project)
+                files[key] = _compose_file.read(one.labels, one.project, self.result.module.run_command)
             declared = _volume_rules.declared_seat(files[key], one.service, one.project, path) if files[key] else None
             consumer = Consumer(one.name, one.service, one.state, _volume_rules.seat_of(one.mounts, path), declared)
             _volume_rules.judge_consumer(consumer, one.mounts, self.name, path, one.project)
@@ -274,15 +274,14 @@ class MediaVolume:
 
     # Judge
 
-    def judge(self, plan: Plan, actual: dict[str, t.Any] | None) -> None:
-        """Raise WaError for what makes the volume useless, before anything is changed."""
-        assert plan.after is not None
-        driver, options = plan.after["driver"], plan.after["driver_options"]
+    def judge(self, wanted: dict[str, t.Any], actual: dict[str, t.Any] | None) -> None:
+        """Raise WaError for what makes the volume useless, before anything is changed; `actual` is what stays."""
+        driver, options = wanted["driver"], wanted["driver_options"]
         if driver == "local":
             _docker_volume.judge_device(self.engine, options, self.params["require_mountpoint"])
         if self.params["probe"]:
             _volume_rules.judge_wiring(self.consumers)
-        self.judge_space(_docker_volume.space(self.engine, None if plan.actions else actual, driver, options))
+        self.judge_space(_docker_volume.space(self.engine, actual, driver, options))
 
     def judge_space(self, space: tuple[int, int] | None) -> None:
         """Note the figures; raise WaError when too little is free."""
