@@ -121,7 +121,7 @@ class Cleaner:
         """`web`, `core` or `master` of an inspected container."""
         if matches(container.image, self.params["images"]["web"]):
             return "web"
-        return container.role if container.role != "web" else "core"
+        return "master" if (container.environment or {}).get("WA_MASTER_NODE") == "1" else "core"
 
     def idle(self, report: dict[str, t.Any], record: dict[str, t.Any] | None, when: str = "") -> None:
         """Judge a container in which nothing can be run."""

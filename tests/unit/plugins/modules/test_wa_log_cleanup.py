@@ -1,0 +1,145 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_log_cleanup against a fake Docker Engine: how many requests it makes, whom it picks, how it fails."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils import _docker_exec, _log_cleaner
+
+MODULE = "wa_log_cleanup"
+SCRIPT = Path(__file__).parents[4] / "roles" / "wa_log_cleanup" / "files" / "wa-log-cleanup"
+
+
+@pytest.fixture
+def options(engine: t.Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
+    """Options for the fake engine, whose commands run here; logs, lock and state lie in the test's folder."""
+    monkeypatch.setattr(_log_cleaner, "LOCK_DIR", str(tmp_path))
+    archive = tmp_path / "logs" / "archive"
+    archive.mkdir(parents=True)
+    for number in range(4):
+        (archive / f"wa-service-{number}.log.gz").write_text("x" * number)
+    return {
+        "docker_host": engine.host,
+        "project": "biz",
+        "log_paths": [str(tmp_path / "logs")],
+        "command": f"rm -f {archive}/wa-service-0.log.gz",
+        "keep": 3,
+        "state_file": str(tmp_path / "live.json"),
+    }
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the module warns of; in the process of a test the library would print it."""
+    found: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: found.append(text))
+    return found
+
+
+def kinds(engine: t.Any) -> list[str]:
+    """The requests without ids, counted."""
+    words = [line.split("?")[0].split("/") for line in engine.calls]
+    return sorted("/".join(word for word in line if len(word) < 60) for line in words)
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_requests(engine: t.Any, run_module: t.Any, options: dict[str, t.Any], check: bool) -> None:
+    """One list, and for each container one inspect and one command for everything, cleaning included."""
+    for number in range(5):
+        engine.container(f"biz-wacore-{number}")
+    engine.container("other-wacore-1", project="other")
+    engine.container("biz-db-1", image="mysql:8")
+    result = run_module(MODULE, options, check)
+    assert not result.get("failed"), result
+    assert [one["name"] for one in result["containers"]] == [f"biz-wacore-{number}" for number in range(5)]
+    expected = ["GET /containers/json", *["GET /containers/json"] * 5]
+    expected += ["GET /exec/json"] * 5 + ["POST /containers/exec"] * 5 + ["POST /exec/start"] * 5
+    assert kinds(engine) == sorted(expected)
+
+
+def test_requests_for_one_named(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
+    """A named container costs no list."""
+    engine.container("biz-wacore-1")
+    run_module(MODULE, dict(options, containers=["biz-wacore-1"]), check=True)
+    assert kinds(engine) == [
+        "GET /containers/biz-wacore-1/json",
+        "GET /containers/json",
+        "GET /exec/json",
+        "POST /containers/exec",
+        "POST /exec/start",
+    ]
+
+
+def test_changed_and_diff(engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    """Check mode predicts the file that goes, the run removes it, the next one does nothing."""
+    engine.container("biz-wacore-1")
+    predicted = run_module(MODULE, options, check=True)
+    assert predicted["changed"]
+    assert predicted["actions"] == ["biz-wacore-1: cleanup would free 0 B"]
+    done = run_module(MODULE, options)
+    gone = f"biz-wacore-1: {tmp_path}/logs/archive/wa-service-0.log.gz 0 bytes"
+    assert predicted["diff"]["before"] == done["diff"]["before"] == gone
+    assert done["changed"]
+    assert not run_module(MODULE, options)["changed"]
+    assert not run_module(MODULE, options, check=True)["changed"]
+    assert not (tmp_path / "live.json").exists()
+
+
+def test_states(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
+    """Stopped ones are listed, paused and restarting ones fail, none of them gets a command."""
+    for state in ("exited", "created", "dead", "paused", "restarting"):
+        engine.container(f"biz-{state}", state=state)
+    result = run_module(MODULE, options)
+    assert result["failed"]
+    assert result["failures"] == ["biz-paused: is paused", "biz-restarting: is restarting"]
+    assert result["skipped_containers"] == ["biz-created: is created", "biz-dead: is dead", "biz-exited: is exited"]
+    assert engine.execs == {}
+
+
+def test_roles_by_images_of_ones_own(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
+    """Other image names are given by part, as patterns, with any tag or digest."""
+    engine.container("biz-a", image="reg:5000/x/our-web-7:latest")
+    engine.container("biz-b", image="reg:5000/x/our-core@sha256:" + "a" * 64, environment={"WA_MASTER_NODE": "1"})
+    engine.container("biz-c", image="reg:5000/y/our-core:1")
+    images = {"web": ["our-web-*"], "coreapp": ["reg:5000/x/our-core"]}
+    result = run_module(MODULE, dict(options, images=images), check=True)
+    assert [(one["name"], one["role"]) for one in result["containers"]] == [("biz-a", "web"), ("biz-b", "master")]
+
+
+def test_nothing_to_clean(run_module: t.Any, options: dict[str, t.Any], warnings: list[str]) -> None:
+    """No client container is no failure, but is said."""
+    assert run_module(MODULE, options)["containers"] == []
+    assert warnings == ["no client container in project biz: nothing to clean"]
+
+
+def test_engine_that_refuses_commands(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
+    """The engine's own words are in the failure."""
+    engine.container("biz-wacore-1")
+    identifier = next(iter(engine.containers))
+    engine.failures[f"POST /containers/{identifier}/exec"] = (500, "cannot start a command: out of memory")
+    result = run_module(MODULE, options)
+    assert result["failed"]
+    assert "biz-wacore-1: " in result["msg"]
+    assert "out of memory" in result["msg"]
+
+
+def test_state_file_that_is_broken(engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
+    """A state file that cannot be read knows nothing, and is written anew."""
+    engine.container("biz-wacore-1")
+    (tmp_path / "live.json").write_text("[[[")
+    assert not run_module(MODULE, options).get("failed")
+    assert (tmp_path / "live.json").read_text() == "{}"
+
+
+def test_the_job_ends_commands_as_the_module_does() -> None:
+    """The cron job's script holds the same supervisor, word for word."""
+    text = SCRIPT.read_text()
+    assert text.partition("supervisor=$(cat <<'END'\n")[2].partition("\nEND\n)\n")[0] == _docker_exec._SUPERVISOR.strip(
+        "\n"
+    )
