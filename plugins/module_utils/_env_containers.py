@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _env_state
@@ -19,16 +18,23 @@ if t.TYPE_CHECKING:
 _FILES_LABEL = "com.docker.compose.project.config_files"
 _FOLDER_LABEL = "com.docker.compose.project.working_dir"
 _UNKNOWN = "keys that it sets itself are reported as stale"
-_PATIENCE = 20  # seconds
+_PATIENCE = "20"  # seconds, for a command that asks nobody
 _DEEPEST = 8  # services may extend services
 
 
 class Compose:
     """What the Compose files say that containers were made from; read only when a container differs, each once."""
 
-    def __init__(self, env_path: str, warn: t.Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        env_path: str,
+        warn: t.Callable[[str], None],
+        run: t.Callable[[list[str]], tuple[int, str, str]],
+    ) -> None:
+        """`run` runs a command and gives its code, output and complaints (`module.run_command`)."""
         self._env_path = os.path.realpath(env_path)
         self._warn = warn
+        self._run = run
         self._documents: dict[str, t.Any] = {}
 
     def overrides(self, container: Container) -> set[str]:
@@ -94,17 +100,13 @@ class Compose:
         folder = container.labels.get(_FOLDER_LABEL)
         command += [f"--project-directory={folder}"] if folder else []
         try:
-            done = subprocess.run(
-                [*command, "--profile=*", "config", "--format=json"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_PATIENCE,
-                check=False,
+            _code, output, _words = self._run(
+                ["timeout", _PATIENCE, *command, "--profile=*", "config", "--format=json"]
             )
-            service = json.loads(done.stdout)["services"][container.service]
+            service = json.loads(output)["services"][container.service]
             with open(self._env_path, encoding="utf-8", newline="") as file:
                 held = {entry.key: entry.value for entry in read_compose(file.read()) if entry.key}
-        except (OSError, ValueError, KeyError, subprocess.TimeoutExpired):
+        except (OSError, ValueError, KeyError):
             self._warn(
                 f"{', '.join(files)} cannot be read without the Python library PyYAML (python3-yaml): {_UNKNOWN}"
             )

@@ -375,7 +375,7 @@ def check_containers(module: AnsibleModule, result: Result, done: Plan) -> None:
     held = _env_file.held(done.after or "", module.params["reader"])
     docker = Docker(module.params)
     running = docker.client_containers(module.params["project"], stopped=False)
-    compose = _env_containers.Compose(module.params["path"], result.warn)
+    compose = _env_containers.Compose(module.params["path"], result.warn, module.run_command)
     stale, overridden = _env_containers.stale(docker, running, held, done.edited.removed, compose)
     result.values.update(stale_containers=stale, overridden_containers=overridden)
     for entry in stale:

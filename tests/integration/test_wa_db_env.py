@@ -19,8 +19,7 @@ from pathlib import Path
 import psycopg2
 import pymysql
 import pytest
-from conftest import Ansible, Clients, docker
-from database_servers import Server, pretended_mysql, server, silent_server
+from database_servers import Server, docker, pretended_mysql, server, silent_server
 
 from ansible_collections.waba.onprem.plugins.module_utils._env_containers import Compose
 from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
@@ -65,7 +64,7 @@ def database(request: pytest.FixtureRequest) -> Server:
 class Checked:
     """The module with check_connection against one server; nothing may be left there, and no file after a failure."""
 
-    def __init__(self, ansible: Ansible, folder: Path) -> None:
+    def __init__(self, ansible: t.Any, folder: Path) -> None:
         self.ansible = ansible
         self.path = folder / "db.env"
 
@@ -79,7 +78,7 @@ class Checked:
         play = self.ansible.play([{"waba.onprem.wa_db_env": {**given, **more}}])
         assert CANARY not in play.stdout + play.stderr
         assert contents(where) == before
-        return play.results[0]
+        return dict(play.results[0])
 
     def fails(self, where: Server | None = None, **more: t.Any) -> str:
         result = self(where, **more)
@@ -89,7 +88,7 @@ class Checked:
 
 
 @pytest.fixture
-def checked(ansible: Ansible, tmp_path: Path) -> Checked:
+def checked(ansible: t.Any, tmp_path: Path) -> Checked:
     return Checked(ansible, tmp_path)
 
 
@@ -104,7 +103,7 @@ def contents(where: Server | None) -> str:
     return names + "".join(where.sql(tables, name) for name in names.split())
 
 
-def test_check_run_run_check(ansible: Ansible, tmp_path: Path) -> None:
+def test_check_run_run_check(ansible: t.Any, tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     done = ansible.converge("wa_db_env", options(path, extra={"WA_CONFIG_ON_DB": "1"}))
     assert done["changed_keys"][-2:] == ["WA_DB_PASSWORD", "WA_CONFIG_ON_DB"]
@@ -259,7 +258,13 @@ def test_too_many_connections(checked: Checked, database: Server) -> None:
 # Containers
 
 
-def test_a_change_is_stale_until_compose_recreates(ansible: Ansible, clients: Clients, tmp_path: Path) -> None:
+def run(argv: list[str]) -> tuple[int, str, str]:
+    """As a module runs commands."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_change_is_stale_until_compose_recreates(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     project = clients.project
     base = {"env_file": ["db.env"], "command": ["sleep", "infinity"], "network_mode": "none", "init": True}
@@ -287,7 +292,7 @@ def test_a_change_is_stale_until_compose_recreates(ansible: Ansible, clients: Cl
             assert CANARY not in json.dumps(result)
         # Without PyYAML, Compose itself says what it overrides.
         warnings: list[str] = []
-        reader = Compose(str(path), warnings.append)
+        reader = Compose(str(path), warnings.append, run)
         reader._yaml = lambda: None  # type: ignore[method-assign]  # as on a host without the library
         labels = json.loads(docker("inspect", f"{project}-waweb-1"))[0]["Config"]["Labels"]
 
@@ -308,7 +313,7 @@ def test_a_change_is_stale_until_compose_recreates(ansible: Ansible, clients: Cl
 # Faults
 
 
-def test_two_runs_at_once(ansible: Ansible, tmp_path: Path) -> None:
+def test_two_runs_at_once(ansible: t.Any, tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     path.write_text("# note\n")
     given = [options(path, hostname=f"host{number}", extra={f"K{number}": "1"}, backup=True) for number in range(4)]
@@ -354,7 +359,7 @@ def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     assert left, "no kill came in the middle of a write"
 
 
-def test_the_canary_is_nowhere(ansible: Ansible, tmp_path: Path) -> None:
+def test_the_canary_is_nowhere(ansible: t.Any, tmp_path: Path) -> None:
     """At -vvv, in results, in failures, in the temporary folders afterwards, and in no process while it runs."""
     path = tmp_path / "project" / "db.env"
     path.parent.mkdir()
