@@ -136,7 +136,7 @@ containers:
     name: {description: Name., type: str}
     id: {description: Id., type: str}
     image: {description: The configured image., type: str}
-    role: {description: V(web), V(core) or V(master)., type: str}
+    role: {description: 'V(web), V(core) or V(master).', type: str}
     status: {description: 'V(cleaned), V(measured) (check mode), V(skipped) or V(failed).', type: str}
     reason: {description: Why it was skipped or failed., type: str}
     rc: {description: Exit code of the cleanup., type: int}
