@@ -6,6 +6,7 @@
 set -eu
 umask 022
 uid=${SIM_UID:-20021}
+export HOME=/usr/local/waent/data
 if [ "$(id -u)" = 0 ]; then
     for folder in /var/log/whatsapp /var/log/whatsapp/archive /usr/local/waent/logs /usr/local/waent/data; do
         mkdir -p "$folder"

@@ -168,13 +168,13 @@ class GarbageCollector:
         )
         low, failures = first, 0
         while low <= last and not self._stop.is_set():
-            if self._faults.on("gc_never_ends"):
-                batch = max(1, int(self._faults.value("gc_never_ends", TRICKLE)))
+            never = self._faults.on("gc_never_ends")
+            size = max(1, int(self._faults.value("gc_never_ends", TRICKLE))) if never else batch
             if half is not None and low >= half:
                 raise GcFailed("Connection to the database was lost")
             try:
                 with self._db.session(store("message")) as session:
-                    high = self._end_of_batch(session, low, last, batch)
+                    high = self._end_of_batch(session, low, last, size)
                     count = self._delete(session, where, params, low, high)
             except DatabaseDown as exc:
                 failures += 1
