@@ -197,6 +197,10 @@ class Builder:
 
     def _bootstrap(self, image: Image) -> None:
         """Make the base file system from Debian packages and give it to Docker."""
+        if os.geteuid() != 0 and shutil.which("newuidmap") is None:
+            raise LabError(
+                "unpacking Debian packages takes root, or the package uidmap: run `tests/lab/lab images` as root once, or install that"
+            )
         scratch = self.folder / "debootstrap"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()

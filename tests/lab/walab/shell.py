@@ -102,11 +102,12 @@ class Shell:
         if self._stopped:
             raise Interrupted("interrupted")
         if check and child.returncode != 0:
-            said = self._hide((err or out).decode(errors="replace").strip())
-            self.note(said)
-            more = f"; its output is in {log}" if log else ""
-            last = said.splitlines()[-1] if said else f"exit code {child.returncode}"
-            raise LabError(f"`{shlex.join(argv[:4])} ...` failed: {last}{more}")
+            said = log.read_bytes() if log else err or out
+            lines = self._hide(said.decode(errors="replace").strip()).splitlines() or [f"exit code {child.returncode}"]
+            self.note("\n".join(lines[-20:]))
+            # What a build printed is long: its last lines here, and where the rest is.
+            last = "\n  ".join(["", *lines[-5:], f"whole log: {log}"]) if log else f" {lines[-1]}"
+            raise LabError(f"`{shlex.join(argv[:4])} ...` failed:{last}")
         return subprocess.CompletedProcess(list(argv), child.returncode, out, err)
 
     def _hide(self, text: str) -> str:

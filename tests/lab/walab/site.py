@@ -17,7 +17,7 @@ from functools import partial
 
 from . import databases, images, inventory, pki, progress
 from .model import ENGINES, NEW, OLD, Host, Lab, write_private
-from .shell import LabError, Shell
+from .shell import Interrupted, LabError, Shell
 from .yard import Found, Part, Yard
 
 READY_SECONDS = 90.0
@@ -144,7 +144,12 @@ class Site:
     def _wait(self, part: Part) -> None:
         outside = part.ports[0][0]
         if part.name in ENGINES:
-            databases.ensure_users(self.lab, self.shell, part.name)
+            try:
+                databases.ensure_users(self.lab, self.shell, part.name)
+            except Interrupted:
+                raise
+            except LabError as error:
+                raise LabError(f"{error}; {self._last_words(part.name)}") from error
         elif part.name == "registry":
             self._until(part.name, partial(_answers, f"http://127.0.0.1:{outside}/v2/"))
         elif part.name == "control":
@@ -169,11 +174,16 @@ class Site:
             if state == "running" and time.monotonic() < deadline:
                 self.shell.pause(0.1)
                 continue
-            said = self.shell.run(["docker", "logs", "--tail", "15", called], check=False)
-            last = (said.stdout + said.stderr).decode(errors="replace").strip()
-            raise LabError(
-                f"{name} is {state} and not ready after {READY_SECONDS:.0f} s at most; its last words:\n{last}"
-            )
+            raise LabError(f"{name} is not ready, after {READY_SECONDS:.0f} s at most; {self._last_words(name)}")
+
+    def _last_words(self, name: str) -> str:
+        """A container's state and the end of its log, for an error."""
+        called = self.lab.called(name)
+        state = self.shell.text(["docker", "inspect", "--format", "{{.State.Status}}", called], check=False)
+        said = self.shell.run(["docker", "logs", "--tail", "15", called], check=False)
+        return (
+            f"it is {state or 'gone'}, its last words:\n{(said.stdout + said.stderr).decode(errors='replace').strip()}"
+        )
 
     def _write_known_hosts(self) -> None:
         lines = []

@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import datetime
 import io
+import os
+import shutil
 import tarfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lab_samples import VERSIONS
-from walab.images import Catalogue, Image, context_tar, expires_on
+from walab.images import Builder, Catalogue, Image, context_tar, expires_on
+from walab.shell import LabError, Shell
+
+
+class Usage(NamedTuple):
+    """What shutil.disk_usage returns."""
+
+    total: int
+    used: int
+    free: int
 
 
 @given(st.dates(datetime.date(2020, 1, 1), datetime.date(2100, 1, 1)))
@@ -89,3 +101,19 @@ def test_client_images_differ_by_role_version_and_expiry_and_the_store_follows()
     assert one.store.tag != other.store.tag
     assert one.machines["host"].tag == other.machines["host"].tag
     assert one.clients["whatsapp/web:v2.53.4"].tag == other.clients["whatsapp/web:v2.53.4"].tag
+
+
+def test_a_full_disk_is_named_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "bin" / "docker"
+    fake.parent.mkdir()
+    fake.write_text(
+        f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n[ "$1" != info ] || echo /var/lib/docker\n', encoding="utf-8"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _where: Usage(10**12, 10**12, 10**9))
+    catalogue = Catalogue(VERSIONS)
+    with pytest.raises(LabError, match=r"needs 5 GiB in /.*, and 0\.9 GiB are free; make room there"):
+        Builder(Shell(), catalogue, tmp_path / "build").ensure([catalogue.debian])
+    calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert [call.split()[0] for call in calls] == ["image", "image", "info"]
