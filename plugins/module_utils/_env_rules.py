@@ -101,10 +101,10 @@ def _check_extra(
     if key in wanted:
         raise WaError(subject, "stands in extra and in extra_secret", "one of the two")
     if not isinstance(value, str):
-        kind = {bool: "a boolean", type(None): "null"}.get(type(value), f"of type {type(value).__name__}")
+        kinds = {bool: "a boolean", int: "a number", float: "a number", type(None): "nothing (null)"}
         raise WaError(
             subject,
-            f"{kind} for YAML, which has read yes, 1e3 and 0777 as something else than was written",
+            f"{kinds.get(type(value), 'a ' + type(value).__name__)} to YAML, where yes, 1e3 and 0777 are not what they look like",
             "a text",
             f'Put it in quotes ({key}: "..."); an empty text removes the key',
         )

@@ -52,6 +52,16 @@ def test_what_is_no_file_is_refused(store: Store, tmp_path: Path) -> None:
         store.read()
 
 
+def test_an_unreadable_file(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(_path: str, _flags: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "db.env").write_text("A=1")
+    monkeypatch.setattr(os, "open", denied)  # root may read everything
+    with pytest.raises(WaError, match="unreadable: Permission denied"):
+        store.read()
+
+
 def test_a_write_replaces_the_file_in_one_step(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     path.write_text("old")
