@@ -161,7 +161,7 @@ class GcRounds(GcBase):
                 "Run again when it does: the GC is remembered and taken up",
             )
         self.tables = []
-        self._progress(f"database: {error.found}", None)
+        self._progress(f"database: {error.found}", None, policy.Judge(**{**run["judge"], "rate": 0.0}))
 
     def _give_up(self, judge: policy.Judge, silent: list[str], waited: float) -> None:
         """The time is up: raise, unless the round has simply deleted nothing."""
