@@ -1,0 +1,175 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role wa_log_cleanup on a machine with a real cron, which really fires the job."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import typing as t
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import log_containers as lc
+import pytest
+from conftest import LAB, REPOSITORY, docker
+
+ROLE = "waba.onprem.wa_log_cleanup"
+
+
+@pytest.fixture(scope="session")
+def host_image(docker_engine: str) -> str:
+    """The lab's image of a host with cron and the Docker CLI."""
+    sys.path.insert(0, str(LAB))
+    from walab.images import Builder, Catalogue
+    from walab.shell import Shell
+
+    catalogue = Catalogue(versions=())
+    image = catalogue.machines["host"]
+    Builder(Shell(), catalogue, REPOSITORY / ".lab" / "build").ensure([image])
+    return str(image.tag)
+
+
+@dataclass
+class Host:
+    """A machine that shares this one's Docker Engine, with the inventory names that mean it."""
+
+    name: str
+    folder: Path
+
+    def sh(self, script: str) -> str:
+        """The output of a shell script there."""
+        return docker("exec", self.name, "sh", "-c", script)
+
+    def role(
+        self, names: dict[str, dict[str, t.Any]], check: bool = False, **variables: t.Any
+    ) -> dict[str, dict[str, int]]:
+        """Apply the role for inventory names; returns Ansible's figures by name. A failure is one."""
+        shared = {"ansible_connection": "community.docker.docker", "ansible_host": self.name}
+        shared["ansible_python_interpreter"] = "/usr/bin/python3"
+        inventory, play = self.folder / "inventory.yml", self.folder / "play.yml"
+        inventory.write_text(json.dumps({"all": {"hosts": names, "vars": shared}}))
+        play.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "roles": [ROLE]}]))
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(inventory), str(play)]
+        command += ["-e", json.dumps(variables), *(["--check", "--diff"] if check else [])]
+        environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_NOCOLOR": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        text = done.stdout[done.stdout.find("{") :]
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "WARNING" not in done.stderr, done.stderr
+        self.last = json.loads(text)
+        return t.cast("dict[str, dict[str, int]]", self.last["stats"])
+
+    def tasks(self, name: str) -> dict[str, dict[str, t.Any]]:
+        """The last run's tasks that did something for an inventory name, with their results."""
+        found = {}
+        for task in self.last["plays"][0]["tasks"]:
+            title = task["task"]["name"].rpartition(" : ")[2]
+            result = task["hosts"].get(name)
+            if result and not result.get("skipped") and not title.startswith(("Validating arguments", "Bring ")):
+                found[title] = result
+        return found
+
+
+@pytest.fixture
+def host(host_image: str, tmp_path: Path) -> t.Iterator[Host]:
+    """A host without Docker Engine of its own: the test's client containers run on the one here."""
+    name = f"logs-host-{uuid.uuid4().hex[:8]}"
+    socket = "/var/run/docker.sock"
+    docker(
+        "run", "--detach", "--init", "--name", name, "--volume", f"{socket}:{socket}", host_image, "sleep", "infinity"
+    )
+    try:
+        yield Host(name, tmp_path)
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
+    """Check, run, run; then the real cron cleans a container that came after the role had run, and syslog tells."""
+    names = {"support": {"wa_project": clients.project}}
+    often = {"wa_log_cleanup_hour": "*", "wa_log_cleanup_minute": "*"}
+    assert host.role(names, check=True, **often)["support"]["changed"] == 2
+    assert host.sh("ls /etc/cron.d /usr/local/sbin") == "/etc/cron.d:\n\n/usr/local/sbin:"
+    assert host.role(names, **often)["support"]["changed"] == 2
+    assert host.role(names, **often)["support"]["changed"] == 0
+    assert list(host.tasks("support")) == [
+        "Install the job's script",
+        "Have cron run it every day",
+        "Look for older cron lines that do the same",
+    ]
+    assert host.role(names, check=True, **often)["support"]["changed"] == 0
+    core = lc.core(clients)
+    lc.archives(core, 31)
+    host.sh("busybox syslogd -O /var/log/syslog; service cron start")
+    until = time.monotonic() + 90
+    while len(lc.files(clients, core)) > 30:
+        assert time.monotonic() < until, host.sh("cat /var/log/syslog")
+        time.sleep(1)
+    while "freed 8192 bytes" not in host.sh("cat /var/log/syslog"):
+        assert time.monotonic() < until, host.sh("cat /var/log/syslog")
+        time.sleep(0.5)
+    status = json.loads(host.sh("cat /var/lib/waba/log-cleanup-support.json"))
+    assert (status["project"], status["containers"], status["failed"]) == (clients.project, 1, 0)
+
+
+def test_deployments_of_one_host(host: Host, clients: t.Any) -> None:
+    """Each has its own job; what is odd is quoted; the script goes with the last one; nothing is left, twice."""
+    one = {
+        "wa_log_cleanup_command": "/c 'x y' 100%",
+        "wa_images": {"web": "r:5000/a/web", "coreapp": "r:5000/a/our-core"},
+    }
+    names = {"one": one, "two.example": {"wa_docker_host": "unix:///var/run/docker.sock", "wa_log_cleanup_minute": "7"}}
+    host.role(names)
+    lines = host.sh("cat /etc/cron.d/wa-*")
+    assert r"-c '/c '\"'\"'x y'\"'\"' 100\%' -i 'web our-core'".replace('\\"', '"') in lines
+    assert "7 3 * * * root /usr/local/sbin/wa-log-cleanup -H unix:///var/run/docker.sock" in lines
+    assert host.sh("ls /etc/cron.d") == "wa-one-log-cleanup\nwa-two-example-log-cleanup"
+    gone = {"wa_log_cleanup_state": "absent"}
+    assert host.role({"one": one}, **gone)["one"]["changed"] == 1
+    assert (
+        host.sh("ls /etc/cron.d /usr/local/sbin")
+        == "/etc/cron.d:\nwa-two-example-log-cleanup\n\n/usr/local/sbin:\nwa-log-cleanup"
+    )
+    host.role(names)
+    assert all(figures["changed"] for figures in host.role(names, **gone).values())
+    assert host.sh("ls /etc/cron.d /usr/local/sbin") == "/etc/cron.d:\n\n/usr/local/sbin:"
+    assert not any(figures["changed"] for figures in host.role(names, **gone).values())
+
+
+def test_older_lines_are_reported(host: Host) -> None:
+    """Lines with container ids in any crontab are named with their file; comments are not; ours is not."""
+    line = "5 4 * * * docker exec 9dfe77618dba /opt/whatsapp/bin/cleanup.sh"
+    host.sh(
+        f"mkdir -p /var/spool/cron/crontabs; echo '{line}' > /var/spool/cron/crontabs/root;"
+        f" echo '# {line}' > /etc/cron.d/off; printf '#!/bin/sh\\n/usr/bin/docker exec biz_wacore_1 /opt/whatsapp/bin/cleanup.sh\\n' > /etc/cron.daily/wa"
+    )
+    host.role({"one": {}})
+    told = [item["msg"] for item in host.tasks("one")["Report them"]["results"]]
+    assert len(told) == 2
+    assert any(f"/var/spool/cron/crontabs/root:{line}" in text for text in told)
+    assert any("/etc/cron.daily/wa:" in text for text in told)
+
+
+def test_drift_is_put_right(host: Host) -> None:
+    """A script or a job that somebody changed is as it was after the next run."""
+    host.role({"one": {}})
+    before = host.sh("cat /etc/cron.d/wa-one-log-cleanup; md5sum /usr/local/sbin/wa-log-cleanup")
+    host.sh(
+        "sed -i 's/3 /4 /' /etc/cron.d/wa-one-log-cleanup; echo >> /usr/local/sbin/wa-log-cleanup; chmod 600 /usr/local/sbin/*"
+    )
+    assert host.role({"one": {}})["one"]["changed"] == 2
+    assert host.sh("cat /etc/cron.d/wa-one-log-cleanup; md5sum /usr/local/sbin/wa-log-cleanup") == before
+
+
+def test_a_host_that_is_not_ready(host: Host) -> None:
+    """In check mode on an empty host the role says what it would set up, in one line, and does nothing else."""
+    assert host.role({"one": {}}, check=True, wa_host_ready=False)["one"]["changed"] == 0
+    told = host.tasks("one")
+    assert len(told) == 1
+    assert "log cleanup of wa-one would be set up, every day at 03:" in next(iter(told.values()))["msg"]
