@@ -24,7 +24,7 @@ from .shell import LabError
 ROOT = Path(__file__).resolve().parents[3]
 HOME = ROOT / ".lab"
 # Folders in .lab that other things own.
-RESERVED = ("build", "collections", "docker", "dist")
+RESERVED = ("build", "collections", "dist", "docker", "lint", "log", "sanity")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,20}")
 FLAVOURS = ("host", "bare", "ready")
 ENGINES = ("mariadb", "postgres")
