@@ -1,0 +1,106 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_info against a fake Docker Engine: which containers it tells, and that it tells no value of their environment."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from fake_docker import FakeDocker
+
+MODULE = "wa_info"
+Run = t.Callable[..., "dict[str, t.Any]"]
+WEB = "registry.lab:5000/whatsapp/web:v2.53.4"
+
+
+def containers(engine: FakeDocker, run_module: Run, **options: t.Any) -> dict[str, dict[str, t.Any]]:
+    done = run_module(MODULE, {"docker_host": engine.host, **options})
+    assert not done["changed"]
+    return {one["name"]: one for one in done["containers"]}
+
+
+def test_the_client_of_every_project_is_told(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("wa-a-waweb-1", image=WEB, project="wa-a", service="waweb")
+    engine.container("biz_wacore_1", project="biz", service="wacore", state="exited")
+    engine.container("plain", image="other/coreapp@sha256:" + "0" * 64, project="")
+    engine.container("proxy", image="nginx:1", project="wa-a")
+    found = containers(engine, run_module)
+    assert sorted(found) == ["biz_wacore_1", "plain", "wa-a-waweb-1"]
+    web = found["wa-a-waweb-1"]
+    assert (web["role"], web["version"], web["project"], web["state"]) == ("web", "2.53.4", "wa-a", "running")
+    assert (found["plain"]["project"], found["plain"]["version"]) == ("", "")
+
+
+def test_one_project_is_told_alone(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("a", project="wa-a")
+    engine.container("b", project="wa-b")
+    engine.container("c", project="")
+    assert sorted(containers(engine, run_module, project="wa-b")) == ["b"]
+    assert sorted(containers(engine, run_module, project="")) == ["c"]
+
+
+def test_a_stranger_is_told_for_its_name(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("wa-a-waweb-1", image="nginx:1", project="")
+    found = containers(engine, run_module, names=["wa-a-waweb-1"])
+    assert found["wa-a-waweb-1"]["role"] == "other"
+    assert containers(engine, run_module) == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "mounted", "keeps"),
+    [
+        ({}, False, False),
+        ({"WA_CONFIG_ON_DB": "1"}, False, True),
+        ({"WA_CONFIG_ON_DB": "0"}, False, False),
+        ({}, True, True),
+    ],
+)
+def test_a_coreapp_that_would_lose_its_registration_is_told(
+    engine: FakeDocker, run_module: Run, environment: dict[str, str], mounted: bool, keeps: bool
+) -> None:
+    mounts = [engine.mount("data", "/usr/local/waent/data")] if mounted else []
+    engine.container("core", environment=environment, mounts=mounts)
+    assert containers(engine, run_module)["core"]["keeps_configuration"] is keeps
+
+
+def test_a_master_is_told_by_its_environment(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("m", environment={"WA_MASTER_NODE": "1"})
+    engine.container("c")
+    found = containers(engine, run_module)
+    assert (found["m"]["role"], found["c"]["role"]) == ("master", "core")
+
+
+def test_no_value_of_the_environment_is_told(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("c", environment={"WA_DB_PASSWORD": "Canary-in-env", "WA_API_KEY": "Canary-key"})
+    found = containers(engine, run_module)
+    assert found["c"]["variables"] == ["WA_API_KEY", "WA_DB_PASSWORD"]
+    assert "Canary" not in str(found)
+
+
+def test_a_host_without_docker_is_told_and_not_an_error(run_module: Run, tmp_path: Path) -> None:
+    options = {"gather": ["host", "containers"], "docker_host": f"unix://{tmp_path}/none.sock"}
+    done = run_module(MODULE, options)
+    assert "docker_engine" in done["missing"]
+    assert "does not exist" in done["reasons"]["docker_engine"]
+    assert done["containers"] == []
+    assert done["docker_version"] == ""
+
+
+def test_only_containers_asked_a_missing_engine_is_an_error(run_module: Run, tmp_path: Path) -> None:
+    failed = run_module(MODULE, {"docker_host": f"unix://{tmp_path}/none.sock"})
+    assert "does not exist" in failed["msg"]
+    assert "role wa_host" in failed["msg"]
+
+
+def test_what_a_host_lacks_is_told_by_name(
+    engine: FakeDocker, run_module: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda *_args, **_kwargs: None)
+    options = {"gather": ["host"], "docker_host": engine.host, "database_engine": "PGSQL"}
+    done = run_module(MODULE, options)
+    assert done["missing"] == ["cron", "docker_compose"]
+    assert set(done["reasons"]) == set(done["missing"])
