@@ -9,13 +9,6 @@ import json
 import os
 import typing as t
 
-try:
-    import yaml
-except ImportError:  # no part of Ansible's demands on a managed host
-    HAS_YAML = False
-else:
-    HAS_YAML = True
-
 CONFIG_FILES_LABEL = "com.docker.compose.project.config_files"
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 _SECONDS = "10"
@@ -36,7 +29,11 @@ def read(labels: t.Mapping[str, str], project: str, run: Run) -> dict[str, t.Any
 
 def _plain(paths: t.Sequence[str]) -> dict[str, t.Any] | None:
     """One file without anything that Compose would have to resolve, read as YAML."""
-    if not HAS_YAML or len(paths) != 1:
+    if len(paths) != 1:
+        return None
+    try:
+        import yaml  # only here: it takes time, and is no part of Ansible's demands on a managed host
+    except ImportError:
         return None
     try:
         with open(paths[0], encoding="utf-8") as file:

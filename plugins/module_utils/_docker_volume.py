@@ -9,6 +9,7 @@ Paths are those of this machine. Whether they are the engine's, too, is proved b
 from __future__ import annotations
 
 import os
+import re
 import threading
 import typing as t
 
@@ -20,6 +21,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
 
 _PATIENCE = 5.0  # seconds that a file system may take to answer; a dead NFS server never does
+_PROBE_FILE = re.compile(r"\.wa-probe-\d+-[0-9a-f]{24}")
 T = t.TypeVar("T")
 
 
@@ -224,6 +226,8 @@ def space(
 def first_file(root: str) -> str | None:
     """The path below `root` of the first thing that is no directory, or None when there is none.
 
+    A file that a killed probe left holds no media and does not count.
+
     Raises OSError where a directory cannot be read, and for another file system mounted inside.
     """
     home = os.stat(root).st_dev
@@ -232,6 +236,12 @@ def first_file(root: str) -> str | None:
         folder = waiting.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
+                if (
+                    _PROBE_FILE.fullmatch(entry.name)
+                    and entry.is_file(follow_symlinks=False)
+                    and entry.stat().st_size < 99
+                ):
+                    continue
                 if not entry.is_dir(follow_symlinks=False):
                     return os.path.relpath(entry.path, root)
                 if entry.stat(follow_symlinks=False).st_dev != home:

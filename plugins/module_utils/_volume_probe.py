@@ -75,12 +75,14 @@ printf 'become\t%s:%s\n' "$user" "$gid"
 # Lines of answer: a word, a folder, and what was found there, with tabs between.
 _PROBE = r"""
 LC_ALL=C; export LC_ALL; umask 022
-path=$1 now=$2 token=$3 beacon=$4
+path=$1 now=$2 token=$3 beacon=$4 measure=$5
 name=.wa-probe-$now-$token
 clean() {
   trap - EXIT
+  for dir do shift; set -- "$@" "$dir/$name"; done
+  rm -f "$@" 2>/dev/null
   for dir do
-    rm -f "$dir/$name" 2>/dev/null
+    dir=${dir%/*}
     if [ -e "$dir/$name" ]; then show "$dir"; printf 'left\t%s\n' "$shown"; fi
   done
   printf 'gone\n'
@@ -112,7 +114,7 @@ for dir do
     printf 'wrote\t%s\tbad\t%s\t%s\t%s\n' "$shown" "${facts% *}" "${facts#* }" "$error"
   fi
 done
-df -kP "$path" 2>/dev/null | { read -r _; read -r _ total _ free _ && printf 'space\t%s\t%s\n' "$free" "$total"; }
+[ -z "$measure" ] || df -kP "$path" 2>/dev/null | { read -r _; read -r _ total _ free _ && printf 'space\t%s\t%s\n' "$free" "$total"; }
 if [ -n "$beacon" ]; then
   if [ -e "$path/$beacon" ]; then printf 'beacon\tseen\n'; else printf 'beacon\tmissing\n'; fi
 fi
@@ -122,8 +124,10 @@ while read -r order other; do
     read)
       for dir do
         show "$dir"
-        if got=$(cat "$dir/.wa-probe-$now-$other" 2>&1); then
+        if read -r got 2>/dev/null <"$dir/.wa-probe-$now-$other"; then
           if [ "$got" = "$other" ]; then got=ok; else got="other content"; fi
+        else
+          got=$(cat "$dir/.wa-probe-$now-$other" 2>&1) && got="no content"
         fi
         printf 'read\t%s\t%s\n' "$shown" "$got"
       done
@@ -177,10 +181,16 @@ class Prober:
     """Runs the probes of several containers side by side, within `seconds` for each of its three steps."""
 
     def __init__(
-        self, docker: Docker, containers: t.Sequence[Container], path: str, beacon: str = "", seconds: float = 15.0
+        self,
+        docker: Docker,
+        containers: t.Sequence[Container],
+        path: str,
+        beacon: str = "",
+        measure: bool = True,
+        seconds: float = 15.0,
     ) -> None:
         self.docker, self.path, self.seconds = docker, path, seconds
-        self.beacon = beacon
+        self.beacon, self.measure = beacon, measure
         self.now = int(time.time())
         self.probes = [Probe(container) for container in containers]
         self._selector = selectors.DefaultSelector()
@@ -208,7 +218,7 @@ class Prober:
 
     def _start(self, probe: Probe, user: str = "") -> None:
         script = ["/bin/sh", "-c", _PROBE, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _PROBE]
-        argv = [*script, self.path, str(self.now), probe.token, self.beacon]
+        argv = [*script, self.path, str(self.now), probe.token, self.beacon, "1" if self.measure else ""]
         try:
             probe.command = Exec(self.docker, probe.container, argv, user)
         except WaError as error:

@@ -326,7 +326,8 @@ class MediaVolume:
                 if home and "" in probe.folders and arrives(home, prober.file_name(probe)) is False:
                     problems.append(f"{probe.container.name}: {_volume_file_rules.astray(home)}")
 
-        probes = Prober(self.docker, running, path, self.params["expect_beacon"] or "").run(look)
+        beacon, measure = self.params["expect_beacon"] or "", self.result.values["free_bytes"] is None
+        probes = Prober(self.docker, running, path, beacon, measure).run(look)
         for consumer in self.consumers:
             for probe in probes:
                 if probe.container.name == consumer.name:

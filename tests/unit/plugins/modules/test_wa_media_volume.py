@@ -63,7 +63,7 @@ def test_a_probe_costs_two_requests_for_each_container(engine: FakeDocker, run_m
 
     def probe(command: FakeExec) -> int:
         """Do as the probe's script does, in the volume's own folder."""
-        _path, now, token, _beacon = command.argv[-4:]
+        _path, now, token, _beacon, _measure = command.argv[-5:]
         (folder / f".wa-probe-{now}-{token}").write_text(token)
         command.write("user\t1000\nwrote\t\tok\nspace\t5\t9\nready\n")
         while (order := command.read_line().split())[0] != "end":
@@ -103,6 +103,7 @@ def test_creation_is_predicted_and_done(engine: FakeDocker, run_module: Run) -> 
 def test_absent_of_an_empty_one(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     (Path(engine.mountpoint("biz_m")) / "incoming" / "deep").mkdir(parents=True)
+    (Path(engine.mountpoint("biz_m")) / "incoming" / f".wa-probe-1700000000-{'0a' * 12}").write_text("left by a kill")
     assert run_module(MODULE, options(engine, state="absent"), check=True)["changed"]
     assert "biz_m" in engine.volumes
     assert run_module(MODULE, options(engine, state="absent"))["changed"]
@@ -126,6 +127,10 @@ def a_file(engine: FakeDocker) -> None:
     (Path(engine.mountpoint("biz_m")) / "x").touch()
 
 
+def almost_a_probe(engine: FakeDocker) -> None:
+    (Path(engine.mountpoint("biz_m")) / f".wa-probe-1700000000-{'0a' * 12}").write_text("media" * 100)
+
+
 def a_share(engine: FakeDocker) -> None:
     engine.volumes["biz_m"]["Options"] = {"type": "nfs", "o": "addr=h", "device": ":/e"}
 
@@ -147,6 +152,7 @@ def a_user(engine: FakeDocker) -> None:
         (a_share, "its share is not mounted"),
         (a_plugin, "driver plugin keeps them"),
         (a_file, "holds files, x is one"),
+        (almost_a_probe, "holds files, .wa-probe-"),
         (a_user, "used by x"),
     ],
 )
