@@ -41,15 +41,17 @@ class GcRounds(GcBase):
         )
         self.run["inserts"] = max(grown, 0) / span
 
-    def _call(self, first: bool = False) -> bool:
-        """Start a round."""
-        run = self.run
-        self._find(run["databases"])
-        if first and self.params["completion"] != "none":
+    def _first_call(self) -> bool:
+        """Start the first round."""
+        self._find(self.run["databases"])
+        if self.params["completion"] != "none":
             self._baseline()
-        if first:
-            run["begun"] = asdict(moment())  # marking and the baseline are not part of the time to wait
-        pulse = messages.pulse(self.config, self.tables)
+        self.run["begun"] = asdict(moment())  # marking and the baseline are not part of the time to wait
+        return self._call(messages.pulse(self.config, self.tables), first=True)
+
+    def _call(self, pulse: messages.Pulse, first: bool = False) -> bool:
+        """Start a round; `pulse` is that of this moment."""
+        run = self.run
         judge = policy.Judge(
             run.get("baseline", 0.0),
             tolerance=_FOREIGN_ROWS if self.config.engine == _database.MYSQL else 0.0,
@@ -120,12 +122,13 @@ class GcRounds(GcBase):
                 run["trouble"] = None
                 return False
             self._remember()
-            count, after = self._count(waited)
+            count = self._count(waited)
+            pulse = messages.pulse(self.config, self.tables)
             run["trouble"] = None
         except _database.DatabaseError as error:
             self._tolerate(error, now)
             return False
-        return self._end_round(judge, count, after)
+        return self._end_round(judge, count, pulse)
 
     def _ended(self, judge: policy.Judge, pulse: messages.Pulse, silent: list[str]) -> bool:
         if pulse.deleting:
@@ -190,17 +193,15 @@ class GcRounds(GcBase):
 
     # Count and decide
 
-    def _count(self, waited: float) -> tuple[messages.Count, int]:
-        """The closing gate, and the rows to report."""
+    def _count(self, waited: float) -> messages.Count:
+        """The closing gate."""
         problem = messages.tidy(self.config, self.tables, max(self.wait_timeout - waited, 30.0))
         if problem:
             self.result.warn(problem)
-        count = messages.gate(self.config, self.tables, self.limit)
-        after = count.rows if count.exact else max(count.rows, messages.pulse(self.config, self.tables).rows)
-        return count, after
+        return messages.gate(self.config, self.tables, self.limit)
 
-    def _end_round(self, judge: policy.Judge, count: messages.Count, after: int) -> bool:
-        """Decide what follows."""
+    def _end_round(self, judge: policy.Judge, count: messages.Count, pulse: messages.Pulse) -> bool:
+        """Decide what follows. It asks the database nothing, so that nothing is half done when that is away."""
         run = self.run
         told = [node["count"] for node in run["nodes"].values()]
         deleted = judge.deleted
@@ -210,6 +211,7 @@ class GcRounds(GcBase):
             # MySQL's counter is the whole server's; two exact counts tell better.
             deleted = max(run["before"] - count.rows, 0)
         run["deleted"] += deleted
+        after = count.rows if count.exact else max(count.rows, pulse.rows)
         run["outcome"] = {"after": after, "exact": count.exact, "large": count.large}
         self._figures()
         self.result.values.update(messages_after=after, exact=count.exact)
@@ -224,7 +226,7 @@ class GcRounds(GcBase):
         # After a reset of the statistics nobody knows what was deleted: that is not "nothing".
         step = policy.next_step(count.large, deleted or judge.resets, run["round"], self.params["max_rounds"], open_)
         if step == "again":
-            return self._call()
+            return self._call(pulse)
         if step == "nothing":
             why = f" ({count.unknown})" if count.unknown else ""
             self._fail(f"round {run['round']} deleted nothing and {after} rows remain{why}, usually held by {_HOLDERS}")

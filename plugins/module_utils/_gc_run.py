@@ -191,4 +191,4 @@ class GcRun(GcRounds):
             self.result.values.update(marked_read=done, mark_read_unknown=marked["unknown"])
         if marked["unknown"]:
             self.result.warn(f"mark_read: {len(marked['unknown'])} of {len(ids)} ids are unknown to the client")
-        return self._call(first=True)
+        return self._first_call()

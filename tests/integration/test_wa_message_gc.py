@@ -307,7 +307,7 @@ def test_the_server_restarts_in_the_middle(ansible: Ansible, client: Client) -> 
     result = play.results[0]
     assert ", database: " in play.stderr
     assert client.calls() >= 1
-    assert result["messages_after"] < LIMIT, result
+    assert result["messages_after"] < LIMIT, (result, play.stderr)
     assert not result.get("failed")
 
 
