@@ -142,7 +142,7 @@ def parse_measurement(text: str, token: str) -> Measurement:
     """The measurement that the shell function `measure` printed. Raises WaError when it is not whole."""
     found = Measurement()
     files: dict[tuple[str, str], LogFile] = {}
-    header, whole = "", False
+    folder, header, whole = "", "", False
     for line in text.split("\n"):
         if line.startswith(token + " "):
             _token, word, *rest = line.split(" ", 2)

@@ -144,7 +144,8 @@ def violations(
 ) -> list[dict[str, t.Any]]:
     """What a good cleanup would not have left. `large_before` are the live logs that the last run left too large.
 
-    The client writes on meanwhile: a Coreapp log that got old only after `before` is not the cleanup's fault. Each has `rule`, `paths` (the first few), `count` and `message`.
+    The client writes on meanwhile: a Coreapp log that got old only after `before` is not the cleanup's fault. Each
+    violation has `rule`, `paths` (the first few), `count` and `message`.
     """
     files = after.files or []
     archived = [file for file in files if file.archived]

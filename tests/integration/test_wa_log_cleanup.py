@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 import typing as t
+from pathlib import Path
 
 import log_containers as lc
 import pytest
@@ -26,9 +27,11 @@ def by_service(result: dict[str, t.Any], clients: t.Any) -> dict[str, dict[str, 
 
 
 @pytest.fixture
-def options(clients: t.Any, tmp_path: t.Any) -> dict[str, t.Any]:
+def options(clients: t.Any, tmp_path: t.Any) -> t.Iterator[dict[str, t.Any]]:
     """Options that keep a test to its own project and folder."""
-    return {"project": clients.project, "state_file": str(tmp_path / "state" / "live.json")}
+    yield {"project": clients.project, "state_file": str(tmp_path / "state" / "live.json")}
+    for lock in Path("/run").glob(f"wa-log-cleanup-{clients.project}*.lock"):
+        lock.unlink()
 
 
 def test_check_run_run_check(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
@@ -272,10 +275,19 @@ def test_logs_that_grow_at_full_speed(ansible: t.Any, clients: t.Any, options: d
     assert not any(name.endswith(".log") for name in lc.files(clients, core))
 
 
-def module_process(name: str) -> list[int]:
-    """The ids of the module's processes on this machine."""
-    found = subprocess.run(["pgrep", "-f", f"AnsiballZ_{name}.py"], capture_output=True, text=True, check=False).stdout
-    return [int(pid) for pid in found.split()]
+def module_processes(mark: str) -> list[int]:
+    """The ids of the module's processes of one run: those with a mark in their environment."""
+    listed = subprocess.run(
+        ["pgrep", "-f", f"AnsiballZ_{MODULE}.py"], capture_output=True, text=True, check=False
+    ).stdout
+    found = []
+    for pid in listed.split():
+        try:
+            if mark in Path(f"/proc/{pid}/environ").read_text(errors="replace"):
+                found.append(int(pid))
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
 
 
 def test_killed_in_the_middle(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
@@ -283,11 +295,13 @@ def test_killed_in_the_middle(ansible: t.Any, clients: t.Any, options: dict[str,
     mark = "sleep 4244"
     core = lc.core(clients, script=f"#!/bin/sh\ntrap '' TERM\ntouch /tmp/started\n{mark}\n")
     runs: list[t.Any] = []
-    runner = threading.Thread(target=lambda: runs.append(ansible.module(MODULE, options)))
+    task = {f"waba.onprem.{MODULE}": options}
+    marked = {"LOG_CLEANUP_TEST": clients.project}
+    runner = threading.Thread(target=lambda: runs.append(ansible.play([task], environment=marked).results[0]))
     runner.start()
     while subprocess.run(["docker", "exec", core, "test", "-e", "/tmp/started"], check=False).returncode:
         time.sleep(0.1)
-    for pid in module_process(MODULE):
+    for pid in module_processes(clients.project):
         os.kill(pid, signal.SIGKILL)
     runner.join()
     assert runs[0]["failed"]
