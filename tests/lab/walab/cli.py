@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from types import FrameType
 
 from . import control, databases, images, inventory, progress, site
@@ -420,6 +421,9 @@ def main(argv: list[str] | None = None) -> int:
             outcome[0] = 130
         except LabError as error:
             progress.complain(str(error))
+        except OSError as error:  # a file or folder of the lab, with its name in the error
+            shell.note(traceback.format_exc())
+            progress.complain(f"{error}{f'; more in {shell.log}' if shell.log else ''}")
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -160,7 +160,7 @@ class Builder:
                 self._run(plan)
 
     def _run(self, plan: dict[str, Image]) -> None:
-        clean_up(self.shell)
+        clean_up(self.shell, self.folder)
         try:
             with ThreadPoolExecutor(max_workers=len(plan)) as pool:
                 for image in plan.values():  # parents come first, so a job never waits for one that has no thread
@@ -170,7 +170,7 @@ class Builder:
                 job.result()
         finally:
             self._jobs.clear()
-            clean_up(Shell(self.shell.log))  # our own shell may have been told to start nothing more
+            clean_up(Shell(self.shell.log), self.folder)  # our own shell may have been told to start nothing more
         self._drop_old(set(plan))
 
     def _collect(self, image: Image, present: set[str], plan: dict[str, Image]) -> None:
@@ -201,9 +201,8 @@ class Builder:
             raise LabError(
                 "unpacking Debian packages takes root, or the package uidmap: run `tests/lab/lab images` as root once, or install that"
             )
-        scratch = self.folder / "debootstrap"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir()
+        scratch = self.folder / f"{SCRATCH}{os.getpid()}"
+        scratch.mkdir(exist_ok=True)
         # Memory is faster, and the unpacked system is 350 MB; a small machine takes the disk.
         fast = Path("/dev/shm")
         roomy = fast.is_dir() and os.access(fast, os.W_OK) and shutil.disk_usage(fast).free > 2 * 1024**3
@@ -271,7 +270,7 @@ class Builder:
                 self.shell.run(["docker", "image", "rm", tag], check=False)
 
 
-def clean_up(shell: Shell) -> None:
+def clean_up(shell: Shell, build: Path) -> None:
     """Remove what builds left whose process is gone, or is this one: pushing registries and unpacked systems."""
     listed = shell.text(
         ["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{SCRATCH}"], check=False
@@ -279,7 +278,7 @@ def clean_up(shell: Shell) -> None:
     for name in listed.split():
         if _is_over(name):
             shell.run(["docker", "rm", "--force", "--volumes", name], check=False)
-    for folder in Path("/dev/shm").glob(f"{SCRATCH}*"):
+    for folder in (*Path("/dev/shm").glob(f"{SCRATCH}*"), *build.glob(f"{SCRATCH}*")):
         if _is_over(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -201,7 +201,7 @@ class Site:
         with progress.step("containers, volumes, network", "none") as words:
             went = self.yard.remove_all()
             words.append(f"removed: {', '.join(went)}" if went else "none there")
-        images.clean_up(self.shell)
+        images.clean_up(self.shell, self.builder.folder)
         if self.lab.folder.exists():
             with progress.step("folder", "removed"):
                 shutil.rmtree(self.lab.folder)
