@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import os
 import subprocess
+import sys
 import threading
 import time
 import typing as t
@@ -558,3 +559,31 @@ def test_beacon_is_seen_on_the_same_share_only(ansible: t.Any, clients: t.Any) -
     clients.add("wacore", volume=other, project=f"{clients.project}far")
     message = failure(ansible, {"name": other, "project": f"{clients.project}far", "expect_beacon": lit["beacon"]})
     assert "the hosts do not share one volume" in message
+
+
+def test_socket_without_permission(clients: t.Any, docker_engine: str) -> None:
+    """Another user than root, outside the group docker: the cure is named."""
+    script = (
+        "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
+        "from ansible_collections.waba.onprem.plugins.modules import wa_media_volume\n"
+        "with patch_module_args({'docker_host': sys.argv[1]}): wa_media_volume.main()\n"
+    )
+    # The library is loaded as root; then the process becomes nobody.
+    become = "import os; import docker; from ansible.module_utils import basic; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+    paths = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(":")[0]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from ansible_collections.waba.onprem.plugins.modules import wa_media_volume\n" + become + script,
+            docker_engine,
+        ],
+        env={**os.environ, "PYTHONPATH": paths, "HOME": "/tmp"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    result = json.loads(done.stdout)
+    assert result["failed"]
+    assert "no permission on the socket" in result["msg"]
+    assert "group docker" in result["msg"]
