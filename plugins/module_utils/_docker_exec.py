@@ -263,7 +263,7 @@ def execute_all(
     After `timeout` seconds a command gets SIGTERM, `grace` seconds later SIGKILL, and with it all that it started
     inside its container. The commands have no standard input. The image needs `/bin/sh`.
     """
-    answers: list[Outcome | WaError | None] = [None] * len(jobs)
+    answers: dict[int, Outcome | WaError] = {}
     running: dict[Exec, int] = {}
     stopped: set[Exec] = set()
     deadlines: dict[Exec, float] = {}
@@ -295,7 +295,7 @@ def execute_all(
                 if ended:
                     selector.unregister(command)
                     answers[running.pop(command)] = _outcome(command, command in stopped)
-    return t.cast("list[Outcome | WaError]", answers)
+    return [answers[index] for index in range(len(jobs))]
 
 
 def _outcome(command: Exec, stopped: bool) -> Outcome | WaError:
@@ -322,6 +322,6 @@ def execute(
 ) -> Outcome:
     """Run one command and wait for its end; see `execute_all`. Raises WaError when it cannot be started."""
     (answer,) = execute_all(docker, [Job(container, argv, user)], timeout, grace)
-    if isinstance(answer, Outcome):
-        return answer
-    raise answer
+    if isinstance(answer, WaError):
+        raise answer
+    return answer

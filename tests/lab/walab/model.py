@@ -244,7 +244,7 @@ class Lab:
 
 def pick(length: int) -> str:
     """Random characters of the safe alphabet."""
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+    return "".join(secrets.choice(ALPHABET) for _number in range(length))
 
 
 def is_free(port: int) -> bool:

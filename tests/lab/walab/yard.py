@@ -27,7 +27,6 @@ class Part:
     image: str
     ports: tuple[tuple[int, int], ...] = ()  # (on 127.0.0.1, in the container)
     volume: str = ""  # where its one volume is mounted
-    volume_in_memory: bool = False
     environment: tuple[tuple[str, str], ...] = ()
     options: tuple[str, ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
@@ -90,7 +89,7 @@ class Yard:
             self.shell.run(["docker", "unpause" if found.state == "paused" else "start", name])
             return "started"
         if found:
-            self.shell.run(["docker", "rm", "--force", name])
+            self.shell.run(["docker", "rm", "--force", "--volumes", name])
         self.shell.run(self._create(part, name))
         if part.files:
             self.shell.run(["docker", "cp", "-", f"{name}:/"], stdin=_tar(part.files))
@@ -115,8 +114,7 @@ class Yard:
             command += ["--env", f"{key}={value}"]
         if part.volume:
             volume = f"{name}-data"
-            kind = ["--opt", "type=tmpfs", "--opt", "device=tmpfs"] if part.volume_in_memory else []
-            self.shell.run(["docker", "volume", "create", *self._labels(), *kind, volume])
+            self.shell.run(["docker", "volume", "create", *self._labels(), volume])
             command += ["--volume", f"{volume}:{part.volume}"]
         return [*command, part.image]
 
@@ -138,7 +136,7 @@ class Yard:
         )
         for kind, listing, removal in kinds:
             # An interrupted run's last request may still be on its way in the daemon: look again until none is left.
-            for _ in range(10):
+            for _again in range(10):
                 ids = self.shell.text(["docker", *listing, "--filter", f"label={self._label}"]).split()
                 if not ids:
                     break

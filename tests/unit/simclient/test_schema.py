@@ -81,7 +81,7 @@ def test_an_older_build_refuses_a_newer_schema(deploy: Callable[..., Deployment]
     d = deploy()
     Schema(d.database(), lambda text: None).bring_to(53)
     node = d.core()
-    until(lambda: node.stop.is_set())
+    until(node.stop.is_set)
     assert "is newer than this build's 51" in node.fatal
     with pytest.raises(SchemaNewer):
         node.schema.bring_to(51)

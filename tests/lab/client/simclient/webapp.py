@@ -46,7 +46,8 @@ def own_jwt_key(data_dir: str) -> str:
         with open(path, encoding="ascii") as stream:
             return stream.read()
     except OSError:
-        key = secrets.token_hex(32)
+        pass
+    key = secrets.token_hex(32)
     try:
         os.makedirs(data_dir, exist_ok=True)
         with open(path, "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
