@@ -55,15 +55,15 @@ class Site:
             Part("control", self.catalogue.control.tag, ports=((lab.ports["control"], 8000),)),
         ]
         data = {"mariadb": "/var/lib/mysql", "postgres": "/var/lib/postgresql/data"}
+        memory = ("--mount", "type=tmpfs,destination=/lab/memory") if lab.options.fast_db else ()
         for engine in lab.options.engines:
             parts.append(
                 Part(
                     engine,
                     self.catalogue.machines[engine].tag,
                     ports=((lab.ports[engine], databases.PORT[engine]),),
-                    volume=data[engine],
-                    volume_in_memory=lab.options.fast_db,
-                    options=("--shm-size", "256m", "--stop-timeout", "30"),
+                    volume="" if lab.options.fast_db else data[engine],
+                    options=("--shm-size", "256m", "--stop-timeout", "30", *memory),
                     files=pki.for_server(lab),
                 )
             )
