@@ -20,6 +20,14 @@ from dataclasses import dataclass, field
 
 from ansible.module_utils.basic import missing_required_lib
 
+from ansible_collections.waba.onprem.plugins.module_utils._database_errors import (
+    DatabaseError as DatabaseError,  # this is where the modules look for it
+)
+from ansible_collections.waba.onprem.plugins.module_utils._database_errors import (
+    mysql_kind,
+    pgsql_kind,
+    pgsql_kind_of_text,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
 
@@ -40,80 +48,6 @@ STATEMENT_TIMEOUT = 5.0
 LOCK_TIMEOUT = 2.0
 # How much later than the server the client gives up a statement, so that the server's own word comes first.
 _GRACE = 5.0
-
-_CURES = {
-    "driver": "Install the package on the managed host; the role wa_host does",
-    "unknown_host": "If the name resolves only among containers, set login_host and login_port to where the host reaches the database",
-    "unreachable": "Start the server, open the port, or set login_host and login_port to where the host reaches the database",
-    "login": "Compare user and password with the server's; the server may also refuse this user from this host",
-    "tls": "Set login_ca_cert to the authority of the server's certificate, and login_host to a name that the certificate has",
-    "too_many": "Raise max_connections on the server, or end idle connections",
-    "timeout": "The server is busy or slow: try again, or look for long statements on it",
-    "lock": "Another statement holds the table: wait until it is done",
-    "denied": "Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX and DROP on the client's databases",
-    "read_only": "Point the client at the primary server",
-    "lost": "The server restarted or fails over: try again when it is back",
-    "starting": "Wait until the server has started",
-    "missing": "",
-    "other": "",
-}
-_MYSQL_KINDS = {
-    **dict.fromkeys((1044, 1045, 1130, 1251, 1698, 2059, 2061), "login"),
-    **dict.fromkeys((1040, 1203, 1226), "too_many"),
-    **dict.fromkeys((1969, 3024, 1317), "timeout"),
-    **dict.fromkeys((1205, 1213), "lock"),
-    **dict.fromkeys((1142, 1143, 1227, 1370), "denied"),
-    **dict.fromkeys((1290, 1792, 1836), "read_only"),
-    **dict.fromkeys((1053, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031), "lost"),
-    **dict.fromkeys((1049, 1146, 1051), "missing"),
-    2026: "tls",
-    2003: "unreachable",
-    2002: "unreachable",
-    2005: "unknown_host",
-}
-_PGSQL_KINDS = {
-    "28": "login",
-    "53300": "too_many",
-    "53400": "too_many",
-    "57014": "timeout",
-    "55P03": "lock",
-    "40": "lock",
-    "42501": "denied",
-    "25006": "read_only",
-    "57P03": "starting",
-    "57P": "lost",
-    "08": "lost",
-    "3D000": "missing",
-    "42P01": "missing",
-}
-# libpq gives no code for an error while it connects, only text (English unless the server speaks otherwise).
-_PGSQL_TEXTS = (
-    (r"too many clients|connection slots|too many connections", "too_many"),
-    (r"database .* does not exist", "missing"),
-    (r"starting up|shutting down|recovery mode|not yet accepting", "starting"),
-    (
-        r"authentication failed|no pg_hba|no password|does not exist|not permitted to log in|authentication method",
-        "login",
-    ),
-    (r"ssl|certificate|tls", "tls"),
-    (r"could not translate host name|name or service", "unknown_host"),
-    (r"server closed|terminating connection|connection reset", "lost"),
-    (r"permission denied", "denied"),
-    (r"refused|timeout|timed out|unreachable|no route", "unreachable"),
-)
-
-
-class DatabaseError(WaError):
-    """A failure of the database; `kind` tells which, `retryable` whether another try may go better."""
-
-    def __init__(self, subject: str, found: str, kind: str, expected: str = "", cure: str = "") -> None:
-        super().__init__(subject, found, expected, cure or _CURES[kind])
-        self.kind = kind
-
-    @property
-    def retryable(self) -> bool:
-        """Whether the same statement may succeed a little later, with nothing changed by anybody."""
-        return self.kind in ("unreachable", "too_many", "timeout", "lock", "lost", "starting")
 
 
 @dataclass(frozen=True)
@@ -372,7 +306,7 @@ def _connect_mysql(
     def translate(error: BaseException, subject: str = "") -> DatabaseError:
         number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         text = _one_line(error)
-        kind = _MYSQL_KINDS.get(number, "other")
+        kind = mysql_kind(number)
         if re.search(r"ssl|certificate", text, re.IGNORECASE) and number in (0, 2003, 2013, 2026):
             kind = "tls"
         elif number == 0 and isinstance(error, pymysql.InterfaceError):
@@ -454,12 +388,12 @@ def _connect_pgsql(
     def translate(error: BaseException, subject: str = "") -> DatabaseError:
         text = _one_line(error)
         code = getattr(error, "pgcode", None) or ""
-        kind = _PGSQL_KINDS.get(code) or _PGSQL_KINDS.get(code[:3]) or _PGSQL_KINDS.get(code[:2])
+        kind = pgsql_kind(code)
         if not code and isinstance(error, psycopg2.OperationalError):
-            kind = next((name for pattern, name in _PGSQL_TEXTS if re.search(pattern, text, re.IGNORECASE)), "lost")
+            kind = pgsql_kind_of_text(text)
         if not code and isinstance(error, psycopg2.InterfaceError):
             kind = "lost"
-        return DatabaseError(subject or config.subject, f"{text} ({code})" if code else text, kind or "other")
+        return DatabaseError(subject or config.subject, f"{text} ({code})" if code else text, kind)
 
     try:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
