@@ -72,8 +72,11 @@ def create(docker: Docker, name: str, driver: str, options: dict[str, str], labe
 
 def remove(docker: Docker, name: str) -> None:
     """Remove a volume; Docker itself refuses one in use. A volume that is gone already is well."""
-    if docker.volume(name) is not None:
+    try:
         docker.ask(f"volume {name}", docker.api.remove_volume, name)
+    except WaError:
+        if docker.volume(name) is not None:
+            raise
 
 
 def users(docker: Docker, name: str) -> list[str]:
