@@ -21,15 +21,31 @@ from dataclasses import dataclass, field
 from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.waba.onprem.plugins.module_utils._database_errors import (
-    DatabaseError as DatabaseError,  # this is where the modules look for it
-)
-from ansible_collections.waba.onprem.plugins.module_utils._database_errors import (
+    DatabaseError,
     mysql_kind,
     pgsql_kind,
     pgsql_kind_of_text,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+
+__all__ = [
+    "ARGUMENT_SPEC",
+    "DEFAULT_PORTS",
+    "LOCK_TIMEOUT",
+    "MYSQL",
+    "PGSQL",
+    "STATEMENT_TIMEOUT",
+    "DatabaseError",
+    "Session",
+    "Settings",
+    "Version",
+    "connect",
+    "databases",
+    "parse_version",
+    "quote",
+    "settings",
+]
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "login_host": {"type": "str"},
@@ -48,6 +64,7 @@ STATEMENT_TIMEOUT = 5.0
 LOCK_TIMEOUT = 2.0
 # How much later than the server the client gives up a statement, so that the server's own word comes first.
 _GRACE = 5.0
+_FOREIGN_PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -440,7 +457,9 @@ def _wait(connection: t.Any) -> None:
     """Wait for the server's next word, but not for ever, as psycopg2 does when it is left alone."""
     psycopg2 = _psycopg2()
     extensions = psycopg2.extensions
-    end = time.monotonic() + connection.patience
+    # The callback serves every connection of the process, also those of others.
+    patience = getattr(connection, "patience", _FOREIGN_PATIENCE)
+    end = time.monotonic() + patience
     while True:
         state = connection.poll()
         if state == extensions.POLL_OK:
@@ -448,7 +467,7 @@ def _wait(connection: t.Any) -> None:
         number = [connection.fileno()]
         readers, writers = (number, []) if state == extensions.POLL_READ else ([], number)
         if not any(select.select(readers, writers, [], max(end - time.monotonic(), 0))):
-            raise psycopg2.OperationalError(f"no answer: timed out after {connection.patience:g} s")
+            raise psycopg2.OperationalError(f"no answer: timed out after {patience:g} s")
 
 
 def databases(session: Session, prefix: str) -> list[str]:
