@@ -147,7 +147,7 @@ class Client:
             "state_file": str(self.folder / "gc.json"),
             "login_host": "127.0.0.1",
             "max_messages": LIMIT,
-            "settle": "1s",
+            "settle": "3s",  # a loaded machine pauses between batches
             "poll_interval": "0.5",
             "wait_timeout": "60s",
             **more,
