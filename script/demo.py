@@ -162,6 +162,17 @@ docker run --detach --name wa-h1-waweb-1 --env-file "$env" --env WA_CONFIG_ON_DB
 echo '  by hand: the Webapp was recreated with docker run, without the media volume'
 """
 
+AGE = """
+set -eu
+docker exec wa-h1-wacore-1 sh -c '
+mkdir -p /var/log/whatsapp/archive
+for number in $(seq 10 54); do
+    file=/var/log/whatsapp/archive/wa-service.log-202401$number.gz
+    head -c 400000 /dev/urandom | gzip >$file
+    touch -d "2024-01-01 $number minutes" $file
+done'
+"""
+
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
@@ -175,6 +186,9 @@ def main() -> int:
     lab("up", "--hosts", HOST, "--db", "mariadb", "--versions", OLD, NEW)
     say("\n1. The host is provisioned")
     Playbook("provision").run()
+    seeding = subprocess.Popen(
+        [str(LAB), "seed", "--name", NAME, "--rows", str(ROWS)], stdout=subprocess.PIPE, text=True
+    )  # messages come in while the host is looked after
     say("\n2. Run again, it changes nothing")
     if Playbook("provision").run().stats["changed"]:
         sys.exit("demo: the second run changed something")
@@ -182,7 +196,11 @@ def main() -> int:
     say(on_host(BREAK).rstrip())
     Playbook("provision", wa_client_replace_foreign=True).run()
     say(f"\n4. {ROWS:,} messages lie in the database; the version is to be {NEW}")
-    lab("seed", "--rows", str(ROWS))
+    say((seeding.communicate()[0] or "").rstrip())
+    if seeding.returncode:
+        sys.exit("demo: the database could not be filled, see the lines above")
+    on_host(AGE)
+    say("45 old log archives lie in the Coreapp; its cleanup keeps 30")
     prober = Prober(api_url())
     prober.start()
     upgrade = Playbook("upgrade", wa_upgrade_version=NEW).run()
