@@ -238,7 +238,7 @@ class GcRounds(GcBase):
                 f"the window {self.params['window']} has closed with {after} rows left; the next run goes on"
             )
         if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows in {run['round']} rounds: {run['because']}")
+            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
         self._diff(after)
         return self._media()
 
@@ -246,7 +246,7 @@ class GcRounds(GcBase):
         run = self.run
         self._close(failure=found)
         if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows in {run['round']} rounds")
+            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']})")
             self._diff(run["outcome"]["after"])
         raise WaError(
             f"messages in {', '.join(run['databases'])}",
@@ -319,7 +319,7 @@ class GcRounds(GcBase):
             media=dict.fromkeys(run["media"], status), messages_after=outcome["after"], exact=outcome["exact"]
         )
         if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows in {run['round']} rounds: {run['because']}")
+            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
         if failure:
             raise self._error(failure)
         return True

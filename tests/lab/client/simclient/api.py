@@ -50,7 +50,7 @@ class Request:
             raise ApiError(1009, "The body must be a JSON object")
         return found
 
-    def field(self, name: str, kind: type = str) -> Any:
+    def wanted(self, name: str, kind: type = str) -> Any:
         """A required field of the body. Raises ApiError 1008 or 1009."""
         value = self.json().get(name)
         if value is None:
@@ -182,8 +182,8 @@ class Api:
         role = str(request.json().get("role", "ROLE_USER")).removeprefix("ROLE_").upper()
         if role not in ("ADMIN", "USER"):
             raise ApiError(1009, "Parameter value is not valid: role")
-        username = request.field("username")
-        self.accounts.create(username, request.field("password"), role)
+        username = request.wanted("username")
+        self.accounts.create(username, request.wanted("password"), role)
         return Answer({"users": [{"username": username}]}, 201)
 
     def show_user(self, request: Request, username: str) -> Answer:
@@ -192,7 +192,7 @@ class Api:
 
     def change_user(self, request: Request, username: str) -> Answer:
         """PUT /v1/users/<name>."""
-        self.accounts.change_password(username, request.field("password"))
+        self.accounts.change_password(username, request.wanted("password"))
         return Answer({"users": [{"username": username}]})
 
     def delete_user(self, request: Request, username: str) -> Answer:
@@ -293,16 +293,16 @@ class Api:
 
     def backup(self, request: Request) -> Answer:
         """POST /v1/settings/backup."""
-        return Answer({"settings": {"data": self.core.ask_one("backup", {"password": request.field("password")})}})
+        return Answer({"settings": {"data": self.core.ask_one("backup", {"password": request.wanted("password")})}})
 
     def restore(self, request: Request) -> Answer:
         """POST /v1/settings/restore."""
-        self.core.ask_one("restore", {"data": request.field("data"), "password": request.field("password")})
+        self.core.ask_one("restore", {"data": request.wanted("data"), "password": request.wanted("password")})
         return Answer({})
 
     def register(self, request: Request) -> Answer:
         """POST /v1/account: the code would come by SMS or voice."""
-        cc, number = request.field("cc"), request.field("phone_number")
+        cc, number = request.wanted("cc"), request.wanted("phone_number")
         if not (cc.isdigit() and number.isdigit()):
             raise ApiError(1009, "cc and phone_number must be digits")
         self.core.ask_one("patch_settings", {"patch": {}})
@@ -313,14 +313,14 @@ class Api:
 
     def verify(self, request: Request) -> Answer:
         """POST /v1/account/verify: any code of six digits will do."""
-        if not re.fullmatch(r"[0-9]{6}", request.field("code")):
+        if not re.fullmatch(r"[0-9]{6}", request.wanted("code")):
             raise ApiError(1009, "code must be six digits")
         self.core.ask_one("register", {"number": self._pending or "15550001000"})
         return Answer({}, 201)
 
     def shards(self, request: Request) -> Answer:
         """POST /v1/account/shards: the number of shards, 1 for high availability."""
-        count = request.field("shards", int)
+        count = request.wanted("shards", int)
         if not self.settings.multiconnect or not 1 <= count <= 32:
             raise ApiError(1009, "shards needs multiconnect and a number from 1 to 32")
         self.core.ask_one("shards", {"shards": count})
@@ -357,7 +357,7 @@ class Api:
 
     def send_message(self, request: Request) -> Answer:
         """POST /v1/messages."""
-        request.field("to")
+        request.wanted("to")
         body = request.json()
         kind = body.get("type", "text")
         if kind not in (
@@ -381,7 +381,7 @@ class Api:
 
     def mark_read(self, request: Request, message_id: str) -> Answer:
         """PUT /v1/messages/<id> with {"status": "read"}."""
-        if request.field("status") != "read":
+        if request.wanted("status") != "read":
             raise ApiError(1009, "Parameter value is not valid: status")
         self.core.ask_one(
             "mark_read", {"message_id": message_id, "endpoint": "PUT_v1_messages"}, MESSAGES, masters=False
@@ -390,7 +390,7 @@ class Api:
 
     def contacts(self, request: Request) -> Answer:
         """POST /v1/contacts."""
-        numbers = [str(number) for number in request.field("contacts", list)]
+        numbers = [str(number) for number in request.wanted("contacts", list)]
         return Answer({"contacts": self.core.ask_one("contacts", {"numbers": numbers}, CONTACTS, masters=False)})
 
     # -- media -----------------------------------------------------------------------------------------------------
