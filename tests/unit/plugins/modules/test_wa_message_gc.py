@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from conftest import RunModule
 from fake_webapp import FakeWebapp, error
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError, Settings
+
+RunModule = t.Callable[..., "dict[str, t.Any]"]
 
 PASSWORD = "Right-1234"
 DATABASE_PASSWORD = "Canary-gc-77"

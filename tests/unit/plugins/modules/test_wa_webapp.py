@@ -11,8 +11,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import RunModule
 from fake_webapp import META, FakeWebapp, error
+
+RunModule = t.Callable[..., "dict[str, t.Any]"]
 
 PASSWORD = "Right-1234"
 
