@@ -145,7 +145,7 @@ def judge_jump(running: t.Iterable[str], target: str) -> bool:
         )
     if version_key(target) < version_key(found[0]):
         raise WaError(
-            "wa_upgrade_version",
+            "target version",
             f"{target} is older than the running {found[0]}",
             "a newer version",
             "A migrated schema has no way back but a restore of the database",
