@@ -108,6 +108,9 @@ containers:
     state:
       description: Docker's word for the state, such as V(running).
       type: str
+    exit_code:
+      description: The code that its main process ended with; 0 while it runs.
+      type: int
     variables:
       description: Names of the variables in its environment.
       type: list
@@ -147,8 +150,8 @@ LIBRARIES = {"MYSQL": ("python_mysql", "pymysql"), "PGSQL": ("python_postgresql"
 SYSTEM_PATHS = ["/usr/sbin", "/usr/local/sbin", "/sbin"]
 
 
-def describe(container: _docker.Container) -> dict[str, t.Any]:
-    """A client container without any value of its environment."""
+def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
+    """A client container, with the engine's `record` of it, without any value of its environment."""
     environment = container.environment or {}
     return {
         "name": container.name,
@@ -159,6 +162,7 @@ def describe(container: _docker.Container) -> dict[str, t.Any]:
         "project": container.project,
         "service": container.service,
         "state": container.state,
+        "exit_code": record["State"].get("ExitCode", 0),
         "variables": sorted(environment),
         "mounts": [asdict(mount) for mount in container.mounts],
         "keeps_configuration": environment.get("WA_CONFIG_ON_DB") == "1"
@@ -170,7 +174,8 @@ def describe(container: _docker.Container) -> dict[str, t.Any]:
 def read_containers(engine: _docker.Docker, project: str | None, names: list[str]) -> list[dict[str, t.Any]]:
     """The client containers of one project or of all; one that goes away meanwhile is left out."""
     found = engine.client_containers(project=project, all_projects=project is None, names=names)
-    return [describe(container) for container in found if engine.inspect(container) is not None]
+    records = ((container, engine.inspect(container)) for container in found)
+    return [describe(container, record) for container, record in records if record is not None]
 
 
 def read_host(module: AnsibleModule, engine_error: str) -> dict[str, str]:
