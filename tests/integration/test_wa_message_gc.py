@@ -534,9 +534,9 @@ def test_a_table_that_is_locked(database: Server) -> None:
         assert time.monotonic() - begin < 5
 
 
+# A read-only PostgreSQL is a standby, a second server; its rule is tested in memory.
+@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
 def test_a_read_only_server(ansible: Ansible, client: Client) -> None:
-    if client.where.kind == "postgres":
-        pytest.skip("a PostgreSQL standby is a second server; the rule is tested in memory")
     client.where.sql("SET GLOBAL read_only = 1;")
     try:
         result = ansible.play([{"waba.onprem.wa_message_gc": client.options()}]).results[0]
