@@ -217,14 +217,27 @@ def first_login(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -
     lacks = _webapp.judge_password(password)
     if lacks:
         raise WaError("api_new_password", "not a password that the client takes", ", ".join(lacks))
-    wait_for(module.params, result, f"API {webapp.url}", lambda: (webapp.answers(), "answers"), not module.check_mode)
-    try:
-        webapp.login(password)
+
+    def has_password() -> bool:
+        try:
+            webapp.login(password)
+        except _webapp.ApiError as error:
+            # A fresh client may refuse any login that brings no new password; what it says differs by version.
+            if error.kind not in ("login", "first_login"):
+                raise
+            return False
+        return True
+
+    known: list[bool] = []
+
+    def look() -> tuple[bool, str]:
+        known[:] = [has_password()]
+        return True, "answers"
+
+    # A client that has just been started answers 1011 until its database is set up.
+    wait_for(module.params, result, f"API {webapp.url}", look, not module.check_mode)
+    if known[0] if known else has_password():
         return
-    except _webapp.ApiError as error:
-        # A fresh client may refuse any login that brings no new password; what it says differs by version.
-        if error.kind not in ("login", "first_login"):
-            raise
     if not module.check_mode:
         try:
             webapp.login(_webapp.FIRST_PASSWORD, new_password=password)

@@ -103,6 +103,15 @@ def test_first_login(run: Run, fake: FakeWebapp) -> None:
     assert fake.passwords == {"admin": "Newer-5678"}
 
 
+def test_first_login_waits_for_a_client_that_has_just_been_started(run: Run, fake: FakeWebapp) -> None:
+    token = (200, {"users": [{"token": "t", "expires_after": "2031-09-14 15:29:26+00:00"}], "meta": META})
+    fake.on("POST", "/v1/users/login", error(503, 1011), error(503, 1011), token)
+    assert not run("first_login", api_new_password="Newer-5678")["changed"]
+    assert fake.paths.count("POST /v1/users/login") == 3
+    fake.on("POST", "/v1/users/login", error(503, 1011))
+    assert "1011" in run("first_login", api_new_password="Newer-5678", wait_timeout="0.2")["msg"]
+
+
 def test_first_login_with_a_password_that_the_client_would_refuse(run: Run, fake: FakeWebapp) -> None:
     result = run("first_login", api_new_password="weak")
     assert "8 to 64 characters, a digit" in result["msg"]
