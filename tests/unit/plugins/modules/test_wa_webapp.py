@@ -107,7 +107,7 @@ def test_first_login_waits_for_a_client_that_has_just_been_started(run: Run, fak
     token = (200, {"users": [{"token": "t", "expires_after": "2031-09-14 15:29:26+00:00"}], "meta": META})
     fake.on("POST", "/v1/users/login", error(503, 1011), error(503, 1011), token)
     assert not run("first_login", api_new_password="Newer-5678")["changed"]
-    assert fake.paths.count("POST /v1/users/login") == 3
+    assert fake.paths().count("POST /v1/users/login") == 3
     fake.on("POST", "/v1/users/login", error(503, 1011))
     assert "1011" in run("first_login", api_new_password="Newer-5678", wait_timeout="0.2")["msg"]
 
