@@ -76,6 +76,7 @@ def test_the_artifact_holds_the_runtime_alone(installed: pathlib.Path) -> None:
         "meta",
         "playbooks",
         "plugins",
+        "requirements.txt",
         "roles",
     }
 
@@ -96,7 +97,7 @@ def test_a_role_documents_itself(installed: pathlib.Path, role: str) -> None:
     assert "main" in json.loads(told)[f"waba.onprem.{role}"]["entry_points"]
 
 
-@pytest.mark.parametrize("playbook", ["provision", "upgrade"])
+@pytest.mark.parametrize("playbook", ["provision", "gc", "upgrade"])
 def test_a_playbook_runs_by_its_name(installed: pathlib.Path, playbook: str) -> None:
     told = run(
         "ansible-playbook",
