@@ -76,7 +76,7 @@ attributes:
     details: The client encrypts each backup anew, so O(operation=settings_backup) always writes its file.
 notes:
   - A wrong password is tried once and never again in a run, since repeated wrong logins lock the account.
-  - In check mode V(health) and V(drain) look once and do not wait or fail.
+  - Looking changes nothing, so V(health) waits and fails in check mode as otherwise; V(drain) then looks once and does not fail.
 author:
   - waba.onprem contributors (@waba)
 """
@@ -209,7 +209,7 @@ def health(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> Non
         result.values.update(healthy=good, nodes=nodes, version=version)
         return good, reason
 
-    wait_for(params, result, f"health of {webapp.url}", look, params["wait"] and not module.check_mode)
+    wait_for(params, result, f"health of {webapp.url}", look, params["wait"])
 
 
 def first_login(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
