@@ -1,0 +1,68 @@
+"""Side by side: the same work done in two ways, turn by turn in one run, told as a ratio."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Side:
+    """What one way of doing the work took: seconds of wall clock and of CPU (ours and our children's), each run."""
+
+    name: str
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def median(self, clock: str) -> float:
+        """The median of `wall` or `cpu`, in seconds."""
+        return statistics.median(getattr(self, clock))
+
+
+def _cpu_seconds() -> float:
+    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def measure(sides: t.Mapping[str, t.Callable[[], object]], rounds: int = 7) -> list[Side]:
+    """Run each of `sides` once unmeasured, then `rounds` times in turn, the order reversed every round.
+
+    Turn by turn, so that whatever else the machine does falls on all of them alike.
+    """
+    for work in sides.values():
+        work()
+    measured = {name: Side(name) for name in sides}
+    order = list(sides)
+    for _ in range(rounds):
+        for name in order:
+            wall, cpu = time.perf_counter(), _cpu_seconds()
+            sides[name]()
+            measured[name].wall.append(time.perf_counter() - wall)
+            measured[name].cpu.append(_cpu_seconds() - cpu)
+        order.reverse()
+    return list(measured.values())
+
+
+def title(text: str) -> None:
+    """Begin a benchmark's part of the output, with the load that others put on the machine."""
+    print(f"\n{text}\n  load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+
+
+def tell(sides: t.Sequence[Side], target: float, clock: str = "wall") -> float:
+    """Print all of `sides` and the ratio of the first to the last against `target` (at most so much). Returns the ratio."""
+    for side in sides:
+        values = getattr(side, clock)
+        print(f"  {side.name:<58} {side.median(clock):9.3f} s {clock}  ({min(values):.3f} to {max(values):.3f})")
+    return judge(f"{sides[0].name} : {sides[-1].name}", sides[0].median(clock) / sides[-1].median(clock), target)
+
+
+def judge(what: str, ratio: float, target: float, at_least: bool = False) -> float:
+    """Print a ratio and whether its target is reached: at most `target`, or `at_least` it. Returns the ratio."""
+    reached = ratio >= target if at_least else ratio <= target
+    bound = "at least" if at_least else "at most"
+    print(f"  {what}: {ratio:.2f}x, target {bound} {target:g}x: {'reached' if reached else 'MISSED'}", flush=True)
+    return ratio
