@@ -18,7 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import progress_line
+from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import progress_line
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
 
 display = Display()

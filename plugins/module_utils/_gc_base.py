@@ -14,7 +14,9 @@ from pathlib import Path
 from ansible_collections.waba.onprem.plugins.module_utils import _database, _env_file
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_progress as progress
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import StateFile, moment
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
@@ -126,7 +128,7 @@ class GcBase:
         self.run["seen"] = asdict(moment())
         self.state.save()
 
-    def _figures(self, judge: policy.Judge | None = None) -> None:
+    def _figures(self, judge: Judge | None = None) -> None:
         """Tell where the run stands; `judge` is that of a round that has not ended."""
         run, values = self.run, self.result.values
         running = judge.deleted if judge else 0
@@ -141,14 +143,14 @@ class GcBase:
         if values["callbacks"] == "none" and run["before"] > policy.UNVERIFIED_ABOVE:
             values["callbacks"] = "unverified"
 
-    def _progress(self, phase: str, rows: int | None, judge: policy.Judge | None = None) -> None:
+    def _progress(self, phase: str, rows: int | None, judge: Judge | None = None) -> None:
         self._figures(judge)
         run = self.run
         deleted, rate = (judge.deleted, judge.rate) if judge else (0, 0.0)
         self.result.values.update(
             running=True,
             progress=asdict(
-                policy.measure(
+                progress.measure(
                     phase,
                     run["round"],
                     rows,

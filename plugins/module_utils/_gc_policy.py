@@ -1,14 +1,13 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Message GC: whose databases, due or not and why, when a round has ended, what notifications say. Pure rules."""
+"""Message GC: whose databases, due or not and why, what follows a round. Pure rules."""
 
 from __future__ import annotations
 
-import json
 import re
 import typing as t
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
@@ -16,11 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._units import format_d
 
 POLICIES = ("limit", "daily", "always")
 COMPLETIONS = ("database", "notifications", "none")
-LONGEST_BASELINE = 30.0
-SINGLE = "coreapp"  # what a single client's only node is called: neither its answer nor its notification names it
 UNVERIFIED_ABOVE = 10_000_000  # domain 3: above it, repeat until the notifications come back without errors
-_BAR = 20
-_STAMPS = ("timestamp", "time", "received_at")
 
 
 # Time
@@ -195,155 +190,6 @@ def outbound_rate(
     return max(other - one, 0.0) / seconds if other >= one else other / seconds
 
 
-# When a round has ended
-
-
-@dataclass
-class Judge:
-    """Follows the pulse of one round. All times are seconds since the round's call; the whole is kept between steps.
-
-    Traffic goes on while GC deletes, so rows never simply stand still. The round has ended when the delete rate has
-    stayed near the one before the call for `settle` (five times the longest pause seen, when that is longer) and no
-    DELETE on `messages` runs. A round in which nothing was ever deleted has not ended: it may not have begun.
-    `baseline` is in rows a second; `tolerance` in rows, for counters that count other tables too.
-    """
-
-    baseline: float = 0.0
-    tolerance: float = 0.0
-    counters: list[int] = field(default_factory=list)
-    rows: int = 0
-    at: float = 0.0
-    deleted: int = 0
-    started: bool = False
-    active_at: float = 0.0
-    pause: float = 0.0
-    rate: float = 0.0
-    resets: int = 0
-
-    def sample(self, at: float, counters: t.Sequence[int], rows: int, deleting: bool) -> None:
-        """Take one pulse at second `at`."""
-        span = at - self.at
-        known = len(self.counters) == len(counters) and all(new >= old for new, old in zip(counters, self.counters))
-        if not known and self.counters:
-            # Statistics were reset or the server restarted: what was deleted meanwhile is not known.
-            self.resets += 1
-        fresh = sum(counters) - sum(self.counters) if known else 0
-        excess = fresh - self.baseline * span if known else 0.0
-        # Ordinary deletes vary: half the baseline on top of it is not yet GC; nor are a few rows of other tables,
-        # unless the table itself got smaller.
-        usual = 0.5 * self.baseline * span
-        active = deleting or (known and excess > usual and (excess > self.tolerance or rows < self.rows))
-        if known and span > 0:
-            self.rate = max(excess, 0.0) / span
-        if active:
-            if self.started:
-                self.pause = max(self.pause, at - span - self.active_at)
-            self.started = True
-            self.active_at = at
-        elif not known:
-            self.active_at = max(self.active_at, at)
-        self.deleted += max(round(excess), 0) if active and known else 0
-        self.counters, self.rows, self.at = list(counters), rows, at
-
-    def quiet(self) -> float:
-        """Seconds since the last sign of GC."""
-        return self.at - self.active_at
-
-    def needed(self, settle: float) -> float:
-        """Seconds of quiet that end the round."""
-        return max(settle, 5 * self.pause)
-
-    def ended(self, settle: float, must_start: bool = True) -> bool:
-        """Whether the round has ended; `must_start` false when it is known otherwise that it had begun."""
-        return (self.started or not must_start) and self.quiet() >= self.needed(settle)
-
-    def keep(self) -> dict[str, t.Any]:
-        """As plain data, for the state file."""
-        return asdict(self)
-
-
-# Notifications
-
-
-@dataclass(frozen=True)
-class Notification:
-    """One GC notification of the client's webhook."""
-
-    node: str
-    status: str
-    deleted: int
-    details: str = ""
-
-
-def parse_notifications(lines: t.Iterable[str], since: float | None = None, media: bool = False) -> list[Notification]:
-    """The GC notifications of messages, or of media, in JSON lines, in order; other lines and torn ones are passed over.
-
-    A line with a numeric `timestamp` (or `time`, `received_at`) before `since` belongs to an older run.
-    """
-    found = []
-    for line in lines:
-        try:
-            body = json.loads(line)
-        except ValueError:
-            continue
-        if not isinstance(body, dict):
-            continue
-        stamps = [body[key] for key in _STAMPS if isinstance(body.get(key), (int, float))]
-        if since is not None and stamps and stamps[0] < since - 1:
-            continue
-        services = body.get("services")
-        for service in services if isinstance(services, list) else [services]:
-            told = _told_of(service, media)
-            if told:
-                errors = told.get("errors") or body.get("errors") or []
-                found.append(
-                    Notification(str(told.get("node") or ""), str(told["status"]), _count(told), _words(errors))
-                )
-    return found
-
-
-def _told_of(service: t.Any, media: bool) -> dict[str, t.Any] | None:
-    """What one entry of a notification says of GC of messages, or of media.
-
-    Media GC nests its success under `message` and its failure under `media`; its count has another name.
-    """
-    parts = service if isinstance(service, dict) else {}
-    for part in ("media", "message") if media else ("message",):
-        told = parts[part].get("gc") if isinstance(parts.get(part), dict) else None
-        if isinstance(told, dict) and told.get("status") and (part == "media" or ("items_deleted" in told) == media):
-            return told
-    return None
-
-
-def _count(told: dict[str, t.Any]) -> int:
-    value = told.get("messages_deleted", told.get("items_deleted"))
-    return value if isinstance(value, int) else 0
-
-
-def _words(errors: t.Any) -> str:
-    items = [item for item in errors if isinstance(item, dict)] if isinstance(errors, list) else []
-    return "; ".join(
-        f"{item.get('code', '')} {item.get('details') or item.get('title') or ''}".strip() for item in items
-    )
-
-
-def fold_notifications(
-    found: t.Iterable[Notification], nodes: t.Iterable[str]
-) -> tuple[dict[str, Notification], list[str]]:
-    """The first notification of every one of `nodes`, and the nodes that are still silent; repeated ones count once.
-
-    A single client's notification names no node, nor does its answer to the call; a lone node takes any.
-    """
-    expected = list(nodes) or [SINGLE]
-    first: dict[str, Notification] = {}
-    for notification in found:
-        lone = len(expected) == 1 and (not notification.node or expected[0] == SINGLE)
-        node = expected[0] if lone else notification.node
-        if node in expected and node not in first:
-            first[node] = notification
-    return first, [node for node in expected if node not in first]
-
-
 # After a round
 
 
@@ -356,48 +202,3 @@ def next_step(large: bool, deleted: int, rounds: int, max_rounds: int, window_op
     if rounds >= max_rounds:
         return "rounds"
     return "again" if window_open else "window"
-
-
-# Progress
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a running GC stands; `rows` is an estimate, `left` seconds until the limit when that can be told."""
-
-    phase: str
-    round: int = 0
-    rows: int | None = None
-    deleted: int = 0
-    rate: float = 0.0
-    left: float | None = None
-    fraction: float | None = None
-
-
-def measure(
-    phase: str, round_number: int, rows: int | None, before: int, limit: int, deleted: int, rate: float
-) -> Progress:
-    """The progress towards the limit from `before` rows at the start."""
-    fraction, left = None, None
-    if rows is not None and before > limit:
-        fraction = min(max((before - rows) / (before - limit), 0.0), 1.0)
-        left = max(rows - limit, 0) / rate if rate > 0 and rows > limit else None
-    return Progress(phase, round_number, rows, deleted, rate, left, fraction)
-
-
-def progress_line(host: str, progress: t.Mapping[str, t.Any]) -> str:
-    """One whole line for people, in plain characters."""
-    parts = []
-    fraction = progress.get("fraction")
-    if fraction is not None:
-        filled = int(fraction * _BAR)
-        parts.append("[" + "#" * filled + "." * (_BAR - filled) + "]")
-    if progress.get("rows") is not None:
-        parts.append(f"~{progress['rows']:,} rows,")
-    parts.append(f"{progress.get('deleted') or 0:,} deleted, {progress.get('rate') or 0:,.0f}/s,")
-    if progress.get("left") is not None:
-        parts.append(f"{format_duration(progress['left'])} to the limit,")
-    number = progress.get("round")
-    return f"{host} | message GC{f' round {number}' if number else ''} | {' '.join(parts)} {progress.get('phase', '')}".rstrip(
-        ", "
-    )

@@ -13,8 +13,10 @@ from ansible_collections.waba.onprem.plugins.module_utils import _database
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_notifications as notifications
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_told as told
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
+from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import LONGEST_BASELINE, Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError
@@ -33,7 +35,7 @@ class GcRounds(GcBase):
     def _baseline(self) -> None:
         """The rates before the call, which traffic alone makes."""
         begin, one = time.monotonic(), messages.pulse(self.config, self.tables)
-        time.sleep(min(self.settle, policy.LONGEST_BASELINE))
+        time.sleep(min(self.settle, LONGEST_BASELINE))
         other, span = messages.pulse(self.config, self.tables), time.monotonic() - begin
         self.run["baseline"] = max(sum(other.counters) - sum(one.counters), 0) / span
         grown = (
@@ -52,7 +54,7 @@ class GcRounds(GcBase):
     def _call(self, pulse: messages.Pulse, first: bool = False) -> bool:
         """Start a round; `pulse` is that of this moment."""
         run = self.run
-        judge = policy.Judge(
+        judge = Judge(
             run.get("baseline", 0.0),
             tolerance=_FOREIGN_ROWS if self.config.engine == _database.MYSQL else 0.0,
             counters=list(pulse.counters),
@@ -75,7 +77,7 @@ class GcRounds(GcBase):
             self.result.warn(f"{error.found}: whether GC has begun is judged by the table")
             nodes, run["resumed"] = {}, True
         run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
-        failed = [f"{node} {told}" for node, told in nodes.items() if told.startswith("failed")]
+        failed = [f"{node} {status}" for node, status in nodes.items() if status.startswith("failed")]
         if failed and len(failed) == len(nodes):
             self._close(failure="GC started on no node: " + "; ".join(failed), called=not first)
             raise self._error("started on no node: " + "; ".join(failed), cure="Look into the Coreapps' logs")
@@ -106,7 +108,7 @@ class GcRounds(GcBase):
             pulse = messages.pulse(self.config, self.tables)
             if pulse.read_only:
                 raise messages.read_only(self.config)
-            judge = policy.Judge(**run["judge"])
+            judge = Judge(**run["judge"])
             judge.sample(
                 judge.at + (1.0 if gap is None else max(gap, 0.001)), pulse.counters, pulse.rows, pulse.deleting
             )
@@ -130,15 +132,15 @@ class GcRounds(GcBase):
             return False
         return self._end_round(judge, count, pulse)
 
-    def _ended(self, judge: policy.Judge, pulse: messages.Pulse, silent: list[str]) -> bool:
+    def _ended(self, judge: Judge, pulse: messages.Pulse, silent: list[str]) -> bool:
         if pulse.deleting:
             return False
         if self.params["completion"] == "notifications":
             return not silent
-        told = bool(self.run["nodes"]) and not silent and bool(self.params["notifications"])
-        return judge.ended(self.settle, must_start=not (self.run["resumed"] or told))
+        heard = bool(self.run["nodes"]) and not silent and bool(self.params["notifications"])
+        return judge.ended(self.settle, must_start=not (self.run["resumed"] or heard))
 
-    def _phase(self, judge: policy.Judge, pulse: messages.Pulse) -> str:
+    def _phase(self, judge: Judge, pulse: messages.Pulse) -> str:
         if pulse.deleting or (judge.started and judge.quiet() == 0):
             return "deleting"
         if self.params["completion"] == "notifications":
@@ -164,9 +166,9 @@ class GcRounds(GcBase):
                 "Run again when it does: the GC is remembered and taken up",
             )
         self.tables = []
-        self._progress(f"database: {error.found}", None, policy.Judge(**{**run["judge"], "rate": 0.0}))
+        self._progress(f"database: {error.found}", None, Judge(**{**run["judge"], "rate": 0.0}))
 
-    def _give_up(self, judge: policy.Judge, silent: list[str], waited: float) -> None:
+    def _give_up(self, judge: Judge, silent: list[str], waited: float) -> None:
         """The time is up: raise, unless the round has simply deleted nothing."""
         run = self.run
         self._figures(judge)
@@ -200,13 +202,13 @@ class GcRounds(GcBase):
             self.result.warn(problem)
         return messages.gate(self.config, self.tables, self.limit)
 
-    def _end_round(self, judge: policy.Judge, count: messages.Count, pulse: messages.Pulse) -> bool:
+    def _end_round(self, judge: Judge, count: messages.Count, pulse: messages.Pulse) -> bool:
         """Decide what follows. It asks the database nothing, so that nothing is half done when that is away."""
         run = self.run
-        told = [node["count"] for node in run["nodes"].values()]
+        counts = [node["count"] for node in run["nodes"].values()]
         deleted = judge.deleted
-        if told and None not in told:
-            deleted = sum(told)
+        if counts and None not in counts:
+            deleted = sum(counts)
         elif run["round"] == 1 and count.exact and run["before_exact"] and self.config.engine == _database.MYSQL:
             # MySQL's counter is the whole server's; two exact counts tell better.
             deleted = max(run["before"] - count.rows, 0)
@@ -268,7 +270,7 @@ class GcRounds(GcBase):
         if not path:
             return nodes
         lines, since = notifications.lines(path, run["notifications"])
-        first, silent = policy.fold_notifications(policy.parse_notifications(lines, since), nodes)
+        first, silent = told.fold_notifications(told.parse_notifications(lines, since), nodes)
         for node, found in first.items():
             status = "failed: " + (found.details or "no details") if found.status == "failed" else found.status
             run["nodes"].setdefault(node, {})
@@ -285,15 +287,15 @@ class GcRounds(GcBase):
             )
             self._remember()
             try:
-                told = self.webapp.start_gc("media")
+                nodes = self.webapp.start_gc("media")
             except ApiError as error:
                 self._close(failure=str(error))
                 raise
-            self.run["media"] = told
+            self.run["media"] = nodes
             self.result.did("called media GC")
             if self.params["notifications"] and self.params["completion"] != "none":
                 return self._watch_media()
-            self.result.values["media"] = told
+            self.result.values["media"] = nodes
         self._close(failure="")
         return True
 
@@ -301,7 +303,7 @@ class GcRounds(GcBase):
         """Wait for the one notification of media GC; nothing else tells its end."""
         run = self.run
         lines, since = notifications.lines(self.params["notifications"] or "", run["notifications"])
-        found = policy.parse_notifications(lines, since, media=True)
+        found = told.parse_notifications(lines, since, media=True)
         waited = moment().since(policy.Moment(**run["begun"])) or 0.0
         if not found and waited <= self.wait_timeout:
             self._remember()

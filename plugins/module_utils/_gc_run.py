@@ -14,6 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import _database_messa
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import clock, fingerprint
+from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import Progress
 from ansible_collections.waba.onprem.plugins.module_utils._gc_rounds import GcRounds
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
 
@@ -39,9 +40,7 @@ class GcRun(GcRounds):
                 f"another run has held its lock for {_PATIENT:g} s",
                 cure="Wait for the other run, then try again",
             )
-        self.result.values.update(
-            running=True, run_id=self.follow, progress=asdict(policy.Progress("another run is at work"))
-        )
+        self.result.values.update(running=True, run_id=self.follow, progress=asdict(Progress("another run is at work")))
         return False
 
     def _step(self) -> bool:

@@ -1,12 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of message GC: databases, due or not, windows, the end of a round, notifications, progress."""
+"""The rules of message GC: databases, due or not, windows, what follows a round."""
 
 from __future__ import annotations
 
-import json
-import typing as t
 from datetime import datetime
 
 import pytest
@@ -15,20 +13,13 @@ from hypothesis import strategies as st
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import (
-    SINGLE,
-    Judge,
     Moment,
-    Notification,
-    fold_notifications,
     judge_due,
     left_in_window,
-    measure,
     next_step,
     outbound_rate,
     own_databases,
-    parse_notifications,
     parse_window,
-    progress_line,
     until_window,
     wanted_databases,
 )
@@ -185,159 +176,6 @@ def test_outbound_rate() -> None:
     assert outbound_rate(read(("queue", {}, 1.0)), read(("queue", {}, 1.0)), 10) is None
 
 
-# The end of a round
-
-
-def follow(judge: Judge, samples: t.Iterable[tuple[float, int]], settle: float, deleting: bool = False) -> float | None:
-    """When the judge says that the round has ended, or None."""
-    for at, counter in samples:
-        judge.sample(at, [counter], 0, deleting)
-        if judge.ended(settle):
-            return at
-    return None
-
-
-def test_a_round_ends_when_deletes_stop_for_settle() -> None:
-    samples = [(at, min(at, 10) * 1000) for at in range(1, 40)]
-    judge = Judge(counters=[0])
-    assert follow(judge, samples, 5) == 15
-    assert judge.deleted == 10000
-
-
-def test_traffic_of_its_own_is_not_gc() -> None:
-    # 100 rows a second go anyway; GC adds 5000 a second for 10 s
-    samples = [(at, at * 100 + min(at, 10) * 5000) for at in range(1, 60)]
-    judge = Judge(baseline=100, counters=[0])
-    assert follow(judge, samples, 5) == 15
-    assert judge.deleted == 50000
-
-
-def test_a_gc_that_has_not_begun_has_not_ended() -> None:
-    judge = Judge(counters=[0])
-    assert follow(judge, [(at, 0) for at in range(1, 500)], 5) is None
-    assert judge.ended(5, must_start=False)
-
-
-def test_pauses_make_it_more_patient() -> None:
-    # batches every 20 s: settle of 5 s must not end it in a pause after the second batch
-    times = [1, 21, 41, 61]
-    samples = [(at, sum(1000 for time in times if at >= time)) for at in range(1, 400)]
-    judge = Judge(counters=[0])
-    judge.sample(0.5, [0], 0, False)
-    ended = follow(Judge(counters=[0]), samples[:10], 30)
-    assert ended is None
-    ended = follow(judge, samples, 25)
-    assert ended is not None
-    assert ended >= 61 + 5 * 19
-    assert judge.deleted == 4000
-
-
-def test_one_big_transaction_moves_no_counter_but_runs() -> None:
-    judge = Judge(counters=[0])
-    for at in range(1, 100):
-        judge.sample(at, [0], 0, True)
-        assert not judge.ended(5)
-    judge.sample(100, [900000], 0, False)
-    assert not judge.ended(5)
-    judge.sample(106, [900000], 0, False)
-    assert judge.ended(5)
-    assert judge.deleted == 900000
-
-
-def test_a_reset_of_the_statistics_is_no_end() -> None:
-    judge = Judge(counters=[50000])
-    judge.sample(1, [60000], 0, False)
-    judge.sample(8, [100], 0, False)
-    assert judge.resets == 1
-    assert not judge.ended(5)
-    judge.sample(9, [10100], 0, False)
-    judge.sample(14, [10100], 0, False)
-    assert judge.ended(5)
-    assert judge.deleted == 20000
-
-
-def test_a_few_rows_of_other_tables_are_no_gc_unless_the_table_shrinks() -> None:
-    judge = Judge(tolerance=5.0, counters=[0], rows=100)
-    judge.sample(1, [3], 100, False)
-    assert not judge.started
-    judge.sample(2, [6], 97, False)
-    assert judge.started
-
-
-@given(
-    rates=st.lists(st.integers(0, 5000), min_size=1, max_size=30),
-    baseline=st.integers(0, 50),
-    settle=st.integers(2, 20),
-)
-def test_it_never_ends_while_rows_go(rates: list[int], baseline: int, settle: int) -> None:
-    judge, counter = Judge(baseline=float(baseline), counters=[0]), 0
-    for at, rate in enumerate(rates, start=1):
-        counter += baseline + rate
-        judge.sample(at, [counter], 0, False)
-        if rate > max(0.5 * baseline, 1):
-            assert not judge.ended(settle)
-    assert judge.deleted <= sum(rates) + 1
-    assert Judge(**json.loads(json.dumps(judge.keep()))) == judge
-
-
-# Notifications
-
-
-def told(node: str | None = None, status: str = "complete", deleted: int = 5, **more: t.Any) -> str:
-    gc: dict[str, t.Any] = {"messages_deleted": deleted, "status": status}
-    if node:
-        gc["node"] = node
-    return json.dumps({"services": [{"message": {"gc": gc}}], **more})
-
-
-def test_notifications_are_read_and_folded() -> None:
-    lines = [
-        "torn {",
-        "[]",
-        json.dumps({"messages": [{"id": "x"}]}),
-        told("a:1", deleted=3),
-        told("a:1", deleted=99),
-        told("b:2", status="failed", deleted=0, errors=[{"code": 1014, "details": "time-out"}]),
-    ]
-    first, silent = fold_notifications(parse_notifications(lines), ["a:1", "b:2", "c:3"])
-    assert first == {
-        "a:1": Notification("a:1", "complete", 3),
-        "b:2": Notification("b:2", "failed", 0, "1014 time-out"),
-    }
-    assert silent == ["c:3"]
-
-
-def test_an_older_runs_notification_counts_for_nothing() -> None:
-    assert parse_notifications([told(timestamp=100)], since=200) == []
-    assert len(parse_notifications([told(timestamp=300)], since=200)) == 1
-    first, silent = fold_notifications([Notification("gone:0", "complete", 1)], ["a:1", "b:2"])
-    assert (first, silent) == ({}, ["a:1", "b:2"])
-
-
-@pytest.mark.parametrize("node", [None, "wacore:9dfe77618dba"])
-def test_a_single_client_may_leave_its_name_out(node: str | None) -> None:
-    first, silent = fold_notifications(parse_notifications([told(node)]), [SINGLE])
-    assert first[SINGLE].deleted == 5
-    assert silent == []
-
-
-def test_media_notifications_nest_both_ways() -> None:
-    good = json.dumps({"services": [{"message": {"gc": {"items_deleted": 7, "status": "complete"}}}]})
-    bad = json.dumps(
-        {"services": [{"media": {"gc": {"items_deleted": 0, "status": "failed"}}}], "errors": [{"code": 1000}]}
-    )
-    assert parse_notifications([good, bad, told()], media=True) == [
-        Notification("", "complete", 7),
-        Notification("", "failed", 0, "1000"),
-    ]
-    assert parse_notifications([good, bad]) == []
-
-
-@given(st.text())
-def test_no_line_breaks_the_reading(line: str) -> None:
-    assert parse_notifications([line, told()])[-1].deleted == 5
-
-
 # After a round
 
 
@@ -353,20 +191,3 @@ def test_no_line_breaks_the_reading(line: str) -> None:
 )
 def test_what_follows(large: bool, deleted: int, rounds: int, window: bool, step: str) -> None:
     assert next_step(large, deleted, rounds, 3, window) == step
-
-
-# Progress
-
-
-def test_a_progress_line_is_whole_and_plain() -> None:
-    progress = measure("deleting", 2, 2_100_000, 2_200_000, 2_000_000, 100_000, 10_000.0)
-    line = progress_line("h1", vars(progress))
-    assert (
-        line
-        == "h1 | message GC round 2 | [##########..........] ~2,100,000 rows, 100,000 deleted, 10,000/s, 10s to the limit, deleting"
-    )
-    assert (
-        progress_line("h1", vars(measure("started", 1, None, 5, 10, 0, 0.0)))
-        == "h1 | message GC round 1 | 0 deleted, 0/s, started"
-    )
-    assert line.isascii()

@@ -1,0 +1,132 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How to connect to MySQL and MariaDB. The driver is imported when it is needed."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import typing as t
+
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.waba.onprem.plugins.module_utils._database_errors import DatabaseError, mysql_kind
+from ansible_collections.waba.onprem.plugins.module_utils._database_session import (
+    GRACE,
+    Session,
+    Settings,
+    network_error,
+    one_line,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+
+def driver() -> t.Any:
+    """PyMySQL."""
+    try:
+        import pymysql
+    except ImportError:
+        found = missing_required_lib("PyMySQL")
+        raise DatabaseError(
+            "Python library PyMySQL", found, "driver", cure="Install the package python3-pymysql; the role wa_host does"
+        ) from None
+    return pymysql
+
+
+def _tls_context(config: Settings) -> ssl.SSLContext:
+    """TLS with the server verified when an authority is given, else only used when the server offers it."""
+    try:
+        context = ssl.create_default_context(cafile=config.ca_cert)
+        if not config.ca_cert:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if config.client_cert:
+            context.load_cert_chain(config.client_cert, config.client_key)
+    except (ssl.SSLError, OSError) as error:
+        raise DatabaseError(config.subject, f"certificate files not usable: {one_line(error)}", "tls") from None
+    return context
+
+
+def connect(
+    config: Settings, database: str | None, read_only: bool, statement_timeout: float, lock_timeout: float
+) -> Session:
+    """Connect; times are seconds. Raises DatabaseError."""
+    pymysql = driver()
+
+    def translate(error: BaseException, subject: str = "") -> DatabaseError:
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        text = one_line(error)
+        kind = mysql_kind(number)
+        if re.search(r"ssl|certificate", text, re.IGNORECASE) and number in (0, 2003, 2013, 2026):
+            kind = "tls"
+        elif number == 0 and isinstance(error, pymysql.InterfaceError):
+            kind = "lost"
+        elif number == 2013 and "timed out" in text:
+            kind = "timeout"
+        return DatabaseError(subject or config.subject, f"{text} ({number})" if number else text, kind)
+
+    def attempt(tls: ssl.SSLContext | None) -> Session:
+        try:
+            # The socket is opened here so that the certificate is checked against the client's own name of the server.
+            sock = socket.create_connection((config.host, config.port), timeout=config.connect_timeout)
+        except OSError as error:
+            raise network_error(config, error) from None
+        connection = pymysql.connect(
+            host=config.server_name or config.host,
+            port=config.port,
+            user=config.user,
+            password=config.password.encode(),  # the driver would take Latin-1, and fail beyond it
+            database=database,
+            autocommit=True,
+            charset="utf8mb4",
+            connect_timeout=min(config.connect_timeout, 31536000),
+            read_timeout=statement_timeout + GRACE,
+            write_timeout=statement_timeout + GRACE,
+            ssl=tls,
+            ssl_disabled=tls is None,
+            defer_connect=True,
+        )
+        try:
+            sock.settimeout(None)
+            connection.connect(sock)
+        except ssl.SSLError as error:
+            raise DatabaseError(config.subject, f"TLS failed: {one_line(error)}", "tls") from None
+        except pymysql.MySQLError as error:
+            raise translate(error) from None
+        except OSError as error:
+            raise network_error(config, error) from None
+        return Session(config, connection, (pymysql.MySQLError, pymysql.InterfaceError), translate)
+
+    try:
+        session = attempt(_tls_context(config))
+    except DatabaseError as error:
+        # PyMySQL 1.2 refuses a server without TLS where 1.1 went on in the clear.
+        if config.ca_cert or "doesn't support" not in error.found:
+            raise
+        session = attempt(None)
+    try:
+        if config.ca_cert and not (session.rows("SHOW STATUS LIKE 'Ssl_cipher'") or [("", "")])[0][1]:
+            raise DatabaseError(
+                config.subject,
+                "the server offers no TLS",
+                "tls",
+                "TLS, since login_ca_cert is given",
+                "Turn TLS on at the server",
+            )
+        session.rows(
+            f"SET SESSION lock_wait_timeout = {max(1, round(lock_timeout))}, innodb_lock_wait_timeout = {max(1, round(lock_timeout))}"
+        )
+        version = session.version()
+        # Servers older than these have no such limit; the client's own read time-out still holds.
+        if version.product == "MariaDB" and version.numbers >= (10, 1):
+            session.rows(f"SET SESSION max_statement_time = {statement_timeout:.3f}")
+        elif version.product == "MySQL" and version.numbers >= (5, 7, 8):
+            session.rows(f"SET SESSION max_execution_time = {round(statement_timeout * 1000)}")
+        if read_only:
+            session.rows("SET SESSION TRANSACTION READ ONLY")
+    except WaError:
+        session.close()
+        raise
+    return session

@@ -1,0 +1,106 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When a round of message GC has ended, by what the pulse shows."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
+
+
+def follow(judge: Judge, samples: t.Iterable[tuple[float, int]], settle: float, deleting: bool = False) -> float | None:
+    """When the judge says that the round has ended, or None."""
+    for at, counter in samples:
+        judge.sample(at, [counter], 0, deleting)
+        if judge.ended(settle):
+            return at
+    return None
+
+
+def test_a_round_ends_when_deletes_stop_for_settle() -> None:
+    samples = [(at, min(at, 10) * 1000) for at in range(1, 40)]
+    judge = Judge(counters=[0])
+    assert follow(judge, samples, 5) == 15
+    assert judge.deleted == 10000
+
+
+def test_traffic_of_its_own_is_not_gc() -> None:
+    # 100 rows a second go anyway; GC adds 5000 a second for 10 s
+    samples = [(at, at * 100 + min(at, 10) * 5000) for at in range(1, 60)]
+    judge = Judge(baseline=100, counters=[0])
+    assert follow(judge, samples, 5) == 15
+    assert judge.deleted == 50000
+
+
+def test_a_gc_that_has_not_begun_has_not_ended() -> None:
+    judge = Judge(counters=[0])
+    assert follow(judge, [(at, 0) for at in range(1, 500)], 5) is None
+    assert judge.ended(5, must_start=False)
+
+
+def test_pauses_make_it_more_patient() -> None:
+    # batches every 20 s: settle of 5 s must not end it in a pause after the second batch
+    times = [1, 21, 41, 61]
+    samples = [(at, sum(1000 for time in times if at >= time)) for at in range(1, 400)]
+    judge = Judge(counters=[0])
+    judge.sample(0.5, [0], 0, False)
+    ended = follow(Judge(counters=[0]), samples[:10], 30)
+    assert ended is None
+    ended = follow(judge, samples, 25)
+    assert ended is not None
+    assert ended >= 61 + 5 * 19
+    assert judge.deleted == 4000
+
+
+def test_one_big_transaction_moves_no_counter_but_runs() -> None:
+    judge = Judge(counters=[0])
+    for at in range(1, 100):
+        judge.sample(at, [0], 0, True)
+        assert not judge.ended(5)
+    judge.sample(100, [900000], 0, False)
+    assert not judge.ended(5)
+    judge.sample(106, [900000], 0, False)
+    assert judge.ended(5)
+    assert judge.deleted == 900000
+
+
+def test_a_reset_of_the_statistics_is_no_end() -> None:
+    judge = Judge(counters=[50000])
+    judge.sample(1, [60000], 0, False)
+    judge.sample(8, [100], 0, False)
+    assert judge.resets == 1
+    assert not judge.ended(5)
+    judge.sample(9, [10100], 0, False)
+    judge.sample(14, [10100], 0, False)
+    assert judge.ended(5)
+    assert judge.deleted == 20000
+
+
+def test_a_few_rows_of_other_tables_are_no_gc_unless_the_table_shrinks() -> None:
+    judge = Judge(tolerance=5.0, counters=[0], rows=100)
+    judge.sample(1, [3], 100, False)
+    assert not judge.started
+    judge.sample(2, [6], 97, False)
+    assert judge.started
+
+
+@given(
+    rates=st.lists(st.integers(0, 5000), min_size=1, max_size=30),
+    baseline=st.integers(0, 50),
+    settle=st.integers(2, 20),
+)
+def test_it_never_ends_while_rows_go(rates: list[int], baseline: int, settle: int) -> None:
+    judge, counter = Judge(baseline=float(baseline), counters=[0]), 0
+    for at, rate in enumerate(rates, start=1):
+        counter += baseline + rate
+        judge.sample(at, [counter], 0, False)
+        if rate > max(0.5 * baseline, 1):
+            assert not judge.ended(settle)
+    assert judge.deleted <= sum(rates) + 1
+    assert Judge(**json.loads(json.dumps(judge.keep()))) == judge
