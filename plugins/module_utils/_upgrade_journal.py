@@ -1,0 +1,109 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lock file of a deployment: its presence is the lock, its content the journal of the upgrade that holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+
+class JournalFile:
+    """The lock file at `path`. Use `exclusively` around a `load` and the `save` or `remove` that follows from it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.folder = os.path.dirname(os.path.abspath(path))
+
+    @contextlib.contextmanager
+    def exclusively(self) -> t.Iterator[None]:
+        """Keep every other process out while the file is judged and written; lasts milliseconds."""
+        try:
+            # The folder itself is what is locked: the file comes and goes.
+            handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._unusable(error) from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def load(self) -> dict[str, t.Any] | None:
+        """The journal, or None when there is no lock. Raises WaError for a file that holds none."""
+        try:
+            with open(self.path, encoding="utf-8") as stream:
+                return _upgrade_stages.check(json.load(stream))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from None
+        except ValueError as error:
+            raise WaError(
+                f"lock file {self.path}",
+                f"not written by an upgrade ({error})",
+                "the journal of an upgrade",
+                "Find out who holds the deployment; then remove the file",
+            ) from None
+
+    def save(self, journal: dict[str, t.Any]) -> None:
+        """Write the journal whole or not at all."""
+        self._write(self.path, json.dumps(journal, indent=1) + "\n")
+
+    def archive(self, journal: dict[str, t.Any]) -> str:
+        """Keep `journal` as that of the last upgrade, end the lock, and return where it lies."""
+        last = self.last()
+        self._write(last, json.dumps(journal, indent=1) + "\n")
+        self.remove()
+        return last
+
+    def last(self) -> str:
+        """Where the journal of the last finished upgrade lies."""
+        return self.path.rsplit(".", 1)[0] + ".last-upgrade.json"
+
+    def remove(self) -> None:
+        """End the lock."""
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _write(self, path: str, text: str) -> None:
+        temporary = ""
+        try:
+            handle, temporary = tempfile.mkstemp(prefix=".journal-", dir=self.folder)
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+            self._sync_folder()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise self._unusable(error) from None
+
+    def _sync_folder(self) -> None:
+        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def _unusable(self, error: OSError) -> WaError:
+        return WaError(
+            f"lock file {self.path}",
+            f"cannot be used: {error.strerror}",
+            "a file that this run can write, since nothing is upgraded without a journal",
+            "Create its folder (role wa_host does), or free room on its file system",
+        )

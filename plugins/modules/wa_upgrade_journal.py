@@ -1,0 +1,275 @@
+#!/usr/bin/python
+
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_upgrade_journal
+short_description: Lock and journal of a deployment's upgrade
+version_added: 0.1.0
+description:
+  - One file is both. While it is there, no other upgrade begins, and neither C(provision.yml) nor the cron job of the log
+    cleanup starts or stops anything of the deployment. What it holds tells a later run where an interrupted one stood.
+  - The lock ends with the upgrade, and is only a lease - of the seconds that the present stage may take - when the
+    controller dies.
+  - V(begin) creates the file or takes it over. It is taken over by itself when its lease is over, and when the process
+    that held it ran on this controller for the same user and is gone. Otherwise it is refused, with who holds it and since when.
+  - V(stage) notes the next stage, and renews the lease for it.
+  - V(end) ends the lock. After V(done) and V(abandoned) nothing is left but a copy of the journal; after V(failed) the journal
+    stays, so that the next run goes on from there.
+  - V(read) tells what is there.
+options:
+  operation:
+    description: What to do.
+    type: str
+    choices: [begin, stage, end, read]
+    default: read
+  path:
+    description: The lock file. Its folder must exist.
+    type: path
+    required: true
+  deployment:
+    description: The deployment's name; needed for V(begin).
+    type: str
+  target:
+    description: The version to upgrade to, without C(v); needed for V(begin).
+    type: str
+  lease:
+    description: How long the lock lasts unless it is renewed, in seconds or as text such as V(10m).
+    type: str
+    default: 10m
+  take_over:
+    description: Whether V(begin) takes the lock whoever holds it. Only for a run that is known to be dead.
+    type: bool
+    default: false
+  stage:
+    description:
+      - The stage that begins.
+      - In V(begun) the old version serves. In V(stopping) it stops, and going back is just starting it. In V(migrating) the
+        schema may be changed. In V(starting) it is changed. In V(proving) the new version serves.
+    type: str
+    choices: [begun, stopping, migrating, starting, proving]
+  values:
+    description: What later runs are to know, such as the version before or the place of a backup. Never a secret.
+    type: dict
+    default: {}
+  outcome:
+    description:
+      - How the upgrade ended. V(done) and V(abandoned) (the old version serves again) end the lock.
+      - V(failed) ends the lease only; the journal is for the run that goes on.
+    type: str
+    choices: [done, failed, abandoned]
+  message:
+    description: Why it V(failed).
+    type: str
+    default: ""
+  run_id:
+    description: Which run this is. The action plugin sets it, the same for all hosts of one C(ansible-playbook).
+    type: str
+  user:
+    description: Who runs it. The action plugin sets it.
+    type: str
+  controller:
+    description: Where it is run. The action plugin sets it.
+    type: str
+  gone:
+    description: Runs that are known to have ended. The action plugin sets it.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - waba.onprem.attributes
+attributes:
+  check_mode:
+    description: Tells whether the lock could be had, and writes nothing.
+  idempotent:
+    support: partial
+    details: Each V(begin) and V(stage) renews the lease, which is a change.
+author:
+  - waba.onprem contributors (@waba)
+"""
+
+EXAMPLES = r"""
+- name: Lock the deployment for an upgrade
+  waba.onprem.wa_upgrade_journal:
+    operation: begin
+    path: /var/lib/waba/support.lock
+    deployment: support
+    target: 2.53.4
+  register: journal
+
+- name: Note that the outage begins
+  waba.onprem.wa_upgrade_journal:
+    operation: stage
+    path: /var/lib/waba/support.lock
+    stage: stopping
+    lease: 5m
+    values:
+      from_version: 2.51.2
+
+- name: End the lock
+  waba.onprem.wa_upgrade_journal:
+    operation: end
+    path: /var/lib/waba/support.lock
+    outcome: done
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+journal:
+  description: The journal as it is now; empty when there is none.
+  returned: always
+  type: dict
+  contains:
+    stage:
+      description: The stage that the upgrade has reached.
+      type: str
+    stages:
+      description: Every stage with the time it began at, in seconds since 1970.
+      type: list
+      elements: dict
+    target:
+      description: The version to upgrade to.
+      type: str
+    values:
+      description: What was noted for later runs.
+      type: dict
+    lease_until:
+      description: Until when the lock lasts, in seconds since 1970; 0 when it has ended.
+      type: float
+held:
+  description: Whether another run holds the lock now.
+  returned: always
+  type: bool
+holder:
+  description: Who holds the lock or left the journal, in words; empty when there is none.
+  returned: always
+  type: str
+resumed:
+  description: Whether V(begin) goes on with an upgrade that had touched something.
+  returned: operation is begin
+  type: bool
+last:
+  description: Where the journal of the finished upgrade lies.
+  returned: operation is end and outcome is done or abandoned
+  type: str
+"""
+
+import os
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
+
+IDENTITY = ("run_id", "user", "controller")
+
+
+def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> tuple[dict[str, t.Any] | None, str]:
+    """The journal as it is to be, and what that means in words; no words mean no change."""
+    operation, run_id = params["operation"], params["run_id"]
+    if operation == "begin":
+        claim = _upgrade_stages.Claim(
+            params["deployment"], run_id, params["user"], params["controller"], params["target"]
+        )
+        lease = parse_duration("lease", params["lease"])
+        after = _upgrade_stages.begin(found, claim, now, lease, params["gone"], params["take_over"])
+        if found is None or after["stage"] == "begun":
+            return after, f"lock {params['deployment']} for the upgrade to {params['target']}"
+        return after, f"go on with the upgrade of {params['deployment']} at stage {after['stage']}"
+    if operation == "stage":
+        lease = parse_duration("lease", params["lease"])
+        after = _upgrade_stages.advance(found, run_id, params["stage"], params["values"], now, lease)
+        return after, f"note stage {params['stage']}"
+    if operation == "end":
+        after = _upgrade_stages.end(found, run_id, params["outcome"], params["message"], now)
+        return after, f"end the lock: {params['outcome']}"
+    return found, ""
+
+
+def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) -> str:
+    """Write the journal; returns where a finished one lies."""
+    if params["operation"] == "end" and params["outcome"] != "failed":
+        return file.archive(after)
+    file.save(after)
+    return ""
+
+
+def run(module: AnsibleModule, result: Result) -> None:
+    """Observe, plan, apply, with every other process kept out."""
+    params = module.params
+    file = JournalFile(params["path"])
+    found: dict[str, t.Any] | None = None
+    now = time.time()
+    try:
+        if params["operation"] == "read":
+            after, action = found, action = file.load(), ""
+        else:
+            with file.exclusively():
+                found = file.load()
+                after, action = plan(params, found, now)
+                if after is not None and not module.check_mode:
+                    last = apply(file, params, after)
+                    if last:
+                        result.values["last"] = last
+    finally:
+        result.values.update(
+            journal=found or {},
+            held=found is not None and _upgrade_stages.is_held(found, params["run_id"] or "", now, params["gone"]),
+            holder=_upgrade_stages.describe_holder(found) if found else "",
+        )
+    if action:
+        result.did(action)
+    result.values["journal"] = after or {}
+    if params["operation"] == "begin":
+        result.values["resumed"] = after is not None and after["stage"] != "begun"
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "operation": {"type": "str", "choices": ["begin", "stage", "end", "read"], "default": "read"},
+            "path": {"type": "path", "required": True},
+            "deployment": {"type": "str"},
+            "target": {"type": "str"},
+            "lease": {"type": "str", "default": "10m"},
+            "take_over": {"type": "bool", "default": False},
+            "stage": {"type": "str", "choices": list(_upgrade_stages.STAGES)},
+            "values": {"type": "dict", "default": {}},
+            "outcome": {"type": "str", "choices": ["done", "failed", "abandoned"]},
+            "message": {"type": "str", "default": ""},
+            "run_id": {"type": "str"},
+            "user": {"type": "str"},
+            "controller": {"type": "str"},
+            "gone": {"type": "list", "elements": "str", "default": []},
+        },
+        required_if=[
+            ("operation", "begin", ("deployment", "target", *IDENTITY)),
+            ("operation", "stage", ("stage", "run_id")),
+            ("operation", "end", ("outcome", "run_id")),
+        ],
+        supports_check_mode=True,
+    )
+    os.umask(0o077)
+    result = Result(module)
+    try:
+        run(module, result)
+    except WaError as error:
+        result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Turns of the deployments that this controller upgrades: one migration at a time on a database server."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.plugin_utils import process
+
+
+class Turns:
+    """The turns kept in `folder`, as taken by the run `ours` (see `process`). A run that has ended has given its back."""
+
+    def __init__(self, folder: str, ours: str) -> None:
+        self.folder = folder
+        self.ours = ours
+
+    def take(self, server: str, ticket: str) -> str | None:
+        """Take the turn of `server` for `ticket`: None when it is ours, otherwise the ticket that has it."""
+        with self._file() as turns:
+            found = turns.get(_key(server))
+            if found and found["ticket"] != ticket and not process.has_ended(found["run"]):
+                return str(found["ticket"])
+            turns[_key(server)] = {"ticket": ticket, "run": self.ours}
+        return None
+
+    def give_back(self, ticket: str) -> None:
+        """Give back whatever turn `ticket` has."""
+        if not os.path.isdir(self.folder):
+            return
+        with self._file() as turns:
+            for key in [key for key, found in turns.items() if found["ticket"] == ticket]:
+                del turns[key]
+
+    @contextlib.contextmanager
+    def _file(self) -> t.Iterator[dict[str, t.Any]]:
+        """The turns, with every other process kept out; what is changed in them is written."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        handle = os.open(os.path.join(self.folder, "migrations.json"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "r+", encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            try:
+                turns: dict[str, t.Any] = json.loads(stream.read() or "{}")
+            except ValueError:
+                turns = {}  # a write was cut short: who had a turn is not known, and a journal still guards each deployment
+            before = json.dumps(turns)
+            yield turns
+            if json.dumps(turns) != before:
+                stream.seek(0)
+                stream.truncate()
+                stream.write(json.dumps(turns))
+
+
+def _key(server: str) -> str:
+    return hashlib.sha256(server.lower().encode()).hexdigest()[:16]

@@ -1,0 +1,190 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_upgrade_journal on real files: one lock, stages that only go forward, nothing half written."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
+
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture
+def run(run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> Run:
+    def call(operation: str, run_id: str = "m/1/5", check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        given: dict[str, t.Any] = {"operation": operation, "path": str(tmp_path / "support.lock"), "run_id": run_id}
+        if operation == "begin":
+            given.update(deployment="support", target="2.53.4", user="ann", controller="ops1")
+        return run_module("wa_upgrade_journal", {**given, **options}, check)
+
+    return call
+
+
+def test_an_upgrade_from_begin_to_end(run: Run, tmp_path: Path) -> None:
+    begun = run("begin")
+    assert (begun["changed"], begun["resumed"], begun["held"]) == (True, False, False)
+    assert begun["journal"]["stage"] == "begun"
+    for stage in ("stopping", "migrating", "starting", "proving"):
+        noted = run("stage", stage=stage, values={"at_" + stage: "x"})
+        assert noted["journal"]["stage"] == stage
+    assert list(noted["journal"]["values"]) == ["at_stopping", "at_migrating", "at_starting", "at_proving"]
+    assert [entry["name"] for entry in noted["journal"]["stages"]] == list(_upgrade_stages.STAGES)
+    ended = run("end", outcome="done")
+    assert [path.name for path in tmp_path.iterdir()] == ["support.last-upgrade.json"]
+    last = Path(ended["last"])
+    assert json.loads(last.read_text())["outcome"] == "done"
+    assert last.stat().st_mode & 0o777 == 0o600
+    assert run("read")["journal"] == {}
+
+
+def test_check_mode_writes_nothing(run: Run, tmp_path: Path) -> None:
+    predicted = run("begin", check=True)
+    assert (predicted["changed"], predicted["actions"]) == (True, ["lock support for the upgrade to 2.53.4"])
+    assert list(tmp_path.iterdir()) == []
+    run("begin")
+    before = (tmp_path / "support.lock").read_bytes()
+    run("stage", stage="stopping", check=True)
+    run("end", outcome="done", check=True)
+    assert (tmp_path / "support.lock").read_bytes() == before
+    assert run("begin", run_id="m/2/5", check=True)["failed"]
+
+
+def test_another_run_is_refused_with_who_and_since_when(run: Run) -> None:
+    run("begin")
+    refused = run("begin", run_id="m/2/5")
+    assert refused["held"]
+    assert "locked by the upgrade to 2.53.4 by ann from ops1, since 20" in refused["msg"]
+    assert "wa_upgrade_take_over" in refused["msg"]
+    assert run("read", run_id="m/2/5")["held"]
+    assert not run("read")["held"]
+
+
+@pytest.mark.parametrize("how", [{"gone": ["m/1/5"]}, {"take_over": True}])
+def test_a_dead_run_is_gone_on_with(run: Run, how: dict[str, t.Any]) -> None:
+    run("begin")
+    run("stage", stage="migrating", values={"from_version": "2.51.2"})
+    taken = run("begin", run_id="m/2/5", **how)
+    assert (taken["resumed"], taken["journal"]["stage"]) == (True, "migrating")
+    assert taken["journal"]["values"] == {"from_version": "2.51.2"}
+    lost = run("stage", stage="starting")
+    assert "taken over by" in lost["msg"]
+    assert run("stage", run_id="m/2/5", stage="starting")["changed"]
+
+
+def test_a_lease_that_is_over_is_taken_over(run: Run) -> None:
+    run("begin", lease="0s")
+    assert run("begin", run_id="m/2/5")["changed"]
+
+
+def test_a_failed_run_leaves_its_journal_and_no_lock(run: Run) -> None:
+    run("begin")
+    run("stage", stage="migrating")
+    run("end", outcome="failed", message="exit code 1")
+    left = run("read", run_id="m/2/5")
+    assert (left["held"], left["journal"]["stage"], left["journal"]["message"]) == (False, "migrating", "exit code 1")
+    other = run("begin", run_id="m/2/5", target="2.55.0")
+    assert "expected the same target, not 2.55.0" in other["msg"]
+    assert run("begin", run_id="m/2/5")["resumed"]
+
+
+def test_what_touched_nothing_may_get_another_target(run: Run) -> None:
+    run("begin")
+    again = run("begin", run_id="m/2/5", target="2.55.0", take_over=True)
+    assert (again["resumed"], again["journal"]["target"]) == (False, "2.55.0")
+
+
+def test_abandoning_is_for_an_untouched_schema(run: Run, tmp_path: Path) -> None:
+    run("begin")
+    run("stage", stage="stopping")
+    assert run("end", outcome="abandoned")["changed"]
+    assert not (tmp_path / "support.lock").exists()
+    run("begin")
+    run("stage", stage="migrating")
+    assert "expected one of: begun, stopping" in run("end", outcome="abandoned")["msg"]
+    assert (tmp_path / "support.lock").exists()
+
+
+def test_stages_only_go_forward(run: Run) -> None:
+    run("begin")
+    run("stage", stage="starting")
+    assert "stages only go forward" in run("stage", stage="migrating")["msg"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"format": 1}', '{"lease_until": 12}', '{"format": 1, "stage": "begun", "stages": [{}]}'],
+)
+def test_a_file_that_no_upgrade_wrote_is_left_alone(run: Run, tmp_path: Path, content: str) -> None:
+    (tmp_path / "support.lock").write_text(content)
+    assert "not written by an upgrade" in run("begin", take_over=True)["msg"]
+    assert (tmp_path / "support.lock").read_text() == content
+
+
+def test_the_lock_of_another_deployment(run: Run) -> None:
+    run("begin")
+    assert "is that of support" in run("begin", deployment="sales", take_over=True)["msg"]
+
+
+def test_a_missing_folder(run: Run, tmp_path: Path) -> None:
+    refused = run("begin", path=str(tmp_path / "nowhere" / "support.lock"))
+    assert "role wa_host does" in refused["msg"]
+
+
+def test_a_lock_that_somebody_removed(run: Run, tmp_path: Path) -> None:
+    run("begin")
+    (tmp_path / "support.lock").unlink()
+    assert "Somebody has removed the lock file" in run("stage", stage="stopping")["msg"]
+
+
+def _try_to_begin(path: str, number: int, go: t.Any, won: t.Any) -> None:
+    file = JournalFile(path)
+    claim = _upgrade_stages.Claim("support", f"m/{number}/5", "ann", "ops1", "2.53.4")
+    go.wait()
+    try:
+        with file.exclusively():
+            file.save(_upgrade_stages.begin(file.load(), claim, 1000.0, 60.0))
+    except WaError:
+        return
+    won.put(number)
+
+
+def test_of_many_at_once_one_wins(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    go, won = context.Event(), context.Queue()
+    runs = [context.Process(target=_try_to_begin, args=(str(tmp_path / "a.lock"), n, go, won)) for n in range(12)]
+    for process in runs:
+        process.start()
+    go.set()
+    for process in runs:
+        process.join(30)
+        assert process.exitcode == 0
+    winner = won.get(timeout=5)
+    assert won.empty()
+    assert json.loads((tmp_path / "a.lock").read_text())["run_id"] == f"m/{winner}/5"
+
+
+def test_a_full_disk_leaves_the_old_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = JournalFile(str(tmp_path / "a.lock"))
+    claim = _upgrade_stages.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+    file.save(_upgrade_stages.begin(None, claim, 1000.0, 60.0))
+    before = (tmp_path / "a.lock").read_bytes()
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WaError, match="No space left on device"):
+        file.save(_upgrade_stages.begin(None, claim, 2000.0, 60.0))
+    assert (tmp_path / "a.lock").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
