@@ -5,26 +5,19 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-import traceback
+import sys
 import typing as t
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from http.client import HTTPException
 
 from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.waba.onprem.plugins.module_utils import _docker_options
+from ansible_collections.waba.onprem.plugins.module_utils._docker_socket import NotFound, Refused, SocketReader
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-
-try:
-    import docker
-    from docker.api.client import APIClient
-    from docker.errors import APIError, DockerException, NotFound
-    from requests.exceptions import RequestException
-except ImportError:
-    DOCKER_IMPORT_ERROR: str | None = traceback.format_exc()
-else:
-    DOCKER_IMPORT_ERROR = None
 
 ARGUMENT_SPEC = _docker_options.ARGUMENT_SPEC
 PROJECT_LABEL = "com.docker.compose.project"
@@ -99,14 +92,29 @@ def matches(image: str, patterns: t.Iterable[str]) -> bool:
     return any(fnmatchcase(whole if "/" in pattern else repository(image), pattern) for pattern in patterns)
 
 
+def has_library() -> bool:
+    """Whether the Python library for Docker can be imported; what only reads at a Unix socket does without."""
+    try:
+        importlib.import_module("docker.api.client")  # not above: it takes a fifth of a second
+    except ImportError:
+        return False
+    return True
+
+
 def require_library() -> None:
     """Raise WaError with the package's name when the Python library for Docker is missing."""
-    if DOCKER_IMPORT_ERROR:
+    if not has_library():
         raise WaError(
             "Python library docker",
             missing_required_lib("docker"),
             cure="Install the package python3-docker (Debian, Ubuntu, Fedora) or docker (PyPI); the role wa_host does",
         )
+
+
+def _kinds(name: str) -> tuple[type[Exception], ...]:
+    """The library's exception of this name, or none: while it is not loaded it cannot have raised anything."""
+    errors = sys.modules.get("docker.errors")
+    return (getattr(errors, name),) if errors else ()
 
 
 def _reason(error: Exception) -> str:
@@ -118,14 +126,27 @@ def _reason(error: Exception) -> str:
 class Docker:
     """A connection to one Docker Engine. Every method raises WaError with the engine's own words."""
 
-    def __init__(self, params: dict[str, t.Any]) -> None:
-        """Connect with a module's `docker_*` options; the API version is negotiated here, once."""
-        require_library()
+    def __init__(self, params: dict[str, t.Any], read_only: bool = False) -> None:
+        """Connect with a module's `docker_*` options; the API version is negotiated here, once.
+
+        `read_only` promises to use the methods for containers, images and volumes below and nothing of `api`: the
+        usual engine, at a Unix socket, is then read without the library.
+        """
         self.host: str = params["docker_host"]
         self._params = params
-        self.api: APIClient = self._connect(params["docker_api_version"])
+        version = params["docker_api_version"]
+        if read_only and self.host.startswith("unix://"):
+            path = "/" + self.host[len("unix://") :].lstrip("/")
+            self.api: t.Any = self.ask("Docker Engine", SocketReader, path, version, params["docker_timeout"])
+        else:
+            require_library()
+            self.api = self._connect(version)
 
-    def _connect(self, version: str) -> APIClient:
+    def _connect(self, version: str) -> t.Any:
+        import docker
+        from docker.api.client import APIClient
+        from docker.errors import DockerException
+
         params = self._params
         tls: t.Any = False
         if params["docker_tls"]:
@@ -137,7 +158,7 @@ class Docker:
             )
         try:
             return APIClient(base_url=self.host, version=version, timeout=params["docker_timeout"], tls=tls)
-        except (DockerException, RequestException) as error:
+        except (DockerException, OSError) as error:  # an OSError is what requests raises
             raise self._unreachable(error) from None
 
     def _unreachable(self, error: Exception) -> WaError:
@@ -161,14 +182,16 @@ class Docker:
         return other
 
     def call(self, subject: str, function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """Call `function` of the library; its errors become a WaError about `subject`, NotFound stays itself."""
+        """Call `function` of `api`; its errors become a WaError about `subject`, what is not there NotFound."""
         try:
             return function(*args, **kwargs)
         except NotFound:
             raise
-        except APIError as error:
+        except _kinds("NotFound") as error:
+            raise NotFound(_reason(error)) from None
+        except (Refused, *_kinds("APIError")) as error:
             raise WaError(subject, f"Docker refused: {_reason(error)}") from None
-        except (DockerException, RequestException) as error:
+        except (OSError, HTTPException, *_kinds("DockerException")) as error:
             raise self._unreachable(error) from None
 
     def ask(self, subject: str, function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:

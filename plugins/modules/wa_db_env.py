@@ -373,7 +373,7 @@ def check_containers(module: AnsibleModule, result: Result, done: Plan) -> None:
     from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
 
     held = _env_file.held(done.after or "", module.params["reader"])
-    docker = Docker(module.params)
+    docker = Docker(module.params, read_only=True)
     running = docker.client_containers(module.params["project"], stopped=False)
     compose = _env_containers.Compose(module.params["path"], result.warn, module.run_command)
     stale, overridden = _env_containers.stale(docker, running, held, done.edited.removed, compose)

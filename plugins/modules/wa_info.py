@@ -181,7 +181,7 @@ def read_containers(engine: _docker.Docker, project: str | None, names: list[str
 def read_host(module: AnsibleModule, engine_error: str) -> dict[str, str]:
     """What the host lacks, with the reason."""
     missing = {}
-    if _docker.DOCKER_IMPORT_ERROR:
+    if not _docker.has_library():
         missing["python_docker"] = "the Python library docker cannot be imported"
         if not os.path.exists(module.params["docker_host"].partition("://")[2]):
             missing["docker_engine"] = f"no Docker Engine at {module.params['docker_host']}"
