@@ -38,6 +38,11 @@ options:
     type: list
     elements: str
     default: []
+  lock_file:
+    description:
+      - The deployment's lock file, see M(waba.onprem.wa_upgrade_journal).
+      - With it, RV(upgrade) tells of an upgrade that runs or was not finished.
+    type: path
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.docker
@@ -78,6 +83,23 @@ docker_version:
   description: The Docker Engine's version; empty when it does not answer.
   type: str
   returned: when O(gather) has V(host)
+upgrade:
+  description: The upgrade that holds O(lock_file) or has left it unfinished; empty when there is none.
+  type: dict
+  returned: when O(lock_file) is given
+  contains:
+    blocks:
+      description: Whether nothing else may start or stop the client - the upgrade runs, or has stopped the client.
+      type: bool
+    holder:
+      description: Who holds the lock or left it, in words.
+      type: str
+    stage:
+      description: The stage that it has reached.
+      type: str
+    target:
+      description: The version that it leads to.
+      type: str
 containers:
   description: The client containers, sorted by name; empty when V(host) in O(gather) found no Docker Engine.
   type: list
@@ -136,14 +158,16 @@ containers:
 
 import importlib.util
 import os
+import time
 import typing as t
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker
+from ansible_collections.waba.onprem.plugins.module_utils import _docker, _upgrade_stages
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
 
 DATA_PATH = "/usr/local/waent/data"
 LIBRARIES = {"MYSQL": ("python_mysql", "pymysql"), "PGSQL": ("python_postgresql", "psycopg2")}
@@ -176,6 +200,19 @@ def read_containers(engine: _docker.Docker, project: str | None, names: list[str
     found = engine.client_containers(project=project, all_projects=project is None, names=names)
     records = ((container, engine.inspect(container)) for container in found)
     return [describe(container, record) for container, record in records if record is not None]
+
+
+def read_upgrade(lock_file: str) -> dict[str, t.Any]:
+    """The upgrade that holds the lock or has left it unfinished, without any value that it noted."""
+    journal = JournalFile(lock_file).load()
+    if journal is None:
+        return {}
+    return {
+        "blocks": journal["stage"] != "begun" or _upgrade_stages.is_held(journal, "", time.time()),
+        "holder": _upgrade_stages.describe_holder(journal),
+        "stage": journal["stage"],
+        "target": journal["target"],
+    }
 
 
 def read_host(module: AnsibleModule, engine_error: str) -> dict[str, str]:
@@ -212,6 +249,7 @@ def main() -> None:
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
             project={"type": "str"},
             names={"type": "list", "elements": "str", "default": []},
+            lock_file={"type": "path"},
         ),
         supports_check_mode=True,
     )
@@ -224,6 +262,11 @@ def main() -> None:
         if "host" not in gather:
             result.fail(error)
         engine_error = str(error)
+    if module.params["lock_file"]:
+        try:
+            result.values["upgrade"] = read_upgrade(module.params["lock_file"])
+        except WaError as error:
+            result.fail(error)
     if "host" in gather:
         missing = read_host(module, engine_error)
         version = engine.api.version(api_version=False)["Version"] if engine else ""

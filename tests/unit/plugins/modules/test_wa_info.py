@@ -104,3 +104,29 @@ def test_what_a_host_lacks_is_told_by_name(
     done = run_module(MODULE, options)
     assert done["missing"] == ["cron", "docker_compose"]
     assert set(done["reasons"]) == set(done["missing"])
+
+
+def test_an_upgrade_that_holds_the_lock_or_left_it_is_told(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
+    lock = tmp_path / "support.lock"
+    options = {"docker_host": engine.host, "lock_file": str(lock)}
+    assert run_module(MODULE, options)["upgrade"] == {}
+    identity = {"path": str(lock), "run_id": "m/1/5"}
+    begin = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1", "operation": "begin"}
+    run_module("wa_upgrade_journal", {**identity, **begin})
+    told = run_module(MODULE, options)["upgrade"]
+    assert (told["blocks"], told["stage"], told["target"]) == (True, "begun", "2.53.4")
+    assert "by ann from ops1" in told["holder"]
+    run_module("wa_upgrade_journal", {**identity, "operation": "stage", "stage": "stopping", "lease": "0s"})
+    assert run_module(MODULE, options)["upgrade"]["blocks"], "a client that is stopped stays stopped"
+    run_module("wa_upgrade_journal", {**identity, "operation": "end", "outcome": "abandoned"})
+    assert run_module(MODULE, options)["upgrade"] == {}
+
+
+def test_an_upgrade_that_had_touched_nothing_blocks_no_longer_than_its_lease(
+    engine: FakeDocker, run_module: Run, tmp_path: Path
+) -> None:
+    lock = str(tmp_path / "support.lock")
+    claim = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1", "run_id": "m/1/5"}
+    run_module("wa_upgrade_journal", {"path": lock, "operation": "begin", "lease": "0s", **claim})
+    told = run_module(MODULE, {"docker_host": engine.host, "lock_file": lock})["upgrade"]
+    assert not told["blocks"]
