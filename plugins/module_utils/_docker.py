@@ -111,10 +111,10 @@ def require_library() -> None:
         )
 
 
-def _kinds(name: str) -> tuple[type[Exception], ...]:
-    """The library's exception of this name, or none: while it is not loaded it cannot have raised anything."""
+def _kinds(name: str, *own: type[Exception]) -> tuple[type[Exception], ...]:
+    """`own` and the library's exception of this name: while the library is not loaded it cannot have raised any."""
     errors = sys.modules.get("docker.errors")
-    return (getattr(errors, name),) if errors else ()
+    return (*own, getattr(errors, name)) if errors else own
 
 
 def _reason(error: Exception) -> str:
@@ -189,9 +189,9 @@ class Docker:
             raise
         except _kinds("NotFound") as error:
             raise NotFound(_reason(error)) from None
-        except (Refused, *_kinds("APIError")) as error:
+        except _kinds("APIError", Refused) as error:
             raise WaError(subject, f"Docker refused: {_reason(error)}") from None
-        except (OSError, HTTPException, *_kinds("DockerException")) as error:
+        except _kinds("DockerException", OSError, HTTPException) as error:
             raise self._unreachable(error) from None
 
     def ask(self, subject: str, function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
