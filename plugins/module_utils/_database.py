@@ -12,7 +12,11 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database_mysql, _database_pgsql
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _database_mysql,
+    _database_options,
+    _database_pgsql,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._database_errors import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._database_session import (
     MYSQL,
@@ -44,16 +48,7 @@ __all__ = [
     "settings",
 ]
 
-ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
-    "login_host": {"type": "str"},
-    "login_port": {"type": "int"},
-    "login_user": {"type": "str"},
-    "login_password": {"type": "str", "no_log": True},
-    "login_ca_cert": {"type": "path"},
-    "login_client_cert": {"type": "path"},
-    "login_client_key": {"type": "path"},
-    "connect_timeout": {"type": "str", "default": "10s"},
-}
+ARGUMENT_SPEC = _database_options.ARGUMENT_SPEC
 
 DEFAULT_PORTS = {MYSQL: 3306, PGSQL: 5432}
 STATEMENT_TIMEOUT = 5.0

@@ -20,7 +20,8 @@ class Side:
 
     def median(self, clock: str) -> float:
         """The median of `wall` or `cpu`, in seconds."""
-        return statistics.median(getattr(self, clock))
+        values: list[float] = getattr(self, clock)
+        return statistics.median(values)
 
 
 def _cpu_seconds() -> float:
