@@ -20,9 +20,10 @@ options:
       - What to read.
       - V(host) is what a managed host needs - Docker Engine, Compose, Python libraries, cron.
       - V(containers) is the client containers, running or not. It needs a Docker Engine that answers.
+      - V(images) is the client's images that the host has, which of O(wanted_images) are missing, and the room for more.
     type: list
     elements: str
-    choices: [host, containers]
+    choices: [host, containers, images]
     default: [containers]
   database_engine:
     description: The database whose Python library the host needs, for V(host) in O(gather).
@@ -35,6 +36,18 @@ options:
     type: str
   names:
     description: Containers with one of these names are read as well, whatever their image; V(role) is then V(other).
+    type: list
+    elements: str
+    default: []
+  image_repositories:
+    description:
+      - Which repositories are the client's, for V(images) in O(gather).
+      - One with a C(/) is compared with the whole repository, another one with its last component.
+    type: list
+    elements: str
+    default: [coreapp, web]
+  wanted_images:
+    description: Images with their tag that RV(missing_images) looks for on the host and then in their registry.
     type: list
     elements: str
     default: []
@@ -83,6 +96,32 @@ docker_version:
   description: The Docker Engine's version; empty when it does not answer.
   type: str
   returned: when O(gather) has V(host)
+images:
+  description: The client's images that the host has, sorted by name.
+  type: list
+  elements: dict
+  returned: when O(gather) has V(images)
+  contains:
+    name:
+      description: Repository and tag.
+      type: str
+    repository:
+      description: The repository without a tag.
+      type: str
+    version:
+      description: The tag without a leading C(v).
+      type: str
+    expires_on:
+      description: What its label C(EXPIRES_ON) says (YYYY-MM-DD); empty without one.
+      type: str
+missing_images:
+  description: Those of O(wanted_images) that neither the host nor their registry has, each with the registry's words.
+  type: dict
+  returned: when O(gather) has V(images)
+image_free_bytes:
+  description: Free bytes of the file system that holds the images; null when it is not on this host.
+  type: int
+  returned: when O(gather) has V(images)
 upgrade:
   description: The upgrade that holds O(lock_file) or has left it unfinished; empty when there is none.
   type: dict
@@ -164,7 +203,7 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker, _upgrade_stages
+from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_images, _upgrade_stages
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
@@ -243,12 +282,14 @@ def main() -> None:
             gather={
                 "type": "list",
                 "elements": "str",
-                "choices": ["host", "containers"],
+                "choices": ["host", "containers", "images"],
                 "default": ["containers"],
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
             project={"type": "str"},
             names={"type": "list", "elements": "str", "default": []},
+            image_repositories={"type": "list", "elements": "str", "default": list(_docker.CLIENT_IMAGES)},
+            wanted_images={"type": "list", "elements": "str", "default": []},
             lock_file={"type": "path"},
         ),
         supports_check_mode=True,
@@ -276,6 +317,15 @@ def main() -> None:
         try:
             if engine:
                 result.values["containers"] = read_containers(engine, module.params["project"], module.params["names"])
+        except WaError as error:
+            result.fail(error)
+    if "images" in gather and engine:
+        try:
+            result.values.update(
+                images=_docker_images.local(engine, module.params["image_repositories"]),
+                missing_images=_docker_images.missing(engine, module.params["wanted_images"]),
+                image_free_bytes=_docker_images.free_bytes(engine),
+            )
         except WaError as error:
             result.fail(error)
     result.exit()

@@ -30,3 +30,14 @@ def test_an_image_that_lost_its_name_is_found(ansible: Ansible, clients: Clients
     docker("image", "rm", "--force", clients.tags[0])
     done = ansible.module("wa_info", {"project": clients.project})
     assert [(one["name"], one["role"]) for one in done["containers"]] == [(core, "core")]
+
+
+def test_images_here_and_nowhere_are_told(ansible: Ansible, clients: Clients) -> None:
+    clients.add("wacore", "coreapp")
+    here = clients.tags[0]
+    nowhere = "127.0.0.1:9/whatsapp/web:v9.9.9"
+    done = ansible.module("wa_info", {"gather": ["images"], "wanted_images": [here, nowhere]})
+    assert [one["version"] for one in done["images"] if one["name"] == here] == ["2.53.4"]
+    assert list(done["missing_images"]) == [nowhere]
+    assert "connection refused" in done["missing_images"][nowhere]
+    assert done["image_free_bytes"] > 0

@@ -1,0 +1,57 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's images: which versions a host has, which the registry has, and the room that there is for more."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils import _docker
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+
+def local(engine: _docker.Docker, images: t.Sequence[str]) -> list[dict[str, t.Any]]:
+    """The tagged images of the repositories `images` that the host has, sorted by name; one request."""
+    found = []
+    for row in engine.call("list of images", engine.api.images):
+        for name in row.get("RepoTags") or []:
+            if _docker.tag(name) and _docker.matches(name, images):
+                found.append(_described(name, row.get("Labels") or {}))
+    return sorted(found, key=lambda image: str(image["name"]))
+
+
+def missing(engine: _docker.Docker, names: t.Iterable[str]) -> dict[str, str]:
+    """Those of the images `names` that neither the host nor the registry has, each with the registry's own words.
+
+    The engine asks the registry, with the login that this user has for it.
+    """
+    lacking = {}
+    for name in names:
+        if engine.image(name) is not None:
+            continue
+        try:
+            engine.ask(f"image {name}", engine.api.inspect_distribution, name)
+        except WaError as error:
+            lacking[name] = error.found
+    return lacking
+
+
+def free_bytes(engine: _docker.Docker) -> int | None:
+    """The free bytes of the file system that the engine keeps images on; None when it is not on this host."""
+    folder = str(engine.call("Docker Engine", engine.api.info).get("DockerRootDir", ""))
+    if not engine.host.startswith("unix://") or not os.path.isdir(folder):
+        return None
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize
+
+
+def _described(name: str, labels: dict[str, str]) -> dict[str, t.Any]:
+    version = _docker.tag(name)
+    return {
+        "name": name,
+        "repository": name[: -len(version) - 1],
+        "version": version.lstrip("v"),
+        "expires_on": labels.get("EXPIRES_ON", ""),
+    }
