@@ -11,6 +11,7 @@ import fcntl
 import glob
 import os
 import re
+import shutil
 import stat
 import time
 import typing as t
@@ -22,6 +23,10 @@ BACKUPS_KEPT = 2
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _BACKUP = re.compile(r"\.\d{8}T\d{6}\.\d{6}Z~")
 _LONGEST_FILE = 1 << 20
+_CURES = {
+    errno.EPERM: "It may be immutable (see lsattr): chattr -i",
+    errno.EBUSY: "Something is mounted on it: mount its folder instead, or stop the container that has the file alone",
+}
 
 
 class Store:
@@ -32,9 +37,11 @@ class Store:
         self.folder, self.name = os.path.split(path)
         # One fixed name: what a killed run left behind is found and taken away by the next one.
         self._draft = os.path.join(self.folder, f".{self.name}.wa_new")
+        self._seen: tuple[int, ...] | None = None
 
     def read(self) -> str | None:
         """The file's text, None when it does not exist. Raises WaError for what is no readable UTF-8 file."""
+        self._seen = None
         try:
             # Not blocked by a pipe, not led astray by a link.
             number = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -47,6 +54,7 @@ class Store:
             raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file", "Use become") from None
         try:
             kind = os.fstat(number)
+            self._seen = _signature(kind)
             if not stat.S_ISREG(kind.st_mode):
                 found = "a directory" if stat.S_ISDIR(kind.st_mode) else "no regular file"
                 cure = "Docker makes a directory of a bind mount whose file is missing: remove it if it is empty"
@@ -90,29 +98,106 @@ class Store:
                             self.path, f"another run holds it for {patience:g} s", "a free file", "Try again"
                         ) from None
                 time.sleep(0.05)
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 os.unlink(self._draft)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                cure = "Remove it; it holds what a killed run was about to write"
+                raise WaError(self._draft, f"left over, and cannot be removed: {error.strerror}", cure=cure) from None
             yield
         finally:
             os.close(number)
 
-    def write(self, text: str, move: t.Callable[[str, str], None]) -> None:
-        """Replace the file by `text`; `move` renames (`module.atomic_move`). Needs the lock."""
-        self._write_private(self._draft, text)
-        move(self._draft, self.path)
-        number = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(number)  # the new name, too, survives a power cut
-        finally:
-            os.close(number)
+    def write(self, text: str, dress: t.Callable[[str], None], backup: str | None = None) -> str:
+        """Replace the file by `text` in one step; `dress` gives the draft what else the file must have. Needs the lock.
 
-    def backup(self, text: str) -> str:
-        """Keep `text`, the file's content up to now, beside it; all but the newest two backups go. Needs the lock."""
+        A `backup` is the text to keep beside it, with mode 0600; the newest two stay. Returns its path, or an empty
+        text. What fails leaves the old file, and nothing else. Raises WaError.
+        """
+        made = self._backup(backup)
+        try:
+            self._write_private(self._draft, text)
+            self._inherit()
+            dress(self._draft)
+            self._want_unchanged()
+            self._step(os.replace, self._draft, self.path)
+        except BaseException:  # a module also ends by SystemExit
+            for path in (self._draft, made):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            raise
+        self._settle()
+        return made
+
+    def remove(self, backup: str | None = None) -> str:
+        """Remove the file, with a backup as `write` makes it. Needs the lock."""
+        made = self._backup(backup)
+        try:
+            self._want_unchanged()
+            self._step(os.unlink, self.path)
+        except WaError:
+            with contextlib.suppress(OSError):
+                os.unlink(made)
+            raise
+        self._settle()
+        return made
+
+    def _backup(self, text: str | None) -> str:
+        if text is None:
+            return ""
         path = f"{self.path}.{datetime.now(timezone.utc).strftime(_STAMP)}~"
         self._write_private(path, text)
-        for old in self.backups()[:-BACKUPS_KEPT]:
-            os.unlink(old)
         return path
+
+    def _inherit(self) -> None:
+        """Give the draft the old file's owner, mode and access list, as far as this user may."""
+        try:
+            old = os.stat(self.path, follow_symlinks=False)
+            with contextlib.suppress(PermissionError):
+                os.chown(self._draft, old.st_uid, old.st_gid)
+                shutil.copystat(self.path, self._draft, follow_symlinks=False)
+                os.utime(self._draft)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise WaError(self._draft, f"cannot be given the owner of {self.path}: {error.strerror}") from None
+
+    def _want_unchanged(self) -> None:
+        """Raise WaError when somebody without the lock, an editor for one, has put another file there since `read`."""
+        try:
+            now = _signature(os.stat(self.path, follow_symlinks=False))
+        except FileNotFoundError:
+            now = None
+        except OSError as error:
+            raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file") from None
+        if now != self._seen:
+            cure = "Run again; it works on what stands there then"
+            raise WaError(self.path, "was changed by another program in the meantime", "no other writer", cure)
+
+    def _step(self, act: t.Callable[..., None], *paths: str) -> None:
+        try:
+            act(*paths)
+        except OSError as error:
+            cure = _CURES.get(error.errno or 0, "")
+            raise WaError(self.path, f"cannot be replaced: {error.strerror}", "a file that may change", cure) from None
+
+    def _settle(self) -> None:
+        """Make the new name survive a power cut, and let old backups go."""
+        number = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(number)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EROFS):  # a file system that cannot
+                raise WaError(f"folder {self.folder}", f"cannot be written to the disk: {error.strerror}") from None
+        finally:
+            os.close(number)
+        for old in self.backups()[:-BACKUPS_KEPT]:
+            try:
+                os.unlink(old)
+            except OSError as error:
+                found = f"cannot be removed: {error.strerror}"
+                raise WaError(f"old backup {old}", found, "the last two only", f"{self.path} itself is done") from None
 
     def backups(self) -> list[str]:
         """The backups that `backup` made, the oldest first."""
@@ -134,3 +219,8 @@ class Store:
             if made:
                 os.unlink(path)
             raise WaError(path, f"cannot be written: {error.strerror}", "room and permission to write it") from None
+
+
+def _signature(kind: os.stat_result) -> tuple[int, ...]:
+    """What tells one file, and one content of it, from another."""
+    return kind.st_dev, kind.st_ino, kind.st_size, kind.st_mtime_ns

@@ -267,16 +267,15 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
-    _database,
+    _database_options,
     _docker_options,
-    _env_containers,
+    _env_apply,
     _env_file,
-    _env_rules,
-    _env_state,
+    _env_plan,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import CHANGED, HIDDEN, Result
+from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
 
 # How long a second run waits for a first one, which may be looking at a slow database.
@@ -308,59 +307,9 @@ OWN_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
-class Plan(t.NamedTuple):
-    """The file's text before (None: no file) and after (None: no file), and how the one becomes the other."""
-
-    before: str | None
-    after: str | None
-    edited: _env_file.Edited
-    values: dict[str, str]
-
-
-def plan(module: AnsibleModule, result: Result, before: str | None) -> Plan:
-    """What the file has to become; judged by every rule, so nothing is written that the client cannot use."""
-    path, reader = module.params["path"], module.params["reader"]
-    existing = {entry.key: entry.value for entry in _env_file.read(before or "", reader) if entry.key}
-    result.redact.add(value for key, value in existing.items() if _secret(module, key))
-    if module.params["state"] == "absent":
-        return Plan(before, None, _env_file.Edited("", [], list(existing), []), {})
-    known = {key: value for key, value in existing.items() if value is not None}
-    wanted = _env_rules.settings(module.params, known)
-    edited = _env_file.edit(before or "", wanted, reader, module.params["exclusive"])
-    values = _env_file.load(edited.text, reader, path)
-    for warning in _env_rules.judge(values, path):
-        result.warn(warning)
-    for key in edited.duplicates:
-        result.warn(f"{path}: {key} stood there more than once; every reader takes the last one, which is kept")
-    if reader == "portable":
-        for key, reason in _env_file.disagreements(edited.text).items():
-            result.warn(
-                f"{path}: {key} is not read the same by every reader ({reason}); declare it in extra to mend it"
-            )
-    return Plan(before, edited.text, edited, values)
-
-
-def _secret(module: AnsibleModule, key: str) -> bool:
-    return _env_rules.is_secret(key, module.params["extra_secret"] or {})
-
-
-def show(module: AnsibleModule, text: str | None, changed: t.Container[str] = ()) -> str:
-    """`text` for a diff: values of public settings only, and no comment's text, which may be an old password."""
-    public = {*_env_rules.OPTIONS.values(), _env_state.CONFIG_ON_DB, *(module.params["extra"] or {})}
-    lines = []
-    for entry in _env_file.read(text or "", module.params["reader"]):
-        if not entry.key:
-            lines.append("# ..." if entry.raw.strip() else "")
-        elif entry.key in public and not _secret(module, entry.key):
-            lines.append(f"{entry.key}={HIDDEN if entry.value is None else entry.value}")
-        else:
-            lines.append(f"{entry.name}={CHANGED if entry.key in changed else HIDDEN}")
-    return "".join(line + "\n" for line in lines)
-
-
 def check_connection(module: AnsibleModule, result: Result, values: dict[str, str]) -> None:
     """Log in as the client will; raises WaError when it could not work."""
-    from ansible_collections.waba.onprem.plugins.module_utils import _database_check
+    from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_check
 
     params = dict(module.params, login_user=None, login_password=None)
     server: dict[str, t.Any] = {}
@@ -368,15 +317,16 @@ def check_connection(module: AnsibleModule, result: Result, values: dict[str, st
     _database_check.check(_database.settings(params, values), values, server, result.warn)
 
 
-def check_containers(module: AnsibleModule, result: Result, done: Plan) -> None:
+def check_containers(module: AnsibleModule, result: Result, plan: _env_plan.Plan) -> None:
     """Tell which containers the file is not in force in."""
+    from ansible_collections.waba.onprem.plugins.module_utils import _env_containers, _env_state
     from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
 
-    held = _env_file.held(done.after or "", module.params["reader"])
+    held = _env_file.held(plan.after or "", module.params["reader"])
     docker = Docker(module.params, read_only=True)
     running = docker.client_containers(module.params["project"], stopped=False)
     compose = _env_containers.Compose(module.params["path"], result.warn, module.run_command)
-    stale, overridden = _env_containers.stale(docker, running, held, done.edited.removed, compose)
+    stale, overridden = _env_containers.stale(docker, running, held, plan.edited.removed, compose)
     result.values.update(stale_containers=stale, overridden_containers=overridden)
     for entry in stale:
         if not entry["keeps_configuration"]:
@@ -384,51 +334,6 @@ def check_containers(module: AnsibleModule, result: Result, done: Plan) -> None:
                 f"container {entry['name']} must not be recreated: its configuration, registration included, lies in its "
                 f"own writable layer. {_env_state.CONFIG_CURE}"
             )
-
-
-def apply(module: AnsibleModule, result: Result, store: Store, done: Plan) -> None:
-    """Make the file so; in check mode, say what would be done."""
-    before, after, edited = done.before, done.after, done.edited
-    names = _env_file.names(before or "")
-    removed = [names[key] for key in edited.removed]
-    result.values.update(changed_keys=edited.changed, removed_keys=removed)
-    old, new = show(module, before), show(module, after, edited.changed)
-    if before is not None and before != after and module.params["backup"]:
-        if not module.check_mode:
-            result.values["backup_file"] = store.backup(before)
-        result.actions.append("kept a backup")
-    attributes = module.load_file_common_arguments(module.params, path=store.path)
-    if after is None:
-        if before is not None:
-            if not module.check_mode:
-                os.unlink(store.path)
-            result.did(f"removed {store.path}")
-        if store.backups():
-            result.warn(f"backups of {store.path} hold secrets and stay: {', '.join(store.backups())}")
-        result.diff(old, new, store.path)
-        return
-    moved: dict[str, dict[str, t.Any]] = {}
-    # Before the content: new secrets never stand in a file that still has too wide a mode.
-    other = before is not None and module.set_fs_attributes_if_different(attributes, False, diff=moved)
-    if before != after:
-        if not module.check_mode:
-            store.write(after, module.atomic_move)
-            module.set_fs_attributes_if_different(attributes, False)
-        result.did(_words(edited, removed))
-    if other:
-        old = "".join(f"({name}: {value})\n" for name, value in moved["before"].items()) + old
-        new = "".join(f"({name}: {value})\n" for name, value in moved["after"].items()) + new
-        result.did("changed " + ", ".join(sorted(moved["after"])))
-    result.diff(old, new, store.path)
-
-
-def _words(edited: _env_file.Edited, removed: list[str]) -> str:
-    parts = [f"set {', '.join(edited.changed)}"] if edited.changed else []
-    if removed:
-        parts.append(f"removed {', '.join(removed)}")
-    if edited.duplicates:
-        parts.append(f"removed earlier lines of {', '.join(edited.duplicates)}")
-    return "; ".join(parts) or "removed comments and other lines"
 
 
 def run(module: AnsibleModule, result: Result) -> None:
@@ -442,23 +347,28 @@ def run(module: AnsibleModule, result: Result) -> None:
     missing = not os.path.isdir(store.folder)
     if missing and not module.check_mode and module.params["state"] == "present":
         cure = "Make it (role wa_host does), readable by root and whoever runs docker compose"
-        raise WaError(f"folder {store.folder}", "does not exist", "the folder of db.env", cure)
+        found = "no folder" if os.path.lexists(store.folder) else "does not exist"
+        raise WaError(f"folder {store.folder}", found, "the folder of db.env", cure)
     if missing:
         result.warn(f"folder {store.folder} does not exist yet")
     patience = LOCK_PATIENCE + parse_duration("connect_timeout", module.params["connect_timeout"])
     with contextlib.nullcontext() if module.check_mode or missing else store.lock(patience):
-        done = plan(module, result, store.read())
-        if done.after is not None and module.params["check_connection"]:
-            check_connection(module, result, done.values)
-        if done.after is not None and module.params["containers"]:
-            check_containers(module, result, done)
-        apply(module, result, store, done)
+        before = store.read()
+        result.redact.add(_env_plan.secrets(module.params, before))
+        plan = _env_plan.make(module.params, path, before)
+        for warning in plan.warnings:
+            result.warn(warning)
+        if plan.after is not None and module.params["check_connection"]:
+            check_connection(module, result, plan.values)
+        if plan.after is not None and module.params["containers"]:
+            check_containers(module, result, plan)
+        _env_apply.apply(module, result, store, plan)
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={**_database.ARGUMENT_SPEC, **_docker_options.ARGUMENT_SPEC, **OWN_SPEC},
+        argument_spec={**_database_options.ARGUMENT_SPEC, **_docker_options.ARGUMENT_SPEC, **OWN_SPEC},
         add_file_common_args=True,
         supports_check_mode=True,
     )

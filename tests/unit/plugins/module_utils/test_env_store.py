@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -62,20 +63,36 @@ def test_an_unreadable_file(store: Store, tmp_path: Path, monkeypatch: pytest.Mo
         store.read()
 
 
+def nothing(_draft: str) -> None:
+    """No owner or mode to give."""
+
+
 def test_a_write_replaces_the_file_in_one_step(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     path.write_text("old")
     seen = []
 
-    def move(source: str, target: str) -> None:
-        seen.append((path.read_text(), Path(source).read_text(), stat.S_IMODE(os.stat(source).st_mode)))
-        os.replace(source, target)
+    def dress(draft: str) -> None:
+        seen.append((path.read_text(), Path(draft).read_text(), stat.S_IMODE(os.stat(draft).st_mode)))
+        os.chmod(draft, 0o640)
 
+    os.chmod(path, 0o600)
     with store.lock(1):
-        store.write("new", move)
+        assert store.read() == "old"
+        store.write("new", dress)
     assert seen == [("old", "new", 0o600)]
     assert path.read_text() == "new"
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
     assert os.listdir(tmp_path) == ["db.env"]
+
+
+def test_a_write_keeps_the_mode_that_was(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "db.env").write_text("old")
+    os.chmod(tmp_path / "db.env", 0o640)
+    with store.lock(1):
+        store.read()
+        store.write("new", nothing)
+    assert stat.S_IMODE(os.stat(tmp_path / "db.env").st_mode) == 0o640
 
 
 def test_what_a_killed_run_left_goes(store: Store, tmp_path: Path) -> None:
@@ -84,19 +101,80 @@ def test_what_a_killed_run_left_goes(store: Store, tmp_path: Path) -> None:
         assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("step", ["fsync", "replace", "dress", "rules"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     (tmp_path / "db.env").write_text("old")
 
-    def full(_number: int) -> None:
+    def full(*_arguments: t.Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with store.lock(1), pytest.raises(WaError, match="No space left on device"):
-        store.write("new", os.replace)
+    def dress(_draft: str) -> None:
+        if step == "dress":
+            raise SystemExit(1)  # as fail_json ends a module
+        if step == "rules":
+            raise WaError("a", "b")
+
+    if hasattr(os, step):
+        monkeypatch.setattr(os, step, full)
+    with store.lock(1):
+        store.read()
+        with pytest.raises((WaError, SystemExit)) as caught:
+            store.write("new", dress, backup="old")
+    assert "No space left" in str(caught.value) or not hasattr(os, step)
     assert (tmp_path / "db.env").read_text() == "old"
     assert os.listdir(tmp_path) == ["db.env"]
+
+
+@pytest.mark.parametrize(("number", "cure"), [(1, "chattr -i"), (16, "mounted on it")])
+def test_a_file_that_may_not_be_replaced(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cure: str
+) -> None:
+    (tmp_path / "db.env").write_text("old")
+    with store.lock(1):
+        store.read()
+
+        def refuse(*_paths: str) -> None:
+            raise OSError(number, "no")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", refuse)
+            with pytest.raises(WaError, match=cure):
+                store.write("new", nothing)
+        unlink = os.unlink
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "unlink", lambda path: refuse() if path == store.path else unlink(path))
+            with pytest.raises(WaError, match=cure):
+                store.remove(backup="old")
+    assert os.listdir(tmp_path) == ["db.env"]
+
+
+@pytest.mark.parametrize("other", ["replaced", "edited", "removed", "made"])
+def test_what_another_program_did_in_the_meantime_stays(store: Store, tmp_path: Path, other: str) -> None:
+    path = tmp_path / "db.env"
+    if other != "made":
+        path.write_text("old")
+    with store.lock(1):
+        store.read()
+        if other == "removed":
+            path.unlink()
+        elif other == "edited":
+            path.write_text("theirs")
+        else:
+            (tmp_path / "x").write_text("theirs")
+            os.replace(tmp_path / "x", path)
+        with pytest.raises(WaError, match="changed by another program"):
+            store.write("new", nothing, backup="old")
+        with pytest.raises(WaError, match="changed by another program"):
+            store.remove(backup="old")
+    assert [name.read_text() for name in tmp_path.iterdir()] == ([] if other == "removed" else ["theirs"])
+
+
+def test_a_left_over_that_cannot_go_is_told(store: Store, tmp_path: Path) -> None:
+    (tmp_path / ".db.env.wa_new").mkdir()
+    with pytest.raises(WaError, match="left over"), store.lock(1):
+        pytest.fail("went on")
 
 
 def test_the_last_two_backups_stay(store: Store, tmp_path: Path) -> None:
@@ -105,8 +183,11 @@ def test_the_last_two_backups_stay(store: Store, tmp_path: Path) -> None:
     made = []
     with store.lock(1):
         for text in ("1", "2", "3"):
-            made.append(store.backup(text))
-    assert store.backups() == made[1:]
+            before = store.read()
+            made.append(store.write(text, nothing, backup=before or "0"))
+        store.read()
+        made.append(store.remove(backup="3"))
+    assert store.backups() == made[2:]
     assert [Path(path).read_text() for path in store.backups()] == ["2", "3"]
     assert all(stat.S_IMODE(os.stat(path).st_mode) == 0o600 for path in store.backups())
     assert other.exists()

@@ -147,15 +147,36 @@ def test_new_secrets_never_stand_in_a_file_with_the_old_mode(env: Env, monkeypat
     env.path.write_text(WRITTEN)
     os.chmod(env.path, 0o644)
     seen = []
-    replace = os.rename
+    replace = os.replace
 
-    def rename(source: t.Any, target: t.Any, **rest: t.Any) -> None:
+    def spy(source: t.Any, target: t.Any, **rest: t.Any) -> None:
         seen.append((stat.S_IMODE(os.stat(source).st_mode), stat.S_IMODE(os.stat(env.path).st_mode)))
         replace(source, target, **rest)
 
-    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(os, "replace", spy)
     env(hostname="other")
     assert seen == [(0o600, 0o600)]
+
+
+def test_an_owner_that_is_nobody_leaves_no_file(env: Env) -> None:
+    result = env(**BASE, owner="nobody-of-that-name")  # it is Ansible that refuses it, in its own shape
+    assert result["failed"]
+    assert "nobody-of-that-name" in json.dumps(result)
+    assert os.listdir(env.path.parent) == []
+
+
+def test_a_new_file_has_its_mode_from_the_start(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    replace = os.replace
+
+    def spy(source: t.Any, target: t.Any) -> None:
+        seen.append(stat.S_IMODE(os.stat(source).st_mode))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", spy)
+    env(**BASE, mode="0640")
+    assert seen == [0o640]
+    assert not env(**BASE, mode="0640")["changed"]
 
 
 def test_a_new_file_is_never_open_to_others(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,82 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a db.env has to become under a module's options, judged by every rule, and how that is shown. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils import _env_file, _env_rules, _env_state
+from ansible_collections.waba.onprem.plugins.module_utils._result import CHANGED, HIDDEN
+
+
+class Plan(t.NamedTuple):
+    """The file's text before (None: no file) and after (None: no file), and how the one becomes the other."""
+
+    before: str | None
+    after: str | None
+    edited: _env_file.Edited
+    values: dict[str, str]
+    warnings: list[str]
+
+    def removed(self) -> list[str]:
+        """The keys that go, as they may be shown."""
+        names = _env_file.names(self.before or "")
+        return [names[key] for key in self.edited.removed]
+
+    def words(self) -> str:
+        """What becomes of the content."""
+        parts = [f"set {', '.join(self.edited.changed)}"] if self.edited.changed else []
+        if self.edited.removed:
+            parts.append(f"removed {', '.join(self.removed())}")
+        if self.edited.duplicates:
+            parts.append(f"removed earlier lines of {', '.join(self.edited.duplicates)}")
+        return "; ".join(parts) or "removed comments and other lines"
+
+
+def secrets(params: t.Mapping[str, t.Any], before: str | None) -> list[str]:
+    """The values in the file that must never be shown, by whichever reading."""
+    entries = [entry for how in (_env_file.read_compose, _env_file.read_docker) for entry in how(before or "")]
+    return [entry.value for entry in entries if entry.value and _secret(params, entry.key)]
+
+
+def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
+    """The plan for a file whose text is `before`; raises WaError for what the client cannot work with."""
+    reader = params["reader"]
+    existing = {entry.key: entry.value for entry in _env_file.read(before or "", reader) if entry.key}
+    if params["state"] == "absent":
+        return Plan(before, None, _env_file.Edited("", [], list(existing), []), {}, [])
+    known = {key: value for key, value in existing.items() if value is not None}
+    wanted = _env_rules.settings(params, known)
+    edited = _env_file.edit(before or "", wanted, reader, params["exclusive"])
+    values = _env_file.load(edited.text, reader, path)
+    warnings = _env_rules.judge(values, path)
+    warnings += [
+        f"{path}: {key} stood there more than once; every reader takes the last one, which is kept"
+        for key in edited.duplicates
+    ]
+    if reader == "portable":
+        warnings += [
+            f"{path}: {key} is not read the same by every reader ({reason}); declare it in extra to mend it"
+            for key, reason in _env_file.disagreements(edited.text).items()
+        ]
+    return Plan(before, edited.text, edited, values, warnings)
+
+
+def _secret(params: t.Mapping[str, t.Any], key: str) -> bool:
+    return _env_rules.is_secret(key, params["extra_secret"] or {})
+
+
+def show(params: t.Mapping[str, t.Any], text: str | None, changed: t.Container[str] = ()) -> str:
+    """`text` for a diff: values of public settings only, and no comment's text, which may be an old password."""
+    public = {*_env_rules.OPTIONS.values(), _env_state.CONFIG_ON_DB, *(params["extra"] or {})}
+    lines = []
+    for entry in _env_file.read(text or "", params["reader"]):
+        if not entry.key:
+            lines.append("# ..." if entry.raw.strip() else "")
+        elif entry.key in public and not _secret(params, entry.key):
+            lines.append(f"{entry.key}={HIDDEN if entry.value is None else entry.value}")
+        else:
+            lines.append(f"{entry.name}={CHANGED if entry.key in changed else HIDDEN}")
+    return "".join(line + "\n" for line in lines)
