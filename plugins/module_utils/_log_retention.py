@@ -5,6 +5,7 @@
 
 The rotation rules are Meta's: the Webapp keeps the newest 30 archives of each log name and rotates above 20 MB; the
 Coreapp keeps the newest 30 files of its archive folder and rotates above 15 MB, and its old files go only by cleanup.
+Sizes are MiB: the Webapp's 20 are logrotate's, whose `M` is; for the Coreapp's 15 the larger reading never cries wolf.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ extends_documentation_fragment:
 notes:
   - Check mode runs nothing but the measuring and predicts the cleanup from Meta's rotation rules. The Webapp keeps the
     newest 30 archives of each log and rotates above 20 MB. The Coreapp keeps the newest 30 files of its archive folder,
-    rotates above 15 MB, and its older log files go only by the cleanup.
+    rotates above 15 MB, and its older log files go only by the cleanup. The Webapp uses logrotate, to which V(20M) means
+    20 MiB, and so it does here; the Coreapp's 15 MB are read alike, since the larger reading raises no false alarm.
   - The measuring needs a POSIX shell and C(ls) in the image; with C(du) alone it knows only bytes.
 """
 

@@ -53,12 +53,13 @@ def title(text: str) -> None:
     print(f"\n{text}\n  load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
-def tell(sides: t.Sequence[Side], target: float, clock: str = "wall") -> float:
-    """Print all of `sides` and the ratio of the first to the last against `target` (at most so much). Returns the ratio."""
+def tell(sides: t.Sequence[Side], target: float, clock: str = "wall", at_least: bool = False) -> float:
+    """Print all of `sides` and the ratio of the first to the last against `target`, as `judge` does. Returns the ratio."""
     for side in sides:
         values = getattr(side, clock)
         print(f"  {side.name:<58} {side.median(clock):9.3f} s {clock}  ({min(values):.3f} to {max(values):.3f})")
-    return judge(f"{sides[0].name} : {sides[-1].name}", sides[0].median(clock) / sides[-1].median(clock), target)
+    ratio = sides[0].median(clock) / sides[-1].median(clock)
+    return judge(f"{sides[0].name} : {sides[-1].name}", ratio, target, at_least)
 
 
 def judge(what: str, ratio: float, target: float, at_least: bool = False) -> float:

@@ -14,10 +14,10 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import lab_images
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LAB = REPOSITORY / "tests" / "lab"
 REGISTRY = "registry.test:5000/whatsapp"
 MOUNT_PATH = "/usr/local/wamedia"
 SCRATCH_IMAGE = "lab-base:test"
@@ -28,7 +28,7 @@ def docker(*argv: str, check: bool = True, stdin: str = "", **options: t.Any) ->
     done = subprocess.run(["docker", *argv], input=stdin, capture_output=True, text=True, check=False, **options)
     if check and done.returncode:
         raise AssertionError(f"docker {' '.join(argv)}: {done.stderr.strip()}")
-    return done.stdout.strip()
+    return str(done.stdout).strip()
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +44,7 @@ def image(docker_engine: str) -> str:
     """The name of an image with a shell, coreutils, gzip and Python: the base of the lab's images."""
     if docker("image", "ls", "--quiet", SCRATCH_IMAGE):
         return SCRATCH_IMAGE
-    sys.path.insert(0, str(LAB))
-    from walab.images import Builder, Catalogue
-    from walab.shell import Shell
-
-    catalogue = Catalogue(versions=())
-    Builder(Shell(), catalogue, REPOSITORY / ".lab" / "build").ensure([catalogue.debian])
-    return str(catalogue.debian.tag)
+    return lab_images.base()
 
 
 @dataclass

@@ -10,7 +10,6 @@ import socket
 import socketserver
 import struct
 import subprocess
-import sys
 import threading
 import time
 import typing as t
@@ -18,8 +17,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-LAB = REPOSITORY / "tests" / "lab"
+import lab_images
+
 PORTS = {"mariadb": 3306, "postgres": 5432}
 ENGINES = {"mariadb": "MYSQL", "postgres": "PGSQL"}
 
@@ -30,18 +29,6 @@ def docker(*argv: str, stdin: str = "") -> str:
     if done.returncode:
         raise AssertionError(f"docker {' '.join(argv[:2])}: {done.stderr.strip()}")
     return done.stdout.strip()
-
-
-def image(kind: str) -> str:
-    """The lab's image of a server, built when it is missing."""
-    sys.path.insert(0, str(LAB))
-    from walab.images import Builder, Catalogue
-    from walab.shell import Shell
-
-    catalogue = Catalogue(versions=())
-    wanted = catalogue.machines[kind]
-    Builder(Shell(), catalogue, REPOSITORY / ".lab" / "build").ensure([wanted])
-    return str(wanted.tag)
 
 
 @dataclass
@@ -98,7 +85,7 @@ def server(kind: str, folder: Path) -> t.Iterator[Server]:
     (tls / "ca.pem").write_bytes((tls / "server.pem").read_bytes())
     (tls / "server-key.pem").chmod(0o600)
     name = f"waba-test-{kind}-{uuid.uuid4().hex[:8]}"
-    docker("create", "--name", name, "--publish", f"127.0.0.1::{PORTS[kind]}", image(kind))
+    docker("create", "--name", name, "--publish", f"127.0.0.1::{PORTS[kind]}", lab_images.machine(kind))
     try:
         docker("cp", f"{tls}/.", f"{name}:/lab/tls")
         docker("start", name)

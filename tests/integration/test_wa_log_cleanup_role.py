@@ -15,9 +15,10 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import lab_images
 import log_containers as lc
 import pytest
-from conftest import LAB, REPOSITORY, docker
+from conftest import docker
 
 ROLE = "waba.onprem.wa_log_cleanup"
 
@@ -25,14 +26,7 @@ ROLE = "waba.onprem.wa_log_cleanup"
 @pytest.fixture(scope="session")
 def host_image(docker_engine: str) -> str:
     """The lab's image of a host with cron and the Docker CLI."""
-    sys.path.insert(0, str(LAB))
-    from walab.images import Builder, Catalogue
-    from walab.shell import Shell
-
-    catalogue = Catalogue(versions=())
-    image = catalogue.machines["host"]
-    Builder(Shell(), catalogue, REPOSITORY / ".lab" / "build").ensure([image])
-    return str(image.tag)
+    return lab_images.machine("host")
 
 
 @dataclass

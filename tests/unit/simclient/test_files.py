@@ -15,7 +15,10 @@ import pytest
 from simclient.logs import CORE_LIMIT, CoreLogFile, LogFile, Noise
 from simclient_deployment import Control, until
 
+from ansible_collections.waba.onprem.plugins.module_utils._log_retention import Limits
+
 CLIENT = Path(__file__).resolve().parents[2] / "lab" / "client"
+LIMITS = Limits()  # what the module takes for the client's limits, so that both agree
 
 
 def test_a_log_file_follows_a_rename(tmp_path: Path) -> None:
@@ -94,7 +97,7 @@ def sparse(path: Path, size: int) -> None:
         stream.truncate(size)
 
 
-@pytest.mark.parametrize(("size", "rotated"), [(20000000, False), (20000001, True)])
+@pytest.mark.parametrize(("size", "rotated"), [(LIMITS.web_max_size, False), (LIMITS.web_max_size + 1, True)])
 def test_web_logs_rotate_only_above_20_mb(tmp_path: Path, size: int, rotated: bool) -> None:
     box = Box(tmp_path, "web")
     sparse(box.logs / "access.log", size)
@@ -107,6 +110,10 @@ def test_web_logs_rotate_only_above_20_mb(tmp_path: Path, size: int, rotated: bo
     for path in archives:
         with gzip.open(path) as stream:
             assert len(stream.read()) == size
+
+
+def test_core_limit_is_the_modules() -> None:
+    assert LIMITS.core_max_size == CORE_LIMIT
 
 
 def test_the_newest_30_of_each_name_stay(tmp_path: Path) -> None:
@@ -135,7 +142,10 @@ def test_core_logs_are_archived_but_the_present_one(tmp_path: Path) -> None:
     assert [path.name for path in box.core.iterdir()] == ["wa-service-39.log"]
     left = sorted(path.name for path in box.archive.glob("wa-service*"))
     assert left == [f"wa-service-{number:02d}.log.gz" for number in range(9, 39)]
-    sparse(box.core / "wa-service-39.log", 15000001)
+    sparse(box.core / "wa-service-39.log", LIMITS.core_max_size)
+    assert box.cleanup().returncode == 0
+    assert [path.name for path in box.core.iterdir()] == ["wa-service-39.log"]
+    sparse(box.core / "wa-service-39.log", LIMITS.core_max_size + 1)
     assert box.cleanup().returncode == 0
     assert not list(box.core.iterdir())
 

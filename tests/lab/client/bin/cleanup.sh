@@ -10,8 +10,9 @@ logs=${SIM_WEB_LOG_DIR:-/var/log/whatsapp}
 core=${SIM_CORE_LOG_DIR:-/usr/local/waent/logs}
 archive=$logs/archive
 keep=30
-web_limit=20000000
-core_limit=15000000
+# logrotate's 20M are MiB; so the Coreapp's 15 are read as MiB, too.
+web_limit=20971520
+core_limit=15728640
 role=$(sed -n 's/.*"role": *"\([a-z]*\)".*/\1/p' "${SIM_BUILD_FILE:-/opt/whatsapp/etc/build.json}")
 
 on=$(python3 -m simclient.faults cleanup_fails cleanup_hangs)

@@ -11,7 +11,7 @@ import threading
 import time
 from datetime import datetime, timezone
 
-CORE_LIMIT = 15 * 1000 * 1000
+CORE_LIMIT = 15 << 20
 
 
 def stamp() -> str:

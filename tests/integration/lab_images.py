@@ -1,0 +1,35 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's images for tests that need no whole lab: a server, a host, the simulated client, or just its base."""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LAB = REPOSITORY / "tests" / "lab"
+
+
+def _ensure(choose: t.Callable[[t.Any], t.Any], versions: t.Sequence[tuple[str, str]] = ()) -> str:
+    if str(LAB) not in sys.path:
+        sys.path.insert(0, str(LAB))
+    from walab.images import Builder, Catalogue
+    from walab.shell import Shell
+
+    catalogue = Catalogue(versions=versions)
+    wanted = choose(catalogue)
+    Builder(Shell(), catalogue, REPOSITORY / ".lab" / "build").ensure([wanted])
+    return str(wanted.tag)
+
+
+def base() -> str:
+    """The image that all others stand on: a shell, coreutils, gzip and Python."""
+    return _ensure(lambda catalogue: catalogue.debian)
+
+
+def machine(kind: str) -> str:
+    """A machine's image by its kind (`host`, `mariadb`, `postgres`, ...)."""
+    return _ensure(lambda catalogue: catalogue.machines[kind])
