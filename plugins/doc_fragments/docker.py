@@ -10,7 +10,7 @@ class ModuleDocFragment:
 options:
   docker_host:
     description:
-      - The Docker Engine's address, as C(unix://) or C(tcp://).
+      - The Docker Engine's address, as C(unix://), C(tcp://) or C(https://).
       - The environment variable E(DOCKER_HOST) is used when the option is not given.
     type: str
     default: unix:///var/run/docker.sock
@@ -41,6 +41,4 @@ options:
       - The environment variable E(DOCKER_API_VERSION) is used when the option is not given.
     type: str
     default: auto
-requirements:
-  - docker (Python library) on the managed host
 """

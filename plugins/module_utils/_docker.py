@@ -1,28 +1,26 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that speaks to Docker: connection options, client containers, volumes, commands inside containers."""
+"""The one place that speaks to Docker: the engine, client containers, images, volumes. `_docker_http` is its wire."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
+import json
 import typing as t
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from http.client import HTTPException
-
-from ansible.module_utils.basic import missing_required_lib
+from functools import cached_property
+from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils import _docker_options
-from ansible_collections.waba.onprem.plugins.module_utils._docker_socket import NotFound, Refused, SocketReader
+from ansible_collections.waba.onprem.plugins.module_utils._docker_http import NotFound, Wire
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 ARGUMENT_SPEC = _docker_options.ARGUMENT_SPEC
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 CLIENT_IMAGES = ("coreapp", "web")  # domain: the last path component of the vendor's two images
+API_VERSION = "1.45"  # the newest whose answers were seen; what an engine changes later does not reach us
 
 
 @dataclass(frozen=True)
@@ -92,114 +90,52 @@ def matches(image: str, patterns: t.Iterable[str]) -> bool:
     return any(fnmatchcase(whole if "/" in pattern else repository(image), pattern) for pattern in patterns)
 
 
-def has_library() -> bool:
-    """Whether the Python library for Docker can be imported; what only reads at a Unix socket does without."""
-    try:
-        importlib.import_module("docker.api.client")  # not above: it takes a fifth of a second
-    except ImportError:
-        return False
-    return True
-
-
-def require_library() -> None:
-    """Raise WaError with the package's name when the Python library for Docker is missing."""
-    if not has_library():
-        raise WaError(
-            "Python library docker",
-            missing_required_lib("docker"),
-            cure="Install the package python3-docker (Debian, Ubuntu, Fedora) or docker (PyPI); the role wa_host does",
-        )
-
-
-def _kinds(name: str, *own: type[Exception]) -> tuple[type[Exception], ...]:
-    """`own` and the library's exception of this name: while the library is not loaded it cannot have raised any."""
-    errors = sys.modules.get("docker.errors")
-    return (*own, getattr(errors, name)) if errors else own
-
-
-def _reason(error: Exception) -> str:
-    """What Docker or the connection said, in one line."""
-    text = getattr(error, "explanation", None) or str(error)
-    return " ".join((text.decode(errors="replace") if isinstance(text, bytes) else str(text)).split())
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 class Docker:
-    """A connection to one Docker Engine. Every method raises WaError with the engine's own words."""
+    """One Docker Engine, for any number of threads. Every method raises WaError with the engine's own words."""
 
-    def __init__(self, params: dict[str, t.Any], read_only: bool = False) -> None:
-        """Connect with a module's `docker_*` options; the API version is negotiated here, once.
+    def __init__(self, params: t.Mapping[str, t.Any]) -> None:
+        """Connect with a module's `docker_*` options; the API version is negotiated here, once."""
+        self.wire = Wire(params)
+        self.version: str = params["docker_api_version"]
+        if self.version == "auto":
+            newest = min(self.about.get("ApiVersion", API_VERSION), API_VERSION, key=_numbers)
+            self.version = max(newest, self.about.get("MinAPIVersion", newest), key=_numbers)
 
-        `read_only` promises to use the methods for containers, images and volumes below and nothing of `api`: the
-        usual engine, at a Unix socket, is then read without the library.
-        """
-        self.host: str = params["docker_host"]
-        self._params = params
-        version = params["docker_api_version"]
-        if read_only and self.host.startswith("unix://"):
-            path = "/" + self.host[len("unix://") :].lstrip("/")
-            self.api: t.Any = self.ask("Docker Engine", SocketReader, path, version, params["docker_timeout"])
-        else:
-            require_library()
-            self.api = self._connect(version)
+    @cached_property
+    def about(self) -> dict[str, t.Any]:
+        """The engine's versions, as `docker version` tells them."""
+        return t.cast("dict[str, t.Any]", self.wire.request("Docker Engine", "GET", "/version"))
 
-    def _connect(self, version: str) -> t.Any:
-        import docker
-        from docker.api.client import APIClient
-        from docker.errors import DockerException
+    @property
+    def local(self) -> bool:
+        """Whether a Unix socket leads to the engine, so that it may run on this machine."""
+        return bool(self.wire.path)
 
-        params = self._params
-        tls: t.Any = False
-        if params["docker_tls"]:
-            pair = (params["docker_client_cert"], params["docker_client_key"])
-            tls = docker.tls.TLSConfig(
-                client_cert=pair if all(pair) else None,
-                ca_cert=params["docker_ca_path"],
-                verify=True,
-            )
+    def request(
+        self,
+        subject: str,
+        method: str,
+        path: str,
+        query: t.Mapping[str, t.Any] | None = None,
+        body: t.Any = None,
+        headers: t.Mapping[str, str] | None = None,
+    ) -> t.Any:
+        """The engine's answer about `subject`; what it does not have is NotFound, which is a WaError, too."""
+        return self.wire.request(subject, method, f"/v{self.version}{path}", query, body, headers)
+
+    def _find(self, subject: str, path: str) -> dict[str, t.Any] | None:
         try:
-            return APIClient(base_url=self.host, version=version, timeout=params["docker_timeout"], tls=tls)
-        except (DockerException, OSError) as error:  # an OSError is what requests raises
-            raise self._unreachable(error) from None
-
-    def _unreachable(self, error: Exception) -> WaError:
-        path = self.host.partition("://")[2]
-        cure = "Start the Docker Engine (systemctl start docker), or set docker_host"
-        if self.host.startswith("unix://") and not os.path.exists(path):
-            found = f"the socket {path} does not exist"
-            cure = "Install and start the Docker Engine (role wa_host: wa_host_install_docker), or set docker_host"
-        elif self.host.startswith("unix://") and not os.access(path, os.R_OK | os.W_OK):
-            found = f"no permission on the socket {path}"
-            cure = "Use become, or add the user to the group docker"
-        else:
-            found = f"no answer: {_reason(error)}"
-        return WaError(f"Docker Engine at {self.host}", found, "an engine that answers", cure)
-
-    def sibling(self) -> Docker:
-        """A second connection with the version already known, for use in another thread."""
-        other = object.__new__(Docker)
-        other.host, other._params = self.host, self._params
-        other.api = other._connect(self.api._version)
-        return other
-
-    def call(self, subject: str, function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """Call `function` of `api`; its errors become a WaError about `subject`, what is not there NotFound."""
-        try:
-            return function(*args, **kwargs)
+            return t.cast("dict[str, t.Any]", self.request(subject, "GET", path))
         except NotFound:
-            raise
-        except _kinds("NotFound") as error:
-            raise NotFound(_reason(error)) from None
-        except _kinds("APIError", Refused) as error:
-            raise WaError(subject, f"Docker refused: {_reason(error)}") from None
-        except _kinds("DockerException", OSError, HTTPException) as error:
-            raise self._unreachable(error) from None
+            return None
 
-    def ask(self, subject: str, function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
-        """Like `call`, where a thing that is not there is an error, too."""
-        try:
-            return self.call(subject, function, *args, **kwargs)
-        except NotFound as error:
-            raise WaError(subject, f"Docker does not have it: {_reason(error)}") from None
+    def info(self) -> dict[str, t.Any]:
+        """What the engine tells of itself, as `docker info` does."""
+        return t.cast("dict[str, t.Any]", self.request("Docker Engine", "GET", "/info"))
 
     # Containers
 
@@ -218,13 +154,12 @@ class Docker:
         `all_projects` asks for just that. A container with one of `names` counts whatever its image.
         """
         found = []
-        for row in self.call("list of containers", self.api.containers, all=stopped):
+        for row in self.rows("list of containers", stopped):
             image = row["Image"]
             # Docker lists the bare id once the tag has moved to a newer image.
             if image.startswith("sha256:") or row["ImageID"].partition(":")[2].startswith(image):
-                try:
-                    record = self.call(f"container {row['Id'][:12]}", self.api.inspect_container, row["Id"])
-                except NotFound:
+                record = self._record(row["Id"], row["Id"][:12])
+                if record is None:
                     continue
                 image = record["Config"]["Image"]
             container = self._container(row, image)
@@ -260,11 +195,20 @@ class Docker:
         name = names[0] if names else row["Id"][:12]
         return Container(row["Id"], name, image, row["State"], row.get("Labels") or {}, mounts)
 
+    def rows(
+        self, subject: str, stopped: bool = True, filters: t.Mapping[str, t.Sequence[str]] | None = None
+    ) -> list[dict[str, t.Any]]:
+        """Containers as the engine lists them; `filters` as `docker ps` has them."""
+        query = {"all": int(stopped), **({"filters": json.dumps(filters)} if filters else {})}
+        return t.cast("list[dict[str, t.Any]]", self.request(subject, "GET", "/containers/json", query))
+
+    def _record(self, key: str, name: str) -> dict[str, t.Any] | None:
+        return self._find(f"container {name}", f"/containers/{quote(key, safe='')}/json")
+
     def container(self, name: str) -> Container | None:
         """The container of this name or id (its first digits do), or None; one request."""
-        try:
-            record = self.call(f"container {name}", self.api.inspect_container, name)
-        except NotFound:
+        record = self._record(name, name)
+        if record is None:
             return None
         row = {"Id": record["Id"], "Names": [record["Name"]], "State": record["State"]["Status"]}
         row.update(Labels=record["Config"].get("Labels"), Mounts=record.get("Mounts"))
@@ -272,28 +216,20 @@ class Docker:
 
     def inspect(self, container: Container) -> dict[str, t.Any] | None:
         """The engine's whole record of a container, which also fills `environment`; None when it is gone."""
-        try:
-            record = self.call(f"container {container.name}", self.api.inspect_container, container.id)
-        except NotFound:
-            return None
-        pairs = (line.partition("=") for line in record["Config"].get("Env") or [])
-        container.environment = {key: value for key, _equals, value in pairs}
-        return t.cast("dict[str, t.Any]", record)
+        record = self._record(container.id, container.name)
+        if record is not None:
+            pairs = (line.partition("=") for line in record["Config"].get("Env") or [])
+            container.environment = {key: value for key, _equals, value in pairs}
+        return record
 
     # Images
 
     def image(self, name: str) -> dict[str, t.Any] | None:
         """The engine's record of an image, by name or id, or None."""
-        try:
-            return t.cast("dict[str, t.Any]", self.call(f"image {name}", self.api.inspect_image, name))
-        except NotFound:
-            return None
+        return self._find(f"image {name}", f"/images/{quote(name, safe='/:@')}/json")
 
     # Volumes
 
     def volume(self, name: str) -> dict[str, t.Any] | None:
         """The engine's record of a volume, or None."""
-        try:
-            return t.cast("dict[str, t.Any]", self.call(f"volume {name}", self.api.inspect_volume, name))
-        except NotFound:
-            return None
+        return self._find(f"volume {name}", f"/volumes/{quote(name, safe='')}")

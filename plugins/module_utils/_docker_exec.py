@@ -9,7 +9,6 @@ process was killed, the network broke), tells a small shell around the command t
 
 from __future__ import annotations
 
-import json
 import secrets
 import selectors
 import socket
@@ -18,6 +17,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.waba.onprem.plugins.module_utils._docker_http import reason
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 if t.TYPE_CHECKING:
@@ -67,7 +67,6 @@ exit "$code"
 _MARK = "WABA_EXEC"
 _KEEP = 16 << 20  # bytes of one stream that are kept; the rest is read and dropped
 _AFTER_KILL = 10.0  # seconds that the shell needs at most after SIGKILL, and a little more
-_CONNECT = 10.0
 
 
 @dataclass
@@ -85,7 +84,12 @@ class Exec:
     """One command that runs in one container, with its three streams; `fileno` makes it usable with `selectors`."""
 
     def __init__(
-        self, docker: Docker, container: Container, argv: t.Sequence[str], user: str = "", environment: t.Any = None
+        self,
+        docker: Docker,
+        container: Container,
+        argv: t.Sequence[str],
+        user: str = "",
+        environment: t.Sequence[str] = (),
     ) -> None:
         """Start `argv`; `user` is `uid`, `uid:gid` or a name, and empty for the container's own."""
         self.docker, self.container = docker, container
@@ -93,15 +97,9 @@ class Exec:
         self.started = time.monotonic()
         self._raw = b""
         self._streams = {1: bytearray(), 2: bytearray()}
-        created = docker.ask(
-            self.subject,
-            docker.api.exec_create,
-            container.id,
-            list(argv),
-            stdin=True,
-            user=user,
-            environment=environment,
-        )
+        streams = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": False}
+        body = {**streams, "Cmd": list(argv), "User": user, "Env": list(environment)}
+        created = docker.request(self.subject, "POST", f"/containers/{container.id}/exec", body=body)
         self.id: str = created["Id"]
         self._socket = self._start()
         self._unframe()  # what came together with the answer's head
@@ -111,10 +109,13 @@ class Exec:
         return self._socket.fileno()
 
     def _start(self) -> socket.socket:
-        connection = _connect(self.docker)
+        try:
+            connection = self.docker.wire.connect()  # http.client would swallow what comes with the answer's head
+        except OSError as error:
+            raise self.docker.wire.unreachable(error) from None
         body = b'{"Detach":false,"Tty":false}'
         head = (
-            f"POST /v{self.docker.api._version}/exec/{self.id}/start HTTP/1.1\r\nHost: docker\r\n"
+            f"POST /v{self.docker.version}/exec/{self.id}/start HTTP/1.1\r\nHost: docker\r\n"
             "Content-Type: application/json\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
@@ -185,7 +186,7 @@ class Exec:
         """
         until = time.monotonic() + wait
         while True:
-            state = self.docker.ask(self.subject, self.docker.api.exec_inspect, self.id)
+            state = self.docker.request(self.subject, "GET", f"/exec/{self.id}/json")
             if not state["Running"] and state["ExitCode"] is not None:
                 break
             if time.monotonic() >= until:
@@ -196,27 +197,6 @@ class Exec:
         if code in (126, 127) and (words.startswith("OCI runtime exec failed") or "unable to find user" in words):
             raise WaError(self.subject, f"a command cannot be started: {words}")
         return code
-
-
-def _connect(docker: Docker) -> socket.socket:
-    """A connection of our own: the library's loses what arrives together with the answer's head."""
-    try:
-        if docker.host.startswith("unix://"):
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(_CONNECT)
-            connection.connect("/" + docker.host[len("unix://") :].lstrip("/"))
-            return connection
-        address, _colon, port = docker.api.base_url.partition("://")[2].rstrip("/").rpartition(":")
-        connection = socket.create_connection((address.strip("[]"), int(port)), timeout=_CONNECT)
-        if not docker.api.base_url.startswith("https://"):
-            return connection
-        verify, pair = docker.api.verify, docker.api.cert
-        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
-        if pair:
-            context.load_cert_chain(*pair)
-        return context.wrap_socket(connection, server_hostname=address.strip("[]"))
-    except (OSError, ValueError) as error:
-        raise WaError(f"Docker Engine at {docker.host}", f"no answer: {error}", "an engine that answers") from None
 
 
 def _read_until(connection: socket.socket, end: bytes) -> bytes:
@@ -239,11 +219,7 @@ def _message(body: bytes, connection: socket.socket) -> str:
             body += more
     except OSError:
         pass  # what has come is enough
-    text = body[body.find(b"{") : body.rfind(b"}") + 1]
-    try:
-        return " ".join(str(json.loads(text)["message"]).split())
-    except (ValueError, KeyError, TypeError):
-        return " ".join(body.decode(errors="replace").split())
+    return reason(body[body.find(b"{") : body.rfind(b"}") + 1] or body)
 
 
 @dataclass

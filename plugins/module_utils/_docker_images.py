@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import typing as t
+from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker
+from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_login
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 
 def local(engine: _docker.Docker, images: t.Sequence[str]) -> list[dict[str, t.Any]]:
     """The tagged images of the repositories `images` that the host has, sorted by name; one request."""
     found = []
-    for row in engine.call("list of images", engine.api.images):
+    for row in engine.request("list of images", "GET", "/images/json"):
         for name in row.get("RepoTags") or []:
             if _docker.tag(name) and _docker.matches(name, images):
                 found.append(_described(name, row.get("Labels") or {}))
@@ -32,7 +33,8 @@ def missing(engine: _docker.Docker, names: t.Iterable[str]) -> dict[str, str]:
         if engine.image(name) is not None:
             continue
         try:
-            engine.ask(f"image {name}", engine.api.inspect_distribution, name)
+            path = f"/distribution/{quote(name, safe='/:@')}/json"
+            engine.request(f"image {name}", "GET", path, headers=_docker_login.header(name))
         except WaError as error:
             lacking[name] = error.found
     return lacking
@@ -40,8 +42,8 @@ def missing(engine: _docker.Docker, names: t.Iterable[str]) -> dict[str, str]:
 
 def free_bytes(engine: _docker.Docker) -> int | None:
     """The free bytes of the file system that the engine keeps images on; None when it is not on this host."""
-    folder = str(engine.call("Docker Engine", engine.api.info).get("DockerRootDir", ""))
-    if not engine.host.startswith("unix://") or not os.path.isdir(folder):
+    folder = str(engine.info().get("DockerRootDir", ""))
+    if not engine.local or not os.path.isdir(folder):
         return None
     room = os.statvfs(folder)
     return room.f_bavail * room.f_frsize

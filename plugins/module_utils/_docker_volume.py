@@ -12,6 +12,7 @@ import os
 import re
 import threading
 import typing as t
+from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils import _volume_file_rules
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
@@ -54,11 +55,9 @@ def bounded(function: t.Callable[[], T], seconds: float = _PATIENCE) -> T:
 def create(docker: Docker, name: str, driver: str, options: dict[str, str], labels: dict[str, str]) -> dict[str, t.Any]:
     """Make a volume and return Docker's record of it; one of that name that is there already comes back as it is."""
     subject = f"volume {name}"
+    body = {"Name": name, "Driver": driver, "DriverOpts": options or None, "Labels": labels or None}
     try:
-        return t.cast(
-            "dict[str, t.Any]",
-            docker.ask(subject, docker.api.create_volume, name, driver, options or None, labels or None),
-        )
+        return t.cast("dict[str, t.Any]", docker.request(subject, "POST", "/volumes/create", body=body))
     except WaError as error:
         if driver != "local" and "plugin" in error.found:
             raise WaError(
@@ -73,7 +72,7 @@ def create(docker: Docker, name: str, driver: str, options: dict[str, str], labe
 def remove(docker: Docker, name: str) -> None:
     """Remove a volume; Docker itself refuses one in use. A volume that is gone already is well."""
     try:
-        docker.ask(f"volume {name}", docker.api.remove_volume, name)
+        docker.request(f"volume {name}", "DELETE", f"/volumes/{quote(name, safe='')}")
     except WaError:
         if docker.volume(name) is not None:
             raise
@@ -81,7 +80,7 @@ def remove(docker: Docker, name: str) -> None:
 
 def users(docker: Docker, name: str) -> list[str]:
     """The names of all containers, stopped ones too, that mount a volume."""
-    rows = docker.call(f"users of volume {name}", docker.api.containers, all=True, filters={"volume": [name]})
+    rows = docker.rows(f"users of volume {name}", filters={"volume": [name]})
     using = [row for row in rows if any(mount.get("Name") == name for mount in row.get("Mounts") or [])]
     return sorted((row.get("Names") or [row["Id"][:12]])[0].lstrip("/") for row in using)
 
@@ -97,13 +96,13 @@ class Engine:
     def info(self) -> dict[str, t.Any]:
         """The answer of `docker info`."""
         if self._info is None:
-            self._info = self.docker.ask("Docker Engine", self.docker.api.info)
+            self._info = self.docker.info()
         return self._info
 
     @property
     def maybe_here(self) -> bool:
         """Whether the engine may run on this machine."""
-        return self.docker.host.startswith("unix://")
+        return self.docker.local
 
     @property
     def here(self) -> bool:

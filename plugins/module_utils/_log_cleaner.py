@@ -74,7 +74,7 @@ def lock(stack: ExitStack, containers: t.Sequence[Container], wait: float, resul
 
 
 class Cleaner:
-    """Cleans or measures one container at a time; each thread has one of its own."""
+    """Cleans or measures a container; threads may share one."""
 
     def __init__(self, docker: Docker, params: dict[str, t.Any], check: bool, remembered: dict[str, list[str]]) -> None:
         self.docker, self.params, self.check, self.remembered = docker, params, check, remembered
@@ -224,7 +224,7 @@ class Cleaner:
             return None
         config, path = record["HostConfig"]["LogConfig"], record.get("LogPath") or ""
         size = None
-        if path and self.docker.host.startswith("unix://"):
+        if path and self.docker.local:
             files = [path, *glob.glob(glob.escape(path) + ".*")]
             try:
                 size = sum(os.stat(file).st_blocks * 512 for file in files)
@@ -271,19 +271,7 @@ def clean_all(
     check: bool,
     remembered: dict[str, list[str]],
 ) -> list[dict[str, t.Any]]:
-    """The reports of all containers, in their order; at most `workers` at a time, each over its own connection."""
-    workers = min(params["workers"], len(containers))
-    if workers <= 1:
-        cleaner = Cleaner(docker, params, check, remembered)
-        return [cleaner(container) for container in containers]
-    cleaners = [Cleaner(docker.sibling(), params, check, remembered) for _worker in range(workers)]
-    with ThreadPoolExecutor(workers) as pool:
-
-        def clean(container: Container) -> dict[str, t.Any]:
-            cleaner = cleaners.pop()  # there are as many as threads
-            try:
-                return cleaner(container)
-            finally:
-                cleaners.append(cleaner)
-
-        return list(pool.map(clean, containers))
+    """The reports of all containers, in their order; at most `workers` at a time."""
+    cleaner = Cleaner(docker, params, check, remembered)
+    with ThreadPoolExecutor(max(1, min(params["workers"], len(containers)))) as pool:
+        return list(pool.map(cleaner, containers))

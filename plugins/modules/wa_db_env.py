@@ -323,7 +323,7 @@ def check_containers(module: AnsibleModule, result: Result, plan: _env_plan.Plan
     from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
 
     held = _env_file.held(plan.after or "", module.params["reader"])
-    docker = Docker(module.params, read_only=True)
+    docker = Docker(module.params)
     running = docker.client_containers(module.params["project"], stopped=False)
     compose = _env_containers.Compose(module.params["path"], result.warn, module.run_command)
     stale, overridden = _env_containers.stale(docker, running, held, plan.edited.removed, compose)

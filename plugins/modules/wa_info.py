@@ -84,7 +84,7 @@ actions:
   elements: str
   returned: always
 missing:
-  description: What the host lacks, each one of C(docker_engine), C(docker_compose), C(python_docker), C(python_mysql), C(python_postgresql), C(cron).
+  description: What the host lacks, each one of C(docker_engine), C(docker_compose), C(python_requests), C(python_mysql), C(python_postgresql), C(cron).
   type: list
   elements: str
   returned: when O(gather) has V(host)
@@ -196,7 +196,6 @@ containers:
 """
 
 import importlib.util
-import os
 import time
 import typing as t
 from dataclasses import asdict
@@ -257,15 +256,13 @@ def read_upgrade(lock_file: str) -> dict[str, t.Any]:
 def read_host(module: AnsibleModule, engine_error: str) -> dict[str, str]:
     """What the host lacks, with the reason."""
     missing = {}
-    if not _docker.has_library():
-        missing["python_docker"] = "the Python library docker cannot be imported"
-        if not os.path.exists(module.params["docker_host"].partition("://")[2]):
-            missing["docker_engine"] = f"no Docker Engine at {module.params['docker_host']}"
-    elif engine_error:
+    if engine_error:
         missing["docker_engine"] = engine_error
     client = module.get_bin_path("docker")
     if not client or module.run_command([client, "compose", "version", "--short"])[0] != 0:
         missing["docker_compose"] = "docker compose does not run"
+    if importlib.util.find_spec("requests") is None:
+        missing["python_requests"] = "the Python library requests cannot be imported; community.docker needs it"
     if module.params["database_engine"]:
         key, library = LIBRARIES[module.params["database_engine"]]
         if importlib.util.find_spec(library) is None:
@@ -296,9 +293,10 @@ def main() -> None:
     )
     result = Result(module)
     gather = module.params["gather"]
-    engine, engine_error = None, ""
+    engine, engine_error, version = None, "", ""
     try:
         engine = _docker.Docker(module.params)
+        version = engine.about["Version"] if "host" in gather else ""
     except WaError as error:
         if "host" not in gather:
             result.fail(error)
@@ -310,7 +308,6 @@ def main() -> None:
             result.fail(error)
     if "host" in gather:
         missing = read_host(module, engine_error)
-        version = engine.api.version(api_version=False)["Version"] if engine else ""
         result.values.update(missing=sorted(missing), reasons=missing, docker_version=version)
     if "containers" in gather:
         result.values["containers"] = []

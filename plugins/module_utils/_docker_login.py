@@ -1,0 +1,65 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""This user's logins at registries, as `docker login` keeps them; the engine itself knows none and is handed one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import typing as t
+
+_HUB = "https://index.docker.io/v1/"
+_SECONDS = 10
+
+
+def registry_of(image: str) -> str:
+    """The registry of an image as logins are filed."""
+    first, slash, _rest = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else _HUB
+
+
+def header(image: str) -> dict[str, str]:
+    """The HTTP header that hands the engine the login for an image's registry; empty without a login."""
+    login = _login(registry_of(image))
+    if not login:
+        return {}
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(login).encode()).decode()}
+
+
+def _login(registry: str) -> dict[str, str]:
+    folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+    try:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            config = json.load(file)
+        helper = (config.get("credHelpers") or {}).get(registry) or config.get("credsStore")
+        if helper:
+            return _ask(helper, registry)
+        for key, entry in (config.get("auths") or {}).items():
+            if registry in (key, key.partition("://")[2].partition("/")[0]):
+                return _decoded(entry, registry)
+    except (OSError, ValueError, AttributeError, subprocess.SubprocessError):
+        pass  # the registry then says that it wants a login
+    return {}
+
+
+def _ask(helper: str, registry: str) -> dict[str, str]:
+    command = [f"docker-credential-{helper}", "get"]
+    done = subprocess.run(command, input=registry, capture_output=True, text=True, check=True, timeout=_SECONDS)
+    told = json.loads(done.stdout)
+    return _shape(told["Username"], told["Secret"], registry)
+
+
+def _decoded(entry: t.Mapping[str, str], registry: str) -> dict[str, str]:
+    if entry.get("identitytoken"):
+        return {"identitytoken": entry["identitytoken"], "serveraddress": registry}
+    username, _colon, password = base64.b64decode(entry.get("auth", "")).decode().partition(":")
+    return _shape(username, password, registry) if username else {}
+
+
+def _shape(username: str, secret: str, registry: str) -> dict[str, str]:
+    if username == "<token>":
+        return {"identitytoken": secret, "serveraddress": registry}
+    return {"username": username, "password": secret, "serveraddress": registry}
