@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import typing as t
+from datetime import datetime
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.waba.onprem.plugins.module_utils import _topology
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy, _layout, _topology
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 
@@ -30,8 +31,13 @@ def container_line(container: t.Mapping[str, t.Any]) -> str:
     return f"{container['name']} ({container['image']}, {project}, {container['state']})"
 
 
+def in_window(now: str, window: str) -> bool:
+    """Whether a time of the day such as `02:30` lies in a window such as `01:00-05:00`, which may pass midnight."""
+    return _gc_policy.until_window(_gc_policy.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
+
+
 class FilterModule:
-    """The few filters that roles need over the rules of `_topology`."""
+    """The few filters that roles need over the rules of `_topology` and `_layout`."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
@@ -39,6 +45,10 @@ class FilterModule:
             "version": _told(_topology.normalise_version),
             "health": _told(_topology.judge_health),
             "jump": _told(_topology.judge_jump),
+            "layout": _told(_layout.layout),
+            "address": _told(_layout.address),
+            "services": _told(_layout.services),
             "projects_at": _told(_topology.projects_at),
+            "in_window": _told(in_window),
             "container_line": container_line,
         }

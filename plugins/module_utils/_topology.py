@@ -14,6 +14,7 @@ TOPOLOGIES = ("single", "high_availability", "multiconnect")
 STATE_DIR = "/var/lib/waba"
 PROJECTS_DIR = "/opt/waba"
 WEB_PORT = 9090  # the vendor's samples publish the Webapp there
+CORE_PORT = 6250  # messages; contacts, control and health check are the next three
 _VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
 
 
@@ -84,7 +85,7 @@ def projects_at(
 ) -> list[str]:
     """The Compose projects of the other deployments on the machine of `host`: inventory names with its address.
 
-    Raises WaError when two of them would share names or the Webapp's port.
+    Raises WaError when two of them would share names, the Webapp's port, or the ports of the Coreapps.
     """
 
     def address(name: str) -> tuple[str, str]:
@@ -107,6 +108,14 @@ def projects_at(
         ports = [hostvars[name].get("wa_client_web_port", WEB_PORT) for name in (host, other)]
         if ports[0] == ports[1]:
             raise WaError(f"hosts {host} and {other}", f"one machine and the same API port {ports[0]}", cure=cure)
+        # Only clients over several hosts publish the ports of their Coreapps.
+        firsts = [hostvars[name].get("wa_client_core_port", CORE_PORT) for name in (host, other)]
+        if firsts[0] == firsts[1] and len(ours["members"]) > 1 < len(theirs["members"]):
+            raise WaError(
+                f"hosts {host} and {other}",
+                f"one machine and the same Coreapp ports from {firsts[0]}",
+                cure="Give each a wa_client_core_port of its own, 40 apart",
+            )
         projects.append(theirs["project"])
     return projects
 
@@ -153,8 +162,13 @@ def judge_jump(running: t.Iterable[str], target: str) -> bool:
     return found[0] != target
 
 
-def judge_health(topology: str, health: t.Mapping[str, t.Any], shards: int = 1) -> tuple[bool, str]:
+def judge_health(
+    topology: str, health: t.Mapping[str, t.Any], shards: int = 1, containers: t.Iterable[str] = ()
+) -> tuple[bool, str]:
     """Whether the `health` part of `/v1/health` is good for a topology, and why not, in words (domain: health).
+
+    `containers` are ids of Coreapps and masters that must be among the nodes of a cluster, which bear them in their
+    names: a node that was just recreated is known only once it has arrived.
 
     single: the Coreapp is connected or connecting. High availability: exactly one Coreapp connected. Multiconnect: as
     many Coreapps as `shards` and the primary master connected. Everything else on standby is disconnected, and well.
@@ -164,6 +178,11 @@ def judge_health(topology: str, health: t.Mapping[str, t.Any], shards: int = 1) 
     nodes = {"coreapp": health} if "gateway_status" in health else dict(health)
     if not nodes:
         return False, "the health answer names no node"
+    if "gateway_status" not in health:
+        known = {name.rpartition(":")[2] for name in nodes}
+        absent = sorted(each[:12] for each in containers if each[:12] not in known)
+        if absent:
+            return False, f"not among the nodes yet: {', '.join(absent)}; there are {', '.join(sorted(nodes))}"
     status = {name: str(node.get("gateway_status", "missing")) for name, node in nodes.items()}
     told = ", ".join(f"{name} {value}" for name, value in sorted(status.items()))
     waiting = [name for name, value in sorted(status.items()) if value == "uninitialized"]

@@ -36,6 +36,13 @@ options:
     description: The number of shards of a V(multiconnect) client.
     type: int
     default: 1
+  containers:
+    description:
+      - Ids of Coreapps and masters of a cluster that V(health) must know as nodes. A node that was just recreated is
+        known only once it has arrived; without this the others alone would count as healthy.
+    type: list
+    elements: str
+    default: []
   expect_version:
     description: The version that the API must tell, with or without V(v); any when not given.
     type: str
@@ -203,7 +210,7 @@ def health(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> Non
         result.values["healthy"] = False
         answer, version = webapp.health(again=False)
         nodes = {"coreapp": answer} if "gateway_status" in answer else answer
-        good, reason = _topology.judge_health(params["topology"], answer, params["shards"])
+        good, reason = _topology.judge_health(params["topology"], answer, params["shards"], params["containers"])
         if good and expected and version != expected:
             good, reason = False, f"version {version or 'not told'}, expected {expected}"
         result.values.update(healthy=good, nodes=nodes, version=version)
@@ -334,6 +341,7 @@ def main() -> None:
             "operation": {"type": "str", "choices": list(OPERATIONS), "default": "health"},
             "topology": {"type": "str", "choices": list(_topology.TOPOLOGIES), "default": "single"},
             "shards": {"type": "int", "default": 1},
+            "containers": {"type": "list", "elements": "str", "default": []},
             "expect_version": {"type": "str"},
             "wait": {"type": "bool", "default": True},
             "wait_timeout": {"type": "str", "default": "120s"},
