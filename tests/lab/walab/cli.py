@@ -55,6 +55,15 @@ def parser() -> argparse.ArgumentParser:
         "--shared", action=argparse.BooleanOptionalAction, help="all hosts are one deployment over one database"
     )
     up.add_argument(
+        "--shards",
+        type=int,
+        metavar="N",
+        help="with --shared, a multiconnect client of N shards; 1 (default) is high availability",
+    )
+    up.add_argument(
+        "--registry-auth", action=argparse.BooleanOptionalAction, help="the registry asks for a user and a password"
+    )
+    up.add_argument(
         "--port",
         action="append",
         metavar="WHAT=N",
@@ -159,6 +168,12 @@ class Verbs:
             options.fast_db = given.fast_db
         if given.shared is not None:
             options.shared = given.shared
+        if given.shards is not None:
+            if given.shards < 1:
+                raise LabError(f"--shards {given.shards}: expected 1 or more")
+            options.shards = given.shards
+        if given.registry_auth is not None:
+            options.registry_auth = given.registry_auth
         if given.port is not None:
             options.given_ports = dict(parse_port(text) for text in given.port)
         wanted = self.lab.wanted_ports()

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from .databases import PORT, WA_ENGINE
-from .model import USER, Lab, write_private
+from .model import MEDIA, REGISTRY_USER, USER, Lab, write_private
 
 GROUP = "lab"
 DEPLOYMENT = "waba"
@@ -39,6 +39,8 @@ def host_vars(lab: Lab, name: str) -> dict[str, Any]:
         # The same server as the controller reaches it.
         "lab_db_port": lab.ports[engine],
     }
+    if lab.options.shared:
+        own["wa_client_address"] = f"{name}.lab"
     return own
 
 
@@ -69,7 +71,16 @@ def build(lab: Lab) -> dict[str, Any]:
         "lab_tls_folder": str(lab.tls),
     }
     if lab.options.shared:
-        shared["wa_deployment"] = DEPLOYMENT
+        shared |= {
+            "wa_deployment": DEPLOYMENT,
+            # One directory that all hosts have mounted there, as an NFS share would be.
+            "wa_media_volume_driver_options": {"type": "none", "o": "bind", "device": MEDIA},
+            "wa_topology": "multiconnect" if lab.options.shards > 1 else "high_availability",
+            "wa_shards": lab.options.shards,
+            "wa_db_env_extra": {"SIM_SHARDS": str(lab.options.shards)},
+        }
+    if lab.options.registry_auth:
+        shared["wa_client_registry_username"] = REGISTRY_USER
     group = DEPLOYMENT if lab.options.shared else GROUP
     return {"all": {"vars": shared, "children": {group: {"hosts": {name: host_vars(lab, name) for name in names}}}}}
 
@@ -83,7 +94,12 @@ def secret_vars(lab: Lab) -> str:
         "wa_upgrade_backup_password": words["backup_password"],
         "lab_dba_password": words["dba_password"],
     }
-    return "".join(f"{name}: !unsafe {json.dumps(value)}\n" for name, value in pairs.items())
+    if lab.options.registry_auth:
+        pairs["wa_client_registry_password"] = words["registry_password"]
+    lines = [f"{name}: !unsafe {json.dumps(value)}\n" for name, value in pairs.items()]
+    if lab.options.shared:
+        lines.append(f"wa_db_env_extra_secret:\n  WA_WEB_JWT_CRYPTO_KEY: !unsafe {json.dumps(words['jwt_key'])}\n")
+    return "".join(lines)
 
 
 def write(lab: Lab) -> None:

@@ -30,7 +30,9 @@ FLAVOURS = ("host", "bare", "ready")
 ENGINES = ("mariadb", "postgres")
 OLD, NEW = "2.51.2", "2.53.4"
 USER = "whatsapp"
-SECRETS = ("db_password", "dba_password", "api_password", "backup_password")
+REGISTRY_USER = "puller"
+MEDIA = "/srv/media"  # where the hosts of a shared lab have the directory that they share
+SECRETS = ("db_password", "dba_password", "api_password", "backup_password", "jwt_key", "registry_password")
 # Outside the range that the kernel gives to outgoing connections, so that a port stays ours while a host is off.
 PORTS = range(21000, 29000)
 # Allowed by the vendor in a database password, and safe in every reader of an env file.
@@ -89,6 +91,8 @@ class Options:
     versions: list[tuple[str, str]] = field(default_factory=list)
     fast_db: bool = False
     shared: bool = False
+    shards: int = 1
+    registry_auth: bool = False
     given_ports: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -150,6 +154,11 @@ class Lab:
     def tls(self) -> Path:
         """Certificates: ca.pem, and a client's client.pem and client-key.pem."""
         return self.folder / "tls"
+
+    @property
+    def htpasswd(self) -> Path:
+        """The registry's own list of users, made once: its hashes have salt."""
+        return self.folder / "htpasswd"
 
     def exists(self) -> bool:
         """Whether `up` was ever begun, and `down` not yet finished."""

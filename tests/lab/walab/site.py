@@ -13,10 +13,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from . import databases, images, inventory, pki, progress
-from .model import ENGINES, NEW, OLD, Host, Lab, write_private
+from .model import ENGINES, MEDIA, NEW, OLD, REGISTRY_USER, Host, Lab, write_private
 from .shell import Interrupted, LabError, Shell
 from .yard import Found, Part, Yard
 
@@ -51,7 +52,7 @@ class Site:
         """Every container of this lab; certificates and key have to exist already."""
         lab = self.lab
         parts = [
-            Part("registry", self.catalogue.store.tag, ports=((lab.ports["registry"], 5000),)),
+            self._registry_part(),
             Part("control", self.catalogue.control.tag, ports=((lab.ports["control"], 8000),)),
         ]
         data = {"mariadb": "/var/lib/mysql", "postgres": "/var/lib/postgresql/data"}
@@ -71,14 +72,30 @@ class Site:
         parts += [self._host_part(host, key) for host in lab.options.hosts]
         return parts
 
+    def _registry_part(self) -> Part:
+        lab = self.lab
+        part = Part("registry", self.catalogue.store.tag, ports=((lab.ports["registry"], 5000),))
+        if not lab.options.registry_auth:
+            return part
+        settings = {"REGISTRY_AUTH": "htpasswd", "REGISTRY_AUTH_HTPASSWD_REALM": "lab"}
+        return replace(
+            part,
+            environment=(*settings.items(), ("REGISTRY_AUTH_HTPASSWD_PATH", "/lab/htpasswd")),
+            files=(("/lab/htpasswd", lab.htpasswd.read_bytes()),),
+        )
+
     def _host_part(self, host: Host, key: str) -> Part:
+        share = f"type=volume,source={self.yard.media},destination={MEDIA}"
         return Part(
             host.name,
             self.catalogue.machines[host.flavour].tag,
             ports=((self.lab.ports[f"{host.name}-ssh"], 22), (self.lab.ports[f"{host.name}-api"], 9090)),
             volume="/var/lib/docker",
             environment=(("LAB_AUTHORIZED_KEY", key),),
-            options=("--privileged", "--tmpfs", "/run:exec,mode=755", "--stop-timeout", "30"),
+            options=(
+                *("--privileged", "--tmpfs", "/run:exec,mode=755", "--stop-timeout", "30"),
+                *(("--mount", share) if self.lab.options.shared else ()),
+            ),
         )
 
     # Up
@@ -98,6 +115,8 @@ class Site:
             progress.together(
                 [
                     self.yard.ensure_network,
+                    self.yard.ensure_media,
+                    self._ensure_registry_user,
                     self._ensure_key,
                     partial(pki.ensure, lab, self.shell, self.catalogue.debian.tag),
                 ]
@@ -133,6 +152,16 @@ class Site:
             return
         lab.key.unlink(missing_ok=True)
         self.shell.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(lab.key)])
+
+    def _ensure_registry_user(self) -> None:
+        """The registry takes bcrypt only, which its image has the tool for."""
+        lab = self.lab
+        if not lab.options.registry_auth or lab.htpasswd.is_file():
+            return
+        command = ["docker", "run", "--rm", "--interactive", *self.yard.labels(), "--entrypoint", "htpasswd"]
+        command += [self.catalogue.store.tag, "-iBn", REGISTRY_USER]
+        made = self.shell.run(command, stdin=lab.secrets()["registry_password"].encode())
+        write_private(lab.htpasswd, made.stdout.decode())
 
     def _raise(self, part: Part, found: Found | None) -> None:
         """Bring one container up and wait until it does its work."""
@@ -211,6 +240,8 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        return error.code == 401  # a registry that asks who we are
     except (OSError, urllib.error.URLError):
         return False
 

@@ -57,7 +57,8 @@ class Yard:
         self.shell = shell
         self._label = f"{LAB_LABEL}={lab.name}"
 
-    def _labels(self) -> list[str]:
+    def labels(self) -> list[str]:
+        """What everything that belongs to the lab bears."""
         return ["--label", self._label, "--label", f"{FOLDER_LABEL}={self.lab.folder}"]
 
     def found(self) -> dict[str, Found]:
@@ -78,7 +79,17 @@ class Yard:
     def ensure_network(self) -> None:
         """Make the network if it is missing."""
         if not self.shell.text(["docker", "network", "ls", "--quiet", "--filter", f"name=^{self.lab.network}$"]):
-            self.shell.run(["docker", "network", "create", *self._labels(), self.lab.network])
+            self.shell.run(["docker", "network", "create", *self.labels(), self.lab.network])
+
+    @property
+    def media(self) -> str:
+        """The volume that the hosts of a shared lab have in common."""
+        return self.lab.called("media")
+
+    def ensure_media(self) -> None:
+        """Make that volume."""
+        if self.lab.options.shared:
+            self.shell.run(["docker", "volume", "create", *self.labels(), self.media])
 
     def ensure(self, part: Part, found: Found | None) -> str:
         """Bring one container up; return what had to be done: kept, started or created."""
@@ -105,7 +116,7 @@ class Yard:
         return "created"
 
     def _create(self, part: Part, name: str) -> list[str]:
-        command = ["docker", "create", "--name", name, *self._labels(), "--label", f"{SPEC_LABEL}={part.spec}"]
+        command = ["docker", "create", "--name", name, *self.labels(), "--label", f"{SPEC_LABEL}={part.spec}"]
         command += ["--network", self.lab.network, "--network-alias", f"{part.name}.lab", "--hostname", part.name]
         command += ["--log-opt", "max-size=10m", *part.options]
         for outside, inside in part.ports:
@@ -114,7 +125,7 @@ class Yard:
             command += ["--env", f"{key}={value}"]
         if part.volume:
             volume = f"{name}-data"
-            self.shell.run(["docker", "volume", "create", *self._labels(), volume])
+            self.shell.run(["docker", "volume", "create", *self.labels(), volume])
             command += ["--volume", f"{volume}:{part.volume}"]
         return [*command, part.image]
 
