@@ -18,6 +18,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import pause as next_pause
 from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import progress_line
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
 
@@ -81,4 +82,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             if shown and result.get("progress"):
                 display.display(progress_line(host, result["progress"]), stderr=True)
             args["follow"] = result.get("run_id")
-            time.sleep(pause)
+            time.sleep(next_pause(pause, result.get("progress")))

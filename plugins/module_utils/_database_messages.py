@@ -28,6 +28,8 @@ NAME = "messages"  # domain 2: named by Meta
 _VACUUM_TIMEOUT = 1800.0
 # A transaction that has changed `messages` and goes on for this long is more than one row of traffic.
 _LONG_CHANGE = 5.0
+# A delete shorter than this is ordinary traffic, or shows in the counters.
+_LONG_DELETE = 1.0
 _STRIDE = 50_000  # rows that a slow server walks in one statement
 _DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?delete\b.*?\bmessages\b", re.I | re.S)
 
@@ -64,7 +66,8 @@ class Count:
 class Pulse:
     """Estimates and counters of one moment. `inserted` is None where the engine does not count it.
 
-    `counters` holds one delete counter for each server or database, so that a reset of one is seen.
+    `counters` holds one delete counter for each server or database, so that a reset of one is seen; `origins` when each
+    of those servers started (seconds since 1970), so that another one after a failover is.
     """
 
     rows: int
@@ -72,6 +75,7 @@ class Pulse:
     inserted: int | None
     deleting: bool
     read_only: bool = False
+    origins: tuple[float, ...] = ()
 
 
 def deletes_messages(statement: str) -> bool:
@@ -209,14 +213,17 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
     """What moves: estimated rows, counters of deleted and inserted rows, whether a DELETE on `messages` runs."""
     rows, inserted, deleting, read_only_ = 0, 0, False, False
     counters: list[int] = []
+    origins: list[float] = []
     for session, here in _sessions(config, tables):
         found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
         rows += found.rows
         counters += found.counters
+        origins += found.origins
         inserted += found.inserted or 0
         deleting = deleting or found.deleting
         read_only_ = read_only_ or session.is_read_only()
-    return Pulse(rows, tuple(counters), None if config.engine == MYSQL else inserted, deleting, read_only_)
+    counted = None if config.engine == MYSQL else inserted
+    return Pulse(rows, tuple(counters), counted, deleting, read_only_, tuple(origins))
 
 
 def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
@@ -231,9 +238,12 @@ def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
             )
             or 0
         )
-    deleted = session.rows("SHOW GLOBAL STATUS LIKE 'Handler_delete'")
+    status = dict(session.rows("SHOW GLOBAL STATUS WHERE variable_name IN ('Handler_delete', 'Uptime')"))
+    now = float(session.value("SELECT UNIX_TIMESTAMP()"))
     running = session.rows(
-        "SELECT db, LEFT(info, 2000) FROM information_schema.processlist WHERE info IS NOT NULL AND id <> CONNECTION_ID()"
+        "SELECT db, LEFT(info, 2000) FROM information_schema.processlist"
+        " WHERE info IS NOT NULL AND id <> CONNECTION_ID() AND time >= %s",
+        (_LONG_DELETE,),
     )
     own = {table.database for table in tables}
     # A statement outside our databases may still name them.
@@ -241,26 +251,29 @@ def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
         (db is None or db in own or any(name in info for name in own)) and deletes_messages(info)
         for db, info in running
     )
-    return Pulse(rows, (int(deleted[0][1]) if deleted else 0,), None, deleting)
+    origin = now - float(status.get("Uptime", now))
+    return Pulse(rows, (int(status.get("Handler_delete", 0)),), None, deleting, origins=(origin,))
 
 
 def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
     ids = [oid for table in tables for oid in table.ids]
     figures = session.rows(
         "SELECT coalesce(sum(pg_stat_get_live_tuples(oid)), 0), coalesce(sum(pg_stat_get_tuples_deleted(oid)), 0),"
-        " coalesce(sum(pg_stat_get_tuples_inserted(oid)), 0) FROM unnest(%s::oid[]) AS oid",
+        " coalesce(sum(pg_stat_get_tuples_inserted(oid)), 0), extract(epoch FROM pg_postmaster_start_time())"
+        " FROM unnest(%s::oid[]) AS oid",
         (ids,),
     )[0]
     running = session.rows(
         # A function that deletes shows only its call; the lock on the table, held for long, tells.
-        "SELECT left(query, 2000), xact_start < clock_timestamp() - %s * interval '1 s' AND EXISTS (SELECT 1 FROM pg_locks l"
+        "SELECT CASE WHEN xact_start < clock_timestamp() - %s * interval '1 s' THEN left(query, 2000) END,"
+        " xact_start < clock_timestamp() - %s * interval '1 s' AND EXISTS (SELECT 1 FROM pg_locks l"
         " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[]))"
         " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
         " AND pid <> pg_backend_pid() AND state <> 'idle'",
-        (_LONG_CHANGE, ids),
+        (_LONG_DELETE, _LONG_CHANGE, ids),
     )
     deleting = any(locked or deletes_messages(query or "") for query, locked in running)
-    return Pulse(int(figures[0]), (int(figures[1]),), int(figures[2]), deleting)
+    return Pulse(int(figures[0]), (int(figures[1]),), int(figures[2]), deleting, origins=(float(figures[3]),))
 
 
 # Before the closing gate

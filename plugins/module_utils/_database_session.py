@@ -138,8 +138,15 @@ class Session:
     def is_read_only(self) -> bool:
         """Whether the server takes no writes from the client's user: a replica, or a primary that was set so."""
         if self.engine == PGSQL:
-            return bool(self.value("SELECT pg_is_in_recovery()"))
-        return str(self.value("SELECT @@global.read_only")) in ("1", "ON")
+            # The session has set the parameter for itself; its reset value is what the server or the user has.
+            return bool(
+                self.value(
+                    "SELECT pg_is_in_recovery() OR reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only'"
+                )
+            )
+        # A managed replica may tell so only by the second one; MariaDB knows more values than OFF and ON.
+        told = self.rows("SELECT @@global.read_only, @@global.innodb_read_only")[0]
+        return any(str(value).upper() not in ("0", "OFF") for value in told)
 
 
 def parse_version(engine: str, text: str) -> Version:

@@ -143,7 +143,7 @@ class GcBase:
         if values["callbacks"] == "none" and run["before"] > policy.UNVERIFIED_ABOVE:
             values["callbacks"] = "unverified"
 
-    def _progress(self, phase: str, rows: int | None, judge: Judge | None = None) -> None:
+    def _progress(self, phase: str, rows: int | None, judge: Judge | None = None, again: float | None = None) -> None:
         self._figures(judge)
         run = self.run
         deleted, rate = (judge.deleted, judge.rate) if judge else (0, 0.0)
@@ -158,6 +158,7 @@ class GcBase:
                     self.limit,
                     run["deleted"] + deleted,
                     rate - run.get("inserts", 0.0) if rate else 0.0,
+                    again,
                 )
             ),
         )

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 from dataclasses import asdict, dataclass, field
 
 LONGEST_BASELINE = 30.0
+SHORTEST_BASELINE = 5.0
+_SPREAD = 3.0  # standard deviations of a count of rows that go one by one
+_SAME_START = 10.0  # seconds by which the told start of one and the same server may differ
 
 
 @dataclass
@@ -18,12 +22,15 @@ class Judge:
     Traffic goes on while GC deletes, so rows never simply stand still. The round has ended when the delete rate has
     stayed near the one before the call for `settle` (five times the longest pause seen, when that is longer) and no
     DELETE on `messages` runs. A round in which nothing was ever deleted has not ended: it may not have begun.
-    `baseline` is in rows a second; `tolerance` in rows, for counters that count other tables too.
+    `baseline` is in rows a second, taken `over` so many seconds; `tolerance` in rows, for counters that count other
+    tables too; `origins` tells from when each server counts.
     """
 
     baseline: float = 0.0
+    over: float = 0.0
     tolerance: float = 0.0
     counters: list[int] = field(default_factory=list)
+    origins: list[float] = field(default_factory=list)
     rows: int = 0
     at: float = 0.0
     deleted: int = 0
@@ -32,20 +39,28 @@ class Judge:
     pause: float = 0.0
     rate: float = 0.0
     resets: int = 0
+    idle_rows: float = 0.0
+    idle_span: float = 0.0
 
-    def sample(self, at: float, counters: t.Sequence[int], rows: int, deleting: bool) -> None:
+    def sample(
+        self, at: float, counters: t.Sequence[int], rows: int, deleting: bool, origins: t.Sequence[float] = ()
+    ) -> None:
         """Take one pulse at second `at`."""
         span = at - self.at
-        known = len(self.counters) == len(counters) and all(new >= old for new, old in zip(counters, self.counters))
+        known = self._same_server(counters, origins)
         if not known and self.counters:
             # Statistics were reset or the server restarted: what was deleted meanwhile is not known.
             self.resets += 1
+            self.idle_rows, self.idle_span = 0.0, 0.0
         fresh = sum(counters) - sum(self.counters) if known else 0
         excess = fresh - self.baseline * span if known else 0.0
-        # Ordinary deletes vary: half the baseline on top of it is not yet GC; nor are a few rows of other tables,
+        self.idle_rows += max(fresh, 0)
+        self.idle_span += span
+        # A slow GC is seen only in what has come together since its last sign; a few rows of other tables are none,
         # unless the table itself got smaller.
-        usual = 0.5 * self.baseline * span
-        active = deleting or (known and excess > usual and (excess > self.tolerance or rows < self.rows))
+        slow = self.idle_rows - self.baseline * self.idle_span
+        seen = excess > self._usual(span) or slow > self._usual(self.idle_span)
+        active = deleting or (known and seen and (max(excess, slow) > self.tolerance or rows < self.rows))
         if known and span > 0:
             self.rate = max(excess, 0.0) / span
         if active:
@@ -53,10 +68,25 @@ class Judge:
                 self.pause = max(self.pause, at - span - self.active_at)
             self.started = True
             self.active_at = at
+            self.deleted += max(round(slow), 0)
+            self.idle_rows, self.idle_span = 0.0, 0.0
         elif not known:
             self.active_at = max(self.active_at, at)
-        self.deleted += max(round(excess), 0) if active and known else 0
-        self.counters, self.rows, self.at = list(counters), rows, at
+        self.counters, self.origins, self.rows, self.at = list(counters), list(origins), rows, at
+
+    def _same_server(self, counters: t.Sequence[int], origins: t.Sequence[float]) -> bool:
+        """Whether the counters go on from the last ones: no reset, no restart, no other server after a failover."""
+        pairs = zip(origins, self.origins)
+        return (
+            len(self.counters) == len(counters)
+            and all(new >= old for new, old in zip(counters, self.counters))
+            and all(abs(new - old) < _SAME_START for new, old in pairs)
+        )
+
+    def _usual(self, span: float) -> float:
+        """How many rows on top of the baseline ordinary deletes may make in `span` seconds."""
+        ceiling = (self.baseline + (1 / self.over if self.over else 0.0)) * span
+        return 0.5 * ceiling + (_SPREAD * math.sqrt(ceiling) if self.over else 0.0)
 
     def quiet(self) -> float:
         """Seconds since the last sign of GC."""

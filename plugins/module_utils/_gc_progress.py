@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
 
 _BAR = 20
+SHORTEST_PAUSE = 0.1
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running GC stands; `rows` is an estimate, `left` seconds until the limit when that can be told."""
+    """Where a running GC stands; `rows` is an estimate, `left` seconds until the limit when that can be told.
+
+    `again` is in how many seconds another look may tell the end, when that is sooner than the usual pause may be.
+    """
 
     phase: str
     round: int = 0
@@ -24,17 +28,31 @@ class Progress:
     rate: float = 0.0
     left: float | None = None
     fraction: float | None = None
+    again: float | None = None
 
 
 def measure(
-    phase: str, round_number: int, rows: int | None, before: int, limit: int, deleted: int, rate: float
+    phase: str,
+    round_number: int,
+    rows: int | None,
+    before: int,
+    limit: int,
+    deleted: int,
+    rate: float,
+    again: float | None = None,
 ) -> Progress:
     """The progress towards the limit from `before` rows at the start."""
     fraction, left = None, None
     if rows is not None and before > limit:
         fraction = min(max((before - rows) / (before - limit), 0.0), 1.0)
         left = max(rows - limit, 0) / rate if rate > 0 and rows > limit else None
-    return Progress(phase, round_number, rows, deleted, rate, left, fraction)
+    return Progress(phase, round_number, rows, deleted, rate, left, fraction, again)
+
+
+def pause(usual: float, progress: t.Mapping[str, t.Any] | None) -> float:
+    """Seconds to wait before the next look: the usual ones, or fewer when the end may be told sooner."""
+    again = (progress or {}).get("again")
+    return usual if again is None else min(usual, max(again, SHORTEST_PAUSE))
 
 
 def progress_line(host: str, progress: t.Mapping[str, t.Any]) -> str:

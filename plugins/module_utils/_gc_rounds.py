@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as p
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_told as told
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
-from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import LONGEST_BASELINE, Judge
+from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import LONGEST_BASELINE, SHORTEST_BASELINE, Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError
@@ -24,6 +24,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiErro
 _TROUBLE_PATIENCE = 600.0
 # MySQL counts deletes of the whole server: so many rows of other tables in one look are not yet a sign of GC.
 _FOREIGN_ROWS = 5.0
+_QUIET_ROWS = 5  # deletes before the call that are as good as none
 _HOLDERS = "unread inbound messages (mark_read), the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
 
 
@@ -35,9 +36,14 @@ class GcRounds(GcBase):
     def _baseline(self) -> None:
         """The rates before the call, which traffic alone makes."""
         begin, one = time.monotonic(), messages.pulse(self.config, self.tables)
-        time.sleep(min(self.settle, LONGEST_BASELINE))
-        other, span = messages.pulse(self.config, self.tables), time.monotonic() - begin
-        self.run["baseline"] = max(sum(other.counters) - sum(one.counters), 0) / span
+        whole = min(self.settle, LONGEST_BASELINE)
+        for seconds in (min(whole, SHORTEST_BASELINE), whole):
+            time.sleep(max(begin + seconds - time.monotonic(), 0))
+            other, span = messages.pulse(self.config, self.tables), time.monotonic() - begin
+            deleted = max(sum(other.counters) - sum(one.counters), 0)
+            if deleted <= _QUIET_ROWS:
+                break  # nothing to tell GC from: more of it would only delay the call
+        self.run.update(baseline=deleted / span, over=span)
         grown = (
             other.rows - one.rows if other.inserted is None or one.inserted is None else other.inserted - one.inserted
         )
@@ -56,8 +62,10 @@ class GcRounds(GcBase):
         run = self.run
         judge = Judge(
             run.get("baseline", 0.0),
+            over=run.get("over", 0.0),
             tolerance=_FOREIGN_ROWS if self.config.engine == _database.MYSQL else 0.0,
             counters=list(pulse.counters),
+            origins=list(pulse.origins),
             rows=pulse.rows,
         )
         run.update(
@@ -110,7 +118,11 @@ class GcRounds(GcBase):
                 raise messages.read_only(self.config)
             judge = Judge(**run["judge"])
             judge.sample(
-                judge.at + (1.0 if gap is None else max(gap, 0.001)), pulse.counters, pulse.rows, pulse.deleting
+                judge.at + (1.0 if gap is None else max(gap, 0.001)),
+                pulse.counters,
+                pulse.rows,
+                pulse.deleting,
+                pulse.origins,
             )
             run["judge"] = judge.keep()
             silent = self._listen()
@@ -120,7 +132,7 @@ class GcRounds(GcBase):
                 self._give_up(judge, silent, waited)
             elif not ended:
                 self._remember()
-                self._progress(self._phase(judge, pulse), pulse.rows, judge)
+                self._progress(self._phase(judge, pulse), pulse.rows, judge, self._again(judge, pulse))
                 run["trouble"] = None
                 return False
             self._remember()
@@ -139,6 +151,11 @@ class GcRounds(GcBase):
             return not silent
         heard = bool(self.run["nodes"]) and not silent and bool(self.params["notifications"])
         return judge.ended(self.settle, must_start=not (self.run["resumed"] or heard))
+
+    def _again(self, judge: Judge, pulse: messages.Pulse) -> float | None:
+        """In how many seconds the round may be seen to have ended, when quiet is all that it lacks."""
+        lacks_quiet = self.params["completion"] == "database" and (judge.started or self.run["resumed"])
+        return judge.needed(self.settle) - judge.quiet() if lacks_quiet and not pulse.deleting else None
 
     def _phase(self, judge: Judge, pulse: messages.Pulse) -> str:
         if pulse.deleting or (judge.started and judge.quiet() == 0):
@@ -209,9 +226,12 @@ class GcRounds(GcBase):
         deleted = judge.deleted
         if counts and None not in counts:
             deleted = sum(counts)
-        elif run["round"] == 1 and count.exact and run["before_exact"] and self.config.engine == _database.MYSQL:
-            # MySQL's counter is the whole server's; two exact counts tell better.
-            deleted = max(run["before"] - count.rows, 0)
+        elif run["round"] == 1 and count.exact:
+            # Two counts tell better than MySQL's counter, which is the whole server's; and rows that went without being
+            # counted (a partition that was dropped, statistics that were reset) went all the same.
+            fell = max(run["least"] - count.rows, 0)
+            mysql = self.config.engine == _database.MYSQL
+            deleted = fell if run["before_exact"] and mysql else max(deleted, fell)
         run["deleted"] += deleted
         after = count.rows if count.exact else max(count.rows, pulse.rows)
         run["outcome"] = {"after": after, "exact": count.exact, "large": count.large}

@@ -108,6 +108,7 @@ class GcRun(GcRounds):
             "round": 0,
             "before": before,
             "before_exact": count.exact,
+            "least": count.rows,
             "databases": values["databases"],
             "deleted": 0,
             "nodes": {},

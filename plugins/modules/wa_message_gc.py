@@ -121,7 +121,7 @@ options:
     description:
       - How long the delete rate must be back to normal, in seconds or as text.
       - Five times the longest pause seen between deletes, when that is longer.
-      - The rate before the call is taken over the same time, at most 30 seconds.
+      - The rate before the call is taken over the same time, at most 30 seconds; 5 seconds when hardly a row goes in them.
     type: str
     default: 60s
   state_file:
@@ -193,6 +193,7 @@ exact:
 messages_deleted:
   description:
     - The rows that GC deleted, from the notifications when every node sent one, else from the server's counters.
+    - Those of MySQL and MariaDB count the deletes of all its tables. Two exact counts are preferred to them.
   returned: always
   type: int
 rounds:
@@ -231,7 +232,9 @@ run_id:
   returned: always
   type: str
 progress:
-  description: Where a running GC stands, with C(phase), C(round), C(rows) (estimate), C(deleted), C(rate), C(left) and C(fraction).
+  description:
+    - Where a running GC stands, with C(phase), C(round), C(rows) (estimate), C(deleted), C(rate), C(left) and C(fraction).
+    - C(again) is in how many seconds another look may tell the end, if that is known.
   returned: always
   type: dict
 media:
@@ -259,7 +262,14 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database, _env_file, _gc_policy, _topology, _webapp
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _database,
+    _env_file,
+    _gc_policy,
+    _gc_progress,
+    _topology,
+    _webapp,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_run import GcRun
 from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
@@ -319,7 +329,7 @@ def main() -> None:
         pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
         run = GcRun(params, result, module.check_mode)
         while not run.step() and params["wait"]:
-            time.sleep(pause)
+            time.sleep(_gc_progress.pause(pause, result.values["progress"]))
     except WaError as error:
         result.fail(error)
     result.exit()
