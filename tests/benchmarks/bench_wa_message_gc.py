@@ -1,0 +1,384 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_message_gc: gate and pulse against tasks that count, and a whole run against the simulated client's own time.
+
+A lab of its own (`bench-gc`) with a client over MariaDB and one over PostgreSQL, taken down at the end. 2.2 million rows
+each, 10 million with --long: the targets of gate and pulse are those for 10 million.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import compare
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / ".lab" / "collections"))
+
+from ansible_collections.waba.onprem.plugins.module_utils import _database  # noqa: E402 - needs the path above
+from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages  # noqa: E402
+
+NAME = "bench-gc"
+LAB = ROOT / ".lab" / NAME
+LIMIT = 2_000_000
+SETTLE = 60.0
+BIN = Path(sys.executable).parent
+COUNTERS = {
+    "rows read": ("Handler_read_first", "Handler_read_key", "Handler_read_next", "Handler_read_rnd_next"),
+    "pages asked for": ("Innodb_buffer_pool_read_requests",),
+    "pages from disk": ("Innodb_buffer_pool_reads",),
+    "pages written": ("Innodb_buffer_pool_pages_flushed",),
+    "temporary rows": ("Handler_tmp_write",),
+}
+Work = dict[str, int]
+
+
+def run(*command: str | Path, stdin: str = "") -> str:
+    """The output of a command; its complaint goes with the error."""
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".lab" / "collections"),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    done = subprocess.run(
+        [str(part) for part in command], input=stdin, capture_output=True, text=True, check=False, env=environment
+    )
+    if done.returncode:
+        raise SystemExit(f"{command[0]}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def lab(verb: str, *arguments: str) -> str:
+    """The output of a verb of the lab."""
+    return run(ROOT / "tests" / "lab" / "lab", verb, "--name", NAME, *arguments)
+
+
+@dataclass
+class Client:
+    """One host's client and its database server, reached at 127.0.0.1."""
+
+    host: str
+    kind: str
+    engine: str
+    module: str
+    settings: _database.Settings
+    tables: list[messages.Table]
+
+    @property
+    def database(self) -> str:
+        return self.tables[0].database
+
+    def restart(self) -> None:
+        """Stop and start the database server, so that its own buffers are empty."""
+        run("docker", "restart", "--time", "30", f"walab-{NAME}-{self.kind}")
+        end = time.monotonic() + 120
+        while True:
+            try:
+                with _database.connect(self.settings, self.database) as session:
+                    session.rows("SELECT 1")
+                    return
+            except _database.DatabaseError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.2)
+
+    def worked(self, work: t.Callable[[], t.Any]) -> tuple[float, Work]:
+        """Seconds and what MariaDB did meanwhile (its status before and after; the client's own traffic is in it)."""
+        before = self._status()
+        begin = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - begin
+        after = self._status()
+        return seconds, {name: after[name] - before[name] for name in after}
+
+    def _status(self) -> Work:
+        if self.engine == _database.PGSQL:
+            return {}
+        with _database.connect(self.settings) as session:
+            found = {str(name): value for name, value in session.rows("SHOW GLOBAL STATUS")}
+        return {name: sum(int(found[part]) for part in parts) for name, parts in COUNTERS.items()}
+
+    def planned(self, statement: str) -> Work:
+        """What PostgreSQL does for a statement, as EXPLAIN (ANALYZE, BUFFERS) tells."""
+        with _database.connect(self.settings, self.database, statement_timeout=600) as session:
+            lines = [str(row[0]) for row in session.rows(f"EXPLAIN (ANALYZE, BUFFERS) {statement}")]
+        scans = [line for line in lines if re.search(r"Scan", line)]
+        rows = sum(round(float(n) * float(loops)) for n, loops in re.findall(r"rows=([\d.]+) loops=(\d+)", scans[0]))
+        told = next((line for line in lines if "Buffers:" in line), "")
+        pages = {word: int(n) for word, n in re.findall(r"(hit|read|dirtied|written)=(\d+)", told)}
+        return {
+            "rows read": rows,
+            "pages asked for": pages.get("hit", 0) + pages.get("read", 0),
+            "pages from disk": pages.get("read", 0),
+            "pages dirtied": pages.get("dirtied", 0),
+            "pages written": pages.get("written", 0),
+            "temporary": sum("temp" in line for line in lines),
+        }
+
+    def count_task(self) -> float:
+        """Seconds of `SELECT COUNT(*)` in the module that others use, as it tells them itself."""
+        options: dict[str, t.Any] = {
+            "login_host": "127.0.0.1",
+            "login_port": self.settings.port,
+            "login_user": self.settings.user,
+            "login_password": self.settings.password,
+            "login_db": self.database,
+            "query": "SELECT COUNT(*) FROM messages",
+        }
+        result = task({self.module: options})
+        told = result["execution_time_ms"]
+        return sum(told if isinstance(told, list) else [told]) / 1000
+
+    def gate(self) -> messages.Count:
+        return messages.gate(self.settings, self.tables, LIMIT)
+
+    def pulse(self) -> messages.Pulse:
+        return messages.pulse(self.settings, self.tables)
+
+    def statements_of_pulse(self) -> float:
+        """Seconds of the pulse on a connection that is there already."""
+        for session, here in messages._sessions(self.settings, self.tables):
+            look = messages._mysql_pulse if self.engine == _database.MYSQL else messages._pgsql_pulse
+            begin = time.perf_counter()
+            look(session, here)
+            seconds = time.perf_counter() - begin
+        return seconds
+
+
+def task(work: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The result of one task on this machine."""
+    play = [{"hosts": "all", "gather_facts": False, "tasks": [work]}]
+    path = LAB / "bench-play.yml"
+    path.write_text(json.dumps(play))
+    path.chmod(0o600)
+    try:
+        text = run(
+            *(BIN / "ansible-playbook", "-i", "localhost,", "-c", "local"),
+            *("-e", f"ansible_python_interpreter={sys.executable}", path),
+        )
+    finally:
+        path.unlink()
+    found: dict[str, t.Any] = json.loads(text[text.find("{") :])["plays"][0]["tasks"][0]["hosts"]["localhost"]
+    return found
+
+
+def clients() -> list[Client]:
+    """Bring the lab up, install the clients, and return them."""
+    lab("up", "--hosts", "h1:ready@mariadb,h2:ready@postgres", "--db", "both")
+    run(BIN / "ansible-playbook", "-i", LAB / "inventory.yml", ROOT / "playbooks" / "provision.yml")
+    password = json.loads((LAB / "secrets.json").read_text())["db_password"]
+    ports = json.loads((LAB / "state.json").read_text())["ports"]
+    found = []
+    for host, kind, engine, module in (
+        ("h1", "mariadb", _database.MYSQL, "ansible.mysql.mysql_query"),
+        ("h2", "postgres", _database.PGSQL, "community.postgresql.postgresql_query"),
+    ):
+        settings = _database.Settings(engine, "127.0.0.1", ports[kind], "whatsapp", password)
+        tables = messages.find_tables(settings, f"{host}_", lambda names: names)
+        found.append(Client(host, kind, engine, module, settings, tables))
+    return found
+
+
+def seed(client: Client, rows: int) -> None:
+    lab("seed", "--rows", str(rows), "--top-up", "--db", client.kind, "--prefix", f"{client.host}_")
+
+
+def table(title: str, ours: Work, theirs: Work) -> None:
+    """The server's work for both, side by side."""
+    print(f"  {title}: " + ", ".join(f"{name} {ours[name]:,} : {theirs[name]:,}" for name in ours), flush=True)
+
+
+def bench_gate(client: Client, rows: int, state: str) -> None:
+    """The gate against COUNT(*) in a task, in seconds and in the server's work."""
+    compare.title(f"{client.kind}, {rows:,} rows, {state}: gate (limit {LIMIT:,}) against COUNT(*) in {client.module}")
+    cold = state != "warm"
+    if cold:
+        client.restart()
+    else:
+        client.gate()
+    rounds = 1 if cold else 5
+    ours, our_work = zip(*(client.worked(client.gate) for _number in range(rounds)))
+    if cold:
+        client.restart()
+    else:
+        client.count_task()
+    told: list[float] = []
+    their_work = [client.worked(lambda: told.append(client.count_task()))[1] for _number in range(rounds)]
+    one, other = statistics.median(ours), statistics.median(told)
+    print(
+        f"  gate, with its connection                 {one:9.3f} s\n  COUNT(*), as the task tells it itself     {other:9.3f} s"
+    )
+    if client.engine == _database.MYSQL:
+        table("server's work, gate : task", our_work[-1], their_work[-1])
+    else:
+        index = f"OFFSET {LIMIT} LIMIT 1"
+        table(
+            "server's work, gate : task",
+            client.planned(f"SELECT 1 FROM messages {index}"),
+            client.planned("SELECT COUNT(*) FROM messages"),
+        )
+    compare.judge("COUNT(*) : gate, time", other / one, 3, at_least=True)
+
+
+def bench_pulse(client: Client, state: str, samples: int = 30) -> None:
+    """The pulse against COUNT(*) in a task."""
+    compare.title(f"{client.kind}, {state}: pulse against COUNT(*) in {client.module}")
+    whole, inner = [], []
+    for _number in range(samples):
+        begin = time.perf_counter()
+        client.pulse()
+        whole.append(time.perf_counter() - begin)
+        inner.append(client.statements_of_pulse())
+    work = client.worked(client.pulse)[1]
+    told: list[float] = []
+    their_work = client.worked(lambda: told.append(client.count_task()))[1]
+    print(f"  pulse, statements   {statistics.median(inner) * 1000:9.2f} ms (to {max(inner) * 1000:.2f})")
+    print(f"  pulse, whole        {statistics.median(whole) * 1000:9.2f} ms (to {max(whole) * 1000:.2f})")
+    print(f"  COUNT(*)            {told[0] * 1000:9.2f} ms")
+    if work:
+        table("server's work, pulse : task", work, their_work)
+    compare.judge("pulse in units of 5 ms", statistics.median(inner) / 0.005, 1)
+    compare.judge("COUNT(*) : pulse, statements", told[0] / statistics.median(inner), 100, at_least=True)
+    compare.judge("COUNT(*) : pulse, whole", told[0] / statistics.median(whole), 100, at_least=True)
+
+
+def collected(host: str) -> float:
+    """The seconds that the simulated client took for its last GC, as its log tells."""
+    script = "docker ps -q | while read -r id; do docker logs $id 2>&1; done"
+    found = re.findall(r"message gc: complete, \d+ deleted in ([\d.]+) s", lab("ssh", host, script))
+    return float(found[-1])
+
+
+def bench_run(client: Client, rows: int, watch: bool) -> None:
+    """A whole run of the role with its own defaults; with `watch` the pulse is measured meanwhile."""
+    play = [
+        {
+            "hosts": client.host,
+            "gather_facts": False,
+            "tasks": [
+                {
+                    "ansible.builtin.include_role": {"name": "waba.onprem.wa_message_gc"},
+                    "vars": {
+                        "wa_message_gc_policy": "limit",
+                        "wa_message_gc_window": "",
+                        "wa_message_gc_settle": f"{SETTLE:g}s",
+                        "wa_message_gc_poll_interval": "10s",
+                    },
+                },
+                {"ansible.builtin.debug": {"var": "__wa_message_gc_result"}},
+            ],
+        }
+    ]
+    path = LAB / "bench-run.yml"
+    path.write_text(json.dumps(play))
+    log = LAB / "bench-run.json"
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".lab" / "collections"),
+        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+    }
+    command = [str(BIN / "ansible-playbook"), "-i", str(LAB / "inventory.yml"), str(path)]
+    begin = time.perf_counter()
+    with (
+        log.open("w") as stream,
+        subprocess.Popen(command, stdout=stream, stderr=subprocess.PIPE, text=True, env=environment) as process,
+    ):
+        assert process.stderr is not None
+        for line in process.stderr:
+            if watch and "deleting" in line:
+                watch = False
+                bench_pulse(client, f"{rows:,} rows, while GC runs", 20)
+        process.wait()
+    seconds = time.perf_counter() - begin
+    if process.returncode:
+        raise SystemExit(log.read_text()[-3000:])
+    text = log.read_text()
+    result = json.loads(text[text.find("{") :])["plays"][0]["tasks"][-1]["hosts"][client.host]["__wa_message_gc_result"]
+    own = collected(client.host)
+    compare.title(f"{client.kind}: {rows:,} rows brought under {LIMIT:,}, settle {SETTLE:g} s, poll 10 s")
+    print(
+        f"  the client's own GC {own:.1f} s, playbook {seconds:.1f} s, run {result['seconds']:.1f} s, rows left"
+        f" {result['messages_after']:,} (exact: {result['exact']})"
+    )
+    compare.judge("run : client's own time + settle", result["seconds"] / (own + SETTLE), 1.1)
+    compare.judge("playbook : client's own time + settle", seconds / (own + SETTLE), 1.1)
+
+
+def bench_after(client: Client, rows: int) -> None:
+    """What the gate costs after GC and vacuum: no page is to be dirtied."""
+    left = client.gate()
+    compare.title(f"{client.kind}, {rows:,} rows before GC, {left.rows:,} after it: gate")
+    seconds, work = client.worked(client.gate)
+    if client.engine == _database.PGSQL:
+        work = client.planned("SELECT COUNT(*) FROM messages")
+    print(
+        f"  gate {seconds:.3f} s; COUNT(*) {client.count_task():.3f} s; "
+        + ", ".join(f"{k} {v:,}" for k, v in work.items())
+    )
+
+
+def bench_memory(client: Client) -> None:
+    """The largest memory of a process that runs the module, in check mode."""
+    env = LAB / "bench.env"
+    env.write_text(
+        f"WA_DB_ENGINE={client.engine}\nWA_DB_HOSTNAME=127.0.0.1\nWA_DB_PORT={client.settings.port}\nWA_DB_USERNAME=whatsapp\n"
+        f"WA_DB_PASSWORD={client.settings.password}\nWA_DB_NAME_PREFIX={client.host}_\n"
+    )
+    env.chmod(0o600)
+    program = (
+        "import atexit, resource, sys\n"
+        "atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr))\n"
+        "from ansible.module_utils.testing import patch_module_args\n"
+        "from ansible_collections.waba.onprem.plugins.modules.wa_message_gc import main\n"
+        f"with patch_module_args({{'env_file': {str(env)!r}, 'state_file': {str(LAB / 'bench-gc.json')!r}, '_ansible_check_mode': True}}):\n"
+        "    main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT / ".lab" / "collections")},
+    )
+    env.unlink()
+    before = json.loads(done.stdout)["messages_before"]
+    compare.title(f"{client.kind}, about {before:,} rows: memory of the module")
+    megabytes = int(done.stderr.split()[-1]) / 1024
+    print(f"  {megabytes:.1f} MB")
+    compare.judge("memory in units of 60 MB", megabytes / 60, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--long", action="store_true", help="with 10 million rows, too")
+    arguments = parser.parse_args()
+    try:
+        for client in clients():
+            sizes = [2_200_000, *([10_000_000] if arguments.long else [])]
+            for rows in sizes:
+                seed(client, rows)
+                bench_gate(client, rows, "warm")
+                bench_gate(client, rows, "after a restart of the server")
+                bench_pulse(client, f"{rows:,} rows, idle")
+                bench_memory(client)
+                bench_run(client, rows, watch=rows == sizes[-1])
+                bench_after(client, rows)
+    finally:
+        lab("down")
+
+
+if __name__ == "__main__":
+    main()
