@@ -43,6 +43,7 @@ __all__ = [
     "Version",
     "connect",
     "databases",
+    "limit",
     "parse_version",
     "quote",
     "settings",
@@ -95,10 +96,11 @@ def connect(
     read_only: bool = True,
     statement_timeout: float = STATEMENT_TIMEOUT,
     lock_timeout: float = LOCK_TIMEOUT,
+    limited: bool = True,
 ) -> Session:
     """Connect, to no database of MySQL and to a maintenance database of PostgreSQL when none is given.
 
-    Time-outs are seconds. Raises DatabaseError, whose `kind` tells an unknown name, an unreachable server, a refused
+    Time-outs are seconds. Without `limited` the session is as the server gives it to the user. Raises DatabaseError, whose `kind` tells an unknown name, an unreachable server, a refused
     login, TLS, too many connections and a missing database apart.
     """
     for what, path in (
@@ -115,19 +117,25 @@ def connect(
                     f"{what} {path}", error.strerror or "not readable", "tls", "a readable file"
                 ) from None
     if config.engine == MYSQL:
-        return _database_mysql.connect(config, database, read_only, statement_timeout, lock_timeout)
+        return _database_mysql.connect(config, database, read_only, statement_timeout, lock_timeout, limited)
     if database is not None:
-        return _database_pgsql.connect(config, database, read_only, statement_timeout, lock_timeout)
+        return _database_pgsql.connect(config, database, read_only, statement_timeout, lock_timeout, limited)
     # Which databases a user may open is the administrator's choice; one of these nearly always is open to all.
     first: DatabaseError | None = None
     for name in ("postgres", "template1", config.user):
         try:
-            return _database_pgsql.connect(config, name, read_only, statement_timeout, lock_timeout)
+            return _database_pgsql.connect(config, name, read_only, statement_timeout, lock_timeout, limited)
         except DatabaseError as error:
             if error.kind not in ("missing", "denied", "login"):
                 raise
             first = first or error
     raise t.cast("DatabaseError", first)
+
+
+def limit(session: Session) -> None:
+    """Make a session that was connected without `limited` read only, and bound as others are."""
+    adapter = _database_mysql if session.engine == MYSQL else _database_pgsql
+    adapter.limit(session, True, STATEMENT_TIMEOUT, LOCK_TIMEOUT)
 
 
 def databases(session: Session, prefix: str) -> list[str]:

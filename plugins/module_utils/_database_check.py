@@ -90,14 +90,17 @@ def _judge_tls(session: Session, env: t.Mapping[str, str], found: dict[str, t.An
     return []
 
 
-def _judge_connections(session: Session, found: dict[str, t.Any]) -> list[str]:
+def connections(session: Session) -> tuple[int, int]:
+    """How many connections there are, and how many there may be."""
     if session.engine == _database.MYSQL:
-        found["max_connections"] = int(session.value("SELECT @@global.max_connections"))
         rows = session.rows("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
-        found["connections"] = int(rows[0][1]) if rows else 1
-    else:
-        found["max_connections"] = int(session.value("SHOW max_connections"))
-        found["connections"] = int(session.value("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL"))
+        return int(rows[0][1]) if rows else 1, int(session.value("SELECT @@global.max_connections"))
+    used = int(session.value("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL"))
+    return used, int(session.value("SHOW max_connections"))
+
+
+def _judge_connections(session: Session, found: dict[str, t.Any]) -> list[str]:
+    found["connections"], found["max_connections"] = connections(session)
     if found["connections"] >= found["max_connections"] * _NEARLY_FULL:
         return [
             f"{session.settings.subject}: {found['connections']} of {found['max_connections']} connections are in use; "

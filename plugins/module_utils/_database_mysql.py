@@ -49,10 +49,29 @@ def _tls_context(config: Settings) -> ssl.SSLContext:
     return context
 
 
+def limit(session: Session, read_only: bool, statement_timeout: float, lock_timeout: float) -> None:
+    """Bound what the session's statements may wait and take, in seconds, and what they may do."""
+    seconds = max(1, round(lock_timeout))
+    session.rows(f"SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}")
+    version = session.version()
+    # Servers older than these have no such limit; the client's own read time-out still holds.
+    if version.product == "MariaDB" and version.numbers >= (10, 1):
+        session.rows(f"SET SESSION max_statement_time = {statement_timeout:.3f}")
+    elif version.product == "MySQL" and version.numbers >= (5, 7, 8):
+        session.rows(f"SET SESSION max_execution_time = {round(statement_timeout * 1000)}")
+    if read_only:
+        session.rows("SET SESSION TRANSACTION READ ONLY")
+
+
 def connect(
-    config: Settings, database: str | None, read_only: bool, statement_timeout: float, lock_timeout: float
+    config: Settings,
+    database: str | None,
+    read_only: bool,
+    statement_timeout: float,
+    lock_timeout: float,
+    limited: bool = True,
 ) -> Session:
-    """Connect; times are seconds. Raises DatabaseError."""
+    """Connect; times are seconds, and without `limited` only ours. Raises DatabaseError."""
     pymysql = driver()
 
     def translate(error: BaseException, subject: str = "") -> DatabaseError:
@@ -115,17 +134,8 @@ def connect(
                 "TLS, since login_ca_cert is given",
                 "Turn TLS on at the server",
             )
-        session.rows(
-            f"SET SESSION lock_wait_timeout = {max(1, round(lock_timeout))}, innodb_lock_wait_timeout = {max(1, round(lock_timeout))}"
-        )
-        version = session.version()
-        # Servers older than these have no such limit; the client's own read time-out still holds.
-        if version.product == "MariaDB" and version.numbers >= (10, 1):
-            session.rows(f"SET SESSION max_statement_time = {statement_timeout:.3f}")
-        elif version.product == "MySQL" and version.numbers >= (5, 7, 8):
-            session.rows(f"SET SESSION max_execution_time = {round(statement_timeout * 1000)}")
-        if read_only:
-            session.rows("SET SESSION TRANSACTION READ ONLY")
+        if limited:
+            limit(session, read_only, statement_timeout, lock_timeout)
     except WaError:
         session.close()
         raise

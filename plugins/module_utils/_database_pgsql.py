@@ -44,8 +44,23 @@ def driver() -> t.Any:
     return psycopg2
 
 
-def connect(config: Settings, database: str, read_only: bool, statement_timeout: float, lock_timeout: float) -> Session:
-    """Connect; times are seconds. Raises DatabaseError."""
+def limit(session: Session, read_only: bool, statement_timeout: float, lock_timeout: float) -> None:
+    """Bound what the session's statements may wait and take, in seconds, and what they may do."""
+    session.rows(
+        f"SET statement_timeout = {round(statement_timeout * 1000)}; SET lock_timeout = {round(lock_timeout * 1000)};"
+        f" SET default_transaction_read_only = {'on' if read_only else 'off'}"
+    )
+
+
+def connect(
+    config: Settings,
+    database: str,
+    read_only: bool,
+    statement_timeout: float,
+    lock_timeout: float,
+    limited: bool = True,
+) -> Session:
+    """Connect; times are seconds, and without `limited` only ours. Raises DatabaseError."""
     psycopg2 = driver()
 
     def translate(error: BaseException, subject: str = "") -> DatabaseError:
@@ -73,7 +88,7 @@ def connect(config: Settings, database: str, read_only: bool, statement_timeout:
         "password": config.password,
         "dbname": database,
         "application_name": "waba.onprem",
-        "options": options,
+        "options": options if limited else "",
         "sslmode": "verify-full" if config.ca_cert else "prefer",
         "sslrootcert": config.ca_cert,
         "sslcert": config.client_cert,
@@ -93,7 +108,7 @@ def connect(config: Settings, database: str, read_only: bool, statement_timeout:
             connection_factory=Patient, **{key: value for key, value in wanted.items() if value not in (None, "")}
         )
         connection.patience = statement_timeout + GRACE
-        connection.set_session(readonly=read_only, autocommit=True)
+        connection.set_session(readonly=read_only if limited else None, autocommit=True)
     except psycopg2.Error as error:
         raise translate(error) from None
     return Session(config, connection, (psycopg2.Error,), translate)

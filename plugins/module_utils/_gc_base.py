@@ -9,12 +9,12 @@ import hashlib
 import typing as t
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database, _env_file
+from ansible_collections.waba.onprem.plugins.module_utils import _database
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_progress as progress
+from ansible_collections.waba.onprem.plugins.module_utils._env_options import read_env
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import StateFile, moment
@@ -192,21 +192,6 @@ class GcBase:
 
     def _error(self, found: str, expected: str = "", cure: str = "") -> WaError:
         return WaError(f"message GC of {self.webapp.url}", found, expected, cure)
-
-
-def read_env(path: str, reader: str) -> dict[str, str]:
-    """The settings in a db.env on this host, as `reader` reads them."""
-    try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except (OSError, UnicodeError) as error:
-        found = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise WaError(
-            f"env_file {path}",
-            f"not readable: {found}",
-            "the client's db.env",
-            "Set env_file, or let wa_db_env write it",
-        ) from None
-    return _env_file.load(text, reader, path)
 
 
 def _zone(name: str | None) -> t.Any:

@@ -10,7 +10,8 @@ module: wa_info
 short_description: Reads what a host has and runs of the client
 version_added: 0.1.0
 description:
-  - Tells what a host lacks to be managed, and which containers of the client it has. It changes nothing.
+  - Tells what a host lacks to be managed, which containers of the client it has, and what an upgrade must know of the
+    client's database. It changes nothing.
   - A client container is one whose configured image's last path component is C(web) or C(coreapp), in any registry.
 author:
   - waba.onprem contributors (@waba)
@@ -21,9 +22,11 @@ options:
       - V(host) is what a managed host needs - Docker Engine, Compose, Python libraries, cron.
       - V(containers) is the client containers, running or not. It needs a Docker Engine that answers.
       - V(images) is the client's images that the host has, which of O(wanted_images) are missing, and the room for more.
+      - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
+        used. It needs O(env_file).
     type: list
     elements: str
-    choices: [host, containers, images]
+    choices: [host, containers, images, database]
     default: [containers]
   database_engine:
     description: The database whose Python library the host needs, for V(host) in O(gather).
@@ -58,7 +61,9 @@ options:
     type: path
 extends_documentation_fragment:
   - waba.onprem.attributes
+  - waba.onprem.database
   - waba.onprem.docker
+  - waba.onprem.env
 attributes:
   check_mode:
     description: Reads in check mode as otherwise.
@@ -74,6 +79,12 @@ EXAMPLES = r"""
   waba.onprem.wa_info:
     gather: [host, containers]
     database_engine: MYSQL
+  register: info
+
+- name: See who is on the database and what would end a long migration
+  waba.onprem.wa_info:
+    gather: [database]
+    env_file: /opt/waba/support/db.env
   register: info
 """
 
@@ -193,6 +204,71 @@ containers:
       project: wa-support
       state: running
       keeps_configuration: true
+database:
+  description: The client's database. A server that is down or refuses the login is an error that says so.
+  type: dict
+  returned: when O(gather) has V(database)
+  contains:
+    engine:
+      description: C(WA_DB_ENGINE).
+      type: str
+    server:
+      description: Host and port as db.env has them, the same for every deployment on that server.
+      type: str
+    product:
+      description: V(MySQL), V(MariaDB) or V(PostgreSQL).
+      type: str
+    version:
+      description: The server's version in its own words.
+      type: str
+    supported:
+      description: Whether the client's vendor supports it - MySQL 5.7 and 8.0, PostgreSQL 11 to 13.
+      type: bool
+    databases:
+      description: The deployment's own databases; empty before the client's first start.
+      type: list
+      elements: str
+    statement_timeout:
+      description:
+        - Seconds after which the server ends an C(ALTER) in a new session of the client's user; V(null) when it does not.
+        - C(max_statement_time) of MariaDB, C(statement_timeout) and C(transaction_timeout) of PostgreSQL with what is set
+          for the role and for each of the databases. MySQL has none; its C(max_execution_time) concerns C(SELECT) only.
+      type: float
+    statement_timeout_cure:
+      description: The statement with which the administrator raises it to an hour for this user; V(null) when it is as long.
+      type: str
+    lock_timeout:
+      description: Seconds that an C(ALTER) waits for the table's lock; V(null) when without end.
+      type: float
+    timeouts:
+      description: Each of the server's time-outs that may concern a migration, in seconds; 0 is the server's own word for none.
+      type: dict
+    sessions:
+      description:
+        - The other sessions of the client's user on its databases, each with C(id), C(from) (its address), C(database),
+          C(seconds) in its present C(state).
+        - MySQL and MariaDB also have sessions on no database; C(database) is V(null) then, and the session may serve
+          another deployment of the same user.
+      type: list
+      elements: dict
+    bytes:
+      description: The size of all tables with their indexes; InnoDB's is an estimate that lags after many changes.
+      type: int
+    messages_bytes:
+      description: The size of the tables C(messages); V(null) when there is none.
+      type: int
+    largest_table:
+      description: The largest table, with C(database), C(name) and C(bytes); V(null) when there is none.
+      type: dict
+    free_bytes:
+      description: The room where the server has its data. Only MariaDB with its plugin C(disks) tells it; otherwise V(null).
+      type: int
+    connections:
+      description: How many connections the server has.
+      type: int
+    max_connections:
+      description: How many it may have.
+      type: int
 """
 
 import importlib.util
@@ -202,7 +278,13 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_images, _upgrade_stages
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _database_options,
+    _docker,
+    _docker_images,
+    _env_options,
+    _upgrade_stages,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
@@ -272,14 +354,26 @@ def read_host(module: AnsibleModule, engine_error: str) -> dict[str, str]:
     return missing
 
 
+def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
+    """The client's database, and what an upgrade must know of it."""
+    # Imported where it is asked for: the adapter of databases takes longer to load than containers to read.
+    from ansible_collections.waba.onprem.plugins.module_utils import _database_facts
+
+    if not params["env_file"]:
+        raise WaError("option env_file", "not given", "the client's db.env, for database in gather")
+    env = _env_options.read_env(params["env_file"], params["env_reader"])
+    result.redact.add([env.get("WA_DB_PASSWORD")])
+    return _database_facts.gather(params, env)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
-            _docker.ARGUMENT_SPEC,
+            {**_docker.ARGUMENT_SPEC, **_database_options.ARGUMENT_SPEC, **_env_options.ARGUMENT_SPEC},
             gather={
                 "type": "list",
                 "elements": "str",
-                "choices": ["host", "containers", "images"],
+                "choices": ["host", "containers", "images", "database"],
                 "default": ["containers"],
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
@@ -295,12 +389,17 @@ def main() -> None:
     gather = module.params["gather"]
     engine, engine_error, version = None, "", ""
     try:
-        engine = _docker.Docker(module.params)
-        version = engine.about["Version"] if "host" in gather else ""
+        engine = _docker.Docker(module.params) if gather != ["database"] else None
+        version = engine.about["Version"] if engine and "host" in gather else ""
     except WaError as error:
         if "host" not in gather:
             result.fail(error)
         engine_error = str(error)
+    if "database" in gather:
+        try:
+            result.values["database"] = read_database(module.params, result)
+        except WaError as error:
+            result.fail(error)
     if module.params["lock_file"]:
         try:
             result.values["upgrade"] = read_upgrade(module.params["lock_file"])

@@ -1,0 +1,175 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_info with `gather: [database]` on real MariaDB and PostgreSQL: time-outs of a new session, sessions, sizes."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from conftest import Ansible
+from database_servers import Server, server, silent_server
+
+from ansible_collections.waba.onprem.plugins.module_utils import _database
+
+CANARY = "Canary-71-Info-Pw"
+OWN = ["in1configStore", "in1messageStore"]
+NEIGHBOURS = ["in10configStore", "in10messageStore"]
+
+
+def create(where: Server, name: str) -> None:
+    """A database of the client with a few rows."""
+    rows = 2000 if name.endswith("messageStore") else 1
+    table = "messages" if name.endswith("messageStore") else "settings"
+    if where.kind == "mariadb":
+        where.sql(
+            f"CREATE DATABASE `{name}`; USE `{name}`; CREATE TABLE {table} (id INT PRIMARY KEY, body VARCHAR(500));"
+            f"INSERT INTO {table} SELECT seq, REPEAT('x', 400) FROM seq_1_to_{rows}; ANALYZE TABLE {table};"
+        )
+        return
+    where.sql(f'CREATE DATABASE "{name}" OWNER wa;')
+    where.sql(
+        f"SET ROLE wa; CREATE TABLE {table} (id int PRIMARY KEY, body text);"
+        f"INSERT INTO {table} SELECT g, repeat('x', 400) FROM generate_series(1, {rows}) g;",
+        name,
+    )
+
+
+@pytest.fixture(scope="module", params=["mariadb", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    with server(request.param, tmp_path_factory.mktemp(request.param)) as found:
+        if found.kind == "mariadb":
+            rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
+            found.sql(f"CREATE USER 'wa'@'%' IDENTIFIED BY '{CANARY}'; GRANT {rights} ON `in%`.* TO 'wa'@'%';")
+        else:
+            found.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{CANARY}';")
+        for name in OWN:
+            create(found, name)
+        yield found
+
+
+@pytest.fixture
+def options(database: Server, tmp_path: Path) -> dict[str, t.Any]:
+    return {"gather": ["database"], "env_file": str(env_file(database, tmp_path))}
+
+
+def env_file(where: Server, folder: Path, prefix: str = "in1", port: int = 0) -> Path:
+    path = folder / "db.env"
+    values = {
+        "ENGINE": where.engine,
+        "HOSTNAME": "127.0.0.1",
+        "PORT": port or where.port,
+        "USERNAME": "wa",
+        "PASSWORD": CANARY,
+        "NAME_PREFIX": prefix,
+    }
+    path.write_text("".join(f"WA_DB_{key}={value}\n" for key, value in values.items()))
+    return path
+
+
+def config(where: Server) -> _database.Settings:
+    return _database.Settings(where.engine, "127.0.0.1", where.port, "wa", CANARY)
+
+
+def test_the_database_is_told(ansible: Ansible, database: Server, options: dict[str, t.Any]) -> None:
+    done = ansible.module("wa_info", options)
+    assert not done.get("failed"), done
+    found = done["database"]
+    assert (found["engine"], found["server"]) == (database.engine, f"127.0.0.1:{database.port}")
+    assert (found["product"], found["supported"]) == (
+        ("MariaDB", False) if database.kind == "mariadb" else ("PostgreSQL", False)
+    )
+    assert found["databases"] == OWN
+    assert (found["statement_timeout"], found["statement_timeout_cure"], found["sessions"]) == (None, None, [])
+    assert found["largest_table"]["database"] == "in1messageStore"
+    assert found["largest_table"]["name"] == "messages"
+    assert found["largest_table"]["bytes"] == found["messages_bytes"] > 500_000
+    assert found["bytes"] > found["messages_bytes"]
+    assert found["free_bytes"] is None
+    assert 0 < found["connections"] < found["max_connections"]
+    assert found["timeouts"]["wait_timeout" if database.kind == "mariadb" else "lock_timeout"] >= 0
+    assert CANARY not in str(done)
+
+
+def test_a_time_out_is_that_of_the_client_and_the_cure_cures_it(
+    ansible: Ansible, database: Server, options: dict[str, t.Any]
+) -> None:
+    limits: list[tuple[str, str]] = [
+        ("SET GLOBAL max_statement_time = 30;", "SET GLOBAL max_statement_time = 0;"),
+        ("ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 30;", "ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 0;"),
+    ]
+    if database.kind == "postgres":
+        limits = [
+            ("ALTER ROLE wa SET statement_timeout = '30s';", "ALTER ROLE wa RESET ALL;"),
+            (
+                "ALTER DATABASE \"in1configStore\" SET statement_timeout = '30s';",
+                'ALTER DATABASE "in1configStore" RESET ALL; ALTER ROLE wa RESET ALL;',
+            ),
+            (
+                "ALTER ROLE wa IN DATABASE \"in1messageStore\" SET statement_timeout = '30s';"
+                " ALTER DATABASE \"in1configStore\" SET transaction_timeout = '40s';",
+                'ALTER ROLE wa IN DATABASE "in1messageStore" RESET ALL; ALTER ROLE wa RESET ALL;'
+                ' ALTER DATABASE "in1configStore" RESET ALL;',
+            ),
+        ]
+    for limit, undo in limits:
+        database.sql(limit)
+        try:
+            found = ansible.module("wa_info", options)["database"]
+            assert found["statement_timeout"] == 30, (limit, found)
+            database.sql(found["statement_timeout_cure"])
+            found = ansible.module("wa_info", options)["database"]
+            assert (found["statement_timeout"], found["statement_timeout_cure"]) == (3600, None), limit
+        finally:
+            database.sql(undo)
+            if database.kind == "mariadb":
+                database.sql("ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 0;")
+
+
+def test_sessions_of_the_client_on_its_own_databases_are_told(
+    ansible: Ansible, database: Server, options: dict[str, t.Any]
+) -> None:
+    with _database.connect(config(database), "in1messageStore") as own, _database.connect(config(database)) as nowhere:
+        for session in (own, nowhere):
+            session.value("SELECT 1")
+        found = ansible.module("wa_info", options)["database"]["sessions"]
+        wanted = ["in1messageStore", None] if database.kind == "mariadb" else ["in1messageStore"]
+        assert [one["database"] for one in found] == wanted
+        assert sorted(found[0]) == ["database", "from", "id", "seconds", "state"]
+        assert found[0]["from"].count(".") == 3, found
+        assert found[0]["state"] == ("Sleep" if database.kind == "mariadb" else "idle")
+    assert ansible.module("wa_info", options)["database"]["sessions"] == []
+
+
+def test_a_neighbour_is_not_ours(ansible: Ansible, database: Server, options: dict[str, t.Any]) -> None:
+    for name in NEIGHBOURS:
+        create(database, name)
+    try:
+        failed = ansible.module("wa_info", options)
+        assert failed["failed"]
+        assert all(name in failed["msg"] for name in (*OWN, *NEIGHBOURS)), failed["msg"]
+        with _database.connect(config(database), "in10messageStore") as other:
+            other.value("SELECT 1")
+            found = ansible.module("wa_info", {**options, "databases": ["in1messageStore"]})["database"]
+        assert (found["databases"], found["sessions"]) == (OWN, [])
+    finally:
+        for name in NEIGHBOURS:
+            quote = "`" if database.kind == "mariadb" else '"'
+            database.sql(f"DROP DATABASE {quote}{name}{quote};")
+
+
+def test_a_fresh_client_has_no_databases(ansible: Ansible, database: Server, tmp_path: Path) -> None:
+    path = env_file(database, tmp_path, "fresh")
+    found = ansible.module("wa_info", {"gather": ["database"], "env_file": str(path)})["database"]
+    assert (found["databases"], found["sessions"], found["largest_table"]) == ([], [], None)
+    assert (found["messages_bytes"], found["statement_timeout"]) == (None, None)
+
+
+def test_a_server_that_is_silent_is_told_in_time(ansible: Ansible, database: Server, tmp_path: Path) -> None:
+    with silent_server() as port:
+        path = env_file(database, tmp_path, port=port)
+        failed = ansible.module("wa_info", {"gather": ["database"], "env_file": str(path), "connect_timeout": "1s"})
+    assert failed["failed"]
+    assert f"database {database.engine} at 127.0.0.1:{port}" in failed["msg"]
