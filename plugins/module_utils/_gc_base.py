@@ -118,11 +118,15 @@ class GcBase:
         try:
             self.webapp.log_in()
         except ApiError as error:
-            if error.kind == "login":
-                self.state.remember_refusal(user, password, moment())
+            self._remember_refusal(error)
             raise
         if self.state.data["refused"]:
             self.state.data["refused"] = None
+
+    def _remember_refusal(self, error: ApiError) -> None:
+        """Keep that a login was refused, when it was one."""
+        if error.kind == "login" and self.params["api_password"]:
+            self.state.remember_refusal(self.webapp.username, self.params["api_password"], moment())
 
     def _remember(self) -> None:
         self.run["seen"] = asdict(moment())

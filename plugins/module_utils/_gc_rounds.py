@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import typing as t
 from dataclasses import asdict
@@ -25,6 +26,7 @@ _TROUBLE_PATIENCE = 600.0
 # MySQL counts deletes of the whole server: so many rows of other tables in one look are not yet a sign of GC.
 _FOREIGN_ROWS = 5.0
 _QUIET_ROWS = 5  # deletes before the call that are as good as none
+_RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
 _HOLDERS = "unread inbound messages (mark_read), the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
 
 
@@ -70,6 +72,7 @@ class GcRounds(GcBase):
         )
         run.update(
             phase="calling",
+            called=asdict(moment()),
             round=run["round"] + 1,
             judge=judge.keep(),
             notifications=notifications.mark(self.params["notifications"]),
@@ -78,11 +81,13 @@ class GcRounds(GcBase):
         try:
             nodes = self.webapp.start_gc("message")
         except ApiError as error:
-            if not (error.kind == "lost" and error.sent):
+            joined = _RUNS_ALREADY.search(error.found) is not None
+            if not joined and not (error.kind == "lost" and error.sent):
+                self._remember_refusal(error)
                 self._close(failure=str(error), called=not first)
                 raise
             # The client may have begun: calling again could start a second one, so the table tells.
-            self.result.warn(f"{error.found}: whether GC has begun is judged by the table")
+            self.result.warn(f"{error.found}: whether GC {'runs' if joined else 'has begun'} is judged by the table")
             nodes, run["resumed"] = {}, True
         run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
         failed = [f"{node} {status}" for node, status in nodes.items() if status.startswith("failed")]
@@ -148,7 +153,8 @@ class GcRounds(GcBase):
         if pulse.deleting:
             return False
         if self.params["completion"] == "notifications":
-            return not silent
+            # One that an older run left behind may come now: rows that still go are the better witness.
+            return not silent and (judge.quiet() > 0 or not judge.started)
         heard = bool(self.run["nodes"]) and not silent and bool(self.params["notifications"])
         return judge.ended(self.settle, must_start=not (self.run["resumed"] or heard))
 
@@ -222,9 +228,12 @@ class GcRounds(GcBase):
     def _end_round(self, judge: Judge, count: messages.Count, pulse: messages.Pulse) -> bool:
         """Decide what follows. It asks the database nothing, so that nothing is half done when that is away."""
         run = self.run
+        failed = [
+            f"{node}: {item['status']}" for node, item in run["nodes"].items() if item["status"].startswith("failed")
+        ]
         counts = [node["count"] for node in run["nodes"].values()]
         deleted = judge.deleted
-        if counts and None not in counts:
+        if counts and None not in counts and not failed:  # one that failed counts zero, whatever it has deleted
             deleted = sum(counts)
         elif run["round"] == 1 and count.exact:
             # Two counts tell better than MySQL's counter, which is the whole server's; and rows that went without being
@@ -234,14 +243,12 @@ class GcRounds(GcBase):
             deleted = fell if run["before_exact"] and mysql else max(deleted, fell)
         run["deleted"] += deleted
         after = count.rows if count.exact else max(count.rows, pulse.rows)
+        remain = f"{after} rows remain" if count.exact else f"about {after} rows remain"
         run["outcome"] = {"after": after, "exact": count.exact, "large": count.large}
         self._figures()
         self.result.values.update(messages_after=after, exact=count.exact)
-        failed = [
-            f"{node}: {item['status']}" for node, item in run["nodes"].items() if item["status"].startswith("failed")
-        ]
         if failed and (self.params["completion"] == "notifications" or (count.large and not deleted)):
-            self._fail(f"GC failed on {'; '.join(failed)}; {after} rows remain")
+            self._fail(f"GC failed on {'; '.join(failed)}; {remain}")
         if failed:
             self.result.warn(f"GC failed on {'; '.join(failed)}")
         open_ = not self.window or not policy.until_window(self.window, self._local())
@@ -251,14 +258,12 @@ class GcRounds(GcBase):
             return self._call(pulse)
         if step == "nothing":
             why = f" ({count.unknown})" if count.unknown else ""
-            self._fail(f"round {run['round']} deleted nothing and {after} rows remain{why}, usually held by {_HOLDERS}")
+            self._fail(f"round {run['round']} deleted nothing and {remain}{why}, usually held by {_HOLDERS}")
         if step == "rounds":
             traffic = f"; traffic adds about {run['inserts']:.0f} rows a second" if run.get("inserts") else ""
-            self._fail(f"{after} rows remain after {run['round']} rounds{traffic}")
+            self._fail(f"{remain} after {run['round']} rounds{traffic}")
         if step == "window":
-            self.result.warn(
-                f"the window {self.params['window']} has closed with {after} rows left; the next run goes on"
-            )
+            self.result.warn(f"the window {self.params['window']} has closed and {remain}; the next run goes on")
         if run["deleted"]:
             self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
         self._diff(after)
@@ -290,6 +295,8 @@ class GcRounds(GcBase):
         if not path:
             return nodes
         lines, since = notifications.lines(path, run["notifications"])
+        if since is not None:
+            since = self._in_this_clock(since)
         first, silent = told.fold_notifications(told.parse_notifications(lines, since), nodes)
         for node, found in first.items():
             status = "failed: " + (found.details or "no details") if found.status == "failed" else found.status
@@ -299,11 +306,20 @@ class GcRounds(GcBase):
             self.result.values["callbacks"] = "complete"
         return silent
 
+    def _in_this_clock(self, wall: float) -> float:
+        """The wall-clock time of the call as the clock tells now: it may have been set back since."""
+        now = moment()
+        elapsed = now.since(policy.Moment(**self.run["called"]))
+        return wall if elapsed is None else min(wall, now.wall - elapsed)
+
     def _media(self) -> bool:
         """Call media GC once message GC has ended: one at a time."""
         if self.params["media"]:
             self.run.update(
-                phase="media", begun=asdict(moment()), notifications=notifications.mark(self.params["notifications"])
+                phase="media",
+                begun=asdict(moment()),
+                called=asdict(moment()),
+                notifications=notifications.mark(self.params["notifications"]),
             )
             self._remember()
             try:
@@ -323,6 +339,7 @@ class GcRounds(GcBase):
         """Wait for the one notification of media GC; nothing else tells its end."""
         run = self.run
         lines, since = notifications.lines(self.params["notifications"] or "", run["notifications"])
+        since = None if since is None else self._in_this_clock(since)
         found = told.parse_notifications(lines, since, media=True)
         waited = moment().since(policy.Moment(**run["begun"])) or 0.0
         if not found and waited <= self.wait_timeout:

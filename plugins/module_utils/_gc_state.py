@@ -17,10 +17,27 @@ import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import Moment
 
 FORMAT = 1
 _HASH_ROUNDS = 200_000
+# What a run that is remembered holds from its first moment on.
+_RUN = (
+    "id",
+    "phase",
+    "because",
+    "round",
+    "before",
+    "before_exact",
+    "least",
+    "databases",
+    "deleted",
+    "nodes",
+    "resumed",
+    "trouble",
+    "marked",
+)
 
 
 def moment() -> Moment:
@@ -83,7 +100,7 @@ class StateFile:
             return
         except (ValueError, OSError) as error:
             raise WaError(f"state file {self.path}", f"corrupt or not readable: {error}", cure=cure) from None
-        if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("client"), dict):
+        if not _is_whole(data):
             raise WaError(f"state file {self.path}", "corrupt, or of another format", f"format {FORMAT}", cure)
         if data["client"] != self.client:
             other = ", ".join(
@@ -129,6 +146,39 @@ class StateFile:
             return None
         same = hmac.compare_digest(_digest(password, str(refused["salt"])), str(refused["digest"]))
         return float(refused["wall"]) if same else None
+
+
+def _is_whole(data: t.Any) -> bool:
+    """Whether this is a state of our format, with all that the next step reads from it."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT or not isinstance(data.get("client"), dict):
+        return False
+    try:
+        if data.get("run") is not None:
+            run = data["run"]
+            if any(name not in run for name in _RUN):
+                return False
+            for name in ("first", "begun", "seen", *(() if run["phase"] == "marking" else ("called",))):
+                _moment(run[name])
+            Judge(**run.get("judge", {}))
+        if data.get("last") is not None:
+            last = data["last"]
+            _moment(last["ended"])
+            if any(name not in last for name in ("id", "large", "failure")) or "messages_deleted" not in last["values"]:
+                return False
+        if data.get("refused") is not None:
+            bytes.fromhex(data["refused"]["salt"])
+            float(data["refused"]["wall"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return True
+
+
+def _moment(kept: t.Any) -> None:
+    """Raise when these are not the parts of a moment."""
+    if not isinstance(kept["boot"], str):
+        raise TypeError(kept)
+    float(kept["wall"])
+    float(kept["uptime"])
 
 
 def _digest(password: str, salt: str) -> str:

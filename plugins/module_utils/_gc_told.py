@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import SINGLE
 
 _STAMPS = ("timestamp", "time", "received_at")
+_MILLISECONDS = 1e11  # above it (the year 5138) a time is told in milliseconds
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,29 @@ def parse_notifications(lines: t.Iterable[str], since: float | None = None, medi
             continue
         if not isinstance(body, dict):
             continue
-        stamps = [body[key] for key in _STAMPS if isinstance(body.get(key), (int, float))]
+        stamps = [stamp for stamp in (_seconds(body.get(key)) for key in _STAMPS) if stamp is not None]
         if since is not None and stamps and stamps[0] < since - 1:
             continue
+        if "services" not in body:  # a consumer may put what it got into an envelope
+            body = next((part for part in body.values() if isinstance(part, dict) and "services" in part), {})
         services = body.get("services")
         for service in services if isinstance(services, list) else [services]:
             told = _told_of(service, media)
             if told:
-                errors = told.get("errors") or body.get("errors") or []
+                errors = told.get("errors") or _dict(service).get("errors") or body.get("errors") or []
                 found.append(
-                    Notification(str(told.get("node") or ""), str(told["status"]), _count(told), _words(errors))
+                    Notification(str(told.get("node") or ""), str(told["status"]).lower(), _count(told), _words(errors))
                 )
     return found
+
+
+def _seconds(value: t.Any) -> float | None:
+    """A time since 1970 in seconds, from seconds or milliseconds, as a number or its digits."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number / 1000 if number > _MILLISECONDS else number
 
 
 def _told_of(service: t.Any, media: bool) -> dict[str, t.Any] | None:
@@ -56,7 +68,7 @@ def _told_of(service: t.Any, media: bool) -> dict[str, t.Any] | None:
 
     Media GC nests its success under `message` and its failure under `media`; its count has another name.
     """
-    parts = service if isinstance(service, dict) else {}
+    parts = _dict(service)
     for part in ("media", "message") if media else ("message",):
         told = parts[part].get("gc") if isinstance(parts.get(part), dict) else None
         if isinstance(told, dict) and told.get("status") and (part == "media" or ("items_deleted" in told) == media):
@@ -64,9 +76,13 @@ def _told_of(service: t.Any, media: bool) -> dict[str, t.Any] | None:
     return None
 
 
+def _dict(value: t.Any) -> dict[str, t.Any]:
+    return value if isinstance(value, dict) else {}
+
+
 def _count(told: dict[str, t.Any]) -> int:
-    value = told.get("messages_deleted", told.get("items_deleted"))
-    return value if isinstance(value, int) else 0
+    value = str(told.get("messages_deleted", told.get("items_deleted")))
+    return int(value) if value.isdigit() else 0
 
 
 def _words(errors: t.Any) -> str:

@@ -47,6 +47,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 FIRST_PASSWORD = "secret"  # domain: what a client that was never logged in to has
 _T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
+_LOST = 3  # how often a request whose answer got lost is repeated
 
 
 class Answer(t.NamedTuple):
@@ -92,25 +93,31 @@ class Webapp:
 
     # Requests
 
-    def call(self, method: str, path: str, body: t.Any = None, *, again: bool = True) -> Answer:
-        """One request with a token, retried by the client's table of codes while `patience` lasts (`again`)."""
+    def call(
+        self, method: str, path: str, body: t.Any = None, *, again: bool = True, once_only: bool = False
+    ) -> Answer:
+        """One request with a token, retried by the client's table of codes while `patience` lasts (`again`).
+
+        A request whose answer got lost is repeated too, unless it must not be done twice (`once_only`).
+        """
 
         def once() -> Answer:
             self._have_token()
             return self._send(method, path, body, {"Authorization": f"Bearer {self._token}"})
 
-        return self._patiently(once, path, self.patience if again else 0.0)
+        return self._patiently(once, path, self.patience if again else 0.0, 0 if once_only else _LOST)
 
     def log_in(self) -> None:
         """Have a token; a Webapp that starts or is overloaded is asked again, a refused login never."""
-        self._patiently(self._have_token, LOGIN, self.patience)
+        # A login whose answer got lost may have been a wrong one: it is repeated once, not until the account is locked.
+        self._patiently(self._have_token, LOGIN, self.patience, 1)
 
     def _have_token(self) -> None:
         if not self._token:
             self.login()
 
-    def _patiently(self, once: t.Callable[[], _T], path: str, patience: float) -> _T:
-        """Call `once` until it succeeds, fails for good, or `patience` seconds are over."""
+    def _patiently(self, once: t.Callable[[], _T], path: str, patience: float, lost: int) -> _T:
+        """Call `once` until it succeeds, fails for good, `patience` seconds are over, or its answer got lost `lost` times more."""
         end = self._clock() + patience
         pause = 1.0
         renewed = False
@@ -126,6 +133,8 @@ class Webapp:
                     error = ApiError(error.subject, error.found, "expired", status=error.status, code=error.code)
                 pause_now = min(max(pause, error.retry_after), _LONGEST_PAUSE)
                 absent = error.kind == "unreachable" and not error.sent
+                if error.kind == "lost" and lost > 0:
+                    lost, absent = lost - 1, True
                 if not (error.retryable or absent) or self._clock() + pause_now > end:
                     raise error from None
             self.retries += 1
@@ -240,7 +249,7 @@ class Webapp:
         Not repeated after an answer that got lost: the client may have begun. A node that fails is in the result
         with the text of its failure.
         """
-        return gc_nodes(self.call("PUT", f"/v1/services/{what}/gc").body, what)
+        return gc_nodes(self.call("PUT", f"/v1/services/{what}/gc", once_only=True).body, what)
 
     def mark_read(self, message: str) -> bool:
         """Mark one inbound message as read; false when the client does not know the id."""

@@ -77,4 +77,5 @@ def _node_status(item: t.Any) -> str:
     if isinstance(errors, list) and errors:
         first = errors[0] if isinstance(errors[0], dict) else {}
         return "failed: " + ", ".join(str(first[key]) for key in ("code", "title", "details") if first.get(key))
-    return str(item.get("status", "processing"))
+    status = str(item.get("status") or "processing")
+    return "failed" if re.search(r"fail|error", status, re.IGNORECASE) else status

@@ -14,6 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 LOGIN = "/v1/users/login"
 _RETRY_CODES = (1011, 1015, 1016, 1017, 1018)  # domain: worth retrying whatever the text
 RETRY_STATUS = (429, 503)
+_GATEWAY_STATUS = (502, 504)
 _TLS_CURE = "Set api_ca_path to the authority of the Webapp's certificate"
 
 _CURES = {
@@ -62,15 +63,18 @@ class ApiError(WaError):
 def told(subject: str, path: str, status: int, errors: t.Any) -> ApiError:
     """The failure that the client told by HTTP status and `errors`."""
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    code = first.get("code") if isinstance(first.get("code"), int) else 0
+    code = int(first["code"]) if str(first.get("code")).isdigit() else 0
     words = ": ".join(str(first[key]) for key in ("title", "details") if first.get(key))
     found = f"HTTP {status}" + (f", code {code}" if code else "") + (f", {words}" if words else "")
     login = path == LOGIN
+    about_login = re.search(r"password|credential|user ?name|token|session", words, re.IGNORECASE)
     kind = "other"
     if code == 1031:
         kind = "locked"
     elif login and re.search(r"new.?password|first.?login|change.*password", words, re.IGNORECASE):
         kind = "first_login"
+    elif status == 401 and about_login:
+        kind = "login" if login else "token"
     elif code == 1005 and re.search(
         r"(client|build|version|software).*expire|expire.*(client|build|version)", words, re.IGNORECASE
     ):
@@ -80,14 +84,16 @@ def told(subject: str, path: str, status: int, errors: t.Any) -> ApiError:
     elif status == 401:
         kind = "login" if login else "token"
     elif code == 1005 and login:
-        kind = "expired"  # a wrong password is a 401
+        kind = "login" if about_login else "expired"  # a wrong password is a 401, as far as is known
     elif code == 1005 or status == 403:
         kind = "denied"
     elif code == 1014:
         kind = "coreapp"
     elif code in _RETRY_CODES or status in RETRY_STATUS:
         kind = "busy"
-    return ApiError(subject, found, kind, status=status, code=code or 0)
+    elif status in _GATEWAY_STATUS:
+        kind = "lost"  # a proxy's word: the client may have taken the request
+    return ApiError(subject, found, kind, status=status, code=code)
 
 
 def silence(subject: str, error: Exception, timeout: float) -> ApiError:

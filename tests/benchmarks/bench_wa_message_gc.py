@@ -37,7 +37,7 @@ BIN = Path(sys.executable).parent
 COUNTERS = {
     "rows read": ("Handler_read_first", "Handler_read_key", "Handler_read_next", "Handler_read_rnd_next"),
     "pages asked for": ("Innodb_buffer_pool_read_requests",),
-    "pages from disk": ("Innodb_buffer_pool_reads",),
+    "pages from disk": ("Innodb_buffer_pool_reads", "Innodb_buffer_pool_read_ahead"),
     "pages written": ("Innodb_buffer_pool_pages_flushed",),
     "temporary rows": ("Handler_tmp_write",),
 }
@@ -205,24 +205,24 @@ def bench_gate(client: Client, rows: int, state: str) -> None:
     """The gate against COUNT(*) in a task, in seconds and in the server's work."""
     compare.title(f"{client.kind}, {rows:,} rows, {state}: gate (limit {LIMIT:,}) against COUNT(*) in {client.module}")
     cold = state != "warm"
-    if cold:
-        client.restart()
-    else:
+    ours, told = [], []
+    if not cold:
         client.gate()
-    rounds = 1 if cold else 5
-    ours, our_work = zip(*(client.worked(client.gate) for _number in range(rounds)))
-    if cold:
-        client.restart()
-    else:
         client.count_task()
-    told: list[float] = []
-    their_work = [client.worked(lambda: told.append(client.count_task()))[1] for _number in range(rounds)]
+    for _number in range(3 if cold else 5):
+        if cold:
+            client.restart()
+        seconds, our_work = client.worked(client.gate)
+        ours.append(seconds)
+        if cold:
+            client.restart()
+        their_work = client.worked(lambda: told.append(client.count_task()))[1]
     one, other = statistics.median(ours), statistics.median(told)
     print(
         f"  gate, with its connection                 {one:9.3f} s\n  COUNT(*), as the task tells it itself     {other:9.3f} s"
     )
     if client.engine == _database.MYSQL:
-        table("server's work, gate : task", our_work[-1], their_work[-1])
+        table("server's work, gate : task", our_work, their_work)
     else:
         index = f"OFFSET {LIMIT} LIMIT 1"
         table(

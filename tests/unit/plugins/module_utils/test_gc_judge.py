@@ -90,6 +90,33 @@ def test_a_few_rows_of_other_tables_are_no_gc_unless_the_table_shrinks() -> None
     assert judge.started
 
 
+def test_rows_that_go_one_by_one_are_no_gc() -> None:
+    # 0.2 rows a second, told as 0 or 5 in one look of 10 s: a baseline of 6 rows in 30 s
+    judge, counter = Judge(baseline=0.2, over=30, counters=[0], rows=100), 0
+    for look in range(1, 8):
+        counter += (0, 5, 1, 3, 4, 0, 2)[look - 1]
+        judge.sample(10.0 * look, [counter], 100, False)
+    assert not judge.started
+    assert judge.ended(60, must_start=False)
+
+
+def test_a_trickle_is_seen_in_what_comes_together() -> None:
+    judge = Judge(baseline=0.0, over=30, counters=[0], rows=100)
+    assert follow(judge, [(at, at) for at in range(1, 200)], 5) is None
+    assert judge.started
+    assert judge.deleted > 180
+
+
+def test_another_servers_counters_are_no_deletes() -> None:
+    judge = Judge(over=30, counters=[1000], origins=[100.0])
+    judge.sample(1, [2000], 0, False, [100.4])
+    assert (judge.deleted, judge.resets) == (1000, 0)
+    # a failover to a server that has counted far more, since another start
+    judge.sample(8, [900_000_000], 0, False, [5000.0])
+    assert (judge.deleted, judge.resets) == (1000, 1)
+    assert not judge.ended(5)
+
+
 @given(
     rates=st.lists(st.integers(0, 5000), min_size=1, max_size=30),
     baseline=st.integers(0, 50),

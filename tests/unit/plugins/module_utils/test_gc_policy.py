@@ -53,6 +53,7 @@ def test_one_clients_databases_are_taken(prefix: str, candidates: list[str]) -> 
         ("wa", ["wamessageStore", "wa_testmessageStore"]),
         ("wa", ["wa1messageStore", "wa2messageStore"]),
         ("wa", ["wa", "waxmessageStore"]),
+        ("wa1", ["wa1messageStore0", "wa1bmessageStore1"]),
         ("", ["amessageStore", "bmessageStore"]),
         ("", ["messageStore", "messageStore1"]),
     ],

@@ -70,6 +70,27 @@ def test_media_notifications_nest_both_ways() -> None:
     assert parse_notifications([good, bad]) == []
 
 
+def test_time_stamps_of_all_kinds() -> None:
+    for old, new in ((100, 300), (100_000, 300_000), ("100", "300")):
+        scale = 1_700_000_000 if old == 100_000 else 0
+        lines = [
+            told(timestamp=(int(old) + scale) * (1000 if scale else 1)),
+            told(timestamp=(int(new) + scale) * (1000 if scale else 1)),
+        ]
+        assert len(parse_notifications(lines, since=(200_000 if scale else 200) + scale)) == 1
+    assert len(parse_notifications([told(timestamp="yesterday")], since=200)) == 1
+
+
+def test_envelopes_and_spellings() -> None:
+    inner = json.loads(told("a:1"))
+    assert parse_notifications([json.dumps({"received_at": 300, "body": inner})], since=200)[0].node == "a:1"
+    assert parse_notifications([json.dumps({"received_at": 100, "body": inner})], since=200) == []
+    spelt = {"services": {"message": {"gc": {"messages_deleted": "7", "status": "COMPLETE"}}}}
+    assert parse_notifications([json.dumps(spelt)]) == [Notification("", "complete", 7)]
+    beside = {"services": [{"message": {"gc": {"status": "failed"}}, "errors": [{"code": 1014, "title": "lost"}]}]}
+    assert parse_notifications([json.dumps(beside)]) == [Notification("", "failed", 0, "1014 lost")]
+
+
 @given(st.text())
 def test_no_line_breaks_the_reading(line: str) -> None:
     assert parse_notifications([line, told()])[-1].deleted == 5

@@ -149,6 +149,55 @@ def test_a_lost_answer_is_not_asked_for_again(fake: FakeWebapp) -> None:
     assert fake.paths().count(f"PUT {GC}") == 1
 
 
+@pytest.mark.parametrize("status", [502, 504])
+def test_a_gateways_time_out_is_an_answer_that_got_lost(fake: FakeWebapp, status: int) -> None:
+    fake.on("PUT", GC, (status, None))
+    with pytest.raises(ApiError) as told:
+        session(fake).start_gc("message")
+    assert told.value.kind == "lost"
+    assert fake.paths().count(f"PUT {GC}") == 1
+
+
+def test_what_may_be_done_twice_is_asked_for_again_when_its_answer_got_lost(fake: FakeWebapp) -> None:
+    fake.on("GET", "/v1/health", "close", (504, None), "close", (200, {"health": {"gateway_status": "connected"}}))
+    assert session(fake).health()[0] == {"gateway_status": "connected"}
+    fake.on("GET", "/v1/health", "close")
+    with pytest.raises(ApiError, match="connection lost"):
+        session(fake).health()
+    assert fake.paths().count("GET /v1/health") == 8
+
+
+def test_a_login_whose_answer_got_lost_is_repeated_once(fake: FakeWebapp) -> None:
+    fake.on("POST", "/v1/users/login", "close")
+    with pytest.raises(ApiError, match="connection lost"):
+        session(fake).log_in()
+    assert fake.paths() == ["POST /v1/users/login"] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (error(401, 1005, "Access denied", "Wrong user name or password"), "login"),
+        (error(403, 1005, "Access denied", "Invalid credentials"), "login"),
+        (error(403, "1031", "Account locked"), "locked"),  # type: ignore[arg-type]  # a code in quotes
+        (error(401, 1005, "Access denied", "The client build has expired"), "expired"),
+    ],
+)
+def test_refused_logins_of_all_kinds(fake: FakeWebapp, answer: t.Any, kind: str) -> None:
+    fake.on("POST", "/v1/users/login", answer)
+    time = Time()
+    with pytest.raises(ApiError) as told:
+        session(fake, time).log_in()
+    assert (told.value.kind, time.pauses) == (kind, [])
+    assert fake.paths() == ["POST /v1/users/login"]
+
+
+def test_a_token_that_the_client_calls_expired_is_no_expired_client(fake: FakeWebapp) -> None:
+    fake.on("GET", "/v1/health", error(401, 1005, "Access denied", "client token has expired"), (200, {"health": {}}))
+    assert session(fake).health()[0] == {}
+    assert fake.logins == 2
+
+
 def test_denied_is_told_apart_from_expired(fake: FakeWebapp) -> None:
     fake.on("PUT", GC, error(403, 1005, "Access denied"))
     fake.on("GET", "/v1/health", (200, {"health": {}}))
@@ -244,9 +293,21 @@ def test_a_good_certificate_and_a_missing_authority(tmp_path: Path) -> None:
             {"a:9dfe77618dba": "processing", "b:a9dcc716fd6e": "failed: 1014, b:a9dcc716fd6e is down"},
         ),
         ({}, {"coreapp": "processing"}),
+        ({"services": [{"message": {"gc": {"status": "processing", "node": "a:1"}}}]}, {"a:1": "processing"}),
+        (
+            {
+                "services": [
+                    {"message": {"gc": {"a:1": {"status": "ERROR"}}}},
+                    {"message": {"gc": {"b:2": "processing"}}},
+                ]
+            },
+            {"a:1": "failed", "b:2": "processing"},
+        ),
+        ({"services": {"message": {"gc": None}}}, {"coreapp": "None"}),
+        ({"services": {"media": {"gc": {"status": "failed"}}}}, {"coreapp": "processing"}),
     ],
 )
-@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("status", [200, 201, 202])
 def test_answers_to_gc(fake: FakeWebapp, body: dict[str, t.Any], nodes: dict[str, str], status: int) -> None:
     fake.on("PUT", GC, (status, body))
     assert session(fake).start_gc("message") == nodes

@@ -1,0 +1,109 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's simulated client in this process, with its real API over TLS, over a real database server."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import sys
+import typing as t
+from pathlib import Path
+
+from ansible.module_utils.testing import patch_module_args
+from database_servers import Server
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / part) for part in ("lab/client", "lab/control", "unit/simclient")]
+
+from simclient.database import Database  # noqa: E402 - needs the path above
+from simclient.ratelimit import Bucket  # noqa: E402
+from simclient.seed import Seeder  # noqa: E402
+from simclient.settings import DatabaseSettings  # noqa: E402
+from simclient_deployment import PASSWORD, Deployment, until  # noqa: E402
+
+DATABASE_PASSWORD = "Canary-91-Db"
+VERSION = "2.53.4"
+
+
+class Simulated(Deployment):
+    """A client with Coreapps, a Webapp and a webhook whose notifications are kept as JSON lines."""
+
+    def __init__(self, folder: Path, where: Server, prefix: str, version: str = VERSION, **knobs: t.Any) -> None:
+        folder.mkdir(parents=True)
+        self.where = where
+        self.prefix = prefix
+        super().__init__(folder, version, **{"gc_batch": 1000, **knobs})
+
+    def database(self) -> t.Any:
+        """A new view of the deployment's databases, on the real server."""
+        return Database(
+            DatabaseSettings(self.where.engine, "127.0.0.1", self.where.port, "wa", DATABASE_PASSWORD, self.prefix)
+        )
+
+    def open(self, *, fresh: bool = False) -> None:
+        """Start the Webapp, wait for it, and unless it is to stay `fresh` do the first login and set the webhook."""
+        self.start_web(core=next(iter(self.nodes)))
+        web = self.web
+        assert web is not None
+        until(lambda: not web.broken, 30)
+        web.all_requests = Bucket(1000, 1000)  # what is tested is not how fast a test may ask
+        if not fresh:
+            until(lambda: self.login("secret", PASSWORD)[0] == 200, 30)
+            url = f"{self.control.url}/webhook"
+            assert self.call("PATCH", "/v1/settings/application", {"webhooks": {"url": url}})[0] == 200
+
+    def fill(self, rows: int) -> None:
+        """Exactly so many messages; of 20 rows GC takes 17."""
+        name = f"{self.prefix}messageStore"
+        quoted = f"`{name}`." if self.where.kind == "mariadb" else ""
+        self.where.sql(f"TRUNCATE {quoted}messages; TRUNCATE {quoted}message_receipt_log;", name)
+        seeder = Seeder(self.database().settings, int(self.version.split(".")[1]))
+        seeder.prepare()
+        seeder.add(rows)
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.address[1]}"
+
+    def notifications(self) -> str:
+        """Write what came to the webhook as a consumer would; the file's name."""
+        path = self.folder / "webhook.jsonl"
+        path.write_text("".join(json.dumps(body) + "\n" for body in self.control.bodies()))
+        return str(path)
+
+    def env_file(self) -> str:
+        """The client's db.env."""
+        path = self.folder / "db.env"
+        path.write_text(
+            f"WA_DB_ENGINE={self.where.engine}\nWA_DB_HOSTNAME=db.only.among.containers\nWA_DB_PORT={self.where.port}\n"
+            f"WA_DB_USERNAME=wa\nWA_DB_PASSWORD={DATABASE_PASSWORD}\nWA_DB_NAME_PREFIX={self.prefix}\n"
+        )
+        return str(path)
+
+
+def prepare(where: Server) -> None:
+    """The client's database user, with what the vendor asks for."""
+    if where.kind == "mariadb":
+        rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
+        where.sql(f"CREATE USER 'wa'@'%' IDENTIFIED BY '{DATABASE_PASSWORD}'; GRANT {rights} ON `%`.* TO 'wa'@'%';")
+    else:
+        where.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{DATABASE_PASSWORD}';")
+
+
+def run_module(name: str, options: dict[str, t.Any], check: bool = False) -> dict[str, t.Any]:
+    """The result of a module that runs in this process; its secrets are nowhere in it."""
+    module = importlib.import_module(f"ansible_collections.waba.onprem.plugins.modules.{name}")
+    told = io.StringIO()
+    arguments = dict(options, _ansible_check_mode=check, _ansible_diff=True)
+    with patch_module_args(arguments), contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
+        module.main()
+    text = told.getvalue()
+    assert DATABASE_PASSWORD not in text
+    assert PASSWORD not in text
+    # The client in this process logs to standard output, too.
+    found: dict[str, t.Any] = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
+    return found

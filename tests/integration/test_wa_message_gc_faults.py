@@ -1,0 +1,289 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_message_gc against the simulated client over a real database: each of the lab's faults, and what is said of it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import json
+import re
+import ssl
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from database_servers import Server, server
+from simulated import PASSWORD, Simulated, prepare, run_module, until
+
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_base
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import Webapp
+
+ROWS, LEFT, LIMIT = 6_000, 900, 2_000
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    with server("mariadb", tmp_path_factory.mktemp("mariadb")) as found:
+        prepare(found)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def started(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
+    client = Simulated(tmp_path_factory.mktemp("client") / "one", mariadb, "gcf_", lock_after=1000, gc_pause=0.05)
+    client.core()
+    client.open()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def client(started: Simulated) -> t.Iterator[Simulated]:
+    """The client with its rows; faults, notifications and running collections go at the end."""
+    started.fill(ROWS)
+    yield started
+    for faults in started._faults:
+        faults._fixed.clear()
+    until(lambda: not started.nodes["wacore"].gc.running("message"), 30)
+    until(lambda: settled(started), 30)
+    started.control.state.forget()
+
+
+def settled(client: Simulated) -> bool:
+    """Whether no notification is still queued."""
+    with client.database().session("callbackStore") as session:
+        return session.value("SELECT COUNT(*) FROM queue") == 0
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: found.append(text))
+    return found
+
+
+@pytest.fixture
+def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str]) -> Run:
+    """The module with short times; the API's retryable failures are borne for 3.5 s."""
+    monkeypatch.setattr(_gc_base, "Webapp", functools.partial(Webapp, patience=3.5))
+
+    def call(**options: t.Any) -> dict[str, t.Any]:
+        given = {
+            "api_url": client.url,
+            "api_password": PASSWORD,
+            "api_validate_certs": False,
+            "env_file": client.env_file(),
+            "state_file": str(tmp_path / "gc.json"),
+            "login_host": "127.0.0.1",
+            "max_messages": LIMIT,
+            "settle": "1.5",
+            "poll_interval": "0.3",
+            "wait_timeout": "40",
+        }
+        return run_module("wa_message_gc", {**given, **options})
+
+    return call
+
+
+@contextlib.contextmanager
+def consumer(client: Simulated) -> t.Iterator[str]:
+    """The business's webhook consumer: it appends notifications to a file, whose name is given."""
+    path, stop = client.notifications(), threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.1):
+            client.notifications()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield path
+    finally:
+        stop.set()
+        thread.join()
+
+
+def under_the_limit(result: dict[str, t.Any]) -> bool:
+    return not result.get("failed") and result["messages_after"] == LEFT and result["exact"] and result["changed"]
+
+
+# Start
+
+
+@pytest.mark.parametrize(
+    ("fault", "entry", "told"),
+    [
+        ("gc_fails_to_start", {}, "HTTP 500, code 1014, .*Connection timed out. Please check if wacore is running"),
+        ("coreapp_unreachable", {}, "HTTP 500, code 1014, .*Connection timed out. Please check if wacore is running"),
+        ("api_429", {}, "HTTP 429, code 1015.*Try again when there is less traffic"),
+        ("api_503", {}, "HTTP 503, code 1016.*Try again when there is less traffic"),
+        ("api_401_empty", {}, "HTTP 401.*Give api_password for a new login, or a token"),
+        (
+            "expired",
+            {},
+            "HTTP 403, code 1005, .*has expired, please upgrade.*The client's build has expired: upgrade it",
+        ),
+        ("dead_database", {}, "HTTP 500, code 1014, .*Database error: .*Too many connections"),
+        ("slow_answers", {"value": 2}, "no answer within 0.5 s.*raise api_timeout"),
+    ],
+)
+def test_what_keeps_it_from_starting(
+    run: Run, client: Simulated, tmp_path: Path, fault: str, entry: dict[str, t.Any], told: str
+) -> None:
+    client.fault(fault, **entry)
+    result = run(api_timeout="0.5" if fault == "slow_answers" else "10")
+    assert result["failed"]
+    assert re.search(told, result["msg"], re.S), result["msg"]
+    assert not result["changed"]
+    assert client.count() == ROWS
+    assert json.loads((tmp_path / "gc.json").read_text())["run"] is None if (tmp_path / "gc.json").exists() else True
+
+
+@pytest.mark.parametrize("fault", ["gc_fails_to_start", "api_429", "api_503", "api_401_empty"])
+def test_what_passes_while_it_is_tried_again(run: Run, client: Simulated, fault: str) -> None:
+    client.fault(fault)
+    if fault == "api_401_empty":
+        client.fault(fault, on=False)
+        client.fault("token_expires", value=0.2)
+        assert under_the_limit(run(api_token="an-old-one"))
+        return
+    timer = threading.Timer(1.5, client.fault, (fault, False))
+    timer.start()
+    assert under_the_limit(run())
+    timer.join()
+
+
+def test_a_webapp_that_restarts(run: Run, client: Simulated) -> None:
+    """It is away when the call comes, and back a moment later."""
+    port = client.address[1]
+    client.closers.pop()()
+    timer = threading.Timer(1.0, client.start_web, (), {"web_port": port})
+    timer.start()
+    result = run()
+    timer.join()
+    assert under_the_limit(result), result
+
+
+# The end
+
+
+def test_it_never_ends(run: Run, client: Simulated) -> None:
+    client.fault("gc_never_ends", value=20)
+    result = run(wait_timeout="4")
+    assert "still deleting after 4s" in result["msg"]
+    assert "it is taken up and not started a second time" in result["msg"]
+    client.fault("gc_never_ends", on=False)
+    assert under_the_limit(run())
+
+
+def test_it_ends_half_way(run: Run, client: Simulated, warned: list[str]) -> None:
+    client.fault("gc_half_way", value=0.4)
+    with consumer(client) as path:
+        result = run(notifications=path)
+    assert not result.get("failed"), result
+    assert result["rounds"] > 1
+    assert any("GC failed on coreapp: failed: 1014 Connection to the database was lost" in text for text in warned)
+
+
+def test_it_fails_to_finish(run: Run, client: Simulated) -> None:
+    client.fault("gc_fails")
+    with consumer(client) as path:
+        result = run(notifications=path)
+    assert "GC failed on coreapp: failed: 1014 Could not delete messages from the database" in result["msg"]
+    assert re.search(r"; about \d+ rows remain", result["msg"])
+
+
+def test_it_deletes_nothing(run: Run, client: Simulated) -> None:
+    client.fault("gc_deletes_nothing")
+    result = run(wait_timeout="3")
+    assert re.search(r"round 1 deleted nothing and about \d+ rows remain", result["msg"])
+    assert "unread inbound messages (mark_read)" in result["msg"]
+
+
+def test_traffic_as_fast_as_gc(run: Run, client: Simulated) -> None:
+    client.fault("traffic", value=1500)
+    result = run(wait_timeout="5", max_rounds=3, max_messages=1_000)
+    assert result["failed"]
+    assert "rows remain" in result["msg"]
+    assert "traffic that adds rows as fast as GC deletes" in result["msg"] or "traffic adds about" in result["msg"]
+    assert result["messages_deleted"] >= 0.9 * (ROWS - LEFT)
+
+
+def test_one_transaction(run: Run, client: Simulated) -> None:
+    client.fault("gc_one_transaction")
+    assert under_the_limit(run())
+
+
+# Notifications
+
+
+def test_a_notification_that_never_comes(run: Run, client: Simulated) -> None:
+    client.fault("gc_no_callback")
+    with consumer(client) as path:
+        result = run(notifications=path, completion="notifications", wait_timeout="3")
+    assert "no notification from coreapp within" in result["msg"]
+    assert "use completion: database" in result["msg"]
+
+
+def test_a_notification_that_comes_late_and_twice(run: Run, client: Simulated) -> None:
+    client.fault("gc_callback_late", value=2)
+    client.fault("gc_callback_twice")
+    with consumer(client) as path:
+        begin = time.monotonic()
+        result = run(notifications=path, completion="notifications")
+        assert time.monotonic() - begin > 2
+        assert under_the_limit(result), result
+        assert (result["messages_deleted"], result["callbacks"]) == (ROWS - LEFT, "complete")
+
+
+# TLS
+
+
+def test_the_certificate(run: Run, client: Simulated, tmp_path: Path) -> None:
+    unknown = run(api_validate_certs=True)
+    assert "its certificate is not from a known authority" in unknown["msg"]
+    assert "Set api_ca_path to the authority" in unknown["msg"]
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(fetch(client))
+    given = {"api_validate_certs": True, "api_ca_path": str(ca)}
+    for fault, told in (
+        ("tls_expired", "its certificate has expired.*Renew the Webapp's certificate"),
+        ("tls_wrong_name", "its certificate is for another name.*Set api_url to a name in the certificate"),
+    ):
+        client.fault(fault)
+        assert re.search(told, run(**given)["msg"], re.S)
+        client.fault(fault, on=False)
+    assert client.count() == ROWS
+    assert under_the_limit(run(**given))
+
+
+def fetch(client: Simulated) -> bytes:
+    """The authority of the Webapp's certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(*client.address, context=context, timeout=20)
+    connection.request("GET", "/v1/certificates/external/ca", None, {"Authorization": f"Bearer {client.token}"})
+    found = connection.getresponse().read()
+    connection.close()
+    return found
+
+
+def test_an_account_that_is_locked(run: Run, client: Simulated) -> None:
+    assert client.web is not None
+    client.web.accounts._lock_after = 1
+    try:
+        assert "HTTP 401" in run(api_password="Wrong-1234")["msg"]
+        locked = run()
+    finally:
+        client.web.accounts._lock_after = 1000
+        client.where.sql("UPDATE gcf_webStore.users SET failures = 0, locked_until = 0;")
+    assert "code 1031" in locked["msg"]
+    assert "Wait until the lock ends" in locked["msg"]
+    assert under_the_limit(run())
