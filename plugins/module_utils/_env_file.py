@@ -79,6 +79,8 @@ def read_docker(text: str) -> list[Entry]:
             problem = "no name before ="
         elif " " in key or "\t" in key:
             problem = "white space in the name"
+        elif len(line) > LONGEST_LINE // 4 and len(line.encode()) > LONGEST_LINE:
+            problem = f"more than {LONGEST_LINE} bytes"
         entries.append(Entry(raw, number, key.strip(_ALL_SPACE) or "=", value if equals else None, problem))
     return entries
 
@@ -193,8 +195,15 @@ def read(text: str, reader: str) -> list[Entry]:
 
 
 def names(text: str) -> dict[str, str]:
-    """For each key of the file how it may be shown."""
-    return {entry.key: entry.name for how in (read_docker, read_compose) for entry in how(text) if entry.key}
+    """For each key of the file how it may be shown.
+
+    What docker alone takes for a key is a line within quotes to Compose, such as one of a private key.
+    """
+    shown = {entry.key: entry.name for entry in read_compose(text) if entry.key}
+    for entry in read_docker(text):
+        if entry.key and entry.key not in shown:
+            shown[entry.key] = entry.name if entry.key.startswith("WA_") else f"line {entry.line}"
+    return shown
 
 
 def disagreements(text: str) -> dict[str, str]:
@@ -235,20 +244,19 @@ def load(text: str, reader: str, path: str = "db.env") -> dict[str, str]:
     check_readable(text, reader, path)
     differ = disagreements(text) if reader == "portable" else {}
     values: dict[str, str] = {}
-    for entry in read(text, reader):
-        if not entry.key:
-            continue
-        reason = differ.get(entry.key, "" if entry.value is not None else "its value depends on who reads it")
-        if reason and entry.key.startswith("WA_DB_"):
+    found = {entry.key: entry.value for entry in read(text, reader) if entry.key}
+    for key in [*found, *(key for key in differ if key not in found)]:
+        value = found.get(key)
+        reason = differ.get(key, "" if value is not None else "its value depends on who reads it")
+        if reason and key.startswith("WA_DB_"):
             raise WaError(
-                f"{path}: {entry.key}",
+                f"{path}: {key}",
                 f"not read the same by every reader: {reason}",
                 "a plain value",
                 "Give wa_db_env its value to write, or name the reader (compose or docker)",
             )
-        values.pop(entry.key, None)
-        if not reason and entry.value is not None:
-            values[entry.key] = entry.value
+        if not reason and value is not None:
+            values[key] = value
     return values
 
 

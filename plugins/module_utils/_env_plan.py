@@ -36,9 +36,10 @@ class Plan(t.NamedTuple):
 
 
 def secrets(params: t.Mapping[str, t.Any], before: str | None) -> list[str]:
-    """The values in the file that must never be shown, by whichever reading."""
+    """The values in the file, by whichever reading, and in `extra` that must never be shown."""
     entries = [entry for how in (_env_file.read_compose, _env_file.read_docker) for entry in how(before or "")]
-    return [entry.value for entry in entries if entry.value and _secret(params, entry.key)]
+    given = [value for key, value in (params["extra"] or {}).items() if isinstance(value, str) and _secret(params, key)]
+    return [*given, *(entry.value for entry in entries if entry.value and _secret(params, entry.key))]
 
 
 def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
@@ -56,9 +57,15 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
         f"{path}: {key} stood there more than once; every reader takes the last one, which is kept"
         for key in edited.duplicates
     ]
+    warnings += [
+        f"option extra: {key} is a secret by its name; extra_secret keeps it out of logs"
+        for key in params["extra"] or {}
+        if _secret(params, key)
+    ]
     if reader == "portable":
+        shown = _env_file.names(edited.text)
         warnings += [
-            f"{path}: {key} is not read the same by every reader ({reason}); declare it in extra to mend it"
+            f"{path}: {shown[key]} is not read the same by every reader ({reason}); declare it in extra to mend it"
             for key, reason in _env_file.disagreements(edited.text).items()
         ]
     return Plan(before, edited.text, edited, values, warnings)

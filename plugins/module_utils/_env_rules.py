@@ -26,6 +26,7 @@ OPTIONS = {
     "ssl_cert": "WA_DB_SSL_CERT",
     "ssl_key": "WA_DB_SSL_KEY",
 }
+TEXTS = ("hostname", "username", "password", "name_prefix")  # what YAML could take for a number
 REQUIRED = ("engine", "hostname", "port", "username", "password")
 PASSWORD = "WA_DB_PASSWORD"
 UPGRADE = "WA_DB_UPGRADE"
@@ -55,6 +56,8 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
             value = _default_port(params, existing)
         if value is None:
             continue
+        if option in TEXTS:
+            _check_text(f"option {option}", value, f"{option}: ")
         text = _persistent(value) if option == "persistent" else str(value)
         if not text and option in REQUIRED:
             raise WaError(f"option {option} ({key})", "empty", "a value: the client cannot start without it")
@@ -100,16 +103,20 @@ def _check_extra(
         raise WaError(subject, "repeats a setting that has its own option", f"option {managed[key]}")
     if key in wanted:
         raise WaError(subject, "stands in extra and in extra_secret", "one of the two")
+    _check_text(subject, value, f"{key}: ")
+    if key == UPGRADE and value:
+        raise _upgrade(subject)
+
+
+def _check_text(subject: str, value: t.Any, example: str) -> None:
     if not isinstance(value, str):
         kinds = {bool: "a boolean", int: "a number", float: "a number", type(None): "nothing (null)"}
         raise WaError(
             subject,
             f"{kinds.get(type(value), 'a ' + type(value).__name__)} to YAML, where yes, 1e3 and 0777 are not what they look like",
             "a text",
-            f'Put it in quotes ({key}: "..."); an empty text removes the key',
+            f'Put it in quotes ({example}"..."); an empty text removes the key',
         )
-    if key == UPGRADE and value:
-        raise _upgrade(subject)
 
 
 def _upgrade(subject: str) -> WaError:
@@ -125,6 +132,10 @@ def judge(values: t.Mapping[str, str], path: str) -> list[str]:
     """Judge the whole file as it would be: warnings, in words. Raises WaError for what the client cannot work with."""
     if UPGRADE in values:
         raise _upgrade(f"{path}: {UPGRADE}")
+    for key, value in values.items():
+        for char, name in (("\0", "a NUL"), ("\n", "a line feed")):
+            if char in value and (key.startswith("WA_") or char == "\0"):
+                raise WaError(f"{path}: {key}", f"contains {name}", "a value of one line", "Give it another value")
     for option in REQUIRED:
         if not values.get(OPTIONS[option]):
             raise WaError(f"{path}: {OPTIONS[option]}", "missing or empty", f"a value; set option {option}")

@@ -30,8 +30,8 @@ options:
     type: str
     choices: [MYSQL, PGSQL]
   hostname:
-    description: The database server as the containers reach it, E(WA_DB_HOSTNAME).
-    type: str
+    description: The database server as the containers reach it, a text, E(WA_DB_HOSTNAME).
+    type: raw
   port:
     description:
       - The server's port, E(WA_DB_PORT).
@@ -39,16 +39,17 @@ options:
         O(exclusive).
     type: int
   username:
-    description: The database user, E(WA_DB_USERNAME).
-    type: str
+    description: The database user, a text, E(WA_DB_USERNAME).
+    type: raw
   password:
     description:
       - The database user's password, E(WA_DB_PASSWORD).
+      - A text; quote it in YAML, where C(0123456) is another number than it looks. A number is refused.
       - The client's vendor forbids the characters ? { } & ~ ! ( ) ^ = in it.
-    type: str
+    type: raw
   name_prefix:
-    description: What stands in front of every database's name, without a separator, E(WA_DB_NAME_PREFIX).
-    type: str
+    description: What stands in front of every database's name, a text, without a separator, E(WA_DB_NAME_PREFIX).
+    type: raw
   connection_idle_timeout:
     description:
       - Milliseconds after which the Coreapp closes an idle connection, E(WA_DB_CONNECTION_IDLE_TIMEOUT); MySQL only.
@@ -285,11 +286,11 @@ OWN_SPEC: dict[str, dict[str, t.Any]] = {
     "path": {"type": "path", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "engine": {"type": "str", "choices": ["MYSQL", "PGSQL"]},
-    "hostname": {"type": "str"},
+    "hostname": {"type": "raw"},
     "port": {"type": "int"},
-    "username": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "name_prefix": {"type": "str"},
+    "username": {"type": "raw"},
+    "password": {"type": "raw", "no_log": True},
+    "name_prefix": {"type": "raw"},
     "connection_idle_timeout": {"type": "str"},
     "persistent": {"type": "raw"},
     "ssl_ca": {"type": "str"},
@@ -374,8 +375,14 @@ def main() -> None:
     )
     os.umask(0o077)  # whatever is created here holds secrets
     result = Result(module)
-    result.redact.add([module.params["password"], module.params["login_password"]])
-    result.redact.add(value for value in (module.params["extra_secret"] or {}).values() if isinstance(value, str))
+    secrets = [
+        module.params["password"],
+        module.params["login_password"],
+        *(module.params["extra_secret"] or {}).values(),
+    ]
+    result.redact.add(str(value) for value in secrets if value is not None)
+    # What Ansible itself shows at -vvv are the options; a short text would hide half of the output with it.
+    module.no_log_values.update(text for text in _env_plan.secrets(module.params, None) if len(text) > 3)
     try:
         run(module, result)
     except WaError as error:

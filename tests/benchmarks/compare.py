@@ -38,7 +38,7 @@ def measure(sides: t.Mapping[str, t.Callable[[], object]], rounds: int = 7) -> l
         work()
     measured = {name: Side(name) for name in sides}
     order = list(sides)
-    for _ in range(rounds):
+    for _round in range(rounds):
         for name in order:
             wall, cpu = time.perf_counter(), _cpu_seconds()
             sides[name]()

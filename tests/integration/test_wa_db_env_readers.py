@@ -70,8 +70,8 @@ def collect(strategy: st.SearchStrategy[t.Any], count: int) -> list[t.Any]:
         found.append(value)
 
     take()
-    assert len(found) >= count * 0.9, "hypothesis ran out of values"
-    return found
+    assert len(found) >= count, "hypothesis ran out of values"
+    return found[:count]
 
 
 def pairs(lines: t.Iterable[str] | None) -> dict[str, str]:
@@ -129,14 +129,14 @@ def written(values: t.Iterable[str], reader: str, end: str = "\n") -> tuple[str,
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
 def test_compose_gives_back_every_value(empty_image: str, tmp_path: Path, end: str) -> None:
     text, expected = written(collect(VALUES, COUNT), "compose", end)
-    assert len(expected) >= COUNT * 0.9
+    assert len(expected) == COUNT
     assert by_compose(text, tmp_path, empty_image) == expected
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
 def test_docker_gives_back_every_value(empty_image: str, tmp_path: Path, end: str) -> None:
     text, expected = written(collect(VALUES, COUNT), "docker", end)
-    assert len(expected) >= COUNT * 0.9
+    assert len(expected) == COUNT
     assert by_docker(text, tmp_path, empty_image) == expected
 
 

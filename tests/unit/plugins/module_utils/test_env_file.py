@@ -181,12 +181,13 @@ def test_an_empty_value_removes_every_line_of_a_key() -> None:
     FILE,
     st.dictionaries(st.sampled_from(["A", "B", "AB", "_"]), st.none() | TRICKY),
     st.sampled_from(_env_file.READERS),
+    st.booleans(),
 )
 def test_an_edit_does_what_it_says_and_a_second_one_nothing(
-    text: str, settings: dict[str, str | None], reader: str
+    text: str, settings: dict[str, str | None], reader: str, exclusive: bool
 ) -> None:
     try:
-        done = _env_file.edit(text, settings, reader)
+        done = _env_file.edit(text, settings, reader, exclusive)
     except WaError:
         return
     read = values(_env_file.read(done.text, reader))
@@ -194,7 +195,9 @@ def test_an_edit_does_what_it_says_and_a_second_one_nothing(
         assert read.get(key, None) == value, (text, done.text)
         if value is None:
             assert key not in read
-    again = _env_file.edit(done.text, settings, reader)
+    if exclusive:
+        assert read == {key: value for key, value in settings.items() if value is not None}
+    again = _env_file.edit(done.text, settings, reader, exclusive)
     assert (again.text, again.changed, again.removed, again.duplicates) == (done.text, [], [], [])
 
 
@@ -206,6 +209,14 @@ def test_load_reads_for_others() -> None:
         _env_file.load(text, "portable", "/x/db.env")
     assert str(caught.value).startswith("/x/db.env: WA_DB_PASSWORD: not read the same by every reader")
     assert "a b" not in str(caught.value)
+
+
+def test_a_setting_that_only_docker_sees_is_refused() -> None:
+    text = 'NOTE="one\nWA_DB_PASSWORD=sesame"\nTZ="a\nb=c"\n'
+    with pytest.raises(WaError, match="WA_DB_PASSWORD: not read the same by every reader: only one"):
+        _env_file.load(text, "portable")
+    assert _env_file.load(text, "compose") == {"NOTE": "one\nWA_DB_PASSWORD=sesame", "TZ": "a\nb=c"}
+    assert _env_file.names(text) == {"NOTE": "NOTE", "WA_DB_PASSWORD": "WA_DB_PASSWORD", "TZ": "TZ", "b": "line 4"}
 
 
 def test_load_refuses_what_depends_on_whoever_reads() -> None:
@@ -222,6 +233,7 @@ def test_load_refuses_what_depends_on_whoever_reads() -> None:
         ("export A=1\n", "portable", "line 1:"),
         ("A='x' sesame=1\n", "compose", "line 1:"),
         ("open sesame\n", "docker", "line 1:"),
+        ("A=1\nB=" + "é" * 32600 + "sesame\n", "docker", "line 2:"),
         ("=sesame\n", "compose", "line 1:"),
         ("open!sesame=1\n", "compose", "line 1:"),
     ],

@@ -115,6 +115,21 @@ def test_the_upgrade_variable_has_no_place_in_the_shared_file() -> None:
         _env_rules.judge({**GOOD, "WA_DB_UPGRADE": "1"}, "db.env")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("WA_DB_PASSWORD", "Sesame\n12", "a line feed"),
+        ("WA_API_KEY", "Sesame\n12", "a line feed"),
+        ("TZ", "a\0", "a NUL"),
+    ],
+)
+def test_a_value_has_one_line_whoever_wrote_it(key: str, value: str, told: str) -> None:
+    with pytest.raises(WaError, match=f"{key}: contains {told}") as caught:
+        _env_rules.judge({**GOOD, key: value}, "db.env")
+    assert "Sesame" not in str(caught.value)
+    assert _env_rules.judge({**GOOD, "CERTIFICATE": "one\ntwo"}, "db.env") == []
+
+
 def wanted(existing: dict[str, str] | None = None, **params: t.Any) -> dict[str, str | None]:
     return _env_rules.settings(params, existing or {})
 
@@ -149,6 +164,15 @@ def test_options_that_are_not_given_are_left_alone() -> None:
 )
 def test_the_engines_own_port(engine: str | None, existing: dict[str, str], port: str | None) -> None:
     assert wanted(existing, engine=engine).get("WA_DB_PORT") == port
+
+
+@pytest.mark.parametrize("option", ["hostname", "username", "password", "name_prefix"])
+@pytest.mark.parametrize("value", [True, 342391, 1000.0, ["a"]], ids=str)
+def test_a_text_that_yaml_took_for_something_else_is_refused(option: str, value: t.Any) -> None:
+    with pytest.raises(WaError, match=f"option {option}: a .* to YAML") as caught:
+        wanted(**{option: value})
+    assert f'{option}: "..."' in str(caught.value)
+    assert "342391" not in str(caught.value)
 
 
 @pytest.mark.parametrize("option", ["hostname", "username", "password"])

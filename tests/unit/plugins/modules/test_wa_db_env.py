@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import typing as t
 from pathlib import Path
 
@@ -84,6 +86,47 @@ def test_it_is_silent_about_an_old_password_and_comments(env: Env) -> None:
     assert done["changed_keys"] == ["WA_DB_PASSWORD"]
     assert "WA_DB_PASSWORD=<hidden>\n" in done["diff"]["before"]
     assert "WA_DB_PASSWORD=<changed>\n# ...\nSMTP_PASS=<hidden>\nTZ=<hidden>\n" in done["diff"]["after"]
+
+
+def test_a_secret_in_the_wrong_option_is_hidden_and_told(env: Env) -> None:
+    done = env(**BASE, extra={"WA_API_KEY": OLD_CANARY, "WA_CONFIG_ON_DB": "1"})
+    assert done["warnings"] == ["option extra: WA_API_KEY is a secret by its name; extra_secret keeps it out of logs"]
+    assert "WA_API_KEY=<changed>\nWA_CONFIG_ON_DB=1\n" in done["diff"]["after"]
+
+
+def test_a_line_of_a_private_key_is_not_shown(env: Env) -> None:
+    line = f"{OLD_CANARY.replace('-', '')}AAAA"
+    env.path.write_text(WRITTEN + f'KEY="MII\n{line}==\nEnd"\n')
+    done = env(hostname="other")
+    assert line not in json.dumps(done)
+    assert any("line 7 is not read the same by every reader" in warning for warning in done["warnings"])
+    assert line not in json.dumps(env(hostname="third", reader="docker", exclusive=True))
+
+
+def test_a_run_loads_nothing_but_pythons_own(env: Env, engine: FakeDocker) -> None:
+    """A run that changes nothing takes no time to load a library, and a host needs none."""
+    engine.container("biz-wacore-1", environment={})
+    given = {**BASE, "path": str(env.path), "docker_host": engine.host, "containers": True}
+    script = (
+        "import sys, runpy\n"
+        "try:\n"
+        "    runpy.run_module('ansible_collections.waba.onprem.plugins.modules.wa_db_env', run_name='__main__')\n"
+        "finally:\n"
+        "    names = {name.partition('.')[0] for name in sys.modules}\n"
+        "    print(sorted(names & {'docker', 'requests', 'urllib3', 'yaml', 'pymysql', 'psycopg2'}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"], "_ANSIBLE_PROFILE": "legacy"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result, loaded = done.stdout.split("\n[")
+    assert json.loads(result)["stale_containers"]
+    assert loaded == "]\n"
 
 
 def test_a_refusal_shows_no_value(env: Env) -> None:
