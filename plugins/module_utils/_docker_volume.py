@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
 
 _PATIENCE = 5.0  # seconds that a file system may take to answer; a dead NFS server never does
-_PROBE_FILE = re.compile(r"\.wa-probe-\d+-[0-9a-f]{24}")
+_PROBE_FILE = re.compile(r"\.wa-probe-\d+-([0-9a-f]{24})")
 T = t.TypeVar("T")
 
 
@@ -60,13 +60,24 @@ def create(docker: Docker, name: str, driver: str, options: dict[str, str], labe
         return t.cast("dict[str, t.Any]", docker.request(subject, "POST", "/volumes/create", body=body))
     except WaError as error:
         if driver != "local" and "plugin" in error.found:
-            raise WaError(
-                subject,
-                f"the engine has no volume driver {driver}",
-                "a driver that is installed and enabled",
-                f"docker plugin install {driver}",
-            ) from None
+            raise _no_driver(name, driver) from None
         raise
+
+
+def _no_driver(name: str, driver: str) -> WaError:
+    return WaError(
+        f"volume {name}",
+        f"the engine has no volume driver {driver}",
+        "a driver that is installed and enabled",
+        f"docker plugin install {driver}",
+    )
+
+
+def judge_driver(engine: Engine, name: str, driver: str) -> None:
+    """Raise WaError as `create` would, when the engine does not list a driver; for check mode."""
+    listed = (engine.info.get("Plugins") or {}).get("Volume") or []
+    if driver not in listed and f"{driver}:latest" not in listed:
+        raise _no_driver(name, driver)
 
 
 def remove(docker: Docker, name: str) -> None:
@@ -78,10 +89,43 @@ def remove(docker: Docker, name: str) -> None:
             raise
 
 
-def users(docker: Docker, name: str) -> list[str]:
-    """The names of all containers, stopped ones too, that mount a volume."""
-    rows = docker.rows(f"users of volume {name}", filters={"volume": [name]})
-    using = [row for row in rows if any(mount.get("Name") == name for mount in row.get("Mounts") or [])]
+def replace(
+    docker: Docker, name: str, before: dict[str, t.Any] | None, after: dict[str, t.Any] | None
+) -> dict[str, t.Any] | None:
+    """Make the volume `before` (None: there is none) the volume `after`; returns Docker's record of that.
+
+    Both as `_volume_rules.shape` has them. When `after` cannot be made, `before` is made again.
+    """
+
+    def make(shape: dict[str, t.Any]) -> dict[str, t.Any]:
+        return create(docker, name, shape["driver"], shape["driver_options"], shape["labels"])
+
+    if before:
+        remove(docker, name)
+    try:
+        return make(after) if after else None
+    except WaError as error:
+        if before is None:
+            raise
+        state = "the empty one that was there is there again"
+        try:
+            make(before)
+        except WaError as second:
+            state = f"the empty one that was there is removed and cannot be made again: {second.found}"
+        raise WaError(error.subject, f"{error.found}; {state}", error.expected, error.cure) from None
+
+
+def users(docker: Docker, actual: t.Mapping[str, t.Any]) -> list[str]:
+    """The names of all containers, stopped ones too, that mount a volume, or its folder on the host as a bind."""
+    name, options = actual["Name"], actual.get("Options") or {}
+    folders = [actual.get("Mountpoint") or "", options["device"] if is_bind(options) else ""]
+
+    def uses(mount: t.Mapping[str, t.Any]) -> bool:
+        source = f"{mount.get('Source', '')}/"
+        return mount.get("Name") == name or any(folder and source.startswith(f"{folder}/") for folder in folders)
+
+    rows = docker.rows(f"users of volume {name}")
+    using = [row for row in rows if any(uses(mount) for mount in row.get("Mounts") or [])]
     return sorted((row.get("Names") or [row["Id"][:12]])[0].lstrip("/") for row in using)
 
 
@@ -133,7 +177,7 @@ def mount_table() -> list[_volume_file_rules.MountPoint]:
 def why_not_remove(docker: Docker, engine: Engine, actual: dict[str, t.Any]) -> WaError | None:
     """What forbids to remove a volume: a container that uses it, a file in it, or not knowing."""
     name, expected = actual["Name"], "a volume that no container uses and that holds no file"
-    using = users(docker, name)
+    using = users(docker, actual)
     if using:
         return WaError(
             f"volume {name}",
@@ -157,7 +201,7 @@ def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
     options = actual.get("Options") or {}
     if actual["Driver"] != "local":
         raise OSError(f"driver {actual['Driver']} keeps them")
-    if options.get("type") == "tmpfs":
+    if options.get("type") == "tmpfs" and not is_bind(options):  # a bind takes no notice of the type
         return None  # its files went with the last container
     if not engine.here:
         raise OSError("the engine is not known to run on this machine")
@@ -184,13 +228,29 @@ def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
     return root if not needs_mount(options) or any(one.path == root for one in mount_table()) else None
 
 
-def judge_device(engine: Engine, options: t.Mapping[str, str], required: bool | None) -> None:
-    """Raise WaError when a volume binds a directory of this host where a share is missing, stale or dead."""
-    if not is_bind(options) or not engine.maybe_here:
+def judge_device(engine: Engine, options: t.Mapping[str, str], required: bool | None, mountpoint: str = "") -> None:
+    """Raise WaError when a volume lives in a directory of this host where a share is missing, stale or dead.
+
+    That is the directory it binds; or its own folder `mountpoint`, when a share is `required` there.
+    """
+    if is_bind(options):
+        path = options["device"]
+    elif required and not needs_mount(options):
+        path = mountpoint
+        if not path:
+            raise WaError(
+                "option require_mountpoint",
+                "a plain volume is made on the host's own disk",
+                "driver_options that bind a directory where a share is mounted",
+                "Set driver_options to type none, o bind, device the directory",
+            )
+    else:
+        return
+    if not engine.maybe_here:
         return
     try:
-        visit(options["device"])
-        device = bounded(lambda: os.path.realpath(options["device"]))
+        visit(path)
+        device = bounded(lambda: os.path.realpath(path))
         promised = _volume_file_rules.parse_fstab(read("/etc/fstab"))
         _volume_file_rules.judge_device(device, mount_table(), promised, required)
     except WaError:
@@ -238,11 +298,7 @@ def first_file(root: str) -> str | None:
         folder = waiting.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
-                if (
-                    _PROBE_FILE.fullmatch(entry.name)
-                    and entry.is_file(follow_symlinks=False)
-                    and entry.stat().st_size < 99
-                ):
+                if _is_left(entry):
                     continue
                 if not entry.is_dir(follow_symlinks=False):
                     return os.path.relpath(entry.path, root)
@@ -250,6 +306,15 @@ def first_file(root: str) -> str | None:
                     raise OSError(f"another file system is mounted at {entry.path}")
                 waiting.append(entry.path)
     return None
+
+
+def _is_left(entry: os.DirEntry[str]) -> bool:
+    """Whether it is what a killed probe left: a file that holds the end of its own name, or nothing yet."""
+    match = _PROBE_FILE.fullmatch(entry.name)
+    if not match or not entry.is_file(follow_symlinks=False):
+        return False
+    with open(entry.path, "rb") as file:
+        return file.read(99) in (b"", f"{match.group(1)}\n".encode())
 
 
 def free_bytes(path: str) -> tuple[int, int]:

@@ -105,8 +105,11 @@ def judge_device(
         )
 
 
-def astray(home: str) -> str:
-    """Why a container's file is not where the host has the volume."""
+def astray(home: str, folders: t.Sequence[str]) -> str:
+    """Why a container's files in some folders are not where the host has the volume."""
+    if "" not in folders:
+        parts = ", ".join(posixpath.join(home, folder) for folder in folders)
+        return f"what it writes does not arrive in {parts} on the host: something else is mounted there, here or in it"
     return (
         f"what it writes does not arrive in {home} on the host: it mounts only a part of the volume, or something was "
         "mounted there after the container was started (restart it; what it wrote meanwhile lies below that mount)"
@@ -165,6 +168,7 @@ class Told(t.Protocol):
     written: list[tuple[str, str, str, str]]
     read: list[tuple[str, str, str]]
     left: list[str]
+    covered: list[str]
 
 
 def probe_problems(told: Told, path: str) -> list[str]:
@@ -197,5 +201,7 @@ def probe_problems(told: Told, path: str) -> list[str]:
             texts.append(f"does not see what {writer} writes in {where}: they do not share it")
         else:
             texts.append(f"cannot read what {writer} writes in {where}: {error}")
+    if told.covered:
+        texts.append(f"parts of {path} are covered by other mounts inside the container: {', '.join(told.covered)}")
     texts += [f"a probe's file could not be taken away from {posixpath.join(path, folder)}" for folder in told.left]
     return texts

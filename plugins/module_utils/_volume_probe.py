@@ -26,6 +26,7 @@ if t.TYPE_CHECKING:
 NAME = ".wa-probe-"
 BEACON_SECONDS = 120  # how long a beacon stays
 _FIGURES = re.compile(r"\s\d+\+\d+ records")
+_ODD = "(odd name)"
 _STALE = 600  # seconds after which a probe's file is one that a killed probe left
 
 # The container's program may run as another user than its entry point: take the user of most of its processes other
@@ -90,7 +91,7 @@ clean() {
 number=0
 show() {
   shown=${1#"$path"}; shown=${shown#/}
-  case $shown in *[[:cntrl:]]*) shown="(odd name)";; esac
+  case $shown in *[[:cntrl:]]*) shown="ODD";; esac
 }
 set --
 for dir in "$path" "$path"/* "$path"/.[!.]*; do
@@ -114,6 +115,10 @@ for dir do
     printf 'wrote\t%s\tbad\t%s\t%s\t%s\n' "$shown" "${facts% *}" "${facts#* }" "$error"
   fi
 done
+real=$(cd -P "$path" 2>/dev/null && pwd)
+while read -r _ _ _ _ point _; do
+  case $point in "${real:-$path}"/?*) printf 'covered\t%s\n' "${point#"${real:-$path}"/}";; esac
+done 2>/dev/null </proc/self/mountinfo
 [ -z "$measure" ] || df -kP "$path" 2>/dev/null | { read -r _; read -r _ total _ free _ && printf 'space\t%s\t%s\n' "$free" "$total"; }
 if [ -n "$beacon" ]; then
   if [ -e "$path/$beacon" ]; then printf 'beacon\tseen\n'; else printf 'beacon\tmissing\n'; fi
@@ -136,7 +141,7 @@ while read -r order other; do
     end) break;;
   esac
 done
-""".replace("STALE", str(_STALE))
+""".replace("STALE", str(_STALE)).replace("ODD", _ODD)
 
 # Outlives the connection on purpose, for other hosts to see.
 _BEACON = r"""
@@ -164,6 +169,7 @@ class Probe:
     # (name of the container that wrote, folder, error text; empty when it went well)
     read: list[tuple[str, str, str]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    covered: list[str] = field(default_factory=list)
     beacon: bool | None = None
     free: int | None = None
     total: int | None = None
@@ -173,8 +179,8 @@ class Probe:
 
     @property
     def folders(self) -> list[str]:
-        """The folders where its file is."""
-        return [folder for folder, _owner, _mode, error in self.written if not error]
+        """The folders where its file is; one whose name cannot be shown is not among them."""
+        return [folder for folder, _owner, _mode, error in self.written if not error and folder != _ODD]
 
 
 class Prober:
@@ -282,6 +288,8 @@ class Prober:
             probe.free, probe.total = int(rest[0]) * 1024, int(rest[1]) * 1024
         elif word == "beacon":
             probe.beacon = rest[0] == "seen"
+        elif word == "covered":
+            probe.covered.append(rest[0])
         elif word == "ready":
             probe.stage = "ready"
         elif word == "read":
@@ -356,6 +364,12 @@ def show_beacon(docker: Docker, container: Container, path: str) -> str:
         if not become or user:
             raise WaError(subject, f"cannot write a file in {path}", "a writable media volume")
         user = become[0]
+
+
+def is_faded(beacon: str) -> bool:
+    """Whether a beacon may have taken itself away by now, so that not to see it says nothing."""
+    lit = beacon[len(NAME) :].partition("-")[0]
+    return not lit.isdigit() or time.time() - int(lit) > BEACON_SECONDS - 5
 
 
 def _plain(text: str) -> str:

@@ -17,8 +17,10 @@ CHANGED = "<changed>"
 Options = t.Mapping[str, str]
 
 # Options and parts of `o=` whose value is a secret; `credentials` is a file that holds one.
-_SECRET_NAME = re.compile(r"pass|pwd|secret|credential|token|(?:^|[_-])key$", re.IGNORECASE)
-_SECRET_PAIR = re.compile(r"([\w.-]*(?:pass|pwd|secret|credential|token)[\w.-]*=)([^,]+)", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"pass|pwd|secret|credential|token|key$", re.IGNORECASE)
+_SECRET_PAIR = re.compile(
+    r"([\w.-]*(?:(?:pass|pwd|secret|credential|token)[\w.-]*|key)=|\buser(?:name)?=[^,%]*%)([^,]+)", re.IGNORECASE
+)
 _SECRET_URL = re.compile(r"(//[^/@\s:]*:)([^/@\s]+)(?=@)")
 
 # What Docker's local driver accepts, and what each option needs beside it (moby: volume/local).
@@ -48,6 +50,12 @@ def mask_text(text: str, hidden: str = HIDDEN) -> str:
     """A text without `password=...` and the like, and without the password of an address."""
     text = _SECRET_PAIR.sub(lambda match: match.group(1) + hidden, text)
     return _SECRET_URL.sub(lambda match: match.group(1) + hidden, text)
+
+
+def check_name(name: str) -> None:
+    """Raise WaError for a name that Docker would not keep: without one it makes an anonymous volume each time."""
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name):
+        raise WaError("option name", f"{name!r} is no name of a volume", "two or more letters, digits, _ . -")
 
 
 def check_options(driver: str, options: Options) -> None:
@@ -352,6 +360,7 @@ def plan(params: t.Mapping[str, t.Any], actual: t.Mapping[str, t.Any] | None) ->
     local driver refuses.
     """
     name, driver, options, labels = (params[key] for key in ("name", "driver", "driver_options", "labels"))
+    check_name(name)
     before = shape(actual) if actual else None
     if params["state"] == "absent":
         return Plan(before, None, [], [f"remove volume {name}"] if actual else [])

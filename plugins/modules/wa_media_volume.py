@@ -181,6 +181,7 @@ actions:
   sample: [create volume biz_whatsappMedia]
 """
 
+import posixpath
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -189,6 +190,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _compose_file,
     _docker_volume,
     _volume_file_rules,
+    _volume_proof,
     _volume_rules,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker
@@ -196,7 +198,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker_options import
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_size
-from ansible_collections.waba.onprem.plugins.module_utils._volume_probe import Prober, arrives, show_beacon
+from ansible_collections.waba.onprem.plugins.module_utils._volume_probe import show_beacon
 from ansible_collections.waba.onprem.plugins.module_utils._volume_rules import Consumer, Plan
 
 
@@ -231,10 +233,10 @@ class MediaVolume:
             raise plan.obstacle
         if plan.after:
             self.judge(plan.after, None if plan.actions else actual)
-        for action in plan.actions:
-            result.did(action)
         if plan.actions:
             actual = None if check else self.apply(plan)
+            for action in plan.actions:
+                result.did(action)
             result.values["volume"] = _volume_rules.show(plan.after) or None if check else self.told(actual)
         if present:
             self.warn(plan)
@@ -278,7 +280,10 @@ class MediaVolume:
         """Raise WaError for what makes the volume useless, before anything is changed; `actual` is what stays."""
         driver, options = wanted["driver"], wanted["driver_options"]
         if driver == "local":
-            _docker_volume.judge_device(self.engine, options, self.params["require_mountpoint"])
+            mountpoint = actual["Mountpoint"] if actual else ""
+            _docker_volume.judge_device(self.engine, options, self.params["require_mountpoint"], mountpoint)
+        elif actual is None and self.result.module.check_mode:
+            _docker_volume.judge_driver(self.engine, self.name, driver)
         if self.params["probe"]:
             _volume_rules.judge_wiring(self.consumers)
         self.judge_space(_docker_volume.space(self.engine, actual, driver, options))
@@ -301,54 +306,28 @@ class MediaVolume:
 
     def apply(self, plan: Plan) -> dict[str, t.Any] | None:
         """Do it; returns Docker's record of the new volume."""
-        if plan.before:
-            _docker_volume.remove(self.docker, self.name)
-        if plan.after is None:
-            return None
-        driver, options, labels = (plan.after[key] for key in ("driver", "driver_options", "labels"))
-        actual = _docker_volume.create(self.docker, self.name, driver, options, labels)
-        # Somebody else may have made one in the meantime: Docker then answers with theirs.
-        drift = _volume_rules.drift(actual, driver, options, labels)
-        if drift:
-            raise WaError(f"volume {self.name}", f"made by somebody else meanwhile: {_volume_rules.drift_text(drift)}")
+        actual = _docker_volume.replace(self.docker, self.name, plan.before, plan.after)
+        if plan.after and actual:
+            # Somebody else may have made one in the meantime: Docker then answers with theirs.
+            drift = _volume_rules.drift(actual, *(plan.after[key] for key in ("driver", "driver_options", "labels")))
+            if drift:
+                raise WaError(
+                    f"volume {self.name}", f"made by somebody else meanwhile: {_volume_rules.drift_text(drift)}"
+                )
         return actual
 
     def prove(self, actual: dict[str, t.Any]) -> None:
         """Let the running containers write and read; raise WaError with everything that is wrong."""
-        path = self.params["mount_path"]
-        running = [one for one in self.containers if one.running]
-        home = _docker_volume.home(self.engine, actual) if running else None
-        problems: list[str] = []
-
-        def look(prober: Prober) -> None:
-            """See that the files are where the host has the volume."""
-            for probe in prober.probes:
-                if home and "" in probe.folders and arrives(home, prober.file_name(probe)) is False:
-                    problems.append(f"{probe.container.name}: {_volume_file_rules.astray(home)}")
-
-        beacon, measure = self.params["expect_beacon"] or "", self.result.values["free_bytes"] is None
-        probes = Prober(self.docker, running, path, beacon, measure).run(look)
-        for consumer in self.consumers:
-            for probe in probes:
-                if probe.container.name == consumer.name:
-                    found = _volume_file_rules.probe_problems(probe, path)
-                    consumer.user, consumer.probe = probe.user, "failed" if found else "passed"
-                    if probe.beacon is False:
-                        found.append(
-                            "does not see what the leader's container writes: the hosts do not share one volume"
-                        )
-                    problems += [f"{consumer.name}: {text}" for text in found]
+        home = _docker_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
+        measure, path = self.result.values["free_bytes"] is None, self.params["mount_path"]
+        beacon = self.params["expect_beacon"] or ""
+        proof = _volume_proof.prove(self.docker, self.containers, self.consumers, path, home, beacon, measure)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
-        if self.result.values["free_bytes"] is None:
-            measured = [probe for probe in probes if probe.free is not None and probe.total is not None]
-            self.judge_space((measured[0].free or 0, measured[0].total or 0) if measured else None)
-        if problems:
-            raise WaError(
-                "media volume",
-                "; ".join(problems),
-                "every container to write and to read the others' media",
-                "Give the folders to the user named (chown -R), or mend the file system",
-            )
+        for text in proof.warnings:
+            self.result.warn(f"volume {self.name}: {text}")
+        if measure:
+            self.judge_space(proof.space)
+        proof.judge()
 
 
 def main() -> None:
@@ -382,6 +361,7 @@ def main() -> None:
     result = Result(module, Redactor(secrets))
     params["driver_options"] = options
     params["labels"] = {str(name): str(value) for name, value in params["labels"].items()}
+    params["mount_path"] = posixpath.normpath(params["mount_path"])
     try:
         params["min_free"] = parse_size("min_free", params["min_free"] or 0)
         MediaVolume(params, result).run()

@@ -454,6 +454,28 @@ def test_a_part_of_the_volume_is_not_the_volume(ansible: t.Any, clients: t.Any) 
     assert "mounts only a part of the volume" in message
 
 
+@pytest.mark.parametrize("covered", ["incoming", "incoming/deep", "a b"])
+def test_a_tmpfs_over_a_part_of_the_volume(ansible: t.Any, clients: t.Any, covered: str) -> None:
+    """`tmpfs:` of a Compose file is no mount in Docker's list, and one container alone reads what it writes."""
+    volume = clients.volume()
+    clients.add("wacore", "coreapp", "--tmpfs", f"{MEDIA}/{covered}:mode=1777", volume=volume)
+    message = failure(ansible, options(clients, volume))
+    assert f"parts of {MEDIA} are covered by other mounts inside the container: " in message
+    assert covered.replace(" ", "\\040") in message
+    assert files_in(clients, volume) == []
+
+
+def test_a_share_mounted_over_a_part_after_the_start(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
+    """The host sees it in `incoming`, the container does not."""
+    media = mounts.folder / "media"
+    (media / "incoming").mkdir(parents=True)
+    volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(media).items()))
+    core = clients.add("wacore", volume=volume)
+    mounts.mount("-t", "tmpfs", "-o", "size=8m", "share", on=media / "incoming")
+    message = failure(ansible, options(clients, volume))
+    assert f"{core}: what it writes does not arrive in {media}/incoming on the host" in message
+
+
 def test_containers_that_do_not_share_although_the_name_is_the_same(ansible: t.Any, clients: t.Any) -> None:
     """A mount made inside a container hides the volume: only reading each other's file finds it."""
     volume = clients.volume()

@@ -30,6 +30,9 @@ def record(driver: str = "local", options: t.Any = None, labels: t.Any = None) -
     ("options", "secrets"),
     [
         ({"o": "username=u,password=pw1,vers=3.0"}, {"pw1"}),
+        ({"o": "vers=1.0,user=wa%pw1,sec=ntlm", "device": "//h/s"}, {"pw1"}),
+        ({"o": "vers=1.0,accountKey=pw1=="}, {"pw1=="}),
+        ({"apikey": "k1", "keyring": "/etc/ring"}, {"k1"}),
         ({"o": "password2=a=b,pass=c"}, {"a=b", "c"}),
         ({"o": "credentials=/root/.smb,addr=h"}, {"/root/.smb"}),
         ({"o": "name=admin,secret=AQBx==,secretfile=/etc/s"}, {"AQBx==", "/etc/s"}),
@@ -215,7 +218,7 @@ def test_what_a_compose_file_declares(entry: t.Any, volumes: t.Any, expected: st
 
 def params(**more: t.Any) -> dict[str, t.Any]:
     return {
-        "name": "m",
+        "name": "mm",
         "state": "present",
         "driver": "local",
         "driver_options": {},
@@ -228,19 +231,32 @@ def params(**more: t.Any) -> dict[str, t.Any]:
 @pytest.mark.parametrize(
     ("wanted", "actual", "actions", "removes", "obstacle"),
     [
-        (params(), None, ["create volume m"], False, False),
+        (params(), None, ["create volume mm"], False, False),
         (params(), record(), [], False, False),
         (params(state="absent"), None, [], False, False),
-        (params(state="absent"), record(), ["remove volume m"], True, False),
+        (params(state="absent"), record(), ["remove volume mm"], True, False),
         (params(labels={"a": "1"}), record(), [], False, True),
         (params(labels={"a": "1"}, on_drift="report"), record(), [], False, False),
-        (params(labels={"a": "1"}, on_drift="recreate"), record(), ["remove volume m", "create volume m"], True, False),
+        (
+            params(labels={"a": "1"}, on_drift="recreate"),
+            record(),
+            ["remove volume mm", "create volume mm"],
+            True,
+            False,
+        ),
         (params(on_drift="recreate"), record(), [], False, False),
     ],
 )
 def test_plan(wanted: t.Any, actual: t.Any, actions: list[str], removes: bool, obstacle: bool) -> None:
     made = rules.plan(wanted, actual)
     assert (made.actions, made.removes, made.obstacle is not None) == (actions, removes, obstacle)
+
+
+@pytest.mark.parametrize("name", ["", "x", "../m", "a/b", "-rf", "a b", "m\n"])
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_name_that_docker_would_not_keep(name: str, state: str) -> None:
+    with pytest.raises(WaError, match="is no name of a volume"):
+        rules.plan(params(name=name, state=state), None)
 
 
 def test_recreation_keeps_what_is_not_given_but_no_other_drivers_options() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 from pathlib import Path
 
@@ -103,7 +104,9 @@ def test_creation_is_predicted_and_done(engine: FakeDocker, run_module: Run) -> 
 def test_absent_of_an_empty_one(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     (Path(engine.mountpoint("biz_m")) / "incoming" / "deep").mkdir(parents=True)
-    (Path(engine.mountpoint("biz_m")) / "incoming" / f".wa-probe-1700000000-{'0a' * 12}").write_text("left by a kill")
+    (Path(engine.mountpoint("biz_m")) / "incoming" / f".wa-probe-1700000000-{'0a' * 12}").write_text(
+        f"{'0a' * 12}\n"  # as a killed probe leaves it
+    )
     assert run_module(MODULE, options(engine, state="absent"), check=True)["changed"]
     assert "biz_m" in engine.volumes
     assert run_module(MODULE, options(engine, state="absent"))["changed"]
@@ -128,7 +131,7 @@ def a_file(engine: FakeDocker) -> None:
 
 
 def almost_a_probe(engine: FakeDocker) -> None:
-    (Path(engine.mountpoint("biz_m")) / f".wa-probe-1700000000-{'0a' * 12}").write_text("media" * 100)
+    (Path(engine.mountpoint("biz_m")) / f".wa-probe-1700000000-{'0a' * 12}").write_text("media")
 
 
 def a_share(engine: FakeDocker) -> None:
@@ -143,6 +146,18 @@ def a_user(engine: FakeDocker) -> None:
     engine.container("x", image="unrelated", volume="biz_m", state="exited")
 
 
+def a_user_of_its_folder(engine: FakeDocker) -> None:
+    mount = engine.mount(f"{engine.mountpoint('biz_m')}/incoming", "/data", kind="bind")
+    engine.container("x", image="unrelated", mounts=[mount], state="exited")
+
+
+def a_bind_that_says_tmpfs(engine: FakeDocker) -> None:
+    media = engine.root / "media"
+    media.mkdir()
+    (media / "x").touch()
+    engine.volumes["biz_m"]["Options"] = {"type": "tmpfs", "o": "bind", "device": str(media)}
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -154,6 +169,8 @@ def a_user(engine: FakeDocker) -> None:
         (a_file, "holds files, x is one"),
         (almost_a_probe, "holds files, .wa-probe-"),
         (a_user, "used by x"),
+        (a_user_of_its_folder, "used by x"),
+        (a_bind_that_says_tmpfs, "holds files, x is one"),
     ],
 )
 @pytest.mark.parametrize("more", [{"state": "absent"}, {"labels": {"new": "1"}, "on_drift": "recreate"}])
@@ -182,6 +199,39 @@ def test_somebody_else_makes_another_one_meanwhile(engine: FakeDocker, run_modul
     assert "made by somebody else meanwhile: label a is theirs, wanted ours" in failed["msg"]
 
 
+def test_a_neighbour_of_its_folder_is_no_user(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    for source in (f"{engine.mountpoint('biz_m')}2", "/"):
+        engine.container(f"x{len(source)}", image="unrelated", mounts=[engine.mount(source, "/d", kind="bind")])
+    assert run_module(MODULE, options(engine, state="absent"))["changed"]
+
+
+def test_a_volume_that_cannot_be_made_anew_is_there_again(engine: FakeDocker, run_module: Run) -> None:
+    wanted = options(engine, driver="nope", driver_options={"x": "2"}, on_drift="recreate")
+    before = dict(engine.volume("biz_m", labels={"a": "1"}))
+    predicted = run_module(MODULE, wanted, check=True)
+    failed = run_module(MODULE, wanted)
+    for one in (predicted, failed):
+        assert "the engine has no volume driver nope" in one["msg"]
+        assert not one["changed"]
+    assert "the empty one that was there is there again" in failed["msg"]
+    assert engine.volumes["biz_m"] == before
+    create = engine._create_volume
+    engine._create_volume = lambda **_rest: (500, {"message": "no room"})  # type: ignore[method-assign]
+    failed = run_module(MODULE, dict(wanted, driver="local", driver_options={}, labels={"a": "2"}))
+    engine._create_volume = create  # type: ignore[method-assign]
+    assert "is removed and cannot be made again: Docker refused: no room" in failed["msg"]
+
+
+def test_a_share_is_wanted_and_a_plain_volume_is_there(engine: FakeDocker, run_module: Run) -> None:
+    """The folder of the volume may itself be where the share is mounted; a volume to be made cannot."""
+    failed = run_module(MODULE, options(engine, require_mountpoint=True))
+    assert "a plain volume is made on the host's own disk" in failed["msg"]
+    assert engine.volumes == {}
+    engine.volume("biz_m")
+    assert "a plain directory" in run_module(MODULE, options(engine, require_mountpoint=True))["msg"]
+
+
 # Faults
 
 
@@ -204,6 +254,46 @@ def test_two_projects_need_a_choice(engine: FakeDocker, run_module: Run) -> None
     engine.container("b-wacore-1", project="b", volume="biz_m")
     assert "more than one project on this host: a, b" in run_module(MODULE, options(engine))["msg"]
     assert [one["name"] for one in run_module(MODULE, options(engine, project="b"))["consumers"]] == ["b-wacore-1"]
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the module warns of."""
+    found: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _self, text: found.append(text))
+    return found
+
+
+def test_a_beacon_that_is_not_seen(engine: FakeDocker, run_module: Run, warned: list[str]) -> None:
+    """A failure, but for one that has taken itself away before the host came to look."""
+
+    def probe(command: FakeExec) -> int:
+        command.write("user\t1000\nwrote\t\tok\nbeacon\tmissing\nready\n")
+        while command.read_line() != "end\n":
+            command.write("read\t\tok\ndone\n")
+        command.write("gone\n")
+        return 0
+
+    engine.on_exec = probe
+    engine.volume("biz_m")
+    (engine.root / "engine-id").unlink()  # so that nobody looks for the files that this probe does not write
+    engine.container("biz-wacore-1", volume="biz_m")
+    wanted = options(engine, probe=True, expect_beacon=f".wa-probe-{int(time.time())}-{'0a' * 12}")
+    failed = run_module(MODULE, wanted)
+    assert "biz-wacore-1: does not see what the leader's container writes" in failed["msg"]
+    assert failed["consumers"][0]["probe"] == "failed"
+    late = run_module(MODULE, dict(wanted, expect_beacon=f".wa-probe-{int(time.time()) - 120}-{'0a' * 12}"))
+    assert not late.get("failed"), late
+    assert "came too late to see the leader's file" in str(warned)
+
+
+def test_nothing_runs_so_nothing_is_proven(engine: FakeDocker, run_module: Run, warned: list[str]) -> None:
+    engine.volume("biz_m")
+    engine.container("biz-wacore-1", volume="biz_m", state="exited")
+    done = run_module(MODULE, options(engine, probe=True))
+    assert done["consumers"][0]["probe"] == "not probed"
+    assert "no client container runs, so nothing was proven" in str(warned)
+    assert engine.count == 2
 
 
 def test_images_narrow(engine: FakeDocker, run_module: Run) -> None:
