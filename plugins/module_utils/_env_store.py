@@ -98,28 +98,26 @@ class Store:
                             self.path, f"another run holds it for {patience:g} s", "a free file", "Try again"
                         ) from None
                 time.sleep(0.05)
-            try:
-                os.unlink(self._draft)
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                cure = "Remove it; it holds what a killed run was about to write"
-                raise WaError(self._draft, f"left over, and cannot be removed: {error.strerror}", cure=cure) from None
+            if os.path.lexists(self._draft):  # on a read-only file system not even a missing file can be removed
+                try:
+                    os.unlink(self._draft)
+                except OSError as error:
+                    found = f"left over, and cannot be removed: {error.strerror}"
+                    cure = "Remove it; it holds what a killed run was about to write"
+                    raise WaError(self._draft, found, cure=cure) from None
             yield
         finally:
             os.close(number)
 
     def write(self, text: str, dress: t.Callable[[str], None], backup: str | None = None) -> str:
-        """Replace the file by `text` in one step; `dress` gives the draft what else the file must have. Needs the lock.
+        """Replace the file by `text` in one step; `dress` gives the still empty draft owner and mode. Needs the lock.
 
         A `backup` is the text to keep beside it, with mode 0600; the newest two stay. Returns its path, or an empty
         text. What fails leaves the old file, and nothing else. Raises WaError.
         """
         made = self._backup(backup)
         try:
-            self._write_private(self._draft, text)
-            self._inherit()
-            dress(self._draft)
+            self._write_private(self._draft, text, dress)
             self._want_unchanged()
             self._step(os.replace, self._draft, self.path)
         except BaseException:  # a module also ends by SystemExit
@@ -160,8 +158,6 @@ class Store:
                 os.utime(self._draft)
         except FileNotFoundError:
             return
-        except OSError as error:
-            raise WaError(self._draft, f"cannot be given the owner of {self.path}: {error.strerror}") from None
 
     def _want_unchanged(self) -> None:
         """Raise WaError when somebody without the lock, an editor for one, has put another file there since `read`."""
@@ -204,14 +200,19 @@ class Store:
         found = glob.glob(glob.escape(self.path) + ".*~")
         return sorted(path for path in found if _BACKUP.fullmatch(path[len(self.path) :]))
 
-    @staticmethod
-    def _write_private(path: str, text: str) -> None:
-        """Make a file that only its owner can read, from its first moment on; what fails leaves none."""
+    def _write_private(self, path: str, text: str, dress: t.Callable[[str], None] | None = None) -> None:
+        """Make a file that only its owner can read, or that `dress` opens to others before there is anything to read.
+
+        What fails leaves none.
+        """
         made = False
         try:
             number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             made = True
             with open(number, "wb") as file:
+                if dress:
+                    self._inherit()
+                    dress(path)
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())

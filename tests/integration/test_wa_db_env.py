@@ -16,6 +16,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import ansible as ansible_package
 import psycopg2
 import pymysql
 import pytest
@@ -26,6 +27,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._env_store import Stor
 
 CANARY = "Canary-71-Env-Pw"
 OLD_CANARY = "Older-Canary-71"
+OLD = "WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD=Sesame-12\n"
+REPOSITORY = Path(__file__).resolve().parents[2]
 GRANTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "DROP")
 
 
@@ -358,6 +361,60 @@ def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
         with Store(str(path)).lock(1):
             assert os.listdir(tmp_path) == ["db.env"]
     assert left, "no kill came in the middle of a write"
+
+
+DISK_FAULTS = """
+import json, os, subprocess, sys
+RUN = "import runpy; runpy.run_module('ansible_collections.waba.onprem.plugins.modules.wa_db_env', run_name='__main__')"
+def run(folder, **more):
+    given = {"path": folder + "/db.env", "engine": "MYSQL", "hostname": "db", "username": "wa", "password": "Sesame-12"}
+    text = json.dumps({"ANSIBLE_MODULE_ARGS": {**given, **more}})
+    done = subprocess.run([sys.executable, "-c", RUN], input=text, capture_output=True, text=True)
+    result = json.loads(done.stdout) if done.stdout.strip() else {"msg": done.stderr}
+    left = sorted(name for name in os.listdir(folder) if name != "fill")
+    keys = ("changed", "failed", "actions", "msg")
+    print(json.dumps({**{key: result.get(key) for key in keys}, "left": left, "text": open(folder + "/db.env").read()}))
+run("/full")
+open("/full/fill", "wb").write(bytes(4096))
+run("/full", hostname="other", backup=True)
+run("/full", hostname="other")
+run("/readonly")
+run("/readonly", hostname="other")
+run("/file", hostname="other")
+"""
+
+
+def test_a_disk_that_is_full_and_files_that_cannot_be_replaced(image: str, tmp_path: Path) -> None:
+    """A real full disk, a read-only one, and a file that something is mounted on; in one container, as root."""
+    for name in ("readonly/db.env", "one"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(OLD)
+        (tmp_path / name).chmod(0o600)
+    mounts = {
+        Path(ansible_package.__file__).parent: "/site/ansible",
+        REPOSITORY: "/site/ansible_collections/waba/onprem",
+        tmp_path / "readonly": "/readonly",
+    }
+    options = [f"--volume={source}:{target}:ro" for source, target in mounts.items()]
+    options += [f"--volume={tmp_path / 'one'}:/file/db.env", "--tmpfs=/full:size=8k,mode=755", "--network=none"]
+    options += ["--env=PYTHONPATH=/site", "--env=_ANSIBLE_PROFILE=legacy", "--env=PYTHONDONTWRITEBYTECODE=1"]
+    output = docker("run", "--rm", "--interactive", *options, image, "python3", "-", stdin=DISK_FAULTS)
+    first, full, full_again, same, readonly, mounted = [json.loads(line) for line in output.splitlines()]
+    assert first["changed"]
+    assert not same["changed"]
+    assert not same["failed"], same
+    for result, told in (
+        (full, "No space left on device"),
+        (full_again, "No space left on device"),
+        (readonly, "Read-only file system"),
+        (mounted, "Something is mounted on it"),
+    ):
+        assert result["failed"]
+        assert told in result["msg"]
+        assert not result["changed"]
+        assert result["actions"] == []
+        assert result["left"] == ["db.env"]
+        assert result["text"] == (OLD if result is mounted else first["text"])
 
 
 def test_the_canary_is_nowhere(ansible: t.Any, tmp_path: Path) -> None:

@@ -190,15 +190,29 @@ def test_new_secrets_never_stand_in_a_file_with_the_old_mode(env: Env, monkeypat
     env.path.write_text(WRITTEN)
     os.chmod(env.path, 0o644)
     seen = []
-    replace = os.replace
+    chmod = os.chmod
 
-    def spy(source: t.Any, target: t.Any, **rest: t.Any) -> None:
-        seen.append((stat.S_IMODE(os.stat(source).st_mode), stat.S_IMODE(os.stat(env.path).st_mode)))
-        replace(source, target, **rest)
+    def spy(path: t.Any, mode: int, **rest: t.Any) -> None:
+        seen.append((stat.S_IMODE(mode), os.stat(path).st_size))
+        chmod(path, mode, **rest)
 
-    monkeypatch.setattr(os, "replace", spy)
-    env(hostname="other")
-    assert seen == [(0o600, 0o600)]
+    monkeypatch.setattr(os, "chmod", spy)
+    done = env(hostname="other")
+    assert seen[0] == (0o644, 0)  # what the draft inherits, while there is nothing to read in it
+    assert all(mode == 0o600 or size == 0 for mode, size in seen)
+    assert done["actions"] == ["set WA_DB_HOSTNAME", "changed mode"]
+    assert stat.S_IMODE(env.path.stat().st_mode) == 0o600
+
+
+def test_a_mode_that_cannot_be_set(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+    env.path.write_text(WRITTEN)
+    os.chmod(env.path, 0o644)
+
+    def refuse(*_arguments: t.Any, **_rest: t.Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    assert "chattr -i" in env.fails()
 
 
 def test_an_owner_that_is_nobody_leaves_no_file(env: Env) -> None:
