@@ -55,6 +55,22 @@ def test_a_shared_lab_is_one_deployment(lab: Lab) -> None:
     assert {own["wa_db_env_name_prefix"] for own in tree["all"]["children"]["waba"]["hosts"].values()} == {""}
 
 
+def test_a_shared_lab_has_one_key_one_share_and_a_topology(lab: Lab) -> None:
+    lab.options.shared, lab.options.shards, lab.options.registry_auth = True, 2, True
+    lab.folder.mkdir(parents=True)
+    inventory.write(lab)
+    loader = DataLoader()
+    hosts = InventoryManager(loader=loader, sources=[str(lab.inventory)])
+    variables = VariableManager(loader=loader, inventory=hosts)
+    one, two = (variables.get_vars(host=hosts.get_host(name)) for name in ("h1", "h2"))
+    assert (one["wa_topology"], one["wa_shards"]) == ("multiconnect", 2)
+    assert (one["wa_client_address"], two["wa_client_address"]) == ("h1.lab", "h2.lab")
+    assert one["wa_media_volume_driver_options"]["device"] == "/srv/media"
+    assert one["wa_db_env_extra_secret"] == two["wa_db_env_extra_secret"]
+    assert one["wa_db_env_extra_secret"]["WA_WEB_JWT_CRYPTO_KEY"] == lab.secrets()["jwt_key"]
+    assert one["wa_client_registry_password"] == lab.secrets()["registry_password"]
+
+
 def test_passwords_are_in_the_private_file_only(lab: Lab) -> None:
     lab.folder.mkdir(parents=True)
     inventory.write(lab)

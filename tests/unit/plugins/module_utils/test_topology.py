@@ -50,6 +50,19 @@ def test_a_wrong_deployment_is_refused(host: str, name: str, leader: str | None,
         topology.deployment(host, GROUPS, name, leader)
 
 
+def test_a_recreated_node_counts_once_it_has_arrived() -> None:
+    nodes = {
+        "h1:aaaaaaaaaaaa": {"gateway_status": "connected", "role": "coreapp"},
+        "h1:bbbbbbbbbbbb": {"gateway_status": "disconnected", "role": "primary_master"},
+    }
+    whole = ["a" * 64, "b" * 64]
+    assert topology.judge_health("high_availability", nodes, containers=whole)[0]
+    good, reason = topology.judge_health("high_availability", nodes, containers=[*whole, "c" * 64])
+    assert not good
+    assert reason.startswith("not among the nodes yet: cccccccccccc; there are h1:aaaaaaaaaaaa")
+    assert topology.judge_health("single", {"gateway_status": "connected"}, containers=["c" * 64])[0]
+
+
 def neighbours(**second: t.Any) -> list[str]:
     hostvars: dict[str, dict[str, t.Any]] = {
         "one": {"ansible_host": "192.0.2.1"},
@@ -162,3 +175,18 @@ def test_health_is_judged_by_the_topologys_own_rule(
 def test_an_unknown_topology_is_refused() -> None:
     with pytest.raises(WaError, match="wa_topology: 'double' is unknown"):
         topology.judge_health("double", {"gateway_status": "connected"})
+
+
+@pytest.mark.parametrize(("port", "refused"), [(6250, True), (6290, False)])
+def test_clients_over_several_hosts_share_a_machine_with_ports_of_their_own(port: int, refused: bool) -> None:
+    groups = {"all": ["a1", "a2", "b1", "b2"], "a": ["a1", "a2"], "b": ["b1", "b2"]}
+    hostvars = {
+        name: {"wa_deployment": name[0], "ansible_host": f"192.0.2.{name[1]}", "wa_client_web_port": web}
+        for name, web in (("a1", 9090), ("a2", 9090), ("b1", 9091), ("b2", 9091))
+    }
+    hostvars["b1"]["wa_client_core_port"] = hostvars["b2"]["wa_client_core_port"] = port
+    if refused:
+        with pytest.raises(WaError, match="one machine and the same Coreapp ports from 6250"):
+            topology.projects_at(hostvars, "a1", groups)
+    else:
+        assert topology.projects_at(hostvars, "a1", groups) == ["wa-b"]
