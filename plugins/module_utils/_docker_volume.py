@@ -309,12 +309,12 @@ def first_file(root: str) -> str | None:
 
 
 def _is_left(entry: os.DirEntry[str]) -> bool:
-    """Whether it is what a killed probe left: a file that holds the end of its own name, or nothing yet."""
+    """Whether it is what a killed probe left: a file that holds its own name or the end of it, or nothing yet."""
     match = _PROBE_FILE.fullmatch(entry.name)
     if not match or not entry.is_file(follow_symlinks=False):
         return False
     with open(entry.path, "rb") as file:
-        return file.read(99) in (b"", f"{match.group(1)}\n".encode())
+        return file.read(99).decode(errors="replace") in ("", f"{match.group(1)}\n", f"{entry.name}\n")
 
 
 def free_bytes(path: str) -> tuple[int, int]:

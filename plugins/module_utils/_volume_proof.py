@@ -71,7 +71,10 @@ def prove(
         if probe.beacon is False and is_faded(beacon):
             proof.warnings.append(f"{consumer.name}: came too late to see the leader's file; run this again")
         elif probe.beacon is False:
-            found.append("does not see what the leader's container writes: the hosts do not share one volume")
+            found.append(
+                "does not see what the leader's container writes: the hosts do not share one volume "
+                "(mount the same share on all of them, then restart their containers)"
+            )
         consumer.user, consumer.probe = probe.user, "failed" if found else "passed"
         proof.problems += [f"{consumer.name}: {text}" for text in found]
         if proof.space is None and probe.free is not None and probe.total is not None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from fake_docker import FakeDocker, FakeExec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 MODULE = "wa_media_volume"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -104,9 +106,9 @@ def test_creation_is_predicted_and_done(engine: FakeDocker, run_module: Run) -> 
 def test_absent_of_an_empty_one(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     (Path(engine.mountpoint("biz_m")) / "incoming" / "deep").mkdir(parents=True)
-    (Path(engine.mountpoint("biz_m")) / "incoming" / f".wa-probe-1700000000-{'0a' * 12}").write_text(
-        f"{'0a' * 12}\n"  # as a killed probe leaves it
-    )
+    left = f".wa-probe-1700000000-{'0a' * 12}"  # by a probe and by a beacon whose containers were killed
+    (Path(engine.mountpoint("biz_m")) / "incoming" / left).write_text(f"{'0a' * 12}\n")
+    (Path(engine.mountpoint("biz_m")) / left).write_text(f"{left}\n")
     assert run_module(MODULE, options(engine, state="absent"), check=True)["changed"]
     assert "biz_m" in engine.volumes
     assert run_module(MODULE, options(engine, state="absent"))["changed"]
@@ -185,6 +187,62 @@ def test_nothing_is_removed_in_doubt(
         assert words in failed["msg"]
         assert not failed["changed"]
     assert not [line for line in engine.calls if line.startswith(("DELETE", "POST"))]
+
+
+def share(device: str) -> dict[str, str]:
+    return {"type": "none", "o": "bind", "device": device}
+
+
+OPTIONS: list[dict[str, str]] = [
+    {},
+    {"type": "tmpfs", "device": "tmpfs"},
+    {"type": "nfs", "o": "addr=h", "device": ":/e"},
+    share("/"),
+    share("/nowhere"),
+]
+MIXES = {
+    "state": ["present", "absent"],
+    "driver": ["local", "plugin"],
+    "driver_options": OPTIONS,
+    "labels": [{}, {"a": "1"}, {"a": "2"}, {"b": "1"}],
+    "on_drift": ["fail", "report", "recreate"],
+    "probe": [True, False],
+    "require_mountpoint": [None, True, False],
+    "min_free": [None, "1", "900T"],
+    "mount_path": ["/usr/local/wamedia", "/"],
+    "images": [["coreapp"], ["*"], []],
+    "show_beacon": [False, True],
+    "check": [False, True],
+}
+PLANTS = ["incoming/picture.jpg", ".hidden", f".wa-probe-1-{'0a' * 12}", "lost+found/#12", "a\nb/c"]
+
+
+@given(
+    mix=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in MIXES.items()}),
+    there=st.sampled_from([{}, {"type": "tmpfs", "o": "bind", "device": "HOME"}, share("HOME")]),
+    plant=st.sampled_from(PLANTS),
+)
+@settings(
+    max_examples=250,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example makes its own engine
+)
+def test_data_survive_any_mix_of_options(
+    run_module: Run, tmp_path_factory: pytest.TempPathFactory, mix: dict[str, t.Any], there: dict[str, str], plant: str
+) -> None:
+    with FakeDocker(tmp_path_factory.mktemp("mix"), drivers=["local", "plugin"]) as engine:
+        engine.volume("biz_m", labels={"a": "1"})
+        home = engine.root / "media" if there else Path(engine.mountpoint("biz_m"))
+        engine.volumes["biz_m"]["Options"] = {key: value.replace("HOME", str(home)) for key, value in there.items()}
+        (home / plant).parent.mkdir(parents=True, exist_ok=True)
+        (home / plant).write_text("media")
+        before = dict(engine.volumes["biz_m"])
+        chosen = {key: value for key, value in mix.items() if value is not None and key != "check"}
+        done = run_module(MODULE, options(engine, **chosen), check=mix["check"])
+        assert not done["changed"]
+        assert not [line for line in engine.calls if line.startswith("DELETE")]
+        assert engine.volumes == {"biz_m": before}
+        assert (home / plant).read_text() == "media"
 
 
 def test_somebody_else_makes_another_one_meanwhile(engine: FakeDocker, run_module: Run) -> None:
