@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
 import json
@@ -12,7 +13,6 @@ import os
 import re
 import secrets
 import shlex
-import tempfile
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -238,20 +238,41 @@ def _line(file: measuring.LogFile) -> str:
     return f"{file.path} {file.size} bytes"
 
 
-def remember(path: str, reports: t.Sequence[dict[str, t.Any]], module: AnsibleModule, result: Result) -> None:
-    """Write down the live logs that are too large now, for the next run to compare with."""
-    large = {report["id"]: report["_large"] for report in reports if report["_large"]}
+def remember(
+    path: str,
+    reports: t.Sequence[dict[str, t.Any]],
+    remembered: t.Mapping[str, list[str]],
+    module: AnsibleModule,
+    result: Result,
+) -> None:
+    """Write down the live logs that are too large now, for the next run to compare with.
+
+    What is `remembered` of a container that was not measured now stays, unless the container is gone.
+    """
+    large = {report["id"]: report["_large"] for report in reports}
+    for key, paths in remembered.items():
+        unmeasured = key in large and not any(report["id"] == key and "files_after" in report for report in reports)
+        if unmeasured or (key not in large and module.params["containers"]):
+            large[key] = paths
+    large = {key: paths for key, paths in large.items() if paths}
     if not large and not os.path.exists(path):
         return
+    # Beside the file: moving it into place must not need room on a full disk.
+    draft = f"{path}.new"
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=module.tmpdir)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(large, file)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)  # left by a run that was killed
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(large, file)
+            module.atomic_move(draft, path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(draft)
     except OSError as error:
         result.warn(f"{path} cannot be written ({error.strerror}): a log that is never rotated stays unseen")
-        return
-    module.atomic_move(temporary, path)
 
 
 def recall(path: str) -> dict[str, list[str]]:
@@ -261,7 +282,9 @@ def recall(path: str) -> dict[str, list[str]]:
             found = json.load(file)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: [str(item) for item in paths] for key, paths in found.items() if isinstance(paths, list)}
 
 
 def clean_all(

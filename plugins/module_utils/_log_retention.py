@@ -145,8 +145,8 @@ def violations(
 ) -> list[dict[str, t.Any]]:
     """What a good cleanup would not have left. `large_before` are the live logs that the last run left too large.
 
-    The client writes on meanwhile: a Coreapp log that got old only after `before` is not the cleanup's fault. Each
-    violation has `rule`, `paths` (the first few), `count` and `message`.
+    The client writes on meanwhile: a Coreapp log that got old only after `before` is not the cleanup's fault, nor is a
+    new log that is too large again already. Each violation has `rule`, `paths` (the first few), `count` and `message`.
     """
     files = after.files or []
     archived = [file for file in files if file.archived]
@@ -169,7 +169,10 @@ def violations(
     known = {file.path for file in old_core_files(role, before)}
     old = [file for file in old_core_files(role, after) if file.path in known]
     add("old_core_files", old, "old Coreapp logs neither archived nor removed")
-    large = [file for file in oversized(role, after, limits) if file.path in large_before]
+    still = {
+        (file.path, file.inode): file.size for file in oversized(role, before, limits) if file.path in large_before
+    }
+    large = [file for file in oversized(role, after, limits) if 0 < still.get((file.path, file.inode), 0) <= file.size]
     add("live_too_large", large, "live logs above their size after two runs running")
     if after.missing and not after.folders:
         message = "none of the log folders exists: " + ", ".join(after.missing)

@@ -78,7 +78,9 @@ options:
     type: int
     default: 4
   min_free:
-    description: Bytes, or text such as V(5G), that must be free where the logs lie, after the cleanup.
+    description:
+      - Bytes, or text such as V(5G), that must be free where the logs lie, after the cleanup.
+      - A container whose image has no C(df) is named in a warning.
     type: str
   min_free_action:
     description: Whether less than O(min_free) fails the task or is a warning. In check mode it is a warning.
@@ -350,9 +352,12 @@ def run(module: AnsibleModule, result: Result) -> None:
         remembered = recall(state_file)
         reports = clean_all(docker, params, containers, module.check_mode, remembered)
         if not module.check_mode:
-            remember(state_file, reports, module, result)
+            remember(state_file, reports, remembered, module, result)
     failures = report_all(module, result, reports, missing)
     short = short_of_room(reports, min_free)
+    unknown = [report["name"] for report in reports if report.get("free_bytes", 0) is None]
+    if min_free and unknown:
+        result.warn(f"whether {params['min_free']} are free cannot be told, df is missing: {', '.join(unknown)}")
     if short and (params["min_free_action"] == "warn" or module.check_mode):
         result.warn(f"less than {params['min_free']} free after the cleanup: {short}")
     elif short:

@@ -202,7 +202,19 @@ def test_violations() -> None:
     assert rules("core", two, measured(two.files[0])) == []  # type: ignore[index]
     large = measured(log(f"{LOGS}/web.log", 21 * MB))
     assert rules("web", large) == []
-    assert rules("web", large, large=[f"{LOGS}/web.log"]) == ["live_too_large"]
+    named = [f"{LOGS}/web.log"]
+    assert rules("web", large, large=named) == ["live_too_large"]
+    # rotated, and too large again already: the client is fast, not the cleanup broken
+    assert rules("web", measured(log(f"{LOGS}/web.log", 22 * MB)), large, named) == []
+    assert (
+        rules(
+            "web",
+            measured(log(f"{LOGS}/web.log", 22 * MB, inode=7)),
+            measured(log(f"{LOGS}/web.log", 30 * MB, inode=7)),
+            named,
+        )
+        == []
+    )
     assert rules("web", Measurement(missing=["/x"])) == ["no_folder"]
     assert rules("web", Measurement(folders=["/x"], unreadable=["/x"])) == ["unreadable"]
 

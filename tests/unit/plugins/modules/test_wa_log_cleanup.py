@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker_exec, _log_cleaner
+from ansible_collections.waba.onprem.plugins.module_utils import _docker_exec, _log_cleaner, _log_measure
 
 MODULE = "wa_log_cleanup"
 SCRIPT = Path(__file__).parents[4] / "roles" / "wa_log_cleanup" / "files" / "wa-log-cleanup"
@@ -136,6 +139,61 @@ def test_state_file_that_is_broken(engine: t.Any, run_module: t.Any, options: di
     (tmp_path / "live.json").write_text("[[[")
     assert not run_module(MODULE, options).get("failed")
     assert (tmp_path / "live.json").read_text() == "{}"
+
+
+def test_what_a_partial_run_remembers(
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path
+) -> None:
+    """What the last run left in a container that is not measured now stays known; what is gone is forgotten."""
+    engine.container("biz-wacore-1")
+    other = engine.container("biz-wacore-2", state="paused")["Id"]
+    state = tmp_path / "live.json"
+    state.write_text(json.dumps({other: ["/a.log"], "gone": ["/b.log"], "odd": 7}))
+    assert not run_module(MODULE, dict(options, containers=["biz-wacore-1"])).get("failed")
+    assert json.loads(state.read_text()) == {other: ["/a.log"], "gone": ["/b.log"]}
+    run_module(MODULE, options)
+    assert json.loads(state.read_text()) == {other: ["/a.log"]}
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("live")) == ["live.json"]
+
+
+def test_state_that_cannot_be_written(
+    engine: t.Any,
+    run_module: t.Any,
+    options: dict[str, t.Any],
+    tmp_path: Path,
+    warnings: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is a warning: the cleanup was done. What a killed run left is no hindrance, nothing half written stays."""
+    engine.container("biz-wacore-1")
+    (tmp_path / "logs" / "web.log").write_text("x" * 2000)
+    small = dict(options, core_max_size=1000)
+    (tmp_path / "live.json.new").write_text("half")
+    assert not run_module(MODULE, small).get("failed")
+    assert warnings == []
+    known = (tmp_path / "live.json").read_text()
+    assert list(json.loads(known).values()) == [[f"{tmp_path}/logs/web.log"]]
+
+    def full(_object: t.Any, _file: t.Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(json, "dump", full)
+    assert not run_module(MODULE, small).get("failed")
+    assert len([text for text in warnings if "live.json cannot be written (No space left on device)" in text]) == 1
+    assert (tmp_path / "live.json").read_text() == known
+    assert not (tmp_path / "live.json.new").exists()
+
+
+def test_room_that_cannot_be_told(
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    """Without df in the image, min_free is no promise, and a warning says so."""
+    engine.container("biz-wacore-1")
+    script = _log_measure.MEASURE_SCRIPT
+    monkeypatch.setattr(_log_measure, "MEASURE_SCRIPT", script.replace("df -Pk", "no-such-tool"))
+    result = run_module(MODULE, dict(options, min_free="1K"), check=True)
+    assert not result.get("failed"), result
+    assert warnings == ["whether 1K are free cannot be told, df is missing: biz-wacore-1"]
 
 
 def test_the_job_ends_commands_as_the_module_does() -> None:
