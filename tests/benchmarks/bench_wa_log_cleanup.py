@@ -20,6 +20,7 @@ import compare
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
 import lab_images
+import log_containers
 from conftest import Clients, docker
 
 COUNT = 16
@@ -71,6 +72,7 @@ def main() -> None:
     finally:
         alone.clean()
         many.clean()
+        log_containers.remove_locks(many.project)
 
 
 def measure(folder: Path, names: t.Sequence[str], many: str, alone: str, rounds: int) -> None:

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 import typing as t
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LAB = REPOSITORY / "tests" / "lab"
+sys.path.insert(0, str(REPOSITORY / "tests" / "lab"))
 
 
 def _ensure(choose: t.Callable[[t.Any], t.Any], versions: t.Sequence[tuple[str, str]] = ()) -> str:
-    if str(LAB) not in sys.path:
-        sys.path.insert(0, str(LAB))
     from walab.images import Builder, Catalogue
     from walab.shell import Shell
 
@@ -33,3 +32,11 @@ def base() -> str:
 def machine(kind: str) -> str:
     """A machine's image by its kind (`host`, `mariadb`, `postgres`, ...)."""
     return _ensure(lambda catalogue: catalogue.machines[kind])
+
+
+def client(role: str, version: str = "2.53.4") -> str:
+    """The simulated client's image of a role (`web`, `coreapp`), the same that a lab of today uses."""
+    from walab.images import expires_on
+
+    versions = [(version, expires_on(datetime.date.today()))]
+    return _ensure(lambda catalogue: catalogue.clients[f"whatsapp/{role}:v{version}"], versions)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 from conftest import docker
 
@@ -82,3 +83,9 @@ def files(clients: t.Any, container: str, folder: str = ARCHIVE) -> list[str]:
 def alive(container: str, text: str) -> list[str]:
     """The processes of a running container whose command line holds a text."""
     return [line for line in docker("top", container, "-eo", "pid,args").splitlines() if text in line]
+
+
+def remove_locks(project: str) -> None:
+    """Remove the lock files of a test's projects, whose names begin alike."""
+    for lock in Path("/run").glob(f"wa-log-cleanup-{project}*.lock"):
+        lock.unlink()

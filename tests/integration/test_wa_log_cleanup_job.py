@@ -11,54 +11,21 @@ import signal
 import subprocess
 import time
 import typing as t
-from dataclasses import dataclass
 from pathlib import Path
 
 import log_containers as lc
 import pytest
-from conftest import REPOSITORY, docker
+from conftest import docker
+from log_job import SCRIPT, Job, wait_for
 
-SCRIPT = REPOSITORY / "roles" / "wa_log_cleanup" / "files" / "wa-log-cleanup"
 SHELLS = ["dash", "bash"]
-
-
-@dataclass
-class Job:
-    """Runs the script for one project, with files in a folder of the test's own."""
-
-    folder: Path
-    project: str
-
-    @property
-    def status(self) -> dict[str, t.Any]:
-        """What the status file says."""
-        return t.cast("dict[str, t.Any]", json.loads((self.folder / "status.json").read_text()))
-
-    def argv(self, *options: str, shell: str = "sh") -> list[str]:
-        """The command line."""
-        files = ["-s", str(self.folder / "status.json"), "-l", str(self.folder / "deployment.lock")]
-        return [shell, str(SCRIPT), "-p", self.project, *files, *options]
-
-    def __call__(self, *options: str, shell: str = "sh") -> subprocess.CompletedProcess[str]:
-        """Run it to its end."""
-        return subprocess.run(
-            self.argv(*options, shell=shell), capture_output=True, text=True, check=False, timeout=120
-        )
 
 
 @pytest.fixture
 def job(tmp_path: Path, clients: t.Any) -> t.Iterator[Job]:
     """The script, for the test's own project."""
     yield Job(tmp_path, clients.project)
-    Path(f"/run/wa-log-cleanup-{clients.project}.lock").unlink(missing_ok=True)
-
-
-def wait_for(condition: t.Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is so, or fail."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.1)
+    lc.remove_locks(clients.project)
 
 
 def exists(container: str, path: str) -> bool:
@@ -125,6 +92,7 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
         "noscript": lc.core(clients, "noscript"),
         "noshell": lc.core(clients, "noshell"),
         "paused": lc.core(clients, "paused"),
+        "pausing": lc.core(clients, "pausing", "#!/bin/sh\ntouch /tmp/started\nsleep 4247\n"),
         "stopped": lc.core(clients, "stopped"),
         "last": lc.core(clients, "zz"),
     }
@@ -133,10 +101,13 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
     clients.run(names["noshell"], "rm /bin/sh")
     docker("pause", names["paused"])
     docker("stop", names["stopped"])
-    done = job("-t", "4s")
-    assert done.returncode == 1
+    with subprocess.Popen(job.argv("-t", "4s"), stderr=subprocess.PIPE, text=True) as running:
+        wait_for(lambda: exists(names["pausing"], "/tmp/started"))
+        docker("pause", names["pausing"])
+        _out, complaints = running.communicate(timeout=60)
+    assert running.returncode == 1
     status = job.status
-    assert (status["result"], status["containers"], status["skipped"], status["failed"]) == ("failed", 1, 1, 5)
+    assert (status["result"], status["containers"], status["skipped"], status["failed"]) == ("failed", 1, 1, 6)
     told = {text.partition(": ")[0]: text.partition(": ")[2] for text in status["failures"]}
     assert told.pop(names["noshell"]).startswith("the cleanup could not be run (exit code 12")
     assert told.pop(names["noscript"]).startswith("the cleanup failed with exit code 127: ")
@@ -144,14 +115,15 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
         names["bad"]: "the cleanup failed with exit code 3: no room  left",
         names["hanging"]: "the cleanup took more than 4s and was ended",
         names["paused"]: "is paused",
+        names["pausing"]: "is paused since the cleanup began",
     }
-    assert all(text in done.stderr for text in status["failures"])
+    assert all(text in complaints for text in status["failures"])
     assert len(lc.files(clients, names["last"])) == 30
-    wait_for(lambda: not lc.alive(names["hanging"], "4245"))
-    docker("unpause", names["paused"])
+    docker("unpause", names["paused"], names["pausing"])
+    wait_for(lambda: not lc.alive(names["hanging"], "4245") and not lc.alive(names["pausing"], "4247"))
     before = status["last_success"]
     assert before == 0
-    docker("rm", "--force", *(names[name] for name in ("bad", "hanging", "noscript", "noshell")))
+    docker("rm", "--force", *(names[name] for name in ("bad", "hanging", "noscript", "noshell", "pausing")))
     assert job().returncode == 0
     assert job.status["last_success"] > 0
 
@@ -218,7 +190,12 @@ def test_the_lock_of_the_deployment(clients: t.Any, job: Job) -> None:
     success = job.status["last_success"]
     lc.archives(core, 31)
     lock = job.folder / "deployment.lock"
-    for text in ("", "who knows", json.dumps({"lease_until": int(time.time()) + 600, "stage": "migrate"})):
+    for text in (
+        "",
+        "who knows",
+        json.dumps({"lease_until": int(time.time()) + 600, "stage": "migrate"}),
+        '{"lease_until": null, "pid": 7}',
+    ):
         lock.write_text(text)
         assert job().returncode == 0
         assert (job.status["result"], job.status["last_success"]) == ("locked", success)

@@ -141,11 +141,12 @@ def test_older_lines_are_reported(host: Host) -> None:
     line = "5 4 * * * docker exec 9dfe77618dba /opt/whatsapp/bin/cleanup.sh"
     host.sh(
         f"mkdir -p /var/spool/cron/crontabs; echo '{line}' > /var/spool/cron/crontabs/root;"
-        f" echo '# {line}' > /etc/cron.d/off; printf '#!/bin/sh\\n/usr/bin/docker exec biz_wacore_1 /opt/whatsapp/bin/cleanup.sh\\n' > /etc/cron.daily/wa"
+        f" echo '# {line}' > /etc/cron.d/off; echo '1 5 cleanup {line[8:]}' > /etc/anacrontab; printf '#!/bin/sh\\n/usr/bin/docker exec biz_wacore_1 /opt/whatsapp/bin/cleanup.sh\\n' > /etc/cron.daily/wa"
     )
     host.role({"one": {}})
     told = [item["msg"] for item in host.tasks("one")["Report them"]["results"]]
-    assert len(told) == 2
+    assert len(told) == 3
+    assert any(text.count("/etc/anacrontab:") for text in told)
     assert any(f"/var/spool/cron/crontabs/root:{line}" in text for text in told)
     assert any("/etc/cron.daily/wa:" in text for text in told)
 
@@ -159,6 +160,45 @@ def test_drift_is_put_right(host: Host) -> None:
     )
     assert host.role({"one": {}})["one"]["changed"] == 2
     assert host.sh("cat /etc/cron.d/wa-one-log-cleanup; md5sum /usr/local/sbin/wa-log-cleanup") == before
+
+
+def test_a_clock_that_jumps_back(host: Host, clients: t.Any) -> None:
+    """A clock set back by a year in the middle of the job disturbs neither the work nor the figures."""
+    core = lc.core(clients)
+    lc.archives(core, 31)
+    host.role({"one": {"wa_project": clients.project}})
+    # the job looks here first
+    host.sh(
+        "printf '%s\\n' '#!/bin/sh' 'touch /tmp/$PPID; [ ! -e /tmp/jumped ] || exec /bin/date -d \"1 year ago\" \"$@\"'"
+        " 'touch /tmp/jumped; exec /bin/date \"$@\"' > /usr/local/sbin/date; chmod 755 /usr/local/sbin/date"
+    )
+    host.sh("$(sed -n 's/^.* root //p' /etc/cron.d/wa-one-log-cleanup)")
+    status = json.loads(host.sh("cat /var/lib/waba/log-cleanup-one.json"))
+    assert status["started"] > status["finished"] == status["last_success"]
+    assert (status["result"], status["seconds"], status["freed_bytes"]) == ("ok", 0, 8192)
+    assert len(lc.files(clients, core)) == 30
+
+
+def test_run_cleans_now(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """The entry point `run`, with image names of the operator's own, whatever registry a container came from."""
+    core, web = clients.add("wacore", "our-core"), clients.add("waweb", "our-web")
+    for name, script in ((core, lc.CORE_CLEANUP), (web, lc.WEB_CLEANUP)):
+        lc.install(clients, name, script)
+        lc.archives(name, 31)
+    variables = {
+        "wa_project": clients.project,
+        "wa_state_dir": str(tmp_path),
+        "wa_images": {"web": "new.test/x/our-web", "coreapp": "new.test/x/our-core"},
+    }
+    task = {"ansible.builtin.include_role": {"name": ROLE, "tasks_from": "run"}}
+    done = ansible.play([task], variables=variables)
+    assert done.rc == 0, done.stdout
+    result = done.results[-1]
+    assert [(one["role"], one["status"]) for one in result["containers"]] == [("core", "cleaned"), ("web", "cleaned")]
+    assert len(lc.files(clients, core)) == 30
+    again = ansible.play([task], variables=variables)
+    assert not again.results[-1]["changed"]
+    lc.remove_locks(clients.project)
 
 
 def test_a_host_that_is_not_ready(host: Host) -> None:

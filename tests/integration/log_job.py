@@ -1,0 +1,49 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the cron job's script of the role wa_log_cleanup, as cron does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import REPOSITORY
+
+SCRIPT = REPOSITORY / "roles" / "wa_log_cleanup" / "files" / "wa-log-cleanup"
+
+
+@dataclass
+class Job:
+    """Runs the script for one project, with files in a folder of the test's own."""
+
+    folder: Path
+    project: str
+
+    @property
+    def status(self) -> dict[str, t.Any]:
+        """What the status file says."""
+        return t.cast("dict[str, t.Any]", json.loads((self.folder / "status.json").read_text()))
+
+    def argv(self, *options: str, shell: str = "sh") -> list[str]:
+        """The command line."""
+        files = ["-s", str(self.folder / "status.json"), "-l", str(self.folder / "deployment.lock")]
+        return [shell, str(SCRIPT), "-p", self.project, *files, *options]
+
+    def __call__(self, *options: str, shell: str = "sh") -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        return subprocess.run(
+            self.argv(*options, shell=shell), capture_output=True, text=True, check=False, timeout=120
+        )
+
+
+def wait_for(condition: t.Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until something is so, or fail."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.1)

@@ -1,0 +1,239 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The log cleanup with what the simulated client writes, rotates and archives: topologies, days of load, full disks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import lab_images
+import log_containers as lc
+import pytest
+from conftest import docker
+from log_job import Job, wait_for
+
+MODULE = "wa_log_cleanup"
+MASTER = ("--env", "WA_MASTER_NODE=1")
+TOPOLOGIES = {
+    "single": {"wacore": "core", "waweb": "web"},
+    "high_availability": {
+        **{f"wacore{number}": "core" for number in (1, 2)},
+        **{f"waweb{number}": "web" for number in (1, 2)},
+        **{f"master{number}": "master" for number in (1, 2)},
+    },
+    "multiconnect": {
+        **{f"wacore{number}": "core" for number in (1, 2, 3)},
+        **{f"waweb{number}": "web" for number in (1, 2)},
+        **{f"master{number}": "master" for number in (1, 2)},
+    },
+}
+# Writes with the client's own code, about as compressible as real logs; prints how many writes a full disk lost.
+WRITE = """
+import os, sys
+from simclient.logs import CoreLogFile, LogFile
+role, megabytes = sys.argv[1], int(sys.argv[2])
+log = LogFile("/var/log/whatsapp", "web.log", False) if role == "web" else CoreLogFile("/usr/local/waent/logs", False)
+line = "DEBUG stanza {} received, ack sent, queue empty, nothing to do at all, " + "." * 70 + "\\n"
+part = "".join(line.format(os.urandom(8).hex()) for _line in range(1681))
+for _part in range(megabytes * 4):
+    log.write(part)
+print(log.lost)
+"""
+
+
+@dataclass
+class Site:
+    """Containers of the simulated client's images in a project of the test's own; their programs do not run."""
+
+    clients: t.Any
+    images: dict[str, str]
+
+    def add(self, service: str, role: str, *options: str) -> str:
+        """A container; `role` is `web`, `core` or `master`."""
+        kind = "web" if role == "web" else "coreapp"
+        self.clients.image = self.images[kind]
+        return str(self.clients.add(service, kind, *options, *(MASTER if role == "master" else ())))
+
+    def write(self, container: str, role: str, megabytes: int) -> int:
+        """Write so much to the logs; returns how many writes were lost."""
+        return int(docker("exec", container, "python3", "-c", WRITE, role, str(megabytes)))
+
+    def old_archives(self, container: str, role: str, size: int) -> None:
+        """A month of archives, as the client names them."""
+        lc.archives(container, 30, "web.log" if role == "web" else "wa-service", size)
+
+
+@pytest.fixture(autouse=True)
+def locks(clients: t.Any) -> t.Iterator[None]:
+    """Leaves no lock file behind."""
+    yield
+    lc.remove_locks(clients.project)
+
+
+@pytest.fixture
+def site(clients: t.Any) -> Site:
+    return Site(clients, {role: lab_images.client(role) for role in ("web", "coreapp")})
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_topologies(ansible: t.Any, clients: t.Any, site: Site, topology: str, tmp_path: Path) -> None:
+    """In every container the prediction is what the client's own cleanup does, and then nothing is left to do."""
+    names = {}
+    for service, role in TOPOLOGIES[topology].items():
+        names[site.add(service, role)] = role
+    for name, role in names.items():
+        site.old_archives(name, role, 4096)
+        assert site.write(name, role, 21 if role == "web" else 18) == 0
+    options = {"project": clients.project, "workers": 4, "state_file": str(tmp_path / "live.json")}
+    predicted = ansible.module(MODULE, options, check=True)
+    assert {one["name"]: one["role"] for one in predicted["containers"]} == names
+    done = ansible.module(MODULE, options)
+    assert not done.get("failed"), done["msg"]
+    assert (done["violations"], done["failures"], done["skipped_containers"]) == ([], [], [])
+    for before, after in zip(predicted["containers"], done["containers"]):
+        name = after["name"]
+        gone = {
+            line.partition(" ")[2].rpartition(" ")[0].rpartition(" ")[0]
+            for line in done["diff"]["before"].splitlines()
+            if line.startswith(f"{name}: ")
+        }
+        assert gone == {*before["rotate"], *before["archive"], *before["remove"]}
+        assert len(before["rotate"] + before["archive"]) == len(before["remove"]) == 1
+        # the archive, the lock file of the cleanup, and a live Coreapp log
+        assert after["files_after"] == (31 if names[name] == "web" else 32)
+        assert after["freed_bytes"] >= before["compress_bytes"] * 0.7
+    assert not ansible.module(MODULE, options)["changed"]
+
+
+def test_a_clock_that_was_set_back(ansible: t.Any, clients: t.Any, site: Site, tmp_path: Path) -> None:
+    """Logs and archives from the future count as the newest; nothing flaps, and nothing is called broken."""
+    name = site.add("wacore", "core")
+    site.old_archives(name, "core", 4096)
+    clients.run(
+        name,
+        f"cd {lc.CORE}; for f in wa-service-20400101-000000-000000 wa-service-20400102-000000-000000; do"
+        " echo x > $f.log; touch -d 2040-01-02 $f.log; done; touch -d 2040-01-01 wa-service-20400101-000000-000000.log;"
+        " echo y > wa-service-20260101-000000-000000.log",
+    )
+    options = {"project": clients.project, "state_file": str(tmp_path / "live.json")}
+    predicted = ansible.module(MODULE, options, check=True)["containers"][0]
+    assert [path.rpartition("/")[2] for path in predicted["archive"]] == [
+        "wa-service-20400101-000000-000000.log",
+        "wa-service-20260101-000000-000000.log",
+    ]
+    done = ansible.module(MODULE, options)
+    assert (done.get("failed", False), done["violations"]) == (False, [])
+    assert not {f"{lc.ARCHIVE}/{name}" for name in lc.files(clients, name)} & set(predicted["remove"])
+    assert lc.files(clients, name, lc.CORE) == ["wa-service-20400102-000000-000000.log"]
+    assert not ansible.module(MODULE, options)["changed"]
+
+
+def test_logs_that_grow_at_full_speed(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """What the client writes meanwhile is neither a change nor a violation."""
+    writer = (
+        f"mkdir -p {lc.CORE}; i=100; while :; do f={lc.CORE}/wa-service-$i.log; i=$((i + 1));"
+        ' while [ "$(stat -c %s $f 2>/dev/null || echo 0)" -lt 4000000 ]; do head -c 200000 /dev/zero >> $f; done; done'
+    )
+    core = lc.core(clients, command=["sh", "-c", f"{writer} & sleep infinity"])
+    web = lc.web(
+        clients, command=["sh", "-c", f"while :; do head -c 100000 /dev/zero >> {lc.LOGS}/web.log; sleep 0.01; done"]
+    )
+    options = {"project": clients.project, "state_file": str(tmp_path / "live.json")}
+    for _turn in range(3):
+        done = ansible.module(MODULE, options)
+        found = {one["name"]: one for one in done["containers"]}
+        assert not done.get("failed"), done["msg"]
+        assert [one for one in done["violations"] if one["container"] == web] == []
+        assert not [one for one in done["violations"] if one["rule"] in ("old_core_files", "live_too_large")]
+        assert found[core]["status"] == found[web]["status"] == "cleaned"
+        if found[web]["freed_bytes"] == 0:
+            assert not any(line.startswith(web) for line in done["actions"]), "growing is no change"
+    assert not any(name.endswith(".log") for name in lc.files(clients, core))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> t.Iterator[Path]:
+    """A disk of 280 MB for the logs, in a file."""
+    image, folder = tmp_path / "disk.img", tmp_path / "disk"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(280 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True, capture_output=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=False, capture_output=True)
+
+
+def test_days_of_load(ansible: t.Any, clients: t.Any, site: Site, disk: Path, tmp_path: Path) -> None:
+    """Without the job the disk is full within days; with it never, though a container is recreated and a job killed."""
+    roles = {"wacore": "core", "waweb": "web"}
+    job = Job(tmp_path, clients.project)
+
+    def recreate(service: str) -> str:
+        """A new container with a new id; the logs of the old one are gone with it."""
+        docker("rm", "--force", f"{clients.project}-{service}-1", check=False)
+        shutil.rmtree(disk / service, ignore_errors=True)
+        folders = {"var": lc.LOGS, "core": lc.CORE}
+        mounts = []
+        for short, inside in folders.items():
+            (disk / service / short / "archive").mkdir(parents=True)
+            mounts.append(f"--volume={disk / service / short}:{inside}")
+        name = site.add(service, roles[service], *mounts)
+        site.old_archives(name, roles[service], 2_000_000)
+        return name
+
+    names = {service: recreate(service) for service in roles}
+
+    def day() -> int:
+        """A day of load: more than a log of each kind holds. Returns how many writes were lost."""
+        return site.write(names["wacore"], "core", 18) + site.write(names["waweb"], "web", 22)
+
+    def free() -> int:
+        found = os.statvfs(disk)
+        return found.f_bavail * found.f_frsize
+
+    (disk / "filler").write_bytes(b"x" * (10 << 20))
+    days = 1
+    while day() == 0:
+        days += 1
+        assert days < 5, "the disk does not fill"
+    assert free() < 1 << 20
+
+    # The client's cleanup needs room to compress: on a full disk it cannot help any more, and both say so.
+    assert job().returncode == 1
+    assert "No space left on device" in job.status["failures"][0]
+    options = {"project": clients.project, "state_file": str(tmp_path / "live.json"), "min_free": "1M"}
+    full = ansible.module(MODULE, options)
+    assert full["failed"]
+    assert len(full["failures"]) == 3
+    assert "less than 1M free after the cleanup" in full["failures"][2]
+    assert {one["rule"] for one in full["violations"]} >= {"old_core_files"}
+    (disk / "filler").unlink()
+    assert job().returncode == 0, job.status
+    assert free() > 40 << 20
+
+    for number in range(1, 6):
+        assert day() == 0, f"writes were lost on day {number}"
+        if number == 2:
+            names["wacore"] = recreate("wacore")
+        if number == 3:
+            with subprocess.Popen(job.argv()) as running:
+                wait_for(lambda: any(disk.glob("*/var/archive/*.part")))
+                os.kill(running.pid, signal.SIGKILL)
+            continue
+        wait_for(lambda: job().returncode == 0 and job.status["result"] == "ok")
+        assert job.status["containers"] == 2
+    assert not list(disk.glob("*/var/archive/*.part"))
+    for service, role in roles.items():
+        assert len([path for path in (disk / service / "var/archive").iterdir() if path.suffix == ".gz"]) == 30, role
+    last = ansible.module(MODULE, dict(options, min_free="40M"))
+    assert (last.get("failed", False), last["changed"], last["violations"]) == (False, False, [])
