@@ -100,8 +100,9 @@ def connect(
 ) -> Session:
     """Connect, to no database of MySQL and to a maintenance database of PostgreSQL when none is given.
 
-    Time-outs are seconds. Without `limited` the session is as the server gives it to the user. Raises DatabaseError, whose `kind` tells an unknown name, an unreachable server, a refused
-    login, TLS, too many connections and a missing database apart.
+    Time-outs are seconds. Without `limited` the session is as the server gives it to the user. Raises DatabaseError,
+    whose `kind` tells an unknown name, an unreachable server, a refused login, TLS, too many connections and a missing
+    database apart.
     """
     for what, path in (
         ("login_ca_cert", config.ca_cert),

@@ -1,0 +1,147 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds the tools for a dump on this host, and what the dump needs to know of the server; tells a tool the password."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import shutil
+import socket
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_own
+from ansible_collections.waba.onprem.plugins.module_utils import _dump_rules as rules
+from ansible_collections.waba.onprem.plugins.module_utils._database import MYSQL, DatabaseError, Session, Settings
+from ansible_collections.waba.onprem.plugins.module_utils._database_session import Version
+from ansible_collections.waba.onprem.plugins.module_utils._dump_stream import environment
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+# Where distributions put PostgreSQL's tools by version.
+_PGSQL_FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin")
+_MYSQL_NAMES = {"MariaDB": ("mariadb-dump", "mysqldump"), "MySQL": ("mysqldump", "mariadb-dump")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What there is to dump. `home` is a database of PostgreSQL that is none of the client's."""
+
+    version: Version
+    databases: list[str]
+    size: int
+    home: str
+    events: bool
+    routines: bool
+    doubts: list[str]
+
+
+def look(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
+    """The client's own databases and what of them its user may read."""
+    with _database.connect(config) as session:
+        version, names = session.version(), _database_own.find(session, prefix, wanted)
+        if session.engine == MYSQL:
+            return _look_mysql(session, version, names)
+        size = session.value("SELECT coalesce(sum(pg_database_size(n)), 0) FROM unnest(%s::name[]) AS n", (names,))
+        return Source(version, names, int(size), str(session.value("SELECT current_database()")), False, False, [])
+
+
+def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
+    if not names:
+        return Source(version, names, 0, "", False, False, [])
+    those = f"({', '.join(['%s'] * len(names))})"
+    size = session.value(
+        f"SELECT coalesce(sum(data_length), 0) FROM information_schema.tables WHERE table_schema IN {those}", names
+    )
+    doubts = []
+    for schema, table, engine in session.rows(
+        "SELECT table_schema, table_name, engine FROM information_schema.tables"
+        f" WHERE table_schema IN {those} AND table_type = 'BASE TABLE' AND engine <> 'InnoDB'",
+        names,
+    ):
+        doubts.append(f"{schema}.{table} is {engine}: it is not part of the consistent snapshot")
+    unreadable = session.rows(
+        "SELECT routine_schema, routine_name FROM information_schema.routines"
+        f" WHERE routine_schema IN {those} AND routine_definition IS NULL",
+        names,
+    )
+    doubts += [f"{schema}.{routine} is left out: the user may not read it" for schema, routine in unreadable]
+    return Source(version, names, int(size), "", _may_see_events(session, names), not unreadable, doubts)
+
+
+def _may_see_events(session: Session, names: list[str]) -> bool:
+    """Whether the user may ask for events; one that may not has made none."""
+    try:
+        for name in names:
+            session.rows(f"SHOW EVENTS FROM {_database.quote(MYSQL, name)}")
+    except DatabaseError as error:
+        if error.kind not in ("denied", "login"):  # 1044 counts as a refused login while connecting
+            raise
+        return False
+    return True
+
+
+def find(server: Version, run: t.Callable[[list[str]], str]) -> rules.Tool:
+    """The tool of this host that fits best; `run` gives the output of a command. Raises WaError with the package's name when there is none."""
+    candidates = _pgsql_candidates(server) if server.product == "PostgreSQL" else _MYSQL_NAMES[server.product]
+    paths = dict.fromkeys(path for path in map(shutil.which, candidates) if path)
+    found = [tool for tool in (rules.parse_tool(path, run([path, "--version"])) for path in paths) if tool]
+    own = [tool for tool in found if tool.product == server.product]
+    if own or found:
+        # Of PostgreSQL the first that is not too old; they are sorted.
+        fitting = [tool for tool in own if tool.numbers[:1] >= server.numbers[:1]]
+        return (fitting or own or found)[0]
+    name = "pg_dump" if server.product == "PostgreSQL" else _MYSQL_NAMES[server.product][0]
+    cure = f"Install {rules.PACKAGES[server.product]}"
+    raise WaError("database dump", f"{name} is not on this host", f"the tool for {server.product}", cure)
+
+
+def _pgsql_candidates(server: Version) -> list[str]:
+    """pg_dump of the server's version, then newer ones: an older one cannot, a much newer one says more than needed."""
+    installed: dict[int, str] = {}
+    for folder in _PGSQL_FOLDERS:
+        for path in glob.glob(folder.format("[0-9]*") + "/pg_dump"):
+            number = re.search(r"\d+", path)
+            if number:
+                installed.setdefault(int(number.group()), path)
+    return [*(installed[number] for number in sorted(installed)), "pg_dump"]
+
+
+def compressor() -> str:
+    """The ending of the compressed file: the best that this host has."""
+    for kind, command in rules.COMPRESSORS.items():
+        if shutil.which(command[0]):
+            return kind
+    raise WaError("database dump", "neither zstd nor gzip is on this host", "one of them", "Install gzip")
+
+
+def address(config: Settings) -> str:
+    """Where PostgreSQL's tools must go when the certificate has another name; empty when it has not."""
+    if config.engine == MYSQL or config.host == (config.server_name or config.host):
+        return ""
+    try:
+        return str(socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise WaError(config.subject, f"the name does not resolve: {error.strerror}", "an address") from None
+
+
+@contextlib.contextmanager
+def secret(tool: rules.Tool, config: Settings) -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
+    """Arguments and options of the tool's process with which it learns the password from a file that is only memory."""
+    mysql = config.engine == MYSQL
+    text = rules.option_file(tool, config) if mysql else rules.password_file(config)
+    descriptor = os.memfd_create("waba")
+    try:
+        os.fchmod(descriptor, 0o600)  # the tools refuse one that others may read
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(text.encode())
+        path = f"/dev/fd/{descriptor}"
+        if mysql:
+            yield [f"--defaults-file={path}"], {"pass_fds": (descriptor,)}
+        else:
+            yield [], {"pass_fds": (descriptor,), "env": environment(PGPASSFILE=path)}
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,267 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_db_dump
+short_description: Dump the databases of a WhatsApp Business API client into a checked, compressed file
+version_added: 0.1.0
+description:
+  - Streams the client's own databases with the server's own tool (C(mariadb-dump), C(mysqldump), C(pg_dump)) through
+    C(zstd), or C(gzip) where that is missing, into one file, which gets its name only when it is whole.
+  - Each program's exit code counts, the tool's own mark at the end, and that what is written can be unpacked.
+  - A dump is worth something only when taken after the client was stopped, and restored before a newer version was
+    ever connected.
+options:
+  dest:
+    description: The folder on the managed host for the dump. It is made when it is missing, for its owner only.
+    type: path
+    required: true
+  name:
+    description:
+      - The file's name without its ending C(.sql.zst) or C(.sql.gz), best of the deployment, the version and the time.
+      - A finished dump of that name is left as it is.
+    type: str
+    required: true
+  min_free:
+    description:
+      - How much room there must be at O(dest) before the dump begins, such as V(20G).
+      - When not given, as much as the server says that the databases hold; the dump is mostly far smaller.
+    type: str
+  timeout:
+    description: How long the dump may take, in seconds or as text.
+    type: str
+    default: 2h
+extends_documentation_fragment:
+  - waba.onprem.attributes
+  - waba.onprem.database
+  - waba.onprem.env
+attributes:
+  idempotent:
+    description: A finished dump of the name is left and told; another O(name) is another dump.
+requirements:
+  - the tool for the database's server on the managed host, for PostgreSQL not older than the server
+notes:
+  - O(env_file) is needed.
+  - One file holds all databases, since they belong together. On MySQL and MariaDB it is one consistent snapshot of tables
+    of InnoDB; on PostgreSQL one for each database.
+  - The password reaches the tool in a file that exists in memory only, and is in no argument and no environment.
+  - What the client's user may not read, such as events, is left out; it has not made it either.
+author:
+  - waba.onprem contributors (@waba)
+"""
+
+EXAMPLES = r"""
+- name: Keep what the stopped client has
+  waba.onprem.wa_db_dump:
+    env_file: /opt/waba/support/db.env
+    dest: /var/backups/waba
+    name: support-2.51.2-20260301T0210
+  register: dump
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, in words.
+  type: list
+  elements: str
+  returned: always
+dest:
+  description: The dump's file; V(null) when there are no databases.
+  type: str
+  returned: always
+bytes:
+  description: Its size; V(null) in check mode before there is one.
+  type: int
+  returned: always
+sha256:
+  description: Its SHA-256; V(null) in check mode before there is one.
+  type: str
+  returned: always
+seconds:
+  description: How long the dump took; 0 when there was nothing to do.
+  type: float
+  returned: always
+databases:
+  description: The databases in it.
+  type: list
+  elements: str
+  returned: always
+source_bytes:
+  description: What the server says that the databases hold; V(null) when it was not asked.
+  type: int
+  returned: always
+tool:
+  description: The tool with its version.
+  type: str
+  returned: always
+restore_commands:
+  description:
+    - Shell commands that restore the dump - each database is dropped and made as it was. They ask for the password.
+    - The client must be stopped. Empty before there is a dump.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import os
+import re
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _database,
+    _database_options,
+    _dump_rules,
+    _dump_stream,
+    _dump_tools,
+    _env_options,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._units import format_size, parse_duration, parse_size
+
+
+def judge_room(folder: str, needed: int) -> None:
+    """Raise WaError when the file system of `folder`, existing or not, has less room."""
+    place = folder
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    status = os.statvfs(place)
+    free = status.f_bavail * status.f_frsize
+    if free < needed:
+        raise WaError(
+            f"dest {folder}", f"{format_size(free)} free", format_size(needed), "Make room, or set min_free to less"
+        )
+
+
+def make_folder(folder: str) -> None:
+    """Make the folder and those above it."""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise WaError(f"dest {folder}", f"cannot be made: {error.strerror}", "a folder") from None
+
+
+class Dump:
+    """One dump: what there is, what is to do, and doing it."""
+
+    def __init__(self, params: dict[str, t.Any], result: Result) -> None:
+        self.params, self.result = params, result
+        self.timeout = parse_duration("timeout", params["timeout"])
+        self.base = os.path.join(os.path.abspath(params["dest"]), params["name"])
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", params["name"]):
+            raise WaError("option name", f"{params['name']!r} is no name", "letters, digits and . _ + -")
+        if not params["env_file"]:
+            raise WaError("option env_file", "not given", "the client's db.env")
+        env = _env_options.read_env(params["env_file"], params["env_reader"])
+        result.redact.add([env.get("WA_DB_PASSWORD")])
+        self.prefix = env.get("WA_DB_NAME_PREFIX", "")
+        self.config = _database.settings(params, env)
+        result.values.update(dict.fromkeys(("dest", "bytes", "sha256", "source_bytes", "tool")))
+        result.values.update(seconds=0.0, databases=[], restore_commands=[])
+
+    def exists(self) -> bool:
+        """Whether there is a finished dump of the name; it is told then."""
+        for kind in _dump_rules.COMPRESSORS:
+            path = f"{self.base}.sql.{kind}"
+            found = _dump_stream.finished(path)
+            if found:
+                facts, size, sha256 = found
+                self.tell(path, facts, size, sha256)
+                return True
+        return False
+
+    def tell(self, path: str, facts: dict[str, t.Any], size: int, sha256: str) -> None:
+        """Set what is returned of a whole dump."""
+        self.result.values.update(
+            dest=path,
+            bytes=size,
+            sha256=sha256,
+            databases=facts["databases"],
+            tool=facts["tool"],
+            restore_commands=_dump_rules.restore_commands(
+                path, sha256, facts["product"], self.config, facts["home"], _dump_tools.address(self.config)
+            ),
+        )
+
+    def run(self, module: AnsibleModule) -> None:
+        """Look, judge, and unless in check mode dump."""
+        result, check_mode = self.result, module.check_mode
+        source = _dump_tools.look(self.config, self.prefix, self.params["databases"])
+        folder = os.path.dirname(self.base)
+        for path in _dump_stream.left_over(folder, remove=not check_mode):
+            result.did(f"remove the half dump {path}")
+        result.values.update(databases=source.databases, source_bytes=source.size)
+        if not source.databases:
+            result.warn(f"{self.config.subject}: no database that begins with {self.prefix!r}, so nothing to dump")
+            return
+        tool = _dump_tools.find(source.version, lambda command: str(module.run_command(command)[1]))
+        for doubt in (*_dump_rules.judge(tool, source.version), *source.doubts):
+            result.warn(doubt)
+        wanted = self.params["min_free"]
+        judge_room(folder, source.size if wanted is None else parse_size("min_free", wanted))
+        path = f"{self.base}.sql.{_dump_tools.compressor()}"
+        result.values.update(dest=path, tool=tool.text)
+        result.did(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
+        result.diff({"dump": None}, {"dump": path}, self.config.subject)
+        if not check_mode:
+            make_folder(folder)
+            self.write(path, tool, source)
+
+    def write(self, path: str, tool: _dump_rules.Tool, source: _dump_tools.Source) -> None:
+        """Make the file."""
+        start = time.monotonic()
+        facts = {
+            "databases": source.databases,
+            "engine": self.config.engine,
+            "home": source.home,
+            "product": tool.product,
+            "server": source.version.text,
+            "tool": tool.text,
+        }
+        calls = _dump_rules.arguments(
+            tool, self.config, source.databases, source.events, source.routines, _dump_tools.address(self.config)
+        )
+        with _dump_stream.Stream(path, self.timeout) as stream:
+            stream.write(
+                _dump_rules.header(facts),
+                calls,
+                tool.mark,
+                _dump_rules.unknown_settings(tool, source.version),
+                lambda: _dump_tools.secret(tool, self.config),
+            )
+            stream.finish()
+        self.tell(path, facts, stream.size, stream.sha256)
+        self.result.values["seconds"] = round(time.monotonic() - start, 1)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **_database_options.ARGUMENT_SPEC,
+            **_env_options.ARGUMENT_SPEC,
+            "dest": {"type": "path", "required": True},
+            "name": {"type": "str", "required": True},
+            "min_free": {"type": "str"},
+            "timeout": {"type": "str", "default": "2h"},
+        },
+        supports_check_mode=True,
+    )
+    result = Result(module, Redactor([module.params["login_password"]]))
+    try:
+        dump = Dump(module.params, result)
+        if not dump.exists():
+            dump.run(module)
+    except WaError as error:
+        result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()

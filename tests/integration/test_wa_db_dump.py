@@ -1,0 +1,239 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_db_dump on hosts that have a server's own tools: dumped, restored by the commands that it prints, compared."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from conftest import Ansible, docker
+from database_servers import Server, server
+
+CANARY = "Canary-72:\\#;'\"x"
+TOOLS = {"mariadb": "/usr/bin/mariadb-dump", "postgres": "/usr/lib/postgresql/17/bin/pg_dump"}
+DATABASES = ["du-1configStore", "du-1messageStore"]
+ROWS = 20_000
+SHOW = {
+    "mariadb": (
+        "SHOW CREATE TABLE messages; CHECKSUM TABLE messages, settings; SELECT * FROM settings;"
+        "SELECT table_name, column_name, column_type FROM information_schema.columns"
+        " WHERE table_schema LIKE 'du-1%' ORDER BY 1, 2;"
+    ),
+    "postgres": (
+        "SELECT count(*), md5(string_agg(m::text, ',' ORDER BY id)) FROM messages m; SELECT * FROM settings;"
+        "SELECT table_name, column_name, data_type, column_default FROM information_schema.columns"
+        " WHERE table_schema = 'public' ORDER BY 1, 2; SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'"
+        " ORDER BY 1; SELECT tableowner FROM pg_tables WHERE schemaname = 'public'; SELECT last_value FROM messages_id_seq;"
+    ),
+}
+
+
+class Host:
+    """A server's container as a managed host of the deployment that it serves."""
+
+    def __init__(self, where: Server, ansible: Ansible) -> None:
+        self.where, self.ansible = where, ansible
+        # The password holds what Compose would read in another way.
+        self.options = {"env_file": "/opt/waba/d/db.env", "env_reader": "docker"}
+        self.options.update(dest="/var/backups/waba", name="d-2.51.2")
+
+    def dump(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        """The result of the module on that host, without any secret in what was printed."""
+        host = self.where.container
+        arguments = ["-i", f"{host},", "--limit", host, "-c", "community.docker.docker", "-vvv"]
+        arguments += ["-e", "ansible_python_interpreter=/usr/bin/python3"]
+        played = self.ansible.play(
+            [{"waba.onprem.wa_db_dump": {**self.options, **options}}], check, arguments=arguments
+        )
+        assert "Canary" not in played.stdout + played.stderr
+        return played.results[0]
+
+    def run(self, script: str) -> str:
+        """The output of a shell script as root there."""
+        return docker("exec", self.where.container, "sh", "-c", script)
+
+    def type(self, command: str) -> str:
+        """Run a command there on a terminal, and give the password when it asks for it."""
+        main, other = pty.openpty()
+        argv = ["docker", "exec", "--interactive", "--tty", self.where.container, "sh", "-c", command]
+        with subprocess.Popen(argv, stdin=other, stdout=other, stderr=other, close_fds=True) as child:
+            os.close(other)
+            printed, told = b"", False
+            end = time.monotonic() + 120
+            while time.monotonic() < end:
+                try:
+                    chunk = os.read(main, 4096)
+                except OSError:  # the terminal is gone with the command
+                    break
+                printed += chunk
+                if not told and b"assword" in printed:
+                    told = True
+                    os.write(main, CANARY.encode() + b"\n")
+            assert child.wait(60) == 0, printed.decode()
+        os.close(main)
+        return printed.decode()
+
+    def content(self) -> list[str]:
+        """Schema and rows of the client's databases, for comparison."""
+        if self.where.kind == "mariadb":
+            shown = SHOW["mariadb"].replace(" FROM settings", " FROM `du-1configStore`.settings")
+            return [self.where.sql(shown.replace("messages, settings", "messages"), "du-1messageStore")]
+        config, messages = (part.strip() for part in ("SELECT * FROM settings;", SHOW["postgres"]))
+        return [
+            self.where.sql(config, "du-1configStore"),
+            self.where.sql(messages.replace("SELECT * FROM settings;", ""), "du-1messageStore"),
+        ]
+
+    def prepare(self) -> None:
+        """The client's user and its db.env."""
+        quoted = CANARY.replace("'", "''")
+        if self.where.kind == "mariadb":
+            rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
+            quoted = quoted.replace("\\", "\\\\")
+            self.where.sql(f"CREATE USER 'wa'@'%' IDENTIFIED BY '{quoted}'; GRANT {rights} ON `du-1%`.* TO 'wa'@'%';")
+        else:
+            self.where.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{quoted}';")
+        port = 3306 if self.where.kind == "mariadb" else 5432
+        values = {
+            "ENGINE": self.where.engine,
+            "HOSTNAME": "127.0.0.1",
+            "PORT": port,
+            "USERNAME": "wa",
+            "PASSWORD": CANARY,
+            "NAME_PREFIX": "du-1",
+        }
+        text = "".join(f"WA_DB_{key}={value}\n" for key, value in values.items())
+        docker(
+            "exec", "-i", self.where.container, "sh", "-c", "mkdir -p /opt/waba/d; cat >/opt/waba/d/db.env", stdin=text
+        )
+
+    def seed(self) -> None:
+        """Rows with what a dump may get wrong: bytes, quotes, backslashes, other alphabets, nothing at all."""
+        odd = "it''s \\\\ % \U0001f600 -- x"
+        if self.where.kind == "mariadb":
+            for name in DATABASES:
+                self.where.sql(f"CREATE DATABASE `{name}`;")
+            self.where.sql(
+                "CREATE TABLE messages (id BIGINT AUTO_INCREMENT PRIMARY KEY, body VARBINARY(900), note TEXT, KEY (note(9)))"
+                " CHARSET utf8mb4; INSERT INTO messages (body) SELECT REPEAT(x'00ff0a270d5c', seq % 90)"
+                f" FROM seq_1_to_{ROWS};",
+                DATABASES[1],
+            )
+            self.where.sql(
+                f"SET NAMES utf8mb4; CREATE TABLE settings (k VARCHAR(20) PRIMARY KEY, v TEXT) CHARSET utf8mb4;"
+                f"INSERT INTO settings VALUES ('odd', '{odd}'), ('none', NULL);",
+                DATABASES[0],
+            )
+            return
+        for name in DATABASES:
+            self.where.sql(f'CREATE DATABASE "{name}" OWNER wa;')
+        self.where.sql(
+            "SET ROLE wa; CREATE TABLE messages (id bigserial PRIMARY KEY, body bytea, note text); CREATE INDEX ON messages (note);"
+            "INSERT INTO messages (body) SELECT decode(repeat('00ff0a270d5c', g % 90), 'hex')"
+            f" FROM generate_series(1, {ROWS}) g;",
+            DATABASES[1],
+        )
+        self.where.sql(
+            "SET ROLE wa; CREATE TABLE settings (k text PRIMARY KEY, v text);"
+            f"INSERT INTO settings VALUES ('odd', '{odd}'), ('none', NULL);",
+            DATABASES[0],
+        )
+
+    def migrate(self) -> None:
+        """What a newer version of the client would do to the databases."""
+        change = "ALTER TABLE messages ADD extra INT; CREATE TABLE newer (a INT); DELETE FROM messages WHERE id < 100;"
+        self.where.sql(change if self.where.kind == "mariadb" else "SET ROLE wa; " + change, DATABASES[1])
+
+
+@pytest.fixture(scope="module")
+def drivers(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drivers of the lab's base: the images of the servers have none."""
+    folder = tmp_path_factory.mktemp("drivers")
+    container = docker("create", image, "true")
+    try:
+        for name in ("pymysql", "psycopg2"):
+            docker("cp", f"{container}:/usr/lib/python3/dist-packages/{name}", str(folder))
+    finally:
+        docker("rm", container)
+    return folder
+
+
+@pytest.fixture(params=["mariadb", "postgres"])
+def host(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, ansible: Ansible, drivers: Path
+) -> t.Iterator[Host]:
+    """A host with a server of the client's databases."""
+    with server(request.param, tmp_path_factory.mktemp(request.param)) as found:
+        docker("cp", f"{drivers}/.", f"{found.container}:/usr/lib/python3/dist-packages")
+        made = Host(found, ansible)
+        made.prepare()
+        yield made
+
+
+def test_a_dump_restores_what_was_there(host: Host, ansible: Ansible, tmp_path_factory: pytest.TempPathFactory) -> None:
+    host.seed()
+    before = host.content()
+    predicted = host.dump(check=True)
+    assert predicted["changed"], predicted.get("msg")
+    assert host.run("ls -A /var/backups") == ""
+    # The tool is replaced by one that notes what can be seen of it from outside.
+    tool = TOOLS[host.where.kind]
+    host.run(
+        f"mv {tool} {tool}.real; printf '%s\\n' '#!/bin/sh' 'cat /proc/$$/cmdline /proc/$$/environ >>/seen'"
+        f" 'exec {tool}.real \"$@\"' >{tool}; chmod 755 {tool}"
+    )
+    host.run("mkdir -p /var/backups/waba; echo half >/var/backups/waba/older.sql.gz.part")
+    done = host.dump()
+    assert done["changed"], done.get("msg")
+    path = "/var/backups/waba/d-2.51.2.sql.gz"
+    assert done["actions"] == ["remove the half dump /var/backups/waba/older.sql.gz.part", *predicted["actions"]]
+    assert (done["dest"], predicted["dest"], done["databases"]) == (path, path, DATABASES)
+    assert host.run("stat --format '%n %a %s' /var/backups/waba/*") == f"{path} 600 {done['bytes']}"
+    seen = host.run("cat /seen")
+    assert "defaults-file=/dev/fd/" in seen or "PGPASSFILE=/dev/fd/" in seen
+    assert "Canary" not in seen
+    assert host.run("grep -rl Canary /tmp /root /var/tmp /dev/shm /var/backups /run 2>/dev/null || true") == ""
+    for check in (False, True):
+        again = host.dump(check=check)
+        assert not again["changed"], again
+        for key in ("dest", "bytes", "sha256", "databases", "restore_commands", "tool"):
+            assert again[key] == done[key], key
+
+    host.migrate()
+    assert host.content() != before
+    for command in done["restore_commands"]:
+        host.type(command)
+    assert host.content() == before
+
+    with server(host.where.kind, tmp_path_factory.mktemp("empty")) as empty:
+        other = Host(empty, ansible)
+        other.prepare()
+        packed = subprocess.run(
+            ["docker", "cp", f"{host.where.container}:{path}", "-"], capture_output=True, check=True
+        )
+        other.run("mkdir -p /var/backups/waba")
+        subprocess.run(["docker", "cp", "-", f"{empty.container}:/var/backups/waba"], input=packed.stdout, check=True)
+        for command in done["restore_commands"]:
+            other.type(command)
+        assert other.content() == before
+
+
+def test_what_cannot_be_dumped_is_told(host: Host) -> None:
+    nothing = host.dump()
+    assert not nothing["changed"]
+    assert (nothing["dest"], nothing["databases"]) == (None, [])
+    host.seed()
+    refused = host.dump(min_free="900T", check=True)
+    assert "free; expected 900.0 TiB" in refused["msg"]
+    host.run(f"rm -f {TOOLS[host.where.kind]} /usr/bin/mysqldump /usr/bin/pg_dump")
+    missing = host.dump()
+    assert "is not on this host" in missing["msg"]
+    assert ("mariadb-client" if host.where.kind == "mariadb" else "postgresql-client") in missing["msg"]
+    assert host.run("ls -A /var/backups") == ""

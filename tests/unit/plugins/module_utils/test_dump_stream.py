@@ -1,0 +1,150 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A dump looks whole only when it is: tools that fail, stop early or hang, disks that are full, processes that are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils import _dump_rules, _dump_stream
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+MARK = b"-- Dump completed"
+WHOLE = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo '-- Dump completed on now'"
+FACTS = {"databases": ["a"], "tool": "x"}
+
+
+@contextlib.contextmanager
+def nothing() -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
+    yield [], {}
+
+
+def dump(path: Path, *scripts: str, timeout: float = 60, leave_out: t.Sequence[bytes] = ()) -> _dump_stream.Stream:
+    """Dump what shell scripts print."""
+    with _dump_stream.Stream(str(path), timeout) as stream:
+        calls = [["sh", "-c", script] for script in scripts]
+        stream.write(_dump_rules.header(FACTS), calls, MARK, leave_out, nothing)
+        stream.finish()
+    return stream
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "d.sql.gz"
+
+
+def test_a_whole_dump_is_whole(path: Path) -> None:
+    stream = dump(path, WHOLE, WHOLE)
+    content = gzip.decompress(path.read_bytes())
+    assert content.count(MARK) == 2
+    assert content.startswith(b"-- waba.onprem {")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert stream.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert _dump_stream.finished(str(path)) == (FACTS, stream.size, stream.sha256)
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_lines_of_the_head_are_left_out(path: Path) -> None:
+    dump(path, "echo one; echo two; echo three; echo '-- Dump completed'", leave_out=[b"two\n"])
+    assert gzip.decompress(path.read_bytes()).splitlines()[1:] == [b"one", b"three", MARK]
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("echo x; echo it broke >&2; exit 3", "sh ended with 3: it broke"),
+        (WHOLE + "; exit 1", "sh ended with 1: no word"),
+        ("echo x", "ends early"),
+        (WHOLE + "; head -c 9000 /dev/zero", "ends early"),
+        ("kill -9 $$", "sh ended with -9"),
+    ],
+)
+def test_a_tool_that_fails_leaves_nothing(path: Path, script: str, told: str) -> None:
+    with pytest.raises(WaError, match=told):
+        dump(path, WHOLE, script)
+    assert os.listdir(path.parent) == []
+
+
+def test_a_tool_that_is_not_there_leaves_nothing(path: Path) -> None:
+    with pytest.raises(WaError, match="does not run"), _dump_stream.Stream(str(path), 60) as stream:
+        stream.write(b"", [["/no/such/tool"]], MARK, [], nothing)
+    assert os.listdir(path.parent) == []
+
+
+def test_a_tool_that_hangs_is_ended(path: Path) -> None:
+    with pytest.raises(WaError, match="not done after 1s"):
+        dump(path, "echo x; exec sleep 600", timeout=1)
+    assert os.listdir(path.parent) == []
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        with pytest.raises(WaError, match="cannot be written: File too large"):
+            dump(path, "head -c 3000000 /dev/urandom; yes")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize("program", ["packer", "checker"])
+def test_a_killed_compressor_is_told(path: Path, program: str) -> None:
+    with _dump_stream.Stream(str(path), 60) as stream:
+        number = {"packer": 0, "checker": 1}[program]
+
+        @contextlib.contextmanager
+        def kill() -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
+            stream._children[number].kill()
+            yield [], {}
+
+        with pytest.raises(WaError, match=r"gzip.* ended with -9"):
+            stream.write(b"", [["sh", "-c", WHOLE + "; echo '-- Dump completed'"]], MARK, [], kill)
+    assert os.listdir(path.parent) == []
+
+
+def test_who_is_killed_leaves_half_a_dump_that_the_next_run_removes(path: Path) -> None:
+    program = f"""
+        import contextlib, sys
+        from ansible_collections.waba.onprem.plugins.module_utils import _dump_stream
+        @contextlib.contextmanager
+        def nothing():
+            yield [], {{}}
+        with _dump_stream.Stream({str(path)!r}, 60) as stream:
+            print("begun", flush=True)
+            stream.write(b"", [["sh", "-c", "while :; do echo xxxxxxxx; done"]], b"-", [], nothing)
+    """
+    environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+    argv = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as child:
+        assert child.stdout
+        assert child.stdout.readline() == b"begun\n"
+        # One at a time, and who writes is not taken for dead.
+        assert _dump_stream.left_over(str(path.parent), remove=True) == []
+        with pytest.raises(WaError, match="another run writes it"):
+            dump(path, WHOLE)
+        child.send_signal(signal.SIGKILL)
+    assert os.listdir(path.parent) == [path.name + ".part"]
+    assert _dump_stream.finished(str(path)) is None
+    assert _dump_stream.left_over(str(path.parent)) == [f"{path}.part"]
+    assert _dump_stream.left_over(str(path.parent), remove=True) == [f"{path}.part"]
+    assert os.listdir(path.parent) == []
+
+
+def test_somebody_elses_file_is_not_a_dump(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"-- MariaDB dump\n"))
+    with pytest.raises(WaError, match="made by somebody else"):
+        _dump_stream.finished(str(path))
