@@ -69,7 +69,7 @@ def read_docker(text: str) -> list[Entry]:
     entries = []
     for number, raw in enumerate(_lines(text), start=1):
         line = raw[:-1] if raw.endswith("\n") else raw
-        line = (line[:-1] if line.endswith("\r") else line).lstrip(_ALL_SPACE + (_BOM if number == 1 else ""))
+        line = _without_bom(line[:-1] if line.endswith("\r") else line, number).lstrip(_ALL_SPACE)
         if not line or line.startswith("#"):
             entries.append(Entry(raw, number))
             continue
@@ -81,7 +81,9 @@ def read_docker(text: str) -> list[Entry]:
             problem = "white space in the name"
         elif len(line) > LONGEST_LINE // 4 and len(line.encode()) > LONGEST_LINE:
             problem = f"more than {LONGEST_LINE} bytes"
-        entries.append(Entry(raw, number, key.strip(_ALL_SPACE) or "=", value if equals else None, problem))
+        # A name alone is trimmed; before an equals sign what is no space or tab stays, be it a carriage return.
+        name = key if equals else key.strip(_ALL_SPACE)
+        entries.append(Entry(raw, number, name or "=", value if equals else None, problem))
     return entries
 
 
@@ -93,7 +95,7 @@ def read_compose(text: str) -> list[Entry]:
     while index < len(lines):
         number, raw = index + 1, lines[index]
         index += 1
-        line = raw.lstrip(_ALL_SPACE + (_BOM if number == 1 else ""))
+        line = _without_bom(raw, number).lstrip(_ALL_SPACE)
         if not line or line.startswith("#"):
             entries.append(Entry(raw, number))
             continue
@@ -127,6 +129,11 @@ def _lines(text: str) -> list[str]:
     """`text` cut after each line feed only: other line separators are ordinary characters for both readers."""
     parts = text.split("\n")
     return [part + "\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+def _without_bom(raw: str, number: int) -> str:
+    """Line `number` without the mark that some editors put at the very start of a file."""
+    return raw.removeprefix(_BOM) if number == 1 else raw
 
 
 def _plain_key(key: str) -> str:
@@ -344,7 +351,7 @@ def edit(text: str, settings: t.Mapping[str, str | None], reader: str, exclusive
     end = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
     out = []
     if exclusive:
-        kept = {key: entries[last[key]].raw.lstrip(_BOM).rstrip("\r\n") for key in lines if key not in changed}
+        kept = {key: entries[last[key]].raw.removeprefix(_BOM).rstrip("\r\n") for key in lines if key not in changed}
         out = [kept.get(key, lines[key]) + end for key in lines]
         return Edited("".join(out), changed, removed, duplicates)
     for position, entry in enumerate(entries):
@@ -367,5 +374,5 @@ def _is(entry: Entry, value: str | None, reader: str) -> bool:
         return False
     if reader != "portable":
         return True
-    others = read_docker(entry.raw.lstrip(_BOM))
+    others = read_docker(entry.raw.removeprefix(_BOM))
     return len(others) == 1 and not others[0].problem and others[0].key == entry.key and others[0].value == value

@@ -163,6 +163,23 @@ def test_portable_refuses_nothing_that_both_read_alike_without_reason(empty_imag
     assert refused == sorted([" ab", "ab ", "$ab", "a$b", "ab$", "'ab", '"ab'])
 
 
+@pytest.mark.parametrize("reader", _env_file.READERS)
+def test_every_pair_of_printable_characters(empty_image: str, tmp_path: Path, reader: str) -> None:
+    """As a whole value, at its start, inside and at its end: 36,000 values, so one file of a reader holds half."""
+    chars = [chr(code) for code in range(0x20, 0x7F)]
+    pairs_of = [one + other for one in chars for other in chars]
+    for values in (
+        [text for pair in pairs_of for text in (pair, f"x{pair}y")],
+        [text for pair in pairs_of for text in (f"{pair}y", f"x{pair}")],
+    ):
+        text, expected = written(values, reader)
+        assert len(expected) >= len(values) * (0.9 if reader == "portable" else 1)
+        if reader != "docker":
+            assert by_compose(text, tmp_path, empty_image) == expected
+        if reader != "compose":
+            assert by_docker(text, tmp_path, empty_image) == expected
+
+
 RAW = st.tuples(st.sampled_from(["=", "=", "=", " = ", ":", ": ", "= ", "=\t"]), st.text(LETTERS, max_size=20))
 QUOTED = st.builds(
     lambda quote, text, behind: ("=", f"{quote}{text}{quote}{behind}"),
@@ -201,6 +218,29 @@ def test_our_reading_of_hand_written_lines_is_dockers(empty_image: str, tmp_path
     text, expected = hand_written(_env_file.read_docker, COUNT)
     assert len(expected) >= COUNT * 0.4
     assert by_docker(text, tmp_path, empty_image) == expected
+
+
+PIECES = [*"AB=:'\"\\# \t\n\rx.-é", "A=", "B='", 'C="', "export ", "\r\n", "\n# c\n", "\ufeff"]
+WHOLE = st.lists(st.sampled_from(PIECES), min_size=1, max_size=25).map("".join)
+
+
+def test_whole_files_that_we_accept_are_read_as_we_read_them(empty_image: str, tmp_path: Path) -> None:
+    """Files of all kinds of nonsense: whoever reads them refuses them when we say so, or reads what we read."""
+    accepted = 0
+    for text in collect(WHOLE, COUNT // 100):
+        for name, how, reader in (
+            ("compose", _env_file.read_compose, by_compose),
+            ("docker", _env_file.read_docker, by_docker),
+        ):
+            try:
+                _env_file.check_readable(text, name, "db.env")
+            except WaError:
+                continue
+            accepted += 1
+            found = reader(text, tmp_path, empty_image)
+            known = {entry.key: entry.value for entry in how(text) if entry.key and entry.value is not None}
+            assert {key: found.get(key) for key in known} == known, repr(text)
+    assert accepted >= COUNT // 200
 
 
 @pytest.mark.parametrize("line", ["A='never closed", "A='x' B=1", "A='x'y", "A B=1", "A!=1", "A='it''s'"])

@@ -68,6 +68,18 @@ def test_the_two_readings_of_a_line(line: str, compose: str | None, docker: str 
     assert values(_env_file.read_docker(line + "\n")) == {key: docker}
 
 
+def test_a_mark_of_byte_order_counts_at_the_start_only() -> None:
+    for how in (_env_file.read_compose, _env_file.read_docker):
+        assert values(how("\ufeff  A=1\nB=2\n")) == {"A": "1", "B": "2"}
+        assert "A" not in values(how(" \ufeffA=1\n"))
+
+
+def test_docker_takes_a_carriage_return_for_a_part_of_a_name() -> None:
+    assert values(_env_file.read_docker("A\r=1\nB\r\n")) == {"A\r": "1", "B": None}
+    assert values(_env_file.read_compose("A\r=1\n")) == {"A": "1"}
+    assert _env_file.edit("A\r=1\n", {"A": "1"}, "portable").text == "A=1\n"
+
+
 def test_a_quoted_value_goes_over_lines_for_compose_only() -> None:
     text = 'A="x\ny" # end\nB=2\n'
     compose = _env_file.read_compose(text)
