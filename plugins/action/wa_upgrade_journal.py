@@ -38,13 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         ours = process.this_run()
-        args = dict(
-            self._task.args,
-            run_id=ours,
-            process=ours,
-            user=getpass.getuser(),
-            controller=platform.node() or "controller",
-        )
+        args = dict(self._task.args, run_id=ours, user=getpass.getuser(), controller=platform.node() or "controller")
         server = str(args.pop("database_server", "") or "")
         patience = args.pop("database_server_timeout", "2h")
         queue = turns.Turns(os.path.join(constants.config.get_config_value("ANSIBLE_HOME"), "waba"), ours)

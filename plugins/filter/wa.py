@@ -9,7 +9,7 @@ from datetime import datetime
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy, _layout, _topology
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy, _layout, _topology, _upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 
@@ -37,7 +37,7 @@ def in_window(now: str, window: str) -> bool:
 
 
 class FilterModule:
-    """The few filters that roles need over the rules of `_topology` and `_layout`."""
+    """The few filters that roles need over the rules of `_topology`, `_layout` and `_upgrade_plan`."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
@@ -50,5 +50,7 @@ class FilterModule:
             "services": _told(_layout.services),
             "projects_at": _told(_topology.projects_at),
             "in_window": _told(in_window),
+            "leaders": _told(_upgrade_plan.leaders),
+            "old_images": _told(_upgrade_plan.old_images),
             "container_line": container_line,
         }

@@ -14,12 +14,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 
 def local(engine: _docker.Docker, images: t.Sequence[str]) -> list[dict[str, t.Any]]:
-    """The tagged images of the repositories `images` that the host has, sorted by name; one request."""
+    """The tagged images of the repositories `images` that the host has, sorted by name; two requests."""
+    used = {row["ImageID"] for row in engine.call("list of containers", engine.api.containers, all=True)}
     found = []
     for row in engine.request("list of images", "GET", "/images/json"):
         for name in row.get("RepoTags") or []:
             if _docker.tag(name) and _docker.matches(name, images):
-                found.append(_described(name, row.get("Labels") or {}))
+                found.append(_described(name, row.get("Labels") or {}, row["Id"] in used))
     return sorted(found, key=lambda image: str(image["name"]))
 
 
@@ -49,11 +50,12 @@ def free_bytes(engine: _docker.Docker) -> int | None:
     return room.f_bavail * room.f_frsize
 
 
-def _described(name: str, labels: dict[str, str]) -> dict[str, t.Any]:
+def _described(name: str, labels: dict[str, str], used: bool) -> dict[str, t.Any]:
     version = _docker.tag(name)
     return {
         "name": name,
         "repository": name[: -len(version) - 1],
         "version": version.lstrip("v"),
         "expires_on": labels.get("EXPIRES_ON", ""),
+        "in_use": used,
     }

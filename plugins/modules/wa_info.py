@@ -122,6 +122,9 @@ images:
     version:
       description: The tag without a leading C(v).
       type: str
+    in_use:
+      description: Whether a container, running or not, was created from it.
+      type: bool
     expires_on:
       description: What its label C(EXPIRES_ON) says (YYYY-MM-DD); empty without one.
       type: str

@@ -1,0 +1,50 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In which order deployments are upgraded, and which images an upgrade leaves behind. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils import _topology
+
+
+def leaders(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]], hosts: t.Iterable[str]
+) -> list[str]:
+    """The leaders of the deployments that `hosts` belong to, the smaller deployments first (Meta's advice).
+
+    Small is few hosts, then few rows in `messages` as the GC of this run has counted them, then the name.
+    """
+    found: dict[str, tuple[int, int, str]] = {}
+    for host in hosts:
+        own = hostvars[host]
+        deployment = _topology.deployment(
+            host, groups, own.get("wa_deployment"), own.get("wa_leader"), own.get("wa_project")
+        )
+        leader = deployment["leader"]
+        counted = hostvars[leader].get("__wa_message_gc_result") or {}
+        rows = counted.get("messages_before") or 0
+        found[leader] = (len(deployment["members"]), int(rows), deployment["name"])
+    return sorted(found, key=lambda leader: found[leader])
+
+
+def old_images(looked: t.Iterable[t.Mapping[str, t.Any]], keep: t.Sequence[str]) -> list[tuple[t.Any, str]]:
+    """Which images to remove, each with the result of `wa_info` that it was found in.
+
+    What stays: the versions `keep`, what is newer than the newest of them (fetched ahead), what a container was created
+    from, and tags that are no version.
+    """
+    newest = max(_topology.version_key(version) for version in keep)
+    keys = {_topology.version_key(version) for version in keep}
+    old = []
+    for result in looked:
+        for image in result.get("images", []):
+            try:
+                key = _topology.version_key(image["version"])
+            except _topology.WaError:
+                continue
+            if key < newest and key not in keys and not image["in_use"]:
+                old.append((result, str(image["name"])))
+    return old

@@ -1,0 +1,61 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In which order deployments are upgraded, and which images go."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_plan
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+
+def test_smaller_deployments_first() -> None:
+    groups = {"all": ["a", "b", "c", "d", "e"], "big": ["d", "e"]}
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "a": {"__wa_message_gc_result": {"messages_before": 900}},
+        "b": {"__wa_message_gc_result": {"messages_before": 30}},
+        "c": {"__wa_message_gc_result": {"failed": True}},
+        "d": {"wa_deployment": "big"},
+        "e": {"wa_deployment": "big", "__wa_message_gc_result": {}},
+    }
+    assert _upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["c", "b", "a", "d"]
+    assert _upgrade_plan.leaders(hostvars, groups, ["e"]) == ["d"]
+
+
+def test_a_leader_is_the_inventorys_and_not_the_runs() -> None:
+    groups = {"all": ["d", "e"], "big": ["d", "e"]}
+    hostvars = {host: {"wa_deployment": "big", "wa_leader": "e"} for host in groups["all"]}
+    assert _upgrade_plan.leaders(hostvars, groups, ["d"]) == ["e"]
+
+
+def image(version: str, in_use: bool = False) -> dict[str, t.Any]:
+    return {"name": f"r/web:v{version}", "version": version, "in_use": in_use}
+
+
+@pytest.mark.parametrize(
+    ("versions", "gone"),
+    [
+        (["2.47.1", "2.51.2", "2.53.4"], ["r/web:v2.47.1"]),
+        (["2.9.1", "2.53.4"], ["r/web:v2.9.1"]),
+        (["2.51.2", "2.53.4", "2.55.1"], []),
+        (["latest", "2.53.4", "2.52.0"], ["r/web:v2.52.0"]),
+        ([], []),
+    ],
+)
+def test_the_last_two_versions_stay(versions: list[str], gone: list[str]) -> None:
+    looked = {"images": [image(version) for version in versions], "item": {"host": "h1"}}
+    assert _upgrade_plan.old_images([looked], ["2.53.4", "2.51.2"]) == [(looked, name) for name in gone]
+
+
+def test_what_a_container_was_made_from_stays() -> None:
+    looked = {"images": [image("2.40.0", in_use=True), image("2.41.0")]}
+    assert [name for _looked, name in _upgrade_plan.old_images([looked], ["2.53.4"])] == ["r/web:v2.41.0"]
+
+
+def test_a_version_that_is_none_is_an_error() -> None:
+    with pytest.raises(WaError, match="no version of the client"):
+        _upgrade_plan.old_images([], ["latest"])
