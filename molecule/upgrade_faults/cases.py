@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 import typing as t
+from dataclasses import dataclass, field
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOOKS = pathlib.Path(__file__).resolve().parent / "hooks"
@@ -25,18 +26,43 @@ LOCK = "/var/lib/waba/h1.lock"
 MEDIA = "/var/lib/docker/volumes/wa-h1_whatsappMedia/_data"
 ROWS = 3000
 
-# Stage and how it goes wrong: what makes it so, which lab fault is on meanwhile, what serves afterwards.
-CASES: dict[str, tuple[dict[str, t.Any], str, str]] = {
-    "begun-fail": ({"wa_upgrade_before_outage": str(HOOKS / "fail.yml")}, "", "old"),
-    "begun-kill": ({"wa_upgrade_before_outage": str(HOOKS / "hold.yml")}, "", "old"),
-    "stopping-fail": ({"wa_upgrade_snapshot_command": "/bin/false"}, "", "old"),
-    "stopping-kill": ({"wa_upgrade_snapshot_command": "/bin/sleep 8"}, "", "nothing"),
-    "migrating-fail": ({}, "migration_fails", "nothing"),
-    "migrating-kill": ({}, "migration_hangs", "nothing"),
-    "starting-fail": ({"wa_upgrade_health_timeout": 5}, "unregistered", "new"),
-    "starting-kill": ({}, "unregistered", "new"),
-    "proving-fail": ({"wa_upgrade_after_outage": str(HOOKS / "fail.yml")}, "", "new"),
-    "proving-kill": ({"wa_upgrade_after_outage": str(HOOKS / "hold.yml")}, "", "new"),
+
+@dataclass(frozen=True)
+class Case:
+    """What makes an upgrade go wrong, which lab fault is on meanwhile, what serves afterwards, and what is said."""
+
+    variables: dict[str, t.Any] = field(default_factory=dict)
+    fault: str = ""
+    serves: str = "new"
+    words: tuple[str, ...] = ()
+
+
+CASES = {
+    "begun-fail": Case(
+        {"wa_upgrade_before_outage": str(HOOKS / "fail.yml")},
+        serves="old",
+        words=("The schema is untouched", "the load balancer did not answer"),
+    ),
+    "begun-kill": Case({"wa_upgrade_before_outage": str(HOOKS / "hold.yml")}, serves="old"),
+    "stopping-fail": Case(
+        {"wa_upgrade_snapshot_command": "/bin/false"}, serves="old", words=("The schema is untouched", "serves again")
+    ),
+    "stopping-kill": Case({"wa_upgrade_snapshot_command": "/bin/sleep 8"}, serves="nothing"),
+    "migrating-fail": Case(
+        fault="migration_fails",
+        serves="nothing",
+        words=("nothing is started by itself", "ended with code 1", "docker logs wa-h1-dbupgrade-1"),
+    ),
+    "migrating-kill": Case(fault="migration_hangs", serves="nothing"),
+    "starting-fail": Case(
+        {"wa_upgrade_health_timeout": 5}, fault="unregistered", words=("The database is migrated.", "goes on from here")
+    ),
+    "starting-kill": Case(fault="unregistered"),
+    "proving-fail": Case(
+        {"wa_upgrade_after_outage": str(HOOKS / "fail.yml")},
+        words=("and the new version answers", "the load balancer did not answer"),
+    ),
+    "proving-kill": Case({"wa_upgrade_after_outage": str(HOOKS / "hold.yml")}),
 }
 
 
@@ -82,14 +108,26 @@ class Lab:
         argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", json.dumps(variables)]
         return subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL)
 
-    def play(self, playbook: str, **variables: t.Any) -> int:
-        return self.start(playbook, **variables).wait()
+    def play(self, playbook: str, **variables: t.Any) -> str:
+        """Run it to its end, show its output, and return that, in one line, with the exit code before it."""
+        argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", json.dumps(variables)]
+        run = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        print(run.stdout, flush=True)
+        return f"{run.returncode} " + " ".join(run.stdout.replace("\\n", " ").split())
 
 
 def expect(what: str, found: object, expected: object) -> None:
     if found != expected:
         raise SystemExit(f"{what}: found {found!r}, expected {expected!r}")
     print(f"  {what}: as expected", flush=True)
+
+
+def expect_words(what: str, told: str, code: int, *words: str) -> None:
+    """That a playbook ended with `code` and said all of `words`."""
+    expect(f"{what}, exit code", told.partition(" ")[0], str(code))
+    expect(f"{what}, words", [text for text in words if text not in told], [])
 
 
 def kill_at(run: subprocess.Popen[bytes], lab: Lab, stage: str) -> None:
@@ -107,29 +145,30 @@ def kill_at(run: subprocess.Popen[bytes], lab: Lab, stage: str) -> None:
     run.wait()
 
 
-def run_case(lab: Lab, case: str, old: str, new: str) -> None:
-    stage, how = case.split("-")
-    variables, fault, serves = CASES[case]
+def run_case(lab: Lab, name: str, old: str, new: str) -> None:
+    """One case: the run that goes wrong, what it leaves, and the run that completes."""
+    stage, how = name.split("-")
+    case = CASES[name]
     wanted = {"wa_upgrade_version": new, "wa_version": old}
-    print(f"\n### {case}: {old} to {new}", flush=True)
+    runs = {"old": {old}, "new": {new}, "nothing": set()}[case.serves]
+    print(f"\n### {name}: {old} to {new}", flush=True)
     rows, media = lab.rows(), lab.media()
-    if fault:
-        lab.lab("fault", fault, "on")
-    run = lab.start("upgrade", **wanted, **variables)
+    if case.fault:
+        lab.lab("fault", case.fault, "on")
     if how == "kill":
-        kill_at(run, lab, stage)
+        kill_at(lab.start("upgrade", **wanted, **case.variables), lab, stage)
     else:
-        expect("exit code", run.wait(), 2)
-    expect("stage left", lab.journal().get("stage"), None if serves == "old" and how == "fail" else stage)
-    expect("what runs", lab.running(), {"old": {old}, "new": {new}, "nothing": set()}[serves])
+        expect_words("first run", lab.play("upgrade", **wanted, **case.variables), 2, *case.words)
+    expect("stage left", lab.journal().get("stage"), None if case.serves == "old" and how == "fail" else stage)
+    expect("what runs", lab.running(), runs)
     expect("messages", lab.rows(), rows)
     expect("media", lab.media(), media)
-    if serves != "old":
-        expect("provisioning is refused", lab.play("provision", wa_version=old), 2)
-        expect("what runs still", lab.running(), {"new": {new}, "nothing": set()}[serves])
-    if fault:
-        lab.lab("fault", fault, "off")
-    expect("second run", lab.play("upgrade", **wanted), 0)
+    if case.serves != "old":
+        expect_words("provisioning", lab.play("provision", wa_version=old), 2, "is locked by the upgrade to")
+        expect("what runs still", lab.running(), runs)
+    if case.fault:
+        lab.lab("fault", case.fault, "off")
+    expect_words("second run", lab.play("upgrade", **wanted), 0)
     expect("what runs now", lab.running(), {new})
     expect("messages", lab.rows(), rows)
     expect("media", lab.media(), media)
@@ -144,10 +183,11 @@ def two_at_once(lab: Lab, old: str, new: str) -> None:
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     first = lab.start("upgrade", **wanted, wa_upgrade_snapshot_command="/bin/sleep 20")
     while lab.journal().get("stage") != "stopping":
-        expect("first run lives", first.poll(), None)
+        if first.poll() is not None:
+            raise SystemExit(f"the first run ended with {first.returncode}")
         time.sleep(0.2)
-    expect("second run", lab.play("upgrade", **wanted), 2)
-    expect("provisioning", lab.play("provision", wa_version=old), 2)
+    expect_words("second run", lab.play("upgrade", **wanted), 2, "is locked by the upgrade to", "wa_upgrade_take_over")
+    expect_words("provisioning", lab.play("provision", wa_version=old), 2, "is locked by the upgrade to")
     expect("first run", first.wait(), 0)
     expect("what runs", lab.running(), {new})
 

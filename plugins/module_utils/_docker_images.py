@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 def local(engine: _docker.Docker, images: t.Sequence[str]) -> list[dict[str, t.Any]]:
     """The tagged images of the repositories `images` that the host has, sorted by name; two requests."""
-    used = {row["ImageID"] for row in engine.call("list of containers", engine.api.containers, all=True)}
+    used = {row["ImageID"] for row in engine.rows("list of containers")}
     found = []
     for row in engine.request("list of images", "GET", "/images/json"):
         for name in row.get("RepoTags") or []:
