@@ -1,0 +1,224 @@
+#!/usr/bin/env python3
+"""How long a client is down in an upgrade: upgrade.yml beside the floor and the vendor's manual way, on one host and three.
+
+The floor is what nobody can do without: stop, migration, start, by hand on all hosts at once, images and files prepared.
+The vendor's way is `docker compose down`, `dbupgrade`, `docker compose up`, with the pull in between. Each round
+goes one version further, so each side migrates the same table by the same steps. An outside prober holds the clock: down is
+the time without a good health answer of the leader's Webapp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import ssl
+import statistics
+import subprocess
+import threading
+import time
+import typing as t
+import urllib.error
+import urllib.request
+from base64 import b64encode
+
+import compare
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MIGRATION = "dbupgrade"
+PROBE_SECONDS = 0.1
+ROUNDS = 3
+ROWS = 330_000  # what GC leaves of 2.2 million
+
+
+class Site:
+    """A lab with one deployment, provisioned in the oldest version."""
+
+    def __init__(self, name: str, hosts: int, versions: list[str]) -> None:
+        self.name = name
+        self.versions = versions
+        self.hosts = [f"h{number}" for number in range(1, hosts + 1)]
+        self.deployment = "waba" if hosts > 1 else "h1"
+        self.down: dict[str, list[float]] = {"floor": [], "vendor": [], "ours": []}
+        self.variables: dict[str, t.Any] = {}
+
+    def __enter__(self) -> Site:
+        hosts = str(len(self.hosts))
+        self.lab(
+            "up", "--hosts", hosts, *(["--shared"] if self.deployment == "waba" else []), "--versions", *self.versions
+        )
+        self.play("provision")
+        told = subprocess.run(
+            ["ansible-inventory", "-i", self.inventory, "--host", "h1"], check=True, capture_output=True, text=True
+        )
+        self.variables = json.loads(told.stdout)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.lab("down")
+
+    @property
+    def inventory(self) -> str:
+        return str(ROOT / ".lab" / self.name / "inventory.yml")
+
+    def lab(self, verb: str, *words: str) -> None:
+        subprocess.run([ROOT / "tests/lab/lab", verb, "--name", self.name, *words], check=True, capture_output=True)
+
+    def play(self, playbook: str, **variables: t.Any) -> None:
+        argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", json.dumps(variables)]
+        run = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise SystemExit(f"{playbook}.yml ended with {run.returncode}:\n{run.stdout[-4000:]}")
+
+    def on(self, host: str, script: str) -> None:
+        """Run a script in the deployment's folder on a host, without SSH."""
+        folder = f"/opt/waba/{self.deployment}"
+        argv = ["docker", "exec", "--workdir", folder, f"walab-{self.name}-{host}", "sh", "-ec", script]
+        run = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise SystemExit(f"{host}: {script}\n{run.stdout}{run.stderr}")
+
+    def on_all(self, script: str) -> None:
+        threads = [threading.Thread(target=self.on, args=(host, script)) for host in self.hosts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def rewrite(self, old: str, new: str) -> str:
+        return f"sed 's/:v{old}$/:v{new}/' compose.yml > next.yml"
+
+    def floor(self, old: str, new: str) -> float:
+        """Stop, migrate, start. Returns the seconds of the migration alone."""
+        self.on_all(f"{self.rewrite(old, new)}; docker compose -f next.yml --profile {MIGRATION} pull --quiet")
+        with Prober(self) as prober:
+            self.on_all("docker compose stop --timeout 60")
+            began = time.monotonic()
+            self.on("h1", f"docker compose -f next.yml run --rm {MIGRATION}")
+            migration = time.monotonic() - began
+            self.on_all("mv next.yml compose.yml; docker compose up --detach")
+            prober.wait_until_up()
+        self.down["floor"].append(prober.down)
+        return migration
+
+    def vendor(self, old: str, new: str) -> None:
+        with Prober(self) as prober:
+            self.on_all("docker compose down --timeout 60")
+            self.on_all(f"{self.rewrite(old, new)}; mv next.yml compose.yml")
+            self.on("h1", f"docker compose run --rm {MIGRATION}")
+            self.on_all("docker compose up --detach --quiet-pull")
+            prober.wait_until_up()
+        self.down["vendor"].append(prober.down)
+
+    def ours(self, old: str, new: str) -> None:
+        with Prober(self) as prober:
+            self.play("upgrade", wa_upgrade_version=new, wa_upgrade_prune=False)
+            prober.wait_until_up()
+        self.down["ours"].append(prober.down)
+
+    def turns(self) -> dict[str, list[float]]:
+        """All sides in turn, one version further each."""
+        pairs = zip(self.versions, self.versions[1:])
+        for (old, new), side in zip(pairs, ("floor", "ours", "vendor") * ROUNDS):
+            getattr(self, side)(old, new)
+        return self.down
+
+
+class Prober(threading.Thread):
+    """Asks for health all the time; `down` is the seconds without a good answer between the first and the last good one."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__(daemon=True)
+        self.url = str(site.variables["lab_api_url"])
+        self.login = f"{site.variables['wa_api_username']}:{site.variables['wa_api_password']}"
+        self.context = ssl._create_unverified_context()
+        self.token = ""
+        self.down = 0.0
+        self.up = threading.Event()
+        self.ended = threading.Event()
+
+    def __enter__(self) -> Prober:
+        self.start()
+        self.wait_until_up()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.ended.set()
+        self.join()
+
+    def wait_until_up(self) -> None:
+        if not self.up.wait(300):
+            raise SystemExit("the client was not healthy for 300 s")
+
+    def _call(self, method: str, path: str, authorization: str) -> t.Any:
+        request = urllib.request.Request(self.url + path, method=method, headers={"Authorization": authorization})
+        with urllib.request.urlopen(request, timeout=2, context=self.context) as answer:
+            return json.load(answer)
+
+    def healthy(self) -> bool:
+        try:
+            if not self.token:
+                basic = "Basic " + b64encode(self.login.encode()).decode()
+                self.token = self._call("POST", "/v1/users/login", basic)["users"][0]["token"]
+            health = self._call("GET", "/v1/health", f"Bearer {self.token}")["health"]
+        except urllib.error.HTTPError as error:
+            if error.code == 401:
+                self.token = ""
+            return False
+        except OSError:
+            return False
+        nodes = [health] if "gateway_status" in health else list(health.values())
+        return any(node["gateway_status"] == "connected" for node in nodes)
+
+    def run(self) -> None:
+        last = time.monotonic()
+        while not self.ended.wait(PROBE_SECONDS):
+            good, now = self.healthy(), time.monotonic()
+            if good:
+                self.up.set()
+            else:
+                self.up.clear()
+                self.down += now - last
+            last = now
+
+
+def tell(what: str, down: dict[str, list[float]]) -> None:
+    """Print the outages of the three sides; the target is the larger of 1.15 floors and a floor and 6 s."""
+    compare.title(f"seconds without a healthy API, {what}")
+    names = {
+        "floor": "by hand, all prepared (floor)",
+        "ours": "upgrade.yml",
+        "vendor": "compose down, dbupgrade, compose up",
+    }
+    middle = {side: statistics.median(values) for side, values in down.items()}
+    for side, name in names.items():
+        told = ", ".join(f"{value:.1f}" for value in down[side])
+        print(f"  {name:<40} {middle[side]:6.1f} s  ({told})")
+    target = max(1.15 * middle["floor"], middle["floor"] + 6) / middle["floor"]
+    compare.judge("upgrade.yml : floor", middle["ours"] / middle["floor"], round(target, 2))
+    print(f"  upgrade.yml : vendor's way: {middle['ours'] / middle['vendor']:.2f}x")
+
+
+def worth_of_gc() -> None:
+    """The migration of 2.2 million rows, and of what GC leaves of them."""
+    with Site("bench-upgrade-gc", 1, ["2.51.2", "2.53.4", "2.55.1"]) as site:
+        site.lab("seed", "--rows", "2200000")
+        large = site.floor("2.51.2", "2.53.4")
+        site.play("upgrade")  # preparation only
+        small = site.floor("2.53.4", "2.55.1")
+    compare.title("the migration alone: what the GC before it is worth")
+    print(f"  2.2 million rows {large:.1f} s, after GC {small:.1f} s: {large / small:.1f}x")
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_known_args()
+    versions = [f"2.{minor}.1" for minor in range(51, 51 + 2 * (3 * ROUNDS + 1), 2)]
+    for hosts in (1, 3):
+        with Site(f"bench-upgrade-{hosts}", hosts, versions) as site:
+            site.lab("seed", "--rows", str(ROWS))
+            tell(f"a deployment of {hosts} host{'s' if hosts > 1 else ''}", site.turns())
+    worth_of_gc()
+
+
+if __name__ == "__main__":
+    main()
