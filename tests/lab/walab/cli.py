@@ -253,6 +253,10 @@ class Verbs:
             "WA_DB_PASSWORD": lab.secrets()["db_password"],
             "WA_DB_NAME_PREFIX": lab.prefix_of(host) if given.prefix is None else given.prefix,
         }
+        # Other labs may have built newer generations of it since this one was made.
+        catalogue = images.Catalogue(lab.options.versions)
+        client = catalogue.clients[f"whatsapp/coreapp:v{lab.options.versions[0][0]}"]
+        images.Builder(self.shell, catalogue, HOME / "build").ensure([client])
         run = pick(6).lower()
         secret = lab.folder / f"seed-{run}.env"
         write_private(secret, "".join(f"{key}={value}\n" for key, value in settings.items()))
@@ -272,7 +276,7 @@ class Verbs:
             str(secret),
             "--entrypoint",
             "python3",
-            lab.seeder,
+            client.tag,
             "-m",
             "simclient.seed",
             "--rows",

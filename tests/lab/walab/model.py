@@ -119,7 +119,6 @@ class Lab:
         self.folder = home / name
         self.options = Options()
         self.ports: dict[str, int] = {}
-        self.seeder = ""  # the image that fills the database: a client of the version to install
 
     def called(self, part: str) -> str:
         """The Docker name of a part of the lab."""
@@ -172,7 +171,6 @@ class Lab:
             data = json.loads(self.state_path.read_text(encoding="utf-8"))
             self.options = Options.from_json(data["options"])
             self.ports = dict(data["ports"])
-            self.seeder = str(data.get("seeder", ""))
         except (ValueError, KeyError, TypeError) as error:
             raise LabError(
                 f"{self.state_path} is damaged ({error}); run `tests/lab/lab down --name {self.name}`, then `up` again"
@@ -183,8 +181,7 @@ class Lab:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_private(
             self.state_path,
-            json.dumps({"options": self.options.to_json(), "ports": self.ports, "seeder": self.seeder}, indent=1)
-            + "\n",
+            json.dumps({"options": self.options.to_json(), "ports": self.ports}, indent=1) + "\n",
         )
 
     def host(self, name: str) -> Host:

@@ -109,7 +109,6 @@ class Site:
         lab.save()
         self.shell.hidden = list(lab.secrets().values())
         self.builder.ensure(self.wanted_images())
-        lab.seeder = self.catalogue.clients[f"whatsapp/coreapp:v{lab.options.versions[0][0]}"].tag
         lab.save()
         with progress.step("network, keys, certificates"):
             progress.together(

@@ -72,11 +72,10 @@ def test_wrong_ports_are_refused(text: str) -> None:
 
 
 def test_state_comes_back(lab: Lab) -> None:
-    lab.seeder = "walab/client-coreapp:0"
     lab.save()
     again = Lab(lab.name, lab.home)
     again.load()
-    assert (again.options, again.ports, again.seeder) == (lab.options, lab.ports, lab.seeder)
+    assert (again.options, again.ports) == (lab.options, lab.ports)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"options": {"hosts": ["h1"], "odd": 1}, "ports": {}}'])
