@@ -25,6 +25,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiErro
 _TROUBLE_PATIENCE = 600.0
 # MySQL counts deletes of the whole server: so many rows of other tables in one look are not yet a sign of GC.
 _FOREIGN_ROWS = 5.0
+_PAUSE_PART = 0.04  # of a run so far, settle included: how late its end may be seen
 _QUIET_ROWS = 5  # deletes before the call that are as good as none
 _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
 _HOLDERS = "unread inbound messages (mark_read), the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
@@ -159,9 +160,15 @@ class GcRounds(GcBase):
         return judge.ended(self.settle, must_start=not (self.run["resumed"] or heard))
 
     def _again(self, judge: Judge, pulse: messages.Pulse) -> float | None:
-        """In how many seconds the round may be seen to have ended, when quiet is all that it lacks."""
+        """In how many seconds another look is worth it before the usual one, or None.
+
+        When quiet is all that the round lacks, that is known; while rows go the pause is kept small beside the whole,
+        since the end is seen one pause late.
+        """
+        if pulse.deleting or (judge.started and judge.quiet() == 0):
+            return max(_PAUSE_PART * (judge.at + self.settle), 1.0)
         lacks_quiet = self.params["completion"] == "database" and (judge.started or self.run["resumed"])
-        return judge.needed(self.settle) - judge.quiet() if lacks_quiet and not pulse.deleting else None
+        return judge.needed(self.settle) - judge.quiet() if lacks_quiet else None
 
     def _phase(self, judge: Judge, pulse: messages.Pulse) -> str:
         if pulse.deleting or (judge.started and judge.quiet() == 0):

@@ -114,7 +114,9 @@ options:
     type: str
     default: 2h
   poll_interval:
-    description: The pause between two looks, in seconds or as text.
+    description:
+      - The pause between two looks, in seconds or as text.
+      - The next one comes sooner in the first minutes of a GC that deletes, and when it may tell the end.
     type: str
     default: 10s
   settle:

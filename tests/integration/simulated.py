@@ -54,7 +54,8 @@ class Simulated(Deployment):
         if not fresh:
             until(lambda: self.login("secret", PASSWORD)[0] == 200, 30)
             url = f"{self.control.url}/webhook"
-            assert self.call("PATCH", "/v1/settings/application", {"webhooks": {"url": url}})[0] == 200
+            settings = {"webhooks": {"url": url}}
+            until(lambda: self.call("PATCH", "/v1/settings/application", settings)[0] == 200, 30)
 
     def fill(self, rows: int) -> None:
         """Exactly so many messages; of 20 rows GC takes 17."""

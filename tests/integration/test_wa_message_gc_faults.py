@@ -24,7 +24,7 @@ from simulated import PASSWORD, Simulated, prepare, run_module, until
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_base
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import Webapp
 
-ROWS, LEFT, LIMIT = 6_000, 900, 2_000
+ROWS, LEFT, LIMIT = 3_000, 450, 1_000
 Run = t.Callable[..., "dict[str, t.Any]"]
 
 
@@ -83,7 +83,7 @@ def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warn
             "state_file": str(tmp_path / "gc.json"),
             "login_host": "127.0.0.1",
             "max_messages": LIMIT,
-            "settle": "1.5",
+            "settle": "1",
             "poll_interval": "0.3",
             "wait_timeout": "40",
         }
@@ -209,7 +209,7 @@ def test_it_deletes_nothing(run: Run, client: Simulated) -> None:
 
 def test_traffic_as_fast_as_gc(run: Run, client: Simulated) -> None:
     client.fault("traffic", value=1500)
-    result = run(wait_timeout="5", max_rounds=3, max_messages=1_000)
+    result = run(wait_timeout="5", max_rounds=3, max_messages=500)
     assert result["failed"]
     assert "rows remain" in result["msg"]
     assert "traffic that adds rows as fast as GC deletes" in result["msg"] or "traffic adds about" in result["msg"]

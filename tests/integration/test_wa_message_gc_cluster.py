@@ -1,0 +1,130 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_message_gc against a simulated multiconnect client: a master and three Coreapps over one real database."""
+
+from __future__ import annotations
+
+import functools
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from database_servers import server
+from simulated import PASSWORD, Simulated, prepare, run_module, until
+
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_base
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import Webapp
+
+ROWS, LEFT, LIMIT = 3_000, 450, 1_000
+COREAPPS = ("127.0.0.31", "127.0.0.32", "127.0.0.33")
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
+    with server("postgres", tmp_path_factory.mktemp("postgres")) as where:
+        prepare(where)
+        folder = tmp_path_factory.mktemp("client") / "three"
+        found = Simulated(folder, where, "gcc_", multiconnect=True, shards=2, gc_batch=500)
+        found.core("127.0.0.30", master=True, listen_address="127.0.0.30")
+        for address in COREAPPS:
+            found.core(address, listen_address=address)
+        try:
+            found.open()
+            until(lambda: len(found.health() or {}) == 4, 30)
+            yield found
+        finally:
+            found.close()
+
+
+@pytest.fixture
+def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Run]:
+    monkeypatch.setattr(_gc_base, "Webapp", functools.partial(Webapp, patience=3.5))
+    client.fill(ROWS)
+
+    def call(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        given = {
+            "api_url": client.url,
+            "api_password": PASSWORD,
+            "api_validate_certs": False,
+            "env_file": client.env_file(),
+            "state_file": str(tmp_path / "gc.json"),
+            "login_host": "127.0.0.1",
+            "max_messages": LIMIT,
+            "settle": "1",
+            "poll_interval": "0.3",
+            "wait_timeout": "40",
+        }
+        return run_module("wa_message_gc", {**given, **options}, check)
+
+    yield call
+    for faults in client._faults:
+        faults._fixed.clear()
+
+
+def names(client: Simulated) -> list[str]:
+    """The Coreapps as answers and notifications name them."""
+    return sorted(client.nodes[address].settings.node for address in COREAPPS)
+
+
+def test_every_coreapp_collects_its_share(run: Run, client: Simulated) -> None:
+    predicted = run(check=True)
+    assert predicted["changed"]
+    assert client.count() == ROWS
+    result = run()
+    assert not result.get("failed"), result
+    assert (result["messages_after"], result["exact"], result["rounds"]) == (LEFT, True, 1)
+    assert sorted(result["nodes"]) == names(client)
+    assert len(result["nodes"]) == 3
+    for check in (False, True):
+        assert not run(check=check)["changed"]
+
+
+def test_each_notification_counts_once_and_all_are_waited_for(run: Run, client: Simulated, tmp_path: Path) -> None:
+    client.control.state.forget()
+    client.fault("gc_callback_twice")
+    path = tmp_path / "webhook.jsonl"
+    path.touch()
+    options = {"completion": "notifications", "notifications": str(path)}
+    step = run(wait=False, **options)
+    until(lambda: len(client.control.bodies()) == 6, 30)
+    lines = [json.dumps(body) + "\n" for body in client.control.bodies()]
+    first = client.control.bodies()[0]["services"][0]["message"]["gc"]["node"]
+    others = [line for line in lines if first not in line]
+    path.write_text("".join(others))
+    step = run(wait=False, follow=step["run_id"], **options)
+    assert (step["running"], step["progress"]["phase"]) == (True, "waiting for notifications")
+    path.write_text("".join(others) + "".join(line for line in lines if first in line))
+    result = run(follow=step["run_id"], **options)
+    assert (result["messages_deleted"], result["callbacks"], result["messages_after"]) == (
+        ROWS - LEFT,
+        "complete",
+        LEFT,
+    )
+    assert all(node["status"] == "complete" for node in result["nodes"].values())
+
+
+def test_one_coreapp_of_three_does_not_start(run: Run, client: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warned.append(text))
+    broken = client.nodes[COREAPPS[1]]
+    broken.faults._fixed["gc_fails_to_start"] = [{}]
+    result = run(max_messages=2_000)
+    assert not result.get("failed"), result
+    # two thirds of what can go
+    assert result["messages_after"] == pytest.approx(ROWS - (ROWS - LEFT) * 2 / 3, abs=60)
+    failed = {name: node["status"] for name, node in result["nodes"].items() if node["status"].startswith("failed")}
+    assert list(failed) == [broken.settings.node]
+    assert "1014" in failed[broken.settings.node]
+    assert any(f"GC did not start on {broken.settings.node} failed: 1014" in text for text in warned)
+
+
+def test_no_coreapp_starts(run: Run, client: Simulated, tmp_path: Path) -> None:
+    client.fault("gc_fails_to_start")
+    result = run()
+    assert "code 1014" in result["msg"] or "started on no node" in result["msg"]
+    assert client.count() == ROWS
+    assert json.loads((tmp_path / "gc.json").read_text())["run"] is None

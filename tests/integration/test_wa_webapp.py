@@ -1,0 +1,150 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_webapp against the simulated client over a real database: each operation in check mode, for real, and again."""
+
+from __future__ import annotations
+
+import json
+import stat
+import typing as t
+from pathlib import Path
+
+import pytest
+from database_servers import Server, server
+from simulated import PASSWORD, Simulated, prepare, run_module, until
+
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    with server("mariadb", tmp_path_factory.mktemp("mariadb")) as found:
+        prepare(found)
+        yield found
+
+
+def client_of(where: Server, folder: Path, prefix: str, version: str, fresh: bool = False) -> Simulated:
+    client = Simulated(folder / prefix, where, prefix, version, lock_after=1000)
+    client.core()
+    client.open(fresh=fresh)
+    return client
+
+
+@pytest.fixture(scope="module")
+def newer(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
+    client = client_of(mariadb, tmp_path_factory.mktemp("newer"), "weba_", "2.53.4")
+    yield client
+    client.close()
+
+
+def run(client: Simulated, operation: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+    given = {
+        "operation": operation,
+        "api_url": client.url,
+        "api_password": PASSWORD,
+        "api_validate_certs": False,
+        "wait_timeout": "20s",
+        "poll_interval": "0.2",
+    }
+    return run_module("wa_webapp", {**given, **options}, check)
+
+
+def converge(client: Simulated, operation: str, **options: t.Any) -> dict[str, t.Any]:
+    """Check, run, run, check: the first two agree, the last two change nothing."""
+    predicted, done = run(client, operation, True, **options), run(client, operation, **options)
+    for result in (predicted, done):
+        assert not result.get("failed"), result
+        assert result["changed"]
+    for key in ("actions", "diff"):
+        assert predicted[key] == done[key]
+    for check in (False, True):
+        again = run(client, operation, check, **options)
+        assert not again.get("failed"), again
+        assert not again["changed"]
+    return done
+
+
+def test_the_first_login(mariadb: Server, tmp_path: Path) -> None:
+    client = client_of(mariadb, tmp_path, "webf_", "2.53.4", fresh=True)
+    try:
+        done = converge(client, "first_login", api_new_password=PASSWORD)
+        assert done["actions"] == ["set the first password of API user admin"]
+        assert client.login()[0] == 200
+        wrong = run(client, "first_login", api_new_password="Another-1234")
+        assert "neither the given password nor a fresh client's own is right" in wrong["msg"]
+    finally:
+        client.close()
+
+
+def test_health(newer: Simulated) -> None:
+    for check in (False, True):
+        result = run(newer, "health", check, expect_version="v2.53.4")
+        assert (result["healthy"], result["version"], result["changed"]) == (True, "2.53.4", False)
+        assert result["nodes"] == {"coreapp": {"gateway_status": "connected"}}
+    other = run(newer, "health", expect_version="2.55.1", wait_timeout="1s")
+    assert "version 2.53.4, expected 2.55.1" in other["msg"]
+    newer.fault("unregistered")
+    try:
+        sick = run(newer, "health", wait_timeout="2s")
+        assert "not registered: coreapp" in sick["msg"]
+        assert "Look into the logs of Coreapp and Webapp" in sick["msg"]
+        assert run(newer, "health", wait=False)["healthy"] is False
+    finally:
+        newer.fault("unregistered", on=False)
+
+
+def test_a_client_that_has_expired_is_told_at_once(newer: Simulated) -> None:
+    newer.fault("expired")
+    try:
+        result = run(newer, "health")
+    finally:
+        newer.fault("expired", on=False)
+    assert "upgrade it (a build lives about 180 days)" in result["msg"]
+    assert result["seconds"] < 10
+
+
+def test_the_settings_backup(newer: Simulated, tmp_path: Path) -> None:
+    dest = tmp_path / "backup.json"
+    options = {"dest": str(dest), "backup_password": "Canary-Backup-1"}
+    predicted = run(newer, "settings_backup", True, **options)
+    assert not dest.exists()
+    done = run(newer, "settings_backup", **options)
+    assert predicted["actions"] == done["actions"] == [f"wrote the settings backup {dest}"]
+    assert predicted["diff"] == done["diff"]
+    assert stat.S_IMODE(dest.stat().st_mode) == 0o600
+    data = json.loads(dest.read_text())["settings"]["data"]
+    assert data
+    assert "Canary" not in json.dumps(done) + dest.read_text()
+    restored = newer.call("POST", "/v1/settings/restore", {"password": "Canary-Backup-1", "data": data})
+    assert restored[0] == 200, restored
+
+
+def test_figures_and_draining(newer: Simulated) -> None:
+    before = run(newer, "stats")["stats"]
+    assert newer.call("POST", "/v1/messages", {"to": "155501", "type": "text", "text": {"body": "x"}})[0] in (200, 201)
+    after = run(newer, "stats")["stats"]
+    assert after["outbound_messages"] == before.get("outbound_messages", 0) + 1
+    newer.call("PATCH", "/v1/settings/application", {"webhooks": {"url": "http://127.0.0.1:9/closed"}})
+    try:
+        newer.call("POST", "/v1/messages", {"to": "155501", "type": "text", "text": {"body": "y"}})
+        until(lambda: run(newer, "drain", wait=False)["queue"] > 0, 20)
+        stuck = run(newer, "drain", wait_timeout="1s")
+        assert "callbacks queued" in stuck["msg"]
+        assert run(newer, "drain", check=True)["queue"] > 0
+    finally:
+        newer.call("PATCH", "/v1/settings/application", {"webhooks": {"url": f"{newer.control.url}/webhook"}})
+    assert run(newer, "drain", wait_timeout="60s")["queue"] == 0
+
+
+def test_automatic_gc_in_both_spellings(newer: Simulated, mariadb: Server, tmp_path: Path) -> None:
+    older = client_of(mariadb, tmp_path, "webo_", "2.51.2")
+    try:
+        for client, restart in ((newer, False), (older, True)):
+            now = run(client, "automatic_gc")
+            assert not now["changed"]
+            done = converge(client, "automatic_gc", automatic=not now["automatic"])
+            assert (done["automatic"], done["restart_needed"]) == (not now["automatic"], restart)
+            assert run(client, "automatic_gc")["automatic"] is not now["automatic"]
+    finally:
+        older.close()
