@@ -14,8 +14,10 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import gc_tables
 import lab_images
 import pytest
+from database_servers import Server, server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGISTRY = "registry.test:5000/whatsapp"
@@ -203,3 +205,35 @@ class Ansible:
 def ansible(tmp_path: Path) -> Ansible:
     """Runs modules the way Ansible does."""
     return Ansible(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    """A MariaDB server of this file's own, with the client's user."""
+    with server("mariadb", tmp_path_factory.mktemp("mariadb")) as found:
+        gc_tables.prepare(found)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
+    """A PostgreSQL server of this file's own, with the client's user."""
+    with server("postgres", tmp_path_factory.mktemp("postgres")) as found:
+        gc_tables.prepare(found)
+        yield found
+
+
+@pytest.fixture(params=["mariadb", "postgres"])
+def database(request: pytest.FixtureRequest) -> Server:
+    """Each of the two servers in turn."""
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def client(database: Server, tmp_path: Path) -> t.Iterator[gc_tables.Client]:
+    """A small Webapp over a table of messages, whose GC takes a third of it."""
+    with gc_tables.databases(database, gc1_messageStore=gc_tables.ROWS):
+        found = gc_tables.Client(database, tmp_path, 20_000)
+        yield found
+        found.close()

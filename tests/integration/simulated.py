@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ansible.module_utils.testing import patch_module_args
 from database_servers import Server
+from gc_tables import CANARY
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / part) for part in ("lab/client", "lab/control", "unit/simclient")]
@@ -25,7 +26,6 @@ from simclient.seed import Seeder  # noqa: E402
 from simclient.settings import DatabaseSettings  # noqa: E402
 from simclient_deployment import PASSWORD, Deployment, until  # noqa: E402
 
-DATABASE_PASSWORD = "Canary-91-Db"
 VERSION = "2.53.4"
 
 
@@ -40,9 +40,7 @@ class Simulated(Deployment):
 
     def database(self) -> t.Any:
         """A new view of the deployment's databases, on the real server."""
-        return Database(
-            DatabaseSettings(self.where.engine, "127.0.0.1", self.where.port, "wa", DATABASE_PASSWORD, self.prefix)
-        )
+        return Database(DatabaseSettings(self.where.engine, "127.0.0.1", self.where.port, "wa", CANARY, self.prefix))
 
     def open(self, *, fresh: bool = False) -> None:
         """Start the Webapp, wait for it, and unless it is to stay `fresh` do the first login and set the webhook."""
@@ -81,18 +79,9 @@ class Simulated(Deployment):
         path = self.folder / "db.env"
         path.write_text(
             f"WA_DB_ENGINE={self.where.engine}\nWA_DB_HOSTNAME=db.only.among.containers\nWA_DB_PORT={self.where.port}\n"
-            f"WA_DB_USERNAME=wa\nWA_DB_PASSWORD={DATABASE_PASSWORD}\nWA_DB_NAME_PREFIX={self.prefix}\n"
+            f"WA_DB_USERNAME=wa\nWA_DB_PASSWORD={CANARY}\nWA_DB_NAME_PREFIX={self.prefix}\n"
         )
         return str(path)
-
-
-def prepare(where: Server) -> None:
-    """The client's database user, with what the vendor asks for."""
-    if where.kind == "mariadb":
-        rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
-        where.sql(f"CREATE USER 'wa'@'%' IDENTIFIED BY '{DATABASE_PASSWORD}'; GRANT {rights} ON `%`.* TO 'wa'@'%';")
-    else:
-        where.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{DATABASE_PASSWORD}';")
 
 
 def run_module(name: str, options: dict[str, t.Any], check: bool = False) -> dict[str, t.Any]:
@@ -103,7 +92,7 @@ def run_module(name: str, options: dict[str, t.Any], check: bool = False) -> dic
     with patch_module_args(arguments), contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
         module.main()
     text = told.getvalue()
-    assert DATABASE_PASSWORD not in text
+    assert CANARY not in text
     assert PASSWORD not in text
     # The client in this process logs to standard output, too.
     found: dict[str, t.Any] = json.loads(next(line for line in text.splitlines() if line.startswith("{")))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from database_servers import server
-from simulated import PASSWORD, Simulated, prepare, run_module, until
+from database_servers import Server
+from simulated import PASSWORD, Simulated, run_module, until
 
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_base
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import Webapp
@@ -24,20 +24,18 @@ Run = t.Callable[..., "dict[str, t.Any]"]
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
-    with server("postgres", tmp_path_factory.mktemp("postgres")) as where:
-        prepare(where)
-        folder = tmp_path_factory.mktemp("client") / "three"
-        found = Simulated(folder, where, "gcc_", multiconnect=True, shards=2, gc_batch=500)
-        found.core("127.0.0.30", master=True, listen_address="127.0.0.30")
-        for address in COREAPPS:
-            found.core(address, listen_address=address)
-        try:
-            found.open()
-            until(lambda: len(found.health() or {}) == 4, 30)
-            yield found
-        finally:
-            found.close()
+def client(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
+    folder = tmp_path_factory.mktemp("client") / "three"
+    found = Simulated(folder, postgres, "gcc_", multiconnect=True, shards=2, gc_batch=500)
+    found.core("127.0.0.30", master=True, listen_address="127.0.0.30")
+    for address in COREAPPS:
+        found.core(address, listen_address=address)
+    try:
+        found.open()
+        until(lambda: len(found.health() or {}) == 4, 30)
+        yield found
+    finally:
+        found.close()
 
 
 @pytest.fixture

@@ -18,21 +18,14 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from database_servers import Server, server
-from simulated import PASSWORD, Simulated, prepare, run_module, until
+from database_servers import Server
+from simulated import PASSWORD, Simulated, run_module, until
 
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_base
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import Webapp
 
 ROWS, LEFT, LIMIT = 3_000, 450, 1_000
 Run = t.Callable[..., "dict[str, t.Any]"]
-
-
-@pytest.fixture(scope="module")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    with server("mariadb", tmp_path_factory.mktemp("mariadb")) as found:
-        prepare(found)
-        yield found
 
 
 @pytest.fixture(scope="module")

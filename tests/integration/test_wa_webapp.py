@@ -11,17 +11,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from database_servers import Server, server
-from simulated import PASSWORD, Simulated, prepare, run_module, until
+from database_servers import Server
+from simulated import PASSWORD, Simulated, run_module, until
 
 Run = t.Callable[..., "dict[str, t.Any]"]
-
-
-@pytest.fixture(scope="module")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    with server("mariadb", tmp_path_factory.mktemp("mariadb")) as found:
-        prepare(found)
-        yield found
 
 
 def client_of(where: Server, folder: Path, prefix: str, version: str, fresh: bool = False) -> Simulated:

@@ -1,0 +1,226 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Gate and pulse against real databases: whose tables, what they count, what they cost, what they bear."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import pytest
+from database_servers import Server
+from gc_tables import (
+    CANARY,
+    DATABASE,
+    LIMIT,
+    ROWS,
+    Client,
+    create,
+    databases,
+    drop,
+    find,
+    settings,
+    swallow,
+    until,
+)
+
+from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_messages
+
+
+def test_an_alter_passes_while_it_polls(client: Client) -> None:
+    tables = find(client.where)
+    stop = threading.Event()
+
+    def poll() -> None:
+        while not stop.is_set():
+            _database_messages.pulse(settings(client.where), tables)
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    try:
+        begin = time.monotonic()
+        client.where.sql("ALTER TABLE messages ADD COLUMN extra INT;", DATABASE[client.where.kind])
+        assert time.monotonic() - begin < 5
+    finally:
+        stop.set()
+        poller.join()
+
+
+@pytest.mark.parametrize("prefix", ["p%c_", "Wa.Sp ace", "q'uo\"te`s", "Größe"])
+def test_prefixes_of_all_kinds(database: Server, prefix: str) -> None:
+    name = f"{prefix}messages-2"
+    decoy = ("pXcY" if prefix == "p%c_" else "other_") + "messages-2"
+    try:
+        create(database, name, 30)
+        create(database, decoy, 50)
+        tables = find(database, prefix)
+        assert [table.database for table in tables] == [name]
+        count = _database_messages.gate(settings(database), tables, 30)
+        assert (count.rows, count.exact, count.large) == (30, True, False)
+        assert _database_messages.gate(settings(database), tables, 29).large
+        assert _database_messages.pulse(settings(database), tables).counters
+        assert _database_messages.tidy(settings(database), tables, 10) == ""
+    finally:
+        drop(database, name)
+        drop(database, decoy)
+
+
+def test_all_tables_of_a_client_are_summed_and_no_neighbours(database: Server) -> None:
+    with databases(database, gc1_shardA=40, gc1_shardB=60, gc10_shardA=1000):
+        tables = find(database)
+        count = _database_messages.gate(settings(database), tables, 100)
+        assert (count.rows, count.exact, count.large) == (100, True, False)
+        assert _database_messages.gate(settings(database), tables, 99).large
+        with pytest.raises(Exception, match="ambiguous"):
+            find(database, "gc1")
+        assert len(find(database, "gc1", ["gc1_shardA"])) == 1
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 5, 7, 9])
+def test_walking_along_the_key_counts_the_same(database: Server, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_database_messages, "_STRIDE", 3)
+    with databases(database, gc1_walk=max(rows, 1)):
+        where = "gc1_walk"
+        if rows > 2:
+            database.sql("DELETE FROM messages WHERE id = 2;", where)
+        elif not rows:
+            database.sql("DELETE FROM messages;", where)
+        exact = int(database.sql("SELECT COUNT(*) FROM messages;", where))
+        table = find(database)[0]
+        with _database.connect(settings(database), None if database.kind == "mariadb" else where) as session:
+            for limit in range(max(exact - 4, 0), exact + 5):
+                found = _database_messages._walk(session, table, limit, "messages")
+                assert found == (None if exact > limit else exact)
+
+
+def test_a_delete_that_runs_is_seen(client: Client) -> None:
+    where, tables = client.where, find(client.where)
+    assert not _database_messages.pulse(settings(where), tables).deleting
+    name = DATABASE[where.kind]
+    with contextlib.ExitStack() as stack:
+        holder = stack.enter_context(_database.connect(settings(where), name, read_only=False))
+        holder.rows("BEGIN")
+        holder.rows("SELECT id FROM messages WHERE id = 1 FOR UPDATE")
+        waiter = threading.Thread(target=lambda: swallow(where, name, "DELETE FROM messages WHERE id = 1"))
+        waiter.start()
+        seen = until(lambda: _database_messages.pulse(settings(where), tables).deleting)
+        holder.rows("ROLLBACK")
+        waiter.join()
+    assert seen
+    assert not _database_messages.pulse(settings(where), tables).deleting
+
+
+def test_a_function_that_deletes_in_one_transaction_is_seen(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_database_messages, "_LONG_CHANGE", 0.5)
+    with databases(postgres, gc1_fn=10):
+        body = "BEGIN DELETE FROM messages; PERFORM pg_sleep(3); END"
+        postgres.sql(f"SET ROLE wa; CREATE FUNCTION purge() RETURNS void LANGUAGE plpgsql AS $$ {body}; $$;", "gc1_fn")
+        tables = find(postgres)
+        worker = threading.Thread(target=lambda: swallow(postgres, "gc1_fn", "SELECT purge()"))
+        worker.start()
+        assert until(lambda: _database_messages.pulse(settings(postgres), tables).deleting, 3)
+        worker.join()
+        assert not _database_messages.pulse(settings(postgres), tables).deleting
+
+
+# The gate's and the pulse's cost
+
+
+def test_the_gate_makes_no_temporary_table_and_reads_no_more_than_the_limit(mariadb: Server) -> None:
+    with databases(mariadb, gc1_cost=ROWS):
+        tables = find(mariadb)
+        before = status(mariadb)
+        assert _database_messages.gate(settings(mariadb), tables, 5_000).large
+        after = status(mariadb)
+        read = sum(after[name] - before[name] for name in after if name.startswith("Handler_read"))
+        assert read < 5_500
+        assert after["Handler_tmp_write"] - before["Handler_tmp_write"] < 50  # SHOW STATUS itself writes some hundred
+
+
+def status(where: Server) -> dict[str, int]:
+    rows = where.sql(
+        "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Handler_read%' OR Variable_name = 'Created_tmp_disk_tables';"
+    )
+    found = {name: int(value) for name, value in (line.split("\t") for line in rows.splitlines())}
+    return {**found, "Handler_tmp_write": found.pop("Created_tmp_disk_tables")}
+
+
+def test_the_gate_dirties_no_page_after_the_vacuum(postgres: Server) -> None:
+    with databases(postgres, gc1_cost=ROWS):
+        postgres.sql("DELETE FROM messages WHERE id % 3 = 0;", "gc1_cost")
+        tables = find(postgres)
+        assert _database_messages.tidy(settings(postgres), tables, 60) == ""
+        for statement in (f"SELECT 1 FROM messages OFFSET {LIMIT} LIMIT 1", "SELECT COUNT(*) FROM messages"):
+            plan = postgres.sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement};", "gc1_cost")
+            assert "dirtied" not in plan
+            assert "Index Only Scan" in plan
+        count = _database_messages.gate(settings(postgres), tables, LIMIT)
+        assert (count.rows, count.exact) == (40_000, True)
+
+
+def test_no_vacuum_of_a_table_that_is_somebody_elses(postgres: Server) -> None:
+    postgres.sql(f"CREATE ROLE reader LOGIN PASSWORD '{CANARY}';")
+    with databases(postgres, gc1_alien=5):
+        postgres.sql("GRANT SELECT ON messages TO reader;", "gc1_alien")
+        tables = find(postgres, user="reader")
+        assert "does not own messages" in _database_messages.tidy(settings(postgres, "reader"), tables, 10)
+        assert _database_messages.gate(settings(postgres, "reader"), tables, 10).rows == 5
+
+
+def test_partitions_are_counted(postgres: Server) -> None:
+    postgres.sql("CREATE DATABASE gc1_parts OWNER wa;")
+    try:
+        postgres.sql(
+            "SET ROLE wa; CREATE TABLE messages (id bigint PRIMARY KEY) PARTITION BY RANGE (id);"
+            "CREATE TABLE messages_a PARTITION OF messages FOR VALUES FROM (0) TO (100);"
+            "CREATE TABLE messages_b PARTITION OF messages FOR VALUES FROM (100) TO (200);"
+            "INSERT INTO messages SELECT generate_series(50, 149); DELETE FROM messages WHERE id % 2 = 0;",
+            "gc1_parts",
+        )
+        tables = find(postgres)
+        assert _database_messages.tidy(settings(postgres), tables, 10) == ""
+        assert _database_messages.gate(settings(postgres), tables, 100).rows == 50
+        assert until(lambda: _database_messages.pulse(settings(postgres), tables).counters == (50,))
+    finally:
+        drop(postgres, "gc1_parts")
+
+
+# Faults of the database
+
+
+def fill(stack: contextlib.ExitStack, where: Server) -> None:
+    """Take connections until there are no more."""
+    for _number in range(12):
+        stack.enter_context(_database.connect(settings(where)))
+
+
+def test_too_many_connections(mariadb: Server) -> None:
+    with databases(mariadb, gc1_many=5), contextlib.ExitStack() as stack:
+        for _number in range(8):
+            stack.enter_context(_database.connect(settings(mariadb)))
+        mariadb.sql("SET GLOBAL max_connections = 10;")
+        stack.callback(lambda: mariadb.sql("SET GLOBAL max_connections = 151;"))
+        with pytest.raises(_database.DatabaseError) as told:
+            fill(stack, mariadb)
+        assert told.value.kind == "too_many"
+        assert told.value.retryable
+
+
+def test_a_table_that_is_locked(database: Server) -> None:
+    with databases(database, gc1_locked=5), contextlib.ExitStack() as stack:
+        holder = stack.enter_context(_database.connect(settings(database), "gc1_locked", read_only=False))
+        tables = find(database)
+        if database.kind == "mariadb":
+            database.sql("GRANT LOCK TABLES ON *.* TO 'wa'@'%';")
+            fresh = stack.enter_context(_database.connect(settings(database), "gc1_locked", read_only=False))
+            fresh.rows("LOCK TABLES messages WRITE")
+        else:
+            holder.rows("BEGIN")
+            holder.rows("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
+        begin = time.monotonic()
+        with pytest.raises(_database.DatabaseError) as told:
+            _database_messages.gate(settings(database), tables, 10)
+        assert told.value.kind == "lock"
+        assert time.monotonic() - begin < 5
