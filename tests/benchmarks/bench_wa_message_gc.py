@@ -245,8 +245,9 @@ def bench_pulse(client: Client, state: str, samples: int = 30) -> None:
     work = client.worked(client.pulse)[1]
     told: list[float] = []
     their_work = client.worked(lambda: told.append(client.count_task()))[1]
-    print(f"  pulse, statements   {statistics.median(inner) * 1000:9.2f} ms (to {max(inner) * 1000:.2f})")
-    print(f"  pulse, whole        {statistics.median(whole) * 1000:9.2f} ms (to {max(whole) * 1000:.2f})")
+    for name, values in (("statements", inner), ("whole", whole)):
+        low, middle, high = (round(value * 1000, 2) for value in (min(values), statistics.median(values), max(values)))
+        print(f"  pulse, {name:<12} {middle:9.2f} ms ({low} to {high})")
     print(f"  COUNT(*)            {told[0] * 1000:9.2f} ms")
     if work:
         table("server's work, pulse : task", work, their_work)
@@ -364,9 +365,12 @@ def bench_memory(client: Client) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="with 10 million rows, too")
+    parser.add_argument("--kind", choices=("mariadb", "postgres"), help="only one of the two servers")
     arguments = parser.parse_args()
     try:
         for client in clients():
+            if arguments.kind not in (None, client.kind):
+                continue
             sizes = [2_200_000, *([10_000_000] if arguments.long else [])]
             for rows in sizes:
                 seed(client, rows)
