@@ -133,7 +133,8 @@ class Client:
         }
 
     def calls(self) -> int:
-        return self.webapp.paths().count(f"PUT {GC}")
+        found: int = self.webapp.paths().count(f"PUT {GC}")
+        return found
 
     def close(self) -> None:
         for thread in self.threads:
