@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
+import socket
 import threading
 import time
+import typing as t
 
 import pytest
 from database_servers import Server
@@ -139,6 +143,27 @@ def test_the_gate_makes_no_temporary_table_and_reads_no_more_than_the_limit(mari
         assert after["Handler_tmp_write"] - before["Handler_tmp_write"] < 50  # SHOW STATUS itself writes some hundred
 
 
+@pytest.mark.parametrize(("to_purge", "by_primary_key"), [(0, False), (20, False), (21, True), (None, True)])
+def test_the_gate_goes_by_the_primary_key_while_deletes_are_not_purged(
+    mariadb: Server, monkeypatch: pytest.MonkeyPatch, to_purge: int | None, by_primary_key: bool
+) -> None:
+    statements: list[str] = []
+    rows = _database.Session.rows
+
+    def noted(session: _database.Session, statement: str, *rest: t.Any) -> t.Any:
+        statements.append(statement)
+        return rows(session, statement, *rest)
+
+    with databases(mariadb, gc1_purge=30):
+        tables = find(mariadb)
+        monkeypatch.setattr(_database_messages, "_to_purge", lambda _session: to_purge)
+        monkeypatch.setattr(_database.Session, "rows", noted)
+        assert _database_messages.gate(settings(mariadb), tables, 30).rows == 30
+    asked = [statement for statement in statements if "messages" in statement]
+    assert len(asked) == 2
+    assert all(("FORCE INDEX (PRIMARY)" in statement) == by_primary_key for statement in asked)
+
+
 def status(where: Server) -> dict[str, int]:
     rows = where.sql(
         "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Handler_read%' OR Variable_name = 'Created_tmp_disk_tables';"
@@ -224,3 +249,73 @@ def test_a_table_that_is_locked(database: Server) -> None:
             _database_messages.gate(settings(database), tables, 10)
         assert told.value.kind == "lock"
         assert time.monotonic() - begin < 5
+
+
+class SlowLine:
+    """A port in front of a server whose every word comes `seconds` late once it is switched on."""
+
+    def __init__(self, where: Server) -> None:
+        self.where = where
+        self.seconds = 0.0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _address = self.listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.where.port))
+                for one, other, late in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._pump, args=(one, other, late), daemon=True).start()
+
+    def _pump(self, one: socket.socket, other: socket.socket, late: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                if late and self.seconds:
+                    time.sleep(self.seconds)
+                other.sendall(data)
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_that_takes_too_long_for_every_query(database: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ansible_collections.waba.onprem.plugins.module_utils import _database_mysql, _database_pgsql
+
+    with databases(database, gc1_slow=50):
+        tables = find(database)
+        line = SlowLine(database)
+        config = dataclasses.replace(settings(database), port=line.port, connect_timeout=3.0)
+        patient = functools.partial(_database.connect, statement_timeout=0.3)
+        monkeypatch.setattr(_database_messages, "connect", patient)
+        for part in (_database_mysql, _database_pgsql):
+            monkeypatch.setattr(part, "GRACE", 0.3)
+        assert _database_messages.pulse(config, tables).rows >= 0
+        # As at 30 s a query against a statement time-out of 5 s.
+        line.seconds = 2.0
+        begin = time.monotonic()
+        with pytest.raises(_database.DatabaseError) as told:
+            _database_messages.pulse(config, tables)
+        assert time.monotonic() - begin < 5
+        assert told.value.kind in ("timeout", "unreachable")
+        assert told.value.retryable
+        line.listener.close()
+
+
+def test_a_count_that_takes_too_long_is_unknown_and_counts_as_large(
+    database: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with databases(database, gc1_unknown=ROWS):
+        # Without a primary key there is no way in short statements.
+        index = {"mariadb": "MODIFY id BIGINT, DROP PRIMARY KEY", "postgres": "DROP CONSTRAINT messages_pkey"}
+        database.sql(f"ALTER TABLE messages {index[database.kind]};", "gc1_unknown")
+        tables = find(database)
+        assert tables[0].key == ()
+        assert _database_messages.gate(settings(database), tables, 10 * ROWS).rows == ROWS
+        monkeypatch.setattr(
+            _database_messages, "connect", functools.partial(_database.connect, statement_timeout=0.001)
+        )
+        count = _database_messages.gate(settings(database), tables, 10 * ROWS)
+        assert (count.exact, count.large) == (False, True)
+        assert count.unknown == "gc1_unknown: the count took too long"

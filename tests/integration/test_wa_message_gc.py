@@ -17,7 +17,6 @@ import time
 import typing as t
 from pathlib import Path
 
-import pytest
 from conftest import Ansible, docker
 from database_servers import Server
 from gc_tables import (
@@ -170,13 +169,20 @@ def test_the_server_restarts_in_the_middle(ansible: Ansible, client: Client) -> 
     assert not result.get("failed")
 
 
-# A read-only PostgreSQL is a standby, a second server; its rule is tested in memory.
-@pytest.mark.parametrize("database", ["mariadb"], indirect=True)
 def test_a_read_only_server(ansible: Ansible, client: Client) -> None:
-    client.where.sql("SET GLOBAL read_only = 1;")
+    server = client.where
+    on, off = {
+        "mariadb": ("SET GLOBAL read_only = 1;", "SET GLOBAL read_only = 0;"),
+        "postgres": (
+            "ALTER ROLE wa SET default_transaction_read_only = on;",
+            "ALTER ROLE wa RESET default_transaction_read_only;",
+        ),
+    }[server.kind]
+    server.sql(on)
     try:
         result = ansible.play([{"waba.onprem.wa_message_gc": client.options()}]).results[0]
     finally:
-        client.where.sql("SET GLOBAL read_only = 0;")
-    assert "read only" in result["msg"]
+        server.sql(off)
+    assert "read only: a replica, or a primary set so; expected a server that takes writes" in result["msg"]
+    assert "Point the client at the primary server" in result["msg"]
     assert client.calls() == 0
