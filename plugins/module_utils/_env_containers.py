@@ -40,7 +40,7 @@ class Compose:
     def overrides(self, container: Container) -> set[str]:
         """The keys that the container's service gets from elsewhere than db.env: `environment:`, later `env_file:`s."""
         files = [path for path in container.labels.get(_FILES_LABEL, "").split(",") if path]
-        if files and not self._yaml():
+        if files and (not self._yaml() or self._needs_compose(files, container.service)):
             return self._by_compose(container, files)
         keys: set[str] = set()
         env_files: list[str] = []
@@ -55,6 +55,14 @@ class Compose:
             for path in env_files[env_files.index(self._env_path) + 1 :]:
                 keys.update(self._keys_of(path))
         return keys
+
+    def _needs_compose(self, files: t.Sequence[str], service: str) -> bool:
+        """Whether only Compose can tell: the service comes by `include`, or names files by variables."""
+        documents = [self._document(path) for path in files]
+        if not any(isinstance(document, dict) and document.get("include") for document in documents):
+            settings = [_env_state.service_settings(document, service) for document in documents]
+            return any("$" in path for _keys, paths, extends in settings for path in (*paths, str(extends)))
+        return True
 
     def _collect(
         self, path: str, service: str, folder: str | None, keys: set[str], env_files: list[str], depth: int
@@ -107,9 +115,8 @@ class Compose:
             with open(self._env_path, encoding="utf-8", newline="") as file:
                 held = {entry.key: entry.value for entry in read_compose(file.read()) if entry.key}
         except (OSError, ValueError, KeyError):
-            self._warn(
-                f"{', '.join(files)} cannot be read without the Python library PyYAML (python3-yaml): {_UNKNOWN}"
-            )
+            lack = "" if self._yaml() else " (and the Python library PyYAML, python3-yaml, is not there)"
+            self._warn(f"docker compose config does not tell what {', '.join(files)} sets{lack}: {_UNKNOWN}")
             return set()
         # The output is a Compose file again, where a dollar sign is doubled.
         environment = {

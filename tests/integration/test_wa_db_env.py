@@ -313,6 +313,30 @@ def test_a_change_is_stale_until_compose_recreates(ansible: t.Any, clients: t.An
         docker(*compose, "down", "--timeout", "1")
 
 
+@pytest.mark.parametrize("how", ["included", "named by a variable"])
+def test_what_only_compose_can_tell_is_asked_of_it(ansible: t.Any, clients: t.Any, tmp_path: Path, how: str) -> None:
+    """A container as Compose would make it of a file that names others: its own port is no reason to recreate it."""
+    path = tmp_path / "db.env"
+    ansible.module("wa_db_env", options(path))
+    service = {"image": "x", "env_file": ["db.env"], "environment": {"WA_DB_PORT": "3307"}}
+    document: dict[str, t.Any] = {"services": {"wacore": service}}
+    if how == "included":
+        (tmp_path / "more.yml").write_text(json.dumps(document))
+        document = {"include": ["more.yml"]}
+    else:
+        service["env_file"] = "${NOWHERE:-db.env}"
+    (tmp_path / "compose.yml").write_text(json.dumps(document))
+    labels = {
+        "com.docker.compose.project.config_files": str(tmp_path / "compose.yml"),
+        "com.docker.compose.project.working_dir": str(tmp_path),
+    }
+    clients.add("wacore", "coreapp", f"--env-file={path}", "--env=WA_DB_PORT=3307", "--network=none", labels=labels)
+    result = ansible.module("wa_db_env", options(path, containers=True, project=clients.project))
+    assert result["stale_containers"] == []
+    assert [one["overridden_keys"] for one in result["overridden_containers"]] == [["WA_DB_PORT"]]
+    assert not result.get("warnings")
+
+
 # Faults
 
 
