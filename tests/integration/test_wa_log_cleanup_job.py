@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import log_containers as lc
 import pytest
 from conftest import docker
+from engine_gate import EngineGate
 from log_job import SCRIPT, Job, wait_for
 
 SHELLS = ["dash", "bash"]
@@ -129,9 +131,9 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
 
 
 def test_a_container_that_goes_meanwhile(clients: t.Any, job: Job) -> None:
-    """Removed or stopped while it is cleaned: skipped, and the job goes on to the next."""
+    """Removed or stopped while it is cleaned: skipped; restarted: a failure; the job goes on to the next."""
     slow = "#!/bin/sh\ntouch /tmp/started\nsleep 60\n"
-    gone, stopped = lc.core(clients, "a", slow), lc.core(clients, "b", slow)
+    gone, stopped, restarted = (lc.core(clients, name, slow) for name in ("a", "b", "bb"))
     last = lc.core(clients, "c")
     lc.archives(last, 31)
     with subprocess.Popen(job.argv(), stderr=subprocess.PIPE, text=True) as running:
@@ -139,10 +141,40 @@ def test_a_container_that_goes_meanwhile(clients: t.Any, job: Job) -> None:
         docker("rm", "--force", gone)
         wait_for(lambda: exists(stopped, "/tmp/started"))
         docker("stop", "-t", "0", stopped)
-        _out, complaints = running.communicate(timeout=60)
-    assert (running.returncode, complaints) == (0, "")
-    assert (job.status["containers"], job.status["skipped"], job.status["failed"]) == (1, 2, 0)
+        wait_for(lambda: exists(restarted, "/tmp/started"))
+        docker("restart", "-t", "0", restarted)
+        running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert (job.status["containers"], job.status["skipped"]) == (1, 2)
+    assert job.status["failures"] == [f"{restarted}: was restarted while it was cleaned"]
     assert len(lc.files(clients, last)) == 30
+
+
+def test_an_engine_that_goes_away(clients: t.Any, job: Job, ansible: t.Any) -> None:
+    """Job and module name every container that they could not clean, none as gone; what ran has ended inside."""
+    slow = "#!/bin/sh\ntouch /tmp/started\nsleep 4248\n"
+    first, second = lc.core(clients, "a", slow), lc.core(clients, "b", slow)
+    gate = EngineGate(job.folder / "job.sock")
+    with subprocess.Popen(job.argv("-H", gate.host), stderr=subprocess.PIPE, text=True) as running:
+        wait_for(lambda: exists(first, "/tmp/started"))
+        gate.cut()
+        running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert [text.partition(" (")[0] for text in job.status["failures"]] == [
+        f"{name}: Docker did not answer" for name in (first, second)
+    ]
+    wait_for(lambda: not lc.alive(first, "4248"))
+    gate = EngineGate(job.folder / "module.sock")
+    options = {"project": clients.project, "state_file": str(job.folder / "live.json"), "docker_host": gate.host}
+    results: list[dict[str, t.Any]] = []
+    module = threading.Thread(target=lambda: results.append(ansible.module("wa_log_cleanup", options)))
+    module.start()
+    wait_for(lambda: exists(second, "/tmp/started"))
+    gate.cut()
+    module.join()
+    assert [text.partition(": ")[0] for text in results[0]["failures"]] == [first, second]
+    assert results[0]["skipped_containers"] == []
+    wait_for(lambda: not lc.alive(first, "4248") and not lc.alive(second, "4248"))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
