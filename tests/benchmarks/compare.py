@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import resource
 import statistics
+import sys
 import time
 import typing as t
 from dataclasses import dataclass, field
+from pathlib import Path
+
+# What benchmarks share with the integration tests imports the collection by its name.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".lab" / "collections"))
 
 
 @dataclass
