@@ -1,0 +1,159 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""playbooks/gc.yml and the role for a deployment of two hosts, against the simulated client over a real database."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, docker
+from database_servers import Server
+from gc_tables import CANARY
+from simulated import PASSWORD, Simulated
+
+ROWS, LEFT, LIMIT = 3_000, 450, 1_000
+
+
+class Site:
+    """A deployment of two hosts that are this machine; `h1` is its leader."""
+
+    def __init__(self, client: Simulated, folder: Path) -> None:
+        self.folder = folder
+        self.variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "wa_deployment": "support",
+            "wa_become": False,
+            "wa_state_dir": str(folder),
+            "wa_env_file": client.env_file(),
+            "wa_db_env_login_host": "127.0.0.1",
+            "wa_api_url": client.url,
+            "wa_api_validate_certs": False,
+            "wa_api_password": PASSWORD,
+            "wa_message_gc_window": "",
+            "wa_message_gc_max_messages": LIMIT,
+            "wa_message_gc_settle": "1s",
+            "wa_message_gc_poll_interval": "1s",
+        }
+
+    def run(self, *arguments: str, **variables: t.Any) -> tuple[dict[str, list[dict[str, t.Any]]], str]:
+        """Run gc.yml: the results of the role's tasks by name, and all that was printed."""
+        inventory = self.folder / "inventory.json"
+        hosts = {"h1": {}, "h2": {}}
+        inventory.write_text(json.dumps({"support": {"hosts": hosts, "vars": {**self.variables, **variables}}}))
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                *("-i", str(inventory), "--diff", *arguments),
+                str(REPOSITORY / "playbooks" / "gc.yml"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_NOCOLOR": "1"},
+        )
+        assert "WARNING" not in done.stderr, done.stderr
+        inventory.unlink()
+        found: dict[str, list[dict[str, t.Any]]] = {}
+        for task in json.loads(done.stdout[done.stdout.find("{") :])["plays"][0]["tasks"]:
+            name = task["task"]["name"].rpartition(" : ")[2]
+            ran = [dict(result, host=host) for host, result in task["hosts"].items() if not result.get("skipped")]
+            found[name] = [*found.get(name, []), *ran]
+        return found, done.stdout + done.stderr
+
+
+GC = "Bring the messages table under its limit"
+
+
+@pytest.fixture(scope="module")
+def client(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
+    found = Simulated(tmp_path_factory.mktemp("client") / "role", mariadb, "gcr_", lock_after=1000)
+    found.core()
+    found.open()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def site(client: Simulated, tmp_path: Path) -> Site:
+    client.fill(ROWS)
+    return Site(client, tmp_path)
+
+
+def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
+    predicted, _output = site.run("--check")
+    assert [(task["host"], task["changed"]) for task in predicted[GC]] == [("h1", True)]
+    assert client.count() == ROWS
+    done, output = site.run()
+    # started first, then watched
+    assert [task["running"] for task in done[GC]] == [True, False]
+    assert {task["host"] for task in done[GC]} == {"h1"}
+    assert (done[GC][-1]["messages_after"], done[GC][-1]["callbacks"]) == (LEFT, "none")
+    assert "h1 | message GC round 1 | " in output
+    for arguments in ((), ("--check",)):
+        again, _output = site.run(*arguments)
+        assert [task["changed"] for task in again[GC]] == [False]
+        assert "less than 24h00m" in again[GC][0]["not_due_because"]
+        assert again[GC][0]["due_at"]
+    # no credential is left on the host
+    assert sorted(path.name for path in site.folder.iterdir()) == ["gc-support.json", "gc-support.json.lock"]
+    for path in site.folder.iterdir():
+        assert PASSWORD not in path.read_text()
+        assert CANARY not in path.read_text()
+    assert PASSWORD not in output
+    assert CANARY not in output
+
+
+def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated) -> None:
+    hour = time.gmtime().tm_hour
+    window = f"{(hour + 2) % 24:02d}:00-{(hour + 4) % 24:02d}:00"
+    closed, _output = site.run(wa_message_gc_window=window, wa_message_gc_timezone="UTC")
+    assert f"outside the window {window}" in closed[GC][0]["not_due_because"]
+    elsewhere, _output = site.run("--limit", "h2")
+    told = [task["msg"] for task in elsewhere["Say that the leader is not in this run"]]
+    assert "No message GC for deployment support: its leader h1 is not in this run" in told[0]
+    assert GC not in elsewhere or not elsewhere[GC]
+    assert client.count() == ROWS
+
+
+def test_the_clients_own_gc_is_turned_on_and_what_is_remembered_goes(site: Site, client: Simulated) -> None:
+    for changed in (True, False):
+        done, _output = site.run(wa_message_gc_automatic=True, wa_message_gc_policy="limit")
+        assert next(task["changed"] for task in done["Read and set the application setting"]) is changed
+    settings = client.call("GET", "/v1/settings/application")[1]["settings"]["application"]
+    assert settings["garbagecollector_enable"]["messages"] is True
+    gone, _output = site.run(wa_message_gc_state="absent")
+    assert any(task["changed"] for task in gone["Forget what is remembered about GC"])
+    assert list(site.folder.iterdir()) == []
+
+
+def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path: Path, clients: t.Any) -> None:
+    """The setting is the simulated client's, the containers are those that Docker shows for its project."""
+    core, web = clients.add(), clients.add("waweb", "web")
+    started = {name: docker("inspect", "--format", "{{.State.StartedAt}}", name) for name in (core, web)}
+    older = Simulated(tmp_path / "older", mariadb, "gco_", "2.51.2", lock_after=1000)
+    older.core()
+    try:
+        older.open()
+        folder = tmp_path / "state"
+        folder.mkdir()
+        site = Site(older, folder)
+        options = {"wa_project": clients.project, "wa_message_gc_automatic": True, "wa_message_gc_policy": "limit"}
+        done, output = site.run(**options)
+        assert done["Restart the Coreapps"], output
+        assert CANARY not in output
+        again, _output = site.run(**options)
+    finally:
+        older.close()
+    now = {name: docker("inspect", "--format", "{{.State.StartedAt}}", name) for name in (core, web)}
+    assert now[core] != started[core]
+    assert now[web] == started[web]
+    assert not again.get("Restart the Coreapps")

@@ -1,0 +1,90 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action plugin of wa_message_gc: steps, pauses, lines of progress, connections that get lost."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.waba.onprem.plugins.action import wa_message_gc
+
+LOST = AnsibleConnectionFailure("the host is away")
+
+
+class Driver:
+    """The plugin with a module that answers by script."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: t.Any, **arguments: t.Any) -> None:
+        self.answers = list(answers)
+        self.asked: list[dict[str, t.Any]] = []
+        self.pauses: list[float] = []
+        self.lines: list[str] = []
+        self.action = object.__new__(wa_message_gc.ActionModule)
+        task = type("Task", (), {"args": arguments, "async_val": 0, "check_mode": False})
+        templar = type("Templar", (), {"template": staticmethod(lambda value: value)})
+        self.action._task, self.action._templar = task, templar
+        monkeypatch.setattr(self.action, "_execute_module", self.execute, raising=False)
+        monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+        monkeypatch.setattr(wa_message_gc.time, "sleep", self.pauses.append)
+        monkeypatch.setattr(wa_message_gc.display, "display", self.show)
+
+    def show(self, text: str, stderr: bool = False) -> None:
+        assert stderr, "standard output belongs to the callback"
+        self.lines.append(text)
+
+    def execute(self, module_args: dict[str, t.Any] | None = None, **_more: t.Any) -> dict[str, t.Any]:
+        self.asked.append(dict(module_args or {}))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+    def run(self, **variables: t.Any) -> dict[str, t.Any]:
+        found: dict[str, t.Any] = self.action.run(None, {"inventory_hostname": "h1", **variables})
+        return found
+
+
+def step(phase: str = "deleting", again: float | None = None, **more: t.Any) -> dict[str, t.Any]:
+    progress = {"phase": phase, "round": 1, "rows": None, "deleted": 5, "rate": 1.0, "again": again}
+    return {"running": True, "run_id": "r1", "progress": progress, **more}
+
+
+DONE = {"running": False, "changed": True, "run_id": "r1", "progress": None}
+
+
+def test_steps_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(monkeypatch, step(), step(again=2.0), step(again=60.0), DONE, poll_interval="10s")
+    assert driver.run() == DONE
+    assert [asked.get("follow") for asked in driver.asked] == [None, "r1", "r1", "r1"]
+    assert all(asked["wait"] is False for asked in driver.asked)
+    assert driver.pauses == [10, 2, 10]
+    assert driver.lines == ["h1 | message GC round 1 | 5 deleted, 1/s, deleting"] * 3
+
+
+def test_lines_can_be_turned_off_and_warnings_come_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [step(warnings=["a node is down"], marked_read=3), step(warnings=["a node is down"]), DONE]
+    driver = Driver(monkeypatch, *told)
+    result = driver.run(wa_message_gc_progress=False)
+    assert (result["warnings"], result["marked_read"], driver.lines) == (["a node is down"], 3, [])
+
+
+def test_a_lost_connection_is_tried_again_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(monkeypatch, step(), *[LOST] * 5, step(), *[LOST] * 5, DONE)
+    assert driver.run() == DONE
+    assert "h1 | message GC | connection lost (5 of 5): the host is away" in driver.lines
+    assert driver.asked[-1]["follow"] == "r1"
+    gone = Driver(monkeypatch, step(), *[LOST] * 6)
+    with pytest.raises(AnsibleConnectionFailure):
+        gone.run()
+    assert gone.answers == []
+
+
+def test_a_failure_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(monkeypatch, step(), {"failed": True, "msg": "no"})
+    assert driver.run() == {"failed": True, "msg": "no"}
+    assert "option poll_interval" in Driver(monkeypatch, poll_interval="soon").run()["msg"]
