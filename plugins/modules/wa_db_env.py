@@ -122,6 +122,10 @@ options:
       - The file's mode. C(docker compose) reads the file as the user who runs it, so that user needs to read it, be it
         by O(group) and V(0640).
     default: "0600"
+  unsafe_writes:
+    description: Not used. The file is replaced in one step or not at all; one that cannot be is an error.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - ansible.builtin.files
   - waba.onprem.attributes

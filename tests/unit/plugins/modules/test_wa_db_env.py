@@ -255,6 +255,11 @@ def test_backups(env: Env) -> None:
     assert sorted(made[1:]) == sorted(str(path) for path in env.path.parent.glob("db.env.*~"))
     assert all(stat.S_IMODE(os.stat(path).st_mode) == 0o600 for path in made[1:])
     assert "backup_file" not in env(hostname="c", backup=True)
+    predicted = env(check=True, hostname="d", backup=True)
+    assert predicted["actions"] == ["kept a backup", "set WA_DB_HOSTNAME"]
+    assert "backup_file" not in predicted
+    assert len(list(env.path.parent.glob("db.env.*~"))) == 2
+    assert env(hostname="d", backup=True)["actions"] == predicted["actions"]
 
 
 def test_absent(env: Env) -> None:
