@@ -18,6 +18,7 @@ from pathlib import Path
 import compare
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".lab" / "collections"))
 
 import lab_images
 import log_containers
@@ -52,8 +53,11 @@ class Play:
 
 
 def _environment() -> dict[str, str]:
-    collections = str(lab_images.REPOSITORY / ".lab" / "collections")
-    return {**os.environ, "ANSIBLE_COLLECTIONS_PATH": collections, "ANSIBLE_LOCALHOST_WARNING": "0"}
+    return {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(lab_images.REPOSITORY / ".lab" / "collections"),
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+    }
 
 
 def main() -> None:
