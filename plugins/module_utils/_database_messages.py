@@ -84,14 +84,16 @@ def deletes_messages(statement: str) -> bool:
     return _DELETE.match(statement) is not None
 
 
-def find_tables(config: Settings, prefix: str, choose: t.Callable[[list[str]], list[str]]) -> list[Table]:
-    """The `messages` tables of the client with `prefix`.
+def find_tables(
+    config: Settings, prefix: str, choose: t.Callable[[list[str]], list[str]], only: t.Sequence[str] | None = None
+) -> list[Table]:
+    """The `messages` tables of the client with `prefix`; no database but those in `only` is looked into, when given.
 
     `choose` gets the databases that hold one and returns the client's own, or raises WaError.
     """
     found: dict[str, list[Table]] = {}
     with connect(config) as session:
-        names = databases(session, prefix)
+        names = [name for name in databases(session, prefix) if not only or name in only]
         if config.engine == MYSQL:
             for name in names:
                 tables = _mysql_tables(session, name)
@@ -127,7 +129,8 @@ def _pgsql_tables(session: Session, database: str) -> list[Table]:
         " WHERE inhparent = part.oid) SELECT oid::bigint FROM part)"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'"
-        " AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY n.nspname",
+        " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_schema_privilege(n.oid, 'USAGE')"
+        " AND has_table_privilege(c.oid, 'SELECT') ORDER BY n.nspname",
         (NAME,),
     )
     return [

@@ -81,6 +81,7 @@ class GcBase:
                 lambda found: (
                     policy.wanted_databases(wanted, found) if wanted else policy.own_databases(self.prefix, found)
                 ),
+                wanted,
             )
         self.result.values["databases"] = list(dict.fromkeys(table.database for table in self.tables))
 

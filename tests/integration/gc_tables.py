@@ -148,7 +148,7 @@ def find(
     def choose(found: list[str]) -> list[str]:
         return wanted_databases(wanted, found) if wanted else own_databases(prefix, found)
 
-    return _database_messages.find_tables(settings(where, user), prefix, choose)
+    return _database_messages.find_tables(settings(where, user), prefix, choose, wanted)
 
 
 def swallow(where: Server, database: str, statement: str) -> None:

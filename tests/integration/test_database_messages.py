@@ -99,6 +99,35 @@ def test_walking_along_the_key_counts_the_same(database: Server, rows: int, monk
                 assert found == (None if exact > limit else exact)
 
 
+def test_sessions_are_read_only_bounded_and_gone_after_a_look(database: Server) -> None:
+    with databases(database, gc1_bounds=5):
+        with _database.connect(settings(database), "gc1_bounds") as session:
+            if database.kind == "mariadb":
+                told = session.rows(
+                    "SELECT @@autocommit, @@tx_read_only, @@max_statement_time, @@lock_wait_timeout, @@innodb_lock_wait_timeout"
+                )
+                assert [float(value) for value in told[0]] == [1, 1, 5, 2, 2]
+            else:
+                names = ("transaction_read_only", "statement_timeout", "lock_timeout")
+                assert [session.value(f"SHOW {name}") for name in names] == ["on", "5s", "2s"]
+        _database_messages.pulse(settings(database), find(database))
+        sessions = {
+            "mariadb": "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'wa';",
+            "postgres": "SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'wa';",
+        }[database.kind]
+        assert until(lambda: database.sql(sessions).strip() == "0")
+
+
+def test_tables_that_the_user_may_not_read_are_somebody_elses(postgres: Server) -> None:
+    postgres.sql("CREATE DATABASE gc1_strangers;")
+    try:
+        postgres.sql("CREATE TABLE messages (id bigint PRIMARY KEY);", "gc1_strangers")
+        with databases(postgres, gc1_mine=5):
+            assert [table.database for table in find(postgres)] == ["gc1_mine"]
+    finally:
+        drop(postgres, "gc1_strangers")
+
+
 def test_a_delete_that_runs_is_seen(client: Client) -> None:
     where, tables = client.where, find(client.where)
     assert not _database_messages.pulse(settings(where), tables).deleting

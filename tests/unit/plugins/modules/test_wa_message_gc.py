@@ -59,7 +59,7 @@ class Table:
     # What the adapter offers
 
     def find_tables(
-        self, _config: Settings, _prefix: str, choose: t.Callable[[list[str]], list[str]]
+        self, _config: Settings, _prefix: str, choose: t.Callable[[list[str]], list[str]], _only: t.Any = None
     ) -> list[messages.Table]:
         self.trouble()
         return [messages.Table(name, name, ("id",)) for name in choose(self.databases)]
@@ -744,6 +744,23 @@ def test_marking_is_resumed(run: Run, fake: FakeWebapp, table: Table, monkeypatc
     assert (step["running"], step["progress"]["phase"]) == (True, "marking as read")
     assert run(mark_read=ids, mark_read_rate=20)["messages_after"] == 1_800
     assert [path for path in fake.paths() if "/v1/messages/" in path] == [f"PUT /v1/messages/{name}" for name in ids]
+
+
+def test_marking_ends_with_the_window(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy
+
+    fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
+    for name in range(5):
+        fake.on("PUT", f"/v1/messages/{name}", (200, None))
+    closes = iter([0.0, 0.0, 0.0, 3600.0])  # at the start, then before each message
+    monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: next(closes, 3600.0))
+    options = {"mark_read": [str(number) for number in range(5)], "mark_read_rate": 50, "window": "01:00-05:00"}
+    result = run(**options)
+    assert "the window 01:00-05:00 closed after 2 of 5 messages were marked" in result["not_due_because"]
+    assert CALL not in fake.paths()
+    assert state(tmp_path)["run"] is None
 
 
 # Options
