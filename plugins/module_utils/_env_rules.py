@@ -57,7 +57,7 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
         if value is None:
             continue
         if option in TEXTS:
-            _check_text(f"option {option}", value, f"{option}: ")
+            _check_text(f"option {option}", option, value, removable=option not in REQUIRED)
         text = _persistent(value) if option == "persistent" else str(value)
         if not text and option in REQUIRED:
             raise WaError(f"option {option} ({key})", "empty", "a value: the client cannot start without it")
@@ -103,19 +103,19 @@ def _check_extra(
         raise WaError(subject, "repeats a setting that has its own option", f"option {managed[key]}")
     if key in wanted:
         raise WaError(subject, "stands in extra and in extra_secret", "one of the two")
-    _check_text(subject, value, f"{key}: ")
+    _check_text(subject, key, value)
     if key == UPGRADE and value:
         raise _upgrade(subject)
 
 
-def _check_text(subject: str, value: t.Any, example: str) -> None:
+def _check_text(subject: str, name: str, value: t.Any, removable: bool = True) -> None:
     if not isinstance(value, str):
         kinds = {bool: "a boolean", int: "a number", float: "a number", type(None): "nothing (null)"}
         raise WaError(
             subject,
             f"{kinds.get(type(value), 'a ' + type(value).__name__)} to YAML, where yes, 1e3 and 0777 are not what they look like",
             "a text",
-            f'Put it in quotes ({example}"..."); an empty text removes the key',
+            f'Put it in quotes ({name}: "...")' + ("; an empty text removes the key" if removable else ""),
         )
 
 

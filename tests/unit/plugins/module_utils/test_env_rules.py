@@ -173,6 +173,7 @@ def test_a_text_that_yaml_took_for_something_else_is_refused(option: str, value:
         wanted(**{option: value})
     assert f'{option}: "..."' in str(caught.value)
     assert "342391" not in str(caught.value)
+    assert ("removes the key" in str(caught.value)) == (option == "name_prefix")
 
 
 @pytest.mark.parametrize("option", ["hostname", "username", "password"])
