@@ -1,0 +1,102 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_message_gc for unit tests: a table in memory that GC empties in its own time, answers and notifications."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
+from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError, Settings
+
+RunModule = t.Callable[..., "dict[str, t.Any]"]
+
+PASSWORD = "Right-1234"
+DATABASE_PASSWORD = "Canary-gc-77"
+GC = "/v1/services/message/gc"
+CALL = f"PUT {GC}"
+
+
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+class Table:
+    """The `messages` of a client, in memory. `gc` deletes as the client would: later, in batches, in a thread."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.counter = 0
+        self.deleting = False
+        self.troubles: list[DatabaseError] = []
+        self.read_only = False
+        self.gates = 0
+        self.threads: list[threading.Thread] = []
+        self.databases = ["wamessageStore"]
+
+    def delete(self, count: int, batches: int = 4, pause: float = 0.05, delay: float = 0.0) -> None:
+        """Start to delete."""
+
+        def work() -> None:
+            time.sleep(delay)
+            for _number in range(batches):
+                self.rows -= count // batches
+                self.counter += count // batches
+                time.sleep(pause)
+
+        self.threads.append(threading.Thread(target=work))
+        self.threads[-1].start()
+
+    def trouble(self) -> None:
+        if self.troubles:
+            raise self.troubles.pop(0)
+
+    # What the adapter offers
+
+    def find_tables(
+        self, _config: Settings, _prefix: str, choose: t.Callable[[list[str]], list[str]], _only: t.Any = None
+    ) -> list[messages.Table]:
+        self.trouble()
+        return [messages.Table(name, name, ("id",)) for name in choose(self.databases)]
+
+    def gate(self, _config: Settings, _tables: t.Any, limit: int) -> messages.Count:
+        self.gates += 1
+        large = self.rows > limit
+        return messages.Count(limit + 1 if large else self.rows, not large, large)
+
+    def pulse(self, _config: Settings, _tables: t.Any) -> messages.Pulse:
+        self.trouble()
+        return messages.Pulse(self.rows, (self.counter,), 0, self.deleting, self.read_only)
+
+    def tidy(self, _config: Settings, _tables: t.Any, _seconds: float) -> str:
+        return ""
+
+
+def state(tmp_path: Path) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = json.loads((tmp_path / "gc.json").read_text())
+    return found
+
+
+def processing(*nodes: str) -> tuple[int, t.Any]:
+    gc: t.Any = {node: {"status": "processing"} for node in nodes} if nodes else {"status": "processing"}
+    return 200, {"services": {"message": {"gc": gc}}}
+
+
+def collects(table: Table, count: int = 400, answer: t.Any = None, **how: t.Any) -> t.Callable[[], t.Any]:
+    """A reply to the call that starts the client's GC."""
+
+    def reply() -> t.Any:
+        table.delete(count, **how)
+        return answer or processing()
+
+    return reply
+
+
+def notify(path: Path, deleted: int = 400, node: str | None = None, status: str = "complete", **more: t.Any) -> None:
+    gc: dict[str, t.Any] = {"messages_deleted": deleted, "status": status, **({"node": node} if node else {})}
+    with path.open("a") as stream:
+        stream.write(json.dumps({"services": [{"message": {"gc": gc}}], **more}) + "\n")
