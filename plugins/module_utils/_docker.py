@@ -94,6 +94,11 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdigit()]
 
 
+def _is_id(image: str, row: t.Mapping[str, t.Any]) -> bool:
+    """Whether a listed container's image is told by its id, or the first digits of it."""
+    return image.startswith("sha256:") or row["ImageID"].partition(":")[2].startswith(image)
+
+
 class Docker:
     """One Docker Engine, for any number of threads. Every method raises WaError with the engine's own words."""
 
@@ -149,6 +154,7 @@ class Docker:
     ) -> list[Container]:
         """All client containers of one project, sorted by name; one request, and one more for each lost image name.
 
+        One that was made by an image's id costs a third, for the names that the image has.
         A client container is one whose configured image `matches` one of `images`. `project` is a Compose
         project, `""` for containers outside Compose, None for the only project there is: two found is an error unless
         `all_projects` asks for just that. A container with one of `names` counts whatever its image.
@@ -157,11 +163,13 @@ class Docker:
         for row in self.rows("list of containers", stopped):
             image = row["Image"]
             # Docker lists the bare id once the tag has moved to a newer image.
-            if image.startswith("sha256:") or row["ImageID"].partition(":")[2].startswith(image):
+            if _is_id(image, row):
                 record = self._record(row["Id"], row["Id"][:12])
                 if record is None:
                     continue
                 image = record["Config"]["Image"]
+                if _is_id(image, row):
+                    image = self._name_of(image, images)
             container = self._container(row, image)
             if matches(image, images) or container.name in names:
                 found.append(container)
@@ -179,6 +187,12 @@ class Docker:
                 'Set project to one of them ("" for the containers outside Compose)',
             )
         return found
+
+    def _name_of(self, image: str, patterns: t.Iterable[str]) -> str:
+        """The name of an image by which a container was not made: one that `matches`, or the id."""
+        record = self.image(image) or {}
+        names = [*(record.get("RepoTags") or []), *(record.get("RepoDigests") or [])]
+        return next((name for name in names if matches(name, patterns)), image)
 
     @staticmethod
     def _container(row: dict[str, t.Any], image: str) -> Container:

@@ -115,9 +115,10 @@ for dir do
     printf 'wrote\t%s\tbad\t%s\t%s\t%s\n' "$shown" "${facts% *}" "${facts#* }" "$error"
   fi
 done
-real=$(cd -P "$path" 2>/dev/null && pwd)
+real=$path
+cd -P "$path" 2>/dev/null && real=$PWD
 while read -r _ _ _ _ point _; do
-  case $point in "${real:-$path}"/?*) printf 'covered\t%s\n' "${point#"${real:-$path}"/}";; esac
+  case $point in "$real"/?*) printf 'covered\t%s\n' "${point#"$real"/}";; esac
 done 2>/dev/null </proc/self/mountinfo
 [ -z "$measure" ] || df -kP "$path" 2>/dev/null | { read -r _; read -r _ total _ free _ && printf 'space\t%s\t%s\n' "$free" "$total"; }
 if [ -n "$beacon" ]; then

@@ -201,6 +201,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._units import parse_si
 from ansible_collections.waba.onprem.plugins.module_utils._volume_probe import show_beacon
 from ansible_collections.waba.onprem.plugins.module_utils._volume_rules import Consumer, Plan
 
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
+
 
 class MediaVolume:
     """One run of the module."""
@@ -259,7 +261,9 @@ class MediaVolume:
     def observe_consumers(self) -> None:
         """Judge how each client container is wired."""
         path = self.params["mount_path"]
-        self.containers = self.docker.client_containers(self.params["project"], self.params["images"])
+        found = self.docker.client_containers(self.params["project"], self.params["images"])
+        # What docker compose run left behind writes no media.
+        self.containers = [one for one in found if one.running or one.labels.get(ONE_OFF_LABEL) != "True"]
         files: dict[tuple[str, ...], t.Any] = {}
         for one in self.containers:
             labels = [

@@ -1,103 +1,87 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_media_volume side by side with community.docker.docker_volume, and its probe of 16 containers with that of one."""
+"""wa_media_volume side by side with community.docker.docker_volume, and its probe of 16 containers with that of one.
+
+The probe is measured as a task, and alone: there beside the least that Docker can do in a container, `true`.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import typing as t
 import uuid
 from pathlib import Path
 
-import compare
+from compare import measure, tell, title
+from plays import measure_tasks
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / ".lab" / "collections")]
 
-import lab_images
-from conftest import Clients
+import lab_images  # noqa: E402 - needs the path above
+from conftest import MOUNT_PATH, Clients  # noqa: E402
+
+from ansible_collections.waba.onprem.plugins.module_utils._docker import ARGUMENT_SPEC, Container, Docker  # noqa: E402
+from ansible_collections.waba.onprem.plugins.module_utils._docker_exec import Job, execute_all  # noqa: E402
+from ansible_collections.waba.onprem.plugins.module_utils._volume_probe import Prober  # noqa: E402
 
 COUNT = 16
-OURS, THEIRS = "waba.onprem.wa_media_volume", "community.docker.docker_volume"
-
-
-class Payload:
-    """A module with its options as Ansible sends it to a managed host, where it takes time on each of the fleet."""
-
-    def __init__(self, folder: Path, module: str, options: t.Mapping[str, t.Any]) -> None:
-        folder.mkdir()
-        program = str(Path(sys.executable).with_name("ansible"))
-        variables = json.dumps({"ansible_python_interpreter": sys.executable})
-        command = [program, "localhost", "-i", "localhost,", "-c", "local", "-e", variables]
-        done = subprocess.run(
-            [*command, "-m", module, "-a", json.dumps(options)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(lab_images.REPOSITORY / ".lab" / "collections"),
-                "ANSIBLE_KEEP_REMOTE_FILES": "1",
-                "ANSIBLE_REMOTE_TMP": str(folder),
-            },
-        )
-        if done.returncode:
-            sys.exit(f"{module}: {done.stdout}{done.stderr}")
-        (self.path,) = folder.glob("*/AnsiballZ_*.py")
-
-    def __call__(self) -> None:
-        """Run it; a failure or a change ends the benchmark."""
-        done = subprocess.run([sys.executable, str(self.path)], capture_output=True, text=True, check=False)
-        if done.returncode or json.loads(done.stdout)["changed"]:
-            sys.exit(f"{self.path.name}: {done.stdout}{done.stderr}")
 
 
 def main() -> None:
     """Make the containers, measure, take everything away."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--long", action="store_true", help="25 rounds instead of nine")
-    rounds = 25 if parser.parse_args().long else 9
     many = Clients(lab_images.base(), f"bench{uuid.uuid4().hex[:8]}")
     alone = Clients(many.image, f"{many.project}b")
     try:
+        volume, one = many.volume(), alone.volume()
+        for number in range(COUNT):
+            many.add(f"wacore{number}", volume=volume)
+        alone.add(volume=one)
         with tempfile.TemporaryDirectory() as folder:
-            measure(Path(folder), many, alone, rounds)
+            tasks(Path(folder), {"name": volume, "project": many.project}, {"name": one, "project": alone.project})
+        probes(many.project)
     finally:
         alone.clean()
         many.clean()
 
 
-def measure(folder: Path, many: Clients, alone: Clients, rounds: int) -> None:
-    """The comparisons."""
-    volume, one = many.volume(), alone.volume()
-    for number in range(COUNT):
-        many.add(f"wacore{number}", volume=volume)
-    alone.add(volume=one)
-    told = {"name": volume, "project": many.project, "probe": False}
-    compare.title(f"A volume that is there, {COUNT} containers beside it: the module on the managed host")
-    sides = compare.measure(
-        {
-            f"{OURS}, every container's wiring judged": Payload(folder / "ours", OURS, told),
-            THEIRS: Payload(folder / "theirs", THEIRS, {"name": volume}),
-        },
-        rounds,
-    )
-    compare.tell(sides, 1.0)
-    compare.tell(sides, 1.0, "cpu")
-    compare.title(f"The probe of {COUNT} containers, and of one: the module on the managed host")
-    sides = compare.measure(
-        {
-            f"{COUNT} containers": Payload(folder / "many", OURS, {**told, "probe": True}),
-            "one container": Payload(folder / "one", OURS, {"name": one, "project": alone.project}),
-        },
-        rounds,
-    )
-    compare.tell(sides, 2.0)
+def tasks(folder: Path, many: dict[str, t.Any], alone: dict[str, t.Any]) -> None:
+    """As a playbook's task; the options are those of the two deployments."""
+    title(f"wa_media_volume: the volume is there already, and {COUNT} containers are wired right")
+    sides: dict[str, dict[str, t.Any]] = {
+        "wa_media_volume": {"waba.onprem.wa_media_volume": {**many, "probe": False}},
+        "community.docker.docker_volume": {"community.docker.docker_volume": {"name": many["name"]}},
+    }
+    tell(measure_tasks(sides, folder), 1.0)
+    title(f"wa_media_volume: the same, and the probe of {COUNT} containers and of one")
+    sides = {
+        f"{COUNT} containers": {"waba.onprem.wa_media_volume": many},
+        "one container": {"waba.onprem.wa_media_volume": alone},
+    }
+    tell(measure_tasks(sides, folder, rounds=10), 2.0)
+
+
+def probes(project: str) -> None:
+    """The probe alone, without Ansible and without the module."""
+    docker = Docker({name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()})
+    containers = docker.client_containers(project)
+
+    def probe(these: t.Sequence[Container]) -> t.Callable[[], object]:
+        return lambda: Prober(docker, these, MOUNT_PATH).run()
+
+    def true(these: t.Sequence[Container]) -> t.Callable[[], object]:
+        return lambda: execute_all(docker, [Job(one, ["true"]) for one in these])
+
+    title(f"wa_media_volume: the probe alone, {COUNT} containers and one, beside `true` in them")
+    sides = {
+        f"probe of {COUNT} containers": probe(containers),
+        f"`true` in {COUNT} containers": true(containers),
+        "`true` in one container": true(containers[:1]),
+        "probe of one container": probe(containers[:1]),
+    }
+    tell(measure(sides, 10), 2.0)
 
 
 if __name__ == "__main__":

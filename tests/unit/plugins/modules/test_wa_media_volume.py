@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import typing as t
 from pathlib import Path
@@ -363,6 +364,28 @@ def test_images_narrow(engine: FakeDocker, run_module: Run) -> None:
     assert names == ["one", "two"]
     narrowed = run_module(MODULE, options(engine, images=["reg:5000/a/*"]))["consumers"]
     assert [one["name"] for one in narrowed] == ["one"]
+
+
+def test_a_container_made_by_an_images_id_counts(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    name = "reg:5000/whatsapp/coreapp:v2.53.4"
+    engine.images.update({name: {}, "nginx:1": {}})
+    for number, image in enumerate([name, "nginx:1", "gone:1"]):
+        identifier = "sha256:" + hashlib.sha256(image.encode()).hexdigest()
+        engine.container(f"one{number}", image=identifier)["Image"] = identifier
+    failed = run_module(MODULE, options(engine, probe=True))
+    assert [(one["name"], one["ok"]) for one in failed["consumers"]] == [("one0", False)]
+    assert "one0 mounts nothing" in failed["msg"]
+
+
+def test_what_compose_run_left_is_no_consumer(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    one_off = {"com.docker.compose.oneoff": "True"}
+    engine.container("biz-wacore-run-1", state="exited", labels=one_off)
+    engine.container("biz-wacore-run-2", state="running", labels=one_off)
+    engine.container("biz-wacore-1", volume="biz_m", labels={"com.docker.compose.oneoff": "False"})
+    told = [one["name"] for one in run_module(MODULE, options(engine))["consumers"]]
+    assert told == ["biz-wacore-1", "biz-wacore-run-2"]
 
 
 def test_a_container_that_ends_before_its_probe(engine: FakeDocker, run_module: Run) -> None:
