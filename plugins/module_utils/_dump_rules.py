@@ -19,15 +19,18 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 HEADER = "-- waba.onprem "
 COMPRESSORS = {"zst": ("zstd", "-3"), "gz": ("gzip", "-1")}  # the client stands still meanwhile: fast before small
-PACKAGES = {
-    "MariaDB": "mariadb-client (Debian, Ubuntu) or mariadb (Red Hat)",
-    "MySQL": "mysql-client (Ubuntu) or mysql (Red Hat)",
-    "PostgreSQL": "postgresql-client (Debian, Ubuntu) or postgresql (Red Hat)",
-}
 _MARKS = {"PostgreSQL": b"-- PostgreSQL database dump complete", "MySQL": b"-- Dump completed"}
 # What a newer pg_dump sets in the dump and an older server does not know, with the version that brought it.
 _SETTINGS = ((17, b"SET transaction_timeout = 0;\n"),)
 _LOCK_WAIT = 30
+
+
+def package(server: Version) -> str:
+    """The package that has the tool for this server, by the names of two families of distributions."""
+    if server.product == "PostgreSQL":
+        major = server.numbers[0] if server.numbers else ""
+        return f"postgresql-client-{major} (Debian, Ubuntu) or postgresql{major} (Red Hat)"
+    return "mariadb-client (Debian) or mariadb (Red Hat)" if server.product == "MariaDB" else "mysql-client or mysql"
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,7 @@ def judge(tool: Tool, server: Version) -> list[str]:
     found = f"{tool.text} is older than the server, {server.product} {server.text}"
     if tool.product == "MariaDB":
         return [found]
-    cure = f"Install {PACKAGES[tool.product]} of the server's version"
-    raise WaError("database dump", found, "a tool that is not older", cure)
+    raise WaError("database dump", found, "a tool that is not older", f"Install {package(server)}")
 
 
 def arguments(
@@ -99,8 +101,8 @@ def arguments(
     return [[tool.path, *options, "--databases", "--", *databases]]
 
 
-def option_file(tool: Tool, config: Settings) -> str:
-    """The file that tells a tool of MySQL or MariaDB how to connect."""
+def option_file(tool: Tool, config: Settings, tls: bool) -> str:
+    """The file that tells a tool of MySQL or MariaDB how to connect; `tls` is whether our own connection has it."""
     lines = ["[client]", "protocol=TCP", f"port={config.port}"]
     values = {"host": config.host, "user": config.user, "password": config.password}
     named = config.host == (config.server_name or config.host)
@@ -114,11 +116,13 @@ def option_file(tool: Tool, config: Settings) -> str:
             raise WaError(f"database dump: {key}", "holds a line's end", "one line")
         lines.append(f'{key}="' + value.replace("\\", "\\\\").replace('"', '\\"') + '"')
     if tool.product == "MariaDB":
-        # Without it the authority is still checked, the name is not.
+        # Before 11.4 it speaks TLS only when told to. Without the check the authority still counts, the name does not.
+        lines.append("ssl" if tls else "skip-ssl")
         lines.append(("" if config.ca_cert and named else "skip-") + "ssl-verify-server-cert")
     elif config.ca_cert:
         lines.append("ssl-mode=" + ("VERIFY_IDENTITY" if named else "VERIFY_CA"))
     else:
+        lines.append("ssl-mode=" + ("REQUIRED" if tls else "PREFERRED"))
         lines.append("loose-get-server-public-key")
     return "\n".join(lines) + "\n"
 
@@ -144,8 +148,13 @@ def conninfo(config: Settings, database: str, address: str = "") -> str:
         "sslcert": config.client_cert or "",
         "sslkey": config.client_key or "",
     }
-    pairs = [(key, value.replace("\\", "\\\\").replace("'", "\\'")) for key, value in values.items() if value]
-    return " ".join(f"{key}='{value}'" for key, value in pairs)
+    return " ".join(f"{key}={_conninfo_value(value)}" for key, value in values.items() if value)
+
+
+def _conninfo_value(value: str) -> str:
+    if not re.search(r"[\s'\\]", value):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def unknown_settings(tool: Tool, server: Version) -> list[bytes]:
@@ -172,21 +181,29 @@ def parse_header(line: bytes) -> dict[str, t.Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def restore_commands(path: str, sha256: str, product: str, config: Settings, home: str, address: str = "") -> list[str]:
+def restore_commands(
+    path: str, sha256: str, facts: t.Mapping[str, t.Any], config: Settings, address: str = ""
+) -> list[str]:
     """Shell commands that check the dump and put it in the place of what the databases hold; they ask for the password.
 
-    `product` is whose tool made it, `home` a database of PostgreSQL that is none of them.
+    `facts` are the header's: whose tool made it, whether with TLS, and a database of PostgreSQL that is none of them.
     """
     unpack = shlex.join([COMPRESSORS[path.rpartition(".")[2]][0], "--decompress", "--stdout", path])
     if config.engine == PGSQL:
         options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
-        client = ["psql", *options, "--dbname=" + conninfo(config, home, address)]
+        client = ["psql", *options, "--dbname=" + conninfo(config, facts["home"], address)]
     else:
-        client = ["mariadb" if product == "MariaDB" else "mysql", "--protocol=TCP", f"--host={config.host}"]
-        client += [f"--port={config.port}", f"--user={config.user}", "--password", "--max-allowed-packet=1G"]
-        client += [f"--ssl-ca={config.ca_cert}"] if config.ca_cert else []
-        client += [f"--ssl-cert={config.client_cert}"] if config.client_cert else []
-        client += [f"--ssl-key={config.client_key}"] if config.client_key else []
-        if product == "MariaDB" and not (config.ca_cert and config.host == (config.server_name or config.host)):
-            client += ["--skip-ssl-verify-server-cert"]
+        client = _mysql_client(facts["product"] == "MariaDB", bool(facts["tls"]), config)
     return [f"echo {shlex.quote(f'{sha256}  {path}')} | sha256sum --check", f"{unpack} | {shlex.join(client)}"]
+
+
+def _mysql_client(mariadb: bool, tls: bool, config: Settings) -> list[str]:
+    client = ["mariadb" if mariadb else "mysql", "--protocol=TCP", f"--host={config.host}", f"--port={config.port}"]
+    client += [f"--user={config.user}", "--password", "--max-allowed-packet=1G"]
+    files = {"ssl-ca": config.ca_cert, "ssl-cert": config.client_cert, "ssl-key": config.client_key}
+    client += [f"--{option}={value}" for option, value in files.items() if value]
+    named = bool(config.ca_cert) and config.host == (config.server_name or config.host)
+    if not mariadb:
+        mode = ("VERIFY_IDENTITY" if named else "VERIFY_CA") if config.ca_cert else "REQUIRED" if tls else "PREFERRED"
+        return [*client, f"--ssl-mode={mode}"]
+    return [*client, "--ssl" if tls else "--skip-ssl", f"--{'' if named else 'skip-'}ssl-verify-server-cert"]

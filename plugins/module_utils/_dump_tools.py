@@ -34,9 +34,10 @@ class Source:
     databases: list[str]
     size: int
     home: str
-    events: bool
-    routines: bool
-    doubts: list[str]
+    tls: bool = False
+    events: bool = False
+    routines: bool = False
+    doubts: tuple[str, ...] = ()
 
 
 def look(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
@@ -46,12 +47,12 @@ def look(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
         if session.engine == MYSQL:
             return _look_mysql(session, version, names)
         size = session.value("SELECT coalesce(sum(pg_database_size(n)), 0) FROM unnest(%s::name[]) AS n", (names,))
-        return Source(version, names, int(size), str(session.value("SELECT current_database()")), False, False, [])
+        return Source(version, names, int(size), str(session.value("SELECT current_database()")))
 
 
 def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
     if not names:
-        return Source(version, names, 0, "", False, False, [])
+        return Source(version, names, 0, "")
     those = f"({', '.join(['%s'] * len(names))})"
     size = session.value(
         f"SELECT coalesce(sum(data_length), 0) FROM information_schema.tables WHERE table_schema IN {those}", names
@@ -69,7 +70,17 @@ def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
         names,
     )
     doubts += [f"{schema}.{routine} is left out: the user may not read it" for schema, routine in unreadable]
-    return Source(version, names, int(size), "", _may_see_events(session, names), not unreadable, doubts)
+    tls = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
+    return Source(
+        version,
+        names,
+        int(size),
+        "",
+        tls=bool(tls and tls[0][1]),
+        events=_may_see_events(session, names),
+        routines=not unreadable,
+        doubts=tuple(doubts),
+    )
 
 
 def _may_see_events(session: Session, names: list[str]) -> bool:
@@ -95,7 +106,7 @@ def find(server: Version, run: t.Callable[[list[str]], str]) -> rules.Tool:
         fitting = [tool for tool in own if tool.numbers[:1] >= server.numbers[:1]]
         return (fitting or own or found)[0]
     name = "pg_dump" if server.product == "PostgreSQL" else _MYSQL_NAMES[server.product][0]
-    cure = f"Install {rules.PACKAGES[server.product]}"
+    cure = f"Install {rules.package(server)}"
     raise WaError("database dump", f"{name} is not on this host", f"the tool for {server.product}", cure)
 
 
@@ -129,10 +140,10 @@ def address(config: Settings) -> str:
 
 
 @contextlib.contextmanager
-def secret(tool: rules.Tool, config: Settings) -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
+def secret(tool: rules.Tool, config: Settings, tls: bool) -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
     """Arguments and options of the tool's process with which it learns the password from a file that is only memory."""
     mysql = config.engine == MYSQL
-    text = rules.option_file(tool, config) if mysql else rules.password_file(config)
+    text = rules.option_file(tool, config, tls) if mysql else rules.password_file(config)
     descriptor = os.memfd_create("waba")
     try:
         os.fchmod(descriptor, 0o600)  # the tools refuse one that others may read

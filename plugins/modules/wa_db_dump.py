@@ -186,7 +186,7 @@ class Dump:
             databases=facts["databases"],
             tool=facts["tool"],
             restore_commands=_dump_rules.restore_commands(
-                path, sha256, facts["product"], self.config, facts["home"], _dump_tools.address(self.config)
+                path, sha256, facts, self.config, _dump_tools.address(self.config)
             ),
         )
 
@@ -223,6 +223,7 @@ class Dump:
             "home": source.home,
             "product": tool.product,
             "server": source.version.text,
+            "tls": source.tls,
             "tool": tool.text,
         }
         calls = _dump_rules.arguments(
@@ -234,7 +235,7 @@ class Dump:
                 calls,
                 tool.mark,
                 _dump_rules.unknown_settings(tool, source.version),
-                lambda: _dump_tools.secret(tool, self.config),
+                lambda: _dump_tools.secret(tool, self.config, source.tls),
             )
             stream.finish()
         self.tell(path, facts, stream.size, stream.sha256)

@@ -42,7 +42,7 @@ class Host:
         self.where, self.ansible = where, ansible
         # The password holds what Compose would read in another way.
         self.options = {"env_file": "/opt/waba/d/db.env", "env_reader": "docker"}
-        self.options.update(dest="/var/backups/waba", name="d-2.51.2")
+        self.options.update(dest="/var/backups/waba", name="d-2.51.2", login_ca_cert="/lab/tls/ca.pem")
 
     def dump(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         """The result of the module on that host, without any secret in what was printed."""

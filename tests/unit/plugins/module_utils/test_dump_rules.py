@@ -17,6 +17,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 PASSWORD = "Canary:\\\"#'"
 MARIADB = rules.Tool("/usr/bin/mariadb-dump", "MariaDB", (11, 8, 9))
 MYSQL = rules.Tool("/usr/bin/mysqldump", "MySQL", (8, 0, 36))
+FACTS = {"MariaDB": {"product": "MariaDB", "tls": True}, "MySQL": {"product": "MySQL", "tls": True}}
+FACTS["PostgreSQL"] = {"product": "PostgreSQL", "tls": False, "home": "postgres"}
 PGSQL = rules.Tool("/usr/bin/pg_dump", "PostgreSQL", (17, 12))
 
 
@@ -97,7 +99,7 @@ def test_the_password_is_in_no_argument(tool: rules.Tool) -> None:
     config = settings("PGSQL" if tool is PGSQL else "MYSQL", ca_cert="/ca.pem")
     said = (
         rules.arguments(tool, config, ["a"], True, True),
-        rules.restore_commands("/d.sql.gz", "0", tool.product, config, ""),
+        rules.restore_commands("/d.sql.gz", "0", FACTS[tool.product], config),
     )
     assert "Canary" not in str(said)
 
@@ -105,17 +107,17 @@ def test_the_password_is_in_no_argument(tool: rules.Tool) -> None:
 @pytest.mark.parametrize(
     ("tool", "options", "lines"),
     [
-        (MARIADB, {}, ["skip-ssl-verify-server-cert"]),
-        (MARIADB, {"ca_cert": "/ca"}, ['ssl-ca="/ca"', "ssl-verify-server-cert"]),
+        (MARIADB, {}, ["ssl", "skip-ssl-verify-server-cert"]),
+        (MARIADB, {"ca_cert": "/ca"}, ['ssl-ca="/ca"', "ssl", "ssl-verify-server-cert"]),
         # Where the host has another name for the server than the certificate, the authority alone is checked.
-        (MARIADB, {"ca_cert": "/ca", "server_name": "other"}, ['ssl-ca="/ca"', "skip-ssl-verify-server-cert"]),
-        (MYSQL, {}, ["loose-get-server-public-key"]),
+        (MARIADB, {"ca_cert": "/ca", "server_name": "other"}, ['ssl-ca="/ca"', "ssl", "skip-ssl-verify-server-cert"]),
+        (MYSQL, {}, ["ssl-mode=REQUIRED", "loose-get-server-public-key"]),
         (MYSQL, {"ca_cert": "/ca", "client_cert": "/c", "client_key": "/k"}, ['ssl-cert="/c"', 'ssl-key="/k"', "ssl-mode=VERIFY_IDENTITY"]),
         (MYSQL, {"ca_cert": "/ca", "server_name": "other"}, ["ssl-mode=VERIFY_CA"]),
     ],
 )  # fmt: skip
 def test_the_file_of_options(tool: rules.Tool, options: dict[str, t.Any], lines: list[str]) -> None:
-    found = rules.option_file(tool, settings(**options)).splitlines()
+    found = rules.option_file(tool, settings(**options), True).splitlines()
     assert found[0] == "[client]"
     assert found[-len(lines) :] == lines
     assert r'''password="Canary:\\\"#'"''' in found
@@ -127,14 +129,14 @@ def test_the_file_of_passwords() -> None:
     with pytest.raises(WaError, match="line's end"):
         rules.password_file(config)
     with pytest.raises(WaError, match="line's end"):
-        rules.option_file(MARIADB, config)
+        rules.option_file(MARIADB, config, False)
 
 
 def test_a_certificate_of_another_name_is_checked_against_that_name() -> None:
     config = settings("PGSQL", server_name="db.internal", ca_cert="/ca.pem")
     found = rules.conninfo(config, "x", "10.0.0.1")
-    assert "host='db.internal' hostaddr='10.0.0.1'" in found
-    assert "sslmode='verify-full' sslrootcert='/ca.pem'" in found
+    assert "host=db.internal hostaddr=10.0.0.1 " in found
+    assert "sslmode=verify-full sslrootcert=/ca.pem" in found
 
 
 @pytest.mark.parametrize(("server", "left_out"), [("13.1", 1), ("16.4", 1), ("17.0", 0)])
@@ -154,12 +156,12 @@ def test_a_header_is_read_again() -> None:
 
 def test_restore_commands_survive_the_shell() -> None:
     path = "/var/my backups/d'x.sql.zst"
-    check, restore = rules.restore_commands(path, "abc", "MySQL", settings(ca_cert="/ca"), "")
+    check, restore = rules.restore_commands(path, "abc", FACTS["MySQL"], settings(ca_cert="/ca"))
     assert shlex.split(check) == ["echo", f"abc  {path}", "|", "sha256sum", "--check"]
     words = shlex.split(restore)
     assert words[:5] == ["zstd", "--decompress", "--stdout", path, "|"]
     assert words[5] == "mysql"
-    assert {"--password", "--ssl-ca=/ca", "--user=wa"} <= set(words)
-    pgsql = shlex.split(rules.restore_commands("/d.sql.gz", "abc", "PostgreSQL", settings("PGSQL"), "postgres")[1])
+    assert {"--password", "--ssl-ca=/ca", "--user=wa", "--ssl-mode=VERIFY_IDENTITY"} <= set(words)
+    pgsql = shlex.split(rules.restore_commands("/d.sql.gz", "abc", FACTS["PostgreSQL"], settings("PGSQL"))[1])
     assert pgsql[5] == "psql"
-    assert "dbname='postgres'" in pgsql[-1]
+    assert "dbname=postgres " in pgsql[-1]

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,18 @@ def test_a_whole_dump_is_whole(path: Path) -> None:
     assert stream.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert _dump_stream.finished(str(path)) == (FACTS, stream.size, stream.sha256)
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("kind", "program"),
+    [(kind, command[0]) for kind, command in _dump_rules.COMPRESSORS.items() if shutil.which(command[0])],
+)
+def test_each_compressor_of_this_machine_will_do(path: Path, kind: str, program: str) -> None:
+    packed = path.with_suffix(f".{kind}")
+    stream = dump(packed, WHOLE)
+    unpacked = subprocess.run([program, "--decompress", "--stdout", packed], capture_output=True, check=True).stdout
+    assert unpacked.splitlines()[-1] == MARK + b" on now"
+    assert _dump_stream.finished(str(packed)) == (FACTS, stream.size, stream.sha256)
 
 
 def test_lines_of_the_head_are_left_out(path: Path) -> None:
