@@ -17,7 +17,12 @@ STAGE = [
     {
         "hosts": "all",
         "gather_facts": False,
-        "tasks": [{"ansible.builtin.include_role": {"name": "waba.onprem.wa_client", "tasks_from": "stage"}}],
+        "tasks": [
+            {
+                "ansible.builtin.include_role": {"name": "waba.onprem.wa_client", "tasks_from": "stage"},
+                "vars": {"wa_client_next_version": "2.53.4"},
+            }
+        ],
     }
 ]
 
@@ -30,7 +35,7 @@ def rendered(folder: pathlib.Path, hosts: int, **variables: t.Any) -> dict[str, 
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
         "wa_deployment": "support",
         "wa_registry": "registry.example.com/whatsapp",
-        "wa_version": "2.53.4",
+        "wa_version": "2.51.2",
         "wa_project_dir": f"{folder}/{{{{ inventory_hostname }}}}",
         "wa_media_volume_driver": "shared",
         "wa_db_env_extra_secret": {"WA_WEB_JWT_CRYPTO_KEY": "Canary-key"},
@@ -45,8 +50,8 @@ def rendered(folder: pathlib.Path, hosts: int, **variables: t.Any) -> dict[str, 
     subprocess.run(["ansible-playbook", "--inventory=inventory.yml", "stage.yml"], cwd=folder, check=True)
     found = {}
     for member in members:
-        assert "Canary" not in (folder / member / "compose.next.yml").read_text(encoding="utf-8")
-        command = ["docker", "compose", "--file=compose.next.yml", "--profile=*", "config", "--format=json"]
+        assert "Canary" not in (folder / member / "compose-2.53.4.yml").read_text(encoding="utf-8")
+        command = ["docker", "compose", "--file=compose-2.53.4.yml", "--profile=*", "config", "--format=json"]
         run = subprocess.run(command, cwd=folder / member, check=True, capture_output=True, text=True)
         assert run.stderr == ""
         found[member] = json.loads(run.stdout)
