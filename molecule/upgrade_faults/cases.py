@@ -164,7 +164,7 @@ def run_case(lab: Lab, name: str, old: str, new: str) -> None:
     expect("messages", lab.rows(), rows)
     expect("media", lab.media(), media)
     if case.serves != "old":
-        expect_words("provisioning", lab.play("provision", wa_version=old), 2, "is locked by the upgrade to")
+        expect_words("provisioning", lab.play("provision", wa_version=old), 2, "by the upgrade to", new)
         expect("what runs still", lab.running(), runs)
     if case.fault:
         lab.lab("fault", case.fault, "off")

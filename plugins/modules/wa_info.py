@@ -144,6 +144,9 @@ upgrade:
     blocks:
       description: Whether nothing else may start or stop the client - the upgrade runs, or has stopped the client.
       type: bool
+    held:
+      description: Whether the upgrade runs, as far as its lease tells; otherwise it was left unfinished.
+      type: bool
     holder:
       description: Who holds the lock or left it, in words.
       type: str
@@ -330,8 +333,10 @@ def read_upgrade(lock_file: str) -> dict[str, t.Any]:
     journal = JournalFile(lock_file).load()
     if journal is None:
         return {}
+    held = _upgrade_stages.is_held(journal, "", time.time())
     return {
-        "blocks": journal["stage"] != "begun" or _upgrade_stages.is_held(journal, "", time.time()),
+        "blocks": held or journal["stage"] != "begun",
+        "held": held,
         "holder": _upgrade_stages.describe_holder(journal),
         "stage": journal["stage"],
         "target": journal["target"],
