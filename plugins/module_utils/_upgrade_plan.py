@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _topology
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 
 def leaders(
@@ -43,7 +44,7 @@ def old_images(looked: t.Iterable[t.Mapping[str, t.Any]], keep: t.Sequence[str])
         for image in result.get("images", []):
             try:
                 key = _topology.version_key(image["version"])
-            except _topology.WaError:
+            except WaError:
                 continue
             if key < newest and key not in keys and not image["in_use"]:
                 old.append((result, str(image["name"])))

@@ -1,4 +1,6 @@
-#!/usr/bin/env python3
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """How long a client is down in an upgrade: upgrade.yml beside the floor and the vendor's manual way, on one host and three.
 
 The floor is what nobody can do without: stop, migration, start, by hand on all hosts at once, images and files prepared.

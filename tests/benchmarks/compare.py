@@ -1,3 +1,6 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Side by side: the same work done in two ways, turn by turn in one run, told as a ratio."""
 
 from __future__ import annotations
