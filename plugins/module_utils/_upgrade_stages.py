@@ -97,12 +97,12 @@ def begin(
         "lease_until": now + lease,
     }
     if fresh or found is None:
-        return dict(journal, stage="begun", stages=[_entry("begun", now)], values={})
+        return dict(journal, stage="begun", stages=[_entry("begun", now)], notes={})
     return dict(
         journal,
         stage=found["stage"],
         stages=[*found["stages"], dict(_entry(found["stage"], now), taken_up=True)],
-        values=dict(found["values"]),
+        notes=dict(found["notes"]),
     )
 
 
@@ -110,25 +110,25 @@ def advance(
     found: t.Mapping[str, t.Any] | None,
     run_id: str,
     stage: str,
-    values: t.Mapping[str, t.Any],
+    notes: t.Mapping[str, t.Any],
     now: float,
     lease: float,
 ) -> dict[str, t.Any]:
-    """The journal of `run_id` at its next `stage`, with `values` added. Raises WaError when the run has lost it."""
+    """The journal of `run_id` at its next `stage`, with `notes` added. Raises WaError when the run has lost it."""
     journal = _own(found, run_id)
     if STAGES.index(stage) < STAGES.index(journal["stage"]):
         raise WaError("upgrade journal", f"stage {journal['stage']}", f"none after {stage}: stages only go forward")
     if stage != journal["stage"]:
         journal["stages"] = [*journal["stages"], _entry(stage, now)]
-    return dict(journal, stage=stage, values={**journal["values"], **values}, lease_until=now + lease)
+    return dict(journal, stage=stage, notes={**journal["notes"], **notes}, lease_until=now + lease)
 
 
-def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, message: str, now: float) -> dict[str, t.Any]:
+def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: str, now: float) -> dict[str, t.Any]:
     """The journal of `run_id` at its end: `done`, `failed` (to be gone on with) or `abandoned` (the old version serves)."""
     journal = _own(found, run_id)
     if outcome == "abandoned" and journal["stage"] not in _HARMLESS:
         raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
-    return dict(journal, outcome=outcome, message=message, ended_at=now, lease_until=0)
+    return dict(journal, outcome=outcome, reason=reason, ended_at=now, lease_until=0)
 
 
 def check(data: t.Any) -> dict[str, t.Any]:
@@ -138,8 +138,8 @@ def check(data: t.Any) -> dict[str, t.Any]:
     for key in ("deployment", "run_id", "user", "controller", "target"):
         if not isinstance(data.get(key), str):
             raise ValueError(f"{key} is missing")
-    if data.get("stage") not in STAGES or not isinstance(data.get("values"), dict) or not data.get("stages"):
-        raise ValueError("stage, stages or values are missing")
+    if data.get("stage") not in STAGES or not isinstance(data.get("notes"), dict) or not data.get("stages"):
+        raise ValueError("stage, stages or notes are missing")
     if not isinstance(data.get("lease_until"), (int, float)) or not all("at" in entry for entry in data["stages"]):
         raise ValueError("a time is missing")
     return data

@@ -52,7 +52,7 @@ options:
         schema may be changed. In V(starting) it is changed. In V(proving) the new version serves.
     type: str
     choices: [begun, stopping, migrating, starting, proving]
-  values:
+  notes:
     description: What later runs are to know, such as the version before or the place of a backup. Never a secret.
     type: dict
     default: {}
@@ -62,7 +62,7 @@ options:
       - V(failed) ends the lease only; the journal is for the run that goes on.
     type: str
     choices: [done, failed, abandoned]
-  message:
+  reason:
     description: Why it V(failed).
     type: str
     default: ""
@@ -107,7 +107,7 @@ EXAMPLES = r"""
     path: /var/lib/waba/support.lock
     stage: stopping
     lease: 5m
-    values:
+    notes:
       from_version: 2.51.2
 
 - name: End the lock
@@ -138,7 +138,7 @@ journal:
     target:
       description: The version to upgrade to.
       type: str
-    values:
+    notes:
       description: What was noted for later runs.
       type: dict
     lease_until:
@@ -191,10 +191,10 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
         return after, f"go on with the upgrade of {params['deployment']} at stage {after['stage']}"
     if operation == "stage":
         lease = parse_duration("lease", params["lease"])
-        after = _upgrade_stages.advance(found, run_id, params["stage"], params["values"], now, lease)
+        after = _upgrade_stages.advance(found, run_id, params["stage"], params["notes"], now, lease)
         return after, f"note stage {params['stage']}"
     if operation == "end":
-        after = _upgrade_stages.end(found, run_id, params["outcome"], params["message"], now)
+        after = _upgrade_stages.end(found, run_id, params["outcome"], params["reason"], now)
         return after, f"end the lock: {params['outcome']}"
     return found, ""
 
@@ -247,9 +247,9 @@ def main() -> None:
             "lease": {"type": "str", "default": "10m"},
             "take_over": {"type": "bool", "default": False},
             "stage": {"type": "str", "choices": list(_upgrade_stages.STAGES)},
-            "values": {"type": "dict", "default": {}},
+            "notes": {"type": "dict", "default": {}},
             "outcome": {"type": "str", "choices": ["done", "failed", "abandoned"]},
-            "message": {"type": "str", "default": ""},
+            "reason": {"type": "str", "default": ""},
             "run_id": {"type": "str"},
             "user": {"type": "str"},
             "controller": {"type": "str"},

@@ -36,9 +36,9 @@ def test_an_upgrade_from_begin_to_end(run: Run, tmp_path: Path) -> None:
     assert (begun["changed"], begun["resumed"], begun["held"]) == (True, False, False)
     assert begun["journal"]["stage"] == "begun"
     for stage in ("stopping", "migrating", "starting", "proving"):
-        noted = run("stage", stage=stage, values={"at_" + stage: "x"})
+        noted = run("stage", stage=stage, notes={"at_" + stage: "x"})
         assert noted["journal"]["stage"] == stage
-    assert list(noted["journal"]["values"]) == ["at_stopping", "at_migrating", "at_starting", "at_proving"]
+    assert list(noted["journal"]["notes"]) == ["at_stopping", "at_migrating", "at_starting", "at_proving"]
     assert [entry["name"] for entry in noted["journal"]["stages"]] == list(_upgrade_stages.STAGES)
     ended = run("end", outcome="done")
     assert [path.name for path in tmp_path.iterdir()] == ["support.last-upgrade.json"]
@@ -73,10 +73,10 @@ def test_another_run_is_refused_with_who_and_since_when(run: Run) -> None:
 @pytest.mark.parametrize("how", [{"gone": ["m/1/5"]}, {"take_over": True}])
 def test_a_dead_run_is_gone_on_with(run: Run, how: dict[str, t.Any]) -> None:
     run("begin")
-    run("stage", stage="migrating", values={"from_version": "2.51.2"})
+    run("stage", stage="migrating", notes={"from_version": "2.51.2"})
     taken = run("begin", run_id="m/2/5", **how)
     assert (taken["resumed"], taken["journal"]["stage"]) == (True, "migrating")
-    assert taken["journal"]["values"] == {"from_version": "2.51.2"}
+    assert taken["journal"]["notes"] == {"from_version": "2.51.2"}
     lost = run("stage", stage="starting")
     assert "taken over by" in lost["msg"]
     assert run("stage", run_id="m/2/5", stage="starting")["changed"]
@@ -90,9 +90,9 @@ def test_a_lease_that_is_over_is_taken_over(run: Run) -> None:
 def test_a_failed_run_leaves_its_journal_and_no_lock(run: Run) -> None:
     run("begin")
     run("stage", stage="migrating")
-    run("end", outcome="failed", message="exit code 1")
+    run("end", outcome="failed", reason="exit code 1")
     left = run("read", run_id="m/2/5")
-    assert (left["held"], left["journal"]["stage"], left["journal"]["message"]) == (False, "migrating", "exit code 1")
+    assert (left["held"], left["journal"]["stage"], left["journal"]["reason"]) == (False, "migrating", "exit code 1")
     other = run("begin", run_id="m/2/5", target="2.55.0")
     assert "expected the same target, not 2.55.0" in other["msg"]
     assert run("begin", run_id="m/2/5")["resumed"]
