@@ -9,14 +9,15 @@ the others end with it: each of them reads from or writes to this process.
 
 from __future__ import annotations
 
+import asyncio
+import asyncio.subprocess
 import contextlib
 import fcntl
 import glob
 import hashlib
 import os
-import subprocess
+import signal
 import tempfile
-import threading
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _dump_rules as rules
@@ -25,8 +26,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._units import format_d
 
 PART = ".part"
 _CHUNK = 1 << 20
-_HEAD = 1 << 18  # a dump's settings are at its head
+_HEAD = 1 << 16  # a dump's settings are at its head
 _TAIL = 4096
+_Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
+_Process = asyncio.subprocess.Process
+_PIPE, _NULL = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
 _ENVIRONMENT = {"LC_ALL": "C", "HOME": "/nonexistent"}  # no file of this user's changes what is dumped
 
 
@@ -62,20 +66,50 @@ def finished(path: str) -> tuple[dict[str, t.Any], int, str] | None:
         raise WaError(f"dump {path}", f"not readable: {error.strerror}", "a dump") from None
     program = rules.COMPRESSORS[path.rpartition(".")[2]][0]
     try:
-        with subprocess.Popen(
-            [program, "--decompress", "--stdout", path],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment(),
-        ) as unpack:
-            line = unpack.stdout.readline(_CHUNK) if unpack.stdout else b""
-            unpack.kill()
+        line = asyncio.run(_first_line([program, "--decompress", "--stdout", path]))
     except OSError as error:
         raise WaError(f"dump {path}", f"{program} does not run: {error.strerror}", f"the package {program}") from None
     facts = rules.parse_header(line)
     if facts is None:
         raise WaError(f"dump {path}", "made by somebody else", "a free name", "Move it away, or give another name")
     return facts, size, digest.hexdigest()
+
+
+async def _first_line(argv: t.Sequence[str]) -> bytes:
+    child = await _start(argv, stdout=_PIPE, stderr=_NULL)
+    try:
+        return await _of(child.stdout).readline()
+    except ValueError:  # longer than any of ours
+        return b""
+    finally:
+        await _end([child])
+
+
+async def _start(argv: t.Sequence[str], **options: t.Any) -> _Process:
+    # A group of its own, so that a wrapper's children end with it.
+    options = {"env": environment(), "stdin": _NULL, "start_new_session": True, "limit": _CHUNK, **options}
+    return await asyncio.create_subprocess_exec(*argv, **options)
+
+
+async def _end(children: t.Iterable[_Process]) -> None:
+    """End those that still run."""
+    for child in children:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            await child.wait()
+
+
+_Pipe = t.TypeVar("_Pipe")
+
+
+def _of(pipe: _Pipe | None) -> _Pipe:
+    """A pipe that was asked for."""
+    return t.cast("_Pipe", pipe)
+
+
+def _without(head: bytes, lines: t.Sequence[bytes]) -> bytes:
+    return b"".join(line for line in head.splitlines(keepends=True) if line not in lines)
 
 
 class Stream:
@@ -87,9 +121,7 @@ class Stream:
         self.timeout = timeout
         self.size = 0
         self._digest = hashlib.sha256()
-        self._children: list[subprocess.Popen[bytes]] = []
-        self._late = threading.Event()
-        self._trouble: list[WaError] = []
+        self._children: list[_Process] = []
 
     @property
     def sha256(self) -> str:
@@ -109,39 +141,13 @@ class Stream:
             raise WaError(self.subject, "another run writes it", "one at a time", "Wait until it is done") from None
         except OSError as error:
             raise WaError(self.subject, f"cannot be written: {error.strerror}", "a folder with room") from None
-        self._timer = threading.Timer(self.timeout, self._stop)
-        self._timer.daemon = True
-        self._timer.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._timer.cancel()
-        self._kill()
         if not self._file.closed:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path + PART)
             self._file.close()
-
-    def _stop(self) -> None:
-        self._late.set()
-        self._kill()
-
-    def _kill(self) -> None:
-        for child in self._children:
-            if child.poll() is None:
-                child.kill()
-        for child in self._children:
-            child.wait()
-
-    def _start(self, argv: t.Sequence[str], **options: t.Any) -> subprocess.Popen[bytes]:
-        try:
-            child = subprocess.Popen(argv, **{"env": environment(), "stderr": subprocess.PIPE, **options})
-        except OSError as error:
-            raise WaError(self.subject, f"{argv[0]} does not run: {error.strerror}", "a program") from None
-        self._children.append(child)
-        if self._late.is_set():
-            self._kill()
-        return child
 
     def write(
         self,
@@ -149,90 +155,115 @@ class Stream:
         calls: t.Sequence[t.Sequence[str]],
         mark: bytes,
         leave_out: t.Sequence[bytes],
-        secret: t.Callable[[], t.ContextManager[tuple[list[str], dict[str, t.Any]]]],
+        secret: _Secret,
     ) -> None:
         """Run `calls` one after the other into the file. Each must end well and with `mark`.
 
-        `secret` gives, for the time of one call, the arguments and options with which the tool learns the password.
+        Lines of the head that are in `leave_out` are. `secret` gives, for the time of one call, the arguments and options
+        with which the tool learns the password.
         """
-        program = rules.COMPRESSORS[self.path.rpartition(".")[2]]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        packer = self._start([*program, "--stdout"], **pipes)
-        checker = self._start([program[0], "--test"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        keeper = threading.Thread(target=self._keep, args=(packer, checker), daemon=True)
-        keeper.start()
+        asyncio.run(self._write(header, calls, mark, leave_out, secret))
+
+    async def _write(self, header: bytes, calls: t.Any, mark: bytes, leave_out: t.Any, secret: _Secret) -> None:
         try:
-            with packer.stdin as sink:  # type: ignore[union-attr]  # it is a pipe
+            await asyncio.wait_for(self._pipeline(header, calls, mark, leave_out, secret), self.timeout)
+        except asyncio.TimeoutError:
+            found = f"not done after {format_duration(self.timeout)}"
+            raise WaError(self.subject, found, "the end", "Set timeout higher, or dump to a faster disk") from None
+        finally:
+            await _end(self._children)
+
+    async def _pipeline(self, header: bytes, calls: t.Any, mark: bytes, leave_out: t.Any, secret: _Secret) -> None:
+        program = rules.COMPRESSORS[self.path.rpartition(".")[2]]
+        packer = await self._start([*program, "--stdout"], stdin=_PIPE, stdout=_PIPE, stderr=_PIPE)
+        checker = await self._start([program[0], "--test"], stdin=_PIPE, stdout=_NULL, stderr=_PIPE)
+
+        async def feed() -> None:
+            sink = _of(packer.stdin)
+            try:
                 sink.write(header)
                 for call in calls:
-                    self._dump(call, mark, leave_out, secret, sink)
-        except BrokenPipeError:
-            self._trouble.append(self._failure(packer, program[0]))
-        finally:
-            if self._trouble:
-                self._kill()
-            keeper.join()
-            self._judge([(packer, program[0]), (checker, f"{program[0]} --test")])
+                    await self._dump(call, mark, leave_out, secret, sink)
+                sink.close()
+                await sink.wait_closed()
+            except ConnectionError:
+                raise await self._failure(packer, program[0]) from None
 
-    def _dump(
-        self, call: t.Sequence[str], mark: bytes, leave_out: t.Sequence[bytes], secret: t.Any, sink: t.Any
+        tasks = [asyncio.ensure_future(feed()), asyncio.ensure_future(self._keep(packer, checker))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for child, name in ((packer, program[0]), (checker, f"{program[0]} --test")):
+            if await child.wait():
+                raise await self._failure(child, name)
+
+    async def _start(self, argv: t.Sequence[str], **options: t.Any) -> _Process:
+        try:
+            child = await _start(argv, **options)
+        except OSError as error:
+            raise WaError(self.subject, f"{argv[0]} does not run: {error.strerror}", "a program") from None
+        self._children.append(child)
+        return child
+
+    async def _dump(
+        self,
+        call: t.Sequence[str],
+        mark: bytes,
+        leave_out: t.Sequence[bytes],
+        secret: _Secret,
+        sink: asyncio.StreamWriter,
     ) -> None:
         with secret() as (arguments, options), tempfile.TemporaryFile() as complaints:
-            argv = [call[0], *arguments, *call[1:]]
-            tool = self._start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, **options)
-            source = t.cast("t.IO[bytes]", tool.stdout)
-            read, tail = 0, b""
-            while line := source.readline(_CHUNK) if leave_out and read < _HEAD else source.read(_CHUNK):
-                read += len(line)
-                tail = (tail + line)[-_TAIL:]
-                if line not in leave_out:
-                    sink.write(line)
-            source.close()
-            code = tool.wait()
+            tool = await self._start([call[0], *arguments, *call[1:]], stdout=_PIPE, stderr=complaints, **options)
+            head, tail = b"", b""
+            gathering = bool(leave_out)
+            while chunk := await _of(tool.stdout).read(_CHUNK):
+                tail = (tail + chunk)[-_TAIL:]
+                if gathering:
+                    head += chunk
+                    gathering = len(head) < _HEAD
+                    if gathering:
+                        continue
+                    chunk = _without(head, leave_out)
+                sink.write(chunk)
+                await sink.drain()
+            if gathering:
+                sink.write(_without(head, leave_out))
+            code = await tool.wait()
             complaints.seek(0)
             words = " ".join(complaints.read(20000).decode(errors="replace").split())[-1500:]
-        if self._trouble or self._late.is_set():
-            return
         name = os.path.basename(call[0])
         if code:
             raise WaError(self.subject, f"{name} ended with {code}: {words or 'no word'}", "exit code 0")
         if mark not in tail:
             raise WaError(self.subject, f"the output of {name} ends early", mark.decode())
 
-    def _keep(self, packer: subprocess.Popen[bytes], checker: subprocess.Popen[bytes]) -> None:
+    async def _keep(self, packer: _Process, checker: _Process) -> None:
         """Write what is packed, and have it checked on the way."""
-        source, check = t.cast("t.IO[bytes]", packer.stdout), t.cast("t.IO[bytes]", checker.stdin)
-        try:
-            for chunk in iter(lambda: source.read(_CHUNK), b""):
+        check = _of(checker.stdin)
+        while chunk := await _of(packer.stdout).read(_CHUNK):
+            try:
                 view = memoryview(chunk)
                 while view:
                     view = view[self._file.write(view) :]
-                self._digest.update(chunk)
-                self.size += len(chunk)
-                with contextlib.suppress(BrokenPipeError):  # its exit code tells
-                    check.write(chunk)
-        except OSError as error:
-            self._trouble.append(
-                WaError(self.subject, f"cannot be written: {error.strerror}", "room", "Make room there")
-            )
-            packer.kill()
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                check.close()
+            except OSError as error:
+                raise WaError(self.subject, f"cannot be written: {error.strerror}", "room", "Make room there") from None
+            self._digest.update(chunk)
+            self.size += len(chunk)
+            with contextlib.suppress(ConnectionError):  # its exit code tells
+                check.write(chunk)
+                await check.drain()
+        check.close()
+        with contextlib.suppress(ConnectionError):
+            await check.wait_closed()
 
-    def _failure(self, child: subprocess.Popen[bytes], name: str) -> WaError:
-        words = child.stderr.read(2000).decode(errors="replace").strip() if child.stderr else ""
-        return WaError(self.subject, f"{name} ended with {child.wait()}: {words or 'no word'}", "exit code 0")
-
-    def _judge(self, children: t.Sequence[tuple[subprocess.Popen[bytes], str]]) -> None:
-        if self._late.is_set():
-            found = f"not done after {format_duration(self.timeout)}"
-            raise WaError(self.subject, found, "the end", "Set timeout higher, or dump to a faster disk")
-        if self._trouble:
-            raise self._trouble[0]
-        for child, name in children:
-            if child.wait():
-                raise self._failure(child, name)
+    async def _failure(self, child: _Process, name: str) -> WaError:
+        code = await child.wait()
+        words = (await _of(child.stderr).read(2000)).decode(errors="replace").strip()
+        return WaError(self.subject, f"{name} ended with {code}: {words or 'no word'}", "exit code 0")
 
     def finish(self) -> None:
         """Give the file its name, now that it is whole and on the disk."""

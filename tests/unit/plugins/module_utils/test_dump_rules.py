@@ -71,6 +71,14 @@ def test_an_older_tool_is_refused(tool: rules.Tool, engine: str, version: str) -
         rules.judge(tool, parse_version(engine, version))
 
 
+@pytest.mark.parametrize(
+    ("engine", "version", "name"),
+    [("PGSQL", "13.14", "postgresql-client-13"), ("MYSQL", "10.11.6-MariaDB", "mariadb-client"), ("MYSQL", "8.0.36", "mysql-client")],
+)  # fmt: skip
+def test_the_package_of_the_server_is_named(engine: str, version: str, name: str) -> None:
+    assert rules.package(parse_version(engine, version)).startswith(name + " ")
+
+
 def test_mysqldump_is_kept_from_what_mariadb_lacks() -> None:
     new = rules.arguments(MYSQL, settings(), ["a"], True, True)[0]
     old = rules.arguments(rules.Tool("/x", "MySQL", (5, 7, 44)), settings(), ["a"], False, False)[0]

@@ -129,22 +129,23 @@ def test_a_killed_compressor_is_told(path: Path, program: str) -> None:
     assert os.listdir(path.parent) == []
 
 
-def test_who_is_killed_leaves_half_a_dump_that_the_next_run_removes(path: Path) -> None:
+def test_who_is_killed_leaves_half_a_dump_that_the_next_run_removes(path: Path, tmp_path_factory: t.Any) -> None:
+    begun = tmp_path_factory.mktemp("told") / "begun"
+    os.mkfifo(begun)
     program = f"""
-        import contextlib, sys
+        import contextlib
         from ansible_collections.waba.onprem.plugins.module_utils import _dump_stream
         @contextlib.contextmanager
         def nothing():
             yield [], {{}}
         with _dump_stream.Stream({str(path)!r}, 60) as stream:
-            print("begun", flush=True)
-            stream.write(b"", [["sh", "-c", "while :; do echo xxxxxxxx; done"]], b"-", [], nothing)
+            tool = ["sh", "-c", "echo >{begun}; while :; do echo xxxxxxxx; done"]
+            stream.write(b"", [tool], b"-", [], nothing)
     """
     environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
-    argv = [sys.executable, "-c", textwrap.dedent(program)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environment) as child:
-        assert child.stdout
-        assert child.stdout.readline() == b"begun\n"
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], env=environment) as child:
+        # By then every program has begun, and none of them holds the lock any more.
+        assert begun.read_bytes() == b"\n"
         # One at a time, and who writes is not taken for dead.
         assert _dump_stream.left_over(str(path.parent), remove=True) == []
         with pytest.raises(WaError, match="another run writes it"):
