@@ -24,10 +24,10 @@ def local(engine: _docker.Docker, images: t.Sequence[str]) -> list[dict[str, t.A
     return sorted(found, key=lambda image: str(image["name"]))
 
 
-def missing(engine: _docker.Docker, names: t.Iterable[str]) -> dict[str, str]:
+def missing(engine: _docker.Docker, names: t.Iterable[str], run: _docker_login.Run) -> dict[str, str]:
     """Those of the images `names` that neither the host nor the registry has, each with the registry's own words.
 
-    The engine asks the registry, with the login that this user has for it.
+    The engine asks the registry, with the login that this user has for it; `run` is `AnsibleModule.run_command`.
     """
     lacking = {}
     for name in names:
@@ -35,7 +35,7 @@ def missing(engine: _docker.Docker, names: t.Iterable[str]) -> dict[str, str]:
             continue
         try:
             path = f"/distribution/{quote(name, safe='/:@')}/json"
-            engine.request(f"image {name}", "GET", path, headers=_docker_login.header(name))
+            engine.request(f"image {name}", "GET", path, headers=_docker_login.header(name, run))
         except WaError as error:
             lacking[name] = error.found
     return lacking

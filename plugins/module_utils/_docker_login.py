@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import json
 import os
-import subprocess
 import typing as t
 
 _HUB = "https://index.docker.io/v1/"
-_SECONDS = 10
+_SECONDS = "10"
+Run = t.Callable[..., t.Any]  # AnsibleModule.run_command
 
 
 def registry_of(image: str) -> str:
@@ -21,34 +21,37 @@ def registry_of(image: str) -> str:
     return first if slash and ("." in first or ":" in first or first == "localhost") else _HUB
 
 
-def header(image: str) -> dict[str, str]:
-    """The HTTP header that hands the engine the login for an image's registry; empty without a login."""
-    login = _login(registry_of(image))
+def header(image: str, run: Run) -> dict[str, str]:
+    """The HTTP header that hands the engine the login for an image's registry; empty without a login.
+
+    `run` asks the program that keeps logins, where there is one.
+    """
+    login = _login(registry_of(image), run)
     if not login:
         return {}
     return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(login).encode()).decode()}
 
 
-def _login(registry: str) -> dict[str, str]:
+def _login(registry: str, run: Run) -> dict[str, str]:
     folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
     try:
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
             config = json.load(file)
         helper = (config.get("credHelpers") or {}).get(registry) or config.get("credsStore")
         if helper:
-            return _ask(helper, registry)
+            return _ask(helper, registry, run)
         for key, entry in (config.get("auths") or {}).items():
             if registry in (key, key.partition("://")[2].partition("/")[0]):
                 return _decoded(entry, registry)
-    except (OSError, ValueError, AttributeError, subprocess.SubprocessError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         pass  # the registry then says that it wants a login
     return {}
 
 
-def _ask(helper: str, registry: str) -> dict[str, str]:
-    command = [f"docker-credential-{helper}", "get"]
-    done = subprocess.run(command, input=registry, capture_output=True, text=True, check=True, timeout=_SECONDS)
-    told = json.loads(done.stdout)
+def _ask(helper: str, registry: str, run: Run) -> dict[str, str]:
+    command = ["timeout", _SECONDS, f"docker-credential-{helper}", "get"]
+    _code, output, _errors = run(command, data=registry, handle_exceptions=False)
+    told = json.loads(output)
     return _shape(told["Username"], told["Secret"], registry)
 
 

@@ -427,7 +427,7 @@ def main() -> None:
         try:
             result.values.update(
                 images=_docker_images.local(engine, module.params["image_repositories"]),
-                missing_images=_docker_images.missing(engine, module.params["wanted_images"]),
+                missing_images=_docker_images.missing(engine, module.params["wanted_images"], module.run_command),
                 image_free_bytes=_docker_images.free_bytes(engine),
             )
         except WaError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -18,6 +19,13 @@ IMAGE = "reg.example.com:5000/whatsapp/web:v1"
 REGISTRY = "reg.example.com:5000"
 AUTH = base64.b64encode(b"wa:pa:ss").decode()
 PLAIN = {"username": "wa", "password": "pa:ss", "serveraddress": REGISTRY}
+
+
+def run(command: list[str], data: str, handle_exceptions: bool) -> tuple[int, str, str]:
+    """As `AnsibleModule.run_command` does it."""
+    assert not handle_exceptions
+    done = subprocess.run(command, input=data + "\n", capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
@@ -54,14 +62,14 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[[t.Any]
 )
 def test_login(write: t.Callable[[t.Any], None], config: t.Any, login: dict[str, str] | None) -> None:
     write(config)
-    header = _docker_login.header(IMAGE)
+    header = _docker_login.header(IMAGE, run)
     told = json.loads(base64.urlsafe_b64decode(header["X-Registry-Auth"])) if header else None
     assert told == login
 
 
 def test_no_file_is_no_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    assert _docker_login.header(IMAGE) == {}
+    assert _docker_login.header(IMAGE, run) == {}
 
 
 @pytest.mark.parametrize(
