@@ -286,6 +286,16 @@ def test_commands_folders_and_images_of_ones_own(clients: t.Any, job: Job) -> No
     assert job.status["freed_bytes"] >= 49152
 
 
+def test_no_secret_is_told(clients: t.Any, job: Job) -> None:
+    """A failing cleanup that prints its environment gives no password away."""
+    secret = "canary Pa55%word"
+    lc.core(clients, script="#!/bin/sh\nenv | grep DB_PASS\nexit 3\n", docker=("--env", f"WA_DB_PASSWORD={secret}"))
+    done = job()
+    assert done.returncode == 1
+    assert job.status["failures"][0].endswith("exit code 3: WA_DB_PASSWORD=<hidden>")
+    assert "Pa55" not in done.stdout + done.stderr + json.dumps(job.status)
+
+
 def test_docker_that_does_not_answer(job: Job) -> None:
     """Exit code 3, and the status says why."""
     done = job("-H", "unix:///nowhere.sock")

@@ -196,6 +196,29 @@ def test_room_that_cannot_be_told(
     assert warnings == ["whether 1K are free cannot be told, df is missing: biz-wacore-1"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"log_paths": ["logs"]}, "absolute paths"),
+        ({"command": "a 'b"}, "a command line"),
+        ({"workers": 0}, "at least 1"),
+        ({"timeout": "soon"}, "no duration"),
+        ({"keep": -1}, "at least 1 and 0"),
+        ({"web_max_size": "big"}, "no size"),
+        ({"docker_host": "unix:///nowhere.sock"}, "does not exist"),
+    ],
+)
+def test_bad_options(
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], wrong: dict[str, t.Any], words: str
+) -> None:
+    """Nonsense is refused before anything is touched, in words."""
+    engine.container("biz-wacore-1")
+    refused = run_module(MODULE, {**options, **wrong})
+    assert refused["failed"]
+    assert words in refused["msg"]
+    assert engine.execs == {}
+
+
 def test_the_job_ends_commands_as_the_module_does() -> None:
     """The cron job's script holds the same supervisor, word for word."""
     text = SCRIPT.read_text()
