@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 LONGEST_BASELINE = 30.0
 SHORTEST_BASELINE = 5.0
 _SPREAD = 3.0  # standard deviations of a count of rows that go one by one
+_LATE = 1.5  # seconds of deletes, at their fastest, that may be counted late
 _SAME_START = 10.0  # seconds by which the told start of one and the same server may differ
 
 
@@ -23,7 +24,7 @@ class Judge:
     stayed near the one before the call for `settle` (five times the longest pause seen, when that is longer) and no
     DELETE on `messages` runs. A round in which nothing was ever deleted has not ended: it may not have begun.
     `baseline` is in rows a second, taken `over` so many seconds; `tolerance` in rows, for counters that count other
-    tables too; `origins` tells from when each server counts.
+    tables too; `origins` tells from when each server counts; `peak` is the fastest rate of two looks in a row.
     """
 
     baseline: float = 0.0
@@ -38,6 +39,7 @@ class Judge:
     active_at: float = 0.0
     pause: float = 0.0
     rate: float = 0.0
+    peak: float = 0.0
     resets: int = 0
     idle_rows: float = 0.0
     idle_span: float = 0.0
@@ -61,11 +63,16 @@ class Judge:
         slow = self.idle_rows - self.baseline * self.idle_span
         seen = excess > self._usual(span) or slow > self._usual(self.idle_span)
         active = deleting or (known and seen and (max(excess, slow) > self.tolerance or rows < self.rows))
+        last_rate = self.rate
         if known and span > 0:
             self.rate = max(excess, 0.0) / span
         if active:
-            if self.started:
+            # PostgreSQL's sessions hand in their last second's counts only after 10 s of idling: a rest, no new batch.
+            rest = not deleting and fresh <= _LATE * self.peak
+            if self.started and not rest:
                 self.pause = max(self.pause, at - span - self.active_at)
+            if self.started and self.active_at == self.at:  # a batch alone is no steady rate
+                self.peak = max(self.peak, min(last_rate, self.rate))
             self.started = True
             self.active_at = at
             self.deleted += max(round(slow), 0)

@@ -58,6 +58,16 @@ def test_pauses_make_it_more_patient() -> None:
     assert judge.deleted == 4000
 
 
+def test_a_rest_that_is_counted_late_is_no_pause_between_batches() -> None:
+    # 8000 rows a second for 10 s; the last 6000 of them are told 14 s later
+    judge = Judge(over=5, counters=[0])
+    for at in range(1, 11):
+        judge.sample(at, [8000 * at], 0, False)
+    samples = [(at, 80_000 if at < 24 else 86_000) for at in range(11, 200)]
+    assert follow(judge, samples, 30) == 24 + 30
+    assert (judge.deleted, judge.pause) == (86_000, 0)
+
+
 def test_one_big_transaction_moves_no_counter_but_runs() -> None:
     judge = Judge(counters=[0])
     for at in range(1, 100):
