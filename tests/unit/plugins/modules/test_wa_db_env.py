@@ -282,7 +282,7 @@ def test_a_folder_that_is_not_there(env: Env) -> None:
     assert "role wa_host" in env.fails(**BASE)
     predicted = env(check=True, **BASE)
     assert predicted["changed"]
-    assert "does not exist yet" in predicted["warnings"][0]
+    assert predicted["actions"][0] == f"folder {env.path.parent} has to be made first"
     assert not env(state="absent")["changed"]
 
 
