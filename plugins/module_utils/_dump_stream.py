@@ -91,13 +91,18 @@ async def _start(argv: t.Sequence[str], **options: t.Any) -> _Process:
     return await asyncio.create_subprocess_exec(*argv, **options)
 
 
-async def _end(children: t.Iterable[_Process]) -> None:
+async def _end(children: t.Sequence[_Process]) -> None:
     """End those that still run."""
     for child in children:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
+    for child in children:
+        # asyncio takes a process for ended only when its pipes are, and does not look at one that nobody reads.
+        for pipe in (child.stdout, child.stderr):
+            if pipe:
+                await pipe.read()
+        await child.wait()
 
 
 _Pipe = t.TypeVar("_Pipe")

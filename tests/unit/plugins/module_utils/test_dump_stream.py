@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import asyncio.subprocess
 import contextlib
 import gzip
 import hashlib
@@ -103,12 +105,23 @@ def test_a_tool_that_hangs_is_ended(path: Path) -> None:
     assert os.listdir(path.parent) == []
 
 
+def test_a_program_whose_output_nobody_reads_any_more_is_ended() -> None:
+    async def end() -> int | None:
+        child = await _dump_stream._start(["cat", "/dev/zero"], stdout=asyncio.subprocess.PIPE)
+        while not child.stdout._paused:  # type: ignore[union-attr]  # as soon as asyncio has had enough of it
+            await asyncio.sleep(0)
+        await asyncio.wait_for(_dump_stream._end([child]), 30)
+        return child.returncode
+
+    assert asyncio.run(end()) == -signal.SIGKILL
+
+
 def test_a_full_disk_is_told_and_leaves_nothing(path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
     try:
         with pytest.raises(WaError, match="cannot be written: File too large"):
-            dump(path, "head -c 3000000 /dev/urandom; yes")
+            dump(path, "cat /dev/urandom")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.listdir(path.parent) == []
