@@ -26,7 +26,12 @@ options:
         used. It needs O(env_file).
     type: list
     elements: str
-    choices: [host, containers, images, database]
+      - V(environment), V(volume) and V(compose) tell how each client container was created, and those beside it in its
+        Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.
+      - V(starters) is what starts, cleans or replaces the containers by itself - cron lines, systemd units, watchers.
+    type: list
+    elements: str
+    choices: [host, containers, images, database, environment, volume, compose, starters]
     default: [containers]
   database_engine:
     description: The database whose Python library the host needs, for V(host) in O(gather).
@@ -59,6 +64,18 @@ options:
       - The deployment's lock file, see M(waba.onprem.wa_upgrade_journal).
       - With it, RV(upgrade) tells of an upgrade that runs or was not finished.
     type: path
+  files:
+    description:
+      - Files of the host to read beside all that, such as a db.env.
+      - RV(files) tells mode and owner; the text is told only in RV(sealed).
+    type: list
+    elements: path
+    default: []
+  seal_key:
+    description:
+      - With it, RV(sealed) has all that V(environment), V(volume), V(compose), V(starters) and O(files) read, with secrets.
+      - Without the key it tells nothing. Use a new one for each run, as M(waba.onprem.wa_adopt) does.
+    type: str
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.database
@@ -156,6 +173,77 @@ upgrade:
     target:
       description: The version that it leads to.
       type: str
+environment:
+  description: The environment of each container by its name, without what its image sets; secrets are hidden.
+  type: dict
+  returned: when O(gather) has V(environment)
+volumes:
+  description: The volumes that the containers mount, as the engine tells them; secrets are hidden.
+  type: list
+  elements: dict
+  returned: when O(gather) has V(volume)
+created:
+  description:
+    - How each container was created, client containers and those beside them in their projects.
+    - RV(created[].settings) is what Compose would be told, without image and environment; RV(created[].unknown) are the
+      engine's words that Compose has none for.
+  type: list
+  elements: dict
+  returned: when O(gather) has V(compose)
+  contains:
+    name:
+      description: The container's name.
+      type: str
+    service:
+      description: The Compose service; the container's name outside Compose.
+      type: str
+    project:
+      description: The Compose project; empty outside Compose.
+      type: str
+    image:
+      description: The image that it was created from.
+      type: str
+    folder:
+      description: The Compose project's folder.
+      type: str
+    files:
+      description: The Compose files that it was created from, each with C(path), and C(problem) when it cannot be read.
+      type: list
+      elements: dict
+    compose_version:
+      description: The version of Compose that created it.
+      type: str
+    settings:
+      description: The settings in Compose's words.
+      type: dict
+    unknown:
+      description: Settings that are not told.
+      type: list
+      elements: str
+networks:
+  description: The networks that the containers are on, each with C(name), C(driver), C(labels).
+  type: list
+  elements: dict
+  returned: when O(gather) has V(compose)
+starters:
+  description: What starts, cleans or replaces the containers, each with C(kind) (cron, unit, boot, container), C(path), C(line).
+  type: list
+  elements: dict
+  returned: when O(gather) has V(starters)
+unread:
+  description: Files and folders that could hold such lines and could not be read.
+  type: list
+  elements: str
+  returned: when O(gather) has V(starters)
+files:
+  description: The O(files), each with C(path), C(mode), C(owner), C(group), and C(problem) when it cannot be read.
+  type: list
+  elements: dict
+  returned: when O(files) is given
+sealed:
+  description: All that with its secrets, closed with O(seal_key).
+  type: str
+  returned: when O(seal_key) is given
 containers:
   description: The client containers, sorted by name; empty when V(host) in O(gather) found no Docker Engine.
   type: list
@@ -191,6 +279,10 @@ containers:
       type: int
     variables:
       description: Names of the variables in its environment.
+      type: list
+      elements: str
+    files:
+      description: The Compose files that it was created from; empty outside Compose.
       type: list
       elements: str
     mounts:
@@ -277,55 +369,28 @@ database:
       type: int
 """
 
-import importlib.util
 import time
 import typing as t
-from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
     _database_options,
     _docker,
+    _docker_clients,
     _docker_images,
+    _docker_survey,
     _env_options,
+    _host_facts,
+    _host_starters,
+    _seal,
     _upgrade_stages,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
 
-DATA_PATH = "/usr/local/waent/data"
-LIBRARIES = {"MYSQL": ("python_mysql", "pymysql"), "PGSQL": ("python_postgresql", "psycopg2")}
-SYSTEM_PATHS = ["/usr/sbin", "/usr/local/sbin", "/sbin"]
-
-
-def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
-    """A client container, with the engine's `record` of it, without any value of its environment."""
-    environment = container.environment or {}
-    return {
-        "name": container.name,
-        "id": container.id,
-        "image": container.image,
-        "version": _docker.tag(container.image).lstrip("v"),
-        "role": container.role,
-        "project": container.project,
-        "service": container.service,
-        "state": container.state,
-        "exit_code": record["State"].get("ExitCode", 0),
-        "variables": sorted(environment),
-        "mounts": [asdict(mount) for mount in container.mounts],
-        "keeps_configuration": environment.get("WA_CONFIG_ON_DB") == "1"
-        or container.role in ("web", "other")
-        or any(mount.destination == DATA_PATH for mount in container.mounts),
-    }
-
-
-def read_containers(engine: _docker.Docker, project: str | None, names: list[str]) -> list[dict[str, t.Any]]:
-    """The client containers of one project or of all; one that goes away meanwhile is left out."""
-    found = engine.client_containers(project=project, all_projects=project is None, names=names)
-    records = ((container, engine.inspect(container)) for container in found)
-    return [describe(container, record) for container, record in records if record is not None]
+SURVEY = ("environment", "volume", "compose")
 
 
 def read_upgrade(lock_file: str) -> dict[str, t.Any]:
@@ -343,23 +408,36 @@ def read_upgrade(lock_file: str) -> dict[str, t.Any]:
     }
 
 
-def read_host(module: AnsibleModule, engine_error: str) -> dict[str, str]:
-    """What the host lacks, with the reason."""
-    missing = {}
-    if engine_error:
-        missing["docker_engine"] = engine_error
-    client = module.get_bin_path("docker")
-    if not client or module.run_command([client, "compose", "version", "--short"])[0] != 0:
-        missing["docker_compose"] = "docker compose does not run"
-    if importlib.util.find_spec("requests") is None:
-        missing["python_requests"] = "the Python library requests cannot be imported; community.docker needs it"
-    if module.params["database_engine"]:
-        key, library = LIBRARIES[module.params["database_engine"]]
-        if importlib.util.find_spec(library) is None:
-            missing[key] = f"the Python library {library} cannot be imported"
-    if not any(module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in ("cron", "crond")):
-        missing["cron"] = "no cron daemon is installed"
-    return missing
+def survey(engine: _docker.Docker | None, params: dict[str, t.Any], result: Result) -> None:
+    """How the containers were created and what else acts on them: masked for everybody, sealed for who has the key."""
+    gather = set(params["gather"])
+    read: dict[str, t.Any] = {"files": _docker_survey.read_files(params["files"])}
+    if engine and gather & {*SURVEY, "starters"}:
+        read.update(_docker_survey.read(engine, params["project"]))
+        read["compose_files"] = _docker_survey.read_files(path for one in read["containers"] for path in one["files"])
+    if engine and "starters" in gather:
+        lines, read["unread"] = _host_starters.read(_docker_survey.words(read))
+        read["starters"] = [*lines, *read.pop("watchers")]
+    if params["seal_key"]:
+        result.values["sealed"] = _seal.seal(params["seal_key"], read)
+    result.redact.add(_docker_survey.secrets(read))
+    told = _docker_survey.mask(read)
+    created = [*told.get("containers", []), *told.get("sidecars", [])]
+    if "environment" in gather:
+        result.values["environment"] = {one["name"]: one["environment"] for one in created}
+    if "volume" in gather:
+        result.values["volumes"] = told.get("volumes", [])
+    if "compose" in gather:
+        problems = {one["path"]: one["problem"] for one in told.get("compose_files", [])}
+        for one in created:
+            one["files"] = [{"path": path, "problem": problems.get(path, "")} for path in one["files"]]
+        keys = ("name", "service", "project", "image", "folder", "files", "compose_version", "settings", "unknown")
+        result.values["created"] = [{key: one[key] for key in keys} for one in created]
+        result.values["networks"] = told.get("networks", [])
+    if "starters" in gather:
+        result.values.update(starters=told.get("starters", []), unread=told.get("unread", []))
+    if params["files"]:
+        result.values["files"] = told["files"]
 
 
 def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
@@ -381,7 +459,7 @@ def main() -> None:
             gather={
                 "type": "list",
                 "elements": "str",
-                "choices": ["host", "containers", "images", "database"],
+                "choices": ["host", "containers", "images", "database", *SURVEY, "starters"],
                 "default": ["containers"],
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
@@ -390,6 +468,8 @@ def main() -> None:
             image_repositories={"type": "list", "elements": "str", "default": list(_docker.CLIENT_IMAGES)},
             wanted_images={"type": "list", "elements": "str", "default": []},
             lock_file={"type": "path"},
+            files={"type": "list", "elements": "path", "default": []},
+            seal_key={"type": "str", "no_log": True},
         ),
         supports_check_mode=True,
     )
@@ -397,7 +477,7 @@ def main() -> None:
     gather = module.params["gather"]
     engine, engine_error, version = None, "", ""
     try:
-        engine = _docker.Docker(module.params) if gather != ["database"] else None
+        engine = _docker.Docker(module.params) if {*gather} - {"database"} else None
         version = engine.about["Version"] if engine and "host" in gather else ""
     except WaError as error:
         if "host" not in gather:
@@ -414,13 +494,15 @@ def main() -> None:
         except WaError as error:
             result.fail(error)
     if "host" in gather:
-        missing = read_host(module, engine_error)
+        missing = _host_facts.missing(module, engine_error)
         result.values.update(missing=sorted(missing), reasons=missing, docker_version=version)
     if "containers" in gather:
         result.values["containers"] = []
         try:
             if engine:
-                result.values["containers"] = read_containers(engine, module.params["project"], module.params["names"])
+                result.values["containers"] = _docker_clients.read(
+                    engine, module.params["project"], module.params["names"]
+                )
         except WaError as error:
             result.fail(error)
     if "images" in gather and engine:
@@ -430,6 +512,11 @@ def main() -> None:
                 missing_images=_docker_images.missing(engine, module.params["wanted_images"], module.run_command),
                 image_free_bytes=_docker_images.free_bytes(engine),
             )
+        except WaError as error:
+            result.fail(error)
+    if {*gather} & {*SURVEY, "starters"} or module.params["files"]:
+        try:
+            survey(engine, module.params, result)
         except WaError as error:
             result.fail(error)
     result.exit()

@@ -1,0 +1,187 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a container was created, in the words of a Compose file: from the engine's records alone. Pure rules.
+
+Whoever created it (Compose of any version, `docker run`, a template) and whatever became of the file, the engine knows.
+What the image itself sets is left out: it changes with the image.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+Record = t.Mapping[str, t.Any]
+
+# The engine's word -> Compose's, for values that mean the same and are nothing when empty.
+_SAME = {
+    "CapAdd": "cap_add",
+    "CapDrop": "cap_drop",
+    "Privileged": "privileged",
+    "ReadonlyRootfs": "read_only",
+    "SecurityOpt": "security_opt",
+    "Dns": "dns",
+    "DnsSearch": "dns_search",
+    "DnsOptions": "dns_opt",
+    "ExtraHosts": "extra_hosts",
+    "GroupAdd": "group_add",
+    "PidMode": "pid",
+    "UTSMode": "uts",
+    "UsernsMode": "userns_mode",
+    "CgroupParent": "cgroup_parent",
+    "Memory": "mem_limit",
+    "MemoryReservation": "mem_reservation",
+    "MemorySwappiness": "mem_swappiness",
+    "OomKillDisable": "oom_kill_disable",
+    "OomScoreAdj": "oom_score_adj",
+    "CpuShares": "cpu_shares",
+    "CpuQuota": "cpu_quota",
+    "CpuPeriod": "cpu_period",
+    "CpusetCpus": "cpuset",
+    "Sysctls": "sysctls",
+    "Init": "init",
+}
+# Told by another key, or the engine's own business.
+_OTHERWISE = {
+    *("Binds", "Mounts", "Tmpfs", "LogConfig", "NetworkMode", "PortBindings", "RestartPolicy", "Links", "Devices"),
+    *("Ulimits", "NanoCpus", "PidsLimit", "ShmSize", "IpcMode", "Runtime", "MemorySwap", "CgroupnsMode"),
+    *("ConsoleSize", "MaskedPaths", "ReadonlyPaths", "ContainerIDFile", "Isolation", "Cgroup", "Annotations"),
+}
+_COMPOSE_LABEL = "com.docker.compose."
+_DEFAULT_SHM = 64 * 1024 * 1024
+
+
+def environment(record: Record, image: Record) -> dict[str, str]:
+    """The container's environment without what its image sets to the same."""
+    own = _pairs(image.get("Env"))
+    return {key: value for key, value in _pairs(record["Config"].get("Env")).items() if own.get(key) != value}
+
+
+def settings(record: Record, image: Record) -> tuple[dict[str, t.Any], list[str]]:
+    """All but image and environment, and the engine's words for what Compose has none for.
+
+    `image` is the `Config` of its image, empty when the image is gone.
+    """
+    host, config = record["HostConfig"], record["Config"]
+    found: dict[str, t.Any] = {word: host[key] for key, word in _SAME.items() if host.get(key)}
+    found["restart"] = _restart(host.get("RestartPolicy") or {})
+    log = host.get("LogConfig") or {}
+    found["logging"] = {"driver": log.get("Type", ""), "options": log.get("Config") or {}}
+    found.update(_limits(host))
+    found.update(_program(record, image))
+    labels = {key: value for key, value in (config.get("Labels") or {}).items() if not key.startswith(_COMPOSE_LABEL)}
+    found["labels"] = {key: value for key, value in labels.items() if (image.get("Labels") or {}).get(key) != value}
+    found["ports"] = ports(host.get("PortBindings") or {})
+    mode = host.get("NetworkMode", "")
+    shared = mode in ("host", "none", "bridge", "default") or mode.startswith("container:")
+    found["network_mode"] = ("bridge" if mode == "default" else mode) if shared else ""
+    found["external_links"] = sorted({_link(one) for one in host.get("Links") or []})
+    found["networks"] = {} if shared else _networks(record)
+    found["volumes"] = [one for one in (_volume(mount, image) for mount in record.get("Mounts") or []) if one]
+    found["tmpfs"] = [f"{path}:{how}".rstrip(":") for path, how in (host.get("Tmpfs") or {}).items()]
+    left = sorted(key for key, value in host.items() if value and key not in _SAME and key not in _OTHERWISE)
+    return {word: value for word, value in found.items() if value not in (None, "", [], {})}, left
+
+
+def ports(bindings: t.Mapping[str, t.Any]) -> list[str]:
+    """Published ports as Compose writes them: `9090:443`, `127.0.0.1:9090:443`, `53:53/udp`."""
+    found = []
+    for inside, outsides in sorted(bindings.items()):
+        target = inside[: -len("/tcp")] if inside.endswith("/tcp") else inside
+        for outside in outsides or []:
+            address, port = outside.get("HostIp") or "", outside.get("HostPort") or ""
+            address = f"[{address}]" if ":" in address else address
+            found.append(":".join(part for part in (address, port, target) if part))
+    return found
+
+
+def seconds(nanoseconds: int) -> str:
+    """A duration as Compose writes it."""
+    whole, rest = divmod(nanoseconds, 10**9)
+    return f"{whole}s" if not rest else f"{nanoseconds // 10**6}ms"
+
+
+def _pairs(lines: t.Any) -> dict[str, str]:
+    return {key: value for key, _equals, value in (line.partition("=") for line in lines or [])}
+
+
+def _link(text: str) -> str:
+    """`/biz_wacore_1:/biz_waweb_1/wacore` -> `biz_wacore_1:wacore`."""
+    target, _colon, alias = text.partition(":")
+    return f"{target.lstrip('/')}:{alias.rpartition('/')[2]}"
+
+
+def _restart(policy: Record) -> str:
+    name, count = policy.get("Name") or "no", policy.get("MaximumRetryCount") or 0
+    return f"{name}:{count}" if name == "on-failure" and count else str(name)
+
+
+def _limits(host: Record) -> dict[str, t.Any]:
+    memory, swap, pids = host.get("Memory") or 0, host.get("MemorySwap") or 0, host.get("PidsLimit") or 0
+    return {
+        "cpus": host["NanoCpus"] / 10**9 if host.get("NanoCpus") else None,
+        "memswap_limit": swap if swap and swap != 2 * memory else None,  # twice the memory is what the engine adds
+        "pids_limit": pids if pids > 0 else None,
+        "shm_size": host["ShmSize"] if host.get("ShmSize") not in (None, 0, _DEFAULT_SHM) else None,
+        "ipc": host["IpcMode"] if host.get("IpcMode") not in (None, "", "private", "shareable") else None,
+        "runtime": host["Runtime"] if host.get("Runtime") not in (None, "", "runc") else None,
+        "ulimits": {one["Name"]: {"soft": one["Soft"], "hard": one["Hard"]} for one in host.get("Ulimits") or []},
+        "devices": [
+            ":".join(one[key] for key in ("PathOnHost", "PathInContainer", "CgroupPermissions") if one.get(key))
+            for one in host.get("Devices") or []
+        ],
+    }
+
+
+def _program(record: Record, image: Record) -> dict[str, t.Any]:
+    config = record["Config"]
+    words = {"Cmd": "command", "Entrypoint": "entrypoint", "User": "user", "WorkingDir": "working_dir"}
+    words["StopSignal"] = "stop_signal"
+    found: dict[str, t.Any] = {
+        word: config.get(key) for key, word in words.items() if (config.get(key) or None) != (image.get(key) or None)
+    }
+    name = config.get("Hostname") or ""
+    found["hostname"] = name if name and not record["Id"].startswith(name) else None
+    found["domainname"] = config.get("Domainname")
+    found["tty"] = config.get("Tty")
+    found["stdin_open"] = config.get("OpenStdin")
+    found["stop_grace_period"] = f"{config['StopTimeout']}s" if config.get("StopTimeout") is not None else None
+    check = config.get("Healthcheck")
+    if check and check != image.get("Healthcheck"):
+        times = {"Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period"}
+        found["healthcheck"] = {
+            "test": check.get("Test"),
+            **{word: seconds(check[key]) for key, word in times.items() if check.get(key)},
+            **({"retries": check["Retries"]} if check.get("Retries") else {}),
+        }
+    return {word: value for word, value in found.items() if value}
+
+
+def _networks(record: Record) -> dict[str, t.Any]:
+    """Each network by its real name, with the aliases that somebody chose and fixed addresses."""
+    labels = record["Config"].get("Labels") or {}
+    usual = {record["Name"].lstrip("/"), labels.get(_COMPOSE_LABEL + "service", ""), record["Id"][:12]}
+    found = {}
+    for name, one in sorted((record["NetworkSettings"].get("Networks") or {}).items()):
+        fixed = one.get("IPAMConfig") or {}
+        how = {
+            "aliases": sorted(set(one.get("Aliases") or []) - usual),
+            "ipv4_address": fixed.get("IPv4Address"),
+            "ipv6_address": fixed.get("IPv6Address"),
+        }
+        found[name] = {word: value for word, value in how.items() if value}
+    return found
+
+
+def _volume(mount: Record, image: Record) -> str:
+    """A mount as Compose writes it in short, or nothing for a folder that the image asks a nameless volume for."""
+    kind, destination = mount.get("Type"), mount["Destination"]
+    nameless = kind == "volume" and re.fullmatch(r"[0-9a-f]{64}", mount.get("Name") or "")
+    if kind not in ("volume", "bind") or (nameless and destination in (image.get("Volumes") or {})):
+        return ""
+    how = [] if mount.get("RW") else ["ro"]
+    how += [word for word in str(mount.get("Mode") or "").split(",") if word in ("z", "Z") and kind == "bind"]
+    how += [mount["Propagation"]] if mount.get("Propagation") not in (None, "", "rprivate") else []
+    source = mount["Name"] if kind == "volume" else mount["Source"]
+    return ":".join([source, destination, *([",".join(how)] if how else [])])

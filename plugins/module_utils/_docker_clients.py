@@ -1,0 +1,42 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client containers of a host as `wa_info` tells them: no value of their environment."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import asdict
+
+from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_survey
+
+DATA_PATH = "/usr/local/waent/data"
+
+
+def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
+    """A client container, with the engine's `record` of it, without any value of its environment."""
+    environment = container.environment or {}
+    return {
+        "name": container.name,
+        "id": container.id,
+        "image": container.image,
+        "version": _docker.tag(container.image).lstrip("v"),
+        "role": container.role,
+        "project": container.project,
+        "service": container.service,
+        "state": container.state,
+        "exit_code": record["State"].get("ExitCode", 0),
+        "variables": sorted(environment),
+        "files": _docker_survey.files(container.labels),
+        "mounts": [asdict(mount) for mount in container.mounts],
+        "keeps_configuration": environment.get("WA_CONFIG_ON_DB") == "1"
+        or container.role in ("web", "other")
+        or any(mount.destination == DATA_PATH for mount in container.mounts),
+    }
+
+
+def read(engine: _docker.Docker, project: str | None, names: list[str]) -> list[dict[str, t.Any]]:
+    """The client containers of one project or of all; one that goes away meanwhile is left out."""
+    found = engine.client_containers(project=project, all_projects=project is None, names=names)
+    records = ((container, engine.inspect(container)) for container in found)
+    return [describe(container, record) for container, record in records if record is not None]

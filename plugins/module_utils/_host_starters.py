@@ -1,0 +1,60 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host starts by itself and that concerns the client: cron lines, systemd units, boot scripts."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import typing as t
+
+_CRON = ("/etc/crontab", "/etc/cron.*/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*")
+_UNITS = ("/etc/systemd/system/*.service", "/usr/lib/systemd/system/*.service", "/lib/systemd/system/*.service")
+_BOOT = ("/etc/rc.local", "/etc/init.d/*", "/etc/local.d/*")
+_LONGEST = 1024 * 1024
+_DOCKER = re.compile(r"\bdocker(?:-compose)?\b")
+_TOLD = 300
+
+
+def read(words: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]], list[str]]:
+    """The lines that name one of `words` (containers, projects' folders, images, `cleanup.sh`), and what was not readable.
+
+    Each line as `kind` (cron, unit, boot), `path`, `line`. Lines that were commented out start nothing.
+    """
+    found: list[dict[str, str]] = []
+    unread: list[str] = []
+    seen = set()
+    for kind, patterns in (("cron", _CRON), ("unit", _UNITS), ("boot", _BOOT)):
+        for pattern in patterns:
+            folder = os.path.join(root, pattern.lstrip("/"))
+            if kind == "cron" and not os.access(os.path.dirname(folder).replace("*", ""), os.R_OK | os.X_OK):
+                parent = os.path.dirname(folder)
+                unread += [parent] if os.path.isdir(parent) else []
+            for path in sorted(glob.glob(folder)):
+                real = os.path.realpath(path)
+                if real in seen or not os.path.isfile(real):
+                    continue
+                seen.add(real)
+                try:
+                    with open(real, encoding="utf-8", errors="replace") as file:
+                        text = file.read(_LONGEST)
+                except OSError:
+                    unread.append(path)
+                    continue
+                found += [{"kind": kind, "path": path, "line": line} for line in _lines(text, words)]
+    return found, unread
+
+
+def _lines(text: str, words: t.Collection[str]) -> list[str]:
+    """The lines that concern the client, those of a script that goes on in the next line as one."""
+    joined = re.sub(r"\\\n\s*", " ", text)
+    if not _DOCKER.search(joined):
+        return []
+    return [
+        " ".join(line.split())[:_TOLD]
+        for line in joined.splitlines()
+        if not line.lstrip().startswith(("#", ";"))
+        and any(re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", line) for word in words)
+    ]

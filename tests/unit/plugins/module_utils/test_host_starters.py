@@ -1,0 +1,43 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What starts the client by itself, found in a host's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ansible_collections.waba.onprem.plugins.module_utils._host_starters import read
+
+WORDS = {"cleanup.sh", "wacore", "/srv/biz"}
+
+
+def write(root: Path, path: str, text: str) -> None:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_lines_that_concern_the_client_are_told(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "var/spool/cron/crontabs/root",
+        "30 2 * * * docker exec 0123 /opt/whatsapp/bin/cleanup.sh\n@daily ls\n",
+    )
+    write(tmp_path, "etc/cron.d/old", "# 1 1 * * * root docker exec wacore cleanup.sh\n")
+    write(tmp_path, "etc/systemd/system/wa.service", "[Service]\nExecStart=docker run \\\n  --name wacore \\\n  img\n")
+    write(tmp_path, "etc/systemd/system/other.service", "[Service]\nExecStart=docker run --name wacore2 img\n")
+    write(tmp_path, "etc/rc.local", "cd /srv/biz && docker-compose up -d\n")
+    write(tmp_path, "etc/init.d/x", "echo wacore\n")
+    found, unread = read(WORDS, str(tmp_path))
+    assert unread == []
+    assert [(one["kind"], one["path"][len(str(tmp_path)) :], one["line"]) for one in found] == [
+        ("cron", "/var/spool/cron/crontabs/root", "30 2 * * * docker exec 0123 /opt/whatsapp/bin/cleanup.sh"),
+        ("unit", "/etc/systemd/system/wa.service", "ExecStart=docker run --name wacore img"),
+        ("boot", "/etc/rc.local", "cd /srv/biz && docker-compose up -d"),
+    ]
+
+
+def test_a_script_that_enters_the_folder_first_is_told_by_the_line_that_names_it(tmp_path: Path) -> None:
+    write(tmp_path, "etc/cron.daily/wa", "#!/bin/sh\ncd /srv/biz\ndocker compose restart\n")
+    assert [one["line"] for one in read(WORDS, str(tmp_path))[0]] == ["cd /srv/biz"]
