@@ -4,12 +4,21 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from datetime import datetime
 
+import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy, _layout, _topology, _upgrade_plan
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _compose_extra,
+    _env_file,
+    _gc_policy,
+    _layout,
+    _topology,
+    _upgrade_plan,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 
@@ -36,6 +45,17 @@ def in_window(now: str, window: str) -> bool:
     return _gc_policy.until_window(_gc_policy.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
 
 
+def compose_extra(text: str, *args: t.Any) -> dict[str, t.Any]:
+    """A rendered Compose file with what the operator adds. Keys that a file merges with `<<` and sets itself are no error."""
+    merged = _compose_extra.apply(yaml.safe_load(text), *args)
+    return t.cast("dict[str, t.Any]", json.loads(json.dumps(merged)))  # nothing shared, so that no anchor is written
+
+
+def env_lines(values: t.Mapping[str, t.Any]) -> str:
+    """Variables as an env file that Compose reads."""
+    return "".join(_env_file.write(str(key), str(value), "compose") + "\n" for key, value in values.items())
+
+
 class FilterModule:
     """The few filters that roles need over the rules of `_topology`, `_layout` and `_upgrade_plan`."""
 
@@ -50,6 +70,9 @@ class FilterModule:
             "services": _told(_layout.services),
             "projects_at": _told(_topology.projects_at),
             "in_window": _told(in_window),
+            "rename_services": _told(_compose_extra.rename),
+            "compose_extra": _told(compose_extra),
+            "env_lines": _told(env_lines),
             "leaders": _told(_upgrade_plan.leaders),
             "old_images": _told(_upgrade_plan.old_images),
             "container_line": container_line,

@@ -39,7 +39,8 @@ class Compose:
 
     def overrides(self, container: Container) -> set[str]:
         """The keys that the container's service gets from elsewhere than db.env: `environment:`, later `env_file:`s."""
-        files = [path for path in container.labels.get(_FILES_LABEL, "").split(",") if path]
+        folder = container.labels.get(_FOLDER_LABEL, "")  # Compose v1 notes the files relative to it
+        files = [os.path.join(folder, path) for path in container.labels.get(_FILES_LABEL, "").split(",") if path]
         if files and (not self._yaml() or self._needs_compose(files, container.service)):
             return self._by_compose(container, files)
         keys: set[str] = set()

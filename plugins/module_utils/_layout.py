@@ -25,6 +25,8 @@ _SHARED = (
     "wa_db_env_hostname",
     "wa_db_env_name_prefix",
 )
+# What an adopted client may go without, as it does: `wa_client_accept`.
+UNSHARED_MEDIA, NO_COMMON_KEY = "unshared_media", "no_common_key"
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
@@ -72,7 +74,7 @@ def place(
         )
     places = {m: _words(m, declared[m]) for m in members} if declared else _by_position(members, topology, shards)
     _judge_places(name, places, topology, shards)
-    return {member: sorted(words, key=_order) for member, words in places.items()}
+    return {member: sorted(words, key=order) for member, words in places.items()}
 
 
 def services(
@@ -93,11 +95,11 @@ def services(
     if topology == "single":
         core = _service("wacore", "core", [], {})
         return [core, {**_service("waweb", "web", [web_port], {"WACORE_HOSTNAME": "wacore"}), "after": ["wacore"]}]
-    ordered = sorted(words, key=_order)
+    ordered = sorted(words, key=order)
     found = []
     for word, slot in _slots(ordered).items():
         kind = word.rstrip("0123456789")
-        name = f"wacore{word[len(kind) :]}" if kind == "core" else word
+        name = service_name(word, topology)
         first = CORE_PORT if alone else core_port + PORTS_EACH * slot
         ports = list(range(first, first + PORTS_EACH))
         environment = {"WA_APP_MULTICONNECT": "1"}
@@ -144,7 +146,14 @@ def _slots(words: t.Sequence[str]) -> dict[str, int]:
     return slots
 
 
-def _order(word: str) -> tuple[int, int]:
+def service_name(word: str, topology: str) -> str:
+    """What the rendered Compose file calls a service: `waweb`, `wacore`, `wacore2`, `master1`."""
+    if word == "web":
+        return "waweb"
+    return "wacore" if topology == "single" and word == "core1" else re.sub("^core", "wacore", word)
+
+
+def order(word: str) -> tuple[int, int]:
     """Webapp, Coreapps by number, masters by number."""
     kind = word.rstrip("0123456789")
     return ("web", "core", "master").index(kind), int(word[len(kind) :] or 0)
@@ -244,6 +253,8 @@ def _judge_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> Non
     """A volume of the host's own disk is shared with nobody: media that one host receives, the others would not find."""
     for member in members:
         values = hostvars[member]
+        if UNSHARED_MEDIA in (values.get("wa_client_accept") or []):
+            continue
         if values.get("wa_media_volume_driver", "local") == "local" and not values.get(
             "wa_media_volume_driver_options"
         ):
@@ -255,11 +266,20 @@ def _judge_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> Non
             )
 
 
+def _key(values: t.Mapping[str, t.Any]) -> t.Any:
+    """The Webapp's key, from db.env or from a file of its own service."""
+    single = (values.get("wa_client_extra_secret_environment") or {}).values()
+    return next(
+        (one[JWT_KEY] for one in [values.get("wa_db_env_extra_secret") or {}, *single] if one.get(JWT_KEY)), None
+    )
+
+
 def _judge_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
     """Tokens of one Webapp are good at another only with the same key. Its value is never told."""
     if len(webs) < 2:
         return
-    keys = {member: (hostvars[member].get("wa_db_env_extra_secret") or {}).get(JWT_KEY) for member in webs}
+    webs = [member for member in webs if NO_COMMON_KEY not in (hostvars[member].get("wa_client_accept") or [])]
+    keys = {member: _key(hostvars[member]) for member in webs}
     lacking = [member for member, key in keys.items() if not key]
     if lacking or len(set(keys.values())) > 1:
         raise WaError(

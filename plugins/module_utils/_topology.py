@@ -32,15 +32,16 @@ def slug(deployment: str) -> str:
 def names(deployment: str, project: str | None = None) -> dict[str, str]:
     """What the collection calls the things of a deployment, so that several on one machine never collide.
 
-    `project` is the Compose project of an adopted client; it decides project, volume and network.
+    `project` is the Compose project of an adopted client; it decides project, volume and network. An empty one stands for
+    containers outside Compose.
     """
     part = slug(deployment)
-    project = project or f"wa-{part}"
+    wanted = project or f"wa-{part}"
     return {
         "slug": part,
-        "project": project,
-        "volume": f"{project}_whatsappMedia",
-        "network": f"{project}_default",
+        "project": wanted if project is None else project,
+        "volume": f"{wanted}_whatsappMedia",
+        "network": f"{wanted}_default",
         "project_dir": f"{PROJECTS_DIR}/{part}",
         "env_file": f"{PROJECTS_DIR}/{part}/db.env",
         "state_dir": STATE_DIR,
@@ -104,7 +105,11 @@ def projects_at(
         cure = "Give each a wa_deployment (or wa_project) and a wa_client_web_port of its own"
         for name in ("project", "slug"):
             if theirs[name] == ours[name]:
-                raise WaError(f"hosts {host} and {other}", f"one machine and the same name {ours[name]}", cure=cure)
+                raise WaError(
+                    f"hosts {host} and {other}",
+                    f"one machine and the same name {ours[name] or '(outside Compose)'}",
+                    cure=cure,
+                )
         ports = [hostvars[name].get("wa_client_web_port", WEB_PORT) for name in (host, other)]
         if ports[0] == ports[1]:
             raise WaError(f"hosts {host} and {other}", f"one machine and the same API port {ports[0]}", cure=cure)

@@ -1,0 +1,81 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator adds to the rendered Compose file, merged as Compose itself merges an override. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+Document = t.Mapping[str, t.Any]
+MIGRATION = "dbupgrade"
+BESIDE = (
+    "beside"  # profile of the operator's own services: what starts, stops and recreates the client leaves them alone
+)
+# What the one-shot migration needs of the Coreapp's additions to reach the same database.
+_MIGRATION_NEEDS = ("volumes", "networks", "network_mode", "extra_hosts", "dns", "dns_search", "user", "security_opt")
+
+
+def rename(services: t.Iterable[Document], names: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+    """The services of `_layout.services` under the operator's own names, wherever one names another.
+
+    Several that get one name are one service, scaled.
+    """
+    found: dict[str, dict[str, t.Any]] = {}
+    for service in services:
+        name = names.get(service["name"], service["name"])
+        environment = {key: names.get(value, value) for key, value in service["environment"].items()}
+        after = [names.get(other, other) for other in service["after"]]
+        found.setdefault(name, {**service, "name": name, "environment": environment, "after": after})
+    return list(found.values())
+
+
+def merge(below: t.Any, above: t.Any) -> t.Any:
+    """`above` over `below`: mappings are merged, null takes a key away, everything else is replaced."""
+    if not isinstance(below, t.Mapping) or not isinstance(above, t.Mapping):
+        return above
+    found = {**below, **{key: merge(below.get(key), value) for key, value in above.items()}}
+    return {key: value for key, value in found.items() if value is not None or key not in above}
+
+
+def apply(
+    document: Document,
+    services: t.Mapping[str, t.Any],
+    networks: t.Mapping[str, t.Any],
+    volumes: t.Mapping[str, t.Any],
+    secret_files: t.Mapping[str, str],
+    cores: t.Sequence[str] = (),
+) -> dict[str, t.Any]:
+    """A rendered document with what is added: to its services by name, or as services beside them.
+
+    `secret_files` are the files with a service's secret variables, by service; `cores` the names of the Coreapps.
+    """
+    found = {key: value for key, value in document.items() if not key.startswith("x-")}
+    ours = dict(found["services"])
+    if MIGRATION in services:
+        raise WaError(f"wa_client_extra_services: {MIGRATION}", "the name of the one-shot migration", "another name")
+    for name, extra in services.items():
+        if name not in ours and "image" not in extra and "build" not in extra:
+            raise WaError(
+                f"wa_client_extra_services: {name}",
+                "no service of this host, and it has no image to be one beside them",
+                "one of " + ", ".join(sorted(set(ours) - {MIGRATION})) + ", or an image",
+            )
+        ours[name] = merge(ours.get(name, {"profiles": [BESIDE]}), extra)
+    core = next((name for name in cores if name in services), None)
+    if core is not None and MIGRATION in ours:
+        needs = {key: services[core][key] for key in _MIGRATION_NEEDS if key in services[core]}
+        ours[MIGRATION] = merge(ours[MIGRATION], needs)
+    for name, path in secret_files.items():
+        if name in ours:
+            ours[name] = {**ours[name], "env_file": [*_listed(ours[name].get("env_file")), path]}
+    found["services"] = ours
+    found["networks"] = merge(found.get("networks") or {}, networks)
+    found["volumes"] = merge(found.get("volumes") or {}, volumes)
+    return found
+
+
+def _listed(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else [value] if value else []
