@@ -1,0 +1,390 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables that describe a client that runs, and what the collection would change about it. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _adopt_service,
+    _compose_extra,
+    _docker,
+    _env_file,
+    _env_plan,
+    _env_rules,
+    _env_state,
+    _layout,
+    _topology,
+    _volume_rules,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._adopt_clients import Client
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+MEDIA_PATH = _adopt_service.MEDIA_PATH
+_PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
+_LOCAL = ("", "0.0.0.0", "127.0.0.1")
+
+
+@dataclass
+class Described:
+    """One client as its inventory will tell it."""
+
+    variables: dict[str, t.Any] = field(default_factory=dict)
+    secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
+    notes: list[str] = field(default_factory=list)  # not understood, or to be decided
+    changes: list[str] = field(default_factory=list)  # what provision.yml would do
+    advice: list[str] = field(default_factory=list)  # what stays as it is and could be better
+
+
+def describe(client: Client, members: t.Sequence[Client], topology: str, version: str) -> Described:
+    """All that is said of one member of a deployment."""
+    found = Described(notes=list(client.notes))
+    names = _topology.names(client.deployment, client.project)
+    found.variables["wa_project"] = client.project
+    if client.deployment != client.name:
+        found.variables["wa_deployment"] = client.deployment
+    if topology != "single":
+        found.variables["wa_topology"] = topology
+        found.variables["wa_client_services"] = sorted(client.words.values(), key=_layout.order)
+    found.variables.update(_images(client, found.notes))
+    if version:
+        found.variables["wa_version"] = version
+    _db_env(client, found, names)
+    media = _media(client, found, names)
+    _client(client, found, topology, len(members) == 1, media)
+    if len(members) > 1:
+        _accept(client, found)
+    _state(client, found, names)
+    return found
+
+
+def _accept(client: Client, found: Described) -> None:
+    """A member of several hosts may lack what a new deployment must have; it runs without, and that is told."""
+    accepted = []
+    if found.variables.get("wa_media_volume_driver", "local") == "local" and not {"wa_media_volume_driver_options"} & {
+        *found.variables,
+        *found.secrets,
+    }:
+        accepted.append(_layout.UNSHARED_MEDIA)
+        found.notes.append(
+            "its media volume is on the host's own disk unless a share is mounted below it: media that one host receives, the "
+            "others do not find. provision.yml looks whether they do"
+        )
+    has_key = any(one["environment"].get(_layout.JWT_KEY) for one in client.containers)
+    if not has_key and "web" in client.words.values():
+        accepted.append(_layout.NO_COMMON_KEY)
+        found.notes.append(
+            f"its Webapp has no {_layout.JWT_KEY}: a login at one Webapp is unknown to the others. It comes with the next "
+            "recreation once it is set in wa_db_env_extra_secret"
+        )
+    if accepted:
+        found.variables["wa_client_accept"] = accepted
+
+
+def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
+    found: dict[str, str] = {}
+    for one in client.containers:
+        key = "web" if one["role"] == "web" else "coreapp"
+        whole = one["image"].partition("@")[0]
+        tag = _docker.tag(one["image"])
+        whole = whole[: -len(tag) - 1] if tag else whole
+        if found.setdefault(key, whole) != whole:
+            notes.append(
+                f"{one['name']} has its image from {whole}, another one from {found[key]}; the latter was written"
+            )
+    base = {key: whole[: -len(f"/{key}")] for key, whole in found.items() if whole.endswith(f"/{key}")}
+    if len(base) == len(found) and len(set(base.values())) == 1:
+        return {"wa_registry": next(iter(base.values()))}
+    if set(found) == {"web", "coreapp"}:
+        return {"wa_images": found}
+    registry = next(iter(found.values())).rpartition("/")[0]
+    return {"wa_images": {key: found.get(key, f"{registry}/{key}") for key in ("web", "coreapp")}}
+
+
+def _db_env(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
+    file = client.env_file
+    values: dict[str, str | None] = {**client.environment} if file is None else client.keys_of(file["path"])
+    variables, path = found.variables, file["path"] if file else names["env_file"]
+    if file is not None:
+        variables["wa_env_file"] = path
+        if file["mode"] != "0600":
+            variables["wa_db_env_mode"] = file["mode"]
+        if _env_file.disagreements(file["text"]):
+            variables["wa_db_env_reader"] = client.reader
+        if int(file["mode"], 8) & 0o044:
+            found.advice.append(
+                f"{path} has mode {file['mode']}: others on the host read the password (wa_db_env_mode)"
+            )
+    for option, key in _env_rules.OPTIONS.items():
+        value = values.get(key)
+        if key in values and value is None:
+            found.notes.append(f"{path}: the value of {key} depends on who reads the file; it was not written")
+        if not value:
+            continue
+        if key == _env_rules.PASSWORD:
+            found.secrets["wa_db_env_password"] = value
+        else:
+            number = option in ("port", "connection_idle_timeout") and value.isdecimal()
+            variables[f"wa_db_env_{option}"] = int(value) if number else value
+    on_db = values.get(_env_state.CONFIG_ON_DB)
+    if on_db != "1":
+        # The role's default would add it, to a file that every container reads.
+        variables["wa_db_env_extra"] = {_env_state.CONFIG_ON_DB: on_db or ""}
+    _predict_db_env(client, found, path, file)
+
+
+def _predict_db_env(client: Client, found: Described, path: str, file: t.Mapping[str, t.Any] | None) -> None:
+    """What the role wa_db_env would do to the file, or why it would refuse it."""
+    params: dict[str, t.Any] = {option: found.variables.get(f"wa_db_env_{option}") for option in _env_rules.OPTIONS}
+    params.update(password=found.secrets.get("wa_db_env_password"), state="present", exclusive=False, extra_secret={})
+    params["extra"] = {_env_state.CONFIG_ON_DB: "1", **found.variables.get("wa_db_env_extra", {})}
+    params["reader"] = found.variables.get("wa_db_env_reader", "portable")
+    before = file["text"] if file else None
+    try:
+        plan = _env_plan.make(params, path, before)
+    except WaError as error:
+        found.notes.append(f"provision.yml refuses this client until it is put right: {error}")
+        return
+    found.notes += [f"provision.yml warns: {text}" for text in plan.warnings]
+    if before is None:
+        found.changes.append(f"writes {path}: no file was found that the containers have their database settings from")
+    elif plan.after != before:
+        found.changes.append(f"{path}: {plan.words()}")
+    for one in client.containers:
+        _in_force(client, found, one)
+
+
+def _in_force(client: Client, found: Described, container: t.Mapping[str, t.Any]) -> None:
+    """Say where a container has not what its file gives."""
+    differing = []
+    for key, value in client.given(container).items():
+        has = container["environment"].get(key)
+        if value is None or has == value or (has is None and not value):
+            continue
+        told = _env_rules.is_secret(key) or has is None
+        differing.append(f"{key}" if told else f"{key} ({has} is in force, the file says {value})")
+    if differing:
+        found.notes.append(
+            f"{container['name']} was created before its env file became what it is: {', '.join(sorted(differing))}. What the "
+            "container has is in force; the next recreation puts the file in force"
+        )
+
+
+def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
+    """Describe the media volume; what is mounted as such, or nothing."""
+    seats: dict[tuple[str, str], list[str]] = {}
+    for one in client.containers:
+        mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_PATH]
+        seats.setdefault(mounted[0] if mounted else ("nothing", ""), []).append(one["name"])
+    if len(seats) > 1 or ("nothing", "") in seats:
+        told = "; ".join(f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items()))
+        found.notes.append(
+            f"not every container has the same media at {MEDIA_PATH} ({told}): provision.yml refuses that"
+        )
+    kind, source = max(
+        (seat for seat in seats if seat[0] != "nothing"), key=lambda seat: len(seats[seat]), default=("", "")
+    )
+    if kind == "bind":
+        found.variables["wa_media_volume_name"] = names["volume"]
+        found.variables["wa_media_volume_driver_options"] = {"type": "none", "o": "bind", "device": source}
+        found.changes.append(
+            f"makes the volume {names['volume']} over {source}, which the containers mount directly now; the files stay where they are"
+        )
+    elif kind:
+        found.variables["wa_media_volume_name"] = source
+        volume: t.Mapping[str, t.Any] = next((one for one in client.survey["volumes"] if one["Name"] == source), {})
+        options = volume.get("Options") or {}
+        if volume.get("Driver", "local") != "local":
+            found.variables["wa_media_volume_driver"] = volume["Driver"]
+        if options:
+            where = found.secrets if _volume_rules.secrets(options) else found.variables
+            where["wa_media_volume_driver_options"] = dict(options)
+    return source
+
+
+def _client(client: Client, found: Described, topology: str, alone: bool, media: str) -> None:
+    """Ports, names, and what the rendered Compose file would not have."""
+    variables = found.variables
+    where = _address(client, alone, variables)
+    web_port, bind = _web_port(client, found)
+    core_port = _core_port(client, alone, variables)
+    ours = _layout.services(client.words.values(), topology, where, alone, web_port, core_port)
+    names = _names(client, topology)
+    if names:
+        variables["wa_client_service_names"] = names
+    services = {one["name"]: one for one in _compose_extra.rename(ours, names)}
+    engine = variables.get("wa_db_env_engine", "MYSQL")
+    extras = _adopt_service.Extras()
+    counts: dict[str, int] = {}
+    for one in client.containers:
+        word = _layout.service_name(client.words[one["name"]], topology)
+        service = names.get(word, word)
+        counts[service] = counts.get(service, 0) + 1
+        if service in services and counts[service] == 1:
+            base = _adopt_service.template(services[service], engine, bind)
+            _add(extras, client, one, base, service, media)
+    for service, count in counts.items():
+        if count > 1:
+            extras.services.setdefault(service, {})["scale"] = count
+    for one in client.sidecars:
+        if not one["one_off"]:
+            _add(extras, client, one, None, one["service"], "")
+    for kind in ("services", "networks", "volumes"):
+        if getattr(extras, kind):
+            variables[f"wa_client_extra_{kind}"] = getattr(extras, kind)
+    if extras.secret:
+        found.secrets["wa_client_extra_secret_environment"] = extras.secret
+    found.notes += extras.notes
+
+
+def _add(
+    extras: _adopt_service.Extras,
+    client: Client,
+    container: t.Mapping[str, t.Any],
+    base: t.Mapping[str, t.Any] | None,
+    service: str,
+    media: str,
+) -> None:
+    given = {*client.given(container)}
+    if base is not None and client.env_file is None:
+        given |= {*_env_rules.OPTIONS.values()}  # they go to the db.env that is written
+    if not client.project:
+        container = {**container, "environment": _resolved(client, container["environment"])}
+    _adopt_service.add(
+        extras,
+        container,
+        base,
+        service,
+        survey=client.survey,
+        from_files=given,
+        env_files=[path for path in container["env_files"] if client.file(path)],
+        media=media,
+    )
+
+
+def _resolved(client: Client, environment: t.Mapping[str, str]) -> dict[str, str]:
+    """An environment in which the Coreapp has the name that it gets in a project."""
+    names = {one["name"] for one in client.containers}
+    for one in client.containers:
+        names.update(text.rpartition(":")[2] for text in one["settings"].get("external_links", []))
+    return {
+        key: "wacore" if key == "WACORE_HOSTNAME" and value in names else value for key, value in environment.items()
+    }
+
+
+def _names(client: Client, topology: str) -> dict[str, str]:
+    """Our names of services -> the operator's. Outside Compose there is none to keep."""
+    if not client.project:
+        return {}
+    pairs = {_layout.service_name(client.words[one["name"]], topology): one["service"] for one in client.containers}
+    return {ours: theirs for ours, theirs in pairs.items() if ours != theirs}
+
+
+def _address(client: Client, alone: bool, variables: dict[str, t.Any]) -> str:
+    if alone:
+        return client.name
+    for key in ("COREAPP_HOSTNAME", "WEBAPP_HOSTNAME"):
+        for one in client.containers:
+            if one["environment"].get(key):
+                variables["wa_client_address"] = one["environment"][key]
+                return str(variables["wa_client_address"])
+    return client.name
+
+
+def _web_port(client: Client, found: Described) -> tuple[int, str]:
+    """The Webapp's port on the host, and the address that the rendered file binds."""
+    webs = [one for one in client.containers if one["role"] == "web"]
+    bind = "0.0.0.0"
+    if not webs:
+        return _topology.WEB_PORT, bind
+    if webs[0]["settings"].get("network_mode") == "host":
+        found.variables["wa_client_web_port"] = 443
+        return 443, bind
+    matches = [match for match in map(_PORT.fullmatch, webs[0]["settings"].get("ports", [])) if match]
+    matches.sort(key=lambda match: (match[1] or "") not in _LOCAL)
+    if not matches:
+        found.notes.append(
+            f"{webs[0]['name']} publishes no port of its API: set wa_api_url to where the host reaches it"
+        )
+        return _topology.WEB_PORT, bind
+    address, port = matches[0][1] or "", int(matches[0][2])
+    if port != _topology.WEB_PORT:
+        found.variables["wa_client_web_port"] = port
+    if address not in ("", bind):
+        found.variables["wa_client_bind_address"] = bind = address
+    if address not in _LOCAL:
+        found.variables["wa_api_url"] = f"https://{address}:{port}"
+        found.variables["wa_api_validate_certs"] = False
+    return port, bind
+
+
+def _core_port(client: Client, alone: bool, variables: dict[str, t.Any]) -> int:
+    """The first port of the host's first Coreapp, from which the other ports are counted."""
+    cores = [one for one in client.containers if one["role"] == "core"]
+    ports = [
+        part
+        for one in cores
+        for part in one["environment"].get("COREAPP_EXTERNAL_PORTS", "").split(",")
+        if part.isdecimal()
+    ]
+    first = int(ports[0]) if ports and not alone else _topology.CORE_PORT
+    if first != _topology.CORE_PORT:
+        variables["wa_client_core_port"] = first
+    return first
+
+
+def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
+    """What provision.yml adds around the client, what it starts, and what stays."""
+    folder = names["project_dir"]
+    found.changes.append(f"makes the folders {folder} and {names['state_dir']} where they are missing")
+    if client.project:
+        found.changes.append(f"writes {folder}/compose.yml for the next recreation; no container is recreated for it")
+    else:
+        found.notes.append(
+            "its containers are outside Compose. They are looked after as they are. To move them into the Compose project "
+            f"{_topology.names(client.deployment)['project']}, with an outage of seconds: remove wa_project from the inventory and run "
+            "provision.yml -e wa_client_replace_foreign=true. upgrade.yml needs that first"
+        )
+    for service in found.secrets.get("wa_client_extra_secret_environment", {}) if client.project else ():
+        found.changes.append(
+            f"writes {folder}/secret-{service}.env: secret variables of {service} that are in no env file"
+        )
+    found.changes.append(
+        f"installs /usr/local/sbin/wa-log-cleanup and /etc/cron.d/{names['cron_file']}: logs are not cleaned by themselves"
+    )
+    stopped = [one["name"] for one in client.containers if one["state"] in ("exited", "created")]
+    if stopped:
+        found.changes.append(f"starts {', '.join(stopped)}, which {'are' if len(stopped) > 1 else 'is'} stopped now")
+    for one in client.containers:
+        missing = [
+            path
+            for path in one["files"]
+            if not any(each["path"] == path and each["text"] for each in client.survey["compose_files"])
+        ]
+        for path in missing:
+            problem = (
+                next((each["problem"] for each in client.survey["compose_files"] if each["path"] == path), "")
+                or "empty"
+            )
+            note = (
+                f"the Compose file {path} cannot be read ({problem}): what was written comes from the containers alone"
+            )
+            if note not in found.notes:
+                found.notes.append(note)
+        mounted = [path for kind, _source, path in one["mounts"] if kind != "tmpfs"]
+        if not _env_state.keeps_configuration(one["role"], one["environment"], mounted):
+            found.notes.append(
+                f"{one['name']} keeps its registration in its own layer; whatever recreates it loses it, and the collection refuses to. "
+                + _env_state.CONFIG_CURE
+            )
+        log = one["settings"].get("logging", {})
+        if log.get("driver") == "json-file" and "max-size" not in log.get("options", {}):
+            found.advice.append(
+                f"Docker's log of {one['name']} grows without end; a cap comes with the next recreation once logging is removed from wa_client_extra_services"
+            )
+        if one["settings"].get("restart", "no") == "no":
+            found.advice.append(f"{one['name']} is not started again after a reboot (restart: no)")

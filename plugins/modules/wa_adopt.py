@@ -1,0 +1,95 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_adopt
+short_description: Writes the inventory that describes clients that run already
+version_added: 0.1.0
+description:
+  - Reads how the client's containers were created and writes an inventory from which the collection keeps them as they are.
+  - It changes nothing on any host. The playbook C(waba.onprem.adopt) runs it, first to V(read) on each host and then to
+    V(write) once.
+  - What it reads is registered sealed, with a key that exists for this run only, so no output, log or fact cache holds a
+    secret.
+author:
+  - waba.onprem contributors (@waba)
+options:
+  operation:
+    description: Whether to read a host or to write what was read of all hosts of the play.
+    type: str
+    choices: [read, write]
+    required: true
+  readings:
+    description: The variable that V(read) was registered in, for V(write).
+    type: str
+  dest:
+    description: The folder of the new inventory on the controller, for V(write). Files in it keep what was added to them.
+    type: path
+  vault_password:
+    description:
+      - What secrets are encrypted with; by default the vault password that the run was started with.
+      - Without either, secrets are left as marked blanks.
+    type: str
+  overwrite:
+    description: Whether values that were changed in O(dest) are written again; otherwise they are an error that names them.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - waba.onprem.attributes
+  - waba.onprem.docker
+attributes:
+  check_mode:
+    description: Reads hosts as otherwise and writes no file.
+  diff_mode:
+    description: Shows the files, secrets hidden.
+notes:
+  - It runs on the controller.
+"""
+
+EXAMPLES = r"""
+- name: Read what runs
+  waba.onprem.wa_adopt:
+    operation: read
+  register: reading
+
+- name: Write the inventory that describes it
+  waba.onprem.wa_adopt:
+    operation: write
+    readings: reading
+    dest: ./inventory
+  run_once: true
+"""
+
+RETURN = r"""
+actions:
+  description: What was written, or in check mode would be.
+  type: list
+  elements: str
+  returned: always
+containers:
+  description: Names of the client containers that were found.
+  type: list
+  elements: str
+  returned: with V(read)
+sealed:
+  description: What was read, for V(write) in the same run and for nobody else.
+  type: str
+  returned: with V(read)
+deployments:
+  description: The deployments that were found.
+  type: list
+  elements: str
+  returned: with V(write)
+report:
+  description: What was understood, what was not, what differs, and what the collection would change.
+  type: str
+  returned: with V(write)
+dest:
+  description: The folder that was written to.
+  type: str
+  returned: with V(write)
+"""
