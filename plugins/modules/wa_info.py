@@ -24,8 +24,6 @@ options:
       - V(images) is the client's images that the host has, which of O(wanted_images) are missing, and the room for more.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
         used. It needs O(env_file).
-    type: list
-    elements: str
       - V(environment), V(volume) and V(compose) tell how each client container was created, and those beside it in its
         Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.
       - V(starters) is what starts, cleans or replaces the containers by itself - cron lines, systemd units, watchers.
