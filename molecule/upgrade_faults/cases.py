@@ -196,6 +196,22 @@ def two_at_once(lab: Lab, old: str, new: str) -> None:
     expect("what runs", lab.running(), {new})
 
 
+def expired(lab: Lab, old: str, new: str) -> None:
+    """A client that answers 1005 to everything is refused, and upgraded when its gate is passed by name."""
+    print(f"\n### expired: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    lab.lab("fault", "expired", "on")
+    expect_words("without the gate", lab.play("upgrade", **wanted), 2, "expired")
+    expect("what runs", lab.running(), {old})
+    # The old version has expired, the new one has not: the fault ends between the two.
+    renew = (
+        "import urllib.request as u; u.urlopen(u.Request('http://control.lab:8000/faults/expired', method='DELETE'))"
+    )
+    passed = {"wa_upgrade_accept": ["expired", "no_backup"], "wa_upgrade_snapshot_command": f'python3 -c "{renew}"'}
+    expect_words("with it", lab.play("upgrade", **wanted, **passed), 0, "Gate passed on request: expired")
+    expect("what runs now", lab.running(), {new})
+
+
 def main() -> None:
     lab = Lab(sys.argv[1])
     versions = json.loads(re.search(r"lab_versions: (\[.*\])", pathlib.Path(lab.inventory).read_text())[1])  # type: ignore[index]
@@ -207,6 +223,7 @@ def main() -> None:
         at += 1
     if not sys.argv[2:]:
         two_at_once(lab, versions[at], versions[at + 1])
+        expired(lab, versions[at + 1], versions[at + 2])
 
 
 if __name__ == "__main__":
