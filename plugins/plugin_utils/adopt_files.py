@@ -94,8 +94,7 @@ class Writer:
         encrypted = os.path.exists(path) and is_encrypted(self._bytes(path))
         if merged is None and not encrypted:
             merged = self._load(path)
-        if merged is not None:
-            assert self._vault is not None
+        if merged is not None and self._vault is not None:
             content = self._vault.encrypt(HEAD + dump(merged), self._secret)
             shown = "".join(f"{key}: <hidden>\n" for key in merged)
             self._plan(name, content, "", shown)

@@ -141,7 +141,8 @@ def test_older_lines_are_reported(host: Host) -> None:
     line = "5 4 * * * docker exec 9dfe77618dba /opt/whatsapp/bin/cleanup.sh"
     host.sh(
         f"mkdir -p /var/spool/cron/crontabs; echo '{line}' > /var/spool/cron/crontabs/root;"
-        f" echo '# {line}' > /etc/cron.d/off; echo '1 5 cleanup {line[8:]}' > /etc/anacrontab; printf '#!/bin/sh\\n/usr/bin/docker exec biz_wacore_1 /opt/whatsapp/bin/cleanup.sh\\n' > /etc/cron.daily/wa"
+        f" echo '# {line}' > /etc/cron.d/off; echo '1 5 cleanup {line[8:]}' > /etc/anacrontab;"
+        " printf '#!/bin/sh\\n/usr/bin/docker exec biz_wacore_1 /opt/whatsapp/bin/cleanup.sh\\n' > /etc/cron.daily/wa"
     )
     host.role({"one": {}})
     told = [item["msg"] for item in host.tasks("one")["Report them"]["results"]]

@@ -13,7 +13,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import _layout as layo
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 HA, MULTI = "high_availability", "multiconnect"
-MEMBERS = ["a1", "a2", "a3"]
+MEMBERS = ("a1", "a2", "a3")
 SHARE = {"type": "nfs", "o": "addr=192.0.2.9", "device": ":/media"}
 
 
