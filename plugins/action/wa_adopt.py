@@ -118,14 +118,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
         _hide(adoption, redact)
         vault = VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)]) if secret is not None else None
-        writer = Writer(folder, self._load, vault, secret, boolean(args.get("overwrite", False), strict=False))
+        writer = Writer(folder, self._text, vault, secret, boolean(args.get("overwrite", False), strict=False))
         for name, document in adoption.documents.items():
             writer.plain(name, document)
         for name, document in adoption.secrets.items():
             writer.secret(name, document)
         writer.check()
         report = redact(_docker_survey.mask(adoption.report))
-        writer.text("report.md", report)
+        if adoption.documents:
+            writer.text("report.md", report)
         if not self._task.check_mode:
             writer.write()
         result: dict[str, t.Any] = {
@@ -137,7 +138,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         }
         if self._task.diff:
             result["diff"] = [
-                {"before_header": file.path, "after_header": file.path, "before": file.before, "after": file.after}
+                {
+                    "before_header": file.path,
+                    "after_header": file.path,
+                    "before": _docker_survey.mask(redact(file.before)),
+                    "after": _docker_survey.mask(redact(file.after)),
+                }
                 for file in writer.files
             ]
         return result
@@ -161,15 +167,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         found = match_encrypt_secret(known, constants.DEFAULT_VAULT_ENCRYPT_IDENTITY) if known else None
         return found[1] if found else None
 
-    def _load(self, path: str) -> t.Any:
+    def _text(self, path: str) -> str:
         try:
-            return self._loader.load_from_file(path, cache="none", unsafe=True) or {}
+            return str(self._loader.get_text_file_contents(path))
         except AnsibleError as error:
+            found = error.message.splitlines()[0].rstrip(".")
             raise WaError(
-                path,
-                error.message.splitlines()[0],
-                "a file that can be read",
-                "Give the vault password, or name another folder",
+                path, found, "a file that can be read", "Give its vault password, or name another folder"
             ) from None
 
 

@@ -38,6 +38,9 @@ def build(
 ) -> Adoption:
     """All of it: from what was read of each host, why another one was not read, and how each is reached."""
     found = [client for host, survey in surveys.items() for client in _adopt_clients.clients(host, survey)]
+    if not found:
+        lines = [*_head(surveys, failed, found), "There is nothing to adopt. provision.yml sets up a new client."]
+        return Adoption(report="\n".join(lines) + "\n")
     deployments = _adopt_clients.name(found, connections)
     adoption = Adoption(deployments=list(deployments))
     groups = {"all": [client.name for client in found]}

@@ -38,6 +38,33 @@ def _text(dumper: yaml.SafeDumper, data: str) -> yaml.ScalarNode:
 Dumper.add_representer(str, _text)
 
 
+class Vaulted(str):
+    """A value that is encrypted by itself; it is read and written as it is."""
+
+
+def _sealed(dumper: yaml.SafeDumper, data: Vaulted) -> yaml.ScalarNode:
+    return dumper.represent_scalar("!vault", str(data), style="|")
+
+
+Dumper.add_representer(Vaulted, _sealed)
+
+
+class Loader(yaml.SafeLoader):
+    """YAML of an inventory, without opening or templating anything."""
+
+
+def _scalar(loader: yaml.SafeLoader, node: t.Any) -> t.Any:
+    return loader.construct_scalar(node)
+
+
+def _unopened(loader: yaml.SafeLoader, node: t.Any) -> Vaulted:
+    return Vaulted(loader.construct_scalar(node))
+
+
+Loader.add_constructor("!vault", _unopened)
+Loader.add_constructor("!unsafe", _scalar)
+
+
 def dump(document: t.Any) -> str:
     """A document as an inventory's file holds it."""
     return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
@@ -57,11 +84,11 @@ class Writer:
     """Compares what is to be written with a folder, then writes it."""
 
     def __init__(
-        self, folder: str, load: t.Callable[[str], t.Any], vault: VaultLib | None, secret: t.Any, overwrite: bool
+        self, folder: str, read: t.Callable[[str], str], vault: VaultLib | None, secret: t.Any, overwrite: bool
     ) -> None:
-        """`load` reads a YAML file of an inventory, encrypted or not; `secret` encrypts, None for blanks."""
+        """`read` gives the text of a file, encrypted or not; `secret` encrypts, None for blanks."""
         self._folder = folder
-        self._load = load
+        self._open = read
         self._vault = vault
         self._secret = secret
         self._overwrite = overwrite
@@ -138,6 +165,15 @@ class Writer:
         before = "" if is_encrypted(self._bytes(path)) else self._read(name)
         merged = _over(there, document)
         return before, None if merged == there else merged
+
+    def _load(self, path: str) -> t.Any:
+        try:
+            return yaml.load(self._open(path), Loader=Loader) or {}
+        except yaml.YAMLError:
+            # The parser's text quotes the file, which may hold secrets.
+            raise WaError(
+                path, "no YAML that can be read", "an inventory's file", "Put it right, or name another folder"
+            ) from None
 
     def _plan(self, name: str, content: bytes, before: str, after: str) -> None:
         self.files.append(File(name, content, before, after))
