@@ -69,7 +69,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if survey is None:
             return result
         documents = {one["path"]: _document(one["text"]) for one in survey["compose_files"] if one["text"]}
-        survey["no_yaml"] = [path for path, document in documents.items() if document is None]
+        for one in survey["compose_files"]:
+            if one["text"] and documents[one["path"]] is None:
+                one["problem"] = "no YAML"
         _adopt_clients.env_files(survey, documents)
         paths = sorted({path for one in [*survey["containers"], *survey["sidecars"]] for path in one["env_files"]})
         if paths:
@@ -96,7 +98,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return result, None
         engine = result.get("reasons", {}).get("docker_engine")
         if engine:
-            raise WaError("Docker", engine, "an engine that answers", "A host without one runs no client")
+            return {"failed": True, "changed": False, "msg": engine}, None
         return result, _seal.unseal(_KEY, result["sealed"])
 
     # Once, for all hosts

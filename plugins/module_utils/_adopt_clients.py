@@ -108,6 +108,8 @@ def env_files(survey: Survey, documents: t.Mapping[str, t.Any]) -> None:
                 line["line"] for line in survey["starters"] if re.search(rf"\b{re.escape(one['name'])}\b", line["line"])
             ]
             paths = [match[1] for line in lines for match in _ENV_FILE_OPTION.finditer(line)]
+        elif not any(documents.get(path) for path in one["files"]) and one["folder"]:
+            paths = [os.path.join(one["folder"], "db.env")]  # what the vendor calls it; there may be none
         one["env_files"] = list(dict.fromkeys(paths))
         one["own_keys"] = sorted(set(keys))
 

@@ -280,7 +280,9 @@ def _names(client: Client, topology: str) -> dict[str, str]:
     """Our names of services -> the operator's. Outside Compose there is none to keep."""
     if not client.project:
         return {}
-    pairs = {_layout.service_name(client.words[one["name"]], topology): one["service"] for one in client.containers}
+    pairs: dict[str, str] = {}
+    for one in client.containers:
+        pairs.setdefault(_layout.service_name(client.words[one["name"]], topology), one["service"])
     return {ours: theirs for ours, theirs in pairs.items() if ours != theirs}
 
 
@@ -360,20 +362,9 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     if stopped:
         found.changes.append(f"starts {', '.join(stopped)}, which {'are' if len(stopped) > 1 else 'is'} stopped now")
     for one in client.containers:
-        missing = [
-            path
-            for path in one["files"]
-            if not any(each["path"] == path and each["text"] for each in client.survey["compose_files"])
-        ]
-        for path in missing:
-            problem = (
-                next((each["problem"] for each in client.survey["compose_files"] if each["path"] == path), "")
-                or "empty"
-            )
-            note = (
-                f"the Compose file {path} cannot be read ({problem}): what was written comes from the containers alone"
-            )
-            if note not in found.notes:
+        for each in client.survey["compose_files"]:
+            note = f"the Compose file {each['path']} cannot be read ({each['problem']}): what was written comes from the containers"
+            if each["problem"] and each["path"] in one["files"] and note not in found.notes:
                 found.notes.append(note)
         mounted = [path for kind, _source, path in one["mounts"] if kind != "tmpfs"]
         if not _env_state.keeps_configuration(one["role"], one["environment"], mounted):

@@ -1,0 +1,90 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `wa_info` would have read of hosts that run the client, for the tests of adoption."""
+
+from __future__ import annotations
+
+import typing as t
+
+ENV = {
+    "WA_DB_ENGINE": "MYSQL",
+    "WA_DB_HOSTNAME": "db.example.com",
+    "WA_DB_PORT": "3306",
+    "WA_DB_USERNAME": "wa",
+    "WA_DB_PASSWORD": "Canary-secret-1",
+}
+MULTI = {"WA_APP_MULTICONNECT": "1"}
+REGISTRY = "registry.example.com/whatsapp"
+
+
+def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str, t.Any]:
+    """A container as the vendor's Compose file makes it."""
+    role = {"waweb": "web", "master": "master"}.get(service, "core")
+    own = {"WACORE_HOSTNAME": "wacore"} if role == "web" else {"WA_MASTER_NODE": "1"} if role == "master" else {}
+    environment = {**ENV, "WA_CONFIG_ON_DB": "1", **own, **changes.pop("environment", {})}
+    settings = {
+        "restart": "always",
+        "logging": {"driver": "json-file", "options": {"max-size": "50m", "max-file": "7"}},
+        "command": ["/opt/whatsapp/bin/wait_on_mysql.sh", "/opt/whatsapp/bin/launch_within_docker.sh"],
+        "cap_drop": ["MKNOD"],
+        "networks": {f"{project}_default": {}} if project else {},
+        "volumes": ["biz_whatsappMedia:/usr/local/wamedia"],
+        **({"ports": ["0.0.0.0:9090:443"]} if role == "web" else {}),
+        **changes.pop("settings", {}),
+    }
+    return {
+        "name": f"{project}-{service}-1" if project else service,
+        "id": (service + "0" * 64)[:64],
+        "image": f"{REGISTRY}/{'web' if role == 'web' else 'coreapp'}:v2.51.2",
+        "role": role,
+        "project": project,
+        "service": service,
+        "number": 1,
+        "one_off": False,
+        "state": "running",
+        "folder": "/srv/biz" if project else "",
+        "files": ["/srv/biz/docker-compose.yml"] if project else [],
+        "settings": {key: value for key, value in settings.items() if value is not None},
+        "unknown": [],
+        "environment": {key: value for key, value in environment.items() if value is not None},
+        "mounts": [["volume", "biz_whatsappMedia", "/usr/local/wamedia"]],
+        "image_gone": False,
+        "env_files": ["/srv/biz/db.env"] if project else [],
+        "own_keys": ["WA_CONFIG_ON_DB", "WACORE_HOSTNAME"],
+        **changes,
+    }
+
+
+def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **changes: t.Any) -> dict[str, t.Any]:
+    """A host with these containers and one db.env."""
+    text = "".join(f"{key}={value}\n" for key, value in (ENV if env is None else env).items())
+    file = {"path": "/srv/biz/db.env", "problem": "", "text": text, "mode": "0600", "owner": "root", "group": "root"}
+    return {
+        "containers": list(containers),
+        "sidecars": [],
+        "volumes": [{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}],
+        "networks": [],
+        "compose_files": [{"path": "/srv/biz/docker-compose.yml", "problem": "", "text": "services: {}"}],
+        "starters": [],
+        "unread": [],
+        "files": [file],
+        "missing": [],
+        **changes,
+    }
+
+
+def single(project: str = "biz", **changes: t.Any) -> dict[str, t.Any]:
+    """A host with a whole client of the single topology."""
+    return survey(container("wacore", project), container("waweb", project), **changes)
+
+
+def member(number: int, **changes: t.Any) -> dict[str, t.Any]:
+    """A host of a multiconnect client: Webapp, Coreapp, master."""
+    where = {**MULTI, "COREAPP_HOSTNAME": f"h{number}.example.com", "WA_WEB_JWT_CRYPTO_KEY": "Canary-key-1"}
+    options = {"type": "nfs", "o": "addr=192.0.2.1", "device": ":/media"}
+    volume = {"Name": "biz_whatsappMedia", "Driver": "local", "Options": options}
+    return survey(
+        *(container(service, environment=where) for service in ("wacore", "master", "waweb")),
+        **{"volumes": [volume], **changes},
+    )
