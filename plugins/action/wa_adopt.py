@@ -16,7 +16,7 @@ import yaml
 from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.parsing.vault import VaultLib, VaultSecret, match_encrypt_secret
+from ansible.parsing.vault import VaultLib, VaultSecret, is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
 from ansible.utils.path import unfrackpath
 
@@ -120,7 +120,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
         _hide(adoption, redact)
         vault = VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)]) if secret is not None else None
-        writer = Writer(folder, self._text, vault, secret, boolean(args.get("overwrite", False), strict=False))
+        writer = Writer(
+            folder,
+            lambda path: self._text(path, secret),
+            vault,
+            secret,
+            boolean(args.get("overwrite", False), strict=False),
+        )
         for name, document in adoption.documents.items():
             writer.plain(name, document)
         for name, document in adoption.secrets.items():
@@ -169,11 +175,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         found = match_encrypt_secret(known, constants.DEFAULT_VAULT_ENCRYPT_IDENTITY) if known else None
         return found[1] if found else None
 
-    def _text(self, path: str) -> str:
+    def _text(self, path: str, secret: t.Any) -> str:
+        """The text of a file, opened with the password given or one that this run was started with."""
         try:
-            return str(self._loader.get_text_file_contents(path))
-        except AnsibleError as error:
-            found = error.message.splitlines()[0].rstrip(".")
+            with open(path, "rb") as file:
+                raw = file.read()
+            if is_encrypted(raw):
+                given = [(constants.DEFAULT_VAULT_IDENTITY, secret)] if secret is not None else []
+                raw = VaultLib([*given, *(self._loader._vault.secrets or [])]).decrypt(raw)
+            return str(raw.decode())
+        except (AnsibleError, OSError, UnicodeError) as error:
+            found = str(error).splitlines()[0].rstrip(".")
             raise WaError(
                 path, found, "a file that can be read", "Give its vault password, or name another folder"
             ) from None
