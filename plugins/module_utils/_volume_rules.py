@@ -194,10 +194,24 @@ def _seat(mounts: t.Sequence[Mounted], path: str) -> Seat:
     return Seat("nothing")
 
 
-def judge_consumer(consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, path: str, project: str) -> None:
-    """Set `reason`, `differs` and `warning` of a consumer by what it mounts and what its Compose file declares."""
+def folder_of(options: Options) -> str:
+    """The directory of the host that a local volume with these options binds, or an empty text."""
+    return posixpath.normpath(options["device"]) if is_bind(options) and options.get("device") else ""
+
+
+def _through(seat: Seat, volume: str, folder: str) -> Seat:
+    """A seat that has the volume's own folder directly is as good as one on the volume: adopted containers have that."""
+    same = folder and seat.kind == "bind" and posixpath.normpath(seat.name) == folder
+    return Seat("volume", volume, seat.writable) if same else seat
+
+
+def judge_consumer(
+    consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, path: str, project: str, folder: str = ""
+) -> None:
+    """Set `reason`, `differs` and `warning` of a consumer by what it mounts and declares; `folder` is what the volume binds."""
     path = posixpath.normpath(path)
-    wanted, mounted, declared = Seat("volume", volume), consumer.mounted, consumer.declared
+    wanted, mounted = Seat("volume", volume), _through(consumer.mounted, volume, folder)
+    declared = _through(consumer.declared, volume, folder) if consumer.declared else None
     if mounted == wanted:
         below = [one for one in mounts if posixpath.normpath(one.destination).startswith(path + "/")]
         if below:

@@ -274,7 +274,8 @@ class MediaVolume:
                 files[key] = _compose_file.read(one.labels, one.project, self.result.module.run_command)
             declared = _volume_rules.declared_seat(files[key], one.service, one.project, path) if files[key] else None
             consumer = Consumer(one.name, one.service, one.state, _volume_rules.seat_of(one.mounts, path), declared)
-            _volume_rules.judge_consumer(consumer, one.mounts, self.name, path, one.project)
+            folder = _volume_rules.folder_of(self.params["driver_options"])
+            _volume_rules.judge_consumer(consumer, one.mounts, self.name, path, one.project, folder)
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
 

@@ -182,6 +182,16 @@ def test_the_odd_one_of_three_is_named(mounted: str, declared: str | None, diffe
     assert bool(consumer.warning) == (differs == "declared")
 
 
+def test_the_folder_that_the_volume_binds_is_as_good_as_the_volume() -> None:
+    folder = rules.folder_of({"type": "none", "o": "bind", "device": "/data/media/"})
+    for source, good in (("/data/media", True), ("/data/other", False)):
+        mounts = [Mount("bind", source, PATH, True)]
+        consumer = Consumer("core", "core", "running", rules.seat_of(mounts, PATH), Seat("bind", source))
+        rules.judge_consumer(consumer, mounts, "biz_m", PATH, "biz", folder)
+        assert (not consumer.reason, consumer.warning) == (good, "")
+    assert rules.folder_of({"type": "nfs", "o": "addr=192.0.2.1", "device": ":/media"}) == ""
+
+
 def test_wiring_names_every_wrong_one() -> None:
     wrong = [judged([]), judged([Mount("bind", "/srv", PATH, True)]), judged([RIGHT])]
     with pytest.raises(WaError, match=r"mounts nothing .*; biz-wacore-1 mounts bind /srv"):
