@@ -78,7 +78,9 @@ def settings(record: Record, image: Record) -> tuple[dict[str, t.Any], list[str]
     found["network_mode"] = ("bridge" if mode == "default" else mode) if shared else ""
     found["external_links"] = sorted({_link(one) for one in host.get("Links") or []})
     found["networks"] = {} if shared else _networks(record)
-    found["volumes"] = [one for one in (_volume(mount, image) for mount in record.get("Mounts") or []) if one]
+    # The engine lists mounts in an order that changes from one answer to the next.
+    mounts = sorted(record.get("Mounts") or [], key=lambda mount: str(mount["Destination"]))
+    found["volumes"] = [one for one in (_volume(mount, image) for mount in mounts) if one]
     found["tmpfs"] = [f"{path}:{how}".rstrip(":") for path, how in (host.get("Tmpfs") or {}).items()]
     left = sorted(key for key, value in host.items() if value and key not in _SAME and key not in _OTHERWISE)
     return {word: value for word, value in found.items() if value not in (None, "", [], {})}, left

@@ -112,9 +112,9 @@ def test_mounts() -> None:
         {"Type": "tmpfs", "Source": "", "Destination": "/run", "Mode": "", "RW": True},
     ]  # fmt: skip
     assert settings(one, IMAGE)[0]["volumes"] == [
-        "media:/usr/local/wamedia",
         f"{'1' * 64}:/kept",
         "/srv/certs:/opt/certs:ro,Z,rslave",
+        "media:/usr/local/wamedia",
     ]
 
 
