@@ -88,7 +88,7 @@ class Lab:
 
     def host(self, *words: str) -> str:
         run = subprocess.run(
-            ["docker", "exec", f"walab-{self.name}-h1", *words], stdout=subprocess.PIPE, text=True, check=False
+            ["docker", "exec", f"walab-{self.name}-h1", *words], capture_output=True, text=True, check=False
         )
         return run.stdout.strip()
 
@@ -191,7 +191,7 @@ def two_at_once(lab: Lab, old: str, new: str) -> None:
             raise SystemExit(f"the first run ended with {first.returncode}")
         time.sleep(0.2)
     expect_words("second run", lab.play("upgrade", **wanted), 2, "is locked by the upgrade to", "wa_upgrade_take_over")
-    expect_words("provisioning", lab.play("provision", wa_version=old), 2, "is locked by the upgrade to")
+    expect_words("provisioning", lab.play("provision", wa_version=old), 2, "locked by the upgrade to")
     expect("first run", first.wait(), 0)
     expect("what runs", lab.running(), {new})
 
@@ -217,13 +217,12 @@ def main() -> None:
     versions = json.loads(re.search(r"lab_versions: (\[.*\])", pathlib.Path(lab.inventory).read_text())[1])  # type: ignore[index]
     lab.lab("seed", "--rows", str(ROWS))
     lab.host("sh", "-c", f"head -c 100000 /dev/urandom > {MEDIA}/incoming-planted")
-    at = versions.index(lab.running().pop())
-    for case in sys.argv[2:] or CASES:
-        run_case(lab, case, versions[at], versions[at + 1])
-        at += 1
-    if not sys.argv[2:]:
-        two_at_once(lab, versions[at], versions[at + 1])
-        expired(lab, versions[at + 1], versions[at + 2])
+    others = {"two-at-once": two_at_once, "expired": expired}
+    for at, case in enumerate(sys.argv[2:] or [*CASES, *others], start=versions.index(lab.running().pop())):
+        if case in CASES:
+            run_case(lab, case, versions[at], versions[at + 1])
+        else:
+            others[case](lab, versions[at], versions[at + 1])
 
 
 if __name__ == "__main__":
