@@ -108,15 +108,22 @@ class Lab:
     def media(self) -> str:
         return self.host("sh", "-c", f"cd {MEDIA} && find . -type f ! -name '.wa*' -exec sha256sum {{}} + | sort")
 
+    def command(self, playbook: str, variables: dict[str, t.Any]) -> list[str]:
+        return ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", json.dumps(variables)]
+
     def start(self, playbook: str, **variables: t.Any) -> subprocess.Popen[bytes]:
-        argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", json.dumps(variables)]
+        argv = self.command(playbook, variables)
         return subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL)
 
     def play(self, playbook: str, **variables: t.Any) -> str:
         """Run it to its end, show its output, and return that, in one line, with the exit code before it."""
-        argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", json.dumps(variables)]
         run = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            self.command(playbook, variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         print(run.stdout, flush=True)
         return f"{run.returncode} " + " ".join(run.stdout.replace("\\n", " ").split())
@@ -214,7 +221,7 @@ def expired(lab: Lab, old: str, new: str) -> None:
 
 def main() -> None:
     lab = Lab(sys.argv[1])
-    versions = json.loads(re.search(r"lab_versions: (\[.*\])", pathlib.Path(lab.inventory).read_text())[1])  # type: ignore[index]
+    versions = json.loads(re.findall(r"lab_versions: (\[.*\])", pathlib.Path(lab.inventory).read_text())[0])
     lab.lab("seed", "--rows", str(ROWS))
     lab.host("sh", "-c", f"head -c 100000 /dev/urandom > {MEDIA}/incoming-planted")
     others = {"two-at-once": two_at_once, "expired": expired}
