@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.waba.onprem.plugins.module_utils import _log_measure as measuring
 from ansible_collections.waba.onprem.plugins.module_utils import _log_retention as rules
+from ansible_collections.waba.onprem.plugins.module_utils import _log_walk
 from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker, matches
 from ansible_collections.waba.onprem.plugins.module_utils._docker_exec import Outcome, execute
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
@@ -109,7 +110,7 @@ class Cleaner:
                     value for key, value in (container.environment or {}).items() if _SECRET.search(key)
                 ]
                 report["_docker_log"] = self.docker_log(record)
-                self.clean(container, report)
+                self.clean(container, report, record["State"].get("Pid", 0))
             else:
                 self.idle(report, record)
         except WaError as error:
@@ -156,10 +157,10 @@ class Cleaner:
         argv = ["/bin/sh", "-c", script, "sh", token, "\n".join(self.params["log_paths"]), *arguments]
         return execute(self.docker, container, argv, timeout=timeout), token
 
-    def clean(self, container: Container, report: dict[str, t.Any]) -> None:
-        """Measure, and unless in check mode clean and measure again."""
+    def clean(self, container: Container, report: dict[str, t.Any], pid: int) -> None:
+        """Measure, and unless in check mode clean and measure again; `pid` is the container's first process."""
         if self.check:
-            self.figures(report, self.measure(container), None)
+            self.figures(report, self.measure(container, pid), None)
             report["status"] = "measured"
             return
         outcome, token = self.run(container, measuring.RUN_SCRIPT, shlex.split(self.params["command"]), self.timeout)
@@ -186,8 +187,11 @@ class Cleaner:
         else:
             report["status"] = "cleaned"
 
-    def measure(self, container: Container) -> measuring.Measurement:
-        """Only measure."""
+    def measure(self, container: Container, pid: int = 0) -> measuring.Measurement:
+        """Only measure: from outside where that can be, else by a process in the container."""
+        if self.docker.local and pid:
+            with contextlib.suppress(_log_walk.NotHere):
+                return _log_walk.walk(pid, container.id, self.params["log_paths"])
         outcome, token = self.run(container, measuring.MEASURE_SCRIPT, [], _MEASURE_TIMEOUT)
         if outcome.timed_out:
             raise WaError(container.name, f"the measuring took more than {_MEASURE_TIMEOUT:.0f} s")

@@ -16,6 +16,7 @@ import uuid
 from pathlib import Path
 
 import compare
+from plays import measure_tasks
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".lab" / "collections"))
@@ -38,12 +39,12 @@ head -c 3000000 /dev/zero > /usr/local/waent/logs/wa-service-99.log
 class Play:
     """One task as an operator runs it: `ansible-playbook` from start to end."""
 
-    def __init__(self, folder: Path, name: str, task: dict[str, t.Any], *arguments: str) -> None:
+    def __init__(self, folder: Path, name: str, task: dict[str, t.Any]) -> None:
         path = folder / f"{name}.yml"
         path.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         variables = json.dumps({"ansible_python_interpreter": sys.executable})
-        self._argv = [program, "-i", "localhost,", "-c", "local", "-e", variables, *arguments, str(path)]
+        self._argv = [program, "-i", "localhost,", "-c", "local", "-e", variables, str(path)]
 
     def __call__(self) -> None:
         """Run it; a failure ends the benchmark."""
@@ -82,9 +83,9 @@ def main() -> None:
 def measure(folder: Path, names: t.Sequence[str], many: str, alone: str, rounds: int) -> None:
     """The two comparisons."""
 
-    def ours(project: str, name: str, *arguments: str) -> Play:
+    def task(project: str) -> dict[str, t.Any]:
         options = {"project": project, "workers": COUNT, "state_file": str(folder / "live.json")}
-        return Play(folder, name, {"waba.onprem.wa_log_cleanup": options}, *arguments)
+        return {"waba.onprem.wa_log_cleanup": options}
 
     loop = {
         "community.docker.docker_container_exec": {"container": "{{ item }}", "argv": [CLEANUP]},
@@ -92,17 +93,21 @@ def measure(folder: Path, names: t.Sequence[str], many: str, alone: str, rounds:
     }
     compare.title(f"wa_log_cleanup: {COUNT} containers whose cleanup takes a second, workers {COUNT}")
     sides = compare.measure(
-        {"docker_container_exec in a loop": Play(folder, "loop", loop), "wa_log_cleanup": ours(many, "clean")}, rounds
+        {
+            "docker_container_exec in a loop": Play(folder, "loop", loop),
+            "wa_log_cleanup": Play(folder, "clean", task(many)),
+        },
+        rounds,
     )
     compare.tell(sides, 6, at_least=True)
     compare.title(f"wa_log_cleanup: discovery and measuring (check mode) of {COUNT} containers and of one")
-    sides = compare.measure(
+    sides = measure_tasks(
         {
-            f"{COUNT} containers": ours(many, "measure", "--check"),
-            "no container: the start of Ansible and module alone": ours(f"{many}c", "measure-none", "--check"),
-            "one container": ours(alone, "measure-one", "--check"),
+            f"{COUNT} containers": dict(task(many), check_mode=True),
+            "no container": dict(task(f"{many}c"), check_mode=True),
+            "one container": dict(task(alone), check_mode=True),
         },
-        max(rounds, 7),
+        folder,
     )
     compare.tell(sides, 1.5)
 

@@ -19,7 +19,18 @@ import pytest
 from conftest import docker
 from log_job import wait_for
 
+from ansible_collections.waba.onprem.plugins.module_utils import _log_walk
+from ansible_collections.waba.onprem.plugins.module_utils._docker import ARGUMENT_SPEC, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._log_cleaner import Cleaner
+
 MODULE = "wa_log_cleanup"
+LIMITS = {
+    "timeout": "60s",
+    "keep": 30,
+    "web_max_size": "20M",
+    "core_max_size": "15M",
+    "docker_log_max": None,
+}
 
 
 def by_service(result: dict[str, t.Any], clients: t.Any) -> dict[str, dict[str, t.Any]]:
@@ -113,6 +124,31 @@ def test_strange_names_and_times(ansible: t.Any, clients: t.Any, options: dict[s
     done = ansible.module(MODULE, options)["containers"][0]
     assert (done["files_after"], done["freed_bytes"]) == (30, 3 * 8192)
     assert not set(predicted["remove"]) & {f"{lc.ARCHIVE}/{name}" for name in lc.files(clients, core)}
+
+
+def test_outside_and_inside_see_the_same(clients: t.Any) -> None:
+    """What a walk through /proc finds is what the container's own ls finds."""
+    core = lc.core(clients)
+    lc.archives(core, 5, "wa service")
+    clients.run(
+        core,
+        f"cd {lc.ARCHIVE}; head -c 70000 /dev/urandom > \"$(printf 'new\\nline').log.gz\"; truncate -s 1G sparse.log;"
+        " ln -s /etc/passwd link.log; ln sparse.log twin.log; mkdir -p below/deep; echo x > below/deep/ä.log",
+    )
+    engine = Docker({key: spec.get("default") for key, spec in ARGUMENT_SPEC.items()})
+    container = engine.container(core)
+    assert container is not None
+    record = engine.inspect(container)
+    assert record is not None
+    params = {**LIMITS, "log_paths": ["/var/log/whatsapp", "/usr/local/waent/logs", "/nowhere"]}
+    cleaner = Cleaner(engine, params, True, {})
+    inside = cleaner.measure(container)
+    outside = _log_walk.walk(record["State"]["Pid"], container.id, params["log_paths"])
+    shown = [{(one.path, one.inode, one.size, one.used) for one in found.files or []} for found in (inside, outside)]
+    assert shown[0] == shown[1]
+    assert len(shown[0]) == 9
+    assert (inside.folders, inside.missing) == (outside.folders, outside.missing)
+    assert abs((inside.free_bytes or 0) - (outside.free_bytes or 0)) < 64 << 20
 
 
 def test_other_containers_are_not_touched(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
