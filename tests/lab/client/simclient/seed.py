@@ -109,6 +109,9 @@ class Seeder:
             try:
                 if session.engine == "MYSQL":
                     session.execute("SET SESSION unique_checks = 0, foreign_key_checks = 0")
+                    # By default a SELECT that feeds an INSERT locks what it reads and the gap behind it: two workers
+                    # at neighbouring rows then deadlock.
+                    session.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 else:
                     session.execute("SET synchronous_commit = off")
                 while chunks and not failures:
