@@ -9,6 +9,7 @@ workers, so all of them have the same key, and nothing else has it: neither outp
 
 from __future__ import annotations
 
+import os
 import secrets
 import typing as t
 
@@ -21,25 +22,31 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.path import unfrackpath
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
-    _adopt_clients,
+    _adopt_env_files,
     _adopt_inventory,
+    _compose_yaml,
     _docker_survey,
     _env_file,
     _env_rules,
     _seal,
+    _secret_words,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor
 from ansible_collections.waba.onprem.plugins.plugin_utils.adopt_files import Writer
 
 _KEY = secrets.token_hex(32)
-_GATHER = ["host", "environment", "volume", "compose", "starters"]
+_GATHER = ["environment", "volume", "compose", "starters"]
 # How a host is reached, carried over into the new inventory.
 _CONNECTION = (
-    *("host", "port", "user", "connection", "ssh_private_key_file", "ssh_common_args", "ssh_extra_args"),
-    *("python_interpreter", "become", "become_user", "become_method", "docker_extra_args"),
+    *("ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_ssh_private_key_file"),
+    *("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_python_interpreter", "ansible_docker_extra_args"),
+    *("ansible_become", "ansible_become_user", "ansible_become_method", "wa_docker_host"),
 )
-_CONNECTION_SECRETS = ("password", "ssh_pass", "ssh_password", "become_password", "become_pass")
+_CONNECTION_SECRETS = (
+    *("ansible_password", "ansible_ssh_pass", "ansible_ssh_password", "ansible_become_password"),
+    "ansible_become_pass",
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -68,18 +75,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result, survey = self._ask({**args, "gather": _GATHER}, task_vars)
         if survey is None:
             return result
-        documents = {one["path"]: _document(one["text"]) for one in survey["compose_files"] if one["text"]}
-        for one in survey["compose_files"]:
-            if one["text"] and documents[one["path"]] is None:
-                one["problem"] = "no YAML"
-        _adopt_clients.env_files(survey, documents)
-        paths = sorted({path for one in [*survey["containers"], *survey["sidecars"]] for path in one["env_files"]})
-        if paths:
-            more, found = self._ask({**args, "gather": [], "files": paths}, task_vars)
+        documents: dict[str, t.Any] = {}
+        _open(survey["compose_files"], documents)
+        wanted = _adopt_env_files.note(survey, documents)
+        for _deeper in range(_adopt_env_files.DEEPEST):
+            if not wanted:
+                break
+            more, found = self._ask({**args, "gather": [], "files": wanted}, task_vars)
             if found is None:
                 return more
-            survey["files"] = found["files"]
-        survey["missing"] = result["missing"]
+            _open(found["files"], documents)
+            documents.update({path: None for path in wanted if path not in documents})
+            wanted = _adopt_env_files.note(survey, documents)
+        everything = [*survey["containers"], *survey["sidecars"]]
+        paths = sorted({path for one in everything for path in one["env_files"]})
+        engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*_env_rules.ENGINES}
+        more, found = self._ask(
+            {**args, "gather": ["host"], "files": paths, "database_engine": min(engines, default=None)}, task_vars
+        )
+        if found is None:
+            return more
+        survey["files"] = found["files"]
+        survey["missing"] = more["missing"]
         return {
             "changed": False,
             "actions": [],
@@ -96,9 +113,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         )
         if result.get("failed") or "sealed" not in result:
             return result, None
-        engine = result.get("reasons", {}).get("docker_engine")
-        if engine:
-            return {"failed": True, "changed": False, "msg": engine}, None
         return result, _seal.unseal(_KEY, result["sealed"])
 
     # Once, for all hosts
@@ -109,6 +123,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         folder = unfrackpath(args["dest"], follow=False)
         surveys, failed = self._surveys(str(args["readings"]), task_vars)
         secret = self._vault_secret(args.get("vault_password"))
+        redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
+        for survey in surveys.values():
+            # Before they are shortened for the report, which could leave half a secret.
+            survey["starters"] = _secret_words.mask(redact(survey["starters"]))
         hostvars = task_vars["hostvars"]
         adoption = _adopt_inventory.build(
             surveys,
@@ -117,8 +135,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {host: _reached(hostvars[host], _CONNECTION_SECRETS) for host in surveys},
             with_vault=secret is not None,
         )
-        redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
-        _hide(adoption, redact)
+        _hide(adoption, redact, secret is not None)
         vault = VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)]) if secret is not None else None
         writer = Writer(
             folder,
@@ -132,7 +149,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for name, document in adoption.secrets.items():
             writer.secret(name, document)
         writer.check()
-        report = redact(_docker_survey.mask(adoption.report))
+        report = redact(_secret_words.mask(adoption.report))
         if adoption.documents:
             writer.text("report.md", report)
         if not self._task.check_mode:
@@ -149,8 +166,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 {
                     "before_header": file.path,
                     "after_header": file.path,
-                    "before": _docker_survey.mask(redact(file.before)),
-                    "after": _docker_survey.mask(redact(file.after)),
+                    "before": _secret_words.mask(redact(file.before)),
+                    "after": _secret_words.mask(redact(file.after)),
                 }
                 for file in writer.files
             ]
@@ -191,15 +208,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             ) from None
 
 
-def _document(text: str) -> t.Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None
+def _open(files: t.Sequence[dict[str, t.Any]], documents: dict[str, t.Any]) -> None:
+    """Add what was read to `documents`, and note in `files` which of them is no YAML."""
+    for one in files:
+        if os.path.basename(one["path"]) == ".env":
+            documents[one["path"]] = one["text"]
+            continue
+        try:
+            documents[one["path"]] = yaml.load(one["text"], Loader=_compose_yaml.loader(yaml)) if one["text"] else None
+        except yaml.YAMLError:
+            documents[one["path"]] = None
+            one["problem"] = "no YAML"
 
 
 def _reached(hostvars: t.Mapping[str, t.Any], names: t.Iterable[str]) -> dict[str, t.Any]:
-    values = {f"ansible_{name}": hostvars.get(f"ansible_{name}") for name in names}
+    values = {name: hostvars.get(name) for name in names}
     return {name: _plain(value) for name, value in values.items() if value is not None}
 
 
@@ -218,12 +241,19 @@ def _secrets(survey: dict[str, t.Any]) -> set[str]:
     return found
 
 
-def _hide(adoption: _adopt_inventory.Adoption, redact: Redactor) -> None:
-    """Move variables that hold a secret, such as a user called as the password, to the secrets."""
+def _hide(adoption: _adopt_inventory.Adoption, redact: Redactor, with_vault: bool) -> None:
+    """Move variables that hold a secret, such as a user called as the password, to the secrets.
+
+    Without a vault they are written with the secret taken out: an additional service is more than its password.
+    """
     for name in [name for name in adoption.documents if name.endswith("/vars.yml")]:
         document = adoption.documents[name]
-        told = {key: value for key, value in document.items() if redact(value) != value}
-        if told:
+        masked = {key: _secret_words.mask(redact(value)) for key, value in document.items()}
+        told = {key: value for key, value in document.items() if masked[key] != value}
+        if told and with_vault:
             adoption.documents[name] = {key: value for key, value in document.items() if key not in told}
             secret = name.replace("vars.yml", "vault.yml")
             adoption.secrets[secret] = {**adoption.secrets.get(secret, {}), **told}
+        elif told:
+            adoption.documents[name] = masked
+            adoption.report += f"In {name} secrets were left out of {', '.join(told)}: fill in what is <hidden>.\n"

@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _env_file,
     _gc_policy,
     _layout,
+    _secret_words,
     _topology,
     _upgrade_plan,
 )
@@ -76,4 +77,5 @@ class FilterModule:
             "leaders": _told(_upgrade_plan.leaders),
             "old_images": _told(_upgrade_plan.old_images),
             "container_line": container_line,
+            "holds_secret": _secret_words.holds_secret,
         }

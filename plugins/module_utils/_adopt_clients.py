@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils import _env_file, _env_state, _topology
+from ansible_collections.waba.onprem.plugins.module_utils import _env_file, _topology
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 Survey = t.Mapping[str, t.Any]
-_ENV_FILE_OPTION = re.compile(r"--env-file[= ]+(\S+)")
-_DEEPEST = 8
 # Names under which each host reaches a server of its own.
 _OWN = re.compile(r"localhost|127\..*|::1|0\.0\.0\.0|host\.docker\.internal|172\.17\.0\.1")
 
@@ -66,11 +63,12 @@ class Client:
         return {entry.key: entry.value for entry in entries if entry.key}
 
     def given(self, container: t.Mapping[str, t.Any]) -> dict[str, str | None]:
-        """The variables that a container's files give it, unless its Compose file sets them itself."""
+        """The variables that a container's files give it, unless its Compose file sets them to something else."""
         found: dict[str, str | None] = {}
         for path in container["env_files"]:
             found.update(self.keys_of(path))
-        return {key: value for key, value in found.items() if key not in container["own_keys"]}
+        own, has = container["own_keys"], container["environment"]
+        return {key: value for key, value in found.items() if key not in own or (value and has.get(key) == value)}
 
     @property
     def multiconnect(self) -> bool:
@@ -92,63 +90,37 @@ class Client:
         return (own, server, *rest)
 
 
-def env_files(survey: Survey, documents: t.Mapping[str, t.Any]) -> None:
-    """Note in each container of a survey its `env_files`, and `own_keys`, which its Compose file sets itself.
-
-    `documents` are the Compose files that could be parsed. Outside Compose the engine does not know the file; the unit or
-    script that runs the container may name it.
-    """
-    for one in [*survey["containers"], *survey["sidecars"]]:
-        keys: list[str] = []
-        paths: list[str] = []
-        for path in one["files"]:
-            _collect(documents, path, one["service"], one["folder"], keys, paths, 0)
-        if not one["project"]:
-            lines = [
-                line["line"] for line in survey["starters"] if re.search(rf"\b{re.escape(one['name'])}\b", line["line"])
-            ]
-            paths = [match[1] for line in lines for match in _ENV_FILE_OPTION.finditer(line)]
-        elif not any(documents.get(path) for path in one["files"]) and one["folder"]:
-            paths = [os.path.join(one["folder"], "db.env")]  # what the vendor calls it; there may be none
-        one["env_files"] = list(dict.fromkeys(paths))
-        one["own_keys"] = sorted(set(keys))
-
-
-def _collect(
-    documents: t.Mapping[str, t.Any],
-    path: str,
-    service: str,
-    folder: str,
-    keys: list[str],
-    paths: list[str],
-    depth: int,
-) -> None:
-    names, files, extends = _env_state.service_settings(documents.get(path), service)
-    if extends and depth < _DEEPEST:
-        other = {"service": extends} if isinstance(extends, str) else extends
-        source = os.path.normpath(os.path.join(os.path.dirname(path), other["file"])) if other.get("file") else path
-        _collect(documents, source, str(other.get("service", "")), os.path.dirname(source), keys, paths, depth + 1)
-    keys.extend(names)
-    paths.extend(os.path.normpath(os.path.join(folder, name)) for name in files)
-
-
 def clients(host: str, survey: Survey) -> list[Client]:
-    """The clients of one host, by project. A migration that has ended is none of a client's containers."""
+    """The clients of one host, by project. Neither a migration nor what `docker compose run` left is a service."""
     found = []
     for project in sorted({one["project"] for one in survey["containers"]}):
         ours = [one for one in survey["containers"] if one["project"] == project]
-        services = [one for one in ours if one["environment"].get("WA_DB_UPGRADE") != "1"]
+        migrations = [one for one in ours if one["environment"].get("WA_DB_UPGRADE") == "1"]
+        services = [one for one in ours if one not in migrations and not one["one_off"]]
         client = Client(
             host, project, survey, services, [one for one in survey["sidecars"] if one["project"] == project]
         )
         client.notes += [
-            f"{one['name']} is a migration ({one['state']}); it is no part of what was written"
+            f"{one['name']} is {'a migration' if one in migrations else 'what docker compose run has left'} "
+            f"({one['state']}); it is no part of what was written"
             for one in ours
             if one not in services
         ]
         if services:
+            _guess_env_files(client)
             found.append(client)
     return found
+
+
+def _guess_env_files(client: Client) -> None:
+    """Outside Compose nothing may name a container's env file; one that has all that a sister's file gives reads it."""
+    file = client.env_file
+    if client.project or file is None:
+        return
+    pairs = client.keys_of(file["path"]).items()
+    for one in client.containers:
+        if not one["env_files"] and all(one["environment"].get(key) == value for key, value in pairs):
+            one["env_files"] = [file["path"]]
 
 
 def name(found: t.Sequence[Client], inventory: t.Container[str]) -> dict[str, list[Client]]:
@@ -255,7 +227,11 @@ def version(members: t.Sequence[Client]) -> tuple[str, list[str]]:
             try:
                 found.setdefault(_topology.normalise_version(tag), []).append(f"{one['name']} on {client.host}")
             except WaError:
-                notes.append(f"{one['name']} on {client.host}: its image {one['image']} has no version in its tag")
+                notes.append(
+                    f"{one['name']} on {client.host}: its image {one['image']} has no version in its tag, and "
+                    "provision.yml refuses that. A tag that names it is enough: docker tag IMAGE REPOSITORY:vVERSION, then "
+                    "adopt again"
+                )
                 continue
             if not tag.startswith("v"):
                 notes.append(

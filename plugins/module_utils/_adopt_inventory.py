@@ -14,6 +14,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt_clients import 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt_variables import Described, describe
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
+_LONGEST = 300  # of a line that is quoted
+_STARTS = {"up", "start", "restart", "run", "pull", "create"}
 _ID = re.compile(r"\b[0-9a-f]{12,64}\b")
 # What each member has for itself.
 _OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names", "wa_client_extra_services")
@@ -163,7 +165,7 @@ def _section(
         lines.append(
             f"  - database settings: {file['path'] if file else 'no env file was found; taken from the containers'}"
         )
-        lines += [f"  - {one['path']}: {one['line']}" for one in _starters(client)]
+        lines += [f"  - {one['path']}: {one['line'][:_LONGEST]}" for one in _starters(client)]
         lines += [f"  - not readable by this user, so not known: {path}" for path in client.survey["unread"]]
     lines.append("")
     if topology != "single":
@@ -236,7 +238,7 @@ def _warnings(members: t.Sequence[Client]) -> list[str]:
                     + (" by a container's id, which changes at every recreation" if by_id else "")
                     + "; remove the line once the collection's own job runs"
                 )
-            elif one["kind"] != "cron" or "up" in one["line"].split() or " run " in one["line"]:
+            elif one["kind"] != "cron" or _STARTS & {*one["line"].split()}:
                 found.append(
                     f"{where} starts containers by itself; it would start the old version after an upgrade. Disable it when you upgrade or move them"
                 )

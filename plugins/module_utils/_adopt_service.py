@@ -62,11 +62,13 @@ def add(
     survey: Mapping,
     from_files: t.Container[str],
     env_files: t.Sequence[str],
+    usual: t.Sequence[str] = (),
     media: str = "",
 ) -> None:
     """Put into `extras` what `container` has and `base` has not; None for a container beside the client.
 
-    `from_files` are the variables that its `env_files` give it; `media` what is mounted as the media volume.
+    `from_files` are the variables that its `env_files` give it, and `usual` the env files that the rendered file would
+    have; `media` is what is mounted as the media volume.
     """
     actual = _actual(extras, container, survey, media)
     environment: dict[str, t.Any] = {}
@@ -75,7 +77,7 @@ def add(
     for key, value in container["environment"].items():
         if key in from_files or wanted.get(key) == value:
             continue
-        (secret if _env_rules.is_secret(key) else environment)[key] = value
+        (secret if _env_rules.is_secret(key) or _env_rules.holds_password(value) else environment)[key] = value
     environment.update({key: None for key in wanted if key not in container["environment"] and key not in from_files})
     found: dict[str, t.Any] = {}
     for key, value in actual.items():
@@ -91,8 +93,8 @@ def add(
         found["image"] = container["image"]
         if env_files:
             found["env_file"] = list(env_files)
-    elif len(env_files) > 1:
-        found["env_file"] = list(env_files)
+    elif list(env_files) != list(usual):
+        found["env_file"] = list(env_files) or None
     if found:
         extras.services[name] = escape(found)
     if secret:
@@ -146,14 +148,38 @@ def _actual(extras: Extras, container: Mapping, survey: Mapping, media: str) -> 
         }
     others = {one["name"]: one["service"] for one in survey["containers"] if one["project"] == container["project"]}
     links = [text.partition(":") for text in found.pop("external_links", [])]
+    if not container["project"]:
+        links = [link for link in links if link[0] not in others]  # in a project it gets another name
+    elif "network_mode" not in found:
+        links = [link for link in links if not _resolves(link[0], link[2], container["project"])]
     found["links"] = [f"{others[target]}:{alias}" for target, _colon, alias in links if target in others]
     found["external_links"] = [f"{target}:{alias}" for target, _colon, alias in links if target not in others]
+    for key in ("network_mode", "pid", "ipc"):
+        if str(found.get(key, "")).startswith("container:"):
+            found[key] = _sharing(found[key], container, survey)
     if container["project"]:
         words = "[-_]".join(re.escape(str(container[key])) for key in ("project", "service", "number"))
         # Compose v1 leaves digits before the name when it is stopped in the middle of a recreation.
         if not re.fullmatch(f"(?:[0-9a-f]{{12}}_)?{words}", container["name"]):
             found["container_name"] = container["name"]
     return {key: value for key, value in found.items() if value not in ([], {}, "")}
+
+
+def _resolves(target: str, alias: str, project: str) -> bool:
+    """Whether a link says no more than a network of Compose does: its names for every container."""
+    words = re.fullmatch(rf"{re.escape(project)}[-_](?P<service>.+)[-_][0-9]+", target)
+    service = re.escape(words["service"]) if words else ""
+    return alias == target or bool(service and re.fullmatch(rf"{service}(?:[-_][0-9]+)?", alias))
+
+
+def _sharing(mode: str, container: Mapping, survey: Mapping) -> str:
+    """`container:ID` by service, or by name outside the project: ids change at every recreation."""
+    wanted = mode.partition(":")[2]
+    for one in [*survey["containers"], *survey["sidecars"]]:
+        if wanted and (one["name"] == wanted or one["id"].startswith(wanted)):
+            ours = bool(container["project"]) and one["project"] == container["project"]
+            return f"service:{one['service']}" if ours else f"container:{one['name']}"
+    return mode
 
 
 def _volume(extras: Extras, text: str, survey: Mapping, media: str) -> str:

@@ -55,7 +55,7 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
         found.variables["wa_version"] = version
     _db_env(client, found, names)
     media = _media(client, found, names)
-    _client(client, found, topology, len(members) == 1, media)
+    _client(client, found, topology, len(members) == 1, media, names["env_file"])
     if len(members) > 1:
         _accept(client, found)
     _state(client, found, names)
@@ -108,6 +108,10 @@ def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
 def _db_env(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
     file = client.env_file
     values: dict[str, str | None] = {**client.environment} if file is None else client.keys_of(file["path"])
+    for key in _env_rules.OPTIONS.values() if file else ():
+        # What another file or the Compose file gives: without it db.env would be no whole one for the collection.
+        if key not in values and client.environment.get(key):
+            values[key] = client.environment[key]
     variables, path = found.variables, file["path"] if file else names["env_file"]
     if file is not None:
         variables["wa_env_file"] = path
@@ -155,6 +159,12 @@ def _predict_db_env(client: Client, found: Described, path: str, file: t.Mapping
     elif plan.after != before:
         found.changes.append(f"{path}: {plan.words()}")
     for one in client.containers:
+        others = [each for each in one["env_files"] if client.file(each)]
+        if file is not None and path not in others:
+            found.notes.append(
+                f"{one['name']} reads {', '.join(others) or 'no env file'} and not {path}, the only one that the collection "
+                "looks after; a change of the database's settings needs both"
+            )
         _in_force(client, found, one)
 
 
@@ -206,7 +216,7 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
     return source
 
 
-def _client(client: Client, found: Described, topology: str, alone: bool, media: str) -> None:
+def _client(client: Client, found: Described, topology: str, alone: bool, media: str, made: str) -> None:
     """Ports, names, and what the rendered Compose file would not have."""
     variables = found.variables
     where = _address(client, alone, variables)
@@ -226,13 +236,13 @@ def _client(client: Client, found: Described, topology: str, alone: bool, media:
         counts[service] = counts.get(service, 0) + 1
         if service in services and counts[service] == 1:
             base = _adopt_service.template(services[service], engine, bind)
-            _add(extras, client, one, base, service, media)
+            _add(extras, client, one, base, service, media, made)
     for service, count in counts.items():
         if count > 1:
             extras.services.setdefault(service, {})["scale"] = count
     for one in client.sidecars:
         if not one["one_off"]:
-            _add(extras, client, one, None, one["service"], "")
+            _add(extras, client, one, None, one["service"], "", "")
     for kind in ("services", "networks", "volumes"):
         if getattr(extras, kind):
             variables[f"wa_client_extra_{kind}"] = getattr(extras, kind)
@@ -248,10 +258,19 @@ def _add(
     base: t.Mapping[str, t.Any] | None,
     service: str,
     media: str,
+    made: str,
 ) -> None:
-    given = {*client.given(container)}
-    if base is not None and client.env_file is None:
+    """`made` is the db.env that is written where the containers have none."""
+    file, given = client.env_file, {*client.given(container)}
+    env_files = [path for path in container["env_files"] if client.file(path)]
+    if base is not None and file is None:
         given |= {*_env_rules.OPTIONS.values()}  # they go to the db.env that is written
+        env_files.append(made)
+    elif base is not None and file is not None and file["path"] in env_files:
+        # What db.env lacks goes there, too: a second place would win over every later change of it.
+        held, values = client.keys_of(file["path"]), client.environment
+        own = container["environment"]
+        given |= {key for key in _env_rules.OPTIONS.values() if key not in held and own.get(key) == values.get(key)}
     if not client.project:
         container = {**container, "environment": _resolved(client, container["environment"])}
     _adopt_service.add(
@@ -261,7 +280,8 @@ def _add(
         service,
         survey=client.survey,
         from_files=given,
-        env_files=[path for path in container["env_files"] if client.file(path)],
+        env_files=env_files,
+        usual=[file["path"] if file else made],
         media=media,
     )
 
@@ -343,6 +363,8 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     """What provision.yml adds around the client, what it starts, and what stays."""
     folder = names["project_dir"]
     found.changes.append(f"makes the folders {folder} and {names['state_dir']} where they are missing")
+    if client.survey["missing"]:
+        found.changes.append(f"installs what the host lacks to be managed: {', '.join(client.survey['missing'])}")
     if client.project:
         found.changes.append(f"writes {folder}/compose.yml for the next recreation; no container is recreated for it")
     else:

@@ -15,7 +15,10 @@ BESIDE = (
     "beside"  # profile of the operator's own services: what starts, stops and recreates the client leaves them alone
 )
 # What the one-shot migration needs of the Coreapp's additions to reach the same database.
-_MIGRATION_NEEDS = ("volumes", "networks", "network_mode", "extra_hosts", "dns", "dns_search", "user", "security_opt")
+_MIGRATION_NEEDS = (
+    *("volumes", "networks", "network_mode", "extra_hosts", "dns", "dns_search", "user", "security_opt"),
+    "env_file",
+)
 
 
 def rename(services: t.Iterable[Document], names: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
@@ -67,10 +70,14 @@ def apply(
     core = next((name for name in cores if name in services), None)
     if core is not None and MIGRATION in ours:
         needs = {key: services[core][key] for key in _MIGRATION_NEEDS if key in services[core]}
+        if needs.get("env_file", ()) is None:
+            del needs["env_file"]  # a Coreapp without db.env has its settings elsewhere; the migration needs it
         ours[MIGRATION] = merge(ours[MIGRATION], needs)
+    secret_core = next((name for name in cores if name in secret_files), None)
     for name, path in secret_files.items():
-        if name in ours:
-            ours[name] = {**ours[name], "env_file": [*_listed(ours[name].get("env_file")), path]}
+        for each in (name, MIGRATION) if name == secret_core else (name,):
+            if each in ours:
+                ours[each] = {**ours[each], "env_file": [*_listed(ours[each].get("env_file")), path]}
     found["services"] = ours
     found["networks"] = merge(found.get("networks") or {}, networks)
     found["volumes"] = merge(found.get("volumes") or {}, volumes)

@@ -76,12 +76,13 @@ def settings(record: Record, image: Record) -> tuple[dict[str, t.Any], list[str]
     mode = host.get("NetworkMode", "")
     shared = mode in ("host", "none", "bridge", "default") or mode.startswith("container:")
     found["network_mode"] = ("bridge" if mode == "default" else mode) if shared else ""
-    found["external_links"] = sorted({_link(one) for one in host.get("Links") or []})
+    found["external_links"] = sorted({_link(one) for one in _links(record)})
     found["networks"] = {} if shared else _networks(record)
     # The engine lists mounts in an order that changes from one answer to the next.
     mounts = sorted(record.get("Mounts") or [], key=lambda mount: str(mount["Destination"]))
     found["volumes"] = [one for one in (_volume(mount, image) for mount in mounts) if one]
     found["tmpfs"] = [f"{path}:{how}".rstrip(":") for path, how in (host.get("Tmpfs") or {}).items()]
+    found["tmpfs"] += [_tmpfs(one) for one in host.get("Mounts") or [] if one.get("Type") == "tmpfs"]
     left = sorted(key for key, value in host.items() if value and key not in _SAME and key not in _OTHERWISE)
     return {word: value for word, value in found.items() if value not in (None, "", [], {})}, left
 
@@ -106,6 +107,20 @@ def seconds(nanoseconds: int) -> str:
 
 def _pairs(lines: t.Any) -> dict[str, str]:
     return {key: value for key, _equals, value in (line.partition("=") for line in lines or [])}
+
+
+def _links(record: Record) -> list[str]:
+    """Links as they were asked for: of the default bridge, and of networks, where Compose puts them."""
+    networks = (record["NetworkSettings"].get("Networks") or {}).values()
+    return [*(record["HostConfig"].get("Links") or []), *(link for one in networks for link in one.get("Links") or [])]
+
+
+def _tmpfs(mount: Record) -> str:
+    options = mount.get("TmpfsOptions") or {}
+    how = [f"size={options['SizeBytes']}"] if options.get("SizeBytes") else []
+    how += [f"mode={options['Mode']:o}"] if options.get("Mode") else []
+    how += ["ro"] if mount.get("ReadOnly") else []
+    return ":".join([mount["Target"], *([",".join(how)] if how else [])])
 
 
 def _link(text: str) -> str:
@@ -144,7 +159,9 @@ def _program(record: Record, image: Record) -> dict[str, t.Any]:
         word: config.get(key) for key, word in words.items() if (config.get(key) or None) != (image.get(key) or None)
     }
     name = config.get("Hostname") or ""
-    found["hostname"] = name if name and not record["Id"].startswith(name) else None
+    # Who shares another one's network has its name, too, and may not be given one.
+    shared = str(record["HostConfig"].get("NetworkMode")).startswith("container:")
+    found["hostname"] = name if name and not record["Id"].startswith(name) and not shared else None
     found["domainname"] = config.get("Domainname")
     found["tty"] = config.get("Tty")
     found["stdin_open"] = config.get("OpenStdin")
@@ -152,6 +169,7 @@ def _program(record: Record, image: Record) -> dict[str, t.Any]:
     check = config.get("Healthcheck")
     if check and check != image.get("Healthcheck"):
         times = {"Interval": "interval", "Timeout": "timeout", "StartPeriod": "start_period"}
+        times["StartInterval"] = "start_interval"
         found["healthcheck"] = {
             "test": check.get("Test"),
             **{word: seconds(check[key]) for key, word in times.items() if check.get(key)},

@@ -154,7 +154,7 @@ class Docker:
     ) -> list[Container]:
         """All client containers of one project, sorted by name; one request, and one more for each lost image name.
 
-        One that was made by an image's id costs a third, for the names that the image has.
+        One that was made by an image's id or digest costs one more, for the names that the image has.
         A client container is one whose configured image `matches` one of `images`. `project` is a Compose
         project, `""` for containers outside Compose, None for the only project there is: two found is an error unless
         `all_projects` asks for just that. A container with one of `names` counts whatever its image.
@@ -170,6 +170,9 @@ class Docker:
                 image = record["Config"]["Image"]
                 if _is_id(image, row):
                     image = self._name_of(image, images)
+            elif "@" in image and not tag(image):
+                # Pinned by its digest: only a tag that the same image has tells the version.
+                image = self._name_of(image, images)
             container = self._container(row, image)
             if matches(image, images) or container.name in names:
                 found.append(container)
@@ -189,7 +192,7 @@ class Docker:
         return found
 
     def _name_of(self, image: str, patterns: t.Iterable[str]) -> str:
-        """The name of an image by which a container was not made: one that `matches`, or the id."""
+        """The name of an image by which a container was not made: one that `matches`, or what was given."""
         record = self.image(image) or {}
         names = [*(record.get("RepoTags") or []), *(record.get("RepoDigests") or [])]
         return next((name for name in names if matches(name, patterns)), image)

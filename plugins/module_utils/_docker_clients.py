@@ -11,6 +11,12 @@ from dataclasses import asdict
 from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_survey
 
 DATA_PATH = "/usr/local/waent/data"
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
+
+
+def one_shot(labels: t.Mapping[str, str], environment: t.Mapping[str, str]) -> bool:
+    """Whether a container is none of the client's services: a migration, or what `docker compose run` has left."""
+    return environment.get("WA_DB_UPGRADE") == "1" or labels.get(ONE_OFF_LABEL) == "True"
 
 
 def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -26,6 +32,7 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "service": container.service,
         "state": container.state,
         "exit_code": record["State"].get("ExitCode", 0),
+        "one_shot": one_shot(container.labels, environment),
         "variables": sorted(environment),
         "files": _docker_survey.files(container.labels),
         "mounts": [asdict(mount) for mount in container.mounts],

@@ -22,7 +22,6 @@ _COMPOSE = "com.docker.compose."
 _LARGEST = 1024 * 1024
 # What starts or replaces other containers by itself.
 _WATCHERS = re.compile(r"autoheal|watchtower|ouroboros|willfarrell|dockerheal", re.IGNORECASE)
-_SECRET_WORDS = re.compile(r"(?i)([\w-]*(?:pass|pwd|secret|token|credential|key)[\w-]*[=:]\s*)([^\s'\",;]+)")
 
 
 def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
@@ -33,7 +32,7 @@ def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
     rows = engine.rows("list of containers")
     clients = engine.client_containers(project=project, all_projects=project is None)
     projects = {one.project for one in clients} - {""}
-    ours = {one.id for one in clients}
+    ours = {one.id: one.image for one in clients}
     images: dict[str, dict[str, t.Any]] = {}
     containers: list[dict[str, t.Any]] = []
     sidecars: list[dict[str, t.Any]] = []
@@ -49,6 +48,7 @@ def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
             continue
         one = _container(engine, row["Id"], images)
         if one is not None:
+            one["image"] = ours.get(row["Id"], one["image"])
             (containers if row["Id"] in ours else sidecars).append(one)
     everything = [*containers, *sidecars]
     volumes = {part for one in everything for kind, part, _path in one["mounts"] if kind == "volume"}
@@ -149,21 +149,8 @@ def secrets(survey: t.Mapping[str, t.Any]) -> set[str]:
         value
         for one in [*survey.get("containers", []), *survey.get("sidecars", [])]
         for key, value in one["environment"].items()
-        if _env_rules.is_secret(key) and value
+        if value and (_env_rules.is_secret(key) or _env_rules.holds_password(value))
     }
     for volume in survey.get("volumes", []):
         found |= _volume_rules.secrets(volume.get("Options") or {})
     return found
-
-
-def mask(survey: t.Any) -> t.Any:
-    """A survey without files' texts, and without what looks like a secret in commands, labels and lines."""
-    if isinstance(survey, str):
-        return _SECRET_WORDS.sub(lambda match: match.group(1) + "<hidden>", survey)
-    if isinstance(survey, dict):
-        return {
-            key: "<hidden>" if isinstance(value, str) and value and _env_rules.is_secret(key) else mask(value)
-            for key, value in survey.items()
-            if key != "text"
-        }
-    return [mask(value) for value in survey] if isinstance(survey, list) else survey

@@ -9,7 +9,7 @@ import json
 import os
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _env_state
+from ansible_collections.waba.onprem.plugins.module_utils import _compose_yaml, _env_state
 from ansible_collections.waba.onprem.plugins.module_utils._env_file import read_compose
 
 if t.TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Compose:
         yaml = self._yaml()
         try:
             with open(path, "rb") as file:
-                return yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+                return yaml.load(file, Loader=_compose_yaml.loader(yaml))
         except OSError as error:
             self._warn(f"{path} is not read ({error.strerror}): {_UNKNOWN}")
         except yaml.YAMLError:

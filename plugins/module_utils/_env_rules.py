@@ -31,7 +31,10 @@ REQUIRED = ("engine", "hostname", "port", "username", "password")
 PASSWORD = "WA_DB_PASSWORD"
 UPGRADE = "WA_DB_UPGRADE"
 FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor's
-_SECRET_NAME = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|(?:API|CRYPTO|PRIVATE)_?KEY", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"PASS|SECRET|TOKEN|CREDENTIAL|.PWD$|BASIC_?AUTH|(?:API|CRYPTO|PRIVATE|ACCESS|ENCRYPTION)_?KEY", re.IGNORECASE
+)
+_URL_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 _TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t", "1.0"), ("0", "false", "no", "off", "n", "f", "0.0")
 # domain: the vendor's templates; the least is theirs too.
 _IDLE_SECONDS, _IDLE_LEAST, _IDLE_MOST = 1000, 60000, 28800000
@@ -42,6 +45,11 @@ _LONGEST_STORE = len("configStore") + 4
 def is_secret(key: str, declared_secret: t.Container[str] = ()) -> bool:
     """Whether the value of `key` must never be shown: declared so, the password, or a name that says so."""
     return key in declared_secret or key == PASSWORD or bool(_SECRET_NAME.search(key))
+
+
+def holds_password(value: str) -> bool:
+    """Whether a value is a URL with a password in it, whatever its name."""
+    return bool(_URL_PASSWORD.search(value))
 
 
 def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> dict[str, str | None]:

@@ -15,7 +15,10 @@ _UNITS = ("/etc/systemd/system/*.service", "/usr/lib/systemd/system/*.service", 
 _BOOT = ("/etc/rc.local", "/etc/init.d/*", "/etc/local.d/*")
 _LONGEST = 1024 * 1024
 _DOCKER = re.compile(r"\bdocker(?:-compose)?\b")
-_TOLD = 300
+_TOLD = 4096  # a line of docker run may be long, and what it names is needed whole
+# Scripts that such lines call are read as well; those of the system, and the collection's own, are none.
+_SCRIPT = re.compile(r"(?<![\w./-])/[\w.+@/-]+")
+_SYSTEM = re.compile(r"/(?:usr/)?s?bin/|/(?:usr/)?lib|/proc/|/dev/|/sys/|/etc/init\.d/|.*/wa-log-cleanup$")
 
 
 def read(words: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]], list[str]]:
@@ -44,14 +47,36 @@ def read(words: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                     unread.append(path)
                     continue
                 found += [{"kind": kind, "path": path, "line": line} for line in _lines(text, words)]
+                for script in _scripts(text):
+                    source = os.path.realpath(os.path.join(root, script.lstrip("/")))
+                    if source not in seen:
+                        seen.add(source)
+                        lines = _lines(_script(source), words)
+                        found += [{"kind": kind, "path": f"{path}, by {script}", "line": line} for line in lines]
     return found, unread
+
+
+def _scripts(text: str) -> list[str]:
+    """The programs that a file calls by their whole path and that may be somebody's own scripts."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith(("#", ";"))]
+    return [path for line in lines for path in _SCRIPT.findall(line) if not _SYSTEM.match(path)]
+
+
+def _script(path: str) -> str:
+    """The text of a script; nothing for what is none or cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(_LONGEST) if os.path.isfile(path) and file.read(2) == "#!" else ""
+    except OSError:
+        return ""
 
 
 def _lines(text: str, words: t.Collection[str]) -> list[str]:
     """The lines that concern the client, those of a script that goes on in the next line as one."""
     joined = re.sub(r"\\\n\s*", " ", text)
     if not _DOCKER.search(joined):
-        return []
+        # A unit may call a script: then only the project's folder tells.
+        words = [word for word in words if word.startswith("/")]
     return [
         " ".join(line.split())[:_TOLD]
         for line in joined.splitlines()

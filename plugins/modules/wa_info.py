@@ -275,6 +275,11 @@ containers:
     exit_code:
       description: The code that its main process ended with; 0 while it runs.
       type: int
+    one_shot:
+      description:
+        - Whether it is none of the client's services - a migration (C(WA_DB_UPGRADE=1)), or a container that
+          C(docker compose run) has left.
+      type: bool
     variables:
       description: Names of the variables in its environment.
       type: list
@@ -382,6 +387,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _host_facts,
     _host_starters,
     _seal,
+    _secret_words,
     _upgrade_stages,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
@@ -419,7 +425,7 @@ def survey(engine: _docker.Docker | None, params: dict[str, t.Any], result: Resu
     if params["seal_key"]:
         result.values["sealed"] = _seal.seal(params["seal_key"], read)
     result.redact.add(_docker_survey.secrets(read))
-    told = _docker_survey.mask(read)
+    told = _secret_words.mask(read)
     created = [*told.get("containers", []), *told.get("sidecars", [])]
     if "environment" in gather:
         result.values["environment"] = {one["name"]: one["environment"] for one in created}

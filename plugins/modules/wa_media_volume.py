@@ -189,6 +189,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils import (
     _compose_file,
     _docker_volume,
+    _env_rules,
     _volume_file_rules,
     _volume_proof,
     _volume_rules,
@@ -262,8 +263,8 @@ class MediaVolume:
         """Judge how each client container is wired."""
         path = self.params["mount_path"]
         found = self.docker.client_containers(self.params["project"], self.params["images"])
-        # What docker compose run left behind writes no media.
-        self.containers = [one for one in found if one.running or one.labels.get(ONE_OFF_LABEL) != "True"]
+        # What docker compose run left behind, and a migration that has ended, write no media.
+        self.containers = [one for one in found if one.running or not self.ended(one)]
         files: dict[tuple[str, ...], t.Any] = {}
         for one in self.containers:
             labels = [
@@ -278,6 +279,15 @@ class MediaVolume:
             _volume_rules.judge_consumer(consumer, one.mounts, self.name, path, one.project, folder)
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
+
+    def ended(self, one: Container) -> bool:
+        """Whether a container that does not run was made for one task only."""
+        if one.labels.get(ONE_OFF_LABEL) == "True":
+            return True
+        mounted = any(mount.destination.rstrip("/") == self.params["mount_path"] for mount in one.mounts)
+        if mounted or self.docker.inspect(one) is None:  # asked only where it would be at fault
+            return False
+        return (one.environment or {}).get(_env_rules.UPGRADE) == "1"
 
     # Judge
 

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from adopt_samples import ENV, MULTI, container, member, single, survey
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt_clients import env_files
+from ansible_collections.waba.onprem.plugins.module_utils._adopt_env_files import note as env_files
 from ansible_collections.waba.onprem.plugins.module_utils._adopt_inventory import Adoption, build
 
 
@@ -188,3 +188,81 @@ def test_env_files_are_found_by_the_compose_file_the_unit_or_the_vendors_name() 
     run = survey(container("wacore", ""), starters=lines)
     env_files(run, {})
     assert run["containers"][0]["env_files"] == ["/etc/wa.env"]
+
+
+def test_what_compose_run_has_left_is_no_coreapp() -> None:
+    left = container("wacore", name="biz-wacore-run-1", one_off=True, state="exited", number=2)
+    adoption = adopt({"h1": survey(container("wacore"), container("waweb"), left)})
+    assert "biz-wacore-run-1 is what docker compose run has left (exited)" in adoption.report
+    assert "starts biz-wacore-run-1" not in adoption.report
+    assert "scale" not in variables(adoption)["wa_client_extra_services"]["wacore"]
+
+
+def test_a_service_that_reads_another_env_file_keeps_it() -> None:
+    file = {"path": "/srv/biz/web.env", "problem": "", "mode": "0600", "owner": "root", "group": "root"}
+    file["text"] = "".join(f"{key}={value}\n" for key, value in {**ENV, "WA_API_KEY": "Canary-key"}.items())
+    web = container("waweb", environment={"WA_API_KEY": "Canary-key"}, env_files=["/srv/biz/web.env"])
+    found = survey(container("wacore"), web)
+    found["files"].append(file)
+    adoption = adopt({"h1": found})
+    assert variables(adoption)["wa_client_extra_services"]["waweb"]["env_file"] == ["/srv/biz/web.env"]
+    assert "biz-waweb-1 reads /srv/biz/web.env and not /srv/biz/db.env" in adoption.report
+
+
+def test_other_env_files_stand_beside_the_db_env_that_is_written() -> None:
+    file = {
+        "path": "/srv/biz/web.env",
+        "problem": "",
+        "text": "A=1\n",
+        "mode": "0600",
+        "owner": "root",
+        "group": "root",
+    }
+    web = container("waweb", environment={"A": "1"}, env_files=["/srv/biz/web.env"])
+    adoption = adopt({"h1": survey(container("wacore", env_files=[]), web, files=[file])})
+    extra = variables(adoption)["wa_client_extra_services"]
+    assert extra["waweb"]["env_file"] == ["/srv/biz/web.env", "/opt/waba/h1/db.env"]
+    assert "env_file" not in extra["wacore"]
+
+
+def test_settings_of_the_compose_file_are_added_to_a_db_env_that_lacks_them() -> None:
+    env = {key: value for key, value in ENV.items() if key != "WA_DB_PASSWORD"}
+    adoption = adopt({"h1": single(env=env)})
+    assert adoption.secrets == {"host_vars/h1/vault.yml": {"wa_db_env_password": "Canary-secret-1"}}
+    assert "/srv/biz/db.env: set WA_DB_PASSWORD" in adoption.report
+    assert "refuses" not in adoption.report
+
+
+def test_a_url_with_a_password_is_a_secret() -> None:
+    url = "https://wa:Canary-url@example.com/"
+    adoption = adopt({"h1": survey(container("wacore"), container("waweb", environment={"HOOK": url}))})
+    assert "Canary" not in str(adoption.documents) + adoption.report
+
+
+def test_links_and_shared_networks_are_by_service() -> None:
+    links = ["biz-wacore-1:engine", "biz-wacore-1:wacore", "biz-wacore-1:wacore-1", "biz-wacore-1:biz-wacore-1"]
+    web = container("waweb", settings={"external_links": links})
+    settings = {"network_mode": f"container:{web['id']}", "networks": None, "ports": None}
+    proxy = container("proxy", image="proxy:1", env_files=[], settings=settings)
+    extra = variables(adopt({"h1": survey(container("wacore"), web, sidecars=[proxy])}))["wa_client_extra_services"]
+    assert extra["waweb"]["links"] == ["wacore:engine"]
+    assert extra["proxy"]["network_mode"] == "service:waweb"
+
+
+def test_what_is_installed_on_the_host_is_told() -> None:
+    assert (
+        "installs what the host lacks to be managed: python_requests"
+        in adopt({"h1": single(missing=["python_requests"])}).report
+    )
+
+
+def test_outside_compose_a_container_reads_the_file_that_it_has_all_of() -> None:
+    core = container("wacore", "", env_files=["/srv/biz/db.env"])
+    adoption = adopt({"h1": survey(core, container("waweb", ""))})
+    assert "reads no env file" not in adoption.report
+    assert "env_file" not in variables(adoption)["wa_client_extra_services"]["waweb"]
+
+
+def test_what_the_compose_file_sets_to_the_same_is_no_second_place_of_a_password() -> None:
+    both = [container(service, own_keys=["WA_DB_PASSWORD"]) for service in ("wacore", "waweb")]
+    assert "wa_client_extra_secret_environment" not in adopt({"h1": survey(*both)}).secrets["host_vars/h1/vault.yml"]

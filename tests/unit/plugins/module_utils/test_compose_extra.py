@@ -124,3 +124,9 @@ def test_the_rules_of_adoption_know_the_template(engine: str, topology: str, wor
         assert {key: value for key, value in told.items() if value} == {
             key: value for key, value in found.items() if key not in ("image", "env_file", "depends_on")
         }
+
+
+def test_the_migration_reads_the_coreapps_files() -> None:
+    found = apply({"wacore": {"env_file": ["/a.env", "/b.env"]}}, secret_files={"wacore": "/s.env"})["services"]
+    assert found["dbupgrade"]["env_file"] == ["/a.env", "/b.env", "/s.env"] == found["wacore"]["env_file"]
+    assert "env_file" not in apply({"wacore": {"env_file": None}})["services"]["dbupgrade"]

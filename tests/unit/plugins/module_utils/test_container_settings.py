@@ -131,3 +131,13 @@ def test_networks_keep_the_aliases_that_somebody_chose() -> None:
         "backend": {},
         "biz_default": {"aliases": ["whatsapp-core"], "ipv4_address": "10.0.0.5"},
     }
+
+
+def test_tmpfs_mounts_links_of_networks_and_a_shared_network() -> None:
+    one = record(Mounts=[{"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1024, "Mode": 0o700}}])
+    one["NetworkSettings"]["Networks"] = {"biz_default": {"Links": ["biz-core-1:engine"]}}
+    found = settings(one, IMAGE)[0]
+    assert (found["tmpfs"], found["external_links"]) == (["/scratch:size=1024,mode=700"], ["biz-core-1:engine"])
+    found = settings(record({"Hostname": "fedcba987654"}, NetworkMode="container:fedcba98765432"), IMAGE)[0]
+    assert found["network_mode"] == "container:fedcba98765432"
+    assert "hostname" not in found

@@ -41,3 +41,15 @@ def test_lines_that_concern_the_client_are_told(tmp_path: Path) -> None:
 def test_a_script_that_enters_the_folder_first_is_told_by_the_line_that_names_it(tmp_path: Path) -> None:
     write(tmp_path, "etc/cron.daily/wa", "#!/bin/sh\ncd /srv/biz\ndocker compose restart\n")
     assert [one["line"] for one in read(WORDS, str(tmp_path))[0]] == ["cd /srv/biz"]
+
+
+def test_a_script_that_a_line_calls_is_read_as_well(tmp_path: Path) -> None:
+    write(tmp_path, "etc/cron.d/wa", "5 4 * * * root /opt/tools/clean\n6 4 * * * root /opt/tools/other\n")
+    write(tmp_path, "opt/tools/clean", "#!/bin/sh\nfor c in $(docker ps -q); do docker exec $c cleanup.sh; done\n")
+    write(tmp_path, "opt/tools/other", "docker restart wacore, but no script\n")
+    write(tmp_path, "etc/systemd/system/wa.service", "[Service]\nWorkingDirectory=/srv/biz\nExecStart=/opt/tools/up\n")
+    found = [(one["path"][len(str(tmp_path)) :], one["line"]) for one in read(WORDS, str(tmp_path))[0]]
+    assert found == [
+        ("/etc/cron.d/wa, by /opt/tools/clean", "for c in $(docker ps -q); do docker exec $c cleanup.sh; done"),
+        ("/etc/systemd/system/wa.service", "WorkingDirectory=/srv/biz"),
+    ]
