@@ -359,6 +359,24 @@ def _core_port(client: Client, alone: bool, variables: dict[str, t.Any]) -> int:
     return first
 
 
+def _sharing(client: Client, found: Described) -> None:
+    """Say what loses its network when another container is recreated."""
+    everything = [*client.containers, *client.sidecars]
+    for one in everything:
+        mode = str(one["settings"].get("network_mode", ""))
+        target = mode.partition(":")[2]
+        if not mode.startswith("container:"):
+            continue
+        names = [each["name"] for each in everything if each["id"].startswith(target) or each["name"] == target]
+        found.notes.append(
+            f"{one['name']} shares the network of {names[0]}: once that one is recreated it is without a network until it is "
+            "recreated, too"
+            if names
+            else f"{one['name']} shares the network of a container that is not in its project or gone ({target[:12]}); Compose "
+            "will look for that id"
+        )
+
+
 def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
     """What provision.yml adds around the client, what it starts, and what stays."""
     folder = names["project_dir"]
@@ -380,6 +398,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     found.changes.append(
         f"installs /usr/local/sbin/wa-log-cleanup and /etc/cron.d/{names['cron_file']}: logs are not cleaned by themselves"
     )
+    _sharing(client, found)
     stopped = [one["name"] for one in client.containers if one["state"] in ("exited", "created")]
     if stopped:
         found.changes.append(f"starts {', '.join(stopped)}, which {'are' if len(stopped) > 1 else 'is'} stopped now")

@@ -11,6 +11,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 Document = t.Mapping[str, t.Any]
 MIGRATION = "dbupgrade"
+_LEFT_OUT = "<hidden>"  # what an adoption without a vault writes in place of a secret
 BESIDE = (
     "beside"  # profile of the operator's own services: what starts, stops and recreates the client leaves them alone
 )
@@ -60,6 +61,13 @@ def apply(
     if MIGRATION in services:
         raise WaError(f"wa_client_extra_services: {MIGRATION}", "the name of the one-shot migration", "another name")
     for name, extra in services.items():
+        if _LEFT_OUT in str(extra):
+            raise WaError(
+                f"wa_client_extra_services: {name}",
+                f"a secret that adopt.yml has left out, {_LEFT_OUT}",
+                "the secret itself",
+                "Fill it in and encrypt the file, or run adopt.yml again with --vault-password-file",
+            )
         if name not in ours and "image" not in extra and "build" not in extra:
             raise WaError(
                 f"wa_client_extra_services: {name}",

@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _env_rules
 
+HIDDEN = "<hidden>"
 # Each with what stays before the secret: NAME=value, --password value, a URL's or a header's, curl -u, docker login -p.
 _SECRET_WORDS = [
     re.compile(pattern)
@@ -31,11 +32,11 @@ def mask(value: t.Any) -> t.Any:
     """`value` without what looks like a secret, and without the texts of files."""
     if isinstance(value, str):
         for pattern in _SECRET_WORDS:
-            value = pattern.sub(lambda match: match.group(1) + "<hidden>", value)
+            value = pattern.sub(lambda match: match.group(1) + HIDDEN, value)
         return value
     if isinstance(value, dict):
         return {
-            key: "<hidden>" if isinstance(one, str) and one and _env_rules.is_secret(str(key)) else mask(one)
+            key: HIDDEN if isinstance(one, str) and one and _env_rules.is_secret(str(key)) else mask(one)
             for key, one in value.items()
             if key != "text"
         }
@@ -43,12 +44,12 @@ def mask(value: t.Any) -> t.Any:
         # In a command the secret may be the word behind its name.
         named = [False, *(isinstance(one, str) and bool(_SECRET_FLAG.fullmatch(one)) for one in value)]
         return [
-            "<hidden>" if before and isinstance(one, str) and not one.startswith("-") else mask(one)
+            HIDDEN if before and isinstance(one, str) and not one.startswith("-") else mask(one)
             for before, one in zip(named, value)
         ]
     return value
 
 
 def holds_secret(value: t.Any) -> bool:
-    """Whether `mask` would hide a part of it."""
-    return bool(mask(value) != value)
+    """Whether `mask` would hide a part of it, or has: what was there before may be shown beside it."""
+    return bool(mask(value) != value) or HIDDEN in str(value)

@@ -189,9 +189,13 @@ class Writer:
 
 
 def _blank(key: str, value: t.Any) -> str:
-    if isinstance(value, dict):
+    if not isinstance(value, dict):
+        return f"{key}:  # BLANK\n"
+    if not all(isinstance(one, dict) for one in value.values()):
         return f"# {key}: BLANK, a mapping with {', '.join(value)}\n"
-    return f"{key}:  # BLANK\n"
+    # Secrets of single services: a role refuses blanks, where it could not know that something is not there.
+    lines = [f"  {name}:\n" + "".join(f"    {each}:  # BLANK\n" for each in one) for name, one in value.items()]
+    return f"{key}:\n" + "".join(lines)
 
 
 def _differing(there: t.Any, wanted: t.Any, where: str) -> t.Iterator[str]:

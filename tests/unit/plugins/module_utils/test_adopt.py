@@ -244,7 +244,9 @@ def test_links_and_shared_networks_are_by_service() -> None:
     web = container("waweb", settings={"external_links": links})
     settings = {"network_mode": f"container:{web['id']}", "networks": None, "ports": None}
     proxy = container("proxy", image="proxy:1", env_files=[], settings=settings)
-    extra = variables(adopt({"h1": survey(container("wacore"), web, sidecars=[proxy])}))["wa_client_extra_services"]
+    adoption = adopt({"h1": survey(container("wacore"), web, sidecars=[proxy])})
+    extra = variables(adoption)["wa_client_extra_services"]
+    assert "biz-proxy-1 shares the network of biz-waweb-1" in adoption.report
     assert extra["waweb"]["links"] == ["wacore:engine"]
     assert extra["proxy"]["network_mode"] == "service:waweb"
 

@@ -130,3 +130,8 @@ def test_the_migration_reads_the_coreapps_files() -> None:
     found = apply({"wacore": {"env_file": ["/a.env", "/b.env"]}}, secret_files={"wacore": "/s.env"})["services"]
     assert found["dbupgrade"]["env_file"] == ["/a.env", "/b.env", "/s.env"] == found["wacore"]["env_file"]
     assert "env_file" not in apply({"wacore": {"env_file": None}})["services"]["dbupgrade"]
+
+
+def test_a_secret_that_was_left_out_is_refused() -> None:
+    with pytest.raises(WaError, match="a secret that adopt"):
+        apply({"proxy": {"image": "proxy:1", "command": ["--token=<hidden>"]}})

@@ -63,7 +63,7 @@ def test_without_a_vault_secrets_are_blanks_that_are_filled_later(tmp_path: Path
     write(tmp_path, {}, secrets, vault=False)
     text = (tmp_path / SECRETS).read_text()
     assert "Canary" not in text
-    assert yaml.safe_load(text) == {"wa_db_env_password": None}
+    assert yaml.safe_load(text) == {"wa_db_env_password": None, "extra": {"waweb": {"KEY": None}}}
     assert write(tmp_path, {}, secrets, vault=False) == []
     assert write(tmp_path, {}, secrets) == [SECRETS]
     assert yaml.safe_load(opened(tmp_path / SECRETS)) == secrets
