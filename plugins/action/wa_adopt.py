@@ -85,6 +85,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             if found is None:
                 return more
             _open(found["files"], documents)
+            survey["compose_files"] += [one for one in found["files"] if os.path.basename(one["path"]) != ".env"]
             documents.update({path: None for path in wanted if path not in documents})
             wanted = _adopt_env_files.note(survey, documents)
         everything = [*survey["containers"], *survey["sidecars"]]

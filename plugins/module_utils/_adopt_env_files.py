@@ -28,8 +28,9 @@ class _Found:
 
 
 def note(survey: t.Mapping[str, t.Any], documents: Documents) -> list[str]:
-    """Note in each container of a survey its `env_files`, and `own_keys`, which its Compose file sets itself.
+    """Note in each container of a survey its `env_files`, `own_keys` and `named_files`.
 
+    `own_keys` are the variables that its Compose file sets itself, `named_files` what its files extend and include.
     `documents` are the files that were read; the answer is which others they name. Outside Compose the engine does not
     know the file; the unit or script that runs the container may name it.
     """
@@ -48,6 +49,7 @@ def note(survey: t.Mapping[str, t.Any], documents: Documents) -> list[str]:
             paths = [os.path.join(one["folder"], "db.env")]  # what the vendor calls it; there may be none
         one["env_files"] = list(dict.fromkeys(paths))
         one["own_keys"] = sorted(set(found.keys))
+        one["named_files"] = sorted({*found.wanted} - {*one["files"]})
         wanted += [path for path in found.wanted if path not in documents]
     return list(dict.fromkeys(wanted))
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import typing as t
 from dataclasses import dataclass, field
@@ -158,6 +160,13 @@ def _predict_db_env(client: Client, found: Described, path: str, file: t.Mapping
         found.changes.append(f"writes {path}: no file was found that the containers have their database settings from")
     elif plan.after != before:
         found.changes.append(f"{path}: {plan.words()}")
+    unread = {one["path"]: one["problem"] for one in client.survey["files"] if one["text"] is None}
+    for name in sorted({name for one in client.containers for name in one["env_files"]} & {*unread}):
+        if unread[name] != os.strerror(errno.ENOENT):
+            found.notes.append(
+                f"the env file {name} cannot be read ({unread[name]}): what it gives was taken from the containers, and "
+                "provision.yml would write another one. Read the host as a user who may, such as root"
+            )
     for one in client.containers:
         others = [each for each in one["env_files"] if client.file(each)]
         if file is not None and path not in others:
@@ -405,7 +414,8 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     for one in client.containers:
         for each in client.survey["compose_files"]:
             note = f"the Compose file {each['path']} cannot be read ({each['problem']}): what was written comes from the containers"
-            if each["problem"] and each["path"] in one["files"] and note not in found.notes:
+            ours = (*one["files"], *one.get("named_files", ()))
+            if each["problem"] and each["path"] in ours and note not in found.notes:
                 found.notes.append(note)
         mounted = [path for kind, _source, path in one["mounts"] if kind != "tmpfs"]
         if not _env_state.keeps_configuration(one["role"], one["environment"], mounted):

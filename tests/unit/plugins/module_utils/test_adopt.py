@@ -268,3 +268,14 @@ def test_outside_compose_a_container_reads_the_file_that_it_has_all_of() -> None
 def test_what_the_compose_file_sets_to_the_same_is_no_second_place_of_a_password() -> None:
     both = [container(service, own_keys=["WA_DB_PASSWORD"]) for service in ("wacore", "waweb")]
     assert "wa_client_extra_secret_environment" not in adopt({"h1": survey(*both)}).secrets["host_vars/h1/vault.yml"]
+
+
+def test_files_that_cannot_be_read_are_named() -> None:
+    file = {"path": "/srv/biz/db.env", "problem": "Permission denied", "text": None}
+    base = {"path": "/srv/biz/base.yml", "problem": "Permission denied", "text": None}
+    ours = [container(service, named_files=["/srv/biz/base.yml"]) for service in ("wacore", "waweb")]
+    report = adopt({"h1": survey(*ours, files=[file], compose_files=[base])}).report
+    assert "the env file /srv/biz/db.env cannot be read (Permission denied)" in report
+    assert "the Compose file /srv/biz/base.yml cannot be read (Permission denied)" in report
+    gone = adopt({"h1": single(files=[{**file, "problem": "No such file or directory"}])}).report
+    assert "cannot be read" not in gone
