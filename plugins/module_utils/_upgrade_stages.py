@@ -17,6 +17,7 @@ FORMAT = 1
 STAGES = ("begun", "stopping", "migrating", "starting", "proving")
 # Up to here going back is just starting the old version.
 _HARMLESS = ("begun", "stopping")
+_END_OF_TIME = 253402300800  # the year 10000, which no clock shows
 _WORDS = {
     "begun": "was begun and had touched nothing",
     "stopping": "had begun to stop the client; the schema is untouched",
@@ -140,8 +141,10 @@ def check(data: t.Any) -> dict[str, t.Any]:
             raise ValueError(f"{key} is missing")
     if data.get("stage") not in STAGES or not isinstance(data.get("notes"), dict) or not data.get("stages"):
         raise ValueError("stage, stages or notes are missing")
-    if not isinstance(data.get("lease_until"), (int, float)) or not all("at" in entry for entry in data["stages"]):
-        raise ValueError("a time is missing")
+    entries = data["stages"] if isinstance(data["stages"], list) else [None]
+    times = [data.get("lease_until"), *(entry.get("at") if isinstance(entry, dict) else None for entry in entries)]
+    if not all(isinstance(at, (int, float)) and 0 <= at < _END_OF_TIME for at in times):
+        raise ValueError("a time is missing, or is none")
     return data
 
 

@@ -60,6 +60,7 @@ options:
     description:
       - How the upgrade ended. V(done) and V(abandoned) (the old version serves again) end the lock.
       - V(failed) ends the lease only; the journal is for the run that goes on.
+      - With V(failed) and V(abandoned) a lock that this run does not hold is left as it is.
     type: str
     choices: [done, failed, abandoned]
   reason:
@@ -194,6 +195,8 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
         after = _upgrade_stages.advance(found, run_id, params["stage"], params["notes"], now, lease)
         return after, f"note stage {params['stage']}"
     if operation == "end":
+        if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
+            return None, ""  # a run that fails ends what it holds, and leaves what another one does
         after = _upgrade_stages.end(found, run_id, params["outcome"], params["reason"], now)
         return after, f"end the lock: {params['outcome']}"
     return found, ""

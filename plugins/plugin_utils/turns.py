@@ -26,17 +26,19 @@ class Turns:
         """Take the turn of `server` for `ticket`: None when it is ours, otherwise the ticket that has it."""
         with self._file() as turns:
             found = turns.get(_key(server))
-            if found and found["ticket"] != ticket and not process.has_ended(found["run"]):
+            # Another run of the same ticket is another operator's.
+            if found and found != {"ticket": ticket, "run": self.ours} and not process.has_ended(found["run"]):
                 return str(found["ticket"])
             turns[_key(server)] = {"ticket": ticket, "run": self.ours}
         return None
 
     def give_back(self, ticket: str) -> None:
-        """Give back whatever turn `ticket` has."""
+        """Give back whatever turn `ticket` has in this run."""
         if not os.path.isdir(self.folder):
             return
         with self._file() as turns:
-            for key in [key for key, found in turns.items() if found["ticket"] == ticket]:
+            ours = {"ticket": ticket, "run": self.ours}
+            for key in [key for key, found in turns.items() if found == ours]:
                 del turns[key]
 
     @contextlib.contextmanager

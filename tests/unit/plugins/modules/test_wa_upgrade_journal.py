@@ -121,9 +121,33 @@ def test_stages_only_go_forward(run: Run) -> None:
     assert "stages only go forward" in run("stage", stage="migrating")["msg"]
 
 
+def _journal(lease_until: str = "1", stages: str = '[{"name": "begun", "at": 1}]') -> str:
+    words = ", ".join(f'"{key}": "x"' for key in ("deployment", "run_id", "user", "controller", "target"))
+    return (
+        f'{{"format": 1, {words}, "stage": "begun", "notes": {{}}, "lease_until": {lease_until}, "stages": {stages}}}'
+    )
+
+
+def test_a_journal_of_our_own_hand_is_one(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "support.lock").write_text(_journal())
+    assert run("read")["journal"]["target"] == "x"
+
+
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", '{"format": 1}', '{"lease_until": 12}', '{"format": 1, "stage": "begun", "stages": [{}]}'],
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": 1}',
+        '{"lease_until": 12}',
+        '{"format": 1, "stage": "begun", "stages": [{}]}',
+        _journal(lease_until="Infinity"),
+        _journal(lease_until="1e18"),
+        _journal(stages='[{"name": "begun", "at": "noon"}]'),
+        _journal(stages="[1]"),
+        _journal(stages='{"begun": 1}'),
+    ],
 )
 def test_a_file_that_no_upgrade_wrote_is_left_alone(run: Run, tmp_path: Path, content: str) -> None:
     (tmp_path / "support.lock").write_text(content)
@@ -145,6 +169,16 @@ def test_a_lock_that_somebody_removed(run: Run, tmp_path: Path) -> None:
     run("begin")
     (tmp_path / "support.lock").unlink()
     assert "Somebody has removed the lock file" in run("stage", stage="stopping")["msg"]
+
+
+@pytest.mark.parametrize("outcome", ["failed", "abandoned"])
+def test_a_run_that_fails_leaves_the_lock_of_another(run: Run, tmp_path: Path, outcome: str) -> None:
+    assert run("end", outcome=outcome)["changed"] is False
+    run("begin", run_id="m/2/5")
+    before = (tmp_path / "support.lock").read_text()
+    assert run("end", outcome=outcome)["changed"] is False
+    assert (tmp_path / "support.lock").read_text() == before
+    assert "taken over by" in run("end", outcome="done")["msg"]
 
 
 def _try_to_begin(path: str, number: int, go: t.Any, won: t.Any) -> None:
