@@ -57,6 +57,19 @@ def env_lines(values: t.Mapping[str, t.Any]) -> str:
     return "".join(_env_file.write(str(key), str(value), "compose") + "\n" for key, value in values.items())
 
 
+def failure(result: t.Mapping[str, t.Any]) -> str:
+    """What a failed task says; of a loop over members, what each of those that failed says, with its host."""
+    told = []
+    for one in result.get("results") or []:
+        if one.get("failed"):
+            item = one.get("item")
+            while isinstance(item, t.Mapping) and "host" not in item:
+                item = item.get("item")  # of a job that was awaited
+            host = f"{item['host']}: " if isinstance(item, t.Mapping) else ""
+            told.append(host + str(one.get("msg") or "no reason given"))
+    return "; ".join(dict.fromkeys(told)) or str(result.get("msg") or "")
+
+
 class FilterModule:
     """The few filters that roles need over the rules of `_topology`, `_layout` and `_upgrade_plan`."""
 
@@ -77,5 +90,6 @@ class FilterModule:
             "leaders": _told(_upgrade_plan.leaders),
             "old_images": _told(_upgrade_plan.old_images),
             "container_line": container_line,
+            "failure": failure,
             "holds_secret": _secret_words.holds_secret,
         }

@@ -1,0 +1,35 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters that are no rule of their own."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.filter import wa
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"failed": True, "msg": "no daemon"}, "no daemon"),
+        ({"failed": True}, ""),
+        (
+            {
+                "msg": "One or more items failed",
+                "results": [
+                    {"failed": True, "item": {"host": "h2"}, "msg": "locked by bob"},
+                    {"failed": False, "item": {"host": "h1"}, "msg": "fine"},
+                    {"failed": True, "item": {"ansible_job_id": "j1", "item": {"host": "h3"}}, "msg": ""},
+                ],
+            },
+            "h2: locked by bob; h3: no reason given",
+        ),
+        ({"msg": "All items failed", "results": [{"failed": True, "item": "web", "msg": "expired"}] * 2}, "expired"),
+    ],
+)
+def test_a_failure_names_the_host(result: dict[str, t.Any], said: str) -> None:
+    assert wa.failure(result) == said
