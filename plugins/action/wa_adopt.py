@@ -150,7 +150,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for name, document in adoption.secrets.items():
             writer.secret(name, document)
         writer.check()
-        report = redact(_secret_words.mask(adoption.report))
+        report = redact(adoption.report)
         if adoption.documents:
             writer.text("report.md", report)
         if not self._task.check_mode:
@@ -238,8 +238,12 @@ def _secrets(survey: dict[str, t.Any]) -> set[str]:
     for file in survey["files"]:
         for how in (_env_file.read_compose, _env_file.read_docker):
             entries = how(file["text"] or "")
-            found.update(entry.value for entry in entries if entry.value and _env_rules.is_secret(entry.key))
+            found.update(entry.value for entry in entries if entry.value and _secret(entry.key, entry.value))
     return found
+
+
+def _secret(key: str, value: str) -> bool:
+    return _env_rules.is_secret(key) or _env_rules.holds_password(value)
 
 
 def _hide(adoption: _adopt_inventory.Adoption, redact: Redactor, with_vault: bool) -> None:

@@ -9,7 +9,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils import _adopt_clients, _layout, _topology
+from ansible_collections.waba.onprem.plugins.module_utils import _adopt_clients, _layout, _secret_words, _topology
 from ansible_collections.waba.onprem.plugins.module_utils._adopt_clients import Client
 from ansible_collections.waba.onprem.plugins.module_utils._adopt_variables import Described, describe
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
@@ -202,7 +202,7 @@ def _differences(described: t.Mapping[str, Described]) -> list[str]:
     for kind in ("variables", "secrets"):
         keys = {key for one in described.values() for key in getattr(one, kind)}
         for key in sorted(keys - {*_OF_A_HOST}):
-            values = {name: getattr(one, kind).get(key) for name, one in described.items()}
+            values = {name: _secret_words.mask(getattr(one, kind).get(key)) for name, one in described.items()}
             if len({repr(value) for value in values.values()}) > 1:
                 told = "; ".join(f"{name}: {'not set' if value is None else value}" for name, value in values.items())
                 found.append(f"{key}" if kind == "secrets" else f"{key} ({told})")

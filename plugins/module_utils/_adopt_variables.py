@@ -85,6 +85,23 @@ def _accept(client: Client, found: Described) -> None:
         )
     if accepted:
         found.variables["wa_client_accept"] = accepted
+    _tell_key(client, found)
+
+
+def _tell_key(client: Client, found: Described) -> None:
+    """Tell the Webapp's key where the collection compares it among the members, when it is in an env file only."""
+    for one in client.containers:
+        key = one["environment"].get(_layout.JWT_KEY)
+        if one["role"] != "web" or not key or _layout.JWT_KEY not in client.given(one):
+            continue
+        file = client.env_file
+        if file and file["path"] in one["env_files"] and client.keys_of(file["path"]).get(_layout.JWT_KEY) == key:
+            found.secrets["wa_db_env_extra_secret"] = {_layout.JWT_KEY: key}
+        else:
+            word = _layout.service_name(client.words[one["name"]], "single")
+            service = found.variables.get("wa_client_service_names", {}).get(word, word)
+            single = found.secrets.setdefault("wa_client_extra_secret_environment", {})
+            single.setdefault(service, {})[_layout.JWT_KEY] = key
 
 
 def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
@@ -174,6 +191,14 @@ def _predict_db_env(client: Client, found: Described, path: str, file: t.Mapping
                 f"{one['name']} reads {', '.join(others) or 'no env file'} and not {path}, the only one that the collection "
                 "looks after; a change of the database's settings needs both"
             )
+        if path in others:
+            later = {key for each in others[others.index(path) + 1 :] for key in client.keys_of(each)}
+            winning = sorted(later & {*_env_rules.OPTIONS.values()})
+            if winning:
+                found.notes.append(
+                    f"{one['name']} reads another env file after {path}, which wins for {', '.join(winning)}: a change of it "
+                    "needs both"
+                )
         _in_force(client, found, one)
 
 

@@ -14,9 +14,10 @@ DATA_PATH = "/usr/local/waent/data"
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 
-def one_shot(labels: t.Mapping[str, str], environment: t.Mapping[str, str]) -> bool:
-    """Whether a container is none of the client's services: a migration, or what `docker compose run` has left."""
-    return environment.get("WA_DB_UPGRADE") == "1" or labels.get(ONE_OFF_LABEL) == "True"
+def one_shot(container: _docker.Container, environment: t.Mapping[str, str]) -> bool:
+    """Whether a container is none of the client's services: a migration, or what `docker compose run` or a try has left."""
+    tried = container.state in ("created", "exited", "dead") and not environment.get("WA_DB_HOSTNAME")
+    return tried or environment.get("WA_DB_UPGRADE") == "1" or container.labels.get(ONE_OFF_LABEL) == "True"
 
 
 def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -32,7 +33,7 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "service": container.service,
         "state": container.state,
         "exit_code": record["State"].get("ExitCode", 0),
-        "one_shot": one_shot(container.labels, environment),
+        "one_shot": one_shot(container, environment),
         "variables": sorted(environment),
         "files": _docker_survey.files(container.labels),
         "mounts": [asdict(mount) for mount in container.mounts],

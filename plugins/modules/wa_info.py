@@ -278,7 +278,7 @@ containers:
     one_shot:
       description:
         - Whether it is none of the client's services - a migration (C(WA_DB_UPGRADE=1)), or a container that
-          C(docker compose run) has left.
+          C(docker compose run) has left, or one that has ended and never had a database.
       type: bool
     variables:
       description: Names of the variables in its environment.

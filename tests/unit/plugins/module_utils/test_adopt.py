@@ -193,7 +193,7 @@ def test_env_files_are_found_by_the_compose_file_the_unit_or_the_vendors_name() 
 def test_what_compose_run_has_left_is_no_coreapp() -> None:
     left = container("wacore", name="biz-wacore-run-1", one_off=True, state="exited", number=2)
     adoption = adopt({"h1": survey(container("wacore"), container("waweb"), left)})
-    assert "biz-wacore-run-1 is what docker compose run has left (exited)" in adoption.report
+    assert "biz-wacore-run-1 is what a try has left (exited)" in adoption.report
     assert "starts biz-wacore-run-1" not in adoption.report
     assert "scale" not in variables(adoption)["wa_client_extra_services"]["wacore"]
 
@@ -279,3 +279,34 @@ def test_files_that_cannot_be_read_are_named() -> None:
     assert "the Compose file /srv/biz/base.yml cannot be read (Permission denied)" in report
     gone = adopt({"h1": single(files=[{**file, "problem": "No such file or directory"}])}).report
     assert "cannot be read" not in gone
+
+
+def test_what_was_tried_by_hand_and_has_ended_is_no_client() -> None:
+    tried = container("x", "", state="exited", environment=dict.fromkeys(ENV))
+    adoption = adopt({"h1": survey(container("wacore"), container("waweb"), tried)})
+    assert adoption.deployments == ["h1"]
+
+
+@pytest.mark.parametrize("path", ["/srv/biz/db.env", "/srv/biz/web.env"])
+def test_a_key_of_an_env_file_is_told_where_members_are_compared(path: str) -> None:
+    surveys = {f"h{number}": member(number) for number in (1, 2)}
+    for one in surveys.values():
+        web = next(each for each in one["containers"] if each["role"] == "web")
+        files = {file["path"]: file for file in one["files"]}
+        file = files.get(path) or {**one["files"][0], "path": path, "text": ""}
+        file["text"] += "WA_WEB_JWT_CRYPTO_KEY=Canary-key-1\n"
+        one["files"] = [*files.values(), *([file] if path not in files else [])]
+        web["env_files"] = list(dict.fromkeys(["/srv/biz/db.env", path]))
+    adoption = adopt(surveys)
+    assert "refuses this client" not in adoption.report
+    assert "Canary" not in str(adoption.documents) + adoption.report
+
+
+def test_an_env_file_that_wins_over_db_env_is_told() -> None:
+    later = {"path": "/srv/biz/secret.env", "problem": "", "text": "WA_DB_PASSWORD=Canary-secret-1\n", "mode": "0600"}
+    found = survey(
+        *(container(one, env_files=["/srv/biz/db.env", "/srv/biz/secret.env"]) for one in ("wacore", "waweb"))
+    )
+    found["files"].append(later)
+    report = adopt({"h1": found}).report
+    assert "biz-wacore-1 reads another env file after /srv/biz/db.env, which wins for WA_DB_PASSWORD" in report
