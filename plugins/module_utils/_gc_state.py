@@ -12,10 +12,10 @@ import hmac
 import json
 import os
 import secrets
-import tempfile
 import time
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils import _whole_file
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import Moment
@@ -116,19 +116,9 @@ class StateFile:
 
     def save(self) -> None:
         """Write the file whole or not at all; only its owner reads it."""
-        folder = os.path.dirname(os.path.abspath(self.path))
-        path = ""
         try:
-            handle, path = tempfile.mkstemp(prefix=".gc-", dir=folder)
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                json.dump(self.data, stream, indent=1)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(path, self.path)
+            _whole_file.write_json(self.path, self.data)
         except OSError as error:
-            if path:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
             raise self._unusable(error) from None
 
     # A login that was refused

@@ -9,10 +9,9 @@ import contextlib
 import fcntl
 import json
 import os
-import tempfile
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
+from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages, _whole_file
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 
@@ -56,12 +55,12 @@ class JournalFile:
 
     def save(self, journal: dict[str, t.Any]) -> None:
         """Write the journal whole or not at all."""
-        self._write(self.path, json.dumps(journal, indent=1) + "\n")
+        self._write(self.path, journal)
 
     def archive(self, journal: dict[str, t.Any]) -> str:
         """Keep `journal` as that of the last upgrade, end the lock, and return where it lies."""
         last = self.last()
-        self._write(last, json.dumps(journal, indent=1) + "\n")
+        self._write(last, journal)
         self.remove()
         return last
 
@@ -78,27 +77,11 @@ class JournalFile:
         except OSError as error:
             raise self._unusable(error) from None
 
-    def _write(self, path: str, text: str) -> None:
-        temporary = ""
+    def _write(self, path: str, journal: dict[str, t.Any]) -> None:
         try:
-            handle, temporary = tempfile.mkstemp(prefix=".journal-", dir=self.folder)
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
-            self._sync_folder()
+            _whole_file.write_json(path, journal)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
             raise self._unusable(error) from None
-
-    def _sync_folder(self) -> None:
-        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
     def _unusable(self, error: OSError) -> WaError:
         return WaError(
