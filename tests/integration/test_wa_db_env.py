@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -441,13 +442,18 @@ def test_a_disk_that_is_full_and_files_that_cannot_be_replaced(image: str, tmp_p
         assert result["text"] == (OLD if result is mounted else first["text"])
 
 
-def test_the_canary_is_nowhere(ansible: t.Any, tmp_path: Path) -> None:
+@pytest.fixture
+def temporary() -> t.Iterator[Path]:
+    """A folder with a short name: Ansible makes a socket below it, whose whole path has 108 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="wa") as name:
+        yield Path(name)
+
+
+def test_the_canary_is_nowhere(ansible: t.Any, tmp_path: Path, temporary: Path) -> None:
     """At -vvv, in results, in failures, in the temporary folders afterwards, and in no process while it runs."""
     path = tmp_path / "project" / "db.env"
     path.parent.mkdir()
     path.write_text(f"# {OLD_CANARY}\nWA_DB_PASSWORD={OLD_CANARY}\nWA_API_KEY={OLD_CANARY}\n")
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     environment = {"ANSIBLE_LOCAL_TEMP": str(temporary), "ANSIBLE_REMOTE_TMP": str(temporary), "TMPDIR": str(temporary)}
     secret = {"WA_API_KEY": f"{CANARY}-key"}
     with silent_server() as port:
