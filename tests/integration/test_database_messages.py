@@ -348,3 +348,16 @@ def test_a_count_that_takes_too_long_is_unknown_and_counts_as_large(
         count = _database_messages.gate(settings(database), tables, 10 * ROWS)
         assert (count.exact, count.large) == (False, True)
         assert count.unknown == "gc1_unknown: the count took too long"
+
+
+def test_a_server_too_busy_to_tell_of_its_purge_is_counted_all_the_same(
+    mariadb: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(_session: object) -> int:
+        raise _database.DatabaseError("server", "max_statement_time exceeded", "timeout")
+
+    with databases(mariadb, gc1_busy=100):
+        tables = find(mariadb)
+        monkeypatch.setattr(_database_messages, "_to_purge", busy)
+        count = _database_messages.gate(settings(mariadb), tables, 1000)
+    assert (count.rows, count.exact, count.large) == (100, True, False)
