@@ -62,12 +62,27 @@ def failure(result: t.Mapping[str, t.Any]) -> str:
     told = []
     for one in result.get("results") or []:
         if one.get("failed"):
-            item = one.get("item")
-            while isinstance(item, t.Mapping) and "host" not in item:
-                item = item.get("item")  # of a job that was awaited
-            host = f"{item['host']}: " if isinstance(item, t.Mapping) else ""
-            told.append(host + str(one.get("msg") or "no reason given"))
+            member = _member(one.get("item"))
+            told.append((f"{member}: " if member else "") + str(one.get("msg") or "no reason given"))
     return "; ".join(dict.fromkeys(told)) or str(result.get("msg") or "")
+
+
+def silent(result: t.Mapping[str, t.Any], host: str) -> list[str]:
+    """The hosts that a task did not reach: of a loop over members each of those, otherwise `host`, which it was for."""
+    asked = result.get("results") or [result]
+    return list(dict.fromkeys(_member(one.get("item")) or host for one in asked if one.get("unreachable")))
+
+
+def _member(item: t.Any) -> str:
+    """The host of a loop's item: a member's own, or one that holds a member's: a job that is awaited, a pair with it."""
+    while not isinstance(item, t.Mapping) or "host" not in item:
+        if isinstance(item, t.Mapping):
+            item = item.get("item")
+        elif isinstance(item, (list, tuple)) and item:
+            item = item[0]
+        else:
+            return ""
+    return str(item["host"])
 
 
 class FilterModule:
@@ -91,5 +106,6 @@ class FilterModule:
             "old_images": _told(_upgrade_plan.old_images),
             "container_line": container_line,
             "failure": failure,
+            "silent": silent,
             "holds_secret": _secret_words.holds_secret,
         }

@@ -68,7 +68,8 @@ class Pulse:
     """Estimates and counters of one moment. `inserted` is None where the engine does not count it.
 
     `counters` holds one delete counter for each server or database, so that a reset of one is seen; `origins` when each
-    of those servers started (seconds since 1970), so that another one after a failover is.
+    of those servers started (seconds since 1970), so that another one after a failover is. `still` is for how many
+    seconds no session of the user has done anything there, 0 where that is not known.
     """
 
     rows: int
@@ -77,6 +78,7 @@ class Pulse:
     deleting: bool
     read_only: bool = False
     origins: tuple[float, ...] = ()
+    still: float = 0.0
 
 
 def deletes_messages(statement: str) -> bool:
@@ -231,16 +233,18 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
     rows, inserted, deleting, read_only_ = 0, 0, False, False
     counters: list[int] = []
     origins: list[float] = []
+    still: list[float] = []
     for session, here in _sessions(config, tables):
         found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
         rows += found.rows
         counters += found.counters
         origins += found.origins
+        still.append(found.still)
         inserted += found.inserted or 0
         deleting = deleting or found.deleting
         read_only_ = read_only_ or session.is_read_only()
     counted = None if config.engine == MYSQL else inserted
-    return Pulse(rows, tuple(counters), counted, deleting, read_only_, tuple(origins))
+    return Pulse(rows, tuple(counters), counted, deleting, read_only_, tuple(origins), min(still, default=0.0))
 
 
 def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
@@ -280,17 +284,26 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
         " FROM unnest(%s::oid[]) AS oid",
         (ids,),
     )[0]
-    running = session.rows(
+    found = session.rows(
         # A function that deletes shows only its call; the lock on the table, held for long, tells.
-        "SELECT CASE WHEN xact_start < clock_timestamp() - %s * interval '1 s' THEN left(query, 2000) END,"
-        " xact_start < clock_timestamp() - %s * interval '1 s' AND EXISTS (SELECT 1 FROM pg_locks l"
-        " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[]))"
-        " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
-        " AND pid <> pg_backend_pid() AND state <> 'idle'",
+        "SELECT CASE WHEN busy AND xact_start < clock_timestamp() - %s * interval '1 s' THEN left(query, 2000) END,"
+        " busy AND xact_start < clock_timestamp() - %s * interval '1 s' AND EXISTS (SELECT 1 FROM pg_locks l"
+        " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[])),"
+        " CASE WHEN busy THEN 0 ELSE extract(epoch FROM clock_timestamp() - state_change) END"
+        " FROM (SELECT *, state <> 'idle' AS busy FROM pg_stat_activity) a"
+        " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()",
         (_LONG_DELETE, _LONG_CHANGE, ids),
     )
-    deleting = any(locked or deletes_messages(query or "") for query, locked in running)
-    return Pulse(int(figures[0]), (int(figures[1]),), int(figures[2]), deleting, origins=(float(figures[3]),))
+    deleting = any(locked or deletes_messages(query or "") for query, locked, _still in found)
+    still = min((float(still) for _query, _locked, still in found if still is not None), default=0.0)
+    return Pulse(
+        int(figures[0]),
+        (int(figures[1]),),
+        int(figures[2]),
+        deleting,
+        origins=(float(figures[3]),),
+        still=max(still, 0.0),
+    )
 
 
 # Before the closing gate

@@ -55,6 +55,7 @@ class GcBase:
         )
         self.tables: list[messages.Table] = []
         self.run: dict[str, t.Any] = {}
+        self.first_look: tuple[float, messages.Pulse] | None = None  # of this process, and when (monotonic)
         self.follow: str = params["follow"] or ""
         result.values.update(
             messages_before=None,

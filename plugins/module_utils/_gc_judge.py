@@ -13,6 +13,7 @@ LONGEST_BASELINE = 30.0
 SHORTEST_BASELINE = 5.0
 _SPREAD = 3.0  # standard deviations of a count of rows that go one by one
 _LATE = 1.5  # seconds of deletes, at their fastest, that may be counted late
+_HANDED_IN = 10.0  # seconds after which an idle session of PostgreSQL hands in what it has counted
 _SAME_START = 10.0  # seconds by which the told start of one and the same server may differ
 
 
@@ -45,9 +46,15 @@ class Judge:
     idle_span: float = 0.0
 
     def sample(
-        self, at: float, counters: t.Sequence[int], rows: int, deleting: bool, origins: t.Sequence[float] = ()
+        self,
+        at: float,
+        counters: t.Sequence[int],
+        rows: int,
+        deleting: bool,
+        origins: t.Sequence[float] = (),
+        still: float = 0.0,
     ) -> None:
-        """Take one pulse at second `at`."""
+        """Take one pulse at second `at`; `still` is for how many seconds no session has done anything."""
         span = at - self.at
         known = self._same_server(counters, origins)
         if not known and self.counters:
@@ -69,12 +76,14 @@ class Judge:
         if active:
             # PostgreSQL's sessions hand in their last second's counts only after 10 s of idling: a rest, no new batch.
             rest = not deleting and fresh <= _LATE * self.peak
+            told_late = rest and self.active_at < self.at and still > _HANDED_IN - 1
             if self.started and not rest:
                 self.pause = max(self.pause, at - span - self.active_at)
             if self.started and self.active_at == self.at:  # a batch alone is no steady rate
                 self.peak = max(self.peak, min(last_rate, self.rate))
             self.started = True
-            self.active_at = at
+            # What comes when nobody has done anything for so long went before that.
+            self.active_at = max(self.active_at, at - min(still, _HANDED_IN + span)) if told_late else at
             self.deleted += max(round(slow), 0)
             self.idle_rows, self.idle_span = 0.0, 0.0
         elif not known:

@@ -38,7 +38,7 @@ class GcRounds(GcBase):
 
     def _baseline(self) -> None:
         """The rates before the call, which traffic alone makes."""
-        begin, one = time.monotonic(), messages.pulse(self.config, self.tables)
+        begin, one = self.first_look or (time.monotonic(), messages.pulse(self.config, self.tables))
         whole = min(self.settle, LONGEST_BASELINE)
         for seconds in (min(whole, SHORTEST_BASELINE), whole):
             time.sleep(max(begin + seconds - time.monotonic(), 0))
@@ -129,6 +129,7 @@ class GcRounds(GcBase):
                 pulse.rows,
                 pulse.deleting,
                 pulse.origins,
+                pulse.still,
             )
             run["judge"] = judge.keep()
             silent = self._listen()
@@ -138,6 +139,7 @@ class GcRounds(GcBase):
                 self._give_up(judge, silent, waited)
             elif not ended:
                 self._remember()
+                self._tidy_early(judge)
                 self._progress(self._phase(judge, pulse), pulse.rows, judge, self._again(judge, pulse))
                 run["trouble"] = None
                 return False
@@ -224,6 +226,17 @@ class GcRounds(GcBase):
             )
 
     # Count and decide
+
+    def _tidy_early(self, judge: Judge) -> None:
+        """Let PostgreSQL vacuum while the round settles anyway, once for each time that the deletes have stopped.
+
+        The closing one finds little to do then. It is cut off before the settling ends.
+        """
+        quarter = judge.needed(self.settle) / 4
+        rests = judge.started and judge.quiet() >= quarter and self.run.get("tidied") != judge.active_at
+        if rests and self.config.engine == _database.PGSQL:
+            self.run["tidied"] = judge.active_at
+            messages.tidy(self.config, self.tables, quarter)
 
     def _count(self, waited: float) -> messages.Count:
         """The closing gate."""

@@ -69,9 +69,10 @@ class GcRun(GcRounds):
         if closed:
             return self._not_due(f"outside the window {self.params['window']}", closed)
         self._find(self.params["databases"])
-        pulse = messages.pulse(self.config, self.tables)
+        seen, pulse = time.monotonic(), messages.pulse(self.config, self.tables)
         if pulse.read_only:
             raise messages.read_only(self.config)
+        self.first_look = (seen, pulse)
         count = messages.gate(self.config, self.tables, self.limit)
         before = count.rows if count.exact else max(count.rows, pulse.rows)
         values.update(messages_before=before, exact=count.exact)

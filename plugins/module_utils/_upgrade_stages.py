@@ -52,6 +52,14 @@ def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
     )
 
 
+def describe_block(journal: t.Mapping[str, t.Any], held: bool) -> str:
+    """Why nothing else may start or stop the client, and what to do, for a message."""
+    on = f"upgrade.yml -e wa_upgrade_version={journal['target']}, which goes on from there"
+    if held:
+        return f"locked by {describe_holder(journal)}. Wait for it; if its run was killed, run {on}"
+    return f"left unfinished by {describe_holder(journal)}. Run {on}"
+
+
 def describe_unfinished(journal: t.Mapping[str, t.Any]) -> str:
     """What an unfinished run left, for a message."""
     return f"an upgrade to {journal['target']} by {journal['user']} {_WORDS[journal['stage']]}"

@@ -162,8 +162,8 @@ upgrade:
     held:
       description: Whether the upgrade runs, as far as its lease tells; otherwise it was left unfinished.
       type: bool
-    holder:
-      description: Who holds the lock or left it, in words.
+    told:
+      description: Who holds the lock or left it, since when, and what to do, in words.
       type: str
     stage:
       description: The stage that it has reached.
@@ -406,7 +406,7 @@ def read_upgrade(lock_file: str) -> dict[str, t.Any]:
     return {
         "blocks": held or journal["stage"] != "begun",
         "held": held,
-        "holder": _upgrade_stages.describe_holder(journal),
+        "told": _upgrade_stages.describe_block(journal, held),
         "stage": journal["stage"],
         "target": journal["target"],
     }

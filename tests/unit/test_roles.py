@@ -90,6 +90,35 @@ def test_no_task_hides_a_failure_or_our_own_modules() -> None:
             assert not (ours and "no_log" in task), f"{file}: {task['name']}"
 
 
+def test_an_upgrade_loses_no_host_without_a_word() -> None:
+    """Under `ignore_unreachable` a task that asks a host must be followed by the look whether it was reached.
+
+    The rescue is left out: it says what it found of whom, and asks who is still there.
+    """
+    local = {"assert", "debug", "fail", "include_role", "include_tasks", "set_fact", "wait_for_connection"}
+    before = {"main", "preflight", "refuse", "database", "prepare", "shrink", "pull", "upgrade", "report"}
+    rescue = {"rescue", "back", "unlock"}
+    judged_otherwise = {
+        "Put the new Compose file in force on all hosts",  # once the migration has been waited for, whoever is lost
+        "Look whether it is over",  # a leader that is away for a while is waited for
+        "Read the migration's log",  # adds to a failure that is certain
+    }
+    lost = []
+    for file in (ROOT / "roles" / "wa_upgrade" / "tasks").glob("*.yml"):
+        if file.stem in before | rescue:
+            continue
+        tasks = [task for task in flatten(yaml.safe_load(file.read_text())) if "block" not in task]
+        for task, following in zip(tasks, [*tasks[1:], {}]):
+            asks = not {key.rpartition(".")[2] for key in task} & local and task.get("delegate_to") != "localhost"
+            if (
+                asks
+                and task["name"] not in judged_otherwise
+                and following.get("ansible.builtin.include_tasks") not in ("reached.yml", "await.yml")
+            ):
+                lost.append(f"{file.name}: {task['name']}")
+    assert lost == []
+
+
 def flatten(tasks: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
     for task in tasks:
         yield task

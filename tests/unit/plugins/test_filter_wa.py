@@ -33,3 +33,20 @@ from ansible_collections.waba.onprem.plugins.filter import wa
 )
 def test_a_failure_names_the_host(result: dict[str, t.Any], said: str) -> None:
     assert wa.failure(result) == said
+
+
+@pytest.mark.parametrize(
+    ("result", "hosts"),
+    [
+        ({}, []),
+        ({"failed": True, "msg": "no daemon"}, []),
+        ({"unreachable": True, "msg": "no route to host"}, ["leader"]),
+        ({"results": [{"unreachable": True, "item": {"host": "h2"}}, {"item": {"host": "h1"}}]}, ["h2"]),
+        ({"results": [{"unreachable": True, "item": {"ansible_job_id": "j1", "item": {"host": "h3"}}}] * 2}, ["h3"]),
+        ({"results": [{"unreachable": True, "item": [{"item": {"host": "h3"}}, "web:v1"]}]}, ["h3"]),
+        ({"results": [{"unreachable": True, "item": "web:v1"}]}, ["leader"]),
+        ({"results": []}, []),
+    ],
+)
+def test_who_was_not_reached(result: dict[str, t.Any], hosts: list[str]) -> None:
+    assert wa.silent(result, "leader") == hosts

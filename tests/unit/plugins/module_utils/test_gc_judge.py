@@ -68,6 +68,25 @@ def test_a_rest_that_is_counted_late_is_no_pause_between_batches() -> None:
     assert (judge.deleted, judge.pause) == (86_000, 0)
 
 
+def test_rows_that_are_told_late_went_when_somebody_last_did_something() -> None:
+    # 8000 rows a second for 10 s; the last 6000 are told at 20, 10 s after the session's last word
+    judge = Judge(over=5, counters=[0])
+    for at in range(1, 11):
+        judge.sample(at, [8000 * at], 0, False)
+    judge.sample(15, [80_000], 0, False, still=5.0)
+    judge.sample(20, [86_000], 0, False, still=10.0)
+    assert (judge.quiet(), judge.deleted, judge.pause) == (10.0, 86_000, 0)
+    # told while somebody works, they may have gone just now
+    judge.sample(25, [87_000], 0, False, still=0.5)
+    assert judge.quiet() == 0
+    # and a new batch is one, however still it was between
+    judge.sample(45, [147_000], 0, False, still=20.0)
+    assert (judge.quiet(), judge.pause) == (0, 0)
+    judge.sample(50, [147_000], 0, False, still=25.0)
+    judge.sample(70, [187_000], 0, False, still=45.0)
+    assert judge.quiet() == 0
+
+
 def test_one_big_transaction_moves_no_counter_but_runs() -> None:
     judge = Judge(counters=[0])
     for at in range(1, 100):

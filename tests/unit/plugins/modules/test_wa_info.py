@@ -115,7 +115,7 @@ def test_an_upgrade_that_holds_the_lock_or_left_it_is_told(engine: FakeDocker, r
     run_module("wa_upgrade_journal", {**identity, **begin})
     told = run_module(MODULE, options)["upgrade"]
     assert (told["blocks"], told["stage"], told["target"]) == (True, "begun", "2.53.4")
-    assert "by ann from ops1" in told["holder"]
+    assert "by ann from ops1" in told["told"]
     run_module("wa_upgrade_journal", {**identity, "operation": "stage", "stage": "stopping", "lease": "0s"})
     assert run_module(MODULE, options)["upgrade"]["blocks"], "a client that is stopped stays stopped"
     run_module("wa_upgrade_journal", {**identity, "operation": "end", "outcome": "abandoned"})
