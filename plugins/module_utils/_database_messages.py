@@ -28,6 +28,8 @@ NAME = "messages"  # domain 2: named by Meta
 _VACUUM_TIMEOUT = 1800.0
 # A transaction that has changed `messages` and goes on for this long is more than one row of traffic.
 _LONG_CHANGE = 5.0
+# A transaction that has done nothing for so long was forgotten, not paused.
+_FORGOTTEN = 60.0
 # A delete shorter than this is ordinary traffic, or shows in the counters.
 _LONG_DELETE = 1.0
 _PURGED = 21  # fewer transactions than this to purge are the server's ordinary rest
@@ -37,13 +39,18 @@ _DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?del
 
 @dataclass(frozen=True)
 class Table:
-    """One `messages` table. `key` holds the columns of its primary key, `ids` are PostgreSQL's object ids of it and its partitions."""
+    """One `messages` table.
+
+    `key` holds the columns of its primary key, `ids` are PostgreSQL's object ids of it and its partitions; `readable` is
+    whether the user may count its rows.
+    """
 
     database: str
     schema: str
     key: tuple[str, ...]
     owned: bool = False
     ids: tuple[int, ...] = ()
+    readable: bool = True
 
     def quoted(self, engine: str) -> str:
         """Its name in a statement."""
@@ -68,8 +75,8 @@ class Pulse:
     """Estimates and counters of one moment. `inserted` is None where the engine does not count it.
 
     `counters` holds one delete counter for each server or database, so that a reset of one is seen; `origins` when each
-    of those servers started (seconds since 1970), so that another one after a failover is. `still` is for how many
-    seconds no session of the user has done anything there, 0 where that is not known.
+    of those servers started (seconds since 1970), so that another one after a failover is. `files` tells PostgreSQL's
+    files of the tables: a partition that is dropped or emptied changes them, estimates that are corrected do not.
     """
 
     rows: int
@@ -78,7 +85,7 @@ class Pulse:
     deleting: bool
     read_only: bool = False
     origins: tuple[float, ...] = ()
-    still: float = 0.0
+    files: str = ""
 
 
 def deletes_messages(statement: str) -> bool:
@@ -87,11 +94,16 @@ def deletes_messages(statement: str) -> bool:
 
 
 def find_tables(
-    config: Settings, prefix: str, choose: t.Callable[[list[str]], list[str]], only: t.Sequence[str] | None = None
+    config: Settings,
+    prefix: str,
+    choose: t.Callable[[list[str]], list[str]],
+    only: t.Sequence[str] | None = None,
+    tell: t.Callable[[str], None] = lambda _text: None,
 ) -> list[Table]:
     """The `messages` tables of the client with `prefix`; no database but those in `only` is looked into, when given.
 
-    `choose` gets the databases that hold one and returns the client's own, or raises WaError.
+    `choose` gets the databases that hold one and returns the client's own, or raises WaError. What the user may not
+    read is somebody else's, since the client reads with this user; `tell` gets the words that say so.
     """
     found: dict[str, list[Table]] = {}
     with connect(config) as session:
@@ -105,8 +117,11 @@ def find_tables(
         for name in names:
             with connect(config, name) as session:
                 tables = _pgsql_tables(session, name)
-            if tables:
-                found[name] = tables
+            for table in tables:
+                if table.readable:
+                    found.setdefault(name, []).append(table)
+                else:
+                    tell(f"{name}: {table.schema}.{NAME} was not counted, since user {config.user} may not read it")
     return [table for name in choose(sorted(found)) for table in found[name]]
 
 
@@ -128,15 +143,17 @@ def _pgsql_tables(session: Session, database: str) -> list[Table]:
         " AND a.attnum = ANY (i.indkey) WHERE i.indrelid = c.oid AND i.indisprimary),"
         " pg_has_role(c.relowner, 'USAGE'),"
         " ARRAY(WITH RECURSIVE part(oid) AS (SELECT c.oid UNION SELECT inhrelid FROM pg_inherits, part"
-        " WHERE inhparent = part.oid) SELECT oid::bigint FROM part)"
+        " WHERE inhparent = part.oid) SELECT oid::bigint FROM part),"
+        " has_table_privilege(c.oid, 'SELECT')"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'"
         " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_schema_privilege(n.oid, 'USAGE')"
-        " AND has_table_privilege(c.oid, 'SELECT') ORDER BY n.nspname",
+        " ORDER BY n.nspname",
         (NAME,),
     )
     return [
-        Table(database, str(row[0]), tuple(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3])) for row in rows
+        Table(database, str(row[0]), tuple(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3]), bool(row[4]))
+        for row in rows
     ]
 
 
@@ -233,18 +250,18 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
     rows, inserted, deleting, read_only_ = 0, 0, False, False
     counters: list[int] = []
     origins: list[float] = []
-    still: list[float] = []
+    files = ""
     for session, here in _sessions(config, tables):
         found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
         rows += found.rows
         counters += found.counters
         origins += found.origins
-        still.append(found.still)
+        files += found.files
         inserted += found.inserted or 0
         deleting = deleting or found.deleting
         read_only_ = read_only_ or session.is_read_only()
     counted = None if config.engine == MYSQL else inserted
-    return Pulse(rows, tuple(counters), counted, deleting, read_only_, tuple(origins), min(still, default=0.0))
+    return Pulse(rows, tuple(counters), counted, deleting, read_only_, tuple(origins), files)
 
 
 def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
@@ -280,29 +297,31 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
     ids = [oid for table in tables for oid in table.ids]
     figures = session.rows(
         "SELECT coalesce(sum(pg_stat_get_live_tuples(oid)), 0), coalesce(sum(pg_stat_get_tuples_deleted(oid)), 0),"
-        " coalesce(sum(pg_stat_get_tuples_inserted(oid)), 0), extract(epoch FROM pg_postmaster_start_time())"
+        " coalesce(sum(pg_stat_get_tuples_inserted(oid)), 0), extract(epoch FROM pg_postmaster_start_time()),"
+        " (SELECT md5(string_agg(c.oid || ':' || relfilenode, ',' ORDER BY c.oid)) FROM pg_class c WHERE c.oid = ANY (%s::oid[]))"
         " FROM unnest(%s::oid[]) AS oid",
-        (ids,),
+        (ids, ids),
     )[0]
-    found = session.rows(
-        # A function that deletes shows only its call; the lock on the table, held for long, tells.
-        "SELECT CASE WHEN busy AND xact_start < clock_timestamp() - %s * interval '1 s' THEN left(query, 2000) END,"
-        " busy AND xact_start < clock_timestamp() - %s * interval '1 s' AND EXISTS (SELECT 1 FROM pg_locks l"
-        " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[])),"
-        " CASE WHEN busy THEN 0 ELSE extract(epoch FROM clock_timestamp() - state_change) END"
-        " FROM (SELECT *, state <> 'idle' AS busy FROM pg_stat_activity) a"
-        " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()",
-        (_LONG_DELETE, _LONG_CHANGE, ids),
+    running = session.rows(
+        # A function that deletes shows only its call; the lock on the table, held for long, tells. But a session that was
+        # left in a transaction holds it too, after a single INSERT: it does nothing.
+        "SELECT CASE WHEN xact_start < clock_timestamp() - %s * interval '1 s' THEN left(query, 2000) END,"
+        " xact_start < clock_timestamp() - %s * interval '1 s'"
+        " AND (state = 'active' OR state_change > clock_timestamp() - %s * interval '1 s')"
+        " AND EXISTS (SELECT 1 FROM pg_locks l"
+        " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[]))"
+        " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
+        " AND pid <> pg_backend_pid() AND state <> 'idle'",
+        (_LONG_DELETE, _LONG_CHANGE, _FORGOTTEN, ids),
     )
-    deleting = any(locked or deletes_messages(query or "") for query, locked, _still in found)
-    still = min((float(still) for _query, _locked, still in found if still is not None), default=0.0)
+    deleting = any(locked or deletes_messages(query or "") for query, locked in running)
     return Pulse(
         int(figures[0]),
         (int(figures[1]),),
         int(figures[2]),
         deleting,
         origins=(float(figures[3]),),
-        still=max(still, 0.0),
+        files=str(figures[4] or ""),
     )
 
 

@@ -83,6 +83,7 @@ class GcBase:
                     policy.wanted_databases(wanted, found) if wanted else policy.own_databases(self.prefix, found)
                 ),
                 wanted,
+                self.result.warn,
             )
         self.result.values["databases"] = list(dict.fromkeys(table.database for table in self.tables))
 
@@ -190,9 +191,15 @@ class GcBase:
         self.state.data["run"] = None
         self.state.save()
 
+    def _leave(self) -> None:
+        """Keep a GC that nobody follows, so that none is called beside it; for as long as one is waited for."""
+        self.run.update(phase="watching", unwatched=True)
+        self.state.data["run"] = self.run
+        self.state.save()
+
     def _report(self, last: dict[str, t.Any]) -> None:
         """The figures of a run that somebody else has brought to its end."""
-        self.result.values.update(last["values"], run_id=last["id"], running=False)
+        self.result.values.update(last["values"], run_id=last["id"], running=False, progress=None)
         if last["values"]["messages_deleted"]:
             self.result.did(f"message GC deleted {last['values']['messages_deleted']} rows")
 

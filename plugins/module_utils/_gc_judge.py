@@ -13,7 +13,8 @@ LONGEST_BASELINE = 30.0
 SHORTEST_BASELINE = 5.0
 _SPREAD = 3.0  # standard deviations of a count of rows that go one by one
 _LATE = 1.5  # seconds of deletes, at their fastest, that may be counted late
-_HANDED_IN = 10.0  # seconds after which an idle session of PostgreSQL hands in what it has counted
+_CLEAR_FALL = 0.1  # the part of a table that does not go by itself
+_REAL_FALL = 0.1  # the part of what went by which the table must have got smaller
 _SAME_START = 10.0  # seconds by which the told start of one and the same server may differ
 
 
@@ -24,15 +25,19 @@ class Judge:
     Traffic goes on while GC deletes, so rows never simply stand still. The round has ended when the delete rate has
     stayed near the one before the call for `settle` (five times the longest pause seen, when that is longer) and no
     DELETE on `messages` runs. A round in which nothing was ever deleted has not ended: it may not have begun.
-    `baseline` is in rows a second, taken `over` so many seconds; `tolerance` in rows, for counters that count other
-    tables too; `origins` tells from when each server counts; `peak` is the fastest rate of two looks in a row.
+    `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `tolerance` in rows, for counters that count other
+    tables too; `origins` tells from when each server counts; `peak` is the fastest rate of two looks in a row. `shrunk`
+    is by how many rows the table got smaller while rows went; `fell_at` when it was last seen to get smaller for good,
+    from `top` rows at a count of `top_counter` deletes.
     """
 
     baseline: float = 0.0
     over: float = 0.0
+    burst: float = 0.0
     tolerance: float = 0.0
     counters: list[int] = field(default_factory=list)
     origins: list[float] = field(default_factory=list)
+    files: str = ""
     rows: int = 0
     at: float = 0.0
     deleted: int = 0
@@ -41,6 +46,11 @@ class Judge:
     pause: float = 0.0
     rate: float = 0.0
     peak: float = 0.0
+    rested: bool = False
+    shrunk: int = 0
+    top: int = 0
+    top_counter: int = -1
+    fell_at: float = 0.0
     resets: int = 0
     idle_rows: float = 0.0
     idle_span: float = 0.0
@@ -52,9 +62,9 @@ class Judge:
         rows: int,
         deleting: bool,
         origins: t.Sequence[float] = (),
-        still: float = 0.0,
+        files: str = "",
     ) -> None:
-        """Take one pulse at second `at`; `still` is for how many seconds no session has done anything."""
+        """Take one pulse at second `at`."""
         span = at - self.at
         known = self._same_server(counters, origins)
         if not known and self.counters:
@@ -69,26 +79,34 @@ class Judge:
         # unless the table itself got smaller.
         slow = self.idle_rows - self.baseline * self.idle_span
         seen = excess > self._usual(span) or slow > self._usual(self.idle_span)
-        active = deleting or (known and seen and (max(excess, slow) > self.tolerance or rows < self.rows))
+        dropped = self._dropped(rows, fresh) if files != self.files else 0
+        active = (
+            deleting or dropped > 0 or (known and seen and (max(excess, slow) > self.tolerance or rows < self.rows))
+        )
         last_rate = self.rate
         if known and span > 0:
             self.rate = max(excess, 0.0) / span
         if active:
-            # PostgreSQL's sessions hand in their last second's counts only after 10 s of idling: a rest, no new batch.
-            rest = not deleting and fresh <= _LATE * self.peak
-            told_late = rest and self.active_at < self.at and still > _HANDED_IN - 1
+            # PostgreSQL's sessions hand in their last second's counts only after 10 s of idling: a rest, no new batch. It
+            # comes once, and a second one is a batch.
+            rest = not deleting and not self.rested and fresh <= _LATE * self.peak
             if self.started and not rest:
                 self.pause = max(self.pause, at - span - self.active_at)
             if self.started and self.active_at == self.at:  # a batch alone is no steady rate
                 self.peak = max(self.peak, min(last_rate, self.rate))
+                self.rested = False
+            elif self.started:
+                self.rested = True
             self.started = True
-            # What comes when nobody has done anything for so long went before that.
-            self.active_at = max(self.active_at, at - min(still, _HANDED_IN + span)) if told_late else at
-            self.deleted += max(round(slow), 0)
+            self.active_at = at
+            self.deleted += max(round(slow), dropped, 0)
+            self.shrunk += min(max(self.rows - rows, 0), max(fresh, dropped))
             self.idle_rows, self.idle_span = 0.0, 0.0
         elif not known:
             self.active_at = max(self.active_at, at)
-        self.counters, self.origins, self.rows, self.at = list(counters), list(origins), rows, at
+        self._follow_rows(at, rows, sum(counters))
+        self.counters, self.origins, self.files = list(counters), list(origins), files
+        self.rows, self.at = rows, at
 
     def _same_server(self, counters: t.Sequence[int], origins: t.Sequence[float]) -> bool:
         """Whether the counters go on from the last ones: no reset, no restart, no other server after a failover."""
@@ -99,10 +117,30 @@ class Judge:
             and all(abs(new - old) < _SAME_START for new, old in pairs)
         )
 
+    def _dropped(self, rows: int, fresh: int) -> int:
+        """How many rows went without being counted, as those of a partition do, when the tables' files have changed."""
+        fell = self.rows - rows
+        return fell if fell > max(_CLEAR_FALL * self.rows, _SPREAD) and fell > 2 * max(fresh, 0) else 0
+
+    def _follow_rows(self, at: float, rows: int, counter: int) -> None:
+        """Remember when the table was last seen to get smaller by more than ordinary coming and going explains."""
+        if self.top_counter < 0:
+            self.top, self.top_counter = self.rows, sum(self.counters)
+        went = counter - self.top_counter
+        if went < 0 or rows > self.top:
+            self.top, self.top_counter = rows, counter
+        elif self.top - rows > max(_REAL_FALL * went, _SPREAD * math.sqrt(went), _SPREAD):
+            self.top, self.top_counter, self.fell_at = rows, counter, at
+
+    def falls(self, settle: float) -> bool:
+        """Whether the table has got smaller within the last `needed` seconds."""
+        return self.at - self.fell_at < self.needed(settle)
+
     def _usual(self, span: float) -> float:
-        """How many rows on top of the baseline ordinary deletes may make in `span` seconds."""
+        """How many rows on top of the baseline ordinary deletes may make in `span` seconds, the fewer the longer."""
         ceiling = (self.baseline + (1 / self.over if self.over else 0.0)) * span
-        return 0.5 * ceiling + (_SPREAD * math.sqrt(ceiling) if self.over else 0.0)
+        part = max(0.5 - span / 100, 0.25)
+        return max(part * ceiling + (_SPREAD * math.sqrt(ceiling) if self.over else 0.0), self.burst)
 
     def quiet(self) -> float:
         """Seconds since the last sign of GC."""

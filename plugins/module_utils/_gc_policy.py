@@ -87,8 +87,8 @@ def own_databases(prefix: str, candidates: t.Sequence[str]) -> list[str]:
             "one that the client's user can see",
             "Start the client once so that it makes its databases, or correct WA_DB_NAME_PREFIX",
         )
-    # The number of a shard behind the name does not make it another store's.
-    rests = [name[len(prefix) :].rstrip("0123456789") for name in candidates]
+    # The number of a shard behind the name does not make it another store's, nor do capitals.
+    rests = [re.sub(r"[_.-]?\d+$", "", name[len(prefix) :]).casefold() for name in candidates]
     doubtful = not prefix and len(candidates) > 1
     doubtful = doubtful or (bool(prefix) and any(name[len(prefix) :][:1].isdigit() for name in candidates))
     doubtful = doubtful or any(one != other and one.endswith(other) for one in rests for other in rests)

@@ -14,10 +14,9 @@ from ansible_collections.waba.onprem.plugins.module_utils import _database
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_notifications as notifications
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_told as told
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
 from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import LONGEST_BASELINE, SHORTEST_BASELINE, Judge
+from ansible_collections.waba.onprem.plugins.module_utils._gc_listen import GcListen
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError
@@ -26,12 +25,16 @@ _TROUBLE_PATIENCE = 600.0
 # MySQL counts deletes of the whole server: so many rows of other tables in one look are not yet a sign of GC.
 _FOREIGN_ROWS = 5.0
 _PAUSE_PART = 0.04  # of a run so far, settle included: how late its end may be seen
+_OWN_PART = 0.1  # of the deletes that a server counts; with fewer of them ours, the client's GC took other tables' rows
+_LOOKS = 10  # at the rate before the call
+_TOLD_LATE = 15.0  # seconds in which PostgreSQL's counters surely tell of what went
+_AGREE = 3  # times by which a notification and the server's own counters may differ
 _QUIET_ROWS = 5  # deletes before the call that are as good as none
 _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
 _HOLDERS = "unread inbound messages (mark_read), the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
 
 
-class GcRounds(GcBase):
+class GcRounds(GcListen):
     """From the call to the proof."""
 
     # Call
@@ -40,13 +43,17 @@ class GcRounds(GcBase):
         """The rates before the call, which traffic alone makes."""
         begin, one = self.first_look or (time.monotonic(), messages.pulse(self.config, self.tables))
         whole = min(self.settle, LONGEST_BASELINE)
-        for seconds in (min(whole, SHORTEST_BASELINE), whole):
+        looks, short = [whole * part / _LOOKS for part in range(1, _LOOKS + 1)], min(whole, SHORTEST_BASELINE)
+        last, burst = one, 0
+        for seconds in (short, *(look for look in looks if look > short)):
             time.sleep(max(begin + seconds - time.monotonic(), 0))
             other, span = messages.pulse(self.config, self.tables), time.monotonic() - begin
+            burst = max(burst, sum(other.counters) - sum(last.counters))
+            last = other
             deleted = max(sum(other.counters) - sum(one.counters), 0)
             if deleted <= _QUIET_ROWS:
                 break  # nothing to tell GC from: more of it would only delay the call
-        self.run.update(baseline=deleted / span, over=span)
+        self.run.update(baseline=deleted / span, over=span, burst=burst)
         grown = (
             other.rows - one.rows if other.inserted is None or one.inserted is None else other.inserted - one.inserted
         )
@@ -63,18 +70,22 @@ class GcRounds(GcBase):
     def _call(self, pulse: messages.Pulse, first: bool = False) -> bool:
         """Start a round; `pulse` is that of this moment."""
         run = self.run
+        self._ready(called=not first)
         judge = Judge(
             run.get("baseline", 0.0),
             over=run.get("over", 0.0),
+            burst=run.get("burst", 0),
             tolerance=_FOREIGN_ROWS if self.config.engine == _database.MYSQL else 0.0,
             counters=list(pulse.counters),
             origins=list(pulse.origins),
+            files=pulse.files,
             rows=pulse.rows,
         )
         run.update(
             phase="calling",
             called=asdict(moment()),
             round=run["round"] + 1,
+            rows=pulse.rows,
             judge=judge.keep(),
             notifications=notifications.mark(self.params["notifications"]),
         )
@@ -90,6 +101,7 @@ class GcRounds(GcBase):
             # The client may have begun: calling again could start a second one, so the table tells.
             self.result.warn(f"{error.found}: whether GC {'runs' if joined else 'has begun'} is judged by the table")
             nodes, run["resumed"] = {}, True
+        run["answered"] = bool(nodes)
         run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
         failed = [f"{node} {status}" for node, status in nodes.items() if status.startswith("failed")]
         if failed and len(failed) == len(nodes):
@@ -97,12 +109,12 @@ class GcRounds(GcBase):
             raise self._error("started on no node: " + "; ".join(failed), cure="Look into the Coreapps' logs")
         if failed:
             self.result.warn("GC did not start on " + "; ".join(failed))
+        run["phase"] = "watching"
         if self.params["completion"] == "none":
             self._figures()
             self.result.did(f"called message GC: {run['because']}")
             self._diff(None)
             return self._media()
-        run["phase"] = "watching"
         self._remember()
         self.result.values.update(messages_after=None, exact=False)
         self._progress("started", pulse.rows)
@@ -129,7 +141,7 @@ class GcRounds(GcBase):
                 pulse.rows,
                 pulse.deleting,
                 pulse.origins,
-                pulse.still,
+                pulse.files,
             )
             run["judge"] = judge.keep()
             silent = self._listen()
@@ -155,11 +167,22 @@ class GcRounds(GcBase):
     def _ended(self, judge: Judge, pulse: messages.Pulse, silent: list[str]) -> bool:
         if pulse.deleting:
             return False
+        told = [node["count"] or 0 for node in self.run["nodes"].values()]
+        heard = bool(told) and not silent and bool(self.params["notifications"])
+        if self.params["completion"] == "notifications" and heard:
+            # One that an older run left behind may come now: the rows are the better witness, of those that still go and
+            # of those that are told and never went.
+            went = judge.started or self.run.get("rows", 0) - pulse.rows >= sum(told) / 2
+            if went or not sum(told):
+                return judge.quiet() > 0 or not judge.started
+            if judge.quiet() >= judge.needed(max(self.settle, _TOLD_LATE)):
+                self._forget_told()
         if self.params["completion"] == "notifications":
-            # One that an older run left behind may come now: rows that still go are the better witness.
-            return not silent and (judge.quiet() > 0 or not judge.started)
-        heard = bool(self.run["nodes"]) and not silent and bool(self.params["notifications"])
-        return judge.ended(self.settle, must_start=not (self.run["resumed"] or heard))
+            return False
+        if self.run["resumed"] and judge.quiet() < judge.needed(self.settle):
+            # Its traffic may be another by now: the table itself tells.
+            return not judge.falls(self.settle)
+        return judge.ended(self.settle, must_start=not (self.run["resumed"] or (heard and not sum(told))))
 
     def _again(self, judge: Judge, pulse: messages.Pulse) -> float | None:
         """In how many seconds another look is worth it before the usual one, or None.
@@ -204,9 +227,12 @@ class GcRounds(GcBase):
         """The time is up: raise, unless the round has simply deleted nothing."""
         run = self.run
         self._figures(judge)
+        if judge.deleted:
+            self.result.did(f"message GC deleted {run['deleted'] + judge.deleted} rows so far (rounds: {run['round']})")
         if self.params["completion"] == "notifications" and silent:
             failure = f"no notification from {', '.join(silent)} within {format_duration(waited)}"
             if judge.quiet() >= self.settle:
+                run["deleted"] += judge.deleted
                 self._close(failure=failure)
             else:
                 run["begun"] = asdict(moment())
@@ -252,15 +278,11 @@ class GcRounds(GcBase):
             f"{node}: {item['status']}" for node, item in run["nodes"].items() if item["status"].startswith("failed")
         ]
         counts = [node["count"] for node in run["nodes"].values()]
-        deleted = judge.deleted
-        if counts and None not in counts and not failed:  # one that failed counts zero, whatever it has deleted
+        deleted = self._plausible(judge, count)
+        # One that failed counts zero, whatever it has deleted; and an older run's tells of other rows.
+        all_told = counts and None not in counts and not failed
+        if all_told and (judge.resets or sum(counts) / _AGREE <= deleted <= sum(counts) * _AGREE):
             deleted = sum(counts)
-        elif run["round"] == 1 and count.exact:
-            # Two counts tell better than MySQL's counter, which is the whole server's; and rows that went without being
-            # counted (a partition that was dropped, statistics that were reset) went all the same.
-            fell = max(run["least"] - count.rows, 0)
-            mysql = self.config.engine == _database.MYSQL
-            deleted = fell if run["before_exact"] and mysql else max(deleted, fell)
         run["deleted"] += deleted
         after = count.rows if count.exact else max(count.rows, pulse.rows)
         remain = f"{after} rows remain" if count.exact else f"about {after} rows remain"
@@ -274,6 +296,10 @@ class GcRounds(GcBase):
         open_ = not self.window or not policy.until_window(self.window, self._local())
         # After a reset of the statistics nobody knows what was deleted: that is not "nothing".
         step = policy.next_step(count.large, deleted or judge.resets, run["round"], self.params["max_rounds"], open_)
+        if step == "nothing" and not run.get("answered") and not run.get("repeated"):
+            # Nobody knows whether the call has reached the client; what it would have done was waited for in vain.
+            run["repeated"] = True
+            return self._call(pulse)
         if step == "again":
             return self._call(pulse)
         if step == "nothing":
@@ -289,6 +315,25 @@ class GcRounds(GcBase):
         self._diff(after)
         return self._media()
 
+    def _plausible(self, judge: Judge, count: messages.Count) -> int:
+        """How many rows of `messages` went in a round of which not every node has told.
+
+        MySQL counts the deletes of all tables of the server, so those by which the table did not shrink, nor traffic
+        can have filled up, were others'. Rows that went without being counted (a partition that was dropped, statistics
+        that were reset) went all the same.
+        """
+        run, deleted = self.run, judge.deleted
+        least, before = int(run["least"]), int(run["before"])
+        mysql = self.config.engine == _database.MYSQL
+        filled = float(run.get("inserts", 0.0)) * judge.at
+        if mysql and not judge.resets and judge.shrunk + filled < _OWN_PART * deleted:
+            deleted = 0
+        if run["round"] == 1 and count.exact:
+            fell = max(least - count.rows, 0)
+            most = max(round(before - count.rows + filled), fell) if mysql else deleted
+            return fell if run["before_exact"] and mysql else max(min(deleted, most), fell)
+        return deleted
+
     def _fail(self, found: str) -> t.NoReturn:
         run = self.run
         self._close(failure=found)
@@ -301,84 +346,3 @@ class GcRounds(GcBase):
             f"at most {self.limit} rows",
             "Mark inbound messages as read, wait for less traffic, or run again tomorrow",
         )
-
-    # Notifications and media
-
-    def _listen(self) -> list[str]:
-        """Read the notifications so far into the nodes; return the nodes that are silent."""
-        run, path = self.run, self.params["notifications"]
-        nodes = [
-            node
-            for node, item in run["nodes"].items()
-            if not item["status"].startswith("failed") or item["count"] is not None
-        ]
-        if not path:
-            return nodes
-        lines, since = notifications.lines(path, run["notifications"])
-        if since is not None:
-            since = self._in_this_clock(since)
-        first, silent = told.fold_notifications(told.parse_notifications(lines, since), nodes)
-        for node, found in first.items():
-            status = "failed: " + (found.details or "no details") if found.status == "failed" else found.status
-            run["nodes"].setdefault(node, {})
-            run["nodes"][node] = {"status": status, "count": found.deleted}
-        if not silent:
-            self.result.values["callbacks"] = "complete"
-        return silent
-
-    def _in_this_clock(self, wall: float) -> float:
-        """The wall-clock time of the call as the clock tells now: it may have been set back since."""
-        now = moment()
-        elapsed = now.since(policy.Moment(**self.run["called"]))
-        return wall if elapsed is None else min(wall, now.wall - elapsed)
-
-    def _media(self) -> bool:
-        """Call media GC once message GC has ended: one at a time."""
-        if self.params["media"]:
-            self.run.update(
-                phase="media",
-                begun=asdict(moment()),
-                called=asdict(moment()),
-                notifications=notifications.mark(self.params["notifications"]),
-            )
-            self._remember()
-            try:
-                nodes = self.webapp.start_gc("media")
-            except ApiError as error:
-                self._close(failure=str(error))
-                raise
-            self.run["media"] = nodes
-            self.result.did("called media GC")
-            if self.params["notifications"] and self.params["completion"] != "none":
-                return self._watch_media()
-            self.result.values["media"] = nodes
-        self._close(failure="")
-        return True
-
-    def _watch_media(self) -> bool:
-        """Wait for the one notification of media GC; nothing else tells its end."""
-        run = self.run
-        lines, since = notifications.lines(self.params["notifications"] or "", run["notifications"])
-        since = None if since is None else self._in_this_clock(since)
-        found = told.parse_notifications(lines, since, media=True)
-        waited = moment().since(policy.Moment(**run["begun"])) or 0.0
-        if not found and waited <= self.wait_timeout:
-            self._remember()
-            self._progress("media GC runs", None)
-            return False
-        failure = ""
-        if not found:
-            failure = f"no notification of media GC within {format_duration(waited)}"
-        elif found[0].status == "failed":
-            failure = f"media GC failed: {found[0].details or 'no details'}"
-        status = f"{found[0].status}, {found[0].deleted} items" if found else "processing"
-        self._close(failure=failure)
-        outcome = run.get("outcome") or {"after": None, "exact": False}
-        self.result.values.update(
-            media=dict.fromkeys(run["media"], status), messages_after=outcome["after"], exact=outcome["exact"]
-        )
-        if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
-        if failure:
-            raise self._error(failure)
-        return True

@@ -45,6 +45,16 @@ class GcRun(GcRounds):
 
     def _step(self) -> bool:
         run, last = self.state.data["run"], self.state.data["last"]
+        if run and run.get("unwatched") and not self.follow:
+            since = moment().since(policy.Moment(**run["called"]))
+            if since is not None and since <= self.wait_timeout and self.params["completion"] == "none":
+                self.result.values.update(run_id=run["id"], databases=run["databases"])
+                return self._not_due(
+                    f"the GC called at {clock(run['called']['wall'])} was not followed and may still run",
+                    self.wait_timeout - since,
+                )
+            if since is None or since > self.wait_timeout:
+                run = None
         if run:
             self.run = run
             if not self.follow and not self.check_mode:
@@ -161,6 +171,7 @@ class GcRun(GcRounds):
     def _mark(self) -> bool:
         """Mark inbound messages as read, then call; goes on in the next step when there are many."""
         run, ids = self.run, self._ids()
+        self._log_in()
         marked = run["marked"]
         if marked["list"] != fingerprint(ids):
             marked.update(list=fingerprint(ids), done=0, passed_over=0, unknown=[])
@@ -169,12 +180,8 @@ class GcRun(GcRounds):
             marked.update(done=len(ids), passed_over=len(ids))
         end, gap = time.monotonic() + _MARKING_STEP, 1.0 / self.params["mark_read_rate"]
         while marked["done"] < len(ids):
-            if self.window and policy.until_window(self.window, self._local()):
-                self._close(failure="", called=False)
-                return self._not_due(
-                    f"the window {self.params['window']} closed after {marked['done']} of {len(ids)} messages were marked",
-                    0.0,
-                )
+            if self._window_closed(len(ids)):
+                return True
             began = time.monotonic()
             if began > end:
                 self._remember()
@@ -192,4 +199,13 @@ class GcRun(GcRounds):
             self.result.values.update(marked_read=done, mark_read_unknown=marked["unknown"])
         if marked["unknown"]:
             self.result.warn(f"mark_read: {len(marked['unknown'])} of {len(ids)} ids are unknown to the client")
-        return self._first_call()
+        return self._window_closed(len(ids)) or self._first_call()
+
+    def _window_closed(self, ids: int) -> bool:
+        """Whether the window closed before GC was called: then it is not due, and what was marked stays so."""
+        if not self.window or not policy.until_window(self.window, self._local()):
+            return False
+        marked = self.run["marked"]["done"]
+        self._close(failure="", called=False)
+        after = f" after {marked} of {ids} messages were marked" if ids else " before GC was called"
+        return self._not_due(f"the window {self.params['window']} closed{after}", 0.0)

@@ -93,7 +93,7 @@ options:
       - V(database) is the table itself. Its delete rate is back at what it was before the call, for O(settle), and no
         C(DELETE) on it runs.
       - V(notifications) is one notification of every node in the file O(notifications).
-      - V(none) calls and looks no further.
+      - V(none) calls and looks no further. Such a GC counts as running for O(wait_timeout); none is called beside it.
     type: str
     choices: [database, notifications, none]
     default: database
@@ -195,7 +195,8 @@ exact:
 messages_deleted:
   description:
     - The rows that GC deleted, from the notifications when every node sent one, else from the server's counters.
-    - Those of MySQL and MariaDB count the deletes of all its tables. Two exact counts are preferred to them.
+    - Those of MySQL and MariaDB count the deletes of all its tables, so they count only where the table got smaller, too, and
+      two exact counts are preferred to them.
   returned: always
   type: int
 rounds:

@@ -146,12 +146,16 @@ class Client:
 
 
 def find(
-    where: Server, prefix: str = PREFIX, wanted: list[str] | None = None, user: str = "wa"
+    where: Server,
+    prefix: str = PREFIX,
+    wanted: list[str] | None = None,
+    user: str = "wa",
+    tell: t.Callable[[str], None] = lambda _text: None,
 ) -> list[_database_messages.Table]:
     def choose(found: list[str]) -> list[str]:
         return wanted_databases(wanted, found) if wanted else own_databases(prefix, found)
 
-    return _database_messages.find_tables(settings(where, user), prefix, choose, wanted)
+    return _database_messages.find_tables(settings(where, user), prefix, choose, wanted, tell)
 
 
 def swallow(where: Server, database: str, statement: str) -> None:

@@ -123,7 +123,9 @@ def test_tables_that_the_user_may_not_read_are_somebody_elses(postgres: Server) 
     try:
         postgres.sql("CREATE TABLE messages (id bigint PRIMARY KEY);", "gc1_strangers")
         with databases(postgres, gc1_mine=5):
-            assert [table.database for table in find(postgres)] == ["gc1_mine"]
+            told: list[str] = []
+            assert [table.database for table in find(postgres, tell=told.append)] == ["gc1_mine"]
+            assert told == ["gc1_strangers: public.messages was not counted, since user wa may not read it"]
     finally:
         drop(postgres, "gc1_strangers")
 
@@ -143,6 +145,23 @@ def test_a_delete_that_runs_is_seen(client: Client) -> None:
         waiter.join()
     assert seen
     assert not _database_messages.pulse(settings(where), tables).deleting
+
+
+def test_a_transaction_that_was_forgotten_after_an_insert_is_no_gc(
+    postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_database_messages, "_LONG_CHANGE", 0.2)
+    monkeypatch.setattr(_database_messages, "_FORGOTTEN", 1.0)
+    with databases(postgres, gc1_left=10):
+        tables = find(postgres)
+        with _database.connect(settings(postgres), "gc1_left", read_only=False) as session:
+            session.rows("BEGIN")
+            session.rows("INSERT INTO messages SELECT max(id) + 1 FROM messages")
+            assert until(lambda: _database_messages.pulse(settings(postgres), tables).deleting, 1)
+            assert until(lambda: not _database_messages.pulse(settings(postgres), tables).deleting, 3)
+            session.rows("DELETE FROM messages WHERE id = 1")  # and a DELETE is one, however long it is left
+            time.sleep(1.5)
+            assert _database_messages.pulse(settings(postgres), tables).deleting
 
 
 def test_a_function_that_deletes_in_one_transaction_is_seen(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,6 +256,12 @@ def test_partitions_are_counted(postgres: Server) -> None:
         assert _database_messages.tidy(settings(postgres), tables, 10) == ""
         assert _database_messages.gate(settings(postgres), tables, 100).rows == 50
         assert until(lambda: _database_messages.pulse(settings(postgres), tables).counters == (50,))
+        seen = [_database_messages.pulse(settings(postgres), tables).files]
+        for change in ("ANALYZE messages", "TRUNCATE messages_a", "DROP TABLE messages_b"):
+            postgres.sql(f"SET ROLE wa; {change};", "gc1_parts")
+            seen.append(_database_messages.pulse(settings(postgres), tables).files)
+        assert seen[0] == seen[1], "an estimate that is corrected takes no rows"
+        assert len(set(seen)) == 3
     finally:
         drop(postgres, "gc1_parts")
 

@@ -68,23 +68,74 @@ def test_a_rest_that_is_counted_late_is_no_pause_between_batches() -> None:
     assert (judge.deleted, judge.pause) == (86_000, 0)
 
 
-def test_rows_that_are_told_late_went_when_somebody_last_did_something() -> None:
-    # 8000 rows a second for 10 s; the last 6000 are told at 20, 10 s after the session's last word
+def test_only_the_first_rest_is_one_and_small_batches_are_pauses() -> None:
+    # fast for 10 s, then 1000 rows every 25 s by sessions that come and go: no rest of the fast time
     judge = Judge(over=5, counters=[0])
     for at in range(1, 11):
         judge.sample(at, [8000 * at], 0, False)
-    judge.sample(15, [80_000], 0, False, still=5.0)
-    judge.sample(20, [86_000], 0, False, still=10.0)
-    assert (judge.quiet(), judge.deleted, judge.pause) == (10.0, 86_000, 0)
-    # told while somebody works, they may have gone just now
-    judge.sample(25, [87_000], 0, False, still=0.5)
-    assert judge.quiet() == 0
-    # and a new batch is one, however still it was between
-    judge.sample(45, [147_000], 0, False, still=20.0)
-    assert (judge.quiet(), judge.pause) == (0, 0)
-    judge.sample(50, [147_000], 0, False, still=25.0)
-    judge.sample(70, [187_000], 0, False, still=45.0)
-    assert judge.quiet() == 0
+    counter, ended = 80_000, []
+    for at in range(11, 500):
+        counter += 1000 if at % 25 == 0 and at <= 300 else 0
+        judge.sample(at, [counter], 0, False)
+        if judge.ended(30):
+            ended.append(at)
+    assert judge.pause == 24
+    assert ended[0] == 300 + 5 * 24
+
+
+def test_gc_slower_than_the_clients_own_deletes_is_seen_in_time() -> None:
+    # 200 rows a second go anyway, GC takes 80 more for 120 s
+    judge = Judge(baseline=200, over=10, counters=[0])
+    ended = follow(judge, [(at, 200 * at + 80 * min(at, 120)) for at in range(1, 400)], 20)
+    assert ended is not None
+    assert ended >= 120
+
+
+def test_bursts_as_before_the_call_are_no_gc() -> None:
+    # 40 rows go every 12 s, before, during and after GC
+    judge = Judge(baseline=80 / 30, over=30, burst=40, counters=[0])
+    samples = [(at, 40 * (at // 12) + 3000 * min(at, 15)) for at in range(2, 200, 2)]
+    assert follow(judge, samples, 30) == 16 + 30
+
+
+def test_partitions_that_are_dropped_are_a_sign() -> None:
+    judge = Judge(over=5, counters=[100], rows=90_000, files="abc")
+    judge.sample(5, [100], 60_000, False, files="abc")  # an estimate that was corrected
+    assert not judge.started
+    judge.sample(10, [0], 45_000, False, files="ab")  # what the partition had counted went with it
+    judge.sample(15, [0], 30_000, False, files="a")
+    assert (judge.started, judge.deleted, judge.quiet()) == (True, 30_000, 0)
+    judge.sample(25, [0], 30_000, False, files="a")
+    assert judge.ended(10)
+
+
+def test_a_reset_takes_no_rows() -> None:
+    judge = Judge(over=5, counters=[100], rows=60_000)
+    judge.sample(5, [0], 0, False)
+    assert (judge.started, judge.deleted) == (False, 0)
+
+
+def test_a_table_whose_rows_come_and_go_does_not_fall() -> None:
+    # GC of 500 rows a second for 20 s; then 60 come and 60 go every second, which nobody knew before
+    judge = Judge(over=5, counters=[1000], rows=50_000)
+    counter, rows = 1000, 50_000
+    for at in range(1, 21):
+        counter, rows = counter + 500, rows - 500
+        judge.sample(at, [counter], rows, False)
+        assert judge.falls(10)
+    for at in range(21, 60):
+        counter, rows = counter + 60, rows + (3 if at % 2 else -3)
+        judge.sample(at, [counter], rows, False)
+        assert judge.falls(10) is (at < 30)
+    assert not judge.ended(10)
+    assert judge.shrunk > 9_000
+
+
+def test_deletes_of_other_tables_shrink_nothing() -> None:
+    judge = Judge(tolerance=5.0, over=5, counters=[1000], rows=50_000)
+    for at in range(1, 30):
+        judge.sample(at, [1000 + 2000 * at], 50_000, False)
+    assert (judge.deleted, judge.shrunk) == (58_000, 0)
 
 
 def test_one_big_transaction_moves_no_counter_but_runs() -> None:

@@ -54,6 +54,8 @@ def test_one_clients_databases_are_taken(prefix: str, candidates: list[str]) -> 
         ("wa", ["wa1messageStore", "wa2messageStore"]),
         ("wa", ["wa", "waxmessageStore"]),
         ("wa1", ["wa1messageStore0", "wa1bmessageStore1"]),
+        ("wa", ["waMessageStore", "wabmessagestore"]),
+        ("wa_", ["wa_messages", "wa_test_messages_1"]),
         ("", ["amessageStore", "bmessageStore"]),
         ("", ["messageStore", "messageStore1"]),
     ],

@@ -58,7 +58,7 @@ class Table:
     # What the adapter offers
 
     def find_tables(
-        self, _config: Settings, _prefix: str, choose: t.Callable[[list[str]], list[str]], _only: t.Any = None
+        self, _config: Settings, _prefix: str, choose: t.Callable[[list[str]], list[str]], *_more: t.Any
     ) -> list[messages.Table]:
         self.trouble()
         return [messages.Table(name, name, ("id",)) for name in choose(self.databases)]

@@ -1,0 +1,118 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the client's notifications tell a run; and media GC, of whose end nothing else tells."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_notifications as notifications
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_told as told
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
+from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
+from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError
+
+
+class GcListen(GcBase):
+    """Listens for the notifications of message GC, and sees media GC through."""
+
+    def _ready(self, called: bool) -> None:
+        """Have a token before the record says that a call is made."""
+        try:
+            self._log_in()
+        except WaError as error:
+            self._close(failure=str(error), called=called)
+            raise
+
+    def _listen(self) -> list[str]:
+        """Read the notifications so far into the nodes; return the nodes that are silent."""
+        run, path = self.run, self.params["notifications"]
+        nodes = [
+            node
+            for node, item in run["nodes"].items()
+            if not item["status"].startswith("failed") or item["count"] is not None
+        ]
+        if not path:
+            return nodes
+        lines, since = notifications.lines(path, run["notifications"])
+        if since is not None:
+            since = self._in_this_clock(since)
+        first, silent = told.fold_notifications(told.parse_notifications(lines, since), nodes)
+        for node, found in first.items():
+            status = "failed: " + (found.details or "no details") if found.status == "failed" else found.status
+            run["nodes"].setdefault(node, {})
+            run["nodes"][node] = {"status": status, "count": found.deleted}
+        if not silent:
+            self.result.values["callbacks"] = "complete"
+        return silent
+
+    def _forget_told(self) -> None:
+        """Take what was told so far for an older run's: it counts for nothing, and another is waited for."""
+        self.run["notifications"] = notifications.mark(self.params["notifications"])
+        for node in self.run["nodes"].values():
+            node.update(status="processing", count=None)
+        self.result.values["callbacks"] = "none"
+
+    def _in_this_clock(self, wall: float) -> float:
+        """The wall-clock time of the call as the clock tells now: it may have been set back since."""
+        now = moment()
+        elapsed = now.since(policy.Moment(**self.run["called"]))
+        return wall if elapsed is None else min(wall, now.wall - elapsed)
+
+    def _media(self) -> bool:
+        """Call media GC once message GC has ended: one at a time."""
+        if self.params["media"]:
+            self._ready(called=True)
+            self.run.update(
+                phase="media",
+                begun=asdict(moment()),
+                called=asdict(moment()),
+                notifications=notifications.mark(self.params["notifications"]),
+            )
+            self._remember()
+            try:
+                nodes = self.webapp.start_gc("media")
+            except ApiError as error:
+                self._close(failure=str(error))
+                raise
+            self.run["media"] = nodes
+            self.result.did("called media GC")
+            if self.params["notifications"] and self.params["completion"] != "none":
+                return self._watch_media()
+            self.result.values["media"] = nodes
+        self._close(failure="")
+        if self.params["completion"] == "none":
+            self._leave()
+        return True
+
+    def _watch_media(self) -> bool:
+        """Wait for the one notification of media GC; nothing else tells its end."""
+        run = self.run
+        lines, since = notifications.lines(self.params["notifications"] or "", run["notifications"])
+        since = None if since is None else self._in_this_clock(since)
+        found = told.parse_notifications(lines, since, media=True)
+        waited = moment().since(policy.Moment(**run["begun"])) or 0.0
+        if not found and waited <= self.wait_timeout:
+            self._remember()
+            self._progress("media GC runs", None)
+            return False
+        failure = ""
+        if not found:
+            failure = f"no notification of media GC within {format_duration(waited)}"
+        elif found[0].status == "failed":
+            failure = f"media GC failed: {found[0].details or 'no details'}"
+        status = f"{found[0].status}, {found[0].deleted} items" if found else "processing"
+        self._close(failure=failure)
+        outcome = run.get("outcome") or {"after": None, "exact": False}
+        self.result.values.update(
+            media=dict.fromkeys(run["media"], status), messages_after=outcome["after"], exact=outcome["exact"]
+        )
+        if run["deleted"]:
+            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
+        if failure:
+            raise self._error(failure)
+        return True

@@ -1,0 +1,159 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_message_gc calls when it may, not a second time beside a GC that runs, and tells what really went."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from fake_webapp import FakeWebapp
+from gc_module import CALL, GC, Run, Table, collects, notify, processing, state
+
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_rounds as gc_rounds
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_run as gc_run
+
+
+def calls(fake: FakeWebapp) -> int:
+    return fake.paths().count(CALL)
+
+
+def test_a_gc_that_nobody_follows_is_remembered(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
+    fake.on("PUT", GC, collects(table, pause=0.2))
+    first = run(completion="none")
+    assert (first["running"], state(tmp_path)["run"]["unwatched"]) == (False, True)
+    second = run(completion="none")
+    assert "was not followed and may still run" in second["not_due_because"]
+    assert not second["changed"]
+    followed = run()  # and whoever wants to know its end takes it up
+    assert followed["messages_after"] == 1_800
+    assert calls(fake) == 1
+    assert state(tmp_path)["run"] is None
+
+
+def test_a_gc_that_nobody_followed_is_over_in_the_end(run: Run, fake: FakeWebapp, table: Table) -> None:
+    fake.on("PUT", GC, collects(table, 40, pause=0.0), collects(table, 40, pause=0.0))
+    run(completion="none")
+    time.sleep(0.3)
+    run(completion="none", wait_timeout="0.2")
+    assert calls(fake) == 2
+
+
+@pytest.mark.usefixtures("table")
+def test_a_run_that_is_taken_up_outside_its_window_calls_nothing(
+    run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller was killed while messages were marked, and the window has closed since."""
+    killed_while_marking(run, fake, tmp_path, monkeypatch)
+    monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: 3600.0)
+    result = run(window="01:00-05:00")
+    assert "closed before GC was called" in result["not_due_because"]
+    assert calls(fake) == 0
+    assert state(tmp_path)["run"] is None
+
+
+@pytest.mark.usefixtures("table")
+def test_a_run_that_is_taken_up_remembers_a_refused_login(
+    run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_while_marking(run, fake, tmp_path, monkeypatch)
+    before = fake.logins
+    assert "HTTP 401" in run(api_password="Wrong-9999")["msg"]
+    assert "is not tried again" in run(api_password="Wrong-9999")["msg"]
+    assert fake.logins == before + 1
+
+
+def killed_while_marking(run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
+    fake.on("PUT", "/v1/messages/0", (200, None))
+    with monkeypatch.context() as patch:
+        patch.setattr(gc_run, "_MARKING_STEP", -1.0)
+        step = run(wait=False, mark_read=["0"])
+    assert step["progress"]["phase"] == "marking as read"
+    assert state(tmp_path)["run"]["phase"] == "marking"
+
+
+def test_a_call_that_never_arrived_is_made_once_more(run: Run, fake: FakeWebapp, table: Table) -> None:
+    fake.on("PUT", GC, "close", collects(table))
+    assert run()["messages_after"] == 1_800
+    assert calls(fake) == 2
+
+
+def test_a_call_that_never_arrives_is_not_made_for_ever(run: Run, fake: FakeWebapp, table: Table) -> None:
+    fake.on("PUT", GC, "close")
+    result = run()
+    assert "deleted nothing" in result["msg"]
+    assert calls(fake) == 2
+    assert table.rows == 2_200
+
+
+@pytest.mark.parametrize("completion", ["database", "notifications"])
+def test_a_notification_of_rows_that_never_went_is_an_older_ones(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, completion: str
+) -> None:
+    path = tmp_path / "told.jsonl"
+
+    def late() -> t.Any:
+        notify(path, 7_000)
+        table.delete(400, delay=0.2, pause=0.02)
+        return processing()
+
+    fake.on("PUT", GC, late)
+    result = run(completion=completion, notifications=str(path), settle="0.5")
+    assert (result["messages_after"], result["messages_deleted"]) == (1_800, 400)
+    assert calls(fake) == 1
+
+
+def test_a_gc_that_begins_after_an_older_notification_is_waited_for(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gc_rounds, "_TOLD_LATE", 0.3)
+    path = tmp_path / "told.jsonl"
+
+    def collect() -> None:
+        time.sleep(1.5)
+        table.rows, table.counter = table.rows - 400, table.counter + 400
+        notify(path, 400)
+
+    def late() -> t.Any:
+        notify(path, 7_000)
+        table.threads.append(threading.Thread(target=collect))
+        table.threads[-1].start()
+        return processing()
+
+    fake.on("PUT", GC, late)
+    result = run(completion="notifications", notifications=str(path))
+    assert (result["messages_after"], result["messages_deleted"], result["callbacks"]) == (1_800, 400, "complete")
+    assert calls(fake) == 1
+
+
+def test_other_tables_rows_are_not_messages(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
+    """MySQL counts the deletes of all tables: a GC that takes receipts only has taken no message."""
+    env = tmp_path / "db.env"
+    env.write_text(env.read_text().replace("PGSQL", "MYSQL").replace("5432", "3306"))
+
+    def receipts() -> t.Any:
+        table.delete(0)
+        table.counter += 5_000
+        return processing()
+
+    fake.on("PUT", GC, receipts)
+    result = run(env_file=str(env))
+    assert "deleted nothing" in result["msg"]
+    assert (result["messages_deleted"], calls(fake)) == (0, 1)
+
+
+def test_what_went_is_told_when_the_time_is_up(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
+    fake.on("PUT", GC, collects(table))
+    result = run(
+        completion="notifications", notifications=str(tmp_path / "none.jsonl"), wait_timeout="1.5", settle="0.3"
+    )
+    assert "no notification from" in result["msg"]
+    assert (result["messages_deleted"], result["changed"]) == (400, True)
+    assert json.loads((tmp_path / "gc.json").read_text())["last"]["values"]["messages_deleted"] == 400
