@@ -57,6 +57,7 @@ class GcBase:
         self.run: dict[str, t.Any] = {}
         self.first_look: tuple[float, messages.Pulse] | None = None  # of this process, and when (monotonic)
         self.follow: str = params["follow"] or ""
+        self.strangers: list[str] = []  # who has notified and is no node of the call
         result.values.update(
             messages_before=None,
             messages_after=None,

@@ -41,11 +41,12 @@ class GcListen(GcBase):
         lines, since = notifications.lines(path, run["notifications"])
         if since is not None:
             since = self._in_this_clock(since)
-        first, silent = told.fold_notifications(told.parse_notifications(lines, since), nodes)
-        for node, found in first.items():
-            status = "failed: " + (found.details or "no details") if found.status == "failed" else found.status
-            run["nodes"].setdefault(node, {})
-            run["nodes"][node] = {"status": status, "count": found.deleted}
+        found = told.parse_notifications(lines, since)
+        self.strangers = told.strange_nodes(found, run["nodes"])
+        first, silent = told.fold_notifications(found, nodes)
+        for node, one in first.items():
+            status = "failed: " + (one.details or "no details") if one.status == "failed" else one.status
+            run["nodes"][node] = {"status": status, "count": one.deleted}
         if not silent:
             self.result.values["callbacks"] = "complete"
         return silent

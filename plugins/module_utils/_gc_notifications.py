@@ -10,6 +10,9 @@ import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._gc_told import is_whole
+
+_LONGEST_BEGIN = 1_000_000  # bytes before a mark in which the begin of a line is looked for
 
 
 def mark(path: str | None) -> dict[str, t.Any] | None:
@@ -26,18 +29,35 @@ def mark(path: str | None) -> dict[str, t.Any] | None:
 def lines(path: str, since: dict[str, t.Any] | None) -> tuple[list[str], float | None]:
     """The whole lines appended since a `mark`, and its time in seconds since 1970.
 
-    A file that was rotated is read from its start. A last line without its end is still being written.
+    A file that was rotated is read from its start. A last line without its end is still being written, unless it is
+    whole JSON; it is read again next time either way, for all is read from the mark on. The rest of a line that had
+    begun before the mark is an older one's.
     """
     if not path or not since:
         return [], None
+    begin = ""
     try:
         with open(path, "rb") as stream:
             found = os.fstat(stream.fileno())
             if found.st_size >= since["offset"] and since["inode"] in (0, found.st_ino):
+                begin = _line_begin(stream, since["offset"])
                 stream.seek(since["offset"])
             text = stream.read().decode("utf-8", "replace")
     except FileNotFoundError:
         text = ""
     except OSError as error:
         raise WaError(f"notifications {path}", f"not readable: {error.strerror}") from None
-    return text.split("\n")[:-1], since["wall"]
+    *whole, last = text.split("\n")
+    if begin and whole and is_whole(begin + whole[0]):
+        whole[0] = ""
+    if is_whole(last) and (whole or not begin):
+        whole.append(last)
+    return whole, since["wall"]
+
+
+def _line_begin(stream: t.BinaryIO, offset: int) -> str:
+    """What stood of a torn line before `offset`; empty when the line before it was whole."""
+    start = max(offset - _LONGEST_BEGIN, 0)
+    stream.seek(start)
+    begin = stream.read(offset - start).rpartition(b"\n")[2].decode("utf-8", "replace")
+    return "" if is_whole(begin) else begin.strip("\ufeff \t\r")

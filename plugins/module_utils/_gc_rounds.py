@@ -25,7 +25,7 @@ _TROUBLE_PATIENCE = 600.0
 # MySQL counts deletes of the whole server: so many rows of other tables in one look are not yet a sign of GC.
 _FOREIGN_ROWS = 5.0
 _PAUSE_PART = 0.04  # of a run so far, settle included: how late its end may be seen
-_OWN_PART = 0.1  # of the deletes that a server counts; with fewer of them ours, the client's GC took other tables' rows
+_OWN_PART = 0.2  # of the deletes that a server counts; with fewer of them ours, the client's GC took other tables' rows
 _LOOKS = 10  # at the rate before the call
 _TOLD_LATE = 15.0  # seconds in which PostgreSQL's counters surely tell of what went
 _AGREE = 3  # times by which a notification and the server's own counters may differ
@@ -101,7 +101,9 @@ class GcRounds(GcListen):
             # The client may have begun: calling again could start a second one, so the table tells.
             self.result.warn(f"{error.found}: whether GC {'runs' if joined else 'has begun'} is judged by the table")
             nodes, run["resumed"] = {}, True
-        run["answered"] = bool(nodes)
+            run["answered"] = joined
+        else:
+            run["answered"] = True
         run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
         failed = [f"{node} {status}" for node, status in nodes.items() if status.startswith("failed")]
         if failed and len(failed) == len(nodes):
@@ -230,7 +232,8 @@ class GcRounds(GcListen):
         if judge.deleted:
             self.result.did(f"message GC deleted {run['deleted'] + judge.deleted} rows so far (rounds: {run['round']})")
         if self.params["completion"] == "notifications" and silent:
-            failure = f"no notification from {', '.join(silent)} within {format_duration(waited)}"
+            others = f", but from {', '.join(self.strangers)}, which the call did not name" if self.strangers else ""
+            failure = f"no notification from {', '.join(silent)} within {format_duration(waited)}{others}"
             if judge.quiet() >= self.settle:
                 run["deleted"] += judge.deleted
                 self._close(failure=failure)

@@ -23,13 +23,24 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
-from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import gc_nodes, judge_password, metrics
+from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import (
+    gc_nodes,
+    gc_said,
+    judge_password,
+    metrics,
+    parse_body,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._webapp_errors import (
     LOGIN,
     RETRY_STATUS,
     ApiError,
+    asked_pause,
+    gc_refusal,
+    no_success,
+    safe_location,
     silence,
     told,
+    too_long,
 )
 
 __all__ = ["ARGUMENT_SPEC", "FIRST_PASSWORD", "Answer", "ApiError", "Webapp", "judge_password", "metrics"]
@@ -47,15 +58,17 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 FIRST_PASSWORD = "secret"  # domain: what a client that was never logged in to has
 _T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
+_LONGEST_ASKED = 120.0  # seconds that one request waits altogether because the server asked for more than that
 _LOST = 3  # how often a request whose answer got lost is repeated
 
 
 class Answer(t.NamedTuple):
-    """A good answer: the HTTP status, the body, and the client's version without `v` (empty when not told)."""
+    """A good answer: the HTTP status, the body, the client's version without `v` (empty when not told), the body's form."""
 
     status: int
     body: dict[str, t.Any]
     version: str
+    form: str
 
 
 class Webapp:
@@ -93,24 +106,25 @@ class Webapp:
 
     # Requests
 
-    def call(
-        self, method: str, path: str, body: t.Any = None, *, again: bool = True, once_only: bool = False
-    ) -> Answer:
+    def call(self, method: str, path: str, body: t.Any = None, *, again: bool = True) -> Answer:
         """One request with a token, retried by the client's table of codes while `patience` lasts (`again`).
 
-        A request whose answer got lost is repeated too, unless it must not be done twice (`once_only`).
+        A request whose answer got lost is repeated too.
         """
 
         def once() -> Answer:
             self._have_token()
-            return self._send(method, path, body, {"Authorization": f"Bearer {self._token}"})
+            return self._send(method, path, body, self._bearer())
 
-        return self._patiently(once, path, self.patience if again else 0.0, 0 if once_only else _LOST)
+        return self._patiently(once, path, self.patience if again else 0.0, _LOST)
 
     def log_in(self) -> None:
         """Have a token; a Webapp that starts or is overloaded is asked again, a refused login never."""
         # A login whose answer got lost may have been a wrong one: it is repeated once, not until the account is locked.
         self._patiently(self._have_token, LOGIN, self.patience, 1)
+
+    def _bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"}
 
     def _have_token(self) -> None:
         if not self._token:
@@ -121,6 +135,7 @@ class Webapp:
         end = self._clock() + patience
         pause = 1.0
         renewed = False
+        waited = 0.0  # because the server asked for it
         while True:
             try:
                 return once()
@@ -131,12 +146,18 @@ class Webapp:
                     continue
                 if error.kind == "denied" and self._expired(path):
                     error = ApiError(error.subject, error.found, "expired", status=error.status, code=error.code)
-                pause_now = min(max(pause, error.retry_after), _LONGEST_PAUSE)
+                asked = error.retry_after if error.retry_after > _LONGEST_PAUSE else 0.0
+                pause_now = asked or min(max(pause, error.retry_after), _LONGEST_PAUSE)
                 absent = error.kind == "unreachable" and not error.sent
                 if error.kind == "lost" and lost > 0:
                     lost, absent = lost - 1, True
-                if not (error.retryable or absent) or self._clock() + pause_now > end:
+                if not (error.retryable or absent):
                     raise error from None
+                if asked and (self._clock() >= end or waited + asked > _LONGEST_ASKED):
+                    raise too_long(error) from None
+                if not asked and self._clock() + pause_now > end:
+                    raise error from None
+            waited += asked
             self.retries += 1
             self._sleep(pause_now)
             pause *= 2
@@ -164,7 +185,7 @@ class Webapp:
         if path == "/v1/health":
             return True
         try:
-            self._send("GET", "/v1/health", None, {"Authorization": f"Bearer {self._token}"})
+            self._send("GET", "/v1/health", None, self._bearer())
         except ApiError as error:
             return error.code == 1005
         return False
@@ -194,32 +215,25 @@ class Webapp:
         except (URLError, AnsibleConnectionError, HTTPException, OSError, ValueError) as error:
             raise silence(subject, error, self._timeout) from None
 
-    @staticmethod
-    def _parse(raw: bytes) -> dict[str, t.Any]:
-        """The body as a dictionary; anything else (empty, null, HTML of a proxy) is an empty one."""
-        try:
-            body = json.loads(raw or b"null")
-        except ValueError:
-            return {}
-        return body if isinstance(body, dict) else {}
-
     def _answer(self, subject: str, status: int, raw: bytes) -> Answer:
-        body = self._parse(raw)
+        body, form = parse_body(raw)
         meta = body.get("meta")
         version = str(meta.get("version") or "").lstrip("vV") if isinstance(meta, dict) else ""
         errors = body.get("errors")
         if errors and not body.get("services"):
             raise told(subject, "", status, errors)
-        return Answer(status, body, version)
+        return Answer(status, body, version, form)
 
     def _refusal(self, subject: str, path: str, error: HTTPError) -> ApiError:
         try:
-            body = self._parse(error.read())
+            body, form = parse_body(error.read())
         except (HTTPException, OSError):
-            body = {}
-        refused = told(subject, path, error.code, body.get("errors") or [])
-        after = (error.headers.get("Retry-After") or "") if error.headers else ""
-        refused.retry_after = float(after) if after.isdigit() else 0.0
+            body, form = {}, "torn"
+        redirect = 300 <= error.code < 400 and error.headers
+        location = safe_location(self.url + path, error.headers.get("Location") or "") if redirect else ""
+        refused = told(subject, path, error.code, body.get("errors") or [], location)
+        refused.body, refused.form = body, form
+        refused.retry_after = asked_pause(error.headers)
         return refused
 
     # Calls
@@ -246,10 +260,26 @@ class Webapp:
     def start_gc(self, what: str) -> dict[str, str]:
         """Ask for GC of `message` or `media`: the status by node; a single client's only one is called `coreapp`.
 
-        Not repeated after an answer that got lost: the client may have begun. A node that fails is in the result
-        with the text of its failure.
+        Not repeated after an answer that got lost (`lost` and `sent`: the client may have begun), nor when one names a
+        node that began, whatever its HTTP status. A node that fails is in the result with the text of its failure.
         """
-        return gc_nodes(self.call("PUT", f"/v1/services/{what}/gc", once_only=True).body, what)
+        path = f"/v1/services/{what}/gc"
+
+        def once() -> dict[str, str]:
+            self._have_token()
+            try:
+                answer = self._send("PUT", path, None, self._bearer())
+            except ApiError as error:
+                nodes, began = gc_said(error.body, what)
+                if not began:
+                    raise gc_refusal(error, nodes) from None
+                return gc_nodes(error.body, what)
+            failure = no_success(self._subject("PUT", path), answer.status, answer.form)
+            if failure:
+                raise failure
+            return gc_nodes(answer.body, what)
+
+        return self._patiently(once, path, self.patience, 0)
 
     def mark_read(self, message: str) -> bool:
         """Mark one inbound message as read; false when the client does not know the id."""

@@ -5,10 +5,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 
+UNNAMED = "a node without a name"
 SINGLE = "coreapp"  # what a single client's only node is called: its answers do not name it
+
+
+def parse_body(raw: bytes) -> tuple[dict[str, t.Any], str]:
+    """The body of an answer as a dictionary (empty for anything else) and its form.
+
+    `empty` (null too), `json`, `torn` (the begin of JSON) or `foreign` (a proxy's HTML).
+    """
+    text = raw.strip().removeprefix(b"\xef\xbb\xbf").strip()
+    try:
+        body = json.loads(text or b"null")
+    except (ValueError, RecursionError):
+        return {}, "torn" if text[:1] in (b"{", b"[") else "foreign"
+    return (body if isinstance(body, dict) else {}), "empty" if body is None else "json"
 
 
 def judge_password(password: str) -> list[str]:
@@ -49,33 +64,76 @@ def gc_nodes(body: t.Mapping[str, t.Any], what: str) -> dict[str, str]:
 
     A single client's only node is called `coreapp`. A node that fails has the text of its failure.
     """
+    items = _gc_items(body, what)
+    if items is None:
+        return {SINGLE: "processing"}
+    nodes = {name: _node_status(item) for name, item in items}
+    # Some failures come beside the nodes that began; their words name the node.
+    errors = body.get("errors")
+    for item in errors if isinstance(errors, list) else []:
+        name, status = _meant(str(item), nodes), _node_status({"errors": [item]})
+        nodes[name] = f"{nodes[name]}; {status}" if name == UNNAMED and name in nodes else status
+    return nodes
+
+
+def gc_said(body: t.Mapping[str, t.Any], what: str) -> tuple[dict[str, str], bool]:
+    """The nodes that an answer names itself, whatever its HTTP status, and whether GC of `what` began on one of them.
+
+    Only a status that is no failure says so: of a node without a status nothing is known.
+    """
+    items = _gc_items(body, what) or []
+    said = {name: _node_status(item) for name, item in items if item}
+    began = any(_has_status(item) and not _node_status(item).startswith("failed") for _name, item in items)
+    return said, began
+
+
+def _has_status(item: t.Any) -> bool:
+    """Whether a node's part of an answer tells a status in one word."""
+    status = item.get("status") if isinstance(item, dict) else item
+    return isinstance(status, str) and re.fullmatch(r"[\w-]+", status) is not None
+
+
+def _gc_items(body: t.Mapping[str, t.Any], what: str) -> list[tuple[str, t.Any]] | None:
+    """What an answer tells of GC of `what` as (node, item); None when it tells nothing."""
     services = body.get("services")
     parts = services if isinstance(services, list) else [services]
     found = [part[what] for part in parts if isinstance(part, dict) and isinstance(part.get(what), dict)]
     told = [part["gc"] for part in found if "gc" in part]
-    if not told:
-        return {SINGLE: "processing"}
-    nodes: dict[str, str] = {}
-    for gc in told:
-        if not isinstance(gc, dict) or "status" in gc or "errors" in gc:
-            name = str(gc.get("node") or SINGLE) if isinstance(gc, dict) else SINGLE
-            nodes[name] = _node_status(gc)
+    items: list[tuple[str, t.Any]] = []
+    for gc in (one for many in told for one in (many if isinstance(many, list) else [many])):
+        if not isinstance(gc, dict):
+            items.append((SINGLE, gc))
+        elif "status" in gc or ("errors" in gc and not any(isinstance(item, dict) for item in gc.values())):
+            items.append((str(gc.get("node") or SINGLE), gc))
         else:
-            nodes.update({str(node): _node_status(item) for node, item in gc.items()})
-    # Some failures come beside the nodes that began; their words name the node.
-    for item in body.get("errors") or []:
-        named = re.search(r"[\w.-]+:[0-9a-f]{12}", str(item))
-        nodes[named.group() if named else "a node without a name"] = _node_status({"errors": [item]})
-    return nodes
+            items += [
+                (UNNAMED, {"errors": item}) if node == "errors" else (str(node), item) for node, item in gc.items()
+            ]
+    return items if told else None
+
+
+def _meant(words: str, nodes: t.Mapping[str, str]) -> str:
+    """The node that the words of a failure are about: the one they name, or the failed one that has no words yet."""
+    named = re.search(r"[\w.-]+:[0-9a-f]{12}", words)
+    if named:
+        return named.group()
+    wordless = [node for node, status in nodes.items() if status == "failed"]
+    hosts = [node for node in wordless if re.search(rf"(?<![\w.-]){re.escape(node.partition(':')[0])}(?![\w-])", words)]
+    meant = hosts or wordless
+    return meant[0] if len(meant) == 1 else UNNAMED
 
 
 def _node_status(item: t.Any) -> str:
     """The status of one node in a GC answer, or the words of its failure."""
     if not isinstance(item, dict):
-        return str(item)
+        text = str(item)
+        return f"failed: {text}" if re.search(r"fail|error", text, re.IGNORECASE) else text
     errors = item.get("errors")
     if isinstance(errors, list) and errors:
-        first = errors[0] if isinstance(errors[0], dict) else {}
+        first = errors[0] if isinstance(errors[0], dict) else {"details": errors[0]}
         return "failed: " + ", ".join(str(first[key]) for key in ("code", "title", "details") if first.get(key))
     status = str(item.get("status") or "processing")
-    return "failed" if re.search(r"fail|error", status, re.IGNORECASE) else status
+    if not re.search(r"fail|error", status, re.IGNORECASE):
+        return status
+    words = ", ".join(str(item[key]) for key in ("title", "details") if item.get(key))
+    return f"failed: {words}" if words else "failed"

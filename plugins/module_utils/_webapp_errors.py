@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import ssl
 import typing as t
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
@@ -15,6 +17,9 @@ LOGIN = "/v1/users/login"
 _RETRY_CODES = (1011, 1015, 1016, 1017, 1018)  # domain: worth retrying whatever the text
 RETRY_STATUS = (429, 503)
 _GATEWAY_STATUS = (502, 504)
+_OWN_ANSWER = "the Webapp's own answer in JSON"
+_PROXY_CURE = "See whether a proxy or load balancer is in between: api_url should be the Webapp's own address"
+_LONGEST_LOCATION = 200  # characters of an address that a message shows
 _TLS_CURE = "Set api_ca_path to the authority of the Webapp's certificate"
 
 _CURES = {
@@ -38,30 +43,43 @@ _CURES = {
 class ApiError(WaError):
     """A failure of the API; `kind` tells which, `status` is the HTTP code (0: no answer), `code` the client's own.
 
-    `sent` is false when the request surely never reached the client.
+    `sent` is false when the request surely never reached the client. `retry_after`: the seconds that the server asked
+    to wait. `bare`: an HTTP status without the client's words; `body` and `form` are those of `parse_body`.
     """
 
     def __init__(
-        self, subject: str, found: str, kind: str, *, status: int = 0, code: int = 0, sent: bool = True, cure: str = ""
+        self,
+        subject: str,
+        found: str,
+        kind: str,
+        *,
+        status: int = 0,
+        code: int = 0,
+        sent: bool = True,
+        expected: str = "",
+        cure: str = "",
     ) -> None:
-        super().__init__(subject, found, cure=cure or _CURES[kind])
+        super().__init__(subject, found, expected, cure or _CURES[kind])
         self.kind = kind
         self.status = status
         self.code = code
         self.sent = sent
         self.retry_after = 0.0
+        self.bare = False
+        self.body: dict[str, t.Any] = {}
+        self.form = ""
 
     @property
     def retryable(self) -> bool:
         """Whether the same request may succeed a little later by the client's own table of codes."""
-        if self.kind in ("expired", "denied", "login", "locked", "first_login", "media"):
+        if self.kind in ("expired", "denied", "login", "locked", "first_login", "media", "lost"):
             return False
         timed_out = self.code == 1014 and re.search(r"time[d -]*out", self.found, re.IGNORECASE) is not None
         return self.code in _RETRY_CODES or self.status in RETRY_STATUS or timed_out
 
 
-def told(subject: str, path: str, status: int, errors: t.Any) -> ApiError:
-    """The failure that the client told by HTTP status and `errors`."""
+def told(subject: str, path: str, status: int, errors: t.Any, location: str = "") -> ApiError:
+    """The failure that the client told by HTTP status and `errors`; `location`: where a redirect leads."""
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     code = int(first["code"]) if str(first.get("code")).isdigit() else 0
     words = ": ".join(str(first[key]) for key in ("title", "details") if first.get(key))
@@ -93,7 +111,84 @@ def told(subject: str, path: str, status: int, errors: t.Any) -> ApiError:
         kind = "busy"
     elif status in _GATEWAY_STATUS:
         kind = "lost"  # a proxy's word: the client may have taken the request
-    return ApiError(subject, found, kind, status=status, code=code)
+    if code or words:
+        return ApiError(subject, found, kind, status=status, code=code)
+    return _bare(subject, found + (f" to {location}" if location else ""), kind, status)
+
+
+def _bare(subject: str, found: str, kind: str, status: int) -> ApiError:
+    """A failure without the client's words: something else may have answered."""
+    if status == 401:
+        bare = ApiError(subject, found, kind, status=status)  # the client's own may be empty too
+    else:
+        cure = ". ".join(part for part in (_CURES[kind], _PROXY_CURE) if part)
+        bare = ApiError(subject, found, kind, status=status, expected=_OWN_ANSWER, cure=cure)
+    bare.bare = True
+    return bare
+
+
+def safe_location(url: str, location: str) -> str:
+    """Where a redirect of `url` leads, without credentials, parameters, query and fragment; empty when nowhere."""
+    try:
+        parts = urlsplit(urljoin(url, "".join(location.split()))) if location.strip() else None
+        host = parts.netloc.rpartition("@")[2] if parts else ""
+    except ValueError:
+        return ""
+    if not parts or not host:
+        return ""
+    path = re.sub(r"[^/\\]*@|;[^/]*", "", parts.path)
+    return "".join(c for c in f"{parts.scheme}://{host}{path}" if c.isprintable())[:_LONGEST_LOCATION]
+
+
+def asked_pause(headers: t.Any) -> float:
+    """The seconds that `Retry-After` asks to wait; a date counts from the server's own `Date`. 0: nothing is asked."""
+    after = str((headers.get("Retry-After") if headers else "") or "").strip()
+    if after.isascii() and after.isdigit():
+        return float(after)
+    try:
+        return max((parsedate_to_datetime(after) - parsedate_to_datetime(headers.get("Date"))).total_seconds(), 0.0)
+    except (TypeError, ValueError, IndexError, AttributeError):
+        return 0.0
+
+
+def too_long(error: ApiError) -> ApiError:
+    """A failure whose server asks to wait longer than we do."""
+    found = f"{error.found}; the server asks to wait {error.retry_after:g} s"
+    cure = f"Run again after that time. {error.cure}"
+    longer = ApiError(
+        error.subject, found, error.kind, status=error.status, code=error.code, expected=error.expected, cure=cure
+    )
+    longer.retry_after = error.retry_after
+    return longer
+
+
+def gc_refusal(error: ApiError, failed: t.Mapping[str, str]) -> ApiError:
+    """What a refused GC call means. `failed`: the nodes that the answer names, none of which began.
+
+    A 5xx without the client's words is a proxy's: the client may have taken the call. A 503 without any body is what
+    an overloaded one answers.
+    """
+    if not error.bare:
+        return error
+    refusal = error
+    if failed and error.kind in ("other", "lost", "busy"):
+        found = f"{error.found}, " + "; ".join(f"{node} {status}" for node, status in failed.items())
+        refusal = ApiError(error.subject, found, "coreapp", status=error.status)
+    elif error.status >= 500 and (error.status != 503 or error.form != "empty"):
+        cure = f"{_CURES['lost']}. {_PROXY_CURE}"
+        refusal = ApiError(error.subject, error.found, "lost", status=error.status, expected=_OWN_ANSWER, cure=cure)
+    refusal.retry_after = error.retry_after
+    return refusal
+
+
+def no_success(subject: str, status: int, form: str) -> ApiError | None:
+    """The failure in a 2xx answer whose body is not the client's; one that was cut off is, so its call was taken."""
+    if form == "torn":
+        return ApiError(subject, f"HTTP {status} with a body that was cut off", "lost", status=status)
+    if form == "foreign":
+        found = f"HTTP {status} with a body that is no JSON, so it is not the client's"
+        return ApiError(subject, found, "other", status=status, expected=_OWN_ANSWER, cure=_PROXY_CURE)
+    return None
 
 
 def silence(subject: str, error: Exception, timeout: float) -> ApiError:

@@ -176,10 +176,11 @@ def task(work: dict[str, t.Any]) -> dict[str, t.Any]:
     return found
 
 
-def clients() -> list[Client]:
-    """Bring the lab up, install the clients, and return them."""
+def clients(pause: str) -> list[Client]:
+    """Bring the lab up, install the clients, and return them; `pause` is in seconds, between two batches of their GC."""
     lab("up", "--hosts", "h1:ready@mariadb,h2:ready@postgres", "--db", "both")
-    run(BIN / "ansible-playbook", "-i", LAB / "inventory.yml", ROOT / "playbooks" / "provision.yml")
+    slow = json.dumps({"wa_db_env_extra": {"SIM_GC_PAUSE": pause}})
+    run(BIN / "ansible-playbook", "-i", LAB / "inventory.yml", ROOT / "playbooks" / "provision.yml", "-e", slow)
     password = json.loads((LAB / "secrets.json").read_text())["db_password"]
     ports = json.loads((LAB / "state.json").read_text())["ports"]
     found = []
@@ -368,9 +369,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="with 10 million rows, too")
     parser.add_argument("--kind", choices=("mariadb", "postgres"), help="only one of the two servers")
+    parser.add_argument(
+        "--pause", default="0.03", help="seconds between two batches of the client's GC (default: 0.03)"
+    )
     arguments = parser.parse_args()
     try:
-        for client in clients():
+        for client in clients(arguments.pause):
             if arguments.kind not in (None, client.kind):
                 continue
             sizes = [2_200_000, *([LARGE] if arguments.long else [])]

@@ -149,6 +149,20 @@ def test_other_tables_rows_are_not_messages(run: Run, fake: FakeWebapp, table: T
     assert (result["messages_deleted"], calls(fake)) == (0, 1)
 
 
+def test_who_notified_instead_is_named(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
+    path = tmp_path / "told.jsonl"
+
+    def other() -> t.Any:
+        notify(path, 400, "wacore7:0123456789ab")
+        table.delete(400)
+        return processing("wacore2:9dfe77618dba", "wacore3:a9dcc716fd6e")
+
+    fake.on("PUT", GC, other)
+    result = run(completion="notifications", notifications=str(path), wait_timeout="1.5", settle="0.3")
+    assert "no notification from wacore2:9dfe77618dba, wacore3:a9dcc716fd6e" in result["msg"]
+    assert "but from wacore7:0123456789ab, which the call did not name" in result["msg"]
+
+
 def test_what_went_is_told_when_the_time_is_up(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
     fake.on("PUT", GC, collects(table))
     result = run(
