@@ -165,8 +165,8 @@ def too_long(error: ApiError) -> ApiError:
 def gc_refusal(error: ApiError, failed: t.Mapping[str, str]) -> ApiError:
     """What a refused GC call means. `failed`: the nodes that the answer names, none of which began.
 
-    A 5xx without the client's words is a proxy's: the client may have taken the call. A 503 without any body is what
-    an overloaded one answers.
+    A 5xx without the client's words is a proxy's: the client may have taken the call. With a 503 both an overloaded client
+    and a proxy without one say that nobody has.
     """
     if not error.bare:
         return error
@@ -174,7 +174,7 @@ def gc_refusal(error: ApiError, failed: t.Mapping[str, str]) -> ApiError:
     if failed and error.kind in ("other", "lost", "busy"):
         found = f"{error.found}, " + "; ".join(f"{node} {status}" for node, status in failed.items())
         refusal = ApiError(error.subject, found, "coreapp", status=error.status)
-    elif error.status >= 500 and (error.status != 503 or error.form != "empty"):
+    elif error.status >= 500 and error.status != 503:
         cure = f"{_CURES['lost']}. {_PROXY_CURE}"
         refusal = ApiError(error.subject, error.found, "lost", status=error.status, expected=_OWN_ANSWER, cure=cure)
     refusal.retry_after = error.retry_after

@@ -150,17 +150,15 @@ def test_what_tells_no_status_tells_of_no_begin(gc: t.Any) -> None:
 # Lost after sending
 
 
-@pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 520])
+@pytest.mark.parametrize("status", [500, 501, 502, 504, 520])
 @pytest.mark.parametrize("body", [PAGE, b"", b'{"message": "upstream"}', b'{"errors": []}', b'{"errors": [{"co'])
 def test_a_5xx_without_the_clients_words_may_have_been_taken(bare: BareWebapp, status: int, body: bytes) -> None:
-    if status == 503 and not body:
-        return  # what an overloaded client answers: see the next test
     error = refused(bare, Reply(status, body))
     assert (error.kind, error.sent, error.status, calls(bare)) == ("lost", True, status, 1)
     assert "proxy" in str(error)
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b'{"errors": [{"code": 1016}]}'])
+@pytest.mark.parametrize("body", [b"", b"null", PAGE, b'{"errors": [{"code": 1016}]}'])
 def test_an_overloaded_client_is_asked_again(bare: BareWebapp, body: bytes) -> None:
     bare.on("PUT", GC, Reply(503, body), said({"status": "processing"}, 200))
     assert session(bare).start_gc("message") == {"coreapp": "processing"}
