@@ -174,7 +174,8 @@ class GcRounds(GcListen):
         if self.params["completion"] == "notifications" and heard:
             # One that an older run left behind may come now: the rows are the better witness, of those that still go and
             # of those that are told and never went.
-            went = judge.started or self.run.get("rows", 0) - pulse.rows >= sum(told) / 2
+            rows = self.run.get("rows", 0)  # an estimate, which wavers by itself
+            went = judge.started or rows - pulse.rows >= max(sum(told) / 2, rows / 20)
             if went or not sum(told):
                 return judge.quiet() > 0 or not judge.started
             if judge.quiet() >= judge.needed(max(self.settle, _TOLD_LATE)):
