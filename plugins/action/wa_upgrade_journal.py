@@ -4,7 +4,8 @@
 """Tells the module who runs it, and looks whether the process that holds a lock still lives on this controller.
 
 `database_server` with `begin` is this plugin's own option: while one deployment's migration runs on a database server, the
-next one of this controller waits here, with its client still serving. It is free again at stage `starting` and at `end`.
+next one of this controller waits here, with its client still serving. It is free again at stage `starting` and at `end`, but
+not when `end` says `migration_runs`, another option of this plugin's: then for as long as a migration is waited for.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 import typing as t
 
 from ansible import constants
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -44,7 +46,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         queue = turns.Turns(os.path.join(constants.config.get_config_value("ANSIBLE_HOME"), "waba"), ours)
         operation = args.get("operation", "read")
         ticket = f"{args.get('path')}@{task_vars.get('inventory_hostname')}"
-        if operation == "end" or args.get("stage") in ("starting", "proving"):
+        runs = boolean(args.pop("migration_runs", False), strict=False)
+        if operation == "end" and runs:
+            queue.leave(ticket, parse_duration("database_server_timeout", patience))
+        elif operation == "end" or args.get("stage") in ("starting", "proving"):
             queue.give_back(ticket)
         try:
             if operation == "begin" and server and not self._task.check_mode:

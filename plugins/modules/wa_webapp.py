@@ -169,7 +169,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils import _topology, _webapp
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration, parse_duration
 
 # What no waiting cures.
 _FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
@@ -179,7 +179,8 @@ def wait_for(
     params: dict[str, t.Any], result: Result, subject: str, look: t.Callable[[], tuple[bool, str]], patient: bool
 ) -> None:
     """Call `look` until it is content; raise WaError with its last words when the time is up."""
-    end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
+    patience = parse_duration("wait_timeout", params["wait_timeout"])
+    end = time.monotonic() + patience
     pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
     while True:
         try:
@@ -195,7 +196,7 @@ def wait_for(
             raise WaError(
                 subject,
                 reason,
-                f"it to be well within {params['wait_timeout']}",
+                f"it to be well within {format_duration(patience)}",
                 "Look into the logs of Coreapp and Webapp",
             )
         time.sleep(pause)

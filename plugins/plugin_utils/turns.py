@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import process
@@ -27,10 +28,21 @@ class Turns:
         with self._file() as turns:
             found = turns.get(_key(server))
             # Another run of the same ticket is another operator's.
-            if found and found != {"ticket": ticket, "run": self.ours} and not process.has_ended(found["run"]):
+            if found and found != {"ticket": ticket, "run": self.ours} and self._is_held(found, ticket):
                 return str(found["ticket"])
             turns[_key(server)] = {"ticket": ticket, "run": self.ours}
         return None
+
+    @staticmethod
+    def _is_held(found: t.Mapping[str, t.Any], ticket: str) -> bool:
+        left = float(found.get("until") or 0.0) > time.time() and found["ticket"] != ticket
+        return left or not process.has_ended(found["run"])
+
+    def leave(self, ticket: str, seconds: float) -> None:
+        """Leave the turn of `ticket` to its migration, which may still run, for so many seconds or until its next run."""
+        with self._file() as turns:
+            for key in [key for key, found in turns.items() if found["ticket"] == ticket and found["run"] == self.ours]:
+                turns[key]["until"] = time.time() + seconds
 
     def give_back(self, ticket: str) -> None:
         """Give back whatever turn `ticket` has in this run."""

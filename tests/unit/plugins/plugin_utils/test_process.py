@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,25 @@ def test_a_run_that_has_ended_has_no_turn(tmp_path: Path) -> None:
     child.kill()
     child.wait()
     assert ours.take("db1:3306", "second") is None
+
+
+def test_a_migration_that_may_still_run_keeps_the_turn_of_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    theirs = turns.Turns(str(tmp_path), process.describe(child.pid))
+    ours = turns.Turns(str(tmp_path), process.describe(os.getpid()))
+    assert theirs.take("db1:3306", "first") is None
+    theirs.leave("first", 3600)
+    child.kill()
+    child.wait()
+    assert ours.take("db1:3306", "second") == "first"
+    assert ours.take("db1:3306", "first") is None, "its next run goes on"
+    ours.leave("first", 3600)
+    now = time.time()
+    monkeypatch.setattr(process, "has_ended", lambda _run: True)
+    monkeypatch.setattr(time, "time", lambda: now + 3601)
+    assert ours.take("db1:3306", "second") is None, "and not for ever"
 
 
 def test_giving_back_what_nobody_has_makes_nothing(tmp_path: Path) -> None:
