@@ -18,6 +18,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ CASES = {
     "starting-fail": Case(
         {"wa_upgrade_health_timeout": 5, "wa_upgrade_accept": ["unhealthy"]},
         fault="unregistered",
-        words=("The database is migrated.", "goes on from here"),
+        words=("The database is migrated, and the new version may run", "goes on from here"),
     ),
     "starting-kill": Case({"wa_upgrade_accept": ["unhealthy"]}, fault="unregistered"),
     "proving-fail": Case(
@@ -203,6 +204,23 @@ def two_at_once(lab: Lab, old: str, new: str) -> None:
     expect("what runs", lab.running(), {new})
 
 
+def slow_migration(lab: Lab, old: str, new: str) -> None:
+    """A migration outlasts the patience of one run, which says so, and is waited for by the next, beyond its first look."""
+    print(f"\n### slow migration: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    lab.lab("fault", "migration_hangs", "on")
+    told = lab.play("upgrade", **wanted, wa_upgrade_migration_timeout=5)
+    expect_words("first run", told, 2, "the waiting was stopped, not the migration", "The migration still runs")
+    expect("what runs", lab.running(), set())
+    ends = threading.Timer(60, lab.lab, ("fault", "migration_hangs", "off"))
+    ends.start()
+    began = time.monotonic()
+    expect_words("second run", lab.play("upgrade", **wanted), 0, "Wait for one that takes long")
+    ends.join()
+    expect("it waited", time.monotonic() - began > 60, True)
+    expect("what runs now", lab.running(), {new})
+
+
 def expired(lab: Lab, old: str, new: str) -> None:
     """A client that answers 1005 to everything is refused, and upgraded when its gate is passed by name."""
     print(f"\n### expired: {old} to {new}", flush=True)
@@ -224,7 +242,7 @@ def main() -> None:
     versions = json.loads(re.findall(r"lab_versions: (\[.*\])", pathlib.Path(lab.inventory).read_text())[0])
     lab.lab("seed", "--rows", str(ROWS))
     lab.host("sh", "-c", f"head -c 100000 /dev/urandom > {MEDIA}/incoming-planted")
-    others = {"two-at-once": two_at_once, "expired": expired}
+    others = {"two-at-once": two_at_once, "slow-migration": slow_migration, "expired": expired}
     for at, case in enumerate(sys.argv[2:] or [*CASES, *others], start=versions.index(lab.running().pop())):
         if case in CASES:
             run_case(lab, case, versions[at], versions[at + 1])
