@@ -25,10 +25,10 @@ class Judge:
     Traffic goes on while GC deletes, so rows never simply stand still. The round has ended when the delete rate has
     stayed near the one before the call for `settle` (five times the longest pause seen, when that is longer) and no
     DELETE on `messages` runs. A round in which nothing was ever deleted has not ended: it may not have begun.
-    `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `tolerance` in rows, for counters that count other
-    tables too; `origins` tells from when each server counts; `peak` is the fastest rate of two looks in a row. `shrunk`
-    is by how many rows the table got smaller while rows went; `fell_at` when it was last seen to get smaller for good,
-    from `top` rows at a count of `top_counter` deletes.
+    `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `tolerance` is in
+    rows, for counters that count other tables too; `origins` tells from when each server counts, `files` which files the
+    tables have; `peak` is the fastest rate of two looks in a row. `shrunk` is by how many rows the table got smaller while
+    rows went; `fell_at` when it was last seen to get smaller for good, from `top` rows at a count of `top_counter` deletes.
     """
 
     baseline: float = 0.0
