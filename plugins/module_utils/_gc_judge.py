@@ -25,7 +25,8 @@ class Judge:
     Traffic goes on while GC deletes, so rows never simply stand still. The round has ended when the delete rate has
     stayed near the one before the call for `settle` (five times the longest pause seen, when that is longer) and no
     DELETE on `messages` runs. A round in which nothing was ever deleted has not ended: it may not have begun.
-    `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `tolerance` is in
+    `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `late` is the time
+    after which a server whose sessions idle counts their last deletes, 0 where it counts at once; `tolerance` is in
     rows, for counters that count other tables too; `origins` tells from when each server counts, `files` which files the
     tables have; `peak` is the fastest rate of two looks in a row. `shrunk` is by how many rows the table got smaller while
     rows went; `fell_at` when it was last seen to get smaller for good, from `top` rows at a count of `top_counter` deletes.
@@ -34,6 +35,7 @@ class Judge:
     baseline: float = 0.0
     over: float = 0.0
     burst: float = 0.0
+    late: float = 0.0
     tolerance: float = 0.0
     counters: list[int] = field(default_factory=list)
     origins: list[float] = field(default_factory=list)
@@ -87,8 +89,7 @@ class Judge:
         if known and span > 0:
             self.rate = max(excess, 0.0) / span
         if active:
-            # PostgreSQL's sessions hand in their last second's counts only after 10 s of idling: a rest, no new batch. It
-            # comes once, and a second one is a batch.
+            # A rest tells of the last deletes before, and is no new batch. It comes once: a second one is a batch.
             rest = not deleting and not self.rested and fresh <= _LATE * self.peak
             if self.started and not rest:
                 self.pause = max(self.pause, at - span - self.active_at)
@@ -98,7 +99,8 @@ class Judge:
             elif self.started:
                 self.rested = True
             self.started = True
-            self.active_at = at
+            comes_late = rest and 0 < self.late <= at - self.active_at + span  # what it tells of went that long ago
+            self.active_at = max(self.active_at, at - self.late) if comes_late else at
             self.deleted += max(round(slow), dropped, 0)
             self.shrunk += min(max(self.rows - rows, 0), max(fresh, dropped))
             self.idle_rows, self.idle_span = 0.0, 0.0

@@ -27,6 +27,7 @@ _FOREIGN_ROWS = 5.0
 _PAUSE_PART = 0.04  # of a run so far, settle included: how late its end may be seen
 _OWN_PART = 0.2  # of the deletes that a server counts; with fewer of them ours, the client's GC took other tables' rows
 _LOOKS = 10  # at the rate before the call
+_IDLE = 10.0  # seconds after which PostgreSQL's idle sessions hand in the counts of their last second (PGSTAT_IDLE_INTERVAL)
 _TOLD_LATE = 15.0  # seconds in which PostgreSQL's counters surely tell of what went
 _AGREE = 3  # times by which a notification and the server's own counters may differ
 _QUIET_ROWS = 5  # deletes before the call that are as good as none
@@ -75,6 +76,7 @@ class GcRounds(GcListen):
             run.get("baseline", 0.0),
             over=run.get("over", 0.0),
             burst=run.get("burst", 0),
+            late=0.0 if self.config.engine == _database.MYSQL else _IDLE,
             tolerance=_FOREIGN_ROWS if self.config.engine == _database.MYSQL else 0.0,
             counters=list(pulse.counters),
             origins=list(pulse.origins),

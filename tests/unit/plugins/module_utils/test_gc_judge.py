@@ -68,6 +68,20 @@ def test_a_rest_that_is_counted_late_is_no_pause_between_batches() -> None:
     assert (judge.deleted, judge.pause) == (86_000, 0)
 
 
+def test_a_server_that_counts_idle_sessions_late_is_not_waited_for_twice() -> None:
+    # the last 6000 rows went before second 11 and are told 10 s later, as PostgreSQL does
+    def ended(told: int, late: float) -> float | None:
+        judge = Judge(over=5, late=late, counters=[0])
+        for at in range(1, 11):
+            judge.sample(at, [8000 * at], 0, False)
+        return follow(judge, [(at, 80_000 if at < told else 86_000) for at in range(11, 200)], 30)
+
+    assert ended(20, late=10) == 10 + 30
+    assert ended(22, late=10) == 12 + 30  # of deletes that may have gone until second 12
+    assert ended(15, late=10) == 15 + 30  # too soon to be of an idle session
+    assert ended(20, late=0) == 20 + 30
+
+
 def test_only_the_first_rest_is_one_and_small_batches_are_pauses() -> None:
     # fast for 10 s, then 1000 rows every 25 s by sessions that come and go: no rest of the fast time
     judge = Judge(over=5, counters=[0])
