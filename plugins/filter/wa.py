@@ -35,6 +35,19 @@ def _told(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
     return apply
 
 
+def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
+    """Why `rule` refuses what it is given, for an assertion of a role; an empty text when it does not."""
+
+    def apply(*args: t.Any) -> str:
+        try:
+            rule(*args)
+        except WaError as error:
+            return str(error)
+        return ""
+
+    return apply
+
+
 def container_line(container: t.Mapping[str, t.Any]) -> str:
     """One container of `wa_info` for a message: name, image, project, state."""
     project = f"project {container['project']}" if container["project"] else "outside Compose"
@@ -92,8 +105,10 @@ class FilterModule:
         return {
             "deployment": _told(_topology.deployment),
             "version": _told(_topology.normalise_version),
+            "version_refusal": _refusal(_topology.normalise_version),
             "health": _told(_topology.judge_health),
             "jump": _told(_topology.judge_jump),
+            "jump_refusal": _refusal(_topology.judge_jump),
             "layout": _told(_layout.layout),
             "address": _told(_layout.address),
             "services": _told(_layout.services),
