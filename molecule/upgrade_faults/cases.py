@@ -3,10 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Upgrades a lab host version by version; each time one stage fails or the controller is killed there, then it runs again.
 
+Before these cases stands bad input; after them come two operators at once, a slow migration, one that
+was never started, and an expired client.
+
 After the first run of each case: what serves, and that no row and no media file is lost. After the second run: the new
 version serves, with the same rows and files, and nothing of the upgrade is left.
 
-    cases.py LAB [STAGE-HOW...]     such as: cases.py m-upgrade-faults migrating-kill
+    cases.py LAB [CASE...]     such as: cases.py m-upgrade-faults bad-input migrating-kill
 """
 
 from __future__ import annotations
@@ -189,6 +192,24 @@ def run_case(lab: Lab, name: str, old: str, new: str) -> None:
     expect("left over", [name for name in left if re.search(r"compose-|dbupgrade", name)], [])
 
 
+def bad_input(lab: Lab, runs: str) -> None:
+    """What is no upgrade is refused in a sentence, or is none; either way nothing is touched."""
+    print(f"\n### bad input, while {runs} runs", flush=True)
+    for version, words in {
+        "latest": "'latest' is no version of the client",
+        "v": "'v' is no version of the client",
+        "2.9.1": f"2.9.1 is older than the running {runs}",
+        "2.99.9": "Set wa_upgrade_version to a version that the registry has",
+    }.items():
+        expect_words(version, lab.play("upgrade", wa_upgrade_version=version, wa_version=runs), 2, words)
+    told = lab.play("upgrade", wa_upgrade_version=f" vv{runs} ", wa_version=runs)
+    expect_words("the same version", told, 0, "nothing to upgrade")
+    told = lab.play("upgrade", wa_upgrade_version="2.99.9", wa_version=runs, wa_topology="ring")
+    expect_words("an unknown topology", told, 2, "'ring' is unknown")
+    expect("what runs", lab.running(), {runs})
+    expect("journal", lab.journal(), {})
+
+
 def two_at_once(lab: Lab, old: str, new: str) -> None:
     """A second operator, while the first one's upgrade runs, is refused and told who it is; the first one ends well."""
     print(f"\n### two at once: {old} to {new}", flush=True)
@@ -221,6 +242,25 @@ def slow_migration(lab: Lab, old: str, new: str) -> None:
     expect("what runs now", lab.running(), {new})
 
 
+def never_started(lab: Lab, old: str, new: str) -> None:
+    """A migration that was due could not be started, and the old version has served since: it is taken leave of anew."""
+    print(f"\n### never started: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    core = next(image for image in lab.host("docker", "ps", "--format", "{{.Image}}").splitlines() if "core" in image)
+    gone = f"docker rmi {core.rpartition(':')[0]}:v{new}"
+    told = lab.play("upgrade", **wanted, wa_upgrade_snapshot_command=gone)
+    words = ("The migration was not started, so the schema is untouched", f"To go back to {old} instead", "rm " + LOCK)
+    expect_words("first run", told, 2, *words)
+    expect("stage left", lab.journal().get("stage"), "migrating")
+    lab.host("sh", "-c", "docker start $(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)")
+    expect("what runs", lab.running(), {old})
+    again = lab.play("upgrade", **wanted, wa_upgrade_snapshot_command="touch /root/taken-anew")
+    expect_words("second run", again, 0, "Wait until the callback queue is empty", "goes on")
+    expect("a new snapshot", lab.host("ls", "/root/taken-anew"), "/root/taken-anew")
+    expect("what runs now", lab.running(), {new})
+    expect("journal", lab.journal(), {})
+
+
 def expired(lab: Lab, old: str, new: str) -> None:
     """A client that answers 1005 to everything is refused, and upgraded when its gate is passed by name."""
     print(f"\n### expired: {old} to {new}", flush=True)
@@ -242,8 +282,17 @@ def main() -> None:
     versions = json.loads(re.findall(r"lab_versions: (\[.*\])", pathlib.Path(lab.inventory).read_text())[0])
     lab.lab("seed", "--rows", str(ROWS))
     lab.host("sh", "-c", f"head -c 100000 /dev/urandom > {MEDIA}/incoming-planted")
-    others = {"two-at-once": two_at_once, "slow-migration": slow_migration, "expired": expired}
-    for at, case in enumerate(sys.argv[2:] or [*CASES, *others], start=versions.index(lab.running().pop())):
+    others = {
+        "two-at-once": two_at_once,
+        "slow-migration": slow_migration,
+        "never-started": never_started,
+        "expired": expired,
+    }
+    chosen = sys.argv[2:] or ["bad-input", *CASES, *others]
+    if "bad-input" in chosen:
+        chosen.remove("bad-input")
+        bad_input(lab, next(iter(lab.running())))
+    for at, case in enumerate(chosen, start=versions.index(lab.running().pop())):
         if case in CASES:
             run_case(lab, case, versions[at], versions[at + 1])
         else:

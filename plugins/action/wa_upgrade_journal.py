@@ -3,9 +3,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tells the module who runs it, and looks whether the process that holds a lock still lives on this controller.
 
-`database_server` with `begin` is this plugin's own option: while one deployment's migration runs on a database server, the
-next one of this controller waits here, with its client still serving. It is free again at stage `starting` and at `end`, but
-not when `end` says `migration_runs`, another option of this plugin's: then for as long as a migration is waited for.
+`database_server` with `begin` is this plugin's own option, as are `database_server_timeout`, how long to wait for it, and
+`migration_runs`: while one deployment's migration runs on a database server, the next one of this controller waits here, with
+its client still serving. From stage `migrating` on the turn lasts as long as the lease, whatever becomes of this process. It
+is free again at stage `starting` and at `end`, unless `end` says `migration_runs`. Turns are the leader's: a member that is
+asked by delegation has none.
 """
 
 from __future__ import annotations
@@ -44,16 +46,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         server = str(args.pop("database_server", "") or "")
         patience = args.pop("database_server_timeout", "2h")
         queue = turns.Turns(os.path.join(constants.config.get_config_value("ANSIBLE_HOME"), "waba"), ours)
-        operation = args.get("operation", "read")
-        ticket = f"{args.get('path')}@{task_vars.get('inventory_hostname')}"
         runs = boolean(args.pop("migration_runs", False), strict=False)
-        if operation == "end" and runs:
-            queue.leave(ticket, parse_duration("database_server_timeout", patience))
-        elif operation == "end" or args.get("stage") in ("starting", "proving"):
-            queue.give_back(ticket)
+        if self._task.delegate_to or self._task.check_mode:
+            return self._execute(args, task_vars)
+        operation, stage = args.get("operation", "read"), args.get("stage")
+        ticket = f"{args.get('path')}@{task_vars.get('inventory_hostname')}"
         try:
-            if operation == "begin" and server and not self._task.check_mode:
+            if operation == "begin" and server:
                 self._wait_for_turn(queue, server, ticket, parse_duration("database_server_timeout", patience))
+            elif stage == "migrating" or (operation == "end" and runs):
+                queue.leave(ticket, parse_duration("lease", args.get("lease") or patience))
+            elif operation == "end" or stage in ("starting", "proving"):
+                queue.give_back(ticket)
         except WaError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
         result = self._execute(args, task_vars)

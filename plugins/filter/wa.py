@@ -54,6 +54,11 @@ def container_line(container: t.Mapping[str, t.Any]) -> str:
     return f"{container['name']} ({container['image']}, {project}, {container['state']})"
 
 
+def stale_line(container: t.Mapping[str, t.Any]) -> str:
+    """One container of `wa_db_env` that was created with another db.env, for a message: its name and the keys."""
+    return f"{container['name']} ({', '.join(container['stale_keys'])})"
+
+
 def in_window(now: str, window: str) -> bool:
     """Whether a time of the day such as `02:30` lies in a window such as `01:00-05:00`, which may pass midnight."""
     return _gc_policy.until_window(_gc_policy.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
@@ -71,13 +76,31 @@ def env_lines(values: t.Mapping[str, t.Any]) -> str:
 
 
 def failure(result: t.Mapping[str, t.Any]) -> str:
-    """What a failed task says; of a loop over members, what each of those that failed says, with its host."""
+    """What a failed task says; of a loop over members, what each of those that failed says, with its host.
+
+    A command's own last line of complaint goes with it.
+    """
     told = []
     for one in result.get("results") or []:
         if one.get("failed"):
             member = _member(one.get("item"))
-            told.append((f"{member}: " if member else "") + str(one.get("msg") or "no reason given"))
-    return "; ".join(dict.fromkeys(told)) or str(result.get("msg") or "")
+            told.append((f"{member}: " if member else "") + (_said(one) or "no reason given"))
+    return "; ".join(dict.fromkeys(told)) or _said(result)
+
+
+def _said(result: t.Mapping[str, t.Any]) -> str:
+    complaint = [line.strip() for line in str(result.get("stderr") or "").splitlines() if line.strip()]
+    return ": ".join(text for text in (str(result.get("msg") or ""), *complaint[-1:]) if text)
+
+
+def left(result: t.Mapping[str, t.Any], host: str) -> list[str]:
+    """Where a task that may fail has not done its work, each with the reason: of a loop over members, or at `host`."""
+    asked = result.get("results", [result])
+    return [
+        f"{_member(one.get('item')) or host}: {'cannot be reached' if one.get('unreachable') else _said(one)}"
+        for one in asked
+        if one.get("unreachable") or one.get("msg")
+    ]
 
 
 def silent(result: t.Mapping[str, t.Any], host: str) -> list[str]:
@@ -120,7 +143,9 @@ class FilterModule:
             "leaders": _told(_upgrade_plan.leaders),
             "old_images": _told(_upgrade_plan.old_images),
             "container_line": container_line,
+            "stale_line": stale_line,
             "failure": failure,
+            "left": left,
             "silent": silent,
             "holds_secret": _secret_words.holds_secret,
         }

@@ -40,7 +40,8 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
     config = _database.settings({**params, "login_user": None, "login_password": None}, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
     look = _mysql if config.engine == _database.MYSQL else _pgsql
-    facts = look(config, env.get("WA_DB_NAME_PREFIX", ""), params.get("databases"))
+    enough = float(params.get("wanted_statement_timeout") or HOUR)
+    facts = look(config, env.get("WA_DB_NAME_PREFIX", ""), params.get("databases"), enough)
     return {"engine": config.engine, "server": server, **facts}
 
 
@@ -57,13 +58,13 @@ def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
     }
 
 
-def _limits(timeouts: dict[str, float], cures: t.Sequence[str]) -> dict[str, t.Any]:
-    """The time-outs as facts: 0 stands for none there, None here; `cures` count when an hour is more than there is."""
+def _limits(timeouts: dict[str, float], cures: t.Sequence[str], enough: float) -> dict[str, t.Any]:
+    """The time-outs as facts: 0 stands for none there, None here; `cures` count when less than `enough` is there."""
     ends = [seconds for name, seconds in timeouts.items() if name in _ENDS and seconds]
     shortest = min(ends, default=None)
     return {
         "statement_timeout": shortest,
-        "statement_timeout_cure": " ".join(cures) if shortest is not None and shortest < HOUR else None,
+        "statement_timeout_cure": " ".join(cures) if shortest is not None and shortest < enough else None,
         "lock_timeout": timeouts.get("lock_wait_timeout", timeouts.get("lock_timeout")) or None,
         "timeouts": timeouts,
     }
@@ -84,9 +85,9 @@ def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
 # MySQL and MariaDB
 
 
-def _mysql(config: Settings, prefix: str, wanted: list[str] | None) -> dict[str, t.Any]:
+def _mysql(config: Settings, prefix: str, wanted: list[str] | None, enough: float) -> dict[str, t.Any]:
     with _database.connect(config, limited=False) as session:
-        limits = _mysql_limits(session)
+        limits = _mysql_limits(session, enough)
         _database.limit(session)
         names = _database_own.find(session, prefix, wanted)
         facts = {**_common(session, names), **limits, "sessions": _mysql_sessions(session, names)}
@@ -97,13 +98,13 @@ def _mysql(config: Settings, prefix: str, wanted: list[str] | None) -> dict[str,
     return facts
 
 
-def _mysql_limits(session: Session) -> dict[str, t.Any]:
+def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
     rows = session.rows(f"SHOW SESSION VARIABLES WHERE variable_name IN ({', '.join(['%s'] * len(_MYSQL))})", _MYSQL)
     timeouts = {str(name): float(value) for name, value in rows}
     user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
     account = "@".join("'" + part.replace("\\", "\\\\").replace("'", "''") + "'" for part in (user, host))
     # An account's own limit goes before the server's, and concerns nobody else.
-    return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {HOUR:.0f};"])
+    return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {enough:.0f};"], enough)
 
 
 def _mysql_sessions(session: Session, names: list[str]) -> list[dict[str, t.Any]]:
@@ -153,7 +154,7 @@ def _mysql_free(session: Session) -> int | None:
 # PostgreSQL
 
 
-def _pgsql(config: Settings, prefix: str, wanted: list[str] | None) -> dict[str, t.Any]:
+def _pgsql(config: Settings, prefix: str, wanted: list[str] | None, enough: float) -> dict[str, t.Any]:
     with _database.connect(config) as session:
         names = _database_own.find(session, prefix, wanted)
         facts = {**_common(session, names), "sessions": _pgsql_sessions(session, names)}
@@ -164,7 +165,7 @@ def _pgsql(config: Settings, prefix: str, wanted: list[str] | None) -> dict[str,
     places: list[str | None] = [*names] or [None]
     for name in places:
         with _database.connect(config, name, limited=False) as session:
-            here, cure = _pgsql_timeouts(session, name)
+            here, cure = _pgsql_timeouts(session, name, enough)
             for key, seconds in here.items():
                 known = timeouts.get(key)
                 timeouts[key] = min(known, seconds) if known and seconds else known or seconds
@@ -172,13 +173,13 @@ def _pgsql(config: Settings, prefix: str, wanted: list[str] | None) -> dict[str,
             _database.limit(session)
             if name is not None:
                 tables += _pgsql_tables(session, name)
-    facts.update(_limits(timeouts, list(dict.fromkeys(cures))))
+    facts.update(_limits(timeouts, list(dict.fromkeys(cures)), enough))
     facts.update(_sizes(tables))
     facts["free_bytes"] = None
     return facts
 
 
-def _pgsql_timeouts(session: Session, database: str | None) -> tuple[dict[str, float], list[str]]:
+def _pgsql_timeouts(session: Session, database: str | None, enough: float) -> tuple[dict[str, float], list[str]]:
     rows = session.rows(
         "SELECT name, setting::float / 1000, source FROM pg_settings WHERE name = ANY (%s) AND unit = 'ms'",
         (list(_PGSQL),),
@@ -186,12 +187,12 @@ def _pgsql_timeouts(session: Session, database: str | None) -> tuple[dict[str, f
     role = quote(_database.PGSQL, session.settings.user).replace("%%", "%")
     cures = []
     for name, seconds, source in sorted(rows):
-        if name in _ENDS and 0 < seconds < HOUR:
+        if name in _ENDS and 0 < seconds < enough:
             # A role's setting for one database goes before the role's own, that before the database's and the server's.
             where = ""
             if source == "database user" and database is not None:
                 where = " IN DATABASE " + quote(_database.PGSQL, database).replace("%%", "%")
-            cures.append(f"ALTER ROLE {role}{where} SET {name} = '1h';")
+            cures.append(f"ALTER ROLE {role}{where} SET {name} = '{enough:.0f}s';")
     return {str(name): float(seconds) for name, seconds, _source in rows}, cures
 
 

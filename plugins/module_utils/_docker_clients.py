@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import asdict
+from datetime import datetime, timezone
 
 from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_survey
 
@@ -18,6 +19,12 @@ def one_shot(container: _docker.Container, environment: t.Mapping[str, str]) -> 
     """Whether a container is none of the client's services: a migration, or what `docker compose run` or a try has left."""
     tried = container.state in ("created", "exited", "dead") and not environment.get("WA_DB_HOSTNAME")
     return tried or environment.get("WA_DB_UPGRADE") == "1" or container.labels.get(ONE_OFF_LABEL) == "True"
+
+
+def _seconds(stamp: str) -> float:
+    """The engine's time stamp in seconds since 1970, to the second; 0 for its word for never."""
+    moment = datetime.fromisoformat(stamp[:19] + "+00:00") if stamp else datetime.fromtimestamp(0, timezone.utc)
+    return max(moment.timestamp(), 0.0)
 
 
 def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -33,6 +40,7 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "service": container.service,
         "state": container.state,
         "exit_code": record["State"].get("ExitCode", 0),
+        "started_at": _seconds(record["State"].get("StartedAt", "")),
         "one_shot": one_shot(container, environment),
         "variables": sorted(environment),
         "files": _docker_survey.files(container.labels),

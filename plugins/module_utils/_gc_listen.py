@@ -28,9 +28,15 @@ class GcListen(GcBase):
             self._close(failure=str(error), called=called)
             raise
 
+    def _awaits_notifications(self) -> bool:
+        """Whether notifications tell the end; the table does where the call's answer, which names the nodes, was lost."""
+        return bool(self.params["completion"] == "notifications" and self.run.get("named", True))
+
     def _listen(self) -> list[str]:
         """Read the notifications so far into the nodes; return the nodes that are silent."""
         run, path = self.run, self.params["notifications"]
+        if not run.get("named", True):
+            return [told.UNNAMED]  # how many nodes there are to hear of is not known
         nodes = [
             node
             for node, item in run["nodes"].items()

@@ -103,9 +103,9 @@ class GcRounds(GcListen):
             # The client may have begun: calling again could start a second one, so the table tells.
             self.result.warn(f"{error.found}: whether GC {'runs' if joined else 'has begun'} is judged by the table")
             nodes, run["resumed"] = {}, True
-            run["answered"] = joined
+            run.update(answered=joined, named=False)
         else:
-            run["answered"] = True
+            run.update(answered=True, named=True)
         run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
         failed = [f"{node} {status}" for node, status in nodes.items() if status.startswith("failed")]
         if failed and len(failed) == len(nodes):
@@ -173,7 +173,7 @@ class GcRounds(GcListen):
             return False
         told = [node["count"] or 0 for node in self.run["nodes"].values()]
         heard = bool(told) and not silent and bool(self.params["notifications"])
-        if self.params["completion"] == "notifications" and heard:
+        if self._awaits_notifications() and heard:
             # One that an older run left behind may come now: the rows are the better witness, of those that still go and
             # of those that are told and never went.
             rows = self.run.get("rows", 0)  # an estimate, which wavers by itself
@@ -182,7 +182,7 @@ class GcRounds(GcListen):
                 return judge.quiet() > 0 or not judge.started
             if judge.quiet() >= judge.needed(max(self.settle, _TOLD_LATE)):
                 self._forget_told()
-        if self.params["completion"] == "notifications":
+        if self._awaits_notifications():
             return False
         if self.run["resumed"] and judge.quiet() < judge.needed(self.settle):
             # Its traffic may be another by now: the table itself tells.
@@ -197,13 +197,13 @@ class GcRounds(GcListen):
         """
         if pulse.deleting or (judge.started and judge.quiet() == 0):
             return max(_PAUSE_PART * (judge.at + self.settle), 1.0)
-        lacks_quiet = self.params["completion"] == "database" and (judge.started or self.run["resumed"])
+        lacks_quiet = not self._awaits_notifications() and (judge.started or self.run["resumed"])
         return judge.needed(self.settle) - judge.quiet() if lacks_quiet else None
 
     def _phase(self, judge: Judge, pulse: messages.Pulse) -> str:
         if pulse.deleting or (judge.started and judge.quiet() == 0):
             return "deleting"
-        if self.params["completion"] == "notifications":
+        if self._awaits_notifications():
             return "waiting for notifications"
         if not judge.started and not self.run["resumed"]:
             return "waiting for the first delete"
@@ -234,7 +234,7 @@ class GcRounds(GcListen):
         self._figures(judge)
         if judge.deleted:
             self.result.did(f"message GC deleted {run['deleted'] + judge.deleted} rows so far (rounds: {run['round']})")
-        if self.params["completion"] == "notifications" and silent:
+        if self._awaits_notifications() and silent:
             others = f", but from {', '.join(self.strangers)}, which the call did not name" if self.strangers else ""
             failure = f"no notification from {', '.join(silent)} within {format_duration(waited)}{others}"
             if judge.quiet() >= self.settle:

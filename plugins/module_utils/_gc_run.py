@@ -12,11 +12,13 @@ from pathlib import Path
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
+from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import clock, fingerprint
 from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import Progress
 from ansible_collections.waba.onprem.plugins.module_utils._gc_rounds import GcRounds
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
 
 _BRIEF, _PATIENT = 5.0, 120.0  # seconds to wait for another run's step, with and without a run to follow
 _MARKING_STEP = 30.0  # seconds of marking in one step, so that none is long
@@ -75,6 +77,9 @@ class GcRun(GcRounds):
 
     def _begin(self) -> bool:
         values = self.result.values
+        upgrade = self._upgrade()
+        if upgrade:
+            return self._not_due(upgrade, None)
         closed = policy.until_window(self.window, self._local()) if self.window else 0.0
         if closed:
             return self._not_due(f"outside the window {self.params['window']}", closed)
@@ -131,6 +136,13 @@ class GcRun(GcRounds):
         self.follow = self.run["id"]
         values.update(run_id=self.run["id"])
         return self._mark()
+
+    def _upgrade(self) -> str:
+        """Why an upgrade keeps GC from being called, or an empty text: it stops the client and wants its database alone."""
+        journal = JournalFile(self.params["lock_file"]).load()
+        held = journal is not None and _upgrade_stages.is_held(journal, "", moment().wall)
+        blocked = journal is not None and _upgrade_stages.blocks(journal, held)
+        return f"an upgrade goes on: {_upgrade_stages.describe_block(journal, held)}" if journal and blocked else ""
 
     def _predict(self, because: str, ids: list[str]) -> None:
         if ids:

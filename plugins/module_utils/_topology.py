@@ -155,7 +155,7 @@ def judge_jump(running: t.Iterable[str], target: str) -> bool:
             "running version",
             "mixed: " + ", ".join(found),
             "one version on all containers",
-            "Run provision.yml with the version that the database has",
+            "Remove the containers that have not the database's version (docker rm --force), then run provision.yml with that",
         )
     if version_key(target) < version_key(found[0]):
         raise WaError(

@@ -16,9 +16,10 @@ def leaders(
 ) -> list[str]:
     """The leaders of the deployments that `hosts` belong to, the smaller deployments first (Meta's advice).
 
-    Small is few hosts, then few rows in `messages` as the GC of this run has counted them, then the name.
+    Small is few hosts, then few rows in `messages` as the GC of this run has counted them, then the name. Those that an
+    unfinished upgrade has left, which may be down, come before all others.
     """
-    found: dict[str, tuple[int, int, str]] = {}
+    found: dict[str, tuple[bool, int, int, str]] = {}
     for host in hosts:
         own = hostvars[host]
         deployment = _topology.deployment(
@@ -27,7 +28,9 @@ def leaders(
         leader = deployment["leader"]
         counted = hostvars[leader].get("__wa_message_gc_result") or {}
         rows = counted.get("messages_before") or 0
-        found[leader] = (len(deployment["members"]), int(rows), deployment["name"])
+        journal = (hostvars[leader].get("__wa_upgrade_read") or {}).get("journal") or {}
+        whole = journal.get("stage", "begun") == "begun"
+        found[leader] = (whole, len(deployment["members"]), int(rows), deployment["name"])
     return sorted(found, key=lambda leader: found[leader])
 
 

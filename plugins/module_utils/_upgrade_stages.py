@@ -43,6 +43,11 @@ def is_held(journal: t.Mapping[str, t.Any], run_id: str, now: float, gone: t.Col
     return bool(journal["run_id"] != run_id and journal["run_id"] not in gone and float(journal["lease_until"]) > now)
 
 
+def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
+    """Whether nothing else may start, stop or change the client: while a run holds it, and from when one has touched it."""
+    return held or journal["stage"] != "begun"
+
+
 def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
     """Who holds a journal and since when, for a message."""
     return (
@@ -71,12 +76,14 @@ def begin(
     now: float,
     lease: float,
     gone: t.Collection[str] = (),
+    *,
     take_over: bool = False,
+    resume: bool = True,
 ) -> dict[str, t.Any]:
     """The journal with which `claim` begins or goes on with an upgrade.
 
-    `found` is the journal that is there; times are in seconds since 1970, `lease` in seconds. Raises WaError when another
-    run holds it, and when what was left unfinished had another target.
+    `found` is the journal that is there; times are in seconds since 1970, `lease` in seconds; without `resume` what was left
+    unfinished is forgotten. Raises WaError when another run holds it, and when what is to be resumed had another target.
     """
     subject = f"upgrade of {claim.deployment}"
     if found is not None and found["deployment"] != claim.deployment:
@@ -88,7 +95,7 @@ def begin(
             "no other upgrade of this deployment",
             "Wait for it; or, if it is known to be dead, run again with wa_upgrade_take_over: true",
         )
-    fresh = found is None or found["stage"] == "begun"
+    fresh = found is None or found["stage"] == "begun" or not resume
     if found is not None and not fresh and found["target"] != claim.target:
         raise WaError(
             subject,

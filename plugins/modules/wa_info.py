@@ -52,6 +52,10 @@ options:
     type: list
     elements: str
     default: [coreapp, web]
+  wanted_statement_timeout:
+    description: The seconds that a statement needs, for RV(database.statement_timeout_cure). The vendor wants an hour for a migration.
+    type: int
+    default: 3600
   wanted_images:
     description: Images with their tag that RV(missing_images) looks for on the host and then in their registry.
     type: list
@@ -275,6 +279,9 @@ containers:
     exit_code:
       description: The code that its main process ended with; 0 while it runs.
       type: int
+    started_at:
+      description: When it was last started, in seconds since 1970 by the host's clock; 0 when it never was.
+      type: float
     one_shot:
       description:
         - Whether it is none of the client's services - a migration (C(WA_DB_UPGRADE=1)), or a container that
@@ -336,7 +343,9 @@ database:
           for the role and for each of the databases. MySQL has none; its C(max_execution_time) concerns C(SELECT) only.
       type: float
     statement_timeout_cure:
-      description: The statement with which the administrator raises it to an hour for this user; V(null) when it is as long.
+      description:
+        - The statement with which the administrator raises it for this user to O(wanted_statement_timeout); V(null) when it is
+          as long.
       type: str
     lock_timeout:
       description: Seconds that an C(ALTER) waits for the table's lock; V(null) when without end.
@@ -404,7 +413,7 @@ def read_upgrade(lock_file: str) -> dict[str, t.Any]:
         return {}
     held = _upgrade_stages.is_held(journal, "", time.time())
     return {
-        "blocks": held or journal["stage"] != "begun",
+        "blocks": _upgrade_stages.blocks(journal, held),
         "held": held,
         "told": _upgrade_stages.describe_block(journal, held),
         "stage": journal["stage"],
@@ -471,6 +480,7 @@ def main() -> None:
             names={"type": "list", "elements": "str", "default": []},
             image_repositories={"type": "list", "elements": "str", "default": list(_docker.CLIENT_IMAGES)},
             wanted_images={"type": "list", "elements": "str", "default": []},
+            wanted_statement_timeout={"type": "int", "default": 3600},
             lock_file={"type": "path"},
             files={"type": "list", "elements": "path", "default": []},
             seal_key={"type": "str", "no_log": True},

@@ -54,7 +54,7 @@ options:
   project:
     description:
       - The Compose project of the client.
-      - The defaults of O(env_file) and O(state_file) come from it.
+      - The defaults of O(env_file), O(state_file) and O(lock_file) come from it.
     type: str
   env_file:
     description:
@@ -131,6 +131,11 @@ options:
       - What is remembered on the managed host - the GC that runs, the last one, a refused login.
       - C(/var/lib/waba/gc-<deployment>.json) when not given.
     type: path
+  lock_file:
+    description:
+      - The lock of the deployment's upgrade on the managed host. While it is there no GC is called.
+      - C(/var/lib/waba/<deployment>.lock) when not given.
+    type: path
   follow:
     description:
       - The RV(run_id) of an earlier step. When that run is over, its result is returned and no new one begins.
@@ -194,7 +199,8 @@ exact:
   type: bool
 messages_deleted:
   description:
-    - The rows that GC deleted, from the notifications when every node sent one, else from the server's counters.
+    - The rows that GC deleted, from the notifications when every node sent one and the server's counters do not gainsay them
+      by a factor of 3, else from those.
     - Those of MySQL and MariaDB count the deletes of all its tables, so they count only where the table got smaller, too, and
       two exact counts are preferred to them.
   returned: always
@@ -204,7 +210,7 @@ rounds:
   returned: always
   type: int
 nodes:
-  description: For every node of the last round its C(status), and C(count) when it has notified one. A single client has no node name.
+  description: For every node of the last round its C(status), and C(count) when it has notified one. A single client's is C(coreapp).
   returned: always
   type: dict
 databases:
@@ -301,6 +307,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "poll_interval": {"type": "str", "default": "10s"},
     "settle": {"type": "str", "default": "60s"},
     "state_file": {"type": "path"},
+    "lock_file": {"type": "path"},
     "follow": {"type": "str"},
 }
 
@@ -314,6 +321,7 @@ def complete(params: dict[str, t.Any]) -> None:
     names = _topology.names(part or os.path.basename(os.path.dirname(os.path.abspath(env_file))) or "client")
     params["env_file"] = env_file or names["env_file"]
     params["state_file"] = params["state_file"] or names["gc_state_file"]
+    params["lock_file"] = params["lock_file"] or names["lock_file"]
     for option in ("max_messages", "max_rounds", "mark_read_rate"):
         if params[option] < (0 if option == "max_messages" else 0.01):
             raise WaError(f"option {option}", f"{params[option]}", "more than nothing")

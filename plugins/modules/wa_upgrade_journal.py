@@ -45,6 +45,13 @@ options:
     description: Whether V(begin) takes the lock whoever holds it. Only for a run that is known to be dead.
     type: bool
     default: false
+  resume:
+    description:
+      - Whether V(begin) goes on with what an unfinished upgrade has left here.
+      - Without it that is forgotten, unless another run holds it. For the other members of a deployment whose leader has
+        begun anew, since the leader's journal tells where an upgrade stands.
+    type: bool
+    default: true
   stage:
     description:
       - The stage that begins.
@@ -186,7 +193,9 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
             params["deployment"], run_id, params["user"], params["controller"], params["target"]
         )
         lease = parse_duration("lease", params["lease"])
-        after = _upgrade_stages.begin(found, claim, now, lease, params["gone"], params["take_over"])
+        after = _upgrade_stages.begin(
+            found, claim, now, lease, params["gone"], take_over=params["take_over"], resume=params["resume"]
+        )
         if found is None or after["stage"] == "begun":
             return after, f"lock {params['deployment']} for the upgrade to {params['target']}"
         return after, f"go on with the upgrade of {params['deployment']} at stage {after['stage']}"
@@ -227,6 +236,7 @@ def run(module: AnsibleModule, result: Result) -> None:
                     last = apply(file, params, after)
                     if last:
                         result.values["last"] = last
+                    found = found if after is None else after
     finally:
         result.values.update(
             journal=found or {},
@@ -235,7 +245,6 @@ def run(module: AnsibleModule, result: Result) -> None:
         )
     if action:
         result.did(action)
-    result.values["journal"] = after or {}
     if params["operation"] == "begin":
         result.values["resumed"] = after is not None and after["stage"] != "begun"
 
@@ -249,6 +258,7 @@ def main() -> None:
             "target": {"type": "str"},
             "lease": {"type": "str", "default": "10m"},
             "take_over": {"type": "bool", "default": False},
+            "resume": {"type": "bool", "default": True},
             "stage": {"type": "str", "choices": list(_upgrade_stages.STAGES)},
             "notes": {"type": "dict", "default": {}},
             "outcome": {"type": "str", "choices": ["done", "failed", "abandoned"]},

@@ -28,7 +28,7 @@ class Turns:
         with self._file() as turns:
             found = turns.get(_key(server))
             # Another run of the same ticket is another operator's.
-            if found and found != {"ticket": ticket, "run": self.ours} and self._is_held(found, ticket):
+            if found and not self._is_ours(found, ticket) and self._is_held(found, ticket):
                 return str(found["ticket"])
             turns[_key(server)] = {"ticket": ticket, "run": self.ours}
         return None
@@ -38,10 +38,13 @@ class Turns:
         left = float(found.get("until") or 0.0) > time.time() and found["ticket"] != ticket
         return left or not process.has_ended(found["run"])
 
+    def _is_ours(self, found: t.Mapping[str, t.Any], ticket: str) -> bool:
+        return bool(found["ticket"] == ticket and found["run"] == self.ours)
+
     def leave(self, ticket: str, seconds: float) -> None:
-        """Leave the turn of `ticket` to its migration, which may still run, for so many seconds or until its next run."""
+        """Leave the turn of `ticket` to its migration, which may outlast this run, for so many seconds or until its next run."""
         with self._file() as turns:
-            for key in [key for key, found in turns.items() if found["ticket"] == ticket and found["run"] == self.ours]:
+            for key in [key for key, found in turns.items() if self._is_ours(found, ticket)]:
                 turns[key]["until"] = time.time() + seconds
 
     def give_back(self, ticket: str) -> None:
@@ -49,8 +52,7 @@ class Turns:
         if not os.path.isdir(self.folder):
             return
         with self._file() as turns:
-            ours = {"ticket": ticket, "run": self.ours}
-            for key in [key for key, found in turns.items() if found == ours]:
+            for key in [key for key, found in turns.items() if self._is_ours(found, ticket)]:
                 del turns[key]
 
     @contextlib.contextmanager

@@ -96,7 +96,7 @@ def test_an_upgrade_loses_no_host_without_a_word() -> None:
     The rescue is left out: it says what it found of whom, and asks who is still there.
     """
     local = {"assert", "debug", "fail", "include_role", "include_tasks", "set_fact", "wait_for_connection"}
-    before = {"main", "preflight", "refuse", "database", "prepare", "shrink", "pull", "upgrade", "report"}
+    before = {"main", "absent", "preflight", "refuse", "database", "prepare", "shrink", "pull", "upgrade", "report"}
     rescue = {"rescue", "back", "unlock"}
     judged_otherwise = {
         "Put the new Compose file in force on all hosts",  # once the migration has been waited for, whoever is lost

@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.filter import wa
     [
         ({"failed": True, "msg": "no daemon"}, "no daemon"),
         ({"failed": True}, ""),
+        ({"failed": True, "msg": "non-zero return code", "stderr": "a\nno room\n"}, "non-zero return code: no room"),
         (
             {
                 "msg": "One or more items failed",
@@ -59,3 +60,22 @@ def test_a_refusal_is_the_rules_own_sentence() -> None:
     assert filters["jump_refusal"](["2.53.4"], "2.55.1") == ""
     assert "older than the running 2.55.1" in filters["jump_refusal"](["2.55.1"], "2.53.4")
     assert "mixed: 2.53.4, 2.55.1" in filters["jump_refusal"](["2.55.1", "2.53.4"], "2.57.1")
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"changed": True}, []),
+        ({"msg": "no room"}, ["leader: no room"]),
+        ({"unreachable": True, "msg": "no route to host"}, ["leader: cannot be reached"]),
+        ({"results": [{"item": {"host": "h2"}, "msg": "no room"}, {"item": {"host": "h3"}}]}, ["h2: no room"]),
+        ({"results": [], "msg": "no items"}, []),
+    ],
+)
+def test_where_work_was_left_undone(result: dict[str, t.Any], told: list[str]) -> None:
+    assert wa.left(result, "leader") == told
+
+
+def test_a_stale_container_is_told_with_its_keys() -> None:
+    told = wa.stale_line({"name": "wacore", "stale_keys": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"]})
+    assert told == "wacore (WA_DB_HOSTNAME, WA_DB_PASSWORD)"

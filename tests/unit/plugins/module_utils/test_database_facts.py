@@ -30,7 +30,7 @@ def mysql(account: str, **variables: str) -> dict[str, t.Any]:
         "VARIABLES": list(variables.items()),
         "CURRENT_USER": [(account,)],
     }
-    return facts._mysql_limits(Pretended("MYSQL", answers))
+    return facts._mysql_limits(Pretended("MYSQL", answers), 3600)
 
 
 def test_mysql_ends_no_alter() -> None:
@@ -52,19 +52,25 @@ def test_mariadb_ends_a_statement(seconds: str, shortest: float | None, cured: b
     assert found["statement_timeout_cure"] == (cure if cured else None)
 
 
+def test_the_cure_is_for_as_long_as_is_wanted() -> None:
+    answers = {"VARIABLES": [("max_statement_time", "3600")], "CURRENT_USER": [("wa@%",)]}
+    found = facts._mysql_limits(Pretended("MYSQL", answers), 7200)
+    assert found["statement_timeout_cure"] == "ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 7200;"
+
+
 def test_postgresql_is_cured_where_it_is_set() -> None:
     rows = [
         ("statement_timeout", 30.0, "database user"),
         ("transaction_timeout", 60.0, "configuration file"),
         ("lock_timeout", 5.0, "user"),
     ]
-    timeouts, cures = facts._pgsql_timeouts(Pretended("PGSQL", {"pg_settings": rows}), 'm"s')
+    timeouts, cures = facts._pgsql_timeouts(Pretended("PGSQL", {"pg_settings": rows}), 'm"s', 3600)
     assert timeouts == {"statement_timeout": 30, "transaction_timeout": 60, "lock_timeout": 5}
     assert cures == [
-        'ALTER ROLE "w""a%" IN DATABASE "m""s" SET statement_timeout = \'1h\';',
-        'ALTER ROLE "w""a%" SET transaction_timeout = \'1h\';',
+        'ALTER ROLE "w""a%" IN DATABASE "m""s" SET statement_timeout = \'3600s\';',
+        'ALTER ROLE "w""a%" SET transaction_timeout = \'3600s\';',
     ]
-    found = facts._limits(timeouts, cures)
+    found = facts._limits(timeouts, cures, 3600)
     assert (found["statement_timeout"], found["lock_timeout"]) == (30, 5)
     assert found["statement_timeout_cure"] == " ".join(cures)
 

@@ -26,6 +26,16 @@ def test_smaller_deployments_first() -> None:
     assert _upgrade_plan.leaders(hostvars, groups, ["e"]) == ["d"]
 
 
+def test_what_may_be_down_comes_first() -> None:
+    groups = {"all": ["a", "b", "c"]}
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "a": {},
+        "b": {"__wa_upgrade_read": {"journal": {"stage": "begun"}}},
+        "c": {"__wa_upgrade_read": {"journal": {"stage": "migrating"}}},
+    }
+    assert _upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["c", "a", "b"]
+
+
 def test_a_leader_is_the_inventorys_and_not_the_runs() -> None:
     groups = {"all": ["d", "e"], "big": ["d", "e"]}
     hostvars = {host: {"wa_deployment": "big", "wa_leader": "e"} for host in groups["all"]}

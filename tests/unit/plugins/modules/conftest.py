@@ -56,6 +56,7 @@ def run(run_module: RunModule, fake: FakeWebapp, table: Table, tmp_path: Path) -
             "api_password": PASSWORD,
             "env_file": str(env),
             "state_file": str(tmp_path / "gc.json"),
+            "lock_file": str(tmp_path / "wa.lock"),
             "max_messages": 2_000,
             "settle": "0.3",
             "poll_interval": "0.1",

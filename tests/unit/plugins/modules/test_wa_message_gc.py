@@ -324,12 +324,13 @@ def test_options_that_make_no_sense(run: Run) -> None:
 def test_paths_come_from_the_deployment() -> None:
     from ansible_collections.waba.onprem.plugins.modules.wa_message_gc import complete
 
-    params = {"max_messages": 1, "max_rounds": 1, "mark_read_rate": 5, "state_file": None}
+    params = {"max_messages": 1, "max_rounds": 1, "mark_read_rate": 5, "state_file": None, "lock_file": None}
     complete(params | {"project": "wa-support", "env_file": None})
     given: dict[str, t.Any] = {**params, "project": "wa-support", "env_file": None}
     complete(given)
     assert given["env_file"] == "/opt/waba/support/db.env"
     assert given["state_file"] == "/var/lib/waba/gc-support.json"
+    assert given["lock_file"] == "/var/lib/waba/support.lock"
     given = {**params, "project": None, "env_file": "/srv/sales/db.env"}
     complete(given)
     assert given["state_file"] == "/var/lib/waba/gc-sales.json"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from fake_webapp import FakeWebapp
-from gc_module import CALL, GC, Run, Table, collects, notify, processing, state
+from gc_module import CALL, GC, Run, RunModule, Table, collects, notify, processing, state
 
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_rounds as gc_rounds
@@ -171,3 +171,35 @@ def test_what_went_is_told_when_the_time_is_up(run: Run, fake: FakeWebapp, table
     assert "no notification from" in result["msg"]
     assert (result["messages_deleted"], result["changed"]) == (400, True)
     assert json.loads((tmp_path / "gc.json").read_text())["last"]["values"]["messages_deleted"] == 400
+
+
+def test_one_notification_is_not_all_when_nobody_knows_the_nodes(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
+) -> None:
+    """The call's answer names the nodes; where that was lost, the table tells the end."""
+    path = tmp_path / "told.jsonl"
+
+    def lose() -> t.Any:
+        notify(path, 100, "wacore2:9dfe77618dba")
+        table.delete(400, pause=0.15)
+        return "close"
+
+    fake.on("PUT", GC, lose)
+    result = run(completion="notifications", notifications=str(path), settle="0.5")
+    assert (result["messages_after"], result["messages_deleted"], result["callbacks"]) == (1_800, 400, "none")
+    assert calls(fake) == 1
+
+
+@pytest.mark.usefixtures("table")
+@pytest.mark.parametrize("check", [False, True])
+def test_no_gc_is_called_beside_an_upgrade(
+    run: Run, run_module: RunModule, fake: FakeWebapp, tmp_path: Path, check: bool
+) -> None:
+    journal = {"path": str(tmp_path / "wa.lock"), "run_id": "m/1/5"}
+    whose = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1"}
+    run_module("wa_upgrade_journal", {"operation": "begin", **whose, **journal}, False)
+    assert "an upgrade goes on: locked by the upgrade to 2.53.4 by ann" in run(check=check)["not_due_because"]
+    run_module("wa_upgrade_journal", {"operation": "stage", "stage": "stopping", **journal}, False)
+    run_module("wa_upgrade_journal", {"operation": "end", "outcome": "failed", **journal}, False)
+    assert "left unfinished by" in run(check=check)["not_due_because"]
+    assert calls(fake) == 0

@@ -77,6 +77,7 @@ def test_a_dead_run_is_gone_on_with(run: Run, how: dict[str, t.Any]) -> None:
     taken = run("begin", run_id="m/2/5", **how)
     assert (taken["resumed"], taken["journal"]["stage"]) == (True, "migrating")
     assert taken["journal"]["notes"] == {"from_version": "2.51.2"}
+    assert not taken["held"]
     lost = run("stage", stage="starting")
     assert "taken over by" in lost["msg"]
     assert run("stage", run_id="m/2/5", stage="starting")["changed"]
@@ -96,6 +97,14 @@ def test_a_failed_run_leaves_its_journal_and_no_lock(run: Run) -> None:
     other = run("begin", run_id="m/2/5", target="2.55.0")
     assert "expected the same target, not 2.55.0" in other["msg"]
     assert run("begin", run_id="m/2/5")["resumed"]
+
+
+def test_what_was_left_at_a_member_is_forgotten_when_its_leader_begins_anew(run: Run) -> None:
+    run("begin")
+    run("stage", stage="stopping")
+    assert "locked by" in run("begin", run_id="m/2/5", target="2.55.0", resume=False)["msg"]
+    anew = run("begin", run_id="m/2/5", target="2.55.0", resume=False, gone=["m/1/5"])
+    assert (anew["resumed"], anew["journal"]["stage"], anew["journal"]["target"]) == (False, "begun", "2.55.0")
 
 
 def test_what_touched_nothing_may_get_another_target(run: Run) -> None:
