@@ -9,11 +9,13 @@ any privilege.
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_check, _database_own
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError, Session, Settings, quote
 
+_LOOK_EVERY = 0.1  # seconds between two looks at who is still connected
 HOUR = 3600.0  # domain 7: the vendor's word for the database's query time-out during an upgrade
 # What may end an ALTER or keep it waiting, or end the connection that waits for it. MySQL's max_execution_time is not
 # among them: it concerns SELECT only.
@@ -36,12 +38,20 @@ _ENDS = ("max_statement_time", "statement_timeout", "transaction_timeout")
 
 
 def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """The facts, as wa_info returns them. Nothing waits longer than the connection's and a statement's time-out."""
+    """The facts, as wa_info returns them, at the latest `quiet_timeout` after the first look.
+
+    Nothing else waits longer than the connection's and a statement's time-out.
+    """
     config = _database.settings({**params, "login_user": None, "login_password": None}, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
     look = _mysql if config.engine == _database.MYSQL else _pgsql
     enough = float(params.get("wanted_statement_timeout") or HOUR)
-    facts = look(config, env.get("WA_DB_NAME_PREFIX", ""), params.get("databases"), enough)
+    end = time.monotonic() + float(params.get("quiet_timeout") or 0)
+    while True:
+        facts = look(config, env.get("WA_DB_NAME_PREFIX", ""), params.get("databases"), enough)
+        if time.monotonic() >= end or not any(session["database"] for session in facts["sessions"]):
+            break
+        time.sleep(_LOOK_EVERY)
     return {"engine": config.engine, "server": server, **facts}
 
 

@@ -15,6 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError
+from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import UNNAMED
 
 
 class GcListen(GcBase):
@@ -36,7 +37,7 @@ class GcListen(GcBase):
         """Read the notifications so far into the nodes; return the nodes that are silent."""
         run, path = self.run, self.params["notifications"]
         if not run.get("named", True):
-            return [told.UNNAMED]  # how many nodes there are to hear of is not known
+            return [UNNAMED]  # how many nodes there are to hear of is not known
         nodes = [
             node
             for node, item in run["nodes"].items()

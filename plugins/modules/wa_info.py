@@ -56,6 +56,10 @@ options:
     description: The seconds that a statement needs, for RV(database.statement_timeout_cure). The vendor wants an hour for a migration.
     type: int
     default: 3600
+  quiet_timeout:
+    description: How many seconds to wait until RV(database.sessions) has none that uses a database. Who is left then is told.
+    type: int
+    default: 0
   wanted_images:
     description: Images with their tag that RV(missing_images) looks for on the host and then in their registry.
     type: list
@@ -481,6 +485,7 @@ def main() -> None:
             image_repositories={"type": "list", "elements": "str", "default": list(_docker.CLIENT_IMAGES)},
             wanted_images={"type": "list", "elements": "str", "default": []},
             wanted_statement_timeout={"type": "int", "default": 3600},
+            quiet_timeout={"type": "int", "default": 0},
             lock_file={"type": "path"},
             files={"type": "list", "elements": "path", "default": []},
             seal_key={"type": "str", "no_log": True},

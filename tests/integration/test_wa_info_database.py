@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,31 @@ def test_sessions_of_the_client_on_its_own_databases_are_told(
         assert found[0]["from"].count(".") == 3, found
         assert found[0]["state"] == ("Sleep" if database.kind == "mariadb" else "idle")
     assert ansible.module("wa_info", options)["database"]["sessions"] == []
+
+
+def test_the_end_of_a_session_is_waited_for_and_who_stays_is_told(
+    ansible: Ansible, database: Server, options: dict[str, t.Any]
+) -> None:
+    def ask(seconds: int) -> list[dict[str, t.Any]]:
+        found: list[dict[str, t.Any]] = ansible.module("wa_info", {**options, "quiet_timeout": seconds})["database"][
+            "sessions"
+        ]
+        return found
+
+    with _database.connect(config(database), "in1messageStore") as leaves:
+        leaves.value("SELECT 1")
+        assert [one["database"] for one in ask(1) if one["database"]] == ["in1messageStore"]
+        others = (
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE id <> CONNECTION_ID()"
+            if database.kind == "mariadb"
+            else "SELECT COUNT(*) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
+        )
+        with ThreadPoolExecutor(1) as other:
+            asked = other.submit(ask, 60)
+            while not leaves.value(others):
+                time.sleep(0.01)
+            leaves.close()  # the module looks by now
+            assert asked.result() == []
 
 
 def test_a_neighbour_is_not_ours(ansible: Ansible, database: Server, options: dict[str, t.Any]) -> None:

@@ -99,6 +99,8 @@ def test_an_upgrade_loses_no_host_without_a_word() -> None:
     before = {"main", "absent", "preflight", "refuse", "database", "prepare", "shrink", "pull", "upgrade", "report"}
     rescue = {"rescue", "back", "unlock"}
     judged_otherwise = {
+        "Stop the client on the other members",  # with the leader, once all have been waited for
+        "Start the new version on the other members",  # and so it is here
         "Put the new Compose file in force on all hosts",  # once the migration has been waited for, whoever is lost
         "Wait for a migration that is soon over",  # and so it is here
         "Look whether it is over",  # a leader that is away for a while is waited for
