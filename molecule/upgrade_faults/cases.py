@@ -204,7 +204,7 @@ def bad_input(lab: Lab, runs: str) -> None:
         expect_words(version, lab.play("upgrade", wa_upgrade_version=version, wa_version=runs), 2, words)
     told = lab.play("upgrade", wa_upgrade_version=f" vv{runs} ", wa_version=runs)
     expect_words("the same version", told, 0, "nothing to upgrade")
-    told = lab.play("upgrade", wa_upgrade_version="2.99.9", wa_version=runs, wa_topology="ring")
+    told = lab.play("upgrade", wa_version=runs, wa_topology="ring")
     expect_words("an unknown topology", told, 2, "'ring' is unknown")
     expect("what runs", lab.running(), {runs})
     expect("journal", lab.journal(), {})
