@@ -205,7 +205,7 @@ def bad_input(lab: Lab, runs: str) -> None:
     told = lab.play("upgrade", wa_upgrade_version=f" vv{runs} ", wa_version=runs)
     expect_words("the same version", told, 0, "nothing to upgrade")
     told = lab.play("upgrade", wa_version=runs, wa_topology="ring")
-    expect_words("an unknown topology", told, 2, "'ring' is unknown")
+    expect_words("an unknown topology", told, 2, "multiconnect, got: ring")
     expect("what runs", lab.running(), {runs})
     expect("journal", lab.journal(), {})
 
