@@ -5,9 +5,9 @@
 
 `database_server` with `begin` is this plugin's own option, as are `database_server_timeout`, how long to wait for it, and
 `migration_runs`: while one deployment's migration runs on a database server, the next one of this controller waits here, with
-its client still serving. From stage `migrating` on the turn lasts as long as the lease, whatever becomes of this process. It
-is free again at stage `starting` and at `end`, unless `end` says `migration_runs`. Turns are the leader's: a member that is
-asked by delegation has none.
+its client still serving. The turn lasts as long as the lease, at stage `migrating` whatever becomes of this process. It is
+free again at stage `starting` and at `end`, unless `end` says `migration_runs`. Turns are the leader's: a member that is asked
+by delegation has none.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import process, turns
 
 display = Display()
 
+_LEASE = "10m"  # as the module's own
 _LOOK_EVERY = 1.0  # seconds between two looks at a busy database server
 
 
@@ -52,12 +53,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         operation, stage = args.get("operation", "read"), args.get("stage")
         ticket = f"{args.get('path')}@{task_vars.get('inventory_hostname')}"
         try:
+            lease = parse_duration("lease", args.get("lease") or _LEASE)
             if operation == "begin" and server:
-                self._wait_for_turn(queue, server, ticket, parse_duration("database_server_timeout", patience))
-            elif stage == "migrating" or (operation == "end" and runs):
-                queue.leave(ticket, parse_duration("lease", args.get("lease") or patience))
+                self._wait_for_turn(queue, server, ticket, lease, parse_duration("database_server_timeout", patience))
+            elif operation == "end" and runs:
+                queue.keep(ticket, parse_duration("database_server_timeout", patience), migrates=True)
             elif operation == "end" or stage in ("starting", "proving"):
                 queue.give_back(ticket)
+            elif stage:
+                queue.keep(ticket, lease, migrates=stage == "migrating")
         except WaError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
         result = self._execute(args, task_vars)
@@ -78,10 +82,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         return mine and process.has_ended(str(journal.get("run_id", "")))
 
     @staticmethod
-    def _wait_for_turn(queue: turns.Turns, server: str, ticket: str, patience: float) -> None:
+    def _wait_for_turn(queue: turns.Turns, server: str, ticket: str, lease: float, patience: float) -> None:
         end = time.monotonic() + patience
         told = ""
-        while (holder := queue.take(server, ticket)) is not None:
+        while (holder := queue.take(server, ticket, lease)) is not None:
             if holder != told:
                 display.display(
                     f"{ticket}: waits for {holder}, which migrates on database server {server}", stderr=True
@@ -90,7 +94,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             if time.monotonic() > end:
                 raise WaError(
                     f"database server {server}",
-                    f"{holder} has been migrating for {patience:.0f} s",
+                    f"{holder} has had its turn for {patience:.0f} s",
                     "one migration at a time on a database server",
                     "Run again when that upgrade has ended",
                 )

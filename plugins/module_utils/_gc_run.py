@@ -139,7 +139,8 @@ class GcRun(GcRounds):
 
     def _upgrade(self) -> str:
         """Why an upgrade keeps GC from being called, or an empty text: it stops the client and wants its database alone."""
-        journal = JournalFile(self.params["lock_file"]).load()
+        path = self.params["lock_file"]
+        journal = JournalFile(path).load() if path else None
         held = journal is not None and _upgrade_stages.is_held(journal, "", moment().wall)
         blocked = journal is not None and _upgrade_stages.blocks(journal, held)
         return f"an upgrade goes on: {_upgrade_stages.describe_block(journal, held)}" if journal and blocked else ""

@@ -10,6 +10,8 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils import _topology
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
+MIGRATION = "dbupgrade"  # the service of the one-shot migration
+
 
 def leaders(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]], hosts: t.Iterable[str]
@@ -34,6 +36,33 @@ def leaders(
     return sorted(found, key=lambda leader: found[leader])
 
 
+def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+    """The version that a migration without a journal has brought, or is bringing, a stopped client's database to, or "".
+
+    `containers` are those of the leader. An upgrade removes its migration's container at its end, and a journal tells of one
+    that was interrupted: where that was lost, the container is all that keeps the old version from being started.
+    """
+    found = list(containers)
+    clients = [one for one in found if one["service"] != MIGRATION and not one["one_shot"]]
+    if any(one["state"] == "running" for one in clients):
+        return ""
+    oldest = min(filter(None, (_key(one) for one in clients)), default=None)
+    for one in found:
+        ran = one["state"] in ("running", "paused") or (one["state"] == "exited" and one["exit_code"] == 0)
+        key = _key(one) if one["service"] == MIGRATION and ran else None
+        if key and oldest and key > oldest:
+            return str(one["version"])
+    return ""
+
+
+def _key(image: t.Mapping[str, t.Any]) -> tuple[int, ...] | None:
+    """The key of its version; None for a tag that is none."""
+    try:
+        return _topology.version_key(image["version"])
+    except WaError:
+        return None
+
+
 def old_images(looked: t.Iterable[t.Mapping[str, t.Any]], keep: t.Sequence[str]) -> list[tuple[t.Any, str]]:
     """Which images to remove, each with the result of `wa_info` that it was found in.
 
@@ -45,10 +74,7 @@ def old_images(looked: t.Iterable[t.Mapping[str, t.Any]], keep: t.Sequence[str])
     old = []
     for result in looked:
         for image in result.get("images", []):
-            try:
-                key = _topology.version_key(image["version"])
-            except WaError:
-                continue
-            if key < newest and key not in keys and not image["in_use"]:
+            key = _key(image)
+            if key and key < newest and key not in keys and not image["in_use"]:
                 old.append((result, str(image["name"])))
     return old

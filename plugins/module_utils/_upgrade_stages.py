@@ -79,11 +79,12 @@ def begin(
     *,
     take_over: bool = False,
     resume: bool = True,
+    stage: str = STAGES[0],
 ) -> dict[str, t.Any]:
     """The journal with which `claim` begins or goes on with an upgrade.
 
     `found` is the journal that is there; times are in seconds since 1970, `lease` in seconds; without `resume` what was left
-    unfinished is forgotten. Raises WaError when another run holds it, and when what is to be resumed had another target.
+    unfinished is forgotten; `stage` is where one begins that has no journal. Raises WaError when another run holds it, and when what is to be resumed had another target.
     """
     subject = f"upgrade of {claim.deployment}"
     if found is not None and found["deployment"] != claim.deployment:
@@ -113,7 +114,7 @@ def begin(
         "lease_until": now + lease,
     }
     if fresh or found is None:
-        return dict(journal, stage="begun", stages=[_entry("begun", now)], notes={})
+        return dict(journal, stage=stage, stages=[_entry(stage, now)], notes={})
     return dict(
         journal,
         stage=found["stage"],

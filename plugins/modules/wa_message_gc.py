@@ -134,7 +134,7 @@ options:
   lock_file:
     description:
       - The lock of the deployment's upgrade on the managed host. While it is there no GC is called.
-      - C(/var/lib/waba/<deployment>.lock) when not given.
+      - C(/var/lib/waba/<deployment>.lock) when not given. With an empty text no lock is looked at.
     type: path
   follow:
     description:
@@ -321,7 +321,7 @@ def complete(params: dict[str, t.Any]) -> None:
     names = _topology.names(part or os.path.basename(os.path.dirname(os.path.abspath(env_file))) or "client")
     params["env_file"] = env_file or names["env_file"]
     params["state_file"] = params["state_file"] or names["gc_state_file"]
-    params["lock_file"] = params["lock_file"] or names["lock_file"]
+    params["lock_file"] = names["lock_file"] if params["lock_file"] is None else params["lock_file"]
     for option in ("max_messages", "max_rounds", "mark_read_rate"):
         if params[option] < (0 if option == "max_messages" else 0.01):
             raise WaError(f"option {option}", f"{params[option]}", "more than nothing")

@@ -54,7 +54,7 @@ options:
     default: true
   stage:
     description:
-      - The stage that begins.
+      - The stage that begins. With V(begin) the one at which an upgrade begins whose journal was lost.
       - In V(begun) the old version serves. In V(stopping) it stops, and going back is just starting it. In V(migrating) the
         schema may be changed. In V(starting) it is changed. In V(proving) the new version serves.
     type: str
@@ -194,7 +194,14 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
         )
         lease = parse_duration("lease", params["lease"])
         after = _upgrade_stages.begin(
-            found, claim, now, lease, params["gone"], take_over=params["take_over"], resume=params["resume"]
+            found,
+            claim,
+            now,
+            lease,
+            params["gone"],
+            take_over=params["take_over"],
+            resume=params["resume"],
+            stage=params["stage"] or _upgrade_stages.STAGES[0],
         )
         if found is None or after["stage"] == "begun":
             return after, f"lock {params['deployment']} for the upgrade to {params['target']}"

@@ -17,35 +17,39 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import process
 
 
 class Turns:
-    """The turns kept in `folder`, as taken by the run `ours` (see `process`). A run that has ended has given its back."""
+    """The turns kept in `folder`, as taken by the run `ours` (see `process`).
+
+    A turn lasts as long as its lease, at most. A run that has ended has given its turn back, but for that of a migration,
+    which goes on without its run: that one is left until its lease is over or its next run takes it.
+    """
 
     def __init__(self, folder: str, ours: str) -> None:
         self.folder = folder
         self.ours = ours
 
-    def take(self, server: str, ticket: str) -> str | None:
-        """Take the turn of `server` for `ticket`: None when it is ours, otherwise the ticket that has it."""
+    def take(self, server: str, ticket: str, lease: float) -> str | None:
+        """Take the turn of `server` for `ticket`, for `lease` seconds: None when it is ours, otherwise who has it."""
         with self._file() as turns:
             found = turns.get(_key(server))
-            # Another run of the same ticket is another operator's.
             if found and not self._is_ours(found, ticket) and self._is_held(found, ticket):
                 return str(found["ticket"])
-            turns[_key(server)] = {"ticket": ticket, "run": self.ours}
+            turns[_key(server)] = {"ticket": ticket, "run": self.ours, "until": time.time() + lease}
         return None
 
     @staticmethod
     def _is_held(found: t.Mapping[str, t.Any], ticket: str) -> bool:
-        left = float(found.get("until") or 0.0) > time.time() and found["ticket"] != ticket
-        return left or not process.has_ended(found["run"])
+        # Another run of the same ticket is another operator's, or the next one of a run that has ended.
+        left = bool(found.get("migrates")) and found["ticket"] != ticket
+        return float(found.get("until", 0.0)) > time.time() and (left or not process.has_ended(found["run"]))
 
     def _is_ours(self, found: t.Mapping[str, t.Any], ticket: str) -> bool:
         return bool(found["ticket"] == ticket and found["run"] == self.ours)
 
-    def leave(self, ticket: str, seconds: float) -> None:
-        """Leave the turn of `ticket` to its migration, which may outlast this run, for so many seconds or until its next run."""
+    def keep(self, ticket: str, lease: float, migrates: bool = False) -> None:
+        """Keep the turn of `ticket` for `lease` seconds more; `migrates`: for its migration, which may outlast this run."""
         with self._file() as turns:
             for key in [key for key, found in turns.items() if self._is_ours(found, ticket)]:
-                turns[key]["until"] = time.time() + seconds
+                turns[key].update(until=time.time() + lease, migrates=migrates)
 
     def give_back(self, ticket: str) -> None:
         """Give back whatever turn `ticket` has in this run."""

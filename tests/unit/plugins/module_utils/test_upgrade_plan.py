@@ -69,3 +69,26 @@ def test_what_a_container_was_made_from_stays() -> None:
 def test_a_version_that_is_none_is_an_error() -> None:
     with pytest.raises(WaError, match="no version of the client"):
         _upgrade_plan.old_images([], ["latest"])
+
+
+def container(service: str, version: str, state: str, exit_code: int = 0) -> dict[str, t.Any]:
+    shot = service == _upgrade_plan.MIGRATION
+    return {"service": service, "version": version, "state": state, "exit_code": exit_code, "one_shot": shot}
+
+
+@pytest.mark.parametrize(
+    ("client", "migration", "orphan"),
+    [
+        (("2.43.1", "exited"), ("2.45.1", "exited", 0), "2.45.1"),
+        (("2.43.1", "exited"), ("2.45.1", "running"), "2.45.1"),
+        (("2.43.1", "exited"), ("2.45.1", "exited", 1), ""),
+        (("2.43.1", "exited"), ("2.45.1", "created"), ""),
+        (("2.43.1", "running"), ("2.45.1", "exited", 0), ""),
+        (("2.45.1", "exited"), ("2.45.1", "exited", 0), ""),
+        (("latest", "exited"), ("2.45.1", "exited", 0), ""),
+    ],
+)
+def test_a_migration_without_a_journal(client: tuple[str, str], migration: tuple[t.Any, ...], orphan: str) -> None:
+    here = [container("wacore", *client), container(_upgrade_plan.MIGRATION, *migration)]
+    assert _upgrade_plan.orphan_migration(here) == orphan
+    assert _upgrade_plan.orphan_migration(here[1:]) == ""

@@ -64,23 +64,23 @@ def test_what_cannot_be_known_has_not_ended(told: str) -> None:
 
 def test_one_turn_on_each_server(tmp_path: Path) -> None:
     queue = turns.Turns(str(tmp_path / "waba"), process.describe(os.getpid()))
-    assert queue.take("db1:3306", "first") is None
-    assert queue.take("db1:3306", "first") is None
-    assert queue.take("DB1:3306", "second") == "first"
-    assert queue.take("db2:3306", "second") is None
+    assert queue.take("db1:3306", "first", 60) is None
+    assert queue.take("db1:3306", "first", 60) is None
+    assert queue.take("DB1:3306", "second", 60) == "first"
+    assert queue.take("db2:3306", "second", 60) is None
     queue.give_back("first")
-    assert queue.take("db1:3306", "third") is None
+    assert queue.take("db1:3306", "third", 60) is None
 
 
 def test_a_run_that_has_ended_has_no_turn(tmp_path: Path) -> None:
     child = subprocess.Popen(["sleep", "60"])
     theirs = turns.Turns(str(tmp_path), process.describe(child.pid))
     ours = turns.Turns(str(tmp_path), process.describe(os.getpid()))
-    assert theirs.take("db1:3306", "first") is None
-    assert ours.take("db1:3306", "second") == "first"
+    assert theirs.take("db1:3306", "first", 60) is None
+    assert ours.take("db1:3306", "second", 60) == "first"
     child.kill()
     child.wait()
-    assert ours.take("db1:3306", "second") is None
+    assert ours.take("db1:3306", "second", 60) is None
 
 
 def test_a_migration_that_may_still_run_keeps_the_turn_of_its_run(
@@ -89,17 +89,17 @@ def test_a_migration_that_may_still_run_keeps_the_turn_of_its_run(
     child = subprocess.Popen(["sleep", "60"])
     theirs = turns.Turns(str(tmp_path), process.describe(child.pid))
     ours = turns.Turns(str(tmp_path), process.describe(os.getpid()))
-    assert theirs.take("db1:3306", "first") is None
-    theirs.leave("first", 3600)
+    assert theirs.take("db1:3306", "first", 60) is None
+    theirs.keep("first", 3600, migrates=True)
     child.kill()
     child.wait()
-    assert ours.take("db1:3306", "second") == "first"
-    assert ours.take("db1:3306", "first") is None, "its next run goes on"
-    ours.leave("first", 3600)
+    assert ours.take("db1:3306", "second", 60) == "first"
+    assert ours.take("db1:3306", "first", 60) is None, "its next run goes on"
+    ours.keep("first", 3600, migrates=True)
     now = time.time()
     monkeypatch.setattr(process, "has_ended", lambda _run: True)
     monkeypatch.setattr(time, "time", lambda: now + 3601)
-    assert ours.take("db1:3306", "second") is None, "and not for ever"
+    assert ours.take("db1:3306", "second", 60) is None, "and not for ever"
 
 
 def test_giving_back_what_nobody_has_makes_nothing(tmp_path: Path) -> None:
