@@ -83,8 +83,9 @@ def begin(
 ) -> dict[str, t.Any]:
     """The journal with which `claim` begins or goes on with an upgrade.
 
-    `found` is the journal that is there; times are in seconds since 1970, `lease` in seconds; without `resume` what was left
-    unfinished is forgotten; `stage` is where one begins that has no journal. Raises WaError when another run holds it, and when what is to be resumed had another target.
+    `found` is the journal that is there; times are in seconds since 1970, `lease` in seconds. Without `resume` what was left
+    unfinished is forgotten; `stage` is where one begins that has no journal. Raises WaError when another run holds it, and
+    when what is to be resumed had another target.
     """
     subject = f"upgrade of {claim.deployment}"
     if found is not None and found["deployment"] != claim.deployment:
