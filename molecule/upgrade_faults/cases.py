@@ -4,7 +4,7 @@
 """Upgrades a lab host version by version; each time one stage fails or the controller is killed there, then it runs again.
 
 Before these cases stands bad input; after them come two operators at once, a slow migration, one that
-was never started, and an expired client.
+was never started, one whose journal was lost, and an expired client.
 
 After the first run of each case: what serves, and that no row and no media file is lost. After the second run: the new
 version serves, with the same rows and files, and nothing of the upgrade is left.
@@ -254,9 +254,38 @@ def never_started(lab: Lab, old: str, new: str) -> None:
     expect("stage left", lab.journal().get("stage"), "migrating")
     lab.host("sh", "-c", "docker start $(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)")
     expect("what runs", lab.running(), {old})
-    again = lab.play("upgrade", **wanted, wa_upgrade_snapshot_command="touch /root/taken-anew")
+    again = lab.play("upgrade", **wanted, wa_upgrade_snapshot_command="touch /run/taken-anew")
     expect_words("second run", again, 0, "Wait until the callback queue is empty", "goes on")
-    expect("a new snapshot", lab.host("ls", "/root/taken-anew"), "/root/taken-anew")
+    expect("a new snapshot", lab.host("ls", "/run/taken-anew"), "/run/taken-anew")
+    expect("what runs now", lab.running(), {new})
+    expect("journal", lab.journal(), {})
+
+
+def lost_journal(lab: Lab, old: str, new: str) -> None:
+    """The lock file is removed in the migration: nothing starts the old version, and the same upgrade finds its way."""
+    print(f"\n### lost journal: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    lab.lab("fault", "migration_hangs", "on")
+
+    def lose() -> None:
+        end = time.monotonic() + 180
+        while not lab.host("docker", "ps", "--quiet", "--filter", "name=dbupgrade") and time.monotonic() < end:
+            time.sleep(0.2)
+        lab.host("rm", LOCK)
+        lab.lab("fault", "migration_hangs", "off")
+
+    loser = threading.Thread(target=lose)
+    loser.start()
+    told = lab.play("upgrade", **wanted)
+    loser.join()
+    expect_words("first run", told, 2, "The lock file is gone", f"do not start version {old}", "by its container")
+    expect("what runs", lab.running(), set())
+    refused = lab.play("provision", wa_version=old)
+    expect_words(
+        "provisioning", refused, 2, "no journal is left", f"-e wa_upgrade_version={new}, which goes on from there"
+    )
+    expect("what runs still", lab.running(), set())
+    expect_words("second run", lab.play("upgrade", **wanted), 0, "goes on")
     expect("what runs now", lab.running(), {new})
     expect("journal", lab.journal(), {})
 
@@ -286,6 +315,7 @@ def main() -> None:
         "two-at-once": two_at_once,
         "slow-migration": slow_migration,
         "never-started": never_started,
+        "lost-journal": lost_journal,
         "expired": expired,
     }
     chosen = sys.argv[2:] or ["bad-input", *CASES, *others]

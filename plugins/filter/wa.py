@@ -14,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.waba.onprem.plugins.module_utils import (
     _compose_extra,
     _env_file,
+    _env_state,
     _gc_policy,
     _layout,
     _secret_words,
@@ -52,6 +53,13 @@ def container_line(container: t.Mapping[str, t.Any]) -> str:
     """One container of `wa_info` for a message: name, image, project, state."""
     project = f"project {container['project']}" if container["project"] else "outside Compose"
     return f"{container['name']} ({container['image']}, {project}, {container['state']})"
+
+
+def registration_refusal(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """Why containers of `wa_info` must not be recreated, or an empty text: the registration of some would be lost."""
+    names = [str(one["name"]) for one in containers if not one["keeps_configuration"]]
+    lost = "keeps its configuration, registration included, in its own writable layer; recreating it loses both"
+    return f"{', '.join(names)} {lost}. {_env_state.CONFIG_CURE}." if names else ""
 
 
 def stale_line(container: t.Mapping[str, t.Any]) -> str:
@@ -144,6 +152,7 @@ class FilterModule:
             "orphan_migration": _told(_upgrade_plan.orphan_migration),
             "old_images": _told(_upgrade_plan.old_images),
             "container_line": container_line,
+            "registration_refusal": registration_refusal,
             "stale_line": stale_line,
             "failure": failure,
             "left": left,

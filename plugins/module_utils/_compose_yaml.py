@@ -12,7 +12,7 @@ def loader(yaml: t.Any) -> t.Any:
     """A safe loader of the library `yaml`, given by who has it, that takes what is tagged for what it is without."""
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     found = type("ComposeLoader", (base,), {})
-    found.add_multi_constructor("!", lambda load, tag, node: _plain(yaml, load, tag, node))  # type: ignore[attr-defined]
+    found.add_multi_constructor("!", lambda load, tag, node: _plain(yaml, load, tag, node))  # type: ignore[attr-defined]  # made above
     return found
 
 

@@ -9,9 +9,8 @@ import typing as t
 from dataclasses import asdict
 from datetime import datetime, timezone
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_survey
+from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_survey, _env_state
 
-DATA_PATH = "/usr/local/waent/data"
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 
@@ -45,9 +44,9 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "variables": sorted(environment),
         "files": _docker_survey.files(container.labels),
         "mounts": [asdict(mount) for mount in container.mounts],
-        "keeps_configuration": environment.get("WA_CONFIG_ON_DB") == "1"
-        or container.role in ("web", "other")
-        or any(mount.destination == DATA_PATH for mount in container.mounts),
+        "keeps_configuration": _env_state.keeps_configuration(
+            container.role, environment, [mount.destination for mount in container.mounts]
+        ),
     }
 
 

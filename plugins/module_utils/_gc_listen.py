@@ -31,12 +31,12 @@ class GcListen(GcBase):
 
     def _awaits_notifications(self) -> bool:
         """Whether notifications tell the end; the table does where the call's answer, which names the nodes, was lost."""
-        return bool(self.params["completion"] == "notifications" and self.run.get("named", True))
+        return bool(self.params["completion"] == "notifications" and self.run["nodes"])
 
     def _listen(self) -> list[str]:
         """Read the notifications so far into the nodes; return the nodes that are silent."""
         run, path = self.run, self.params["notifications"]
-        if not run.get("named", True):
+        if not run["nodes"]:
             return [UNNAMED]  # how many nodes there are to hear of is not known
         nodes = [
             node

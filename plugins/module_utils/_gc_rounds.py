@@ -103,9 +103,9 @@ class GcRounds(GcListen):
             # The client may have begun: calling again could start a second one, so the table tells.
             self.result.warn(f"{error.found}: whether GC {'runs' if joined else 'has begun'} is judged by the table")
             nodes, run["resumed"] = {}, True
-            run.update(answered=joined, named=False)
+            run["answered"] = joined
         else:
-            run.update(answered=True, named=True)
+            run["answered"] = True
         run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
         failed = [f"{node} {status}" for node, status in nodes.items() if status.startswith("failed")]
         if failed and len(failed) == len(nodes):

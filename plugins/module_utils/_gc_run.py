@@ -12,7 +12,6 @@ from pathlib import Path
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
-from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import clock, fingerprint
 from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import Progress
@@ -77,9 +76,10 @@ class GcRun(GcRounds):
 
     def _begin(self) -> bool:
         values = self.result.values
-        upgrade = self._upgrade()
-        if upgrade:
-            return self._not_due(upgrade, None)
+        lock = self.params["lock_file"]
+        blocked = JournalFile(lock).why_blocked(moment().wall) if lock else ""
+        if blocked:  # an upgrade stops the client and wants its database alone
+            return self._not_due(f"an upgrade goes on: {blocked}", None)
         closed = policy.until_window(self.window, self._local()) if self.window else 0.0
         if closed:
             return self._not_due(f"outside the window {self.params['window']}", closed)
@@ -136,14 +136,6 @@ class GcRun(GcRounds):
         self.follow = self.run["id"]
         values.update(run_id=self.run["id"])
         return self._mark()
-
-    def _upgrade(self) -> str:
-        """Why an upgrade keeps GC from being called, or an empty text: it stops the client and wants its database alone."""
-        path = self.params["lock_file"]
-        journal = JournalFile(path).load() if path else None
-        held = journal is not None and _upgrade_stages.is_held(journal, "", moment().wall)
-        blocked = journal is not None and _upgrade_stages.blocks(journal, held)
-        return f"an upgrade goes on: {_upgrade_stages.describe_block(journal, held)}" if journal and blocked else ""
 
     def _predict(self, because: str, ids: list[str]) -> None:
         if ids:

@@ -53,6 +53,14 @@ class JournalFile:
                 "Find out who holds the deployment; then remove the file",
             ) from None
 
+    def why_blocked(self, now: float) -> str:
+        """Why nothing else may touch the deployment's client at `now` (seconds since 1970), or an empty text."""
+        journal = self.load()
+        if journal is None:
+            return ""
+        held = _upgrade_stages.is_held(journal, "", now)
+        return _upgrade_stages.describe_block(journal, held) if _upgrade_stages.blocks(journal, held) else ""
+
     def save(self, journal: dict[str, t.Any]) -> None:
         """Write the journal whole or not at all."""
         self._write(self.path, journal)

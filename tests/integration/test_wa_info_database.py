@@ -148,11 +148,8 @@ def test_sessions_of_the_client_on_its_own_databases_are_told(
 def test_the_end_of_a_session_is_waited_for_and_who_stays_is_told(
     ansible: Ansible, database: Server, options: dict[str, t.Any]
 ) -> None:
-    def ask(seconds: int) -> list[dict[str, t.Any]]:
-        found: list[dict[str, t.Any]] = ansible.module("wa_info", {**options, "quiet_timeout": seconds})["database"][
-            "sessions"
-        ]
-        return found
+    def ask(seconds: int) -> t.Any:
+        return ansible.module("wa_info", {**options, "quiet_timeout": seconds})["database"]["sessions"]
 
     with _database.connect(config(database), "in1messageStore") as leaves:
         leaves.value("SELECT 1")

@@ -76,6 +76,12 @@ def test_where_work_was_left_undone(result: dict[str, t.Any], told: list[str]) -
     assert wa.left(result, "leader") == told
 
 
+def test_a_registration_that_a_recreate_would_lose_is_named() -> None:
+    kept, lost = ({"name": name, "keeps_configuration": name == "a"} for name in "ab")
+    assert wa.registration_refusal([kept]) == ""
+    assert wa.registration_refusal([kept, lost]).startswith("b keeps its configuration, registration included,")
+
+
 def test_a_stale_container_is_told_with_its_keys() -> None:
     told = wa.stale_line({"name": "wacore", "stale_keys": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"]})
     assert told == "wacore (WA_DB_HOSTNAME, WA_DB_PASSWORD)"

@@ -108,7 +108,7 @@ def test_health_is_uninitialized_while_the_single_coreapp_migrates(deploy: Calla
     d.start_web()
     until(lambda: d.health() == {"gateway_status": "uninitialized"})
     d.fault("migration_hangs", on=False)
-    until(lambda: d.health() == {"gateway_status": "unregistered"} or d.health() == {"gateway_status": "connected"})
+    assert until(lambda: d.health() in ({"gateway_status": "unregistered"}, {"gateway_status": "connected"}))
 
 
 def test_a_database_that_is_down_at_start_is_waited_for(deploy: Callable[..., Deployment]) -> None:
@@ -141,7 +141,7 @@ def test_without_config_on_db_a_recreated_container_loses_the_registration(deplo
     until(lambda: d.health() == {"gateway_status": "connected"})
     node.close_all()  # type: ignore[attr-defined]  # set by the fixture
     d.core(data_dir=str(d.folder / "another-container"))
-    until(lambda: d.health() == {"gateway_status": "unregistered"})
+    assert until(lambda: d.health() == {"gateway_status": "unregistered"})
 
 
 def test_the_seeder_fills_85_percent_that_gc_takes() -> None:
