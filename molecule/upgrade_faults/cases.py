@@ -9,7 +9,7 @@ was never started, one whose journal was lost, and an expired client.
 After the first run of each case: what serves, and that no row and no media file is lost. After the second run: the new
 version serves, with the same rows and files, and nothing of the upgrade is left.
 
-    cases.py LAB [CASE...]     such as: cases.py m-upgrade-faults bad-input migrating-kill
+    cases.py LAB [CASE...]     such as: cases.py m-upgrade-faults-1a2b bad-input migrating-kill
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 HOME = ROOT / ".lab"
 # Folders in .lab that other things own.
 RESERVED = ("build", "collections", "dist", "docker", "lint", "log", "sanity")
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,20}")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
 FLAVOURS = ("host", "bare", "ready")
 ENGINES = ("mariadb", "postgres")
 OLD, NEW = "2.51.2", "2.53.4"
@@ -112,7 +112,7 @@ class Lab:
     def __init__(self, name: str, home: Path = HOME) -> None:
         if not NAME.fullmatch(name) or name in RESERVED:
             raise LabError(
-                f"{name!r} is no name for a lab: use up to 21 of a-z, 0-9 and -, and none of {', '.join(RESERVED)}"
+                f"{name!r} is no name for a lab: use up to 30 of a-z, 0-9 and -, and none of {', '.join(RESERVED)}"
             )
         self.name = name
         self.home = home
