@@ -19,6 +19,8 @@ from database_servers import Server
 from gc_tables import CANARY
 from simulated import PASSWORD, Simulated
 
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_stages import Claim, begin
+
 ROWS, LEFT, LIMIT = 3_000, 450, 1_000
 
 
@@ -124,6 +126,18 @@ def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated
     assert client.count() == ROWS
 
 
+def test_a_deployment_that_an_upgrade_has_is_left_alone(site: Site, client: Simulated) -> None:
+    lock = site.folder / "support.lock"
+    lock.write_text(json.dumps(begin(None, Claim("support", "m/1/5", "ann", "ops1", "2.53.4"), time.time(), lease=3600)))
+    before = client.call("GET", "/v1/settings/application")[1]
+    done, _output = site.run(wa_message_gc_automatic=True, wa_message_gc_policy="always")
+    assert "locked by the upgrade to 2.53.4" in done["Say that the automatic GC is left alone"][0]["msg"]
+    assert "an upgrade goes on" in done[GC][0]["not_due_because"]
+    assert "Read and set the application setting" not in {name for name, ran in done.items() if ran}
+    assert client.call("GET", "/v1/settings/application")[1] == before
+    assert client.count() == ROWS
+
+
 def test_the_clients_own_gc_is_turned_on_and_what_is_remembered_goes(site: Site, client: Simulated) -> None:
     for changed in (True, False):
         done, _output = site.run(wa_message_gc_automatic=True, wa_message_gc_policy="limit")
@@ -148,7 +162,7 @@ def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path:
         site = Site(older, folder)
         options = {"wa_project": clients.project, "wa_message_gc_automatic": True, "wa_message_gc_policy": "limit"}
         done, output = site.run(**options)
-        assert done["Restart the Coreapps"], output
+        assert done["Restart them"], output
         assert CANARY not in output
         again, _output = site.run(**options)
     finally:
@@ -156,4 +170,4 @@ def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path:
     now = {name: docker("inspect", "--format", "{{.State.StartedAt}}", name) for name in (core, web)}
     assert now[core] != started[core]
     assert now[web] == started[web]
-    assert not again.get("Restart the Coreapps")
+    assert not again.get("Restart them")
