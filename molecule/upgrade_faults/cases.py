@@ -31,6 +31,7 @@ HOOKS = pathlib.Path(__file__).resolve().parent / "hooks"
 LOCK = "/var/lib/waba/h1.lock"
 MEDIA = "/var/lib/docker/volumes/wa-h1_whatsappMedia/_data"
 ROWS = 3000
+CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Case:
     fault: str = ""
     serves: str = "new"
     words: tuple[str, ...] = ()
+    reboot: bool = False  # afterwards, with containers that were to start always
 
 
 CASES = {
@@ -59,7 +61,7 @@ CASES = {
         serves="nothing",
         words=("nothing is started by itself", "ended with code 1", "docker logs wa-h1-dbupgrade-1"),
     ),
-    "migrating-kill": Case(fault="migration_hangs", serves="nothing"),
+    "migrating-kill": Case(fault="migration_hangs", serves="nothing", reboot=True),
     "starting-fail": Case(
         {"wa_upgrade_health_timeout": 5, "wa_upgrade_accept": ["unhealthy"]},
         fault="unregistered",
@@ -95,6 +97,10 @@ class Lab:
             ["docker", "exec", f"walab-{self.name}-h1", *words], capture_output=True, text=True, check=False
         )
         return run.stdout.strip()
+
+    def reboot(self) -> None:
+        subprocess.run(["docker", "restart", f"walab-{self.name}-h1"], check=True, capture_output=True)
+        self.lab("up")  # which waits until its engine answers
 
     def journal(self) -> dict[str, t.Any]:
         text = self.host("cat", LOCK)
@@ -156,6 +162,10 @@ def kill_at(run: subprocess.Popen[bytes], lab: Lab, stage: str) -> None:
         serving_was = lab.running()
         while lab.running() == serving_was and time.monotonic() < end:
             time.sleep(0.2)  # into the stage, not onto its edge
+    if stage in ("begun", "proving"):
+        while not lab.host("ls", "/run/held") and time.monotonic() < end:
+            time.sleep(0.2)  # into the hook
+        lab.host("rm", "/run/held")
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
 
@@ -170,10 +180,14 @@ def run_case(lab: Lab, name: str, old: str, new: str) -> None:
     rows, media = lab.rows(), lab.media()
     if case.fault:
         lab.lab("fault", case.fault, "on")
+    if case.reboot:
+        lab.host("sh", "-c", f"docker update --restart always {CLIENT}")
     if how == "kill":
         kill_at(lab.start("upgrade", **wanted, **case.variables), lab, stage)
     else:
         expect_words("first run", lab.play("upgrade", **wanted, **case.variables), 2, *case.words)
+    if case.reboot:
+        lab.reboot()
     expect("stage left", lab.journal().get("stage"), None if case.serves == "old" and how == "fail" else stage)
     expect("what runs", lab.running(), runs)
     expect("messages", lab.rows(), rows)
@@ -252,10 +266,17 @@ def never_started(lab: Lab, old: str, new: str) -> None:
     words = ("The migration was not started, so the schema is untouched", f"To go back to {old} instead", "rm " + LOCK)
     expect_words("first run", told, 2, *words)
     expect("stage left", lab.journal().get("stage"), "migrating")
-    lab.host("sh", "-c", "docker start $(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)")
+    lab.host("sh", "-c", f"docker start {CLIENT}")
     expect("what runs", lab.running(), {old})
+    told = lab.play("upgrade", **wanted, wa_upgrade_before_outage=str(HOOKS / "fail.yml"))
+    expect_words("a run that stops nothing", told, 2, "This run has stopped nothing", f"version {old} runs where it ran")
+    expect("what runs still", lab.running(), {old})
+    told = lab.play("upgrade", **wanted, wa_upgrade_snapshot_command="/bin/false")
+    words = ("Wait until the callback queue is empty", "nothing is started by itself")
+    expect_words("a run whose snapshot fails", told, 2, *words)
+    expect("what runs then", lab.running(), set())
     again = lab.play("upgrade", **wanted, wa_upgrade_snapshot_command="touch /run/taken-anew")
-    expect_words("second run", again, 0, "Wait until the callback queue is empty", "goes on")
+    expect_words("last run", again, 0, "goes on")
     expect("a new snapshot", lab.host("ls", "/run/taken-anew"), "/run/taken-anew")
     expect("what runs now", lab.running(), {new})
     expect("journal", lab.journal(), {})

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tells the module who runs it, and looks whether the process that holds a lock still lives on this controller.
 
-`database_server` with `begin` is this plugin's own option, as are `database_server_timeout`, how long to wait for it, and
-`migration_runs`: while one deployment's migration runs on a database server, the next one of this controller waits here, with
+`database_server` with `begin` is this plugin's own option, as are `database_server_identity`, by which servers are told apart
+where it is known, `database_server_timeout`, how long to wait, and `migration_runs`: while one deployment's migration runs on a database server, the next one of this controller waits here, with
 its client still serving. The turn lasts as long as the lease, at stage `migrating` whatever becomes of this process. It is
 free again at stage `starting` and at `end`, unless `end` says `migration_runs`. Turns are the leader's: a member that is asked
 by delegation has none.
@@ -17,6 +17,7 @@ import os
 import platform
 import time
 import typing as t
+from functools import partial
 
 from ansible import constants
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -45,6 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         ours = process.this_run()
         args = dict(self._task.args, run_id=ours, user=getpass.getuser(), controller=platform.node() or "controller")
         server = str(args.pop("database_server", "") or "")
+        identity = str(args.pop("database_server_identity", "") or server)
         patience = args.pop("database_server_timeout", "2h")
         queue = turns.Turns(os.path.join(constants.config.get_config_value("ANSIBLE_HOME"), "waba"), ours)
         runs = boolean(args.pop("migration_runs", False), strict=False)
@@ -55,7 +57,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         try:
             lease = parse_duration("lease", args.get("lease") or _LEASE)
             if operation == "begin" and server:
-                self._wait_for_turn(queue, server, ticket, lease, parse_duration("database_server_timeout", patience))
+                take = partial(queue.take, identity, ticket, lease)
+                self._wait_for_turn(take, server, ticket, parse_duration("database_server_timeout", patience))
             elif operation == "end" and runs:
                 queue.keep(ticket, parse_duration("database_server_timeout", patience), migrates=True)
             elif operation == "end" or stage in ("starting", "proving"):
@@ -82,10 +85,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         return mine and process.has_ended(str(journal.get("run_id", "")))
 
     @staticmethod
-    def _wait_for_turn(queue: turns.Turns, server: str, ticket: str, lease: float, patience: float) -> None:
+    def _wait_for_turn(take: t.Callable[[], str | None], server: str, ticket: str, patience: float) -> None:
         end = time.monotonic() + patience
         told = ""
-        while (holder := queue.take(server, ticket, lease)) is not None:
+        while (holder := take()) is not None:
             if holder != told:
                 display.display(
                     f"{ticket}: waits for {holder}, which migrates on database server {server}", stderr=True

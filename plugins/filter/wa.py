@@ -149,6 +149,8 @@ class FilterModule:
             "compose_extra": _told(compose_extra),
             "env_lines": _told(env_lines),
             "leaders": _told(_upgrade_plan.leaders),
+            "restless": _told(_upgrade_plan.restless),
+            "waves": _told(_upgrade_plan.waves),
             "orphan_migration": _told(_upgrade_plan.orphan_migration),
             "old_images": _told(_upgrade_plan.old_images),
             "container_line": container_line,

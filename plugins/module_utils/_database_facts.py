@@ -101,11 +101,31 @@ def _mysql(config: Settings, prefix: str, wanted: list[str] | None, enough: floa
         _database.limit(session)
         names = _database_own.find(session, prefix, wanted)
         facts = {**_common(session, names), **limits, "sessions": _mysql_sessions(session, names)}
+        facts["identity"] = _mysql_identity(session)
         if facts["product"] == "MySQL" and session.version().numbers >= (8,):
             session.rows("SET SESSION information_schema_stats_expiry = 0")
         facts.update(_sizes(_mysql_tables(session, names)))
         facts["free_bytes"] = _mysql_free(session) if facts["product"] == "MariaDB" else None
     return facts
+
+
+def _mysql_identity(session: Session) -> str | None:
+    """What the server calls itself, whatever its name in db.env; that of its cluster where Galera makes one of several."""
+    told = {
+        str(name).lower(): str(value)
+        for kind, names in (
+            ("STATUS", ("wsrep_cluster_state_uuid",)),
+            ("VARIABLES", ("server_uuid", "server_uid", "hostname")),
+        )
+        for name, value in session.rows(
+            f"SHOW GLOBAL {kind} WHERE variable_name IN ({', '.join(['%s'] * len(names))})", names
+        )
+    }
+    if told.get("wsrep_cluster_state_uuid"):
+        return told["wsrep_cluster_state_uuid"]
+    # MariaDB's is made from a hardware address, which containers on several hosts may have in common.
+    own = told.get("server_uuid") or told.get("server_uid")
+    return f"{own} {told.get('hostname', '')}" if own else None
 
 
 def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
@@ -168,6 +188,7 @@ def _pgsql(config: Settings, prefix: str, wanted: list[str] | None, enough: floa
     with _database.connect(config) as session:
         names = _database_own.find(session, prefix, wanted)
         facts = {**_common(session, names), "sessions": _pgsql_sessions(session, names)}
+        facts["identity"] = _pgsql_identity(session)
     tables: list[tuple[str, str, int]] = []
     timeouts: dict[str, float] = {}
     cures: list[str] = []
@@ -187,6 +208,16 @@ def _pgsql(config: Settings, prefix: str, wanted: list[str] | None, enough: floa
     facts.update(_sizes(tables))
     facts["free_bytes"] = None
     return facts
+
+
+def _pgsql_identity(session: Session) -> str | None:
+    """The number that a cluster of databases got when it was made, the same on its replicas; None when it is not told."""
+    try:
+        return str(session.value("SELECT system_identifier FROM pg_control_system()"))
+    except DatabaseError as error:
+        if error.kind not in ("other", "denied", "missing"):
+            raise
+        return None
 
 
 def _pgsql_timeouts(session: Session, database: str | None, enough: float) -> tuple[dict[str, float], list[str]]:

@@ -40,6 +40,7 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "state": container.state,
         "exit_code": record["State"].get("ExitCode", 0),
         "started_at": _seconds(record["State"].get("StartedAt", "")),
+        "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         "one_shot": one_shot(container, environment),
         "variables": sorted(environment),
         "files": _docker_survey.files(container.labels),

@@ -38,8 +38,15 @@ class JournalFile:
 
     def load(self) -> dict[str, t.Any] | None:
         """The journal, or None when there is no lock. Raises WaError for a file that holds none."""
+        return self._load(self.path)
+
+    def load_last(self) -> dict[str, t.Any] | None:
+        """The journal of the upgrade that ended last, or None when none has. Raises WaError for a file that holds none."""
+        return self._load(self.last())
+
+    def _load(self, path: str) -> dict[str, t.Any] | None:
         try:
-            with open(self.path, encoding="utf-8") as stream:
+            with open(path, encoding="utf-8") as stream:
                 return _upgrade_stages.check(json.load(stream))
         except FileNotFoundError:
             return None
@@ -47,7 +54,7 @@ class JournalFile:
             raise self._unusable(error) from None
         except ValueError as error:
             raise WaError(
-                f"lock file {self.path}",
+                f"lock file {path}",
                 f"not written by an upgrade ({error})",
                 "the journal of an upgrade",
                 "Find out who holds the deployment; then remove the file",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _topology
@@ -34,6 +35,36 @@ def leaders(
         whole = journal.get("stage", "begun") == "begun"
         found[leader] = (whole, len(deployment["members"]), int(rows), deployment["name"])
     return sorted(found, key=lambda leader: found[leader])
+
+
+def waves(asked: t.Any) -> list[int | str]:
+    """The sizes of the waves as Ansible's `serial` takes them: numbers of deployments, and percentages such as `10%`.
+
+    Raises WaError for anything else: Ansible itself takes what it does not know for all at once.
+    """
+    sizes = list(asked) if isinstance(asked, (list, tuple)) else [asked]
+    for size in sizes:
+        if isinstance(size, bool) or not re.fullmatch(r"0*[1-9][0-9]*%?", str(size).strip()):
+            raise WaError("wa_upgrade_waves", repr(size), "numbers of deployments or percentages: [1, '10%', '100%']")
+    if not sizes:
+        raise WaError("wa_upgrade_waves", "no wave at all", "numbers of deployments or percentages: [1, '10%', '100%']")
+    return [text if text.endswith("%") else int(text) for text in (str(size).strip() for size in sizes)]
+
+
+def restless(
+    members: t.Iterable[t.Mapping[str, t.Any]], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]
+) -> list[dict[str, t.Any]]:
+    """The members with containers that Docker starts again when its host comes back, though they were stopped; with their `names`.
+
+    That is what the policies `always` and `on-failure` mean (Docker's documentation of restart policies).
+    """
+    found = []
+    for member in members:
+        looked = (hostvars[member["host"]].get("__wa_upgrade_found") or {}).get("containers") or []
+        names = [one["name"] for one in looked if one["restart"] in ("always", "on-failure") and not one["one_shot"]]
+        if names:
+            found.append({**member, "names": names})
+    return found
 
 
 def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:

@@ -109,6 +109,7 @@ def begin(
         "format": FORMAT,
         "deployment": claim.deployment,
         "run_id": claim.run_id,
+        "runs": [claim.run_id],
         "user": claim.user,
         "controller": claim.controller,
         "target": claim.target,
@@ -118,10 +119,16 @@ def begin(
         return dict(journal, stage=stage, stages=[_entry(stage, now)], notes={})
     return dict(
         journal,
+        runs=list(dict.fromkeys([*runs(found), claim.run_id])),
         stage=found["stage"],
         stages=[*found["stages"], dict(_entry(found["stage"], now), taken_up=True)],
         notes=dict(found["notes"]),
     )
+
+
+def runs(journal: t.Mapping[str, t.Any]) -> list[str]:
+    """The runs that have had this upgrade, one after the other."""
+    return [str(one) for one in journal.get("runs") or [journal["run_id"]]]
 
 
 def advance(

@@ -179,6 +179,9 @@ upgrade:
     target:
       description: The version that it leads to.
       type: str
+    run_id:
+      description: The run that has it.
+      type: str
 environment:
   description: The environment of each container by its name, without what its image sets; secrets are hidden.
   type: dict
@@ -286,6 +289,9 @@ containers:
     started_at:
       description: When it was last started, in seconds since 1970 by the host's clock; 0 when it never was.
       type: float
+    restart:
+      description: Docker's word for its restart policy, such as V(unless-stopped).
+      type: str
     one_shot:
       description:
         - Whether it is none of the client's services - a migration (C(WA_DB_UPGRADE=1)), or a container that
@@ -325,7 +331,10 @@ database:
       description: C(WA_DB_ENGINE).
       type: str
     server:
-      description: Host and port as db.env has them, the same for every deployment on that server.
+      description: Host and port as db.env has them.
+      type: str
+    identity:
+      description: What the server calls itself, the same under all of its names; V(null) when it does not tell.
       type: str
     product:
       description: V(MySQL), V(MariaDB) or V(PostgreSQL).
@@ -422,6 +431,7 @@ def read_upgrade(lock_file: str) -> dict[str, t.Any]:
         "told": _upgrade_stages.describe_block(journal, held),
         "stage": journal["stage"],
         "target": journal["target"],
+        "run_id": journal["run_id"],
     }
 
 

@@ -164,6 +164,10 @@ resumed:
   description: Whether V(begin) goes on with an upgrade that had touched something.
   returned: operation is begin
   type: bool
+ended:
+  description: The journal of the upgrade that ended last, finished or gone back; empty when none has.
+  returned: operation is read
+  type: dict
 last:
   description: Where the journal of the finished upgrade lies.
   returned: operation is end and outcome is done or abandoned
@@ -234,7 +238,9 @@ def run(module: AnsibleModule, result: Result) -> None:
     now = time.time()
     try:
         if params["operation"] == "read":
-            after, action = found, action = file.load(), ""
+            found, action = file.load(), ""
+            after = found
+            result.values["ended"] = file.load_last() or {}
         else:
             with file.exclusively():
                 found = file.load()

@@ -55,6 +55,14 @@ def test_a_second_deployment_waits_until_the_first_has_migrated(controller: t.Ca
     assert other.do("b.lock", **BEGIN)["changed"]
 
 
+def test_a_server_is_one_under_all_of_its_names(controller: t.Callable[[str], Controller]) -> None:
+    one, other = controller("live"), controller("another")
+    renamed = {**BEGIN, "database_server": "10.0.0.5:3306"}
+    one.do("a.lock", **BEGIN, database_server_identity="u1")
+    assert "one migration at a time" in other.do("b.lock", **renamed, database_server_identity="u1")["msg"]
+    assert other.do("b.lock", **BEGIN, database_server_identity="u2")["changed"]
+
+
 def test_a_migration_keeps_the_turn_when_its_run_is_killed(controller: t.Callable[[str], Controller]) -> None:
     dead, other = controller("dead"), controller("another")
     dead.do("a.lock", **BEGIN)

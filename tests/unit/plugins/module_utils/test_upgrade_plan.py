@@ -92,3 +92,29 @@ def test_a_migration_without_a_journal(client: tuple[str, str], migration: tuple
     here = [container("wacore", *client), container(_upgrade_plan.MIGRATION, *migration)]
     assert _upgrade_plan.orphan_migration(here) == orphan
     assert _upgrade_plan.orphan_migration(here[1:]) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "sizes"),
+    [([1, "10%", "100%"], [1, "10%", "100%"]), (5, [5]), ("30%", ["30%"]), (["2", " 50% "], [2, "50%"])],
+)
+def test_waves_as_ansible_takes_them(asked: t.Any, sizes: list[t.Any]) -> None:
+    assert _upgrade_plan.waves(asked) == sizes
+
+
+@pytest.mark.parametrize("asked", [[], 0, "canary", [1, "0%"], [True], [-1], [1.5], None, ["10 %"]])
+def test_waves_that_are_none(asked: t.Any) -> None:
+    with pytest.raises(WaError, match="wa_upgrade_waves"):
+        _upgrade_plan.waves(asked)
+
+
+def test_containers_that_a_reboot_would_start_again() -> None:
+    looked = [
+        {"name": "wacore", "restart": "always", "one_shot": False},
+        {"name": "waweb", "restart": "on-failure", "one_shot": False},
+        {"name": "other", "restart": "unless-stopped", "one_shot": False},
+        {"name": "run", "restart": "always", "one_shot": True},
+    ]
+    hostvars = {"h1": {"__wa_upgrade_found": {"containers": looked}}, "h2": {"__wa_upgrade_found": {"containers": looked[2:]}}}
+    members = [{"host": "h1", "project": "wa"}, {"host": "h2", "project": "wa"}]
+    assert _upgrade_plan.restless(members, hostvars) == [{"host": "h1", "project": "wa", "names": ["wacore", "waweb"]}]

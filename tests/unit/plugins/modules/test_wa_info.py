@@ -67,6 +67,12 @@ def test_a_coreapp_that_would_lose_its_registration_is_told(
     assert containers(engine, run_module)["core"]["keeps_configuration"] is keeps
 
 
+@pytest.mark.parametrize("policy", ["no", "always", "unless-stopped"])
+def test_what_docker_does_after_a_reboot_is_told(engine: FakeDocker, run_module: Run, policy: str) -> None:
+    engine.container("core")["HostConfig"] = {"RestartPolicy": {"Name": policy}}
+    assert containers(engine, run_module)["core"]["restart"] == policy
+
+
 def test_a_master_is_told_by_its_environment(engine: FakeDocker, run_module: Run) -> None:
     engine.container("m", environment={"WA_MASTER_NODE": "1"})
     engine.container("c")
@@ -114,7 +120,7 @@ def test_an_upgrade_that_holds_the_lock_or_left_it_is_told(engine: FakeDocker, r
     begin = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1", "operation": "begin"}
     run_module("wa_upgrade_journal", {**identity, **begin})
     told = run_module(MODULE, options)["upgrade"]
-    assert (told["blocks"], told["stage"], told["target"]) == (True, "begun", "2.53.4")
+    assert (told["blocks"], told["stage"], told["target"], told["run_id"]) == (True, "begun", "2.53.4", "m/1/5")
     assert "by ann from ops1" in told["told"]
     run_module("wa_upgrade_journal", {**identity, "operation": "stage", "stage": "stopping", "lease": "0s"})
     assert run_module(MODULE, options)["upgrade"]["blocks"], "a client that is stopped stays stopped"

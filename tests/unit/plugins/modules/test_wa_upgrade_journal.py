@@ -113,6 +113,16 @@ def test_what_touched_nothing_may_get_another_target(run: Run) -> None:
     assert (again["resumed"], again["journal"]["target"]) == (False, "2.55.0")
 
 
+def test_the_upgrade_that_ended_last_tells_all_runs_that_had_it(run: Run) -> None:
+    assert run("read")["ended"] == {}
+    run("begin")
+    run("stage", stage="stopping")
+    run("begin", run_id="m/2/5", take_over=True)
+    run("end", run_id="m/2/5", outcome="abandoned")
+    ended = run("read")["ended"]
+    assert (ended["outcome"], ended["runs"]) == ("abandoned", ["m/1/5", "m/2/5"])
+
+
 def test_abandoning_is_for_an_untouched_schema(run: Run, tmp_path: Path) -> None:
     run("begin")
     run("stage", stage="stopping")
