@@ -20,6 +20,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _secret_words,
     _topology,
     _upgrade_plan,
+    _upgrade_screen,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
@@ -129,6 +130,11 @@ def _member(item: t.Any) -> str:
     return str(item["host"])
 
 
+def upgrade_screen(facts: t.Mapping[str, t.Any]) -> str:
+    """What is said when an upgrade has failed."""
+    return _upgrade_screen.screen(_upgrade_screen.Failure(**facts))
+
+
 class FilterModule:
     """The few filters that roles need over the rules of `_topology`, `_layout` and `_upgrade_plan`."""
 
@@ -157,6 +163,7 @@ class FilterModule:
             "registration_refusal": registration_refusal,
             "stale_line": stale_line,
             "failure": failure,
+            "upgrade_screen": upgrade_screen,
             "left": left,
             "silent": silent,
             "holds_secret": _secret_words.holds_secret,
