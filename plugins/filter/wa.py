@@ -21,6 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _topology,
     _upgrade_plan,
     _upgrade_screen,
+    _upgrade_stages,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
@@ -159,6 +160,7 @@ class FilterModule:
             "waves": _told(_upgrade_plan.waves),
             "orphan_migration": _told(_upgrade_plan.orphan_migration),
             "old_images": _told(_upgrade_plan.old_images),
+            "lock_counts": _upgrade_stages.counts,
             "container_line": container_line,
             "registration_refusal": registration_refusal,
             "stale_line": stale_line,

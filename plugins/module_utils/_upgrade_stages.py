@@ -43,6 +43,17 @@ def is_held(journal: t.Mapping[str, t.Any], run_id: str, now: float, gone: t.Col
     return bool(journal["run_id"] != run_id and journal["run_id"] not in gone and float(journal["lease_until"]) > now)
 
 
+def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
+    """Whether the lock of a member keeps another run out; both are as `wa_upgrade_journal` reads them, `own` the member's.
+
+    A run takes its leader's lock first and gives it back last, with a lease of one stage; a member's lasts for a whole upgrade,
+    so it counts only as long as the leader's of the same run does. Where the leader has none, the member's own word stands.
+    """
+    if not leaders.get("journal") or not own.get("held"):
+        return bool(own.get("held"))
+    return bool(leaders["held"] and leaders["journal"]["run_id"] == own["journal"]["run_id"])
+
+
 def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
     """Whether nothing else may start, stop or change the client: while a run holds it, and from when one has touched it."""
     return held or journal["stage"] != "begun"

@@ -168,6 +168,10 @@ ended:
   description: The journal of the upgrade that ended last, finished or gone back; empty when none has.
   returned: operation is read
   type: dict
+replaced:
+  description: Whether the lock was another run's before, which holds it no more; its locks of other members then count no more.
+  returned: operation is begin
+  type: bool
 last:
   description: Where the journal of the finished upgrade lies.
   returned: operation is end and outcome is done or abandoned
@@ -235,6 +239,7 @@ def run(module: AnsibleModule, result: Result) -> None:
     params = module.params
     file = JournalFile(params["path"])
     found: dict[str, t.Any] | None = None
+    replaced = False
     now = time.time()
     try:
         if params["operation"] == "read":
@@ -244,6 +249,7 @@ def run(module: AnsibleModule, result: Result) -> None:
         else:
             with file.exclusively():
                 found = file.load()
+                replaced = found is not None and found["run_id"] != params["run_id"]
                 after, action = plan(params, found, now)
                 if after is not None and not module.check_mode:
                     last = apply(file, params, after)
@@ -259,7 +265,7 @@ def run(module: AnsibleModule, result: Result) -> None:
     if action:
         result.did(action)
     if params["operation"] == "begin":
-        result.values["resumed"] = after is not None and after["stage"] != "begun"
+        result.values.update(resumed=after is not None and after["stage"] != "begun", replaced=replaced)
 
 
 def main() -> None:

@@ -84,8 +84,10 @@ def test_a_dead_run_is_gone_on_with(run: Run, how: dict[str, t.Any]) -> None:
 
 
 def test_a_lease_that_is_over_is_taken_over(run: Run) -> None:
-    run("begin", lease="0s")
-    assert run("begin", run_id="m/2/5")["changed"]
+    assert not run("begin", lease="0s")["replaced"]
+    assert not run("begin", lease="0s")["replaced"]
+    taken = run("begin", run_id="m/2/5")
+    assert (taken["changed"], taken["replaced"]) == (True, True)
 
 
 def test_a_failed_run_leaves_its_journal_and_no_lock(run: Run) -> None:
