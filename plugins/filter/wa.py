@@ -19,6 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _layout,
     _secret_words,
     _topology,
+    _upgrade_hooks,
     _upgrade_plan,
     _upgrade_screen,
     _upgrade_stages,
@@ -78,6 +79,21 @@ def compose_extra(text: str, *args: t.Any) -> dict[str, t.Any]:
     """A rendered Compose file with what the operator adds. Keys that a file merges with `<<` and sets itself are no error."""
     merged = _compose_extra.apply(yaml.safe_load(text), *args)
     return t.cast("dict[str, t.Any]", json.loads(json.dumps(merged)))  # nothing shared, so that no anchor is written
+
+
+class _AnyTag(yaml.SafeLoader):
+    """Reads what a file of tasks may hold, without a meaning for tags such as `!vault`."""
+
+
+_AnyTag.add_multi_constructor("!", lambda _loader, _suffix, _node: "")
+
+
+def hook_refusal(text: str, path: str) -> str:
+    """Why the file of tasks `path`, which holds `text`, cannot be a hook of an upgrade, or an empty text."""
+    try:
+        return _upgrade_hooks.refusal(path, yaml.load(text, Loader=_AnyTag))  # noqa: S506 - a safe one
+    except yaml.YAMLError as error:
+        return f"{path}: no YAML: {' '.join(str(error).split())}."
 
 
 def env_lines(values: t.Mapping[str, t.Any]) -> str:
@@ -155,6 +171,7 @@ class FilterModule:
             "rename_services": _told(_compose_extra.rename),
             "compose_extra": _told(compose_extra),
             "env_lines": _told(env_lines),
+            "hook_refusal": hook_refusal,
             "leaders": _told(_upgrade_plan.leaders),
             "restless": _told(_upgrade_plan.restless),
             "waves": _told(_upgrade_plan.waves),

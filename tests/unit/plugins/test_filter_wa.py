@@ -85,3 +85,17 @@ def test_a_registration_that_a_recreate_would_lose_is_named() -> None:
 def test_a_stale_container_is_told_with_its_keys() -> None:
     told = wa.stale_line({"name": "wacore", "stale_keys": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"]})
     assert told == "wacore (WA_DB_HOSTNAME, WA_DB_PASSWORD)"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- uri:\n    url: https://lb\n    password: !vault |\n      $ANSIBLE_VAULT;1.1;AES256\n      00\n", ""),
+        ("---\n- block:\n    - pause: {seconds: 5}\n", "pause would end the upgrade in the middle"),
+        ("- a: [", "lb.yml: no YAML: "),
+        ("", ""),
+    ],
+)
+def test_a_hook_is_read_as_it_lies_there(text: str, said: str) -> None:
+    found = wa.hook_refusal(text, "lb.yml")
+    assert (said in found) if said else not found
