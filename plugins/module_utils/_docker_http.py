@@ -25,6 +25,10 @@ class NotFound(WaError):
     """Docker does not have the thing that was asked for."""
 
 
+class Unauthorized(WaError):
+    """A login that is missing or wrong: to ask again is of no use."""
+
+
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection over a socket that somebody else opened."""
 
@@ -113,6 +117,8 @@ class Wire:
         words = reason(raw) or answer.reason
         if answer.status == 404:
             raise NotFound(subject, f"Docker does not have it: {words}")
+        if answer.status == 401:
+            raise Unauthorized(subject, f"Docker refused: {words}")
         raise WaError(subject, f"Docker refused: {words}")
 
     def unreachable(self, error: Exception) -> WaError:

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import os
+import time
 import typing as t
 from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_login
+from ansible_collections.waba.onprem.plugins.module_utils._docker_http import NotFound, Unauthorized
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+_ASK_EVERY = 5.0  # seconds between two questions to a registry
 
 
 def local(engine: _docker.Docker, images: t.Sequence[str]) -> list[dict[str, t.Any]]:
@@ -24,21 +28,33 @@ def local(engine: _docker.Docker, images: t.Sequence[str]) -> list[dict[str, t.A
     return sorted(found, key=lambda image: str(image["name"]))
 
 
-def missing(engine: _docker.Docker, names: t.Iterable[str], run: _docker_login.Run) -> dict[str, str]:
-    """Those of the images `names` that neither the host nor the registry has, each with the registry's own words.
+def missing(
+    engine: _docker.Docker, names: t.Iterable[str], run: _docker_login.Run, retries: int = 0
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Those of the images `names` that neither the host nor the registry has, and those of which the registry did not tell.
 
-    The engine asks the registry, with the login that this user has for it; `run` is `AnsibleModule.run_command`.
+    Each is told with the registry's own words. The engine asks the registry, with the login that this user has for it; `run`
+    is `AnsibleModule.run_command`. Registries answer 403, 429 and 5xx under load, so these are asked again.
     """
-    lacking = {}
-    for name in names:
-        if engine.image(name) is not None:
-            continue
-        try:
-            path = f"/distribution/{quote(name, safe='/:@')}/json"
-            engine.request(f"image {name}", "GET", path, headers=_docker_login.header(name, run))
-        except WaError as error:
-            lacking[name] = error.found
-    return lacking
+    lacking: dict[str, str] = {}
+    unknown = {name: "" for name in names if engine.image(name) is None}
+    final: dict[str, str] = {}
+    for again in range(retries + 1):
+        if again and unknown:
+            time.sleep(_ASK_EVERY)
+        for name in list(unknown):
+            try:
+                path = f"/distribution/{quote(name, safe='/:@')}/json"
+                engine.request(f"image {name}", "GET", path, headers=_docker_login.header(name, run))
+            except NotFound as error:
+                lacking[name] = error.found
+            except Unauthorized as error:
+                final[name] = error.found
+            except WaError as error:
+                unknown[name] = error.found
+                continue
+            del unknown[name]
+    return lacking, {**final, **unknown}
 
 
 def free_bytes(engine: _docker.Docker) -> int | None:

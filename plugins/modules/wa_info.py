@@ -65,6 +65,10 @@ options:
     type: list
     elements: str
     default: []
+  registry_retries:
+    description: How often to ask a registry again, 5 seconds apart, that told neither that it has an image nor that it has not.
+    type: int
+    default: 0
   lock_file:
     description:
       - The deployment's lock file, see M(waba.onprem.wa_upgrade_journal).
@@ -153,6 +157,12 @@ images:
       type: str
 missing_images:
   description: Those of O(wanted_images) that neither the host nor their registry has, each with the registry's words.
+  type: dict
+  returned: when O(gather) has V(images)
+unanswered_images:
+  description:
+    - Those of O(wanted_images) that the host has not and of which their registry did not tell, each with the last words.
+    - Such are a registry under load (403, 429, 5xx), one that is away, and a login that is missing or wrong.
   type: dict
   returned: when O(gather) has V(images)
 image_free_bytes:
@@ -494,6 +504,7 @@ def main() -> None:
             names={"type": "list", "elements": "str", "default": []},
             image_repositories={"type": "list", "elements": "str", "default": list(_docker.CLIENT_IMAGES)},
             wanted_images={"type": "list", "elements": "str", "default": []},
+            registry_retries={"type": "int", "default": 0},
             wanted_statement_timeout={"type": "int", "default": 3600},
             quiet_timeout={"type": "int", "default": 0},
             lock_file={"type": "path"},
@@ -536,9 +547,13 @@ def main() -> None:
             result.fail(error)
     if "images" in gather and engine:
         try:
+            missing_images, unanswered = _docker_images.missing(
+                engine, module.params["wanted_images"], module.run_command, module.params["registry_retries"]
+            )
             result.values.update(
                 images=_docker_images.local(engine, module.params["image_repositories"]),
-                missing_images=_docker_images.missing(engine, module.params["wanted_images"], module.run_command),
+                missing_images=missing_images,
+                unanswered_images=unanswered,
                 image_free_bytes=_docker_images.free_bytes(engine),
             )
         except WaError as error:
