@@ -57,11 +57,13 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
 
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
     version = session.version()
+    unsupported = _database_check.judge_version(version)
     used, most = _database_check.connections(session)
     return {
         "product": version.product,
         "version": version.text,
-        "supported": not _database_check.judge_version(version),
+        "supported": not unsupported,
+        "unsupported": unsupported[0] if unsupported else None,
         "databases": names,
         "connections": used,
         "max_connections": most,

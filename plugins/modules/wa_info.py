@@ -355,6 +355,9 @@ database:
     supported:
       description: Whether the client's vendor supports it - MySQL 5.7 and 8.0, PostgreSQL 11 to 13.
       type: bool
+    unsupported:
+      description: Why it does not, in words; V(null) when it does.
+      type: str
     databases:
       description: The deployment's own databases; empty before the client's first start.
       type: list

@@ -1,0 +1,55 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host and a database must have for an upgrade, and which versions its Compose file may name. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils import _units
+
+
+def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], images: str | int, logs: str | int) -> list[str]:
+    """Why a host has not the room for an upgrade; no sentence when it has, or when its engine is on another machine.
+
+    `found` is what `wa_info` tells of images. `images` is the room for those that are `wanted`, unless they are there already,
+    or none are named yet; `logs` is the room for what the new containers write, which is on the same file system.
+    """
+    free = found.get("image_free_bytes")
+    if free is None:
+        return []
+    needs = {"wa_upgrade_min_free_logs": logs}
+    if not wanted or not set(wanted) <= {image["name"] for image in found["images"]}:
+        needs["wa_upgrade_min_free"] = images
+    needed = sum(_units.parse_size(name, size) for name, size in needs.items())
+    if free >= needed:
+        return []
+    named = " and ".join(f"{name} ({size})" for name, size in sorted(needs.items()))
+    return [
+        f"{_units.format_size(free)} free where Docker keeps images and containers, {_units.format_size(needed)} are wanted by "
+        f"{named}. Make room, such as by docker image prune."
+    ]
+
+
+def database(facts: t.Mapping[str, t.Any], seconds: float) -> list[str]:
+    """Why a database cannot be migrated; `facts` are those of `wa_info`, `seconds` what a statement may take.
+
+    The session is the client's own, so only an administrator of the server can give it more time. A migration copies its
+    largest table; where the server tells its free room, it must hold that.
+    """
+    told = []
+    given = facts.get("statement_timeout") or 0
+    if 0 < given < seconds:
+        cure = facts.get("statement_timeout_cure") or ""
+        told.append(
+            f"the database server ends a statement after {given:g} s, expected none or {seconds:g} s. "
+            f"Have its administrator run, until the upgrade is done: {cure}"
+        )
+    free, largest = facts.get("free_bytes"), facts.get("largest_table") or {}
+    if free is not None and free < largest.get("bytes", 0):
+        told.append(
+            f"the database server has {_units.format_size(free)} free, and {largest['name']} takes "
+            f"{_units.format_size(largest['bytes'])}, which a migration copies. Make room first."
+        )
+    return told

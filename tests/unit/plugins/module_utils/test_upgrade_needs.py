@@ -1,0 +1,63 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an upgrade is refused for on a host and at a database, before anything is touched."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_needs
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+WANTED = ["r/coreapp:v2.53.4", "r/web:v2.53.4"]
+G = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("free", "here", "wanted", "needed"),
+    [
+        (0, [], WANTED, "4.0 GiB are wanted by wa_upgrade_min_free (3G) and wa_upgrade_min_free_logs (1G)"),
+        (4 * G - 1, WANTED[:1], WANTED, "4.0 GiB"),
+        (4 * G, [], WANTED, ""),
+        (0, WANTED, WANTED, "1.0 GiB are wanted by wa_upgrade_min_free_logs (1G)."),
+        (G, WANTED, WANTED, ""),
+        (G, WANTED, [], "4.0 GiB"),  # preparation: which images it will be, nobody knows yet
+        (None, [], WANTED, ""),
+    ],
+)
+def test_room_for_images_and_logs(free: int | None, here: list[str], wanted: list[str], needed: str) -> None:
+    found = {"image_free_bytes": free, "images": [{"name": name} for name in here]}
+    said = _upgrade_needs.room(found, wanted, "3G", "1G")
+    assert needed in said[0] if needed else said == []
+
+
+def test_room_that_is_no_size_is_named() -> None:
+    with pytest.raises(WaError, match="option wa_upgrade_min_free: 'much'"):
+        _upgrade_needs.room({"image_free_bytes": 0, "images": []}, WANTED, "much", "1G")
+
+
+LARGEST = {"database": "a", "name": "messages", "bytes": 5 * G}
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, []),
+        ({"statement_timeout": None, "free_bytes": None, "largest_table": LARGEST}, []),
+        ({"statement_timeout": 3600.0, "free_bytes": 5 * G, "largest_table": LARGEST}, []),
+        ({"free_bytes": 0, "largest_table": None}, []),
+        ({"statement_timeout": 0.5, "statement_timeout_cure": "ALTER it;"}, ["after 0.5 s, expected none or 3600 s"]),
+        ({"free_bytes": 0, "largest_table": LARGEST}, ["has 0 B free, and messages takes 5.0 GiB"]),
+        (
+            {"statement_timeout": 30.0, "statement_timeout_cure": "ALTER it;", "free_bytes": G, "largest_table": LARGEST},
+            ["until the upgrade is done: ALTER it;", "1.0 GiB free"],
+        ),
+    ],
+)
+def test_what_a_migration_needs_of_its_database(facts: dict[str, t.Any], words: list[str]) -> None:
+    said = _upgrade_needs.database(facts, 3600.0)
+    assert len(said) == len(words)
+    assert all(part in one for part, one in zip(words, said))
