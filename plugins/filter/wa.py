@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
     _compose_extra,
+    _compose_words,
     _env_file,
     _env_state,
     _gc_policy,
@@ -171,6 +172,8 @@ class FilterModule:
             "in_window": _told(in_window),
             "rename_services": _told(_compose_extra.rename),
             "compose_extra": _told(compose_extra),
+            "compose_words": _compose_words.told,
+            "compose_refusal": _upgrade_needs.compose,
             "env_lines": _told(env_lines),
             "hook_refusal": hook_refusal,
             "leaders": _told(_upgrade_plan.leaders),

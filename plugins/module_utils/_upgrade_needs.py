@@ -9,6 +9,8 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _units
 
+_CLIENT = ("coreapp", "web")  # the last path component of its images
+
 
 def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], images: str | int, logs: str | int) -> list[str]:
     """Why a host has not the room for an upgrade; no sentence when it has, or when its engine is on another machine.
@@ -53,3 +55,20 @@ def database(facts: t.Mapping[str, t.Any], seconds: float) -> list[str]:
             f"{_units.format_size(largest['bytes'])}, which a migration copies. Make room first."
         )
     return told
+
+
+def compose(images: t.Iterable[str], containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+    """Why a Compose file would start another version than the one that runs, or an empty text.
+
+    `images` are those that the file names, `containers` those of the client as `wa_info` tells them. One that is named without
+    a tag tells nothing.
+    """
+    running = sorted({str(one["version"]) for one in containers})
+    others = []
+    for image in images:
+        name, colon, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
+        if name in _CLIENT and colon and tag.lstrip("v") not in running:
+            others.append(image)
+    if not others or not running:
+        return ""
+    return f"it names {', '.join(dict.fromkeys(others))}, and {', '.join(running)} runs"

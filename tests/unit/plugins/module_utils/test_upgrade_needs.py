@@ -52,7 +52,12 @@ LARGEST = {"database": "a", "name": "messages", "bytes": 5 * G}
         ({"statement_timeout": 0.5, "statement_timeout_cure": "ALTER it;"}, ["after 0.5 s, expected none or 3600 s"]),
         ({"free_bytes": 0, "largest_table": LARGEST}, ["has 0 B free, and messages takes 5.0 GiB"]),
         (
-            {"statement_timeout": 30.0, "statement_timeout_cure": "ALTER it;", "free_bytes": G, "largest_table": LARGEST},
+            {
+                "statement_timeout": 30.0,
+                "statement_timeout_cure": "ALTER it;",
+                "free_bytes": G,
+                "largest_table": LARGEST,
+            },
             ["until the upgrade is done: ALTER it;", "1.0 GiB free"],
         ),
     ],
@@ -61,3 +66,19 @@ def test_what_a_migration_needs_of_its_database(facts: dict[str, t.Any], words: 
     said = _upgrade_needs.database(facts, 3600.0)
     assert len(said) == len(words)
     assert all(part in one for part, one in zip(words, said))
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (["reg:5000/wa/coreapp:v2.51.2", "reg:5000/wa/web:v2.51.2", "postgres:13"], ""),
+        (["reg:5000/wa/coreapp:2.51.2"], ""),
+        (["reg:5000/wa/coreapp@sha256:0"], ""),
+        ([], ""),
+        (["other/web:v2.53.4", "reg:5000/wa/coreapp:v2.51.2"], "it names other/web:v2.53.4, and 2.51.2 runs"),
+        (["reg/web:latest", "reg/web:latest"], "it names reg/web:latest, and 2.51.2 runs"),
+    ],
+)
+def test_a_compose_file_of_another_version_is_told(images: list[str], words: str) -> None:
+    assert _upgrade_needs.compose(images, [{"version": "2.51.2"}, {"version": "2.51.2"}]) == words
+    assert _upgrade_needs.compose(images, []) == ""
