@@ -206,7 +206,7 @@ def run_case(lab: Lab, name: str, old: str, new: str) -> None:
     expect("left over", [name for name in left if re.search(r"compose-|dbupgrade", name)], [])
 
 
-def bad_input(lab: Lab, runs: str) -> None:
+def bad_input(lab: Lab, runs: str, new: str) -> None:
     """What is no upgrade is refused in a sentence, or is none; either way nothing is touched."""
     print(f"\n### bad input, while {runs} runs", flush=True)
     for version, words in {
@@ -218,6 +218,23 @@ def bad_input(lab: Lab, runs: str) -> None:
         expect_words(version, lab.play("upgrade", wa_upgrade_version=version, wa_version=runs), 2, words)
     told = lab.play("upgrade", wa_upgrade_version=f" vv{runs} ", wa_version=runs)
     expect_words("the same version", told, 0, "nothing to upgrade")
+    told = lab.play("upgrade", wa_version=runs, wa_upgrade_before_outage=str(HOOKS / "pause.yml"))
+    expect_words("a hook that pauses", told, 2, "ansible.builtin.pause (task", "would end the upgrade in the middle")
+    lab.host("sed", "-i.good", f"s/:v{runs}/:v{new}/", "/opt/waba/h1/compose.yml")
+    told = lab.play("upgrade", wa_version=runs)
+    expect_words("a Compose file of another version", told, 2, f"/coreapp:v{new}", f"and {runs} runs")
+    lab.host("mv", "/opt/waba/h1/compose.yml.good", "/opt/waba/h1/compose.yml")
+    more = {
+        "wa_client_extra_services": {"wacore": {"volumes": ["nowhere:/x"]}},
+        "wa_client_extra_secret_environment": {"wacore": {"X_TOKEN": "Canary-x"}},
+    }
+    told = lab.play("upgrade", wa_upgrade_version=new, wa_version=runs, **more)
+    expect_words("a next file that is bad", told, 2, f"compose-{new}.yml", "refers to undefined volume nowhere")
+    expect("its secret variables", lab.host("cat", "/opt/waba/h1/secret-wacore.env"), "X_TOKEN=Canary-x")
+    expect("told", "Canary-x" in told, False)
+    lab.host("rm", "/opt/waba/h1/secret-wacore.env")
+    told = lab.play("upgrade", wa_upgrade_version=new, wa_api_password="", wa_upgrade_accept=["expired"])
+    expect_words("no password", told, 2, "wa_api_password is not set")
     told = lab.play("upgrade", wa_version=runs, wa_topology="ring")
     expect_words("an unknown topology", told, 2, "multiconnect, got: ring")
     expect("what runs", lab.running(), {runs})
@@ -342,7 +359,8 @@ def main() -> None:
     chosen = sys.argv[2:] or ["bad-input", *CASES, *others]
     if "bad-input" in chosen:
         chosen.remove("bad-input")
-        bad_input(lab, next(iter(lab.running())))
+        runs = next(iter(lab.running()))
+        bad_input(lab, runs, versions[versions.index(runs) + 1])
     for at, case in enumerate(chosen, start=versions.index(lab.running().pop())):
         if case in CASES:
             run_case(lab, case, versions[at], versions[at + 1])
