@@ -286,7 +286,9 @@ def never_started(lab: Lab, old: str, new: str) -> None:
     lab.host("sh", "-c", f"docker start {CLIENT}")
     expect("what runs", lab.running(), {old})
     told = lab.play("upgrade", **wanted, wa_upgrade_before_outage=str(HOOKS / "fail.yml"))
-    expect_words("a run that stops nothing", told, 2, "This run has stopped nothing", f"version {old} runs where it ran")
+    expect_words(
+        "a run that stops nothing", told, 2, "This run has stopped nothing", f"version {old} runs where it ran"
+    )
     expect("what runs still", lab.running(), {old})
     told = lab.play("upgrade", **wanted, wa_upgrade_snapshot_command="/bin/false")
     words = ("Wait until the callback queue is empty", "nothing is started by itself")
