@@ -47,11 +47,15 @@ def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
     """Whether the lock of a member keeps another run out; both are as `wa_upgrade_journal` reads them, `own` the member's.
 
     A run takes its leader's lock first and gives it back last, with a lease of one stage; a member's lasts for a whole upgrade,
-    so it counts only as long as the leader's of the same run does. Where the leader has none, the member's own word stands.
+    so it counts only as long as the leader's of the same run does. Where the leader has none, and the upgrade that ended last
+    there was another one, the member's own word stands.
     """
-    if not leaders.get("journal") or not own.get("held"):
-        return bool(own.get("held"))
-    return bool(leaders["held"] and leaders["journal"]["run_id"] == own["journal"]["run_id"])
+    if not own.get("held"):
+        return False
+    run_id = own["journal"]["run_id"]
+    if not leaders.get("journal"):
+        return run_id not in (leaders.get("ended") or {}).get("runs", [])
+    return bool(leaders["held"] and leaders["journal"]["run_id"] == run_id)
 
 
 def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:

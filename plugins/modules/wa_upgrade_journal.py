@@ -84,7 +84,7 @@ options:
     description: Where it is run. The action plugin sets it.
     type: str
   gone:
-    description: Runs that are known to have ended. The action plugin sets it.
+    description: Runs that are known to have ended. The action plugin finds those of its own controller.
     type: list
     elements: str
     default: []

@@ -34,6 +34,12 @@ def test_a_members_lock_counts_as_long_as_its_leaders(
     assert _upgrade_stages.counts(read(*own), read(*leaders)) is locked
 
 
+def test_a_member_that_was_away_at_the_end_is_free() -> None:
+    leaders = dict(read("", False), ended={"runs": ["a", "b"]})
+    assert not _upgrade_stages.counts(read("a", True), leaders)
+    assert _upgrade_stages.counts(read("c", True), leaders)
+
+
 def test_a_leader_that_was_not_asked_frees_nobody() -> None:
     assert _upgrade_stages.counts(read("a", True), {})
     assert not _upgrade_stages.counts({}, {})
