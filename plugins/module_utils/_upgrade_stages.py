@@ -54,7 +54,7 @@ def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
         return False
     run_id = own["journal"]["run_id"]
     if not leaders.get("journal"):
-        return run_id not in (leaders.get("ended") or {}).get("runs", [])
+        return not leaders.get("ended") or run_id not in runs(leaders["ended"])
     return bool(leaders["held"] and leaders["journal"]["run_id"] == run_id)
 
 
