@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from . import progress
+from . import progress, ready
 from .model import ENGINES, locked
 from .shell import LabError, Shell
 
@@ -240,6 +240,11 @@ class Builder:
         self.shell.run(["docker", "run", "--detach", "--name", pusher, "--publish", "127.0.0.1::5000", registry])
         port = self.shell.text(["docker", "port", pusher, "5000/tcp"]).splitlines()[0].rsplit(":", 1)[1]
         log = self._log(image)
+        deadline = time.monotonic() + ready.SECONDS
+        while not ready.answers(f"http://127.0.0.1:{port}/v2/"):
+            if time.monotonic() > deadline:
+                raise LabError(f"the registry {pusher} does not answer, after {ready.SECONDS:.0f} s")
+            self.shell.pause(0.1)
         for name, client in self.catalogue.clients.items():
             tag = f"127.0.0.1:{port}/{name}"
             self.shell.run(["docker", "tag", client.tag, tag])

@@ -8,20 +8,15 @@ from __future__ import annotations
 import datetime
 import os
 import shutil
-import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from . import databases, images, inventory, pki, progress
+from . import databases, images, inventory, pki, progress, ready
 from .model import ENGINES, MEDIA, NEW, OLD, REGISTRY_USER, Host, Lab, write_private
 from .shell import Interrupted, LabError, Shell
 from .yard import Found, Part, Yard
-
-READY_SECONDS = 90.0
 
 
 def versions(asked: list[str]) -> list[tuple[str, str]]:
@@ -179,11 +174,11 @@ class Site:
             except LabError as error:
                 raise LabError(f"{error}; {self._last_words(part.name)}") from error
         elif part.name == "registry":
-            self._until(part.name, partial(_answers, f"http://127.0.0.1:{outside}/v2/"))
+            self._until(part.name, partial(ready.answers, f"http://127.0.0.1:{outside}/v2/"))
         elif part.name == "control":
-            self._until(part.name, partial(_answers, f"http://127.0.0.1:{outside}/faults"))
+            self._until(part.name, partial(ready.answers, f"http://127.0.0.1:{outside}/faults"))
         else:
-            self._until(part.name, partial(_greets, outside))
+            self._until(part.name, partial(ready.greets, outside))
             if self.lab.host(part.name).flavour != "bare":
                 self._until(part.name, partial(self._engine_answers, part.name))
 
@@ -193,16 +188,16 @@ class Site:
             self.shell.run(["docker", "exec", self.lab.called(name), "sh", "-c", command], check=False).returncode == 0
         )
 
-    def _until(self, name: str, ready: Callable[[], bool]) -> None:
+    def _until(self, name: str, is_ready: Callable[[], bool]) -> None:
         """Look until it is ready; a container that ended meanwhile, or time that ran out, is an error with its last words."""
-        deadline = time.monotonic() + READY_SECONDS
-        while not ready():
+        deadline = time.monotonic() + ready.SECONDS
+        while not is_ready():
             called = self.lab.called(name)
             state = self.shell.text(["docker", "inspect", "--format", "{{.State.Status}}", called])
             if state == "running" and time.monotonic() < deadline:
                 self.shell.pause(0.1)
                 continue
-            raise LabError(f"{name} is not ready, after {READY_SECONDS:.0f} s at most; {self._last_words(name)}")
+            raise LabError(f"{name} is not ready, after {ready.SECONDS:.0f} s at most; {self._last_words(name)}")
 
     def _last_words(self, name: str) -> str:
         """A container's state and the end of its log, for an error."""
@@ -233,22 +228,3 @@ class Site:
         if self.lab.folder.exists():
             with progress.step("folder", "removed"):
                 shutil.rmtree(self.lab.folder)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except urllib.error.HTTPError as error:
-        return error.code == 401  # a registry that asks who we are
-    except (OSError, urllib.error.URLError):
-        return False
-
-
-def _greets(port: int) -> bool:
-    """Whether an SSH server says hello: Docker's proxy accepts before it does."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
