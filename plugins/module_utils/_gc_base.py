@@ -109,8 +109,10 @@ class GcBase:
     def _log_in(self) -> None:
         """Log in once; a refused login is remembered and not tried again until the password changes."""
         user, password = self.webapp.username, self.params["api_password"]
-        if self.params["api_token"] or not password:
+        if self.params["api_token"]:
             return
+        if not password:
+            raise WaError("api_password", "not given", "the API user's password, or api_token")
         when = self.state.was_refused(user, password)
         if when is not None:
             raise WaError(
@@ -127,9 +129,9 @@ class GcBase:
         if self.state.data["refused"]:
             self.state.data["refused"] = None
 
-    def _remember_refusal(self, error: ApiError) -> None:
+    def _remember_refusal(self, error: WaError) -> None:
         """Keep that a login was refused, when it was one."""
-        if error.kind == "login" and self.params["api_password"]:
+        if isinstance(error, ApiError) and error.kind == "login" and self.params["api_password"]:
             self.state.remember_refusal(self.webapp.username, self.params["api_password"], moment())
 
     def _remember(self) -> None:

@@ -14,7 +14,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
-from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError
 from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import UNNAMED
 
 
@@ -84,7 +83,7 @@ class GcListen(GcBase):
             self._remember()
             try:
                 nodes = self.webapp.start_gc("media")
-            except ApiError as error:
+            except WaError as error:
                 self._close(failure=str(error))
                 raise
             self.run["media"] = nodes

@@ -94,9 +94,9 @@ class GcRounds(GcListen):
         self._remember()
         try:
             nodes = self.webapp.start_gc("message")
-        except ApiError as error:
-            joined = _RUNS_ALREADY.search(error.found) is not None
-            if not joined and not (error.kind == "lost" and error.sent):
+        except WaError as error:
+            joined = isinstance(error, ApiError) and _RUNS_ALREADY.search(error.found) is not None
+            if not joined and not (isinstance(error, ApiError) and error.kind == "lost" and error.sent):
                 self._remember_refusal(error)
                 self._close(failure=str(error), called=not first)
                 raise

@@ -31,6 +31,18 @@ def test_a_wrong_password_is_remembered(run: Run, fake: FakeWebapp, table: Table
     assert state(tmp_path)["refused"] is None
 
 
+def test_without_a_credential_nothing_is_called_nor_remembered(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
+) -> None:
+    for _number in range(2):
+        assert "api_password: not given; expected the API user's password, or api_token" in run(api_password=None)["msg"]
+        assert state(tmp_path)["run"] is None
+    assert fake.requests == []
+    fake.on("PUT", GC, collects(table))
+    assert run(wait=False)["running"]
+    assert run(api_password=None)["messages_after"] == 1_800  # what follows a round that ended it need not call
+
+
 def test_gc_that_does_not_start_leaves_nothing_behind(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
     fake.on("PUT", GC, error(500, 1014, "Internal error", "Coreapp broken"))
     result = run(policy="daily")
