@@ -14,7 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
-from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import UNNAMED
+from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import SINGLE, UNNAMED
 
 
 class GcListen(GcBase):
@@ -79,6 +79,7 @@ class GcListen(GcBase):
                 begun=asdict(moment()),
                 called=asdict(moment()),
                 notifications=notifications.mark(self.params["notifications"]),
+                media={},
             )
             self._remember()
             try:
@@ -88,13 +89,17 @@ class GcListen(GcBase):
                 raise
             self.run["media"] = nodes
             self.result.did("called media GC")
-            if self.params["notifications"] and self.params["completion"] != "none":
+            if self._hears_media():
                 return self._watch_media()
             self.result.values["media"] = nodes
+            self.result.warn("nobody waits for media GC: only a notification tells its end, and none is looked for")
         self._close(failure="")
         if self.params["completion"] == "none":
             self._leave()
         return True
+
+    def _hears_media(self) -> bool:
+        return bool(self.params["notifications"]) and self.params["completion"] != "none"
 
     def _watch_media(self) -> bool:
         """Wait for the one notification of media GC; nothing else tells its end."""
@@ -103,23 +108,24 @@ class GcListen(GcBase):
         since = None if since is None else self._in_this_clock(since)
         found = told.parse_notifications(lines, since, media=True)
         waited = moment().since(policy.Moment(**run["begun"])) or 0.0
-        if not found and waited <= self.wait_timeout:
+        hears = self._hears_media()
+        if hears and not found and waited <= self.wait_timeout:
             self._remember()
             self._progress("media GC runs", None)
             return False
         failure = ""
-        if not found:
+        if not found and hears:
             failure = f"no notification of media GC within {format_duration(waited)}"
-        elif found[0].status == "failed":
+        elif found and found[0].status == "failed":
             failure = f"media GC failed: {found[0].details or 'no details'}"
         status = f"{found[0].status}, {found[0].deleted} items" if found else "processing"
         self._close(failure=failure)
         outcome = run.get("outcome") or {"after": None, "exact": False}
         self.result.values.update(
-            media=dict.fromkeys(run["media"], status), messages_after=outcome["after"], exact=outcome["exact"]
+            media=dict.fromkeys(run["media"] or [SINGLE], status),
+            messages_after=outcome["after"],
+            exact=outcome["exact"],
         )
-        if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
         if failure:
             raise self._error(failure)
         return True

@@ -147,9 +147,11 @@ def _is_whole(data: t.Any) -> bool:
             run = data["run"]
             if any(name not in run for name in _RUN):
                 return False
-            for name in ("first", "begun", "seen", *(() if run["phase"] == "marking" else ("called",))):
+            for name in ("first", "begun", "seen", *(() if run["phase"] == "marking" else ("called", "pulsed"))):
                 _moment(run[name])
             Judge(**run.get("judge", {}))
+            if run["phase"] == "media" and not isinstance(run["media"], dict):
+                return False
         if data.get("last") is not None:
             last = data["last"]
             _moment(last["ended"])

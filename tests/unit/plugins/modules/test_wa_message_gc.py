@@ -252,6 +252,39 @@ def test_media_gc_comes_last_and_is_waited_for(run: Run, fake: FakeWebapp, table
     assert fake.paths()[-1] == "PUT /v1/services/media/gc"
 
 
+def test_media_gc_that_nobody_can_wait_for(run: Run, fake: FakeWebapp, table: Table, warned: list[str]) -> None:
+    fake.on("PUT", GC, collects(table))
+    fake.on("PUT", "/v1/services/media/gc", (200, {"services": {"media": {"gc": {"status": "processing"}}}}))
+    result = run(media=True)
+    assert (result["media"], result["messages_after"]) == ({"coreapp": "processing"}, 1_800)
+    assert any("nobody waits for media GC" in text for text in warned)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_module_killed_in_the_call_of_media_gc(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, heard: bool
+) -> None:
+    path, killed = tmp_path / "webhook.jsonl", []
+
+    def reply() -> t.Any:
+        killed.append((tmp_path / "gc.json").read_text())
+        with path.open("a") as stream:
+            stream.write('{"services": [{"message": {"gc": {"items_deleted": 9, "status": "complete"}}}]}\n')
+        return 200, {"services": {"media": {"gc": {"status": "processing"}}}}
+
+    fake.on("PUT", GC, collects(table))
+    fake.on("PUT", "/v1/services/media/gc", reply)
+    options = {"media": True, **({"notifications": str(path)} if heard else {})}
+    run(**options)
+    (tmp_path / "gc.json").write_text(killed[0])
+    result = run(**options)
+    assert (result["media"], result["messages_after"]) == (
+        {"coreapp": "complete, 9 items" if heard else "processing"},
+        1_800,
+    )
+    assert fake.paths().count("PUT /v1/services/media/gc") == 1
+
+
 def test_marking_as_read(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
     fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {"pass_through": False}}}))
     fake.on("PUT", "/v1/messages/one", (200, None))
