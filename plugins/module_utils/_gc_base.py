@@ -56,6 +56,7 @@ class GcBase:
         self.tables: list[messages.Table] = []
         self.run: dict[str, t.Any] = {}
         self.first_look: tuple[float, messages.Pulse] | None = None  # of this process, and when (monotonic)
+        self.taken = moment()  # when the last pulse was
         self.follow: str = params["follow"] or ""
         self.strangers: list[str] = []  # who has notified and is no node of the call
         result.values.update(
@@ -178,6 +179,8 @@ class GcBase:
         self._figures()
         values, run = self.result.values, self.run
         values.update(running=False, progress=None)
+        if run["deleted"]:
+            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
         if called:
             outcome = run.get("outcome") or {"after": None, "exact": False, "large": True}
             self.state.data["last"] = {
@@ -193,6 +196,13 @@ class GcBase:
             }
         self.state.data["run"] = None
         self.state.save()
+
+    def _so_far(self, judge: Judge) -> None:
+        """Tell what has gone in a run that goes on without this process; `judge` is that of its round."""
+        self._figures(judge)
+        deleted = self.run["deleted"] + judge.deleted
+        if deleted:
+            self.result.did(f"message GC deleted {deleted} rows so far (rounds: {self.run['round']})")
 
     def _leave(self) -> None:
         """Keep a GC that nobody follows, so that none is called beside it; for as long as one is waited for."""

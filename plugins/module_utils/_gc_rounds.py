@@ -65,12 +65,16 @@ class GcRounds(GcListen):
         self._find(self.run["databases"])
         if self.params["completion"] != "none":
             self._baseline()
-        self.run["begun"] = asdict(moment())  # marking and the baseline are not part of the time to wait
-        return self._call(messages.pulse(self.config, self.tables), first=True)
+        return self._call(self._pulse(), first=True)
+
+    def _pulse(self) -> messages.Pulse:
+        """The pulse of now; `taken` is when, which is what the judge's time goes by."""
+        self.taken = moment()
+        return messages.pulse(self.config, self.tables)
 
     def _call(self, pulse: messages.Pulse, first: bool = False) -> bool:
-        """Start a round; `pulse` is that of this moment."""
-        run = self.run
+        """Start a round; `pulse` is the last one before it. Nothing is left in the record of what the round before was told."""
+        run, taken = self.run, asdict(self.taken)
         self._ready(called=not first)
         judge = Judge(
             run.get("baseline", 0.0),
@@ -88,9 +92,14 @@ class GcRounds(GcListen):
             called=asdict(moment()),
             round=run["round"] + 1,
             rows=pulse.rows,
+            nodes={},
+            resumed=False,
             judge=judge.keep(),
+            pulsed=taken,
             notifications=notifications.mark(self.params["notifications"]),
         )
+        if first:
+            run["begun"] = run["called"]  # marking and the baseline are not part of the time to wait
         self._remember()
         try:
             nodes = self.webapp.start_gc("message")
@@ -135,24 +144,25 @@ class GcRounds(GcListen):
             run.update(phase="watching", resumed=True, begun=asdict(now))
         try:
             self._find(run["databases"])
-            pulse = messages.pulse(self.config, self.tables)
+            pulse = self._pulse()
             if pulse.read_only:
                 raise messages.read_only(self.config)
             judge = Judge(**run["judge"])
+            span = self.taken.since(policy.Moment(**run["pulsed"]))
             judge.sample(
-                judge.at + (1.0 if gap is None else max(gap, 0.001)),
+                judge.at + (1.0 if span is None else max(span, 0.001)),
                 pulse.counters,
                 pulse.rows,
                 pulse.deleting,
                 pulse.origins,
                 pulse.files,
             )
-            run["judge"] = judge.keep()
+            run.update(judge=judge.keep(), pulsed=asdict(self.taken))
             silent = self._listen()
             waited = now.since(policy.Moment(**run["begun"])) or 0.0
             ended = self._ended(judge, pulse, silent)
             if not ended and waited > self.wait_timeout:
-                self._give_up(judge, silent, waited)
+                self._give_up(judge, pulse, silent, waited)
             elif not ended:
                 self._remember()
                 self._tidy_early(judge)
@@ -161,7 +171,7 @@ class GcRounds(GcListen):
                 return False
             self._remember()
             count = self._count(waited)
-            pulse = messages.pulse(self.config, self.tables)
+            pulse = self._pulse()
             run["trouble"] = None
         except _database.DatabaseError as error:
             self._tolerate(error, now)
@@ -214,11 +224,13 @@ class GcRounds(GcListen):
         run = self.run
         if not error.retryable and error.kind not in ("read_only", "missing"):
             self._remember()
+            self._so_far(Judge(**run["judge"]))
             raise error
         run["trouble"] = run["trouble"] or asdict(now)
         lasts = now.since(policy.Moment(**run["trouble"])) or 0.0
         self._remember()
         if lasts > min(self.wait_timeout, _TROUBLE_PATIENCE):
+            self._so_far(Judge(**run["judge"]))
             raise WaError(
                 error.subject,
                 f"{error.found} for {format_duration(lasts)} while GC runs",
@@ -228,34 +240,41 @@ class GcRounds(GcListen):
         self.tables = []
         self._progress(f"database: {error.found}", None, Judge(**{**run["judge"], "rate": 0.0}))
 
-    def _give_up(self, judge: Judge, silent: list[str], waited: float) -> None:
-        """The time is up: raise, unless the round has simply deleted nothing."""
+    def _give_up(self, judge: Judge, pulse: messages.Pulse, silent: list[str], waited: float) -> None:
+        """The time is up: raise, unless the round has simply deleted nothing. A GC that may run is left to the next run."""
         run = self.run
-        self._figures(judge)
-        if judge.deleted:
-            self.result.did(f"message GC deleted {run['deleted'] + judge.deleted} rows so far (rounds: {run['round']})")
-        if self._awaits_notifications() and silent:
+        called = moment().since(policy.Moment(**run["called"])) or 0.0
+        late = (
+            not judge.started and called <= self.wait_timeout
+        )  # its call is too young to say that nothing comes of it
+        untold = self._awaits_notifications() and silent
+        runs = late or pulse.deleting or judge.quiet() < judge.needed(self.settle)
+        if not runs and not untold:
+            return
+        if runs:
+            run["begun"] = asdict(moment())
+            self._remember()
+            self._so_far(judge)
+        else:
+            run["deleted"] += judge.deleted
+        if untold:
             others = f", but from {', '.join(self.strangers)}, which the call did not name" if self.strangers else ""
             failure = f"no notification from {', '.join(silent)} within {format_duration(waited)}{others}"
-            if judge.quiet() >= self.settle:
-                run["deleted"] += judge.deleted
+            if not runs:
                 self._close(failure=failure)
-            else:
-                run["begun"] = asdict(moment())
-                self._remember()
             raise self._error(
                 failure,
                 f"one of each node in {self.params['notifications']}",
                 "See that the webhook's consumer appends GC notifications there, or use completion: database",
             )
-        if judge.started:
-            run["begun"] = asdict(moment())
-            self._remember()
-            raise self._error(
-                f"still deleting after {format_duration(waited)} ({judge.deleted} rows so far)",
-                f"its end within wait_timeout ({self.params['wait_timeout']})",
-                "Run again: it is taken up and not started a second time",
-            )
+        found = f"still deleting after {format_duration(waited)} ({judge.deleted} rows so far)"
+        if late:
+            found = f"round {run['round']} was called {format_duration(called)} ago and has deleted nothing so far"
+        raise self._error(
+            found,
+            f"its end within wait_timeout ({self.params['wait_timeout']})",
+            "Run again: it is taken up and not started a second time",
+        )
 
     # Count and decide
 
@@ -316,8 +335,6 @@ class GcRounds(GcListen):
             self._fail(f"{remain} after {run['round']} rounds{traffic}")
         if step == "window":
             self.result.warn(f"the window {self.params['window']} has closed and {remain}; the next run goes on")
-        if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
         self._diff(after)
         return self._media()
 
@@ -344,7 +361,6 @@ class GcRounds(GcListen):
         run = self.run
         self._close(failure=found)
         if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']})")
             self._diff(run["outcome"]["after"])
         raise WaError(
             f"messages in {', '.join(run['databases'])}",

@@ -35,7 +35,9 @@ def test_without_a_credential_nothing_is_called_nor_remembered(
     run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
 ) -> None:
     for _number in range(2):
-        assert "api_password: not given; expected the API user's password, or api_token" in run(api_password=None)["msg"]
+        assert (
+            "api_password: not given; expected the API user's password, or api_token" in run(api_password=None)["msg"]
+        )
         assert state(tmp_path)["run"] is None
     assert fake.requests == []
     fake.on("PUT", GC, collects(table))
@@ -102,6 +104,22 @@ def test_a_password_that_is_changed_in_the_middle(run: Run, fake: FakeWebapp, ta
     assert fake.logins == 2
 
 
+@pytest.mark.parametrize(
+    "second",
+    [
+        error(500, 1014, "Internal error", "Coreapp broken"),
+        (200, {"services": {"message": {"gc": {"a:9dfe77618dba": {"errors": [{"code": 1014}]}}}}}),
+    ],
+)
+def test_what_a_round_deleted_is_told_when_the_next_does_not_start(
+    run: Run, fake: FakeWebapp, table: Table, second: t.Any
+) -> None:
+    fake.on("PUT", GC, collects(table, 100), second)
+    result = run()
+    assert (result["failed"], result["changed"], result["messages_deleted"]) == (True, True, 100)
+    assert result["actions"] == ["message GC deleted 100 rows (rounds: 2): more rows than the limit"]
+
+
 def test_rate_limit_and_overload_are_waited_out(run: Run, fake: FakeWebapp, table: Table) -> None:
     fake.on("PUT", GC, (429, None), (401, None), collects(table))
     assert run()["messages_after"] == 1_800
@@ -134,6 +152,16 @@ def test_a_database_that_stays_away(run: Run, fake: FakeWebapp, table: Table, tm
     table.troubles = []
     assert run()["messages_after"] == 1_800
     assert fake.paths().count(CALL) == 1
+
+
+def test_what_went_is_told_when_the_database_stays_away(run: Run, fake: FakeWebapp, table: Table) -> None:
+    fake.on("PUT", GC, collects(table))
+    run(wait=False)
+    time.sleep(0.5)
+    run(wait=False)
+    table.troubles = [lost("denied")]
+    result = run()
+    assert (result["failed"], result["messages_deleted"], result["changed"]) == (True, 400, True)
 
 
 @pytest.mark.parametrize("kind", ["unreachable", "too_many", "login", "timeout"])

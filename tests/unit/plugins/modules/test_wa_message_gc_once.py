@@ -18,6 +18,7 @@ from gc_module import CALL, GC, Run, RunModule, Table, collects, notify, process
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_rounds as gc_rounds
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_run as gc_run
+from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
 
 
 def calls(fake: FakeWebapp) -> int:
@@ -91,6 +92,89 @@ def test_a_call_that_never_arrives_is_not_made_for_ever(run: Run, fake: FakeWeba
     assert "deleted nothing" in result["msg"]
     assert calls(fake) == 2
     assert table.rows == 2_200
+
+
+@pytest.mark.parametrize("completion", ["database", "notifications"])
+def test_a_later_round_that_is_slow_to_begin_is_left_to_the_next_run(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, completion: str
+) -> None:
+    path = tmp_path / "told.jsonl"
+
+    def first() -> t.Any:
+        table.delete(100, pause=0.05)
+        notify(path, 100)
+        return processing()
+
+    def second() -> t.Any:
+        table.delete(300, delay=2.5, pause=0.02)
+        threading.Timer(2.5, notify, (path, 300)).start()
+        return processing()
+
+    fake.on("PUT", GC, first, second)
+    options = {"completion": completion, "notifications": str(path)}
+    result = run(wait_timeout="2", **options)
+    words = {"database": "round 2 was called", "notifications": "no notification from coreapp within"}
+    assert words[completion] in result["msg"]
+    assert (result["messages_deleted"], result["changed"], state(tmp_path)["run"]["round"]) == (100, True, 2)
+    assert run(**options)["messages_after"] == 1_800
+    assert calls(fake) == 2
+
+
+def test_a_round_that_was_killed_in_its_call_knows_nothing_of_the_one_before(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
+) -> None:
+    path = tmp_path / "told.jsonl"
+    killed: list[dict[str, t.Any]] = []
+
+    def first() -> t.Any:
+        table.delete(100, pause=0.02)
+        notify(path, 100, "wacore2:9dfe77618dba")
+        return processing("wacore2:9dfe77618dba")
+
+    def second() -> t.Any:
+        killed.append(state(tmp_path))  # what a process that is killed here leaves behind
+        table.delete(300, pause=0.02)
+        return processing("wacore2:9dfe77618dba")
+
+    fake.on("PUT", GC, first, second)
+    run(notifications=str(path))
+    assert (killed[0]["run"]["phase"], killed[0]["run"]["nodes"], killed[0]["run"]["resumed"]) == ("calling", {}, False)
+
+
+def test_a_round_after_one_that_was_taken_up_may_be_slow_to_begin(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
+) -> None:
+    fake.on("PUT", GC, collects(table, 100), collects(table, 300, delay=1.0))
+    run(wait=False)
+    data = state(tmp_path)
+    data["run"]["phase"] = "calling"
+    (tmp_path / "gc.json").write_text(json.dumps(data))
+    result = run()
+    assert (result["messages_after"], result["rounds"]) == (1_800, 2)
+    assert calls(fake) == 2
+
+
+def test_the_judges_time_goes_by_the_pulse(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
+    """What the call, and a database that was away, take is time in which rows may go."""
+
+    def slow() -> t.Any:
+        time.sleep(0.5)
+        table.delete(400, pause=0.2)
+        return processing()
+
+    fake.on("PUT", GC, slow)
+    run(wait=False)
+    table.troubles = [DatabaseError("database", "away", "unknown_host")] * 2
+    run(wait=False)
+    time.sleep(0.3)
+    run(wait=False)
+    time.sleep(0.3)
+    run(wait=False)
+    kept = state(tmp_path)["run"]
+    since = _gc_policy.Moment(**kept["pulsed"]).since(_gc_policy.Moment(**kept["called"]))
+    assert since is not None
+    assert kept["judge"]["at"] >= since
+    assert run()["messages_after"] == 1_800
 
 
 @pytest.mark.parametrize("completion", ["database", "notifications"])
