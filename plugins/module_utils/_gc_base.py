@@ -20,6 +20,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import StateFile, moment
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError, Webapp
 
 _REPORTED = ("messages_before", "messages_deleted", "rounds", "nodes", "databases", "seconds", "callbacks")
@@ -107,8 +108,14 @@ class GcBase:
         told = hoped if after is None else after
         self.result.diff({"messages": values["messages_before"]}, {"messages": told}, ", ".join(values["databases"]))
 
-    def _log_in(self) -> None:
-        """Log in once; a refused login is remembered and not tried again until the password changes."""
+    def _blocked(self) -> str:
+        """Why an upgrade of the deployment forbids a call now, or an empty text: it wants the client's database alone."""
+        lock = self.params["lock_file"]
+        blocked = JournalFile(lock).why_blocked(moment().wall) if lock else ""
+        return f"an upgrade goes on: {blocked}" if blocked else ""
+
+    def _know_credential(self) -> None:
+        """Raise unless there is a credential to try. A login that was refused is not tried again until the password changes."""
         user, password = self.webapp.username, self.params["api_password"]
         if self.params["api_token"]:
             return
@@ -122,6 +129,12 @@ class GcBase:
                 "another password",
                 f"Correct api_password; to try the same one again remove {self.state.path}",
             )
+
+    def _log_in(self) -> None:
+        """Log in once; a refused login is remembered."""
+        self._know_credential()
+        if self.params["api_token"]:
+            return
         try:
             self.webapp.log_in()
         except ApiError as error:

@@ -72,7 +72,10 @@ class GcListen(GcBase):
 
     def _media(self) -> bool:
         """Call media GC once message GC has ended: one at a time."""
-        if self.params["media"]:
+        blocked = self._blocked() if self.params["media"] else ""
+        if blocked:
+            self.result.warn(f"media GC was not called: {blocked}")
+        elif self.params["media"]:
             self._ready(called=True)
             self.run.update(
                 phase="media",

@@ -65,6 +65,10 @@ class GcRounds(GcListen):
         self._find(self.run["databases"])
         if self.params["completion"] != "none":
             self._baseline()
+        blocked = self._blocked()
+        if blocked:
+            self._close(failure="", called=False)
+            return self._not_due(blocked, None)
         return self._call(self._pulse(), first=True)
 
     def _pulse(self) -> messages.Pulse:
@@ -115,6 +119,7 @@ class GcRounds(GcListen):
             run["answered"] = joined
         else:
             run["answered"] = True
+        self.state.data["marked"] = None
         run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
         failed = [f"{node} {status}" for node, status in nodes.items() if status.startswith("failed")]
         if failed and len(failed) == len(nodes):
@@ -298,7 +303,7 @@ class GcRounds(GcListen):
 
     def _end_round(self, judge: Judge, count: messages.Count, pulse: messages.Pulse) -> bool:
         """Decide what follows. It asks the database nothing, so that nothing is half done when that is away."""
-        run = self.run
+        run, blocked = self.run, self._blocked()
         failed = [
             f"{node}: {item['status']}" for node, item in run["nodes"].items() if item["status"].startswith("failed")
         ]
@@ -318,13 +323,16 @@ class GcRounds(GcListen):
             self._fail(f"GC failed on {'; '.join(failed)}; {remain}")
         if failed:
             self.result.warn(f"GC failed on {'; '.join(failed)}")
-        open_ = not self.window or not policy.until_window(self.window, self._local())
+        closed = f"the window {self.params['window']} has closed" if self.window else ""
+        closed = closed if self.window and policy.until_window(self.window, self._local()) else blocked
         # After a reset of the statistics nobody knows what was deleted: that is not "nothing".
-        step = policy.next_step(count.large, deleted or judge.resets, run["round"], self.params["max_rounds"], open_)
+        step = policy.next_step(
+            count.large, deleted or judge.resets, run["round"], self.params["max_rounds"], not closed
+        )
         if step == "nothing" and not run.get("answered") and not run.get("repeated"):
             # Nobody knows whether the call has reached the client; what it would have done was waited for in vain.
             run["repeated"] = True
-            return self._call(pulse)
+            step = "window" if closed else "again"
         if step == "again":
             return self._call(pulse)
         if step == "nothing":
@@ -334,7 +342,7 @@ class GcRounds(GcListen):
             traffic = f"; traffic adds about {run['inserts']:.0f} rows a second" if run.get("inserts") else ""
             self._fail(f"{remain} after {run['round']} rounds{traffic}")
         if step == "window":
-            self.result.warn(f"the window {self.params['window']} has closed and {remain}; the next run goes on")
+            self.result.warn(f"{closed} and {remain}; the next run goes on")
         self._diff(after)
         return self._media()
 

@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from fake_webapp import FakeWebapp
+from fake_webapp import FakeWebapp, error
 from gc_module import CALL, GC, Run, RunModule, Table, collects, processing, state
 
 
@@ -121,6 +121,22 @@ def test_check_mode_of_a_running_one(run: Run, fake: FakeWebapp, table: Table) -
     result = run(check=True)
     assert result["changed"]
     assert "go on with" in result["actions"][0]
+    assert result["messages_before"] >= 1_800
+
+
+def test_check_mode_says_what_is_in_the_way(run: Run, fake: FakeWebapp, warned: list[str], tmp_path: Path) -> None:
+    sent = iter(range(0, 10**6, 500))
+    fake.on("GET", "/v1/stats/app", lambda: (200, {"stats": {"outbound_messages": next(sent)}}))
+    busy = run(check=True, max_outbound_rate=10)
+    assert "more than 10" in busy["not_due_because"]
+    assert not busy["changed"]
+    for _number in range(2):
+        refused = run(check=True, max_outbound_rate=10, api_password="Wrong-9999")
+        assert (refused["changed"], refused["messages_before"]) == (False, 2_200)
+    assert "GC would not be called" in warned[0]
+    assert "is not tried again" in warned[1]
+    assert fake.logins == 2
+    assert not run(check=True, api_password=None)["changed"]
 
 
 def test_two_controllers_at_once_call_once(
@@ -336,10 +352,32 @@ def test_marking_ends_with_the_window(
     closes = iter([0.0, 0.0, 0.0, 3600.0])  # at the start, then before each message
     monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: next(closes, 3600.0))
     options = {"mark_read": [str(number) for number in range(5)], "mark_read_rate": 50, "window": "01:00-05:00"}
+    fake.on("PUT", "/v1/messages/1", error(404, 1006, "Not found"))
     result = run(**options)
     assert "the window 01:00-05:00 closed after 2 of 5 messages were marked" in result["not_due_because"]
+    assert (result["marked_read"], result["mark_read_unknown"]) == (1, ["1"])
     assert CALL not in fake.paths()
     assert state(tmp_path)["run"] is None
+    # the next night goes on where this one has stopped
+    monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: 0.0)
+    fake.on("PUT", GC, collects(table))
+    result = run(**options)
+    assert (result["marked_read"], result["mark_read_unknown"], result["messages_after"]) == (4, ["1"], 1_800)
+    marked = [path for path in fake.paths() if "/v1/messages/" in path]
+    assert marked == [f"PUT /v1/messages/{number}" for number in range(5)]
+
+
+def test_a_token_that_expires_while_messages_are_marked(run: Run, fake: FakeWebapp, table: Table) -> None:
+    def expire() -> t.Any:
+        fake.tokens.clear()
+        return 200, None
+
+    fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
+    fake.on("PUT", "/v1/messages/one", expire)
+    fake.on("PUT", "/v1/messages/two", (200, None))
+    fake.on("PUT", GC, collects(table))
+    result = run(mark_read=["one", "two"], mark_read_rate=50)
+    assert (result["marked_read"], result["messages_after"], fake.logins) == (2, 1_800, 2)
 
 
 # Options

@@ -200,6 +200,7 @@ def test_statistics_that_are_reset_in_the_middle(run: Run, fake: FakeWebapp, tab
         '{"format": 1, "client": {}, "run": {"id": "x"}}',
         '{"format": 1, "client": {}, "run": "x"}',
         '{"format": 1, "client": {}, "last": {"id": "x", "ended": null}}',
+        '{"format": 1, "client": {}, "marked": {"list": "x", "done": "many"}}',
         '{"format": 1, "client": {}, "refused": {"user": "admin", "salt": "none"}}',
     ],
 )

@@ -15,10 +15,11 @@ import pytest
 from fake_webapp import FakeWebapp
 from gc_module import CALL, GC, Run, RunModule, Table, collects, notify, processing, state
 
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy, _upgrade_stages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_rounds as gc_rounds
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_run as gc_run
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
 
 
 def calls(fake: FakeWebapp) -> int:
@@ -54,9 +55,56 @@ def test_a_run_that_is_taken_up_outside_its_window_calls_nothing(
     killed_while_marking(run, fake, tmp_path, monkeypatch)
     monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: 3600.0)
     result = run(window="01:00-05:00")
-    assert "closed before GC was called" in result["not_due_because"]
+    assert "outside the window 01:00-05:00" in result["not_due_because"]
     assert calls(fake) == 0
-    assert state(tmp_path)["run"] is None
+
+
+def test_a_run_that_is_taken_up_while_it_marks_looks_at_all_again(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_while_marking(run, fake, tmp_path, monkeypatch)
+    predicted = run(check=True, mark_read=["0"])
+    assert predicted["actions"][-1].startswith("call PUT /v1/services/message/gc")
+    begin_upgrade(tmp_path)
+    assert "an upgrade goes on" in run(mark_read=["0"])["not_due_because"]
+    (tmp_path / "wa.lock").unlink()
+    table.rows = 1_900
+    assert run(mark_read=["0"])["not_due_because"] == "not more rows than the limit"
+    assert calls(fake) == 0
+
+
+def test_an_upgrade_that_begins_while_messages_are_marked(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = killed_while_marking(run, fake, tmp_path, monkeypatch)
+    begin_upgrade(tmp_path)
+    result = run(mark_read=["0"], follow=run_id)
+    assert "an upgrade goes on" in result["not_due_because"]
+    assert "after 1 of 1 messages were marked" in result["not_due_because"]
+    assert calls(fake) == 0
+    over = run(mark_read=["0"], follow=run_id)  # whoever follows it begins no other
+    assert "the run to follow is over" in over["not_due_because"]
+    assert calls(fake) == 0
+    assert table.rows == 2_200
+
+
+def test_an_upgrade_that_begins_between_two_rounds(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, warned: list[str]
+) -> None:
+    def first() -> t.Any:
+        begin_upgrade(tmp_path)
+        return collects(table, 100)()
+
+    fake.on("PUT", GC, first)
+    result = run(media=True)
+    assert (calls(fake), result["messages_deleted"], state(tmp_path)["run"]) == (1, 100, None)
+    assert any("an upgrade goes on: locked" in text and "rows remain" in text for text in warned)
+    assert any("media GC was not called: an upgrade goes on" in text for text in warned)
+
+
+def begin_upgrade(tmp_path: Path) -> None:
+    claim = _upgrade_stages.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+    JournalFile(str(tmp_path / "wa.lock")).save(_upgrade_stages.begin(None, claim, time.time(), 60))
 
 
 @pytest.mark.usefixtures("table")
@@ -70,7 +118,7 @@ def test_a_run_that_is_taken_up_remembers_a_refused_login(
     assert fake.logins == before + 1
 
 
-def killed_while_marking(run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def killed_while_marking(run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
     fake.on("PUT", "/v1/messages/0", (200, None))
     with monkeypatch.context() as patch:
@@ -78,6 +126,7 @@ def killed_while_marking(run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch
         step = run(wait=False, mark_read=["0"])
     assert step["progress"]["phase"] == "marking as read"
     assert state(tmp_path)["run"]["phase"] == "marking"
+    return str(step["run_id"])
 
 
 def test_a_call_that_never_arrived_is_made_once_more(run: Run, fake: FakeWebapp, table: Table) -> None:
