@@ -198,6 +198,7 @@ class GcBase:
             outcome = run.get("outcome") or {"after": None, "exact": False, "large": True}
             self.state.data["last"] = {
                 "id": run["id"],
+                "began": run["first"],
                 "ended": asdict(moment()),
                 "large": outcome["large"],
                 "failure": failure,

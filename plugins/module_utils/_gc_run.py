@@ -117,7 +117,7 @@ class GcRun(GcRounds):
         due = policy.judge_due(
             self.params["policy"],
             count.large,
-            now.since(policy.Moment(**last["ended"])) if last else None,
+            now.since(policy.Moment(**last["began"])) if last else None,
             bool(last and last["large"]),
             self.min_interval,
             last is not None,

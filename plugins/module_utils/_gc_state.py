@@ -153,7 +153,7 @@ def _is_whole(data: t.Any) -> bool:
                 return False
         if data.get("last") is not None:
             last = data["last"]
-            _moment(last["ended"])
+            _moment(last["began"])
             if any(name not in last for name in ("id", "large", "failure")) or "messages_deleted" not in last["values"]:
                 return False
         if data.get("marked") is not None:

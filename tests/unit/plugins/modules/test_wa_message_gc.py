@@ -9,6 +9,7 @@ import json
 import threading
 import time
 import typing as t
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -206,10 +207,21 @@ def test_daily_acts_once_in_its_interval(run: Run, fake: FakeWebapp, table: Tabl
     assert "less than 24h00m" in second["not_due_because"]
     assert second["due_at"]
     data = state(tmp_path)
-    data["last"]["ended"]["wall"] -= 86400
-    data["last"]["ended"]["boot"] = "another"
+    data["last"]["began"]["wall"] -= 86400
+    data["last"]["began"]["boot"] = "another"
     (tmp_path / "gc.json").write_text(json.dumps(data))
     assert run(policy="daily")["changed"]
+
+
+def test_the_interval_is_counted_from_the_begin_of_the_last_one(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
+) -> None:
+    fake.on("PUT", GC, collects(table, pause=0.2))
+    run(policy="daily")
+    last = state(tmp_path)["last"]
+    assert last["ended"]["wall"] - last["began"]["wall"] > 0.8
+    due = run(policy="daily", min_interval="1h")["due_at"]
+    assert abs(datetime.fromisoformat(due).timestamp() - last["began"]["wall"] - 3600 * 47 / 48) < 2
 
 
 def test_outside_the_window_nothing_is_asked(run: Run, fake: FakeWebapp, table: Table) -> None:
