@@ -29,6 +29,7 @@ _OWN_PART = 0.2  # of the deletes that a server counts; with fewer of them ours,
 _LOOKS = 10  # at the rate before the call
 _IDLE = 10.0  # seconds after which PostgreSQL's idle sessions hand in the counts of their last second (PGSTAT_IDLE_INTERVAL)
 _TOLD_LATE = 15.0  # seconds in which PostgreSQL's counters surely tell of what went
+_RECOUNTS = 3  # looks at a database that was too slow to count, before the run says so
 _AGREE = 3  # times by which a notification and the server's own counters may differ
 _QUIET_ROWS = 5  # deletes before the call that are as good as none
 _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
@@ -98,6 +99,7 @@ class GcRounds(GcListen):
             rows=pulse.rows,
             nodes={},
             resumed=False,
+            recounts=0,
             judge=judge.keep(),
             pulsed=taken,
             notifications=notifications.mark(self.params["notifications"]),
@@ -176,6 +178,11 @@ class GcRounds(GcListen):
                 return False
             self._remember()
             count = self._count(waited)
+            if count.unknown and run["recounts"] < _RECOUNTS:
+                run["recounts"] += 1
+                self._remember()
+                self._progress(f"to be counted again: {count.unknown}", pulse.rows, judge)
+                return False
             pulse = self._pulse()
             run["trouble"] = None
         except _database.DatabaseError as error:
@@ -329,6 +336,9 @@ class GcRounds(GcListen):
         step = policy.next_step(
             count.large, deleted or judge.resets, run["round"], self.params["max_rounds"], not closed
         )
+        if count.unknown:
+            # No call for a table that may be small: who comes next counts first.
+            self._fail(f"{count.unknown}, so nobody knows whether GC is to be called again; {remain}")
         if step == "nothing" and not run.get("answered") and not run.get("repeated"):
             # Nobody knows whether the call has reached the client; what it would have done was waited for in vain.
             run["repeated"] = True
@@ -336,8 +346,7 @@ class GcRounds(GcListen):
         if step == "again":
             return self._call(pulse)
         if step == "nothing":
-            why = f" ({count.unknown})" if count.unknown else ""
-            self._fail(f"round {run['round']} deleted nothing and {remain}{why}, usually held by {_HOLDERS}")
+            self._fail(f"round {run['round']} deleted nothing and {remain}, usually held by {_HOLDERS}")
         if step == "rounds":
             traffic = f"; traffic adds about {run['inserts']:.0f} rows a second" if run.get("inserts") else ""
             self._fail(f"{remain} after {run['round']} rounds{traffic}")
@@ -350,19 +359,17 @@ class GcRounds(GcListen):
         """How many rows of `messages` went in a round of which not every node has told.
 
         MySQL counts the deletes of all tables of the server, so those by which the table did not shrink, nor traffic
-        can have filled up, were others'. Rows that went without being counted (a partition that was dropped, statistics
+        can have filled up, were others'. An estimate of the rows before bounds nothing: it is wrong by half or double. Rows that went without being counted (a partition that was dropped, statistics
         that were reset) went all the same.
         """
         run, deleted = self.run, judge.deleted
-        least, before = int(run["least"]), int(run["before"])
         mysql = self.config.engine == _database.MYSQL
         filled = float(run.get("inserts", 0.0)) * judge.at
         if mysql and not judge.resets and judge.shrunk + filled < _OWN_PART * deleted:
             deleted = 0
         if run["round"] == 1 and count.exact:
-            fell = max(least - count.rows, 0)
-            most = max(round(before - count.rows + filled), fell) if mysql else deleted
-            return fell if run["before_exact"] and mysql else max(min(deleted, most), fell)
+            fell = max(int(run["least"]) - count.rows, 0)
+            return fell if run["before_exact"] and mysql else max(deleted, fell)
         return deleted
 
     def _fail(self, found: str) -> t.NoReturn:

@@ -173,6 +173,19 @@ def test_a_database_that_is_away_at_the_start(run: Run, fake: FakeWebapp, table:
     assert CALL not in fake.paths()
 
 
+def test_a_database_that_takes_30_seconds_a_query(run: Run, fake: FakeWebapp, table: Table, warned: list[str]) -> None:
+    """What cannot be counted is large before the first call, and no reason for another one."""
+    table.slow_from = 1
+    fake.on("PUT", GC, collects(table))
+    result = run()
+    assert any("the count took too long; the table counts as large" in text for text in warned)
+    assert "the count took too long, so nobody knows whether GC is to be called again; about 1800 rows" in result["msg"]
+    assert (result["messages_deleted"], result["exact"], fake.paths().count(CALL)) == (400, False, 1)
+    assert table.gates == 1 + 4  # it was asked again
+    table.slow_from = 10**6
+    assert run()["messages_after"] == 1_800
+
+
 def test_a_replica_is_refused(run: Run, fake: FakeWebapp, table: Table) -> None:
     table.read_only = True
     assert "read only" in run()["msg"]
@@ -246,6 +259,23 @@ def test_a_state_file_that_cannot_be_written(run: Run, fake: FakeWebapp) -> None
     result = run(state_file="/proc/nothing/gc.json")
     assert "cannot be written" in result["msg"]
     assert fake.requests == []
+
+
+def test_a_folder_that_turns_unwritable_in_the_middle(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
+    folder, away = tmp_path / "state", tmp_path / "away"
+    folder.mkdir()
+    options = {"state_file": str(folder / "gc.json")}
+
+    def lose() -> t.Any:
+        folder.rename(away)
+        return collects(table)()
+
+    fake.on("PUT", GC, lose)
+    result = run(**options)
+    assert "cannot be written" in result["msg"]
+    away.rename(folder)
+    assert run(**options)["messages_after"] == 1_800
+    assert fake.paths().count(CALL) == 1
 
 
 # Notifications
