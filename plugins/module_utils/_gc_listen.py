@@ -12,9 +12,12 @@ from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as p
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_told as told
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
+from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
 from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import SINGLE, UNNAMED
+
+_TOLD_LATE = 15.0  # seconds in which PostgreSQL's counters surely tell of what went
 
 
 class GcListen(GcBase):
@@ -32,8 +35,16 @@ class GcListen(GcBase):
         """Whether notifications tell the end; the table does where the call's answer, which names the nodes, was lost."""
         return bool(self.params["completion"] == "notifications" and self.run["nodes"])
 
-    def _listen(self) -> list[str]:
-        """Read the notifications so far into the nodes; return the nodes that are silent."""
+    def _is_over(self, judge: Judge) -> bool:
+        """Whether the table shows no more deletes, and would by now."""
+        return judge.quiet() >= judge.needed(max(self.settle, _TOLD_LATE))
+
+    def _listen(self, judge: Judge) -> list[str]:
+        """Read the notifications so far into the nodes; return the nodes that are silent.
+
+        One that reads like an earlier round's is taken for that one, sent again, until the table shows that this round
+        is over; a failure of an earlier round is none of this one.
+        """
         run, path = self.run, self.params["notifications"]
         if not run["nodes"]:
             return [UNNAMED]  # how many nodes there are to hear of is not known
@@ -49,7 +60,11 @@ class GcListen(GcBase):
             since = self._in_this_clock(since)
         found = told.parse_notifications(lines, since)
         self.strangers = told.strange_nodes(found, run["nodes"])
-        first, silent = told.fold_notifications(found, nodes)
+        run["heard"] = told.unique([*run["heard"], *map(told.key, found)])
+        fresh = [one for one in found if told.key(one) not in run["told"]]
+        if judge.started and self._is_over(judge):
+            fresh += [one for one in found if one.status != "failed"]
+        first, silent = told.fold_notifications(fresh, nodes)
         for node, one in first.items():
             status = "failed: " + (one.details or "no details") if one.status == "failed" else one.status
             run["nodes"][node] = {"status": status, "count": one.deleted}

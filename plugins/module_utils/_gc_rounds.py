@@ -14,6 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import _database
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_notifications as notifications
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_told as told
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import LONGEST_BASELINE, SHORTEST_BASELINE, Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_listen import GcListen
@@ -28,7 +29,6 @@ _PAUSE_PART = 0.04  # of a run so far, settle included: how late its end may be 
 _OWN_PART = 0.2  # of the deletes that a server counts; with fewer of them ours, the client's GC took other tables' rows
 _LOOKS = 10  # at the rate before the call
 _IDLE = 10.0  # seconds after which PostgreSQL's idle sessions hand in the counts of their last second (PGSTAT_IDLE_INTERVAL)
-_TOLD_LATE = 15.0  # seconds in which PostgreSQL's counters surely tell of what went
 _RECOUNTS = 3  # looks at a database that was too slow to count, before the run says so
 _AGREE = 3  # times by which a notification and the server's own counters may differ
 _QUIET_ROWS = 5  # deletes before the call that are as good as none
@@ -100,6 +100,8 @@ class GcRounds(GcListen):
             nodes={},
             resumed=False,
             recounts=0,
+            told=told.unique([*run.get("told", []), *run.get("heard", [])]),
+            heard=[],
             judge=judge.keep(),
             pulsed=taken,
             notifications=notifications.mark(self.params["notifications"]),
@@ -165,7 +167,7 @@ class GcRounds(GcListen):
                 pulse.files,
             )
             run.update(judge=judge.keep(), pulsed=asdict(self.taken))
-            silent = self._listen()
+            silent = self._listen(judge)
             waited = now.since(policy.Moment(**run["begun"])) or 0.0
             ended = self._ended(judge, pulse, silent)
             if not ended and waited > self.wait_timeout:
@@ -193,23 +195,23 @@ class GcRounds(GcListen):
     def _ended(self, judge: Judge, pulse: messages.Pulse, silent: list[str]) -> bool:
         if pulse.deleting:
             return False
-        told = [node["count"] or 0 for node in self.run["nodes"].values()]
-        heard = bool(told) and not silent and bool(self.params["notifications"])
+        counts = [node["count"] or 0 for node in self.run["nodes"].values()]
+        heard = bool(counts) and not silent and bool(self.params["notifications"])
         if self._awaits_notifications() and heard:
             # One that an older run left behind may come now: the rows are the better witness, of those that still go and
             # of those that are told and never went.
             rows = self.run.get("rows", 0)  # an estimate, which wavers by itself
-            went = judge.started or rows - pulse.rows >= max(sum(told) / 2, rows / 20)
-            if went or not sum(told):
+            went = judge.started or rows - pulse.rows >= max(sum(counts) / 2, rows / 20)
+            if went or not sum(counts):
                 return judge.quiet() > 0 or not judge.started
-            if judge.quiet() >= judge.needed(max(self.settle, _TOLD_LATE)):
+            if self._is_over(judge):
                 self._forget_told()
         if self._awaits_notifications():
             return False
         if self.run["resumed"] and judge.quiet() < judge.needed(self.settle):
             # Its traffic may be another by now: the table itself tells.
             return not judge.falls(self.settle)
-        return judge.ended(self.settle, must_start=not (self.run["resumed"] or (heard and not sum(told))))
+        return judge.ended(self.settle, must_start=not (self.run["resumed"] or (heard and not sum(counts))))
 
     def _again(self, judge: Judge, pulse: messages.Pulse) -> float | None:
         """In how many seconds another look is worth it before the usual one, or None.

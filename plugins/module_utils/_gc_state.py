@@ -37,6 +37,8 @@ _RUN = (
     "resumed",
     "trouble",
 )
+# And from its first call on.
+_CALLED = ("rows", "judge", "told", "heard", "recounts", "notifications")
 
 
 def moment() -> Moment:
@@ -149,6 +151,8 @@ def _is_whole(data: t.Any) -> bool:
             for name in ("first", "begun", "seen", *(() if run["phase"] == "marking" else ("called", "pulsed"))):
                 _moment(run[name])
             Judge(**run.get("judge", {}))
+            if run["phase"] != "marking" and any(name not in run for name in _CALLED):
+                return False
             if run["phase"] == "media" and not isinstance(run["media"], dict):
                 return False
         if data.get("last") is not None:

@@ -223,7 +223,9 @@ def test_a_corrupt_state_file(run: Run, fake: FakeWebapp, tmp_path: Path, text: 
     assert fake.requests == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("seen", {}), ("judge", {"x": 1}), ("called", None), ("nodes", "gone")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("seen", {}), ("judge", {"x": 1}), ("called", None), ("nodes", "gone"), ("heard", "gone")]
+)
 def test_a_run_in_the_state_file_that_is_corrupt(
     run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, name: str, value: t.Any
 ) -> None:

@@ -15,8 +15,7 @@ import pytest
 from fake_webapp import FakeWebapp
 from gc_module import CALL, GC, Run, RunModule, Table, collects, notify, processing, state
 
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy, _upgrade_stages
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_rounds as gc_rounds
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_listen, _gc_policy, _upgrade_stages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_run as gc_run
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
@@ -246,7 +245,7 @@ def test_a_notification_of_rows_that_never_went_is_an_older_ones(
 def test_a_gc_that_begins_after_an_older_notification_is_waited_for(
     run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gc_rounds, "_TOLD_LATE", 0.3)
+    monkeypatch.setattr(_gc_listen, "_TOLD_LATE", 0.3)
     path = tmp_path / "told.jsonl"
 
     def collect() -> None:
@@ -264,6 +263,57 @@ def test_a_gc_that_begins_after_an_older_notification_is_waited_for(
     result = run(completion="notifications", notifications=str(path))
     assert (result["messages_after"], result["messages_deleted"], result["callbacks"]) == (1_800, 400, "complete")
     assert calls(fake) == 1
+
+
+@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize("completion", ["database", "notifications"])
+def test_a_notification_that_comes_again_in_the_next_round_is_not_that_rounds(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, completion: str, failed: bool
+) -> None:
+    path = tmp_path / "told.jsonl"
+    nodes = ("wacore2:9dfe77618dba", "wacore3:a9dcc716fd6e")
+    lost: dict[str, t.Any] = {"status": "failed", "errors": [{"code": 1014, "details": "lost"}]} if failed else {}
+
+    def tell_first() -> None:
+        notify(path, 0 if failed else 50, nodes[0], **lost)
+
+    def first() -> t.Any:
+        table.delete(100, pause=0.02)
+        tell_first()
+        notify(path, 50, nodes[1])
+        return processing(*nodes)
+
+    def second() -> t.Any:
+        tell_first()
+        table.delete(300, delay=0.5, pause=0.1)
+        threading.Timer(0.9, lambda: [notify(path, 150, node) for node in nodes]).start()
+        return processing(*nodes)
+
+    fake.on("PUT", GC, first, second)
+    result = run(completion=completion, notifications=str(path))
+    if failed and completion == "notifications":
+        assert "GC failed on wacore2:9dfe77618dba: failed: 1014 lost" in result["msg"]
+        return
+    assert (result["rounds"], result["messages_after"], result["messages_deleted"]) == (2, 1_800, 400)
+    assert [node["count"] for node in result["nodes"].values()] == [150, 150]
+    assert calls(fake) == 2
+
+
+def test_a_notification_that_reads_as_the_last_rounds_counts_once_the_table_rests(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_gc_listen, "_TOLD_LATE", 0.5)
+    path = tmp_path / "told.jsonl"
+
+    def collect() -> t.Any:
+        table.delete(148, pause=0.02)
+        notify(path, 148)
+        return processing()
+
+    fake.on("PUT", GC, collect)
+    result = run(completion="notifications", notifications=str(path), wait_timeout="10")
+    assert (result["rounds"], result["messages_after"], result["messages_deleted"]) == (2, 1_904, 296)
+    assert calls(fake) == 2
 
 
 def test_other_tables_rows_are_not_messages(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
