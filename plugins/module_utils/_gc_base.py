@@ -122,12 +122,12 @@ class GcBase:
         if not password:
             raise WaError("api_password", "not given", "the API user's password, or api_token")
         when = self.state.was_refused(user, password)
-        if when is not None:
+        if when is not None and not self.params["retry_login"]:
             raise WaError(
                 f"API user {user} at {self.webapp.url}",
                 f"this password was refused at {clock(when)} and is not tried again, since repeated wrong logins lock the account",
                 "another password",
-                f"Correct api_password; to try the same one again remove {self.state.path}",
+                "Correct api_password; if the password is right by now, as after a first login, set retry_login for one run",
             )
 
     def _log_in(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_webapp import FakeWebapp, error
-from gc_module import CALL, GC, Run, Table, collects, notify, processing, state
+from gc_module import CALL, GC, PASSWORD, Run, Table, collects, notify, processing, state
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
 
@@ -29,6 +29,16 @@ def test_a_wrong_password_is_remembered(run: Run, fake: FakeWebapp, table: Table
     fake.on("PUT", GC, collects(table))
     assert run()["changed"]
     assert state(tmp_path)["refused"] is None
+
+
+def test_a_password_that_has_become_right_is_tried_again_when_asked(run: Run, fake: FakeWebapp, table: Table) -> None:
+    fake.passwords["admin"] = "Another-1"
+    run()
+    fake.passwords["admin"] = PASSWORD  # a first login, for instance
+    assert "set retry_login for one run" in run()["msg"]
+    assert fake.logins == 1
+    fake.on("PUT", GC, collects(table))
+    assert run(retry_login=True)["messages_after"] == 1_800
 
 
 def test_without_a_credential_nothing_is_called_nor_remembered(
