@@ -146,7 +146,8 @@ class Judge:
 
     def _follow_tail(self, at: float, gone: int, rows: int, deleting: bool, span: float) -> None:
         """Remember a look at which rows went, and take the last ones for ordinary deletes when they look so."""
-        self.fastest = max(self.fastest, self.rate)
+        if span >= 1:  # in less, a batch would pass for a speed
+            self.fastest = max(self.fastest, self.rate)
         if deleting or self.rate > max(tail.TRAFFIC, _SLOW * self.fastest):
             self.fast_at = at
         self.looks = [*self.looks, [at, gone, rows]][-tail.LONGEST :]

@@ -99,6 +99,7 @@ class GcRounds(GcListen):
             rows=pulse.rows,
             nodes={},
             resumed=False,
+            answered=False,
             recounts=0,
             told=told.unique([*run.get("told", []), *run.get("heard", [])]),
             heard=[],

@@ -21,7 +21,7 @@ def ordinary(looks: t.Sequence[Look], fastest: float) -> int:
     """How many of the last looks are ordinary deletes, 0 when that cannot be told. `fastest` is the fastest rate seen.
 
     They are of one shape: as fast in each third of them. Few are enough where they are next to nothing beside
-    what GC took and the table does not get smaller; many where only one of the two is so.
+    what GC took and the table does not get smaller; many, no faster than traffic, where only one of the two is so.
     """
     for count in (_FEW, _MANY):
         if len(looks) <= count:
@@ -32,7 +32,8 @@ def ordinary(looks: t.Sequence[Look], fastest: float) -> int:
             continue
         small = rows / span <= _CONTRAST * fastest
         falls = begin[2] - last[-1][2] > _FALL * rows
-        if (small and not falls) or (count == _MANY and (small or (not falls and rows / span <= TRAFFIC))):
+        many = count == _MANY and rows / span <= TRAFFIC
+        if (small and not falls) or (many and (small or not falls)):
             return count
     return 0
 

@@ -177,6 +177,15 @@ def test_bursts_that_the_baseline_has_missed_are_no_gc() -> None:
     assert bursts(Judge(over=5, counters=[0], rows=2_000_000), inserts=0) in range(500, 600)
 
 
+def test_a_gc_that_goes_on_slowly_is_one_as_long_as_it_is_faster_than_traffic() -> None:
+    # one look of 400,000 rows, then 200 rows a second in even batches for an hour
+    judge = Judge(over=5, counters=[0], rows=2_000_000)
+    for at in range(10, 3600, 10):
+        counter = 400_000 + 200 * at
+        judge.sample(at, [counter], 2_000_000 - counter, False)
+        assert not judge.ended(60)
+
+
 def test_even_batches_are_a_gc_as_long_as_they_come() -> None:
     judge = Judge(over=5, counters=[0], rows=2_000_000)
     for at in range(10, 3000, 10):
