@@ -60,9 +60,10 @@ class GcRun(GcRounds):
                     )
                 if since is None or since > self.wait_timeout:
                     run = None
-        if run:
+        over = bool(self.follow and last and last["id"] == self.follow)
+        if run and not (over and run["id"] != self.follow):  # another may have begun since
             return self._take_up(run)
-        if self.follow and last and last["id"] == self.follow:
+        if over:
             self._report(last)
             if last["failure"]:
                 raise self._error(last["failure"])

@@ -128,6 +128,18 @@ def killed_while_marking(run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch
     return str(step["run_id"])
 
 
+def test_whoever_follows_a_run_gets_its_result_though_another_has_begun(
+    run: Run, fake: FakeWebapp, table: Table
+) -> None:
+    fake.on("PUT", GC, collects(table), collects(table, 4, pause=0.3))
+    first = run()
+    other = run(policy="always", wait=False)
+    followed = run(follow=first["run_id"])
+    assert (followed["run_id"], followed["messages_deleted"]) == (first["run_id"], 400)
+    run(follow=other["run_id"])
+    assert calls(fake) == 2
+
+
 def test_a_call_that_never_arrived_is_made_once_more(run: Run, fake: FakeWebapp, table: Table) -> None:
     fake.on("PUT", GC, "close", collects(table))
     assert run()["messages_after"] == 1_800
