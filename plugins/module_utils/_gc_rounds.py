@@ -107,8 +107,7 @@ class GcRounds(GcListen):
             pulsed=taken,
             notifications=notifications.mark(self.params["notifications"]),
         )
-        if first:
-            run["begun"] = run["called"]  # marking and the baseline are not part of the time to wait
+        run["begun"] = run["called"]  # every round has its own time to wait
         self._remember()
         try:
             nodes = self.webapp.start_gc("message")
@@ -258,12 +257,8 @@ class GcRounds(GcListen):
     def _give_up(self, judge: Judge, pulse: messages.Pulse, silent: list[str], waited: float) -> None:
         """The time is up: raise, unless the round has simply deleted nothing. A GC that may run is left to the next run."""
         run = self.run
-        called = moment().since(policy.Moment(**run["called"])) or 0.0
-        late = (
-            not judge.started and called <= self.wait_timeout
-        )  # its call is too young to say that nothing comes of it
         untold = self._awaits_notifications() and silent
-        runs = late or pulse.deleting or judge.quiet() < judge.needed(self.settle)
+        runs = pulse.deleting or (judge.started and judge.quiet() < judge.needed(self.settle))
         if not runs and not untold:
             return
         if runs:
@@ -282,11 +277,8 @@ class GcRounds(GcListen):
                 f"one of each node in {self.params['notifications']}",
                 "See that the webhook's consumer appends GC notifications there, or use completion: database",
             )
-        found = f"still deleting after {format_duration(waited)} ({judge.deleted} rows so far)"
-        if late:
-            found = f"round {run['round']} was called {format_duration(called)} ago and has deleted nothing so far"
         raise self._error(
-            found,
+            f"still deleting after {format_duration(waited)} ({judge.deleted} rows so far)",
             f"its end within wait_timeout ({self.params['wait_timeout']})",
             "Run again: it is taken up and not started a second time",
         )

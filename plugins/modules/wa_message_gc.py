@@ -119,9 +119,9 @@ options:
     default: true
   wait_timeout:
     description:
-      - How long to wait for the end of all rounds together, in seconds or as text.
-      - What still runs then, or was called so shortly before that it may yet begin, is taken up by the next run, which waits as
-        long again. A round has deleted nothing only when nothing went for so long since its call.
+      - How long to wait for the end of a round, in seconds or as text.
+      - What still deletes then is taken up by the next run, which waits as long again. A round that has deleted nothing in so
+        long is taken to delete nothing.
     type: str
     default: 2h
   poll_interval:
