@@ -128,7 +128,9 @@ def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated
 
 def test_a_deployment_that_an_upgrade_has_is_left_alone(site: Site, client: Simulated) -> None:
     lock = site.folder / "support.lock"
-    lock.write_text(json.dumps(begin(None, Claim("support", "m/1/5", "ann", "ops1", "2.53.4"), time.time(), lease=3600)))
+    lock.write_text(
+        json.dumps(begin(None, Claim("support", "m/1/5", "ann", "ops1", "2.53.4"), time.time(), lease=3600))
+    )
     before = client.call("GET", "/v1/settings/application")[1]
     done, _output = site.run(wa_message_gc_automatic=True, wa_message_gc_policy="always")
     assert "locked by the upgrade to 2.53.4" in done["Say that the automatic GC is left alone"][0]["msg"]
