@@ -70,7 +70,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(f"{_host(task_vars)} | message GC | {text}", stderr=True)
 
     def _is_shown(self, task_vars: dict[str, t.Any]) -> bool:
-        return boolean(self._templar.template(task_vars.get("wa_message_gc_progress", True)), strict=False)
+        return bool(boolean(self._templar.template(task_vars.get("wa_message_gc_progress", True)), strict=False))
 
     def _drive(self, args: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         kept: dict[str, t.Any] = {}
