@@ -354,8 +354,8 @@ class GcRounds(GcListen):
         """How many rows of `messages` went in a round of which not every node has told.
 
         MySQL counts the deletes of all tables of the server, so those by which the table did not shrink, nor traffic
-        can have filled up, were others'. An estimate of the rows before bounds nothing: it is wrong by half or double. Rows that went without being counted (a partition that was dropped, statistics
-        that were reset) went all the same.
+        can have filled up, were others'. An estimate of the rows before bounds nothing: it is wrong by half or double.
+        Rows that went without being counted (a partition that was dropped, statistics that were reset) went all the same.
         """
         run, deleted = self.run, judge.deleted
         mysql = self.config.engine == _database.MYSQL
