@@ -41,36 +41,42 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         wait = boolean(self._task.args.get("wait", True), strict=False)
-        if self._task.async_val or self._task.check_mode or not wait:
+        if self._task.async_val or self._task.check_mode:
             found: dict[str, t.Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
             return found
         try:
             pause = max(parse_duration("poll_interval", self._task.args.get("poll_interval") or "10s"), _SHORTEST_PAUSE)
         except WaError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
-        return self._drive(dict(self._task.args, wait=False), pause, task_vars)
+        args = dict(self._task.args, wait=False)
+        return self._drive(args, pause, task_vars) if wait else self._step(args, pause, task_vars)
 
-    def _drive(self, args: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        shown = boolean(self._templar.template(task_vars.get("wa_message_gc_progress", True)), strict=False)
-        host = str(task_vars.get("inventory_hostname", "host"))
-        kept: dict[str, t.Any] = {}
-        warnings: list[t.Any] = []
+    def _step(self, args: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """One step. It may be done twice: a GC that was called before the connection was lost is remembered on the host."""
         lost = 0
         while True:
             try:
                 result: dict[str, t.Any] = self._execute_module(module_args=args, task_vars=task_vars)
-                lost = 0
+                return result
             except AnsibleConnectionFailure as error:
                 lost += 1
                 if lost > _LOST_CONNECTIONS:
                     raise
-                if shown:
-                    display.display(
-                        f"{host} | message GC | connection lost ({lost} of {_LOST_CONNECTIONS}): {error.message}",
-                        stderr=True,
-                    )
+                self._show(task_vars, f"connection lost ({lost} of {_LOST_CONNECTIONS}): {error.message}")
                 time.sleep(pause)
-                continue
+
+    def _show(self, task_vars: dict[str, t.Any], text: str) -> None:
+        if self._is_shown(task_vars):
+            display.display(f"{_host(task_vars)} | message GC | {text}", stderr=True)
+
+    def _is_shown(self, task_vars: dict[str, t.Any]) -> bool:
+        return bool(boolean(self._templar.template(task_vars.get("wa_message_gc_progress", True)), strict=False))
+
+    def _drive(self, args: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        kept: dict[str, t.Any] = {}
+        warnings: list[t.Any] = []
+        while True:
+            result = self._step(args, pause, task_vars)
             for warning in result.pop("warnings", None) or []:
                 if warning not in warnings:
                     warnings.append(warning)
@@ -79,7 +85,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 if warnings:
                     result["warnings"] = warnings
                 return {**kept, **result}
-            if shown and result.get("progress"):
-                display.display(progress_line(host, result["progress"]), stderr=True)
+            if result.get("progress") and self._is_shown(task_vars):
+                display.display(progress_line(_host(task_vars), result["progress"]), stderr=True)
             args["follow"] = result.get("run_id")
             time.sleep(next_pause(pause, result.get("progress")))
+
+
+def _host(task_vars: dict[str, t.Any]) -> str:
+    return str(task_vars.get("inventory_hostname", "host"))

@@ -80,8 +80,11 @@ class DatabaseError(WaError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same statement may succeed a little later, with nothing changed by anybody."""
-        return self.kind in ("unreachable", "too_many", "timeout", "lock", "lost", "starting")
+        """Whether the same statement may succeed a little later, with nothing changed by anybody.
+
+        A name that does not resolve may do so again: that is how a failover by DNS looks.
+        """
+        return self.kind in ("unreachable", "too_many", "timeout", "lock", "lost", "starting", "unknown_host")
 
 
 def mysql_kind(number: int) -> str:

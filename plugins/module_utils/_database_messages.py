@@ -23,6 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import (
     databases,
     quote,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 NAME = "messages"  # domain 2: named by Meta
 _VACUUM_TIMEOUT = 1800.0
@@ -42,7 +43,7 @@ class Table:
     """One `messages` table.
 
     `key` holds the columns of its primary key, `ids` are PostgreSQL's object ids of it and its partitions; `readable` is
-    whether the user may count its rows.
+    whether the user may count its rows, `visible` whether its name alone finds it.
     """
 
     database: str
@@ -51,6 +52,7 @@ class Table:
     owned: bool = False
     ids: tuple[int, ...] = ()
     readable: bool = True
+    visible: bool = True
 
     def quoted(self, engine: str) -> str:
         """Its name in a statement."""
@@ -100,14 +102,14 @@ def find_tables(
     only: t.Sequence[str] | None = None,
     tell: t.Callable[[str], None] = lambda _text: None,
 ) -> list[Table]:
-    """The `messages` tables of the client with `prefix`; no database but those in `only` is looked into, when given.
+    """The `messages` tables of the client with `prefix`; `only`, when given, are the databases to look into whatever their prefix.
 
     `choose` gets the databases that hold one and returns the client's own, or raises WaError. What the user may not
     read is somebody else's, since the client reads with this user; `tell` gets the words that say so.
     """
     found: dict[str, list[Table]] = {}
     with connect(config) as session:
-        names = [name for name in databases(session, prefix) if not only or name in only]
+        names = [name for name in databases(session, "" if only else prefix) if not only or name in only]
         if config.engine == MYSQL:
             for name in names:
                 tables = _mysql_tables(session, name)
@@ -118,11 +120,31 @@ def find_tables(
             with connect(config, name) as session:
                 tables = _pgsql_tables(session, name)
             for table in tables:
-                if table.readable:
-                    found.setdefault(name, []).append(table)
-                else:
+                if not table.readable:
                     tell(f"{name}: {table.schema}.{NAME} was not counted, since user {config.user} may not read it")
+            readable = [table for table in tables if table.readable]
+            if readable:
+                found[name] = _one_schema(config, readable, tell)
     return [table for name in choose(sorted(found)) for table in found[name]]
+
+
+def _one_schema(config: Settings, tables: list[Table], tell: t.Callable[[str], None]) -> list[Table]:
+    """Of the tables in several schemas of one database, the one that the user's search_path finds, as the client's statements do."""
+    if len(tables) == 1:
+        return tables
+    name, mine = tables[0].database, [table for table in tables if table.visible]
+    schemas = ", ".join(table.schema for table in tables if not table.visible)
+    if not mine:
+        raise WaError(
+            f"table {NAME} in {name}",
+            f"ambiguous: it is in the schemas {schemas}, and none of them in the search_path of user {config.user}",
+            "one that the client's statements find",
+            f"Set the user's search_path in this database as the client has it: ALTER ROLE {config.user} IN DATABASE",
+        )
+    tell(
+        f"{name}: {NAME} in {schemas} was not counted, since it is not the one in the search_path of user {config.user}"
+    )
+    return mine
 
 
 def _mysql_tables(session: Session, database: str) -> list[Table]:
@@ -144,7 +166,7 @@ def _pgsql_tables(session: Session, database: str) -> list[Table]:
         " pg_has_role(c.relowner, 'USAGE'),"
         " ARRAY(WITH RECURSIVE part(oid) AS (SELECT c.oid UNION SELECT inhrelid FROM pg_inherits, part"
         " WHERE inhparent = part.oid) SELECT oid::bigint FROM part),"
-        " has_table_privilege(c.oid, 'SELECT')"
+        " has_table_privilege(c.oid, 'SELECT'), pg_table_is_visible(c.oid)"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'"
         " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_schema_privilege(n.oid, 'USAGE')"
@@ -152,7 +174,9 @@ def _pgsql_tables(session: Session, database: str) -> list[Table]:
         (NAME,),
     )
     return [
-        Table(database, str(row[0]), tuple(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3]), bool(row[4]))
+        Table(
+            database, str(row[0]), tuple(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3]), *map(bool, row[4:])
+        )
         for row in rows
     ]
 

@@ -20,6 +20,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import StateFile, moment
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError, Webapp
 
 _REPORTED = ("messages_before", "messages_deleted", "rounds", "nodes", "databases", "seconds", "callbacks")
@@ -56,6 +57,7 @@ class GcBase:
         self.tables: list[messages.Table] = []
         self.run: dict[str, t.Any] = {}
         self.first_look: tuple[float, messages.Pulse] | None = None  # of this process, and when (monotonic)
+        self.taken = moment()  # when the last pulse was
         self.follow: str = params["follow"] or ""
         self.strangers: list[str] = []  # who has notified and is no node of the call
         result.values.update(
@@ -106,19 +108,33 @@ class GcBase:
         told = hoped if after is None else after
         self.result.diff({"messages": values["messages_before"]}, {"messages": told}, ", ".join(values["databases"]))
 
-    def _log_in(self) -> None:
-        """Log in once; a refused login is remembered and not tried again until the password changes."""
+    def _blocked(self) -> str:
+        """Why an upgrade of the deployment forbids a call now, or an empty text: it wants the client's database alone."""
+        lock = self.params["lock_file"]
+        blocked = JournalFile(lock).why_blocked(moment().wall) if lock else ""
+        return f"an upgrade goes on: {blocked}" if blocked else ""
+
+    def _know_credential(self) -> None:
+        """Raise unless there is a credential to try. A login that was refused is not tried again until the password changes."""
         user, password = self.webapp.username, self.params["api_password"]
-        if self.params["api_token"] or not password:
+        if self.params["api_token"]:
             return
+        if not password:
+            raise WaError("api_password", "not given", "the API user's password, or api_token")
         when = self.state.was_refused(user, password)
-        if when is not None:
+        if when is not None and not self.params["retry_login"]:
             raise WaError(
                 f"API user {user} at {self.webapp.url}",
                 f"this password was refused at {clock(when)} and is not tried again, since repeated wrong logins lock the account",
                 "another password",
-                f"Correct api_password; to try the same one again remove {self.state.path}",
+                "Correct api_password; if the password is right by now, as after a first login, set retry_login for one run",
             )
+
+    def _log_in(self) -> None:
+        """Log in once; a refused login is remembered."""
+        self._know_credential()
+        if self.params["api_token"]:
+            return
         try:
             self.webapp.log_in()
         except ApiError as error:
@@ -127,9 +143,9 @@ class GcBase:
         if self.state.data["refused"]:
             self.state.data["refused"] = None
 
-    def _remember_refusal(self, error: ApiError) -> None:
+    def _remember_refusal(self, error: WaError) -> None:
         """Keep that a login was refused, when it was one."""
-        if error.kind == "login" and self.params["api_password"]:
+        if isinstance(error, ApiError) and error.kind == "login" and self.params["api_password"]:
             self.state.remember_refusal(self.webapp.username, self.params["api_password"], moment())
 
     def _remember(self) -> None:
@@ -176,10 +192,13 @@ class GcBase:
         self._figures()
         values, run = self.result.values, self.run
         values.update(running=False, progress=None)
+        if run["deleted"]:
+            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
         if called:
             outcome = run.get("outcome") or {"after": None, "exact": False, "large": True}
             self.state.data["last"] = {
                 "id": run["id"],
+                "began": run["first"],
                 "ended": asdict(moment()),
                 "large": outcome["large"],
                 "failure": failure,
@@ -191,6 +210,13 @@ class GcBase:
             }
         self.state.data["run"] = None
         self.state.save()
+
+    def _so_far(self, judge: Judge) -> None:
+        """Tell what has gone in a run that goes on without this process; `judge` is that of its round."""
+        self._figures(judge)
+        deleted = self.run["deleted"] + judge.deleted
+        if deleted:
+            self.result.did(f"message GC deleted {deleted} rows so far (rounds: {self.run['round']})")
 
     def _leave(self) -> None:
         """Keep a GC that nobody follows, so that none is called beside it; for as long as one is waited for."""

@@ -9,12 +9,15 @@ import math
 import typing as t
 from dataclasses import asdict, dataclass, field
 
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_tail as tail
+
 LONGEST_BASELINE = 30.0
 SHORTEST_BASELINE = 5.0
 _SPREAD = 3.0  # standard deviations of a count of rows that go one by one
 _LATE = 1.5  # seconds of deletes, at their fastest, that may be counted late
 _CLEAR_FALL = 0.1  # the part of a table that does not go by itself
 _REAL_FALL = 0.1  # the part of what went by which the table must have got smaller
+_SLOW = 0.1  # of the fastest rate: GC does not go on at so little where the table no longer falls
 _SAME_START = 10.0  # seconds by which the told start of one and the same server may differ
 
 
@@ -30,6 +33,8 @@ class Judge:
     rows, for counters that count other tables too; `origins` tells from when each server counts, `files` which files the
     tables have; `peak` is the fastest rate of two looks in a row. `shrunk` is by how many rows the table got smaller while
     rows went; `fell_at` when it was last seen to get smaller for good, from `top` rows at a count of `top_counter` deletes.
+    `looks` are the last ones at which rows went, `fastest` the fastest of all, `fast_at` when rows last went faster than
+    traffic takes them.
     """
 
     baseline: float = 0.0
@@ -56,6 +61,9 @@ class Judge:
     resets: int = 0
     idle_rows: float = 0.0
     idle_span: float = 0.0
+    looks: list[list[float]] = field(default_factory=list)
+    fastest: float = 0.0
+    fast_at: float = 0.0
 
     def sample(
         self,
@@ -101,11 +109,13 @@ class Judge:
             self.started = True
             comes_late = rest and 0 < self.late <= at - self.active_at + span  # what it tells of went that long ago
             self.active_at = max(self.active_at, at - self.late) if comes_late else at
-            self.deleted += max(round(slow), dropped, 0)
+            gone = max(round(slow), dropped, 0)
+            self.deleted += gone
             self.shrunk += min(max(self.rows - rows, 0), max(fresh, dropped))
             self.idle_rows, self.idle_span = 0.0, 0.0
+            self._follow_tail(at, gone, rows, deleting, span)
         elif not known:
-            self.active_at = max(self.active_at, at)
+            self.active_at, self.fast_at, self.looks = max(self.active_at, at), at, []
         self._follow_rows(at, rows, sum(counters))
         self.counters, self.origins, self.files = list(counters), list(origins), files
         self.rows, self.at = rows, at
@@ -134,9 +144,24 @@ class Judge:
         elif self.top - rows > max(_REAL_FALL * went, _SPREAD * math.sqrt(went), _SPREAD):
             self.top, self.top_counter, self.fell_at = rows, counter, at
 
+    def _follow_tail(self, at: float, gone: int, rows: int, deleting: bool, span: float) -> None:
+        """Remember a look at which rows went, and take the last ones for ordinary deletes when they look so."""
+        if span >= 1:  # in less, a batch would pass for a speed
+            self.fastest = max(self.fastest, self.rate)
+        if deleting or self.rate > max(tail.TRAFFIC, _SLOW * self.fastest):
+            self.fast_at = at
+        self.looks = [*self.looks, [at, gone, rows]][-tail.LONGEST :]
+        count = 0 if deleting else tail.ordinary(self.looks, self.fastest)
+        if count:
+            begin, *usual = self.looks[-count - 1 :]
+            went, lasted = sum(look[1] for look in usual), at - begin[0]
+            self.baseline, self.over = self.baseline + went / lasted, max(self.over, lasted)
+            self.burst = max(self.burst, *(look[1] for look in usual))
+            self.deleted, self.active_at, self.looks = self.deleted - round(went), begin[0], []
+
     def falls(self, settle: float) -> bool:
-        """Whether the table has got smaller within the last `needed` seconds."""
-        return self.at - self.fell_at < self.needed(settle)
+        """Whether the table has got smaller, or rows have gone faster than traffic takes them, within the last `needed` seconds."""
+        return self.at - max(self.fell_at, self.fast_at) < self.needed(settle)
 
     def _usual(self, span: float) -> float:
         """How many rows on top of the baseline ordinary deletes may make in `span` seconds, the fewer the longer."""

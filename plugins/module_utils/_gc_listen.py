@@ -12,10 +12,12 @@ from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as p
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_told as told
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import GcBase
+from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_state import moment
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
-from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiError
-from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import UNNAMED
+from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import SINGLE, UNNAMED
+
+_TOLD_LATE = 15.0  # seconds in which PostgreSQL's counters surely tell of what went
 
 
 class GcListen(GcBase):
@@ -33,8 +35,16 @@ class GcListen(GcBase):
         """Whether notifications tell the end; the table does where the call's answer, which names the nodes, was lost."""
         return bool(self.params["completion"] == "notifications" and self.run["nodes"])
 
-    def _listen(self) -> list[str]:
-        """Read the notifications so far into the nodes; return the nodes that are silent."""
+    def _is_over(self, judge: Judge) -> bool:
+        """Whether the table shows no more deletes, and would by now."""
+        return judge.quiet() >= judge.needed(max(self.settle, _TOLD_LATE))
+
+    def _listen(self, judge: Judge) -> list[str]:
+        """Read the notifications so far into the nodes; return the nodes that are silent.
+
+        One that reads like an earlier round's is taken for that one, sent again, until the table shows that this round
+        is over; a failure of an earlier round is none of this one.
+        """
         run, path = self.run, self.params["notifications"]
         if not run["nodes"]:
             return [UNNAMED]  # how many nodes there are to hear of is not known
@@ -50,7 +60,11 @@ class GcListen(GcBase):
             since = self._in_this_clock(since)
         found = told.parse_notifications(lines, since)
         self.strangers = told.strange_nodes(found, run["nodes"])
-        first, silent = told.fold_notifications(found, nodes)
+        run["heard"] = told.unique([*run["heard"], *map(told.key, found)])
+        fresh = [one for one in found if told.key(one) not in run["told"]]
+        if judge.started and self._is_over(judge):
+            fresh += [one for one in found if one.status != "failed"]
+        first, silent = told.fold_notifications(fresh, nodes)
         for node, one in first.items():
             status = "failed: " + (one.details or "no details") if one.status == "failed" else one.status
             run["nodes"][node] = {"status": status, "count": one.deleted}
@@ -73,29 +87,37 @@ class GcListen(GcBase):
 
     def _media(self) -> bool:
         """Call media GC once message GC has ended: one at a time."""
-        if self.params["media"]:
+        blocked = self._blocked() if self.params["media"] else ""
+        if blocked:
+            self.result.warn(f"media GC was not called: {blocked}")
+        elif self.params["media"]:
             self._ready(called=True)
             self.run.update(
                 phase="media",
                 begun=asdict(moment()),
                 called=asdict(moment()),
                 notifications=notifications.mark(self.params["notifications"]),
+                media={},
             )
             self._remember()
             try:
                 nodes = self.webapp.start_gc("media")
-            except ApiError as error:
+            except WaError as error:
                 self._close(failure=str(error))
                 raise
             self.run["media"] = nodes
             self.result.did("called media GC")
-            if self.params["notifications"] and self.params["completion"] != "none":
+            if self._hears_media():
                 return self._watch_media()
             self.result.values["media"] = nodes
+            self.result.warn("nobody waits for media GC: only a notification tells its end, and none is looked for")
         self._close(failure="")
         if self.params["completion"] == "none":
             self._leave()
         return True
+
+    def _hears_media(self) -> bool:
+        return bool(self.params["notifications"]) and self.params["completion"] != "none"
 
     def _watch_media(self) -> bool:
         """Wait for the one notification of media GC; nothing else tells its end."""
@@ -104,23 +126,24 @@ class GcListen(GcBase):
         since = None if since is None else self._in_this_clock(since)
         found = told.parse_notifications(lines, since, media=True)
         waited = moment().since(policy.Moment(**run["begun"])) or 0.0
-        if not found and waited <= self.wait_timeout:
+        hears = self._hears_media()
+        if hears and not found and waited <= self.wait_timeout:
             self._remember()
             self._progress("media GC runs", None)
             return False
         failure = ""
-        if not found:
+        if not found and hears:
             failure = f"no notification of media GC within {format_duration(waited)}"
-        elif found[0].status == "failed":
+        elif found and found[0].status == "failed":
             failure = f"media GC failed: {found[0].details or 'no details'}"
         status = f"{found[0].status}, {found[0].deleted} items" if found else "processing"
         self._close(failure=failure)
         outcome = run.get("outcome") or {"after": None, "exact": False}
         self.result.values.update(
-            media=dict.fromkeys(run["media"], status), messages_after=outcome["after"], exact=outcome["exact"]
+            media=dict.fromkeys(run["media"] or [SINGLE], status),
+            messages_after=outcome["after"],
+            exact=outcome["exact"],
         )
-        if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
         if failure:
             raise self._error(failure)
         return True

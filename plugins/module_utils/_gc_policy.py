@@ -15,6 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._units import format_d
 
 POLICIES = ("limit", "daily", "always")
 COMPLETIONS = ("database", "notifications", "none")
+_EARLY = 1 / 48  # of the interval: how much sooner than it the next run may begin, as schedulers are not to the second
 UNVERIFIED_ABOVE = 10_000_000  # domain 3: above it, repeat until the notifications come back without errors
 
 
@@ -133,17 +134,16 @@ def judge_due(
 ) -> Due:
     """Due by policy alone; window and traffic are judged on their own.
 
-    `limit`: only when the table is large. `daily`: also when the last run ended `min_interval` ago; one that had left
-    the table large is not repeated before that. `always`. An unknown time since the last run counts as long ago.
+    `limit`: only when the table is large. `daily`: also when the last run began `min_interval` ago (counted from its end, an
+    hourly schedule would leave the window behind in a few nights); one that had left the table large is not repeated
+    before that. `always`. An unknown time since the last run counts as long ago.
     """
     if policy == "always":
         return Due(True, "policy always")
-    recent = ran_before and since_last is not None and since_last < min_interval
-    if policy == "daily" and recent and since_last is not None:
-        left = min_interval - since_last
-        if not large or last_left_large:
-            told = f"the last one ended {format_duration(since_last)} ago, less than {format_duration(min_interval)}"
-            return Due(False, told + (" (and left the table above the limit)" if last_left_large else ""), left)
+    left = min_interval * (1 - _EARLY) - since_last if ran_before and since_last is not None else 0.0
+    if policy == "daily" and left > 0 and since_last is not None and (not large or last_left_large):
+        told = f"the last one began {format_duration(since_last)} ago, less than {format_duration(min_interval)}"
+        return Due(False, told + (" (and left the table above the limit)" if last_left_large else ""), left)
     if large:
         return Due(True, "more rows than the limit")
     if policy == "daily":
@@ -151,7 +151,7 @@ def judge_due(
             return Due(True, "none is known to have run before")
         return Due(
             True,
-            f"the last one ended {'at an unknown time' if since_last is None else format_duration(since_last) + ' ago'}",
+            f"the last one began {'at an unknown time' if since_last is None else format_duration(since_last) + ' ago'}",
         )
     return Due(False, "not more rows than the limit")
 

@@ -14,6 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import _database
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_notifications as notifications
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_told as told
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import LONGEST_BASELINE, SHORTEST_BASELINE, Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_listen import GcListen
@@ -28,7 +29,7 @@ _PAUSE_PART = 0.04  # of a run so far, settle included: how late its end may be 
 _OWN_PART = 0.2  # of the deletes that a server counts; with fewer of them ours, the client's GC took other tables' rows
 _LOOKS = 10  # at the rate before the call
 _IDLE = 10.0  # seconds after which PostgreSQL's idle sessions hand in the counts of their last second (PGSTAT_IDLE_INTERVAL)
-_TOLD_LATE = 15.0  # seconds in which PostgreSQL's counters surely tell of what went
+_RECOUNTS = 3  # looks at a database that was too slow to count, before the run says so
 _AGREE = 3  # times by which a notification and the server's own counters may differ
 _QUIET_ROWS = 5  # deletes before the call that are as good as none
 _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
@@ -65,12 +66,20 @@ class GcRounds(GcListen):
         self._find(self.run["databases"])
         if self.params["completion"] != "none":
             self._baseline()
-        self.run["begun"] = asdict(moment())  # marking and the baseline are not part of the time to wait
-        return self._call(messages.pulse(self.config, self.tables), first=True)
+        blocked = self._blocked()
+        if blocked:
+            self._close(failure="", called=False)
+            return self._not_due(blocked, None)
+        return self._call(self._pulse(), first=True)
+
+    def _pulse(self) -> messages.Pulse:
+        """The pulse of now; `taken` is when, which is what the judge's time goes by."""
+        self.taken = moment()
+        return messages.pulse(self.config, self.tables)
 
     def _call(self, pulse: messages.Pulse, first: bool = False) -> bool:
-        """Start a round; `pulse` is that of this moment."""
-        run = self.run
+        """Start a round; `pulse` is the last one before it. Nothing is left in the record of what the round before was told."""
+        run, taken = self.run, asdict(self.taken)
         self._ready(called=not first)
         judge = Judge(
             run.get("baseline", 0.0),
@@ -88,15 +97,23 @@ class GcRounds(GcListen):
             called=asdict(moment()),
             round=run["round"] + 1,
             rows=pulse.rows,
+            nodes={},
+            resumed=False,
+            answered=False,
+            recounts=0,
+            told=told.unique([*run.get("told", []), *run.get("heard", [])]),
+            heard=[],
             judge=judge.keep(),
+            pulsed=taken,
             notifications=notifications.mark(self.params["notifications"]),
         )
+        run["begun"] = run["called"]  # every round has its own time to wait
         self._remember()
         try:
             nodes = self.webapp.start_gc("message")
-        except ApiError as error:
-            joined = _RUNS_ALREADY.search(error.found) is not None
-            if not joined and not (error.kind == "lost" and error.sent):
+        except WaError as error:
+            joined = isinstance(error, ApiError) and _RUNS_ALREADY.search(error.found) is not None
+            if not joined and not (isinstance(error, ApiError) and error.kind == "lost" and error.sent):
                 self._remember_refusal(error)
                 self._close(failure=str(error), called=not first)
                 raise
@@ -106,6 +123,7 @@ class GcRounds(GcListen):
             run["answered"] = joined
         else:
             run["answered"] = True
+        self.state.data["marked"] = None
         run["nodes"] = {node: {"status": status, "count": None} for node, status in nodes.items()}
         failed = [f"{node} {status}" for node, status in nodes.items() if status.startswith("failed")]
         if failed and len(failed) == len(nodes):
@@ -135,24 +153,25 @@ class GcRounds(GcListen):
             run.update(phase="watching", resumed=True, begun=asdict(now))
         try:
             self._find(run["databases"])
-            pulse = messages.pulse(self.config, self.tables)
+            pulse = self._pulse()
             if pulse.read_only:
                 raise messages.read_only(self.config)
             judge = Judge(**run["judge"])
+            span = self.taken.since(policy.Moment(**run["pulsed"]))
             judge.sample(
-                judge.at + (1.0 if gap is None else max(gap, 0.001)),
+                judge.at + (1.0 if span is None else max(span, 0.001)),
                 pulse.counters,
                 pulse.rows,
                 pulse.deleting,
                 pulse.origins,
                 pulse.files,
             )
-            run["judge"] = judge.keep()
-            silent = self._listen()
+            run.update(judge=judge.keep(), pulsed=asdict(self.taken))
+            silent = self._listen(judge)
             waited = now.since(policy.Moment(**run["begun"])) or 0.0
             ended = self._ended(judge, pulse, silent)
             if not ended and waited > self.wait_timeout:
-                self._give_up(judge, silent, waited)
+                self._give_up(judge, pulse, silent, waited)
             elif not ended:
                 self._remember()
                 self._tidy_early(judge)
@@ -161,7 +180,12 @@ class GcRounds(GcListen):
                 return False
             self._remember()
             count = self._count(waited)
-            pulse = messages.pulse(self.config, self.tables)
+            if count.unknown and run["recounts"] < _RECOUNTS:
+                run["recounts"] += 1
+                self._remember()
+                self._progress(f"to be counted again: {count.unknown}", pulse.rows, judge)
+                return False
+            pulse = self._pulse()
             run["trouble"] = None
         except _database.DatabaseError as error:
             self._tolerate(error, now)
@@ -171,23 +195,23 @@ class GcRounds(GcListen):
     def _ended(self, judge: Judge, pulse: messages.Pulse, silent: list[str]) -> bool:
         if pulse.deleting:
             return False
-        told = [node["count"] or 0 for node in self.run["nodes"].values()]
-        heard = bool(told) and not silent and bool(self.params["notifications"])
+        counts = [node["count"] or 0 for node in self.run["nodes"].values()]
+        heard = bool(counts) and not silent and bool(self.params["notifications"])
         if self._awaits_notifications() and heard:
             # One that an older run left behind may come now: the rows are the better witness, of those that still go and
             # of those that are told and never went.
             rows = self.run.get("rows", 0)  # an estimate, which wavers by itself
-            went = judge.started or rows - pulse.rows >= max(sum(told) / 2, rows / 20)
-            if went or not sum(told):
+            went = judge.started or rows - pulse.rows >= max(sum(counts) / 2, rows / 20)
+            if went or not sum(counts):
                 return judge.quiet() > 0 or not judge.started
-            if judge.quiet() >= judge.needed(max(self.settle, _TOLD_LATE)):
+            if self._is_over(judge):
                 self._forget_told()
         if self._awaits_notifications():
             return False
         if self.run["resumed"] and judge.quiet() < judge.needed(self.settle):
             # Its traffic may be another by now: the table itself tells.
             return not judge.falls(self.settle)
-        return judge.ended(self.settle, must_start=not (self.run["resumed"] or (heard and not sum(told))))
+        return judge.ended(self.settle, must_start=not (self.run["resumed"] or (heard and not sum(counts))))
 
     def _again(self, judge: Judge, pulse: messages.Pulse) -> float | None:
         """In how many seconds another look is worth it before the usual one, or None.
@@ -214,11 +238,13 @@ class GcRounds(GcListen):
         run = self.run
         if not error.retryable and error.kind not in ("read_only", "missing"):
             self._remember()
+            self._so_far(Judge(**run["judge"]))
             raise error
         run["trouble"] = run["trouble"] or asdict(now)
         lasts = now.since(policy.Moment(**run["trouble"])) or 0.0
         self._remember()
         if lasts > min(self.wait_timeout, _TROUBLE_PATIENCE):
+            self._so_far(Judge(**run["judge"]))
             raise WaError(
                 error.subject,
                 f"{error.found} for {format_duration(lasts)} while GC runs",
@@ -228,34 +254,34 @@ class GcRounds(GcListen):
         self.tables = []
         self._progress(f"database: {error.found}", None, Judge(**{**run["judge"], "rate": 0.0}))
 
-    def _give_up(self, judge: Judge, silent: list[str], waited: float) -> None:
-        """The time is up: raise, unless the round has simply deleted nothing."""
+    def _give_up(self, judge: Judge, pulse: messages.Pulse, silent: list[str], waited: float) -> None:
+        """The time is up: raise, unless the round has simply deleted nothing. A GC that may run is left to the next run."""
         run = self.run
-        self._figures(judge)
-        if judge.deleted:
-            self.result.did(f"message GC deleted {run['deleted'] + judge.deleted} rows so far (rounds: {run['round']})")
-        if self._awaits_notifications() and silent:
+        untold = self._awaits_notifications() and silent
+        runs = pulse.deleting or (judge.started and judge.quiet() < judge.needed(self.settle))
+        if not runs and not untold:
+            return
+        if runs:
+            run["begun"] = asdict(moment())
+            self._remember()
+            self._so_far(judge)
+        else:
+            run["deleted"] += judge.deleted
+        if untold:
             others = f", but from {', '.join(self.strangers)}, which the call did not name" if self.strangers else ""
             failure = f"no notification from {', '.join(silent)} within {format_duration(waited)}{others}"
-            if judge.quiet() >= self.settle:
-                run["deleted"] += judge.deleted
+            if not runs:
                 self._close(failure=failure)
-            else:
-                run["begun"] = asdict(moment())
-                self._remember()
             raise self._error(
                 failure,
                 f"one of each node in {self.params['notifications']}",
                 "See that the webhook's consumer appends GC notifications there, or use completion: database",
             )
-        if judge.started:
-            run["begun"] = asdict(moment())
-            self._remember()
-            raise self._error(
-                f"still deleting after {format_duration(waited)} ({judge.deleted} rows so far)",
-                f"its end within wait_timeout ({self.params['wait_timeout']})",
-                "Run again: it is taken up and not started a second time",
-            )
+        raise self._error(
+            f"still deleting after {format_duration(waited)} ({judge.deleted} rows so far)",
+            f"its end within wait_timeout ({self.params['wait_timeout']})",
+            "Run again: it is taken up and not started a second time",
+        )
 
     # Count and decide
 
@@ -279,7 +305,7 @@ class GcRounds(GcListen):
 
     def _end_round(self, judge: Judge, count: messages.Count, pulse: messages.Pulse) -> bool:
         """Decide what follows. It asks the database nothing, so that nothing is half done when that is away."""
-        run = self.run
+        run, blocked = self.run, self._blocked()
         failed = [
             f"{node}: {item['status']}" for node, item in run["nodes"].items() if item["status"].startswith("failed")
         ]
@@ -299,25 +325,28 @@ class GcRounds(GcListen):
             self._fail(f"GC failed on {'; '.join(failed)}; {remain}")
         if failed:
             self.result.warn(f"GC failed on {'; '.join(failed)}")
-        open_ = not self.window or not policy.until_window(self.window, self._local())
+        closed = f"the window {self.params['window']} has closed" if self.window else ""
+        closed = closed if self.window and policy.until_window(self.window, self._local()) else blocked
         # After a reset of the statistics nobody knows what was deleted: that is not "nothing".
-        step = policy.next_step(count.large, deleted or judge.resets, run["round"], self.params["max_rounds"], open_)
+        step = policy.next_step(
+            count.large, deleted or judge.resets, run["round"], self.params["max_rounds"], not closed
+        )
+        if count.unknown:
+            # No call for a table that may be small: who comes next counts first.
+            self._fail(f"{count.unknown}, so nobody knows whether GC is to be called again; {remain}")
         if step == "nothing" and not run.get("answered") and not run.get("repeated"):
             # Nobody knows whether the call has reached the client; what it would have done was waited for in vain.
             run["repeated"] = True
-            return self._call(pulse)
+            step = "window" if closed else "again"
         if step == "again":
             return self._call(pulse)
         if step == "nothing":
-            why = f" ({count.unknown})" if count.unknown else ""
-            self._fail(f"round {run['round']} deleted nothing and {remain}{why}, usually held by {_HOLDERS}")
+            self._fail(f"round {run['round']} deleted nothing and {remain}, usually held by {_HOLDERS}")
         if step == "rounds":
             traffic = f"; traffic adds about {run['inserts']:.0f} rows a second" if run.get("inserts") else ""
             self._fail(f"{remain} after {run['round']} rounds{traffic}")
         if step == "window":
-            self.result.warn(f"the window {self.params['window']} has closed and {remain}; the next run goes on")
-        if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
+            self.result.warn(f"{closed} and {remain}; the next run goes on")
         self._diff(after)
         return self._media()
 
@@ -325,26 +354,23 @@ class GcRounds(GcListen):
         """How many rows of `messages` went in a round of which not every node has told.
 
         MySQL counts the deletes of all tables of the server, so those by which the table did not shrink, nor traffic
-        can have filled up, were others'. Rows that went without being counted (a partition that was dropped, statistics
-        that were reset) went all the same.
+        can have filled up, were others'. An estimate of the rows before bounds nothing: it is wrong by half or double.
+        Rows that went without being counted (a partition that was dropped, statistics that were reset) went all the same.
         """
         run, deleted = self.run, judge.deleted
-        least, before = int(run["least"]), int(run["before"])
         mysql = self.config.engine == _database.MYSQL
         filled = float(run.get("inserts", 0.0)) * judge.at
         if mysql and not judge.resets and judge.shrunk + filled < _OWN_PART * deleted:
             deleted = 0
         if run["round"] == 1 and count.exact:
-            fell = max(least - count.rows, 0)
-            most = max(round(before - count.rows + filled), fell) if mysql else deleted
-            return fell if run["before_exact"] and mysql else max(min(deleted, most), fell)
+            fell = max(int(run["least"]) - count.rows, 0)
+            return fell if run["before_exact"] and mysql else max(deleted, fell)
         return deleted
 
     def _fail(self, found: str) -> t.NoReturn:
         run = self.run
         self._close(failure=found)
         if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']})")
             self._diff(run["outcome"]["after"])
         raise WaError(
             f"messages in {', '.join(run['databases'])}",

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is remembered about message GC on the host: a running one, the last one, a refused login. One file, one lock."""
+"""What is remembered about message GC on the host: a running one, the last one, marking, a refused login. One file, one lock."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ _RUN = (
     "nodes",
     "resumed",
     "trouble",
-    "marked",
 )
+# And from its first call on.
+_CALLED = ("rows", "judge", "told", "heard", "recounts", "notifications")
 
 
 def moment() -> Moment:
@@ -60,7 +61,7 @@ class StateFile:
         self.data: dict[str, t.Any] = self._empty()
 
     def _empty(self) -> dict[str, t.Any]:
-        return {"format": FORMAT, "client": self.client, "run": None, "last": None, "refused": None}
+        return {"format": FORMAT, "client": self.client, "run": None, "last": None, "refused": None, "marked": None}
 
     @contextlib.contextmanager
     def lock(self, patience: float) -> t.Iterator[bool]:
@@ -147,14 +148,23 @@ def _is_whole(data: t.Any) -> bool:
             run = data["run"]
             if any(name not in run for name in _RUN):
                 return False
-            for name in ("first", "begun", "seen", *(() if run["phase"] == "marking" else ("called",))):
+            for name in ("first", "begun", "seen", *(() if run["phase"] == "marking" else ("called", "pulsed"))):
                 _moment(run[name])
             Judge(**run.get("judge", {}))
+            if run["phase"] != "marking" and any(name not in run for name in _CALLED):
+                return False
+            if run["phase"] == "media" and not isinstance(run["media"], dict):
+                return False
         if data.get("last") is not None:
             last = data["last"]
-            _moment(last["ended"])
+            _moment(last["began"])
             if any(name not in last for name in ("id", "large", "failure")) or "messages_deleted" not in last["values"]:
                 return False
+        if data.get("marked") is not None:
+            marked = data["marked"]
+            if not isinstance(marked["unknown"], list) or "list" not in marked:
+                return False
+            int(marked["done"]), int(marked["passed_over"])
         if data.get("refused") is not None:
             bytes.fromhex(data["refused"]["salt"])
             float(data["refused"]["wall"])

@@ -179,6 +179,16 @@ def _words(errors: t.Any) -> str:
     )
 
 
+def key(one: Notification) -> list[t.Any]:
+    """What tells one notification from another, as plain data for the state file."""
+    return [one.node, one.status, one.deleted, one.details]
+
+
+def unique(keys: t.Iterable[list[t.Any]]) -> list[list[t.Any]]:
+    """Each of `keys` once, in order."""
+    return [list(one) for one in dict.fromkeys(tuple(one) for one in keys)]
+
+
 def fold_notifications(
     found: t.Iterable[Notification], nodes: t.Iterable[str]
 ) -> tuple[dict[str, Notification], list[str]]:

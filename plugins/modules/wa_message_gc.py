@@ -20,8 +20,8 @@ options:
     description:
       - When GC is due.
       - V(limit) when the tables C(messages) hold more than O(max_messages) rows.
-      - V(daily) also when the last one ended longer than O(min_interval) ago. One that ended sooner and left the table
-        above the limit is not repeated before that.
+      - V(daily) also when the last one began O(min_interval) ago. One that began later and left the table above the limit
+        is not repeated before that.
       - V(always) at every run.
     type: str
     choices: [limit, daily, always]
@@ -31,7 +31,9 @@ options:
     type: int
     default: 2000000
   min_interval:
-    description: The time between two runs with O(policy=daily), in seconds or as text. The vendor asks for 24 hours.
+    description:
+      - The time between two runs with O(policy=daily), in seconds or as text. The vendor asks for 24 hours.
+      - Counted from begin to begin, less one part in 48 (half an hour in 24), since no scheduler is to the second.
     type: str
     default: 24h
   window:
@@ -49,6 +51,8 @@ options:
     description:
       - The client's databases that hold a table C(messages).
       - Found by the prefix in db.env when not given. A set that may hold a neighbour's database is refused.
+      - Those that are given need not begin with the prefix.
+      - Of several schemas of a PostgreSQL database the one in the user's C(search_path) is the client's.
     type: list
     elements: str
   project:
@@ -74,6 +78,7 @@ options:
     description:
       - Ids of inbound messages to mark as read first, so that GC takes them too.
       - This shows read receipts to the customers. It needs the application setting C(pass_through=false).
+      - Marking that was interrupted goes on with the next run that is given the same ids.
     type: list
     elements: str
   mark_read_file:
@@ -84,16 +89,19 @@ options:
     type: float
     default: 5
   media:
-    description: Whether to call GC of media too, once message GC has ended. It runs on the leader only.
+    description:
+      - Whether to call GC of media too, once message GC has ended. It runs on the leader only.
+      - Nothing but a notification tells its end, so without O(notifications) nobody waits for it.
     type: bool
     default: false
   completion:
     description:
       - What tells the end of a GC.
       - V(database) is the table itself. Its delete rate is back at what it was before the call, for O(settle), and no
-        C(DELETE) on it runs.
+        C(DELETE) on it runs. Ordinary deletes that the look before the call has missed are told by their even, small shape.
       - V(notifications) is one notification of every node in the file O(notifications).
       - V(none) calls and looks no further. Such a GC counts as running for O(wait_timeout); none is called beside it.
+        RV(ignore:changed) then means that GC was called.
     type: str
     choices: [database, notifications, none]
     default: database
@@ -110,7 +118,10 @@ options:
     type: bool
     default: true
   wait_timeout:
-    description: How long to wait for the end, in seconds or as text. What still runs then is taken up by the next run.
+    description:
+      - How long to wait for the end of a round, in seconds or as text.
+      - What still deletes then is taken up by the next run, which waits as long again. A round that has deleted nothing in so
+        long is taken to delete nothing.
     type: str
     default: 2h
   poll_interval:
@@ -140,6 +151,13 @@ options:
     description:
       - The RV(run_id) of an earlier step. When that run is over, its result is returned and no new one begins.
     type: str
+  retry_login:
+    description:
+      - Whether to try a login once more that was refused before with the same password.
+      - For one run, when the password has become the right one, as by V(first_login) of M(waba.onprem.wa_webapp), or when the
+        account is no longer locked. Repeated wrong logins lock it.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - waba.onprem.api
   - waba.onprem.attributes
@@ -147,13 +165,14 @@ extends_documentation_fragment:
 attributes:
   idempotent:
     support: partial
-    details: With O(policy=always) GC is called at every run; RV(ignore:changed) still means that rows fell.
+    details:
+      With O(policy=always) GC is called at every run; RV(ignore:changed) still means that rows fell, but for O(completion=none).
 notes:
   - Use it at one host of a deployment, the leader.
   - With O(wait=true) an action plugin drives the steps and shows one line of progress a look on standard error. No connection is
     held open. The variable C(wa_message_gc_progress=false) turns the lines off. With C(async) the module itself waits.
   - Rows during the run are estimates. RV(messages_after) is exact when RV(exact) is true, which it is at or under the limit.
-  - A login that was refused is remembered by a slow, salted hash and not tried again until the password changes.
+  - A login that was refused is remembered by a slow, salted hash and not tried again until the password changes, but with O(retry_login).
 author:
   - waba.onprem contributors (@waba)
 """
@@ -251,7 +270,7 @@ media:
   returned: media GC was called
   type: dict
 marked_read:
-  description: How many inbound messages were marked as read.
+  description: How many inbound messages of the list were marked as read, by this run and by the interrupted ones before it.
   returned: messages were marked
   type: int
 mark_read_unknown:
@@ -309,6 +328,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "state_file": {"type": "path"},
     "lock_file": {"type": "path"},
     "follow": {"type": "str"},
+    "retry_login": {"type": "bool", "default": False},
 }
 
 

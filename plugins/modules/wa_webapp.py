@@ -74,6 +74,12 @@ options:
   automatic:
     description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off; it only reads when not given.
     type: bool
+  restart_note:
+    description:
+      - A file on the managed host that O(operation=automatic_gc) writes before it changes a setting for which the Coreapps must be
+        restarted. RV(restart_needed) is true as long as it is there, so that a restart that failed is made up for.
+      - Remove it after the restart. Its folder must exist.
+    type: path
 extends_documentation_fragment:
   - waba.onprem.api
   - waba.onprem.attributes
@@ -312,17 +318,30 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) 
         )
     now = bool(newer.get("messages")) if isinstance(newer, dict) else bool(older)
     wanted = now if module.params["automatic"] is None else module.params["automatic"]
-    result.values.update(automatic=wanted, restart_needed=False)
+    note: str | None = module.params["restart_note"]
+    result.values.update(automatic=wanted, restart_needed=bool(note and os.path.exists(note)))
     if wanted == now:
         return
     result.did(f"turned the automatic GC of messages {'on' if wanted else 'off'}")
     result.diff({"automatic": now}, {"automatic": wanted}, webapp.url)
-    result.values["restart_needed"] = not isinstance(newer, dict)
+    result.values["restart_needed"] |= not isinstance(newer, dict)
     if not module.check_mode:
+        if note and result.values["restart_needed"]:
+            write_note(note)
         change: t.Any = {**newer, "messages": wanted} if isinstance(newer, dict) else wanted
         webapp.set_application(
             {"garbagecollector_enable" if isinstance(newer, dict) else "db_garbagecollector_enable": change}
         )
+
+
+def write_note(path: str) -> None:
+    try:
+        with open(path, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise WaError(
+            f"restart_note {path}", f"cannot be written: {error.strerror}", cure="Create its folder (role wa_host does)"
+        ) from None
 
 
 OPERATIONS = {
@@ -351,6 +370,7 @@ def main() -> None:
             "backup_password": {"type": "str", "no_log": True},
             "dest": {"type": "path"},
             "automatic": {"type": "bool"},
+            "restart_note": {"type": "path"},
         },
         required_if=[
             ("operation", "first_login", ["api_new_password"]),

@@ -130,6 +130,26 @@ def test_tables_that_the_user_may_not_read_are_somebody_elses(postgres: Server) 
         drop(postgres, "gc1_strangers")
 
 
+def test_databases_that_are_named_need_not_begin_with_the_prefix(database: Server) -> None:
+    with databases(database, gc1_named=5):
+        assert [table.database for table in find(database, "other_", ["gc1_named"])] == ["gc1_named"]
+
+
+def test_of_several_schemas_the_one_that_the_clients_statements_find(postgres: Server) -> None:
+    def another(schema: str) -> str:
+        rights = f"GRANT USAGE ON SCHEMA {schema} TO wa; GRANT SELECT ON {schema}.messages TO wa;"
+        return f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.messages (id bigint PRIMARY KEY); {rights}"
+
+    with databases(postgres, gc1_schemas=5):
+        postgres.sql(another("older"), "gc1_schemas")
+        told: list[str] = []
+        assert [table.schema for table in find(postgres, tell=told.append)] == ["public"]
+        assert "gc1_schemas: messages in older was not counted" in told[0]
+        postgres.sql("DROP TABLE messages;" + another("newer"), "gc1_schemas")
+        with pytest.raises(Exception, match="ambiguous: it is in the schemas newer, older, and none of them"):
+            find(postgres)
+
+
 def test_a_delete_that_runs_is_seen(client: Client) -> None:
     where, tables = client.where, find(client.where)
     assert not _database_messages.pulse(settings(where), tables).deleting

@@ -84,6 +84,16 @@ def test_a_lost_connection_is_tried_again_a_bounded_number_of_times(monkeypatch:
     assert gone.answers == []
 
 
+def test_a_single_step_survives_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(monkeypatch, LOST, LOST, step(), wait=False)
+    assert driver.run()["running"]
+    assert driver.pauses == [10, 10]
+    assert "h1 | message GC | connection lost (2 of 5): the host is away" in driver.lines
+    gone = Driver(monkeypatch, *[LOST] * 6, wait=False)
+    with pytest.raises(AnsibleConnectionFailure):
+        gone.run()
+
+
 def test_a_failure_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(monkeypatch, step(), {"failed": True, "msg": "no"})
     assert driver.run() == {"failed": True, "msg": "no"}

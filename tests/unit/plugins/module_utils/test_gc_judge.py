@@ -15,9 +15,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 
 
 def follow(judge: Judge, samples: t.Iterable[tuple[float, int]], settle: float, deleting: bool = False) -> float | None:
-    """When the judge says that the round has ended, or None."""
+    """When the judge says that the round has ended, or None. Nothing is inserted: the table gets smaller by what goes."""
     for at, counter in samples:
-        judge.sample(at, [counter], 0, deleting)
+        judge.sample(at, [counter], judge.rows - counter + sum(judge.counters), deleting)
         if judge.ended(settle):
             return at
     return None
@@ -90,7 +90,7 @@ def test_only_the_first_rest_is_one_and_small_batches_are_pauses() -> None:
     counter, ended = 80_000, []
     for at in range(11, 500):
         counter += 1000 if at % 25 == 0 and at <= 300 else 0
-        judge.sample(at, [counter], 0, False)
+        judge.sample(at, [counter], -counter, False)
         if judge.ended(30):
             ended.append(at)
     assert judge.pause == 24
@@ -141,8 +141,57 @@ def test_a_table_whose_rows_come_and_go_does_not_fall() -> None:
         counter, rows = counter + 60, rows + (3 if at % 2 else -3)
         judge.sample(at, [counter], rows, False)
         assert judge.falls(10) is (at < 30)
-    assert not judge.ended(10)
+        assert judge.ended(10) is (at >= 44)  # 24 looks of one shape at which the table has not fallen
     assert judge.shrunk > 9_000
+
+
+def test_a_gc_as_fast_as_traffic_is_no_traffic() -> None:
+    # 2000 rows a second go and as many come: the table does not fall, and GC runs
+    judge = Judge(over=5, counters=[0], rows=2_000_000)
+    for at in range(1, 600):
+        judge.sample(at, [2000 * at], 2_000_000, False)
+        assert judge.falls(60)
+        assert not judge.ended(60)
+    for at in range(600, 661):
+        judge.sample(at, [2000 * 599], 2_000_000, False)
+    assert not judge.falls(60)
+    assert judge.ended(60)
+
+
+def bursts(judge: Judge, inserts: float, until: int = 7200) -> int | None:
+    """When it ends: 60 s of GC at 8000 rows a second, then 200 rows every 20 s, which 5 s before the call did not show."""
+    for at in range(10, until, 10):
+        counter = 8000 * min(at, 60) + 200 * (at // 20)
+        judge.sample(at, [counter], 2_000_000 - counter + round(inserts * at), False)
+        if judge.ended(60):
+            return at
+    return None
+
+
+def test_bursts_that_the_baseline_has_missed_are_no_gc() -> None:
+    judge = Judge(over=5, counters=[0], rows=2_000_000)
+    assert bursts(judge, inserts=10) in range(160, 200)
+    assert abs(judge.deleted - 480_000) < 1_500
+    assert judge.burst == 200
+    # where they make the table smaller, more of them must come
+    assert bursts(Judge(over=5, counters=[0], rows=2_000_000), inserts=0) in range(500, 600)
+
+
+def test_a_gc_that_goes_on_slowly_is_one_as_long_as_it_is_faster_than_traffic() -> None:
+    # one look of 400,000 rows, then 200 rows a second in even batches for an hour
+    judge = Judge(over=5, counters=[0], rows=2_000_000)
+    for at in range(10, 3600, 10):
+        counter = 400_000 + 200 * at
+        judge.sample(at, [counter], 2_000_000 - counter, False)
+        assert not judge.ended(60)
+
+
+def test_even_batches_are_a_gc_as_long_as_they_come() -> None:
+    judge = Judge(over=5, counters=[0], rows=2_000_000)
+    for at in range(10, 3000, 10):
+        counter = 10_000 * (at // 20)
+        judge.sample(at, [counter], 2_000_000 - counter, False)
+        assert not judge.ended(60)
 
 
 def test_deletes_of_other_tables_shrink_nothing() -> None:
@@ -212,15 +261,15 @@ def test_another_servers_counters_are_no_deletes() -> None:
 
 
 @given(
-    rates=st.lists(st.integers(0, 5000), min_size=1, max_size=30),
+    rates=st.lists(st.integers(0, 5000), min_size=1, max_size=24),
     baseline=st.integers(0, 50),
     settle=st.integers(2, 20),
 )
 def test_it_never_ends_while_rows_go(rates: list[int], baseline: int, settle: int) -> None:
-    judge, counter = Judge(baseline=float(baseline), counters=[0]), 0
+    judge, counter, rows = Judge(baseline=float(baseline), counters=[0]), 0, 0
     for at, rate in enumerate(rates, start=1):
-        counter += baseline + rate
-        judge.sample(at, [counter], 0, False)
+        counter, rows = counter + baseline + rate, rows - rate
+        judge.sample(at, [counter], rows, False)
         if rate > max(0.5 * baseline, 1):
             assert not judge.ended(settle)
     assert judge.deleted <= sum(rates) + 1

@@ -9,10 +9,11 @@ import json
 import threading
 import time
 import typing as t
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from fake_webapp import FakeWebapp
+from fake_webapp import FakeWebapp, error
 from gc_module import CALL, GC, Run, RunModule, Table, collects, processing, state
 
 
@@ -121,6 +122,22 @@ def test_check_mode_of_a_running_one(run: Run, fake: FakeWebapp, table: Table) -
     result = run(check=True)
     assert result["changed"]
     assert "go on with" in result["actions"][0]
+    assert result["messages_before"] >= 1_800
+
+
+def test_check_mode_says_what_is_in_the_way(run: Run, fake: FakeWebapp, warned: list[str], tmp_path: Path) -> None:
+    sent = iter(range(0, 10**6, 500))
+    fake.on("GET", "/v1/stats/app", lambda: (200, {"stats": {"outbound_messages": next(sent)}}))
+    busy = run(check=True, max_outbound_rate=10)
+    assert "more than 10" in busy["not_due_because"]
+    assert not busy["changed"]
+    for _number in range(2):
+        refused = run(check=True, max_outbound_rate=10, api_password="Wrong-9999")
+        assert (refused["changed"], refused["messages_before"]) == (False, 2_200)
+    assert "GC would not be called" in warned[0]
+    assert "is not tried again" in warned[1]
+    assert fake.logins == 2
+    assert not run(check=True, api_password=None)["changed"]
 
 
 def test_two_controllers_at_once_call_once(
@@ -190,10 +207,21 @@ def test_daily_acts_once_in_its_interval(run: Run, fake: FakeWebapp, table: Tabl
     assert "less than 24h00m" in second["not_due_because"]
     assert second["due_at"]
     data = state(tmp_path)
-    data["last"]["ended"]["wall"] -= 86400
-    data["last"]["ended"]["boot"] = "another"
+    data["last"]["began"]["wall"] -= 86400
+    data["last"]["began"]["boot"] = "another"
     (tmp_path / "gc.json").write_text(json.dumps(data))
     assert run(policy="daily")["changed"]
+
+
+def test_the_interval_is_counted_from_the_begin_of_the_last_one(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
+) -> None:
+    fake.on("PUT", GC, collects(table, pause=0.2))
+    run(policy="daily")
+    last = state(tmp_path)["last"]
+    assert last["ended"]["wall"] - last["began"]["wall"] > 0.8
+    due = run(policy="daily", min_interval="1h")["due_at"]
+    assert abs(datetime.fromisoformat(due).timestamp() - last["began"]["wall"] - 3600 * 47 / 48) < 2
 
 
 def test_outside_the_window_nothing_is_asked(run: Run, fake: FakeWebapp, table: Table) -> None:
@@ -252,6 +280,39 @@ def test_media_gc_comes_last_and_is_waited_for(run: Run, fake: FakeWebapp, table
     assert fake.paths()[-1] == "PUT /v1/services/media/gc"
 
 
+def test_media_gc_that_nobody_can_wait_for(run: Run, fake: FakeWebapp, table: Table, warned: list[str]) -> None:
+    fake.on("PUT", GC, collects(table))
+    fake.on("PUT", "/v1/services/media/gc", (200, {"services": {"media": {"gc": {"status": "processing"}}}}))
+    result = run(media=True)
+    assert (result["media"], result["messages_after"]) == ({"coreapp": "processing"}, 1_800)
+    assert any("nobody waits for media GC" in text for text in warned)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_module_killed_in_the_call_of_media_gc(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, heard: bool
+) -> None:
+    path, killed = tmp_path / "webhook.jsonl", []
+
+    def reply() -> t.Any:
+        killed.append((tmp_path / "gc.json").read_text())
+        with path.open("a") as stream:
+            stream.write('{"services": [{"message": {"gc": {"items_deleted": 9, "status": "complete"}}}]}\n')
+        return 200, {"services": {"media": {"gc": {"status": "processing"}}}}
+
+    fake.on("PUT", GC, collects(table))
+    fake.on("PUT", "/v1/services/media/gc", reply)
+    options = {"media": True, **({"notifications": str(path)} if heard else {})}
+    run(**options)
+    (tmp_path / "gc.json").write_text(killed[0])
+    result = run(**options)
+    assert (result["media"], result["messages_after"]) == (
+        {"coreapp": "complete, 9 items" if heard else "processing"},
+        1_800,
+    )
+    assert fake.paths().count("PUT /v1/services/media/gc") == 1
+
+
 def test_marking_as_read(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
     fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {"pass_through": False}}}))
     fake.on("PUT", "/v1/messages/one", (200, None))
@@ -303,10 +364,32 @@ def test_marking_ends_with_the_window(
     closes = iter([0.0, 0.0, 0.0, 3600.0])  # at the start, then before each message
     monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: next(closes, 3600.0))
     options = {"mark_read": [str(number) for number in range(5)], "mark_read_rate": 50, "window": "01:00-05:00"}
+    fake.on("PUT", "/v1/messages/1", error(404, 1006, "Not found"))
     result = run(**options)
     assert "the window 01:00-05:00 closed after 2 of 5 messages were marked" in result["not_due_because"]
+    assert (result["marked_read"], result["mark_read_unknown"]) == (1, ["1"])
     assert CALL not in fake.paths()
     assert state(tmp_path)["run"] is None
+    # the next night goes on where this one has stopped
+    monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: 0.0)
+    fake.on("PUT", GC, collects(table))
+    result = run(**options)
+    assert (result["marked_read"], result["mark_read_unknown"], result["messages_after"]) == (4, ["1"], 1_800)
+    marked = [path for path in fake.paths() if "/v1/messages/" in path]
+    assert marked == [f"PUT /v1/messages/{number}" for number in range(5)]
+
+
+def test_a_token_that_expires_while_messages_are_marked(run: Run, fake: FakeWebapp, table: Table) -> None:
+    def expire() -> t.Any:
+        fake.tokens.clear()
+        return 200, None
+
+    fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
+    fake.on("PUT", "/v1/messages/one", expire)
+    fake.on("PUT", "/v1/messages/two", (200, None))
+    fake.on("PUT", GC, collects(table))
+    result = run(mark_read=["one", "two"], mark_read_rate=50)
+    assert (result["marked_read"], result["messages_after"], fake.logins) == (2, 1_800, 2)
 
 
 # Options

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fake_webapp import FakeWebapp, error
-from gc_module import CALL, GC, Run, Table, collects, notify, processing, state
+from gc_module import CALL, GC, PASSWORD, Run, Table, collects, notify, processing, state
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
 
@@ -29,6 +29,30 @@ def test_a_wrong_password_is_remembered(run: Run, fake: FakeWebapp, table: Table
     fake.on("PUT", GC, collects(table))
     assert run()["changed"]
     assert state(tmp_path)["refused"] is None
+
+
+def test_a_password_that_has_become_right_is_tried_again_when_asked(run: Run, fake: FakeWebapp, table: Table) -> None:
+    fake.passwords["admin"] = "Another-1"
+    run()
+    fake.passwords["admin"] = PASSWORD  # a first login, for instance
+    assert "set retry_login for one run" in run()["msg"]
+    assert fake.logins == 1
+    fake.on("PUT", GC, collects(table))
+    assert run(retry_login=True)["messages_after"] == 1_800
+
+
+def test_without_a_credential_nothing_is_called_nor_remembered(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
+) -> None:
+    for _number in range(2):
+        assert (
+            "api_password: not given; expected the API user's password, or api_token" in run(api_password=None)["msg"]
+        )
+        assert state(tmp_path)["run"] is None
+    assert fake.requests == []
+    fake.on("PUT", GC, collects(table))
+    assert run(wait=False)["running"]
+    assert run(api_password=None)["messages_after"] == 1_800  # what follows a round that ended it need not call
 
 
 def test_gc_that_does_not_start_leaves_nothing_behind(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
@@ -90,6 +114,22 @@ def test_a_password_that_is_changed_in_the_middle(run: Run, fake: FakeWebapp, ta
     assert fake.logins == 2
 
 
+@pytest.mark.parametrize(
+    "second",
+    [
+        error(500, 1014, "Internal error", "Coreapp broken"),
+        (200, {"services": {"message": {"gc": {"a:9dfe77618dba": {"errors": [{"code": 1014}]}}}}}),
+    ],
+)
+def test_what_a_round_deleted_is_told_when_the_next_does_not_start(
+    run: Run, fake: FakeWebapp, table: Table, second: t.Any
+) -> None:
+    fake.on("PUT", GC, collects(table, 100), second)
+    result = run()
+    assert (result["failed"], result["changed"], result["messages_deleted"]) == (True, True, 100)
+    assert result["actions"] == ["message GC deleted 100 rows (rounds: 2): more rows than the limit"]
+
+
 def test_rate_limit_and_overload_are_waited_out(run: Run, fake: FakeWebapp, table: Table) -> None:
     fake.on("PUT", GC, (429, None), (401, None), collects(table))
     assert run()["messages_after"] == 1_800
@@ -124,6 +164,16 @@ def test_a_database_that_stays_away(run: Run, fake: FakeWebapp, table: Table, tm
     assert fake.paths().count(CALL) == 1
 
 
+def test_what_went_is_told_when_the_database_stays_away(run: Run, fake: FakeWebapp, table: Table) -> None:
+    fake.on("PUT", GC, collects(table))
+    run(wait=False)
+    time.sleep(0.5)
+    run(wait=False)
+    table.troubles = [lost("denied")]
+    result = run()
+    assert (result["failed"], result["messages_deleted"], result["changed"]) == (True, 400, True)
+
+
 @pytest.mark.parametrize("kind", ["unreachable", "too_many", "login", "timeout"])
 def test_a_database_that_is_away_at_the_start(run: Run, fake: FakeWebapp, table: Table, kind: str) -> None:
     table.troubles = [lost(kind)] * 10
@@ -131,6 +181,19 @@ def test_a_database_that_is_away_at_the_start(run: Run, fake: FakeWebapp, table:
     assert result["failed"]
     assert "database PGSQL at db:5432" in result["msg"]
     assert CALL not in fake.paths()
+
+
+def test_a_database_that_takes_30_seconds_a_query(run: Run, fake: FakeWebapp, table: Table, warned: list[str]) -> None:
+    """What cannot be counted is large before the first call, and no reason for another one."""
+    table.slow_from = 1
+    fake.on("PUT", GC, collects(table))
+    result = run()
+    assert any("the count took too long; the table counts as large" in text for text in warned)
+    assert "the count took too long, so nobody knows whether GC is to be called again; about 1800 rows" in result["msg"]
+    assert (result["messages_deleted"], result["exact"], fake.paths().count(CALL)) == (400, False, 1)
+    assert table.gates == 1 + 4  # it was asked again
+    table.slow_from = 10**6
+    assert run()["messages_after"] == 1_800
 
 
 def test_a_replica_is_refused(run: Run, fake: FakeWebapp, table: Table) -> None:
@@ -160,6 +223,7 @@ def test_statistics_that_are_reset_in_the_middle(run: Run, fake: FakeWebapp, tab
         '{"format": 1, "client": {}, "run": {"id": "x"}}',
         '{"format": 1, "client": {}, "run": "x"}',
         '{"format": 1, "client": {}, "last": {"id": "x", "ended": null}}',
+        '{"format": 1, "client": {}, "marked": {"list": "x", "done": "many"}}',
         '{"format": 1, "client": {}, "refused": {"user": "admin", "salt": "none"}}',
     ],
 )
@@ -169,7 +233,9 @@ def test_a_corrupt_state_file(run: Run, fake: FakeWebapp, tmp_path: Path, text: 
     assert fake.requests == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("seen", {}), ("judge", {"x": 1}), ("called", None), ("nodes", "gone")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("seen", {}), ("judge", {"x": 1}), ("called", None), ("nodes", "gone"), ("heard", "gone")]
+)
 def test_a_run_in_the_state_file_that_is_corrupt(
     run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, name: str, value: t.Any
 ) -> None:
@@ -205,6 +271,23 @@ def test_a_state_file_that_cannot_be_written(run: Run, fake: FakeWebapp) -> None
     result = run(state_file="/proc/nothing/gc.json")
     assert "cannot be written" in result["msg"]
     assert fake.requests == []
+
+
+def test_a_folder_that_turns_unwritable_in_the_middle(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
+    folder, away = tmp_path / "state", tmp_path / "away"
+    folder.mkdir()
+    options = {"state_file": str(folder / "gc.json")}
+
+    def lose() -> t.Any:
+        folder.rename(away)
+        return collects(table)()
+
+    fake.on("PUT", GC, lose)
+    result = run(**options)
+    assert "cannot be written" in result["msg"]
+    away.rename(folder)
+    assert run(**options)["messages_after"] == 1_800
+    assert fake.paths().count(CALL) == 1
 
 
 # Notifications

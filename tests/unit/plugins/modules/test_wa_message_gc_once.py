@@ -15,9 +15,10 @@ import pytest
 from fake_webapp import FakeWebapp
 from gc_module import CALL, GC, Run, RunModule, Table, collects, notify, processing, state
 
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_rounds as gc_rounds
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_listen, _gc_policy, _upgrade_stages
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_run as gc_run
+from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
 
 
 def calls(fake: FakeWebapp) -> int:
@@ -53,9 +54,56 @@ def test_a_run_that_is_taken_up_outside_its_window_calls_nothing(
     killed_while_marking(run, fake, tmp_path, monkeypatch)
     monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: 3600.0)
     result = run(window="01:00-05:00")
-    assert "closed before GC was called" in result["not_due_because"]
+    assert "outside the window 01:00-05:00" in result["not_due_because"]
     assert calls(fake) == 0
-    assert state(tmp_path)["run"] is None
+
+
+def test_a_run_that_is_taken_up_while_it_marks_looks_at_all_again(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_while_marking(run, fake, tmp_path, monkeypatch)
+    predicted = run(check=True, mark_read=["0"])
+    assert predicted["actions"][-1].startswith("call PUT /v1/services/message/gc")
+    begin_upgrade(tmp_path)
+    assert "an upgrade goes on" in run(mark_read=["0"])["not_due_because"]
+    (tmp_path / "wa.lock").unlink()
+    table.rows = 1_900
+    assert run(mark_read=["0"])["not_due_because"] == "not more rows than the limit"
+    assert calls(fake) == 0
+
+
+def test_an_upgrade_that_begins_while_messages_are_marked(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = killed_while_marking(run, fake, tmp_path, monkeypatch)
+    begin_upgrade(tmp_path)
+    result = run(mark_read=["0"], follow=run_id)
+    assert "an upgrade goes on" in result["not_due_because"]
+    assert "after 1 of 1 messages were marked" in result["not_due_because"]
+    assert calls(fake) == 0
+    over = run(mark_read=["0"], follow=run_id)  # whoever follows it begins no other
+    assert "the run to follow is over" in over["not_due_because"]
+    assert calls(fake) == 0
+    assert table.rows == 2_200
+
+
+def test_an_upgrade_that_begins_between_two_rounds(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, warned: list[str]
+) -> None:
+    def first() -> t.Any:
+        begin_upgrade(tmp_path)
+        return collects(table, 100)()
+
+    fake.on("PUT", GC, first)
+    result = run(media=True)
+    assert (calls(fake), result["messages_deleted"], state(tmp_path)["run"]) == (1, 100, None)
+    assert any("an upgrade goes on: locked" in text and "rows remain" in text for text in warned)
+    assert any("media GC was not called: an upgrade goes on" in text for text in warned)
+
+
+def begin_upgrade(tmp_path: Path) -> None:
+    claim = _upgrade_stages.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+    JournalFile(str(tmp_path / "wa.lock")).save(_upgrade_stages.begin(None, claim, time.time(), 60))
 
 
 @pytest.mark.usefixtures("table")
@@ -69,7 +117,7 @@ def test_a_run_that_is_taken_up_remembers_a_refused_login(
     assert fake.logins == before + 1
 
 
-def killed_while_marking(run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def killed_while_marking(run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
     fake.on("PUT", "/v1/messages/0", (200, None))
     with monkeypatch.context() as patch:
@@ -77,6 +125,19 @@ def killed_while_marking(run: Run, fake: FakeWebapp, tmp_path: Path, monkeypatch
         step = run(wait=False, mark_read=["0"])
     assert step["progress"]["phase"] == "marking as read"
     assert state(tmp_path)["run"]["phase"] == "marking"
+    return str(step["run_id"])
+
+
+def test_whoever_follows_a_run_gets_its_result_though_another_has_begun(
+    run: Run, fake: FakeWebapp, table: Table
+) -> None:
+    fake.on("PUT", GC, collects(table), collects(table, 4, pause=0.3))
+    first = run()
+    other = run(policy="always", wait=False)
+    followed = run(follow=first["run_id"])
+    assert (followed["run_id"], followed["messages_deleted"]) == (first["run_id"], 400)
+    run(follow=other["run_id"])
+    assert calls(fake) == 2
 
 
 def test_a_call_that_never_arrived_is_made_once_more(run: Run, fake: FakeWebapp, table: Table) -> None:
@@ -91,6 +152,83 @@ def test_a_call_that_never_arrives_is_not_made_for_ever(run: Run, fake: FakeWeba
     assert "deleted nothing" in result["msg"]
     assert calls(fake) == 2
     assert table.rows == 2_200
+
+
+@pytest.mark.parametrize("completion", ["database", "notifications"])
+def test_every_round_has_its_own_time_to_begin(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, completion: str
+) -> None:
+    path = tmp_path / "told.jsonl"
+
+    def collect(rows: int) -> t.Callable[[], t.Any]:
+        def reply() -> t.Any:
+            table.delete(rows, delay=1.5, pause=0.02)
+            threading.Timer(1.6, notify, (path, rows)).start()
+            return processing()
+
+        return reply
+
+    fake.on("PUT", GC, collect(100), collect(300))
+    result = run(completion=completion, notifications=str(path), wait_timeout="2.5")
+    assert (result["rounds"], result["messages_after"]) == (2, 1_800)
+    assert calls(fake) == 2
+
+
+def test_a_round_that_was_killed_in_its_call_knows_nothing_of_the_one_before(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
+) -> None:
+    path = tmp_path / "told.jsonl"
+    killed: list[dict[str, t.Any]] = []
+
+    def first() -> t.Any:
+        table.delete(100, pause=0.02)
+        notify(path, 100, "wacore2:9dfe77618dba")
+        return processing("wacore2:9dfe77618dba")
+
+    def second() -> t.Any:
+        killed.append(state(tmp_path))  # what a process that is killed here leaves behind
+        table.delete(300, pause=0.02)
+        return processing("wacore2:9dfe77618dba")
+
+    fake.on("PUT", GC, first, second)
+    run(notifications=str(path))
+    assert (killed[0]["run"]["phase"], killed[0]["run"]["nodes"], killed[0]["run"]["resumed"]) == ("calling", {}, False)
+
+
+def test_a_round_after_one_that_was_taken_up_may_be_slow_to_begin(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
+) -> None:
+    fake.on("PUT", GC, collects(table, 100), collects(table, 300, delay=1.0))
+    run(wait=False)
+    data = state(tmp_path)
+    data["run"]["phase"] = "calling"
+    (tmp_path / "gc.json").write_text(json.dumps(data))
+    result = run()
+    assert (result["messages_after"], result["rounds"]) == (1_800, 2)
+    assert calls(fake) == 2
+
+
+def test_the_judges_time_goes_by_the_pulse(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
+    """What the call, and a database that was away, take is time in which rows may go."""
+
+    def slow() -> t.Any:
+        time.sleep(0.5)
+        table.delete(400, pause=0.2)
+        return processing()
+
+    fake.on("PUT", GC, slow)
+    run(wait=False)
+    table.troubles = [DatabaseError("database", "away", "unknown_host")] * 2
+    run(wait=False)
+    time.sleep(0.3)
+    run(wait=False)
+    time.sleep(0.3)
+    run(wait=False)
+    kept = state(tmp_path)["run"]
+    since = _gc_policy.Moment(**kept["pulsed"]).since(_gc_policy.Moment(**kept["called"]))
+    assert since is not None
+    assert kept["judge"]["at"] >= since
+    assert run()["messages_after"] == 1_800
 
 
 @pytest.mark.parametrize("completion", ["database", "notifications"])
@@ -113,7 +251,7 @@ def test_a_notification_of_rows_that_never_went_is_an_older_ones(
 def test_a_gc_that_begins_after_an_older_notification_is_waited_for(
     run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gc_rounds, "_TOLD_LATE", 0.3)
+    monkeypatch.setattr(_gc_listen, "_TOLD_LATE", 0.3)
     path = tmp_path / "told.jsonl"
 
     def collect() -> None:
@@ -133,6 +271,57 @@ def test_a_gc_that_begins_after_an_older_notification_is_waited_for(
     assert calls(fake) == 1
 
 
+@pytest.mark.parametrize("failed", [False, True])
+@pytest.mark.parametrize("completion", ["database", "notifications"])
+def test_a_notification_that_comes_again_in_the_next_round_is_not_that_rounds(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, completion: str, failed: bool
+) -> None:
+    path = tmp_path / "told.jsonl"
+    nodes = ("wacore2:9dfe77618dba", "wacore3:a9dcc716fd6e")
+    lost: dict[str, t.Any] = {"status": "failed", "errors": [{"code": 1014, "details": "lost"}]} if failed else {}
+
+    def tell_first() -> None:
+        notify(path, 0 if failed else 50, nodes[0], **lost)
+
+    def first() -> t.Any:
+        table.delete(100, pause=0.02)
+        tell_first()
+        notify(path, 50, nodes[1])
+        return processing(*nodes)
+
+    def second() -> t.Any:
+        tell_first()
+        table.delete(300, delay=0.5, pause=0.1)
+        threading.Timer(0.9, lambda: [notify(path, 150, node) for node in nodes]).start()
+        return processing(*nodes)
+
+    fake.on("PUT", GC, first, second)
+    result = run(completion=completion, notifications=str(path))
+    if failed and completion == "notifications":
+        assert "GC failed on wacore2:9dfe77618dba: failed: 1014 lost" in result["msg"]
+        return
+    assert (result["rounds"], result["messages_after"], result["messages_deleted"]) == (2, 1_800, 400)
+    assert [node["count"] for node in result["nodes"].values()] == [150, 150]
+    assert calls(fake) == 2
+
+
+def test_a_notification_that_reads_as_the_last_rounds_counts_once_the_table_rests(
+    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_gc_listen, "_TOLD_LATE", 0.5)
+    path = tmp_path / "told.jsonl"
+
+    def collect() -> t.Any:
+        table.delete(148, pause=0.02)
+        notify(path, 148)
+        return processing()
+
+    fake.on("PUT", GC, collect)
+    result = run(completion="notifications", notifications=str(path), wait_timeout="10")
+    assert (result["rounds"], result["messages_after"], result["messages_deleted"]) == (2, 1_904, 296)
+    assert calls(fake) == 2
+
+
 def test_other_tables_rows_are_not_messages(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
     """MySQL counts the deletes of all tables: a GC that takes receipts only has taken no message."""
     env = tmp_path / "db.env"
@@ -147,6 +336,16 @@ def test_other_tables_rows_are_not_messages(run: Run, fake: FakeWebapp, table: T
     result = run(env_file=str(env))
     assert "deleted nothing" in result["msg"]
     assert (result["messages_deleted"], calls(fake)) == (0, 1)
+
+
+@pytest.mark.parametrize("estimate", [2_100, 9_000])
+def test_an_estimate_bounds_nothing(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, estimate: int) -> None:
+    """MySQL's estimate of the rows before may be half or double: what was counted as deleted is told."""
+    env = tmp_path / "db.env"
+    env.write_text(env.read_text().replace("PGSQL", "MYSQL").replace("5432", "3306"))
+    table.rows, table.estimate = 4_000, estimate - 4_000
+    fake.on("PUT", GC, collects(table, 2_400))
+    assert run(env_file=str(env))["messages_deleted"] == 2_400
 
 
 def test_who_notified_instead_is_named(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:

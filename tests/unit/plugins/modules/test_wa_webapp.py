@@ -200,6 +200,30 @@ def test_automatic_gc_in_both_spellings(
     assert fake.requests[-1] == ("PATCH", path, change)
 
 
+@pytest.mark.parametrize("name", ["db_garbagecollector_enable", "garbagecollector_enable"])
+def test_a_restart_that_is_due_is_remembered(run: Run, fake: FakeWebapp, tmp_path: Path, name: str) -> None:
+    path, note, older = "/v1/settings/application", tmp_path / "gc.restart", name.startswith("db_")
+    off, on = (False, True) if older else ({"messages": False}, {"messages": True})
+    fake.on("GET", path, (200, {"settings": {"application": {name: off}}}))
+    fake.on("PATCH", path, (200, {}))
+    options = {"automatic": True, "restart_note": str(note)}
+    assert run("automatic_gc", check=True, **options)["restart_needed"] is older
+    assert not note.exists()
+    assert run("automatic_gc", **options)["restart_needed"] is older
+    fake.on("GET", path, (200, {"settings": {"application": {name: on}}}))
+    again = run("automatic_gc", **options)  # the restart has failed, for all that is known
+    assert (again["changed"], again["restart_needed"]) == (False, older)
+    note.unlink(missing_ok=True)
+    assert not run("automatic_gc", **options)["restart_needed"]
+
+
+def test_a_restart_that_cannot_be_remembered_changes_nothing(run: Run, fake: FakeWebapp) -> None:
+    path = "/v1/settings/application"
+    fake.on("GET", path, (200, {"settings": {"application": {"db_garbagecollector_enable": False}}}))
+    assert "cannot be written" in run("automatic_gc", automatic=True, restart_note="/nowhere/gc.restart")["msg"]
+    assert not [method for method, _path, _body in fake.requests if method == "PATCH"]
+
+
 def test_automatic_gc_of_a_client_without_it(run: Run, fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
     assert "db_garbagecollector_enable" in run("automatic_gc")["msg"]
