@@ -4,10 +4,10 @@
 """Tells the module who runs it, and looks whether the process that holds a lock still lives on this controller.
 
 `database_server` with `begin` is this plugin's own option, as are `database_server_identity`, by which servers are told apart
-where it is known, `database_server_timeout`, how long to wait, and `migration_runs`: while one deployment's migration runs on a database server, the next one of this controller waits here, with
-its client still serving. The turn lasts as long as the lease, at stage `migrating` whatever becomes of this process. It is
-free again at stage `starting` and at `end`, unless `end` says `migration_runs`. Turns are the leader's: a member that is asked
-by delegation has none.
+where it is known, `database_server_timeout`, how long to wait, and `migration_runs`: while one deployment's migration runs on
+a database server, the next one of this controller waits here, with its client still serving. The turn lasts as long as the
+lease, at stage `migrating` whatever becomes of this process. It is free again at stage `starting` and at `end`, unless `end`
+says `migration_runs`. Turns are the leader's: a member that is asked by delegation has none.
 """
 
 from __future__ import annotations
