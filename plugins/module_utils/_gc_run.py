@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import typing as t
 import uuid
@@ -171,10 +170,6 @@ class GcRun(GcRounds):
             self._know_credential()
             busy = self._busy()
         except WaError as error:
-            with contextlib.suppress(WaError), self.state.lock(_BRIEF) as mine:
-                if mine:
-                    self.state.load()
-                    self._remember_refusal(error)  # a login that was tried counts for the client in check mode, too
             self.result.warn(f"GC would not be called: {error}")
             return True
         if busy:

@@ -131,12 +131,17 @@ def test_check_mode_says_what_is_in_the_way(run: Run, fake: FakeWebapp, warned: 
     busy = run(check=True, max_outbound_rate=10)
     assert "more than 10" in busy["not_due_because"]
     assert not busy["changed"]
-    for _number in range(2):
-        refused = run(check=True, max_outbound_rate=10, api_password="Wrong-9999")
-        assert (refused["changed"], refused["messages_before"]) == (False, 2_200)
+    wrong: dict[str, t.Any] = {"max_outbound_rate": 10, "api_password": "Wrong-9999"}
+    refused = run(check=True, **wrong)
+    assert (refused["changed"], refused["messages_before"]) == (False, 2_200)
     assert "GC would not be called" in warned[0]
-    assert "is not tried again" in warned[1]
-    assert fake.logins == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["db.env"], "check mode writes nothing"
+    # what a run has remembered counts for check mode, too
+    assert run(**wrong)["failed"]
+    logins = fake.logins
+    run(check=True, **wrong)
+    assert "is not tried again" in warned[-1]
+    assert fake.logins == logins
     assert not run(check=True, api_password=None)["changed"]
 
 
