@@ -9,6 +9,7 @@ pulse costs nothing and is an estimate; it is for the time in between and proves
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 import typing as t
@@ -79,6 +80,7 @@ class Pulse:
     `counters` holds one delete counter for each server or database, so that a reset of one is seen; `origins` when each
     of those servers started (seconds since 1970), so that another one after a failover is. `files` tells PostgreSQL's
     files of the tables: a partition that is dropped or emptied changes them, estimates that are corrected do not.
+    `sessions` tells which sessions the user has at PostgreSQL, and `idle` for how many seconds all of them have been idle.
     """
 
     rows: int
@@ -88,6 +90,8 @@ class Pulse:
     read_only: bool = False
     origins: tuple[float, ...] = ()
     files: str = ""
+    sessions: str = ""
+    idle: float = 0.0
 
 
 def deletes_messages(statement: str) -> bool:
@@ -274,18 +278,22 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
     rows, inserted, deleting, read_only_ = 0, 0, False, False
     counters: list[int] = []
     origins: list[float] = []
-    files = ""
+    files, others, idle = "", "", []
     for session, here in _sessions(config, tables):
         found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
         rows += found.rows
         counters += found.counters
         origins += found.origins
         files += found.files
+        others += found.sessions
+        idle.append(found.idle)
         inserted += found.inserted or 0
         deleting = deleting or found.deleting
         read_only_ = read_only_ or session.is_read_only()
     counted = None if config.engine == MYSQL else inserted
-    return Pulse(rows, tuple(counters), counted, deleting, read_only_, tuple(origins), files)
+    return Pulse(
+        rows, tuple(counters), counted, deleting, read_only_, tuple(origins), files, others, min(idle, default=0.0)
+    )
 
 
 def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
@@ -326,27 +334,35 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
         " FROM unnest(%s::oid[]) AS oid",
         (ids, ids),
     )[0]
-    running = session.rows(
+    others = session.rows(
         # A function that deletes shows only its call; the lock on the table, held for long, tells. But a session that was
         # left in a transaction holds it too, after a single INSERT: it does nothing.
         "SELECT CASE WHEN xact_start < clock_timestamp() - %s * interval '1 s' THEN left(query, 2000) END,"
-        " xact_start < clock_timestamp() - %s * interval '1 s'"
+        " CASE WHEN xact_start < clock_timestamp() - %s * interval '1 s'"
         " AND (state = 'active' OR state_change > clock_timestamp() - %s * interval '1 s')"
-        " AND EXISTS (SELECT 1 FROM pg_locks l"
-        " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[]))"
+        " THEN EXISTS (SELECT 1 FROM pg_locks l"
+        " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[])) END,"
+        " pid || ' ' || extract(epoch FROM backend_start),"
+        " CASE WHEN state = 'idle' THEN extract(epoch FROM clock_timestamp() - state_change) ELSE 0 END"
         " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
-        " AND pid <> pg_backend_pid() AND state <> 'idle'",
+        " AND pid <> pg_backend_pid() ORDER BY 3",
         (_LONG_DELETE, _LONG_CHANGE, _FORGOTTEN, ids),
     )
-    deleting = any(locked or deletes_messages(query or "") for query, locked in running)
     return Pulse(
         int(figures[0]),
         (int(figures[1]),),
         int(figures[2]),
-        deleting,
+        any(locked or deletes_messages(query or "") for query, locked, _name, _idle in others),
         origins=(float(figures[3]),),
         files=str(figures[4] or ""),
+        sessions=_fingerprint([str(name) for _query, _locked, name, _idle in others]),
+        idle=max(min((float(idle) for *_rest, idle in others), default=0.0), 0.0),
     )
+
+
+def _fingerprint(names: list[str]) -> str:
+    """Tells one list of names from another, in a few characters; empty for none."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else ""
 
 
 # Before the closing gate

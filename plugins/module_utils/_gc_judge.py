@@ -15,6 +15,7 @@ LONGEST_BASELINE = 30.0
 SHORTEST_BASELINE = 5.0
 _SPREAD = 3.0  # standard deviations of a count of rows that go one by one
 _LATE = 1.5  # seconds of deletes, at their fastest, that may be counted late
+_SLACK = 1.0  # seconds by which a server's timer may be late
 _CLEAR_FALL = 0.1  # the part of a table that does not go by itself
 _REAL_FALL = 0.1  # the part of what went by which the table must have got smaller
 _SLOW = 0.1  # of the fastest rate: GC does not go on at so little where the table no longer falls
@@ -31,7 +32,8 @@ class Judge:
     `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `late` is the time
     after which a server whose sessions idle counts their last deletes, 0 where it counts at once; `tolerance` is in
     rows, for counters that count other tables too; `origins` tells from when each server counts, `files` which files the
-    tables have; `peak` is the fastest rate of two looks in a row. `shrunk` is by how many rows the table got smaller while
+    tables have, `sessions` which sessions the client has; `moving` is whether rows went between the last two looks;
+    `peak` is the fastest rate of two looks in a row. `shrunk` is by how many rows the table got smaller while
     rows went; `fell_at` when it was last seen to get smaller for good, from `top` rows at a count of `top_counter` deletes.
     `looks` are the last ones at which rows went, `fastest` the fastest of all, `fast_at` when rows last went faster than
     traffic takes them.
@@ -45,11 +47,13 @@ class Judge:
     counters: list[int] = field(default_factory=list)
     origins: list[float] = field(default_factory=list)
     files: str = ""
+    sessions: str = ""
     rows: int = 0
     at: float = 0.0
     deleted: int = 0
     started: bool = False
     active_at: float = 0.0
+    moving: bool = False
     pause: float = 0.0
     rate: float = 0.0
     peak: float = 0.0
@@ -73,8 +77,10 @@ class Judge:
         deleting: bool,
         origins: t.Sequence[float] = (),
         files: str = "",
+        sessions: str = "",
+        idle: float = 0.0,
     ) -> None:
-        """Take one pulse at second `at`."""
+        """Take one pulse at second `at`; `idle` is for how many seconds all `sessions` have done nothing."""
         span = at - self.at
         known = self._same_server(counters, origins)
         if not known and self.counters:
@@ -99,16 +105,19 @@ class Judge:
         if active:
             # A rest tells of the last deletes before, and is no new batch. It comes once: a second one is a batch.
             rest = not deleting and not self.rested and fresh <= _LATE * self.peak
-            if self.started and not rest:
+            same = sessions == self.sessions != ""
+            went_at = at if deleting or dropped else self._went_at(at, span, rest, idle if same else 0.0)
+            late = self.started and (rest or went_at <= self.at)
+            if not late and self.started:
                 self.pause = max(self.pause, at - span - self.active_at)
-            if self.started and self.active_at == self.at:  # a batch alone is no steady rate
+            if self.started and self.moving:  # a batch alone is no steady rate
                 self.peak = max(self.peak, min(last_rate, self.rate))
                 self.rested = False
             elif self.started:
                 self.rested = True
             self.started = True
-            comes_late = rest and 0 < self.late <= at - self.active_at + span  # what it tells of went that long ago
-            self.active_at = max(self.active_at, at - self.late) if comes_late else at
+            self.moving = went_at > self.at
+            self.active_at = max(self.active_at, went_at)
             gone = max(round(slow), dropped, 0)
             self.deleted += gone
             self.shrunk += min(max(self.rows - rows, 0), max(fresh, dropped))
@@ -117,7 +126,8 @@ class Judge:
         elif not known:
             self.active_at, self.fast_at, self.looks = max(self.active_at, at), at, []
         self._follow_rows(at, rows, sum(counters))
-        self.counters, self.origins, self.files = list(counters), list(origins), files
+        self.moving = self.moving if active else self.started and not known
+        self.counters, self.origins, self.files, self.sessions = list(counters), list(origins), files, sessions
         self.rows, self.at = rows, at
 
     def _same_server(self, counters: t.Sequence[int], origins: t.Sequence[float]) -> bool:
@@ -128,6 +138,17 @@ class Judge:
             and all(new >= old for new, old in zip(counters, self.counters))
             and all(abs(new - old) < _SAME_START for new, old in pairs)
         )
+
+    def _went_at(self, at: float, span: float, rest: bool, idle: float) -> float:
+        """The second at which what is counted `at` had gone at the latest; `idle` is 0 when sessions came or went.
+
+        Sessions that are the same as at the last look have deleted nothing since they are idle, and hand in their counts
+        `late` seconds after at the latest: counts that come later still are of sessions that nobody has seen. Without
+        that, a rest after no sign of GC for so long is taken for one that was handed in.
+        """
+        if self.late and 0 < idle <= self.late + span + _SLACK:
+            return at - idle
+        return at - self.late if rest and 0 < self.late <= at - self.active_at + span else at
 
     def _dropped(self, rows: int, fresh: int) -> int:
         """How many rows went without being counted, as those of a partition do, when the tables' files have changed."""

@@ -90,6 +90,7 @@ class GcRounds(GcListen):
             counters=list(pulse.counters),
             origins=list(pulse.origins),
             files=pulse.files,
+            sessions=pulse.sessions,
             rows=pulse.rows,
         )
         run.update(
@@ -165,6 +166,8 @@ class GcRounds(GcListen):
                 pulse.deleting,
                 pulse.origins,
                 pulse.files,
+                pulse.sessions,
+                pulse.idle,
             )
             run.update(judge=judge.keep(), pulsed=asdict(self.taken))
             silent = self._listen(judge)
@@ -203,7 +206,7 @@ class GcRounds(GcListen):
             rows = self.run.get("rows", 0)  # an estimate, which wavers by itself
             went = judge.started or rows - pulse.rows >= max(sum(counts) / 2, rows / 20)
             if went or not sum(counts):
-                return judge.quiet() > 0 or not judge.started
+                return not judge.moving
             if self._is_over(judge):
                 self._forget_told()
         if self._awaits_notifications():
@@ -219,13 +222,13 @@ class GcRounds(GcListen):
         When quiet is all that the round lacks, that is known; while rows go the pause is kept small beside the whole,
         since the end is seen one pause late.
         """
-        if pulse.deleting or (judge.started and judge.quiet() == 0):
+        if pulse.deleting or judge.moving:
             return max(_PAUSE_PART * (judge.at + self.settle), 1.0)
         lacks_quiet = not self._awaits_notifications() and (judge.started or self.run["resumed"])
         return judge.needed(self.settle) - judge.quiet() if lacks_quiet else None
 
     def _phase(self, judge: Judge, pulse: messages.Pulse) -> str:
-        if pulse.deleting or (judge.started and judge.quiet() == 0):
+        if pulse.deleting or judge.moving:
             return "deleting"
         if self._awaits_notifications():
             return "waiting for notifications"

@@ -31,6 +31,7 @@ from gc_tables import (
 )
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_messages
+from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 
 
 def test_an_alter_passes_while_it_polls(client: Client) -> None:
@@ -182,6 +183,31 @@ def test_a_transaction_that_was_forgotten_after_an_insert_is_no_gc(
             session.rows("DELETE FROM messages WHERE id = 1")  # and a DELETE is one, however long it is left
             time.sleep(1.5)
             assert _database_messages.pulse(settings(postgres), tables).deleting
+
+
+def test_sessions_that_idle_say_when_their_deletes_ended_though_these_are_counted_late(postgres: Server) -> None:
+    with databases(postgres, gc1_late=100):
+        tables = find(postgres)
+
+        def look() -> _database_messages.Pulse:
+            return _database_messages.pulse(settings(postgres), tables)
+
+        assert (look().sessions, look().idle) == ("", 0)
+        with _database.connect(settings(postgres), "gc1_late", read_only=False) as session:
+            first = look()
+            judge = Judge(over=5, late=10, counters=list(first.counters), rows=first.rows, sessions=first.sessions)
+            begin = time.monotonic()
+            for _batch in range(2):  # the first one is counted at once, the second when the session has idled
+                session.rows("DELETE FROM messages WHERE id IN (SELECT id FROM messages LIMIT 40)")
+            ended = time.monotonic() - begin
+            while judge.deleted < 80:
+                time.sleep(0.5)
+                at, pulse = time.monotonic() - begin, look()
+                judge.sample(at, pulse.counters, pulse.rows, pulse.deleting, sessions=pulse.sessions, idle=pulse.idle)
+                assert at < 30
+            assert pulse.sessions == first.sessions
+            assert judge.active_at == pytest.approx(ended, abs=0.5)
+        assert look().sessions == ""
 
 
 def test_a_function_that_deletes_in_one_transaction_is_seen(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,28 @@ def test_a_server_that_counts_idle_sessions_late_is_not_waited_for_twice() -> No
     assert ended(20, late=0) == 20 + 30
 
 
+def look_rarely(idle: t.Callable[[int], float], sessions: t.Callable[[int], str]) -> float | None:
+    """When a round has ended that deletes until second 12, is seen every 10 s from second 5, and told in full at 25."""
+    judge = Judge(over=5, late=10, counters=[0], sessions=sessions(0))
+    for at in range(5, 200, 10):
+        counter = 100_000 if at >= 25 else 80_000 if at >= 15 else 40_000
+        judge.sample(at, [counter], -counter, False, sessions=sessions(at), idle=idle(at))
+        assert judge.moving == (at in (5, 15) or (at == 25 and judge.active_at > 15))
+        if judge.ended(20):
+            return at - judge.quiet()
+    return None
+
+
+def test_sessions_that_idle_tell_since_when_nothing_has_gone() -> None:
+    assert look_rarely(lambda at: max(at - 12, 0), lambda _at: "a") == 12
+    assert (
+        look_rarely(lambda at: at % 3, lambda _at: "a") == 24
+    )  # one asks every three seconds: it may have deleted, too
+    assert look_rarely(lambda at: max(at - 12, 0), lambda at: "ab" if at < 20 else "a") == 25  # one has ended
+    assert look_rarely(lambda at: max(at - 12, 0), lambda _at: "") == 25  # nobody was seen
+    assert look_rarely(lambda at: at + 60, lambda _at: "a") == 25  # idle for too long to have been the one
+
+
 def test_only_the_first_rest_is_one_and_small_batches_are_pauses() -> None:
     # fast for 10 s, then 1000 rows every 25 s by sessions that come and go: no rest of the fast time
     judge = Judge(over=5, counters=[0])
