@@ -9,7 +9,6 @@ pulse costs nothing and is an estimate; it is for the time in between and proves
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 import typing as t
@@ -36,6 +35,7 @@ _FORGOTTEN = 60.0
 _LONG_DELETE = 1.0
 _PURGED = 21  # fewer transactions than this to purge are the server's ordinary rest
 _STRIDE = 50_000  # rows that a slow server walks in one statement
+_READS = r"^\s*(select|show)\M"  # a statement that deletes nothing, but for functions that do
 _DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?delete\b.*?\bmessages\b", re.I | re.S)
 
 
@@ -80,7 +80,8 @@ class Pulse:
     `counters` holds one delete counter for each server or database, so that a reset of one is seen; `origins` when each
     of those servers started (seconds since 1970), so that another one after a failover is. `files` tells PostgreSQL's
     files of the tables: a partition that is dropped or emptied changes them, estimates that are corrected do not.
-    `sessions` tells which sessions the user has at PostgreSQL, and `idle` for how many seconds all of them have been idle.
+    `sessions` are those that the user has at PostgreSQL; `idle` is for how many seconds all have been idle, but for those
+    that have only read last, None when there is no other.
     """
 
     rows: int
@@ -90,8 +91,8 @@ class Pulse:
     read_only: bool = False
     origins: tuple[float, ...] = ()
     files: str = ""
-    sessions: str = ""
-    idle: float = 0.0
+    sessions: tuple[str, ...] = ()
+    idle: float | None = None
 
 
 def deletes_messages(statement: str) -> bool:
@@ -278,7 +279,9 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
     rows, inserted, deleting, read_only_ = 0, 0, False, False
     counters: list[int] = []
     origins: list[float] = []
-    files, others, idle = "", "", []
+    files = ""
+    others: list[str] = []
+    idle: list[float] = []
     for session, here in _sessions(config, tables):
         found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
         rows += found.rows
@@ -286,13 +289,21 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
         origins += found.origins
         files += found.files
         others += found.sessions
-        idle.append(found.idle)
+        idle += [] if found.idle is None else [found.idle]
         inserted += found.inserted or 0
         deleting = deleting or found.deleting
         read_only_ = read_only_ or session.is_read_only()
     counted = None if config.engine == MYSQL else inserted
     return Pulse(
-        rows, tuple(counters), counted, deleting, read_only_, tuple(origins), files, others, min(idle, default=0.0)
+        rows,
+        tuple(counters),
+        counted,
+        deleting,
+        read_only_,
+        tuple(origins),
+        files,
+        tuple(others),
+        min(idle, default=None),
     )
 
 
@@ -343,10 +354,10 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
         " THEN EXISTS (SELECT 1 FROM pg_locks l"
         " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[])) END,"
         " pid || ' ' || extract(epoch FROM backend_start),"
-        " CASE WHEN state = 'idle' THEN extract(epoch FROM clock_timestamp() - state_change) ELSE 0 END"
+        " CASE WHEN state <> 'idle' THEN 0 WHEN query !~* %s THEN extract(epoch FROM clock_timestamp() - state_change) END"
         " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
-        " AND pid <> pg_backend_pid() ORDER BY 3",
-        (_LONG_DELETE, _LONG_CHANGE, _FORGOTTEN, ids),
+        " AND pid <> pg_backend_pid()",
+        (_LONG_DELETE, _LONG_CHANGE, _FORGOTTEN, ids, _READS),
     )
     return Pulse(
         int(figures[0]),
@@ -355,14 +366,9 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
         any(locked or deletes_messages(query or "") for query, locked, _name, _idle in others),
         origins=(float(figures[3]),),
         files=str(figures[4] or ""),
-        sessions=_fingerprint([str(name) for _query, _locked, name, _idle in others]),
-        idle=max(min((float(idle) for *_rest, idle in others), default=0.0), 0.0),
+        sessions=tuple(str(name) for _query, _locked, name, _idle in others),
+        idle=min((max(float(idle), 0.0) for *_rest, idle in others if idle is not None), default=None),
     )
-
-
-def _fingerprint(names: list[str]) -> str:
-    """Tells one list of names from another, in a few characters; empty for none."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16] if names else ""
 
 
 # Before the closing gate

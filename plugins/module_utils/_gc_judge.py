@@ -32,7 +32,8 @@ class Judge:
     `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `late` is the time
     after which a server whose sessions idle counts their last deletes, 0 where it counts at once; `tolerance` is in
     rows, for counters that count other tables too; `origins` tells from when each server counts, `files` which files the
-    tables have, `sessions` which sessions the client has; `moving` is whether rows went between the last two looks;
+    tables have, `sessions` are the client's; `counting` is whether the last look told of deletes, `moving` whether these
+    were after the look before;
     `peak` is the fastest rate of two looks in a row. `shrunk` is by how many rows the table got smaller while
     rows went; `fell_at` when it was last seen to get smaller for good, from `top` rows at a count of `top_counter` deletes.
     `looks` are the last ones at which rows went, `fastest` the fastest of all, `fast_at` when rows last went faster than
@@ -47,12 +48,13 @@ class Judge:
     counters: list[int] = field(default_factory=list)
     origins: list[float] = field(default_factory=list)
     files: str = ""
-    sessions: str = ""
+    sessions: list[str] = field(default_factory=list)
     rows: int = 0
     at: float = 0.0
     deleted: int = 0
     started: bool = False
     active_at: float = 0.0
+    counting: bool = False
     moving: bool = False
     pause: float = 0.0
     rate: float = 0.0
@@ -77,10 +79,10 @@ class Judge:
         deleting: bool,
         origins: t.Sequence[float] = (),
         files: str = "",
-        sessions: str = "",
-        idle: float = 0.0,
+        sessions: t.Sequence[str] = (),
+        idle: float | None = None,
     ) -> None:
-        """Take one pulse at second `at`; `idle` is for how many seconds all `sessions` have done nothing."""
+        """Take one pulse at second `at`; `idle` is for how many seconds all `sessions` have changed nothing, if that is known."""
         span = at - self.at
         known = self._same_server(counters, origins)
         if not known and self.counters:
@@ -105,8 +107,8 @@ class Judge:
         if active:
             # A rest tells of the last deletes before, and is no new batch. It comes once: a second one is a batch.
             rest = not deleting and not self.rested and fresh <= _LATE * self.peak
-            same = sessions == self.sessions != ""
-            went_at = at if deleting or dropped else self._went_at(at, span, rest, idle if same else 0.0)
+            here = idle if set(self.sessions) <= set(sessions) else None
+            went_at = at if deleting or dropped else self._went_at(at, span, rest, here)
             late = self.started and (rest or went_at <= self.at)
             if not late and self.started:
                 self.pause = max(self.pause, at - span - self.active_at)
@@ -115,19 +117,19 @@ class Judge:
                 self.rested = False
             elif self.started:
                 self.rested = True
-            self.started = True
-            self.moving = went_at > self.at
+            self.started, self.counting, self.moving = True, True, went_at > self.at
             self.active_at = max(self.active_at, went_at)
             gone = max(round(slow), dropped, 0)
             self.deleted += gone
             self.shrunk += min(max(self.rows - rows, 0), max(fresh, dropped))
             self.idle_rows, self.idle_span = 0.0, 0.0
             self._follow_tail(at, gone, rows, deleting, span)
-        elif not known:
-            self.active_at, self.fast_at, self.looks = max(self.active_at, at), at, []
+        else:
+            self.counting = self.moving = self.started and not known
+            if not known:
+                self.active_at, self.fast_at, self.looks = max(self.active_at, at), at, []
         self._follow_rows(at, rows, sum(counters))
-        self.moving = self.moving if active else self.started and not known
-        self.counters, self.origins, self.files, self.sessions = list(counters), list(origins), files, sessions
+        self.counters, self.origins, self.files, self.sessions = list(counters), list(origins), files, list(sessions)
         self.rows, self.at = rows, at
 
     def _same_server(self, counters: t.Sequence[int], origins: t.Sequence[float]) -> bool:
@@ -139,14 +141,14 @@ class Judge:
             and all(abs(new - old) < _SAME_START for new, old in pairs)
         )
 
-    def _went_at(self, at: float, span: float, rest: bool, idle: float) -> float:
-        """The second at which what is counted `at` had gone at the latest; `idle` is 0 when sessions came or went.
+    def _went_at(self, at: float, span: float, rest: bool, idle: float | None) -> float:
+        """The second at which what is counted `at` had gone at the latest; `idle` is None when a session has ended since.
 
-        Sessions that are the same as at the last look have deleted nothing since they are idle, and hand in their counts
-        `late` seconds after at the latest: counts that come later still are of sessions that nobody has seen. Without
-        that, a rest after no sign of GC for so long is taken for one that was handed in.
+        Sessions have deleted nothing since they are idle, and hand in their counts `late` seconds after at the latest:
+        counts that come later still are of sessions that nobody has seen. Where that tells nothing, a rest after no sign
+        of GC for so long is taken for one that was handed in.
         """
-        if self.late and 0 < idle <= self.late + span + _SLACK:
+        if self.late and idle is not None and idle <= self.late + span + _SLACK:
             return at - idle
         return at - self.late if rest and 0 < self.late <= at - self.active_at + span else at
 
@@ -179,6 +181,7 @@ class Judge:
             self.baseline, self.over = self.baseline + went / lasted, max(self.over, lasted)
             self.burst = max(self.burst, *(look[1] for look in usual))
             self.deleted, self.active_at, self.looks = self.deleted - round(went), begin[0], []
+            self.counting = self.moving = False
 
     def falls(self, settle: float) -> bool:
         """Whether the table has got smaller, or rows have gone faster than traffic takes them, within the last `needed` seconds."""
@@ -199,8 +202,11 @@ class Judge:
         return max(settle, 5 * self.pause)
 
     def ended(self, settle: float, must_start: bool = True) -> bool:
-        """Whether the round has ended; `must_start` false when it is known otherwise that it had begun."""
-        return (self.started or not must_start) and self.quiet() >= self.needed(settle)
+        """Whether the round has ended; `must_start` false when it is known otherwise that it had begun.
+
+        What was counted late is no reason to end: one more look shows that it was the last.
+        """
+        return (self.started or not must_start) and not self.counting and self.quiet() >= self.needed(settle)
 
     def keep(self) -> dict[str, t.Any]:
         """As plain data, for the state file."""

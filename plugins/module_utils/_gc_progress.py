@@ -49,10 +49,13 @@ def measure(
     return Progress(phase, round_number, rows, deleted, rate, left, fraction, again)
 
 
-def pause(usual: float, progress: t.Mapping[str, t.Any] | None) -> float:
-    """Seconds to wait before the next look: the usual ones, or fewer when the end may be told sooner."""
+def pause(usual: float, progress: t.Mapping[str, t.Any] | None, takes: float = 0.0) -> float:
+    """Seconds to wait before the next look: the usual ones, or fewer when the end may be told sooner.
+
+    `takes` is how many seconds pass from one look to another without any pause.
+    """
     again = (progress or {}).get("again")
-    return usual if again is None else min(usual, max(again, SHORTEST_PAUSE))
+    return usual if again is None else min(usual, max(again - takes, SHORTEST_PAUSE))
 
 
 def progress_line(host: str, progress: t.Mapping[str, t.Any]) -> str:

@@ -90,7 +90,7 @@ class GcRounds(GcListen):
             counters=list(pulse.counters),
             origins=list(pulse.origins),
             files=pulse.files,
-            sessions=pulse.sessions,
+            sessions=list(pulse.sessions),
             rows=pulse.rows,
         )
         run.update(

@@ -192,10 +192,12 @@ def test_sessions_that_idle_say_when_their_deletes_ended_though_these_are_counte
         def look() -> _database_messages.Pulse:
             return _database_messages.pulse(settings(postgres), tables)
 
-        assert (look().sessions, look().idle) == ("", 0)
+        assert (look().sessions, look().idle) == ((), None)
         with _database.connect(settings(postgres), "gc1_late", read_only=False) as session:
             first = look()
-            judge = Judge(over=5, late=10, counters=list(first.counters), rows=first.rows, sessions=first.sessions)
+            judge = Judge(
+                over=5, late=10, counters=list(first.counters), rows=first.rows, sessions=list(first.sessions)
+            )
             begin = time.monotonic()
             for _batch in range(2):  # the first one is counted at once, the second when the session has idled
                 session.rows("DELETE FROM messages WHERE id IN (SELECT id FROM messages LIMIT 40)")
@@ -205,9 +207,11 @@ def test_sessions_that_idle_say_when_their_deletes_ended_though_these_are_counte
                 at, pulse = time.monotonic() - begin, look()
                 judge.sample(at, pulse.counters, pulse.rows, pulse.deleting, sessions=pulse.sessions, idle=pulse.idle)
                 assert at < 30
+            assert (judge.active_at, judge.moving) == (pytest.approx(ended, abs=0.5), False)
             assert pulse.sessions == first.sessions
-            assert judge.active_at == pytest.approx(ended, abs=0.5)
-        assert look().sessions == ""
+            session.rows("SELECT 1")
+            assert look().idle is None  # it has only read since
+        assert look().sessions == ()
 
 
 def test_a_function_that_deletes_in_one_transaction_is_seen(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:

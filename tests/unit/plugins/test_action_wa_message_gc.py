@@ -30,7 +30,9 @@ class Driver:
         self.action._task, self.action._templar = task, templar
         monkeypatch.setattr(self.action, "_execute_module", self.execute, raising=False)
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+        self.now = 0.0
         monkeypatch.setattr(wa_message_gc.time, "sleep", self.pauses.append)
+        monkeypatch.setattr(wa_message_gc.time, "monotonic", lambda: self.now)
         monkeypatch.setattr(wa_message_gc.display, "display", self.show)
 
     def show(self, text: str, stderr: bool = False) -> None:
@@ -39,6 +41,7 @@ class Driver:
 
     def execute(self, module_args: dict[str, t.Any] | None = None, **_more: t.Any) -> dict[str, t.Any]:
         self.asked.append(dict(module_args or {}))
+        self.now += 1
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -62,7 +65,7 @@ def test_steps_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert driver.run() == DONE
     assert [asked.get("follow") for asked in driver.asked] == [None, "r1", "r1", "r1"]
     assert all(asked["wait"] is False for asked in driver.asked)
-    assert driver.pauses == [10, 2, 10]
+    assert driver.pauses == [10, pytest.approx(2 - 0.9), 10]  # a step takes a second, so the looks are two apart
     assert driver.lines == ["h1 | message GC round 1 | 5 deleted, 1/s, deleting"] * 3
 
 

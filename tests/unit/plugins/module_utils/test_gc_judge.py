@@ -82,12 +82,13 @@ def test_a_server_that_counts_idle_sessions_late_is_not_waited_for_twice() -> No
     assert ended(20, late=0) == 20 + 30
 
 
-def look_rarely(idle: t.Callable[[int], float], sessions: t.Callable[[int], str]) -> float | None:
+def look_rarely(idle: t.Callable[[int], float | None], sessions: t.Callable[[int], str]) -> float | None:
     """When a round has ended that deletes until second 12, is seen every 10 s from second 5, and told in full at 25."""
-    judge = Judge(over=5, late=10, counters=[0], sessions=sessions(0))
+    judge = Judge(over=5, late=10, counters=[0], sessions=list(sessions(0)))
     for at in range(5, 200, 10):
         counter = 100_000 if at >= 25 else 80_000 if at >= 15 else 40_000
         judge.sample(at, [counter], -counter, False, sessions=sessions(at), idle=idle(at))
+        assert judge.counting == (at in (5, 15, 25))
         assert judge.moving == (at in (5, 15) or (at == 25 and judge.active_at > 15))
         if judge.ended(20):
             return at - judge.quiet()
@@ -95,13 +96,27 @@ def look_rarely(idle: t.Callable[[int], float], sessions: t.Callable[[int], str]
 
 
 def test_sessions_that_idle_tell_since_when_nothing_has_gone() -> None:
-    assert look_rarely(lambda at: max(at - 12, 0), lambda _at: "a") == 12
+    def since_12(at: int) -> float:
+        return max(at - 12, 0)
+
+    assert look_rarely(since_12, lambda _at: "ab") == 12
+    assert look_rarely(since_12, lambda at: "a" if at < 20 else "ab") == 12  # one has come
+    assert look_rarely(since_12, lambda at: "ab" if at < 20 else "a") == 25  # one has ended
     assert (
         look_rarely(lambda at: at % 3, lambda _at: "a") == 24
-    )  # one asks every three seconds: it may have deleted, too
-    assert look_rarely(lambda at: max(at - 12, 0), lambda at: "ab" if at < 20 else "a") == 25  # one has ended
-    assert look_rarely(lambda at: max(at - 12, 0), lambda _at: "") == 25  # nobody was seen
+    )  # one writes every three seconds: it may have deleted, too
     assert look_rarely(lambda at: at + 60, lambda _at: "a") == 25  # idle for too long to have been the one
+    assert look_rarely(lambda _at: None, lambda _at: "a") == 25  # there are only sessions that read
+
+
+def test_a_round_ends_only_at_a_look_that_tells_nothing_new() -> None:
+    judge = Judge(late=10, counters=[0], sessions=["a"])
+    judge.sample(1, [5000], -5000, False, sessions=["a"], idle=0)
+    judge.sample(9, [6000], -6000, False, sessions=["a"], idle=7.5)
+    assert (judge.active_at, judge.quiet()) == (1.5, 7.5)
+    assert not judge.ended(5)
+    judge.sample(9.5, [6000], -6000, False, sessions=["a"], idle=8)
+    assert judge.ended(5)
 
 
 def test_only_the_first_rest_is_one_and_small_batches_are_pauses() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import measure, progress_line
+from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import measure, pause, progress_line
 
 
 def test_a_progress_line_is_whole_and_plain() -> None:
@@ -20,3 +20,11 @@ def test_a_progress_line_is_whole_and_plain() -> None:
         == "h1 | message GC round 1 | 0 deleted, 0/s, started"
     )
     assert line.isascii()
+
+
+def test_the_end_is_looked_for_when_it_is_due() -> None:
+    assert pause(10, None) == pause(10, {"again": None}) == 10
+    assert pause(10, {"again": 42}) == 10
+    assert pause(10, {"again": 5}, takes=2) == 3
+    assert pause(10, {"again": 11}, takes=2) == 9
+    assert pause(10, {"again": -1}) == pause(10, {"again": 1}, takes=3) == 0.1
