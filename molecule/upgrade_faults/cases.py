@@ -1,15 +1,17 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Upgrades a lab host version by version; each time one stage fails or the controller is killed there, then it runs again.
+"""Upgrades lab hosts version by version; each time one stage fails or the controller is killed there, then it runs again.
 
-Before these cases stands bad input; after them come two operators at once, a slow migration, one that
-was never started, one whose journal was lost, and an expired client.
+Stages fail on a host over MariaDB, and are killed on one over PostgreSQL. Before these cases stands bad input; after them
+come two operators at once, a slow migration, one that was never started, one whose journal was lost, and an expired client.
 
 After the first run of each case: what serves, and that no row and no media file is lost. After the second run: the new
 version serves, with the same rows and files, and nothing of the upgrade is left.
 
     cases.py LAB [CASE...]     such as: cases.py m-upgrade-faults-1a2b bad-input migrating-kill
+
+Each case upgrades its host by one version of the lab.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ from dataclasses import dataclass, field
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HOOKS = pathlib.Path(__file__).resolve().parent / "hooks"
-LOCK = "/var/lib/waba/h1.lock"
-MEDIA = "/var/lib/docker/volumes/wa-h1_whatsappMedia/_data"
+DATABASES = {"mysql": "mariadb", "pgsql": "postgres"}  # by host
+ON_PGSQL = ("two-at-once", "slow-migration", "expired")
 ROWS = 3000
 CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 
@@ -59,7 +61,7 @@ CASES = {
     "migrating-fail": Case(
         fault="migration_fails",
         serves="nothing",
-        words=("nothing is started by itself", "ended with code 1", "docker logs wa-h1-dbupgrade-1"),
+        words=("nothing is started by itself", "ended with code 1", "docker logs wa-mysql-dbupgrade-1"),
     ),
     "migrating-kill": Case(fault="migration_hangs", serves="nothing", reboot=True),
     "starting-fail": Case(
@@ -77,11 +79,13 @@ CASES = {
 
 
 class Lab:
-    """The lab host, looked at with other means than the collection's."""
+    """A lab host, looked at with other means than the collection's."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, at: str) -> None:
+        self.name, self.at = name, at
         self.inventory = str(ROOT / ".lab" / name / "inventory.yml")
+        self.lock = f"/var/lib/waba/{at}.lock"
+        self.media_folder = f"/var/lib/docker/volumes/wa-{at}_whatsappMedia/_data"
 
     def lab(self, *words: str) -> str:
         run = subprocess.run(
@@ -94,16 +98,16 @@ class Lab:
 
     def host(self, *words: str) -> str:
         run = subprocess.run(
-            ["docker", "exec", f"walab-{self.name}-h1", *words], capture_output=True, text=True, check=False
+            ["docker", "exec", f"walab-{self.name}-{self.at}", *words], capture_output=True, text=True, check=False
         )
         return run.stdout.strip()
 
     def reboot(self) -> None:
-        subprocess.run(["docker", "restart", f"walab-{self.name}-h1"], check=True, capture_output=True)
+        subprocess.run(["docker", "restart", f"walab-{self.name}-{self.at}"], check=True, capture_output=True)
         self.lab("up")  # which waits until its engine answers
 
     def journal(self) -> dict[str, t.Any]:
-        text = self.host("cat", LOCK)
+        text = self.host("cat", self.lock)
         return t.cast("dict[str, t.Any]", json.loads(text)) if text else {}
 
     def running(self) -> set[str]:
@@ -112,14 +116,18 @@ class Lab:
         return {line.split()[0].rpartition(":v")[2] for line in images if "-dbupgrade-" not in line}
 
     def rows(self) -> int:
-        told = self.lab("sql", "--database", "messageStore", "SELECT COUNT(*) FROM messages")
+        where = ("--db", DATABASES[self.at], "--database", f"{self.at}_messageStore")
+        told = self.lab("sql", *where, "SELECT COUNT(*) FROM messages")
         return int(told.split()[-1])
 
     def media(self) -> str:
-        return self.host("sh", "-c", f"cd {MEDIA} && find . -type f ! -name '.wa*' -exec sha256sum {{}} + | sort")
+        return self.host(
+            "sh", "-c", f"cd {self.media_folder} && find . -type f ! -name '.wa*' -exec sha256sum {{}} + | sort"
+        )
 
     def command(self, playbook: str, variables: dict[str, t.Any]) -> list[str]:
-        return ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", json.dumps(variables)]
+        given = json.dumps({"wa_hosts": self.at, **variables})
+        return ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", given]
 
     def start(self, playbook: str, **variables: t.Any) -> subprocess.Popen[bytes]:
         argv = self.command(playbook, variables)
@@ -202,7 +210,7 @@ def run_case(lab: Lab, name: str, old: str, new: str) -> None:
     expect("messages", lab.rows(), rows)
     expect("media", lab.media(), media)
     expect("journal", lab.journal(), {})
-    left = lab.host("sh", "-c", "ls /opt/waba/h1; docker ps --all --format '{{.Names}}'").split()
+    left = lab.host("sh", "-c", f"ls /opt/waba/{lab.at}; docker ps --all --format '{{{{.Names}}}}'").split()
     expect("left over", [name for name in left if re.search(r"compose-|dbupgrade", name)], [])
 
 
@@ -220,19 +228,19 @@ def bad_input(lab: Lab, runs: str, new: str) -> None:
     expect_words("the same version", told, 0, "nothing to upgrade")
     told = lab.play("upgrade", wa_version=runs, wa_upgrade_before_outage=str(HOOKS / "pause.yml"))
     expect_words("a hook that pauses", told, 2, "ansible.builtin.pause (task", "would end the upgrade in the middle")
-    lab.host("sed", "-i.good", f"s/:v{runs}/:v{new}/", "/opt/waba/h1/compose.yml")
+    lab.host("sed", "-i.good", f"s/:v{runs}/:v{new}/", f"/opt/waba/{lab.at}/compose.yml")
     told = lab.play("upgrade", wa_version=runs)
     expect_words("a Compose file of another version", told, 2, f"/coreapp:v{new}", f"and {runs} runs")
-    lab.host("mv", "/opt/waba/h1/compose.yml.good", "/opt/waba/h1/compose.yml")
+    lab.host("mv", f"/opt/waba/{lab.at}/compose.yml.good", f"/opt/waba/{lab.at}/compose.yml")
     more = {
         "wa_client_extra_services": {"wacore": {"volumes": ["nowhere:/x"]}},
         "wa_client_extra_secret_environment": {"wacore": {"X_TOKEN": "Canary-x"}},
     }
     told = lab.play("upgrade", wa_upgrade_version=new, wa_version=runs, **more)
     expect_words("a next file that is bad", told, 2, f"compose-{new}.yml", "refers to undefined volume nowhere")
-    expect("its secret variables", lab.host("cat", "/opt/waba/h1/secret-wacore.env"), "X_TOKEN=Canary-x")
+    expect("its secret variables", lab.host("cat", f"/opt/waba/{lab.at}/secret-wacore.env"), "X_TOKEN=Canary-x")
     expect("told", "Canary-x" in told, False)
-    lab.host("rm", "/opt/waba/h1/secret-wacore.env")
+    lab.host("rm", f"/opt/waba/{lab.at}/secret-wacore.env")
     told = lab.play("upgrade", wa_upgrade_version=new, wa_api_password="", wa_upgrade_accept=["expired"])
     expect_words("no password", told, 2, "wa_api_password is not set")
     told = lab.play("upgrade", wa_version=runs, wa_topology="ring")
@@ -280,7 +288,11 @@ def never_started(lab: Lab, old: str, new: str) -> None:
     core = next(image for image in lab.host("docker", "ps", "--format", "{{.Image}}").splitlines() if "core" in image)
     gone = f"docker rmi {core.rpartition(':')[0]}:v{new}"
     told = lab.play("upgrade", **wanted, wa_upgrade_snapshot_command=gone)
-    words = ("The migration was not started, so the schema is untouched", f"To go back to {old} instead", "rm " + LOCK)
+    words = (
+        "The migration was not started, so the schema is untouched",
+        f"To go back to {old} instead",
+        "rm " + lab.lock,
+    )
     expect_words("first run", told, 2, *words)
     expect("stage left", lab.journal().get("stage"), "migrating")
     lab.host("sh", "-c", f"docker start {CLIENT}")
@@ -311,7 +323,7 @@ def lost_journal(lab: Lab, old: str, new: str) -> None:
         end = time.monotonic() + 180
         while not lab.host("docker", "ps", "--quiet", "--filter", "name=dbupgrade") and time.monotonic() < end:
             time.sleep(0.2)
-        lab.host("rm", LOCK)
+        lab.host("rm", lab.lock)
         lab.lab("fault", "migration_hangs", "off")
 
     loser = threading.Thread(target=lose)
@@ -347,10 +359,10 @@ def expired(lab: Lab, old: str, new: str) -> None:
 
 
 def main() -> None:
-    lab = Lab(sys.argv[1])
-    versions = json.loads(re.findall(r"lab_versions: (\[.*\])", pathlib.Path(lab.inventory).read_text())[0])
-    lab.lab("seed", "--rows", str(ROWS))
-    lab.host("sh", "-c", f"head -c 100000 /dev/urandom > {MEDIA}/incoming-planted")
+    name, *chosen = sys.argv[1:]
+    versions = json.loads(
+        re.findall(r"lab_versions: (\[.*\])", (ROOT / ".lab" / name / "inventory.yml").read_text())[0]
+    )
     others = {
         "two-at-once": two_at_once,
         "slow-migration": slow_migration,
@@ -358,16 +370,20 @@ def main() -> None:
         "lost-journal": lost_journal,
         "expired": expired,
     }
-    chosen = sys.argv[2:] or ["bad-input", *CASES, *others]
-    if "bad-input" in chosen:
-        chosen.remove("bad-input")
-        runs = next(iter(lab.running()))
-        bad_input(lab, runs, versions[versions.index(runs) + 1])
-    for at, case in enumerate(chosen, start=versions.index(lab.running().pop())):
-        if case in CASES:
-            run_case(lab, case, versions[at], versions[at + 1])
+    labs = {at: Lab(name, at) for at in DATABASES}
+    for lab in labs.values():
+        lab.lab("seed", "--rows", str(ROWS), "--db", DATABASES[lab.at], "--prefix", f"{lab.at}_")
+        lab.host("sh", "-c", f"head -c 100000 /dev/urandom > {lab.media_folder}/incoming-planted")
+    for case in chosen or ["bad-input", *CASES, *others]:
+        lab = labs["pgsql" if case in ON_PGSQL or case.endswith("-kill") else "mysql"]
+        runs = lab.running().pop()
+        following = versions[versions.index(runs) + 1]
+        if case == "bad-input":
+            bad_input(lab, runs, following)
+        elif case in CASES:
+            run_case(lab, case, runs, following)
         else:
-            others[case](lab, versions[at], versions[at + 1])
+            others[case](lab, runs, following)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ display = Display()
 
 _LOST_CONNECTIONS = 5
 _SHORTEST_PAUSE = 0.5
-_ALIKE = 0.9  # the part of a step's time that the next one surely takes
+_ALIKE = 0.75  # the part of a step's time that the next one surely takes
 # What a step adds to the result as it happens, and the last step alone would forget.
 _KEPT = ("marked_read", "mark_read_unknown")
 

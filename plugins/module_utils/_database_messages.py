@@ -74,14 +74,22 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Other:
+    """Another session of the user: seconds since it has done something (0 while it does), and whether that only read."""
+
+    name: str
+    idle: float
+    reads: bool
+
+
+@dataclass(frozen=True)
 class Pulse:
     """Estimates and counters of one moment. `inserted` is None where the engine does not count it.
 
     `counters` holds one delete counter for each server or database, so that a reset of one is seen; `origins` when each
     of those servers started (seconds since 1970), so that another one after a failover is. `files` tells PostgreSQL's
     files of the tables: a partition that is dropped or emptied changes them, estimates that are corrected do not.
-    `sessions` are those that the user has at PostgreSQL; `idle` is for how many seconds all have been idle, but for those
-    that have only read last, None when there is no other.
+    `sessions` are those of the user at PostgreSQL.
     """
 
     rows: int
@@ -91,8 +99,17 @@ class Pulse:
     read_only: bool = False
     origins: tuple[float, ...] = ()
     files: str = ""
-    sessions: tuple[str, ...] = ()
-    idle: float | None = None
+    sessions: tuple[Other, ...] = ()
+
+    @property
+    def idle(self) -> float | None:
+        """For how many seconds all sessions have been idle, or None when there is none."""
+        return min((session.idle for session in self.sessions), default=None)
+
+    @property
+    def unchanged(self) -> float | None:
+        """The same of the sessions that may have changed something last."""
+        return min((session.idle for session in self.sessions if not session.reads), default=None)
 
 
 def deletes_messages(statement: str) -> bool:
@@ -280,8 +297,7 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
     counters: list[int] = []
     origins: list[float] = []
     files = ""
-    others: list[str] = []
-    idle: list[float] = []
+    others: list[Other] = []
     for session, here in _sessions(config, tables):
         found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
         rows += found.rows
@@ -289,22 +305,11 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
         origins += found.origins
         files += found.files
         others += found.sessions
-        idle += [] if found.idle is None else [found.idle]
         inserted += found.inserted or 0
         deleting = deleting or found.deleting
         read_only_ = read_only_ or session.is_read_only()
     counted = None if config.engine == MYSQL else inserted
-    return Pulse(
-        rows,
-        tuple(counters),
-        counted,
-        deleting,
-        read_only_,
-        tuple(origins),
-        files,
-        tuple(others),
-        min(idle, default=None),
-    )
+    return Pulse(rows, tuple(counters), counted, deleting, read_only_, tuple(origins), files, tuple(others))
 
 
 def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
@@ -354,7 +359,8 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
         " THEN EXISTS (SELECT 1 FROM pg_locks l"
         " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[])) END,"
         " pid || ' ' || extract(epoch FROM backend_start),"
-        " CASE WHEN state <> 'idle' THEN 0 WHEN query !~* %s THEN extract(epoch FROM clock_timestamp() - state_change) END"
+        " CASE WHEN state = 'idle' THEN extract(epoch FROM clock_timestamp() - state_change) ELSE 0 END,"
+        " coalesce(query ~* %s, false)"
         " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
         " AND pid <> pg_backend_pid()",
         (_LONG_DELETE, _LONG_CHANGE, _FORGOTTEN, ids, _READS),
@@ -363,11 +369,10 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
         int(figures[0]),
         (int(figures[1]),),
         int(figures[2]),
-        any(locked or deletes_messages(query or "") for query, locked, _name, _idle in others),
+        any(locked or deletes_messages(query or "") for query, locked, *_rest in others),
         origins=(float(figures[3]),),
         files=str(figures[4] or ""),
-        sessions=tuple(str(name) for _query, _locked, name, _idle in others),
-        idle=min((max(float(idle), 0.0) for *_rest, idle in others if idle is not None), default=None),
+        sessions=tuple(Other(name, max(float(idle), 0.0), reads) for *_query, name, idle, reads in others),
     )
 
 

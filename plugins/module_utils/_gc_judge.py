@@ -32,8 +32,8 @@ class Judge:
     `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `late` is the time
     after which a server whose sessions idle counts their last deletes, 0 where it counts at once; `tolerance` is in
     rows, for counters that count other tables too; `origins` tells from when each server counts, `files` which files the
-    tables have, `sessions` are the client's; `counting` is whether the last look told of deletes, `moving` whether these
-    were after the look before;
+    tables have, `sessions` are the client's, which had been `still_since` that second at the last look if it told of no
+    deletes; `counting` is whether it did, `moving` whether these were after the look before;
     `peak` is the fastest rate of two looks in a row. `shrunk` is by how many rows the table got smaller while
     rows went; `fell_at` when it was last seen to get smaller for good, from `top` rows at a count of `top_counter` deletes.
     `looks` are the last ones at which rows went, `fastest` the fastest of all, `fast_at` when rows last went faster than
@@ -49,6 +49,7 @@ class Judge:
     origins: list[float] = field(default_factory=list)
     files: str = ""
     sessions: list[str] = field(default_factory=list)
+    still_since: float | None = None
     rows: int = 0
     at: float = 0.0
     deleted: int = 0
@@ -81,9 +82,15 @@ class Judge:
         files: str = "",
         sessions: t.Sequence[str] = (),
         idle: float | None = None,
+        unchanged: float | None = None,
     ) -> None:
-        """Take one pulse at second `at`; `idle` is for how many seconds all `sessions` have changed nothing, if that is known."""
+        """Take one pulse at second `at`.
+
+        `idle` is for how many seconds all `sessions` have done nothing, `unchanged` the same of those that may have changed
+        something last; None when there are none.
+        """
         span = at - self.at
+        stay = set(self.sessions) <= set(sessions)
         known = self._same_server(counters, origins)
         if not known and self.counters:
             # Statistics were reset or the server restarted: what was deleted meanwhile is not known.
@@ -107,8 +114,9 @@ class Judge:
         if active:
             # A rest tells of the last deletes before, and is no new batch. It comes once: a second one is a batch.
             rest = not deleting and not self.rested and fresh <= _LATE * self.peak
-            here = idle if set(self.sessions) <= set(sessions) else None
-            went_at = at if deleting or dropped else self._went_at(at, span, rest, here)
+            went_at = at
+            if not deleting and not dropped:
+                went_at = self._went_at(at, span, rest, idle if stay else None, unchanged)
             late = self.started and (rest or went_at <= self.at)
             if not late and self.started:
                 self.pause = max(self.pause, at - span - self.active_at)
@@ -125,6 +133,7 @@ class Judge:
             self.idle_rows, self.idle_span = 0.0, 0.0
             self._follow_tail(at, gone, rows, deleting, span)
         else:
+            self.still_since = at - idle if stay and idle is not None else None
             self.counting = self.moving = self.started and not known
             if not known:
                 self.active_at, self.fast_at, self.looks = max(self.active_at, at), at, []
@@ -141,15 +150,18 @@ class Judge:
             and all(abs(new - old) < _SAME_START for new, old in pairs)
         )
 
-    def _went_at(self, at: float, span: float, rest: bool, idle: float | None) -> float:
-        """The second at which what is counted `at` had gone at the latest; `idle` is None when a session has ended since.
+    def _went_at(self, at: float, span: float, rest: bool, idle: float | None, unchanged: float | None) -> float:
+        """The second at which what is counted `at` had gone at the latest; `idle` is None, too, when a session has ended since.
 
-        Sessions have deleted nothing since they are idle, and hand in their counts `late` seconds after at the latest:
-        counts that come later still are of sessions that nobody has seen. Where that tells nothing, a rest after no sign
-        of GC for so long is taken for one that was handed in.
+        Sessions hand in their counts `late` seconds after their last change at the latest, or with what they do next, and
+        that may only read; counts that come later are of sessions that nobody has seen. Where that tells nothing, a rest
+        after no sign of GC for so long is taken for one that was handed in.
         """
-        if self.late and idle is not None and idle <= self.late + span + _SLACK:
-            return at - idle
+        if self.late and idle is not None:
+            since = at - idle if self.still_since is None else self.still_since
+            since = since if unchanged is None else at - unchanged
+            if at - since <= self.late + span + _SLACK:
+                return since
         return at - self.late if rest and 0 < self.late <= at - self.active_at + span else at
 
     def _dropped(self, rows: int, fresh: int) -> int:

@@ -90,7 +90,7 @@ class GcRounds(GcListen):
             counters=list(pulse.counters),
             origins=list(pulse.origins),
             files=pulse.files,
-            sessions=list(pulse.sessions),
+            sessions=[session.name for session in pulse.sessions],
             rows=pulse.rows,
         )
         run.update(
@@ -166,8 +166,9 @@ class GcRounds(GcListen):
                 pulse.deleting,
                 pulse.origins,
                 pulse.files,
-                pulse.sessions,
+                [session.name for session in pulse.sessions],
                 pulse.idle,
+                pulse.unchanged,
             )
             run.update(judge=judge.keep(), pulsed=asdict(self.taken))
             silent = self._listen(judge)

@@ -18,11 +18,13 @@ description:
   - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
   - V(drain) waits until no callback is queued any more.
   - V(automatic_gc) reads, and when O(automatic) is given sets, whether the client collects garbage in C(messages) by itself.
+  - V(watch) looks, without a credential, until the API has not answered for two seconds, and tells when it did last. Start
+    it before an outage (with C(async)) to measure that at the API.
 options:
   operation:
     description: What to do.
     type: str
-    choices: [health, first_login, settings_backup, stats, drain, automatic_gc]
+    choices: [health, first_login, settings_backup, stats, drain, automatic_gc, watch]
     default: health
   topology:
     description:
@@ -138,6 +140,14 @@ version:
   description: The client's version as the API tells it, without V(v).
   returned: operation is health
   type: str
+served_from:
+  description: When the API gave the answer that was healthy, in seconds since 1970 by the clock of the managed host.
+  returned: operation is health and it is healthy
+  type: float
+served_until:
+  description: When the API answered last, in seconds since 1970 by the clock of the managed host; null when it never did.
+  returned: operation is watch
+  type: float
 queue:
   description: The callbacks that are still queued.
   returned: operation is drain
@@ -179,6 +189,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._units import format_d
 
 # What no waiting cures.
 _FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
+_AWAY = 2.0  # seconds without an answer after which the API is taken for stopped
 
 
 def wait_for(
@@ -221,9 +232,28 @@ def health(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> Non
         if good and expected and version != expected:
             good, reason = False, f"version {version or 'not told'}, expected {expected}"
         result.values.update(healthy=good, nodes=nodes, version=version)
+        if good:
+            result.values["served_from"] = time.time()
         return good, reason
 
     wait_for(params, result, f"health of {webapp.url}", look, params["wait"])
+
+
+def watch(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+    pause = max(parse_duration("poll_interval", module.params["poll_interval"]), 0.1)
+    last = time.monotonic()
+    end = last + parse_duration("wait_timeout", module.params["wait_timeout"])
+    result.values["served_until"] = None
+    while time.monotonic() < min(end, last + _AWAY):
+        try:
+            webapp.answers()
+        except _webapp.ApiError as error:
+            if error.kind == "tls":
+                raise
+        else:
+            last = time.monotonic()
+            result.values["served_until"] = time.time()
+        time.sleep(pause)
 
 
 def first_login(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
@@ -351,6 +381,7 @@ OPERATIONS = {
     "stats": stats,
     "drain": drain,
     "automatic_gc": automatic_gc,
+    "watch": watch,
 }
 
 

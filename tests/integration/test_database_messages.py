@@ -205,12 +205,13 @@ def test_sessions_that_idle_say_when_their_deletes_ended_though_these_are_counte
             while judge.deleted < 80:
                 time.sleep(0.5)
                 at, pulse = time.monotonic() - begin, look()
-                judge.sample(at, pulse.counters, pulse.rows, pulse.deleting, sessions=pulse.sessions, idle=pulse.idle)
+                names = [other.name for other in pulse.sessions]
+                figures = (pulse.counters, pulse.rows, pulse.deleting)
+                judge.sample(at, *figures, sessions=names, idle=pulse.idle, unchanged=pulse.unchanged)
                 assert at < 30
             assert (judge.active_at, judge.moving) == (pytest.approx(ended, abs=0.5), False)
-            assert pulse.sessions == first.sessions
             session.rows("SELECT 1")
-            assert look().idle is None  # it has only read since
+            assert (look().unchanged, look().idle) == (None, pytest.approx(0, abs=1))  # it has only read since
         assert look().sessions == ()
 
 

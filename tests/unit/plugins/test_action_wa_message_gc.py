@@ -65,7 +65,7 @@ def test_steps_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert driver.run() == DONE
     assert [asked.get("follow") for asked in driver.asked] == [None, "r1", "r1", "r1"]
     assert all(asked["wait"] is False for asked in driver.asked)
-    assert driver.pauses == [10, pytest.approx(2 - 0.9), 10]  # a step takes a second, so the looks are two apart
+    assert driver.pauses == [10, pytest.approx(2 - 0.75), 10]  # a step takes a second, so the looks are two apart
     assert driver.lines == ["h1 | message GC round 1 | 5 deleted, 1/s, deleting"] * 3
 
 

@@ -82,14 +82,18 @@ def test_a_server_that_counts_idle_sessions_late_is_not_waited_for_twice() -> No
     assert ended(20, late=0) == 20 + 30
 
 
-def look_rarely(idle: t.Callable[[int], float | None], sessions: t.Callable[[int], str]) -> float | None:
-    """When a round has ended that deletes until second 12, is seen every 10 s from second 5, and told in full at 25."""
+Seconds = t.Callable[[int], "float | None"]
+
+
+def look_rarely(unchanged: Seconds, sessions: t.Callable[[int], str], idle: Seconds | None = None) -> float | None:
+    """When a round has ended that deletes until second 12, is seen every 7 s from second 2, and told in full at 23."""
     judge = Judge(over=5, late=10, counters=[0], sessions=list(sessions(0)))
-    for at in range(5, 200, 10):
-        counter = 100_000 if at >= 25 else 80_000 if at >= 15 else 40_000
-        judge.sample(at, [counter], -counter, False, sessions=sessions(at), idle=idle(at))
-        assert judge.counting == (at in (5, 15, 25))
-        assert judge.moving == (at in (5, 15) or (at == 25 and judge.active_at > 15))
+    for at in range(2, 200, 7):
+        counter = 100_000 if at >= 23 else 80_000 if at >= 9 else 20_000
+        figures = (0, 0) if at < 12 else ((idle or unchanged)(at), unchanged(at))
+        judge.sample(at, [counter], -counter, False, sessions=sessions(at), idle=figures[0], unchanged=figures[1])
+        assert judge.counting == (at in (2, 9, 23))
+        assert judge.moving == (at in (2, 9) or (at == 23 and judge.active_at > 16))
         if judge.ended(20):
             return at - judge.quiet()
     return None
@@ -97,25 +101,44 @@ def look_rarely(idle: t.Callable[[int], float | None], sessions: t.Callable[[int
 
 def test_sessions_that_idle_tell_since_when_nothing_has_gone() -> None:
     def since_12(at: int) -> float:
-        return max(at - 12, 0)
+        return at - 12
+
+    def heartbeat(at: int) -> float:
+        return at % 5
+
+    def never(_at: int) -> None:
+        return None
 
     assert look_rarely(since_12, lambda _at: "ab") == 12
     assert look_rarely(since_12, lambda at: "a" if at < 20 else "ab") == 12  # one has come
-    assert look_rarely(since_12, lambda at: "ab" if at < 20 else "a") == 25  # one has ended
-    assert (
-        look_rarely(lambda at: at % 3, lambda _at: "a") == 24
-    )  # one writes every three seconds: it may have deleted, too
-    assert look_rarely(lambda at: at + 60, lambda _at: "a") == 25  # idle for too long to have been the one
-    assert look_rarely(lambda _at: None, lambda _at: "a") == 25  # there are only sessions that read
+    assert look_rarely(since_12, lambda at: "ab" if at < 20 else "a") == 23  # one has ended
+    assert look_rarely(heartbeat, lambda _at: "a") == 20  # it writes every five seconds, and may have deleted with that
+    assert look_rarely(since_12, lambda _at: "ab", heartbeat) == 12  # another one reads every five seconds
+    assert look_rarely(never, lambda _at: "a", lambda at: at - 12 if at < 20 else at % 5) == 12  # the same one reads
+    assert look_rarely(never, lambda at: "a" if at < 20 else "b", heartbeat) == 23
+    assert look_rarely(lambda at: at + 60, lambda _at: "a") == 23  # idle for too long to have been the one
+    assert look_rarely(never, lambda _at: "") == 23
+
+
+def test_a_new_batch_is_not_taken_for_late_counts() -> None:
+    # a batch every 15 s by a session whose last statement reads
+    judge = Judge(over=5, late=10, counters=[0], sessions=["a"])
+    ended = []
+    for at in range(7, 800, 7):
+        counter = 1000 * (min(at, 300) // 15)
+        judge.sample(at, [counter], -counter, False, sessions=["a"], idle=at % 15)
+        if judge.ended(60):
+            ended.append(at)
+    assert ended[0] >= 300 + 60
 
 
 def test_a_round_ends_only_at_a_look_that_tells_nothing_new() -> None:
     judge = Judge(late=10, counters=[0], sessions=["a"])
-    judge.sample(1, [5000], -5000, False, sessions=["a"], idle=0)
-    judge.sample(9, [6000], -6000, False, sessions=["a"], idle=7.5)
+    judge.sample(1, [5000], -5000, False, sessions=["a"], idle=0, unchanged=0)
+    judge.sample(9, [6000], -6000, False, sessions=["a"], idle=7.5, unchanged=7.5)
     assert (judge.active_at, judge.quiet()) == (1.5, 7.5)
     assert not judge.ended(5)
-    judge.sample(9.5, [6000], -6000, False, sessions=["a"], idle=8)
+    judge.sample(9.5, [6000], -6000, False, sessions=["a"], idle=8, unchanged=8)
     assert judge.ended(5)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -54,6 +56,25 @@ def test_health_waits_until_it_is_good(run: Run, fake: FakeWebapp) -> None:
     result = run("health", expect_version="v2.53.4")
     assert (result["healthy"], result["version"], result["changed"]) == (True, "2.53.4", False)
     assert result["nodes"] == {"coreapp": {"gateway_status": "connected"}}
+    assert result["served_from"] == pytest.approx(time.time(), abs=1)
+
+
+def test_watch_tells_when_the_api_answered_last(run: Run, fake: FakeWebapp) -> None:
+    stopped: list[float] = []
+    stop = threading.Timer(0.6, lambda: (stopped.append(time.time()), fake.close()))
+    stop.start()
+    result = run("watch", api_password=None, wait_timeout="20s")
+    stop.join()
+    assert result["served_until"] == pytest.approx(stopped[0], abs=0.3)
+    assert result["seconds"] < 5
+    assert run("watch", api_password=None)["served_until"] is None  # it was away from the start
+    assert (fake.logins, set(fake.paths())) == (0, {"GET /v1/health"})
+
+
+def test_watch_ends_although_the_api_serves_on(run: Run, fake: FakeWebapp) -> None:
+    begin = time.time()
+    result = run("watch", wait_timeout="0.5s")
+    assert begin < result["served_until"] < begin + 1
 
 
 def test_health_says_what_it_waited_for(run: Run, fake: FakeWebapp) -> None:
