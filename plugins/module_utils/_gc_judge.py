@@ -15,6 +15,7 @@ LONGEST_BASELINE = 30.0
 SHORTEST_BASELINE = 5.0
 _SPREAD = 3.0  # standard deviations of a count of rows that go one by one
 _LATE = 1.5  # seconds of deletes, at their fastest, that may be counted late
+_REST = 1.0  # seconds without a statement that are no mere gap between two of a GC
 _SLACK = 1.0  # seconds by which a server's timer may be late
 _CLEAR_FALL = 0.1  # the part of a table that does not go by itself
 _REAL_FALL = 0.1  # the part of what went by which the table must have got smaller
@@ -32,8 +33,8 @@ class Judge:
     `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `late` is the time
     after which a server whose sessions idle counts their last deletes, 0 where it counts at once; `tolerance` is in
     rows, for counters that count other tables too; `origins` tells from when each server counts, `files` which files the
-    tables have, `sessions` are the client's, which had been `still_since` that second at the last look if it told of no
-    deletes; `counting` is whether it did, `moving` whether these were after the look before;
+    tables have, `sessions` are the client's, which had been `still_since` that second at the last look, if they were; `counting` is
+    whether it told of deletes, `moving` whether these were after the look before;
     `peak` is the fastest rate of two looks in a row. `shrunk` is by how many rows the table got smaller while
     rows went; `fell_at` when it was last seen to get smaller for good, from `top` rows at a count of `top_counter` deletes.
     `looks` are the last ones at which rows went, `fastest` the fastest of all, `fast_at` when rows last went faster than
@@ -133,10 +134,11 @@ class Judge:
             self.idle_rows, self.idle_span = 0.0, 0.0
             self._follow_tail(at, gone, rows, deleting, span)
         else:
-            self.still_since = at - idle if stay and idle is not None else None
             self.counting = self.moving = self.started and not known
             if not known:
                 self.active_at, self.fast_at, self.looks = max(self.active_at, at), at, []
+        still = stay and idle is not None and (not self.counting or idle >= _REST)
+        self.still_since = at - (idle or 0.0) if still else None
         self._follow_rows(at, rows, sum(counters))
         self.counters, self.origins, self.files, self.sessions = list(counters), list(origins), files, list(sessions)
         self.rows, self.at = rows, at

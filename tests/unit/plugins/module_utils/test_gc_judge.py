@@ -116,8 +116,21 @@ def test_sessions_that_idle_tell_since_when_nothing_has_gone() -> None:
     assert look_rarely(since_12, lambda _at: "ab", heartbeat) == 12  # another one reads every five seconds
     assert look_rarely(never, lambda _at: "a", lambda at: at - 12 if at < 20 else at % 5) == 12  # the same one reads
     assert look_rarely(never, lambda at: "a" if at < 20 else "b", heartbeat) == 23
+    assert look_rarely(never, lambda _at: "a", lambda at: at % 2) == 16  # it read at the last look, too
     assert look_rarely(lambda at: at + 60, lambda _at: "a") == 23  # idle for too long to have been the one
     assert look_rarely(never, lambda _at: "") == 23
+
+
+def test_what_is_handed_in_after_a_look_that_told_of_deletes_is_late_too() -> None:
+    judge = Judge(over=5, late=10, counters=[0], sessions=["a"])
+    judge.sample(10, [8000], -8000, False, sessions=["a"], idle=0, unchanged=0)
+    judge.sample(13, [9000], -9000, False, sessions=["a"], idle=2, unchanged=2)
+    assert (judge.active_at, judge.moving) == (11, True)
+    judge.sample(16, [9900], -9900, False, sessions=["a"], idle=1.5)  # with something that it has read since
+    assert (judge.active_at, judge.moving) == (11, False)
+    judge.sample(19, [10900], -10900, False, sessions=["a"], idle=0.2, unchanged=0.2)
+    judge.sample(22, [11900], -11900, False, sessions=["a"], idle=0.2)  # between two statements of a GC
+    assert (judge.active_at, judge.moving) == (21.8, True)
 
 
 def test_a_new_batch_is_not_taken_for_late_counts() -> None:
