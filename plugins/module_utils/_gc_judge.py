@@ -117,7 +117,8 @@ class Judge:
             rest = not deleting and not self.rested and fresh <= _LATE * self.peak
             went_at = at
             if not deleting and not dropped:
-                went_at = self._went_at(at, span, rest, idle if stay else None, unchanged)
+                little = fresh <= _LATE * self.fastest
+                went_at = self._went_at(at, span, rest, idle if stay and little else None, unchanged)
             late = self.started and (rest or went_at <= self.at)
             if not late and self.started:
                 self.pause = max(self.pause, at - span - self.active_at)
@@ -153,7 +154,7 @@ class Judge:
         )
 
     def _went_at(self, at: float, span: float, rest: bool, idle: float | None, unchanged: float | None) -> float:
-        """The second at which what is counted `at` had gone at the latest; `idle` is None, too, when a session has ended since.
+        """The second at which what is counted `at` had gone at the latest; `idle` is None where sessions do not tell it.
 
         Sessions hand in their counts `late` seconds after their last change at the latest, or with what they do next, and
         that may only read; counts that come later are of sessions that nobody has seen. Where that tells nothing, a rest

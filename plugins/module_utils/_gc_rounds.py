@@ -25,7 +25,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp import ApiErro
 _TROUBLE_PATIENCE = 600.0
 # MySQL counts deletes of the whole server: so many rows of other tables in one look are not yet a sign of GC.
 _FOREIGN_ROWS = 5.0
-_PAUSE_PART = 0.04  # of a run so far, settle included: how late its end may be seen
+_PAUSE_PART = 0.03  # of a run so far, settle included: how late its end may be seen
 _OWN_PART = 0.2  # of the deletes that a server counts; with fewer of them ours, the client's GC took other tables' rows
 _LOOKS = 10  # at the rate before the call
 _IDLE = 10.0  # seconds after which PostgreSQL's idle sessions hand in the counts of their last second (PGSTAT_IDLE_INTERVAL)

@@ -89,7 +89,7 @@ def look_rarely(unchanged: Seconds, sessions: t.Callable[[int], str], idle: Seco
     """When a round has ended that deletes until second 12, is seen every 7 s from second 2, and told in full at 23."""
     judge = Judge(over=5, late=10, counters=[0], sessions=list(sessions(0)))
     for at in range(2, 200, 7):
-        counter = 100_000 if at >= 23 else 80_000 if at >= 9 else 20_000
+        counter = 100_000 if at >= 23 else 90_000 if at >= 9 else 20_000
         figures = (0, 0) if at < 12 else ((idle or unchanged)(at), unchanged(at))
         judge.sample(at, [counter], -counter, False, sessions=sessions(at), idle=figures[0], unchanged=figures[1])
         assert judge.counting == (at in (2, 9, 23))
@@ -109,16 +109,17 @@ def test_sessions_that_idle_tell_since_when_nothing_has_gone() -> None:
     def never(_at: int) -> None:
         return None
 
+    by_rest = 23 - 10  # what is told without a sign of GC for so long was handed in when a session had idled
     assert look_rarely(since_12, lambda _at: "ab") == 12
     assert look_rarely(since_12, lambda at: "a" if at < 20 else "ab") == 12  # one has come
-    assert look_rarely(since_12, lambda at: "ab" if at < 20 else "a") == 23  # one has ended
+    assert look_rarely(since_12, lambda at: "ab" if at < 20 else "a") == by_rest  # one has ended
     assert look_rarely(heartbeat, lambda _at: "a") == 20  # it writes every five seconds, and may have deleted with that
     assert look_rarely(since_12, lambda _at: "ab", heartbeat) == 12  # another one reads every five seconds
     assert look_rarely(never, lambda _at: "a", lambda at: at - 12 if at < 20 else at % 5) == 12  # the same one reads
-    assert look_rarely(never, lambda at: "a" if at < 20 else "b", heartbeat) == 23
+    assert look_rarely(never, lambda at: "a" if at < 20 else "b", heartbeat) == by_rest
     assert look_rarely(never, lambda _at: "a", lambda at: at % 2) == 16  # it read at the last look, too
-    assert look_rarely(lambda at: at + 60, lambda _at: "a") == 23  # idle for too long to have been the one
-    assert look_rarely(never, lambda _at: "") == 23
+    assert look_rarely(lambda at: at + 60, lambda _at: "a") == by_rest  # idle for too long to have been the one
+    assert look_rarely(never, lambda _at: "") == by_rest
 
 
 def test_what_is_handed_in_after_a_look_that_told_of_deletes_is_late_too() -> None:
