@@ -1,15 +1,14 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client's `messages` tables: where they are, how many rows they hold (the gate), what moves (the pulse).
+"""The client's `messages` tables: where they are, and how many rows they hold (the gate).
 
-The gate is right and costs as much as the limit is high, whatever the table; it is for before and after a GC. The
-pulse costs nothing and is an estimate; it is for the time in between and proves nothing about how many rows there are.
+The gate is right and costs as much as the limit is high, whatever the table; it is for before and after a GC. For the
+time in between there is the pulse (`_database_pulse`).
 """
 
 from __future__ import annotations
 
-import re
 import time
 import typing as t
 from dataclasses import dataclass
@@ -27,16 +26,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 NAME = "messages"  # domain 2: named by Meta
 _VACUUM_TIMEOUT = 1800.0
-# A transaction that has changed `messages` and goes on for this long is more than one row of traffic.
-_LONG_CHANGE = 5.0
-# A transaction that has done nothing for so long was forgotten, not paused.
-_FORGOTTEN = 60.0
-# A delete shorter than this is ordinary traffic, or shows in the counters.
-_LONG_DELETE = 1.0
 _PURGED = 21  # fewer transactions than this to purge are the server's ordinary rest
 _STRIDE = 50_000  # rows that a slow server walks in one statement
-_READS = r"^\s*(select|show)\M"  # a statement that deletes nothing, but for functions that do
-_DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?delete\b.*?\bmessages\b", re.I | re.S)
 
 
 @dataclass(frozen=True)
@@ -71,50 +62,6 @@ class Count:
     exact: bool
     large: bool
     unknown: str = ""
-
-
-@dataclass(frozen=True)
-class Other:
-    """Another session of the user: seconds since it has done something (0 while it does), and whether that only read."""
-
-    name: str
-    idle: float
-    reads: bool
-
-
-@dataclass(frozen=True)
-class Pulse:
-    """Estimates and counters of one moment. `inserted` is None where the engine does not count it.
-
-    `counters` holds one delete counter for each server or database, so that a reset of one is seen; `origins` when each
-    of those servers started (seconds since 1970), so that another one after a failover is. `files` tells PostgreSQL's
-    files of the tables: a partition that is dropped or emptied changes them, estimates that are corrected do not.
-    `sessions` are those of the user at PostgreSQL.
-    """
-
-    rows: int
-    counters: tuple[int, ...]
-    inserted: int | None
-    deleting: bool
-    read_only: bool = False
-    origins: tuple[float, ...] = ()
-    files: str = ""
-    sessions: tuple[Other, ...] = ()
-
-    @property
-    def idle(self) -> float | None:
-        """For how many seconds all sessions have been idle, or None when there is none."""
-        return min((session.idle for session in self.sessions), default=None)
-
-    @property
-    def unchanged(self) -> float | None:
-        """The same of the sessions that may have changed something last."""
-        return min((session.idle for session in self.sessions if not session.reads), default=None)
-
-
-def deletes_messages(statement: str) -> bool:
-    """Whether an SQL statement deletes from a table called `messages`."""
-    return _DELETE.match(statement) is not None
 
 
 def find_tables(
@@ -203,7 +150,7 @@ def _pgsql_tables(session: Session, database: str) -> list[Table]:
     ]
 
 
-def _sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Session, list[Table]]]:
+def sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Session, list[Table]]]:
     """A session for each place to ask, with the tables there: one for a MySQL server, one for each PostgreSQL database."""
     if config.engine == MYSQL:
         with connect(config) as session:
@@ -220,7 +167,7 @@ def _sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[S
 def gate(config: Settings, tables: t.Sequence[Table], limit: int) -> Count:
     """Whether all tables together hold more than `limit` rows, and exactly how many when they do not."""
     total = 0
-    for session, here in _sessions(config, tables):
+    for session, here in sessions(config, tables):
         purged = _is_purged(session)
         for table in here:
             try:
@@ -286,94 +233,6 @@ def _walk(session: Session, table: Table, limit: int, subject: str) -> int | Non
         total += _STRIDE
         after, values = f" WHERE {key} > %s", (found[0][0],)
     return None
-
-
-# The pulse
-
-
-def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
-    """What moves: estimated rows, counters of deleted and inserted rows, whether a DELETE on `messages` runs."""
-    rows, inserted, deleting, read_only_ = 0, 0, False, False
-    counters: list[int] = []
-    origins: list[float] = []
-    files = ""
-    others: list[Other] = []
-    for session, here in _sessions(config, tables):
-        found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
-        rows += found.rows
-        counters += found.counters
-        origins += found.origins
-        files += found.files
-        others += found.sessions
-        inserted += found.inserted or 0
-        deleting = deleting or found.deleting
-        read_only_ = read_only_ or session.is_read_only()
-    counted = None if config.engine == MYSQL else inserted
-    return Pulse(rows, tuple(counters), counted, deleting, read_only_, tuple(origins), files, tuple(others))
-
-
-def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
-    if session.version().product == "MySQL" and session.version().numbers >= (8,):
-        session.rows("SET SESSION information_schema_stats_expiry = 0")
-    rows = 0
-    for table in tables:
-        rows += int(
-            session.value(
-                "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
-                (table.database, NAME),
-            )
-            or 0
-        )
-    status = dict(session.rows("SHOW GLOBAL STATUS WHERE variable_name IN ('Handler_delete', 'Uptime')"))
-    now = float(session.value("SELECT UNIX_TIMESTAMP()"))
-    running = session.rows(
-        "SELECT db, LEFT(info, 2000) FROM information_schema.processlist"
-        " WHERE info IS NOT NULL AND id <> CONNECTION_ID() AND time >= %s",
-        (_LONG_DELETE,),
-    )
-    own = {table.database for table in tables}
-    # A statement outside our databases may still name them.
-    deleting = any(
-        (db is None or db in own or any(name in info for name in own)) and deletes_messages(info)
-        for db, info in running
-    )
-    origin = now - float(status.get("Uptime", now))
-    return Pulse(rows, (int(status.get("Handler_delete", 0)),), None, deleting, origins=(origin,))
-
-
-def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
-    ids = [oid for table in tables for oid in table.ids]
-    figures = session.rows(
-        "SELECT coalesce(sum(pg_stat_get_live_tuples(oid)), 0), coalesce(sum(pg_stat_get_tuples_deleted(oid)), 0),"
-        " coalesce(sum(pg_stat_get_tuples_inserted(oid)), 0), extract(epoch FROM pg_postmaster_start_time()),"
-        " (SELECT md5(string_agg(c.oid || ':' || relfilenode, ',' ORDER BY c.oid)) FROM pg_class c WHERE c.oid = ANY (%s::oid[]))"
-        " FROM unnest(%s::oid[]) AS oid",
-        (ids, ids),
-    )[0]
-    others = session.rows(
-        # A function that deletes shows only its call; the lock on the table, held for long, tells. But a session that was
-        # left in a transaction holds it too, after a single INSERT: it does nothing.
-        "SELECT CASE WHEN xact_start < clock_timestamp() - %s * interval '1 s' THEN left(query, 2000) END,"
-        " CASE WHEN xact_start < clock_timestamp() - %s * interval '1 s'"
-        " AND (state = 'active' OR state_change > clock_timestamp() - %s * interval '1 s')"
-        " THEN EXISTS (SELECT 1 FROM pg_locks l"
-        " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[])) END,"
-        " pid || ' ' || extract(epoch FROM backend_start),"
-        " CASE WHEN state = 'idle' THEN extract(epoch FROM clock_timestamp() - state_change) ELSE 0 END,"
-        " coalesce(query ~* %s, false)"
-        " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
-        " AND pid <> pg_backend_pid()",
-        (_LONG_DELETE, _LONG_CHANGE, _FORGOTTEN, ids, _READS),
-    )
-    return Pulse(
-        int(figures[0]),
-        (int(figures[1]),),
-        int(figures[2]),
-        any(locked or deletes_messages(query or "") for query, locked, *_rest in others),
-        origins=(float(figures[3]),),
-        files=str(figures[4] or ""),
-        sessions=tuple(Other(name, max(float(idle), 0.0), reads) for *_query, name, idle, reads in others),
-    )
 
 
 # Before the closing gate

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
+from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_progress as progress
 from ansible_collections.waba.onprem.plugins.module_utils._env_options import read_env
@@ -56,7 +57,7 @@ class GcBase:
         )
         self.tables: list[messages.Table] = []
         self.run: dict[str, t.Any] = {}
-        self.first_look: tuple[float, messages.Pulse] | None = None  # of this process, and when (monotonic)
+        self.first_look: tuple[float, pulses.Pulse] | None = None  # of this process, and when (monotonic)
         self.taken = moment()  # when the last pulse was
         self.follow: str = params["follow"] or ""
         self.strangers: list[str] = []  # who has notified and is no node of the call

@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
+from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_notifications as notifications
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_told as told
@@ -43,13 +44,13 @@ class GcRounds(GcListen):
 
     def _baseline(self) -> None:
         """The rates before the call, which traffic alone makes."""
-        begin, one = self.first_look or (time.monotonic(), messages.pulse(self.config, self.tables))
+        begin, one = self.first_look or (time.monotonic(), pulses.pulse(self.config, self.tables))
         whole = min(self.settle, LONGEST_BASELINE)
         looks, short = [whole * part / _LOOKS for part in range(1, _LOOKS + 1)], min(whole, SHORTEST_BASELINE)
         last, burst = one, 0
         for seconds in (short, *(look for look in looks if look > short)):
             time.sleep(max(begin + seconds - time.monotonic(), 0))
-            other, span = messages.pulse(self.config, self.tables), time.monotonic() - begin
+            other, span = pulses.pulse(self.config, self.tables), time.monotonic() - begin
             burst = max(burst, sum(other.counters) - sum(last.counters))
             last = other
             deleted = max(sum(other.counters) - sum(one.counters), 0)
@@ -72,12 +73,12 @@ class GcRounds(GcListen):
             return self._not_due(blocked, None)
         return self._call(self._pulse(), first=True)
 
-    def _pulse(self) -> messages.Pulse:
+    def _pulse(self) -> pulses.Pulse:
         """The pulse of now; `taken` is when, which is what the judge's time goes by."""
         self.taken = moment()
-        return messages.pulse(self.config, self.tables)
+        return pulses.pulse(self.config, self.tables)
 
-    def _call(self, pulse: messages.Pulse, first: bool = False) -> bool:
+    def _call(self, pulse: pulses.Pulse, first: bool = False) -> bool:
         """Start a round; `pulse` is the last one before it. Nothing is left in the record of what the round before was told."""
         run, taken = self.run, asdict(self.taken)
         self._ready(called=not first)
@@ -196,7 +197,7 @@ class GcRounds(GcListen):
             return False
         return self._end_round(judge, count, pulse)
 
-    def _ended(self, judge: Judge, pulse: messages.Pulse, silent: list[str]) -> bool:
+    def _ended(self, judge: Judge, pulse: pulses.Pulse, silent: list[str]) -> bool:
         if pulse.deleting:
             return False
         counts = [node["count"] or 0 for node in self.run["nodes"].values()]
@@ -217,7 +218,7 @@ class GcRounds(GcListen):
             return not judge.falls(self.settle)
         return judge.ended(self.settle, must_start=not (self.run["resumed"] or (heard and not sum(counts))))
 
-    def _again(self, judge: Judge, pulse: messages.Pulse) -> float | None:
+    def _again(self, judge: Judge, pulse: pulses.Pulse) -> float | None:
         """In how many seconds another look is worth it before the usual one, or None.
 
         When quiet is all that the round lacks, that is known; while rows go the pause is kept small beside the whole,
@@ -228,7 +229,7 @@ class GcRounds(GcListen):
         lacks_quiet = not self._awaits_notifications() and (judge.started or self.run["resumed"])
         return judge.needed(self.settle) - judge.quiet() if lacks_quiet else None
 
-    def _phase(self, judge: Judge, pulse: messages.Pulse) -> str:
+    def _phase(self, judge: Judge, pulse: pulses.Pulse) -> str:
         if pulse.deleting or judge.moving:
             return "deleting"
         if self._awaits_notifications():
@@ -258,7 +259,7 @@ class GcRounds(GcListen):
         self.tables = []
         self._progress(f"database: {error.found}", None, Judge(**{**run["judge"], "rate": 0.0}))
 
-    def _give_up(self, judge: Judge, pulse: messages.Pulse, silent: list[str], waited: float) -> None:
+    def _give_up(self, judge: Judge, pulse: pulses.Pulse, silent: list[str], waited: float) -> None:
         """The time is up: raise, unless the round has simply deleted nothing. A GC that may run is left to the next run."""
         run = self.run
         untold = self._awaits_notifications() and silent
@@ -307,7 +308,7 @@ class GcRounds(GcListen):
             self.result.warn(problem)
         return messages.gate(self.config, self.tables, self.limit)
 
-    def _end_round(self, judge: Judge, count: messages.Count, pulse: messages.Pulse) -> bool:
+    def _end_round(self, judge: Judge, count: messages.Count, pulse: pulses.Pulse) -> bool:
         """Decide what follows. It asks the database nothing, so that nothing is half done when that is away."""
         run, blocked = self.run, self._blocked()
         failed = [

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
+from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_base import clock, fingerprint
@@ -90,7 +91,7 @@ class GcRun(GcRounds):
 
     def _gate(self) -> tuple[messages.Count, int]:
         """Count what there is before GC: exactly, and as the best figure."""
-        seen, pulse = time.monotonic(), messages.pulse(self.config, self.tables)
+        seen, pulse = time.monotonic(), pulses.pulse(self.config, self.tables)
         if pulse.read_only:
             raise messages.read_only(self.config)
         self.first_look = (seen, pulse)

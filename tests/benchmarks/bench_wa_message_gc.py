@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT / ".lab" / "collections"))
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database  # noqa: E402 - needs the path above
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages  # noqa: E402
+from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses  # noqa: E402
 
 NAME = "bench-gc"
 LAB = ROOT / ".lab" / NAME
@@ -146,13 +147,13 @@ class Client:
     def gate(self) -> messages.Count:
         return messages.gate(self.settings, self.tables, LIMIT)
 
-    def pulse(self) -> messages.Pulse:
-        return messages.pulse(self.settings, self.tables)
+    def pulse(self) -> pulses.Pulse:
+        return pulses.pulse(self.settings, self.tables)
 
     def statements_of_pulse(self) -> float:
         """Seconds of the pulse on a connection that is there already."""
-        for session, here in messages._sessions(self.settings, self.tables):
-            look = messages._mysql_pulse if self.engine == _database.MYSQL else messages._pgsql_pulse
+        for session, here in messages.sessions(self.settings, self.tables):
+            look = pulses._mysql_pulse if self.engine == _database.MYSQL else pulses._pgsql_pulse
             begin = time.perf_counter()
             look(session, here)
             seconds = time.perf_counter() - begin

@@ -15,13 +15,15 @@ from fake_webapp import FakeWebapp
 from gc_module import DATABASE_PASSWORD, PASSWORD, Run, RunModule, Table
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
+from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses
 
 
 @pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Table]:
     found = Table(2_200)
-    for name in ("find_tables", "gate", "pulse", "tidy"):
+    for name in ("find_tables", "gate", "tidy"):
         monkeypatch.setattr(messages, name, getattr(found, name))
+    monkeypatch.setattr(pulses, "pulse", found.pulse)
     yield found
     for thread in found.threads:
         thread.join()

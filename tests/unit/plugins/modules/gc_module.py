@@ -12,6 +12,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
+from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError, Settings
 
 RunModule = t.Callable[..., "dict[str, t.Any]"]
@@ -72,9 +73,9 @@ class Table:
         large = self.rows > limit
         return messages.Count(limit + 1 if large else self.rows, not large, large)
 
-    def pulse(self, _config: Settings, _tables: t.Any) -> messages.Pulse:
+    def pulse(self, _config: Settings, _tables: t.Any) -> pulses.Pulse:
         self.trouble()
-        return messages.Pulse(self.rows + self.estimate, (self.counter,), 0, self.deleting, self.read_only)
+        return pulses.Pulse(self.rows + self.estimate, (self.counter,), 0, self.deleting, self.read_only)
 
     def tidy(self, _config: Settings, _tables: t.Any, _seconds: float) -> str:
         return ""
