@@ -14,7 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import _gc_tail as tai
 LONGEST_BASELINE = 30.0
 SHORTEST_BASELINE = 5.0
 _SPREAD = 3.0  # standard deviations of a count of rows that go one by one
-_LATE = 1.5  # seconds of deletes, at their fastest, that may be counted late
+_LATE = 1.75  # seconds of deletes, at their fastest as seen, that may be counted late: those of the last second
 _REST = 1.0  # seconds without a statement that are no mere gap between two of a GC
 _SLACK = 1.0  # seconds by which a server's timer may be late
 _CLEAR_FALL = 0.1  # the part of a table that does not go by itself
