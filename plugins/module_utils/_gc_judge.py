@@ -30,22 +30,19 @@ class Judge:
     Traffic goes on while GC deletes, so rows never simply stand still. The round has ended when the delete rate has
     stayed near the one before the call for `settle` (five times the longest pause seen, when that is longer) and no
     DELETE on `messages` runs. A round in which nothing was ever deleted has not ended: it may not have begun.
-    `baseline` is in rows a second, taken `over` so many seconds, and `burst` the most rows of one look then; `late` is the time
-    after which a server whose sessions idle counts their last deletes, 0 where it counts at once; `tolerance` is in
-    rows, for counters that count other tables too; `origins` tells from when each server counts, `files` which files the
-    tables have, `sessions` are the client's, which had been `still_since` that second at the last look, if they were; `counting` is
-    whether it told of deletes, `moving` whether these were after the look before;
-    `peak` is the fastest rate of two looks in a row. `shrunk` is by how many rows the table got smaller while
-    rows went; `fell_at` when it was last seen to get smaller for good, from `top` rows at a count of `top_counter` deletes.
-    `looks` are the last ones at which rows went, `fastest` the fastest of all, `fast_at` when rows last went faster than
-    traffic takes them.
     """
 
+    # What is known before the call: ordinary deletes in rows a second, in how many seconds they were counted, and the most
+    # rows of one look then.
     baseline: float = 0.0
     over: float = 0.0
     burst: float = 0.0
+    # The server: seconds after which sessions that idle hand in their counts, 0 where all is counted at once; and rows of
+    # other tables that its counters may hold.
     late: float = 0.0
     tolerance: float = 0.0
+    # The last look: delete counters, since when each server counts, the tables' files, the client's sessions and since which
+    # second these were still, rows, its second; whether it told of deletes, and of such that came after the look before.
     counters: list[int] = field(default_factory=list)
     origins: list[float] = field(default_factory=list)
     files: str = ""
@@ -53,22 +50,28 @@ class Judge:
     still_since: float | None = None
     rows: int = 0
     at: float = 0.0
+    counting: bool = False
+    moving: bool = False
+    # The round so far: rows that it has deleted, whether any, when last, the longest pause in between, rows a second at the
+    # last look and at the fastest two in a row, and whether a rest was seen since.
     deleted: int = 0
     started: bool = False
     active_at: float = 0.0
-    counting: bool = False
-    moving: bool = False
     pause: float = 0.0
     rate: float = 0.0
     peak: float = 0.0
     rested: bool = False
+    # The table: by how many rows it got smaller while rows went, when it was last seen to get smaller for good, and from how
+    # many rows at which count of deletes.
     shrunk: int = 0
+    fell_at: float = 0.0
     top: int = 0
     top_counter: int = -1
-    fell_at: float = 0.0
+    # What is not known: resets of the statistics, and rows and seconds since the last sign of GC.
     resets: int = 0
     idle_rows: float = 0.0
     idle_span: float = 0.0
+    # The tail: the last looks at which rows went, the fastest of all, and when rows last went faster than traffic takes them.
     looks: list[list[float]] = field(default_factory=list)
     fastest: float = 0.0
     fast_at: float = 0.0
