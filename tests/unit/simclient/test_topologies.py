@@ -32,6 +32,8 @@ def cluster(deploy: Callable[..., Deployment], shards: int, coreapps: int) -> De
     d.start_web(core="127.0.0.11")
     until(lambda: d.web is not None and not d.web.broken)
     until(lambda: len(connected(d)) == (1 if shards == 1 else shards + 1), 20)
+    # One that has just announced itself is asked like any other, and answers that it is starting.
+    until(lambda: all(node._ready_at for node in d.nodes.values()), 20)
     assert d.web is not None
     d.web.all_requests._level = 60
     assert d.login("secret", PASSWORD)[0] == 200
