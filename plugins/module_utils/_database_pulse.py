@@ -24,10 +24,13 @@ _DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?del
 
 @dataclass(frozen=True)
 class Other:
-    """Another session of the user: seconds since it has done something (0 while it does), and whether that only read."""
+    """Another session of the user: seconds since it has done something (0 while it does), and whether that only read.
+
+    `idle` is None where the server does not tell, and of a session that was left in a transaction.
+    """
 
     name: str
-    idle: float
+    idle: float | None
     reads: bool
 
 
@@ -52,13 +55,13 @@ class Pulse:
 
     @property
     def idle(self) -> float | None:
-        """For how many seconds all sessions have been idle, or None when there is none."""
-        return min((session.idle for session in self.sessions), default=None)
+        """For how many seconds all sessions have been idle, or None when nothing is known of any."""
+        return min((other.idle for other in self.sessions if other.idle is not None), default=None)
 
     @property
     def unchanged(self) -> float | None:
         """The same of the sessions that may have changed something last."""
-        return min((session.idle for session in self.sessions if not session.reads), default=None)
+        return min((other.idle for other in self.sessions if other.idle is not None and not other.reads), default=None)
 
 
 def deletes_messages(statement: str) -> bool:
@@ -134,11 +137,12 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
         " THEN EXISTS (SELECT 1 FROM pg_locks l"
         " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[])) END,"
         " pid || ' ' || extract(epoch FROM backend_start),"
-        " CASE WHEN state = 'idle' THEN extract(epoch FROM clock_timestamp() - state_change) ELSE 0 END,"
+        " CASE WHEN state = 'idle' THEN greatest(extract(epoch FROM clock_timestamp() - state_change), 0)"
+        " WHEN state = 'active' OR state_change > clock_timestamp() - %s * interval '1 s' THEN 0 END,"
         " coalesce(query ~* %s, false)"
         " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
         " AND pid <> pg_backend_pid()",
-        (_LONG_DELETE, _LONG_CHANGE, _FORGOTTEN, ids, _READS),
+        (_LONG_DELETE, _LONG_CHANGE, _FORGOTTEN, ids, _FORGOTTEN, _READS),
     )
     return Pulse(
         int(figures[0]),
@@ -147,5 +151,7 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
         any(locked or deletes_messages(query or "") for query, locked, *_rest in others),
         origins=(float(figures[3]),),
         files=str(figures[4] or ""),
-        sessions=tuple(Other(name, max(float(idle), 0.0), reads) for *_query, name, idle, reads in others),
+        sessions=tuple(
+            Other(name, None if idle is None else float(idle), reads) for *_query, name, idle, reads in others
+        ),
     )

@@ -17,6 +17,7 @@ _SPREAD = 3.0  # standard deviations of a count of rows that go one by one
 _LATE = 1.75  # seconds of deletes, at their fastest as seen, that may be counted late: those of the last second
 _REST = 1.0  # seconds without a statement that are no mere gap between two of a GC
 _SLACK = 1.0  # seconds by which a server's timer may be late
+_UNSEEN = 0.75  # of the quiet that is needed: no deletes may be counted then, not even late
 _CLEAR_FALL = 0.1  # the part of a table that does not go by itself
 _REAL_FALL = 0.1  # the part of what went by which the table must have got smaller
 _SLOW = 0.1  # of the fastest rate: GC does not go on at so little where the table no longer falls
@@ -52,11 +53,12 @@ class Judge:
     at: float = 0.0
     counting: bool = False
     moving: bool = False
-    # The round so far: rows that it has deleted, whether any, when last, the longest pause in between, rows a second at the
-    # last look and at the fastest two in a row, and whether a rest was seen since.
+    # The round so far: rows that it has deleted, whether any, when the last went and when that was seen, the longest pause in
+    # between, rows a second at the last look and at the fastest two in a row, and whether a rest was seen since.
     deleted: int = 0
     started: bool = False
     active_at: float = 0.0
+    counted_at: float = 0.0
     pause: float = 0.0
     rate: float = 0.0
     peak: float = 0.0
@@ -123,15 +125,15 @@ class Judge:
                 little = fresh <= _LATE * self.fastest
                 went_at = self._went_at(at, span, rest, idle if stay and little else None, unchanged)
             late = self.started and (rest or went_at <= self.at)
-            if not late and self.started:
-                self.pause = max(self.pause, at - span - self.active_at)
+            if self.started and not rest:
+                self.pause = max(self.pause, (went_at if late else self.at) - self.active_at)
             if self.started and self.moving:  # a batch alone is no steady rate
                 self.peak = max(self.peak, min(last_rate, self.rate))
                 self.rested = False
             elif self.started:
                 self.rested = True
             self.started, self.counting, self.moving = True, True, went_at > self.at
-            self.active_at = max(self.active_at, went_at)
+            self.active_at, self.counted_at = max(self.active_at, went_at), at
             gone = max(round(slow), dropped, 0)
             self.deleted += gone
             self.shrunk += min(max(self.rows - rows, 0), max(fresh, dropped))
@@ -140,7 +142,7 @@ class Judge:
         else:
             self.counting = self.moving = self.started and not known
             if not known:
-                self.active_at, self.fast_at, self.looks = max(self.active_at, at), at, []
+                self.active_at, self.counted_at, self.fast_at, self.looks = max(self.active_at, at), at, at, []
         still = stay and idle is not None and (not self.counting or idle >= _REST)
         self.still_since = at - (idle or 0.0) if still else None
         self._follow_rows(at, rows, sum(counters))
@@ -199,6 +201,7 @@ class Judge:
             self.baseline, self.over = self.baseline + went / lasted, max(self.over, lasted)
             self.burst = max(self.burst, *(look[1] for look in usual))
             self.deleted, self.active_at, self.looks = self.deleted - round(went), begin[0], []
+            self.counted_at = begin[0]
             self.counting = self.moving = False
 
     def falls(self, settle: float) -> bool:
@@ -219,12 +222,17 @@ class Judge:
         """Seconds of quiet that end the round."""
         return max(settle, 5 * self.pause)
 
-    def ended(self, settle: float, must_start: bool = True) -> bool:
-        """Whether the round has ended; `must_start` false when it is known otherwise that it had begun.
+    def lacks(self, settle: float) -> float:
+        """Seconds of quiet that the round still lacks to have ended.
 
-        What was counted late is no reason to end: one more look shows that it was the last.
+        That deletes were counted late is believed for a part of it only: batch after batch might pass for that.
         """
-        return (self.started or not must_start) and not self.counting and self.quiet() >= self.needed(settle)
+        needed = self.needed(settle)
+        return max(needed - self.quiet(), _UNSEEN * needed - (self.at - self.counted_at))
+
+    def ended(self, settle: float, must_start: bool = True) -> bool:
+        """Whether the round has ended; `must_start` false when it is known otherwise that it had begun."""
+        return (self.started or not must_start) and self.lacks(settle) <= 0
 
     def keep(self) -> dict[str, t.Any]:
         """As plain data, for the state file."""

@@ -227,7 +227,7 @@ class GcRounds(GcListen):
         if pulse.deleting or judge.moving:
             return max(_PAUSE_PART * (judge.at + self.settle), 1.0)
         lacks_quiet = not self._awaits_notifications() and (judge.started or self.run["resumed"])
-        return judge.needed(self.settle) - judge.quiet() if lacks_quiet else None
+        return judge.lacks(self.settle) if lacks_quiet else None
 
     def _phase(self, judge: Judge, pulse: pulses.Pulse) -> str:
         if pulse.deleting or judge.moving:
@@ -263,7 +263,7 @@ class GcRounds(GcListen):
         """The time is up: raise, unless the round has simply deleted nothing. A GC that may run is left to the next run."""
         run = self.run
         untold = self._awaits_notifications() and silent
-        runs = pulse.deleting or (judge.started and judge.quiet() < judge.needed(self.settle))
+        runs = pulse.deleting or (judge.started and not judge.ended(self.settle))
         if not runs and not untold:
             return
         if runs:

@@ -32,7 +32,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp_answers import
 )
 from ansible_collections.waba.onprem.plugins.module_utils._webapp_errors import (
     LOGIN,
-    RETRY_STATUS,
     ApiError,
     asked_pause,
     gc_refusal,
@@ -59,6 +58,7 @@ FIRST_PASSWORD = "secret"  # domain: what a client that was never logged in to h
 _T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
 _LONGEST_ASKED = 120.0  # seconds that one request waits altogether because the server asked for more than that
+_GATEWAY = (502, 503, 504)
 _LOST = 3  # how often a request whose answer got lost is repeated
 
 
@@ -239,11 +239,14 @@ class Webapp:
     # Calls
 
     def answers(self) -> bool:
-        """Whether the Webapp speaks HTTP at all, asked without a credential; raises ApiError when it does not."""
+        """Whether the Webapp speaks HTTP at all, asked without a credential; raises ApiError when it does not.
+
+        What a proxy before it says of a backend that is away is no answer.
+        """
         try:
             self._send("GET", "/v1/health", None, {})
         except ApiError as error:
-            if not error.status or error.status in RETRY_STATUS:
+            if not error.status or error.status in _GATEWAY:
                 raise
         return True
 

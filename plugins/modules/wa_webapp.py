@@ -18,8 +18,8 @@ description:
   - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
   - V(drain) waits until no callback is queued any more.
   - V(automatic_gc) reads, and when O(automatic) is given sets, whether the client collects garbage in C(messages) by itself.
-  - V(watch) looks, without a credential, until the API has not answered for two seconds, and tells when it did last. Start
-    it before an outage (with C(async)) to measure that at the API.
+  - V(watch) looks, without a credential, until the API has not answered for two seconds, for O(wait_timeout) at most, and
+    tells when it did last. Start it before an outage (with C(async)) to measure that at the API.
 options:
   operation:
     description: What to do.
@@ -145,7 +145,9 @@ served_from:
   returned: operation is health and it is healthy
   type: float
 served_until:
-  description: When the API answered last, in seconds since 1970 by the clock of the managed host; null when it never did.
+  description:
+    - When the API answered last, in seconds since 1970 by the clock of the managed host.
+    - Null when it never did, and when it still did as the time was up.
   returned: operation is watch
   type: float
 queue:
@@ -243,17 +245,19 @@ def watch(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None
     pause = max(parse_duration("poll_interval", module.params["poll_interval"]), 0.1)
     last = time.monotonic()
     end = last + parse_duration("wait_timeout", module.params["wait_timeout"])
-    result.values["served_until"] = None
-    while time.monotonic() < min(end, last + _AWAY):
+    result.values["served_until"] = served_until = None
+    while time.monotonic() < last + _AWAY:
+        if time.monotonic() > end:
+            return
         try:
             webapp.answers()
         except _webapp.ApiError as error:
             if error.kind == "tls":
                 raise
         else:
-            last = time.monotonic()
-            result.values["served_until"] = time.time()
+            last, served_until = time.monotonic(), time.time()
         time.sleep(pause)
+    result.values["served_until"] = served_until
 
 
 def first_login(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:

@@ -36,6 +36,7 @@ class FakeWebapp:
         self.passwords = {"admin": "Right-1234"}
         self.fresh = False
         self.locked = False
+        self.unauthorised = 401  # the status without a token
         self.logins = 0
         self.tokens: set[str] = set()
         self.lock = threading.Lock()
@@ -71,7 +72,7 @@ class FakeWebapp:
                 scripted = self.replies.get((method, path))
                 return self._next(scripted) if scripted else self._login(body, authorization)
             if authorization.partition(" ")[2] not in self.tokens:
-                return 401, None
+                return self.unauthorised, None
             scripted = self.replies.get((method, path))
             return self._next(scripted) if scripted else error(404, 1006, "Not found")
 
