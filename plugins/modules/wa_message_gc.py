@@ -134,6 +134,8 @@ options:
     description:
       - How long the delete rate must be back to normal, in seconds or as text.
       - Five times the longest pause seen between deletes, when that is longer.
+      - PostgreSQL counts the last deletes of an idle session up to ten seconds late. Such counts take nothing from this time, but in
+        the last three quarters of it there may be none. Less than ten seconds more than the pauses of a GC is too little.
       - The rate before the call is taken over the same time, at most 30 seconds; 5 seconds when hardly a row goes in them.
     type: str
     default: 60s
