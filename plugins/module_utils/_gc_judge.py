@@ -43,7 +43,7 @@ class Judge:
     late: float = 0.0
     tolerance: float = 0.0
     # The last look: delete counters, since when each server counts, the tables' files, the client's sessions and since which
-    # second these were still, rows, its second; whether it told of deletes, and of such that came after the look before.
+    # second these were still, rows, its second, and whether it told of deletes that came after the look before.
     counters: list[int] = field(default_factory=list)
     origins: list[float] = field(default_factory=list)
     files: str = ""
@@ -51,7 +51,6 @@ class Judge:
     still_since: float | None = None
     rows: int = 0
     at: float = 0.0
-    counting: bool = False
     moving: bool = False
     # The round so far: rows that it has deleted, whether any, when the last went and when that was seen, the longest pause in
     # between, rows a second at the last look and at the fastest two in a row, and whether a rest was seen since.
@@ -132,7 +131,7 @@ class Judge:
                 self.rested = False
             elif self.started:
                 self.rested = True
-            self.started, self.counting, self.moving = True, True, went_at > self.at
+            self.started, self.moving = True, went_at > self.at
             self.active_at, self.counted_at = max(self.active_at, went_at), at
             gone = max(round(slow), dropped, 0)
             self.deleted += gone
@@ -140,10 +139,10 @@ class Judge:
             self.idle_rows, self.idle_span = 0.0, 0.0
             self._follow_tail(at, gone, rows, deleting, span)
         else:
-            self.counting = self.moving = self.started and not known
+            self.moving = self.started and not known
             if not known:
                 self.active_at, self.counted_at, self.fast_at, self.looks = max(self.active_at, at), at, at, []
-        still = stay and idle is not None and (not self.counting or idle >= _REST)
+        still = stay and idle is not None and (self.counted_at < at or idle >= _REST)
         self.still_since = at - (idle or 0.0) if still else None
         self._follow_rows(at, rows, sum(counters))
         self.counters, self.origins, self.files, self.sessions = list(counters), list(origins), files, list(sessions)
@@ -202,7 +201,7 @@ class Judge:
             self.burst = max(self.burst, *(look[1] for look in usual))
             self.deleted, self.active_at, self.looks = self.deleted - round(went), begin[0], []
             self.counted_at = begin[0]
-            self.counting = self.moving = False
+            self.moving = False
 
     def falls(self, settle: float) -> bool:
         """Whether the table has got smaller, or rows have gone faster than traffic takes them, within the last `needed` seconds."""

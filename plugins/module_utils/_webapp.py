@@ -58,7 +58,7 @@ FIRST_PASSWORD = "secret"  # domain: what a client that was never logged in to h
 _T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
 _LONGEST_ASKED = 120.0  # seconds that one request waits altogether because the server asked for more than that
-_GATEWAY = (502, 503, 504)
+_GATEWAY = (502, 503, 504)  # what a proxy says of a backend that is away
 _LOST = 3  # how often a request whose answer got lost is repeated
 
 

@@ -92,7 +92,7 @@ def look_rarely(unchanged: Seconds, sessions: t.Callable[[int], str], idle: Seco
         counter = 100_000 if at >= 23 else 90_000 if at >= 9 else 20_000
         figures = (0, 0) if at < 12 else ((idle or unchanged)(at), unchanged(at))
         judge.sample(at, [counter], -counter, False, sessions=sessions(at), idle=figures[0], unchanged=figures[1])
-        assert judge.counting == (at in (2, 9, 23))
+        assert (judge.counted_at == at) == (at in (2, 9, 23))
         assert judge.moving == (at in (2, 9) or (at == 23 and judge.active_at > 16))
         if judge.ended(20):
             return at - judge.quiet()
