@@ -4,7 +4,7 @@
 """Runs on a lab host: starts the old version in the middle of a migration, as a keep-alive job of the operator's would.
 
 A client of the lab leaves a schema that is not its own by itself, so a session of the same user stays, too, until the
-upgrade's look for sessions has waited in vain.
+upgrade's look for sessions has waited in vain and it notes in its journal that the deployment is still its own.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import urllib.request
 
 import pymysql
 
-LOOKS = "SELECT id FROM information_schema.processlist WHERE db IS NULL AND id <> CONNECTION_ID()"
 HANGS = "http://control.lab:8000/faults/migration_hangs"
-END = time.monotonic() + 120
+JOURNAL = pathlib.Path("/var/lib/waba/waba.lock")
+END = time.monotonic() + 240
 
 
 def wait_until(condition: t.Callable[[], bool]) -> None:
-    """Look until `condition` holds, for two minutes after the start at most."""
+    """Look until `condition` holds, for four minutes after the start at most."""
     while not condition() and time.monotonic() < END:
         time.sleep(0.02)
 
@@ -33,29 +33,17 @@ def migrates() -> bool:
     return bool(subprocess.run(argv, capture_output=True, check=True).stdout)
 
 
-class Looks:
-    """The looks for sessions: each is a short session that uses no database."""
-
-    def __init__(self) -> None:
-        lines = pathlib.Path("/opt/waba/waba/db.env").read_text().splitlines()
-        env = dict(line.split("=", 1) for line in lines if "=" in line)
-        who = {"user": env["WA_DB_USERNAME"], "password": env["WA_DB_PASSWORD"], "database": "messageStore"}
-        self.session = pymysql.connect(host=env["WA_DB_HOSTNAME"], port=int(env["WA_DB_PORT"]), **who).cursor()
-        self.last = 0.0
-
-    def seen(self) -> bool:
-        if self.session.execute(LOOKS):
-            self.last = time.monotonic()
-        return self.last > 0
-
-    def over(self) -> bool:
-        return self.seen() and time.monotonic() - self.last > 1.5
+def session() -> pymysql.Connection[t.Any]:
+    """A session of the client's own user on its database."""
+    lines = pathlib.Path("/opt/waba/waba/db.env").read_text().splitlines()
+    env = dict(line.split("=", 1) for line in lines if "=" in line)
+    who = {"user": env["WA_DB_USERNAME"], "password": env["WA_DB_PASSWORD"], "database": "messageStore"}
+    return pymysql.connect(host=env["WA_DB_HOSTNAME"], port=int(env["WA_DB_PORT"]), **who)
 
 
 wait_until(migrates)
 subprocess.run(["docker", "start", "wa-waba-wacore1-1"], check=True)
-looks = Looks()
-urllib.request.urlopen(urllib.request.Request(HANGS, method="DELETE"))
-wait_until(lambda: not migrates())
-wait_until(looks.seen)
-wait_until(looks.over)
+with session():
+    noted = JOURNAL.read_bytes()
+    urllib.request.urlopen(urllib.request.Request(HANGS, method="DELETE"))
+    wait_until(lambda: JOURNAL.read_bytes() != noted)

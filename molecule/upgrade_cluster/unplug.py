@@ -9,6 +9,7 @@ unplug.py LAB STAGE HOST     such as: unplug.py m-upgrade-cluster-1a2b migrating
 from __future__ import annotations
 
 import json
+import pathlib
 import subprocess
 import sys
 import time
@@ -17,19 +18,25 @@ LEADER, LOCK = "h1", "/var/lib/waba/waba.lock"
 PATIENCE = 180.0  # seconds
 
 
-def stage(lab: str) -> str:
-    argv = ["docker", "exec", f"walab-{lab}-{LEADER}", "cat", LOCK]
-    told = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    return str(json.loads(told)["stage"]) if told else ""
+def journal(lab: str) -> pathlib.Path:
+    """Where the leader's journal lies for this machine: read there, it tells a stage at once, however busy Docker is."""
+    argv = ["docker", "inspect", "--format", "{{.State.Pid}}", f"walab-{lab}-{LEADER}"]
+    pid = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    return pathlib.Path(f"/proc/{pid}/root{LOCK}")
+
+
+def stage(path: pathlib.Path) -> str:
+    return str(json.loads(path.read_text())["stage"]) if path.exists() else ""
 
 
 def main() -> None:
     lab, wanted, host = sys.argv[1:]
+    path = journal(lab)
     end = time.monotonic() + PATIENCE
-    while stage(lab) != wanted:
+    while stage(path) != wanted:
         if time.monotonic() > end:
             raise SystemExit(f"the journal at {LEADER} did not say {wanted} within {PATIENCE:g} s")
-        time.sleep(0.05)
+        time.sleep(0.02)
     subprocess.run(["docker", "kill", f"walab-{lab}-{host}"], check=True, capture_output=True)
 
 

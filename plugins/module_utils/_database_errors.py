@@ -63,9 +63,10 @@ _PGSQL_TEXTS = (
         r"authentication failed|no pg_hba|no password|does not exist|not permitted to log in|authentication method",
         "login",
     ),
+    # Before TLS: a server that ends a session says this of its encrypted connection, too.
+    (r"server closed|terminating connection|connection reset|closed unexpectedly", "lost"),
     (r"ssl|certificate|tls", "tls"),
     (r"could not translate host name|name or service", "unknown_host"),
-    (r"server closed|terminating connection|connection reset", "lost"),
     (r"permission denied", "denied"),
     (r"refused|timeout|timed out|unreachable|no route", "unreachable"),
 )

@@ -12,7 +12,12 @@ from __future__ import annotations
 import time
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_check, _database_own
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _database,
+    _database_check,
+    _database_own,
+    _migration_turn,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError, Session, Settings, quote
 
 _LOOK_EVERY = 0.1  # seconds between two looks at who is still connected
@@ -38,21 +43,34 @@ _ENDS = ("max_statement_time", "statement_timeout", "transaction_timeout")
 
 
 def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """The facts, as wa_info returns them, at the latest `quiet_timeout` after the first look.
+    """The facts, as wa_info returns them, at the latest `quiet_timeout` and `turn_timeout` after the first look.
 
     Nothing else waits longer than the connection's and a statement's time-out.
     """
     config = _database.settings({**params, "login_user": None, "login_password": None}, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
+    prefix, wanted = env.get("WA_DB_NAME_PREFIX", ""), params.get("databases")
     look = _mysql if config.engine == _database.MYSQL else _pgsql
     enough = float(params.get("wanted_statement_timeout") or HOUR)
     end = time.monotonic() + float(params.get("quiet_timeout") or 0)
     while True:
-        facts = look(config, env.get("WA_DB_NAME_PREFIX", ""), params.get("databases"), enough)
+        facts = look(config, prefix, wanted, enough)
         if time.monotonic() >= end or not any(session["database"] for session in facts["sessions"]):
             break
         time.sleep(_LOOK_EVERY)
-    return {"engine": config.engine, "server": server, **facts}
+    turn = _turn(config, _migration_turn.ticket(env, wanted), float(params.get("turn_timeout") or 0))
+    return {"engine": config.engine, "server": server, "migration_turn": turn, **facts}
+
+
+def _turn(config: Settings, own: str, patience: float) -> dict[str, t.Any]:
+    """Whose turn it is to migrate, at the latest `patience` seconds after the first look."""
+    end = time.monotonic() + patience
+    with _database.connect(config) as session:
+        while True:
+            turn = _migration_turn.look(session, own)
+            if turn["ours"] or not turn["kept"] or time.monotonic() >= end:
+                return turn
+            time.sleep(_LOOK_EVERY)
 
 
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
@@ -103,31 +121,11 @@ def _mysql(config: Settings, prefix: str, wanted: list[str] | None, enough: floa
         _database.limit(session)
         names = _database_own.find(session, prefix, wanted)
         facts = {**_common(session, names), **limits, "sessions": _mysql_sessions(session, names)}
-        facts["identity"] = _mysql_identity(session)
         if facts["product"] == "MySQL" and session.version().numbers >= (8,):
             session.rows("SET SESSION information_schema_stats_expiry = 0")
         facts.update(_sizes(_mysql_tables(session, names)))
         facts["free_bytes"] = _mysql_free(session) if facts["product"] == "MariaDB" else None
     return facts
-
-
-def _mysql_identity(session: Session) -> str | None:
-    """What the server calls itself, whatever its name in db.env; that of its cluster where Galera makes one of several."""
-    told = {
-        str(name).lower(): str(value)
-        for kind, names in (
-            ("STATUS", ("wsrep_cluster_state_uuid",)),
-            ("VARIABLES", ("server_uuid", "server_uid", "hostname")),
-        )
-        for name, value in session.rows(
-            f"SHOW GLOBAL {kind} WHERE variable_name IN ({', '.join(['%s'] * len(names))})", names
-        )
-    }
-    if told.get("wsrep_cluster_state_uuid"):
-        return told["wsrep_cluster_state_uuid"]
-    # MariaDB's is made from a hardware address, which containers on several hosts may have in common.
-    own = told.get("server_uuid") or told.get("server_uid")
-    return f"{own} {told.get('hostname', '')}" if own else None
 
 
 def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
@@ -190,7 +188,6 @@ def _pgsql(config: Settings, prefix: str, wanted: list[str] | None, enough: floa
     with _database.connect(config) as session:
         names = _database_own.find(session, prefix, wanted)
         facts = {**_common(session, names), "sessions": _pgsql_sessions(session, names)}
-        facts["identity"] = _pgsql_identity(session)
     tables: list[tuple[str, str, int]] = []
     timeouts: dict[str, float] = {}
     cures: list[str] = []
@@ -210,16 +207,6 @@ def _pgsql(config: Settings, prefix: str, wanted: list[str] | None, enough: floa
     facts.update(_sizes(tables))
     facts["free_bytes"] = None
     return facts
-
-
-def _pgsql_identity(session: Session) -> str | None:
-    """The number that a cluster of databases got when it was made, the same on its replicas; None when it is not told."""
-    try:
-        return str(session.value("SELECT system_identifier FROM pg_control_system()"))
-    except DatabaseError as error:
-        if error.kind not in ("other", "denied", "missing"):
-            raise
-        return None
 
 
 def _pgsql_timeouts(session: Session, database: str | None, enough: float) -> tuple[dict[str, float], list[str]]:

@@ -58,6 +58,16 @@ def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
     return bool(leaders["held"] and leaders["journal"]["run_id"] == run_id)
 
 
+def is_migrated(journal: t.Mapping[str, t.Any]) -> bool:
+    """Whether the upgrade is past its migration."""
+    return STAGES.index(journal["stage"]) > STAGES.index("migrating")
+
+
+def is_migration_due(journal: t.Mapping[str, t.Any], now: float) -> bool:
+    """Whether a run has the journal and has not come past its migration."""
+    return not is_migrated(journal) and float(journal["lease_until"]) > now
+
+
 def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
     """Whether nothing else may start, stop or change the client: while a run holds it, and from when one has touched it."""
     return held or journal["stage"] != "begun"

@@ -60,6 +60,10 @@ options:
     description: How many seconds to wait until RV(database.sessions) has none that uses a database. Who is left then is told.
     type: int
     default: 0
+  turn_timeout:
+    description: How many seconds to wait until RV(database.migration_turn) is this deployment's.
+    type: int
+    default: 0
   wanted_images:
     description: Images with their tag that RV(missing_images) looks for on the host and then in their registry.
     type: list
@@ -343,9 +347,12 @@ database:
     server:
       description: Host and port as db.env has them.
       type: str
-    identity:
-      description: What the server calls itself, the same under all of its names; V(null) when it does not tell.
-      type: str
+    migration_turn:
+      description:
+        - The turn to migrate on the server, see M(waba.onprem.wa_migration_turn).
+        - C(holder) is who has it, in words, V(null) when nobody does; C(ours) whether that is this deployment; C(kept) whether
+          the server keeps turns for the client's user at all; C(why_not) why it does not.
+      type: dict
     product:
       description: V(MySQL), V(MariaDB) or V(PostgreSQL).
       type: str
@@ -510,6 +517,7 @@ def main() -> None:
             registry_retries={"type": "int", "default": 0},
             wanted_statement_timeout={"type": "int", "default": 3600},
             quiet_timeout={"type": "int", "default": 0},
+            turn_timeout={"type": "int", "default": 0},
             lock_file={"type": "path"},
             files={"type": "list", "elements": "path", "default": []},
             seal_key={"type": "str", "no_log": True},

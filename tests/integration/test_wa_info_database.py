@@ -83,7 +83,7 @@ def test_the_database_is_told(ansible: Ansible, database: Server, options: dict[
     assert (found["product"], found["supported"]) == (
         ("MariaDB", False) if database.kind == "mariadb" else ("PostgreSQL", False)
     )
-    assert found["identity"] not in (None, "", found["server"])
+    assert found["migration_turn"] == {"kept": True, "why_not": None, "holder": None, "ours": False}
     assert found["databases"] == OWN
     assert (found["statement_timeout"], found["statement_timeout_cure"], found["sessions"]) == (None, None, [])
     assert found["largest_table"]["database"] == "in1messageStore"

@@ -1,0 +1,214 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_migration_turn
+short_description: Keep the turn to migrate on a database server for as long as an upgrade needs it
+version_added: 0.1.0
+description:
+  - Two migrations at once slow each other down on one database server, and both clients are away all the while. So the server
+    keeps a lock that all deployments ask for, whoever upgrades them and from wherever, and of whatever database user.
+  - Waits until the turn is free, takes it, and ends when it is not needed any more. That is when the upgrade's journal at
+    O(lock_file) is past the migration, or has ended, and O(container) does not run. Meant for C(async).
+  - Nobody needs to give the turn back. It goes with this process's session, and a server gives up a session of a host that
+    has lost its power within half a minute.
+  - P(waba.onprem.wa_info#module) tells whose turn it is.
+options:
+  deployment:
+    description: The deployment's name, which PostgreSQL shows to those who wait.
+    type: str
+    required: true
+  lock_file:
+    description: The lock file of the deployment's upgrade. It may come up to two minutes after the turn.
+    type: path
+    required: true
+  container:
+    description: The name of the container that migrates. While it runs, the turn is kept whatever the journal says.
+    type: str
+    required: true
+  wait_timeout:
+    description: How long to wait for the turn, in seconds or as text.
+    type: str
+    default: 2h
+extends_documentation_fragment:
+  - waba.onprem.attributes
+  - waba.onprem.database
+  - waba.onprem.docker
+  - waba.onprem.env
+attributes:
+  check_mode:
+    description: Tells who has the turn, and neither takes it nor waits.
+notes:
+  - O(env_file) is needed.
+  - On PostgreSQL the user must be able to connect to the database C(postgres), as all can unless it was taken from them.
+    The session is idle in a transaction there that has seen no table.
+  - A server that is a cluster of several, such as Galera, keeps the turns of each of them apart.
+author:
+  - waba.onprem contributors (@waba)
+"""
+
+EXAMPLES = r"""
+- name: Take the database server's turn
+  waba.onprem.wa_migration_turn:
+    deployment: support
+    lock_file: /var/lib/waba/support.lock
+    container: wa-support-dbupgrade-1
+    env_file: /opt/waba/support/db.env
+  async: 86400
+  poll: 0
+
+- name: Wait until it is ours
+  waba.onprem.wa_info:
+    gather: [database]
+    env_file: /opt/waba/support/db.env
+    turn_timeout: 30
+  register: found
+  until: found.database.migration_turn.ours or not found.database.migration_turn.kept
+  retries: 240
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, in words; always empty, since nothing is left changed.
+  type: list
+  elements: str
+  returned: always
+not_kept_because:
+  description: Why the server keeps no turns for the client's user; V(null) when it does.
+  type: str
+  returned: always
+holder:
+  description: Who had the turn at first, in words; V(null) when nobody had.
+  type: str
+  returned: always
+waited:
+  description: Seconds until the turn was had.
+  type: float
+  returned: always
+held:
+  description: Seconds for which it was had.
+  type: float
+  returned: always
+"""
+
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _database,
+    _database_options,
+    _docker,
+    _env_options,
+    _migration_turn,
+    _upgrade_stages,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
+
+LOOK_EVERY = 1.0  # seconds between two looks at the journal, which are also what the server hears
+BEGINS_WITHIN = 120.0  # seconds from the turn to the upgrade's journal
+
+
+class Need:
+    """Whether the turn is needed, by what the upgrade has left on this host."""
+
+    def __init__(self, params: dict[str, t.Any]) -> None:
+        self.params = params
+        self.file = JournalFile(params["lock_file"])
+        self.begun = False
+
+    def lasts(self, held: float) -> bool:
+        """Whether it is needed, `held` seconds after it was taken."""
+        journal = self.file.load()
+        due = journal is not None and _upgrade_stages.is_migration_due(journal, time.time())
+        self.begun = self.begun or due or (journal is not None and _upgrade_stages.is_migrated(journal))
+        return due or (not self.begun and held < BEGINS_WITHIN) or self.may_run()
+
+    def may_run(self) -> bool:
+        """Whether the migration may run: an engine that does not answer cannot tell that it does not."""
+        try:
+            found = _docker.Docker(self.params).container(self.params["container"])
+        except WaError:
+            return True
+        return found is not None and found.state in ("running", "paused")
+
+
+def run(params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
+    """Wait for the turn, and keep it while it is needed."""
+    if not params["env_file"]:
+        raise WaError("option env_file", "not given", "the client's db.env")
+    env = _env_options.read_env(params["env_file"], params["env_reader"])
+    result.redact.add([env.get("WA_DB_PASSWORD")])
+    config = _database.settings(params, env)
+    own = _migration_turn.ticket(env, params["databases"])
+    with _database.connect(config) as session:
+        told = _migration_turn.look(session, own)
+    result.values.update(not_kept_because=told["why_not"], holder=told["holder"])
+    if check_mode or not told["kept"]:
+        return
+    need = Need(params)
+    began = time.monotonic()
+    patience = began + parse_duration("wait_timeout", params["wait_timeout"])
+    while need.lasts(0.0):
+        try:
+            keep(_migration_turn.connect(config, own, params["deployment"]), need, patience, began, result)
+            return
+        except DatabaseError as error:  # the session is lost, or the server away: whoever asks first has the turn next
+            if not error.retryable or time.monotonic() > patience:
+                raise
+            time.sleep(LOOK_EVERY)
+
+
+def keep(turn: _migration_turn.Turn, need: Need, patience: float, began: float, result: Result) -> None:
+    """Take the turn in one session, and keep it. Raises DatabaseError when the session is lost."""
+    with turn.session:
+        while not turn.take():
+            if not need.lasts(0.0):
+                return
+            if time.monotonic() > patience:
+                holder = turn.holder()[0] or "another session"
+                raise WaError(
+                    turn.session.settings.subject, f"{holder} has the turn to migrate still", "one migration at a time"
+                )
+            time.sleep(LOOK_EVERY)
+        taken = time.monotonic()
+        result.values["waited"] = round(taken - began, 1)
+        while need.lasts(time.monotonic() - taken):
+            turn.be_heard()
+            result.values["held"] = round(time.monotonic() - taken, 1)
+            time.sleep(LOOK_EVERY)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **_docker.ARGUMENT_SPEC,
+            **_database_options.ARGUMENT_SPEC,
+            **_env_options.ARGUMENT_SPEC,
+            "deployment": {"type": "str", "required": True},
+            "lock_file": {"type": "path", "required": True},
+            "container": {"type": "str", "required": True},
+            "wait_timeout": {"type": "str", "default": "2h"},
+        },
+        supports_check_mode=True,
+    )
+    result = Result(module, Redactor([module.params["login_password"]]))
+    result.values.update(not_kept_because=None, holder=None, waited=0.0, held=0.0)
+    try:
+        run(module.params, result, module.check_mode)
+    except WaError as error:
+        result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long wa_migration_turn keeps the turn: by the journal, and by the container that migrates."""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from fake_docker import FakeDocker
+
+from ansible_collections.waba.onprem.plugins.module_utils import _docker_options, _upgrade_stages
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.modules import wa_migration_turn
+
+CONTAINER = "wa-support-dbupgrade-1"
+LATE = wa_migration_turn.BEGINS_WITHIN + 1
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / "support.lock"
+
+
+def note(lock: Path, stage: str, lease: float = 60) -> None:
+    claim = _upgrade_stages.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+    lock.write_text(json.dumps(_upgrade_stages.begin(None, claim, time.time(), lease, stage=stage)))
+
+
+def options(docker_host: str, lock: Path) -> dict[str, t.Any]:
+    defaults = {name: spec.get("default") for name, spec in _docker_options.ARGUMENT_SPEC.items()}
+    return {**defaults, "docker_host": docker_host, "lock_file": str(lock), "container": CONTAINER}
+
+
+def need(lock: Path, monkeypatch: pytest.MonkeyPatch, runs: bool = False) -> wa_migration_turn.Need:
+    found = wa_migration_turn.Need({"lock_file": str(lock), "container": CONTAINER})
+    monkeypatch.setattr(found, "may_run", lambda: runs)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stage", "lease", "held", "lasts"),
+    [
+        ("begun", 60, LATE, True),
+        ("stopping", 60, LATE, True),
+        ("migrating", 60, LATE, True),
+        ("migrating", -1, LATE, False),  # its run has ended, and the migration with it
+        ("migrating", -1, 0, True),  # left by a run before; this one has not begun yet
+        ("starting", 60, 0, False),
+        ("proving", 60, 0, False),
+    ],
+)
+def test_the_turn_is_kept_up_to_the_end_of_the_migration(
+    lock: Path, monkeypatch: pytest.MonkeyPatch, stage: str, lease: float, held: float, lasts: bool
+) -> None:
+    note(lock, stage, lease)
+    assert need(lock, monkeypatch).lasts(held) is lasts
+
+
+def test_the_journal_may_come_a_little_later_and_ends_once(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = need(lock, monkeypatch)
+    assert found.lasts(LATE - 2)
+    assert not found.lasts(LATE)
+    note(lock, "begun")
+    assert found.lasts(LATE)
+    lock.unlink()
+    assert not found.lasts(0), "the upgrade that was begun has ended"
+
+
+@pytest.mark.parametrize("stage", ["", "migrating", "starting"])
+def test_a_migration_that_runs_keeps_the_turn(lock: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    if stage:
+        note(lock, stage, -1)
+    assert need(lock, monkeypatch, runs=True).lasts(LATE)
+
+
+def test_a_journal_that_cannot_be_read_is_told(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock.write_text("{")
+    with pytest.raises(WaError, match="not written by an upgrade"):
+        need(lock, monkeypatch).lasts(0)
+
+
+@pytest.mark.parametrize(("state", "runs"), [("running", True), ("paused", True), ("exited", False), ("", False)])
+def test_the_container_tells_whether_the_migration_runs(engine: FakeDocker, lock: Path, state: str, runs: bool) -> None:
+    if state:
+        engine.container(CONTAINER, state=state)
+    assert wa_migration_turn.Need(options(engine.host, lock)).may_run() is runs
+
+
+def test_an_engine_that_does_not_answer_cannot_tell(lock: Path, tmp_path: Path) -> None:
+    assert wa_migration_turn.Need(options(f"unix://{tmp_path}/no.sock", lock)).may_run()
