@@ -3,12 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Drives the module's public `wait: false` step and shows one line of progress a look.
 
+One login serves all steps, its token sealed on the way with a key that this process makes and never tells: Ansible loads the
+plugin before it forks its workers, so all of them have the same.
+
 No connection is held open while GC runs; a lost one is tried again a bounded number of times. The lines go to standard
 error: on standard output they would break JSON callbacks, and hang the playbook when that closes.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 import typing as t
 
@@ -24,6 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._units import parse_du
 
 display = Display()
 
+_KEY = secrets.token_hex(32)
 _LOST_CONNECTIONS = 5
 _SHORTEST_PAUSE = 0.5
 _ALIKE = 0.75  # the part of a step's time that the next one surely takes
@@ -49,7 +54,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             pause = max(parse_duration("poll_interval", self._task.args.get("poll_interval") or "10s"), _SHORTEST_PAUSE)
         except WaError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
-        args = dict(self._task.args, wait=False)
+        args = dict(self._task.args, wait=False, seal_key=_KEY)
         return self._drive(args, pause, task_vars) if wait else self._step(args, pause, task_vars)
 
     def _step(self, args: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -90,7 +95,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 return {**kept, **result}
             if result.get("progress") and self._is_shown(task_vars):
                 display.display(progress_line(_host(task_vars), result["progress"]), stderr=True)
-            args["follow"] = result.get("run_id")
+            args.update(follow=result.get("run_id"), session=result.get("session"))
             time.sleep(next_pause(pause, result.get("progress"), took * _ALIKE))
 
 

@@ -15,6 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import _database_messa
 from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_progress as progress
+from ansible_collections.waba.onprem.plugins.module_utils import _gc_session
 from ansible_collections.waba.onprem.plugins.module_utils._env_options import read_env
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
@@ -46,6 +47,7 @@ class GcBase:
         self.prefix = env.get("WA_DB_NAME_PREFIX", "")
         self.config = _database.settings(params, env)
         self.webapp = Webapp(params)
+        _gc_session.resume(self.webapp, params)
         self.state = StateFile(
             params["state_file"],
             {
@@ -73,6 +75,7 @@ class GcBase:
             databases=[],
             running=False,
             run_id=None,
+            session=None,
             progress=None,
             callbacks="none",
             seconds=0.0,
@@ -118,7 +121,7 @@ class GcBase:
     def _know_credential(self) -> None:
         """Raise unless there is a credential to try. A login that was refused is not tried again until the password changes."""
         user, password = self.webapp.username, self.params["api_password"]
-        if self.params["api_token"]:
+        if self.webapp.token:
             return
         if not password:
             raise WaError("api_password", "not given", "the API user's password, or api_token")
@@ -134,7 +137,7 @@ class GcBase:
     def _log_in(self) -> None:
         """Log in once; a refused login is remembered."""
         self._know_credential()
-        if self.params["api_token"]:
+        if self.webapp.token:
             return
         try:
             self.webapp.log_in()

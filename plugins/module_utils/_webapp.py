@@ -88,8 +88,8 @@ class Webapp:
         self.username: str = params["api_username"] or "admin"
         self.patience = patience
         self.retries = 0
+        self.token: str | None = params["api_token"]  # a secret
         self._password: str | None = params["api_password"]
-        self._token: str | None = params["api_token"]
         self._ca_path: str | None = params["api_ca_path"]
         self._validate: bool = params["api_validate_certs"]
         self._timeout = parse_duration("api_timeout", params["api_timeout"])
@@ -124,10 +124,10 @@ class Webapp:
         self._patiently(self._have_token, LOGIN, self.patience, 1)
 
     def _bearer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._token}"}
+        return {"Authorization": f"Bearer {self.token}"}
 
     def _have_token(self) -> None:
-        if not self._token:
+        if not self.token:
             self.login()
 
     def _patiently(self, once: t.Callable[[], _T], path: str, patience: float, lost: int) -> _T:
@@ -142,7 +142,7 @@ class Webapp:
             except ApiError as error:
                 if error.kind == "token" and not renewed and self._password:
                     # Tokens end after 7 days, and all of them when the password is changed.
-                    self._token, renewed = None, True
+                    self.token, renewed = None, True
                     continue
                 if error.kind == "denied" and self._expired(path):
                     error = ApiError(error.subject, error.found, "expired", status=error.status, code=error.code)
@@ -171,7 +171,7 @@ class Webapp:
         body = {"new_password": new_password} if new_password else None
         answer = self._send("POST", LOGIN, body, {"Authorization": f"Basic {pair}"})
         try:
-            self._token = str(answer.body["users"][0]["token"])
+            self.token = str(answer.body["users"][0]["token"])
         except (KeyError, IndexError, TypeError):
             raise ApiError(
                 self._subject("POST", LOGIN), "the answer holds no token", "other", status=answer.status

@@ -153,6 +153,14 @@ options:
     description:
       - The RV(run_id) of an earlier step. When that run is over, its result is returned and no new one begins.
     type: str
+  session:
+    description:
+      - The RV(session) of an earlier step, which makes a login needless.
+      - One that was sealed with another key, or is of another API or user, counts for nothing.
+    type: str
+  seal_key:
+    description: The key for O(session) and RV(session). The action plugin sets it, the same for all of one C(ansible-playbook).
+    type: str
   retry_login:
     description:
       - Whether to try a login once more that was refused before with the same password.
@@ -261,6 +269,12 @@ run_id:
   description: The run, for O(follow).
   returned: always
   type: str
+session:
+  description:
+    - What spares the next step a login, for O(session); V(null) when nobody is logged in, and once the run is over.
+    - It tells nothing to anybody but the process that runs C(ansible-playbook), which has the key.
+  returned: always
+  type: str
 progress:
   description:
     - Where a running GC stands, with C(phase), C(round), C(rows) (estimate), C(deleted), C(rate), C(left) and C(fraction).
@@ -297,6 +311,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _env_file,
     _gc_policy,
     _gc_progress,
+    _gc_session,
     _topology,
     _webapp,
 )
@@ -330,6 +345,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "state_file": {"type": "path"},
     "lock_file": {"type": "path"},
     "follow": {"type": "str"},
+    "session": {"type": "str"},
+    "seal_key": {"type": "str", "no_log": True},
     "retry_login": {"type": "bool", "default": False},
 }
 
@@ -363,6 +380,8 @@ def main() -> None:
         run = GcRun(params, result, module.check_mode)
         while not run.step() and params["wait"]:
             time.sleep(_gc_progress.pause(pause, result.values["progress"]))
+        if result.values["running"]:
+            result.values["session"] = _gc_session.hand_on(run.webapp, params)
     except WaError as error:
         result.fail(error)
     result.exit()

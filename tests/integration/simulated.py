@@ -20,7 +20,8 @@ from gc_tables import CANARY
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / part) for part in ("lab/client", "lab/control", "unit/simclient")]
 
-from simclient.database import Database  # noqa: E402 - needs the path above
+import simclient.auth  # noqa: E402 - needs the path above
+from simclient.database import Database  # noqa: E402
 from simclient.ratelimit import Bucket  # noqa: E402
 from simclient.seed import Seeder  # noqa: E402
 from simclient.settings import DatabaseSettings  # noqa: E402

@@ -17,7 +17,7 @@ import pytest
 from conftest import REPOSITORY, docker
 from database_servers import Server
 from gc_tables import CANARY
-from simulated import PASSWORD, Simulated
+from simulated import PASSWORD, Simulated, simclient
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade_stages import Claim, begin
 
@@ -112,6 +112,27 @@ def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
         assert CANARY not in path.read_text()
     assert PASSWORD not in output
     assert CANARY not in output
+
+
+def test_one_login_serves_all_rounds_of_both_tasks(
+    site: Site, client: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens: list[str] = []
+    original = simclient.auth.make_token
+
+    def make_token(*arguments: t.Any) -> str:
+        tokens.append(original(*arguments))
+        return tokens[-1]
+
+    monkeypatch.setattr(simclient.auth, "make_token", make_token)
+    done, output = site.run(wa_message_gc_max_messages=LEFT - 1, wa_message_gc_wait_timeout="20s")
+    started, watched = done[GC]
+    # The first round leaves more than the limit, and what comes after has less to delete.
+    assert started["running"]
+    assert watched["rounds"] >= 2
+    assert len(tokens) == 1
+    assert tokens[0] not in output
+    assert started["session"]
 
 
 def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated) -> None:

@@ -69,6 +69,16 @@ def test_steps_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert driver.lines == ["h1 | message GC round 1 | 5 deleted, 1/s, deleting"] * 3
 
 
+def test_a_session_goes_from_step_to_step_under_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(monkeypatch, step(session="s1"), step(session="s2"), step(), DONE)
+    assert driver.run() == DONE
+    assert [asked.get("session") for asked in driver.asked] == [None, "s1", "s2", None]
+    [key] = {asked["seal_key"] for asked in driver.asked}
+    other = Driver(monkeypatch, step(session="s3"), wait=False)
+    assert other.run()["session"] == "s3", "for the task that goes on with it"
+    assert other.asked[0]["seal_key"] == key
+
+
 def test_lines_can_be_turned_off_and_warnings_come_once(monkeypatch: pytest.MonkeyPatch) -> None:
     told = [step(warnings=["a node is down"], marked_read=3), step(warnings=["a node is down"]), DONE]
     driver = Driver(monkeypatch, *told)
