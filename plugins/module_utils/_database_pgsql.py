@@ -108,10 +108,14 @@ def connect(
             connection_factory=Patient, **{key: value for key, value in wanted.items() if value not in (None, "")}
         )
         connection.patience = statement_timeout + GRACE
-        connection.set_session(readonly=read_only if limited else None, autocommit=True)
+        connection.set_session(autocommit=True)
+        with connection.cursor() as cursor:  # what the server or the user has, before this session sets its own
+            cursor.execute("SHOW default_transaction_read_only")
+            began_read_only = cursor.fetchone()[0] == "on"
+        connection.set_session(readonly=read_only if limited else None)
     except psycopg2.Error as error:
         raise translate(error) from None
-    return Session(config, connection, (psycopg2.Error,), translate)
+    return Session(config, connection, (psycopg2.Error,), translate, began_read_only)
 
 
 def _wait(connection: t.Any) -> None:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import typing as t
 from dataclasses import dataclass
+from datetime import datetime
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import MYSQL, Session, Settings
 from ansible_collections.waba.onprem.plugins.module_utils._database_messages import NAME, Table, sessions
@@ -18,7 +20,7 @@ _LONG_CHANGE = 5.0
 _FORGOTTEN = 60.0
 # A delete shorter than this is ordinary traffic, or shows in the counters.
 _LONG_DELETE = 1.0
-_READS = r"^\s*(select|show)\M"  # a statement that deletes nothing, but for functions that do
+_READS = re.compile(r"\s*(select|show)\b", re.I)  # a statement that deletes nothing, but for functions that do
 _DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?delete\b.*?\bmessages\b", re.I | re.S)
 
 
@@ -93,17 +95,14 @@ def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
 def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
     if session.version().product == "MySQL" and session.version().numbers >= (8,):
         session.rows("SET SESSION information_schema_stats_expiry = 0")
-    rows = 0
-    for table in tables:
-        rows += int(
-            session.value(
-                "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s",
-                (table.database, NAME),
-            )
-            or 0
-        )
+    # Each table by its own names, so that the server opens no other, and all in one statement.
+    one = (
+        "SELECT table_rows, UNIX_TIMESTAMP() FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+    )
+    names = [name for table in tables for name in (table.database, NAME)]
+    found = session.rows(" UNION ALL ".join([one] * len(tables)), names) if tables else []
     status = dict(session.rows("SHOW GLOBAL STATUS WHERE variable_name IN ('Handler_delete', 'Uptime')"))
-    now = float(session.value("SELECT UNIX_TIMESTAMP()"))
+    now = float(found[0][1]) if found else 0.0
     running = session.rows(
         "SELECT db, LEFT(info, 2000) FROM information_schema.processlist"
         " WHERE info IS NOT NULL AND id <> CONNECTION_ID() AND time >= %s",
@@ -115,43 +114,81 @@ def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
         (db is None or db in own or any(name in info for name in own)) and deletes_messages(info)
         for db, info in running
     )
+    rows = sum(int(estimate or 0) for estimate, _now in found)
     origin = now - float(status.get("Uptime", now))
     return Pulse(rows, (int(status.get("Handler_delete", 0)),), None, deleting, origins=(origin,))
+
+
+# Each look is a new session, in which all that a statement names is looked up for the first time: so functions and not the
+# views over them, and no sum or difference that can be made here.
 
 
 def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
     ids = [oid for table in tables for oid in table.ids]
     figures = session.rows(
-        "SELECT coalesce(sum(pg_stat_get_live_tuples(oid)), 0), coalesce(sum(pg_stat_get_tuples_deleted(oid)), 0),"
-        " coalesce(sum(pg_stat_get_tuples_inserted(oid)), 0), extract(epoch FROM pg_postmaster_start_time()),"
-        " (SELECT md5(string_agg(c.oid || ':' || relfilenode, ',' ORDER BY c.oid)) FROM pg_class c WHERE c.oid = ANY (%s::oid[]))"
-        " FROM unnest(%s::oid[]) AS oid",
-        (ids, ids),
-    )[0]
-    others = session.rows(
-        # A function that deletes shows only its call; the lock on the table, held for long, tells. But a session that was
-        # left in a transaction holds it too, after a single INSERT: it does nothing.
-        "SELECT CASE WHEN xact_start < clock_timestamp() - %s * interval '1 s' THEN left(query, 2000) END,"
-        " CASE WHEN xact_start < clock_timestamp() - %s * interval '1 s'"
-        " AND (state = 'active' OR state_change > clock_timestamp() - %s * interval '1 s')"
-        " THEN EXISTS (SELECT 1 FROM pg_locks l"
-        " WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock' AND l.relation = ANY (%s::oid[])) END,"
-        " pid || ' ' || extract(epoch FROM backend_start),"
-        " CASE WHEN state = 'idle' THEN greatest(extract(epoch FROM clock_timestamp() - state_change), 0)"
-        " WHEN state = 'active' OR state_change > clock_timestamp() - %s * interval '1 s' THEN 0 END,"
-        " coalesce(query ~* %s, false)"
-        " FROM pg_stat_activity a WHERE datname = current_database() AND usename = current_user"
-        " AND pid <> pg_backend_pid()",
-        (_LONG_DELETE, _LONG_CHANGE, _FORGOTTEN, ids, _FORGOTTEN, _READS),
+        "SELECT oid, pg_stat_get_live_tuples(oid), pg_stat_get_tuples_deleted(oid), pg_stat_get_tuples_inserted(oid),"
+        " pg_relation_filenode(oid), pg_postmaster_start_time() FROM unnest(%s::oid[]) AS oid",
+        (ids,),
+    )
+    activity = session.rows(
+        "SELECT clock_timestamp(), pid, xact_start, state, state_change, left(query, 2000), backend_start"
+        " FROM pg_stat_get_activity(NULL) WHERE pid <> pg_backend_pid()"
+        " AND (datid, usesysid) = (SELECT datid, usesysid FROM pg_stat_get_activity(pg_backend_pid()))"
+    )
+    others = [_Activity(*row) for row in activity]
+    # A function that deletes shows only its call; the lock on the table, held for long, tells. But a session that was left in
+    # a transaction holds it too, after a single INSERT: it does nothing.
+    long = [one.pid for one in others if one.lasts(_LONG_CHANGE) and one.acts]
+    locked = bool(long) and session.rows(
+        "SELECT 1 FROM pg_locks WHERE pid = ANY (%s) AND mode = 'RowExclusiveLock' AND relation = ANY (%s::oid[]) LIMIT 1",
+        (long, ids),
     )
     return Pulse(
-        int(figures[0]),
-        (int(figures[1]),),
-        int(figures[2]),
-        any(locked or deletes_messages(query or "") for query, locked, *_rest in others),
-        origins=(float(figures[3]),),
-        files=str(figures[4] or ""),
-        sessions=tuple(
-            Other(name, None if idle is None else float(idle), reads) for *_query, name, idle, reads in others
-        ),
+        sum(int(row[1]) for row in figures),
+        (sum(int(row[2]) for row in figures),),
+        sum(int(row[3]) for row in figures),
+        bool(locked) or any(one.lasts(_LONG_DELETE) and deletes_messages(one.query or "") for one in others),
+        origins=tuple({row[5].timestamp() for row in figures}),
+        files=_digest(sorted(f"{row[0]}:{row[4]}" for row in figures)),
+        sessions=tuple(Other(one.name, one.idle, _READS.match(one.query or "") is not None) for one in others),
     )
+
+
+def _digest(files: list[str]) -> str:
+    return hashlib.sha256(" ".join(files).encode()).hexdigest()[:32]
+
+
+class _Activity(t.NamedTuple):
+    """A session as PostgreSQL tells it; `now` is when it did."""
+
+    now: datetime
+    pid: int
+    transaction: datetime | None
+    state: str | None
+    changed: datetime | None
+    query: str | None
+    began: datetime | None
+
+    def lasts(self, seconds: float) -> bool:
+        """Whether its transaction has lasted so long."""
+        return self.transaction is not None and self._since(self.transaction) > seconds
+
+    def _since(self, moment: datetime) -> float:
+        return (self.now - moment).total_seconds()
+
+    @property
+    def name(self) -> str:
+        """What tells it from another that has the same number later."""
+        return f"{self.pid} {self.began}"
+
+    @property
+    def acts(self) -> bool:
+        """Whether it does something, or has within the last while."""
+        return self.state == "active" or (self.changed is not None and self._since(self.changed) < _FORGOTTEN)
+
+    @property
+    def idle(self) -> float | None:
+        """As `Other` has it."""
+        if self.state == "idle" and self.changed is not None:
+            return max(self._since(self.changed), 0.0)
+        return 0.0 if self.acts else None

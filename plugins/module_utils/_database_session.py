@@ -84,14 +84,17 @@ class Session:
         connection: t.Any,
         errors: tuple[type[BaseException], ...],
         translate: t.Callable[[BaseException, str], DatabaseError],
+        began_read_only: bool = False,
     ) -> None:
-        """Take a driver's connection, its exceptions, and what makes them ours."""
+        """Take a driver's connection, its exceptions, what makes them ours, and whether PostgreSQL gave it read only."""
         self.settings = config
         self.engine = config.engine
+        self.began_read_only = began_read_only
         self._connection = connection
         self._errors = errors
         self._ends: tuple[type[BaseException], ...] = (OSError, *errors)
         self._translate = translate
+        self._version: Version | None = None
 
     def __enter__(self) -> Session:
         return self
@@ -130,20 +133,16 @@ class Session:
         return found[0][0] if found else None
 
     def version(self) -> Version:
-        """The server's product and version."""
-        return parse_version(
-            self.engine, str(self.value("SELECT version()" if self.engine == MYSQL else "SHOW server_version"))
-        )
+        """The server's product and version, asked once."""
+        if self._version is None:
+            text = self.value("SELECT version()" if self.engine == MYSQL else "SHOW server_version")
+            self._version = parse_version(self.engine, str(text))
+        return self._version
 
     def is_read_only(self) -> bool:
         """Whether the server takes no writes from the client's user: a replica, or a primary that was set so."""
         if self.engine == PGSQL:
-            # The session has set the parameter for itself; its reset value is what the server or the user has.
-            return bool(
-                self.value(
-                    "SELECT pg_is_in_recovery() OR reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only'"
-                )
-            )
+            return self.began_read_only or bool(self.value("SELECT pg_is_in_recovery()"))
         # A managed replica may tell so only by the second one; MariaDB knows more values than OFF and ON.
         told = self.rows("SELECT @@global.read_only, @@global.innodb_read_only")[0]
         return any(str(value).upper() not in ("0", "OFF") for value in told)

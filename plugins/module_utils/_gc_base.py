@@ -10,12 +10,11 @@ import typing as t
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database
+from ansible_collections.waba.onprem.plugins.module_utils import _database, _gc_session
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
 from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy as policy
 from ansible_collections.waba.onprem.plugins.module_utils import _gc_progress as progress
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_session
 from ansible_collections.waba.onprem.plugins.module_utils._env_options import read_env
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge

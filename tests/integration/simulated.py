@@ -20,12 +20,14 @@ from gc_tables import CANARY
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / part) for part in ("lab/client", "lab/control", "unit/simclient")]
 
-import simclient.auth  # noqa: E402 - needs the path above
+from simclient import auth  # noqa: E402 - needs the path above
 from simclient.database import Database  # noqa: E402
 from simclient.ratelimit import Bucket  # noqa: E402
 from simclient.seed import Seeder  # noqa: E402
 from simclient.settings import DatabaseSettings  # noqa: E402
 from simclient_deployment import PASSWORD, Deployment, until  # noqa: E402
+
+__all__ = ["PASSWORD", "Simulated", "auth", "run_module", "until"]
 
 VERSION = "2.53.4"
 

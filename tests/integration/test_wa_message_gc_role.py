@@ -17,7 +17,7 @@ import pytest
 from conftest import REPOSITORY, docker
 from database_servers import Server
 from gc_tables import CANARY
-from simulated import PASSWORD, Simulated, simclient
+from simulated import PASSWORD, Simulated, auth
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade_stages import Claim, begin
 
@@ -118,13 +118,13 @@ def test_one_login_serves_all_rounds_of_both_tasks(
     site: Site, client: Simulated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens: list[str] = []
-    original = simclient.auth.make_token
+    original = auth.make_token
 
     def make_token(*arguments: t.Any) -> str:
         tokens.append(original(*arguments))
         return tokens[-1]
 
-    monkeypatch.setattr(simclient.auth, "make_token", make_token)
+    monkeypatch.setattr(auth, "make_token", make_token)
     done, output = site.run(wa_message_gc_max_messages=LEFT - 1, wa_message_gc_wait_timeout="20s")
     started, watched = done[GC]
     # The first round leaves more than the limit, and what comes after has less to delete.
