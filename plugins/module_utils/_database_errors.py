@@ -48,6 +48,8 @@ _PGSQL_KINDS = {
     "40": "lock",
     "42501": "denied",
     "25006": "read_only",
+    "25P03": "lost",  # the server ends a transaction that has lasted too long
+    "25P04": "lost",
     "57P03": "starting",
     "57P": "lost",
     "08": "lost",

@@ -21,6 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError, Session, Settings, quote
 
 _LOOK_EVERY = 0.1  # seconds between two looks at who is still connected
+_TURN_EVERY = 0.5  # the same of the turn to migrate, which may take hours
 HOUR = 3600.0  # domain 7: the vendor's word for the database's query time-out during an upgrade
 # What may end an ALTER or keep it waiting, or end the connection that waits for it. MySQL's max_execution_time is not
 # among them: it concerns SELECT only.
@@ -70,7 +71,7 @@ def _turn(config: Settings, own: str, patience: float) -> dict[str, t.Any]:
             turn = _migration_turn.look(session, own)
             if turn["ours"] or not turn["kept"] or time.monotonic() >= end:
                 return turn
-            time.sleep(_LOOK_EVERY)
+            time.sleep(_TURN_EVERY)
 
 
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:

@@ -112,6 +112,9 @@ def connect(
         with connection.cursor() as cursor:  # what the server or the user has, before this session sets its own
             cursor.execute("SHOW default_transaction_read_only")
             began_read_only = cursor.fetchone()[0] == "on"
+            if began_read_only:  # or an earlier session's own, which a pooler has kept
+                cursor.execute("SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'")
+                began_read_only = cursor.fetchone()[0] == "on"
         connection.set_session(readonly=read_only if limited else None)
     except psycopg2.Error as error:
         raise translate(error) from None

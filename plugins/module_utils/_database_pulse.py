@@ -73,36 +73,62 @@ def deletes_messages(statement: str) -> bool:
 
 def pulse(config: Settings, tables: t.Sequence[Table]) -> Pulse:
     """What moves: estimated rows, counters of deleted and inserted rows, whether a DELETE on `messages` runs."""
-    rows, inserted, deleting, read_only_ = 0, 0, False, False
-    counters: list[int] = []
-    origins: list[float] = []
-    files = ""
+    told: list[Counters] = []
+    deleting, read_only_ = False, False
     others: list[Other] = []
     for session, here in sessions(config, tables):
-        found = _mysql_pulse(session, here) if config.engine == MYSQL else _pgsql_pulse(session, here)
-        rows += found.rows
-        counters += found.counters
-        origins += found.origins
-        files += found.files
-        others += found.sessions
-        inserted += found.inserted or 0
-        deleting = deleting or found.deleting
+        told.append(counters(session, here))
+        deletes, seen = who(session, here)
+        deleting = deleting or deletes
+        others += seen
         read_only_ = read_only_ or session.is_read_only()
-    counted = None if config.engine == MYSQL else inserted
-    return Pulse(rows, tuple(counters), counted, deleting, read_only_, tuple(origins), files, tuple(others))
+    return Pulse(
+        sum(one.rows for one in told),
+        tuple(one.deleted for one in told),
+        None if config.engine == MYSQL else sum(one.inserted for one in told),
+        deleting,
+        read_only_,
+        tuple(origin for one in told for origin in one.origins),
+        "".join(one.files for one in told),
+        tuple(others),
+    )
 
 
-def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
+class Counters(t.NamedTuple):
+    """Estimated rows, deleted and inserted ones, since when each server counts (seconds since 1970), the tables' files."""
+
+    rows: int
+    deleted: int
+    inserted: int
+    origins: tuple[float, ...]
+    files: str = ""
+
+
+def counters(session: Session, tables: list[Table]) -> Counters:
+    """What the server of `session` has counted in `tables`."""
+    return _mysql_counters(session, tables) if session.engine == MYSQL else _pgsql_counters(session, tables)
+
+
+def who(session: Session, tables: list[Table]) -> tuple[bool, tuple[Other, ...]]:
+    """Whether another session of the user deletes from `tables`, and where the engine tells enough, those sessions."""
+    return (_mysql_deletes(session, tables), ()) if session.engine == MYSQL else _pgsql_others(session, tables)
+
+
+def _mysql_counters(session: Session, tables: list[Table]) -> Counters:
     if session.version().product == "MySQL" and session.version().numbers >= (8,):
         session.rows("SET SESSION information_schema_stats_expiry = 0")
     # Each table by its own names, so that the server opens no other, and all in one statement.
-    one = (
-        "SELECT table_rows, UNIX_TIMESTAMP() FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
-    )
+    one = " UNION ALL SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
     names = [name for table in tables for name in (table.database, NAME)]
-    found = session.rows(" UNION ALL ".join([one] * len(tables)), names) if tables else []
+    (now,), *found = session.rows("SELECT UNIX_TIMESTAMP()" + one * len(tables), names)
     status = dict(session.rows("SHOW GLOBAL STATUS WHERE variable_name IN ('Handler_delete', 'Uptime')"))
-    now = float(found[0][1]) if found else 0.0
+    rows = sum(int(estimate or 0) for (estimate,) in found)
+    origin = float(now) - float(status.get("Uptime", now))
+    return Counters(rows, int(status.get("Handler_delete", 0)), 0, (origin,))
+
+
+def _mysql_deletes(session: Session, tables: list[Table]) -> bool:
+    """Whether a DELETE on one of `tables` runs."""
     running = session.rows(
         "SELECT db, LEFT(info, 2000) FROM information_schema.processlist"
         " WHERE info IS NOT NULL AND id <> CONNECTION_ID() AND time >= %s",
@@ -110,26 +136,33 @@ def _mysql_pulse(session: Session, tables: list[Table]) -> Pulse:
     )
     own = {table.database for table in tables}
     # A statement outside our databases may still name them.
-    deleting = any(
+    return any(
         (db is None or db in own or any(name in info for name in own)) and deletes_messages(info)
         for db, info in running
     )
-    rows = sum(int(estimate or 0) for estimate, _now in found)
-    origin = now - float(status.get("Uptime", now))
-    return Pulse(rows, (int(status.get("Handler_delete", 0)),), None, deleting, origins=(origin,))
 
 
 # Each look is a new session, in which all that a statement names is looked up for the first time: so functions and not the
 # views over them, and no sum or difference that can be made here.
 
 
-def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
-    ids = [oid for table in tables for oid in table.ids]
+def _pgsql_counters(session: Session, tables: list[Table]) -> Counters:
     figures = session.rows(
         "SELECT oid, pg_stat_get_live_tuples(oid), pg_stat_get_tuples_deleted(oid), pg_stat_get_tuples_inserted(oid),"
         " pg_relation_filenode(oid), pg_postmaster_start_time() FROM unnest(%s::oid[]) AS oid",
-        (ids,),
+        ([oid for table in tables for oid in table.ids],),
     )
+    return Counters(
+        sum(int(row[1]) for row in figures),
+        sum(int(row[2]) for row in figures),
+        sum(int(row[3]) for row in figures),
+        tuple({row[5].timestamp() for row in figures}),
+        _digest(sorted(f"{row[0]}:{row[4]}" for row in figures)),
+    )
+
+
+def _pgsql_others(session: Session, tables: list[Table]) -> tuple[bool, tuple[Other, ...]]:
+    """Whether one of the user's other sessions deletes from `tables`, and those sessions."""
     activity = session.rows(
         "SELECT clock_timestamp(), pid, xact_start, state, state_change, left(query, 2000), backend_start"
         " FROM pg_stat_get_activity(NULL) WHERE pid <> pg_backend_pid()"
@@ -141,17 +174,10 @@ def _pgsql_pulse(session: Session, tables: list[Table]) -> Pulse:
     long = [one.pid for one in others if one.lasts(_LONG_CHANGE) and one.acts]
     locked = bool(long) and session.rows(
         "SELECT 1 FROM pg_locks WHERE pid = ANY (%s) AND mode = 'RowExclusiveLock' AND relation = ANY (%s::oid[]) LIMIT 1",
-        (long, ids),
+        (long, [oid for table in tables for oid in table.ids]),
     )
-    return Pulse(
-        sum(int(row[1]) for row in figures),
-        (sum(int(row[2]) for row in figures),),
-        sum(int(row[3]) for row in figures),
-        bool(locked) or any(one.lasts(_LONG_DELETE) and deletes_messages(one.query or "") for one in others),
-        origins=tuple({row[5].timestamp() for row in figures}),
-        files=_digest(sorted(f"{row[0]}:{row[4]}" for row in figures)),
-        sessions=tuple(Other(one.name, one.idle, _READS.match(one.query or "") is not None) for one in others),
-    )
+    deleting = bool(locked) or any(one.lasts(_LONG_DELETE) and deletes_messages(one.query or "") for one in others)
+    return deleting, tuple(Other(one.name, one.idle, _READS.match(one.query or "") is not None) for one in others)
 
 
 def _digest(files: list[str]) -> str:

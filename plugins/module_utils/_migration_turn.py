@@ -36,18 +36,21 @@ class Turn:
     """The turn of one client, as seen and taken in `session`."""
 
     def __init__(self, session: Session, own: str) -> None:
-        """Look for the client `own`, a `ticket`, in a session that is limited as all are."""
+        """Look for the client `own`, a `ticket`, in a session at the server, that of PostgreSQL in no client's database."""
         self.session = session
         self.own = own
         self.mysql = session.engine == _database.MYSQL
 
     def not_kept(self) -> str:
         """Why the server keeps no turns for this user, or an empty text."""
-        if self.mysql:
-            version = self.session.version()
-            return "" if version.numbers >= _TWO_LOCKS[version.product] else f"{version.text} holds one lock a session"
-        may = "SELECT has_database_privilege(datname, 'CONNECT') FROM pg_database WHERE datname = %s AND datallowconn"
-        return "" if self.session.value(may, (_HOME,)) else f"its user may not connect to the database {_HOME}"
+        if not self.mysql:
+            # Asked where it was connected to, since pg_hba.conf decides, too.
+            here = self.session.value("SELECT current_database()")
+            return "" if here == _HOME else f"its user cannot connect to the database {_HOME}"
+        if [value for _name, value in self.session.rows("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'") if value == "ON"]:
+            return "the nodes of a Galera cluster have no lock in common"
+        version = self.session.version()
+        return "" if version.numbers >= _TWO_LOCKS[version.product] else f"{version.text} holds one lock a session"
 
     def holder(self) -> tuple[str, bool]:
         """Who has the turn, in words, and whether that is this client, and lives; no words when nobody has."""
@@ -121,6 +124,9 @@ def connect(config: Settings, own: str, deployment: str) -> Turn:
                 f"SET tcp_keepalives_idle = {_SILENCE // 2}; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2"
             )
             session.value("SELECT set_config('application_name', %s, false)", (_label(own, deployment)[:63],))
+            # What ends a transaction that lasts; the second one is new in PostgreSQL 17.
+            ends = ["idle_in_transaction_session_timeout", "transaction_timeout"]
+            session.rows("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY (%s)", (ends,))
     except DatabaseError:
         session.close()
         raise

@@ -46,7 +46,7 @@ notes:
   - O(env_file) is needed.
   - On PostgreSQL the user must be able to connect to the database C(postgres), as all can unless it was taken from them.
     The session is idle in a transaction there that has seen no table.
-  - A server that is a cluster of several, such as Galera, keeps the turns of each of them apart.
+  - A Galera cluster keeps no turns, since its nodes have no lock in common, or refuse one.
 author:
   - waba.onprem contributors (@waba)
 """
@@ -116,6 +116,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal impor
 
 LOOK_EVERY = 1.0  # seconds between two looks at the journal, which are also what the server hears
 BEGINS_WITHIN = 120.0  # seconds from the turn to the upgrade's journal
+DOCKER_PATIENCE = 5  # seconds; the server gives up a session that is not heard for longer
 
 
 class Need:
@@ -124,22 +125,97 @@ class Need:
     def __init__(self, params: dict[str, t.Any]) -> None:
         self.params = params
         self.file = JournalFile(params["lock_file"])
+        found = self.file.load()
+        # What is there already may be a dead run's, which this one has not taken over yet.
+        self.found: str = found["run_id"] if found else ""
+        self.seen = found is not None
         self.begun = False
 
     def lasts(self, held: float) -> bool:
         """Whether it is needed, `held` seconds after it was taken."""
+        return self._upgrades(held) or self.may_run()
+
+    def _upgrades(self, held: float) -> bool:
         journal = self.file.load()
-        due = journal is not None and _upgrade_stages.is_migration_due(journal, time.time())
-        self.begun = self.begun or due or (journal is not None and _upgrade_stages.is_migrated(journal))
-        return due or (not self.begun and held < BEGINS_WITHIN) or self.may_run()
+        if journal is None or _upgrade_stages.is_migrated(journal):
+            return not self.seen and journal is None and held < BEGINS_WITHIN
+        self.seen = True
+        due = _upgrade_stages.is_migration_due(journal, time.time())
+        self.begun = self.begun or (due and journal["run_id"] != self.found)
+        return due or (not self.begun and held < BEGINS_WITHIN)
 
     def may_run(self) -> bool:
         """Whether the migration may run: an engine that does not answer cannot tell that it does not."""
         try:
-            found = _docker.Docker(self.params).container(self.params["container"])
+            engine = _docker.Docker({**self.params, "docker_timeout": DOCKER_PATIENCE})
+            found = engine.container(self.params["container"])
         except WaError:
             return True
         return found is not None and found.state in ("running", "paused")
+
+
+class Keeper:
+    """Waits for the turn and keeps it, over as many sessions as that takes."""
+
+    def __init__(
+        self, config: _database.Settings, own: str, need: Need, params: dict[str, t.Any], result: Result
+    ) -> None:
+        self.config, self.own, self.need, self.params, self.result = config, own, need, params, result
+        self.began = time.monotonic()
+        self.patience = self.began + parse_duration("wait_timeout", params["wait_timeout"])
+        self.taken: float | None = None
+
+    def run(self) -> None:
+        """Until it is not needed any more. Raises WaError when it is not had in time, or cannot be."""
+        while self.need.lasts(self._held()):
+            try:
+                self._keep(_migration_turn.connect(self.config, self.own, self.params["deployment"]))
+                return
+            except (
+                DatabaseError
+            ) as error:  # the session is lost, or the server away: whoever asks first has the turn next
+                if not error.retryable or self._is_late():
+                    raise
+                time.sleep(LOOK_EVERY)
+
+    def _held(self) -> float:
+        return 0.0 if self.taken is None else time.monotonic() - self.taken
+
+    def _is_late(self) -> bool:
+        """Whether it was waited for long enough; one that was had is asked for again as long as it is needed."""
+        return self.taken is None and time.monotonic() > self.patience
+
+    def _keep(self, turn: _migration_turn.Turn) -> None:
+        """Take the turn in one session, and keep it. Raises DatabaseError when the session is lost."""
+        with turn.session:
+            while not turn.take():
+                if not self.need.lasts(self._held()):
+                    return
+                if self._is_late():
+                    holder = turn.holder()[0] or "another session"
+                    found = f"{holder} has the turn to migrate still"
+                    raise WaError(self.config.subject, found, "one migration at a time")
+                time.sleep(LOOK_EVERY)
+            if self.taken is None:
+                self.taken = time.monotonic()
+                self.result.values["waited"] = round(self.taken - self.began, 1)
+            while self.need.lasts(self._held()):
+                turn.be_heard()
+                self.result.values["held"] = round(self._held(), 1)
+                time.sleep(LOOK_EVERY)
+
+
+def look(config: _database.Settings, own: str, patience: float) -> dict[str, t.Any]:
+    """Whose turn it is; a server that is away for a moment is asked again for `patience` seconds."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            with _database.connect(config) as session:
+                return _migration_turn.look(session, own)
+        except DatabaseError as error:
+            if not error.retryable or time.monotonic() > end:
+                raise
+            time.sleep(LOOK_EVERY)
 
 
 def run(params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
@@ -150,42 +226,11 @@ def run(params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
     result.redact.add([env.get("WA_DB_PASSWORD")])
     config = _database.settings(params, env)
     own = _migration_turn.ticket(env, params["databases"])
-    with _database.connect(config) as session:
-        told = _migration_turn.look(session, own)
+    keeper = Keeper(config, own, Need(params), params, result)
+    told = look(config, own, 0.0 if check_mode else keeper.patience - keeper.began)
     result.values.update(not_kept_because=told["why_not"], holder=told["holder"])
-    if check_mode or not told["kept"]:
-        return
-    need = Need(params)
-    began = time.monotonic()
-    patience = began + parse_duration("wait_timeout", params["wait_timeout"])
-    while need.lasts(0.0):
-        try:
-            keep(_migration_turn.connect(config, own, params["deployment"]), need, patience, began, result)
-            return
-        except DatabaseError as error:  # the session is lost, or the server away: whoever asks first has the turn next
-            if not error.retryable or time.monotonic() > patience:
-                raise
-            time.sleep(LOOK_EVERY)
-
-
-def keep(turn: _migration_turn.Turn, need: Need, patience: float, began: float, result: Result) -> None:
-    """Take the turn in one session, and keep it. Raises DatabaseError when the session is lost."""
-    with turn.session:
-        while not turn.take():
-            if not need.lasts(0.0):
-                return
-            if time.monotonic() > patience:
-                holder = turn.holder()[0] or "another session"
-                raise WaError(
-                    turn.session.settings.subject, f"{holder} has the turn to migrate still", "one migration at a time"
-                )
-            time.sleep(LOOK_EVERY)
-        taken = time.monotonic()
-        result.values["waited"] = round(taken - began, 1)
-        while need.lasts(time.monotonic() - taken):
-            turn.be_heard()
-            result.values["held"] = round(time.monotonic() - taken, 1)
-            time.sleep(LOOK_EVERY)
+    if told["kept"] and not check_mode:
+        keeper.run()
 
 
 def main() -> None:

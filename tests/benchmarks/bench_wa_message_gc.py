@@ -150,14 +150,16 @@ class Client:
     def pulse(self) -> pulses.Pulse:
         return pulses.pulse(self.settings, self.tables)
 
-    def statements_of_pulse(self) -> float:
-        """Seconds of the pulse on a connection that is there already."""
+    def statements_of_pulse(self) -> tuple[float, float]:
+        """Seconds of the pulse's counters, and of all its statements, on a new connection that is there already."""
         for session, here in messages.sessions(self.settings, self.tables):
-            look = pulses._mysql_pulse if self.engine == _database.MYSQL else pulses._pgsql_pulse
             begin = time.perf_counter()
-            look(session, here)
+            pulses.counters(session, here)
+            counted = time.perf_counter() - begin
+            pulses.who(session, here)
+            session.is_read_only()
             seconds = time.perf_counter() - begin
-        return seconds
+        return counted, seconds
 
 
 def task(work: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -239,16 +241,18 @@ def bench_gate(client: Client, rows: int, state: str) -> None:
 def bench_pulse(client: Client, rows: int, state: str, samples: int = 30) -> None:
     """The pulse against COUNT(*) in a task."""
     compare.title(f"{client.kind}, {rows:,} rows, {state}: pulse against COUNT(*) in {client.module}")
-    whole, inner = [], []
+    whole, inner, counters = [], [], []
     for _number in range(samples):
         begin = time.perf_counter()
         client.pulse()
         whole.append(time.perf_counter() - begin)
-        inner.append(client.statements_of_pulse())
+        counted, seconds = client.statements_of_pulse()
+        counters.append(counted)
+        inner.append(seconds)
     work = client.worked(client.pulse)[1]
     told: list[float] = []
     their_work = client.worked(lambda: told.append(client.count_task()))[1]
-    for name, values in (("statements", inner), ("whole", whole)):
+    for name, values in (("counters", counters), ("statements", inner), ("whole", whole)):
         low, middle, high = (round(value * 1000, 2) for value in (min(values), statistics.median(values), max(values)))
         print(f"  pulse, {name:<12} {middle:9.2f} ms ({low} to {high})")
     print(f"  COUNT(*)            {told[0] * 1000:9.2f} ms")

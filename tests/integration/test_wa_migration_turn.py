@@ -187,7 +187,7 @@ def test_a_server_that_keeps_no_turns_is_told(
     postgres.sql("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;")
     try:
         seen = one.whose()
-        assert (seen["kept"], seen["why_not"]) == (False, "its user may not connect to the database postgres")
+        assert (seen["kept"], seen["why_not"]) == (False, "its user cannot connect to the database postgres")
         assert one.ask()["not_kept_because"] == seen["why_not"]
     finally:
         postgres.sql("GRANT CONNECT ON DATABASE postgres TO PUBLIC;")

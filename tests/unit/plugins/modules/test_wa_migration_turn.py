@@ -26,8 +26,8 @@ def lock(tmp_path: Path) -> Path:
     return tmp_path / "support.lock"
 
 
-def note(lock: Path, stage: str, lease: float = 60) -> None:
-    claim = _upgrade_stages.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+def note(lock: Path, stage: str, lease: float = 60, run_id: str = "m/1/5") -> None:
+    claim = _upgrade_stages.Claim("support", run_id, "ann", "ops1", "2.53.4")
     lock.write_text(json.dumps(_upgrade_stages.begin(None, claim, time.time(), lease, stage=stage)))
 
 
@@ -59,6 +59,28 @@ def test_the_turn_is_kept_up_to_the_end_of_the_migration(
 ) -> None:
     note(lock, stage, lease)
     assert need(lock, monkeypatch).lasts(held) is lasts
+
+
+def test_what_a_dead_run_has_left_does_not_end_the_turn_of_the_next(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note(lock, "stopping")
+    found = need(lock, monkeypatch)
+    assert found.lasts(0)
+    note(lock, "stopping", -1)  # its lease is over, and this run still waits
+    assert found.lasts(0)
+    note(lock, "stopping", run_id="m/2/5")
+    assert found.lasts(LATE)
+    note(lock, "stopping", -1, run_id="m/2/5")
+    assert not found.lasts(LATE)
+
+
+def test_a_second_look_of_a_run_ends_with_its_upgrade(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note(lock, "begun")
+    found = need(lock, monkeypatch)
+    assert found.lasts(LATE)
+    lock.unlink()
+    assert not found.lasts(0)
 
 
 def test_the_journal_may_come_a_little_later_and_ends_once(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
