@@ -127,7 +127,7 @@ class Need:
         self.file = JournalFile(params["lock_file"])
         found = self.file.load()
         # What is there already may be a dead run's, which this one has not taken over yet.
-        self.found: str = found["run_id"] if found else ""
+        self.found = _run(found) if found else ("", False)
         self.seen = found is not None
         self.begun = False
 
@@ -141,7 +141,8 @@ class Need:
             return not self.seen and journal is None and held < BEGINS_WITHIN
         self.seen = True
         due = _upgrade_stages.is_migration_due(journal, time.time())
-        self.begun = self.begun or (due and journal["run_id"] != self.found)
+        run_id, ended = _run(journal)
+        self.begun = self.begun or (due and run_id != self.found[0]) or (ended and not self.found[1])
         return due or (not self.begun and held < BEGINS_WITHIN)
 
     def may_run(self) -> bool:
@@ -152,6 +153,11 @@ class Need:
         except WaError:
             return True
         return found is not None and found.state in ("running", "paused")
+
+
+def _run(journal: dict[str, t.Any]) -> tuple[str, bool]:
+    """Which run has the journal, and whether it has ended by its own word."""
+    return str(journal["run_id"]), not journal["lease_until"]
 
 
 class Keeper:

@@ -130,8 +130,9 @@ def test_a_run_that_was_killed_leaves_the_turn_to_its_migration(
 ) -> None:
     one, two = deployments
     one.container = clients.add("dbupgrade")
-    one.note("migrating")
     job = start(jobs, one)
+    one.note("migrating")
+    assert not two.whose(3)["ours"]
     one.note("migrating", lease=0)  # it was killed, and nobody goes on with it
     assert not two.whose(3)["ours"]
     assert one.whose()["ours"]

@@ -79,8 +79,15 @@ def test_a_second_look_of_a_run_ends_with_its_upgrade(lock: Path, monkeypatch: p
     note(lock, "begun")
     found = need(lock, monkeypatch)
     assert found.lasts(LATE)
+    note(lock, "migrating")
+    assert found.lasts(LATE)
+    journal = json.loads(lock.read_text())
+    lock.write_text(json.dumps(_upgrade_stages.end(journal, "m/1/5", "failed", "", time.time())))
+    assert not found.lasts(0), "it has failed"
+    again = need(lock, monkeypatch)
+    assert again.lasts(0), "and is to be gone on with"
     lock.unlink()
-    assert not found.lasts(0)
+    assert not again.lasts(0)
 
 
 def test_the_journal_may_come_a_little_later_and_ends_once(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
