@@ -13,7 +13,8 @@ description:
   - Two migrations at once slow each other down on one database server, and both clients are away all the while. So the server
     keeps a lock that all deployments ask for, whoever upgrades them and from wherever, and of whatever database user.
   - Waits until the turn is free, takes it, and ends when it is not needed any more. That is when the upgrade's journal at
-    O(lock_file) is past the migration, or has ended, and O(container) does not run. Meant for C(async).
+    O(lock_file) is past the migration, has ended or is nobody's any more since its lease is over, and O(container) does not run.
+    Meant for C(async).
   - Nobody needs to give the turn back. It goes with this process's session, and a server gives up a session of a host that
     has lost its power within half a minute.
   - P(waba.onprem.wa_info#module) tells whose turn it is.
