@@ -51,19 +51,21 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
     config = _database.settings({**params, "login_user": None, "login_password": None}, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
     prefix, wanted = env.get("WA_DB_NAME_PREFIX", ""), params.get("databases")
+    own = _migration_turn.ticket(env, wanted)
     look = _mysql if config.engine == _database.MYSQL else _pgsql
     enough = float(params.get("wanted_statement_timeout") or HOUR)
     end = time.monotonic() + float(params.get("quiet_timeout") or 0)
     while True:
-        facts = look(config, prefix, wanted, enough)
+        facts = look(config, prefix, wanted, enough, own)
         if time.monotonic() >= end or not any(session["database"] for session in facts["sessions"]):
             break
         time.sleep(_LOOK_EVERY)
-    turn = _turn(config, _migration_turn.ticket(env, wanted), float(params.get("turn_timeout") or 0))
-    return {"engine": config.engine, "server": server, "migration_turn": turn, **facts}
+    if params.get("turn_timeout"):
+        facts["migration_turn"] = _wait_for_turn(config, own, float(params["turn_timeout"]))
+    return {"engine": config.engine, "server": server, **facts}
 
 
-def _turn(config: Settings, own: str, patience: float) -> dict[str, t.Any]:
+def _wait_for_turn(config: Settings, own: str, patience: float) -> dict[str, t.Any]:
     """Whose turn it is to migrate, at the latest `patience` seconds after the first look."""
     end = time.monotonic() + patience
     with _database.connect(config) as session:
@@ -116,12 +118,13 @@ def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
 # MySQL and MariaDB
 
 
-def _mysql(config: Settings, prefix: str, wanted: list[str] | None, enough: float) -> dict[str, t.Any]:
+def _mysql(config: Settings, prefix: str, wanted: list[str] | None, enough: float, own: str) -> dict[str, t.Any]:
     with _database.connect(config, limited=False) as session:
         limits = _mysql_limits(session, enough)
         _database.limit(session)
         names = _database_own.find(session, prefix, wanted)
         facts = {**_common(session, names), **limits, "sessions": _mysql_sessions(session, names)}
+        facts["migration_turn"] = _migration_turn.look(session, own)
         if facts["product"] == "MySQL" and session.version().numbers >= (8,):
             session.rows("SET SESSION information_schema_stats_expiry = 0")
         facts.update(_sizes(_mysql_tables(session, names)))
@@ -185,10 +188,11 @@ def _mysql_free(session: Session) -> int | None:
 # PostgreSQL
 
 
-def _pgsql(config: Settings, prefix: str, wanted: list[str] | None, enough: float) -> dict[str, t.Any]:
+def _pgsql(config: Settings, prefix: str, wanted: list[str] | None, enough: float, own: str) -> dict[str, t.Any]:
     with _database.connect(config) as session:
         names = _database_own.find(session, prefix, wanted)
         facts = {**_common(session, names), "sessions": _pgsql_sessions(session, names)}
+        facts["migration_turn"] = _migration_turn.look(session, own)
     tables: list[tuple[str, str, int]] = []
     timeouts: dict[str, float] = {}
     cures: list[str] = []
