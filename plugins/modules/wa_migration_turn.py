@@ -178,9 +178,8 @@ class Keeper:
             try:
                 self._keep(_migration_turn.connect(self.config, self.own, self.params["deployment"]))
                 return
-            except (
-                DatabaseError
-            ) as error:  # the session is lost, or the server away: whoever asks first has the turn next
+            except DatabaseError as error:
+                # The session is lost, or the server away: whoever asks first has the turn next.
                 if not error.retryable or self._is_late():
                     raise
                 time.sleep(LOOK_EVERY)
