@@ -83,6 +83,10 @@ class Webapp:
     ) -> None:
         """Use a module's `api_*` options. `patience`: seconds during which a retryable failure is tried again."""
         self.url = str(params["api_url"]).rstrip("/")
+        # urllib would send them instead of ours, and every message names the address.
+        if "@" in self.url:
+            cure = "Use api_username and api_password"
+            raise WaError("api_url", "it holds a user name or a password", "https://host:port", cure)
         if not re.match(r"https?://", self.url):
             raise WaError("api_url", f"{self.url!r} is no address", "https://host:port")
         self.username: str = params["api_username"] or "admin"
@@ -205,6 +209,8 @@ class Webapp:
                 # The Webapp is on the premises; and a redirect must not carry the token elsewhere.
                 use_proxy=False,
                 follow_redirects="none",
+                # An entry of ~/.netrc would take the place of our Authorization header.
+                use_netrc=False,
                 http_agent="waba.onprem",
             )
             with answer:

@@ -60,6 +60,49 @@ def test_one_login_serves_many_calls(fake: FakeWebapp) -> None:
     assert fake.paths() == ["POST /v1/users/login", "GET /v1/health", "GET /v1/health"]
 
 
+@pytest.mark.parametrize("variable", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "machine 127.0.0.1 login admin password Netrc-9999\n",
+        "default login admin password Netrc-9999\n",
+        "machine 127.0.0.1 login\n",
+        "no netrc at all {\n",
+    ],
+)
+def test_a_netrc_file_is_not_read(
+    fake: FakeWebapp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, variable: bool
+) -> None:
+    file = tmp_path / ("own" if variable else ".netrc")
+    file.write_text(text)
+    file.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    if variable:
+        monkeypatch.setenv("NETRC", str(file))
+    fake.on("GET", "/v1/health", (200, {"health": {"gateway_status": "connected"}}))
+    session(fake).health()
+    assert fake.paths() == ["POST /v1/users/login", "GET /v1/health"]
+
+
+def test_proxies_of_the_environment_are_not_asked(fake: FakeWebapp, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    fake.on("GET", "/v1/health", (200, {"health": {}}))
+    session(fake).health()
+    assert fake.logins == 1
+
+
+def test_credentials_in_the_address_are_refused(fake: FakeWebapp) -> None:
+    with pytest.raises(WaError) as refused:
+        session(fake, api_url=fake.url.replace("//", "//admin:Url-9999@"))
+    assert str(refused.value) == (
+        "api_url: it holds a user name or a password; expected https://host:port. Use api_username and api_password"
+    )
+    assert fake.requests == []
+
+
 def test_a_wrong_password_is_tried_once(fake: FakeWebapp) -> None:
     with pytest.raises(ApiError) as told:
         session(fake, api_password="Wrong-9999").health()
