@@ -65,11 +65,11 @@ CASES = {
     ),
     "migrating-kill": Case(fault="migration_hangs", serves="nothing", reboot=True),
     "starting-fail": Case(
-        {"wa_upgrade_health_timeout": 5, "wa_upgrade_accept": ["unhealthy"]},
+        {"wa_upgrade_health_timeout": 5, "wa_upgrade_accept": ["unhealthy", "no_database_backup"]},
         fault="unregistered",
         words=("The database is migrated, and the new version may run", "goes on from here"),
     ),
-    "starting-kill": Case({"wa_upgrade_accept": ["unhealthy"]}, fault="unregistered"),
+    "starting-kill": Case({"wa_upgrade_accept": ["unhealthy", "no_database_backup"]}, fault="unregistered"),
     "proving-fail": Case(
         {"wa_upgrade_after_outage": str(HOOKS / "fail.yml")},
         words=("and the new version answers", "the load balancer did not answer"),
@@ -126,7 +126,8 @@ class Lab:
         )
 
     def command(self, playbook: str, variables: dict[str, t.Any]) -> list[str]:
-        given = json.dumps({"wa_hosts": self.at, **variables})
+        said = {"wa_upgrade_accept": ["no_database_backup"], "wa_upgrade_prune": True} if playbook == "upgrade" else {}
+        given = json.dumps({"wa_hosts": self.at, **said, **variables})
         return ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", given]
 
     def start(self, playbook: str, **variables: t.Any) -> subprocess.Popen[bytes]:
@@ -243,6 +244,11 @@ def bad_input(lab: Lab, runs: str, new: str) -> None:
     lab.host("rm", f"/opt/waba/{lab.at}/secret-wacore.env")
     told = lab.play("upgrade", wa_upgrade_version=new, wa_api_password="", wa_upgrade_accept=["expired"])
     expect_words("no password", told, 2, "wa_api_password is not set")
+    told = lab.play("upgrade", wa_upgrade_version=new, wa_version=runs, wa_upgrade_accept=["no_backup"])
+    ways = ("wa_upgrade_dump: true", "wa_upgrade_snapshot_command", "wa_upgrade_accept: [no_database_backup]")
+    expect_words("no copy of the database", told, 2, "no copy is made before the migration", *ways)
+    told = lab.play("upgrade", wa_version=runs, wa_upgrade_accept=[])
+    expect_words("preparation without one", told, 0, "an upgrade would be refused: database: no copy is made")
     told = lab.play("upgrade", wa_version=runs, wa_topology="ring")
     expect_words("an unknown topology", told, 2, "multiconnect, got: ring")
     expect("what runs", lab.running(), {runs})

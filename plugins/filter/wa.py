@@ -183,6 +183,7 @@ class FilterModule:
             "old_images": _told(_upgrade_plan.old_images),
             "lock_counts": _upgrade_stages.counts,
             "lacks_room": _told(_upgrade_needs.room),
+            "database_copy_lacks": _upgrade_needs.database_copy,
             "database_lacks": _told(_upgrade_needs.database),
             "container_line": container_line,
             "registration_refusal": registration_refusal,

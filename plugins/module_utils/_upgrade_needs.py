@@ -57,6 +57,25 @@ def database(facts: t.Mapping[str, t.Any], seconds: float) -> list[str]:
     return told
 
 
+def database_copy(
+    left: t.Mapping[str, t.Any], running: bool, dump: bool, snapshot: str, accepted: t.Collection[str]
+) -> list[str]:
+    """Why an upgrade would migrate a database without a copy that nobody has waived; no sentence otherwise.
+
+    `left` is the journal of an unfinished upgrade: one that is past its stop makes no copy any more, unless the client is
+    `running` again.
+    """
+    stage, notes = left.get("stage", "begun"), left.get("notes") or {}
+    stops = stage in ("begun", "stopping") or (stage == "migrating" and (running or not notes.get("kept", True)))
+    if not stops or dump or snapshot.strip() or "no_database_backup" in accepted:
+        return []
+    return [
+        "database: no copy is made before the migration, after which a restore is the only way back; expected one of three. Set "
+        "wa_upgrade_dump: true (a dump in wa_upgrade_dump_dir of the leader), or wa_upgrade_snapshot_command (a snapshot of "
+        "your own), or go without a copy with wa_upgrade_accept: [no_database_backup]."
+    ]
+
+
 def compose(images: t.Iterable[str], containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     """Why a Compose file would start another version than the one that runs, or an empty text.
 

@@ -82,3 +82,34 @@ def test_what_a_migration_needs_of_its_database(facts: dict[str, t.Any], words: 
 def test_a_compose_file_of_another_version_is_told(images: list[str], words: str) -> None:
     assert _upgrade_needs.compose(images, [{"version": "2.51.2"}, {"version": "2.51.2"}]) == words
     assert _upgrade_needs.compose(images, []) == ""
+
+
+COPY = {"running": True, "dump": False, "snapshot": "", "accepted": []}
+
+
+@pytest.mark.parametrize(
+    ("left", "given", "refused"),
+    [
+        ({}, {}, True),
+        ({}, {"accepted": ["no_backup"]}, True),  # which is about the settings
+        ({}, {"snapshot": " "}, True),
+        ({}, {"dump": True}, False),
+        ({}, {"snapshot": "lvcreate"}, False),
+        ({}, {"accepted": ["no_database_backup"]}, False),
+        # An upgrade that goes on: refused only where it would stop the client, and with it make the copy.
+        ({"stage": "stopping", "notes": {}}, {"running": False}, True),
+        ({"stage": "migrating", "notes": {"kept": True}}, {"running": False}, False),
+        ({"stage": "migrating", "notes": {"kept": True}}, {}, True),
+        ({"stage": "migrating", "notes": {"kept": False}}, {"running": False}, True),
+        ({"stage": "migrating", "notes": {}}, {"running": False}, False),  # its journal was lost
+        ({"stage": "starting", "notes": {}}, {}, False),
+        ({"stage": "proving", "notes": {}}, {}, False),
+    ],
+)
+def test_no_migration_without_a_copy_or_the_word_that_none_is_wanted(
+    left: dict[str, t.Any], given: dict[str, t.Any], refused: bool
+) -> None:
+    said = _upgrade_needs.database_copy(left, **{**COPY, **given})
+    assert len(said) == refused
+    ways = ("wa_upgrade_dump: true", "wa_upgrade_snapshot_command", "wa_upgrade_accept: [no_database_backup]")
+    assert all(way in text for text in said for way in ways)
