@@ -11,6 +11,8 @@ POST /webhook                  200, and one more line in the file; 500 while the
 GET /webhook                   what came, as a JSON list of {"at": epoch seconds, "body": ...}
 GET /webhook.jsonl             the bodies alone, one a line, as a business's consumer would write them
 DELETE /webhook                forget them
+POST /gateway?client=&node=    the vendor's side: a Coreapp of a single client stays connected and sends a line now and then
+GET /collisions                moments at which two Coreapps of one single client were connected: [{"at", "client", "nodes"}]
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 LIMITS = ("prefix", "node")
+ALIVE_SECONDS = 1.0  # a Coreapp sends a line three times as often
 
 
 class State:
@@ -35,6 +38,7 @@ class State:
         os.makedirs(folder, exist_ok=True)
         self._switches = os.path.join(folder, "faults.json")
         self._received = os.path.join(folder, "webhook.jsonl")
+        self._collisions = os.path.join(folder, "collisions.jsonl")
         self._lock = threading.Lock()
         self.faults: dict[str, list[dict[str, Any]]] = {}
         try:
@@ -72,14 +76,28 @@ class State:
 
     def receive(self, body: Any) -> None:
         """Write down one notification."""
-        with self._lock, open(self._received, "a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"at": time.time(), "body": body}) + "\n")
+        self._append(self._received, {"body": body})
 
     def received(self) -> list[dict[str, Any]]:
         """What came so far, oldest first."""
+        return self._rows(self._received)
+
+    def collide(self, client: str, nodes: list[str]) -> None:
+        """Write down that two Coreapps of one single client were connected at once."""
+        self._append(self._collisions, {"client": client, "nodes": nodes})
+
+    def collisions(self) -> list[dict[str, Any]]:
+        """All such moments, oldest first."""
+        return self._rows(self._collisions)
+
+    def _append(self, path: str, row: dict[str, Any]) -> None:
+        with self._lock, open(path, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"at": time.time(), **row}) + "\n")
+
+    def _rows(self, path: str) -> list[dict[str, Any]]:
         with self._lock:
             try:
-                with open(self._received, encoding="utf-8") as stream:
+                with open(path, encoding="utf-8") as stream:
                     return [json.loads(line) for line in stream]
             except FileNotFoundError:
                 return []
@@ -90,8 +108,36 @@ class State:
             os.unlink(self._received)
 
 
+class Gateway:
+    """The vendor's side of single clients: two Coreapps of one client at once get its number banned (domain.md 10)."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        self._heard: dict[tuple[str, str], float] = {}  # (client, node) -> when it sent its last line
+
+    def hear(self, client: str, node: str) -> None:
+        """A Coreapp has sent a line: note it, and a collision with each other one of its client that is alive."""
+        now = time.monotonic()
+        with self._lock:
+            self._heard[client, node] = now
+            others = [
+                other
+                for (its, other), heard in self._heard.items()
+                if its == client and other != node and now - heard < ALIVE_SECONDS
+            ]
+        for other in others:
+            self._state.collide(client, sorted((node, other)))
+
+    def forget(self, client: str, node: str) -> None:
+        """A Coreapp's connection has ended."""
+        with self._lock:
+            self._heard.pop((client, node), None)
+
+
 def make_server(address: tuple[str, int], state: State) -> ThreadingHTTPServer:
     """The HTTP server; the caller runs it."""
+    gateway = Gateway(state)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -140,11 +186,30 @@ def make_server(address: tuple[str, int], state: State) -> ThreadingHTTPServer:
                     self._answer(200, state.faults)
                 elif path in ("/webhook", "/webhook.jsonl"):
                     self._webhook(path)
+                elif path == "/gateway" and self.command == "POST":
+                    self._hold()
+                elif path == "/collisions" and self.command == "GET":
+                    self._body()
+                    self._answer(200, state.collisions())
                 else:
                     self._body()
                     self._answer(404, {"error": f"unknown: {self.command} {path}"})
-            except (ValueError, TypeError, AttributeError) as exc:
+            except (KeyError, ValueError, TypeError, AttributeError) as exc:
                 self._answer(400, {"error": f"bad request: {exc}"})
+
+        def _hold(self) -> None:
+            """Keep a Coreapp's connection until it ends; the kernel ends it with the program, however that dies."""
+            given = self._options()
+            client, node = given["client"], given["node"]
+            self.close_connection = True
+            self.connection.settimeout(None)
+            try:
+                while self.rfile.readline():
+                    gateway.hear(client, node)
+            except OSError:
+                pass
+            finally:
+                gateway.forget(client, node)
 
         def _webhook(self, path: str) -> None:
             raw = self._body()

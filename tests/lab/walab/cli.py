@@ -191,9 +191,11 @@ class Verbs:
         if self.arguments.all:
             names = sorted(path.parent.name for path in HOME.glob("*/state.json"))
             labs = [Lab(name) for name in names]
+        collisions: list[str] = []
         for lab in labs:
             started = time.monotonic()
             with locked(lab.folder, self.shell.pause, why=f"another run changes lab {lab.name}: waiting for it"):
+                collisions += control.collisions(lab)
                 site.Site(lab, self.shell).down()
             progress.line(f"lab {lab.name}", "down", time.monotonic() - started)
         if self.arguments.images:
@@ -202,6 +204,10 @@ class Verbs:
                 locked(HOME, self.shell.pause, why="another run builds images: waiting for it"),
             ):
                 words.append(f"{images.remove_all(self.shell, HOME / 'build')} removed")
+        if collisions:
+            raise LabError(
+                f"two Coreapps of one single client ran at once, which gets a number banned: {'; '.join(collisions)}"
+            )
         return 0
 
     def do_status(self) -> int:

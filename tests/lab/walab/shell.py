@@ -86,6 +86,9 @@ class Shell:
                 where.close()
         with self._lock:
             self._children.add(child)
+            late = self._stopped
+        if late:  # `stop` came between the start and this moment, and has not seen it
+            self._signal(child, signal.SIGTERM)
         started = time.monotonic()
         try:
             out, err = child.communicate(stdin, timeout=timeout)

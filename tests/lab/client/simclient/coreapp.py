@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable
 
 from . import build as build_module
+from . import gateway
 from .errors import ApiError
 from .faults import Faults
 from .logs import CoreLogFile, Noise, stamp
@@ -133,6 +134,7 @@ def main() -> int:
         # The default action of SIGTERM ends the program at once, wherever the migration is; PID 1 has none.
         signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(143))
         return node.upgrade()
+    gateway.start(settings)
     servers = open_servers(node)
     if settings.log_rate:
         Noise(output, settings.log_rate, node.stop).start()
