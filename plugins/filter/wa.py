@@ -160,6 +160,7 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "deployment": _told(_topology.deployment),
+            "deployment_of": _told(_topology.described),
             "version": _told(_topology.normalise_version),
             "version_refusal": _refusal(_topology.normalise_version),
             "health": _told(_topology.judge_health),

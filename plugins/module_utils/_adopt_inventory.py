@@ -96,11 +96,8 @@ def _refusal(
 ) -> str:
     """Why provision.yml would refuse what was written, by its own rules."""
     first = members[0]
-    values = hostvars[first.name]
     try:
-        deployment = _topology.deployment(
-            first.name, groups, values.get("wa_deployment"), None, values.get("wa_project")
-        )
+        deployment = _topology.described(hostvars, first.name, groups)
         _layout.layout(hostvars, deployment, topology)
         for client in members:
             _topology.projects_at(hostvars, client.name, groups)

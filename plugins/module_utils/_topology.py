@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils import _paths
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 TOPOLOGIES = ("single", "high_availability", "multiconnect")
@@ -15,7 +16,11 @@ STATE_DIR = "/var/lib/waba"
 PROJECTS_DIR = "/opt/waba"
 WEB_PORT = 9090  # the vendor's samples publish the Webapp there
 CORE_PORT = 6250  # messages; contacts, control and health check are the next three
+# The variables `wa_...` that say what a deployment is and where it lies, in the order in which `deployment` takes them.
+DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file", "state_dir")
 _VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_LONGEST_SLUG = 100  # characters; names of files, volumes and containers are made from it
 
 
 def slug(deployment: str) -> str:
@@ -26,6 +31,8 @@ def slug(deployment: str) -> str:
     text = re.sub(r"[^a-z0-9_-]+", "-", deployment.lower()).strip("-")
     if not text:
         raise WaError("wa_deployment", f"{deployment!r} has no letter and no digit", "a name such as support")
+    if len(text) > _LONGEST_SLUG:
+        raise WaError("wa_deployment", f"a name of {len(text)} characters", f"at most {_LONGEST_SLUG}", "Shorten it")
     return text
 
 
@@ -42,29 +49,62 @@ def names(deployment: str, project: str | None = None) -> dict[str, str]:
         "project": wanted if project is None else project,
         "volume": f"{wanted}_whatsappMedia",
         "network": f"{wanted}_default",
-        "project_dir": f"{PROJECTS_DIR}/{part}",
-        "env_file": f"{PROJECTS_DIR}/{part}/db.env",
-        "state_dir": STATE_DIR,
-        "gc_state_file": f"{STATE_DIR}/gc-{part}.json",
-        "log_cleanup_status_file": f"{STATE_DIR}/log-cleanup-{part}.json",
-        "lock_file": f"{STATE_DIR}/{part}.lock",
         "cron_file": f"wa-{part}-log-cleanup",
+        **places(deployment, part),
     }
+
+
+def places(
+    host: str, part: str, project_dir: t.Any = None, env_file: t.Any = None, state_dir: t.Any = None
+) -> dict[str, str]:
+    """Where the things of the deployment with the slug `part` lie on `host`, each path in its one form.
+
+    Raises WaError for a path that is none, or that others use. None takes the default.
+    """
+    home = _paths.folder(
+        f"host {host}: wa_project_dir", f"{PROJECTS_DIR}/{part}" if project_dir is None else project_dir
+    )
+    state = _paths.folder(f"host {host}: wa_state_dir", STATE_DIR if state_dir is None else state_dir)
+    env = _paths.file(f"host {host}: wa_env_file", f"{home}/db.env" if env_file is None else env_file)
+    _paths.distinct(host, wa_project_dir=home, wa_state_dir=state, wa_env_file=env)
+    found = {
+        "project_dir": home,
+        "compose_file": f"{home}/compose.yml",
+        "state_dir": state,
+        "gc_state_file": f"{state}/gc-{part}.json",
+        "log_cleanup_status_file": f"{state}/log-cleanup-{part}.json",
+        "lock_file": f"{state}/{part}.lock",
+    }
+    if env in found.values():
+        raise WaError(f"host {host}: wa_env_file", f"{env} is another file of the deployment", "a file of its own")
+    return dict(found, env_file=env)
 
 
 def deployment(
     host: str,
     groups: t.Mapping[str, t.Sequence[str]],
-    name: str | None = None,
-    leader: str | None = None,
-    project: str | None = None,
+    name: t.Any = None,
+    leader: t.Any = None,
+    project: t.Any = None,
+    project_dir: t.Any = None,
+    env_file: t.Any = None,
+    state_dir: t.Any = None,
 ) -> dict[str, t.Any]:
-    """The deployment of `host`: its name, members, leader and the names of its things.
+    """The deployment of `host`: its name, members, leader, the names of its things and where they lie on this host.
 
     Members and leader come from the inventory (`groups`), never from the hosts that a run happens to reach: a leader
-    that moves under `--limit` takes lock, state and GC along.
+    that moves under `--limit` takes lock, state and GC along. The last three are `wa_project_dir`, `wa_env_file` and
+    `wa_state_dir` as the inventory gives them; None takes the default.
     """
-    name = name or host
+    name = _name(f"host {host}: wa_deployment", name) or host
+    leader = _name(f"host {host}: wa_leader", leader)
+    project = None if project is None else _name(f"host {host}: wa_project", project)
+    if project and not _PROJECT.fullmatch(project):
+        raise WaError(
+            f"host {host}: wa_project",
+            f"{project!r} is no name of a Compose project",
+            "lower-case letters, digits, _ and -, a letter or a digit first",
+        )
     members = list(groups.get(name) or ([host] if name == host else []))
     if not members:
         raise WaError(
@@ -78,7 +118,26 @@ def deployment(
     if leader and leader not in members:
         raise WaError(f"deployment {name}: wa_leader", f"{leader!r} is not a member", "one of: " + ", ".join(members))
     leader = leader or members[0]
-    return dict(names(name, project), name=name, members=members, leader=leader, is_leader=host == leader)
+    called = names(name, project)
+    where = places(host, called["slug"], project_dir, env_file, state_dir)
+    return dict({**called, **where}, name=name, members=members, leader=leader, is_leader=host == leader)
+
+
+def described(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
+) -> dict[str, t.Any]:
+    """The deployment of any host of the inventory, from its own variables."""
+    values = hostvars[host]
+    return deployment(host, groups, *(values.get(f"wa_{name}") for name in DESCRIBED_BY))
+
+
+def _name(subject: str, value: t.Any) -> str:
+    """A name from the inventory as text: YAML reads one of digits as a number. None is empty."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise WaError(subject, f"{value!r} is no name", "text", "Quote it in YAML")
+    return str(value)
 
 
 def projects_at(
@@ -92,22 +151,18 @@ def projects_at(
     def address(name: str) -> tuple[str, str]:
         return str(hostvars[name].get("ansible_host", name)), str(hostvars[name].get("ansible_port", ""))
 
-    def described(name: str) -> dict[str, t.Any]:
-        values = hostvars[name]
-        return deployment(name, groups, values.get("wa_deployment"), values.get("wa_leader"), values.get("wa_project"))
-
-    ours = described(host)
+    ours = described(hostvars, host, groups)
     projects = []
     for other in groups["all"]:
         if other == host or address(other) != address(host):
             continue
-        theirs = described(other)
-        cure = "Give each a wa_deployment (or wa_project) and a wa_client_web_port of its own"
-        for name in ("project", "slug"):
+        theirs = described(hostvars, other, groups)
+        cure = "Give each a wa_deployment (or wa_project, wa_project_dir) and a wa_client_web_port of its own"
+        for name in ("project", "slug", "project_dir", "env_file"):
             if theirs[name] == ours[name]:
                 raise WaError(
                     f"hosts {host} and {other}",
-                    f"one machine and the same name {ours[name] or '(outside Compose)'}",
+                    f"one machine and the same {name} {ours[name] or '(outside Compose)'}",
                     cure=cure,
                 )
         ports = [hostvars[name].get("wa_client_web_port", WEB_PORT) for name in (host, other)]

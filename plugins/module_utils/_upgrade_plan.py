@@ -24,10 +24,7 @@ def leaders(
     """
     found: dict[str, tuple[bool, int, int, str]] = {}
     for host in hosts:
-        own = hostvars[host]
-        deployment = _topology.deployment(
-            host, groups, own.get("wa_deployment"), own.get("wa_leader"), own.get("wa_project")
-        )
+        deployment = _topology.described(hostvars, host, groups)
         leader = deployment["leader"]
         counted = hostvars[leader].get("__wa_message_gc_result") or {}
         rows = counted.get("messages_before") or 0

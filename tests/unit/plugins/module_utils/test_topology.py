@@ -80,7 +80,7 @@ def test_two_names_of_one_machine_know_each_other() -> None:
 def test_two_names_of_one_machine_never_share() -> None:
     with pytest.raises(WaError, match="the same API port 9090"):
         neighbours(wa_client_web_port=9090)
-    with pytest.raises(WaError, match="the same name wa-one"):
+    with pytest.raises(WaError, match="the same project wa-one"):
         neighbours(wa_project="wa-one")
 
 
