@@ -12,6 +12,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
+    _client_starts,
     _compose_extra,
     _compose_words,
     _env_file,
@@ -189,6 +190,8 @@ class FilterModule:
             "container_line": container_line,
             "registration_refusal": registration_refusal,
             "stale_line": stale_line,
+            "second_coreapp": _client_starts.second_coreapp,
+            "unrecorded": _client_starts.unrecorded,
             "failure": failure,
             "upgrade_screen": upgrade_screen,
             "left": left,

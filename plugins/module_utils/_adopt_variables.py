@@ -43,6 +43,8 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     found = Described(notes=list(client.notes))
     names = _topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
+    if not client.project:
+        found.variables["wa_client_container_names"] = _recorded(client, topology)
     if client.deployment != client.name:
         found.variables["wa_deployment"] = client.deployment
     if topology != "single":
@@ -58,6 +60,22 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
         _accept(client, found)
     _state(client, found, names)
     return found
+
+
+def _recorded(client: Client, topology: str) -> list[str]:
+    """The containers outside Compose that are the client's, the only ones that `provision.yml` starts.
+
+    A stopped one beside a running one of its role is what a replacement has left, and so is one of two stopped Coreapps
+    of a single client: nobody but the operator knows which of them.
+    """
+    if topology != "single":
+        return sorted(one["name"] for one in client.containers)
+    names: list[str] = []
+    for role in ("core", "master", "web"):
+        ours = [one for one in client.containers if one["role"] == role]
+        running = [one for one in ours if one["state"] not in ("exited", "created", "dead")]
+        names += [one["name"] for one in running or (ours if len(ours) == 1 else [])]
+    return sorted(names)
 
 
 def _accept(client: Client, found: Described) -> None:
@@ -336,6 +354,14 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     )
     _sharing(client, found)
     stopped = [one["name"] for one in client.containers if one["state"] in ("exited", "created")]
+    recorded = found.variables.get("wa_client_container_names", stopped)
+    left = [name for name in stopped if name not in recorded]
+    if left:
+        found.notes.append(
+            f"{', '.join(left)}: stopped, outside Compose, and another container of the same role is there; it stays "
+            "stopped. Remove it (docker rm), or name it in wa_client_container_names, with which provision.yml starts it"
+        )
+    stopped = [name for name in stopped if name in recorded]
     if stopped:
         found.changes.append(f"starts {', '.join(stopped)}, which {'are' if len(stopped) > 1 else 'is'} stopped now")
     for one in client.containers:

@@ -26,6 +26,12 @@ def _seconds(stamp: str) -> float:
     return max(moment.timestamp(), 0.0)
 
 
+def database(environment: t.Mapping[str, str]) -> str:
+    """Which databases a container is connected to, as `HOST:PORT/PREFIX`; empty without a database."""
+    host, port, prefix = (environment.get(f"WA_DB_{key}", "") for key in ("HOSTNAME", "PORT", "NAME_PREFIX"))
+    return f"{host.lower()}:{port}/{prefix}" if host else ""
+
+
 def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
     """A client container, with the engine's `record` of it, without any value of its environment."""
     environment = container.environment or {}
@@ -38,10 +44,12 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "project": container.project,
         "service": container.service,
         "state": container.state,
+        "health": (record["State"].get("Health") or {}).get("Status") or "",
         "exit_code": record["State"].get("ExitCode", 0),
         "started_at": _seconds(record["State"].get("StartedAt", "")),
         "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         "one_shot": one_shot(container, environment),
+        "database": database(environment),
         "variables": sorted(environment),
         "files": _docker_survey.files(container.labels),
         "mounts": [asdict(mount) for mount in container.mounts],

@@ -297,6 +297,9 @@ containers:
     state:
       description: Docker's word for the state, such as V(running).
       type: str
+    health:
+      description: Docker's word for its health, such as V(healthy); empty without a health check.
+      type: str
     exit_code:
       description: The code that its main process ended with; 0 while it runs.
       type: int
@@ -311,6 +314,9 @@ containers:
         - Whether it is none of the client's services - a migration (C(WA_DB_UPGRADE=1)), or a container that
           C(docker compose run) has left, or one that has ended and never had a database.
       type: bool
+    database:
+      description: The databases that it uses, as C(HOST:PORT/PREFIX); empty for one without a database.
+      type: str
     variables:
       description: Names of the variables in its environment.
       type: list

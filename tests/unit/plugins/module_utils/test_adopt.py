@@ -310,3 +310,19 @@ def test_an_env_file_that_wins_over_db_env_is_told() -> None:
     found["files"].append(later)
     report = adopt({"h1": found}).report
     assert "biz-wacore-1 reads another env file after /srv/biz/db.env, which wins for WA_DB_PASSWORD" in report
+
+
+@pytest.mark.parametrize(
+    ("containers", "recorded"),
+    [
+        ([container("wacore", ""), container("waweb", "")], ["wacore", "waweb"]),
+        ([container("wacore", "", state="exited"), container("waweb", "")], ["wacore", "waweb"]),
+        ([container("wacore", ""), container("wacore-old", "", state="exited"), container("waweb", "")], ["wacore", "waweb"]),
+        ([container("wacore", "", state="exited"), container("other", "", state="exited"), container("waweb", "")], ["waweb"]),
+    ],
+)  # fmt: skip
+def test_names_are_recorded_outside_compose_where_only_they_tell_what_to_start(
+    containers: list[dict[str, t.Any]], recorded: list[str]
+) -> None:
+    assert variables(adopt({"h1": survey(*containers)}))["wa_client_container_names"] == recorded
+    assert "wa_client_container_names" not in variables(adopt({"h1": single()}))

@@ -1,0 +1,54 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a start would leave two Coreapps of one single client running: WhatsApp bans the number for that. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+Containers = t.Sequence[t.Mapping[str, t.Any]]
+# Docker's words for a container that runs, or goes on by itself.
+ACTIVE = ("running", "restarting", "paused")
+
+
+def second_coreapp(
+    containers: Containers, project: str, starts: t.Sequence[str] | None = None, database: str = ""
+) -> str:
+    """Why a start must not be made, or an empty text: another Coreapp of the same single client would run beside it.
+
+    `containers` are all of the host as `wa_info` returns them. `starts` are the names that are started; None stands for
+    `docker compose up` of `project`, after which one Coreapp runs for its services. `database` is the client's own where
+    no container tells it. Only for a client of topology `single`: the others run several Coreapps.
+    """
+    cores = [one for one in containers if one["role"] == "core" and not _migration(one)]
+    databases = {database, *(one["database"] for one in cores if one["project"] == project)} - {""}
+    cores = [one for one in cores if one["project"] == project or one["database"] in databases]
+    active = [one for one in cores if one["state"] in ACTIVE or one["name"] in (starts or ())]
+    others = active
+    if starts is None:
+        others = [one for one in active if one["project"] != project or one["one_shot"]]
+    if len(others) < (1 if starts is None else 2):
+        return ""
+    named = ", ".join(f"{one['name']} ({one['state']}, {_place(one)})" for one in others)
+    found = (
+        f"{named} would run beside the Coreapp of {project}" if starts is None else f"{named} would run side by side"
+    )
+    return (
+        f"Coreapp of a single client: {found}; expected one Coreapp, because two of one number get it banned. "
+        "Nothing was started. Find out which one serves, and stop and remove the others (docker stop NAME, docker rm NAME)."
+    )
+
+
+def unrecorded(containers: Containers, names: t.Sequence[str]) -> list[str]:
+    """The containers outside Compose that are stopped and not among the recorded `names`: they stay as they are."""
+    return [str(one["name"]) for one in containers if one["state"] not in ACTIVE and one["name"] not in names]
+
+
+def _migration(container: t.Mapping[str, t.Any]) -> bool:
+    return bool(container["one_shot"]) and "WA_DB_UPGRADE" in container["variables"]
+
+
+def _place(container: t.Mapping[str, t.Any]) -> str:
+    kind = "left by docker compose run, " if container["one_shot"] else ""
+    return kind + (f"project {container['project']}" if container["project"] else "outside Compose")
