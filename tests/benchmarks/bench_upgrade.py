@@ -66,7 +66,10 @@ class Site:
         return str(ROOT / ".lab" / self.name / "inventory.yml")
 
     def lab(self, verb: str, *words: str) -> None:
-        subprocess.run([ROOT / "tests/lab/lab", verb, "--name", self.name, *words], check=True, capture_output=True)
+        argv = [str(ROOT / "tests/lab/lab"), verb, "--name", self.name, *words]
+        run = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise SystemExit(f"lab {verb} ended with {run.returncode}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
 
     def play(self, playbook: str, **variables: t.Any) -> str:
         argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", json.dumps(variables)]

@@ -30,6 +30,10 @@ class NoSuchDatabase(DatabaseError):
     """The server answers and this database (or table) does not exist there."""
 
 
+class Deadlock(DatabaseError):
+    """The server has rolled this transaction back so that another one could go on: begin it again."""
+
+
 class Session:
     """One connection in autocommit: each statement is its own transaction."""
 
@@ -91,6 +95,8 @@ class Session:
             if self.broken or code.startswith(("57P", "08", "53")):
                 self.broken = True
                 return DatabaseDown(text)
+            if code == "40P01":
+                return Deadlock(text)
             return NoSuchDatabase(text) if code in ("3D000", "42P01") else DatabaseError(text)
         number = exc.args[0] if exc.args and isinstance(exc.args[0], int) else 0
         text = str(exc.args[1]) if len(exc.args) > 1 else str(exc)
@@ -98,6 +104,8 @@ class Session:
         if number == 0 or 2000 <= number < 3000 or number in (1040, 1053, 1203, 1226, 1927):
             self.broken = True
             return DatabaseDown(text)
+        if number == 1213:
+            return Deadlock(f"{number} {text}")
         return NoSuchDatabase(text) if number in (1049, 1146) else DatabaseError(f"{number} {text}")
 
 

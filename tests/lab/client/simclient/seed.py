@@ -13,12 +13,13 @@ import threading
 import time
 
 from . import build as build_module
-from .database import Database, DatabaseError, Session
+from .database import Database, DatabaseError, Deadlock, Session
 from .schema import Schema, last_rewrite, store
 from .settings import DatabaseSettings, SettingsError
 
 CHUNK = 220000
 WORKERS = 2
+RESTARTS = 20  # of one statement after deadlocks
 COLUMNS = "id, message_id, direction, chat, type, status, payload, created_at, updated_at"
 
 
@@ -126,13 +127,26 @@ class Seeder:
     def _chunk(self, session: Session, server: str, first: int, last: int) -> None:
         now = int(time.time())
         source, n = numbers(session.engine, server, first, last)
-        session.execute(
-            f"INSERT INTO messages ({COLUMNS}, attr_{last_rewrite(self.version)}) SELECT {n}, {selection(session.engine, n, now)}, 0 FROM {source}"
+        _insert(
+            session,
+            f"INSERT INTO messages ({COLUMNS}, attr_{last_rewrite(self.version)}) SELECT {n}, {selection(session.engine, n, now)}, 0 FROM {source}",
         )
-        session.execute(
+        _insert(
+            session,
             "INSERT INTO message_receipt_log (message_id, message_row, status, received_at) "
-            f"SELECT message_id, id, status, created_at FROM messages WHERE id >= {first} AND id <= {last} AND MOD(id, 20) = 1"
+            f"SELECT message_id, id, status, created_at FROM messages WHERE id >= {first} AND id <= {last} AND MOD(id, 20) = 1",
         )
+
+
+def _insert(session: Session, statement: str) -> None:
+    """Run a statement, a transaction of its own; after a deadlock again, as the server's manual asks of every program."""
+    for restart in range(RESTARTS + 1):
+        try:
+            session.execute(statement)
+            return
+        except Deadlock:
+            if restart == RESTARTS:
+                raise
 
 
 def main() -> int:
