@@ -127,3 +127,66 @@ def flatten(tasks: list[dict[str, t.Any]]) -> t.Iterator[dict[str, t.Any]]:
         yield task
         for inner in ("block", "rescue", "always", "tasks", "pre_tasks", "post_tasks"):
             yield from flatten(task.get(inner, []))
+
+
+RECURSIVE_COMMAND = re.compile(
+    r"\brm\s+(-\w*\s+)*-\w*[rR]|\brm\b.*--recursive|find\b.*-delete|volume\s+(rm|prune)|system\s+prune|down\b.*\s(-v|--volumes)\b"
+)
+RECURSIVE_CALL = re.compile(r"\brmtree\b|\bremovedirs\b|remove_volume\b|volumes?/prune|\brm\b[\"', ]+-\w*[rR]")
+
+
+def removals(task: dict[str, t.Any]) -> t.Iterator[str]:
+    """What a task does that could remove a folder with its content, or a volume with its data."""
+    for key, given in task.items():
+        name, options = key.rpartition(".")[2], given if isinstance(given, dict) else {}
+        state = str(options.get("state", ""))
+        if name == "file" and (state == "absent" or "{{" in state):
+            yield f"file with state {state}: wa_remove removes files and empty folders"
+        if name == "docker_volume" and state != "present":
+            yield f"docker_volume with state {state}"
+        if name in ("docker_prune", "docker_host_info") and options.get("volumes"):
+            yield f"{name} with volumes"
+        if name.startswith("docker_compose") and options.get("remove_volumes"):
+            yield f"{name} with remove_volumes"
+        if name == "docker_container" and state == "absent" and options.get("keep_volumes") is not True:
+            yield "docker_container with state absent and without keep_volumes"
+        if name == "synchronize" and options.get("delete"):
+            yield "synchronize with delete"
+        words = options.get("argv") or options.get("cmd") or options.get("_raw_params") or given
+        text = " ".join(map(str, words)) if isinstance(words, list) else str(words)
+        if name in ("command", "shell", "raw", "script", "expect") and RECURSIVE_COMMAND.search(text):
+            yield f"{name}: {text}"
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"ansible.builtin.file": {"path": "/a", "state": "absent"}},
+        {"file": {"path": "/a", "state": "{{ state }}"}},
+        {"community.docker.docker_volume": {"name": "m", "state": "absent"}},
+        {"community.docker.docker_compose_v2": {"project_src": "/a", "state": "absent", "remove_volumes": True}},
+        {"ansible.builtin.command": {"argv": ["rm", "-f", "-r", "/a"]}},
+        {"ansible.builtin.shell": "cd / && rm -rf a"},
+        {"ansible.builtin.command": "docker compose down --timeout 5 -v"},
+        {"ansible.builtin.command": {"cmd": "docker volume rm m"}},
+    ],
+)
+def test_a_removal_of_data_is_seen(task: dict[str, t.Any]) -> None:
+    assert len(list(removals(task))) == 1
+
+
+def test_nothing_removes_what_a_folder_or_a_volume_holds() -> None:
+    found = [
+        f"{file.relative_to(ROOT)}: {task['name']}: {what}"
+        for file in [*ROOT.glob("roles/**/*.yml"), *ROOT.glob("playbooks/**/*.yml")]
+        if {"tasks", "handlers", "playbooks"} & {*file.relative_to(ROOT).parts}
+        for task in flatten(yaml.safe_load(file.read_text()) or [])
+        for what in removals(task)
+    ]
+    scripts = [
+        f"{file.relative_to(ROOT)}: {line.strip()}"
+        for file in [*ROOT.glob("plugins/**/*.py"), *ROOT.glob("roles/*/files/*"), *ROOT.glob("roles/*/templates/*")]
+        for line in file.read_text().splitlines()
+        if RECURSIVE_CALL.search(line) or (file.suffix != ".py" and RECURSIVE_COMMAND.search(line))
+    ]
+    assert found + scripts == []

@@ -1,0 +1,98 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_remove on real files: what a folder holds stays, and check mode says what the run does."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils import _removal
+
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture
+def run(run_module: t.Callable[..., dict[str, t.Any]]) -> Run:
+    def call(**options: t.Any) -> dict[str, t.Any]:
+        """Predict, see that nothing was touched, run, compare, run again."""
+        options = {name: [str(path) for path in paths] for name, paths in options.items()}
+        predicted = run_module("wa_remove", options, True)
+        done = run_module("wa_remove", options)
+        told = ("changed", "actions", "kept", "diff", "msg")
+        assert [predicted.get(key) for key in told] == [done.get(key) for key in told]
+        again = run_module("wa_remove", options)
+        assert not again["changed"]
+        assert again["kept"] == done["kept"]
+        return done
+
+    return call
+
+
+def test_files_links_and_empty_folders_go(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "wa"
+    folder.mkdir()
+    (folder / "compose.yml").touch()
+    (folder / "link").symlink_to(tmp_path)
+    done = run(files=[folder / "compose.yml", folder / "link", folder / "nothing"], folders=[folder, tmp_path / "none"])
+    assert done["actions"] == [
+        f"remove {folder}/compose.yml",
+        f"remove {folder}/link",
+        f"remove the folder {folder}",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("slash", ["", "/", "/.", "//"])
+def test_a_folder_that_holds_anything_stays(run: Run, tmp_path: Path, slash: str) -> None:
+    folder = tmp_path / "state"
+    (folder / "dumps").mkdir(parents=True)
+    (folder / "dumps" / "all.sql.gz").write_text("data")
+    (folder / ".hidden").touch()
+    done = run(folders=[f"{folder}{slash}"])
+    assert list(done["kept"].values()) == ["holds .hidden, dumps"]
+    assert not done["changed"]
+    assert (folder / "dumps" / "all.sql.gz").read_text() == "data"
+
+
+def test_a_folder_where_a_file_was_expected_stays_and_nothing_goes(
+    run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "compose.yml" / "data").mkdir(parents=True)
+    (tmp_path / "db.env").touch()
+    for check in (True, False):
+        options = {"files": [str(tmp_path / "db.env"), str(tmp_path / "compose.yml")]}
+        failed = run_module("wa_remove", options, check)
+        assert failed["msg"].startswith(f"{tmp_path}/compose.yml: a folder; expected a file. Nothing was removed.")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["compose.yml", "db.env"]
+
+
+def test_links_and_files_are_no_folders(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "file").touch()
+    done = run(folders=[tmp_path / "link", tmp_path / "file", "/proc"])
+    assert done["kept"] == {
+        f"{tmp_path}/link": "is a link",
+        f"{tmp_path}/file": "is no folder",
+        "/proc": "is a mount point",
+    }
+
+
+def test_folders_in_folders_go_from_the_inside(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert run(folders=[tmp_path / "a" / "b", tmp_path / "a"])["kept"] == {}
+
+
+def test_what_was_put_into_a_folder_meanwhile_stays(tmp_path: Path) -> None:
+    found = _removal.plan([], [str(tmp_path)])
+    assert found.folders == [str(tmp_path)]
+    for number in range(7):
+        (tmp_path / str(number)).touch()
+    _removal.apply(found)
+    assert (found.folders, found.kept) == ([], {str(tmp_path): "holds 0, 1, 2, 3, 4 and 2 more"})
+    assert len(os.listdir(tmp_path)) == 7
