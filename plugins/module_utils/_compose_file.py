@@ -9,6 +9,8 @@ import json
 import os
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils import _files
+
 CONFIG_FILES_LABEL = "com.docker.compose.project.config_files"
 WORKING_DIR_LABEL = "com.docker.compose.project.working_dir"
 _SECONDS = "10"
@@ -36,8 +38,7 @@ def _plain(paths: t.Sequence[str]) -> dict[str, t.Any] | None:
     except ImportError:
         return None
     try:
-        with open(paths[0], encoding="utf-8") as file:
-            read = yaml.load(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        read = yaml.load(_files.read_text(paths[0]), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, ValueError, yaml.YAMLError):
         return None
     if not isinstance(read, dict) or "include" in read or not isinstance(read.get("services"), dict):

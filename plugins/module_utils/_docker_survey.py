@@ -12,14 +12,19 @@ import re
 import stat
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _container_settings, _docker, _env_rules, _volume_rules
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _container_settings,
+    _docker,
+    _env_rules,
+    _files,
+    _volume_rules,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._docker_http import NotFound
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
 
 _COMPOSE = "com.docker.compose."
-_LARGEST = 1024 * 1024
 # What starts or replaces other containers by itself.
 _WATCHERS = re.compile(r"autoheal|watchtower|ouroboros|willfarrell|dockerheal", re.IGNORECASE)
 
@@ -126,8 +131,7 @@ def read_files(paths: t.Iterable[str]) -> list[dict[str, t.Any]]:
             status = os.stat(path)
             one.update(mode=f"{stat.S_IMODE(status.st_mode):04o}", changed=status.st_mtime)
             one.update(owner=_name(pwd.getpwuid, status.st_uid), group=_name(grp.getgrgid, status.st_gid))
-            with open(path, "rb") as file:
-                one["text"] = file.read(_LARGEST).decode("utf-8")
+            one["text"] = _files.read_text(path)
         except OSError as error:
             one["problem"] = error.strerror or "not readable"
         except UnicodeDecodeError:

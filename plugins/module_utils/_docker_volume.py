@@ -14,7 +14,7 @@ import threading
 import typing as t
 from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils import _volume_file_rules
+from ansible_collections.waba.onprem.plugins.module_utils import _files, _volume_file_rules
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._volume_rules import is_bind, needs_mount
 
@@ -313,7 +313,8 @@ def _is_left(entry: os.DirEntry[str]) -> bool:
     match = _PROBE_FILE.fullmatch(entry.name)
     if not match or not entry.is_file(follow_symlinks=False):
         return False
-    with open(entry.path, "rb") as file:
+    # The client may write here: what was a file a moment ago may be a link or a FIFO now.
+    with _files.open_regular(entry.path, follow=False) as file:
         return file.read(99).decode(errors="replace") in ("", f"{match.group(1)}\n", f"{entry.name}\n")
 
 

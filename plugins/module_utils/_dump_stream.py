@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import asyncio.subprocess
 import contextlib
+import errno
 import fcntl
 import glob
 import hashlib
@@ -21,6 +22,7 @@ import tempfile
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _dump_rules as rules
+from ansible_collections.waba.onprem.plugins.module_utils import _files
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration
 
@@ -44,7 +46,7 @@ def left_over(folder: str, remove: bool = False) -> list[str]:
     found = []
     for kind in rules.COMPRESSORS:
         for path in glob.glob(os.path.join(glob.escape(folder), f"*.sql.{kind}{PART}")):
-            with contextlib.suppress(OSError), open(path, "rb") as file:
+            with contextlib.suppress(OSError), _files.open_regular(path, follow=False) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if remove:
                     os.unlink(path)
@@ -55,7 +57,7 @@ def left_over(folder: str, remove: bool = False) -> list[str]:
 def finished(path: str) -> tuple[dict[str, t.Any], int, str] | None:
     """What a finished dump tells of itself, its size and SHA-256; None when there is no such file."""
     try:
-        with open(path, "rb") as file:
+        with _files.open_regular(path, follow=False) as file:
             digest = hashlib.sha256()
             for chunk in iter(lambda: file.read(_CHUNK), b""):
                 digest.update(chunk)
@@ -137,6 +139,8 @@ class Stream:
         part = self.path + PART
         try:
             self._file = open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb", buffering=0)
+            if os.fstat(self._file.fileno()).st_uid != os.geteuid():
+                raise OSError(errno.EPERM, "its draft is another user's, who could read it", part)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(self._file.fileno()), os.stat(part)):
                 raise BlockingIOError

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import pwd
+import stat
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _env_plan
@@ -34,10 +38,14 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: _env_plan.P
     other = plan.before is not None and _differ(module, attributes, moved)
     if plan.before != plan.after:
         if not module.check_mode:
-            _tell_backup(result, store.write(plan.after, lambda draft: _dress(module, attributes, draft), kept))
+            _tell_backup(result, store.write(plan.after, lambda draft: _own(module, attributes, draft), kept))
         result.did(plan.words())
+    elif other and not module.check_mode:
+        with store.opened() as number:
+            _own(module, attributes, number)
     if not module.check_mode:
-        _set(module, attributes)  # after a write only what an empty draft cannot bear, such as `chattr +i`
+        # What only a path can be given, such as `chattr +i`, which an empty draft could not bear.
+        _set(module, {**attributes, "owner": None, "group": None, "mode": None})
     if other:
         old = "".join(f"({name}: {value})\n" for name, value in moved["before"].items()) + old
         new = "".join(f"({name}: {value})\n" for name, value in moved["after"].items()) + new
@@ -54,9 +62,46 @@ def _differ(module: AnsibleModule, attributes: t.Mapping[str, t.Any], moved: dic
         module.check_mode = check_mode
 
 
-def _dress(module: AnsibleModule, attributes: t.Mapping[str, t.Any], draft: str) -> None:
-    """Give the draft owner and mode before it becomes the file: a run that fails or dies here leaves the old file."""
-    _set(module, dict(attributes, path=draft, attributes=None))
+def _own(module: AnsibleModule, attributes: t.Mapping[str, t.Any], number: int) -> None:
+    """Give an open file owner, group and mode; a draft before it becomes the file, so that what fails leaves the old one.
+
+    By its descriptor: a path may have become a link to any other file of the host.
+    """
+    user = _id("owner", attributes["owner"], lambda name: pwd.getpwnam(name).pw_uid)
+    group = _id("group", attributes["group"], lambda name: grp.getgrnam(name).gr_gid)
+    now = os.fstat(number)
+    mode = now.st_mode if attributes["mode"] is None else _mode(module, attributes["mode"], now)
+    try:
+        if user not in (-1, now.st_uid) or group not in (-1, now.st_gid):
+            os.fchown(number, user, group)
+        os.fchmod(number, stat.S_IMODE(mode))
+    except OSError as error:
+        cure = "It may be immutable (see lsattr): chattr -i"
+        raise WaError(attributes["path"], f"cannot be given owner or mode: {error.strerror}", cure=cure) from None
+
+
+def _id(option: str, name: str | int | None, find: t.Callable[[str], int]) -> int:
+    """The number of a user or a group, -1 for none given. Raises WaError for one that the host does not have."""
+    if name is None:
+        return -1
+    try:
+        return find(str(name)) if not str(name).isdigit() else int(name)
+    except KeyError:
+        raise WaError(f"option {option}", f"{name} does not exist here", "a name or a number of this host") from None
+
+
+def _mode(module: AnsibleModule, wanted: str | int, now: os.stat_result) -> int:
+    """A mode as Ansible takes it: a number, octal text, or symbolic text relative to what is there `now`."""
+    if isinstance(wanted, int):
+        return wanted
+    try:
+        return int(wanted, 8)
+    except ValueError:
+        pass
+    try:
+        return int(module._symbolic_mode_to_octal(now, wanted))
+    except ValueError:
+        raise WaError("option mode", repr(wanted), "octal or symbolic permissions, such as 0640") from None
 
 
 def _set(module: AnsibleModule, attributes: t.Mapping[str, t.Any]) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _compose_yaml, _env_state
+from ansible_collections.waba.onprem.plugins.module_utils import _compose_yaml, _env_state, _files
 from ansible_collections.waba.onprem.plugins.module_utils._env_file import read_compose
 
 if t.TYPE_CHECKING:
@@ -94,8 +94,7 @@ class Compose:
     def _load(self, path: str) -> t.Any:
         yaml = self._yaml()
         try:
-            with open(path, "rb") as file:
-                return yaml.load(file, Loader=_compose_yaml.loader(yaml))
+            return yaml.load(_files.read_bytes(path), Loader=_compose_yaml.loader(yaml))
         except OSError as error:
             self._warn(f"{path} is not read ({error.strerror}): {_UNKNOWN}")
         except yaml.YAMLError:
@@ -113,8 +112,7 @@ class Compose:
                 ["timeout", _PATIENCE, *command, "--profile=*", "config", "--format=json"]
             )
             service = json.loads(output)["services"][container.service]
-            with open(self._env_path, encoding="utf-8", newline="") as file:
-                held = {entry.key: entry.value for entry in read_compose(file.read()) if entry.key}
+            held = {entry.key: entry.value for entry in read_compose(_files.read_text(self._env_path)) if entry.key}
         except (OSError, ValueError, KeyError):
             lack = "" if self._yaml() else " (and the Python library PyYAML, python3-yaml, is not there)"
             self._warn(f"docker compose config does not tell what {', '.join(files)} sets{lack}: {_UNKNOWN}")
@@ -127,8 +125,7 @@ class Compose:
 
     def _keys_of(self, path: str) -> list[str]:
         try:
-            with open(path, encoding="utf-8", newline="") as file:
-                return [entry.key for entry in read_compose(file.read()) if entry.key]
+            return [entry.key for entry in read_compose(_files.read_text(path)) if entry.key]
         except (OSError, UnicodeDecodeError):
             self._warn(f"{path} is not read: keys that it overrides are reported as stale")
             return []

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import glob
 import os
 import re
-import shutil
 import stat
-import time
 import typing as t
 from datetime import datetime, timezone
 
+from ansible_collections.waba.onprem.plugins.module_utils import _files
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 BACKUPS_KEPT = 2
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _BACKUP = re.compile(r"\.\d{8}T\d{6}\.\d{6}Z~")
 _LONGEST_FILE = 1 << 20
+# Not blocked by a pipe, not led astray by a link.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CURES = {
     errno.EPERM: "It may be immutable (see lsattr): chattr -i",
     errno.EBUSY: "Something is mounted on it: mount its folder instead, or stop the container that has the file alone",
@@ -37,14 +37,14 @@ class Store:
         self.folder, self.name = os.path.split(path)
         # One fixed name: what a killed run left behind is found and taken away by the next one.
         self._draft = os.path.join(self.folder, f".{self.name}.wa_new")
+        self._lock = os.path.join(self.folder, f".{self.name}.wa_lock")
         self._seen: tuple[int, ...] | None = None
 
     def read(self) -> str | None:
         """The file's text, None when it does not exist. Raises WaError for what is no readable UTF-8 file."""
         self._seen = None
         try:
-            # Not blocked by a pipe, not led astray by a link.
-            number = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            number = os.open(self.path, _READ)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -76,28 +76,16 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, patience: float) -> t.Iterator[None]:
-        """Keep other runs of the collection away from the folder's files; waits up to `patience` seconds.
-
-        The folder itself is locked, so that no lock file stays behind. A killed run's lock ends with it.
-        """
-        try:
-            number = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise WaError(f"folder {self.folder}", error.strerror or "unusable", "a folder") from None
-        end = time.monotonic() + patience
-        try:
-            while True:
-                try:
-                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError as error:
-                    if error.errno in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
-                        break  # a file system without locks; the write is still one step
-                    if time.monotonic() > end:
-                        raise WaError(
-                            self.path, f"another run holds it for {patience:g} s", "a free file", "Try again"
-                        ) from None
-                time.sleep(0.05)
+        """Keep other runs of the collection away from the file; waits up to `patience` seconds. A killed run's lock is free."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_files.lock(self._lock, patience))
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise WaError(f"folder {self.folder}", error.strerror or "unusable", "a folder") from None
+            except OSError as error:
+                if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                    raise WaError(f"lock file {self._lock}", f"cannot be made: {error.strerror}", "a lock") from None
+                # Nobody can write where no lock can be made, and a run that changes nothing needs to write nothing.
             if os.path.lexists(self._draft):  # on a read-only file system not even a missing file can be removed
                 try:
                     os.unlink(self._draft)
@@ -106,11 +94,9 @@ class Store:
                     cure = "Remove it; it holds what a killed run was about to write"
                     raise WaError(self._draft, found, cure=cure) from None
             yield
-        finally:
-            os.close(number)
 
-    def write(self, text: str, dress: t.Callable[[str], None], backup: str | None = None) -> str:
-        """Replace the file by `text` in one step; `dress` gives the still empty draft owner and mode. Needs the lock.
+    def write(self, text: str, dress: t.Callable[[int], None], backup: str | None = None) -> str:
+        """Replace the file by `text` in one step; `dress` gives the still empty open draft owner and mode. Needs the lock.
 
         A `backup` is the text to keep beside it, with mode 0600; the newest two stay. Returns its path, or an empty
         text. What fails leaves the old file, and nothing else. Raises WaError.
@@ -148,16 +134,35 @@ class Store:
         self._write_private(path, text)
         return path
 
-    def _inherit(self) -> None:
-        """Give the draft the old file's owner, mode and access list, as far as this user may."""
+    def _inherit(self, draft: int) -> None:
+        """Give the open draft the old file's owner, mode and access list, as far as this user may."""
         try:
-            old = os.stat(self.path, follow_symlinks=False)
-            with contextlib.suppress(PermissionError):
-                os.chown(self._draft, old.st_uid, old.st_gid)
-                shutil.copystat(self.path, self._draft, follow_symlinks=False)
-                os.utime(self._draft)
+            number = os.open(self.path, _READ)
         except FileNotFoundError:
             return
+        try:
+            old = os.fstat(number)
+            with contextlib.suppress(PermissionError):
+                os.fchown(draft, old.st_uid, old.st_gid)
+                os.fchmod(draft, stat.S_IMODE(old.st_mode))
+                for name in _attributes(number):
+                    os.setxattr(draft, name, os.getxattr(number, name))
+        finally:
+            os.close(number)
+
+    @contextlib.contextmanager
+    def opened(self) -> t.Iterator[int]:
+        """The file, open, for a change of owner or mode that no link can lead elsewhere. Raises WaError."""
+        try:
+            number = os.open(self.path, _READ)
+        except OSError as error:
+            raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file") from None
+        try:
+            if _signature(os.fstat(number)) != self._seen:
+                raise self._changed()
+            yield number
+        finally:
+            os.close(number)
 
     def _want_unchanged(self) -> None:
         """Raise WaError when somebody without the lock, an editor for one, has put another file there since `read`."""
@@ -168,8 +173,11 @@ class Store:
         except OSError as error:
             raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file") from None
         if now != self._seen:
-            cure = "Run again; it works on what stands there then"
-            raise WaError(self.path, "was changed by another program in the meantime", "no other writer", cure)
+            raise self._changed()
+
+    def _changed(self) -> WaError:
+        cure = "Run again; it works on what stands there then"
+        return WaError(self.path, "was changed by another program in the meantime", "no other writer", cure)
 
     def _step(self, act: t.Callable[..., None], *paths: str) -> None:
         try:
@@ -200,7 +208,7 @@ class Store:
         found = glob.glob(glob.escape(self.path) + ".*~")
         return sorted(path for path in found if _BACKUP.fullmatch(path[len(self.path) :]))
 
-    def _write_private(self, path: str, text: str, dress: t.Callable[[str], None] | None = None) -> None:
+    def _write_private(self, path: str, text: str, dress: t.Callable[[int], None] | None = None) -> None:
         """Make a file that only its owner can read, or that `dress` opens to others before there is anything to read.
 
         What fails leaves none.
@@ -211,8 +219,8 @@ class Store:
             made = True
             with open(number, "wb") as file:
                 if dress:
-                    self._inherit()
-                    dress(path)
+                    self._inherit(number)
+                    dress(number)
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
@@ -220,6 +228,16 @@ class Store:
             if made:
                 os.unlink(path)
             raise WaError(path, f"cannot be written: {error.strerror}", "room and permission to write it") from None
+
+
+def _attributes(number: int) -> list[str]:
+    """The names of an open file's extended attributes; a file system without them has none."""
+    try:
+        return os.listxattr(number)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENODATA, errno.EINVAL):
+            return []
+        raise
 
 
 def _signature(kind: os.stat_result) -> tuple[int, ...]:

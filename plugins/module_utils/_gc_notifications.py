@@ -9,6 +9,7 @@ import os
 import time
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils import _files
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_told import is_whole
 
@@ -37,7 +38,7 @@ def lines(path: str, since: dict[str, t.Any] | None) -> tuple[list[str], float |
         return [], None
     begin = ""
     try:
-        with open(path, "rb") as stream:
+        with _files.open_regular(path) as stream:
             found = os.fstat(stream.fileno())
             if found.st_size >= since["offset"] and since["inode"] in (0, found.st_ino):
                 begin = _line_begin(stream, since["offset"])

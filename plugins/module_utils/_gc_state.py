@@ -15,7 +15,7 @@ import secrets
 import time
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _whole_file
+from ansible_collections.waba.onprem.plugins.module_utils import _files, _whole_file
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import Moment
@@ -67,7 +67,7 @@ class StateFile:
     def lock(self, patience: float) -> t.Iterator[bool]:
         """Hold the file's lock: one step at a time, whoever drives it. Yields false when it is not free for `patience` s."""
         try:
-            handle = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise self._unusable(error) from None
         try:
@@ -94,8 +94,7 @@ class StateFile:
         """Read the file; a missing one is an empty state. Raises WaError for a corrupt one and for another client's."""
         cure = "Make sure that no GC runs, then remove the file"
         try:
-            with open(self.path, encoding="utf-8") as stream:
-                data = json.load(stream)
+            data = json.loads(_files.read_text(self.path))
         except FileNotFoundError:
             self.data = self._empty()
             return

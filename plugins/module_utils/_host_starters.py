@@ -10,10 +10,11 @@ import os
 import re
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils import _files
+
 _CRON = ("/etc/crontab", "/etc/cron.*/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*")
 _UNITS = ("/etc/systemd/system/*.service", "/usr/lib/systemd/system/*.service", "/lib/systemd/system/*.service")
 _BOOT = ("/etc/rc.local", "/etc/init.d/*", "/etc/local.d/*")
-_LONGEST = 1024 * 1024
 _DOCKER = re.compile(r"\bdocker(?:-compose)?\b")
 _TOLD = 4096  # a line of docker run may be long, and what it names is needed whole
 # Scripts that such lines call are read as well; those of the system, and the collection's own, are none.
@@ -41,8 +42,7 @@ def read(words: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                     continue
                 seen.add(real)
                 try:
-                    with open(real, encoding="utf-8", errors="replace") as file:
-                        text = file.read(_LONGEST)
+                    text = _files.read_bytes(real).decode("utf-8", "replace")
                 except OSError:
                     unread.append(path)
                     continue
@@ -63,12 +63,13 @@ def _scripts(text: str) -> list[str]:
 
 
 def _script(path: str) -> str:
-    """The text of a script; nothing for what is none or cannot be read."""
+    """The text of a script; nothing for what is none, such as a FIFO or a program, or cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(_LONGEST) if os.path.isfile(path) and file.read(2) == "#!" else ""
+        with _files.open_regular(path) as file:
+            text = file.read(_files.LARGEST).decode("utf-8", "replace")
     except OSError:
         return ""
+    return text if text.startswith("#!") else ""
 
 
 def _lines(text: str, words: t.Collection[str]) -> list[str]:

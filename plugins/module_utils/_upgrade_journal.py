@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages, _whole_file
+from ansible_collections.waba.onprem.plugins.module_utils import _files, _upgrade_stages, _whole_file
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+_PATIENCE = 30.0  # seconds: whoever holds the guard does so for milliseconds
 
 
 class JournalFile:
@@ -20,21 +21,18 @@ class JournalFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.folder = os.path.dirname(os.path.abspath(path))
+        folder, name = os.path.split(os.path.abspath(path))
+        self.guard = os.path.join(folder, f".{name}.guard")
 
     @contextlib.contextmanager
     def exclusively(self) -> t.Iterator[None]:
         """Keep every other process out while the file is judged and written; lasts milliseconds."""
-        try:
-            # The folder itself is what is locked: the file comes and goes.
-            handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise self._unusable(error) from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_files.lock(self.guard, _PATIENCE))
+            except OSError as error:
+                raise self._unusable(error) from None
             yield
-        finally:
-            os.close(handle)
 
     def load(self) -> dict[str, t.Any] | None:
         """The journal, or None when there is no lock. Raises WaError for a file that holds none."""
@@ -46,8 +44,7 @@ class JournalFile:
 
     def _load(self, path: str) -> dict[str, t.Any] | None:
         try:
-            with open(path, encoding="utf-8") as stream:
-                return _upgrade_stages.check(json.load(stream))
+            return _upgrade_stages.check(json.loads(_files.read_text(path)))
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -178,6 +178,7 @@ last:
   type: str
 """
 
+import contextlib
 import os
 import time
 import typing as t
@@ -247,7 +248,7 @@ def run(module: AnsibleModule, result: Result) -> None:
             after = found
             result.values["ended"] = file.load_last() or {}
         else:
-            with file.exclusively():
+            with contextlib.nullcontext() if module.check_mode else file.exclusively():
                 found = file.load()
                 replaced = found is not None and found["run_id"] != params["run_id"]
                 after, action = plan(params, found, now)

@@ -370,8 +370,7 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) 
 
 def write_note(path: str) -> None:
     try:
-        with open(path, "a", encoding="utf-8"):
-            pass
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise WaError(
             f"restart_note {path}", f"cannot be written: {error.strerror}", cure="Create its folder (role wa_host does)"

@@ -175,3 +175,21 @@ def test_somebody_elses_file_is_not_a_dump(path: Path) -> None:
     path.write_bytes(gzip.compress(b"-- MariaDB dump\n"))
     with pytest.raises(WaError, match="made by somebody else"):
         _dump_stream.finished(str(path))
+
+
+def test_a_draft_of_another_user_is_not_written_to(path: Path) -> None:
+    """Its owner could read the dump, whatever its mode."""
+    draft = path.with_name(path.name + _dump_stream.PART)
+    draft.touch()
+    os.chown(draft, 65534, 65534)
+    with pytest.raises(WaError, match="another user's"):
+        dump(path, WHOLE)
+    assert draft.read_bytes() == b""
+
+
+def test_a_fifo_is_no_half_dump(path: Path) -> None:
+    os.mkfifo(path.with_name(path.name + _dump_stream.PART))
+    assert _dump_stream.left_over(str(path.parent)) == []
+    os.mkfifo(path)
+    with pytest.raises(WaError, match="no regular file"):
+        _dump_stream.finished(str(path))

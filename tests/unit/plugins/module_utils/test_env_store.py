@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import threading
@@ -63,7 +64,7 @@ def test_an_unreadable_file(store: Store, tmp_path: Path, monkeypatch: pytest.Mo
         store.read()
 
 
-def nothing(_draft: str) -> None:
+def nothing(_draft: int) -> None:
     """No owner or mode to give."""
 
 
@@ -72,15 +73,16 @@ def test_a_write_replaces_the_file_in_one_step(store: Store, tmp_path: Path) -> 
     path.write_text("old")
     seen = []
 
-    def dress(draft: str) -> None:
-        seen.append((path.read_text(), Path(draft).read_text(), stat.S_IMODE(os.stat(draft).st_mode)))
-        os.chmod(draft, 0o640)
+    def dress(draft: int) -> None:
+        found = os.fstat(draft)
+        seen.append((path.read_text(), found.st_size, stat.S_IMODE(found.st_mode)))
+        os.fchmod(draft, 0o640)
 
     os.chmod(path, 0o600)
     with store.lock(1):
         assert store.read() == "old"
         store.write("new", dress)
-    assert seen == [("old", "", 0o600)]  # nothing stands in it until it has its mode
+    assert seen == [("old", 0, 0o600)]  # nothing stands in it until it has its mode
     assert path.read_text() == "new"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
     assert os.listdir(tmp_path) == ["db.env"]
@@ -98,7 +100,8 @@ def test_a_write_keeps_the_mode_that_was(store: Store, tmp_path: Path) -> None:
 def test_what_a_killed_run_left_goes(store: Store, tmp_path: Path) -> None:
     (tmp_path / ".db.env.wa_new").write_text("WA_DB_PASSWORD=half")
     with store.lock(1):
-        assert os.listdir(tmp_path) == []
+        assert os.listdir(tmp_path) == [".db.env.wa_lock"]
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "dress", "rules"])
@@ -110,7 +113,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     def full(*_arguments: t.Any) -> None:
         raise OSError(28, "No space left on device")
 
-    def dress(_draft: str) -> None:
+    def dress(_draft: int) -> None:
         if step == "dress":
             raise SystemExit(1)  # as fail_json ends a module
         if step == "rules":
@@ -193,6 +196,61 @@ def test_the_last_two_backups_stay(store: Store, tmp_path: Path) -> None:
     assert other.exists()
 
 
+def test_a_link_in_the_drafts_place_is_not_followed(store: Store, tmp_path: Path) -> None:
+    """Whoever may write into the folder cannot have another file given away, however quick."""
+    path, victim = tmp_path / "db.env", tmp_path / "victim"
+    path.write_text("old")
+    os.chmod(path, 0o640)
+    os.setxattr(path, "user.kept", b"1")
+    victim.write_text("theirs")
+    os.chmod(victim, 0o600)
+    draft = tmp_path / ".db.env.wa_new"
+    inherit = store._inherit
+
+    def swap(number: int) -> None:
+        draft.unlink()
+        draft.symlink_to(victim)
+        inherit(number)
+
+    store._inherit = swap  # type: ignore[method-assign]
+    with store.lock(1):
+        store.read()
+        store.write("new", nothing)
+    found = victim.stat()
+    assert (victim.read_text(), stat.S_IMODE(found.st_mode)) == ("theirs", 0o600)
+    assert not os.listxattr(victim)
+
+
+def test_extended_attributes_stay(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "db.env").write_text("old")
+    os.setxattr(tmp_path / "db.env", "user.kept", b"1")
+    with store.lock(1):
+        store.read()
+        store.write("new", nothing)
+    assert os.getxattr(tmp_path / "db.env", "user.kept") == b"1"
+
+
+def test_only_the_file_that_was_read_is_opened_for_a_change(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "db.env"
+    path.write_text("old")
+    store.read()
+    with store.opened() as number:
+        assert os.fstat(number).st_ino == path.stat().st_ino
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    with pytest.raises(WaError, match="unreadable"), store.opened():
+        pytest.fail("followed")
+
+
+def test_the_lock_is_nobody_elses(store: Store, tmp_path: Path) -> None:
+    """A lock that another user holds on the folder, which he may read, keeps no run out."""
+    number = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(number, fcntl.LOCK_EX)
+    with store.lock(0):
+        assert stat.S_IMODE((tmp_path / ".db.env.wa_lock").stat().st_mode) == 0o600
+    os.close(number)
+
+
 def test_one_writer_at_a_time(store: Store) -> None:
     order = []
     inside = threading.Event()
@@ -208,7 +266,7 @@ def test_one_writer_at_a_time(store: Store) -> None:
     thread.start()
     assert inside.wait(5)
     other = Store(store.path)
-    with pytest.raises(WaError, match="another run holds it"), other.lock(0):
+    with pytest.raises(WaError, match=r"\.db\.env\.wa_lock: another process has held it for 0 s"), other.lock(0):
         pytest.fail("two at once")
     waiting.set()
     with other.lock(5):

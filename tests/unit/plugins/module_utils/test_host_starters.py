@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ansible_collections.waba.onprem.plugins.module_utils._host_starters import read
@@ -53,3 +54,18 @@ def test_a_script_that_a_line_calls_is_read_as_well(tmp_path: Path) -> None:
         ("/etc/cron.d/wa, by /opt/tools/clean", "for c in $(docker ps -q); do docker exec $c cleanup.sh; done"),
         ("/etc/systemd/system/wa.service", "WorkingDirectory=/srv/biz"),
     ]
+
+
+def test_what_is_no_regular_file_holds_nothing_up(tmp_path: Path) -> None:
+    """A FIFO that a cron line calls, one among the cron files, a device, and a file of any size."""
+    write(tmp_path, "etc/crontab", "1 1 * * * root /srv/pipe; /srv/zero; /srv/huge; docker restart wacore\n")
+    (tmp_path / "srv").mkdir()
+    os.mkfifo(tmp_path / "srv/pipe")
+    (tmp_path / "srv/zero").symlink_to("/dev/zero")
+    with (tmp_path / "srv/huge").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "etc/cron.d").mkdir()
+    os.mkfifo(tmp_path / "etc/cron.d/pipe")
+    found, unread = read(WORDS, str(tmp_path))
+    assert [one["line"] for one in found] == ["1 1 * * * root /srv/pipe; /srv/zero; /srv/huge; docker restart wacore"]
+    assert unread == []

@@ -190,13 +190,13 @@ def test_new_secrets_never_stand_in_a_file_with_the_old_mode(env: Env, monkeypat
     env.path.write_text(WRITTEN)
     os.chmod(env.path, 0o644)
     seen = []
-    chmod = os.chmod
+    fchmod = os.fchmod
 
-    def spy(path: t.Any, mode: int, **rest: t.Any) -> None:
-        seen.append((stat.S_IMODE(mode), os.stat(path).st_size))
-        chmod(path, mode, **rest)
+    def spy(number: int, mode: int) -> None:
+        seen.append((stat.S_IMODE(mode), os.fstat(number).st_size))
+        fchmod(number, mode)
 
-    monkeypatch.setattr(os, "chmod", spy)
+    monkeypatch.setattr(os, "fchmod", spy)
     done = env(hostname="other")
     assert seen[0] == (0o644, 0)  # what the draft inherits, while there is nothing to read in it
     assert all(mode == 0o600 or size == 0 for mode, size in seen)
@@ -211,12 +211,24 @@ def test_a_mode_that_cannot_be_set(env: Env, monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_arguments: t.Any, **_rest: t.Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
     assert "chattr -i" in env.fails()
 
 
+@pytest.mark.parametrize(("mode", "set_to"), [("u=rw,g=r,o=", 0o640), ("g+r", 0o640), (0o640, 0o640), ("0640", 0o640)])
+def test_modes_as_ansible_takes_them(env: Env, mode: t.Any, set_to: int) -> None:
+    env.path.write_text(WRITTEN)
+    os.chmod(env.path, 0o600)
+    assert env(mode=mode)["actions"] == ["changed mode"]
+    assert stat.S_IMODE(env.path.stat().st_mode) == set_to
+    assert not env(mode=mode)["changed"]
+    env.path.write_text(WRITTEN)
+    assert env(mode=mode, hostname="other")["changed"]
+    assert stat.S_IMODE(env.path.stat().st_mode) == set_to
+
+
 def test_an_owner_that_is_nobody_leaves_no_file(env: Env) -> None:
-    result = env(**BASE, owner="nobody-of-that-name")  # it is Ansible that refuses it, in its own shape
+    result = env(**BASE, owner="nobody-of-that-name")
     assert result["failed"]
     assert "nobody-of-that-name" in json.dumps(result)
     assert os.listdir(env.path.parent) == []

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
+from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_journal, _upgrade_stages
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
 
@@ -243,3 +244,29 @@ def test_a_full_disk_leaves_the_old_journal(tmp_path: Path, monkeypatch: pytest.
         file.save(_upgrade_stages.begin(None, claim, 2000.0, 60.0))
     assert (tmp_path / "a.lock").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_lock_of_another_user_on_the_folder_holds_nothing(run: Run, tmp_path: Path) -> None:
+    """Who may read the folder can lock it; the guard is a file that only its owner can open."""
+    number = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(number, fcntl.LOCK_EX)
+    assert not run("begin").get("failed")
+    os.close(number)
+
+
+def test_a_guard_that_is_held_is_waited_for_with_an_end(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_upgrade_journal, "_PATIENCE", 0.1)
+    guard = tmp_path / ".support.lock.guard"
+    with guard.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        refused = run("begin")
+    assert refused["failed"]
+    assert refused["msg"].startswith(f"lock file {guard}: another process has held it for 0.1 s; expected a free lock.")
+    assert not run("begin").get("failed")
+
+
+def test_a_fifo_in_the_journals_place_is_refused_at_once(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "support.lock")
+    assert "no regular file" in run("read")["msg"]
