@@ -9,8 +9,9 @@ come two operators at once, a slow migration, one that was never started, one wh
 After the first run of each case: what serves, and that no row and no media file is lost. After the second run: the new
 version serves, with the same rows and files, and nothing of the upgrade is left.
 
-    cases.py LAB [CASE...]     such as: cases.py m-upgrade-faults-1a2b bad-input migrating-kill
+    cases.py LAB [--record] [CASE...]     such as: cases.py m-upgrade-faults-1a2b bad-input migrating-kill
 
+The rows of docs/faults.md are compared with those in tests/faults; `--record` writes them there.
 Each case upgrades its host by one version of the lab.
 """
 
@@ -29,6 +30,10 @@ import typing as t
 from dataclasses import dataclass, field
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "lab"))
+
+from observer import compare_table  # noqa: E402 - needs the path above
+
 HOOKS = pathlib.Path(__file__).resolve().parent / "hooks"
 DATABASES = {"mysql": "mariadb", "pgsql": "postgres"}  # by host
 ON_PGSQL = ("two-at-once", "slow-migration", "expired")
@@ -40,6 +45,7 @@ CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 class Case:
     """What makes an upgrade go wrong, which lab fault is on meanwhile, what serves afterwards, and what is said."""
 
+    what: str  # for the table of faults
     variables: dict[str, t.Any] = field(default_factory=dict)
     fault: str = ""
     serves: str = "new"
@@ -49,32 +55,58 @@ class Case:
 
 CASES = {
     "begun-fail": Case(
+        "the hook before the outage fails",
         {"wa_upgrade_before_outage": str(HOOKS / "fail.yml")},
         serves="old",
         words=("The schema is untouched", "the load balancer did not answer"),
     ),
-    "begun-kill": Case({"wa_upgrade_before_outage": str(HOOKS / "hold.yml")}, serves="old"),
-    "stopping-fail": Case(
-        {"wa_upgrade_snapshot_command": "/bin/false"}, serves="old", words=("The schema is untouched", "serves again")
+    "begun-kill": Case(
+        "the controller is killed in the hook before the outage",
+        {"wa_upgrade_before_outage": str(HOOKS / "hold.yml")},
+        serves="old",
     ),
-    "stopping-kill": Case({"wa_upgrade_snapshot_command": "/bin/sleep 8"}, serves="nothing"),
+    "stopping-fail": Case(
+        "the snapshot command fails, the client stopped",
+        {"wa_upgrade_snapshot_command": "/bin/false"},
+        serves="old",
+        words=("The schema is untouched", "serves again"),
+    ),
+    "stopping-kill": Case(
+        "the controller is killed while the client is being stopped",
+        {"wa_upgrade_snapshot_command": "/bin/sleep 8"},
+        serves="nothing",
+    ),
     "migrating-fail": Case(
+        "the migration fails",
         fault="migration_fails",
         serves="nothing",
         words=("nothing is started by itself", "ended with code 1", "docker logs wa-mysql-dbupgrade-1"),
     ),
-    "migrating-kill": Case(fault="migration_hangs", serves="nothing", reboot=True),
+    "migrating-kill": Case(
+        "the controller is killed during the migration, and the host reboots",
+        fault="migration_hangs",
+        serves="nothing",
+        reboot=True,
+    ),
     "starting-fail": Case(
+        "the new version does not become healthy",
         {"wa_upgrade_health_timeout": 5, "wa_upgrade_accept": ["unhealthy", "no_database_backup"]},
         fault="unregistered",
         words=("The database is migrated, and the new version may run", "goes on from here"),
     ),
-    "starting-kill": Case({"wa_upgrade_accept": ["unhealthy", "no_database_backup"]}, fault="unregistered"),
+    "starting-kill": Case(
+        "the controller is killed while the new version starts",
+        {"wa_upgrade_accept": ["unhealthy", "no_database_backup"]},
+        fault="unregistered",
+    ),
     "proving-fail": Case(
+        "the hook after the outage fails",
         {"wa_upgrade_after_outage": str(HOOKS / "fail.yml")},
         words=("and the new version answers", "the load balancer did not answer"),
     ),
-    "proving-kill": Case({"wa_upgrade_after_outage": str(HOOKS / "hold.yml")}),
+    "proving-kill": Case(
+        "the controller is killed in the hook after the outage", {"wa_upgrade_after_outage": str(HOOKS / "hold.yml")}
+    ),
 }
 
 
@@ -179,8 +211,8 @@ def kill_at(run: subprocess.Popen[bytes], lab: Lab, stage: str) -> None:
     run.wait()
 
 
-def run_case(lab: Lab, name: str, old: str, new: str) -> None:
-    """One case: the run that goes wrong, what it leaves, and the run that completes."""
+def run_case(lab: Lab, name: str, old: str, new: str) -> dict[str, str]:
+    """One case: the run that goes wrong, what it leaves, and the run that completes. Returns its row of the table."""
     stage, how = name.split("-")
     case = CASES[name]
     wanted = {"wa_upgrade_version": new, "wa_version": old}
@@ -213,6 +245,15 @@ def run_case(lab: Lab, name: str, old: str, new: str) -> None:
     expect("journal", lab.journal(), {})
     left = lab.host("sh", "-c", f"ls /opt/waba/{lab.at}; docker ps --all --format '{{{{.Names}}}}'").split()
     expect("left over", [name for name in left if re.search(r"compose-|dbupgrade", name)], [])
+    return {
+        "fault": case.what,
+        "playbook": "upgrade.yml",
+        "happens": {"nothing": "nothing runs, and nothing is started by itself"}.get(
+            case.serves, f"the {case.serves} version serves"
+        ),
+        "said": "; ".join(case.words),
+        "next": "completes the upgrade; every message and media file is there",
+    }
 
 
 def bad_input(lab: Lab, runs: str, new: str) -> None:
@@ -366,6 +407,8 @@ def expired(lab: Lab, old: str, new: str) -> None:
 
 def main() -> None:
     name, *chosen = sys.argv[1:]
+    record = "--record" in chosen
+    chosen = [case for case in chosen if case != "--record"]
     versions = json.loads(
         re.findall(r"lab_versions: (\[.*\])", (ROOT / ".lab" / name / "inventory.yml").read_text())[0]
     )
@@ -380,6 +423,7 @@ def main() -> None:
     for lab in labs.values():
         lab.lab("seed", "--rows", str(ROWS), "--db", DATABASES[lab.at], "--prefix", f"{lab.at}_")
         lab.host("sh", "-c", f"head -c 100000 /dev/urandom > {lab.media_folder}/incoming-planted")
+    rows = []
     for case in chosen or ["bad-input", *CASES, *others]:
         lab = labs["pgsql" if case in ON_PGSQL or case.endswith("-kill") else "mysql"]
         runs = lab.running().pop()
@@ -387,9 +431,11 @@ def main() -> None:
         if case == "bad-input":
             bad_input(lab, runs, following)
         elif case in CASES:
-            run_case(lab, case, runs, following)
+            rows.append(run_case(lab, case, runs, following))
         else:
             others[case](lab, runs, following)
+    if record or not chosen:
+        compare_table("upgrade_faults", rows, record)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,135 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lab host looked at with other means than the collection's, down to ids, start times, modes and contents of files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+DATABASES = {"mariadb": "SHOW DATABASES", "postgres": "SELECT datname FROM pg_database"}
+# Everything that a run could change on the host, a line each; without what changes by itself.
+LOOK = r"""
+docker ps --all --quiet --no-trunc | xargs --no-run-if-empty docker inspect --format \
+    'container {{.Name}} {{.Id}} {{.Image}} {{.State.Status}} {{.State.StartedAt}} {{.HostConfig.RestartPolicy.Name}}' | sort
+docker volume ls --format 'volume {{.Name}}' | sort
+docker network ls --no-trunc --format 'network {{.Name}} {{.ID}}' | sort
+docker image ls --no-trunc --format 'image {{.Repository}}:{{.Tag}} {{.ID}}' | sort
+find /opt /srv /etc/cron.d /var/lib/waba /usr/local/sbin /usr/local/bin -printf 'path %p %y %m %u:%g %T@\n' 2>/dev/null | sort
+find /opt /srv /etc/cron.d -type f -exec sha256sum {} + 2>/dev/null | sort
+"""
+
+
+@dataclass
+class Run:
+    """A playbook's end: its exit code, what its failed tasks said, all that it printed, how many tasks changed something."""
+
+    code: int
+    said: str
+    output: str
+    changed: int
+
+
+class Lab:
+    """The lab's host, looked at with other means than the collection's."""
+
+    def __init__(self, name: str, at: str) -> None:
+        self.name, self.at = name, at
+        self.inventory = str(ROOT / ".lab" / name / "inventory.yml")
+
+    def lab(self, *words: str) -> str:
+        run = subprocess.run(
+            [str(ROOT / "tests/lab/lab"), words[0], "--name", self.name, *words[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode:
+            raise SystemExit(f"lab {' '.join(words)} ended with {run.returncode}: {run.stdout}{run.stderr}")
+        return run.stdout
+
+    def host(self, script: str, check: bool = True) -> str:
+        run = subprocess.run(
+            ["docker", "exec", "--interactive", f"walab-{self.name}-{self.at}", "sh", "-s"],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and run.returncode:
+            raise SystemExit(f"on {self.at}: status {run.returncode}: {run.stdout}{run.stderr}")
+        return run.stdout.strip()
+
+    def look(self) -> list[str]:
+        """Everything that a run could change, a line each."""
+        state = json.loads((ROOT / ".lab" / self.name / "state.json").read_text(encoding="utf-8"))
+        databases = [
+            f"database {name}"
+            for engine in state["options"]["engines"]
+            for name in sorted(self.lab("sql", "--db", engine, DATABASES[engine]).split())
+        ]
+        return [*self.host(LOOK).splitlines(), *databases]
+
+    def play(self, playbook: str, variables: t.Mapping[str, t.Any], *arguments: str) -> Run:
+        argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "--diff", *arguments]
+        done = subprocess.run(
+            [*argv, "-e", json.dumps(dict(variables))],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_NOCOLOR": "1"},
+        )
+        output = done.stdout + done.stderr
+        try:
+            told = json.loads(done.stdout[done.stdout.index("{\n") :])
+        except ValueError:
+            raise SystemExit(f"ansible-playbook {playbook} ended with {done.returncode}:\n{output}") from None
+        results = [result for play in told["plays"] for task in play["tasks"] for result in task["hosts"].values()]
+        said = [str(one.get("msg", "")) for one in results if one.get("failed")]
+        changed = sum(host["changed"] for host in told["stats"].values())
+        return Run(done.returncode, said[-1] if said else "", output, changed)
+
+
+def expect(what: str, found: object, expected: object) -> None:
+    if found != expected:
+        raise SystemExit(f"{what}: found {found!r}, expected {expected!r}")
+    print(f"  {what}: as expected", flush=True)
+
+
+def changes(before: t.Sequence[str], after: t.Sequence[str]) -> list[str]:
+    """What differs between two looks."""
+    return [f"- {line}" for line in before if line not in after] + [f"+ {line}" for line in after if line not in before]
+
+
+def lasting(look: t.Iterable[str]) -> list[str]:
+    """Of a look what stays when containers are recreated and files are put back: no id, no time."""
+    kept = []
+    for line in look:
+        kind, *words = line.split()
+        if kind == "container":
+            words = [words[0], words[2], words[3], words[5]]
+        elif kind == "path":
+            words = words[:-1]
+        kept.append(" ".join((kind, *words)))
+    return kept
+
+
+def compare_table(scenario: str, rows: list[dict[str, str]], record: bool) -> None:
+    """Compare the rows that a scenario has seen with those that docs/faults.md is written from, or `record` them there."""
+    path = ROOT / "tests" / "faults" / f"{scenario}.json"
+    if record:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        return
+    known = json.loads(path.read_text(encoding="utf-8"))
+    for seen, wanted in zip(rows, known):
+        expect(f"table of faults, {wanted['fault']}", seen, wanted)
+    expect("table of faults, rows", len(rows), len(known))
