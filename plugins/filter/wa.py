@@ -12,6 +12,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
+    _client_identity,
     _client_starts,
     _compose_extra,
     _compose_words,
@@ -160,6 +161,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
+            "client_identity": _told(_client_identity.wanted_identity),
+            "client_identity_refusal": _refusal(_client_identity.refusal),
             "deployment": _told(_topology.deployment),
             "deployment_of": _told(_topology.described),
             "version": _told(_topology.normalise_version),

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client containers of a host as `wa_info` tells them: no value of their environment."""
+"""The client containers of a host as `wa_info` tells them: no value of their environment but which database it names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import typing as t
 from dataclasses import asdict
 from datetime import datetime, timezone
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_survey, _env_state
+from ansible_collections.waba.onprem.plugins.module_utils import (
+    _client_identity,
+    _docker,
+    _docker_survey,
+    _env_state,
+)
 
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
@@ -33,7 +38,7 @@ def database(environment: t.Mapping[str, str]) -> str:
 
 
 def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
-    """A client container, with the engine's `record` of it, without any value of its environment."""
+    """A client container, with the engine's `record` of it, without values of its environment but those that name the database."""
     environment = container.environment or {}
     return {
         "name": container.name,
@@ -51,6 +56,7 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "one_shot": one_shot(container, environment),
         "database": database(environment),
         "variables": sorted(environment),
+        "identity": _client_identity.of_container(environment),
         "files": _docker_survey.files(container.labels),
         "mounts": [asdict(mount) for mount in container.mounts],
         "keeps_configuration": _env_state.keeps_configuration(

@@ -27,9 +27,11 @@ options:
       - V(environment), V(volume) and V(compose) tell how each client container was created, and those beside it in its
         Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.
       - V(starters) is what starts, cleans or replaces the containers by itself - cron lines, systemd units, watchers.
+      - V(identity) is which client O(env_file) and O(identity_file) tell of. With it, RV(containers[].identity) leaves out
+        what a Compose file sets itself, beside the db.env. It needs O(env_file).
     type: list
     elements: str
-    choices: [host, containers, images, database, environment, volume, compose, starters]
+    choices: [host, containers, images, database, environment, volume, compose, starters, identity]
     default: [containers]
   database_engine:
     description: The database whose Python library the host needs, for V(host) in O(gather).
@@ -78,6 +80,9 @@ options:
       - The deployment's lock file, see M(waba.onprem.wa_upgrade_journal).
       - With it, RV(upgrade) tells of an upgrade that runs or was not finished.
     type: path
+  identity_file:
+    description: The record of which client is here that C(provision.yml) writes, for V(identity) in O(gather).
+    type: path
   files:
     description:
       - Files of the host to read beside all that, such as a db.env.
@@ -102,7 +107,7 @@ attributes:
     description: There is nothing to compare.
     support: N/A
 notes:
-  - The environment of containers holds passwords; only the names of its variables are returned.
+  - The environment of containers holds passwords; only the names of its variables are returned, and which database it names.
 """
 
 EXAMPLES = r"""
@@ -263,6 +268,17 @@ files:
   type: list
   elements: dict
   returned: when O(files) is given
+identity:
+  description: Which client is on this host, by its files.
+  type: dict
+  returned: when O(gather) has V(identity)
+  contains:
+    db_env:
+      description: The C(engine), C(hostname), C(port) and C(name_prefix) that O(env_file) names; empty when there is none.
+      type: dict
+    recorded:
+      description: What O(identity_file) holds; empty when there is none.
+      type: dict
 sealed:
   description: All that with its secrets, closed with O(seal_key).
   type: str
@@ -321,6 +337,12 @@ containers:
       description: Names of the variables in its environment.
       type: list
       elements: str
+    identity:
+      description:
+        - Which client it is of - C(database) with C(engine), C(hostname), C(port), C(name_prefix) as its environment names
+          them, and C(clustered), whether that is one of several Coreapps.
+        - Empty for a container whose environment names no database.
+      type: dict
     files:
       description: The Compose files that it was created from; empty outside Compose.
       type: list
@@ -426,11 +448,13 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
+    _client_look,
     _database_options,
     _docker,
     _docker_clients,
     _docker_images,
     _docker_survey,
+    _env_containers,
     _env_options,
     _host_facts,
     _host_starters,
@@ -505,6 +529,20 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     return _database_facts.gather(params, env)
 
 
+def read_identity(engine: _docker.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
+    """Which client db.env and the record tell of; the containers read before are rid of what their Compose files set."""
+    path = module.params["env_file"]
+    if not path:
+        raise WaError("option env_file", "not given", "the client's db.env, for identity in gather")
+    db_env = _client_look.db_env(path, module.params["env_reader"])
+    recorded = _client_look.record(module.params["identity_file"]) if module.params["identity_file"] else {}
+    if engine:
+        # Without warnings: wa_db_env tells what its file does not reach.
+        compose = _env_containers.Compose(path, lambda _text: None, module.run_command)
+        _client_look.leave_out_overridden(engine, result.values.get("containers", []), db_env, compose)
+    return {"db_env": db_env, "recorded": recorded}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
@@ -512,7 +550,7 @@ def main() -> None:
             gather={
                 "type": "list",
                 "elements": "str",
-                "choices": ["host", "containers", "images", "database", *SURVEY, "starters"],
+                "choices": ["host", "containers", "images", "database", *SURVEY, "starters", "identity"],
                 "default": ["containers"],
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
@@ -525,6 +563,7 @@ def main() -> None:
             quiet_timeout={"type": "int", "default": 0},
             turn_timeout={"type": "int", "default": 0},
             lock_file={"type": "path"},
+            identity_file={"type": "path"},
             files={"type": "list", "elements": "path", "default": []},
             seal_key={"type": "str", "no_log": True},
         ),
@@ -534,7 +573,7 @@ def main() -> None:
     gather = module.params["gather"]
     engine, engine_error, version = None, "", ""
     try:
-        engine = _docker.Docker(module.params) if {*gather} - {"database"} else None
+        engine = _docker.Docker(module.params) if {*gather} - {"database", "identity"} else None
         version = engine.about["Version"] if engine and "host" in gather else ""
     except WaError as error:
         if "host" not in gather:
@@ -560,6 +599,11 @@ def main() -> None:
                 result.values["containers"] = _docker_clients.read(
                     engine, module.params["project"], module.params["names"]
                 )
+        except WaError as error:
+            result.fail(error)
+    if "identity" in gather:
+        try:
+            result.values["identity"] = read_identity(engine, module, result)
         except WaError as error:
             result.fail(error)
     if "images" in gather and engine:
