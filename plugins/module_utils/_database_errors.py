@@ -35,6 +35,7 @@ _MYSQL_KINDS = {
     **dict.fromkeys((1053, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031), "lost"),
     **dict.fromkeys((1049, 1146, 1051), "missing"),
     2026: "tls",
+    3159: "tls",  # the server takes no connection without it
     2003: "unreachable",
     2002: "unreachable",
     2005: "unknown_host",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import struct
 import typing as t
 
 from ansible.module_utils.basic import missing_required_lib
@@ -21,6 +22,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._database_session impo
     one_line,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+# What the driver raises when a greeting is none of MySQL's, or one that it cannot read.
+_NO_GREETING = (LookupError, NameError, ValueError, TypeError, AttributeError, AssertionError, struct.error)
 
 
 def driver() -> t.Any:
@@ -39,12 +43,15 @@ def _tls_context(config: Settings) -> ssl.SSLContext:
     """TLS with the server verified when an authority is given, else only used when the server offers it."""
     try:
         context = ssl.create_default_context(cafile=config.ca_cert)
-        if not config.ca_cert:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # authorities that were made long ago lack extensions
+        if not config.ca_cert or not config.verify_name:
             context.check_hostname = False
+        if not config.ca_cert:
             context.verify_mode = ssl.CERT_NONE
         if config.client_cert:
-            context.load_cert_chain(config.client_cert, config.client_key)
-    except (ssl.SSLError, OSError) as error:
+            # Without a password of its own, OpenSSL would ask a terminal for it.
+            context.load_cert_chain(config.client_cert, config.client_key, password=lambda: "")
+    except (ssl.SSLError, OSError, ValueError) as error:
         raise DatabaseError(config.subject, f"certificate files not usable: {one_line(error)}", "tls") from None
     return context
 
@@ -90,8 +97,37 @@ def connect(
         try:
             # The socket is opened here so that the certificate is checked against the client's own name of the server.
             sock = socket.create_connection((config.host, config.port), timeout=config.connect_timeout)
+        except (OSError, UnicodeError) as error:
+            raise network_error(config, error) from None
+        try:
+            return Session(config, log_in(sock, tls), (pymysql.MySQLError, pymysql.InterfaceError), translate)
+        except ssl.SSLError as error:
+            raise DatabaseError(config.subject, f"TLS failed: {one_line(error)}", "tls") from None
+        except pymysql.MySQLError as error:
+            raise translate(error) from None
         except OSError as error:
             raise network_error(config, error) from None
+        except RuntimeError as error:
+            if "cryptography" not in str(error):
+                raise DatabaseError(config.subject, f"no login: {one_line(error)}", "other") from None
+            raise DatabaseError(
+                config.subject,
+                f"user {config.user} logs in by a method (caching_sha2_password or sha256_password) for which PyMySQL needs "
+                "the Python library cryptography where there is no TLS",
+                "driver",
+                "that library, or TLS",
+                "Install the package python3-cryptography on the managed host, or turn TLS on at the server",
+            ) from None
+        except _NO_GREETING:
+            raise DatabaseError(
+                config.subject,
+                "what answers there does not speak as MySQL does",
+                "other",
+                "a server of MySQL or MariaDB",
+                "Compare engine, host name and port with the server's",
+            ) from None
+
+    def log_in(sock: socket.socket, tls: ssl.SSLContext | None) -> t.Any:
         connection = pymysql.connect(
             host=config.server_name or config.host,
             port=config.port,
@@ -107,19 +143,12 @@ def connect(
             ssl_disabled=tls is None,
             defer_connect=True,
         )
-        try:
-            sock.settimeout(None)
-            connection.connect(sock)
-        except ssl.SSLError as error:
-            raise DatabaseError(config.subject, f"TLS failed: {one_line(error)}", "tls") from None
-        except pymysql.MySQLError as error:
-            raise translate(error) from None
-        except OSError as error:
-            raise network_error(config, error) from None
-        return Session(config, connection, (pymysql.MySQLError, pymysql.InterfaceError), translate)
+        sock.settimeout(None)
+        connection.connect(sock)
+        return connection
 
     try:
-        session = attempt(_tls_context(config))
+        session = attempt(None if config.plain else _tls_context(config))
     except DatabaseError as error:
         # PyMySQL 1.2 refuses a server without TLS where 1.1 went on in the clear.
         if config.ca_cert or "doesn't support" not in error.found:

@@ -75,7 +75,7 @@ def connect(
 
     try:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise network_error(config, error) from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     options = f"-c statement_timeout={round(statement_timeout * 1000)} -c lock_timeout={round(lock_timeout * 1000)}"
@@ -89,7 +89,7 @@ def connect(
         "dbname": database,
         "application_name": "waba.onprem",
         "options": options if limited else "",
-        "sslmode": "verify-full" if config.ca_cert else "prefer",
+        "sslmode": ("verify-full" if config.verify_name else "verify-ca") if config.ca_cert else "prefer",
         "sslrootcert": config.ca_cert,
         "sslcert": config.client_cert,
         "sslkey": config.client_key,

@@ -32,6 +32,8 @@ class Settings:
     client_cert: str | None = None
     client_key: str | None = None
     connect_timeout: float = 10.0
+    plain: bool = False  # MySQL: no TLS, even where the server offers it
+    verify_name: bool = True  # whether the certificate's name counts, beside its authority
 
     @property
     def subject(self) -> str:
@@ -64,8 +66,10 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(text).split()) or type(error).__name__
 
 
-def network_error(config: Settings, error: OSError) -> DatabaseError:
+def network_error(config: Settings, error: OSError | UnicodeError) -> DatabaseError:
     """The same words for both engines when the server cannot even be reached."""
+    if isinstance(error, UnicodeError):  # a label that is empty or longer than 63 characters
+        return DatabaseError(config.subject, "the name does not resolve: not a host name", "unknown_host")
     if isinstance(error, socket.gaierror):
         return DatabaseError(config.subject, f"the name does not resolve: {one_line(error)}", "unknown_host")
     if isinstance(error, (TimeoutError, socket.timeout)):

@@ -191,3 +191,11 @@ def test_nothing_removes_what_a_folder_or_a_volume_holds() -> None:
         if RECURSIVE_CALL.search(line) or (file.suffix != ".py" and RECURSIVE_COMMAND.search(line))
     ]
     assert found + scripts == []
+
+
+def test_who_logs_in_to_the_database_can_show_a_client_certificate() -> None:
+    """A server may demand one of everybody: GC, dump and upgrade as well as the client."""
+    for path in [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/vars/*.yml")]:
+        words = re.findall(r"^ +(login_\w+):", path.read_text(), re.MULTILINE)
+        for option in ("login_client_cert", "login_client_key"):
+            assert words.count(option) == words.count("login_ca_cert"), path
