@@ -94,7 +94,7 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdigit()]
 
 
-def _is_id(image: str, row: t.Mapping[str, t.Any]) -> bool:
+def is_id(image: str, row: t.Mapping[str, t.Any]) -> bool:
     """Whether a listed container's image is told by its id, or the first digits of it."""
     return image.startswith("sha256:") or row["ImageID"].partition(":")[2].startswith(image)
 
@@ -163,12 +163,12 @@ class Docker:
         for row in self.rows("list of containers", stopped):
             image = row["Image"]
             # Docker lists the bare id once the tag has moved to a newer image.
-            if _is_id(image, row):
+            if is_id(image, row):
                 record = self._record(row["Id"], row["Id"][:12])
                 if record is None:
                     continue
                 image = record["Config"]["Image"]
-                if _is_id(image, row):
+                if is_id(image, row):
                     image = self._name_of(image, images)
             elif "@" in image and not tag(image):
                 # Pinned by its digest: only a tag that the same image has tells the version.

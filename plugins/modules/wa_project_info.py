@@ -1,0 +1,224 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_project_info
+short_description: Predicts what Compose does to the containers of a project, and why
+version_added: 0.1.0
+description:
+  - Compares the containers of a Compose project with a Compose file, which need not be written yet, and tells which of them
+    C(docker compose up) would create, recreate, start or restart, with the reasons. It changes nothing.
+  - It compares the hashes that C(docker compose config) gives with the labels of the containers and networks, and the ids of
+    images. It never runs C(docker compose up --dry-run), which is not dry in every version of Compose.
+author:
+  - waba.onprem contributors (@waba)
+options:
+  project:
+    description: The Compose project.
+    type: str
+    required: true
+  project_dir:
+    description: The folder of its C(compose.yml), which relative paths start from. It need not exist.
+    type: path
+    required: true
+  content:
+    description: The Compose file's content, as JSON. It is hidden in logs.
+    type: str
+    required: true
+  env_files:
+    description: Contents of env files that are not written yet, by path. They are hidden in logs.
+    type: dict
+    default: {}
+  env_changes:
+    description:
+      - The keys by which a C(db.env) that is not written yet will differ from what a container has, by the container's name.
+      - What the Compose file and O(env_files) do not set is then taken from the containers.
+    type: dict
+  recreate:
+    description:
+      - V(auto) is C(docker compose up), V(never) C(docker compose up --no-recreate).
+      - V(later) is as V(never), and what would be recreated is told in RV(pending).
+    type: str
+    choices: [auto, later, never]
+    default: auto
+  surplus:
+    description: Names of containers that are to be removed since this host has their service no more.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - waba.onprem.attributes
+  - waba.onprem.docker
+attributes:
+  check_mode:
+    description: Reads in check mode as otherwise.
+  diff_mode:
+    description: There is nothing to compare.
+    support: N/A
+notes:
+  - The image of a service that the host does not have is compared with what its registry has, by the engine.
+"""
+
+EXAMPLES = r"""
+- name: See what a new Compose file would do
+  waba.onprem.wa_project_info:
+    project: wa-support
+    project_dir: /opt/waba/support
+    content: "{{ lookup('ansible.builtin.template', 'compose.yml.j2') | from_yaml | to_json }}"
+  register: predicted
+
+- name: Show it
+  ansible.builtin.debug:
+    var: predicted.changes
+"""
+
+RETURN = r"""
+actions:
+  description: Always empty; the module changes nothing.
+  type: list
+  elements: str
+  returned: always
+containers:
+  description: The containers of the project, those that are missing included, in the order of services.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    container:
+      description: The container's name.
+      type: str
+    service:
+      description: Its service.
+      type: str
+    action:
+      description:
+        - V(create), V(recreate), V(start), V(unpause), V(restart), V(remove) or V(none).
+        - V(unknown) when only Compose itself can tell.
+      type: str
+    reasons:
+      description: Why, in words; no value of a variable is among them.
+      type: list
+      elements: str
+    pending:
+      description: Why it would be recreated if that did not have to wait.
+      type: list
+      elements: str
+    running:
+      description: Whether it runs.
+      type: bool
+  sample:
+    - container: wa-support-waweb-1
+      service: waweb
+      action: recreate
+      reasons: ["db.env changed: WA_DB_PORT"]
+      pending: []
+      running: true
+changes:
+  description: What would be done, a line a container.
+  type: list
+  elements: str
+  returned: always
+  sample: ["recreate wa-support-waweb-1 (db.env changed: WA_DB_PORT)"]
+pending:
+  description: What waits with V(later) in O(recreate), a line a container.
+  type: list
+  elements: str
+  returned: always
+due:
+  description: Whether C(docker compose up) has something to do, or may have.
+  type: bool
+  returned: always
+paused:
+  description: Names of paused containers, which Compose does not start.
+  type: list
+  elements: str
+  returned: always
+other_builds:
+  description:
+    - Why containers would be made from another build than the one that runs under the same version, each with the cure.
+    - A start of another build may migrate the client's database.
+  type: list
+  elements: str
+  returned: always
+lost_networks:
+  description: Why external networks of the Compose file cannot be used, each with the cure.
+  type: list
+  elements: str
+  returned: always
+"""
+
+import json
+import typing as t
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import _compose_plan, _compose_project, _docker
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._result import Result
+
+
+def read(project: _compose_project.Project) -> dict[str, t.Any]:
+    """What becomes of the project's containers, as the module returns it."""
+    steps = project.plan()
+    by_compose = [
+        step for step in steps if step.action not in ("none", "unpause") and step.container not in project.surplus
+    ]
+    builds = _compose_plan.other_builds(project.services, project.found, steps, project.recreate)
+    return {
+        "containers": [asdict(step) for step in steps],
+        "changes": [_compose_plan.line(step) for step in steps if step.action != "none"],
+        "pending": [_compose_plan.pending_line(step) for step in steps if step.pending],
+        "due": bool(by_compose),
+        "paused": [step.container for step in steps if step.action == "unpause"],
+        "other_builds": [str(error) for error in builds],
+        "lost_networks": [str(error) for error in project.lost_networks()],
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            _docker.ARGUMENT_SPEC,
+            project={"type": "str", "required": True},
+            project_dir={"type": "path", "required": True},
+            content={"type": "str", "required": True, "no_log": True},
+            env_files={"type": "dict", "default": {}, "no_log": True},
+            env_changes={"type": "dict"},
+            recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
+            surplus={"type": "list", "elements": "str", "default": []},
+        ),
+        supports_check_mode=True,
+    )
+    result = Result(module)
+    params = module.params
+    project: _compose_project.Project | None = None
+    try:
+        project = _compose_project.Project(
+            run=module.run_command,
+            engine=_docker.Docker(params),
+            name=params["project"],
+            folder=params["project_dir"],
+            document=json.loads(params["content"]),
+            env_files=params["env_files"],
+            env_changes=params["env_changes"],
+            recreate=params["recreate"],
+            surplus=params["surplus"],
+            temporary=module.tmpdir,
+        )
+        result.values = read(project)
+    except ValueError:
+        result.fail(WaError("option content", "no JSON", "the Compose file as JSON"))
+    except WaError as error:
+        result.redact.add(project.secrets() if project else [])
+        result.fail(error)
+    result.redact.add(project.secrets())
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()
