@@ -85,6 +85,11 @@ def compose_extra(text: str, *args: t.Any) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", json.loads(json.dumps(merged)))  # nothing shared, so that no anchor is written
 
 
+def compose_json(text: str) -> str:
+    """The text of a Compose file as JSON, which Compose reads as well. Keys that it merges with `<<` and sets itself are no error."""
+    return json.dumps(yaml.safe_load(text))
+
+
 class _AnyTag(yaml.SafeLoader):
     """Reads what a file of tasks may hold, without a meaning for tags such as `!vault`."""
 
@@ -177,6 +182,7 @@ class FilterModule:
             "in_window": _told(in_window),
             "rename_services": _told(_compose_extra.rename),
             "compose_extra": _told(compose_extra),
+            "compose_json": compose_json,
             "compose_words": _compose_words.told,
             "compose_refusal": _upgrade_needs.compose,
             "env_lines": _told(env_lines),

@@ -20,6 +20,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 AUTO, LATER, NEVER = "auto", "later", "never"  # recreate what differs; tell what differs; leave it as it is
 COMPARES_NETWORKS = (2, 31)  # the first Compose that does
 _STOPPED = ("exited", "created", "dead")
+_STATES = {"created": "was never started", "exited": "has exited", "paused": "is paused", "dead": "is dead"}
 _GONE = "this host has its service no more"
 
 
@@ -97,10 +98,12 @@ def plan(
     differences: t.Mapping[str, t.Sequence[str]] | None = None,
     env_changes: t.Mapping[str, t.Sequence[str]] | None = None,
     surplus: t.Iterable[str] = (),
+    moving: t.Container[str] = (),
 ) -> list[Step]:
     """One step a container, in order of services; then those of `surplus`, by name.
 
-    `differences` are reasons by container for another hash, `env_changes` the keys of env files that are not written yet.
+    `differences` are reasons by container for another hash, `env_changes` the keys of env files that are not written yet,
+    `moving` services that another host still has.
     """
     by_key = {network.key: network for network in networks}
     steps: list[Step] = []
@@ -119,28 +122,28 @@ def plan(
             steps.append(Step(name, service.name, "create", ["is missing"]))
     leaving = [one for one in found if one.name in set(surplus)]
     steps += [Step(one.name, one.service, "remove", [_GONE], running=one.state == "running") for one in leaving]
-    return _deferred(steps) if recreate == LATER else steps
+    return _deferred(steps, moving) if recreate == LATER else steps
 
 
-def _deferred(steps: list[Step]) -> list[Step]:
+def _deferred(steps: list[Step], moving: t.Container[str]) -> list[Step]:
     """The steps of a run that may start, but neither stop nor restart anything."""
     waits = any(step.action == "restart" for step in steps)  # Compose would do that, whatever it is called for
-    kept = ("none", *(("create", "start", "unpause") if not waits else ()))
-    return [
-        step if step.action in kept else replace(step, action="none", reasons=[], pending=step.pending or step.reasons)
-        for step in steps
-    ]
+    found = []
+    for step in steps:
+        if step.action == "create" and step.service in moving:
+            step = replace(step, reasons=["moves here from another host"])
+        elif step.action == "none" or (step.action in ("create", "start", "unpause") and not waits):
+            found.append(step)
+            continue
+        found.append(replace(step, action="none", reasons=[], pending=step.pending or step.reasons))
+    return found
 
 
 def _step(
     service: Service, one: Found, reasons: list[str], networks: t.Mapping[str, Network], recreate: str, version: str
 ) -> Step:
     running = one.state == "running"
-    state = (
-        []
-        if one.state in ("running", "restarting")
-        else ["was never started" if one.state == "created" else f"is {one.state}"]
-    )
+    state = [] if one.state in ("running", "restarting") else [_STATES.get(one.state, one.state)]
     pending = reasons if recreate == LATER else []
     if reasons and recreate == AUTO:
         return Step(one.name, service.name, "recreate", reasons + state, running=running)
@@ -197,7 +200,7 @@ def other_builds(
     """The containers that would get another image than what runs under the same version: its start may migrate the database."""
     by_name = {service.name: service for service in services}
     own = {one.name: one for one in found}
-    refused = []
+    refused: dict[tuple[Service, str], list[str]] = {}
     for step in steps:
         service = by_name.get(step.service)
         made = step.action == "create" or (step.container in own and recreate != NEVER and step.action != "remove")
@@ -208,29 +211,27 @@ def other_builds(
             one for one in ([present] if present else found) if _build_name(one.image) == _build_name(service.image)
         ]
         ids = list(dict.fromkeys(one.image_id for one in same))
-        if not ids or service.image_id in ids or (not service.image_id and {*ids} & {*service.registry_ids}):
-            continue
-        running = " and ".join(f"{_short(one)}" for one in ids)
-        keep = f"To keep what runs: docker tag {_short(ids[0])} {service.image} on this host"
-        if service.image_id:
-            refused.append(
-                WaError(
-                    step.container,
-                    f"would be made from another build of {service.image}, {_short(service.image_id)}",
-                    f"{running}, which runs under this version; another build may migrate the database",
-                    f"{keep}. To take the other build: give it a version of its own and run upgrade.yml",
-                )
-            )
-        else:
-            refused.append(
-                WaError(
-                    step.container,
-                    f"{service.image} is not on this host, and the registry does not say that it is the build that runs",
-                    f"{running}; another build may migrate the database",
-                    f"{keep}. Or run docker pull {service.image} there, which touches no container; its id is compared then",
-                )
-            )
-    return refused
+        if ids and service.image_id not in ids and (service.image_id or not {*ids} & {*service.registry_ids}):
+            like = next((one for one, runs in refused if one.image == service.image and runs == ids[0]), service)
+            refused.setdefault((like, ids[0]), []).append(step.container)
+    return [_other_build(service, runs, names) for (service, runs), names in refused.items()]
+
+
+def _other_build(service: Service, runs: str, names: t.Iterable[str]) -> WaError:
+    keep = f"To keep what runs: docker tag {_short(runs)} {service.image} on this host"
+    if not service.image_id:
+        return WaError(
+            ", ".join(names),
+            f"{service.image} is not on this host, and the registry does not show that it has the build that runs",
+            f"{_short(runs)}, because the start of another build may migrate the database",
+            f"{keep}. Or docker pull {service.image}, which touches no container, and run again: then the ids are compared",
+        )
+    return WaError(
+        ", ".join(names),
+        f"would be made from another build of {service.image}, {_short(service.image_id)}",
+        f"{_short(runs)}, which runs under this version, because the start of another build may migrate the database",
+        f"{keep}. To take the other build, give it a version of its own and run upgrade.yml",
+    )
 
 
 def _build_name(image: str) -> tuple[str, str]:

@@ -54,6 +54,7 @@ class Project:
     env_changes: t.Mapping[str, t.Sequence[str]] | None = None
     recreate: str = _compose_plan.AUTO
     surplus: t.Sequence[str] = ()
+    moving: t.Sequence[str] = ()
     temporary: str | None = None
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
 
@@ -247,6 +248,7 @@ class Project:
             self._differences(),
             self.env_changes,
             self.surplus,
+            self.moving,
         )
 
     def lost_networks(self) -> list[WaError]:

@@ -50,6 +50,11 @@ options:
     type: list
     elements: str
     default: []
+  moving:
+    description: Services that another host still has; with V(later) in O(recreate) they are not created here.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.docker
@@ -68,7 +73,7 @@ EXAMPLES = r"""
   waba.onprem.wa_project_info:
     project: wa-support
     project_dir: /opt/waba/support
-    content: "{{ lookup('ansible.builtin.template', 'compose.yml.j2') | from_yaml | to_json }}"
+    content: "{{ lookup('ansible.builtin.template', 'compose.yml.j2') | waba.onprem.compose_json }}"
   register: predicted
 
 - name: Show it
@@ -137,6 +142,11 @@ paused:
   type: list
   elements: str
   returned: always
+restarts:
+  description: What Compose would restart although nothing may be recreated, a line a container.
+  type: list
+  elements: str
+  returned: always
 other_builds:
   description:
     - Why containers would be made from another build than the one that runs under the same version, each with the cure.
@@ -175,6 +185,7 @@ def read(project: _compose_project.Project) -> dict[str, t.Any]:
         "pending": [_compose_plan.pending_line(step) for step in steps if step.pending],
         "due": bool(by_compose),
         "paused": [step.container for step in steps if step.action == "unpause"],
+        "restarts": [_compose_plan.line(step) for step in steps if step.action == "restart"],
         "other_builds": [str(error) for error in builds],
         "lost_networks": [str(error) for error in project.lost_networks()],
     }
@@ -191,6 +202,7 @@ def main() -> None:
             env_changes={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
             surplus={"type": "list", "elements": "str", "default": []},
+            moving={"type": "list", "elements": "str", "default": []},
         ),
         supports_check_mode=True,
     )
@@ -208,6 +220,7 @@ def main() -> None:
             env_changes=params["env_changes"],
             recreate=params["recreate"],
             surplus=params["surplus"],
+            moving=params["moving"],
             temporary=module.tmpdir,
         )
         result.values = read(project)

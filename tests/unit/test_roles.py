@@ -91,6 +91,62 @@ def test_no_task_hides_a_failure_or_our_own_modules() -> None:
             assert not (ours and "no_log" in task), f"{file}: {task['name']}"
 
 
+def guarded(conditions: t.Any) -> bool:
+    """Whether one of the conditions of a task keeps it out of check mode."""
+    listed = conditions if isinstance(conditions, list) else [conditions]
+    return any(str(one).strip() == "not ansible_check_mode" for one in listed)
+
+
+def walk(tasks: t.Any, safe: bool = False) -> t.Iterator[tuple[dict[str, t.Any], bool]]:
+    """Each task, and whether it, or a block around it, is kept out of check mode."""
+    for task in tasks or []:
+        here = safe or guarded(task.get("when"))
+        yield task, here
+        for part in ("block", "rescue", "always"):
+            yield from walk(task.get(part), here)
+
+
+def unguarded(role: str) -> dict[str, list[dict[str, t.Any]]]:
+    """The tasks that check mode can reach, by file: those of files that are only included outside it are left out."""
+    files = {
+        file.name: list(walk(yaml.safe_load(file.read_text())))
+        for file in (ROOT / "roles" / role / "tasks").glob("*.yml")
+    }
+    included: dict[str, list[tuple[str, bool]]] = {}
+    for name, tasks in files.items():
+        for task, safe in tasks:
+            given = task.get("ansible.builtin.include_tasks") or task.get("ansible.builtin.import_tasks")
+            target = given.get("file", "") if isinstance(given, dict) else given or ""
+            included.setdefault(target, []).append((name, safe))
+    reached = {name for name in files if name not in included}  # main, entry points, and those that a variable names
+    while True:
+        more = {
+            name
+            for name in set(files) - reached
+            if any(includer in reached and not safe for includer, safe in included[name])
+        }
+        if not more:
+            return {name: [task for task, safe in files[name] if not safe] for name in reached}
+        reached |= more
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_check_mode_never_reaches_compose(role: str) -> None:
+    """`docker compose up -d --dry-run`, which docker_compose_v2 runs in check mode, is not dry in every version."""
+    for file, tasks in unguarded(role).items():
+        for task in tasks:
+            assert "community.docker.docker_compose_v2" not in task, f"{file}: {task['name']}"
+    for path in (ROOT / "roles" / role / "tasks").glob("*.yml"):
+        for task, _safe in walk(yaml.safe_load(path.read_text())):
+            if "community.docker.docker_compose_v2" in task:
+                assert "check_mode" not in task, f"{path}: {task['name']}"
+
+
+def test_nothing_of_ours_asks_for_a_dry_run() -> None:
+    for file in [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("plugins/**/*.py")]:
+        assert not re.search(r"""^\s*- --dry-run|["']--dry-run""", file.read_text(), re.MULTILINE), file
+
+
 def test_an_upgrade_loses_no_host_without_a_word() -> None:
     """Under `ignore_unreachable` a task that asks a host must be followed by the look whether it was reached.
 
