@@ -98,6 +98,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return more
         survey["files"] = found["files"]
         survey["missing"] = more["missing"]
+        survey["docker_refusal"] = more["docker_refusal"]
         return {
             "changed": False,
             "actions": [],

@@ -335,8 +335,12 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     """What provision.yml adds around the client, what it starts, and what stays."""
     folder = names["project_dir"]
     found.changes.append(f"makes the folders {folder} and {names['state_dir']} where they are missing")
-    if client.survey["missing"]:
-        found.changes.append(f"installs what the host lacks to be managed: {', '.join(client.survey['missing'])}")
+    refused = client.survey.get("docker_refusal", "")
+    lacks = [one for one in client.survey["missing"] if not (refused and one.startswith("docker_"))]
+    if refused:
+        found.notes.append(f"provision.yml refuses this host until it is put right: {refused}")
+    if lacks:
+        found.changes.append(f"installs what the host lacks to be managed: {', '.join(lacks)}")
     if client.project:
         found.changes.append(f"writes {folder}/compose.yml for the next recreation; no container is recreated for it")
     else:

@@ -127,7 +127,7 @@ class Wire:
         found = f"no answer: {error or type(error).__name__}"
         if self.path and not os.path.exists(self.path):
             found = f"the socket {self.path} does not exist"
-            cure = "Install and start the Docker Engine (role wa_host: wa_host_install_docker), or set docker_host"
+            cure = "Start the Docker Engine, set docker_host, or install one where there is none (role wa_host)"
         elif self.path and not os.access(self.path, os.R_OK | os.W_OK):
             found = f"no permission on the socket {self.path}"
             cure = "Use become, or add the user to the group docker"

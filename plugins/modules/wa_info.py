@@ -139,6 +139,16 @@ reasons:
   description: Why each of RV(missing) counts as missing, in words.
   type: dict
   returned: when O(gather) has V(host)
+docker_refusal:
+  description:
+    - Why the Docker Engine or Compose that is missing must not be installed, with the cure. Empty when it may be, or is not
+      missing.
+    - That is so where anything of a container engine is on the host, of whichever vendor, whether it answers or not.
+  type: str
+  returned: when O(gather) has V(host)
+  sample: >-
+    docker compose does not run, and an engine is there: package docker-ce, /usr/bin/docker. Nothing is installed beside it.
+    Install Docker's own plugin: apt-get install docker-compose-plugin
 docker_version:
   description: The Docker Engine's version; empty when it does not answer.
   type: str
@@ -592,6 +602,7 @@ def main() -> None:
     if "host" in gather:
         missing = _host_facts.missing(module, engine_error)
         result.values.update(missing=sorted(missing), reasons=missing, docker_version=version)
+        result.values["docker_refusal"] = _host_facts.refusal(module, missing)
     if "containers" in gather:
         result.values["containers"] = []
         try:
