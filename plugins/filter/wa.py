@@ -74,6 +74,12 @@ def stale_line(container: t.Mapping[str, t.Any]) -> str:
     return f"{container['name']} ({', '.join(container['stale_keys'])})"
 
 
+def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """The files that `wa_client_files` has put back, for a message, with the names of the variables that had changed."""
+    told = [one["path"] + (f" ({', '.join(one['keys'])})" if one["keys"] else "") for one in files]
+    return "the new " + " and ".join(told)
+
+
 def in_window(now: str, window: str) -> bool:
     """Whether a time of the day such as `02:30` lies in a window such as `01:00-05:00`, which may pass midnight."""
     return _gc_policy.until_window(_gc_policy.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
@@ -199,7 +205,9 @@ class FilterModule:
             "container_line": container_line,
             "registration_refusal": registration_refusal,
             "stale_line": stale_line,
+            "restored_line": restored_line,
             "second_coreapp": _client_starts.second_coreapp,
+            "not_healthy": _client_starts.not_healthy,
             "unrecorded": _client_starts.unrecorded,
             "failure": failure,
             "upgrade_screen": upgrade_screen,

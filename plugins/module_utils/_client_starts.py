@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a start would leave two Coreapps of one single client running: WhatsApp bans the number for that. Pure rules."""
+"""Which containers may be started, since WhatsApp bans a number with two Coreapps, and which are not healthy. Pure rules."""
 
 from __future__ import annotations
 
@@ -43,6 +43,13 @@ def second_coreapp(
 def unrecorded(containers: Containers, names: t.Sequence[str]) -> list[str]:
     """The containers outside Compose that are stopped and not among the recorded `names`: they stay as they are."""
     return [str(one["name"]) for one in containers if one["state"] not in ACTIVE and one["name"] not in names]
+
+
+def not_healthy(containers: Containers) -> list[str]:
+    """The client's services that do not run, or that Docker does not call healthy, each with its state."""
+    services = [one for one in containers if not one["one_shot"]]
+    ill = [one for one in services if one["state"] != "running" or one["health"] not in ("", "healthy")]
+    return [f"{one['name']} ({', '.join(filter(None, (one['state'], one['health'])))})" for one in ill]
 
 
 def _migration(container: t.Mapping[str, t.Any]) -> bool:

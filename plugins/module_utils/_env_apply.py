@@ -125,5 +125,7 @@ def _remove(module: AnsibleModule, result: Result, store: Store, plan: _env_plan
         if not module.check_mode:
             _tell_backup(result, store.remove(kept))
         result.did(f"removed {store.path}")
+    if not module.check_mode:
+        store.drop()
     if store.backups():
         result.warn(f"backups of {store.path} hold secrets and stay: {', '.join(store.backups())}")

@@ -35,6 +35,8 @@ class Store:
     def __init__(self, path: str) -> None:
         self.path = path
         self.folder, self.name = os.path.split(path)
+        # What the file held when the client last was proven healthy with it; it is there as long as the file is not proven.
+        self.previous = f"{path}.previous"
         # One fixed name: what a killed run left behind is found and taken away by the next one.
         self._draft = os.path.join(self.folder, f".{self.name}.wa_new")
         self._lock = os.path.join(self.folder, f".{self.name}.wa_lock")
@@ -126,6 +128,30 @@ class Store:
             raise
         self._settle()
         return made
+
+    def keep(self, text: str) -> bool:
+        """Keep `text` as the last proven content, with mode 0600; an earlier one stays. Needs the lock. Raises WaError."""
+        if os.path.lexists(self.previous):
+            return False
+        self._write_private(self._draft, text)
+        try:
+            self._step(os.replace, self._draft, self.previous)
+        except WaError:
+            os.unlink(self._draft)
+            raise
+        self._settle()
+        return True
+
+    def read_previous(self) -> str | None:
+        """The last proven content; None when there is none."""
+        return Store(self.previous).read()
+
+    def drop(self) -> bool:
+        """Remove the last proven content; returns whether there was one. Needs the lock. Raises WaError."""
+        if not os.path.lexists(self.previous):
+            return False
+        self._step(os.unlink, self.previous)
+        return True
 
     def _backup(self, text: str | None) -> str:
         if text is None:

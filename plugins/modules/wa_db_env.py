@@ -117,6 +117,14 @@ options:
     description: Whether to keep the old file beside the new one; the last two are kept, with mode 0600.
     type: bool
     default: false
+  keep_previous:
+    description:
+      - Whether to keep what the file held as C(PATH.previous) (mode 0600) when it changes and running, healthy containers
+        of O(project) were created with it. An earlier one stays - it is the last content that was proven.
+      - The role P(waba.onprem.wa_client#role) puts it back when the client does not become healthy with the new content,
+        and removes it when it does. O(state=absent) removes it, too.
+    type: bool
+    default: false
   mode:
     description:
       - The file's mode. C(docker compose) reads the file as the user who runs it, so that user needs to read it, be it
@@ -254,6 +262,11 @@ server:
     tls:
       description: Whether the connection was encrypted.
       type: bool
+previous_kept:
+  description: Whether this run has kept what the file held, see O(keep_previous).
+  type: bool
+  returned: always
+  sample: false
 backup_file:
   description: The backup that was made.
   type: str
@@ -308,6 +321,7 @@ OWN_SPEC: dict[str, dict[str, t.Any]] = {
     "containers": {"type": "bool", "default": False},
     "project": {"type": "str"},
     "backup": {"type": "bool", "default": False},
+    "keep_previous": {"type": "bool", "default": False},
     "mode": {"type": "raw", "default": "0600"},
 }
 
@@ -341,12 +355,36 @@ def check_containers(module: AnsibleModule, result: Result, plan: _env_plan.Plan
             )
 
 
+def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
+    """Whether running containers were created with what the file holds, and none is unhealthy: it is worth keeping."""
+    from ansible_collections.waba.onprem.plugins.module_utils import _env_containers
+    from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
+
+    try:
+        docker = Docker(module.params)
+        running = docker.client_containers(module.params["project"], stopped=False)
+        records = [record for record in map(docker.inspect, running) if record is not None]
+        held = _env_file.held(before, module.params["reader"])
+        compose = _env_containers.Compose(module.params["path"], result.warn, module.run_command)
+        stale, _overridden = _env_containers.stale(docker, running, held, [], compose)
+    except WaError:
+        return False  # no engine, or several projects: whether the file is in force is not known
+    unhealthy = [one for one in records if (one["State"].get("Health") or {}).get("Status") == "unhealthy"]
+    return bool(records) and not stale and not unhealthy
+
+
 def run(module: AnsibleModule, result: Result) -> None:
     """Observe, plan, check, apply."""
     path = os.path.abspath(module.params["path"])
     module.params["path"] = path
     result.values.update(
-        path=path, changed_keys=[], removed_keys=[], stale_containers=[], overridden_containers=[], server={}
+        path=path,
+        changed_keys=[],
+        removed_keys=[],
+        stale_containers=[],
+        overridden_containers=[],
+        server={},
+        previous_kept=False,
     )
     store = Store(path)
     missing = not os.path.isdir(store.folder)
@@ -368,6 +406,9 @@ def run(module: AnsibleModule, result: Result) -> None:
             check_connection(module, result, plan.values)
         if plan.after is not None and module.params["containers"]:
             check_containers(module, result, plan)
+        keeps = module.params["keep_previous"] and not module.check_mode and plan.after not in (None, plan.before)
+        if keeps and plan.before is not None and is_in_force(module, result, plan.before):
+            result.values["previous_kept"] = store.keep(plan.before)
         _env_apply.apply(module, result, store, plan)
 
 

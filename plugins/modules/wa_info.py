@@ -42,6 +42,12 @@ options:
       - Read only the containers of this Compose project; an empty text means those outside Compose.
       - All projects are read when the option is not given.
     type: str
+  healthy_timeout:
+    description:
+      - How many seconds to wait until RV(containers) all run, and are healthy where they have a health check.
+      - Migrations and what C(docker compose run) has left do not count. Who is not healthy then is told.
+    type: int
+    default: 0
   names:
     description: Containers with one of these names are read as well, whatever their image; V(role) is then V(other).
     type: list
@@ -459,6 +465,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
     _client_look,
+    _client_starts,
     _database_options,
     _docker,
     _docker_clients,
@@ -553,6 +560,16 @@ def read_identity(engine: _docker.Docker | None, module: AnsibleModule, result: 
     return {"db_env": db_env, "recorded": recorded}
 
 
+def read_containers(engine: _docker.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    """The client containers, all healthy unless the time is up."""
+    end = time.monotonic() + params["healthy_timeout"]
+    while True:
+        found = _docker_clients.read(engine, params["project"], params["names"])
+        if time.monotonic() >= end or not _client_starts.not_healthy(found):
+            return found
+        time.sleep(1)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
@@ -565,6 +582,7 @@ def main() -> None:
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
             project={"type": "str"},
+            healthy_timeout={"type": "int", "default": 0},
             names={"type": "list", "elements": "str", "default": []},
             image_repositories={"type": "list", "elements": "str", "default": list(_docker.CLIENT_IMAGES)},
             wanted_images={"type": "list", "elements": "str", "default": []},
@@ -607,9 +625,7 @@ def main() -> None:
         result.values["containers"] = []
         try:
             if engine:
-                result.values["containers"] = _docker_clients.read(
-                    engine, module.params["project"], module.params["names"]
-                )
+                result.values["containers"] = read_containers(engine, module.params)
         except WaError as error:
             result.fail(error)
     if "identity" in gather:

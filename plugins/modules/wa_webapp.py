@@ -13,6 +13,7 @@ version_added: 0.1.0
 description:
   - Does one operation through the HTTPS API of the client's Webapp.
   - V(health) waits until the client is as healthy as its topology wants it, and fails when it does not become so.
+  - V(reachable) waits until the Webapp answers, asked without a credential. That proves no health.
   - V(first_login) gives a fresh client its administrator's password, and does nothing when it has that password.
   - V(settings_backup) writes the client's settings and registration into a file on the managed host.
   - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
@@ -24,7 +25,7 @@ options:
   operation:
     description: What to do.
     type: str
-    choices: [health, first_login, settings_backup, stats, drain, automatic_gc, watch]
+    choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc, watch]
     default: health
   topology:
     description:
@@ -49,7 +50,7 @@ options:
     description: The version that the API must tell, with or without V(v); any when not given.
     type: str
   wait:
-    description: Whether V(health) and V(drain) wait; without it they look once and do not fail.
+    description: Whether V(health), V(reachable) and V(drain) wait; without it they look once and do not fail.
     type: bool
     default: true
   wait_timeout:
@@ -124,6 +125,11 @@ actions:
   returned: always
   type: list
   elements: str
+kind:
+  description: Which kind of failure the API's is, such as V(login); empty for another failure.
+  returned: when the module fails
+  type: str
+  sample: login
 healthy:
   description: Whether the health is good for the topology, and the version the expected one.
   returned: operation is health
@@ -239,6 +245,13 @@ def health(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> Non
         return good, reason
 
     wait_for(params, result, f"health of {webapp.url}", look, params["wait"])
+
+
+def reachable(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+    def look() -> tuple[bool, str]:
+        return webapp.answers(), "answers"
+
+    wait_for(module.params, result, f"API {webapp.url}", look, module.params["wait"])
 
 
 def watch(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
@@ -379,6 +392,7 @@ def write_note(path: str) -> None:
 
 OPERATIONS = {
     "health": health,
+    "reachable": reachable,
     "first_login": first_login,
     "settings_backup": settings_backup,
     "stats": stats,
@@ -422,6 +436,7 @@ def main() -> None:
         result.values["seconds"] = round(time.monotonic() - begin, 1)
     except WaError as error:
         result.values["seconds"] = round(time.monotonic() - begin, 1)
+        result.values["kind"] = getattr(error, "kind", "")
         result.fail(error)
     result.exit()
 

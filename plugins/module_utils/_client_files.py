@@ -1,0 +1,62 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files that a client is started from: what differs between two versions of one, and which may be put back."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils import _docker, _env_file
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
+
+# Seconds that a run waits for another one that writes the same files.
+PATIENCE = 60.0
+_IMAGE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+
+
+def is_compose(path: str) -> bool:
+    """Whether a file of the client is a Compose file; the others are env files."""
+    return path.endswith((".yml", ".yaml"))
+
+
+def changed_keys(before: str, after: str) -> list[str]:
+    """The names of the variables that differ between two texts of an env file; no value."""
+    old, new = (
+        {entry.name: entry.raw for entry in _env_file.read_docker(text) if entry.key} for text in (before, after)
+    )
+    return sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+
+
+def other_version(before: str, after: str) -> bool:
+    """Whether two Compose files start images of different versions: going back to an older one is an upgrade's business."""
+    old, new = ({_docker.tag(image) for image in _IMAGE.findall(text)} for text in (before, after))
+    return old != new
+
+
+def restore(stores: t.Sequence[Store]) -> list[dict[str, t.Any]]:
+    """Put back what each file held before its change; returns those that changed, each as path and keys.
+
+    What was kept stays until the client is proven healthy with it. Raises WaError, and changes no file, when a Compose
+    file of another version would come back.
+    """
+    pairs = [(store, store.read_previous(), store.read() or "") for store in stores]
+    todo = [(store, kept, now) for store, kept, now in pairs if kept is not None and kept != now]
+    for store, kept, now in todo:
+        if is_compose(store.path) and other_version(kept, now):
+            raise WaError(
+                store.previous,
+                "of another version of the client than the file in force",
+                "the same version: a Coreapp of another version migrates the database",
+                f"Nothing was put back. Remove {store.previous} once the client is healthy",
+            )
+    for store, kept, _now in todo:
+        store.write(kept, lambda _draft: None)
+    return [
+        {"path": store.path, "keys": [] if is_compose(store.path) else changed_keys(kept, now)}
+        for store, kept, now in todo
+    ]

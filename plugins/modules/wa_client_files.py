@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_client_files
+short_description: Writes the files that a client is started from, and puts them back
+version_added: 0.1.0
+author: waba.onprem contributors (@waba)
+description:
+  - Writes a Compose file or an env file of a client in one step, and keeps what it held as C(FILE.previous) (mode 0600)
+    until the client is proven healthy with the new content.
+  - C(FILE.previous) is there as long as C(FILE) is not proven. A run that was ended in the middle leaves it to the next one.
+  - The role P(waba.onprem.wa_client#role) uses it. M(waba.onprem.wa_db_env) keeps C(db.env) in the same way.
+options:
+  operation:
+    description:
+      - V(write) brings O(path) to O(content).
+      - V(restore) puts back what O(files) held, of those that have a C(FILE.previous). It stays until it is removed.
+      - V(settle) removes C(FILE.previous) of O(files), because the client is proven healthy with them.
+    type: str
+    choices: [write, restore, settle]
+    default: write
+  path:
+    description: The file to write. Its folder must exist.
+    type: path
+  content:
+    description: What the file is to hold.
+    type: str
+  mode:
+    description: The mode of O(path), as an octal number in quotes.
+    type: str
+    default: "0640"
+  keep:
+    description: Whether containers run on what O(path) holds, so that it is kept before it changes. An earlier one stays.
+    type: bool
+    default: false
+  files:
+    description: All files that the client is started from.
+    type: list
+    elements: path
+    default: []
+extends_documentation_fragment:
+  - waba.onprem.attributes
+seealso:
+  - module: waba.onprem.wa_db_env
+"""
+
+EXAMPLES = r"""
+- name: Write the Compose file
+  waba.onprem.wa_client_files:
+    path: /opt/waba/support/compose.yml
+    content: "{{ lookup('ansible.builtin.template', 'compose.yml.j2') }}"
+    keep: true
+    files: [/opt/waba/support/db.env, /opt/waba/support/compose.yml]
+
+- name: Put back what served before
+  waba.onprem.wa_client_files:
+    operation: restore
+    files: [/opt/waba/support/db.env, /opt/waba/support/compose.yml]
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or in check mode would be, in words.
+  returned: always
+  type: list
+  elements: str
+  sample: ["wrote /opt/waba/support/compose.yml"]
+kept:
+  description: Whether this run has kept what the file held.
+  returned: operation is write
+  type: bool
+  sample: true
+unproven:
+  description: Those of O(files) with which the client has not been proven healthy yet.
+  returned: always
+  type: list
+  elements: str
+  sample: [/opt/waba/support/compose.yml]
+restored:
+  description: The files that were put back, each with the names of the variables that differed (env files only).
+  returned: operation is restore
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The file.
+      type: str
+    keys:
+      description: Names of the variables.
+      type: list
+      elements: str
+  sample:
+    - path: /opt/waba/support/db.env
+      keys: [WA_DB_PASSWORD]
+"""
+
+import contextlib
+import os
+import stat
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils import _client_files
+from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._result import Result
+
+
+def write(module: AnsibleModule, result: Result, content: str) -> None:
+    """Bring the file to `content` and its mode."""
+    path, mode = module.params["path"], int(module.params["mode"], 8)
+    store = Store(path)
+    missing = not os.path.isdir(store.folder)
+    result.values["kept"] = False
+    if missing and not module.check_mode:
+        raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
+    with contextlib.nullcontext() if module.check_mode or missing else store.lock(_client_files.PATIENCE):
+        before = store.read()
+        if before != content:
+            result.did(f"wrote {path}")
+            result.diff(before or "", content, path)
+            if not module.check_mode:
+                if before is not None and module.params["keep"]:
+                    result.values["kept"] = store.keep(before)
+                store.write(content, lambda draft: os.chmod(draft, mode))
+        elif stat.S_IMODE(os.stat(path).st_mode) != mode:
+            result.did(f"gave {path} the mode {module.params['mode']}")
+            if not module.check_mode:
+                os.chmod(path, mode)
+
+
+def restore(module: AnsibleModule, result: Result) -> None:
+    """Put back what the files held before."""
+    stores = [Store(path) for path in module.params["files"]]
+    result.values["restored"] = []
+    with contextlib.ExitStack() as stack:
+        if not module.check_mode:
+            for store in stores:  # every run locks them in this order
+                stack.enter_context(store.lock(_client_files.PATIENCE))
+            result.values["restored"] = _client_files.restore(stores)
+    for one in result.values["restored"]:
+        result.did(f"put back {one['path']}")
+
+
+def settle(module: AnsibleModule, result: Result) -> None:
+    """Remove what was kept."""
+    for store in map(Store, module.params["files"]):
+        if os.path.lexists(store.previous):
+            result.actions.append(f"removed {store.previous}")
+            if not module.check_mode:
+                with store.lock(_client_files.PATIENCE):
+                    store.drop()
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "operation": {"type": "str", "choices": ["write", "restore", "settle"], "default": "write"},
+            "path": {"type": "path"},
+            "content": {"type": "str", "no_log": True},
+            "mode": {"type": "str", "default": "0640"},
+            "keep": {"type": "bool", "default": False},
+            "files": {"type": "list", "elements": "path", "default": []},
+        },
+        required_if=[("operation", "write", ["path", "content"])],
+        supports_check_mode=True,
+    )
+    os.umask(0o077)
+    result = Result(module)
+    content: str = module.params.pop("content") or ""
+    # Hidden from logs and from what -vvv shows; the diff is the role's to hide where the content holds secrets.
+    module.no_log_values.discard(content)
+    try:
+        if module.params["operation"] == "write":
+            write(module, result, content)
+        else:
+            {"restore": restore, "settle": settle}[module.params["operation"]](module, result)
+        result.values["unproven"] = [path for path in module.params["files"] if os.path.lexists(Store(path).previous)]
+    except WaError as error:
+        result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_client_files: what is kept before a change, put back after a failure, and removed once the client is healthy."""
+
+from __future__ import annotations
+
+import os
+import stat
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._client_files import changed_keys, other_version
+
+MODULE = "wa_client_files"
+Run = t.Callable[..., "dict[str, t.Any]"]
+COMPOSE = "services:\n  waweb:\n    image: {}/web:v{}\n"
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> Path:
+    path = tmp_path / "db.env"
+    path.write_text("WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=old\n")
+    path.chmod(0o640)
+    return path
+
+
+def previous(path: Path) -> Path:
+    return path.with_name(f"{path.name}.previous")
+
+
+def test_what_is_in_force_is_kept_before_it_changes(run_module: Run, env: Path) -> None:
+    before = env.read_text()
+    done = run_module(MODULE, {"path": str(env), "content": "A=1\n", "keep": True, "files": [str(env)]})
+    assert (done["changed"], done["kept"], done["unproven"]) == (True, True, [str(env)])
+    assert (env.read_text(), previous(env).read_text()) == ("A=1\n", before)
+    assert stat.S_IMODE(previous(env).stat().st_mode) == 0o600
+    assert sorted(os.listdir(env.parent)) == ["db.env", "db.env.previous"]
+
+
+def test_the_last_proven_content_is_never_overwritten(run_module: Run, env: Path) -> None:
+    before = env.read_text()
+    for content, kept in (("A=1\n", True), ("A=2\n", False)):
+        assert run_module(MODULE, {"path": str(env), "content": content, "keep": True})["kept"] is kept
+    assert previous(env).read_text() == before
+
+
+def test_what_nothing_runs_on_is_not_kept(run_module: Run, env: Path) -> None:
+    run_module(MODULE, {"path": str(env), "content": "A=1\n"})
+    assert not previous(env).exists()
+
+
+def test_a_second_run_changes_nothing(run_module: Run, tmp_path: Path) -> None:
+    path = tmp_path / "compose.yml"
+    for changed in (True, False):
+        done = run_module(MODULE, {"path": str(path), "content": "a: 1\n", "keep": True})
+        assert (done["changed"], done["kept"]) == (changed, False)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o644)
+    assert run_module(MODULE, {"path": str(path), "content": "a: 1\n"})["changed"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_check_mode_predicts_and_touches_nothing(run_module: Run, env: Path) -> None:
+    before = env.read_text()
+    done = run_module(MODULE, {"path": str(env), "content": "A=1\n", "keep": True}, check=True)
+    assert (done["changed"], env.read_text(), previous(env).exists()) == (True, before, False)
+    previous(env).write_text("B=1\n")
+    for operation in ("restore", "settle"):
+        run_module(MODULE, {"operation": operation, "files": [str(env)]}, check=True)
+    assert (env.read_text(), previous(env).read_text()) == (before, "B=1\n")
+
+
+def test_what_served_before_is_put_back_and_kept_until_it_is_proven(run_module: Run, env: Path) -> None:
+    before = env.read_text()
+    run_module(MODULE, {"path": str(env), "content": "WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=new\n", "mode": "0640", "keep": True})  # fmt: skip
+    done = run_module(MODULE, {"operation": "restore", "files": [str(env)]})
+    assert done["restored"] == [{"path": str(env), "keys": ["WA_DB_PASSWORD"]}]
+    assert (env.read_text(), stat.S_IMODE(env.stat().st_mode)) == (before, 0o640)
+    assert done["unproven"] == [str(env)]
+    again = run_module(MODULE, {"operation": "restore", "files": [str(env)]})
+    assert (again["changed"], again["restored"]) == (False, [])
+    settled = run_module(MODULE, {"operation": "settle", "files": [str(env)]})
+    assert (settled["changed"], settled["unproven"], previous(env).exists()) == (False, [], False)
+
+
+def test_a_compose_file_of_another_version_does_not_come_back(run_module: Run, tmp_path: Path) -> None:
+    path, env = tmp_path / "compose.yml", tmp_path / "db.env"
+    for file, content in ((path, COMPOSE.format("reg", "2.53.4")), (env, "A=2\n")):
+        file.write_text(content)
+        previous(file).write_text(content.replace("2.53.4", "2.51.2").replace("A=2", "A=1"))
+    failed = run_module(MODULE, {"operation": "restore", "files": [str(env), str(path)]})
+    assert "Nothing was put back" in failed["msg"]
+    assert env.read_text() == "A=2\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "keys"),
+    [
+        ("A=1\nB=2\n", "A=1\nB=3\n", ["B"]),
+        ("A=1\n", "A=1\nB=3\n", ["B"]),
+        ("# a\nA=1\n", "A=1\n", []),
+        ("A=1\n", "", ["A"]),
+    ],
+)
+def test_the_keys_that_differ_are_told_by_name(before: str, after: str, keys: list[str]) -> None:
+    assert changed_keys(before, after) == keys
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "other"),
+    [
+        (COMPOSE.format("reg", "1"), COMPOSE.format("reg", "1"), False),
+        (COMPOSE.format("reg:5000/a", "1"), COMPOSE.format("other", "1"), False),
+        (COMPOSE.format("reg", "1"), COMPOSE.format("reg", "2"), True),
+        (COMPOSE.format("reg", "1"), "services: {}\n", True),
+    ],
+)
+def test_a_version_is_told_by_the_tags(before: str, after: str, other: bool) -> None:
+    assert other_version(before, after) is other
