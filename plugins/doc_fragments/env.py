@@ -18,10 +18,14 @@ options:
     default: portable
   databases:
     description:
-      - The client's own databases, as many of them as tell it from a neighbour, such as those with a table C(messages).
-      - Found by the prefix in db.env when not given. Names that may be two clients' are refused then.
-      - Databases of the same prefix belong to them, but not those whose name is another prefix before the name of one of these.
-      - With an empty prefix that is every database that the user sees (MySQL, MariaDB) or owns (PostgreSQL).
+      - The client's own databases. They need not begin with the prefix in db.env.
+      - When one of them has no table C(messages), they are all; otherwise those that surely go with them belong to them, too.
+      - When not given, they are found. The one with a table C(messages) comes first. Another one that begins with the prefix
+        belongs to it for two of these signs - the prefix ends where a word ends (C(wa_config), C(wa1Config), not
+        C(warehouse)); the name ends as that of the database with C(messages) does; the rest is the name of one of the stores
+        that the client's support report shows; it was granted to the client's user by name, or that user, no superuser, owns it;
+        the client is connected to it.
+      - Fails with the candidates when there is one sign only, or when C(messages) may be another client's.
     type: list
     elements: str
 """

@@ -201,6 +201,7 @@ class FilterModule:
             "lock_counts": _upgrade_stages.counts,
             "lacks_room": _told(_upgrade_needs.room),
             "database_copy_lacks": _upgrade_needs.database_copy,
+            "session_line": _upgrade_needs.sessions,
             "database_lacks": _told(_upgrade_needs.database),
             "container_line": container_line,
             "registration_refusal": registration_refusal,

@@ -53,11 +53,13 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
     prefix, wanted = env.get("WA_DB_NAME_PREFIX", ""), params.get("databases")
     own = _migration_turn.ticket(env, wanted)
     look = _mysql if config.engine == _database.MYSQL else _pgsql
+    with _database.connect(config) as session:
+        names = _database_own.find(session, prefix, wanted, strict=False)
     enough = float(params.get("wanted_statement_timeout") or HOUR)
     end = time.monotonic() + float(params.get("quiet_timeout") or 0)
     while True:
-        facts = look(config, prefix, wanted, enough, own)
-        if time.monotonic() >= end or not any(session["database"] for session in facts["sessions"]):
+        facts = look(config, names, enough, own)
+        if time.monotonic() >= end or not facts["sessions"]:
             break
         time.sleep(_LOOK_EVERY)
     if params.get("turn_timeout"):
@@ -91,6 +93,14 @@ def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
     }
 
 
+def _by_owner(sessions: list[dict[str, t.Any]], names: t.Collection[str]) -> dict[str, t.Any]:
+    """Sessions of the client's user: on the client's own databases, and others, which may be another application's."""
+    return {
+        "sessions": [one for one in sessions if one["database"] in names],
+        "other_sessions": [one for one in sessions if one["database"] not in names],
+    }
+
+
 def _limits(timeouts: dict[str, float], cures: t.Sequence[str], enough: float) -> dict[str, t.Any]:
     """The time-outs as facts: 0 stands for none there, None here; `cures` count when less than `enough` is there."""
     ends = [seconds for name, seconds in timeouts.items() if name in _ENDS and seconds]
@@ -118,12 +128,11 @@ def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
 # MySQL and MariaDB
 
 
-def _mysql(config: Settings, prefix: str, wanted: list[str] | None, enough: float, own: str) -> dict[str, t.Any]:
+def _mysql(config: Settings, names: list[str], enough: float, own: str) -> dict[str, t.Any]:
     with _database.connect(config, limited=False) as session:
         limits = _mysql_limits(session, enough)
         _database.limit(session)
-        names = _database_own.find(session, prefix, wanted)
-        facts = {**_common(session, names), **limits, "sessions": _mysql_sessions(session, names)}
+        facts = {**_common(session, names), **limits, **_by_owner(_mysql_sessions(session), names)}
         facts["migration_turn"] = _migration_turn.look(session, own)
         if facts["product"] == "MySQL" and session.version().numbers >= (8,):
             session.rows("SET SESSION information_schema_stats_expiry = 0")
@@ -141,12 +150,13 @@ def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
     return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {enough:.0f};"], enough)
 
 
-def _mysql_sessions(session: Session, names: list[str]) -> list[dict[str, t.Any]]:
+def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
     rows = session.rows(
         "SELECT id, host, db, time, command, state FROM information_schema.processlist"
         " WHERE user = %s AND id <> CONNECTION_ID() ORDER BY id",
         (session.settings.user,),
     )
+    turn = _migration_turn.mysql_session(session)
     return [
         {
             "id": int(number),
@@ -156,7 +166,7 @@ def _mysql_sessions(session: Session, names: list[str]) -> list[dict[str, t.Any]
             "state": f"{command}: {state}" if state else str(command),
         }
         for number, host, database, seconds, command, state in rows
-        if database is None or database in names
+        if int(number) != turn
     ]
 
 
@@ -188,10 +198,9 @@ def _mysql_free(session: Session) -> int | None:
 # PostgreSQL
 
 
-def _pgsql(config: Settings, prefix: str, wanted: list[str] | None, enough: float, own: str) -> dict[str, t.Any]:
+def _pgsql(config: Settings, names: list[str], enough: float, own: str) -> dict[str, t.Any]:
     with _database.connect(config) as session:
-        names = _database_own.find(session, prefix, wanted)
-        facts = {**_common(session, names), "sessions": _pgsql_sessions(session, names)}
+        facts = {**_common(session, names), **_by_owner(_pgsql_sessions(session), names)}
         facts["migration_turn"] = _migration_turn.look(session, own)
     tables: list[tuple[str, str, int]] = []
     timeouts: dict[str, float] = {}
@@ -231,13 +240,13 @@ def _pgsql_timeouts(session: Session, database: str | None, enough: float) -> tu
     return {str(name): float(seconds) for name, seconds, _source in rows}, cures
 
 
-def _pgsql_sessions(session: Session, names: list[str]) -> list[dict[str, t.Any]]:
+def _pgsql_sessions(session: Session) -> list[dict[str, t.Any]]:
     rows = session.rows(
         "SELECT pid, coalesce(host(client_addr), 'local'), datname,"
         " extract(epoch FROM clock_timestamp() - coalesce(state_change, backend_start))::bigint, state"
-        " FROM pg_stat_activity WHERE usename = current_user AND datname = ANY (%s) AND pid <> pg_backend_pid()"
-        " AND backend_type = 'client backend' ORDER BY pid",
-        (names,),
+        " FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend' AND application_name NOT LIKE %s ORDER BY pid",
+        (_migration_turn.PGSQL_SESSIONS,),
     )
     return [
         {

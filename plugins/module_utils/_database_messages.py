@@ -13,13 +13,13 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.waba.onprem.plugins.module_utils import _database_own
 from ansible_collections.waba.onprem.plugins.module_utils._database import (
     MYSQL,
     DatabaseError,
     Session,
     Settings,
     connect,
-    databases,
     quote,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
@@ -67,39 +67,48 @@ class Count:
 def find_tables(
     config: Settings,
     prefix: str,
-    choose: t.Callable[[list[str]], list[str]],
-    only: t.Sequence[str] | None = None,
+    wanted: t.Sequence[str] | None = None,
     tell: t.Callable[[str], None] = lambda _text: None,
 ) -> list[Table]:
-    """The `messages` tables of the client with `prefix`; `only`, when given, are the databases to look into whatever their prefix.
+    """The `messages` tables of the client with `prefix`; `wanted`, when given, are its databases whatever their prefix.
 
-    `choose` gets the databases that hold one and returns the client's own, or raises WaError. What the user may not
-    read is somebody else's, since the client reads with this user; `tell` gets the words that say so.
+    Raises WaError when there is none, or when it may be another client's. What the user may not read is somebody else's, since
+    the client reads with this user; `tell` gets the words that say so.
     """
-    found: dict[str, list[Table]] = {}
     with connect(config) as session:
-        names = [name for name in databases(session, "" if only else prefix) if not only or name in only]
+        found = _database_own.look(session, prefix, wanted)
+        names = _database_own.anchors(prefix, found, wanted, lambda name: _database_own.has_rows(session, name))
+        for name, traits in found.items():
+            for schema in traits.unreadable:
+                tell(f"{name}: {schema}.{NAME} was not counted, since user {config.user} may not read it")
+        if not names:
+            raise _nothing_found(prefix, wanted)
         if config.engine == MYSQL:
-            for name in names:
-                tables = _mysql_tables(session, name)
-                if tables:
-                    found[name] = tables
-    if config.engine != MYSQL:
-        for name in names:
-            with connect(config, name) as session:
-                tables = _pgsql_tables(session, name)
-            for table in tables:
-                if not table.readable:
-                    tell(f"{name}: {table.schema}.{NAME} was not counted, since user {config.user} may not read it")
-            readable = [table for table in tables if table.readable]
-            if readable:
-                found[name] = _one_schema(config, readable, tell)
-    return [table for name in choose(sorted(found)) for table in found[name]]
+            return [table for name in names for table in _mysql_tables(session, name)]
+    tables: list[Table] = []
+    for name in names:
+        with connect(config, name) as session:
+            readable = [table for table in _pgsql_tables(session, name) if table.readable]
+        tables += _one_schema(config, readable, tell)
+    return tables
+
+
+def _nothing_found(prefix: str, wanted: t.Sequence[str] | None) -> WaError:
+    if wanted:
+        return WaError(
+            "option databases", "no table messages seen in: " + ", ".join(wanted), "the client's database that has it"
+        )
+    return WaError(
+        "client's database",
+        f"no database that begins with {prefix!r} holds a table messages",
+        "one that the client's user can see",
+        "Start the client once so that it makes its databases, or correct WA_DB_NAME_PREFIX",
+    )
 
 
 def _one_schema(config: Settings, tables: list[Table], tell: t.Callable[[str], None]) -> list[Table]:
     """Of the tables in several schemas of one database, the one that the user's search_path finds, as the client's statements do."""
-    if len(tables) == 1:
+    if len(tables) <= 1:
         return tables
     name, mine = tables[0].database, [table for table in tables if table.visible]
     schemas = ", ".join(table.schema for table in tables if not table.visible)

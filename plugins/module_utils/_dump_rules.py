@@ -194,7 +194,11 @@ def restore_commands(
         client = ["psql", *options, "--dbname=" + conninfo(config, facts["home"], address)]
     else:
         client = _mysql_client(facts["product"] == "MariaDB", bool(facts["tls"]), config)
-    return [f"echo {shlex.quote(f'{sha256}  {path}')} | sha256sum --check", f"{unpack} | {shlex.join(client)}"]
+    told = f"The next command drops these databases and makes them as they were, and no other: {', '.join(facts['databases'])}"
+    return [
+        f"echo {shlex.quote(f'{sha256}  {path}')} | sha256sum --check && echo {shlex.quote(told)}",
+        f"{unpack} | {shlex.join(client)}",
+    ]
 
 
 def _mysql_client(mariadb: bool, tls: bool, config: Settings) -> list[str]:

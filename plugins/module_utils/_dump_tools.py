@@ -46,13 +46,63 @@ def look(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
         version, names = session.version(), _database_own.find(session, prefix, wanted)
         if session.engine == MYSQL:
             return _look_mysql(session, version, names)
+        for name in names:
+            _judge_pgsql_rights(config, name)
         size = session.value("SELECT coalesce(sum(pg_database_size(n)), 0) FROM unnest(%s::name[]) AS n", (names,))
         return Source(version, names, int(size), str(session.value("SELECT current_database()")))
+
+
+def _judge_pgsql_rights(config: Settings, database: str) -> None:
+    """Raise WaError when pg_dump as the client's user would fail in that database, which it does at the first such table."""
+    with _database.connect(config, database) as session:
+        # What belongs to an extension is not dumped. Row security ends pg_dump, which wants all rows.
+        rows = session.rows(
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'"
+            " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+            " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"
+            " AND d.deptype = 'e')"
+            " AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')"
+            " OR (c.relkind IN ('r', 'p') AND row_security_active(c.oid))) ORDER BY 1, 2"
+        )
+    _refuse_unreadable(config, database, [f"{schema}.{table}" for schema, table in rows])
+
+
+def _judge_mysql_rights(session: Session, names: t.Sequence[str]) -> None:
+    """Raise WaError when the client's user may not read a table or a view there: the tool fails at the first."""
+    for name in names:
+        unreadable = []
+        for table, kind in session.rows(
+            "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = %s", (name,)
+        ):
+            quoted = f"{_database.quote(MYSQL, name)}.{_database.quote(MYSQL, str(table))}"
+            try:
+                session.rows(f"SELECT 1 FROM {quoted} LIMIT 0")
+                if kind == "VIEW":
+                    session.rows(f"SHOW CREATE VIEW {quoted}")
+            except DatabaseError as error:
+                if error.retryable:
+                    raise
+                unreadable.append(str(table))
+        _refuse_unreadable(session.settings, name, unreadable)
+
+
+def _refuse_unreadable(config: Settings, database: str, unreadable: t.Sequence[str]) -> None:
+    if unreadable:
+        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+        raise WaError(
+            f"dump of database {database}",
+            f"user {config.user} may not read {', '.join(unreadable[:5])}{more}",
+            "a database that the client's user may read as a whole",
+            "If it is not the client's, name the client's own in the option databases (variable wa_message_gc_databases of the "
+            "roles); otherwise grant the user SELECT there",
+        )
 
 
 def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
     if not names:
         return Source(version, names, 0, "")
+    _judge_mysql_rights(session, names)
     those = f"({', '.join(['%s'] * len(names))})"
     size = session.value(
         f"SELECT coalesce(sum(data_length), 0) FROM information_schema.tables WHERE table_schema IN {those}", names

@@ -82,15 +82,7 @@ class GcBase:
 
     def _find(self, wanted: list[str] | None) -> None:
         if not self.tables:
-            self.tables = messages.find_tables(
-                self.config,
-                self.prefix,
-                lambda found: (
-                    policy.wanted_databases(wanted, found) if wanted else policy.own_databases(self.prefix, found)
-                ),
-                wanted,
-                self.result.warn,
-            )
+            self.tables = messages.find_tables(self.config, self.prefix, wanted, self.result.warn)
         self.result.values["databases"] = list(dict.fromkeys(table.database for table in self.tables))
 
     def _local(self) -> datetime:

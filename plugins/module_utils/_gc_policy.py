@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Message GC: whose databases, due or not and why, what follows a round. Pure rules."""
+"""Message GC: due or not and why, what follows a round. Pure rules."""
 
 from __future__ import annotations
 
@@ -70,46 +70,6 @@ def left_in_window(window: tuple[int, int], now: datetime) -> float:
     if closes <= now:
         closes += timedelta(days=1)
     return (closes - now).total_seconds()
-
-
-# Whose databases
-
-
-def own_databases(prefix: str, candidates: t.Sequence[str]) -> list[str]:
-    """The candidates when they are surely one client's; raises WaError with them when a neighbour may be among them.
-
-    Names are prefix + store name without a separator, so `wa1` also matches `wa10messageStore`. Ambiguous: one name is
-    the prefix, something, and another's rest; a rest begins with a digit; or several under an empty prefix.
-    """
-    if not candidates:
-        raise WaError(
-            "client's database",
-            f"no database that begins with {prefix!r} holds a table messages",
-            "one that the client's user can see",
-            "Start the client once so that it makes its databases, or correct WA_DB_NAME_PREFIX",
-        )
-    # The number of a shard behind the name does not make it another store's, nor do capitals.
-    rests = [re.sub(r"[_.-]?\d+$", "", name[len(prefix) :]).casefold() for name in candidates]
-    doubtful = not prefix and len(candidates) > 1
-    doubtful = doubtful or (bool(prefix) and any(name[len(prefix) :][:1].isdigit() for name in candidates))
-    doubtful = doubtful or any(one != other and one.endswith(other) for one in rests for other in rests)
-    if doubtful:
-        raise WaError(
-            "client's database",
-            f"ambiguous for prefix {prefix!r}: " + ", ".join(candidates),
-            "the databases of one client",
-            "Name this client's own in the option databases",
-        )
-    return list(candidates)
-
-
-def wanted_databases(wanted: t.Sequence[str], candidates: t.Sequence[str]) -> list[str]:
-    """`wanted`, each once; raises WaError when one of them holds no table `messages`."""
-    missing = [name for name in wanted if name not in candidates]
-    if missing:
-        found = "no table messages seen in: " + ", ".join(missing)
-        raise WaError("option databases", found, "some of: " + (", ".join(candidates) or "(none found)"))
-    return list(dict.fromkeys(wanted))
 
 
 # Due or not

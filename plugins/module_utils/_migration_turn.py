@@ -22,6 +22,7 @@ _HEARD = 10  # seconds for which a session that was heard counts as alive
 # PostgreSQL's locks belong to a database; this one every server has, and no CREATE DATABASE copies it, as it does template1.
 _HOME = "postgres"
 _CLASS, _KEY = (int.from_bytes(hashlib.sha256(_NAME.encode()).digest()[at : at + 4], "big") >> 1 for at in (0, 4))
+PGSQL_SESSIONS = "waba.onprem migration%"  # how the sessions that keep a turn call themselves, as a pattern
 # Two locks in one session, without which nobody could tell whose it is.
 _TWO_LOCKS = {"MySQL": (5, 7, 5), "MariaDB": (10, 0, 2)}
 
@@ -109,6 +110,11 @@ class Turn:
 def _label(own: str, deployment: str) -> str:
     """How the session calls itself on PostgreSQL, which everybody sees."""
     return f"waba.onprem migration {own} {deployment}"
+
+
+def mysql_session(session: Session) -> int:
+    """The number of the session that has the turn on MySQL, 0 when none has."""
+    return int(session.value("SELECT IS_USED_LOCK(%s)", (_NAME,)) or 0)
 
 
 def connect(config: Settings, own: str, deployment: str) -> Turn:

@@ -76,6 +76,15 @@ def database_copy(
     ]
 
 
+def sessions(found: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+    """Sessions of `wa_info` in a line: how many on which database from where; an empty text for none."""
+    counts: dict[tuple[str, str], int] = {}
+    for one in found:
+        where = (f"database {one['database']}" if one["database"] else "no database", str(one["from"]))
+        counts[where] = counts.get(where, 0) + 1
+    return ", ".join(f"{number} on {database} from {host}" for (database, host), number in sorted(counts.items()))
+
+
 def compose(images: t.Iterable[str], containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     """Why a Compose file would start another version than the one that runs, or an empty text.
 

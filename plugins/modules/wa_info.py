@@ -65,7 +65,7 @@ options:
     type: int
     default: 3600
   quiet_timeout:
-    description: How many seconds to wait until RV(database.sessions) has none that uses a database. Who is left then is told.
+    description: How many seconds to wait until RV(database.sessions) is empty. Who is left then is told.
     type: int
     default: 0
   turn_timeout:
@@ -410,7 +410,7 @@ database:
       description: Why it does not, in words; V(null) when it does.
       type: str
     databases:
-      description: The deployment's own databases; empty before the client's first start.
+      description: The client's own databases; empty before its first start. See O(databases).
       type: list
       elements: str
     statement_timeout:
@@ -434,8 +434,12 @@ database:
       description:
         - The other sessions of the client's user on its databases, each with C(id), C(from) (its address), C(database),
           C(seconds) in its present C(state).
-        - MySQL and MariaDB also have sessions on no database; C(database) is V(null) then, and the session may serve
-          another deployment of the same user.
+      type: list
+      elements: dict
+    other_sessions:
+      description:
+        - The user's sessions on databases that are not the client's, and on MySQL and MariaDB on none (C(database) is V(null)).
+        - They may be another application's of the same user. Those that keep a turn to migrate are left out.
       type: list
       elements: dict
     bytes:

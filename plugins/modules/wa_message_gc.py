@@ -49,9 +49,8 @@ options:
     type: float
   databases:
     description:
-      - The client's databases that hold a table C(messages).
+      - The client's databases, of which those with a table C(messages) are counted. They need not begin with the prefix.
       - Found by the prefix in db.env when not given. A set that may hold a neighbour's database is refused.
-      - Those that are given need not begin with the prefix.
       - Of several schemas of a PostgreSQL database the one in the user's C(search_path) is the client's.
     type: list
     elements: str

@@ -192,7 +192,7 @@ def clients(pause: str) -> list[Client]:
         ("h2", "postgres", _database.PGSQL, "community.postgresql.postgresql_query"),
     ):
         settings = _database.Settings(engine, "127.0.0.1", ports[kind], "whatsapp", password)
-        tables = messages.find_tables(settings, f"{host}_", lambda names: names)
+        tables = messages.find_tables(settings, f"{host}_")
         found.append(Client(host, kind, engine, module, settings, tables))
     return found
 

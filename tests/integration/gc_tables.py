@@ -15,7 +15,6 @@ from pathlib import Path
 from database_servers import Server
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_messages
-from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import own_databases, wanted_databases
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "unit"))
 from fake_webapp import FakeWebapp
@@ -152,10 +151,7 @@ def find(
     user: str = "wa",
     tell: t.Callable[[str], None] = lambda _text: None,
 ) -> list[_database_messages.Table]:
-    def choose(found: list[str]) -> list[str]:
-        return wanted_databases(wanted, found) if wanted else own_databases(prefix, found)
-
-    return _database_messages.find_tables(settings(where, user), prefix, choose, wanted, tell)
+    return _database_messages.find_tables(settings(where, user), prefix, wanted, tell)
 
 
 def swallow(where: Server, database: str, statement: str) -> None:

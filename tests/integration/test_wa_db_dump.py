@@ -100,6 +100,10 @@ class Host:
             self.where.sql(f"CREATE USER 'wa'@'%' IDENTIFIED BY '{quoted}'; GRANT {rights} ON `du-1%`.* TO 'wa'@'%';")
         else:
             self.where.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{quoted}';")
+        self.write_env("du-1")
+
+    def write_env(self, prefix: str) -> None:
+        """The client's db.env."""
         port = 3306 if self.where.kind == "mariadb" else 5432
         values = {
             "ENGINE": self.where.engine,
@@ -107,7 +111,7 @@ class Host:
             "PORT": port,
             "USERNAME": "wa",
             "PASSWORD": CANARY,
-            "NAME_PREFIX": "du-1",
+            "NAME_PREFIX": prefix,
         }
         text = "".join(f"WA_DB_{key}={value}\n" for key, value in values.items())
         docker(
@@ -238,3 +242,76 @@ def test_what_cannot_be_dumped_is_told(host: Host) -> None:
     assert "is not on this host" in missing["msg"]
     assert "Install mariadb-client" in missing["msg"]
     assert host.run("ls -A /var/backups") == ""
+
+
+def plant(host: Host, name: str, table: str, rows: int = 1, role: str = "wa") -> None:
+    """A database with one table of a few rows; on PostgreSQL the role owns both."""
+    if host.where.kind == "mariadb":
+        host.where.sql(f"CREATE DATABASE `{name}`; CREATE TABLE `{name}`.{table} (id INT PRIMARY KEY);")
+    else:
+        host.where.sql(f'CREATE DATABASE "{name}" OWNER {role};')
+        host.where.sql(f"SET ROLE {role}; CREATE TABLE {table} (id int PRIMARY KEY);", name)
+    count(host, name, table, rows)
+
+
+def count(host: Host, name: str, table: str, add: int = 0) -> int:
+    """How many rows there are, after some were added."""
+    before = int(host.where.sql(f"SELECT count(*) FROM {table};", name))
+    for number in range(before, before + add):
+        host.where.sql(f"INSERT INTO {table} VALUES ({number});", name)
+    return before + add
+
+
+@pytest.mark.parametrize(
+    ("prefix", "beside"),
+    [
+        ("", ("billing", "crm", "shop", "x_configStore", "x_messageStore")),
+        ("wa", ("warehouse", "wagon", "wa10configStore", "wa10messageStore")),
+    ],
+)
+def test_a_dump_holds_the_clients_databases_and_no_neighbours(host: Host, prefix: str, beside: tuple[str, ...]) -> None:
+    """As root, as in the vendor's sample: it sees all. A client's set without messages is what a wrong prefix has left."""
+    root = "GRANT ALL ON *.* TO 'wa'@'%';" if host.where.kind == "mariadb" else "ALTER ROLE wa SUPERUSER;"
+    host.where.sql(root)
+    host.write_env(prefix)
+    ours = [f"{prefix}configStore", f"{prefix}messageStore"]
+    for name in (*ours, *beside):
+        messages = name.endswith("messageStore")
+        plant(host, name, "messages" if messages else "things", 0 if messages and name in beside else 1)
+    found = host.dump(check=True)
+    assert found["databases"] == ours, found.get("msg")
+    done = host.dump()
+    assert done["databases"] == ours, done.get("msg")
+    text = host.run(f"gzip --decompress --stdout {done['dest']}")
+    assert not [name for name in beside if name in text]
+    # What came since stays where it is a neighbour's, and only there.
+    for name in (ours[0], beside[0]):
+        count(host, name, "things", add=2)
+    for command in done["restore_commands"]:
+        shown = host.type(command)
+        assert not [name for name in beside if name in shown]
+    assert [count(host, name, "things") for name in (ours[0], beside[0])] == [1, 3]
+    # As soon as the other set has messages it is another client's: then the operator is asked, and decides.
+    count(host, beside[-1], "messages", add=1)
+    refused = host.dump(name="again")
+    assert beside[-1] in refused["msg"]
+    assert "Name all of this client's own in the option databases" in refused["msg"]
+    assert host.dump(name="again", databases=[ours[1]], check=True)["databases"] == ours
+
+
+def test_what_the_tool_may_not_read_is_told_before_anything_is_written(host: Host) -> None:
+    host.seed()
+    if host.where.kind == "mariadb":
+        host.where.sql(
+            "CREATE TABLE base (a INT); CREATE VIEW seen AS SELECT a FROM base; DROP TABLE base;", DATABASES[0]
+        )
+    else:
+        host.where.sql("CREATE TABLE seen (a int);", DATABASES[0])
+    for check in (True, False):
+        refused = host.dump(check=check)
+        assert f"dump of database {DATABASES[0]}: user wa may not read " in refused["msg"]
+        assert "seen" in refused["msg"]
+        assert host.run("ls -A /var/backups") == ""
+    if host.where.kind == "postgres":
+        host.where.sql("GRANT SELECT ON seen TO wa;", DATABASES[0])
+        assert host.dump()["changed"]

@@ -137,9 +137,11 @@ def test_sessions_of_the_client_on_its_own_databases_are_told(
     with _database.connect(config(database), "in1messageStore") as own, _database.connect(config(database)) as nowhere:
         for session in (own, nowhere):
             session.value("SELECT 1")
-        found = ansible.module("wa_info", options)["database"]["sessions"]
-        wanted = ["in1messageStore", None] if database.kind == "mariadb" else ["in1messageStore"]
-        assert [one["database"] for one in found] == wanted
+        told = ansible.module("wa_info", options)["database"]
+        found = told["sessions"]
+        assert [one["database"] for one in found] == ["in1messageStore"]
+        nowhere_else = None if database.kind == "mariadb" else "postgres"
+        assert [one["database"] for one in told["other_sessions"]] == [nowhere_else]
         assert sorted(found[0]) == ["database", "from", "id", "seconds", "state"]
         assert found[0]["from"].count(".") == 3, found
         assert found[0]["state"] == ("Sleep" if database.kind == "mariadb" else "idle")
@@ -179,6 +181,7 @@ def test_a_neighbour_is_not_ours(ansible: Ansible, database: Server, options: di
             other.value("SELECT 1")
             found = ansible.module("wa_info", {**options, "databases": ["in1messageStore"]})["database"]
         assert (found["databases"], found["sessions"]) == (OWN, [])
+        assert [one["database"] for one in found["other_sessions"]] == ["in10messageStore"]
     finally:
         for name in NEIGHBOURS:
             quote = "`" if database.kind == "mariadb" else '"'

@@ -17,8 +17,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 PASSWORD = "Canary:\\\"#'"
 MARIADB = rules.Tool("/usr/bin/mariadb-dump", "MariaDB", (11, 8, 9))
 MYSQL = rules.Tool("/usr/bin/mysqldump", "MySQL", (8, 0, 36))
-FACTS = {"MariaDB": {"product": "MariaDB", "tls": True}, "MySQL": {"product": "MySQL", "tls": True}}
-FACTS["PostgreSQL"] = {"product": "PostgreSQL", "tls": False, "home": "postgres"}
+FACTS: dict[str, dict[str, t.Any]] = {
+    "MariaDB": {"product": "MariaDB", "tls": True, "databases": ["a", "b"]},
+    "MySQL": {"product": "MySQL", "tls": True, "databases": ["a", "b"]},
+    "PostgreSQL": {"product": "PostgreSQL", "tls": False, "home": "postgres", "databases": ["a", "b"]},
+}
 PGSQL = rules.Tool("/usr/bin/pg_dump", "PostgreSQL", (17, 12))
 
 
@@ -165,7 +168,8 @@ def test_a_header_is_read_again() -> None:
 def test_restore_commands_survive_the_shell() -> None:
     path = "/var/my backups/d'x.sql.zst"
     check, restore = rules.restore_commands(path, "abc", FACTS["MySQL"], settings(ca_cert="/ca"))
-    assert shlex.split(check) == ["echo", f"abc  {path}", "|", "sha256sum", "--check"]
+    assert shlex.split(check)[:7] == ["echo", f"abc  {path}", "|", "sha256sum", "--check", "&&", "echo"]
+    assert shlex.split(check)[7].endswith("and no other: a, b")
     words = shlex.split(restore)
     assert words[:5] == ["zstd", "--decompress", "--stdout", path, "|"]
     assert words[5] == "mysql"

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of message GC: databases, due or not, windows, what follows a round."""
+"""The rules of message GC: due or not, windows, what follows a round."""
 
 from __future__ import annotations
 
@@ -18,64 +18,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._gc_policy import (
     left_in_window,
     next_step,
     outbound_rate,
-    own_databases,
     parse_window,
     until_window,
-    wanted_databases,
 )
 
 DAY = 86400.0
-
-
-# Databases
-
-
-@pytest.mark.parametrize(
-    ("prefix", "candidates"),
-    [
-        ("wa1", ["wa1messageStore"]),
-        ("wa1", ["wa1messageStore0", "wa1messageStore1"]),
-        ("a_b%c", ["a_b%cmessageStore"]),
-        ("", ["messageStore"]),
-        ('wa.1`"', ['wa.1`"messageStore']),
-        ("wa", ["wamessages_a", "wamessages_b", "wamessages_c"]),
-    ],
-)
-def test_one_clients_databases_are_taken(prefix: str, candidates: list[str]) -> None:
-    assert own_databases(prefix, candidates) == candidates
-
-
-@pytest.mark.parametrize(
-    ("prefix", "candidates"),
-    [
-        ("wa1", ["wa1messageStore", "wa10messageStore"]),
-        ("wa1", ["wa10messageStore"]),
-        ("wa", ["wamessageStore", "wa_testmessageStore"]),
-        ("wa", ["wa1messageStore", "wa2messageStore"]),
-        ("wa", ["wa", "waxmessageStore"]),
-        ("wa1", ["wa1messageStore0", "wa1bmessageStore1"]),
-        ("wa", ["waMessageStore", "wabmessagestore"]),
-        ("wa_", ["wa_messages", "wa_test_messages_1"]),
-        ("", ["amessageStore", "bmessageStore"]),
-        ("", ["messageStore", "messageStore1"]),
-    ],
-)
-def test_a_possible_neighbour_is_never_summed(prefix: str, candidates: list[str]) -> None:
-    with pytest.raises(WaError) as told:
-        own_databases(prefix, candidates)
-    assert all(name in str(told.value) for name in candidates)
-    assert "option databases" in str(told.value)
-
-
-def test_no_database_is_an_error() -> None:
-    with pytest.raises(WaError, match="no database that begins with 'wa9'"):
-        own_databases("wa9", [])
-
-
-def test_wanted_databases_decide() -> None:
-    assert wanted_databases(["b", "b"], ["a", "b"]) == ["b"]
-    with pytest.raises(WaError, match=r"no table messages seen in: c; expected some of: a, b"):
-        wanted_databases(["b", "c"], ["a", "b"])
 
 
 # Time

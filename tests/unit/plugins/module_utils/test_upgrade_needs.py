@@ -113,3 +113,9 @@ def test_no_migration_without_a_copy_or_the_word_that_none_is_wanted(
     assert len(said) == refused
     ways = ("wa_upgrade_dump: true", "wa_upgrade_snapshot_command", "wa_upgrade_accept: [no_database_backup]")
     assert all(way in text for text in said for way in ways)
+
+
+def test_sessions_are_told_by_database_and_address() -> None:
+    found = [{"database": "crm", "from": "h2"}, {"database": None, "from": "h1"}, {"database": "crm", "from": "h2"}]
+    assert _upgrade_needs.sessions(found) == "2 on database crm from h2, 1 on no database from h1"
+    assert _upgrade_needs.sessions([]) == ""

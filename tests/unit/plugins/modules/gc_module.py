@@ -12,6 +12,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
+from ansible_collections.waba.onprem.plugins.module_utils import _database_own
 from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses
 from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError, Settings
 
@@ -61,10 +62,12 @@ class Table:
     # What the adapter offers
 
     def find_tables(
-        self, _config: Settings, _prefix: str, choose: t.Callable[[list[str]], list[str]], *_more: t.Any
+        self, _config: Settings, prefix: str, wanted: t.Sequence[str] | None = None, *_more: t.Any
     ) -> list[messages.Table]:
         self.trouble()
-        return [messages.Table(name, name, ("id",)) for name in choose(self.databases)]
+        found = {name: _database_own.Traits(messages=True) for name in self.databases}
+        names = _database_own.anchors(prefix, found, wanted, lambda _name: True)
+        return [messages.Table(name, name, ("id",)) for name in names]
 
     def gate(self, _config: Settings, _tables: t.Any, limit: int) -> messages.Count:
         self.gates += 1
