@@ -116,11 +116,16 @@ def env_lines(values: t.Mapping[str, t.Any]) -> str:
     return "".join(_env_file.write(str(key), str(value), "compose") + "\n" for key, value in values.items())
 
 
-def failure(result: t.Mapping[str, t.Any]) -> str:
+def failure(result: t.Mapping[str, t.Any], secrets: t.Any = ()) -> str:
     """What a failed task says; of a loop over members, what each of those that failed says, with its host.
 
-    A command's own last line of complaint goes with it.
+    A command's own last line of complaint goes with it. Known `secrets` and what looks like one are taken out: the task may
+    have been hidden for their sake.
     """
+    return str(_secret_words.redact(_failure(result), secrets))
+
+
+def _failure(result: t.Mapping[str, t.Any]) -> str:
     told = []
     for one in result.get("results") or []:
         if one.get("failed"):
@@ -131,14 +136,15 @@ def failure(result: t.Mapping[str, t.Any]) -> str:
 
 def _said(result: t.Mapping[str, t.Any]) -> str:
     complaint = [line.strip() for line in str(result.get("stderr") or "").splitlines() if line.strip()]
-    return ": ".join(text for text in (str(result.get("msg") or ""), *complaint[-1:]) if text)
+    said = ": ".join(text for text in (str(result.get("msg") or ""), *complaint[-1:]) if text)
+    return _compose_words.quoteless(said)
 
 
 def left(result: t.Mapping[str, t.Any], host: str) -> list[str]:
     """Where a task that may fail has not done its work, each with the reason: of a loop over members, or at `host`."""
     asked = result.get("results", [result])
     return [
-        f"{_member(one.get('item')) or host}: {'cannot be reached' if one.get('unreachable') else _said(one)}"
+        f"{_member(one.get('item')) or host}: {'cannot be reached' if one.get('unreachable') else _secret_words.mask(_said(one))}"
         for one in asked
         if one.get("unreachable") or one.get("msg")
     ]
@@ -215,4 +221,6 @@ class FilterModule:
             "left": left,
             "silent": silent,
             "holds_secret": _secret_words.holds_secret,
+            "redact": _secret_words.redact,
+            "secret_files": _told(_compose_extra.secret_files),
         }

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 Document = t.Mapping[str, t.Any]
 MIGRATION = "dbupgrade"
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LEFT_OUT = "<hidden>"  # what an adoption without a vault writes in place of a secret
 BESIDE = (
     "beside"  # profile of the operator's own services: what starts, stops and recreates the client leaves them alone
@@ -20,6 +22,22 @@ _MIGRATION_NEEDS = (
     *("volumes", "networks", "network_mode", "extra_hosts", "dns", "dns_search", "user", "security_opt"),
     "env_file",
 )
+
+
+def secret_files(environment: t.Any, folder: str) -> dict[str, str]:
+    """The file of each service with secret variables of its own: `wa_client_extra_secret_environment`, by service.
+
+    Raises WaError for a name that is no service's, which would be a path of another file.
+    """
+    subject, cure = "wa_client_extra_secret_environment", "Give {waweb: {WA_API_KEY: ...}}, from a vault"
+    if not isinstance(environment, t.Mapping):
+        raise WaError(subject, f"a {type(environment).__name__}", "a mapping from services to their variables", cure)
+    for service, values in environment.items():
+        if not _SERVICE.fullmatch(str(service)):
+            raise WaError(subject, f"{service!r} is no name of a service", "letters, digits, ., _ and -", cure)
+        if not isinstance(values, t.Mapping):
+            raise WaError(f"{subject}: {service}", f"a {type(values).__name__}", "a mapping from names to values", cure)
+    return {str(service): f"{folder}/secret-{service}.env" for service in environment}
 
 
 def rename(services: t.Iterable[Document], names: t.Mapping[str, str]) -> list[dict[str, t.Any]]:

@@ -18,8 +18,12 @@ _QUOTES = re.compile(
 _WARNING = re.compile(r"^time=\S+ level=warning |^WARN\[|^level=warning ")
 
 
-def told(words: str, secrets: t.Iterable[str | None] = ()) -> str:
-    """Compose's complaint in one line; `secrets` are values known to be in what it read."""
+def told(words: str, secrets: t.Any = ()) -> str:
+    """Compose's complaint in one line; `secrets` hold values known to be in what it read."""
     lines = [line.strip() for line in words.splitlines() if line.strip() and not _WARNING.match(line.strip())]
-    said = _QUOTES.sub(r"\1 " + _result.HIDDEN, "; ".join(dict.fromkeys(lines)))
-    return str(_result.Redactor(map(str, filter(None, secrets)))(_secret_words.mask(said)))
+    return str(_secret_words.redact(quoteless("; ".join(dict.fromkeys(lines))), secrets))
+
+
+def quoteless(words: str) -> str:
+    """`words` without what Compose quotes from an env file or a template."""
+    return _QUOTES.sub(r"\1 " + _result.HIDDEN, words)

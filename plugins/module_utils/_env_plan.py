@@ -38,8 +38,12 @@ class Plan(t.NamedTuple):
 def secrets(params: t.Mapping[str, t.Any], before: str | None) -> list[str]:
     """The values in the file, by whichever reading, and in `extra` that must never be shown."""
     entries = [entry for how in (_env_file.read_compose, _env_file.read_docker) for entry in how(before or "")]
-    given = [value for key, value in (params["extra"] or {}).items() if isinstance(value, str) and _secret(params, key)]
-    return [*given, *(entry.value for entry in entries if entry.value and _secret(params, entry.key))]
+    given = [
+        value
+        for key, value in (params["extra"] or {}).items()
+        if isinstance(value, str) and _secret(params, key, value)
+    ]
+    return [*given, *(entry.value for entry in entries if entry.value and _secret(params, entry.key, entry.value))]
 
 
 def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
@@ -58,9 +62,9 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
         for key in edited.duplicates
     ]
     warnings += [
-        f"option extra: {key} is a secret by its name; extra_secret keeps it out of logs"
-        for key in params["extra"] or {}
-        if _secret(params, key)
+        f"option extra: {key} is a secret by its {'name' if _secret(params, key) else 'value'}; extra_secret keeps it out of logs"
+        for key, value in (params["extra"] or {}).items()
+        if _secret(params, key, value)
     ]
     if reader == "portable":
         shown = _env_file.names(edited.text)
@@ -71,8 +75,9 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
     return Plan(before, edited.text, edited, values, warnings)
 
 
-def _secret(params: t.Mapping[str, t.Any], key: str) -> bool:
-    return _env_rules.is_secret(key, params["extra_secret"] or {})
+def _secret(params: t.Mapping[str, t.Any], key: str, value: t.Any = None) -> bool:
+    """Whether a value must never be shown: by its name, or because a URL with a user in it is one under any name."""
+    return _env_rules.is_secret(key, params["extra_secret"] or {}) or _env_rules.holds_password(str(value or ""))
 
 
 def show(params: t.Mapping[str, t.Any], text: str | None, changed: t.Container[str] = ()) -> str:
@@ -82,7 +87,7 @@ def show(params: t.Mapping[str, t.Any], text: str | None, changed: t.Container[s
     for entry in _env_file.read(text or "", params["reader"]):
         if not entry.key:
             lines.append("# ..." if entry.raw.strip() else "")
-        elif entry.key in public and not _secret(params, entry.key):
+        elif entry.key in public and not _secret(params, entry.key, entry.value):
             lines.append(f"{entry.key}={HIDDEN if entry.value is None else entry.value}")
         else:
             lines.append(f"{entry.name}={CHANGED if entry.key in changed else HIDDEN}")

@@ -34,7 +34,8 @@ FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor's
 _SECRET_NAME = re.compile(
     r"PASS|SECRET|TOKEN|CREDENTIAL|.PWD$|BASIC_?AUTH|(?:API|CRYPTO|PRIVATE|ACCESS|ENCRYPTION)_?KEY", re.IGNORECASE
 )
-_URL_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+# A user or token before a host, a password with a slash in it, and user:password@host as proxies are given.
+_USER_INFO = re.compile(r"://[^/\s@]+@|://[^/\s:@]*:(?!\d+(?:/|$))\S*@|^[^\s:/@]+:[^\s/@]+@\S")
 _TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t", "1.0"), ("0", "false", "no", "off", "n", "f", "0.0")
 # domain: the vendor's templates; the least is theirs too.
 _IDLE_SECONDS, _IDLE_LEAST, _IDLE_MOST = 1000, 60000, 28800000
@@ -48,8 +49,8 @@ def is_secret(key: str, declared_secret: t.Container[str] = ()) -> bool:
 
 
 def holds_password(value: str) -> bool:
-    """Whether a value is a URL with a password in it, whatever its name."""
-    return bool(_URL_PASSWORD.search(value))
+    """Whether a value is a URL with a user, a password or a token in it, whatever its name."""
+    return bool(_USER_INFO.search(value))
 
 
 def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> dict[str, str | None]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 import typing as t
@@ -25,10 +26,10 @@ class Plan:
     kept: dict[str, str] = field(default_factory=dict)
 
 
-def plan(files: t.Iterable[str], folders: t.Iterable[str]) -> Plan:
+def plan(files: t.Iterable[str], folders: t.Iterable[str], keep: t.Collection[str] = ()) -> Plan:
     """What a removal would do now. Raises WaError for a folder where a file is to be removed, before any is."""
     found = Plan()
-    for path in dict.fromkeys(files):
+    for path in dict.fromkeys(each for given in files for each in _matching(given) if each not in keep):
         mode = _mode(path)
         if mode is None:
             continue
@@ -57,6 +58,14 @@ def apply(found: Plan) -> None:
         except OSError:
             found.folders.remove(path)
             found.kept[path] = _reason(path, stat.S_IFDIR, set()) or "in use"
+
+
+def _matching(path: str) -> list[str]:
+    """The paths that `path` stands for: a `*` in its last part is any text, nothing else in it has a meaning."""
+    folder, name = os.path.split(path)
+    if "*" not in name:
+        return [path]
+    return sorted(glob.glob(os.path.join(glob.escape(folder), "*".join(map(glob.escape, name.split("*"))))))
 
 
 def _remove(call: t.Callable[[str], None], path: str) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _env_rules
+from ansible_collections.waba.onprem.plugins.module_utils import _env_rules, _result
 
-HIDDEN = "<hidden>"
+HIDDEN = _result.HIDDEN
 # Each with what stays before the secret: NAME=value, --password value, a URL's or a header's, curl -u, docker login -p.
 _SECRET_WORDS = [
     re.compile(pattern)
@@ -18,7 +18,8 @@ _SECRET_WORDS = [
         r"(?i)([\w-]*(?:pass|pwd|secret|token|credential|key|basicauth)[\w-]*[\"']?[=:]\s*)"
         r"(\"[^\"]+\"|'[^']+'|[\"']?[^\s'\",;]+)",
         r"(?i)((?<!\S)--?[\w-]*(?:passw(?:or)?d|passphrase|pass|pwd|secret|token|key)\s+)([^\s-]\S*)",
-        r"(://[^/\s:@]*:)([^/\s@]+)(?=@)",
+        r"(://[^/\s:@]*:)((?!\d+/)[^\s\"'<>]+)(?=@)",
+        r"(://)([^/\s:@\"'<>]{16,})(?=@)",
         r"(?i)(\b(?:bearer|basic|apikey)\s+)([\w.~+/=-]{8,})",
         r"((?<!\S)(?:-u|--user)[ =]*['\"]?(?!\d+:\d)[^\s:'\"]+:)([^\s'\"]+)",
         r"(\blogin\b[^|;&]*?\s-p\s*)(\S+)",
@@ -53,3 +54,19 @@ def mask(value: t.Any) -> t.Any:
 def holds_secret(value: t.Any) -> bool:
     """Whether `mask` would hide a part of it, or has: what was there before may be shown beside it."""
     return bool(mask(value) != value) or HIDDEN in str(value)
+
+
+def redact(value: t.Any, secrets: t.Any = ()) -> t.Any:
+    """`value`, others' words above all, without known `secrets` (text, or anything that holds text) and what looks like one."""
+    return mask(_result.Redactor(_texts(secrets))(value))
+
+
+def _texts(value: t.Any) -> t.Iterator[str]:
+    """Every text and number in `value`, keys apart."""
+    if isinstance(value, t.Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _texts(one)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)

@@ -17,7 +17,13 @@ options:
   files:
     description:
       - Files and links to remove.
+      - An asterisk in the last part of a path stands for any text.
       - The module fails before it removes anything if one of them is a folder.
+    type: list
+    elements: path
+    default: []
+  keep:
+    description: Files that stay, though O(files) matches them.
     type: list
     elements: path
     default: []
@@ -64,11 +70,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 
 def main() -> None:
     paths = {"type": "list", "elements": "path", "default": []}
-    module = AnsibleModule(argument_spec={"files": paths, "folders": paths}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={"files": paths, "keep": paths, "folders": paths}, supports_check_mode=True)
     result = Result(module)
     result.values["kept"] = {}
     try:
-        found = _removal.plan(module.params["files"], module.params["folders"])
+        found = _removal.plan(module.params["files"], module.params["folders"], module.params["keep"])
         if not module.check_mode:
             _removal.apply(found)
     except WaError as error:

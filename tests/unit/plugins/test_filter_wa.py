@@ -99,3 +99,19 @@ def test_a_stale_container_is_told_with_its_keys() -> None:
 def test_a_hook_is_read_as_it_lies_there(text: str, said: str) -> None:
     found = wa.hook_refusal(text, "lb.yml")
     assert (said in found) if said else not found
+
+
+def test_a_failure_tells_no_secret() -> None:
+    said = 'read /c/db.env: line 2: unexpected character "-" in variable name near "Canary-1\\nB=Canary-2"'
+    results = [
+        {"failed": True, "msg": said},
+        {"failed": True, "stderr": "mysql://wa:Canary-1@db: refused"},
+        {
+            "failed": True,
+            "msg": "All items failed",
+            "results": [{"failed": True, "item": {"host": "h1"}, "msg": "Canary-3"}],
+        },
+    ]
+    for result in results:
+        assert "Canary" not in wa.failure(result, {"password": "Canary-3"})
+        assert "Canary" not in str(wa.left(result, "h1")).replace("Canary-3", "")

@@ -135,3 +135,24 @@ def test_the_migration_reads_the_coreapps_files() -> None:
 def test_a_secret_that_was_left_out_is_refused() -> None:
     with pytest.raises(WaError, match="a secret that adopt"):
         apply({"proxy": {"image": "proxy:1", "command": ["--token=<hidden>"]}})
+
+
+def test_each_service_with_secrets_has_a_file() -> None:
+    found = _compose_extra.secret_files({"waweb": {"WA_API_KEY": "x"}, "wacore.2": {}}, "/srv/wa")
+    assert found == {"waweb": "/srv/wa/secret-waweb.env", "wacore.2": "/srv/wa/secret-wacore.2.env"}
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("waweb", "a str; expected a mapping from services"),
+        (["waweb"], "a list; expected a mapping"),
+        ({"../../etc/x": {}}, "is no name of a service"),
+        ({"a/b": {}}, "is no name of a service"),
+        ({"": {}}, "is no name of a service"),
+        ({"waweb": "WA_API_KEY=x"}, "wa_client_extra_secret_environment: waweb: a str"),
+    ],
+)
+def test_a_secret_of_no_service_is_refused(given: t.Any, text: str) -> None:
+    with pytest.raises(WaError, match=text):
+        _compose_extra.secret_files(given, "/srv/wa")

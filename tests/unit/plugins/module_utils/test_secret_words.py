@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._env_rules import holds_password, is_secret
-from ansible_collections.waba.onprem.plugins.module_utils._secret_words import holds_secret, mask
+from ansible_collections.waba.onprem.plugins.module_utils._secret_words import holds_secret, mask, redact
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._secret_words import h
         "mysqldump -u root -pCanary-1 waba",
         "notify https://user:Canary-1@example.com/hook",
         '{"password": "Canary-1"}',
+        "connect to mysql://wa:Canary/1@x@db:3306/waweb failed",
+        "proxy http://Canary-1-0123456789@proxy:3128 refused",
     ],
 )
 def test_secrets_in_lines_are_hidden(line: str) -> None:
@@ -56,4 +58,15 @@ def test_names_and_values_of_variables() -> None:
     assert all(is_secret(key) for key in ("DB_PWD", "AWS_SECRET", "traefik.basicauth", "S3_ACCESS_KEY"))
     assert not any(is_secret(key) for key in ("PWD", "TZ", "KEYBOARD"))
     assert holds_password("amqp://wa:Canary-1@mq:5672/")
-    assert not holds_password("https://mq:5672/@x")
+    assert holds_password("https://Canary-1@mq:5672/")
+    assert holds_password("http://u:Canary/1@p:3128")
+    assert holds_password("u:Canary-1@proxy:3128")
+    assert not any(holds_password(value) for value in ("https://mq:5672/@x", "ann@example.com", "a:b", "http://p:3128"))
+
+
+def test_known_secrets_are_taken_out_wherever_they_were_given() -> None:
+    secrets = {"WA_API_KEY": "Canary-1", "nested": [{"x": "Canary-2"}, None, True], "pin": 123456}
+    said = redact(
+        {"msg": "refused Canary-1; Canary-2", "lines": ["123456", "http://u:Canary-3@p"], "ok": True}, secrets
+    )
+    assert said == {"msg": "refused <hidden>; <hidden>", "lines": ["<hidden>", "http://u:<hidden>@p"], "ok": True}

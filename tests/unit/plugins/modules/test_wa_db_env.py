@@ -94,6 +94,15 @@ def test_a_secret_in_the_wrong_option_is_hidden_and_told(env: Env) -> None:
     assert "WA_API_KEY=<changed>\nWA_CONFIG_ON_DB=1\n" in done["diff"]["after"]
 
 
+def test_a_url_with_a_user_is_a_secret_whatever_its_name(env: Env) -> None:
+    proxies = {"HTTPS_PROXY": f"http://u:{OLD_CANARY}@proxy:3128", "NO_PROXY": "localhost"}
+    done = env(**BASE, extra=proxies)
+    assert OLD_CANARY not in str(done)
+    assert done["warnings"] == ["option extra: HTTPS_PROXY is a secret by its value; extra_secret keeps it out of logs"]
+    assert "HTTPS_PROXY=<changed>\nNO_PROXY=localhost\n" in done["diff"]["after"]
+    assert "HTTPS_PROXY=<hidden>\n" in env(**BASE, extra={**proxies, "NO_PROXY": ""})["diff"]["before"]
+
+
 def test_a_line_of_a_private_key_is_not_shown(env: Env) -> None:
     line = f"{OLD_CANARY.replace('-', '')}AAAA"
     env.path.write_text(WRITTEN + f'KEY="MII\n{line}==\nEnd"\n')

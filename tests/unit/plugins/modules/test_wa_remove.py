@@ -96,3 +96,19 @@ def test_what_was_put_into_a_folder_meanwhile_stays(tmp_path: Path) -> None:
     _removal.apply(found)
     assert (found.folders, found.kept) == ([], {str(tmp_path): "holds 0, 1, 2, 3, 4 and 2 more"})
     assert len(os.listdir(tmp_path)) == 7
+
+
+def test_an_asterisk_matches_names_in_one_folder(run: Run, tmp_path: Path) -> None:
+    for name in ("secret-waweb.env", "secret-old.env", "secret.env", "db.env"):
+        (tmp_path / name).touch()
+    done = run(files=[tmp_path / "secret-*.env"], keep=[tmp_path / "secret-waweb.env"])
+    assert done["actions"] == [f"remove {tmp_path}/secret-old.env"]
+    assert not run(files=[tmp_path / "none" / "secret-*.env"])["changed"]
+
+
+def test_brackets_in_a_name_match_themselves(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "a[b]"
+    folder.mkdir()
+    (folder / "x[1].env").touch()
+    (folder / "x1.env").touch()
+    assert run(files=[folder / "x[1]*.env"])["actions"] == [f"remove {folder}/x[1].env"]
