@@ -28,7 +28,7 @@ options:
         Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.
       - V(starters) is what starts, cleans or replaces the containers by itself - cron lines, systemd units, watchers.
       - V(identity) is which client O(env_file) and O(identity_file) tell of. With it, RV(containers[].identity) leaves out
-        what a Compose file sets itself, beside the db.env. It needs O(env_file).
+        what a Compose file sets itself, beside O(env_file).
     type: list
     elements: str
     choices: [host, containers, images, database, environment, volume, compose, starters, identity]
@@ -552,16 +552,13 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
 
 def read_identity(engine: _docker.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
     """Which client db.env and the record tell of; the containers read before are rid of what their Compose files set."""
-    path = module.params["env_file"]
-    if not path:
-        raise WaError("option env_file", "not given", "the client's db.env, for identity in gather")
-    db_env = _client_look.db_env(path, module.params["env_reader"])
-    recorded = _client_look.record(module.params["identity_file"]) if module.params["identity_file"] else {}
-    if engine:
+    path, recorded = module.params["env_file"], module.params["identity_file"]
+    db_env = _client_look.db_env(path, module.params["env_reader"]) if path else {}
+    if engine and db_env:
         # Without warnings: wa_db_env tells what its file does not reach.
         compose = _env_containers.Compose(path, lambda _text: None, module.run_command)
         _client_look.leave_out_overridden(engine, result.values.get("containers", []), db_env, compose)
-    return {"db_env": db_env, "recorded": recorded}
+    return {"db_env": db_env, "recorded": _client_look.record(recorded) if recorded else {}}
 
 
 def read_containers(engine: _docker.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:
