@@ -223,13 +223,14 @@ def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) 
         for one in found
     )
     lost = "; ".join(dict.fromkeys(one.lost for one in found))
+    other = "leader" if {one.attribute for one in found} == {"leader"} else "client"
     values = json.dumps({one.attribute: one.wanted for one in found})
     leader = next((f" (wa_leader: {one.found})" for one in found if one.attribute == "leader"), "")
     raise WaError(
         subject,
-        f"another client than the one that is there: {told}. Lost from sight: {lost}",
+        f"another {other} than the one that is there: {told}. Lost from sight: {lost}",
         "the values of the client that is there",
-        f"Nothing was changed. Correct the inventory{leader}; or, if the change is intended, confirm the new values with "
+        f"Nothing was changed. Name the values that are there{leader}; or, if the change is intended, confirm the new ones with "
         f"{confirm}: {values}",
     )
 

@@ -21,10 +21,15 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
 
 
-def db_env(path: str, reader: str) -> dict[str, str]:
-    """The database that a db.env names; empty without a file. No secret is in it."""
-    entries = _env_file.read(Store(path).read() or "", reader)
+def database(text: str, reader: str) -> dict[str, str]:
+    """The database that the text of a db.env names; empty for none. No secret is in it."""
+    entries = _env_file.read(text, reader)
     return _client_identity.database({entry.key: entry.value for entry in entries if entry.key})
+
+
+def db_env(path: str, reader: str) -> dict[str, str]:
+    """The database that a db.env on this host names; empty without a file."""
+    return database(Store(path).read() or "", reader)
 
 
 def record(path: str) -> dict[str, str]:

@@ -244,7 +244,12 @@ def judge_consumer(
         consumer.differs = "mounted"
     elif declared == wanted:
         consumer.differs = "mounted"
-        consumer.reason += "; its Compose file declares the right one: recreate the container (docker compose up -d)"
+        if mounted.kind in ("volume", "bind") and mounted.name != volume:
+            consumer.reason += (
+                f"; its Compose file declares {declared}: recreated, it sees no more what is in {mounted.name}"
+            )
+        else:
+            consumer.reason += "; its Compose file declares the right one: recreate the container"
     elif declared == mounted:
         consumer.differs = "wanted"
         consumer.reason += f"; its Compose file declares the same ({declared})"
@@ -277,7 +282,8 @@ def judge_wiring(consumers: t.Sequence[Consumer]) -> None:
             "media volume",
             "; ".join(wrong),
             "every Webapp, Coreapp and master container to mount the same volume, read-write",
-            "Correct the Compose file and recreate the containers named",
+            "Media stay in the volume that a container mounts now: name that one, or copy them over before a container that "
+            "mounts another one is recreated. Then correct the Compose file and recreate the containers named",
         )
 
 

@@ -113,6 +113,14 @@ options:
       - The Compose project of the containers; an empty text for containers outside Compose.
       - When not given, there must be only one on the host.
     type: str
+  confirm_identity:
+    description:
+      - Confirms another C(engine), C(hostname), C(port) or C(name_prefix) than the Coreapps of O(project) have, running or
+        stopped, each by its new value. With O(containers) a file that changes one of them is refused otherwise, since it
+        would start another, empty client.
+      - Other attributes of C(wa_confirm_identity) are accepted and say nothing here.
+    type: dict
+    default: {}
   backup:
     description: Whether to keep the old file beside the new one; the last two are kept, with mode 0600.
     type: bool
@@ -320,6 +328,7 @@ OWN_SPEC: dict[str, dict[str, t.Any]] = {
     "check_connection": {"type": "bool", "default": False},
     "containers": {"type": "bool", "default": False},
     "project": {"type": "str"},
+    "confirm_identity": {"type": "dict", "default": {}},
     "backup": {"type": "bool", "default": False},
     "keep_previous": {"type": "bool", "default": False},
     "mode": {"type": "raw", "default": "0600"},
@@ -334,6 +343,35 @@ def check_connection(module: AnsibleModule, result: Result, values: dict[str, st
     server: dict[str, t.Any] = {}
     result.values["server"] = server
     _database_check.check(_database.settings(params, values), values, server, result.warn)
+
+
+def check_identity(module: AnsibleModule, plan: _env_plan.Plan) -> None:
+    """Raise WaError for a file that would name another database than the Coreapps have, unless that is confirmed."""
+    from ansible_collections.waba.onprem.plugins.module_utils import (
+        _client_identity,
+        _client_look,
+        _docker_clients,
+        _env_containers,
+    )
+    from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
+
+    path, project = module.params["path"], module.params["project"]
+    before = _client_look.database(plan.before or "", module.params["reader"])
+    wanted = _client_identity.database(plan.values)
+    if wanted == before:
+        return
+    docker = Docker(module.params)
+    records = ((one, docker.inspect(one)) for one in docker.client_containers(project))
+    found = [_docker_clients.describe(one, record) for one, record in records if record is not None]
+    compose = _env_containers.Compose(path, lambda _text: None, module.run_command)
+    _client_look.leave_out_overridden(docker, found, before, compose)
+    cores = [one for one in found if one["role"] in ("core", "master")]
+    clients = [
+        client for name in {one["project"] for one in cores} for client in _client_identity.services(cores, name)
+    ]
+    there = {name: _client_identity.by_containers(clients, name) for name in _client_identity.DATABASE}
+    differences = _client_identity.differences(there, wanted, module.params["confirm_identity"])
+    _client_identity.refuse(path, differences, "confirm_identity")
 
 
 def check_containers(module: AnsibleModule, result: Result, plan: _env_plan.Plan) -> None:
@@ -402,6 +440,8 @@ def run(module: AnsibleModule, result: Result) -> None:
         plan = _env_plan.make(module.params, path, before)
         for warning in plan.warnings:
             result.warn(warning)
+        if plan.after is not None and module.params["containers"]:
+            check_identity(module, plan)
         if plan.after is not None and module.params["check_connection"]:
             check_connection(module, result, plan.values)
         if plan.after is not None and module.params["containers"]:

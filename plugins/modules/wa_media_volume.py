@@ -79,6 +79,13 @@ options:
       - The Compose project whose containers count; an empty text for containers outside Compose.
       - The only one there is when not given; two are an error.
     type: str
+  confirm_identity:
+    description:
+      - Confirms that a new volume is made while the client's containers mount another one where media go, by
+        C(media_volume) with its name. It is refused otherwise, since recreated containers would see none of the media.
+      - Other attributes of C(wa_confirm_identity) are accepted and say nothing here.
+    type: dict
+    default: {}
   images:
     description:
       - Image repositories that count as the client's, without a tag; C(*) stands for any text.
@@ -183,10 +190,12 @@ actions:
 
 import posixpath
 import typing as t
+from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
+    _client_identity,
     _compose_file,
     _docker_volume,
     _env_rules,
@@ -234,6 +243,8 @@ class MediaVolume:
         result.diff(*_volume_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
         if plan.obstacle:
             raise plan.obstacle
+        if plan.after and actual is None:
+            self.judge_identity()
         if plan.after:
             self.judge(plan.after, None if plan.actions else actual)
         if plan.actions:
@@ -303,6 +314,18 @@ class MediaVolume:
             _volume_rules.judge_wiring(self.consumers)
         self.judge_space(_docker_volume.space(self.engine, actual, driver, options))
 
+    def judge_identity(self) -> None:
+        """Raise WaError where a new, empty volume would take the place of the one that the containers mount."""
+        containers = [
+            {"name": one.name, "state": one.state, "role": one.role, "mounts": [asdict(mount) for mount in one.mounts]}
+            for one in self.containers
+        ]
+        there = {"media_volume": _client_identity.by_containers(containers, "media_volume", self.params["mount_path"])}
+        folder = _volume_rules.folder_of(self.params["driver_options"])
+        confirmed = self.params["confirm_identity"]
+        differences = _client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
+        _client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
+
     def judge_space(self, space: tuple[int, int] | None) -> None:
         """Note the figures; raise WaError when too little is free."""
         if space:
@@ -363,6 +386,7 @@ def main() -> None:
             "show_beacon": {"type": "bool", "default": False},
             "expect_beacon": {"type": "str"},
             "project": {"type": "str"},
+            "confirm_identity": {"type": "dict", "default": {}},
             "images": {"type": "list", "elements": "str", "default": ["coreapp", "web"]},
             **ARGUMENT_SPEC,
         },

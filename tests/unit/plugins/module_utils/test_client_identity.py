@@ -272,7 +272,8 @@ def test_a_leader_that_moves(
 def test_the_leaders_cure_is_named() -> None:
     with pytest.raises(WaError) as error:
         _client_identity.refusal(cluster({"h2": {"host": "h2", "leader": "h2"}}))
-    assert "leader h2 (as recorded on h2) would become h1" in str(error.value)
+    told = "h1: another leader than the one that is there: leader h2 (as recorded on h2) would become h1"
+    assert str(error.value).startswith(told)
     assert "wa_leader: h2" in error.value.cure
     assert 'wa_confirm_identity: {"leader": "h1"}' in error.value.cure
 
@@ -321,8 +322,8 @@ def test_the_refusal_tells_what_is_there_what_it_would_become_and_what_is_lost()
         "h1: another client than the one that is there: name_prefix a_ (wa-h1-wacore-1) would become x_, media_volume "
         "wa-h1_whatsappMedia (wa-h1-wacore-1) would become other. Lost from sight: registration, settings and messages in "
         "the databases with the prefix 'a_' on MYSQL db.lab:3306; all media in wa-h1_whatsappMedia; expected the values of "
-        "the client that is there. Nothing was changed. Correct the inventory; or, if the change is intended, confirm the "
-        'new values with wa_confirm_identity: {"name_prefix": "x_", "media_volume": "other"}'
+        "the client that is there. Nothing was changed. Name the values that are there; or, if the change is intended, "
+        'confirm the new ones with wa_confirm_identity: {"name_prefix": "x_", "media_volume": "other"}'
     )
 
 

@@ -370,7 +370,8 @@ def test_containers_with_old_values_are_named_by_keys(env: Env, engine: FakeDock
     engine.container("biz-waweb-1", image="x/web:v1", service="waweb", environment=ENVIRONMENT)
     engine.container("biz-dead-1", environment={}, state="exited")
     engine.container("other", image="x/postgres:1", environment={})
-    done = env(check=True, containers=True, docker_host=engine.host, hostname="new")
+    renamed = {"hostname": "new", "confirm_identity": {"hostname": "new"}}
+    done = env(check=True, containers=True, docker_host=engine.host, **renamed)
     names = {entry["name"]: entry["stale_keys"] for entry in done["stale_containers"]}
     assert names == {"biz-wacore-1": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"], "biz-waweb-1": ["WA_DB_HOSTNAME"]}
     core, web = done["stale_containers"]
@@ -378,6 +379,42 @@ def test_containers_with_old_values_are_named_by_keys(env: Env, engine: FakeDock
     assert core["role"] == "core"
     assert web["keeps_configuration"]
     assert sum("must not be recreated" in warning for warning in done["warnings"]) == 1
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_a_file_that_would_start_another_client_is_refused(
+    env: Env, engine: FakeDocker, state: str, check: bool
+) -> None:
+    env(**BASE)
+    before = env.path.read_text()
+    engine.container("biz-wacore-1", service="wacore", environment=ENVIRONMENT, state=state)
+    other = {"containers": True, "docker_host": engine.host, "name_prefix": "x_"}
+    failed = env.fails(check=check, **other)
+    assert "name_prefix (empty) (biz-wacore-1) would become x_" in failed
+    assert 'confirm_identity: {"name_prefix": "x_"}' in failed
+    assert env.path.read_text() == before
+    assert "another client" in env.fails(check=check, **other, confirm_identity={"name_prefix": "y_"})
+    assert env(check=check, **other, confirm_identity={"name_prefix": "x_"})["changed"]
+
+
+def test_a_file_that_was_changed_by_hand_is_put_right(env: Env, engine: FakeDocker) -> None:
+    engine.container("biz-wacore-1", service="wacore", environment=ENVIRONMENT)
+    engine.container(
+        "biz-waweb-1", image="x/web:v1", service="waweb", environment={**ENVIRONMENT, "WA_DB_PORT": "3307"}
+    )
+    env.path.write_text(WRITTEN.replace("3306", "3307"))
+    assert env(**BASE, port=3306, containers=True, docker_host=engine.host)["changed_keys"] == ["WA_DB_PORT"]
+    assert env.path.read_text() == WRITTEN
+
+
+def test_what_the_compose_file_sets_beside_the_file_is_no_other_client(env: Env, engine: FakeDocker) -> None:
+    env(**BASE)
+    service = {"image": "x/coreapp:v1", "env_file": [str(env.path)], "environment": {"WA_DB_HOSTNAME": "proxy"}}
+    labels = compose_file(env.path.parent, {"wacore": service})
+    environment = {**ENVIRONMENT, "WA_DB_HOSTNAME": "proxy"}
+    engine.container("biz-wacore-1", service="wacore", environment=environment, labels=labels)
+    assert env(containers=True, docker_host=engine.host, hostname="new", username="u")["changed"]
 
 
 @pytest.mark.parametrize("environment", [{"WA_DB_HOSTNAME": "proxy"}, ["WA_DB_HOSTNAME=proxy"]])

@@ -136,3 +136,59 @@ def test_an_upgrade_that_had_touched_nothing_blocks_no_longer_than_its_lease(
     run_module("wa_upgrade_journal", {"path": lock, "operation": "begin", "lease": "0s", **claim})
     told = run_module(MODULE, {"docker_host": engine.host, "lock_file": lock})["upgrade"]
     assert (told["blocks"], told["held"]) == (False, False)
+
+
+IDENTITY = {
+    "WA_DB_ENGINE": "MYSQL",
+    "WA_DB_HOSTNAME": "DB.lab",
+    "WA_DB_PORT": "3306",
+    "WA_DB_PASSWORD": "Canary-in-env",
+}
+
+
+def test_which_client_is_there_is_told_without_a_secret(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
+    env_file, recorded = tmp_path / "db.env", tmp_path / "client.json"
+    env_file.write_text("".join(f"{key}={value}\n" for key, value in IDENTITY.items()))
+    engine.container("c", environment={**IDENTITY, "WA_APP_MULTICONNECT": "1", "WA_DB_NAME_PREFIX": "x_"})
+    engine.container("none", environment={})
+    options = {"gather": ["containers", "identity"], "docker_host": engine.host, "env_file": str(env_file)}
+    done = run_module(MODULE, {**options, "identity_file": str(recorded)})
+    database = {"engine": "MYSQL", "hostname": "db.lab", "port": "3306", "name_prefix": ""}
+    assert done["identity"] == {"db_env": database, "recorded": {}}
+    told = {one["name"]: one["identity"] for one in done["containers"]}
+    assert told == {"c": {"database": {**database, "name_prefix": "x_"}, "clustered": True}, "none": {}}
+    recorded.write_text('{"leader": "h1"}')
+    done = run_module(MODULE, {**options, "identity_file": str(recorded)})
+    assert done["identity"]["recorded"] == {"leader": "h1"}
+    assert "Canary" not in str(done)
+    for text in ("[]", "no JSON"):
+        recorded.write_text(text)
+        assert str(recorded) in run_module(MODULE, {**options, "identity_file": str(recorded)})["msg"]
+
+
+def test_what_a_compose_file_sets_itself_says_nothing_of_the_client(
+    engine: FakeDocker, run_module: Run, tmp_path: Path
+) -> None:
+    env_file = tmp_path / "db.env"
+    env_file.write_text("".join(f"{key}={value}\n" for key, value in IDENTITY.items()))
+    (tmp_path / "compose.yml").write_text(
+        f"services: {{wacore: {{env_file: [{env_file}], environment: {{WA_DB_HOSTNAME: proxy}}}}}}\n"
+    )
+    labels = {
+        "com.docker.compose.project.config_files": str(tmp_path / "compose.yml"),
+        "com.docker.compose.project.working_dir": str(tmp_path),
+    }
+    environment = {**IDENTITY, "WA_DB_HOSTNAME": "proxy", "WA_DB_NAME_PREFIX": "x_"}
+    engine.container("c", service="wacore", environment=environment, labels=labels)
+    options = {"gather": ["containers", "identity"], "docker_host": engine.host, "env_file": str(env_file)}
+    told = run_module(MODULE, options)["containers"][0]["identity"]["database"]
+    assert told == {"engine": "MYSQL", "port": "3306", "name_prefix": "x_"}
+
+
+def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -> None:
+    options = {
+        "gather": ["identity"],
+        "docker_host": f"unix://{tmp_path}/none.sock",
+        "identity_file": f"{tmp_path}/none",
+    }
+    assert run_module(MODULE, options)["identity"] == {"db_env": {}, "recorded": {}}

@@ -104,6 +104,36 @@ def test_creation_is_predicted_and_done(engine: FakeDocker, run_module: Run) -> 
     assert not run_module(MODULE, wanted)["changed"]
 
 
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("probe", [False, True])
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_no_empty_volume_is_made_beside_the_one_that_holds_the_media(
+    engine: FakeDocker, run_module: Run, state: str, probe: bool, check: bool
+) -> None:
+    engine.volume("biz_media")
+    engine.container("biz-wacore-1", volume="biz_media", state=state)
+    failed = run_module(MODULE, options(engine, probe=probe), check=check)
+    assert failed["failed"]
+    assert "media_volume biz_media (biz-wacore-1) would become biz_m. Lost from sight: all media" in failed["msg"]
+    assert 'confirm_identity: {"media_volume": "biz_m"}' in failed["msg"]
+    assert "recreate" not in failed["msg"]
+    assert sorted(engine.volumes) == ["biz_media"]
+
+
+def test_another_volume_is_made_when_its_name_is_confirmed(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("biz-wacore-1", volume="biz_media")
+    done = run_module(MODULE, options(engine, confirm_identity={"media_volume": "biz_m"}))
+    assert done["actions"] == ["create volume biz_m"]
+
+
+def test_a_volume_over_the_folder_that_is_mounted_has_the_same_media(
+    engine: FakeDocker, run_module: Run, tmp_path: Path
+) -> None:
+    engine.container("biz-wacore-1", mounts=[engine.mount(str(tmp_path), kind="bind")])
+    bind = {"type": "none", "o": "bind", "device": str(tmp_path)}
+    assert run_module(MODULE, options(engine, driver_options=bind))["actions"] == ["create volume biz_m"]
+
+
 def test_absent_of_an_empty_one(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     (Path(engine.mountpoint("biz_m")) / "incoming" / "deep").mkdir(parents=True)
