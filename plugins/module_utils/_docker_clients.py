@@ -37,6 +37,12 @@ def database(environment: t.Mapping[str, str]) -> str:
     return f"{host.lower()}:{port}/{prefix}" if host else ""
 
 
+def api_port(record: dict[str, t.Any]) -> int:
+    """The port of the host at which a container's port 443 is published; 0 when it is not."""
+    bindings = ((record.get("HostConfig") or {}).get("PortBindings") or {}).get("443/tcp") or []
+    return next((int(one["HostPort"]) for one in bindings if one.get("HostPort", "").isdecimal()), 0)
+
+
 def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
     """A client container, with the engine's `record` of it, without values of its environment but those that name the database."""
     environment = container.environment or {}
@@ -53,6 +59,7 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "exit_code": record["State"].get("ExitCode", 0),
         "started_at": _seconds(record["State"].get("StartedAt", "")),
         "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
+        "api_port": api_port(record) if container.role == "web" else 0,
         "one_shot": one_shot(container, environment),
         "database": database(environment),
         "variables": sorted(environment),

@@ -341,6 +341,9 @@ containers:
     restart:
       description: Docker's word for its restart policy, such as V(unless-stopped).
       type: str
+    api_port:
+      description: The port of the host at which a Webapp's API is published; 0 for others, and when it is not.
+      type: int
     one_shot:
       description:
         - Whether it is none of the client's services - a migration (C(WA_DB_UPGRADE=1)), or a container that
