@@ -381,7 +381,12 @@ def lost_journal(lab: Lab, old: str, new: str) -> None:
     expect("what runs", lab.running(), set())
     refused = lab.play("provision", wa_version=old)
     expect_words(
-        "provisioning", refused, 2, "no journal is left", f"-e wa_upgrade_version={new}, which goes on from there"
+        "provisioning",
+        refused,
+        2,
+        "no journal is left",
+        "which goes on from there",
+        f"waba.onprem.upgrade -e wa_upgrade_version={new}",
     )
     expect("what runs still", lab.running(), set())
     expect_words("second run", lab.play("upgrade", **wanted), 0, "goes on")

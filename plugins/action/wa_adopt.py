@@ -14,7 +14,7 @@ import secrets
 import typing as t
 
 import yaml
-from ansible import constants
+from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.vault import VaultLib, VaultSecret, is_encrypted, match_encrypt_secret
@@ -33,6 +33,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor
+from ansible_collections.waba.onprem.plugins.plugin_utils import command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils.adopt_files import Writer
 
 _KEY = secrets.token_hex(32)
@@ -136,6 +137,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {host: _reached(hostvars[host], _CONNECTION) for host in surveys},
             {host: _reached(hostvars[host], _CONNECTION_SECRETS) for host in surveys},
             with_vault=secret is not None,
+            # Of this run's options those that the new inventory needs, too: its vault, and how to log in.
+            command=command_line.playbook(
+                "provision",
+                {},
+                {**context.CLIARGS, "subset": None, "extra_vars": ()},
+                inventory=["inventory.yml"],
+                options=["--check", "--diff"],
+            ),
         )
         _hide(adoption, redact, secret is not None)
         vault = VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)]) if secret is not None else None

@@ -9,6 +9,7 @@ import typing as t
 from datetime import datetime
 
 import yaml
+from ansible import context
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
@@ -29,6 +30,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _upgrade_stages,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import command_line
 
 
 def _told(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
@@ -168,9 +170,18 @@ def _member(item: t.Any) -> str:
     return str(item["host"])
 
 
+def playbook_command(name: str, variables: t.Mapping[str, t.Any] | None = None, limit: str | None = None) -> str:
+    """The command that runs a playbook of the collection as this run does: inventory, limit, vault, hosts."""
+    return command_line.playbook(name, variables or {}, context.CLIARGS, limit)
+
+
 def upgrade_screen(facts: t.Mapping[str, t.Any]) -> str:
     """What is said when an upgrade has failed."""
-    return _upgrade_screen.screen(_upgrade_screen.Failure(**facts))
+    commands: dict[str, t.Any] = {
+        "upgrade_command": playbook_command("upgrade", {"wa_upgrade_version": facts["target"]}),
+        "provision_command": playbook_command("provision", {"wa_version": facts["before"]}),
+    }
+    return _upgrade_screen.screen(_upgrade_screen.Failure(**facts, **commands))
 
 
 class FilterModule:
@@ -217,7 +228,9 @@ class FilterModule:
             "not_healthy": _client_starts.not_healthy,
             "unrecorded": _client_starts.unrecorded,
             "failure": failure,
+            "playbook_command": playbook_command,
             "upgrade_screen": upgrade_screen,
+            "upgrade_standing": _upgrade_screen.standing,
             "left": left,
             "silent": silent,
             "holds_secret": _secret_words.holds_secret,

@@ -37,6 +37,7 @@ def build(
     connections: t.Mapping[str, t.Mapping[str, t.Any]],
     connection_secrets: t.Mapping[str, t.Mapping[str, t.Any]],
     with_vault: bool = True,
+    command: str = "ansible-playbook -i inventory.yml waba.onprem.provision --check --diff",
 ) -> Adoption:
     """All of it: from what was read of each host, why another one was not read, and how each is reached."""
     found = [client for host, survey in surveys.items() for client in _adopt_clients.clients(host, survey)]
@@ -83,7 +84,7 @@ def build(
             {client.name: dict(connection_secrets.get(client.host, {})) for client in members},
         )
         lines += _section(label, members, topology, version, described)
-    lines += _foot(adoption, with_vault)
+    lines += _foot(adoption, with_vault, command)
     adoption.report = "\n".join(lines) + "\n"
     return adoption
 
@@ -242,7 +243,7 @@ def _warnings(members: t.Sequence[Client]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _foot(adoption: Adoption, with_vault: bool) -> list[str]:
+def _foot(adoption: Adoption, with_vault: bool, command: str) -> list[str]:
     lines = ["## Next", ""]
     if adoption.secrets and not with_vault:
         lines += [
@@ -252,6 +253,6 @@ def _foot(adoption: Adoption, with_vault: bool) -> list[str]:
         ]
     lines += [
         "The API user's password is in no file of a host: add wa_api_password to a vault.yml (ansible-vault edit).",
-        "Then see for yourself: ansible-playbook -i inventory.yml waba.onprem.provision --check --diff",
+        f"Then see for yourself: {command}",
     ]
     return lines

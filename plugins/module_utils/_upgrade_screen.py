@@ -8,6 +8,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -19,12 +21,18 @@ class Failure:
     target: str
     task: str  # what failed, and why
     why: str
+    upgrade_command: str = ""  # which goes on, with the inventory and the passwords of this run
+    provision_command: str = ""  # which starts the old version
     # The stage of this run by the leader's journal; empty when that has none of it.
     at: str = ""
     locked: bool = False  # whether this run had the deployment
     resumed_at: str = ""  # the stage at which it took the upgrade up
     journal: t.Mapping[str, t.Any] = field(default_factory=dict)  # as this run last knew it
     journal_gone: bool = False  # whether the leader has none any more
+    ended: t.Mapping[str, t.Any] = field(default_factory=dict)  # that of the upgrade that ended last at the leader
+    left: t.Mapping[str, t.Any] = field(default_factory=dict)  # that of another run, which this one has not taken up
+    left_held: bool = False  # whether that other run still has the deployment
+    runs: bool = False  # whether the client ran when the checks of this run looked
     leader_lost: bool = False
     # The container of the migration, as `wa_info` tells it; None when nobody could look.
     migrations: t.Sequence[t.Mapping[str, t.Any]] | None = None
@@ -83,15 +91,20 @@ class Failure:
         return self.at in ("begun", "stopping") or self.runs_as_before
 
     @property
-    def again(self) -> str:
-        """The command that goes on."""
-        return f"run upgrade.yml -e wa_upgrade_version={self.target} again"
+    def ended_well(self) -> bool:
+        """Whether this run has ended its lock, and only the answer was lost."""
+        own = bool(self.ended) and self.ended.get("run_id") == self.journal.get("run_id")
+        return own and self.ended.get("outcome") == "done"
 
     @property
-    def on(self) -> str:
-        """What to do for going on."""
+    def on(self) -> list[str]:
+        """How to go on, in lines."""
         first = f"when {self.leader} is back, " if self.leader_lost else "mend this, then "
-        return f"{first}{self.again}, which goes on from here"
+        return self.go_on(f"{first}run upgrade.yml again, which goes on from here")
+
+    def go_on(self, words: str) -> list[str]:
+        """How to go on in `words`, and the command."""
+        return [f"To go on: {words}:", f"  {self.upgrade_command}"]
 
 
 def screen(one: Failure) -> str:
@@ -132,12 +145,12 @@ def _state(one: Failure) -> list[str]:
         after = ", after a migration that did not end well" if one.migration else ""
         return [
             f"This run has stopped nothing: version {one.before} runs where it ran{after}.",
-            f"To go on: {one.on}.",
+            *one.on,
         ]
     if one.never_started:
         return [
             "The migration was not started, so the schema is untouched: the client is down, and nothing is started by itself.",
-            f"To go on: {one.on}.",
+            *one.on,
             f"To go back to {one.before} instead:",
             *_unlock_and_provision(one),
         ]
@@ -148,13 +161,18 @@ def _state(one: Failure) -> list[str]:
         "starting": ", and the new version may run on some hosts",
         "proving": " and the new version answers",
     }[one.at]
-    return [f"The database is migrated{what}. There is no way back but a restore.", f"To go on: {one.on}."]
+    return [f"The database is migrated{what}. There is no way back but a restore.", *one.on]
 
 
 def _not_ours(one: Failure) -> list[str]:
     """The leader's journal is not this run's: it was never begun, was removed, or is another run's."""
     if not one.locked:
-        return ["Nothing was touched."]
+        return _never_begun(one)
+    if one.ended_well:
+        return [
+            f"The upgrade is done all the same: version {one.target} serves, and the lock has ended. Only the answer was lost.",
+            "There is nothing left to do; a further run of upgrade.yml looks whether all is well.",
+        ]
     if not one.journal_gone:
         return ["Another run has taken the deployment over since: what it says counts."]
     gone = "The lock file is gone: somebody has removed it"
@@ -164,15 +182,50 @@ def _not_ours(one: Failure) -> list[str]:
     if stage == "stopping":
         return [
             f"{gone}. The schema is untouched, and the client is down where it was stopped.",
-            f"To go on: see who removed it, run provision.yml, which starts version {one.before}, then {one.again}.",
+            *one.go_on(
+                f"see who removed it, run provision.yml, which starts version {one.before}, then run upgrade.yml again"
+            ),
         ]
     return [
         f"{gone}, at stage {stage}. The schema may be changed, and the client may be down: "
         f"do not start version {one.before}.",
         _log(one, "The migration's log"),
-        f"To go on: see who removed it, then {one.again}, which finds the migration by its container.",
+        *one.go_on("see who removed it, then run upgrade.yml again, which finds the migration by its container"),
         *_dump(one),
     ]
+
+
+def _never_begun(one: Failure) -> list[str]:
+    """This run had not taken the deployment: what holds is what an earlier run has left, or another one does."""
+    if not one.left or one.left.get("stage", "begun") == "begun":
+        return ["Nothing was touched."]
+    if one.left_held:
+        return ["Nothing was touched by this run. Another one has the deployment: what it says counts."]
+    first = f"when {one.leader} is back, " if one.leader_lost else "mend this, then "
+    lines = [
+        "Nothing was touched by this run.",
+        standing(one.left, one.runs),
+        *one.go_on(f"{first}run upgrade.yml again, which goes on from there"),
+    ]
+    dump = (one.left.get("notes") or {}).get("dump")
+    return [*lines, *([f"Database dump: {dump} (on {one.leader})"] if dump else [])]
+
+
+def standing(journal: t.Mapping[str, t.Any], runs: bool) -> str:
+    """Where an upgrade that an earlier run has left unfinished stands, by its journal; `runs` is whether the client runs.
+
+    The journal may be made up from the container of a migration, and then has a stage and a target alone.
+    """
+    stage, notes, entries = journal["stage"], journal.get("notes") or {}, journal.get("stages") or []
+    since = f" since {_upgrade_stages.clock(entries[-1]['at'])}" if entries else ""
+    stopped = f" since {_upgrade_stages.clock(float(notes['down_at']))}" if notes.get("down_at") else ""
+    schema = {"stopping": "The schema is untouched", "migrating": "The schema may be changed"}
+    state = schema.get(stage, "The database is migrated")
+    client = {
+        "starting": "the new version may run on some hosts",
+        "proving": "the new version was started",
+    }.get(stage, "a client runs" if runs else f"the client is stopped{stopped}")
+    return f"The upgrade to {journal['target']} that was left unfinished is at stage {stage}{since}. {state}, and {client}."
 
 
 def _gone_back(one: Failure) -> list[str]:
@@ -181,12 +234,13 @@ def _gone_back(one: Failure) -> list[str]:
         return [
             f"The schema is untouched. Version {one.before} was started again on the other hosts, and whether it serves "
             "without the leader is not known.",
-            f"To go on: {one.on}.",
+            *one.on,
         ]
     if one.not_back:
         return [
             f"The schema is untouched, but the old version could not be started again ({one.not_back}).",
-            f"The client may be down on some hosts. To go on: {one.on}.",
+            "The client may be down on some hosts.",
+            *one.on,
         ]
     again = "serves again" if one.asks_health else "was started again; its health was not asked"
     return [f"The schema is untouched: version {one.before} {again}."]
@@ -204,7 +258,9 @@ def _migrating(one: Failure) -> list[str]:
     return [
         f"The migration {what}: the client is down, and nothing is started by itself.",
         _log(one, "Its log"),
-        f"To go on: {first}{one.again}, which waits for a migration that runs, and tries one again that has failed.",
+        *one.go_on(
+            f"{first}run upgrade.yml again, which waits for a migration that runs, and tries one again that has failed"
+        ),
     ]
 
 
@@ -254,7 +310,7 @@ def _way_back(one: Failure) -> list[str]:
 def _unlock_and_provision(one: Failure) -> list[str]:
     return [
         *(f"  rm {member['lock_file']}   (on {member['host']})" for member in one.members),
-        f"  ansible-playbook waba.onprem.provision -e wa_version={one.before}",
+        f"  {one.provision_command}",
     ]
 
 

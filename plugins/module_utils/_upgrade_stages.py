@@ -77,14 +77,14 @@ def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
     """Who holds a journal and since when, for a message."""
     return (
         f"the upgrade to {journal['target']} by {journal['user']} from {journal['controller']}, since "
-        f"{_clock(journal['stages'][0]['at'])}, at stage {journal['stage']}, "
-        + (f"lease until {_clock(journal['lease_until'])}" if journal["lease_until"] else "ended")
+        f"{clock(journal['stages'][0]['at'])}, at stage {journal['stage']}, "
+        + (f"lease until {clock(journal['lease_until'])}" if journal["lease_until"] else "ended")
     )
 
 
 def describe_block(journal: t.Mapping[str, t.Any], held: bool) -> str:
     """Why nothing else may start or stop the client, and what to do, for a message."""
-    on = f"upgrade.yml -e wa_upgrade_version={journal['target']}, which goes on from there"
+    on = f"upgrade.yml with wa_upgrade_version: {journal['target']}, which goes on from there"
     if held:
         return f"locked by {describe_holder(journal)}. Wait for it; if its run was killed, run {on}"
     return f"left unfinished by {describe_holder(journal)}. Run {on}"
@@ -211,5 +211,6 @@ def _entry(stage: str, now: float) -> dict[str, t.Any]:
     return {"name": stage, "at": round(now, 1)}
 
 
-def _clock(at: float) -> str:
+def clock(at: float) -> str:
+    """A moment in seconds since 1970, for a message."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

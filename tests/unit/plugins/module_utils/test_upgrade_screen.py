@@ -16,9 +16,10 @@ MEMBERS = [
     {"host": host, "dir": "/opt/waba/eu", "project": "wa-eu", "lock_file": "/var/lib/waba/eu.lock"}
     for host in ("h1", "h2")
 ]
-ON = "To go on: mend this, then run upgrade.yml -e wa_upgrade_version=2.53.4 again, which goes on from here."
+AGAIN = "ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.upgrade -e wa_upgrade_version=2.53.4"
+ON = f"To go on: mend this, then run upgrade.yml again, which goes on from here:\n  {AGAIN}\n"
 RESTORE = "The only way back is a restore"
-BACK = "  ansible-playbook waba.onprem.provision -e wa_version=2.51.2"
+BACK = "  ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.provision -e wa_version=2.51.2"
 DUMPED = {"stage": "migrating", "notes": {"dump": "/b/eu.sql.gz", "restore": ["zcat /b/eu.sql.gz | mariadb"]}}
 FAILED = {"state": "exited", "exit_code": 1}
 
@@ -32,6 +33,8 @@ def told(**facts: t.Any) -> str:
         "task": "Do it",
         "why": "it broke",
         "migration_container": "wa-eu-dbupgrade-1",
+        "upgrade_command": AGAIN,
+        "provision_command": BACK.strip(),
         "members": MEMBERS,
         "locked": True,
         "migrations": [],
@@ -77,7 +80,7 @@ def test_before_the_migration_there_is_nothing_to_restore(facts: dict[str, t.Any
         ("begun", "Nothing was stopped: version 2.51.2 serves."),
         ("stopping", "run provision.yml, which starts version 2.51.2, then run upgrade.yml"),
         ("migrating", "do not start version 2.51.2."),
-        ("starting", "which finds the migration by its container."),
+        ("starting", "which finds the migration by its container:"),
     ],
 )
 def test_a_lock_file_that_somebody_removed(stage: str, words: str) -> None:
@@ -101,7 +104,7 @@ def test_a_migration_that_is_not_known_to_have_ended_well(
     said = told(at="migrating", migrations=migrations, launched=True, journal=DUMPED)
     assert words in said
     assert "docker logs wa-eu-dbupgrade-1 (on h1)" in said
-    assert "tries one again that has failed." in said
+    assert "tries one again that has failed:" in said
     # While one runs nothing leads back: what is restored beneath it would be broken.
     assert (RESTORE in said) is (words != "The migration still runs")
 
@@ -168,7 +171,7 @@ def test_a_client_that_serves_again_and_was_not_stopped_is_not_said_to_be_down()
 def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> None:
     said = told(at=at, migrations=[{"state": "exited", "exit_code": 0}])
     assert f"{words} There is no way back but a restore." in said
-    assert ON in said
+    assert ON in said + "\n"
     assert ("The new version may have been connected" in said) is (at != "migrating")
 
 
@@ -188,6 +191,56 @@ def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> N
 )  # fmt: skip
 def test_what_else_is_to_be_known(facts: dict[str, t.Any], words: str) -> None:
     assert words in told(**facts)
+
+
+LEFT = {
+    "stage": "migrating",
+    "target": "2.53.4",
+    "stages": [{"name": "begun", "at": 1000.0}, {"name": "migrating", "at": 1764136800.0}],
+    "notes": {"down_at": 1764136740.5, "dump": "/b/eu.sql.gz"},
+}
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        ({}, "is at stage migrating since 2025-11-26 06:00:00 UTC. The schema may be changed, and the client is stopped since 2025-11-26 05:59:00 UTC."),
+        ({"stage": "stopping"}, "is at stage stopping since 2025-11-26 06:00:00 UTC. The schema is untouched, and the client is stopped since"),
+        ({"stage": "starting"}, "is at stage starting since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version may run on some hosts."),
+        ({"stage": "proving"}, "is at stage proving since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version was started."),
+        ({"stages": [], "notes": {}}, "is at stage migrating. The schema may be changed, and the client is stopped."),  # by its container
+    ],
+)  # fmt: skip
+def test_a_run_that_fails_before_it_takes_an_unfinished_upgrade_up_tells_where_that_stands(
+    left: dict[str, t.Any], words: str
+) -> None:
+    said = told(locked=False, left={**LEFT, **left})
+    assert f"Nothing was touched by this run.\nThe upgrade to 2.53.4 that was left unfinished {words}" in said
+    assert f"run upgrade.yml again, which goes on from there:\n  {AGAIN}" in said
+    assert ("Database dump: /b/eu.sql.gz (on h1)" in said) is ("notes" not in left)
+    assert "when h1 is back" in told(locked=False, left=LEFT, leader_lost=True)
+
+
+def test_what_another_run_holds_is_its_own_to_tell() -> None:
+    said = told(locked=False, left=LEFT, left_held=True)
+    assert "Nothing was touched by this run. Another one has the deployment" in said
+    assert "To go on" not in said
+    assert "Nothing was touched." in told(locked=False, left={**LEFT, "stage": "begun"})
+
+
+def test_a_client_that_runs_is_not_said_to_be_stopped() -> None:
+    assert "and a client runs." in told(locked=False, left=LEFT, runs=True)
+
+
+def test_a_lock_that_has_ended_well_was_removed_by_nobody() -> None:
+    journal = {"stage": "proving", "run_id": "r1"}
+    facts = {"journal": journal, "journal_gone": True}
+    said = told(**facts, ended={**journal, "outcome": "done"})
+    assert "The upgrade is done all the same: version 2.53.4 serves" in said
+    assert "somebody has removed it" not in said
+    assert "To go on" not in said
+    for other in ({**journal, "run_id": "r0", "outcome": "done"}, {**journal, "outcome": "failed"}, {}):
+        assert "somebody has removed it" in told(**facts, ended=other)
 
 
 def test_whatever_is_known_it_says_one_state() -> None:

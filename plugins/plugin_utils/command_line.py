@@ -1,0 +1,98 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command that runs a playbook of the collection with the inventory, limit and passwords of this run, for messages."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import typing as t
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.parsing.splitter import parse_kv
+
+_REPEATED = {
+    "vault_ids": "--vault-id",
+    "vault_password_files": "--vault-password-file",
+}
+_ONCE = {
+    "remote_user": "--user",
+    "private_key_file": "--private-key",
+    "connection_password_file": "--connection-password-file",
+    "become_password_file": "--become-password-file",
+}
+_FLAGS = {"ask_vault_pass": "--ask-vault-pass", "ask_pass": "--ask-pass", "become_ask_pass": "--ask-become-pass"}
+# Said anew by each command, or by the operator alone.
+_NEVER = ("wa_version", "wa_upgrade_version", "wa_upgrade_take_over")
+
+
+def playbook(
+    name: str,
+    variables: t.Mapping[str, t.Any],
+    cli: t.Mapping[str, t.Any],
+    limit: str | None = None,
+    inventory: t.Sequence[str] | None = None,
+    options: t.Sequence[str] = (),
+) -> str:
+    """The command for the shell that runs the collection's playbook `name` with `variables`, and otherwise as `cli` does.
+
+    `cli` are the options of this run as Ansible has them; `limit` and `inventory` stand in for its own. Of its extra variables
+    those that may hold a secret are named behind the command, without their values.
+    """
+    argv = ["ansible-playbook"]
+    for source in inventory if inventory is not None else _list(cli.get("inventory")):
+        argv += ["-i", source]
+    subset = limit or cli.get("subset")
+    argv += ["--limit", str(subset)] if subset else []
+    for key, option in _REPEATED.items():
+        argv += [word for value in _list(cli.get(key)) for word in (option, value)]
+    for key, option in _ONCE.items():
+        argv += [option, str(cli[key])] if cli.get(key) else []
+    argv += [option for key, option in _FLAGS.items() if cli.get(key)]
+    argv += [f"waba.onprem.{name}", *options]
+    files, given = _extra_variables(_list(cli.get("extra_vars")))
+    carried = {key: value for key, value in given.items() if _is_carried(name, key, value) and key not in variables}
+    for path in files:
+        argv += ["-e", path]
+    for key, value in {**carried, **variables}.items():
+        argv += ["-e", _word(key, value)]
+    left = sorted(set(given) - set(carried) - set(variables) - set(_NEVER))
+    return shlex.join(argv) + (f"   (and -e for {', '.join(left)}, as in this run)" if left else "")
+
+
+def _list(value: t.Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(one) for one in value or ()]
+
+
+def _extra_variables(raw: t.Iterable[str]) -> tuple[list[str], dict[str, t.Any]]:
+    """Files as they were given, and the variables that were given in words."""
+    files: list[str] = []
+    given: dict[str, t.Any] = {}
+    for text in raw:
+        if text.startswith("@"):
+            files.append(text)
+            continue
+        try:
+            read = yaml.safe_load(text) if text.lstrip()[:1] in ("{", "[", "/", ".") else parse_kv(text)
+        except (AnsibleError, yaml.YAMLError):  # Ansible has refused it, or says so elsewhere
+            continue
+        given.update(read if isinstance(read, dict) else {})
+    return files, given
+
+
+def _is_carried(name: str, key: str, value: t.Any) -> bool:
+    """Whether a variable of this run belongs to the command and may be shown: hosts, and how an upgrade is to be done."""
+    plain = isinstance(value, (str, int, float)) or (
+        isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value)
+    )
+    secret = "password" in key or key == "wa_upgrade_snapshot_command"
+    wanted = key == "wa_hosts" or (name == "upgrade" and key.startswith("wa_upgrade_"))
+    return plain and wanted and not secret and key not in _NEVER
+
+
+def _word(key: str, value: t.Any) -> str:
+    """A variable as `-e` takes it: as text where that says the same."""
+    text = isinstance(value, str) and value and not set(value) & set(" \t\n'\"\\={[")
+    return f"{key}={value}" if text else json.dumps({key: value})
