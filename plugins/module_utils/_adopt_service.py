@@ -192,11 +192,12 @@ def _volume(extras: Extras, text: str, survey: Mapping, media: str) -> str:
 
 
 def _network(extras: Extras, name: str, project: str, survey: Mapping) -> str:
-    """The key of a network in the rendered file. All but the project's default one are external there, the project's own, too:
+    """The key of a network in the rendered file. All are external there, those of the project, its default one, too:
 
     subnets and options are not carried, and newer versions of Compose make a network anew that differs from its file.
     """
     if project and name == f"{project}_default":
+        extras.networks["default"] = {"name": name, "external": True}
         return "default"
     labels: t.Mapping[str, str] = next((one["labels"] for one in survey["networks"] if one["name"] == name), {})
     if project and labels.get("com.docker.compose.project") == project:

@@ -38,6 +38,8 @@ def test_a_plain_client_of_the_vendors_is_told_by_few_variables() -> None:
         "wa_db_env_username": "wa",
         "wa_db_env_extra": {"WA_CONFIG_ON_DB": ""},
         "wa_media_volume_name": "biz_whatsappMedia",
+        # Compose since 2.31 makes a network of the project anew that its file does not describe to the letter.
+        "wa_client_extra_networks": {"default": {"name": "biz_default", "external": True}},
     }
     same = {"restart": "always", "stop_grace_period": None, "healthcheck": None}
     assert extra == {"wacore": same, "waweb": same}
@@ -127,7 +129,10 @@ def test_what_the_template_does_not_model_is_carried() -> None:
         "networks": {"default": {"aliases": ["core"]}, "shared": {}},
         "logging": {"driver": "syslog", "options": None},
     }
-    assert found["wa_client_extra_networks"] == {"shared": {"name": "shared", "external": True}}
+    assert found["wa_client_extra_networks"] == {
+        "default": {"name": "biz_default", "external": True},
+        "shared": {"name": "shared", "external": True},
+    }
     assert found["wa_client_extra_volumes"] == {"certs": {"name": "certs", "external": True}}
 
 
