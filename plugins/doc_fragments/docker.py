@@ -41,4 +41,22 @@ options:
       - The environment variable E(DOCKER_API_VERSION) is used when the option is not given.
     type: str
     default: auto
+  client_images:
+    description:
+      - The image repositories of the client, whole and without tag and digest, as the variable C(wa_images) of the roles.
+      - A container is the client's if its image is of one of them, or if its command starts the vendor's program in
+        C(/opt/whatsapp), in whatever image.
+      - When not given, or where the registry has changed since, the last component of a container's image counts, C(web)
+        and C(coreapp) or as in this option, together with a C(WA_*) variable, a mount at C(/usr/local/wamedia) or
+        C(/usr/local/waent), or a command in C(/opt/whatsapp). A name alone proves nothing.
+    type: dict
+    suboptions:
+      web:
+        description: Repositories of the Webapp.
+        type: list
+        elements: str
+      coreapp:
+        description: Repositories of the Coreapp and the master.
+        type: list
+        elements: str
 """

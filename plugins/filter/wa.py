@@ -13,6 +13,7 @@ from ansible import context
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
+    _client_containers,
     _client_identity,
     _client_starts,
     _compose_extra,
@@ -207,7 +208,9 @@ class FilterModule:
             "compose_extra": _told(compose_extra),
             "compose_json": compose_json,
             "compose_words": _compose_words.told,
-            "compose_refusal": _upgrade_needs.compose,
+            "compose_refusal": _told(_upgrade_needs.compose),
+            "client_images": _told(_client_containers.repositories),
+            "registries": _told(_client_containers.registries),
             "env_lines": _told(env_lines),
             "hook_refusal": hook_refusal,
             "leaders": _told(_upgrade_plan.leaders),

@@ -9,7 +9,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils import _env_file, _topology
+from ansible_collections.waba.onprem.plugins.module_utils import _env_file, _image_reference, _topology
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 Survey = t.Mapping[str, t.Any]
@@ -234,7 +234,7 @@ def version(members: t.Sequence[Client]) -> tuple[str, list[str]]:
     notes: list[str] = []
     for client in members:
         for one in sorted(client.containers, key=lambda each: each["role"] == "web"):
-            tag = one["image"].partition("@")[0].rpartition("/")[2].partition(":")[2]
+            tag = _image_reference.parse(one["image"]).tag
             try:
                 found.setdefault(_topology.normalise_version(tag), []).append(f"{one['name']} on {client.host}")
             except WaError:

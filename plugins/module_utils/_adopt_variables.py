@@ -13,9 +13,9 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _adopt_db_env,
     _adopt_service,
     _compose_extra,
-    _docker,
     _env_rules,
     _env_state,
+    _image_reference,
     _layout,
     _topology,
     _volume_rules,
@@ -122,9 +122,7 @@ def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
     found: dict[str, str] = {}
     for one in client.containers:
         key = "web" if one["role"] == "web" else "coreapp"
-        whole = one["image"].partition("@")[0]
-        tag = _docker.tag(one["image"])
-        whole = whole[: -len(tag) - 1] if tag else whole
+        whole = _image_reference.parse(one["image"]).repository
         if found.setdefault(key, whole) != whole:
             notes.append(
                 f"{one['name']} has its image from {whole}, another one from {found[key]}; the latter was written"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker, _env_file
+from ansible_collections.waba.onprem.plugins.module_utils import _env_file, _image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 if t.TYPE_CHECKING:
@@ -34,7 +34,7 @@ def changed_keys(before: str, after: str) -> list[str]:
 
 def other_version(before: str, after: str) -> bool:
     """Whether two Compose files start images of different versions: going back to an older one is an upgrade's business."""
-    old, new = ({_docker.tag(image) for image in _IMAGE.findall(text)} for text in (before, after))
+    old, new = ({_image_reference.parse(image).tag for image in _IMAGE.findall(text)} for text in (before, after))
     return old != new
 
 

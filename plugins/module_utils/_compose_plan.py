@@ -14,7 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker
+from ansible_collections.waba.onprem.plugins.module_utils import _image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 AUTO, LATER, NEVER = "auto", "later", "never"  # recreate what differs; tell what differs; leave it as it is
@@ -235,7 +235,8 @@ def _other_build(service: Service, runs: str, names: t.Iterable[str]) -> WaError
 
 
 def _build_name(image: str) -> tuple[str, str]:
-    return _docker.repository(image), _docker.tag(image)
+    reference = _image_reference.parse(image)
+    return reference.last, reference.tag
 
 
 def _short(image_id: str) -> str:

@@ -8,18 +8,16 @@ from __future__ import annotations
 import json
 import typing as t
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cached_property
 from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker_options
+from ansible_collections.waba.onprem.plugins.module_utils import _client_containers, _docker_options, _image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._docker_http import NotFound, Wire
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 ARGUMENT_SPEC = _docker_options.ARGUMENT_SPEC
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
-CLIENT_IMAGES = ("coreapp", "web")  # domain: the last path component of the vendor's two images
 API_VERSION = "1.45"  # the newest whose answers were seen; what an engine changes later does not reach us
 
 
@@ -35,7 +33,7 @@ class Mount:
 
 @dataclass
 class Container:
-    """A client container as Docker lists it. `environment` is None until `Docker.inspect` has read it."""
+    """A container as Docker lists it. `environment` is None until `Docker.inspect` has read it."""
 
     id: str
     name: str
@@ -43,7 +41,9 @@ class Container:
     state: str
     labels: dict[str, str]
     mounts: list[Mount]
+    command: str = field(default="", repr=False)  # the whole line, which may hold secrets
     environment: dict[str, str] | None = field(default=None, repr=False)  # holds secrets
+    images: _client_containers.ClientImages = field(default_factory=_client_containers.ClientImages, repr=False)
 
     @property
     def project(self) -> str:
@@ -61,33 +61,25 @@ class Container:
         return self.state == "running"
 
     @property
+    def client(self) -> bool:
+        """Whether it is the client's. One that only its environment would tell is none until `Docker.inspect` has read it."""
+        return bool(_client_containers.is_client(self.facts, self.images))
+
+    @property
+    def facts(self) -> _client_containers.Facts:
+        """What the rule for the client's containers looks at."""
+        mounted = [mount.destination for mount in self.mounts]
+        return _client_containers.Facts(self.image, self.command, mounted, self.environment)
+
+    @property
     def role(self) -> str:
         """`web`, `core`, `master` or `other`; only the environment tells a master, so only after `inspect`."""
-        if repository(self.image) == "web":
-            return "web"
-        if repository(self.image) != "coreapp":
+        if not self.client:
             return "other"
-        return "master" if (self.environment or {}).get("WA_MASTER_NODE") == "1" else "core"
-
-
-def repository(image: str) -> str:
-    """The last path component of an image reference, without tag and digest: `coreapp` for `reg:5000/a/coreapp:v2@sha256:..`."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-
-
-def tag(image: str) -> str:
-    """The tag of an image reference, or an empty text."""
-    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
-
-
-def matches(image: str, patterns: t.Iterable[str]) -> bool:
-    """Whether an image is of one of the repositories `patterns`, whatever its tag and digest; `*` is any text.
-
-    A pattern with a `/` is compared with the whole repository, another one with its last component only.
-    """
-    name = image.partition("@")[0]
-    whole = name[: len(name) - len(tag(image)) - 1] if tag(image) else name
-    return any(fnmatchcase(whole if "/" in pattern else repository(image), pattern) for pattern in patterns)
+        environment = self.environment or {}
+        if _client_containers.kind(self.image, self.images, environment) == "web":
+            return "web"
+        return "master" if environment.get("WA_MASTER_NODE") == "1" else "core"
 
 
 def _numbers(version: str) -> list[int]:
@@ -104,6 +96,7 @@ class Docker:
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
         """Connect with a module's `docker_*` options; the API version is negotiated here, once."""
+        self.images = _client_containers.ClientImages.of(params.get("client_images"))
         self.wire = Wire(params)
         self.version: str = params["docker_api_version"]
         if self.version == "auto":
@@ -147,17 +140,16 @@ class Docker:
     def client_containers(
         self,
         project: str | None = None,
-        images: t.Sequence[str] = CLIENT_IMAGES,
         stopped: bool = True,
         all_projects: bool = False,
         names: t.Sequence[str] = (),
     ) -> list[Container]:
-        """All client containers of one project, sorted by name; one request, and one more for each lost image name.
+        """All client containers of one project, sorted by name; one request, and one more where a row does not tell.
 
-        One that was made by an image's id or digest costs one more, for the names that the image has.
-        A client container is one whose configured image `matches` one of `images`. `project` is a Compose
-        project, `""` for containers outside Compose, None for the only project there is: two found is an error unless
-        `all_projects` asks for just that. A container with one of `names` counts whatever its image.
+        That is one for an image that is listed by its id or digest, for the names that it has, and one for a container
+        that only its environment proves to be the client's. `project` is a Compose project, `""` for containers outside
+        Compose, None for the only project there is: two found is an error unless `all_projects` asks for just that. A
+        container with one of `names` counts whatever it is.
         """
         found = []
         for row in self.rows("list of containers", stopped):
@@ -169,17 +161,17 @@ class Docker:
                     continue
                 image = record["Config"]["Image"]
                 if is_id(image, row):
-                    image = self._name_of(image, images)
-            elif "@" in image and not tag(image):
+                    image = self._name_of(image)
+            elif not _image_reference.parse(image).tag:
                 # Pinned by its digest: only a tag that the same image has tells the version.
-                image = self._name_of(image, images)
+                image = self._name_of(image)
             container = self._container(row, image)
-            if matches(image, images) or container.name in names:
+            if project is not None and container.project != project:
+                continue
+            if container.name in names or self._is_client(container):
                 found.append(container)
         found.sort(key=lambda container: container.name)
-        if project is not None:
-            return [container for container in found if container.project == project]
-        if all_projects:
+        if project is not None or all_projects:
             return found
         projects = sorted({container.project for container in found})
         if len(projects) > 1:
@@ -191,14 +183,24 @@ class Docker:
             )
         return found
 
-    def _name_of(self, image: str, patterns: t.Iterable[str]) -> str:
-        """The name of an image by which a container was not made: one that `matches`, or what was given."""
+    def _is_client(self, container: Container) -> bool:
+        if _client_containers.is_client(container.facts, self.images) is None:
+            self.inspect(container)
+        return container.client
+
+    def _name_of(self, image: str) -> str:
+        """The name of an image by which a container was not made: one of its repository, else a client's, else what was given."""
         record = self.image(image) or {}
         names = [*(record.get("RepoTags") or []), *(record.get("RepoDigests") or [])]
-        return next((name for name in names if matches(name, patterns)), image)
+        own = _image_reference.parse(image).repository
+        rules: list[t.Callable[[str], t.Any]] = [
+            lambda name: "@" in image and _image_reference.parse(name).repository == own,
+            self.images.configured,
+            self.images.named,
+        ]
+        return next((name for rule in rules for name in names if rule(name)), image)
 
-    @staticmethod
-    def _container(row: dict[str, t.Any], image: str) -> Container:
+    def _container(self, row: dict[str, t.Any], image: str) -> Container:
         mounts = [
             Mount(
                 kind=mount.get("Type", "bind"),
@@ -210,7 +212,16 @@ class Docker:
         ]
         names = [name.lstrip("/") for name in row.get("Names") or [] if "/" not in name.lstrip("/")]
         name = names[0] if names else row["Id"][:12]
-        return Container(row["Id"], name, image, row["State"], row.get("Labels") or {}, mounts)
+        return Container(
+            row["Id"],
+            name,
+            image,
+            row["State"],
+            row.get("Labels") or {},
+            mounts,
+            command=row.get("Command") or "",
+            images=self.images,
+        )
 
     def rows(
         self, subject: str, stopped: bool = True, filters: t.Mapping[str, t.Sequence[str]] | None = None
@@ -229,6 +240,7 @@ class Docker:
             return None
         row = {"Id": record["Id"], "Names": [record["Name"]], "State": record["State"]["Status"]}
         row.update(Labels=record["Config"].get("Labels"), Mounts=record.get("Mounts"))
+        row["Command"] = " ".join([record.get("Path") or "", *(record.get("Args") or [])])
         return self._container(row, record["Config"]["Image"])
 
     def inspect(self, container: Container) -> dict[str, t.Any] | None:

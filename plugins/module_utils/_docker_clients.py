@@ -14,6 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _docker,
     _docker_survey,
     _env_state,
+    _image_reference,
 )
 
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
@@ -50,7 +51,7 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "name": container.name,
         "id": container.id,
         "image": container.image,
-        "version": _docker.tag(container.image).lstrip("v"),
+        "version": _image_reference.parse(container.image).version,
         "role": container.role,
         "project": container.project,
         "service": container.service,

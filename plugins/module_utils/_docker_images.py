@@ -10,20 +10,25 @@ import time
 import typing as t
 from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_login
+from ansible_collections.waba.onprem.plugins.module_utils import _docker, _docker_login, _image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._docker_http import NotFound, Unauthorized
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 _ASK_EVERY = 5.0  # seconds between two questions to a registry
 
 
-def local(engine: _docker.Docker, images: t.Sequence[str]) -> list[dict[str, t.Any]]:
-    """The tagged images of the repositories `images` that the host has, sorted by name; two requests."""
+def local(engine: _docker.Docker) -> list[dict[str, t.Any]]:
+    """The tagged client images that the host has, sorted by name; two requests.
+
+    Of the configured repositories where there are any, otherwise of those whose last component is the vendor's.
+    """
     used = {row["ImageID"] for row in engine.rows("list of containers")}
+    images = engine.images
+    is_one = images.configured if images.web or images.coreapp else images.named
     found = []
     for row in engine.request("list of images", "GET", "/images/json"):
         for name in row.get("RepoTags") or []:
-            if _docker.tag(name) and _docker.matches(name, images):
+            if is_one(name):
                 found.append(_described(name, row.get("Labels") or {}, row["Id"] in used))
     return sorted(found, key=lambda image: str(image["name"]))
 
@@ -67,11 +72,11 @@ def free_bytes(engine: _docker.Docker) -> int | None:
 
 
 def _described(name: str, labels: dict[str, str], used: bool) -> dict[str, t.Any]:
-    version = _docker.tag(name)
+    reference = _image_reference.parse(name)
     return {
         "name": name,
-        "repository": name[: -len(version) - 1],
-        "version": version.lstrip("v"),
+        "repository": reference.repository,
+        "version": reference.version,
         "expires_on": labels.get("EXPIRES_ON", ""),
         "in_use": used,
     }

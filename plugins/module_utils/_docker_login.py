@@ -10,6 +10,8 @@ import json
 import os
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils import _image_reference
+
 _HUB = "https://index.docker.io/v1/"
 _SECONDS = "10"
 Run = t.Callable[..., t.Any]  # AnsibleModule.run_command
@@ -17,8 +19,7 @@ Run = t.Callable[..., t.Any]  # AnsibleModule.run_command
 
 def registry_of(image: str) -> str:
     """The registry of an image as logins are filed."""
-    first, slash, _rest = image.partition("/")
-    return first if slash and ("." in first or ":" in first or first == "localhost") else _HUB
+    return _image_reference.parse(image).registry or _HUB
 
 
 def header(image: str, run: Run) -> dict[str, str]:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The `docker_*` options, apart from the adapter: a module that may not need Docker does not load its library."""
+"""The options of every module that asks Docker, apart from the adapter: a module that may not need Docker does not load its library."""
 
 from __future__ import annotations
 
@@ -21,4 +21,11 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "docker_client_key": {"type": "path"},
     "docker_timeout": {"type": "int", "default": 60, "fallback": (env_fallback, ["DOCKER_TIMEOUT"])},
     "docker_api_version": {"type": "str", "default": "auto", "fallback": (env_fallback, ["DOCKER_API_VERSION"])},
+    "client_images": {
+        "type": "dict",
+        "options": {
+            "web": {"type": "list", "elements": "str"},
+            "coreapp": {"type": "list", "elements": "str"},
+        },
+    },
 }

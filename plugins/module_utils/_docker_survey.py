@@ -37,7 +37,7 @@ def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
     rows = engine.rows("list of containers")
     clients = engine.client_containers(project=project, all_projects=project is None)
     projects = {one.project for one in clients} - {""}
-    ours = {one.id: one.image for one in clients}
+    ours = {one.id: one.image for one in clients}  # the image by a name, where the record has its id
     images: dict[str, dict[str, t.Any]] = {}
     containers: list[dict[str, t.Any]] = []
     sidecars: list[dict[str, t.Any]] = []
@@ -51,9 +51,8 @@ def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
         beside = (row.get("Labels") or {}).get(_docker.PROJECT_LABEL, "") in projects
         if row["Id"] not in ours and not beside:
             continue
-        one = _container(engine, row["Id"], images)
+        one = _container(engine, row["Id"], ours.get(row["Id"]), images)
         if one is not None:
-            one["image"] = ours.get(row["Id"], one["image"])
             (containers if row["Id"] in ours else sidecars).append(one)
     everything = [*containers, *sidecars]
     volumes = {part for one in everything for kind, part, _path in one["mounts"] if kind == "volume"}
@@ -67,11 +66,14 @@ def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
     }
 
 
-def _container(engine: Docker, key: str, images: dict[str, dict[str, t.Any]]) -> dict[str, t.Any] | None:
+def _container(
+    engine: Docker, key: str, name: str | None, images: dict[str, dict[str, t.Any]]
+) -> dict[str, t.Any] | None:
     found = engine.container(key)
     record = engine.inspect(found) if found else None
     if found is None or record is None:
         return None
+    found.image = name or found.image
     if record["Image"] not in images:
         images[record["Image"]] = (engine.image(record["Image"]) or {}).get("Config") or {}
     image = images[record["Image"]]

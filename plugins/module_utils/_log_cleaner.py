@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.waba.onprem.plugins.module_utils import _log_measure as measuring
 from ansible_collections.waba.onprem.plugins.module_utils import _log_retention as rules
 from ansible_collections.waba.onprem.plugins.module_utils import _log_walk
-from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker, matches
+from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker_exec import Outcome, execute
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration, parse_size
@@ -105,7 +105,7 @@ class Cleaner:
         try:
             record = self.docker.inspect(container)
             if record and record["State"]["Status"] == "running":
-                report["role"] = self.role(container)
+                report["role"] = container.role if container.client else "core"
                 report["_secrets"] = [
                     value for key, value in (container.environment or {}).items() if _SECRET.search(key)
                 ]
@@ -117,12 +117,6 @@ class Cleaner:
             self.interrupted(container, report, record, str(error))
         report["seconds"] = round(time.monotonic() - started, 2)
         return report
-
-    def role(self, container: Container) -> str:
-        """`web`, `core` or `master` of an inspected container."""
-        if matches(container.image, self.params["images"]["web"]):
-            return "web"
-        return "master" if (container.environment or {}).get("WA_MASTER_NODE") == "1" else "core"
 
     def idle(self, report: dict[str, t.Any], record: dict[str, t.Any] | None, when: str = "") -> None:
         """Judge a container in which nothing can be run."""

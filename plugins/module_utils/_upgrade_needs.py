@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils import _units
-
-_CLIENT = ("coreapp", "web")  # the last path component of its images
+from ansible_collections.waba.onprem.plugins.module_utils import _client_containers, _image_reference, _units
 
 
 def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], images: str | int, logs: str | int) -> list[str]:
@@ -85,17 +83,27 @@ def sessions(found: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     return ", ".join(f"{number} on {database} from {host}" for (database, host), number in sorted(counts.items()))
 
 
-def compose(images: t.Iterable[str], containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+def compose(
+    images: t.Iterable[str],
+    containers: t.Iterable[t.Mapping[str, t.Any]],
+    configured: t.Mapping[str, t.Any] | None = None,
+) -> str:
     """Why a Compose file would start another version than the one that runs, or an empty text.
 
-    `images` are those that the file names, `containers` those of the client as `wa_info` tells them. One that is named without
-    a tag tells nothing.
+    `images` are those that the file names, `containers` those of the client as `wa_info` tells them, `configured` is
+    `wa_images`. An image that only has a client's name counts where the file names none of that kind by its repository:
+    otherwise it is somebody else's. One that is named without a tag tells nothing.
     """
     running = sorted({str(one["version"]) for one in containers})
+    rule = _client_containers.ClientImages.of(configured, "wa_images")
+    known = {_image_reference.parse(str(one["image"])).repository for one in containers}
+    named = [image for image in images if rule.named(image)]
+    sure = [one for one in images if rule.configured(one) or _image_reference.parse(one).repository in known]
+    kinds = {rule.named(image) for image in sure}
     others = []
-    for image in images:
-        name, colon, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
-        if name in _CLIENT and colon and tag.lstrip("v") not in running:
+    for image in [*sure, *(one for one in named if rule.named(one) not in kinds)]:
+        tagged = ":" in image.partition("@")[0].rpartition("/")[2]
+        if tagged and _image_reference.parse(image).version not in running:
             others.append(image)
     if not others or not running:
         return ""

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Tells what a host lacks to be managed, which containers of the client it has, and what an upgrade must know of the
     client's database. It changes nothing.
-  - A client container is one whose configured image's last path component is C(web) or C(coreapp), in any registry.
+  - Which containers are the client's is told at O(client_images).
 author:
   - waba.onprem contributors (@waba)
 options:
@@ -21,7 +21,7 @@ options:
       - What to read.
       - V(host) is what a managed host needs - Docker Engine, Compose, Python libraries, cron.
       - V(containers) is the client containers, running or not. It needs a Docker Engine that answers.
-      - V(images) is the client's images that the host has, which of O(wanted_images) are missing, and the room for more.
+      - V(images) is the images of O(client_images) that the host has, which of O(wanted_images) are missing, and the room for more.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
         used. It needs O(env_file).
       - V(environment), V(volume) and V(compose) tell how each client container was created, and those beside it in its
@@ -53,13 +53,6 @@ options:
     type: list
     elements: str
     default: []
-  image_repositories:
-    description:
-      - Which repositories are the client's, for V(images) in O(gather).
-      - One with a C(/) is compared with the whole repository, another one with its last component.
-    type: list
-    elements: str
-    default: [coreapp, web]
   wanted_statement_timeout:
     description: The seconds that a statement needs, for RV(database.statement_timeout_cure). The vendor wants an hour for a migration.
     type: int
@@ -588,7 +581,6 @@ def main() -> None:
             project={"type": "str"},
             healthy_timeout={"type": "int", "default": 0},
             names={"type": "list", "elements": "str", "default": []},
-            image_repositories={"type": "list", "elements": "str", "default": list(_docker.CLIENT_IMAGES)},
             wanted_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
             wanted_statement_timeout={"type": "int", "default": 3600},
@@ -643,7 +635,7 @@ def main() -> None:
                 engine, module.params["wanted_images"], module.run_command, module.params["registry_retries"]
             )
             result.values.update(
-                images=_docker_images.local(engine, module.params["image_repositories"]),
+                images=_docker_images.local(engine),
                 missing_images=missing_images,
                 unanswered_images=unanswered,
                 image_free_bytes=_docker_images.free_bytes(engine),

@@ -29,22 +29,6 @@ options:
       - The Compose project whose containers are meant; empty for the containers outside Compose.
       - When not given there must be one project on the host.
     type: str
-  images:
-    description:
-      - The image repositories of Webapp and Coreapp, without tag and digest. V(*) stands for any text.
-      - One with a slash is compared whole, another one with the last component only, whatever the registry.
-    type: dict
-    suboptions:
-      web:
-        description: Repositories of the Webapp.
-        type: list
-        elements: str
-        default: [web]
-      coreapp:
-        description: Repositories of the Coreapp and the master.
-        type: list
-        elements: str
-        default: [coreapp]
   command:
     description: The cleanup to run in each container; split into words as a shell does, but run without one.
     type: str
@@ -225,9 +209,8 @@ STATE_DIR = "/var/lib/waba"
 
 def select(docker: Docker, params: dict[str, t.Any], result: Result) -> tuple[list[Container], list[str]]:
     """The containers to clean, and the names given that do not exist."""
-    patterns = [*params["images"]["web"], *params["images"]["coreapp"]]
     if not params["containers"]:
-        found = docker.client_containers(params["project"], patterns)
+        found = docker.client_containers(params["project"])
         if not found:
             where = "on the host" if params["project"] is None else f"in project {params['project'] or '(none)'}"
             result.warn(f"no client container {where}: nothing to clean")
@@ -285,14 +268,6 @@ def main() -> None:
         argument_spec={
             "containers": {"type": "list", "elements": "str"},
             "project": {"type": "str"},
-            "images": {
-                "type": "dict",
-                "apply_defaults": True,
-                "options": {
-                    "web": {"type": "list", "elements": "str", "default": ["web"]},
-                    "coreapp": {"type": "list", "elements": "str", "default": ["coreapp"]},
-                },
-            },
             "command": {"type": "str", "default": "/opt/whatsapp/bin/cleanup.sh"},
             "log_paths": {
                 "type": "list",

@@ -86,13 +86,6 @@ options:
       - Other attributes of C(wa_confirm_identity) are accepted and say nothing here.
     type: dict
     default: {}
-  images:
-    description:
-      - Image repositories that count as the client's, without a tag; C(*) stands for any text.
-      - One without a slash is compared with the last component of an image's repository.
-    type: list
-    elements: str
-    default: [coreapp, web]
   show_beacon:
     description:
       - Lets one running container show a file in the volume for two minutes, after which it takes itself away; for other
@@ -273,7 +266,7 @@ class MediaVolume:
     def observe_consumers(self) -> None:
         """Judge how each client container is wired."""
         path = self.params["mount_path"]
-        found = self.docker.client_containers(self.params["project"], self.params["images"])
+        found = self.docker.client_containers(self.params["project"])
         # What docker compose run left behind, and a migration that has ended, write no media.
         self.containers = [one for one in found if one.running or not self.ended(one)]
         files: dict[tuple[str, ...], t.Any] = {}
@@ -387,7 +380,6 @@ def main() -> None:
             "expect_beacon": {"type": "str"},
             "project": {"type": "str"},
             "confirm_identity": {"type": "dict", "default": {}},
-            "images": {"type": "list", "elements": "str", "default": ["coreapp", "web"]},
             **ARGUMENT_SPEC,
         },
         supports_check_mode=True,

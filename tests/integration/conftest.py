@@ -84,14 +84,18 @@ class Clients:
         labels: t.Mapping[str, str] | None = None,
         project: str | None = None,
         start: bool = True,
+        evidence: t.Sequence[str] = ("--env", "WA_RUNNING_ENV_VERSION=1"),
     ) -> str:
-        """Start a container and return its name; `options` are those of `docker run`, `volume` goes where media go."""
+        """Start a container and return its name; `options` are those of `docker run`, `volume` goes where media go.
+
+        `evidence` is what makes it more than a container of that name.
+        """
         project = self.project if project is None else project
         name = f"{project or self.project}-{service}-1" if project else f"{self.project}-plain-{service}"
         tags = dict(labels or {})
         if project:
             tags = {"com.docker.compose.project": project, "com.docker.compose.service": service, **tags}
-        argv = ["--name", name, *(f"--label={key}={value}" for key, value in tags.items()), *options]
+        argv = ["--name", name, *(f"--label={key}={value}" for key, value in tags.items()), *evidence, *options]
         if volume:
             argv += ["--volume", f"{volume}:{MOUNT_PATH}"]
         # --init reaps; the client's own PID 1 does, too

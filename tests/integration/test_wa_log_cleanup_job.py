@@ -16,7 +16,7 @@ from pathlib import Path
 
 import log_containers as lc
 import pytest
-from conftest import docker
+from conftest import REGISTRY, docker
 from engine_gate import EngineGate
 from log_job import SCRIPT, Job, wait_for
 
@@ -279,7 +279,14 @@ def test_commands_folders_and_images_of_ones_own(clients: t.Any, job: Job) -> No
         "mkdir '/my logs'; head -c 50000 /dev/zero > '/my logs/a.log'; printf '%s\\n' 'echo $1 > /tmp/said; rm \"/my logs/a.log\"' > /c",
     )
     done = job(
-        "-i", "*/our-* web", "-d", "/my logs:/nowhere", "-c", "sh /c 'two words'", "-H", "unix:///var/run/docker.sock"
+        "-i",
+        f"other.test/web {REGISTRY}/{clients.project}/our-core",
+        "-d",
+        "/my logs:/nowhere",
+        "-c",
+        "sh /c 'two words'",
+        "-H",
+        "unix:///var/run/docker.sock",
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert clients.run(name, "cat /tmp/said") == "two words"

@@ -121,7 +121,7 @@ def test_deployments_of_one_host(host: Host, clients: t.Any) -> None:
     names = {"one": one, "two.example": {"wa_docker_host": "unix:///var/run/docker.sock", "wa_log_cleanup_minute": "7"}}
     host.role(names)
     lines = host.sh("cat /etc/cron.d/wa-*")
-    assert r"-c '/c '\"'\"'x y'\"'\"' 100\%' -i 'web our-core'".replace('\\"', '"') in lines
+    assert r"-c '/c '\"'\"'x y'\"'\"' 100\%' -i 'r:5000/a/our-core r:5000/a/web'".replace('\\"', '"') in lines
     assert "7 3 * * * root /usr/local/sbin/wa-log-cleanup -H unix:///var/run/docker.sock" in lines
     assert host.sh("ls /etc/cron.d") == "wa-one-log-cleanup\nwa-two-example-log-cleanup"
     gone = {"wa_log_cleanup_state": "absent"}

@@ -29,6 +29,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 API_VERSION = "1.45"
 MOUNT_PATH = "/usr/local/wamedia"
+LAUNCH = ("/bin/sh", "-c", "cd /opt/whatsapp/bin && ./launch_within_docker.sh")  # domain: how the vendor's images start
 
 
 class FakeExec:
@@ -149,8 +150,14 @@ class FakeDocker:
         environment: t.Mapping[str, str] | None = None,
         labels: t.Mapping[str, str] | None = None,
         lost_image: bool = False,
+        command: t.Sequence[str] | None = None,
     ) -> dict[str, t.Any]:
-        """Add a container; `volume` mounts that volume where media go, `lost_image` lists an id for its image."""
+        """Add a container; `volume` mounts that volume where media go, `lost_image` lists an id for its image.
+
+        Without a `command`, one of a client's image starts as the vendor's images do.
+        """
+        named_as_client = image.partition("@")[0].rpartition("/")[2].partition(":")[0] in ("web", "coreapp")
+        command = command or (LAUNCH if named_as_client else ("sleep", "infinity"))
         identifier = hashlib.sha256(name.encode()).hexdigest()
         image_id = "sha256:" + hashlib.sha256(image.encode()).hexdigest()
         tags = {"com.docker.compose.project": project, "com.docker.compose.service": service or name} if project else {}
@@ -166,6 +173,8 @@ class FakeDocker:
             "Mounts": list(mounts),
             "Config": {"Image": image, "Env": [f"{key}={value}" for key, value in (environment or {}).items()]},
             "Lost": lost_image,
+            "Path": command[0],
+            "Args": list(command[1:]),
         }
         return self.containers[identifier]
 
@@ -270,6 +279,7 @@ class FakeDocker:
                     "Image": one["Image"] if one["Lost"] else one["Config"]["Image"],
                     "ImageID": one["Image"],
                     "Labels": one["Labels"],
+                    "Command": " ".join([one["Path"], *one["Args"]]),
                     "State": one["State"],
                     "Status": "Up",
                     "Mounts": one["Mounts"],

@@ -255,3 +255,19 @@ def test_who_logs_in_to_the_database_can_show_a_client_certificate() -> None:
         words = re.findall(r"^ +(login_\w+):", path.read_text(), re.MULTILINE)
         for option in ("login_client_cert", "login_client_key"):
             assert words.count(option) == words.count("login_ca_cert"), path
+
+
+def test_who_looks_for_the_clients_containers_knows_its_images() -> None:
+    """`wa_images` decides what is the client's, in every look of every role: one that forgets it is blind."""
+    looks = ("wa_db_env", "wa_media_volume", "wa_log_cleanup")
+    blind = []
+    for path in ROOT.glob("roles/*/tasks/*.yml"):
+        for task in flatten(yaml.safe_load(path.read_text()) or []):
+            asked = [task[f"waba.onprem.{module}"] for module in looks if f"waba.onprem.{module}" in task]
+            info = task.get("waba.onprem.wa_info")
+            if info is not None and {"containers", "images"} & set(
+                re.findall(r"\w+", str(info.get("gather", "containers")))
+            ):
+                asked.append(info)
+            blind += [f"{path.parent.parent.name}/{path.name}" for one in asked if "client_images" not in one]
+    assert blind == []

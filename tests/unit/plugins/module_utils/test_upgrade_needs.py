@@ -68,6 +68,12 @@ def test_what_a_migration_needs_of_its_database(facts: dict[str, t.Any], words: 
     assert all(part in one for part, one in zip(words, said))
 
 
+RUNNING = [
+    {"version": "2.51.2", "image": "reg:5000/wa/coreapp:v2.51.2"},
+    {"version": "2.51.2", "image": "reg:5000/wa/web:v2.51.2"},
+]
+
+
 @pytest.mark.parametrize(
     ("images", "words"),
     [
@@ -77,10 +83,14 @@ def test_what_a_migration_needs_of_its_database(facts: dict[str, t.Any], words: 
         ([], ""),
         (["other/web:v2.53.4", "reg:5000/wa/coreapp:v2.51.2"], "it names other/web:v2.53.4, and 2.51.2 runs"),
         (["reg/web:latest", "reg/web:latest"], "it names reg/web:latest, and 2.51.2 runs"),
+        # Beside the client's own Webapp another one's image of that name is a sidecar.
+        (["reg:5000/wa/web:v2.51.2", "reg:5000/wa/coreapp:v2.51.2", "acme/web:1.0"], ""),
+        (["reg:5000/ops/wa-core:v2.53.4"], "it names reg:5000/ops/wa-core:v2.53.4, and 2.51.2 runs"),
     ],
 )
 def test_a_compose_file_of_another_version_is_told(images: list[str], words: str) -> None:
-    assert _upgrade_needs.compose(images, [{"version": "2.51.2"}, {"version": "2.51.2"}]) == words
+    configured = {"coreapp": "reg:5000/ops/wa-core"}
+    assert _upgrade_needs.compose(images, RUNNING, configured) == words
     assert _upgrade_needs.compose(images, []) == ""
 
 

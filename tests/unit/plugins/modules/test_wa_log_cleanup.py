@@ -107,12 +107,12 @@ def test_states(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> 
 
 
 def test_roles_by_images_of_ones_own(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
-    """Other image names are given by part, as patterns, with any tag or digest."""
+    """Repositories are given whole, whatever the containers' tags and digests."""
     engine.container("biz-a", image="reg:5000/x/our-web-7:latest")
     engine.container("biz-b", image="reg:5000/x/our-core@sha256:" + "a" * 64, environment={"WA_MASTER_NODE": "1"})
     engine.container("biz-c", image="reg:5000/y/our-core:1")
-    images = {"web": ["our-web-*"], "coreapp": ["reg:5000/x/our-core"]}
-    result = run_module(MODULE, dict(options, images=images), check=True)
+    images = {"web": "reg:5000/x/our-web-7", "coreapp": ["reg:5000/x/our-core"]}
+    result = run_module(MODULE, dict(options, client_images=images), check=True)
     assert [(one["name"], one["role"]) for one in result["containers"]] == [("biz-a", "web"), ("biz-b", "master")]
 
 

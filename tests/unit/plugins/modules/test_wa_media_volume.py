@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from fake_docker import FakeDocker, FakeExec
+from fake_docker import LAUNCH, FakeDocker, FakeExec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -241,7 +241,7 @@ MIXES = {
     "require_mountpoint": [None, True, False],
     "min_free": [None, "1", "900T"],
     "mount_path": ["/usr/local/wamedia", "/"],
-    "images": [["coreapp"], ["*"], []],
+    "client_images": [None, {"web": ["reg/web"]}, {"web": ["reg/ops/wa-webapp"], "coreapp": ["reg/ops/wa-core"]}],
     "show_beacon": [False, True],
     "check": [False, True],
 }
@@ -385,15 +385,16 @@ def test_nothing_runs_so_nothing_is_proven(engine: FakeDocker, run_module: Run, 
     assert engine.count == 2
 
 
-def test_images_narrow(engine: FakeDocker, run_module: Run) -> None:
+def test_images_of_ones_own_are_consumers(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     engine.container("one", image="reg:5000/a/coreapp:v2@sha256:00", volume="biz_m")
     engine.container("two", image="reg:5000/b/web", volume="biz_m")
     engine.container("three", image="nginx/webserver:1", volume="biz_m")
+    engine.container("four", image="reg:5000/ops/wa-core", command=("run",), volume="biz_m")
     names = [one["name"] for one in run_module(MODULE, options(engine))["consumers"]]
     assert names == ["one", "two"]
-    narrowed = run_module(MODULE, options(engine, images=["reg:5000/a/*"]))["consumers"]
-    assert [one["name"] for one in narrowed] == ["one"]
+    own = run_module(MODULE, options(engine, client_images={"coreapp": "reg:5000/ops/wa-core"}))["consumers"]
+    assert [one["name"] for one in own] == ["four", "one", "two"]
 
 
 def test_a_container_made_by_an_images_id_counts(engine: FakeDocker, run_module: Run) -> None:
@@ -402,7 +403,8 @@ def test_a_container_made_by_an_images_id_counts(engine: FakeDocker, run_module:
     engine.images.update({name: {}, "nginx:1": {}})
     for number, image in enumerate([name, "nginx:1", "gone:1"]):
         identifier = "sha256:" + hashlib.sha256(image.encode()).hexdigest()
-        engine.container(f"one{number}", image=identifier)["Image"] = identifier
+        command = LAUNCH if image == name else None
+        engine.container(f"one{number}", image=identifier, command=command)["Image"] = identifier
     failed = run_module(MODULE, options(engine, probe=True))
     assert [(one["name"], one["ok"]) for one in failed["consumers"]] == [("one0", False)]
     assert "one0 mounts nothing" in failed["msg"]
