@@ -10,6 +10,8 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._topology import CORE_PORT, TOPOLOGIES, normalise_version
+from ansible_collections.waba.onprem.plugins.module_utils._units import parse_port
+from ansible_collections.waba.onprem.plugins.module_utils._units import words as read_words
 
 PORTS_EACH = 4
 JWT_KEY = "WA_WEB_JWT_CRYPTO_KEY"
@@ -82,8 +84,8 @@ def services(
     topology: str,
     where: str,
     alone: bool = True,
-    web_port: int = 9090,
-    core_port: int = CORE_PORT,
+    web_port: t.Any = 9090,
+    core_port: t.Any = CORE_PORT,
 ) -> list[dict[str, t.Any]]:
     """What one host's Compose file has to say of its services, the Webapp last.
 
@@ -92,6 +94,7 @@ def services(
     `where` is the address at which the other members reach the host. On a host that is `alone` the services find each
     other by their names and publish nothing but the Webapp.
     """
+    web_port, core_port = parse_port("wa_client_web_port", web_port), parse_port("wa_client_core_port", core_port)
     if topology == "single":
         core = _service("wacore", "core", [], {})
         return [core, {**_service("waweb", "web", [web_port], {"WACORE_HOSTNAME": "wacore"}), "after": ["wacore"]}]
@@ -102,6 +105,10 @@ def services(
         name = service_name(word, topology)
         first = CORE_PORT if alone else core_port + PORTS_EACH * slot
         ports = list(range(first, first + PORTS_EACH))
+        if ports[-1] >= 1 << 16:
+            raise WaError(
+                "wa_client_core_port", f"{core_port}: {name} gets {ports[-1]}", "ports up to 65535 for all services"
+            )
         environment = {"WA_APP_MULTICONNECT": "1"}
         if kind == "master":
             environment["WA_MASTER_NODE"] = "1"
@@ -249,11 +256,16 @@ def _judge_addresses(name: str, addresses: t.Mapping[str, str]) -> None:
             )
 
 
+def _accepted(hostvars: HostVars, member: str) -> list[str]:
+    """What a member may go without."""
+    return read_words(hostvars[member].get("wa_client_accept"), f"host {member}: wa_client_accept")
+
+
 def _judge_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
     """A volume of the host's own disk is shared with nobody: media that one host receives, the others would not find."""
     for member in members:
         values = hostvars[member]
-        if UNSHARED_MEDIA in (values.get("wa_client_accept") or []):
+        if UNSHARED_MEDIA in _accepted(hostvars, member):
             continue
         if values.get("wa_media_volume_driver", "local") == "local" and not values.get(
             "wa_media_volume_driver_options"
@@ -278,7 +290,7 @@ def _judge_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
     """Tokens of one Webapp are good at another only with the same key. Its value is never told."""
     if len(webs) < 2:
         return
-    webs = [member for member in webs if NO_COMMON_KEY not in (hostvars[member].get("wa_client_accept") or [])]
+    webs = [member for member in webs if NO_COMMON_KEY not in _accepted(hostvars, member)]
     keys = {member: _key(hostvars[member]) for member in webs}
     lacking = [member for member, key in keys.items() if not key]
     if lacking or len(set(keys.values())) > 1:

@@ -10,6 +10,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils import _paths
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._units import parse_port
 
 TOPOLOGIES = ("single", "high_availability", "multiconnect")
 STATE_DIR = "/var/lib/waba"
@@ -165,11 +166,11 @@ def projects_at(
                     f"one machine and the same {name} {ours[name] or '(outside Compose)'}",
                     cure=cure,
                 )
-        ports = [hostvars[name].get("wa_client_web_port", WEB_PORT) for name in (host, other)]
+        ports = [port_of(hostvars, name, "wa_client_web_port", WEB_PORT) for name in (host, other)]
         if ports[0] == ports[1]:
             raise WaError(f"hosts {host} and {other}", f"one machine and the same API port {ports[0]}", cure=cure)
         # Only clients over several hosts publish the ports of their Coreapps.
-        firsts = [hostvars[name].get("wa_client_core_port", CORE_PORT) for name in (host, other)]
+        firsts = [port_of(hostvars, name, "wa_client_core_port", CORE_PORT) for name in (host, other)]
         if firsts[0] == firsts[1] and len(ours["members"]) > 1 < len(theirs["members"]):
             raise WaError(
                 f"hosts {host} and {other}",
@@ -178,6 +179,11 @@ def projects_at(
             )
         projects.append(theirs["project"])
     return projects
+
+
+def port_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, variable: str, default: int) -> int:
+    """A port that the inventory gives a host: a number, also where it was written as text."""
+    return parse_port(f"host {host}: {variable}", hostvars[host].get(variable, default))
 
 
 def normalise_version(text: t.Any) -> str:

@@ -1,18 +1,20 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Durations and sizes as operators write them: one parser for all modules. Pure rules, no I/O."""
+"""Durations, sizes, lists and numbers as operators write them: one parser for all modules. Pure rules, no I/O."""
 
 from __future__ import annotations
 
 import re
+import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.IGNORECASE)
+# Digits of ASCII, which scripts and other programs read, too; so many that no number passes its type.
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhd]?)")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 
 
 def parse_duration(name: str, text: str | int | float) -> float:
@@ -57,3 +59,24 @@ def format_duration(seconds: float) -> str:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m"
+
+
+def words(value: t.Any, name: str) -> list[str]:
+    """A list of texts from `value`: a list, or one text with commas, as `-e name=a,b` gives it. None is an empty list.
+
+    `name` is the variable's, for the error. A text is never read letter by letter.
+    """
+    if value is None:
+        return []
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, (str, int)) for one in given):
+        raise WaError(name, f"{value!r} is no list", "a list of texts, or one text with commas")
+    return [text for text in (str(one).strip() for one in given) if text]
+
+
+def parse_port(name: str, value: t.Any) -> int:
+    """A port from `value`, which `-e` gives as text. Raises WaError for what is none."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 1 << 16:
+        raise WaError(name, f"{value!r} is no port", "a number from 1 to 65535")
+    return int(text)

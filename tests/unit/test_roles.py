@@ -271,3 +271,62 @@ def test_who_looks_for_the_clients_containers_knows_its_images() -> None:
                 asked.append(info)
             blind += [f"{path.parent.parent.name}/{path.name}" for one in asked if "client_images" not in one]
     assert blind == []
+
+
+def test_every_play_says_its_strategy() -> None:
+    """An operator's `strategy = free` would run `run_once` once a host, and the second play beside the first."""
+    plays = [
+        (file.name, play.get("name"), play.get("strategy"))
+        for file in ROOT.glob("playbooks/*.yml")
+        for play in yaml.safe_load(file.read_text())
+        if "hosts" in play
+    ]
+    assert len(plays) >= 5
+    assert [play for play in plays if play[2] not in ("ansible.builtin.linear", "ansible.builtin.host_pinned")] == []
+
+
+def role_tasks() -> t.Iterator[tuple[pathlib.Path, dict[str, t.Any]]]:
+    for file in [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml")]:
+        for task in flatten(yaml.safe_load(file.read_text())):
+            yield file, task
+
+
+def test_what_runs_on_the_controller_never_becomes_root_there() -> None:
+    """The keyword `become: false` loses against the variable `ansible_become` of an inventory."""
+    local = [(file, task) for file, task in role_tasks() if task.get("delegate_to") in ("localhost", "127.0.0.1")]
+    assert local
+    for file, task in local:
+        assert task.get("become") is False, f"{file}: {task['name']}"
+        assert task.get("vars", {}).get("ansible_become") is False, f"{file}: {task['name']}"
+    assert not [task for _file, task in role_tasks() if "local_action" in task or task.get("connection") == "local"]
+
+
+def typed(kind: str) -> set[str]:
+    return {name for role in ROLES for name, option in options(role).items() if option.get("type") == kind}
+
+
+def test_a_text_is_never_read_as_a_list_or_a_truth() -> None:
+    """`-e name=false` and `-e name=a` give texts; the specs of a role check them, and leave them as they are."""
+    bare = r"(?<![\w.'\"]){}(?![\w:]|\s*\|)"
+    given = r"^\s*-?\s*[\w.]+: \"\{{\{{ {}(?: \| default\((?:omit|true|false)(?:, true)?\))? \}}\}}\"$"
+    lists = typed("list") - {"wa_client_healthcheck_web", "wa_client_healthcheck_core"}  # Compose takes a text, too
+    ways_of = [(name, "words") for name in lists] + [(name, "bool") for name in typed("bool")]
+    found = []
+    for file in [
+        *ROOT.glob("roles/*/tasks/*.yml"),
+        *ROOT.glob("roles/*/vars/*.yml"),
+        *ROOT.glob("roles/*/templates/*"),
+    ]:
+        for line in file.read_text().splitlines():
+            # A module's own option is read by its type; a name in a message is none that is read.
+            code = " ".join(re.findall(r"\{\{.*?\}\}|when:.*|that:.*|^\s+- .*", line))
+            for name, way in ways_of:
+                if name not in code:
+                    continue
+                used = re.search(bare.format(name), code) or (
+                    re.search(rf"\b{name}\s*\|", code)
+                    and not re.search(rf"\b{name}( \| default\([^)]*\))? \| (waba\.onprem\.)?{way}\b", code)
+                )
+                if used and not re.search(given.format(name), line) and "is not none" not in line:
+                    found.append(f"{file.relative_to(ROOT)}: {line.strip()}")
+    assert found == []

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils import _units as units
@@ -36,3 +38,24 @@ def test_what_is_no_duration_is_named(text: str) -> None:
 def test_people_can_read_them() -> None:
     assert [units.format_duration(value) for value in (0.4, 42, 185, 7800)] == ["0s", "42s", "3m05s", "2h10m"]
     assert [units.format_size(value) for value in (512, 20 << 20, 5 << 40)] == ["512 B", "20.0 MiB", "5.0 TiB"]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [(None, []), ("", []), ("expired", ["expired"]), ("a, b,,", ["a", "b"]), (["a", " b "], ["a", "b"]), ([1], ["1"])],
+)
+def test_a_text_is_a_list_by_its_commas(given: t.Any, found: list[str]) -> None:
+    assert units.words(given, "wa_upgrade_accept") == found
+
+
+@pytest.mark.parametrize("given", [{"a": 1}, 5, True, [["a"]], [None]])
+def test_what_is_no_list_is_refused(given: t.Any) -> None:
+    with pytest.raises(WaError, match=r"wa_upgrade_accept: .* is no list"):
+        units.words(given, "wa_upgrade_accept")
+
+
+def test_a_port_may_be_given_as_text() -> None:
+    assert (units.parse_port("x", "9090"), units.parse_port("x", 9090)) == (9090, 9090)
+    for given in (0, 65536, -1, "9090x", "", None, True, 9090.5, "\u0669"):
+        with pytest.raises(WaError, match=r"x: .* is no port"):
+            units.parse_port("x", given)
