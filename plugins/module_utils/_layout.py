@@ -278,12 +278,21 @@ def _judge_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> Non
             )
 
 
-def _key(values: t.Mapping[str, t.Any]) -> t.Any:
+def _key(hostvars: HostVars, member: str) -> t.Any:
     """The Webapp's key, from db.env or from a file of its own service."""
-    single = (values.get("wa_client_extra_secret_environment") or {}).values()
+    single = _mapping(hostvars, member, "wa_client_extra_secret_environment")
+    shared = _mapping(hostvars, member, "wa_db_env_extra_secret")
     return next(
-        (one[JWT_KEY] for one in [values.get("wa_db_env_extra_secret") or {}, *single] if one.get(JWT_KEY)), None
+        (one[JWT_KEY] for one in [shared, *single.values()] if isinstance(one, t.Mapping) and one.get(JWT_KEY)), None
     )
+
+
+def _mapping(hostvars: HostVars, member: str, variable: str) -> t.Mapping[str, t.Any]:
+    """A variable that holds names and values; its value, which may be a secret, is not told."""
+    value = hostvars[member].get(variable) or {}
+    if not isinstance(value, t.Mapping):
+        raise WaError(f"host {member}: {variable}", f"a {type(value).__name__}", "a mapping from names to values")
+    return value
 
 
 def _judge_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
@@ -291,7 +300,7 @@ def _judge_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
     if len(webs) < 2:
         return
     webs = [member for member in webs if NO_COMMON_KEY not in _accepted(hostvars, member)]
-    keys = {member: _key(hostvars[member]) for member in webs}
+    keys = {member: _key(hostvars, member) for member in webs}
     lacking = [member for member, key in keys.items() if not key]
     if lacking or len(set(keys.values())) > 1:
         raise WaError(

@@ -1,20 +1,26 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What unit tests of modules share: a fake Docker Engine, and a way to run a module's `main` in this process."""
+"""What unit tests share: a fake Docker Engine, a way to run a module's `main` in this process, and how many cases are tried."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from fake_docker import FakeDocker
+from hypothesis import HealthCheck, settings
 
 RunModule = t.Callable[..., "dict[str, t.Any]"]
+# On a machine that does more than this a case may take long; `deep` is for `script/test deep`.
+settings.register_profile("ci", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", settings.get_profile("ci"), max_examples=2000)
+settings.load_profile(os.environ.get("WA_TEST_PROFILE", "ci"))
 
 
 @pytest.fixture
