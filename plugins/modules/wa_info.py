@@ -82,6 +82,11 @@ options:
   identity_file:
     description: The record of which client is here that C(provision.yml) writes, for V(identity) in O(gather).
     type: path
+  own_folder:
+    description:
+      - The folder of the deployment's own Compose file, for V(containers) in O(gather).
+      - With it, RV(containers) tells which were created from a file there.
+    type: path
   files:
     description:
       - Files of the host to read beside all that, such as a db.env.
@@ -359,6 +364,9 @@ containers:
       description: The Compose files that it was created from; empty outside Compose.
       type: list
       elements: str
+    own:
+      description: Whether it was created from a file in O(own_folder), by whichever links; V(false) without that option.
+      type: bool
     mounts:
       description: Its mounts, each with C(kind), C(name), C(destination), C(writable).
       type: list
@@ -561,7 +569,7 @@ def read_containers(engine: _docker.Docker, params: dict[str, t.Any]) -> list[di
     """The client containers, all healthy unless the time is up."""
     end = time.monotonic() + params["healthy_timeout"]
     while True:
-        found = _docker_clients.read(engine, params["project"], params["names"])
+        found = _docker_clients.read(engine, params["project"], params["names"], params["own_folder"])
         if time.monotonic() >= end or not _client_starts.not_healthy(found):
             return found
         time.sleep(1)
@@ -578,6 +586,7 @@ def main() -> None:
                 "default": ["containers"],
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
+            own_folder={"type": "path"},
             project={"type": "str"},
             healthy_timeout={"type": "int", "default": 0},
             names={"type": "list", "elements": "str", "default": []},

@@ -12,6 +12,8 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from fake_docker import FakeDocker
 
+from ansible_collections.waba.onprem.plugins.module_utils import _docker_clients
+
 MODULE = "wa_info"
 Run = t.Callable[..., "dict[str, t.Any]"]
 WEB = "registry.lab:5000/whatsapp/web:v2.53.4"
@@ -192,3 +194,20 @@ def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -
         "identity_file": f"{tmp_path}/none",
     }
     assert run_module(MODULE, options)["identity"] == {"db_env": {}, "recorded": {}}
+
+
+@pytest.mark.parametrize("asked", ["link", "link/", "real", "./link/."])
+@pytest.mark.parametrize(
+    ("file", "own"),
+    [
+        ("real/compose.yml", True),
+        ("link/compose-2.53.4.yml", True),
+        ("other/compose.yml", False),
+        ("real/docker-compose.yml", False),
+    ],
+)
+def test_a_container_of_our_own_file_is_known_through_links(tmp_path: Path, asked: str, file: str, own: bool) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert _docker_clients.created_from([f"{tmp_path}/{file}"], f"{tmp_path}/{asked}") is own
+    assert not _docker_clients.created_from([f"{tmp_path}/{file}"], None)
