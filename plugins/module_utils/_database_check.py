@@ -22,8 +22,14 @@ _SUPPORTED = {"MySQL": "MySQL 5.7 or 8.0", "MariaDB": "MySQL 5.7 or 8.0", "Postg
 _NEARLY_FULL = 0.9
 
 
-def check(config: Settings, env: t.Mapping[str, str], found: dict[str, t.Any], warn: t.Callable[[str], None]) -> None:
-    """Judge the database: `found` is filled with what is learnt, `warn` gets what is doubtful.
+def check(
+    config: Settings,
+    env: t.Mapping[str, str],
+    found: dict[str, t.Any],
+    warn: t.Callable[[str], None],
+    doubt: t.Callable[[str], None] | None = None,
+) -> None:
+    """Judge the database: `found` is filled with what is learnt, `warn` gets what may break the client, `doubt` remarks.
 
     `env` is what the file will hold: its prefix, and whether the client will speak TLS. Raises WaError when the client
     could not work; `found` and the warnings up to there stand.
@@ -32,7 +38,7 @@ def check(config: Settings, env: t.Mapping[str, str], found: dict[str, t.Any], w
     with _database.connect(config, read_only=False) as session:
         version = session.version()
         found.update(product=version.product, version=version.text)
-        _tell(warn, judge_version(version))
+        _tell(doubt, judge_version(version))
         _tell(warn, _judge_tls(session, env, found))
         if session.is_read_only():
             raise WaError(config.subject, "takes no writes", "the primary server", "Point the client at the primary")
@@ -42,18 +48,20 @@ def check(config: Settings, env: t.Mapping[str, str], found: dict[str, t.Any], w
         found.update(databases=names, messages_databases=holders)
         found["messages_database"] = holders[0] if len(holders) == 1 else None
         if len(holders) > 1:
-            warn(
+            text = (
                 f"{config.subject}: {len(holders)} databases that begin with {prefix!r} hold a table messages "
                 f"({', '.join(holders)}): shards, or another client's whose prefix begins alike"
             )
+            _tell(doubt, [text])
         # Under an empty prefix every database matches; only those that are a client's tell something.
         candidates = names if prefix else holders
         _tell(warn, _judge_privileges(session, config, candidates, prefix))
 
 
-def _tell(warn: t.Callable[[str], None], warnings: t.Iterable[str]) -> None:
-    for warning in warnings:
-        warn(warning)
+def _tell(warn: t.Callable[[str], None] | None, warnings: t.Iterable[str]) -> None:
+    if warn:
+        for warning in warnings:
+            warn(warning)
 
 
 def judge_version(version: _database.Version) -> list[str]:
@@ -82,10 +90,10 @@ def _judge_tls(session: Session, env: t.Mapping[str, str], found: dict[str, t.An
         raise WaError(
             config.subject, "offers no TLS", f"TLS, because {wanted[0]} is set", "Turn TLS on there, or unset the key"
         )
-    if not config.ca_cert:
+    if env.get("WA_DB_SSL_CA") and not config.ca_cert:
         return [
-            f"{config.subject}: TLS is on, but its certificate was not verified: the path in {wanted[0]} lies inside the "
-            "containers; set login_ca_cert to the same file on this host"
+            f"{config.subject}: TLS is on, but its certificate was not verified: the path in WA_DB_SSL_CA lies inside the "
+            "containers, and there is none yet; set login_ca_cert to the same file on this host"
         ]
     return []
 

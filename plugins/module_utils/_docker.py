@@ -251,6 +251,16 @@ class Docker:
             container.environment = {key: value for key, _equals, value in pairs}
         return record
 
+    def inspect_id(self, identifier: str) -> dict[str, t.Any] | None:
+        """The engine's whole record of a container by its id; None when it is gone."""
+        return self._record(identifier, identifier[:12])
+
+    def archive(self, container: str, path: str, limit: int) -> bytes:
+        """The first `limit` bytes of a tar archive of a path inside a container. Raises NotFound."""
+        address = f"/v{self.version}/containers/{quote(container, safe='')}/archive"
+        subject = f"{path} in container {container[:12]}"
+        return t.cast("bytes", self.wire.request(subject, "GET", address, {"path": path}, raw_limit=limit))
+
     # Images
 
     def image(self, name: str) -> dict[str, t.Any] | None:

@@ -96,8 +96,12 @@ class Wire:
         query: t.Mapping[str, t.Any] | None = None,
         body: t.Any = None,
         headers: t.Mapping[str, str] | None = None,
+        raw_limit: int = 0,
     ) -> t.Any:
-        """The engine's answer. Raises NotFound, or WaError about `subject` with the engine's own words."""
+        """The engine's answer; with `raw_limit` its first bytes as they are, at most so many.
+
+        Raises NotFound, or WaError about `subject` with the engine's own words.
+        """
         connection = _Connection(self)
         try:
             connection.request(
@@ -107,6 +111,8 @@ class Wire:
                 {**({} if body is None else {"Content-Type": "application/json"}), **(headers or {})},
             )
             answer = connection.getresponse()
+            if answer.status < 300 and raw_limit:
+                return answer.read(raw_limit)
             raw = answer.read()
             if answer.status < 300:
                 return json.loads(raw) if raw else None

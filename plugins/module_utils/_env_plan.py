@@ -19,6 +19,7 @@ class Plan(t.NamedTuple):
     edited: _env_file.Edited
     values: dict[str, str]
     warnings: list[str]
+    existing: dict[str, str | None]  # what the file holds now; None: not the same for every reader
 
     def removed(self) -> list[str]:
         """The keys that go, as they may be shown."""
@@ -41,9 +42,9 @@ def secrets(params: t.Mapping[str, t.Any], before: str | None) -> list[str]:
     given = [
         value
         for key, value in (params["extra"] or {}).items()
-        if isinstance(value, str) and _secret(params, key, value)
+        if isinstance(value, str) and is_secret(params, key, value)
     ]
-    return [*given, *(entry.value for entry in entries if entry.value and _secret(params, entry.key, entry.value))]
+    return [*given, *(entry.value for entry in entries if entry.value and is_secret(params, entry.key, entry.value))]
 
 
 def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
@@ -51,7 +52,7 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
     reader = params["reader"]
     existing = {entry.key: entry.value for entry in _env_file.read(before or "", reader) if entry.key}
     if params["state"] == "absent":
-        return Plan(before, None, _env_file.Edited("", [], list(existing), []), {}, [])
+        return Plan(before, None, _env_file.Edited("", [], list(existing), []), {}, [], existing)
     known = {key: value for key, value in existing.items() if value is not None}
     wanted = _env_rules.settings(params, known)
     edited = _env_file.edit(before or "", wanted, reader, params["exclusive"])
@@ -62,9 +63,9 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
         for key in edited.duplicates
     ]
     warnings += [
-        f"option extra: {key} is a secret by its {'name' if _secret(params, key) else 'value'}; extra_secret keeps it out of logs"
+        f"option extra: {key} is a secret by its {'name' if is_secret(params, key) else 'value'}; extra_secret keeps it out of logs"
         for key, value in (params["extra"] or {}).items()
-        if _secret(params, key, value)
+        if is_secret(params, key, value)
     ]
     if reader == "portable":
         shown = _env_file.names(edited.text)
@@ -72,10 +73,16 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
             f"{path}: {shown[key]} is not read the same by every reader ({reason}); declare it in extra to mend it"
             for key, reason in _env_file.disagreements(edited.text).items()
         ]
-    return Plan(before, edited.text, edited, values, warnings)
+    return Plan(before, edited.text, edited, values, warnings, existing)
 
 
-def _secret(params: t.Mapping[str, t.Any], key: str, value: t.Any = None) -> bool:
+def reconnects(plan: Plan, stale: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
+    """Whether the client will connect with other values than now: by the file, or in a container made before it changed."""
+    changed = any((plan.existing.get(key) or "") != plan.values.get(key, "") for key in _env_rules.CONNECTION)
+    return changed or any(set(_env_rules.CONNECTION) & set(entry["stale_keys"]) for entry in stale)
+
+
+def is_secret(params: t.Mapping[str, t.Any], key: str, value: t.Any = None) -> bool:
     """Whether a value must never be shown: by its name, or because a URL with a user in it is one under any name."""
     return _env_rules.is_secret(key, params["extra_secret"] or {}) or _env_rules.holds_password(str(value or ""))
 
@@ -87,7 +94,7 @@ def show(params: t.Mapping[str, t.Any], text: str | None, changed: t.Container[s
     for entry in _env_file.read(text or "", params["reader"]):
         if not entry.key:
             lines.append("# ..." if entry.raw.strip() else "")
-        elif entry.key in public and not _secret(params, entry.key, entry.value):
+        elif entry.key in public and not is_secret(params, entry.key, entry.value):
             lines.append(f"{entry.key}={HIDDEN if entry.value is None else entry.value}")
         else:
             lines.append(f"{entry.name}={CHANGED if entry.key in changed else HIDDEN}")

@@ -29,6 +29,8 @@ OPTIONS = {
 TEXTS = ("hostname", "username", "password", "name_prefix")  # what YAML could take for a number
 REQUIRED = ("engine", "hostname", "port", "username", "password")
 PASSWORD = "WA_DB_PASSWORD"
+# What decides whether the client gets into its database.
+CONNECTION = tuple(key for option, key in OPTIONS.items() if option not in ("connection_idle_timeout", "persistent"))
 UPGRADE = "WA_DB_UPGRADE"
 FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor's
 _SECRET_NAME = re.compile(

@@ -92,10 +92,23 @@ options:
     default: portable
   check_connection:
     description:
-      - Whether to log in to the database as the client will, before anything is written, and judge what is found.
-      - On failure the file stays as it is.
-    type: bool
-    default: false
+      - Whether to prove, before anything is written, that the client can log in to its database. Nothing is written if it
+        cannot.
+      - V(true) logs in when the client is about to connect with other values than now, which are engine, server, port, user,
+        password, prefix and TLS; the file does not exist or holds others, or, with O(containers), a container that runs was
+        created with others. A run that changes none of them does not ask the database.
+      - V(always) logs in at every run, and warns of a server version that the vendor does not support and of several
+        databases that look like the client's.
+      - V(false) skips the check.
+      - The host connects to the address that the name has in the client's containers, by their own resolver, C(extra_hosts),
+        links and networks, or to O(login_host). The files of O(ssl_ca), O(ssl_cert) and O(ssl_key) are read in the
+        containers, unless O(login_ca_cert), O(login_client_cert) and O(login_client_key) name them on the host. Without
+        O(ssl_ca) and O(ssl_cert) a MySQL client speaks no TLS, and so does the check.
+      - A name that leads to the database only when the containers have been created (a service of their own Compose file),
+        cannot be proven before; V(false) is for that first run.
+    type: str
+    choices: ["false", "true", "always"]
+    default: "true"
   login_user:
     description:
       - Not used; accepted so that one entry of C(module_defaults) serves all modules.
@@ -173,7 +186,6 @@ EXAMPLES = r"""
     name_prefix: support_
     extra:
       WA_CONFIG_ON_DB: "1"
-    check_connection: true
     containers: true
     project: wa-support
 
@@ -181,6 +193,7 @@ EXAMPLES = r"""
   waba.onprem.wa_db_env:
     path: /opt/waba/support/db.env
     containers: true
+    check_connection: false
   check_mode: true
   register: env
   failed_when: env is failed or env.stale_containers | length > 0
@@ -240,7 +253,7 @@ overridden_containers:
   returned: always
   contains: *container
 server:
-  description: What O(check_connection) found; empty without it.
+  description: What O(check_connection) found; empty when it did not log in.
   type: dict
   returned: always
   contains:
@@ -325,7 +338,7 @@ OWN_SPEC: dict[str, dict[str, t.Any]] = {
     "extra_secret": {"type": "dict", "default": {}, "no_log": True},
     "exclusive": {"type": "bool", "default": False},
     "reader": {"type": "str", "choices": list(_env_file.READERS), "default": "portable"},
-    "check_connection": {"type": "bool", "default": False},
+    "check_connection": {"type": "str", "choices": ["false", "true", "always"], "default": "true"},
     "containers": {"type": "bool", "default": False},
     "project": {"type": "str"},
     "confirm_identity": {"type": "dict", "default": {}},
@@ -335,14 +348,26 @@ OWN_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
-def check_connection(module: AnsibleModule, result: Result, values: dict[str, str]) -> None:
-    """Log in as the client will; raises WaError when it could not work."""
-    from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_check
+def check_connection(
+    module: AnsibleModule, result: Result, plan: _env_plan.Plan, environments: dict[str, dict[str, str]]
+) -> None:
+    """Log in as the client will, where it is asked for; raises WaError when the client could not work.
 
-    params = dict(module.params, login_user=None, login_password=None)
-    server: dict[str, t.Any] = {}
-    result.values["server"] = server
-    _database_check.check(_database.settings(params, values), values, server, result.warn)
+    `environments` are those of the running containers, by id.
+    """
+    stale = result.values["stale_containers"]
+    asked = module.params["check_connection"]
+    if asked == "false" or (asked == "true" and not _env_plan.reconnects(plan, stale)):
+        return
+    from ansible_collections.waba.onprem.plugins.module_utils import _env_proof
+
+    for environment in environments.values():
+        result.redact.add(value for key, value in environment.items() if _env_plan.is_secret(module.params, key, value))
+    proof = _env_proof.Proof(module.params, module.tmpdir, result.warn)
+    result.values["server"] = proof.found
+    differing = [*stale, *result.values["overridden_containers"]]
+    for values in _env_proof.variants(plan.values, environments, differing):
+        proof(values)
 
 
 def check_identity(module: AnsibleModule, plan: _env_plan.Plan) -> None:
@@ -374,8 +399,8 @@ def check_identity(module: AnsibleModule, plan: _env_plan.Plan) -> None:
     _client_identity.refuse(path, differences, "confirm_identity")
 
 
-def check_containers(module: AnsibleModule, result: Result, plan: _env_plan.Plan) -> None:
-    """Tell which containers the file is not in force in."""
+def check_containers(module: AnsibleModule, result: Result, plan: _env_plan.Plan) -> dict[str, dict[str, str]]:
+    """Tell which containers the file is not in force in; the environments of all that run, by id."""
     from ansible_collections.waba.onprem.plugins.module_utils import _env_containers, _env_state
     from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
 
@@ -391,6 +416,7 @@ def check_containers(module: AnsibleModule, result: Result, plan: _env_plan.Plan
                 f"container {entry['name']} must not be recreated: its configuration, registration included, lies in its "
                 f"own writable layer. {_env_state.CONFIG_CURE}"
             )
+    return {one.id: one.environment or {} for one in running}
 
 
 def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
@@ -440,12 +466,11 @@ def run(module: AnsibleModule, result: Result) -> None:
         plan = _env_plan.make(module.params, path, before)
         for warning in plan.warnings:
             result.warn(warning)
-        if plan.after is not None and module.params["containers"]:
-            check_identity(module, plan)
-        if plan.after is not None and module.params["check_connection"]:
-            check_connection(module, result, plan.values)
-        if plan.after is not None and module.params["containers"]:
-            check_containers(module, result, plan)
+        if plan.after is not None:
+            if module.params["containers"]:
+                check_identity(module, plan)
+            running = check_containers(module, result, plan) if module.params["containers"] else {}
+            check_connection(module, result, plan, running)
         keeps = module.params["keep_previous"] and not module.check_mode and plan.after not in (None, plan.before)
         if keeps and plan.before is not None and is_in_force(module, result, plan.before):
             result.values["previous_kept"] = store.keep(plan.before)
