@@ -46,7 +46,7 @@ def main() -> None:
         folder = Path(name)
         (folder / "db.env.j2").write_text(TEMPLATE)
         path = folder / "db.env"
-        env: dict[str, t.Any] = {"path": str(path), **SETTINGS}
+        env: dict[str, t.Any] = {"path": str(path), "check_connection": False, **SETTINGS}
         template = {"src": str(folder / "db.env.j2"), "dest": str(folder / "other.env"), "mode": "0600"}
         title("wa_db_env: db.env is right already")
         sides: dict[str, dict[str, t.Any]] = {

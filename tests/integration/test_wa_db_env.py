@@ -34,7 +34,9 @@ GRANTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "D
 
 
 def options(path: Path, **more: t.Any) -> dict[str, t.Any]:
-    return {"path": str(path), "engine": "MYSQL", "hostname": "db", "username": "wa", "password": CANARY, **more}
+    """A file for a server that is nowhere, unless `more` says otherwise."""
+    given = {"path": str(path), "engine": "MYSQL", "hostname": "db", "username": "wa", "password": CANARY}
+    return {**given, "check_connection": False, **more}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def database(request: pytest.FixtureRequest) -> Server:
 
 
 class Checked:
-    """The module with check_connection against one server; nothing may be left there, and no file after a failure."""
+    """The module with its proof of the login against one server; nothing may be left there, and no file after a failure."""
 
     def __init__(self, ansible: t.Any, folder: Path) -> None:
         self.ansible = ansible
@@ -78,6 +80,8 @@ class Checked:
         )
         if where:
             given.update(engine=where.engine, port=where.port)
+        if "project" not in more:  # whatever else runs on this machine is none of this client's
+            given["docker_host"] = "unix:///nowhere/docker.sock"
         before = contents(where)
         play = self.ansible.play([{"waba.onprem.wa_db_env": {**given, **more}}])
         assert CANARY not in play.stdout + play.stderr
@@ -126,10 +130,17 @@ def test_the_right_login(checked: Checked, database: Server) -> None:
     assert found["messages_database"] == holder
     assert "foreign_db" not in found["databases"]
     assert found["max_connections"] > found["connections"] > 0
-    assert found["tls"]
+    assert found["tls"] == (database.kind == "postgres")  # libpq prefers it, a MySQL client has to be told
     assert found["version"]
-    assert any("not supported by the client's vendor" in warning for warning in result["warnings"])
+    assert not result.get("warnings")
     assert f"WA_DB_PASSWORD={CANARY}\n" in checked.path.read_text()
+
+
+def test_doubts_about_the_server_are_told_on_request(checked: Checked, database: Server) -> None:
+    for _run in range(2):
+        result = checked(database, check_connection="always")
+        assert any("not supported by the client's vendor" in warning for warning in result["warnings"])
+        assert result["server"]["version"]
 
 
 def test_the_right_login_with_no_database_yet(checked: Checked, database: Server) -> None:
@@ -195,22 +206,95 @@ def test_a_black_hole_takes_bounded_time(checked: Checked) -> None:
 def test_tls(checked: Checked, database: Server) -> None:
     result = checked(database, ssl_ca="/opt/certs/ca.pem")
     assert any("was not verified" in warning for warning in result["warnings"])
+    checked.path.unlink()
     result = checked(database, ssl_ca="/opt/certs/ca.pem", login_ca_cert=str(database.ca))
     assert not result.get("failed"), result
-    assert not any("was not verified" in warning for warning in result["warnings"])
+    assert result["server"]["tls"]
+    assert not result.get("warnings")
     checked.path.unlink()
     other = database.ca.with_name("other.pem")
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=other"]
     subprocess.run([*make, "-keyout", os.devnull, "-out", str(other)], check=True, capture_output=True)
-    assert "certificate verify failed" in checked.fails(database, login_ca_cert=str(other))
+    assert "certificate verify failed" in checked.fails(database, ssl_ca="/opt/certs/ca.pem", login_ca_cert=str(other))
 
 
 def test_a_server_that_insists_on_tls(checked: Checked, mariadb: Server) -> None:
+    """The client speaks no TLS unless it is told to: what this host could do does not count."""
     mariadb.sql("SET GLOBAL require_secure_transport = ON;")
     try:
-        assert checked(mariadb)["server"]["tls"]
+        assert "with TLS only, and WA_DB_SSL_CA is not set" in checked.fails(mariadb)
+        result = checked(mariadb, ssl_ca="/opt/certs/ca.pem", login_ca_cert=str(mariadb.ca))
+        assert result["server"]["tls"]
     finally:
         mariadb.sql("SET GLOBAL require_secure_transport = OFF;")
+    checked.path.unlink()
+    mariadb.sql(f"CREATE USER tls IDENTIFIED BY '{CANARY}' REQUIRE SSL; GRANT ALL ON `shop\\_%`.* TO tls;")
+    assert "with TLS only, and WA_DB_SSL_CA is not set" in checked.fails(mariadb, username="tls")
+    assert "Access denied" in checked.fails(mariadb, username="tls", password=OLD_CANARY)
+
+
+def test_a_server_that_wants_a_certificate_of_the_client(checked: Checked, mariadb: Server, clients: t.Any) -> None:
+    """From the options, or read where the client has it: in its containers."""
+    folder = mariadb.ca.parent
+    mariadb.sql(f"CREATE USER cert IDENTIFIED BY '{CANARY}' REQUIRE X509; GRANT ALL ON `shop\\_%`.* TO cert;")
+    make = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=client"]
+    subprocess.run(
+        [*make, "-keyout", str(folder / "client-key.pem"), "-out", str(folder / "client.csr")],
+        check=True,
+        capture_output=True,
+    )
+    sign = ["openssl", "x509", "-req", "-days", "2", "-CAcreateserial", "-CAkey", str(folder / "server-key.pem")]
+    files = ["-CA", str(folder / "server.pem"), "-in", str(folder / "client.csr"), "-out", str(folder / "client.pem")]
+    subprocess.run([*sign, *files], check=True, capture_output=True)
+    inside = {
+        "ssl_ca": "/opt/certs/ca.pem",
+        "ssl_cert": "/opt/certs/client.pem",
+        "ssl_key": "/opt/certs/client-key.pem",
+    }
+    given = {"username": "cert", **inside}
+    assert "Access denied" in checked.fails(mariadb, **given, login_ca_cert=str(mariadb.ca))
+    options = {
+        f"login_client_{kind}": str(folder / name) for kind, name in (("cert", "client.pem"), ("key", "client-key.pem"))
+    }
+    assert not checked(mariadb, **given, login_ca_cert=str(mariadb.ca), **options).get("failed")
+    checked.path.unlink()
+    clients.add("wacore", "coreapp", f"--volume={folder}:/opt/certs:ro", "--network=host")
+    result = checked(mariadb, **given, project=clients.project)
+    assert not result.get("failed"), result
+    assert not result.get("warnings")
+    checked.path.unlink()
+    text = checked.fails(mariadb, **{**given, "ssl_ca": "/opt/certs/typo.pem"}, project=clients.project)
+    assert "WA_DB_SSL_CA /opt/certs/typo.pem: no such file in" in text
+    assert "login_ca_cert" in text
+
+
+def test_a_name_that_only_the_containers_know(checked: Checked, mariadb: Server, clients: t.Any) -> None:
+    """By the containers' own resolver while they run, by what the engine tells when they do not."""
+    network = f"{clients.project}-net"
+    docker("network", "create", network)
+    try:
+        docker("network", "connect", "--alias=maria", network, mariadb.container)
+        address = docker(
+            "inspect", "--format", f'{{{{(index .NetworkSettings.Networks "{network}").IPAddress}}}}', mariadb.container
+        )
+        given: dict[str, t.Any] = {"project": clients.project, "port": 3306}
+        # Before the first start.
+        assert not checked(mariadb, **given, hostname="maria").get("failed")
+        checked.path.unlink()
+        core = clients.add("wacore", "coreapp", f"--network={network}", f"--add-host=sql.example.com:{address}")
+        for state in ("start", "stop"):
+            docker(state, core)
+            for name in ("maria", "MARIA", mariadb.container, "sql.example.com", address):
+                result = checked(mariadb, **given, hostname=name)
+                assert not result.get("failed"), result
+                checked.path.unlink()
+            assert "does not resolve" in checked.fails(mariadb, **given, hostname="mariadb.lba")
+            assert "loopback" in checked.fails(mariadb, project=clients.project, hostname="localhost")
+            assert "Access denied" in checked.fails(mariadb, **given, hostname="maria", password=OLD_CANARY)
+    finally:
+        clients.clean()
+        docker("network", "disconnect", "--force", network, mariadb.container)
+        docker("network", "rm", network)
 
 
 def test_a_server_without_tls_when_the_file_wants_it(checked: Checked, mariadb: Server) -> None:
@@ -226,7 +310,7 @@ def test_a_server_without_tls_when_the_file_wants_it(checked: Checked, mariadb: 
 def test_versions_of_mysql(checked: Checked, version: str, warned: bool) -> None:
     """The server is pretended: Debian has no MySQL, and no old one of anything. Rule and greeting are real."""
     with pretended_mysql(version) as port:
-        result = checked(port=port)
+        result = checked(port=port, check_connection="always")
     assert not result.get("failed"), result
     assert result["server"]["version"] == version
     assert any("not supported" in text for text in result.get("warnings", [])) == warned
@@ -394,6 +478,7 @@ import json, os, subprocess, sys
 RUN = "import runpy; runpy.run_module('ansible_collections.waba.onprem.plugins.modules.wa_db_env', run_name='__main__')"
 def run(folder, **more):
     given = {"path": folder + "/db.env", "engine": "MYSQL", "hostname": "db", "username": "wa", "password": "Sesame-12"}
+    given["check_connection"] = False  # there is no server
     text = json.dumps({"ANSIBLE_MODULE_ARGS": {**given, **more}})
     done = subprocess.run([sys.executable, "-c", RUN], input=text, capture_output=True, text=True)
     result = json.loads(done.stdout) if done.stdout.strip() else {"msg": done.stderr}

@@ -18,6 +18,9 @@ import yaml
 from ansible.module_utils.basic import AnsibleModule
 from fake_docker import FakeDocker
 
+from ansible_collections.waba.onprem.plugins.module_utils import _env_proof
+from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+
 RunModule = t.Callable[..., "dict[str, t.Any]"]
 CANARY = "Canary-51-Pw"
 OLD_CANARY = "Older-Canary"
@@ -36,7 +39,9 @@ class Env:
 
     def __call__(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         self._warnings.clear()
-        result = self._run("wa_db_env", dict(options, path=str(self.path)), check=check)
+        # There is no database behind these files; the tests of the login say so themselves.
+        given = {"check_connection": False, **options, "path": str(self.path)}
+        result = self._run("wa_db_env", given, check=check)
         result["warnings"] = list(self._warnings)
         shown = json.dumps(result)
         assert CANARY not in shown
@@ -114,7 +119,8 @@ def test_a_line_of_a_private_key_is_not_shown(env: Env) -> None:
 
 def test_a_run_loads_nothing_but_pythons_own(env: Env, engine: FakeDocker) -> None:
     """A run that changes nothing takes no time to load a library, and a host needs none."""
-    engine.container("biz-wacore-1", environment={})
+    env(**BASE)
+    engine.container("biz-wacore-1", environment={**ENVIRONMENT, "WA_DB_PERSISTENT": "1"})
     given = {**BASE, "path": str(env.path), "docker_host": engine.host, "containers": True}
     script = (
         "import sys, runpy\n"
@@ -496,3 +502,130 @@ def test_either_reading_counts_as_in_force(env: Env, engine: FakeDocker) -> None
     assert [entry["name"] for entry in done["stale_containers"]] == ["biz-waweb-1"]
     done = env(containers=True, docker_host=engine.host)
     assert done["stale_containers"] == []
+
+
+# The login
+
+
+class Login:
+    """Stands for the proof: notes with which values it is asked for, and refuses when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, str]] = []
+        self.refusal = ""
+        self.found: dict[str, t.Any] = {"product": "MySQL"}
+
+    def proof(self, _params: t.Any, _folder: str, _warn: t.Any) -> Login:
+        return self
+
+    def __call__(self, values: dict[str, str]) -> None:
+        self.asked.append(values)
+        if self.refusal:
+            raise WaError("login", self.refusal)
+
+
+@pytest.fixture
+def login(monkeypatch: pytest.MonkeyPatch) -> Login:
+    found = Login()
+    monkeypatch.setattr(_env_proof, "Proof", found.proof)
+    return found
+
+
+@pytest.mark.parametrize("asked", [{}, {"check_connection": True}, {"check_connection": "true"}])
+def test_a_login_is_tried_when_the_connection_changes_and_only_then(
+    env: Env, login: Login, asked: dict[str, t.Any]
+) -> None:
+    given = {"check_connection": "true", **asked}
+    assert env(**BASE, **given)["server"] == {"product": "MySQL"}
+    assert login.asked.pop() == ENVIRONMENT
+    assert env(**BASE, **given)["server"] == {}
+    for more in (
+        {"persistent": True},
+        {"connection_idle_timeout": "180000"},
+        {"extra": {"TZ": "UTC"}},
+        {"mode": "0640"},
+    ):
+        assert env(**{**BASE, **given, **more})["changed"]
+    assert login.asked == []
+    env.path.write_text("# by hand\n" + env.path.read_text())
+    env(**BASE, **given)
+    assert login.asked == []
+    for number, more in enumerate(
+        (
+            {"password": f"{CANARY}2"},
+            {"hostname": "other"},
+            {"port": 3307},
+            {"username": "other"},
+            {"name_prefix": "shop_"},
+            {"ssl_ca": "/ca.pem"},
+            {"engine": "PGSQL", "connection_idle_timeout": ""},
+        ),
+        start=1,
+    ):
+        assert env(**{**BASE, **given, **more}, check=True)["changed"]
+        assert len(login.asked) == number
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_refused_login_leaves_the_file(env: Env, login: Login, check: bool) -> None:
+    env(**BASE)
+    before = os.stat(env.path)
+    login.refusal = f"Access denied with {CANARY}2"
+    result = env(check=check, **{**BASE, "password": f"{CANARY}2"}, check_connection=True, backup=True)
+    assert result["failed"]
+    assert result["actions"] == result["changed_keys"] == []
+    assert os.stat(env.path) == before
+    assert os.listdir(env.path.parent) == ["db.env"]
+    assert env.fails(**{**BASE, "hostname": "other"}, check_connection=True)
+    # Skipped by name, it is written.
+    assert env(**{**BASE, "hostname": "other"}, check_connection=False)["changed_keys"] == ["WA_DB_HOSTNAME"]
+
+
+def test_a_refused_login_makes_no_file(env: Env, login: Login) -> None:
+    login.refusal = "no"
+    assert env(**BASE, check_connection=True)["failed"]
+    assert os.listdir(env.path.parent) == []
+
+
+def test_always_is_at_every_run(env: Env, login: Login) -> None:
+    for _run in range(2):
+        env(**BASE, check_connection="always")
+    env(state="absent", check_connection="always")
+    assert login.asked == [ENVIRONMENT, ENVIRONMENT]
+
+
+def test_a_file_that_is_not_in_force_yet_is_proven(env: Env, engine: FakeDocker, login: Login) -> None:
+    env(**BASE)
+    given = {**BASE, "check_connection": True, "containers": True, "docker_host": engine.host}
+    one = engine.container("biz-wacore-1", environment={**ENVIRONMENT, "WA_CONFIG_ON_DB": "1"})
+    engine.images["registry.lab:5000/whatsapp/coreapp:v2.53.4"] = {"WA_CONFIG_ON_DB": "1"}
+    env(**given)
+    assert login.asked == []
+    one["Config"]["Env"].append("WA_DB_CONNECTION_IDLE_TIMEOUT=1")
+    assert env(**given)["stale_containers"]
+    assert login.asked == []
+    one["Config"]["Env"].append(f"WA_DB_PASSWORD={OLD_CANARY}")
+    env(**given)
+    assert login.asked == [ENVIRONMENT]
+    login.refusal = f"no {OLD_CANARY}"
+    env.fails(**given)
+
+
+def test_what_a_compose_file_sets_itself_is_proven_as_it_is(env: Env, engine: FakeDocker, login: Login) -> None:
+    env(**BASE)
+    labels = compose_file(
+        env.path.parent,
+        {"wacore": {"env_file": ["db.env"], "environment": {"WA_DB_HOSTNAME": "x"}}, "waweb": {"env_file": ["db.env"]}},
+    )
+    own = {**ENVIRONMENT, "WA_DB_HOSTNAME": "proxy"}
+    engine.container("biz-wacore-1", service="wacore", environment=own, labels=labels)
+    engine.container("biz-waweb-1", image="x/web:v1", service="waweb", environment=ENVIRONMENT, labels=labels)
+    env(**{**BASE, "password": f"{CANARY}2"}, check_connection=True, containers=True, docker_host=engine.host)
+    assert [(one["WA_DB_HOSTNAME"], one["WA_DB_PASSWORD"]) for one in login.asked] == [
+        ("proxy", f"{CANARY}2"),
+        ("db", f"{CANARY}2"),
+    ]
+
+
+def test_a_word_that_is_no_choice(env: Env) -> None:
+    assert "check_connection must be one of: false, true, always" in env(**BASE, check_connection="sometimes")["msg"]
