@@ -214,7 +214,14 @@ def test_an_engine_that_says_nothing_or_nonsense(tmp_path: Path) -> None:
     [
         (
             "wa_db_env",
-            {"engine": "MYSQL", "hostname": "db", "username": "wa", "password": "Sesame-12", "containers": True},
+            {
+                "engine": "MYSQL",
+                "hostname": "db",
+                "username": "wa",
+                "password": "Sesame-12",
+                "containers": True,
+                "check_connection": False,
+            },
         ),
         ("wa_media_volume", {"name": "biz_m", "labels": {"a": "1"}}),
     ],
