@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _client_containers,
     _client_identity,
     _client_starts,
+    _client_unmanaged,
     _compose_extra,
     _compose_words,
     _env_file,
@@ -59,6 +60,24 @@ def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
         return ""
 
     return apply
+
+
+def databases_of_others(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
+) -> list[list[str]]:
+    """Project and database, as `wa_info` writes it, of every deployment of the inventory but that of `host`."""
+    own = hostvars[host].get("wa_deployment") or host
+    found = []
+    for other in groups["all"]:
+        values = hostvars[other]
+        name = values.get("wa_deployment") or other
+        if name == own or not values.get("wa_db_env_hostname"):
+            continue
+        project = values.get("wa_project")
+        port = values.get("wa_db_env_port") or (5432 if values.get("wa_db_env_engine") == "PGSQL" else 3306)
+        database = f"{str(values['wa_db_env_hostname']).lower()}:{port}/{values.get('wa_db_env_name_prefix') or ''}"
+        found.append([_topology.names(name, project)["project"], database])
+    return found
 
 
 def container_line(container: t.Mapping[str, t.Any]) -> str:
@@ -232,6 +251,8 @@ class FilterModule:
             "registration_refusal": registration_refusal,
             "stale_line": stale_line,
             "restored_line": restored_line,
+            "sort_unmanaged": _client_unmanaged.sort,
+            "databases_of_others": _told(databases_of_others),
             "second_coreapp": _client_starts.second_coreapp,
             "not_healthy": _client_starts.not_healthy,
             "unrecorded": _client_starts.unrecorded,

@@ -246,9 +246,14 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     those to compare.
     """
     host, project, looks = facts["host"], facts["deployment"]["project"], facts["looks"]
+    known = {tuple(pair) for pair in facts.get("known") or []}  # of other deployments of the inventory
+
+    def own(look: t.Mapping[str, t.Any]) -> list[Container]:
+        found = look.get("containers") or []
+        return [one for one in found if one["project"] == project or (one["project"], one.get("database")) not in known]
+
     clients = {
-        name: services(look.get("containers") or [], project, facts["neighbours"], facts["replace"])
-        for name, look in looks.items()
+        name: services(own(look), project, facts["neighbours"], facts["replace"]) for name, look in looks.items()
     }
     records = {name: (look.get("identity") or {}).get("recorded") or {} for name, look in looks.items()}
     files = {name: (look.get("identity") or {}).get("db_env") or {} for name, look in looks.items()}

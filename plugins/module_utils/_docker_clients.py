@@ -48,6 +48,12 @@ def api_port(record: dict[str, t.Any]) -> int:
     return next((int(one["HostPort"]) for one in bindings if one.get("HostPort", "").isdecimal()), 0)
 
 
+def ports(record: t.Mapping[str, t.Any]) -> list[int]:
+    """The ports of the host that a running container publishes."""
+    published = (record.get("NetworkSettings") or {}).get("Ports") or {}
+    return sorted({int(one["HostPort"]) for those in published.values() for one in those or [] if one.get("HostPort")})
+
+
 def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
     """A client container, with the engine's `record` of it, without values of its environment but those that name the database."""
     environment = container.environment or {}
@@ -67,6 +73,7 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "api_port": api_port(record) if container.role == "web" else 0,
         "one_shot": one_shot(container, environment),
         "database": database(environment),
+        "ports": ports(record),
         "variables": sorted(environment),
         "identity": _client_identity.of_container(environment),
         "files": _docker_survey.files(container.labels),

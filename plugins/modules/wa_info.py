@@ -350,6 +350,10 @@ containers:
     database:
       description: The databases that it uses, as C(HOST:PORT/PREFIX); empty for one without a database.
       type: str
+    ports:
+      description: The ports of the host that it publishes while it runs.
+      type: list
+      elements: int
     variables:
       description: Names of the variables in its environment.
       type: list

@@ -1,0 +1,97 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Client containers of a host that are not the deployment's: which may be replaced, which are another number's. Pure rules.
+
+Only the same databases prove that a container belongs to this deployment's number: the same server and prefix.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+Container = t.Mapping[str, t.Any]  # as `wa_info` describes one
+
+
+def same_client(found: str, own: str) -> bool | None:
+    """Whether two databases, as `HOST:PORT/PREFIX`, are of one client; None when it cannot be known.
+
+    A server may have several names, so other names tell nothing; another prefix or port, or another address, does.
+    """
+    if not found or not own:
+        return None
+    host, port, prefix = _parts(found)
+    own_host, own_port, own_prefix = _parts(own)
+    if prefix != own_prefix or (port and own_port and port != own_port):
+        return False
+    if host == own_host:
+        return True  # one that names no port uses the engine's own
+    return False if _is_address(host) and _is_address(own_host) else None
+
+
+def _parts(database: str) -> tuple[str, str, str]:
+    server, _slash, prefix = database.partition("/")
+    host, _colon, port = server.rpartition(":")
+    return host, port, prefix
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def sort(
+    containers: t.Iterable[Container],
+    project: str,
+    neighbours: t.Collection[str],
+    database: str,
+    ports: t.Collection[int] = (),
+    known: t.Collection[tuple[str, str]] = (),
+) -> dict[str, t.Any]:
+    """The containers of `wa_info` that are not those of `project`, sorted.
+
+    `replaceable` are of this deployment's number. `others` are another number's and stay. `refusal` says, in a text that is
+    empty for none, which of them stand in the way: it cannot be told whose they are, or they have a name or a port that the
+    deployment needs. `neighbours` are the projects of the machine's other deployments, `known` pairs of project and database
+    of all other deployments of the inventory, `database` is the deployment's own, `ports` those that it publishes.
+    """
+    replaceable: list[Container] = []
+    others: list[Container] = []
+    refused: list[str] = []
+    for one in containers:
+        if one["project"] == project or (one["one_shot"] and one["state"] in ("created", "exited", "dead")):
+            continue
+        listed = one["project"] in neighbours or (one["project"], one["database"]) in {tuple(pair) for pair in known}
+        same = False if listed else same_client(one["database"], database)
+        taken = sorted(set(one["ports"]) & set(ports))
+        if one["role"] == "other":
+            refused.append(
+                f"{_line(one)} is no container of the client and has the name of one of this deployment's. It is not removed. "
+                f"Rename it (docker rename {one['name']} NEW) or remove it"
+            )
+        elif same:
+            replaceable.append(one)
+        elif same is None:
+            refused.append(
+                f"{_line(one)} is connected to {one['database'] or 'no database that its environment names'}; expected "
+                f"{database or 'wa_db_env_hostname to be set'}, which would prove that it is this deployment's. It is not "
+                "removed. Adopt it as a deployment of its own, or remove it where nobody needs it "
+                f"(docker rm --force {one['name']})"
+            )
+        elif taken:
+            refused.append(
+                f"{_line(one)}, another number's, publishes port {', '.join(map(str, taken))}; expected it free for this "
+                "deployment. Set another wa_client_web_port or wa_client_core_port"
+            )
+        elif not listed:
+            others.append(one)
+    return {"replaceable": replaceable, "others": others, "refusal": ". ".join(refused)}
+
+
+def _line(one: Container) -> str:
+    project = f"project {one['project']}" if one["project"] else "outside Compose"
+    return f"{one['name']} ({one['image']}, {project}, {one['state']})"
