@@ -154,7 +154,7 @@ def test_a_deployment_that_an_upgrade_has_is_left_alone(site: Site, client: Simu
     )
     before = client.call("GET", "/v1/settings/application")[1]
     done, _output = site.run(wa_message_gc_automatic=True, wa_message_gc_policy="always")
-    assert "locked by the upgrade to 2.53.4" in done["Say that the automatic GC is left alone"][0]["msg"]
+    assert "locked by the upgrade to 2.53.4" in done["Display why the automatic GC is left alone"][0]["msg"]
     assert "an upgrade goes on" in done[GC][0]["not_due_because"]
     assert "Read and set the application setting" not in {name for name, ran in done.items() if ran}
     assert client.call("GET", "/v1/settings/application")[1] == before
