@@ -32,7 +32,12 @@ PASSWORD = "WA_DB_PASSWORD"
 # What decides whether the client gets into its database.
 CONNECTION = tuple(key for option, key in OPTIONS.items() if option not in ("connection_idle_timeout", "persistent"))
 UPGRADE = "WA_DB_UPGRADE"
+# The Webapp's keys: shortest and longest, where that is known.
+KEYS: dict[str, tuple[int, int]] = {"WA_API_KEY": (12, 128), "WA_WEB_JWT_CRYPTO_KEY": (0, 0)}
 FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor's
+# domain: values may pass unquoted through an INI file, where these end or change a value, and words become others.
+_DOUBTFUL = ("|", '"', ";", "${")
+_DOUBTFUL_WORDS = ("null", "none", "no", "off", "false", "yes", "on", "true")
 _SECRET_NAME = re.compile(
     r"PASS|SECRET|TOKEN|CREDENTIAL|.PWD$|BASIC_?AUTH|(?:API|CRYPTO|PRIVATE|ACCESS|ENCRYPTION)_?KEY", re.IGNORECASE
 )
@@ -156,6 +161,7 @@ def judge(values: t.Mapping[str, str], path: str) -> list[str]:
     _judge_hostname(values[OPTIONS["hostname"]], path)
     warnings = _judge_port(values[OPTIONS["port"]], engine, path)
     warnings += _judge_password(values[PASSWORD], path)
+    warnings += _judge_texts(values, path)
     warnings += _judge_prefix(values.get(OPTIONS["name_prefix"], ""), engine, path)
     warnings += _judge_idle(values.get(OPTIONS["connection_idle_timeout"], ""), engine, path)
     if len(values[OPTIONS["username"]]) > 16:
@@ -200,6 +206,32 @@ def _judge_password(text: str, path: str) -> list[str]:
     if not 8 <= len(text) <= 41:
         return [f"{path}: {PASSWORD} has not the 8 to 41 characters of the vendor's templates"]
     return []
+
+
+def _judge_texts(values: t.Mapping[str, str], path: str) -> list[str]:
+    """Doubts about the client's variables, whichever they are; no value of a secret is in them."""
+    found = []
+    for key, value in values.items():
+        if not key.startswith("WA_"):
+            continue
+        subject = f"{path}: {key}"
+        marks = [mark for mark in (*_DOUBTFUL, *(FORBIDDEN_IN_PASSWORD if key in KEYS else "")) if mark in value]
+        if marks:
+            told = "characters" if is_secret(key) or holds_password(value) else " ".join(marks)
+            found.append(
+                f"{subject} contains {told} that the client may read as something else; expected none of "
+                f"{' '.join((*_DOUBTFUL, *(FORBIDDEN_IN_PASSWORD if key in KEYS else '')))}. Give it another value, or see "
+                "that the client works with it"
+            )
+        if value.lower() in _DOUBTFUL_WORDS:
+            found.append(
+                f"{subject} is one of the words {', '.join(_DOUBTFUL_WORDS)}, which the client may read as 1 or as nothing; "
+                "expected 1, 0 or another text"
+            )
+        shortest, longest = KEYS.get(key, (0, 0))
+        if value and longest and not shortest <= len(value) <= longest:
+            found.append(f"{subject} has not the {shortest} to {longest} characters that the vendor asks for")
+    return found
 
 
 def _judge_prefix(text: str, engine: str, path: str) -> list[str]:

@@ -110,6 +110,60 @@ def test_doubtful_values_are_warnings() -> None:
     assert len(judge(SSL_KEY="/opt/certs/key.pem")) == 1
 
 
+@pytest.mark.parametrize("mark", ["|", '"', ";", "${"])
+@pytest.mark.parametrize("key", ["WA_DB_USERNAME", "WA_API_KEY", "WA_SOMETHING"])
+def test_a_value_that_an_ini_file_changes_is_a_warning(key: str, mark: str) -> None:
+    value = f"Sesame{mark}123456"
+    (warning,) = _env_rules.judge({**GOOD, key: value}, "db.env")
+    assert key in warning
+    assert "Sesame" not in warning
+
+
+@pytest.mark.parametrize("mark", ["|", '"', ";"])
+def test_a_password_that_an_ini_file_changes_is_a_warning(mark: str) -> None:
+    (warning,) = judge(PASSWORD=f"Sesame{mark}12")
+    assert "Sesame" not in warning
+
+
+@pytest.mark.parametrize("word", ["null", "None", "NO", "off", "false", "Yes", "on", "TRUE"])
+@pytest.mark.parametrize("key", ["WA_DB_USERNAME", "WA_DB_PERSISTENT", "WA_CONFIG_ON_DB", "WA_SECRET"])
+def test_a_word_that_an_ini_file_changes_is_a_warning(key: str, word: str) -> None:
+    (warning,) = _env_rules.judge({**GOOD, key: word}, "db.env")
+    assert key in warning
+    # The list of words is always the same: it does not tell which of them the value is.
+    assert warning == _env_rules.judge({**GOOD, key: "null"}, "db.env")[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("WA_API_KEY", "Sesame-1234", "12 to 128 characters"),
+        ("WA_API_KEY", "Sesame-" + "x" * 122, "12 to 128 characters"),
+        ("WA_API_KEY", "Sesame-12345=", "characters that the client may read"),
+        ("WA_WEB_JWT_CRYPTO_KEY", "Sesame!", "characters that the client may read"),
+    ],
+)
+def test_the_webapps_keys(key: str, value: str, told: str) -> None:
+    (warning,) = _env_rules.judge({**GOOD, key: value}, "db.env")
+    assert told in warning
+    assert value not in warning
+
+
+def test_values_without_a_doubt() -> None:
+    good = {
+        **GOOD,
+        "WA_CONFIG_ON_DB": "1",
+        "WA_DB_PERSISTENT": "0",
+        "WA_API_KEY": "Sesame-12345",
+        "WA_WEB_JWT_CRYPTO_KEY": "Sesame-1",
+        "WA_NOTE": "$x (normal) note",
+        "SWITCH": "off",
+        "TEXT": 'a|b;c"${d}',
+    }
+    assert _env_rules.judge(good, "db.env") == []
+    assert _env_rules.judge({**GOOD, "WA_API_KEY": "x" * 128}, "db.env") == []
+
+
 def test_the_upgrade_variable_has_no_place_in_the_shared_file() -> None:
     with pytest.raises(WaError, match="WA_DB_UPGRADE"):
         _env_rules.judge({**GOOD, "WA_DB_UPGRADE": "1"}, "db.env")
