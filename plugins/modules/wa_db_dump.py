@@ -49,7 +49,8 @@ notes:
   - One file holds all databases, since they belong together. On MySQL and MariaDB it is one consistent snapshot of tables
     of InnoDB; on PostgreSQL one for each database.
   - The password reaches the tool in a file that exists in memory only, and is in no argument and no environment.
-  - What the client's user may not read, such as events, is left out; it has not made it either.
+  - Events and routines that the client's user may not read are left out; it has not made them either. A table that it may not
+    read is an error, in check mode, too.
 author:
   - waba.onprem contributors (@waba)
 """

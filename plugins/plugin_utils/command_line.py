@@ -58,7 +58,8 @@ def playbook(
         argv += ["-e", path]
     for key, value in {**carried, **variables}.items():
         argv += ["-e", _word(key, value)]
-    left = sorted(set(given) - set(carried) - set(variables) - set(_NEVER))
+    relevant = {key for key in given if name == "upgrade" or not key.startswith("wa_upgrade_")}
+    left = sorted(relevant - set(carried) - set(variables) - set(_NEVER))
     return shlex.join(argv) + (f"   (and -e for {', '.join(left)}, as in this run)" if left else "")
 
 
