@@ -55,7 +55,6 @@ class Project:
     recreate: str = _compose_plan.AUTO
     surplus: t.Sequence[str] = ()
     moving: t.Sequence[str] = ()
-    temporary: str | None = None
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
@@ -96,7 +95,8 @@ class Project:
             yield self.document
             return
         document = copy.deepcopy(self.document)
-        folder = tempfile.mkdtemp(dir=self.temporary)  # mode 0700
+        # Mode 0700; with pipelining the module's own folder is not there, and its making is warned of.
+        folder = tempfile.mkdtemp()
         copies: dict[str, str] = {}
         try:
             for number, (path, text) in enumerate(self.env_files.items()):

@@ -221,7 +221,6 @@ def main() -> None:
             recreate=params["recreate"],
             surplus=params["surplus"],
             moving=params["moving"],
-            temporary=module.tmpdir,
         )
         result.values = read(project)
     except ValueError:
