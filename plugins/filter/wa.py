@@ -228,6 +228,7 @@ class FilterModule:
             "words": _told(_units.words),
             "folder": _told(lambda path, name: _paths.folder(name, path)),
             "path": _told(lambda path, name: _paths.normalise(name, path)),
+            "whole_seconds": _told(lambda text, name: _units.whole_seconds(name, text)),
             "rename_services": _told(_compose_extra.rename),
             "compose_extra": _told(compose_extra),
             "compose_json": compose_json,

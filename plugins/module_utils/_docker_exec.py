@@ -28,7 +28,7 @@ _SUPERVISOR = r"""
 exec 3<&0 </dev/null
 tenths=$1; mark=$2; shift 2
 stopping=
-trap 'stopping=1' TERM
+trap "stopping=1" TERM
 "$@" 3<&- &
 child=$!
 ( read -r line <&3; sleep 0.1; kill -TERM $$; sleep 0.3; kill -TERM $$ ) >/dev/null 2>&1 &

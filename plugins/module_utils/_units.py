@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import typing as t
 
@@ -26,6 +27,14 @@ def parse_duration(name: str, text: str | int | float) -> float:
     if not match:
         raise WaError(f"option {name}", f"{text!r} is no duration", "seconds, or text such as 30s, 10m, 24h")
     return float(match.group(1)) * _SECONDS[match.group(2)]
+
+
+def whole_seconds(name: str, text: str | int | float) -> int:
+    """`text` in whole seconds, rounded up, for programs that know no other form. Raises WaError for less than a second."""
+    seconds = parse_duration(name, text)
+    if seconds < 1:
+        raise WaError(f"option {name}", f"{text!r}", "at least a second")
+    return math.ceil(seconds)
 
 
 def parse_size(name: str, text: str | int) -> int:

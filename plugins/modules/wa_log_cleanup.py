@@ -37,7 +37,7 @@ options:
     description: The folders in the containers that hold logs. A folder named C(archive) in them holds the archives.
     type: list
     elements: str
-    default: [/var/log/whatsapp, /usr/local/waent/logs]
+    default: [/var/log/whatsapp, /usr/local/waent/logs, /var/log/lighttpd]
   keep:
     description: How many archives the cleanup leaves; of each log name in a Webapp, of all in a Coreapp.
     type: int
@@ -202,7 +202,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._log_cleaner import (
     remember,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import format_size, parse_duration, parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._units import (
+    format_size,
+    parse_duration,
+    parse_size,
+    whole_seconds,
+)
 
 STATE_DIR = "/var/lib/waba"
 
@@ -272,7 +277,7 @@ def main() -> None:
             "log_paths": {
                 "type": "list",
                 "elements": "str",
-                "default": ["/var/log/whatsapp", "/usr/local/waent/logs"],
+                "default": ["/var/log/whatsapp", "/usr/local/waent/logs", "/var/log/lighttpd"],
             },
             "keep": {"type": "int", "default": 30},
             "web_max_size": {"type": "str", "default": "20M"},
@@ -300,8 +305,7 @@ def check_options(params: dict[str, t.Any]) -> None:
     """Refuse what no run could make sense of, before anything is touched."""
     if params["workers"] < 1 or params["keep"] < 0:
         raise WaError("options workers and keep", f"{params['workers']} and {params['keep']}", "at least 1 and 0")
-    if parse_duration("timeout", params["timeout"]) < 1:
-        raise WaError("option timeout", f"{params['timeout']!r}", "at least a second")
+    whole_seconds("timeout", params["timeout"])
     for path in params["log_paths"]:
         if not path.startswith("/") or "\n" in path:
             raise WaError("option log_paths", f"{path!r}", "absolute paths in the containers")

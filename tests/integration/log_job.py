@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 import typing as t
@@ -23,6 +24,7 @@ class Job:
 
     folder: Path
     project: str
+    script: Path = SCRIPT
 
     @property
     def status(self) -> dict[str, t.Any]:
@@ -32,12 +34,26 @@ class Job:
     def argv(self, *options: str, shell: str = "sh") -> list[str]:
         """The command line."""
         files = ["-s", str(self.folder / "status.json"), "-l", str(self.folder / "deployment.lock")]
-        return [shell, str(SCRIPT), "-p", self.project, *files, *options]
+        return [shell, str(self.script), "-p", self.project, *files, *options]
 
-    def __call__(self, *options: str, shell: str = "sh") -> subprocess.CompletedProcess[str]:
+    def with_docker(self, script: str) -> None:
+        """From now on, a shell script comes before the `docker` that the job calls; `"$@"` are its arguments."""
+        tools = self.folder / "tools"
+        tools.mkdir()
+        (tools / "docker").write_text(f'#!/bin/sh\n{script}\nexec /usr/bin/docker "$@"\n')
+        (tools / "docker").chmod(0o755)
+        self.script = self.folder / "wa-log-cleanup"
+        self.script.write_text(SCRIPT.read_text().replace("\nPATH=", f"\nPATH={tools}:"))
+
+    def __call__(self, *options: str, shell: str = "sh", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
         return subprocess.run(
-            self.argv(*options, shell=shell), capture_output=True, text=True, check=False, timeout=120
+            self.argv(*options, shell=shell),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, **environment},
         )
 
 

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import threading
 import time
@@ -63,9 +65,11 @@ def test_cleans_only_its_own_project(clients: t.Any, job: Job, shell: str) -> No
         "skipped": 0,
         "failed": 0,
         "failures": [],
+        "warnings": [],
     }
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (job.folder / "status.json", metrics)] == [0o640, 0o644]
     assert f'wa_log_cleanup_freed_bytes{{project="{clients.project}"}} {freed}\n' in metrics.read_text()
-    assert not list(job.folder.glob("*.new"))
+    assert sorted(path.name for path in job.folder.iterdir()) == ["status.json", "wa.prom"]
     again = job(shell=shell)
     assert again.returncode == 0
     assert job.status["freed_bytes"] == 0
@@ -73,8 +77,10 @@ def test_cleans_only_its_own_project(clients: t.Any, job: Job, shell: str) -> No
 
 def test_finds_recreated_containers_and_moved_tags(clients: t.Any, job: Job) -> None:
     """Neither a new id nor a tag that points to a newer image hides a container."""
-    assert job().returncode == 0
-    assert job.status["containers"] == 0
+    none = job()
+    assert none.returncode == 1
+    assert job.status["failures"] == ["no client container found (images web coreapp): nothing was cleaned"]
+    assert job.status["failures"][0] in none.stderr
     first = lc.core(clients)
     image = clients.tag("coreapp")
     docker("rm", "--force", first)
@@ -99,6 +105,7 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
         "last": lc.core(clients, "zz"),
     }
     lc.archives(names["last"], 31)
+    lc.archives(names["bad"], 31)
     clients.run(names["noscript"], f"rm {lc.SCRIPT}")
     clients.run(names["noshell"], "rm /bin/sh")
     docker("pause", names["paused"])
@@ -114,7 +121,8 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
     assert told.pop(names["noshell"]).startswith("the cleanup could not be run (exit code 12")
     assert told.pop(names["noscript"]).startswith("the cleanup failed with exit code 127: ")
     assert told == {
-        names["bad"]: "the cleanup failed with exit code 3: no room  left",
+        names["bad"]: "the cleanup failed with exit code 3, more than 30 archives of wa-service in "
+        "/var/log/whatsapp/archive: no room  left",
         names["hanging"]: "the cleanup took more than 4s and was ended",
         names["paused"]: "is paused",
         names["pausing"]: "is paused since the cleanup began",
@@ -200,14 +208,16 @@ def test_killed_in_the_middle(clients: t.Any, job: Job, shell: str) -> None:
 
 
 def test_runs_never_overlap(clients: t.Any, job: Job, ansible: t.Any) -> None:
-    """A second job steps aside; the module waits for the job."""
+    """A second job waits for the first one, and so does the module."""
     script = "#!/bin/sh\n[ ! -e /tmp/busy ] || exit 9\ntouch /tmp/busy /tmp/started\nsleep 3\nrm /tmp/busy\n"
     core = lc.core(clients, script=script)
     with subprocess.Popen(job.argv()) as running:
         wait_for(lambda: exists(core, "/tmp/started"))
         second = job()
-        assert second.returncode == 0
-        assert running.poll() is None, "it was the first that stepped aside"
+        assert (second.returncode, second.stderr) == (0, "")
+        assert running.wait(timeout=30) == 0
+    with subprocess.Popen(job.argv()) as running:
+        wait_for(lambda: exists(core, "/tmp/busy"))
         options = {"project": clients.project, "state_file": str(job.folder / "live.json")}
         module = ansible.module("wa_log_cleanup", options)
         assert running.wait(timeout=30) == 0
@@ -229,7 +239,9 @@ def test_the_lock_of_the_deployment(clients: t.Any, job: Job) -> None:
         '{"lease_until": null, "pid": 7}',
     ):
         lock.write_text(text)
-        assert job().returncode == 0
+        done = job()
+        assert done.returncode == 4
+        assert done.stderr.endswith(f"{lock} is held: nothing was cleaned\n")
         assert (job.status["result"], job.status["last_success"]) == ("locked", success)
         assert len(lc.files(clients, core)) == 31
     lock.write_text(json.dumps({"run": 7, "lease_until": int(time.time()) - 5}, indent=1))
@@ -246,8 +258,9 @@ def test_a_lock_taken_between_two_containers(clients: t.Any, job: Job) -> None:
     with subprocess.Popen(job.argv()) as running:
         wait_for(lambda: exists(first, "/tmp/started"))
         (job.folder / "deployment.lock").touch()
-        assert running.wait(timeout=30) == 0
+        assert running.wait(timeout=30) == 4
     assert job.status["result"] == "locked"
+    assert job.status["warnings"][0].endswith(f"is held: stopped before {second}")
     assert len(lc.files(clients, second)) == 31
 
 
@@ -264,6 +277,7 @@ def test_a_full_disk_of_the_host(clients: t.Any, job: Job, tmp_path: Path) -> No
         lc.archives(core, 31)
         subprocess.run(["sh", "-c", f"head -c 100000 /dev/zero > {disk}/filler"], check=False, capture_output=True)
         full = job()
+        assert full.returncode == 3
         assert "status.json cannot be written" in full.stderr
         assert job.status == before
         assert len(lc.files(clients, core)) == 30
@@ -296,10 +310,14 @@ def test_commands_folders_and_images_of_ones_own(clients: t.Any, job: Job) -> No
 def test_no_secret_is_told(clients: t.Any, job: Job) -> None:
     """A failing cleanup that prints its environment gives no password away."""
     secret = "canary Pa55%word"
-    lc.core(clients, script="#!/bin/sh\nenv | grep DB_PASS\nexit 3\n", docker=("--env", f"WA_DB_PASSWORD={secret}"))
+    script = '#!/bin/sh\nenv | grep DB_PASS\necho "for wa with $WA_DB_PASSWORD: denied"\necho "$A_KEY"\nexit 126\n'
+    variables = ("--env", f"WA_DB_PASSWORD={secret}", "--env", "A_KEY=first line\nPa55 second\n\nthird")
+    lc.core(clients, script=script, docker=variables)
     done = job()
     assert done.returncode == 1
-    assert job.status["failures"][0].endswith("exit code 3: WA_DB_PASSWORD=<hidden>")
+    assert job.status["failures"][0].endswith(
+        "exit code 126: WA_DB_PASSWORD=<hidden> | for wa with <hidden>: denied | <hidden> | <hidden> | <hidden>"
+    )
     assert "Pa55" not in done.stdout + done.stderr + json.dumps(job.status)
 
 
@@ -311,6 +329,138 @@ def test_docker_that_does_not_answer(job: Job) -> None:
     assert "Docker does not answer" in job.status["failures"][0]
 
 
+def test_an_inspect_that_fails_is_a_failure(clients: t.Any, job: Job) -> None:
+    """Docker lists the containers and then tells of none, or not of all, of them: what it tells of is cleaned."""
+    core = lc.core(clients)
+    lc.archives(core, 31)
+    job.with_docker('case $* in "inspect --type"*) [ -e "$0.some" ] || exit 1; /usr/bin/docker "$@"; exit 1;; esac')
+    for some, containers in ((False, 0), (True, 1)):
+        if some:
+            (job.folder / "tools" / "docker.some").touch()
+            unlisted = (
+                "case $* in 'ps --all --quiet --no-trunc') echo "
+                + "f" * 64
+                + ";; 'ps --all --quiet --filter'*) exit 1;; esac"
+            )
+            tool = job.folder / "tools" / "docker"
+            tool.write_text(tool.read_text().replace("case", f"{unlisted}\ncase", 1))
+        done = job()
+        assert done.returncode == 1
+        assert (job.status["result"], job.status["containers"], job.status["last_success"]) == ("failed", containers, 0)
+        assert job.status["failures"] == [
+            "Docker lists containers, but does not tell what they are (docker inspect: exit code 1)"
+        ]
+        assert job.status["failures"][0] in done.stderr
+    assert len(lc.files(clients, core)) == 30
+
+
+def test_a_container_that_goes_before_it_is_looked_at(clients: t.Any, job: Job) -> None:
+    """Another one that goes between the list and the look at it is no failure."""
+    lc.core(clients)
+    job.with_docker("case $* in 'ps --all --quiet --no-trunc') echo " + "f" * 64 + ";; esac")
+    assert job().returncode == 0
+    assert (job.status["result"], job.status["containers"]) == ("ok", 1)
+
+
+def test_the_modules_engine_is_the_jobs(clients: t.Any, job: Job) -> None:
+    """Neither root's context nor a variable nor what Docker says of its configuration leads the job elsewhere."""
+    core = lc.core(clients)
+    lc.archives(core, 31)
+    (job.folder / ".docker").mkdir()
+    (job.folder / ".docker" / "config.json").write_text(
+        '{"currentContext": "elsewhere", "psFormat": "table {{.Names}}"'
+    )
+    done = job(HOME=str(job.folder), DOCKER_CONTEXT="elsewhere", DOCKER_HOST="unix:///nowhere.sock")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(lc.files(clients, core)) == 30
+
+
+def test_links_of_others_are_not_followed(clients: t.Any, job: Job) -> None:
+    """Whoever may write into the folder of the metrics cannot have root write into another file."""
+    lc.core(clients)
+    victim = job.folder / "victim"
+    victim.write_text("theirs")
+    victim.chmod(0o600)
+    folder = job.folder / "metrics"
+    folder.mkdir()
+    for name in ("wa.prom", "wa.prom.new"):
+        (folder / name).symlink_to(victim)
+    (job.folder / "status.json").symlink_to(victim)
+    assert job("-m", str(folder / "wa.prom")).returncode == 0
+    assert (victim.read_text(), stat.S_IMODE(victim.stat().st_mode)) == ("theirs", 0o600)
+    assert not (folder / "wa.prom").is_symlink()
+    assert "wa_log_cleanup_containers" in (folder / "wa.prom").read_text()
+    assert job.status["result"] == "ok"
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_no_room_for_temporary_files(clients: t.Any, job: Job, shell: str) -> None:
+    """The cleaning itself needs none."""
+    core = lc.core(clients)
+    lc.archives(core, 31)
+    assert job(shell=shell, TMPDIR="/nowhere").returncode == 0
+    assert len(lc.files(clients, core)) == 30
+
+
+def test_an_exit_code_alone_is_a_warning(clients: t.Any, job: Job) -> None:
+    """What the vendor's script returns is not documented: where all rules hold, the logs are clean."""
+    script = lc.CORE_CLEANUP + "echo one; echo two >&2; exit 7\n"
+    core = lc.core(clients, script=script)
+    lc.archives(core, 31)
+    done = job()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (job.status["result"], job.status["containers"], job.status["failures"]) == ("ok", 1, [])
+    assert job.status["warnings"] == [
+        f"{core}: the cleanup ended with exit code 7, but all rotation rules hold: core cleaned | one | two"
+    ]
+    lc.install(clients, core, "#!/bin/sh\nexit 0\n")
+    lc.archives(core, 31)
+    assert job().returncode == 0
+    assert job.status["warnings"] == [
+        f"{core}: the cleanup ended well, but more than 30 archives of wa-service in /var/log/whatsapp/archive"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("files", "rule"),
+    [
+        (["wa-service.log.20261126-010203.7", "wa-service.log.INFO.20261126", "wa-service.log.ERROR.20261126"], ""),
+        (["1-crash.log", "2-crash.log", "wa-service.log"], ""),
+        (["wa-service.log.1", "wa-service.log.2"], "wa-service.log.2 or an older one is neither archived nor removed"),
+        (["wa-service-1.log", "wa-service.log"], "wa-service.log or an older one is neither archived nor removed"),
+        (["wa-service.log.1.gz"], "wa-service.log.1.gz is outside the archive folder"),
+        (["other.log.1"], "other.log.1 is outside the archive folder"),
+    ],
+)
+def test_the_vendors_names(clients: t.Any, job: Job, files: list[str], rule: str) -> None:
+    """Core logs, of which the newest is live, the link to it, crash logs; lighttpd's log has a rotation of its own."""
+    core = lc.core(clients, script="#!/bin/sh\nexit 1\n")
+    clients.run(core, f"cd {lc.CORE}; touch {' '.join(files)}; ln -s {files[0]} wa-service.INFO")
+    clients.run(core, "mkdir /var/log/lighttpd; touch /var/log/lighttpd/error.log /var/log/lighttpd/error.log.1.gz")
+    assert job().returncode == bool(rule)
+    if rule:
+        assert job.status["failures"] == [
+            f"{core}: the cleanup failed with exit code 1, {lc.CORE}/{rule}: it wrote nothing"
+        ]
+
+
+def test_a_lock_that_is_not_given_back(clients: t.Any, job: Job) -> None:
+    """It is waited for with an end, and then it is a failure. No other user can open it, as he could an older one."""
+    core = lc.core(clients)
+    lc.archives(core, 31)
+    lock = Path(f"/run/wa-log-cleanup-{clients.project}.lock")
+    lock.touch(0o644)
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = job("-t", "1s")
+    assert done.returncode == 3
+    assert job.status["failures"] == [
+        f"another cleanup has held {lock} for 1s: nothing was cleaned (fuser {lock} names its process)"
+    ]
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    assert len(lc.files(clients, core)) == 31
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -320,6 +470,10 @@ def test_docker_that_does_not_answer(job: Job) -> None:
         ["-p", 'a"b'],
         ["-p", "x", "-t", "0"],
         ["-p", "x", "-t", "1d2"],
+        ["-p", "x", "-t", "08"],
+        ["-p", "x", "-t", "1.5h"],
+        ["-p", "x", "-k", "many"],
+        ["-p", "x", "-H", ""],
         ["-p", "x", "y"],
         ["-z"],
     ],

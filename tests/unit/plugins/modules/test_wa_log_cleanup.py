@@ -222,6 +222,11 @@ def test_bad_options(
 def test_the_job_ends_commands_as_the_module_does() -> None:
     """The cron job's script holds the same supervisor, word for word."""
     text = SCRIPT.read_text()
-    assert text.partition("supervisor=$(cat <<'END'\n")[2].partition("\nEND\n)\n")[0] == _docker_exec._SUPERVISOR.strip(
-        "\n"
-    )
+    assert text.partition("supervisor='\n")[2].partition("\n'\n")[0] == _docker_exec._SUPERVISOR.strip("\n")
+
+
+def test_the_job_needs_no_temporary_file() -> None:
+    """A shell may put a here-document into one, and then it cleans nothing on a full disk."""
+    text = SCRIPT.read_text()
+    assert "<<" not in text
+    assert "/tmp" not in text
