@@ -17,9 +17,9 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.waba.onprem.plugins.module_utils import _files, _log_walk, _secret_words, _whole_file
 from ansible_collections.waba.onprem.plugins.module_utils import _log_measure as measuring
 from ansible_collections.waba.onprem.plugins.module_utils import _log_retention as rules
-from ansible_collections.waba.onprem.plugins.module_utils import _log_walk
 from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker_exec import Outcome, execute
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
@@ -36,6 +36,8 @@ LOCK_DIR = "/run"
 _MEASURE_TIMEOUT = 60.0
 _OUTPUT_LINES = 10
 _OUTPUT_WIDTH = 500
+_WORDS_LINES = 5  # of a failure's text
+_WORDS_WIDTH = 200
 _SETTLE_LOOKS = 4  # looks, half a second apart: a container that goes or is restarted has many states on the way
 _SECRET = re.compile("PASS|SECRET|KEY|TOKEN")  # names of variables whose values a cleanup's output must not show
 
@@ -50,14 +52,13 @@ def lock(stack: ExitStack, containers: t.Sequence[Container], wait: float, resul
     for project in sorted({container.project or "_" for container in containers}):
         path = f"{LOCK_DIR}/wa-log-cleanup-{project}.lock"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError:
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                result.warn(f"{path} cannot be locked ({error.strerror}): the cron job may clean at the same time")
-                continue
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            result.warn(f"{path} cannot be locked ({error.strerror}): the cron job may clean at the same time")
+            continue
         stack.callback(os.close, descriptor)
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, 0o600)  # whoever could open it could hold it for ever
         until = time.monotonic() + wait
         while True:
             try:
@@ -158,7 +159,9 @@ class Cleaner:
             report["status"] = "measured"
             return
         outcome, token = self.run(container, measuring.RUN_SCRIPT, shlex.split(self.params["command"]), self.timeout)
-        report["output"] = [line[:_OUTPUT_WIDTH] for line in outcome.stderr.splitlines()[-_OUTPUT_LINES:]]
+        # Masked also by the names of variables, since not every secret is one of the container's environment.
+        lines = [_secret_words.mask(line) for line in outcome.stderr.splitlines() if line.strip()]
+        report["output"] = [line[:_OUTPUT_WIDTH] for line in lines[-_OUTPUT_LINES:]]
         late = f"took more than {self.params['timeout']} and " + (
             "cannot be ended" if outcome.rc is None else "was ended"
         )
@@ -173,13 +176,23 @@ class Cleaner:
             report["reason"] = f"the cleanup {late}"
         elif report["rc"] is None:
             raise WaError(container.name, f"the cleanup was cut short (exit code {outcome.rc})")
-        elif report["rc"]:
-            ended = f"{command} cannot be run" if report["rc"] in (126, 127) else "the cleanup failed"
-            report["reason"] = f"{ended} (exit code {report['rc']})"
+        elif report["rc"] > 125:
+            ended = f"{command} cannot be run" if report["rc"] in (126, 127) else "the cleanup was killed"
+            report["reason"] = f"{ended} (exit code {report['rc']}): {_last_words(report['output'])}"
+        elif report["rc"] and (report["_violations"] or before.files is None or (after and after.files is None)):
+            broken = "; ".join(one["message"] for one in report["_violations"]) or "what it left cannot be measured"
+            words = _last_words(report["output"])
+            report["reason"] = f"the cleanup failed (exit code {report['rc']}), {broken}: {words}"
         elif before.blind:
             report["reason"] = "nothing can be measured: the image has neither ls nor du"
         else:
             report["status"] = "cleaned"
+            if report["rc"]:
+                # What the vendor's script returns is not documented: it is the logs that count.
+                report["_warning"] = (
+                    f"the cleanup ended with exit code {report['rc']}, but all rotation rules hold: "
+                    f"{_last_words(report['output'])}"
+                )
 
     def measure(self, container: Container, pid: int = 0) -> measuring.Measurement:
         """Only measure: from outside where that can be, else by a process in the container."""
@@ -232,6 +245,10 @@ class Cleaner:
         return {"driver": config["Type"], "size": size, "problem": problem} if problem else None
 
 
+def _last_words(output: t.Sequence[str]) -> str:
+    return " | ".join(line[:_WORDS_WIDTH] for line in output[-_WORDS_LINES:]) or "it wrote nothing"
+
+
 def _line(file: measuring.LogFile) -> str:
     return f"{file.path} {file.size} bytes"
 
@@ -255,20 +272,9 @@ def remember(
     large = {key: paths for key, paths in large.items() if paths}
     if not large and not os.path.exists(path):
         return
-    # Beside the file: moving it into place must not need room on a full disk.
-    draft = f"{path}.new"
     try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(draft)  # left by a run that was killed
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(large, file)
-            module.atomic_move(draft, path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(draft)
+        os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
+        _whole_file.write_json(path, large)
     except OSError as error:
         result.warn(f"{path} cannot be written ({error.strerror}): a log that is never rotated stays unseen")
 
@@ -276,8 +282,7 @@ def remember(
 def recall(path: str) -> dict[str, list[str]]:
     """The live logs that the last run left too large; one that cannot be read knows none."""
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+        found = json.loads(_files.read_text(path))
     except (OSError, ValueError):
         return {}
     if not isinstance(found, dict):

@@ -58,6 +58,9 @@ _LINE = re.compile(
 )
 _ROTATED = re.compile(r"\.log[-._]\d")
 _LOG = re.compile(r"\.log(?=$|[-._])")
+# The Coreapp's log, which it opens under a new name each time: `wa-service.log.<date>`, `wa-service.log.INFO.<date>`.
+_CORE_LOG = re.compile(r"wa-service.*\.log(?:[-._].*)?")
+_CRASH = "-crash.log"
 _STAMP = re.compile(r"[-_.]?\d[\dTZ:_.-]*")
 
 
@@ -94,13 +97,28 @@ class LogFile:
 
     @property
     def rotated(self) -> bool:
-        """Whether the name says that this is no longer a live log: compressed, or with a number behind `.log`."""
-        return not self.hidden and (self.name.endswith(COMPRESSED) or bool(_ROTATED.search(self.name)))
+        """Whether the name says that this is no longer a live log: compressed, or with a number behind `.log`.
+
+        A Coreapp's log bears a date from the beginning: the newest is live, whatever its name.
+        """
+        if self.hidden or self.crash:
+            return False
+        return self.name.endswith(COMPRESSED) or (bool(_ROTATED.search(self.name)) and not self.core)
+
+    @property
+    def core(self) -> bool:
+        """Whether this is a Coreapp's own log, not compressed."""
+        return bool(_CORE_LOG.fullmatch(self.name)) and not self.name.endswith(COMPRESSED)
+
+    @property
+    def crash(self) -> bool:
+        """Whether this tells of a crash: written once, and nothing that the cleanup rotates."""
+        return self.name.endswith(_CRASH) and not self.archived
 
     @property
     def live(self) -> bool:
         """Whether this is a log outside the archive that may still be written to."""
-        return not (self.hidden or self.archived or self.rotated) and bool(_LOG.search(self.name))
+        return not (self.hidden or self.archived or self.rotated or self.crash) and bool(_LOG.search(self.name))
 
     @property
     def log_name(self) -> str:

@@ -18,6 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._log_measure import AR
 from ansible_collections.waba.onprem.plugins.module_utils._units import format_size, parse_size
 
 _SHOWN = 10  # paths named in a violation
+_LIGHTTPD = "/var/log/lighttpd"  # domain: the Webapp's error log lies there, with whatever rotation the image has
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,10 @@ class Prediction:
 
 def _newest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
     """Newest first; where ls gave no time, the live logs are newer than the archive and each listing is in order."""
-    files = list(files)
+    files = sorted(files, key=lambda file: file.name, reverse=True)  # of one moment, the name with the later date
     if any(file.mtime is None for file in files):
         return sorted(files, key=lambda file: (file.archived, file.order))
-    return sorted(files, key=lambda file: (-t.cast("float", file.mtime), file.archived, file.name))
+    return sorted(files, key=lambda file: (-t.cast("float", file.mtime), file.archived))
 
 
 def _groups(files: t.Iterable[LogFile], key: t.Callable[[LogFile], t.Any]) -> dict[t.Any, list[LogFile]]:
@@ -84,6 +85,32 @@ def old_core_files(role: str, found: Measurement) -> list[LogFile]:
         return []
     live = _groups((file for file in found.files or [] if file.live), lambda file: (file.folder, file.log_name))
     return [file for group in live.values() for file in _newest_first(group)[1:]]
+
+
+def live_core_files(role: str, found: Measurement) -> list[LogFile]:
+    """A Coreapp's logs that are the newest of their name: it holds them open, and they must not be removed nor cut."""
+    old = old_core_files(role, found)
+    newest = [file for file in found.files or [] if file.live and file.core and file not in old]
+    return [] if role == "web" else newest
+
+
+def lost_core_files(role: str, before: Measurement, after: Measurement, limits: Limits) -> list[LogFile]:
+    """The live logs of `before` that were removed or cut though they are not above their size.
+
+    One beside which the Coreapp has opened a newer log was not live any more.
+    """
+    if before.files is None or after.files is None:
+        return []
+    there = {(file.path, file.inode): file for file in after.files}
+    known = {(file.path, file.inode) for file in before.files}
+    fresh = {(file.folder, file.log_name) for key, file in there.items() if file.live and key not in known}
+    lost = []
+    for file in live_core_files(role, before):
+        now = there.get((file.path, file.inode))
+        whole = now is not None and now.size >= file.size
+        if not whole and file.size <= limits.max_size(role) and (file.folder, file.log_name) not in fresh:
+            lost.append(file)
+    return lost
 
 
 def predict(role: str, found: Measurement, limits: Limits) -> Prediction:
@@ -128,7 +155,7 @@ def compare(before: Measurement, after: Measurement) -> Difference:
     new = {(file.path, file.inode): file for file in after.files if not file.hidden}
     found = Difference(
         gone=[file for key, file in old.items() if key not in new],
-        came=[file for key, file in new.items() if key not in old and not file.live],
+        came=[file for key, file in new.items() if key not in old and not (file.live or file.crash)],
         shrunk=[(old[key], file) for key, file in new.items() if key in old and file.size < old[key].size],
     )
     found.changed = bool(found.gone or found.came or found.shrunk)
@@ -164,11 +191,14 @@ def violations(
         where = f"of {group[0].log_name} in {group[0].folder}" if per_name else f"in {group[0].folder}"
         add("too_many", _newest_first(group)[limits.keep :], f"more than the {limits.keep} archives to keep {where}")
     add("not_compressed", [file for file in archived if not file.name.endswith(COMPRESSED)], "archives not compressed")
-    outside = [file for file in files if file.rotated and not file.archived]
+    own = [file for file in files if not f"{file.folder}/".startswith(f"{_LIGHTTPD}/")]
+    outside = [file for file in own if file.rotated and not file.archived]
     add("outside_archive", outside, "rotated logs outside the archive folder")
     known = {file.path for file in old_core_files(role, before)}
     old = [file for file in old_core_files(role, after) if file.path in known]
     add("old_core_files", old, "old Coreapp logs neither archived nor removed")
+    lost = lost_core_files(role, before, after, limits)
+    add("live_removed", lost, "live Coreapp logs removed or cut: the Coreapp writes on to what nobody can read or free")
     still = {
         (file.path, file.inode): file.size for file in oversized(role, before, limits) if file.path in large_before
     }

@@ -14,6 +14,8 @@ description:
   - Runs the vendor's cleanup script in every Webapp, Coreapp and master container of a project, measures the logs before
     and after, and checks that the rotation rules hold afterwards.
   - Containers are found by their image when the module runs, so that a recreated container is never missed.
+  - A cleanup that ends with an exit code from 1 to 125 is a warning where all rotation rules hold afterwards, since what it
+    returns is not documented. A failure shows its last lines.
   - One container that fails, hangs or goes away does not keep the others from being cleaned; the task fails at the end and
     names each failure.
   - This module and the role's cron job take the same lock, one a project, and so never clean at the same time.
@@ -159,8 +161,8 @@ violations:
   elements: dict
   contains:
     container: {description: Name of the container., type: str}
-    rule: {description: 'V(too_many), V(not_compressed), V(outside_archive), V(old_core_files), V(live_too_large),
-      V(unreadable) or V(no_folder).', type: str}
+    rule: {description: 'V(too_many), V(not_compressed), V(outside_archive), V(old_core_files),
+      V(live_removed), V(live_too_large), V(unreadable) or V(no_folder).', type: str}
     count: {description: Number of files., type: int}
     paths: {description: The first ten of them., type: list, elements: str}
     message: {description: The violation in words., type: str}
@@ -241,6 +243,8 @@ def report_all(module: AnsibleModule, result: Result, reports: list[dict[str, t.
             failures.append(f"{name}: {report['reason']}")
         elif report["status"] == "skipped":
             skipped.append(f"{name}: {report['reason']}")
+        if report.get("_warning"):
+            result.warn(f"{name}: {report['_warning']}")
         for violation in report["_violations"]:
             violations.append(dict(violation, container=name))
             result.warn(f"{name}: {violation['message']}")

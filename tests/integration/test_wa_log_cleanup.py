@@ -198,7 +198,7 @@ def test_one_bad_container_keeps_nobody_from_being_cleaned(
         "blind": lc.core(clients, "blind"),
         "ok2": lc.web(clients, "ok2"),
     }
-    for name in ("ok1", "blind"):
+    for name in ("ok1", "blind", "failing"):
         lc.archives(names[name], 31)
     clients.run(names["noscript"], f"rm {lc.SCRIPT}")
     clients.run(
@@ -227,13 +227,14 @@ def test_one_bad_container_keeps_nobody_from_being_cleaned(
     reasons = {name: f"{one['status']}: {one.get('reason', '')}" for name, one in found.items()}
     assert done["failed"]
     assert reasons.pop("noshell").startswith("failed: container")
+    assert reasons.pop("noscript").startswith(f"failed: {lc.SCRIPT} cannot be run (exit code 127): ")
     assert re.match("failed: (is restarting|was restarted)|skipped: is exited", reasons.pop("crashing"))
     assert reasons == {
         "ok1": "cleaned: ",
         "ok2": "cleaned: ",
-        "failing": "failed: the cleanup failed (exit code 3)",
+        "failing": "failed: the cleanup failed (exit code 3), "
+        f"1 more than the 30 archives to keep in {lc.ARCHIVE}: disk is bad",
         "hanging": "failed: the cleanup took more than 8s and was ended",
-        "noscript": f"failed: {lc.SCRIPT} cannot be run (exit code 127)",
         "paused": "failed: is paused",
         "stopped": "skipped: is exited",
         "removed": "skipped: is gone since the cleanup began",

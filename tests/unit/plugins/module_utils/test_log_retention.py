@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._log_retention import 
     Limits,
     compare,
     docker_log_problem,
+    live_core_files,
     old_core_files,
     predict,
     violations,
@@ -53,6 +54,10 @@ def measured(*files: LogFile) -> Measurement:
         ("20261124.log", "20261124.log", False),
         ("notes.txt", "notes.txt", False),
         ("my log.log", "my log", False),
+        ("wa-service.log.20261124-151201.7", "wa-service", False),
+        ("wa-service.log.INFO.20261124-151201.7", "wa-service.INFO", False),
+        ("wa-service.log.20261124.gz", "wa-service", True),
+        ("20261124-crash.log", "20261124-crash.log", False),
     ],
 )
 def test_names(name: str, log_name: str, rotated: bool) -> None:
@@ -223,6 +228,51 @@ def test_old_core_files_are_told_by_log_and_folder() -> None:
     """The newest of each log in each folder is being written; a lone file of another log is no old one."""
     files = [log(f"{CORE}/wa-service-1.log", age=9), log(f"{CORE}/wa-service-2.log"), log(f"{CORE}/crash.log", age=99)]
     assert old_core_files("core", measured(*files, log(f"{LOGS}/wa-service-0.log", age=50))) == files[:1]
+
+
+def test_the_vendors_core_logs() -> None:
+    """Dated from the beginning: the newest of each level is live, older ones wait for the cleanup; crash logs are no logs."""
+    new = log(f"{CORE}/wa-service.log.20261125", age=0)
+    old = log(f"{CORE}/wa-service.log.20261124", age=9)
+    info = log(f"{CORE}/wa-service.log.INFO.20261120", age=99)
+    crashes = [log(f"{CORE}/{n}-crash.log", age=n) for n in range(3)]
+    found = measured(old, new, info, *crashes)
+    assert old_core_files("core", found) == [old]
+    assert live_core_files("core", found) == [new, info]
+    assert live_core_files("web", found) == []
+    plan = predict("core", found, LIMITS)
+    assert (plan.archive, plan.rotate, plan.remove) == ([old], [], [])
+    assert [one["rule"] for one in violations("core", found, found, LIMITS)] == ["old_core_files"]
+    # of one moment, the later date
+    twins = [log(f"{CORE}/wa-service.log.{day}") for day in (20261124, 20261125)]
+    assert live_core_files("core", measured(*twins)) == twins[1:]
+    # a crash in the middle is the client's doing
+    assert not compare(measured(new), measured(new, *crashes)).changed
+
+
+def test_a_live_core_log_that_the_cleanup_took() -> None:
+    """Removed or cut: the Coreapp writes to what nobody sees. Too large, or one that it had left by then, is fair."""
+
+    def rules(before: Measurement, after: Measurement, role: str = "core") -> list[str]:
+        return [one["rule"] for one in violations(role, before, after, LIMITS)]
+
+    live = log(f"{CORE}/wa-service.log.20261125", 5000, inode=7)
+    assert rules(measured(live), measured()) == ["live_removed"]
+    assert rules(measured(live), measured(log(live.path, 10, inode=7))) == ["live_removed"]
+    assert rules(measured(live), measured(log(live.path, 9000, inode=7))) == []
+    assert rules(measured(live), measured(log(f"{CORE}/wa-service.log.20261126"))) == []
+    assert rules(measured(log(live.path, 16 * MB)), measured()) == []
+    assert rules(measured(live), measured(), "web") == []
+    assert rules(measured(live), Measurement(files=None)) == []
+
+
+def test_lighttpd_rotates_by_itself() -> None:
+    """Its log is measured, and no rule of the archive folder is laid on it."""
+    found = measured(log("/var/log/lighttpd/error.log"), log("/var/log/lighttpd/error.log.1.gz"))
+    assert violations("web", found, found, LIMITS) == []
+    assert [one["rule"] for one in violations("web", *[measured(log(f"{LOGS}/error.log.1.gz"))] * 2, LIMITS)] == [
+        "outside_archive"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_state_file_that_is_broken(engine: t.Any, run_module: t.Any, options: di
     engine.container("biz-wacore-1")
     (tmp_path / "live.json").write_text("[[[")
     assert not run_module(MODULE, options).get("failed")
-    assert (tmp_path / "live.json").read_text() == "{}"
+    assert json.loads((tmp_path / "live.json").read_text()) == {}
 
 
 def test_what_a_partial_run_remembers(
@@ -168,20 +168,19 @@ def test_state_that_cannot_be_written(
     engine.container("biz-wacore-1")
     (tmp_path / "logs" / "web.log").write_text("x" * 2000)
     small = dict(options, core_max_size=1000)
-    (tmp_path / "live.json.new").write_text("half")
     assert not run_module(MODULE, small).get("failed")
     assert warnings == []
     known = (tmp_path / "live.json").read_text()
     assert list(json.loads(known).values()) == [[f"{tmp_path}/logs/web.log"]]
 
-    def full(_object: t.Any, _file: t.Any) -> None:
+    def full(*_given: t.Any, **_more: t.Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(json, "dump", full)
     assert not run_module(MODULE, small).get("failed")
     assert len([text for text in warnings if "live.json cannot be written (No space left on device)" in text]) == 1
     assert (tmp_path / "live.json").read_text() == known
-    assert not (tmp_path / "live.json.new").exists()
+    assert [path.name for path in tmp_path.iterdir() if "live.json" in path.name] == ["live.json"]
 
 
 def test_room_that_cannot_be_told(
@@ -217,6 +216,29 @@ def test_bad_options(
     assert refused["failed"]
     assert words in refused["msg"]
     assert engine.execs == {}
+
+
+def test_an_exit_code_alone_is_a_warning(
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], warnings: list[str]
+) -> None:
+    """Where all rules hold the logs are clean, whatever the vendor's script returns; its last lines are told either way."""
+    engine.container("biz-wacore-1", environment={"WA_DB_PASSWORD": "canary-Pa55"})
+    script = "echo one; echo; echo as canary-Pa55; exit 3"
+    command = options["command"]
+    done = run_module(MODULE, dict(options, command=f"sh -c '{command}; {script}'"))
+    assert not done.get("failed"), done
+    assert [(one["status"], one["rc"]) for one in done["containers"]] == [("cleaned", 3)]
+    assert warnings == [
+        "biz-wacore-1: the cleanup ended with exit code 3, but all rotation rules hold: one | as <hidden>"
+    ]
+    refused = run_module(MODULE, dict(options, keep=1, command=f"sh -c '{script}'"))
+    assert refused["failures"] == [
+        "biz-wacore-1: the cleanup failed (exit code 3), "
+        f"2 more than the 1 archives to keep in {options['log_paths'][0]}/archive: one | as <hidden>"
+    ]
+    assert "canary" not in json.dumps(refused)
+    missing = run_module(MODULE, dict(options, command="/nowhere/cleanup.sh"))
+    assert missing["failures"][0].startswith("biz-wacore-1: /nowhere/cleanup.sh cannot be run (exit code 127): ")
 
 
 def test_the_job_ends_commands_as_the_module_does() -> None:
