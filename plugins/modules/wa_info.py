@@ -87,6 +87,14 @@ options:
       - The folder of the deployment's own Compose file, for V(containers) in O(gather).
       - With it, RV(containers) tells which were created from a file there.
     type: path
+  log_cleanup_status_file:
+    description:
+      - The status file of the nightly log cleanup, which role P(waba.onprem.wa_log_cleanup#role) installs.
+      - With it, a last run that failed, or is older than a day, is a warning; RV(log_cleanup_problem) tells it.
+    type: path
+  log_cleanup_cron_file:
+    description: The file of the job that writes O(log_cleanup_status_file). Without it no run is expected.
+    type: path
   files:
     description:
       - Files of the host to read beside all that, such as a db.env.
@@ -192,6 +200,11 @@ image_free_bytes:
   description: Free bytes of the file system that holds the images; null when it is not on this host.
   type: int
   returned: when O(gather) has V(images)
+log_cleanup_problem:
+  description: What is wrong with the last run of the nightly log cleanup; empty when nothing is.
+  type: str
+  returned: when O(log_cleanup_status_file) is given
+  sample: ""
 upgrade:
   description: The upgrade that holds O(lock_file) or has left it unfinished; empty when there is none.
   type: dict
@@ -487,6 +500,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _env_options,
     _host_facts,
     _host_starters,
+    _log_status,
     _seal,
     _secret_words,
     _upgrade_stages,
@@ -601,9 +615,12 @@ def main() -> None:
             turn_timeout={"type": "int", "default": 0},
             lock_file={"type": "path"},
             identity_file={"type": "path"},
+            log_cleanup_status_file={"type": "path"},
+            log_cleanup_cron_file={"type": "path"},
             files={"type": "list", "elements": "path", "default": []},
             seal_key={"type": "str", "no_log": True},
         ),
+        required_together=[("log_cleanup_status_file", "log_cleanup_cron_file")],
         supports_check_mode=True,
     )
     result = Result(module)
@@ -626,6 +643,11 @@ def main() -> None:
             result.values["upgrade"] = read_upgrade(module.params["lock_file"])
         except WaError as error:
             result.fail(error)
+    if module.params["log_cleanup_status_file"]:
+        files = module.params["log_cleanup_status_file"], module.params["log_cleanup_cron_file"]
+        result.values["log_cleanup_problem"] = _log_status.read(*files, time.time())
+        if result.values["log_cleanup_problem"]:
+            result.warn(result.values["log_cleanup_problem"])
     if "host" in gather:
         missing = _host_facts.missing(module, engine_error)
         result.values.update(missing=sorted(missing), reasons=missing, docker_version=version)

@@ -211,3 +211,18 @@ def test_a_container_of_our_own_file_is_known_through_links(tmp_path: Path, aske
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert _docker_clients.created_from([f"{tmp_path}/{file}"], f"{tmp_path}/{asked}") is own
     assert not _docker_clients.created_from([f"{tmp_path}/{file}"], None)
+
+
+def test_a_nightly_cleanup_that_failed_is_a_warning(
+    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
+    cron, status = tmp_path / "cron", tmp_path / "status.json"
+    options = {"gather": [], "log_cleanup_status_file": str(status), "log_cleanup_cron_file": str(cron)}
+    assert run_module(MODULE, options)["log_cleanup_problem"] == ""
+    cron.touch()
+    status.write_text('{"result": "failed", "started": 0, "last_success": 0, "failures": ["core: is paused"]}')
+    found = run_module(MODULE, options)
+    assert "its last run, of 1970-01-01 00:00 UTC, failed: core: is paused" in found["log_cleanup_problem"]
+    assert warnings == [found["log_cleanup_problem"]]
