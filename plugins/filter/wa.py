@@ -15,6 +15,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.waba.onprem.plugins.module_utils import (
     _client_containers,
     _client_identity,
+    _client_replace,
     _client_starts,
     _client_unmanaged,
     _compose_extra,
@@ -254,6 +255,8 @@ class FilterModule:
             "restored_line": restored_line,
             "sort_unmanaged": _client_unmanaged.sort,
             "databases_of_others": _told(databases_of_others),
+            "set_aside": _client_replace.set_aside,
+            "other_media": _client_replace.other_media,
             "second_coreapp": _client_starts.second_coreapp,
             "not_healthy": _client_starts.not_healthy,
             "unrecorded": _client_starts.unrecorded,
