@@ -164,10 +164,10 @@ def route(config: Settings, clients: Clients, elsewhere: str | None) -> tuple[Se
 
 
 @contextlib.contextmanager
-def tls(config: Settings, values: Values, clients: Clients, folder: str) -> t.Iterator[Settings]:
+def tls(config: Settings, values: Values, clients: Clients) -> t.Iterator[Settings]:
     """The client's TLS settings: `login_*` options, else the files at the paths in the containers, else none of them.
 
-    Copies are private, lie in `folder` and go at the end. Raises WaError for a file that no container has.
+    Copies are private and go at the end. Raises WaError for a file that no container has.
     """
     if not (values.get(OPTIONS["ssl_ca"]) or values.get(OPTIONS["ssl_cert"])):
         yield replace(config, ca_cert=None, client_cert=None, client_key=None, plain=True)
@@ -189,7 +189,7 @@ def tls(config: Settings, values: Values, clients: Clients, folder: str) -> t.It
                     f"Mount it there first, or set {option} (wa_db_env_{option}) to where the same file lies on this host",
                 )
             if content is not None:
-                copy = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))  # made with mode 0600
+                copy = stack.enter_context(tempfile.NamedTemporaryFile())  # made with mode 0600
                 copy.write(content)
                 copy.flush()
                 paths[field] = copy.name
@@ -201,11 +201,9 @@ def tls(config: Settings, values: Values, clients: Clients, folder: str) -> t.It
 class Proof:
     """One proof with a module's options; `found` is filled with what is learnt of the server."""
 
-    def __init__(self, params: t.Mapping[str, t.Any], folder: str, warn: t.Callable[[str], None]) -> None:
-        """`folder` is for private copies of certificate files."""
+    def __init__(self, params: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> None:
         self.params = dict(params, login_user=None, login_password=None)
         self.thorough = params["check_connection"] == "always"
-        self.folder = folder
         self.warn = warn
         self.clients = Clients(params)
         self.found: dict[str, t.Any] = {}
@@ -218,7 +216,7 @@ class Proof:
         way = ""
         try:
             config, way = route(config, self.clients, self.params.get("login_host"))
-            with tls(config, values, self.clients, self.folder) as ready:
+            with tls(config, values, self.clients) as ready:
                 self._log_in(ready, values)
         except WaError as error:
             at = f" ({way})" if way else ""

@@ -363,7 +363,7 @@ def check_connection(
 
     for environment in environments.values():
         result.redact.add(value for key, value in environment.items() if _env_plan.is_secret(module.params, key, value))
-    proof = _env_proof.Proof(module.params, module.tmpdir, result.warn)
+    proof = _env_proof.Proof(module.params, result.warn)
     result.values["server"] = proof.found
     differing = [*stale, *result.values["overridden_containers"]]
     for values in _env_proof.variants(plan.values, environments, differing):
