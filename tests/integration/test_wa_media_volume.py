@@ -290,8 +290,8 @@ def test_silent_split_by_the_compose_prefix(ansible: t.Any, clients: t.Any) -> N
     prefixed = clients.volume(f"{clients.project}_wm")
     clients.add("wacore", volume=prefixed)
     message = failure(ansible, options(clients, "wm"))
-    assert f"Compose put its project '{clients.project}' in front of the name" in message
-    assert f"set name to {prefixed}" in message
+    assert f"media_volume {prefixed} ({clients.project}-wacore-1) would become wm" in message
+    assert f"Lost from sight: all media in {prefixed}" in message
     assert docker("volume", "ls", "-q", "--filter", "name=^wm$") == ""
 
 
