@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import tempfile
 import typing as t
 from pathlib import Path
 
@@ -158,14 +159,15 @@ def test_a_loopback_address_is_the_container_itself(resolves: dict[str, str], cl
         _env_proof.route(settings(), clients, None)
 
 
-def test_tls_is_off_where_the_client_has_it_off(tmp_path: Path) -> None:
-    with _env_proof.tls(settings(login_ca_cert="/h/ca.pem"), VALUES, FakeClients(), str(tmp_path)) as config:
+def test_tls_is_off_where_the_client_has_it_off() -> None:
+    with _env_proof.tls(settings(login_ca_cert="/h/ca.pem"), VALUES, FakeClients()) as config:
         assert (config.plain, config.ca_cert) == (True, None)
 
 
-def test_certificates_are_read_in_the_containers(tmp_path: Path) -> None:
+def test_certificates_are_read_in_the_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     clients = FakeClients(files={path: path.encode() for path in TLS.values()})
-    with _env_proof.tls(settings(), {**VALUES, **TLS}, clients, str(tmp_path)) as config:
+    with _env_proof.tls(settings(), {**VALUES, **TLS}, clients) as config:
         paths = [config.ca_cert, config.client_cert, config.client_key]
         assert [Path(str(path)).read_text() for path in paths] == list(TLS.values())
         assert {stat.S_IMODE(os.stat(str(path)).st_mode) for path in paths} == {0o600}
@@ -173,23 +175,24 @@ def test_certificates_are_read_in_the_containers(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_options_come_before_the_containers_files(tmp_path: Path) -> None:
+def test_options_come_before_the_containers_files() -> None:
     given = {"login_ca_cert": "/h/ca.pem", "login_client_cert": "/h/cert.pem", "login_client_key": "/h/key.pem"}
-    with _env_proof.tls(settings(**given), {**VALUES, **TLS}, FakeClients(), str(tmp_path)) as config:
+    with _env_proof.tls(settings(**given), {**VALUES, **TLS}, FakeClients()) as config:
         assert [config.ca_cert, config.client_cert, config.client_key] == list(given.values())
         assert config.verify_name
 
 
 @pytest.mark.parametrize("key", list(TLS))
-def test_a_certificate_that_no_container_has(tmp_path: Path, key: str) -> None:
+def test_a_certificate_that_no_container_has(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     clients = FakeClients(files={path: b"" for name, path in TLS.items() if name != key})
     with pytest.raises(WaError, match=f"{key} {TLS[key]}: no such file in wacore.*login_"):
-        _env_proof.tls(settings(), {**VALUES, **TLS}, clients, str(tmp_path)).__enter__()
+        _env_proof.tls(settings(), {**VALUES, **TLS}, clients).__enter__()
     assert os.listdir(tmp_path) == []
 
 
-def test_before_the_first_start_there_is_no_certificate_to_read(tmp_path: Path) -> None:
-    with _env_proof.tls(settings(), {**VALUES, **TLS}, FakeClients(records=0), str(tmp_path)) as config:
+def test_before_the_first_start_there_is_no_certificate_to_read() -> None:
+    with _env_proof.tls(settings(), {**VALUES, **TLS}, FakeClients(records=0)) as config:
         assert (config.plain, config.ca_cert, config.client_cert, config.client_key) == (False, None, None, None)
 
 
@@ -231,9 +234,9 @@ def refused(kind: str, words: str = "Access denied for user 'wa'@'10.0.0.2' (104
 
 
 @pytest.fixture
-def proof(resolves: dict[str, str], tmp_path: Path) -> Proof:
+def proof(resolves: dict[str, str]) -> Proof:
     resolves["db.example.com"] = "192.0.2.1"
-    return Proof(PARAMS, str(tmp_path), lambda _text: None)
+    return Proof(PARAMS, lambda _text: None)
 
 
 def test_a_login_that_works(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
