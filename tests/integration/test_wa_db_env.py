@@ -26,8 +26,8 @@ from database_servers import Server, docker, pretended_mysql, server, silent_ser
 from ansible_collections.waba.onprem.plugins.module_utils._env_containers import Compose
 from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
 
-CANARY = "Canary-71-Env-Pw"
-OLD_CANARY = "Older-Canary-71"
+CANARY = f"Canary-{os.getpid()}-Env-Pw"  # another process may run these tests, too
+OLD_CANARY = f"Older-Canary-{os.getpid()}"
 OLD = "WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD=Sesame-12\n"
 REPOSITORY = Path(__file__).resolve().parents[2]
 GRANTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "DROP")

@@ -515,7 +515,7 @@ class Login:
         self.refusal = ""
         self.found: dict[str, t.Any] = {"product": "MySQL"}
 
-    def proof(self, _params: t.Any, _folder: str, _warn: t.Any) -> Login:
+    def proof(self, _params: t.Any, _warn: t.Any) -> Login:
         return self
 
     def __call__(self, values: dict[str, str]) -> None:
