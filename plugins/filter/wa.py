@@ -101,7 +101,7 @@ def stale_line(container: t.Mapping[str, t.Any]) -> str:
 
 def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """The files that `wa_client_files` has put back, for a message, with the names of the variables that had changed."""
-    told = [one["path"] + (f" ({', '.join(one['keys'])})" if one["keys"] else "") for one in files]
+    told = [one["path"] + (f" ({', '.join(one['env_keys'])})" if one["env_keys"] else "") for one in files]
     return "the new " + " and ".join(told)
 
 

@@ -57,6 +57,6 @@ def restore(stores: t.Sequence[Store]) -> list[dict[str, t.Any]]:
     for store, kept, _now in todo:
         store.write(kept, lambda _draft: None)
     return [
-        {"path": store.path, "keys": [] if is_compose(store.path) else changed_keys(kept, now)}
+        {"path": store.path, "env_keys": [] if is_compose(store.path) else changed_keys(kept, now)}
         for store, kept, now in todo
     ]

@@ -242,8 +242,8 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     """All differences of one host; `facts` is what the role `wa_host` knows:
 
     `host`, `deployment`, `wanted` (see `wanted_identity`), `looks` (what `wa_info` told of each member of this run, by
-    host), `neighbours` (other Compose projects of the machine), `replace` (whether containers of others are to go), `mount_path`, `folder`, `confirmed`, and `attributes`,
-    those to compare.
+    host), `neighbours` (other Compose projects of the machine), `replace` (whether containers of others are to go),
+    `mount_path`, `folder`, `confirmed`, and `attributes`, those to compare.
     """
     host, project, looks = facts["host"], facts["deployment"]["project"], facts["looks"]
     known = {tuple(pair) for pair in facts.get("known") or []}  # of other deployments of the inventory

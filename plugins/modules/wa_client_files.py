@@ -90,13 +90,13 @@ restored:
     path:
       description: The file.
       type: str
-    keys:
+    env_keys:
       description: Names of the variables.
       type: list
       elements: str
   sample:
     - path: /opt/waba/support/db.env
-      keys: [WA_DB_PASSWORD]
+      env_keys: [WA_DB_PASSWORD]
 """
 
 import contextlib

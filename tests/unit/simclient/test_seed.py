@@ -60,4 +60,4 @@ def test_another_error_is_one_at_once() -> None:
 @pytest.mark.parametrize("engine", ["MYSQL", "PGSQL"])
 def test_a_deadlock_is_known_by_its_number(engine: str) -> None:
     session = Session(engine, types.SimpleNamespace(closed=0), (ServerError,))
-    assert type(session._translate(ServerError(1213, "Deadlock found"))) is Deadlock
+    assert isinstance(session._translate(ServerError(1213, "Deadlock found")), Deadlock)

@@ -77,7 +77,7 @@ def test_what_served_before_is_put_back_and_kept_until_it_is_proven(run_module: 
     before = env.read_text()
     run_module(MODULE, {"path": str(env), "content": "WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=new\n", "mode": "0640", "keep": True})  # fmt: skip
     done = run_module(MODULE, {"operation": "restore", "files": [str(env)]})
-    assert done["restored"] == [{"path": str(env), "keys": ["WA_DB_PASSWORD"]}]
+    assert done["restored"] == [{"path": str(env), "env_keys": ["WA_DB_PASSWORD"]}]
     assert (env.read_text(), stat.S_IMODE(env.stat().st_mode)) == (before, 0o640)
     assert done["unproven"] == [str(env)]
     again = run_module(MODULE, {"operation": "restore", "files": [str(env)]})
