@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Client containers of a host that are not the deployment's: which may be replaced, which are another number's. Pure rules.
 
-Only the same databases prove that a container belongs to this deployment's number: the same server and prefix.
+The same databases prove that a container belongs to this deployment's number, the same server and prefix; so does a name
+that only Compose gives, to this deployment's container.
 """
 
 from __future__ import annotations
@@ -51,16 +52,24 @@ def sort(
     database: str,
     ports: t.Collection[int] = (),
     known: t.Collection[tuple[str, str]] = (),
+    names: t.Collection[str] = (),
+    accepted: bool = False,
 ) -> dict[str, t.Any]:
     """The containers of `wa_info` that are not those of `project`, sorted.
 
-    `replaceable` are of this deployment's number. `others` are another number's and stay. `refusal` says, in a text that is
-    empty for none, which of them stand in the way: it cannot be told whose they are, or they have a name or a port that the
-    deployment needs. `neighbours` are the projects of the machine's other deployments, `known` pairs of project and database
-    of all other deployments of the inventory, `database` is the deployment's own, `ports` those that it publishes.
+    `replaceable` are of this deployment's number. `others` are another number's and stay. `unknown` are of a client that no
+    deployment of the inventory describes, while `project` has no container: the one that runs was not adopted, or the
+    inventory is wrong; `accepted` makes another number's of them `others`. `refusal` says, in a text that is empty for none,
+    which of them stand in the way: it cannot be told whose they are, or they have a name or a port that the deployment needs.
+    `neighbours` are the projects of the machine's other deployments, `known` pairs of project and database of all other
+    deployments of the inventory, `database` is the deployment's own, `ports` those that it publishes, `names` those of its
+    containers.
     """
+    containers = list(containers)
+    new = not any(one["project"] == project and not one["one_shot"] for one in containers)
     replaceable: list[Container] = []
     others: list[Container] = []
+    unknown: list[Container] = []
     refused: list[str] = []
     for one in containers:
         if one["project"] == project or (one["one_shot"] and one["state"] in ("created", "exited", "dead")):
@@ -73,8 +82,10 @@ def sort(
                 f"{_line(one)} is no container of the client and has the name of one of this deployment's. It is not removed. "
                 f"Rename it (docker rename {one['name']} NEW) or remove it"
             )
-        elif same:
+        elif same or (one["name"] in names and not listed):
             replaceable.append(one)
+        elif new and not listed and not (accepted and same is False):
+            unknown.append(one)
         elif same is None:
             refused.append(
                 f"{_line(one)} is connected to {one['database'] or 'no database that its environment names'}; expected "
@@ -89,7 +100,7 @@ def sort(
             )
         elif not listed:
             others.append(one)
-    return {"replaceable": replaceable, "others": others, "refusal": ". ".join(refused)}
+    return {"replaceable": replaceable, "others": others, "unknown": unknown, "refusal": ". ".join(refused)}
 
 
 def _line(one: Container) -> str:

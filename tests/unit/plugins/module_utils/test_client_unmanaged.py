@@ -30,7 +30,10 @@ def container(database: str = OWN, **more: t.Any) -> dict[str, t.Any]:
 
 
 def names(one: dict[str, t.Any], **more: t.Any) -> tuple[list[str], list[str], str]:
-    found = _client_unmanaged.sort([one], **{"project": "wa-a", "neighbours": [], "database": OWN, **more})
+    """What becomes of a container beside one of the deployment's own."""
+    own = container(name="wa-a-wacore-1", project="wa-a")
+    found = _client_unmanaged.sort([own, one], **{"project": "wa-a", "neighbours": [], "database": OWN, **more})
+    assert found["unknown"] == []
     told = [[each["name"] for each in found[key]] for key in ("replaceable", "others")]
     return told[0], told[1], found["refusal"]
 
@@ -59,6 +62,29 @@ def test_what_proves_that_two_are_one_client(found: str, own: str, same: bool | 
 def test_the_same_database_is_replaceable() -> None:
     assert names(container()) == (["biz-wacore-1"], [], "")
     assert names(container(project="")) == (["biz-wacore-1"], [], "")
+
+
+def test_a_name_that_compose_gives_is_evidence() -> None:
+    one = container("db.lab:3307/", name="wa-a-waweb-1", project="")
+    assert names(one, names=["wa-a-wacore-1", "wa-a-waweb-1"]) == (["wa-a-waweb-1"], [], "")
+    assert names(one, names=["wa-a-wacore-1"]) == ([], ["wa-a-waweb-1"], "")
+
+
+@pytest.mark.parametrize("database", ["db.lab:3306/x_", "10.0.0.1:3306/", ""])
+def test_a_client_that_was_not_adopted_is_unknown_to_a_deployment_without_containers(database: str) -> None:
+    one = container(database, ports=[9090])
+    for own in ([], [container(name="wa-a-wacore-run-1", project="wa-a", one_shot=True)]):
+        found = _client_unmanaged.sort([one, *own], "wa-a", [], OWN, [9090])
+        assert found == {"replaceable": [], "others": [], "unknown": [one], "refusal": ""}
+
+
+def test_another_numbers_client_is_accepted_by_name() -> None:
+    one = container("db.lab:3306/x_")
+    assert _client_unmanaged.sort([one], "wa-a", [], OWN, accepted=True)["others"] == [one]
+    unclear = container("10.0.0.1:3306/")
+    assert _client_unmanaged.sort([unclear], "wa-a", [], OWN, accepted=True)["unknown"] == [unclear]
+    known = _client_unmanaged.sort([one], "wa-a", [], OWN, known=[("biz", "db.lab:3306/x_")])
+    assert (known["unknown"], known["refusal"]) == ([], "")
 
 
 def test_another_numbers_client_stays() -> None:
