@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes docs/faults.md from what the Molecule scenarios have recorded in tests/faults."""
+"""Writes docs/faults.md from what tests have recorded in tests/faults."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "faults.md"
 HEAD = """# Faults
 
-What the playbooks do when a value is wrong, a host is broken or a run is cut off. Each row was seen on lab hosts by the
-Molecule scenario that its part is named after; a run in which another thing happens, or another thing is said, fails there.
+What the playbooks do when a value is wrong, a host is broken or a run is cut off. Each row was seen on lab hosts by the test or
+scenario that its part is named after; a run in which another thing happens, or another thing is said, fails there.
 `script/docs` writes this page from `tests/faults`.
 
 "Nothing is touched" means: every container with its id and start time, every volume, network, image, database and file is as

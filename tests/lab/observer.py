@@ -15,14 +15,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 DATABASES = {"mariadb": "SHOW DATABASES", "postgres": "SELECT datname FROM pg_database"}
-# Everything that a run could change on the host, a line each; without what changes by itself.
+# Everything that a run could change on the host, a line each; without what changes by itself, or when a lock is taken.
 LOOK = r"""
 docker ps --all --quiet --no-trunc | xargs --no-run-if-empty docker inspect --format \
     'container {{.Name}} {{.Id}} {{.Image}} {{.State.Status}} {{.State.StartedAt}} {{.HostConfig.RestartPolicy.Name}}' | sort
 docker volume ls --format 'volume {{.Name}}' | sort
 docker network ls --no-trunc --format 'network {{.Name}} {{.ID}}' | sort
 docker image ls --no-trunc --format 'image {{.Repository}}:{{.Tag}} {{.ID}}' | sort
-find /opt /srv /etc/cron.d /var/lib/waba /usr/local/sbin /usr/local/bin -printf 'path %p %y %m %u:%g %T@\n' 2>/dev/null | sort
+find /opt /srv /etc/cron.d /var/lib/waba /usr/local/sbin /usr/local/bin \
+    '(' -type d -printf 'path %p %y %m %u:%g\n' ')' -o -printf 'path %p %y %m %u:%g %T@\n' 2>/dev/null | sort
 find /opt /srv /etc/cron.d -type f -exec sha256sum {} + 2>/dev/null | sort
 """
 
@@ -117,7 +118,7 @@ def lasting(look: t.Iterable[str]) -> list[str]:
         if kind == "container":
             words = [words[0], words[2], words[3], words[5]]
         elif kind == "path":
-            words = words[:-1]
+            words = words[:4]
         kept.append(" ".join((kind, *words)))
     return kept
 

@@ -1,0 +1,250 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wrong values and faults on a healthy client: what each playbook does, what it says, what the next run does.
+
+Looks at the host with other means than the collection's, before and after each run, down to ids, start times, modes and
+contents. A run in check mode has to say the same and to touch nothing. The rows of docs/faults.md are compared with those in
+tests/faults; `--record` writes them there.
+
+    python tests/deep/no_harm.py LAB [--record] [CASE...]
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import sys
+import typing as t
+from dataclasses import dataclass, field
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "lab"))
+
+from observer import Lab, Run, changes, compare_table, expect, lasting  # noqa: E402 - needs the path above
+
+PROJECT = "wa-h1"
+LONGEST = 420  # characters of a message in the table
+ONE_RUNS_OWN = {
+    "ID": r"\b[0-9a-f]{12,64}\b",
+    "ADDRESS": r"\b\d{1,3}(\.\d{1,3}){3}\b",
+    "-i INVENTORY": r"-i \S+",
+}
+
+# Another client's and other programs' things on the same host and server: no run may touch them.
+NEIGHBOURS = f"""
+set -eu
+! docker inspect shop-web >/dev/null 2>&1 || exit 0
+image=$(docker inspect --format '{{{{.Config.Image}}}}' {PROJECT}-waweb-1)
+docker tag "$image" shop/web:1.0
+docker run --detach --name shop-web --restart always --entrypoint sleep shop/web:1.0 infinity >/dev/null
+mkdir -p /srv/shop/data
+echo planted >/srv/shop/data/orders
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, the playbook that meets it, and what has to come of it.
+
+    `happens`: `nothing is touched`, `is taken back` (files as before, containers recreated from them, healthy), or
+    `is repaired` (the run ends well).
+    """
+
+    fault: str
+    words: tuple[str, ...]
+    happens: str = "nothing is touched"
+    code: int = 2
+    playbook: str = "provision"
+    variables: t.Mapping[str, t.Any] = field(default_factory=dict)
+    before: str = ""  # scripts on the host
+    after: str = ""
+    check: bool = True  # whether check mode can know it
+    again: str = "changes nothing"  # what the next run with the right values does
+
+
+CASES: dict[str, Case] = {
+    "password": Case(
+        "a wrong database password",
+        ("Access denied",),
+        variables={"wa_db_env_password": "Wrong9pass-Canary"},
+    ),
+    "hostname": Case(
+        "a database server's name that does not resolve",
+        ("mariadb.lba",),
+        variables={"wa_db_env_hostname": "mariadb.lba"},
+    ),
+    "prefix": Case(
+        "another prefix of the database names",
+        ("name_prefix", "x_"),
+        variables={"wa_db_env_name_prefix": "x_"},
+    ),
+    "engine": Case(
+        "another database engine and server",
+        ("engine", "PGSQL"),
+        variables={"wa_db_env_engine": "PGSQL", "wa_db_env_hostname": "postgres.lab", "wa_db_env_port": 5432},
+    ),
+    "volume": Case(
+        "another media volume",
+        ("other",),
+        variables={"wa_media_volume_name": "other"},
+    ),
+    "project": Case(
+        "another Compose project",
+        ("project wa-h1", "would become other", "Nothing was changed"),
+        variables={"wa_project": "other"},
+    ),
+    "slash": Case(
+        "the folders of the deployment, written with slashes at the end",
+        (),
+        code=0,
+        variables={"wa_project_dir": "/opt/waba/h1/", "wa_state_dir": "/var//lib/waba/"},
+    ),
+    "relative": Case(
+        "a relative path for a folder",
+        ("wa_project_dir", "is relative"),
+        variables={"wa_project_dir": "srv/wa"},
+    ),
+    "version": Case(
+        "another version in the inventory",
+        ("runs 2.51.2", "wa_version is 2.53.4"),
+        variables={"wa_version": "2.53.4"},
+    ),
+    "copy": Case(
+        "an upgrade without a copy of the database",
+        ("no copy is made before the migration",),
+        playbook="upgrade",
+        variables={"wa_upgrade_version": "2.53.4"},
+    ),
+    "retag": Case(
+        "a tag that points to another image than the one that runs",
+        ("coreapp:v2.51.2",),
+        before="docker tag $(docker inspect --format '{{.Image}}' wa-h1-waweb-1)"
+        " $(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1)",
+        after="docker tag $(docker inspect --format '{{.Image}}' wa-h1-wacore-1)"
+        " $(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1)",
+    ),
+    "database-away": Case(
+        "the database server cannot be reached",
+        ("Can't connect to MySQL server",),
+        variables={"wa_client_health_timeout": 10},
+        before="ip route add blackhole $(getent ahostsv4 mariadb.lab | awk '{print $1; exit}')",
+        after="ip route del blackhole $(ip route show type blackhole | awk '{print $2; exit}')",
+    ),
+    "unhealthy": Case(
+        "a change with which the client does not become healthy",
+        ("taken back",),
+        happens="is taken back",
+        variables={"wa_db_env_extra": {"SIM_FAULTS": "unregistered"}, "wa_client_health_timeout": 20},
+    ),
+    "port": Case(
+        "a change with which a container does not start: the port of another program",
+        ("taken back",),
+        happens="is taken back",
+        variables={"wa_client_web_port": 22},
+    ),
+    "stopped": Case(
+        "a stopped container, with wa_client_restart: report",
+        (),
+        happens="is repaired",
+        before="docker stop wa-h1-waweb-1",
+        variables={"wa_client_restart": "report"},
+    ),
+    "foreign": Case(
+        "an unmanaged Webapp on another media volume, to be replaced",
+        ("media_volume",),
+        before="""docker rm --force wa-h1-waweb-1
+image=$(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1 | sed 's,/coreapp:,/web:,')
+docker volume create planted
+docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/waba/h1/db.env --env WA_CONFIG_ON_DB=1 \
+    --volume planted:/usr/local/wamedia "$image"
+""",
+        after="docker rm --force web-by-hand; docker volume rm planted",
+        variables={"wa_client_replace_foreign": True},
+        again="is repaired",
+    ),
+}
+
+
+def sentence(said: str) -> str:
+    """A message for the table: on one line, not too long, without what is of one run."""
+    text = " ".join(said.split()).replace("|", "\\|")
+    for kind, pattern in ONE_RUNS_OWN.items():
+        text = re.sub(pattern, kind, text)
+    return text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " ..."
+
+
+def run_case(lab: Lab, name: str, case: Case) -> dict[str, str]:
+    """Run one case; returns its row of the table."""
+    print(f"\n### {name}: {case.fault}", flush=True)
+    whole = lab.look()
+    if case.before:
+        lab.host(case.before)
+    try:
+        return observe(lab, case, whole)
+    finally:
+        lab.host(case.after, check=False)
+
+
+def observe(lab: Lab, case: Case, whole: list[str]) -> dict[str, str]:
+    """The runs of a case, with the host broken already; `whole` is the look before that."""
+    before = lab.look()
+    code = 0 if case.happens == "is repaired" else case.code
+    if case.check:
+        run = lab.play(case.playbook, case.variables, "--check")
+        if case.happens == "nothing is touched":
+            expect_run("check mode", run, code, case.words)
+        expect("check mode touched", changes(before, lab.look()), [])
+    run = lab.play(case.playbook, case.variables)
+    expect_run("the run", run, code, case.words)
+    after = lab.look()
+    if case.happens == "nothing is touched":
+        expect("touched", changes(before, after), [])
+    elif case.happens == "is taken back":
+        expect("not taken back", changes(lasting(before), lasting(after)), [])
+    lab.host(case.after)
+    if case.again != "changes nothing":
+        again = lab.play("provision", {})
+        expect("the next run, exit code", again.code, 0)
+        expect("the next run changed something", again.changed > 0, True)
+    if case.happens != "nothing is touched" or case.again != "changes nothing":
+        again = lab.play("provision", {})
+        expect("a run after it", (again.code, again.changed), (0, 0))
+    if case.before and case.after:
+        expect("left over", changes(lasting(whole), lasting(lab.look())), [])
+    return {
+        "fault": case.fault,
+        "playbook": f"{case.playbook}.yml",
+        "happens": case.happens,
+        "said": sentence(run.said),
+        "next": case.again,
+    }
+
+
+def expect_run(what: str, run: Run, code: int, words: t.Sequence[str]) -> None:
+    """That a run ended with `code`, said all of `words` in its failure or output, and showed no secret."""
+    if run.code != code or any(text not in run.output for text in words):
+        print(run.output, flush=True)
+    expect(f"{what}, exit code", run.code, code)
+    expect(f"{what}, words", [text for text in words if text not in " ".join(run.output.split())], [])
+    expect(f"{what}, secrets", "Canary" in run.output, False)
+
+
+def run(lab: Lab, chosen: t.Sequence[str] = (), record: bool = False) -> None:
+    """Plant a neighbour's things, run the cases and compare the whole table, or `record` it. Raises SystemExit on a difference."""
+    lab.host(NEIGHBOURS)
+    for statement in (
+        "CREATE DATABASE IF NOT EXISTS billing",
+        "CREATE TABLE IF NOT EXISTS billing.invoices (id INT PRIMARY KEY)",
+    ):
+        lab.lab("sql", "--db", "mariadb", statement)
+    rows = [run_case(lab, case, CASES[case]) for case in chosen or CASES]
+    again = lab.play("provision", {})
+    expect("a run with the right values", (again.code, again.changed), (0, 0))
+    if record or not chosen:
+        compare_table("no_harm", rows, record)
+
+
+if __name__ == "__main__":
+    name, *words = sys.argv[1:]
+    run(Lab(name, "h1"), [word for word in words if word != "--record"], "--record" in words)

@@ -1,0 +1,24 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wrong values and faults do what docs/faults.md says."""
+
+from __future__ import annotations
+
+import subprocess
+
+import no_harm
+
+NAME = "deep-no-harm"
+
+
+def test_the_table_of_faults_is_true() -> None:
+    lab = no_harm.Lab(NAME, "h1")
+    command = [str(no_harm.ROOT / "tests/lab/lab"), "up", "--name", NAME, "--hosts", "h1:ready", "--db", "both"]
+    subprocess.run(command, check=True)
+    try:
+        first = lab.play("provision", {})
+        assert first.code == 0, first.output
+        no_harm.run(lab)
+    finally:
+        lab.lab("down")
