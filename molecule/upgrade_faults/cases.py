@@ -291,7 +291,7 @@ def bad_input(lab: Lab, runs: str, new: str) -> None:
     told = lab.play("upgrade", wa_version=runs, wa_upgrade_accept=[])
     expect_words("preparation without one", told, 0, "an upgrade would be refused: database: no copy is made")
     told = lab.play("upgrade", wa_version=runs, wa_topology="ring")
-    expect_words("an unknown topology", told, 2, "multiconnect, got: ring")
+    expect_words("an unknown topology", told, 2, "wa_topology: 'ring' is unknown; expected one of: single")
     expect("what runs", lab.running(), {runs})
     expect("journal", lab.journal(), {})
 

@@ -10,9 +10,11 @@ import posixpath
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._env_rules import ENGINES, OPTIONS, settings
+from ansible_collections.waba.onprem.plugins.module_utils._env_rules import ENGINES, OPTIONS, check_database, settings
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._layout import check_topology
 from ansible_collections.waba.onprem.plugins.module_utils._topology import PROJECTS_DIR
+from ansible_collections.waba.onprem.plugins.module_utils._volume_rules import check_name
 
 MEDIA_PATH = "/usr/local/wamedia"
 CONFIRM = "wa_confirm_identity"
@@ -94,7 +96,10 @@ def wanted_database(options: t.Mapping[str, t.Any], file: Values) -> dict[str, s
     """
     held = {OPTIONS[name]: value for name, value in file.items() if value}
     asked = settings({name: options.get(name) for name in (*DATABASE, "exclusive")}, held)
-    return database({**({} if options.get("exclusive") else held), **{key: text or "" for key, text in asked.items()}})
+    values = {**({} if options.get("exclusive") else held), **{key: text or "" for key, text in asked.items()}}
+    if all(values.get(OPTIONS[name]) for name in ("engine", "hostname", "port")):
+        check_database(values, "db.env")
+    return database(values)
 
 
 # What is there
@@ -306,9 +311,12 @@ def wanted_identity(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
     """All attributes as the inventory wants them, and `host`, for the record that a host keeps.
 
     `facts` has `host`, `deployment`, `db_env` (the options of `wa_db_env`, or None when it is to be absent), `file` (the
-    database in db.env), `media_volume`, `topology`, `shards`.
+    database in db.env), `media_volume`, `topology`, `shards`. Raises WaError for a value that no client can have: it
+    could not be confirmed either.
     """
     deployment = facts["deployment"]
+    check_topology(deployment["name"], deployment["members"], facts["topology"], facts["shards"])
+    check_name(str(facts["media_volume"]), "wa_media_volume_name")
     found = {
         **(wanted_database(facts["db_env"], facts["file"]) if facts["db_env"] is not None else {}),
         **{name: facts[name] for name in ("media_volume", "topology", "shards")},

@@ -156,13 +156,9 @@ def judge(values: t.Mapping[str, str], path: str) -> list[str]:
         if not values.get(OPTIONS[option]):
             raise WaError(f"{path}: {OPTIONS[option]}", "missing or empty", f"a value; set option {option}")
     engine = values[OPTIONS["engine"]]
-    if engine not in ENGINES:
-        raise WaError(f"{path}: {OPTIONS['engine']}", f"{engine!r}", " or ".join(ENGINES))
-    _judge_hostname(values[OPTIONS["hostname"]], path)
-    warnings = _judge_port(values[OPTIONS["port"]], engine, path)
+    warnings = check_database(values, path)
     warnings += _judge_password(values[PASSWORD], path)
     warnings += _judge_texts(values, path)
-    warnings += _judge_prefix(values.get(OPTIONS["name_prefix"], ""), engine, path)
     warnings += _judge_idle(values.get(OPTIONS["connection_idle_timeout"], ""), engine, path)
     if len(values[OPTIONS["username"]]) > 16:
         warnings.append(f"{path}: {OPTIONS['username']} is longer than the 16 characters of the vendor's templates")
@@ -173,6 +169,16 @@ def judge(values: t.Mapping[str, str], path: str) -> list[str]:
     if bool(values.get(OPTIONS["ssl_cert"])) != bool(values.get(OPTIONS["ssl_key"])):
         warnings.append(f"{path}: {OPTIONS['ssl_cert']} and {OPTIONS['ssl_key']} are of use only together")
     return warnings
+
+
+def check_database(values: t.Mapping[str, str], path: str) -> list[str]:
+    """Warnings about which database `values` name: engine, server, port, prefix. Raises WaError for what is none."""
+    engine = values[OPTIONS["engine"]]
+    if engine not in ENGINES:
+        raise WaError(f"{path}: {OPTIONS['engine']}", f"{engine!r}", " or ".join(ENGINES))
+    _judge_hostname(values[OPTIONS["hostname"]], path)
+    warnings = _judge_port(values[OPTIONS["port"]], engine, path)
+    return warnings + _judge_prefix(values.get(OPTIONS["name_prefix"], ""), engine, path)
 
 
 def _judge_hostname(text: str, path: str) -> None:

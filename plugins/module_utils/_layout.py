@@ -41,7 +41,7 @@ def layout(
     (`hostvars`): `wa_client_services`, `wa_client_address`, `wa_api_url`. Raises WaError for what makes no client.
     """
     name, members, leader = str(deployment["name"]), list(deployment["members"]), str(deployment["leader"])
-    _judge_topology(name, members, topology, shards)
+    check_topology(name, members, topology, shards)
     _judge_agreement(name, hostvars, members)
     declared = {member: hostvars[member].get("wa_client_services") for member in members}
     places = place(name, members, topology, shards, {m: words for m, words in declared.items() if words is not None})
@@ -192,7 +192,8 @@ def _words(member: str, words: t.Any) -> list[str]:
     return [str(word) for word in words]
 
 
-def _judge_topology(name: str, members: t.Sequence[str], topology: str, shards: int) -> None:
+def check_topology(name: str, members: t.Sequence[str], topology: t.Any, shards: t.Any) -> None:
+    """Raise WaError for values of `wa_topology` and `wa_shards` that make no client on these members."""
     if topology not in TOPOLOGIES:
         raise WaError(f"deployment {name}: wa_topology", f"{topology!r} is unknown", "one of: " + ", ".join(TOPOLOGIES))
     if topology == "single" and len(members) > 1:
@@ -202,9 +203,10 @@ def _judge_topology(name: str, members: t.Sequence[str], topology: str, shards: 
             "one host",
             "Set wa_topology to high_availability or multiconnect, or give each host a wa_deployment of its own",
         )
-    if shards < 1 or (topology != "multiconnect" and shards != 1):
+    count = int(shards) if re.fullmatch(r"-?\d{1,9}", str(shards).strip(), re.ASCII) else 0
+    if count < 1 or (topology != "multiconnect" and count != 1):
         expected = "1 or more" if topology == "multiconnect" else "1; more shards are wa_topology: multiconnect"
-        raise WaError(f"deployment {name}: wa_shards", f"{shards} with {topology}", expected)
+        raise WaError(f"deployment {name}: wa_shards", f"{shards!r} with {topology}", expected)
 
 
 def _judge_places(name: str, places: t.Mapping[str, t.Sequence[str]], topology: str, shards: int) -> None:

@@ -52,10 +52,10 @@ def mask_text(text: str, hidden: str = HIDDEN) -> str:
     return _SECRET_URL.sub(lambda match: match.group(1) + hidden, text)
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, subject: str = "option name") -> None:
     """Raise WaError for a name that Docker would not keep: without one it makes an anonymous volume each time."""
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name):
-        raise WaError("option name", f"{name!r} is no name of a volume", "two or more letters, digits, _ . -")
+        raise WaError(subject, f"{name!r} is no name of a volume", "two or more letters, digits, _ . -")
 
 
 def check_options(driver: str, options: Options) -> None:

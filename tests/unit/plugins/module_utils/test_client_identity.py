@@ -142,6 +142,35 @@ def test_whose_word_counts(containers: list[tuple[str, str, str]], prefix: str, 
     assert bool(found(facts(containers=there, db_env={"name_prefix": prefix}))) is differs
 
 
+@pytest.mark.parametrize(
+    ("changed", "refusal"),
+    [
+        ({"topology": "ring"}, "deployment h1: wa_topology: 'ring' is unknown; expected one of: single, high_"),
+        ({"topology": None}, "deployment h1: wa_topology: None is unknown"),
+        ({"topology": ["single"]}, "deployment h1: wa_topology: ['single'] is unknown"),
+        ({"shards": 2}, "deployment h1: wa_shards: 2 with single; expected 1; more shards are wa_topology: multic"),
+        ({"shards": "two", "topology": "multiconnect"}, "wa_shards: 'two' with multiconnect; expected 1 or more"),
+        ({"shards": -1, "topology": "multiconnect"}, "wa_shards: -1 with multiconnect; expected 1 or more"),
+        ({"shards": True}, "wa_shards: True with single; expected 1"),
+        ({"shards": 1.5}, "wa_shards: 1.5 with single; expected 1"),
+        ({"media_volume": "my media"}, "wa_media_volume_name: 'my media' is no name of a volume"),
+        ({"media_volume": ""}, "wa_media_volume_name: '' is no name of a volume"),
+        ({"media_volume": "/srv/media"}, "wa_media_volume_name: '/srv/media' is no name of a volume"),
+        ({"db_env": {"engine": "ORACLE"}}, "expected MYSQL or PGSQL"),
+        ({"db_env": {"port": "70000"}}, "70000"),
+        ({"db_env": {"name_prefix": "a b"}}, "db.env: WA_DB_NAME_PREFIX: contains"),
+        ({"db_env": {"hostname": "db lab"}}, "db.env: WA_DB_HOSTNAME: no host name"),
+    ],
+)
+def test_what_no_client_can_have_is_refused_as_that_and_no_confirmation_is_offered(
+    changed: dict[str, t.Any], refusal: str
+) -> None:
+    with pytest.raises(WaError) as error:
+        _client_identity.refusal(facts(**changed))
+    assert refusal in str(error.value)
+    assert "wa_confirm_identity" not in str(error.value)
+
+
 def test_a_file_that_was_changed_by_hand_is_put_right_and_never_put_in_force() -> None:
     broken = {**_client_identity.database(ENV), "port": "3307"}
     assert found(facts(file=broken)) == {}
