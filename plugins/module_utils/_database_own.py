@@ -68,7 +68,9 @@ def anchors(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows:
         and not any(_extends(prefix, name, other) for other in holding)
     ]
     doubtful = [name for name in holding if name not in certain and (not certain or has_rows(name))]
-    if doubtful or (not prefix and len(certain) > 1):
+    # Shards differ in numbers at most; another word in the name may be a neighbour's, or a copy that was set aside.
+    words = {re.sub(r"\d+", "", _rest(prefix, name)) for name in certain}
+    if doubtful or len(words) > 1 or (not prefix and len(certain) > 1):
         raise _ambiguous(
             prefix,
             f"more than one client may have a table messages in {', '.join(holding)}; candidates: {', '.join(sorted(found))}",
@@ -149,8 +151,10 @@ def _anchor_signs(prefix: str, name: str, traits: Traits) -> int:
 
 def _name_signs(prefix: str, name: str, endings: t.Collection[str]) -> int:
     rest = _rest(prefix, name)
-    ending = max((one for one in endings if one and rest.endswith(one) and rest != one), key=len, default="")
-    store = rest[: len(rest) - len(ending)] in _STORES
+    fitting = (one for one in endings if one and rest.endswith(one) and rest not in endings)
+    ending = max(fitting, key=len, default="")
+    # `web` alone is no store beside `configStore`: it may be another application's.
+    store = rest[: len(rest) - len(ending)] in _STORES and bool(ending or not any(endings))
     return _ends_a_word(prefix, name) + bool(ending) + store
 
 

@@ -95,6 +95,8 @@ def test_another_owner_speaks_against_it() -> None:
         ("wa_", [*stores("wa_"), "wa_reporting"], "wa_reporting"),
         ("wa", [*stores("wa"), "wafooStore"], "wafooStore"),
         ("wa1", ["wa10configStore", "wa1messageStore"], "wa10configStore"),
+        ("wa_", [*stores("wa_"), "wa_web"], "wa_web"),
+        ("w", [*stores("w"), "wStore"], "wStore"),
     ],
 )
 def test_a_single_sign_is_doubt_and_named(prefix: str, names: list[str], doubtful: str) -> None:
@@ -188,7 +190,8 @@ def test_a_name_that_is_not_there_is_an_error() -> None:
         ("a_b%c", ["a_b%cmessageStore"]),
         ("", ["messageStore"]),
         ('wa.1`"', ['wa.1`"messageStore']),
-        ("wa", ["wamessages_a", "wamessages_b", "wamessages_c"]),
+        ("wa", ["wamessages1", "wamessages2", "wamessages3"]),
+        ("wa", ["wamessage1Store", "wamessage2Store"]),
     ],
 )
 def test_one_clients_messages_are_counted(prefix: str, names: list[str]) -> None:
@@ -207,6 +210,10 @@ def test_one_clients_messages_are_counted(prefix: str, names: list[str]) -> None
         ("wa_", ["wa_messages", "wa_test_messages_1"]),
         ("", ["amessageStore", "bmessageStore"]),
         ("", ["messageStore", "messageStore1"]),
+        ("wa", ["wamessages_a", "wamessages_b"]),
+        ("wa_", ["wa_messageStore", "wa_messages"]),
+        ("wa_", ["wa_messageStore", "wa_messageStore_old"]),
+        ("wa_", ["wa_messageStore", "wa_messageStoreBackup"]),
     ],
 )
 def test_a_possible_neighbour_is_never_summed(prefix: str, names: list[str]) -> None:
