@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import importlib.util
+import json
 import os
 import typing as t
 from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils import _files
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -21,6 +25,9 @@ PACKAGES = {
     "docker-ce": "docker",
     "docker-ce-cli": "docker",
     "docker-ee": "docker",
+    "docker-ce-rootless-extras": "docker",
+    "docker-compose-plugin": "docker",
+    "docker-desktop": "docker",
     "docker-engine": "docker",
     "containerd.io": "docker",
     "docker.io": "distribution",
@@ -31,13 +38,25 @@ PACKAGES = {
     "docker-common": "distribution",
     "docker-latest": "distribution",
     "podman-docker": "podman",
+    "balena-engine": "balena",
 }
-BINARIES = ("docker", "dockerd", "containerd")
-UNITS = ("docker.service", "docker.socket", "containerd.service", "snap.docker.dockerd.service")
-UNIT_FOLDERS = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-SOCKETS = ("/run/docker.sock", "/run/user/*/docker.sock")
-DATA = ("/var/lib/docker", "/var/lib/containerd")
+BINARIES = ("docker", "dockerd", "containerd", "nerdctl", "balena-engine")
+# Where an engine lies that no package manager and no search path knows: unpacked by hand, or one user's own.
+PLACES = ("/opt/*/{}", "/opt/*/bin/{}", "/srv/*/{}", "/root/bin/{}", "/home/*/bin/{}", "/home/*/.local/bin/{}")
+PROCESSES = ("dockerd", "containerd", "balena-engine-d", "dockerd-rootless")
+UNITS = ("docker*.service", "docker*.socket", "containerd*.service", "snap.docker.*.service", "balena-engine*.service")
+UNIT_FOLDERS = (
+    *(f"{folder}/systemd/system" for folder in ("/etc", "/run", "/usr/lib", "/usr/local/lib", "/lib")),
+    *(f"{home}/.config/systemd/user" for home in ("/root", "/home/*")),
+    "/etc/systemd/user",
+)
+INIT_SCRIPTS = ("/etc/init.d/docker", "/etc/init.d/containerd", "/etc/init/docker.conf")
+SOCKETS = ("/run/docker.sock", "/run/user/*/docker.sock", "/home/*/.docker/*/docker.sock", "/run/balena-engine.sock")
+DATA = ("/var/lib/docker", "/var/lib/containerd", "/home/*/.local/share/docker")
 SNAPS = ("/snap/docker", "/var/snap/docker")
+CONFIGURATION = "/etc/docker/daemon.json"
+PROC = "/proc"
+DEFAULT_SOCKET = "/run/docker.sock"  # where an engine from a distribution's packages listens
 _PLUGIN_BY_HAND = (
     "Put the Compose plugin (docker-compose, version 2, from Docker's releases of Compose) into"
     " /usr/local/lib/docker/cli-plugins, executable"
@@ -115,18 +134,54 @@ def compose_cure(vendor: str, release: t.Mapping[str, str]) -> str:
 
 def traces(module: AnsibleModule) -> Traces:
     """Read what of any container engine is on the host."""
-    binaries = [module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in BINARIES]
-    units = [f"{folder}/{name}" for name in UNITS for folder in UNIT_FOLDERS]
-    names = [f"unit {os.path.basename(path)}" for path in units if os.path.lexists(path)]
-    asked = str(module.params["docker_host"] or "").partition("unix://")[2]
-    listening = [path for pattern in SOCKETS for path in glob.glob(pattern)] + [asked] * os.path.lexists(asked)
-    sockets = {os.path.realpath(path) for path in listening}
-    data = [f"data in {path}" for path in DATA if _holds_anything(path)]
+    known = [module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in BINARIES]
+    elsewhere = _present(place.format(name) for place in PLACES for name in BINARIES)
+    programs = [path for path in elsewhere if not os.path.isdir(path)]
+    running = sorted({name for name in _processes() if name in PROCESSES})
+    units = _present(f"{folder}/{name}" for folder in UNIT_FOLDERS for name in UNITS)
+    names = dict.fromkeys(f"unit {os.path.basename(path)}" for path in units)
+    asked = str(module.params["docker_host"] or "")
+    socket = asked.partition("unix://")[2]
+    sockets = {os.path.realpath(path) for path in [*_present(SOCKETS), *[socket] * os.path.lexists(socket)]}
+    if asked and os.path.realpath(socket or "/") not in {*sockets, os.path.realpath(DEFAULT_SOCKET)}:
+        names[f"the address {asked}, at which no engine of the distribution listens"] = None
     return Traces(
         packages=tuple(_packages(module)),
         snap=any(map(os.path.lexists, SNAPS)),
-        others=(*filter(None, binaries), *dict.fromkeys(names), *(f"socket {path}" for path in sorted(sockets)), *data),
+        others=(
+            *dict.fromkeys([*filter(None, known), *programs]),
+            *(f"process {name}" for name in running),
+            *names,
+            *_present(INIT_SCRIPTS),
+            *(f"socket {path}" for path in sorted(sockets)),
+            *(f"data in {path}" for path in [*_present(DATA), *_data_root()] if _holds_anything(path)),
+        ),
     )
+
+
+def _present(patterns: t.Iterable[str]) -> list[str]:
+    """What is at these paths, links that lead nowhere among it; a `*` stands for any one name."""
+    found = [path for pattern in patterns for path in (glob.glob(pattern) if "*" in pattern else [pattern])]
+    return [path for path in dict.fromkeys(found) if os.path.lexists(path)]
+
+
+def _processes() -> list[str]:
+    """The names of the host's processes, as the kernel has them: their first 15 letters."""
+    names = []
+    for path in glob.glob(f"{PROC}/[0-9]*/comm"):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+            names.append(stream.read().strip())
+    return names
+
+
+def _data_root() -> list[str]:
+    """Where an engine of this host keeps its data by its configuration: the next engine would start what lies there."""
+    try:
+        given = json.loads(_files.read_text(CONFIGURATION))
+    except (OSError, ValueError):
+        return []
+    found = [given.get(key) for key in ("data-root", "graph")] if isinstance(given, dict) else []
+    return [path for path in found if isinstance(path, str) and path not in DATA]
 
 
 def _packages(module: AnsibleModule) -> list[str]:

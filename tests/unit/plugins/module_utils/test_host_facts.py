@@ -99,7 +99,7 @@ def test_a_release_is_read() -> None:
 class Host:
     """A module's view of a host whose programs lie in a folder."""
 
-    def __init__(self, folder: Path, docker_host: str = "unix:///nowhere/docker.sock") -> None:
+    def __init__(self, folder: Path, docker_host: str = "") -> None:
         self.folder, self.params = folder, {"docker_host": docker_host}
 
     def program(self, name: str, prints: str = "") -> None:
@@ -118,9 +118,13 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    for name in ("UNIT_FOLDERS", "SOCKETS", "DATA", "SNAPS"):
+    for name in ("UNIT_FOLDERS", "SOCKETS", "DATA", "SNAPS", "INIT_SCRIPTS"):
         monkeypatch.setattr(_host_facts, name, (str(tmp_path / name.lower()),))
-    return Host(tmp_path)
+    for name in ("CONFIGURATION", "PROC"):
+        monkeypatch.setattr(_host_facts, name, str(tmp_path / name.lower()))
+    monkeypatch.setattr(_host_facts, "DEFAULT_SOCKET", str(tmp_path / "default.sock"))
+    monkeypatch.setattr(_host_facts, "PLACES", (str(tmp_path / "opt" / "*" / "{}"),))
+    return Host(tmp_path, f"unix://{tmp_path}/default.sock")
 
 
 def test_a_host_of_every_vendor_is_read(host: Host, tmp_path: Path) -> None:
@@ -141,6 +145,42 @@ def test_a_host_of_every_vendor_is_read(host: Host, tmp_path: Path) -> None:
         f"socket {tmp_path}/sockets",
         f"data in {tmp_path}/data",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "told"),
+    [
+        ("opt/docker-20.10/dockerd", "", "{}"),
+        ("opt/files/docker/compose.yml", "", ""),
+        ("proc/12/comm", "dockerd\n", "process dockerd"),
+        ("proc/12/comm", "bash\n", ""),
+        ("unit_folders/docker-support.service", "", "unit docker-support.service"),
+        ("unit_folders/snap.docker.dockerd.service", "", "unit snap.docker.dockerd.service"),
+        ("unit_folders/cron.service", "", ""),
+        ("init_scripts", "", "{}"),
+        ("configuration", '{"data-root": "FOLDER/elsewhere"}', "data in FOLDER/elsewhere"),
+        ("configuration", '{"graph": "FOLDER/elsewhere"}', "data in FOLDER/elsewhere"),
+        ("configuration", '{"data-root": "FOLDER/empty", "log-driver": "local"}', ""),
+        ("configuration", '["data-root"', ""),
+    ],
+)
+def test_an_engine_that_no_package_manager_knows_is_a_trace(
+    host: Host, tmp_path: Path, path: str, text: str, told: str
+) -> None:
+    (tmp_path / "elsewhere" / "overlay2").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    planted = tmp_path / path
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    planted.write_text(text.replace("FOLDER", str(tmp_path)))
+    expected = told.format(planted).replace("FOLDER", str(tmp_path))
+    assert _host_facts.traces(host).listed() == [expected] * bool(told)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.7:2376", "unix:///srv/own/docker.sock", "ssh://there"])
+def test_an_engine_that_is_to_be_elsewhere_is_not_installed_here(host: Host, address: str) -> None:
+    host.params["docker_host"] = address
+    told = _host_facts.traces(host).listed()  # type: ignore[arg-type]
+    assert told == [f"the address {address}, at which no engine of the distribution listens"]
 
 
 def test_the_socket_that_was_asked_for_is_a_trace(host: Host, tmp_path: Path) -> None:
