@@ -16,12 +16,24 @@ if t.TYPE_CHECKING:
 
 # Seconds that a run waits for another one that writes the same files.
 PATIENCE = 60.0
+HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # the beginning of each Compose file that is ours
 _IMAGE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 
 
 def is_compose(path: str) -> bool:
     """Whether a file of the client is a Compose file; the others are env files."""
     return path.endswith((".yml", ".yaml"))
+
+
+def refuse_strangers(path: str, text: str | None) -> None:
+    """Raise WaError when the text in `path`, where our Compose file belongs, is somebody else's."""
+    if text and text.strip() and not text.startswith(HEADER):
+        raise WaError(
+            path,
+            "a Compose file that is not this collection's",
+            f"none, or one that begins with {HEADER!r}",
+            "Nothing was changed. Set wa_project_dir to a folder of its own; a client that runs from that file is adopted with adopt.yml",
+        )
 
 
 def changed_keys(before: str, after: str) -> list[str]:

@@ -12,6 +12,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 
 Document = t.Mapping[str, t.Any]
 MIGRATION = "dbupgrade"
+OWN_LABEL = "onprem.waba.deployment"  # of all that is made from the rendered file
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LEFT_OUT = "<hidden>"  # what an adoption without a vault writes in place of a secret
 BESIDE = (
@@ -92,6 +93,8 @@ def apply(
                 "no service of this host, and it has no image to be one beside them",
                 "one of " + ", ".join(sorted(set(ours) - {MIGRATION})) + ", or an image",
             )
+        if isinstance(extra.get("labels"), list):  # as a mapping it adds to ours, as Compose merges an override
+            extra = {**extra, "labels": dict(str(one).partition("=")[::2] for one in extra["labels"])}
         ours[name] = merge(ours.get(name, {"profiles": [BESIDE]}), extra)
     core = next((name for name in cores if name in services), None)
     if core is not None and MIGRATION in ours:

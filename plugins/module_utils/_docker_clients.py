@@ -5,22 +5,19 @@
 
 from __future__ import annotations
 
-import os
-import re
 import typing as t
 from dataclasses import asdict
 from datetime import datetime, timezone
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
     _client_identity,
+    _compose_extra,
     _docker,
     _docker_survey,
     _env_state,
     _image_reference,
 )
 
-# The Compose file in force, and what an upgrade has prepared.
-_OWN_FILE = re.compile(r"compose(-[0-9.]+)?\.yml")
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 
@@ -77,6 +74,7 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
         "variables": sorted(environment),
         "identity": _client_identity.of_container(environment),
         "files": _docker_survey.files(container.labels),
+        "own": _compose_extra.OWN_LABEL in container.labels,
         "mounts": [asdict(mount) for mount in container.mounts],
         "keeps_configuration": _env_state.keeps_configuration(
             container.role, environment, [mount.destination for mount in container.mounts]
@@ -84,22 +82,8 @@ def describe(container: _docker.Container, record: dict[str, t.Any]) -> dict[str
     }
 
 
-def created_from(files: t.Iterable[str], folder: str | None) -> bool:
-    """Whether one of the Compose files `files` is the deployment's own in `folder`.
-
-    Compose records the folder without the links that lead to it, the inventory may name one of these.
-    """
-    own = os.path.realpath(folder) if folder else None
-    return any(
-        _OWN_FILE.fullmatch(os.path.basename(file)) and os.path.realpath(os.path.dirname(file)) == own for file in files
-    )
-
-
-def read(
-    engine: _docker.Docker, project: str | None, names: list[str], own_folder: str | None = None
-) -> list[dict[str, t.Any]]:
+def read(engine: _docker.Docker, project: str | None, names: list[str]) -> list[dict[str, t.Any]]:
     """The client containers of one project or of all; one that goes away meanwhile is left out."""
     found = engine.client_containers(project=project, all_projects=project is None, names=names)
     records = ((container, engine.inspect(container)) for container in found)
-    described = [describe(container, record) for container, record in records if record is not None]
-    return [dict(one, own=created_from(one["files"], own_folder)) for one in described]
+    return [describe(container, record) for container, record in records if record is not None]

@@ -121,6 +121,8 @@ def write(module: AnsibleModule, result: Result, content: str) -> None:
         raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
     with contextlib.nullcontext() if module.check_mode or missing else store.lock(_client_files.PATIENCE):
         before = store.read()
+        if content.startswith(_client_files.HEADER):
+            _client_files.refuse_strangers(path, before)
         if before != content:
             result.did(f"wrote {path}")
             result.diff(before or "", content, path)

@@ -82,10 +82,9 @@ options:
   identity_file:
     description: The record of which client is here that C(provision.yml) writes, for V(identity) in O(gather).
     type: path
-  own_folder:
+  compose_file:
     description:
-      - The folder of the deployment's own Compose file, for V(containers) in O(gather).
-      - With it, RV(containers) tells which were created from a file there.
+      - The deployment's own Compose file, for V(identity) in O(gather). One that others have written is an error.
     type: path
   log_cleanup_status_file:
     description:
@@ -382,7 +381,7 @@ containers:
       type: list
       elements: str
     own:
-      description: Whether it was created from a file in O(own_folder), by whichever links; V(false) without that option.
+      description: Whether it was created from a Compose file that the role C(wa_client) has written, wherever that lay; it bears a label of it.
       type: bool
     mounts:
       description: Its mounts, each with C(kind), C(name), C(destination), C(writable).
@@ -489,6 +488,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils import (
+    _client_files,
     _client_look,
     _client_starts,
     _database_options,
@@ -505,6 +505,7 @@ from ansible_collections.waba.onprem.plugins.module_utils import (
     _secret_words,
     _upgrade_stages,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
 from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
@@ -580,6 +581,8 @@ def read_identity(engine: _docker.Docker | None, module: AnsibleModule, result: 
         # Without warnings: wa_db_env tells what its file does not reach.
         compose = _env_containers.Compose(path, lambda _text: None, module.run_command)
         _client_look.leave_out_overridden(engine, result.values.get("containers", []), db_env, compose)
+    if module.params["compose_file"]:
+        _client_files.refuse_strangers(module.params["compose_file"], Store(module.params["compose_file"]).read())
     return {"db_env": db_env, "recorded": _client_look.record(recorded) if recorded else {}}
 
 
@@ -587,7 +590,7 @@ def read_containers(engine: _docker.Docker, params: dict[str, t.Any]) -> list[di
     """The client containers, all healthy unless the time is up."""
     end = time.monotonic() + params["healthy_timeout"]
     while True:
-        found = _docker_clients.read(engine, params["project"], params["names"], params["own_folder"])
+        found = _docker_clients.read(engine, params["project"], params["names"])
         if time.monotonic() >= end or not _client_starts.not_healthy(found):
             return found
         time.sleep(1)
@@ -604,7 +607,7 @@ def main() -> None:
                 "default": ["containers"],
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
-            own_folder={"type": "path"},
+            compose_file={"type": "path"},
             project={"type": "str"},
             healthy_timeout={"type": "int", "default": 0},
             names={"type": "list", "elements": "str", "default": []},

@@ -50,6 +50,12 @@ def test_mappings_are_merged_null_takes_away_and_the_rest_is_replaced() -> None:
     assert BASE["services"]["wacore"]["env_file"] == ["/db.env"], "what was given is left as it was"  # type: ignore[index]
 
 
+def test_labels_as_a_list_add_to_ours() -> None:
+    base = {**BASE, "services": {"wacore": {"labels": {"onprem.waba.deployment": "a", "x": "1"}}}}
+    found = _compose_extra.apply(base, {"wacore": {"labels": ["x=2", "y"]}}, {}, {}, {})
+    assert found["services"]["wacore"]["labels"] == {"onprem.waba.deployment": "a", "x": "2", "y": ""}
+
+
 def test_the_migration_gets_what_leads_to_the_database_and_nothing_else() -> None:
     migration = apply({"wacore": {"networks": {"wa": {}}, "extra_hosts": ["db:1"], "mem_limit": 1}})["services"][
         "dbupgrade"
@@ -107,7 +113,7 @@ def test_the_rules_of_adoption_know_the_template(engine: str, topology: str, wor
     text = environment.from_string((ROLE / "templates" / "compose.yml.j2").read_text()).render(
         {
             **defaults,
-            "__wa_client_deployment": {"project": "biz", "network": "biz_default", "volume": "m"},
+            "__wa_client_deployment": {"project": "biz", "slug": "a", "network": "biz_default", "volume": "m"},
             "__wa_client_env_file": "/db.env",
             "__wa_client_wait_script": _adopt_service.WAIT[engine].rpartition("/")[2],
             "__wa_client_images": {"web": "w", "coreapp": "c"},
@@ -120,9 +126,10 @@ def test_the_rules_of_adoption_know_the_template(engine: str, topology: str, wor
         found = services[service["name"]]
         found["networks"] = {key: {} for key in found["networks"]}
         found["healthcheck"]["start_period"] = found["healthcheck"]["start_period"].replace("5m", "300s")
+        assert found["labels"] == {_compose_extra.OWN_LABEL: "a"}
         told = _adopt_service.template(service, engine, "0.0.0.0")
         assert {key: value for key, value in told.items() if value} == {
-            key: value for key, value in found.items() if key not in ("image", "env_file", "depends_on")
+            key: value for key, value in found.items() if key not in ("image", "env_file", "depends_on", "labels")
         }
 
 

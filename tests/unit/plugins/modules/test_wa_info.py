@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from fake_docker import FakeDocker
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker_clients
+from ansible_collections.waba.onprem.plugins.module_utils import _client_files
 
 MODULE = "wa_info"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -196,21 +196,25 @@ def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -
     assert run_module(MODULE, options)["identity"] == {"db_env": {}, "recorded": {}}
 
 
-@pytest.mark.parametrize("asked", ["link", "link/", "real", "./link/."])
+def test_a_container_of_our_own_file_is_known_wherever_the_file_lies(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("ours", labels={"onprem.waba.deployment": "a"})
+    engine.container("theirs", labels={"com.docker.compose.project.config_files": "/opt/waba/a/compose.yml"})
+    told = run_module(MODULE, {"docker_host": engine.host})["containers"]
+    assert {one["name"]: one["own"] for one in told} == {"ours": True, "theirs": False}
+
+
 @pytest.mark.parametrize(
-    ("file", "own"),
-    [
-        ("real/compose.yml", True),
-        ("link/compose-2.53.4.yml", True),
-        ("other/compose.yml", False),
-        ("real/docker-compose.yml", False),
-    ],
+    ("text", "refused"), [("", False), (_client_files.HEADER + "; more\n", False), ("a: b\n", True)]
 )
-def test_a_container_of_our_own_file_is_known_through_links(tmp_path: Path, asked: str, file: str, own: bool) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert _docker_clients.created_from([f"{tmp_path}/{file}"], f"{tmp_path}/{asked}") is own
-    assert not _docker_clients.created_from([f"{tmp_path}/{file}"], None)
+def test_a_compose_file_of_others_is_refused(run_module: Run, tmp_path: Path, text: str, refused: bool) -> None:
+    path = tmp_path / "compose.yml"
+    options = {"gather": ["identity"], "compose_file": str(path)}
+    assert "msg" not in run_module(MODULE, options)
+    path.write_text(text)
+    assert ("is not this collection's" in run_module(MODULE, options).get("msg", "")) is refused
+    write = run_module("wa_client_files", {"path": str(path), "content": _client_files.HEADER})
+    assert ("is not this collection's" in write.get("msg", "")) is refused
+    assert path.read_text() == (text if refused else _client_files.HEADER)
 
 
 def test_a_nightly_cleanup_that_failed_is_a_warning(
