@@ -194,7 +194,7 @@ def expect_words(what: str, told: str, code: int, *words: str) -> None:
 
 def kill_at(run: subprocess.Popen[bytes], lab: Lab, stage: str) -> None:
     """Kill the controller with all of its children once the journal says `stage`."""
-    end = time.monotonic() + 180
+    end = time.monotonic() + 600
     while lab.journal().get("stage") != stage:
         if run.poll() is not None or time.monotonic() > end:
             raise SystemExit(f"stage {stage} was not reached; the upgrade ended with {run.returncode}")
@@ -367,7 +367,7 @@ def lost_journal(lab: Lab, old: str, new: str) -> None:
     lab.lab("fault", "migration_hangs", "on")
 
     def lose() -> None:
-        end = time.monotonic() + 180
+        end = time.monotonic() + 600
         while not lab.host("docker", "ps", "--quiet", "--filter", "name=dbupgrade") and time.monotonic() < end:
             time.sleep(0.2)
         lab.host("rm", lab.lock)
