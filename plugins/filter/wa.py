@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import typing as t
 from datetime import datetime
@@ -41,6 +42,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import command_line
 def _told(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
     """`rule` with its errors in Ansible's own kind."""
 
+    @functools.wraps(rule)
     def apply(*args: t.Any, **kwargs: t.Any) -> t.Any:
         try:
             return rule(*args, **kwargs)
@@ -53,6 +55,7 @@ def _told(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
 def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
     """Why `rule` refuses what it is given, for an assertion of a role; an empty text when it does not."""
 
+    @functools.wraps(rule)
     def apply(*args: t.Any) -> str:
         try:
             rule(*args)
@@ -218,7 +221,6 @@ class FilterModule:
             "deployment_of": _told(_topology.described),
             "version": _told(_topology.normalise_version),
             "version_refusal": _refusal(_topology.normalise_version),
-            "health": _told(_topology.judge_health),
             "jump": _told(_topology.judge_jump),
             "jump_refusal": _refusal(_topology.judge_jump),
             "layout": _told(_layout.layout),

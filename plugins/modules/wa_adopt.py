@@ -70,26 +70,32 @@ actions:
   type: list
   elements: str
   returned: always
+  sample: [write ./adopted/inventory.yml]
 containers:
   description: Names of the client containers that were found.
   type: list
   elements: str
   returned: with V(read)
+  sample: [support_waweb_1, support_wacore_1]
 sealed:
   description: What was read, for V(write) in the same run and for nobody else.
   type: str
   returned: with V(read)
+  sample: c29tZXRoaW5nIHRoYXQgbm9ib2R5IHJlYWRz
 deployments:
   description: The deployments that were found.
   type: list
   elements: str
   returned: with V(write)
+  sample: [support]
 report:
   description: What was understood, what was not, what differs, and what the collection would change.
   type: str
   returned: with V(write)
+  sample: "support: 2 containers of version 2.53.4 on support.example.com. Nothing differs."
 dest:
   description: The folder that was written to.
   type: str
   returned: with V(write)
+  sample: ./adopted
 """

@@ -70,35 +70,43 @@ actions:
   type: list
   elements: str
   returned: always
+  sample: ["dump waba1, waba_messages with mariadb-dump 11.8.3 to /var/backups/waba/support-2.51.2.sql.gz"]
 dest:
   description: The dump's file; V(null) when there are no databases.
   type: str
   returned: always
+  sample: /var/backups/waba/support-2.51.2.sql.gz
 bytes:
   description: Its size; V(null) in check mode before there is one.
   type: int
   returned: always
+  sample: 19084083
 sha256:
   description: Its SHA-256; V(null) in check mode before there is one.
   type: str
   returned: always
+  sample: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 seconds:
   description: How long the dump took; 0 when there was nothing to do.
   type: float
   returned: always
+  sample: 42.1
 databases:
   description: The databases in it.
   type: list
   elements: str
   returned: always
+  sample: [waba1, waba_messages]
 source_bytes:
   description: What the server says that the databases hold; V(null) when it was not asked.
   type: int
   returned: always
+  sample: 268435456
 tool:
   description: The tool with its version.
   type: str
   returned: always
+  sample: mariadb-dump 11.8.3
 restore_commands:
   description:
     - Shell commands that restore the dump - each database is dropped and made as it was. They ask for the password.
@@ -106,6 +114,9 @@ restore_commands:
   type: list
   elements: str
   returned: always
+  sample:
+    - echo '9f86d08...  /var/backups/waba/support-2.51.2.sql.gz' | sha256sum --check
+    - gzip --decompress --stdout /var/backups/waba/support-2.51.2.sql.gz | mariadb --host=db.example.com --user=wa --password
 """
 
 import os

@@ -204,16 +204,19 @@ path:
   description: The file.
   type: str
   returned: always
+  sample: /opt/waba/support/db.env
 changed_keys:
   description: Keys that were added or got another value (in check mode, would).
   type: list
   elements: str
   returned: always
+  sample: [WA_DB_PORT]
 removed_keys:
   description: Keys that were removed.
   type: list
   elements: str
   returned: always
+  sample: [WA_DB_SSL_CA]
 stale_containers:
   description: Running client containers that were created with other values than the file now holds.
   type: list
@@ -246,12 +249,30 @@ stale_containers:
     keeps_configuration:
       description: V(false) when recreating it would lose the client's configuration and registration. Do not recreate it.
       type: bool
+  sample:
+    - name: wa-support-wacore-1
+      id: 4f6c2a9d01be
+      project: wa-support
+      service: wacore
+      role: core
+      stale_keys: [WA_DB_PORT]
+      overridden_keys: []
+      keeps_configuration: true
 overridden_containers:
   description: Running client containers that differ from the file only in keys that the Compose file sets itself.
   type: list
   elements: dict
   returned: always
   contains: *container
+  sample:
+    - name: wa-support-waweb-1
+      id: 9b01d7c33e5f
+      project: wa-support
+      service: waweb
+      role: web
+      stale_keys: []
+      overridden_keys: [WA_DB_PORT]
+      keeps_configuration: true
 server:
   description: What O(check_connection) found; empty when it did not log in.
   type: dict
@@ -283,6 +304,15 @@ server:
     tls:
       description: Whether the connection was encrypted.
       type: bool
+  sample:
+    product: MariaDB
+    version: 11.8.3-MariaDB
+    databases: [waba1, waba_messages]
+    messages_database: waba_messages
+    messages_databases: [waba_messages]
+    max_connections: 151
+    connections: 12
+    tls: true
 previous_kept:
   description: Whether this run has kept what the file held, see O(keep_previous).
   type: bool
@@ -292,11 +322,13 @@ backup_file:
   description: The backup that was made.
   type: str
   returned: when a backup was made
+  sample: /opt/waba/support/db.env.20260131T030000Z~
 actions:
   description: What was done (in check mode, would be), in words.
   type: list
   elements: str
   returned: always
+  sample: [set WA_DB_PORT]
 """
 
 import contextlib

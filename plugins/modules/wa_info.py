@@ -141,15 +141,18 @@ actions:
   type: list
   elements: str
   returned: always
+  sample: []
 missing:
   description: What the host lacks, each one of C(docker_engine), C(docker_compose), C(python_requests), C(python_mysql), C(python_postgresql), C(cron).
   type: list
   elements: str
   returned: when O(gather) has V(host)
+  sample: [docker_compose]
 reasons:
   description: Why each of RV(missing) counts as missing, in words.
   type: dict
   returned: when O(gather) has V(host)
+  sample: {docker_compose: "docker compose does not run: unknown command"}
 docker_refusal:
   description:
     - Why the Docker Engine or Compose that is missing must not be installed, with the cure. Empty when it may be, or is not
@@ -164,6 +167,7 @@ docker_version:
   description: The Docker Engine's version; empty when it does not answer.
   type: str
   returned: when O(gather) has V(host)
+  sample: 26.1.5
 images:
   description: The client's images that the host has, sorted by name.
   type: list
@@ -185,20 +189,29 @@ images:
     expires_on:
       description: What its label C(EXPIRES_ON) says (YYYY-MM-DD); empty without one.
       type: str
+  sample:
+    - name: registry.example.com/whatsapp/web:v2.53.4
+      repository: registry.example.com/whatsapp/web
+      version: 2.53.4
+      in_use: true
+      expires_on: "2026-03-31"
 missing_images:
   description: Those of O(wanted_images) that neither the host nor their registry has, each with the registry's words.
   type: dict
   returned: when O(gather) has V(images)
+  sample: {"registry.example.com/whatsapp/web:v2.55.1": manifest unknown}
 unanswered_images:
   description:
     - Those of O(wanted_images) that the host has not and of which their registry did not tell, each with the last words.
     - Such are a registry under load (403, 429, 5xx), one that is away, and a login that is missing or wrong.
   type: dict
   returned: when O(gather) has V(images)
+  sample: {"registry.example.com/whatsapp/coreapp:v2.55.1": "503 Service Unavailable"}
 image_free_bytes:
   description: Free bytes of the file system that holds the images; null when it is not on this host.
   type: int
   returned: when O(gather) has V(images)
+  sample: 42949672960
 log_cleanup_problem:
   description: What is wrong with the last run of the nightly log cleanup; empty when nothing is.
   type: str
@@ -227,15 +240,24 @@ upgrade:
     run_id:
       description: The run that has it.
       type: str
+  sample:
+    blocks: true
+    held: true
+    told: locked by ops@controller.example.com since 03:00:12
+    stage: migrating
+    target: 2.55.1
+    run_id: 2f1c8a
 environment:
   description: The environment of each container by its name, without what its image sets; secrets are hidden.
   type: dict
   returned: when O(gather) has V(environment)
+  sample: {wa-support-waweb-1: {WA_DB_ENGINE: MYSQL, WA_DB_PASSWORD: "********"}}
 volumes:
   description: The volumes that the containers mount, as the engine tells them; secrets are hidden.
   type: list
   elements: dict
   returned: when O(gather) has V(volume)
+  sample: [{Name: wa-support_whatsappMedia, Driver: local}]
 created:
   description:
     - How each container was created, client containers and those beside them in their projects.
@@ -274,26 +296,40 @@ created:
       description: Settings that are not told.
       type: list
       elements: str
+  sample:
+    - name: wa-support-waweb-1
+      service: waweb
+      project: wa-support
+      image: registry.example.com/whatsapp/web:v2.53.4
+      folder: /opt/waba/support
+      files: [{path: /opt/waba/support/compose.yml}]
+      compose_version: 2.26.1
+      settings: {restart: unless-stopped}
+      unknown: []
 networks:
   description: The networks that the containers are on, each with C(name), C(driver), C(labels).
   type: list
   elements: dict
   returned: when O(gather) has V(compose)
+  sample: [{name: wa-support_default, driver: bridge, labels: {}}]
 starters:
   description: What starts, cleans or replaces the containers, each with C(kind) (cron, unit, boot, container), C(path), C(line).
   type: list
   elements: dict
   returned: when O(gather) has V(starters)
+  sample: [{kind: cron, path: /etc/crontab, line: 0 4 * * * root docker restart support_waweb_1}]
 unread:
   description: Files and folders that could hold such lines and could not be read.
   type: list
   elements: str
   returned: when O(gather) has V(starters)
+  sample: [/etc/cron.d/backup]
 files:
   description: The O(files), each with C(path), C(mode), C(owner), C(group), and C(problem) when it cannot be read.
   type: list
   elements: dict
   returned: when O(files) is given
+  sample: [{path: /opt/waba/support/db.env, mode: "0640", owner: root, group: root}]
 identity:
   description: Which client is on this host, by its files.
   type: dict
@@ -305,10 +341,14 @@ identity:
     recorded:
       description: What O(identity_file) holds; empty when there is none.
       type: dict
+  sample:
+    db_env: {engine: MYSQL, hostname: db.example.com, port: 3306, name_prefix: ""}
+    recorded: {}
 sealed:
   description: All that with its secrets, closed with O(seal_key).
   type: str
   returned: when O(seal_key) is given
+  sample: c29tZXRoaW5nIHRoYXQgbm9ib2R5IHJlYWRz
 containers:
   description: The client containers, sorted by name; empty when V(host) in O(gather) found no Docker Engine.
   type: list
@@ -394,11 +434,26 @@ containers:
       type: bool
   sample:
     - name: wa-support-waweb-1
+      id: 9b01d7c33e5f
       image: registry.example.com/whatsapp/web:v2.53.4
       version: 2.53.4
       role: web
       project: wa-support
+      service: waweb
       state: running
+      health: healthy
+      exit_code: 0
+      started_at: 1769828412.5
+      restart: unless-stopped
+      api_port: 9090
+      one_shot: false
+      database: db.example.com:3306/
+      ports: [9090]
+      variables: [WA_DB_ENGINE, WA_DB_HOSTNAME]
+      identity: {database: {engine: MYSQL, hostname: db.example.com, port: 3306, name_prefix: ""}, clustered: false}
+      files: [/opt/waba/support/compose.yml]
+      own: true
+      mounts: [{kind: volume, name: wa-support_whatsappMedia, destination: /usr/local/wamedia, writable: true}]
       keeps_configuration: true
 database:
   description: The client's database. A server that is down or refuses the login is an error that says so.
@@ -480,6 +535,27 @@ database:
     max_connections:
       description: How many it may have.
       type: int
+  sample:
+    engine: MYSQL
+    server: db.example.com:3306
+    migration_turn: {kept: true, why_not: null, holder: null, ours: false}
+    product: MariaDB
+    version: 11.8.3-MariaDB
+    supported: false
+    unsupported: MariaDB is not among what the vendor supports
+    databases: [waba1, waba_messages]
+    statement_timeout: 3600.0
+    statement_timeout_cure: ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 86400;
+    lock_timeout: 86400.0
+    timeouts: {lock_wait_timeout: 86400, max_statement_time: 3600}
+    sessions: [{id: 42, from: 10.0.0.7, database: waba_messages, seconds: 3, state: Sleep}]
+    other_sessions: []
+    bytes: 268435456
+    messages_bytes: 201326592
+    largest_table: {database: waba_messages, name: messages, bytes: 201326592}
+    free_bytes: 42949672960
+    connections: 12
+    max_connections: 151
 """
 
 import time

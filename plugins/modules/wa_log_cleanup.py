@@ -144,16 +144,38 @@ containers:
     archive: {description: Old Coreapp logs that would be archived (check mode)., type: list, elements: str}
     remove: {description: Files that would be removed (check mode)., type: list, elements: str}
     compress_bytes: {description: Bytes that would be compressed (check mode)., type: int}
+  sample:
+    - name: wa-support-wacore-1
+      id: 4f6c2a9d01be
+      image: registry.example.com/whatsapp/coreapp:v2.53.4
+      role: core
+      status: cleaned
+      reason: ""
+      rc: 0
+      bytes_before: 209715200
+      bytes_after: 20971520
+      freed_bytes: 188743680
+      files_before: 71
+      files_after: 33
+      free_bytes: 42949672960
+      seconds: 2.4
+      output: [cleanup done]
+      rotate: [/var/log/whatsapp/wacore.log]
+      archive: [/usr/local/waent/logs/wacore.log.1]
+      remove: [/usr/local/waent/logs/archive/wacore.log.31.gz]
+      compress_bytes: 15728640
 failures:
   description: One text for each container that failed.
   returned: always
   type: list
   elements: str
+  sample: ["wa-support-wacore-1: the cleanup failed (exit code 2)"]
 skipped_containers:
   description: One text for each container that is stopped or went away.
   returned: always
   type: list
   elements: str
+  sample: ["wa-support-wacore-2: is exited"]
 violations:
   description: Rotation rules that do not hold after the run, so that a broken cleanup is seen.
   returned: always
@@ -166,6 +188,12 @@ violations:
     count: {description: Number of files., type: int}
     paths: {description: The first ten of them., type: list, elements: str}
     message: {description: The violation in words., type: str}
+  sample:
+    - container: wa-support-waweb-1
+      rule: too_many
+      count: 12
+      paths: [/var/log/whatsapp/web.log.42.gz]
+      message: 12 archives are more than the 30 to keep
 docker_logs:
   description: Containers whose own Docker log may fill the disk.
   returned: when O(docker_log_max) is given
@@ -176,15 +204,22 @@ docker_logs:
     driver: {description: Log driver., type: str}
     size: {description: Bytes that it holds., type: int}
     problem: {description: What is wrong., type: str}
+  sample:
+    - container: wa-support-waweb-1
+      driver: json-file
+      size: 5368709120
+      problem: has no size limit and holds 5.0 GiB
 freed_bytes:
   description: Bytes freed in all containers.
   returned: always
   type: int
+  sample: 188743680
 actions:
   description: What was done, or in check mode would be, in words.
   returned: always
   type: list
   elements: str
+  sample: ["wa-support-wacore-1: cleanup freed 180.0 MiB"]
 """
 
 import shlex

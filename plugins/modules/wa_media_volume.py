@@ -165,14 +165,17 @@ free_bytes:
   description: Bytes that are free on the volume's file system, or null when they cannot be told.
   returned: when O(state=present)
   type: int
+  sample: 42949672960
 total_bytes:
   description: Size of the volume's file system in bytes, or null when it cannot be told.
   returned: when O(state=present)
   type: int
+  sample: 107374182400
 beacon:
   description: The name of the file that a container shows.
   returned: when O(show_beacon=true) and a container that is wired right runs
   type: str
+  sample: .wa-beacon-2f1c8a
 actions:
   description: What was done, in words; in check mode what would be done.
   returned: always

@@ -213,18 +213,22 @@ actions:
   returned: always
   type: list
   elements: str
+  sample: ["message GC deleted 1200000 rows (rounds: 1): 3200000 rows are more than 2000000"]
 messages_before:
   description: The rows before the first call; an estimate when there were more than the limit.
   returned: always
   type: int
+  sample: 3200000
 messages_after:
   description: The rows now; V(null) while GC runs, and when they were not counted.
   returned: always
   type: int
+  sample: 1986011
 exact:
   description: Whether the last figure (RV(messages_after), else RV(messages_before)) is exact.
   returned: always
   type: bool
+  sample: true
 messages_deleted:
   description:
     - The rows that GC deleted, from the notifications when every node sent one and the server's counters do not gainsay them
@@ -233,70 +237,85 @@ messages_deleted:
       two exact counts are preferred to them.
   returned: always
   type: int
+  sample: 1200000
 rounds:
   description: How often GC was called.
   returned: always
   type: int
+  sample: 1
 nodes:
   description: For every node of the last round its C(status), and C(count) when it has notified one. A single client's is C(coreapp).
   returned: always
   type: dict
+  sample: {coreapp: {status: completed, count: 1200000}}
 databases:
   description: The databases that were counted.
   returned: always
   type: list
   elements: str
+  sample: [waba_messages]
 not_due_because:
   description: Why GC was not due, or V(null).
   returned: always
   type: str
+  sample: the table holds 1200000 rows, and the limit is 2000000
 due_at:
   description: When GC may be due again, if that is known.
   returned: always
   type: str
+  sample: "2026-02-01T01:00:00+01:00"
 callbacks:
   description:
     - V(complete) when every node has notified, V(unverified) when there were more than 10 million rows and not every node has,
       V(none) otherwise. The vendor wants GC of such tables repeated until the notifications come back without errors.
   returned: always
   type: str
+  sample: complete
 running:
   description: Whether GC still runs and another step is needed.
   returned: always
   type: bool
+  sample: false
 run_id:
   description: The run, for O(follow).
   returned: always
   type: str
+  sample: 2f1c8a
 session:
   description:
     - What spares the next step a login, for O(session); V(null) when nobody is logged in, and once the run is over.
     - It tells nothing to anybody but the process that runs C(ansible-playbook), which has the key.
   returned: always
   type: str
+  sample: c29tZXRoaW5nIHRoYXQgbm9ib2R5IHJlYWRz
 progress:
   description:
     - Where a running GC stands, with C(phase), C(round), C(rows) (estimate), C(deleted), C(rate), C(left) and C(fraction).
     - C(again) is in how many seconds another look may tell the end, if that is known.
   returned: always
   type: dict
+  sample: {phase: deleting, round: 1, rows: 2400000, deleted: 800000, rate: 9500.0, left: 42.1, fraction: 0.66, again: 10.0}
 media:
   description: The status of media GC by node.
   returned: media GC was called
   type: dict
+  sample: {coreapp: {status: completed}}
 marked_read:
   description: How many inbound messages of the list were marked as read, by this run and by the interrupted ones before it.
   returned: messages were marked
   type: int
+  sample: 3
 mark_read_unknown:
   description: The ids that the client does not know.
   returned: messages were marked
   type: list
   elements: str
+  sample: [gBGGFlA5FpafAgkOuJbRq54qwbM]
 seconds:
   description: The time since the run began.
   returned: always
   type: float
+  sample: 131.4
 """
 
 import os

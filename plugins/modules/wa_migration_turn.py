@@ -78,22 +78,27 @@ actions:
   type: list
   elements: str
   returned: always
+  sample: []
 not_kept_because:
   description: Why the server keeps no turns for the client's user; V(null) when it does.
   type: str
   returned: always
+  sample: the nodes of a Galera cluster have no lock in common
 holder:
   description: Who had the turn at first, in words; V(null) when nobody had.
   type: str
   returned: always
+  sample: session 42 of user wa from 10.0.0.7
 waited:
   description: Seconds until the turn was had.
   type: float
   returned: always
+  sample: 12.5
 held:
   description: Seconds for which it was had.
   type: float
   returned: always
+  sample: 310.2
 """
 
 import time

@@ -87,6 +87,7 @@ actions:
   type: list
   elements: str
   returned: always
+  sample: []
 containers:
   description: The containers of the project, those that are missing included, in the order of services.
   type: list
@@ -133,20 +134,24 @@ pending:
   type: list
   elements: str
   returned: always
+  sample: ["recreate wa-support-wacore-1 (db.env changed: WA_DB_PORT)"]
 due:
   description: Whether C(docker compose up) has something to do, or may have.
   type: bool
   returned: always
+  sample: true
 paused:
   description: Names of paused containers, which Compose does not start.
   type: list
   elements: str
   returned: always
+  sample: [wa-support-waweb-1]
 restarts:
   description: What Compose would restart although nothing may be recreated, a line a container.
   type: list
   elements: str
   returned: always
+  sample: ["restart wa-support-waweb-1 (its network is recreated)"]
 other_builds:
   description:
     - Why containers would be made from another build than the one that runs under the same version, each with the cure.
@@ -154,11 +159,13 @@ other_builds:
   type: list
   elements: str
   returned: always
+  sample: ["service waweb: the tag v2.53.4 names another build than the one that runs. Pin the image by its digest."]
 lost_networks:
   description: Why external networks of the Compose file cannot be used, each with the cure.
   type: list
   elements: str
   returned: always
+  sample: ["network proxy: not on this host. Create it: docker network create proxy"]
 """
 
 import json

@@ -131,6 +131,7 @@ actions:
   returned: always
   type: list
   elements: str
+  sample: [stage migrating]
 journal:
   description: The journal as it is now; empty when there is none.
   returned: always
@@ -152,30 +153,42 @@ journal:
     lease_until:
       description: Until when the lock lasts, in seconds since 1970; 0 when it has ended.
       type: float
+  sample:
+    stage: migrating
+    stages: [{stage: begun, at: 1769828412.5}, {stage: stopping, at: 1769828440.1}, {stage: migrating, at: 1769828446.3}]
+    target: 2.55.1
+    notes: {before: 2.53.4}
+    lease_until: 1769829346.3
 held:
   description: Whether another run holds the lock now.
   returned: always
   type: bool
+  sample: true
 holder:
   description: Who holds the lock or left the journal, in words; empty when there is none.
   returned: always
   type: str
+  sample: ops@controller.example.com, since 03:00:12
 resumed:
   description: Whether V(begin) goes on with an upgrade that had touched something.
   returned: operation is begin
   type: bool
+  sample: false
 ended:
   description: The journal of the upgrade that ended last, finished or gone back; empty when none has.
   returned: operation is read
   type: dict
+  sample: {target: 2.53.4, outcome: done}
 replaced:
   description: Whether the lock was another run's before, which holds it no more; its locks of other members then count no more.
   returned: operation is begin
   type: bool
+  sample: false
 last:
   description: Where the journal of the finished upgrade lies.
   returned: operation is end and outcome is done or abandoned
   type: str
+  sample: /var/lib/waba/support.last-upgrade.json
 """
 
 import contextlib

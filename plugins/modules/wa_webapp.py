@@ -125,6 +125,7 @@ actions:
   returned: always
   type: list
   elements: str
+  sample: ["wrote the settings backup /var/backups/waba/support-settings.json"]
 kind:
   description: Which kind of failure the API's is, such as V(login); empty for another failure.
   returned: when the module fails
@@ -134,52 +135,64 @@ healthy:
   description: Whether the health is good for the topology, and the version the expected one.
   returned: operation is health
   type: bool
+  sample: true
 reason:
   description: The nodes and their status, or why the health is not good.
   returned: operation is health
   type: str
+  sample: "coreapp: connected"
 nodes:
   description: The C(health) part of the client's answer; a single client's only node is named C(coreapp).
   returned: operation is health
   type: dict
+  sample: {coreapp: {gateway_status: connected}}
 version:
   description: The client's version as the API tells it, without V(v).
   returned: operation is health
   type: str
+  sample: 2.53.4
 served_from:
   description: When the API gave the answer that was healthy, in seconds since 1970 by the clock of the managed host.
   returned: operation is health and it is healthy
   type: float
+  sample: 1769828461.2
 served_until:
   description:
     - When the API answered last, in seconds since 1970 by the clock of the managed host.
     - Null when it never did, and when it still did as the time was up.
   returned: operation is watch
   type: float
+  sample: 1769828441.0
 queue:
   description: The callbacks that are still queued.
   returned: operation is drain
   type: int
+  sample: 0
 stats:
   description: The figures by name, each the sum over its labels.
   returned: operation is stats
   type: dict
+  sample: {callback_queue_size: 0}
 dest:
   description: The file with the backup.
   returned: operation is settings_backup
   type: str
+  sample: /var/backups/waba/support-settings.json
 automatic:
   description: Whether the client collects garbage in C(messages) by itself, after the module has run.
   returned: operation is automatic_gc
   type: bool
+  sample: true
 restart_needed:
   description: Whether the Coreapps must be restarted for what was changed; older versions read the setting only when they start.
   returned: operation is automatic_gc
   type: bool
+  sample: false
 seconds:
   description: How long it took.
   returned: always
   type: float
+  sample: 3.2
 """
 
 import json
