@@ -21,20 +21,18 @@ from ansible.parsing.vault import VaultLib, VaultSecret, is_encrypted, match_enc
 from ansible.plugins.action import ActionBase
 from ansible.utils.path import unfrackpath
 
-from ansible_collections.waba.onprem.plugins.module_utils import (
-    _adopt_env_files,
-    _adopt_inventory,
-    _compose_yaml,
-    _docker_survey,
-    _env_file,
-    _env_rules,
-    _seal,
-    _secret_words,
-)
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor
-from ansible_collections.waba.onprem.plugins.plugin_utils import command_line
-from ansible_collections.waba.onprem.plugins.plugin_utils.adopt_files import Writer
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import env_files as adopt_env_files
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory as adopt_inventory
+from ansible_collections.waba.onprem.plugins.module_utils._compose import yaml_tags
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact as core_redact
+from ansible_collections.waba.onprem.plugins.module_utils._core import seal
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Redactor
+from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
+from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import Writer
 
 _KEY = secrets.token_hex(32)
 _GATHER = ["environment", "volume", "compose", "starters"]
@@ -78,8 +76,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             return result
         documents: dict[str, t.Any] = {}
         _open(survey["compose_files"], documents)
-        wanted = _adopt_env_files.note(survey, documents)
-        for _deeper in range(_adopt_env_files.DEEPEST):
+        wanted = adopt_env_files.note(survey, documents)
+        for _deeper in range(adopt_env_files.DEEPEST):
             if not wanted:
                 break
             more, found = self._ask({**args, "gather": [], "files": wanted}, task_vars)
@@ -88,10 +86,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             _open(found["files"], documents)
             survey["compose_files"] += [one for one in found["files"] if os.path.basename(one["path"]) != ".env"]
             documents.update({path: None for path in wanted if path not in documents})
-            wanted = _adopt_env_files.note(survey, documents)
+            wanted = adopt_env_files.note(survey, documents)
         everything = [*survey["containers"], *survey["sidecars"]]
         paths = sorted({path for one in everything for path in one["env_files"]})
-        engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*_env_rules.ENGINES}
+        engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*env_rules.ENGINES}
         more, found = self._ask(
             {**args, "gather": ["host"], "files": paths, "database_engine": min(engines, default=None)}, task_vars
         )
@@ -104,7 +102,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             "changed": False,
             "actions": [],
             "containers": [one["name"] for one in survey["containers"]],
-            "sealed": _seal.seal(_KEY, survey),
+            "sealed": seal.seal(_KEY, survey),
         }
 
     def _ask(
@@ -116,7 +114,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         )
         if result.get("failed") or "sealed" not in result:
             return result, None
-        return result, _seal.unseal(_KEY, result["sealed"])
+        return result, seal.unseal(_KEY, result["sealed"])
 
     # Once, for all hosts
 
@@ -129,9 +127,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
         for survey in surveys.values():
             # Before they are shortened for the report, which could leave half a secret.
-            survey["starters"] = _secret_words.mask(redact(survey["starters"]))
+            survey["starters"] = core_redact.mask(redact(survey["starters"]))
         hostvars = task_vars["hostvars"]
-        adoption = _adopt_inventory.build(
+        adoption = adopt_inventory.build(
             surveys,
             failed,
             {host: _reached(hostvars[host], _CONNECTION) for host in surveys},
@@ -177,8 +175,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 {
                     "before_header": file.path,
                     "after_header": file.path,
-                    "before": _secret_words.mask(redact(file.before)),
-                    "after": _secret_words.mask(redact(file.after)),
+                    "before": core_redact.mask(redact(file.before)),
+                    "after": core_redact.mask(redact(file.after)),
                 }
                 for file in writer.files
             ]
@@ -190,7 +188,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for host in task_vars["ansible_play_hosts_all"]:
             reading = task_vars["hostvars"][host].get(variable) or {}
             if "sealed" in reading:
-                surveys[str(host)] = _seal.unseal(_KEY, str(reading["sealed"]))
+                surveys[str(host)] = seal.unseal(_KEY, str(reading["sealed"]))
             else:
                 failed[str(host)] = " ".join(str(reading.get("msg", "not reached")).split())
         return surveys, failed
@@ -226,7 +224,7 @@ def _open(files: t.Sequence[dict[str, t.Any]], documents: dict[str, t.Any]) -> N
             documents[one["path"]] = one["text"]
             continue
         try:
-            documents[one["path"]] = yaml.load(one["text"], Loader=_compose_yaml.loader(yaml)) if one["text"] else None
+            documents[one["path"]] = yaml.load(one["text"], Loader=yaml_tags.loader(yaml)) if one["text"] else None
         except yaml.YAMLError:
             documents[one["path"]] = None
             one["problem"] = "no YAML"
@@ -244,26 +242,26 @@ def _plain(value: t.Any) -> t.Any:
 
 def _secrets(survey: dict[str, t.Any]) -> set[str]:
     """Every secret that was read, in whatever file."""
-    found = _docker_survey.secrets(survey)
+    found = docker_inspection.secrets(survey)
     for file in survey["files"]:
-        for how in (_env_file.read_compose, _env_file.read_docker):
+        for how in (env_file.read_compose, env_file.read_docker):
             entries = how(file["text"] or "")
             found.update(entry.value for entry in entries if entry.value and _secret(entry.key, entry.value))
     return found
 
 
 def _secret(key: str, value: str) -> bool:
-    return _env_rules.is_secret(key) or _env_rules.holds_password(value)
+    return env_rules.is_secret(key) or env_rules.holds_password(value)
 
 
-def _hide(adoption: _adopt_inventory.Adoption, redact: Redactor, with_vault: bool) -> None:
+def _hide(adoption: adopt_inventory.Adoption, redact: Redactor, with_vault: bool) -> None:
     """Move variables that hold a secret, such as a user called as the password, to the secrets.
 
     Without a vault they are written with the secret taken out: an additional service is more than its password.
     """
     for name in [name for name in adoption.documents if name.endswith("/vars.yml")]:
         document = adoption.documents[name]
-        masked = {key: _secret_words.mask(redact(value)) for key, value in document.items()}
+        masked = {key: core_redact.mask(redact(value)) for key, value in document.items()}
         told = {key: value for key, value in document.items() if masked[key] != value}
         if told and with_vault:
             adoption.documents[name] = {key: value for key, value in document.items() if key not in told}

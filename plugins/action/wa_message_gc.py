@@ -21,10 +21,10 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import pause as next_pause
-from ansible_collections.waba.onprem.plugins.module_utils._gc_progress import progress_line
-from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._gc.progress import pause as next_pause
+from ansible_collections.waba.onprem.plugins.module_utils._gc.progress import progress_line
 
 display = Display()
 

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.waba.onprem.plugins.plugin_utils import process
+from ansible_collections.waba.onprem.plugins.plugin_utils import _process as process
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types

@@ -13,30 +13,27 @@ import yaml
 from ansible import context
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.waba.onprem.plugins.module_utils import (
-    _client_containers,
-    _client_identity,
-    _client_replace,
-    _client_starts,
-    _client_unmanaged,
-    _compose_extra,
-    _compose_words,
-    _env_file,
-    _env_state,
-    _gc_policy,
-    _layout,
-    _paths,
-    _secret_words,
-    _topology,
-    _units,
-    _upgrade_hooks,
-    _upgrade_needs,
-    _upgrade_plan,
-    _upgrade_screen,
-    _upgrade_stages,
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
+from ansible_collections.waba.onprem.plugins.module_utils._client import replacement, unmanaged
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
+from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
+    client_containers,
+    layout,
+    paths,
+    topology,
+    upgrade_journal,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.plugin_utils import command_line
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
+from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, hooks
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
+from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 
 
 def _told(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
@@ -80,7 +77,7 @@ def databases_of_others(
         project = values.get("wa_project")
         port = values.get("wa_db_env_port") or (5432 if values.get("wa_db_env_engine") == "PGSQL" else 3306)
         database = f"{str(values['wa_db_env_hostname']).lower()}:{port}/{values.get('wa_db_env_name_prefix') or ''}"
-        found.append([_topology.names(name, project)["project"], database])
+        found.append([topology.names(name, project)["project"], database])
     return found
 
 
@@ -94,7 +91,7 @@ def registration_refusal(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Why containers of `wa_info` must not be recreated, or an empty text: the registration of some would be lost."""
     names = [str(one["name"]) for one in containers if not one["keeps_configuration"]]
     lost = "keeps its configuration, registration included, in its own writable layer; recreating it loses both"
-    return f"{', '.join(names)} {lost}. {_env_state.CONFIG_CURE}." if names else ""
+    return f"{', '.join(names)} {lost}. {env_state.CONFIG_CURE}." if names else ""
 
 
 def stale_line(container: t.Mapping[str, t.Any]) -> str:
@@ -110,12 +107,12 @@ def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
 
 def in_window(now: str, window: str) -> bool:
     """Whether a time of the day such as `02:30` lies in a window such as `01:00-05:00`, which may pass midnight."""
-    return _gc_policy.until_window(_gc_policy.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
+    return gc_policy.until_window(gc_policy.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
 
 
 def compose_extra(text: str, *args: t.Any) -> dict[str, t.Any]:
     """A rendered Compose file with what the operator adds. Keys that a file merges with `<<` and sets itself are no error."""
-    merged = _compose_extra.apply(yaml.safe_load(text), *args)
+    merged = compose_override.apply(yaml.safe_load(text), *args)
     return t.cast("dict[str, t.Any]", json.loads(json.dumps(merged)))  # nothing shared, so that no anchor is written
 
 
@@ -134,14 +131,14 @@ _AnyTag.add_multi_constructor("!", lambda _loader, _suffix, _node: "")
 def hook_refusal(text: str, path: str) -> str:
     """Why the file of tasks `path`, which holds `text`, cannot be a hook of an upgrade, or an empty text."""
     try:
-        return _upgrade_hooks.refusal(path, yaml.load(text, Loader=_AnyTag))
+        return hooks.refusal(path, yaml.load(text, Loader=_AnyTag))
     except yaml.YAMLError as error:
         return f"{path}: no YAML: {' '.join(str(error).split())}."
 
 
 def env_lines(values: t.Mapping[str, t.Any]) -> str:
     """Variables as an env file that Compose reads."""
-    return "".join(_env_file.write(str(key), str(value), "compose") + "\n" for key, value in values.items())
+    return "".join(env_file.write(str(key), str(value), "compose") + "\n" for key, value in values.items())
 
 
 def failure(result: t.Mapping[str, t.Any], secrets: t.Any = ()) -> str:
@@ -150,7 +147,7 @@ def failure(result: t.Mapping[str, t.Any], secrets: t.Any = ()) -> str:
     A command's own last line of complaint goes with it. Known `secrets` and what looks like one are taken out: the task may
     have been hidden for their sake.
     """
-    return str(_secret_words.redact(_failure(result), secrets))
+    return str(redact.redact(_failure(result), secrets))
 
 
 def _failure(result: t.Mapping[str, t.Any]) -> str:
@@ -165,14 +162,14 @@ def _failure(result: t.Mapping[str, t.Any]) -> str:
 def _said(result: t.Mapping[str, t.Any]) -> str:
     complaint = [line.strip() for line in str(result.get("stderr") or "").splitlines() if line.strip()]
     said = ": ".join(text for text in (str(result.get("msg") or ""), *complaint[-1:]) if text)
-    return _compose_words.quoteless(said)
+    return compose_messages.quoteless(said)
 
 
 def left(result: t.Mapping[str, t.Any], host: str) -> list[str]:
     """Where a task that may fail has not done its work, each with the reason: of a loop over members, or at `host`."""
     asked = result.get("results", [result])
     return [
-        f"{_member(one.get('item')) or host}: {'cannot be reached' if one.get('unreachable') else _secret_words.mask(_said(one))}"
+        f"{_member(one.get('item')) or host}: {'cannot be reached' if one.get('unreachable') else redact.mask(_said(one))}"
         for one in asked
         if one.get("unreachable") or one.get("msg")
     ]
@@ -207,68 +204,68 @@ def upgrade_screen(facts: t.Mapping[str, t.Any]) -> str:
         "upgrade_command": playbook_command("upgrade", {"wa_upgrade_version": facts["target"]}),
         "provision_command": playbook_command("provision", {"wa_version": facts["before"]}),
     }
-    return _upgrade_screen.screen(_upgrade_screen.Failure(**facts, **commands))
+    return failure_report.screen(failure_report.Failure(**facts, **commands))
 
 
 class FilterModule:
-    """The few filters that roles need over the rules of `_topology`, `_layout` and `_upgrade_plan`."""
+    """The few filters that roles need over the rules of `_deployment.topology`, `_deployment.layout` and `_upgrade.plan`."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
-            "client_identity": _told(_client_identity.wanted_identity),
-            "client_identity_refusal": _refusal(_client_identity.refusal),
-            "deployment": _told(_topology.deployment),
-            "deployment_of": _told(_topology.described),
-            "version": _told(_topology.normalise_version),
-            "version_refusal": _refusal(_topology.normalise_version),
-            "jump": _told(_topology.judge_jump),
-            "jump_refusal": _refusal(_topology.judge_jump),
-            "layout": _told(_layout.layout),
-            "address": _told(_layout.address),
-            "services": _told(_layout.services),
-            "projects_at": _told(_topology.projects_at),
+            "client_identity": _told(client_identity.wanted_identity),
+            "client_identity_refusal": _refusal(client_identity.refusal),
+            "deployment": _told(topology.deployment),
+            "deployment_of": _told(topology.described),
+            "version": _told(topology.normalise_version),
+            "version_refusal": _refusal(topology.normalise_version),
+            "jump": _told(topology.judge_jump),
+            "jump_refusal": _refusal(topology.judge_jump),
+            "layout": _told(layout.layout),
+            "address": _told(layout.address),
+            "services": _told(layout.services),
+            "projects_at": _told(topology.projects_at),
             "in_window": _told(in_window),
-            "words": _told(_units.words),
-            "folder": _told(lambda path, name: _paths.folder(name, path)),
-            "path": _told(lambda path, name: _paths.normalise(name, path)),
-            "whole_seconds": _told(lambda text, name: _units.whole_seconds(name, text)),
-            "rename_services": _told(_compose_extra.rename),
+            "words": _told(units.words),
+            "folder": _told(lambda path, name: paths.folder(name, path)),
+            "path": _told(lambda path, name: paths.normalise(name, path)),
+            "whole_seconds": _told(lambda text, name: units.whole_seconds(name, text)),
+            "rename_services": _told(compose_override.rename),
             "compose_extra": _told(compose_extra),
             "compose_json": compose_json,
-            "compose_words": _compose_words.told,
-            "compose_refusal": _told(_upgrade_needs.compose),
-            "client_images": _told(_client_containers.repositories),
-            "registries": _told(_client_containers.registries),
+            "compose_words": compose_messages.told,
+            "compose_refusal": _told(upgrade_requirements.compose),
+            "client_images": _told(client_containers.repositories),
+            "registries": _told(client_containers.registries),
             "env_lines": _told(env_lines),
             "hook_refusal": hook_refusal,
-            "leaders": _told(_upgrade_plan.leaders),
-            "restless": _told(_upgrade_plan.restless),
-            "waves": _told(_upgrade_plan.waves),
-            "orphan_migration": _told(_upgrade_plan.orphan_migration),
-            "old_images": _told(_upgrade_plan.old_images),
-            "lock_counts": _upgrade_stages.counts,
-            "lacks_room": _told(_upgrade_needs.room),
-            "database_copy_lacks": _upgrade_needs.database_copy,
-            "session_line": _upgrade_needs.sessions,
-            "database_lacks": _told(_upgrade_needs.database),
+            "leaders": _told(upgrade_plan.leaders),
+            "restless": _told(upgrade_plan.restless),
+            "waves": _told(upgrade_plan.waves),
+            "orphan_migration": _told(upgrade_plan.orphan_migration),
+            "old_images": _told(upgrade_plan.old_images),
+            "lock_counts": upgrade_journal.counts,
+            "lacks_room": _told(upgrade_requirements.room),
+            "database_copy_lacks": upgrade_requirements.database_copy,
+            "session_line": upgrade_requirements.sessions,
+            "database_lacks": _told(upgrade_requirements.database),
             "container_line": container_line,
             "registration_refusal": registration_refusal,
             "stale_line": stale_line,
             "restored_line": restored_line,
-            "sort_unmanaged": _client_unmanaged.sort,
+            "sort_unmanaged": unmanaged.sort,
             "databases_of_others": _told(databases_of_others),
-            "set_aside": _client_replace.set_aside,
-            "other_media": _client_replace.other_media,
-            "second_coreapp": _client_starts.second_coreapp,
-            "not_healthy": _client_starts.not_healthy,
-            "unrecorded": _client_starts.unrecorded,
+            "set_aside": replacement.set_aside,
+            "other_media": replacement.other_media,
+            "second_coreapp": client_starts.second_coreapp,
+            "not_healthy": client_starts.not_healthy,
+            "unrecorded": client_starts.unrecorded,
             "failure": failure,
             "playbook_command": playbook_command,
             "upgrade_screen": upgrade_screen,
-            "upgrade_standing": _upgrade_screen.standing,
+            "upgrade_standing": failure_report.standing,
             "left": left,
             "silent": silent,
-            "holds_secret": _secret_words.holds_secret,
-            "redact": _secret_words.redact,
-            "secret_files": _told(_compose_extra.secret_files),
+            "holds_secret": redact.holds_secret,
+            "redact": redact.redact,
+            "secret_files": _told(compose_override.secret_files),
         }

@@ -105,10 +105,10 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _client_files
-from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 
 def write(module: AnsibleModule, result: Result, content: str) -> None:
@@ -119,10 +119,10 @@ def write(module: AnsibleModule, result: Result, content: str) -> None:
     result.values["kept"] = False
     if missing and not module.check_mode:
         raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
-    with contextlib.nullcontext() if module.check_mode or missing else store.lock(_client_files.PATIENCE):
+    with contextlib.nullcontext() if module.check_mode or missing else store.lock(client_files.PATIENCE):
         before = store.read()
-        if content.startswith(_client_files.HEADER):
-            _client_files.refuse_strangers(path, before)
+        if content.startswith(client_files.HEADER):
+            client_files.refuse_strangers(path, before)
         if before != content:
             result.did(f"wrote {path}")
             result.diff(before or "", content, path)
@@ -143,8 +143,8 @@ def restore(module: AnsibleModule, result: Result) -> None:
     with contextlib.ExitStack() as stack:
         if not module.check_mode:
             for store in stores:  # every run locks them in this order
-                stack.enter_context(store.lock(_client_files.PATIENCE))
-            result.values["restored"] = _client_files.restore(stores)
+                stack.enter_context(store.lock(client_files.PATIENCE))
+            result.values["restored"] = client_files.restore(stores)
     for one in result.values["restored"]:
         result.did(f"put back {one['path']}")
 
@@ -155,7 +155,7 @@ def settle(module: AnsibleModule, result: Result) -> None:
         if os.path.lexists(store.previous):
             result.actions.append(f"removed {store.previous}")
             if not module.check_mode:
-                with store.lock(_client_files.PATIENCE):
+                with store.lock(client_files.PATIENCE):
                     store.drop()
 
 

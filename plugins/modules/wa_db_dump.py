@@ -126,17 +126,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import (
-    _database,
-    _database_options,
-    _dump_rules,
-    _dump_stream,
-    _dump_tools,
-    _env_options,
-)
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import format_size, parse_duration, parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size, parse_duration, parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
+from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as dump_commands
+from ansible_collections.waba.onprem.plugins.module_utils._dump import stream as dump_stream
+from ansible_collections.waba.onprem.plugins.module_utils._dump import tools as dump_tools
+from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 
 
 def judge_room(folder: str, needed: int) -> None:
@@ -171,18 +169,18 @@ class Dump:
             raise WaError("option name", f"{params['name']!r} is no name", "letters, digits and . _ + -")
         if not params["env_file"]:
             raise WaError("option env_file", "not given", "the client's db.env")
-        env = _env_options.read_env(params["env_file"], params["env_reader"])
+        env = env_options.read_env(params["env_file"], params["env_reader"])
         result.redact.add([env.get("WA_DB_PASSWORD")])
         self.prefix = env.get("WA_DB_NAME_PREFIX", "")
-        self.config = _database.settings(params, env)
+        self.config = database.settings(params, env)
         result.values.update(dict.fromkeys(("dest", "bytes", "sha256", "source_bytes", "tool")))
         result.values.update(seconds=0.0, databases=[], restore_commands=[])
 
     def exists(self) -> bool:
         """Whether there is a finished dump of the name; it is told then."""
-        for kind in _dump_rules.COMPRESSORS:
+        for kind in dump_commands.COMPRESSORS:
             path = f"{self.base}.sql.{kind}"
-            found = _dump_stream.finished(path)
+            found = dump_stream.finished(path)
             if found:
                 facts, size, sha256 = found
                 self.tell(path, facts, size, sha256)
@@ -197,28 +195,28 @@ class Dump:
             sha256=sha256,
             databases=facts["databases"],
             tool=facts["tool"],
-            restore_commands=_dump_rules.restore_commands(
-                path, sha256, facts, self.config, _dump_tools.address(self.config)
+            restore_commands=dump_commands.restore_commands(
+                path, sha256, facts, self.config, dump_tools.address(self.config)
             ),
         )
 
     def run(self, module: AnsibleModule) -> None:
         """Look, judge, and unless in check mode dump."""
         result, check_mode = self.result, module.check_mode
-        source = _dump_tools.look(self.config, self.prefix, self.params["databases"])
+        source = dump_tools.look(self.config, self.prefix, self.params["databases"])
         folder = os.path.dirname(self.base)
-        for path in _dump_stream.left_over(folder, remove=not check_mode):
+        for path in dump_stream.left_over(folder, remove=not check_mode):
             result.did(f"remove the half dump {path}")
         result.values.update(databases=source.databases, source_bytes=source.size)
         if not source.databases:
             result.warn(f"{self.config.subject}: no database that begins with {self.prefix!r}, so nothing to dump")
             return
-        tool = _dump_tools.find(source.version, lambda command: str(module.run_command(command)[1]))
-        for doubt in (*_dump_rules.judge(tool, source.version), *source.doubts):
+        tool = dump_tools.find(source.version, lambda command: str(module.run_command(command)[1]))
+        for doubt in (*dump_commands.judge(tool, source.version), *source.doubts):
             result.warn(doubt)
         wanted = self.params["min_free"]
         judge_room(folder, source.size if wanted is None else parse_size("min_free", wanted))
-        path = f"{self.base}.sql.{_dump_tools.compressor()}"
+        path = f"{self.base}.sql.{dump_tools.compressor()}"
         result.values.update(dest=path, tool=tool.text)
         result.did(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
         result.diff({"dump": None}, {"dump": path}, self.config.subject)
@@ -226,7 +224,7 @@ class Dump:
             make_folder(folder)
             self.write(path, tool, source)
 
-    def write(self, path: str, tool: _dump_rules.Tool, source: _dump_tools.Source) -> None:
+    def write(self, path: str, tool: dump_commands.Tool, source: dump_tools.Source) -> None:
         """Make the file."""
         start = time.monotonic()
         facts = {
@@ -238,16 +236,16 @@ class Dump:
             "tls": source.tls,
             "tool": tool.text,
         }
-        calls = _dump_rules.arguments(
-            tool, self.config, source.databases, source.events, source.routines, _dump_tools.address(self.config)
+        calls = dump_commands.arguments(
+            tool, self.config, source.databases, source.events, source.routines, dump_tools.address(self.config)
         )
-        with _dump_stream.Stream(path, self.timeout) as stream:
+        with dump_stream.Stream(path, self.timeout) as stream:
             stream.write(
-                _dump_rules.header(facts),
+                dump_commands.header(facts),
                 calls,
                 tool.mark,
-                _dump_rules.unknown_settings(tool, source.version),
-                lambda: _dump_tools.secret(tool, self.config, source.tls),
+                dump_commands.unknown_settings(tool, source.version),
+                lambda: dump_tools.secret(tool, self.config, source.tls),
             )
             stream.finish()
         self.tell(path, facts, stream.size, stream.sha256)
@@ -257,8 +255,8 @@ class Dump:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **_database_options.ARGUMENT_SPEC,
-            **_env_options.ARGUMENT_SPEC,
+            **database_options.ARGUMENT_SPEC,
+            **env_options.ARGUMENT_SPEC,
             "dest": {"type": "path", "required": True},
             "name": {"type": "str", "required": True},
             "min_free": {"type": "str"},

@@ -337,17 +337,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import (
-    _database_options,
-    _docker_options,
-    _env_apply,
-    _env_file,
-    _env_plan,
-)
-from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
+from ansible_collections.waba.onprem.plugins.module_utils._env import apply as env_apply
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 # How long a second run waits for a first one, which may be looking at a slow database.
 LOCK_PATIENCE = 60.0
@@ -369,7 +367,7 @@ OWN_SPEC: dict[str, dict[str, t.Any]] = {
     "extra": {"type": "dict", "default": {}},
     "extra_secret": {"type": "dict", "default": {}, "no_log": True},
     "exclusive": {"type": "bool", "default": False},
-    "reader": {"type": "str", "choices": list(_env_file.READERS), "default": "portable"},
+    "reader": {"type": "str", "choices": list(env_file.READERS), "default": "portable"},
     "check_connection": {"type": "str", "choices": ["false", "true", "always"], "default": "true"},
     "containers": {"type": "bool", "default": False},
     "project": {"type": "str"},
@@ -381,7 +379,7 @@ OWN_SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def check_connection(
-    module: AnsibleModule, result: Result, plan: _env_plan.Plan, environments: dict[str, dict[str, str]]
+    module: AnsibleModule, result: Result, plan: env_plan.Plan, environments: dict[str, dict[str, str]]
 ) -> None:
     """Log in as the client will, where it is asked for; raises WaError when the client could not work.
 
@@ -389,80 +387,77 @@ def check_connection(
     """
     stale = result.values["stale_containers"]
     asked = module.params["check_connection"]
-    if asked == "false" or (asked == "true" and not _env_plan.reconnects(plan, stale)):
+    if asked == "false" or (asked == "true" and not env_plan.reconnects(plan, stale)):
         return
-    from ansible_collections.waba.onprem.plugins.module_utils import _env_proof
+    from ansible_collections.waba.onprem.plugins.module_utils._db_env import login_check
 
     for environment in environments.values():
-        result.redact.add(value for key, value in environment.items() if _env_plan.is_secret(module.params, key, value))
-    proof = _env_proof.Proof(module.params, result.warn)
+        result.redact.add(value for key, value in environment.items() if env_plan.is_secret(module.params, key, value))
+    proof = login_check.Proof(module.params, result.warn)
     result.values["server"] = proof.found
     differing = [*stale, *result.values["overridden_containers"]]
-    for values in _env_proof.variants(plan.values, environments, differing):
+    for values in login_check.variants(plan.values, environments, differing):
         proof(values)
 
 
-def check_identity(module: AnsibleModule, plan: _env_plan.Plan) -> None:
+def check_identity(module: AnsibleModule, plan: env_plan.Plan) -> None:
     """Raise WaError for a file that would name another database than the Coreapps have, unless that is confirmed."""
-    from ansible_collections.waba.onprem.plugins.module_utils import (
-        _client_identity,
-        _client_look,
-        _docker_clients,
-        _env_containers,
-    )
-    from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
+    from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
+    from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
+    from ansible_collections.waba.onprem.plugins.module_utils._client import listing
+    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
     path, project = module.params["path"], module.params["project"]
-    before = _client_look.database(plan.before or "", module.params["reader"])
-    wanted = _client_identity.database(plan.values)
+    before = client_inspection.database(plan.before or "", module.params["reader"])
+    wanted = client_identity.database(plan.values)
     if wanted == before:
         return
     docker = Docker(module.params)
     records = ((one, docker.inspect(one)) for one in docker.client_containers(project))
-    found = [_docker_clients.describe(one, record) for one, record in records if record is not None]
-    compose = _env_containers.Compose(path, lambda _text: None, module.run_command)
-    _client_look.leave_out_overridden(docker, found, before, compose)
+    found = [listing.describe(one, record) for one, record in records if record is not None]
+    compose = compose_environment.Compose(path, lambda _text: None, module.run_command)
+    client_inspection.leave_out_overridden(docker, found, before, compose)
     cores = [one for one in found if one["role"] in ("core", "master")]
-    clients = [
-        client for name in {one["project"] for one in cores} for client in _client_identity.services(cores, name)
-    ]
-    there = {name: _client_identity.by_containers(clients, name) for name in _client_identity.DATABASE}
-    differences = _client_identity.differences(there, wanted, module.params["confirm_identity"])
-    _client_identity.refuse(path, differences, "confirm_identity")
+    clients = [client for name in {one["project"] for one in cores} for client in client_identity.services(cores, name)]
+    there = {name: client_identity.by_containers(clients, name) for name in client_identity.DATABASE}
+    differences = client_identity.differences(there, wanted, module.params["confirm_identity"])
+    client_identity.refuse(path, differences, "confirm_identity")
 
 
-def check_containers(module: AnsibleModule, result: Result, plan: _env_plan.Plan) -> dict[str, dict[str, str]]:
+def check_containers(module: AnsibleModule, result: Result, plan: env_plan.Plan) -> dict[str, dict[str, str]]:
     """Tell which containers the file is not in force in; the environments of all that run, by id."""
-    from ansible_collections.waba.onprem.plugins.module_utils import _env_containers, _env_state
-    from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
+    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+    from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
-    held = _env_file.held(plan.after or "", module.params["reader"])
+    held = env_file.held(plan.after or "", module.params["reader"])
     docker = Docker(module.params)
     running = docker.client_containers(module.params["project"], stopped=False)
-    compose = _env_containers.Compose(module.params["path"], result.warn, module.run_command)
-    stale, overridden = _env_containers.stale(docker, running, held, plan.edited.removed, compose)
+    compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
+    stale, overridden = compose_environment.stale(docker, running, held, plan.edited.removed, compose)
     result.values.update(stale_containers=stale, overridden_containers=overridden)
     for entry in stale:
         if not entry["keeps_configuration"]:
             result.warn(
                 f"container {entry['name']} must not be recreated: its configuration, registration included, lies in its "
-                f"own writable layer. {_env_state.CONFIG_CURE}"
+                f"own writable layer. {env_state.CONFIG_CURE}"
             )
     return {one.id: one.environment or {} for one in running}
 
 
 def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
     """Whether running containers were created with what the file holds, and none is unhealthy: it is worth keeping."""
-    from ansible_collections.waba.onprem.plugins.module_utils import _env_containers
-    from ansible_collections.waba.onprem.plugins.module_utils._docker import Docker
+    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
     try:
         docker = Docker(module.params)
         running = docker.client_containers(module.params["project"], stopped=False)
         records = [record for record in map(docker.inspect, running) if record is not None]
-        held = _env_file.held(before, module.params["reader"])
-        compose = _env_containers.Compose(module.params["path"], result.warn, module.run_command)
-        stale, _overridden = _env_containers.stale(docker, running, held, [], compose)
+        held = env_file.held(before, module.params["reader"])
+        compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
+        stale, _overridden = compose_environment.stale(docker, running, held, [], compose)
     except WaError:
         return False  # no engine, or several projects: whether the file is in force is not known
     unhealthy = [one for one in records if (one["State"].get("Health") or {}).get("Status") == "unhealthy"]
@@ -494,8 +489,8 @@ def run(module: AnsibleModule, result: Result) -> None:
     patience = LOCK_PATIENCE + parse_duration("connect_timeout", module.params["connect_timeout"])
     with contextlib.nullcontext() if module.check_mode or missing else store.lock(patience):
         before = store.read()
-        result.redact.add(_env_plan.secrets(module.params, before))
-        plan = _env_plan.make(module.params, path, before)
+        result.redact.add(env_plan.secrets(module.params, before))
+        plan = env_plan.make(module.params, path, before)
         for warning in plan.warnings:
             result.warn(warning)
         if plan.after is not None:
@@ -506,13 +501,13 @@ def run(module: AnsibleModule, result: Result) -> None:
         keeps = module.params["keep_previous"] and not module.check_mode and plan.after not in (None, plan.before)
         if keeps and plan.before is not None and is_in_force(module, result, plan.before):
             result.values["previous_kept"] = store.keep(plan.before)
-        _env_apply.apply(module, result, store, plan)
+        env_apply.apply(module, result, store, plan)
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={**_database_options.ARGUMENT_SPEC, **_docker_options.ARGUMENT_SPEC, **OWN_SPEC},
+        argument_spec={**database_options.ARGUMENT_SPEC, **docker_options.ARGUMENT_SPEC, **OWN_SPEC},
         add_file_common_args=True,
         supports_check_mode=True,
     )
@@ -525,7 +520,7 @@ def main() -> None:
     ]
     result.redact.add(str(value) for value in secrets if value is not None)
     # What Ansible itself shows at -vvv are the options; a short text would hide half of the output with it.
-    module.no_log_values.update(text for text in _env_plan.secrets(module.params, None) if len(text) > 3)
+    module.no_log_values.update(text for text in env_plan.secrets(module.params, None) if len(text) > 3)
     try:
         run(module, result)
     except WaError as error:

@@ -563,28 +563,25 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import (
-    _client_files,
-    _client_look,
-    _client_starts,
-    _database_options,
-    _docker,
-    _docker_clients,
-    _docker_images,
-    _docker_survey,
-    _env_containers,
-    _env_options,
-    _host_facts,
-    _host_starters,
-    _log_status,
-    _seal,
-    _secret_words,
-    _upgrade_stages,
-)
-from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
+from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact, seal
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._docker import images as docker_images
+from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
+from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
+from ansible_collections.waba.onprem.plugins.module_utils._logs import status as log_status
 
 SURVEY = ("environment", "volume", "compose")
 
@@ -594,31 +591,33 @@ def read_upgrade(lock_file: str) -> dict[str, t.Any]:
     journal = JournalFile(lock_file).load()
     if journal is None:
         return {}
-    held = _upgrade_stages.is_held(journal, "", time.time())
+    held = upgrade_journal.is_held(journal, "", time.time())
     return {
-        "blocks": _upgrade_stages.blocks(journal, held),
+        "blocks": upgrade_journal.blocks(journal, held),
         "held": held,
-        "told": _upgrade_stages.describe_block(journal, held),
+        "told": upgrade_journal.describe_block(journal, held),
         "stage": journal["stage"],
         "target": journal["target"],
         "run_id": journal["run_id"],
     }
 
 
-def survey(engine: _docker.Docker | None, params: dict[str, t.Any], result: Result) -> None:
+def survey(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
     """How the containers were created and what else acts on them: masked for everybody, sealed for who has the key."""
     gather = set(params["gather"])
-    read: dict[str, t.Any] = {"files": _docker_survey.read_files(params["files"])}
+    read: dict[str, t.Any] = {"files": docker_inspection.read_files(params["files"])}
     if engine and gather & {*SURVEY, "starters"}:
-        read.update(_docker_survey.read(engine, params["project"]))
-        read["compose_files"] = _docker_survey.read_files(path for one in read["containers"] for path in one["files"])
+        read.update(docker_inspection.read(engine, params["project"]))
+        read["compose_files"] = docker_inspection.read_files(
+            path for one in read["containers"] for path in one["files"]
+        )
     if engine and "starters" in gather:
-        lines, read["unread"] = _host_starters.read(_docker_survey.words(read))
+        lines, read["unread"] = autostart.read(docker_inspection.words(read))
         read["starters"] = [*lines, *read.pop("watchers")]
     if params["seal_key"]:
-        result.values["sealed"] = _seal.seal(params["seal_key"], read)
-    result.redact.add(_docker_survey.secrets(read))
-    told = _secret_words.mask(read)
+        result.values["sealed"] = seal.seal(params["seal_key"], read)
+    result.redact.add(docker_inspection.secrets(read))
+    told = redact.mask(read)
     created = [*told.get("containers", []), *told.get("sidecars", [])]
     if "environment" in gather:
         result.values["environment"] = {one["name"]: one["environment"] for one in created}
@@ -640,34 +639,34 @@ def survey(engine: _docker.Docker | None, params: dict[str, t.Any], result: Resu
 def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     """The client's database, and what an upgrade must know of it."""
     # Imported where it is asked for: the adapter of databases takes longer to load than containers to read.
-    from ansible_collections.waba.onprem.plugins.module_utils import _database_facts
+    from ansible_collections.waba.onprem.plugins.module_utils._database import facts as database_facts
 
     if not params["env_file"]:
         raise WaError("option env_file", "not given", "the client's db.env, for database in gather")
-    env = _env_options.read_env(params["env_file"], params["env_reader"])
+    env = env_options.read_env(params["env_file"], params["env_reader"])
     result.redact.add([env.get("WA_DB_PASSWORD")])
-    return _database_facts.gather(params, env)
+    return database_facts.gather(params, env)
 
 
-def read_identity(engine: _docker.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
+def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
     """Which client db.env and the record tell of; the containers read before are rid of what their Compose files set."""
     path, recorded = module.params["env_file"], module.params["identity_file"]
-    db_env = _client_look.db_env(path, module.params["env_reader"]) if path else {}
+    db_env = client_inspection.db_env(path, module.params["env_reader"]) if path else {}
     if engine and db_env:
         # Without warnings: wa_db_env tells what its file does not reach.
-        compose = _env_containers.Compose(path, lambda _text: None, module.run_command)
-        _client_look.leave_out_overridden(engine, result.values.get("containers", []), db_env, compose)
+        compose = compose_environment.Compose(path, lambda _text: None, module.run_command)
+        client_inspection.leave_out_overridden(engine, result.values.get("containers", []), db_env, compose)
     if module.params["compose_file"]:
-        _client_files.refuse_strangers(module.params["compose_file"], Store(module.params["compose_file"]).read())
-    return {"db_env": db_env, "recorded": _client_look.record(recorded) if recorded else {}}
+        client_files.refuse_strangers(module.params["compose_file"], Store(module.params["compose_file"]).read())
+    return {"db_env": db_env, "recorded": client_inspection.record(recorded) if recorded else {}}
 
 
-def read_containers(engine: _docker.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+def read_containers(engine: docker_engine.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     """The client containers, all healthy unless the time is up."""
     end = time.monotonic() + params["healthy_timeout"]
     while True:
-        found = _docker_clients.read(engine, params["project"], params["names"])
-        if time.monotonic() >= end or not _client_starts.not_healthy(found):
+        found = listing.read(engine, params["project"], params["names"])
+        if time.monotonic() >= end or not client_starts.not_healthy(found):
             return found
         time.sleep(1)
 
@@ -675,7 +674,7 @@ def read_containers(engine: _docker.Docker, params: dict[str, t.Any]) -> list[di
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
-            {**_docker.ARGUMENT_SPEC, **_database_options.ARGUMENT_SPEC, **_env_options.ARGUMENT_SPEC},
+            {**docker_engine.ARGUMENT_SPEC, **database_options.ARGUMENT_SPEC, **env_options.ARGUMENT_SPEC},
             gather={
                 "type": "list",
                 "elements": "str",
@@ -706,7 +705,7 @@ def main() -> None:
     gather = module.params["gather"]
     engine, engine_error, version = None, "", ""
     try:
-        engine = _docker.Docker(module.params) if {*gather} - {"database", "identity"} else None
+        engine = docker_engine.Docker(module.params) if {*gather} - {"database", "identity"} else None
         version = engine.about["Version"] if engine and "host" in gather else ""
     except WaError as error:
         if "host" not in gather:
@@ -724,13 +723,13 @@ def main() -> None:
             result.fail(error)
     if module.params["log_cleanup_status_file"]:
         files = module.params["log_cleanup_status_file"], module.params["log_cleanup_cron_file"]
-        result.values["log_cleanup_problem"] = _log_status.read(*files, time.time())
+        result.values["log_cleanup_problem"] = log_status.read(*files, time.time())
         if result.values["log_cleanup_problem"]:
             result.warn(result.values["log_cleanup_problem"])
     if "host" in gather:
-        missing = _host_facts.missing(module, engine_error)
+        missing = host_requirements.missing(module, engine_error)
         result.values.update(missing=sorted(missing), reasons=missing, docker_version=version)
-        result.values["docker_refusal"] = _host_facts.refusal(module, missing)
+        result.values["docker_refusal"] = host_requirements.refusal(module, missing)
     if "containers" in gather:
         result.values["containers"] = []
         try:
@@ -745,14 +744,14 @@ def main() -> None:
             result.fail(error)
     if "images" in gather and engine:
         try:
-            missing_images, unanswered = _docker_images.missing(
+            missing_images, unanswered = docker_images.missing(
                 engine, module.params["wanted_images"], module.run_command, module.params["registry_retries"]
             )
             result.values.update(
-                images=_docker_images.local(engine),
+                images=docker_images.local(engine),
                 missing_images=missing_images,
                 unanswered_images=unanswered,
-                image_free_bytes=_docker_images.free_bytes(engine),
+                image_free_bytes=docker_images.free_bytes(engine),
             )
         except WaError as error:
             result.fail(error)

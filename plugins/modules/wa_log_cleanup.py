@@ -228,22 +228,22 @@ from contextlib import ExitStack
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker
-from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._log_cleaner import (
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import (
+    format_size,
+    parse_duration,
+    parse_size,
+    whole_seconds,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
+from ansible_collections.waba.onprem.plugins.module_utils._logs.cleaner import (
     clean_all,
     lock,
     project_of,
     recall,
     remember,
-)
-from ansible_collections.waba.onprem.plugins.module_utils._result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import (
-    format_size,
-    parse_duration,
-    parse_size,
-    whole_seconds,
 )
 
 STATE_DIR = "/var/lib/waba"

@@ -190,22 +190,19 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import (
-    _client_identity,
-    _compose_file,
-    _docker_volume,
-    _env_rules,
-    _volume_file_rules,
-    _volume_proof,
-    _volume_rules,
-)
-from ansible_collections.waba.onprem.plugins.module_utils._docker import Container, Docker
-from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import parse_size
-from ansible_collections.waba.onprem.plugins.module_utils._volume_probe import show_beacon
-from ansible_collections.waba.onprem.plugins.module_utils._volume_rules import Consumer, Plan
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
+from ansible_collections.waba.onprem.plugins.module_utils._compose import operator_files
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem, probe_results
+from ansible_collections.waba.onprem.plugins.module_utils._media import rules as media_rules
+from ansible_collections.waba.onprem.plugins.module_utils._media import volume as media_volume
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import show_beacon
+from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer, Plan
 
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
@@ -217,7 +214,7 @@ class MediaVolume:
         self.params, self.result = params, result
         self.name: str = params["name"]
         self.docker = Docker(params)
-        self.engine = _docker_volume.Engine(self.docker)
+        self.engine = media_volume.Engine(self.docker)
         self.containers: list[Container] = []
         self.consumers: list[Consumer] = []
 
@@ -227,16 +224,16 @@ class MediaVolume:
         present = self.params["state"] == "present"
         actual = self.docker.volume(self.name)
         if actual:
-            result.redact.add(_volume_rules.secrets(actual.get("Options") or {}))
+            result.redact.add(media_rules.secrets(actual.get("Options") or {}))
         result.values.update(volume=self.told(actual), drift=[])
         if present:
             self.observe_consumers()
             result.values.update(free_bytes=None, total_bytes=None)
-        plan = _volume_rules.plan(self.params, actual)
+        plan = media_rules.plan(self.params, actual)
         if actual and plan.removes:
-            plan.obstacle = _docker_volume.why_not_remove(self.docker, self.engine, actual)
+            plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual)
         result.values["drift"] = plan.drift
-        result.diff(*_volume_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
+        result.diff(*media_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
         if plan.obstacle:
             raise plan.obstacle
         if plan.after and actual is None:
@@ -247,7 +244,7 @@ class MediaVolume:
             actual = None if check else self.apply(plan)
             for action in plan.actions:
                 result.did(action)
-            result.values["volume"] = _volume_rules.show(plan.after) or None if check else self.told(actual)
+            result.values["volume"] = media_rules.show(plan.after) or None if check else self.told(actual)
         if present:
             self.warn(plan)
         if present and not check:
@@ -263,7 +260,7 @@ class MediaVolume:
 
     def told(self, actual: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
         """The volume as the module returns it."""
-        shown = _volume_rules.show(_volume_rules.shape(actual)) if actual else None
+        shown = media_rules.show(media_rules.shape(actual)) if actual else None
         return dict(shown, mountpoint=actual.get("Mountpoint") or None) if actual and shown else None
 
     def observe_consumers(self) -> None:
@@ -275,15 +272,16 @@ class MediaVolume:
         files: dict[tuple[str, ...], t.Any] = {}
         for one in self.containers:
             labels = [
-                one.labels.get(name, "") for name in (_compose_file.CONFIG_FILES_LABEL, _compose_file.WORKING_DIR_LABEL)
+                one.labels.get(name, "")
+                for name in (operator_files.CONFIG_FILES_LABEL, operator_files.WORKING_DIR_LABEL)
             ]
             key = (*labels, one.project)
             if key not in files:
-                files[key] = _compose_file.read(one.labels, one.project, self.result.module.run_command)
-            declared = _volume_rules.declared_seat(files[key], one.service, one.project, path) if files[key] else None
-            consumer = Consumer(one.name, one.service, one.state, _volume_rules.seat_of(one.mounts, path), declared)
-            folder = _volume_rules.folder_of(self.params["driver_options"])
-            _volume_rules.judge_consumer(consumer, one.mounts, self.name, path, one.project, folder)
+                files[key] = operator_files.read(one.labels, one.project, self.result.module.run_command)
+            declared = media_rules.declared_seat(files[key], one.service, one.project, path) if files[key] else None
+            consumer = Consumer(one.name, one.service, one.state, media_rules.seat_of(one.mounts, path), declared)
+            folder = media_rules.folder_of(self.params["driver_options"])
+            media_rules.judge_consumer(consumer, one.mounts, self.name, path, one.project, folder)
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
 
@@ -294,7 +292,7 @@ class MediaVolume:
         mounted = any(mount.destination.rstrip("/") == self.params["mount_path"] for mount in one.mounts)
         if mounted or self.docker.inspect(one) is None:  # asked only where it would be at fault
             return False
-        return (one.environment or {}).get(_env_rules.UPGRADE) == "1"
+        return (one.environment or {}).get(env_rules.UPGRADE) == "1"
 
     # Judge
 
@@ -303,12 +301,12 @@ class MediaVolume:
         driver, options = wanted["driver"], wanted["driver_options"]
         if driver == "local":
             mountpoint = actual["Mountpoint"] if actual else ""
-            _docker_volume.judge_device(self.engine, options, self.params["require_mountpoint"], mountpoint)
+            media_volume.judge_device(self.engine, options, self.params["require_mountpoint"], mountpoint)
         elif actual is None and self.result.module.check_mode:
-            _docker_volume.judge_driver(self.engine, self.name, driver)
+            media_volume.judge_driver(self.engine, self.name, driver)
         if self.params["probe"]:
-            _volume_rules.judge_wiring(self.consumers)
-        self.judge_space(_docker_volume.space(self.engine, actual, driver, options))
+            media_rules.judge_wiring(self.consumers)
+        self.judge_space(media_volume.space(self.engine, actual, driver, options))
 
     def judge_identity(self) -> None:
         """Raise WaError where a new, empty volume would take the place of the one that the containers mount."""
@@ -316,17 +314,17 @@ class MediaVolume:
             {"name": one.name, "state": one.state, "role": one.role, "mounts": [asdict(mount) for mount in one.mounts]}
             for one in self.containers
         ]
-        there = {"media_volume": _client_identity.by_containers(containers, "media_volume", self.params["mount_path"])}
-        folder = _volume_rules.folder_of(self.params["driver_options"])
+        there = {"media_volume": client_identity.by_containers(containers, "media_volume", self.params["mount_path"])}
+        folder = media_rules.folder_of(self.params["driver_options"])
         confirmed = self.params["confirm_identity"]
-        differences = _client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
-        _client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
+        differences = client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
+        client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
 
     def judge_space(self, space: tuple[int, int] | None) -> None:
         """Note the figures; raise WaError when too little is free."""
         if space:
             self.result.values.update(free_bytes=space[0], total_bytes=space[1])
-            _volume_file_rules.judge_space(self.name, space[0], space[1], self.params["min_free"])
+            filesystem.judge_space(self.name, space[0], space[1], self.params["min_free"])
 
     def warn(self, plan: Plan) -> None:
         """What an operator should know and nothing fails of."""
@@ -334,28 +332,28 @@ class MediaVolume:
             if one.warning:
                 self.result.warn(one.warning)
         if plan.drift and self.params["on_drift"] == "report":
-            self.result.warn(f"volume {self.name}: {_volume_rules.drift_text(plan.drift)}")
+            self.result.warn(f"volume {self.name}: {media_rules.drift_text(plan.drift)}")
 
     # Apply
 
     def apply(self, plan: Plan) -> dict[str, t.Any] | None:
         """Do it; returns Docker's record of the new volume."""
-        actual = _docker_volume.replace(self.docker, self.name, plan.before, plan.after)
+        actual = media_volume.replace(self.docker, self.name, plan.before, plan.after)
         if plan.after and actual:
             # Somebody else may have made one in the meantime: Docker then answers with theirs.
-            drift = _volume_rules.drift(actual, *(plan.after[key] for key in ("driver", "driver_options", "labels")))
+            drift = media_rules.drift(actual, *(plan.after[key] for key in ("driver", "driver_options", "labels")))
             if drift:
                 raise WaError(
-                    f"volume {self.name}", f"made by somebody else meanwhile: {_volume_rules.drift_text(drift)}"
+                    f"volume {self.name}", f"made by somebody else meanwhile: {media_rules.drift_text(drift)}"
                 )
         return actual
 
     def prove(self, actual: dict[str, t.Any]) -> None:
         """Let the running containers write and read; raise WaError with everything that is wrong."""
-        home = _docker_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
+        home = media_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
         measure, path = self.result.values["free_bytes"] is None, self.params["mount_path"]
         beacon = self.params["expect_beacon"] or ""
-        proof = _volume_proof.prove(self.docker, self.containers, self.consumers, path, home, beacon, measure)
+        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, beacon, measure)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
         for text in proof.warnings:
             self.result.warn(f"volume {self.name}: {text}")
@@ -389,9 +387,9 @@ def main() -> None:
     )
     params = dict(module.params)
     options = {str(name): str(value) for name, value in params["driver_options"].items()}
-    secrets = _volume_rules.secrets(options)
+    secrets = media_rules.secrets(options)
     module.no_log_values.difference_update(set(map(str, params["driver_options"].values())))
-    module.params["driver_options"] = _volume_rules.mask(options)
+    module.params["driver_options"] = media_rules.mask(options)
     result = Result(module, Redactor(secrets))
     params["driver_options"] = options
     params["labels"] = {str(name): str(value) for name, value in params["labels"].items()}
@@ -400,7 +398,7 @@ def main() -> None:
         params["min_free"] = parse_size("min_free", params["min_free"] or 0)
         MediaVolume(params, result).run()
     except WaError as error:
-        result.fail(_volume_rules.mask_text(str(error)))
+        result.fail(media_rules.mask_text(str(error)))
     result.exit()
 
 

@@ -324,22 +324,20 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import (
-    _database,
-    _env_file,
-    _gc_policy,
-    _gc_progress,
-    _gc_session,
-    _topology,
-    _webapp,
-)
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._gc_run import GcRun
-from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file_rules
+from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
+from ansible_collections.waba.onprem.plugins.module_utils._gc import progress as gc_progress
+from ansible_collections.waba.onprem.plugins.module_utils._gc import session as gc_session
+from ansible_collections.waba.onprem.plugins.module_utils._gc.run import GcRun
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import client as webapp
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
-    "policy": {"type": "str", "choices": list(_gc_policy.POLICIES), "default": "limit"},
+    "policy": {"type": "str", "choices": list(gc_policy.POLICIES), "default": "limit"},
     "max_messages": {"type": "int", "default": 2000000},
     "min_interval": {"type": "str", "default": "24h"},
     "window": {"type": "str"},
@@ -348,13 +346,13 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "databases": {"type": "list", "elements": "str"},
     "project": {"type": "str"},
     "env_file": {"type": "path"},
-    "env_reader": {"type": "str", "choices": list(_env_file.READERS), "default": "portable"},
+    "env_reader": {"type": "str", "choices": list(env_file_rules.READERS), "default": "portable"},
     "max_rounds": {"type": "int", "default": 10},
     "mark_read": {"type": "list", "elements": "str"},
     "mark_read_file": {"type": "path"},
     "mark_read_rate": {"type": "float", "default": 5},
     "media": {"type": "bool", "default": False},
-    "completion": {"type": "str", "choices": list(_gc_policy.COMPLETIONS), "default": "database"},
+    "completion": {"type": "str", "choices": list(gc_policy.COMPLETIONS), "default": "database"},
     "notifications": {"type": "path"},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "str", "default": "2h"},
@@ -375,7 +373,7 @@ def complete(params: dict[str, t.Any]) -> None:
     if not project and not env_file:
         raise WaError("option env_file", "neither it nor project is given", "one of them")
     part = project[3:] if project and project.startswith("wa-") else project
-    names = _topology.names(part or os.path.basename(os.path.dirname(os.path.abspath(env_file))) or "client")
+    names = topology.names(part or os.path.basename(os.path.dirname(os.path.abspath(env_file))) or "client")
     params["env_file"] = env_file or names["env_file"]
     params["state_file"] = params["state_file"] or names["gc_state_file"]
     params["lock_file"] = names["lock_file"] if params["lock_file"] is None else params["lock_file"]
@@ -386,7 +384,7 @@ def complete(params: dict[str, t.Any]) -> None:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**_webapp.ARGUMENT_SPEC, **_database.ARGUMENT_SPEC, **ARGUMENT_SPEC},
+        argument_spec={**webapp.ARGUMENT_SPEC, **database.ARGUMENT_SPEC, **ARGUMENT_SPEC},
         required_if=[("completion", "notifications", ["notifications"])],
         supports_check_mode=True,
     )
@@ -397,9 +395,9 @@ def main() -> None:
         pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
         run = GcRun(params, result, module.check_mode)
         while not run.step() and params["wait"]:
-            time.sleep(_gc_progress.pause(pause, result.values["progress"]))
+            time.sleep(gc_progress.pause(pause, result.values["progress"]))
         if result.values["running"]:
-            result.values["session"] = _gc_session.hand_on(run.webapp, params)
+            result.values["session"] = gc_session.hand_on(run.webapp, params)
     except WaError as error:
         result.fail(error)
     result.exit()

@@ -106,19 +106,17 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import (
-    _database,
-    _database_options,
-    _docker,
-    _env_options,
-    _migration_turn,
-    _upgrade_stages,
-)
-from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
+from ansible_collections.waba.onprem.plugins.module_utils._database import migration_lock
+from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 
 LOOK_EVERY = 1.0  # seconds between two looks at the journal, which are also what the server hears
 BEGINS_WITHIN = 120.0  # seconds from the turn to the upgrade's journal
@@ -143,10 +141,10 @@ class Need:
 
     def _upgrades(self, held: float) -> bool:
         journal = self.file.load()
-        if journal is None or _upgrade_stages.is_migrated(journal):
+        if journal is None or upgrade_journal.is_migrated(journal):
             return not self.seen and journal is None and held < BEGINS_WITHIN
         self.seen = True
-        due = _upgrade_stages.is_migration_due(journal, time.time())
+        due = upgrade_journal.is_migration_due(journal, time.time())
         run_id, ended = _run(journal)
         self.begun = self.begun or (due and run_id != self.found[0]) or (ended and not self.found[1])
         return due or (not self.begun and held < BEGINS_WITHIN)
@@ -154,7 +152,7 @@ class Need:
     def may_run(self) -> bool:
         """Whether the migration may run: an engine that does not answer cannot tell that it does not."""
         try:
-            engine = _docker.Docker({**self.params, "docker_timeout": DOCKER_PATIENCE})
+            engine = docker_engine.Docker({**self.params, "docker_timeout": DOCKER_PATIENCE})
             found = engine.container(self.params["container"])
         except WaError:
             return True
@@ -170,7 +168,7 @@ class Keeper:
     """Waits for the turn and keeps it, over as many sessions as that takes."""
 
     def __init__(
-        self, config: _database.Settings, own: str, need: Need, params: dict[str, t.Any], result: Result
+        self, config: database.Settings, own: str, need: Need, params: dict[str, t.Any], result: Result
     ) -> None:
         self.config, self.own, self.need, self.params, self.result = config, own, need, params, result
         self.began = time.monotonic()
@@ -181,7 +179,7 @@ class Keeper:
         """Until it is not needed any more. Raises WaError when it is not had in time, or cannot be."""
         while self.need.lasts(self._held()):
             try:
-                self._keep(_migration_turn.connect(self.config, self.own, self.params["deployment"]))
+                self._keep(migration_lock.connect(self.config, self.own, self.params["deployment"]))
                 return
             except DatabaseError as error:
                 # The session is lost, or the server away: whoever asks first has the turn next.
@@ -196,7 +194,7 @@ class Keeper:
         """Whether it was waited for long enough; one that was had is asked for again as long as it is needed."""
         return self.taken is None and time.monotonic() > self.patience
 
-    def _keep(self, turn: _migration_turn.Turn) -> None:
+    def _keep(self, turn: migration_lock.Turn) -> None:
         """Take the turn in one session, and keep it. Raises DatabaseError when the session is lost."""
         with turn.session:
             while not turn.take():
@@ -216,13 +214,13 @@ class Keeper:
                 time.sleep(LOOK_EVERY)
 
 
-def look(config: _database.Settings, own: str, patience: float) -> dict[str, t.Any]:
+def look(config: database.Settings, own: str, patience: float) -> dict[str, t.Any]:
     """Whose turn it is; a server that is away for a moment is asked again for `patience` seconds."""
     end = time.monotonic() + patience
     while True:
         try:
-            with _database.connect(config) as session:
-                return _migration_turn.look(session, own)
+            with database.connect(config) as session:
+                return migration_lock.look(session, own)
         except DatabaseError as error:
             if not error.retryable or time.monotonic() > end:
                 raise
@@ -233,10 +231,10 @@ def run(params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
     """Wait for the turn, and keep it while it is needed."""
     if not params["env_file"]:
         raise WaError("option env_file", "not given", "the client's db.env")
-    env = _env_options.read_env(params["env_file"], params["env_reader"])
+    env = env_options.read_env(params["env_file"], params["env_reader"])
     result.redact.add([env.get("WA_DB_PASSWORD")])
-    config = _database.settings(params, env)
-    own = _migration_turn.ticket(env, params["databases"])
+    config = database.settings(params, env)
+    own = migration_lock.ticket(env, params["databases"])
     keeper = Keeper(config, own, Need(params), params, result)
     told = look(config, own, 0.0 if check_mode else keeper.patience - keeper.began)
     result.values.update(not_kept_because=told["why_not"], holder=told["holder"])
@@ -247,9 +245,9 @@ def run(params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **_docker.ARGUMENT_SPEC,
-            **_database_options.ARGUMENT_SPEC,
-            **_env_options.ARGUMENT_SPEC,
+            **docker_engine.ARGUMENT_SPEC,
+            **database_options.ARGUMENT_SPEC,
+            **env_options.ARGUMENT_SPEC,
             "deployment": {"type": "str", "required": True},
             "lock_file": {"type": "path", "required": True},
             "container": {"type": "str", "required": True},

@@ -174,25 +174,27 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _compose_plan, _compose_project, _docker
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 
 
-def read(project: _compose_project.Project) -> dict[str, t.Any]:
+def read(project: compose_project.Project) -> dict[str, t.Any]:
     """What becomes of the project's containers, as the module returns it."""
     steps = project.plan()
     by_compose = [
         step for step in steps if step.action not in ("none", "unpause") and step.container not in project.surplus
     ]
-    builds = _compose_plan.other_builds(project.services, project.found, steps, project.recreate)
+    builds = compose_plan.other_builds(project.services, project.found, steps, project.recreate)
     return {
         "containers": [asdict(step) for step in steps],
-        "changes": [_compose_plan.line(step) for step in steps if step.action != "none"],
-        "pending": [_compose_plan.pending_line(step) for step in steps if step.pending],
+        "changes": [compose_plan.line(step) for step in steps if step.action != "none"],
+        "pending": [compose_plan.pending_line(step) for step in steps if step.pending],
         "due": bool(by_compose),
         "paused": [step.container for step in steps if step.action == "unpause"],
-        "restarts": [_compose_plan.line(step) for step in steps if step.action == "restart"],
+        "restarts": [compose_plan.line(step) for step in steps if step.action == "restart"],
         "other_builds": [str(error) for error in builds],
         "lost_networks": [str(error) for error in project.lost_networks()],
     }
@@ -201,7 +203,7 @@ def read(project: _compose_project.Project) -> dict[str, t.Any]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
-            _docker.ARGUMENT_SPEC,
+            docker_engine.ARGUMENT_SPEC,
             project={"type": "str", "required": True},
             project_dir={"type": "path", "required": True},
             content={"type": "str", "required": True, "no_log": True},
@@ -215,11 +217,11 @@ def main() -> None:
     )
     result = Result(module)
     params = module.params
-    project: _compose_project.Project | None = None
+    project: compose_project.Project | None = None
     try:
-        project = _compose_project.Project(
+        project = compose_project.Project(
             run=module.run_command,
-            engine=_docker.Docker(params),
+            engine=docker_engine.Docker(params),
             name=params["project"],
             folder=params["project_dir"],
             document=json.loads(params["content"]),

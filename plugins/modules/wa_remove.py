@@ -63,9 +63,9 @@ kept:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _removal
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._core import removal
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 
 
 def main() -> None:
@@ -74,9 +74,9 @@ def main() -> None:
     result = Result(module)
     result.values["kept"] = {}
     try:
-        found = _removal.plan(module.params["files"], module.params["folders"], module.params["keep"])
+        found = removal.plan(module.params["files"], module.params["folders"], module.params["keep"])
         if not module.check_mode:
-            _removal.apply(found)
+            removal.apply(found)
     except WaError as error:
         result.fail(error)
     for path in found.files:

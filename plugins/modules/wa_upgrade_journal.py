@@ -198,11 +198,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import parse_duration
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 
 IDENTITY = ("run_id", "user", "controller")
 
@@ -211,11 +211,11 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
     """The journal as it is to be, and what that means in words; no words mean no change."""
     operation, run_id = params["operation"], params["run_id"]
     if operation == "begin":
-        claim = _upgrade_stages.Claim(
+        claim = upgrade_journal.Claim(
             params["deployment"], run_id, params["user"], params["controller"], params["target"]
         )
         lease = parse_duration("lease", params["lease"])
-        after = _upgrade_stages.begin(
+        after = upgrade_journal.begin(
             found,
             claim,
             now,
@@ -223,19 +223,19 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
             params["gone"],
             take_over=params["take_over"],
             resume=params["resume"],
-            stage=params["stage"] or _upgrade_stages.STAGES[0],
+            stage=params["stage"] or upgrade_journal.STAGES[0],
         )
         if found is None or after["stage"] == "begun":
             return after, f"lock {params['deployment']} for the upgrade to {params['target']}"
         return after, f"go on with the upgrade of {params['deployment']} at stage {after['stage']}"
     if operation == "stage":
         lease = parse_duration("lease", params["lease"])
-        after = _upgrade_stages.advance(found, run_id, params["stage"], params["notes"], now, lease)
+        after = upgrade_journal.advance(found, run_id, params["stage"], params["notes"], now, lease)
         return after, f"note stage {params['stage']}"
     if operation == "end":
         if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
             return None, ""  # a run that fails ends what it holds, and leaves what another one does
-        after = _upgrade_stages.end(found, run_id, params["outcome"], params["reason"], now)
+        after = upgrade_journal.end(found, run_id, params["outcome"], params["reason"], now)
         return after, f"end the lock: {params['outcome']}"
     return found, ""
 
@@ -273,8 +273,8 @@ def run(module: AnsibleModule, result: Result) -> None:
     finally:
         result.values.update(
             journal=found or {},
-            held=found is not None and _upgrade_stages.is_held(found, params["run_id"] or "", now, params["gone"]),
-            holder=_upgrade_stages.describe_holder(found) if found else "",
+            held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now, params["gone"]),
+            holder=upgrade_journal.describe_holder(found) if found else "",
         )
     if action:
         result.did(action)
@@ -292,7 +292,7 @@ def main() -> None:
             "lease": {"type": "str", "default": "10m"},
             "take_over": {"type": "bool", "default": False},
             "resume": {"type": "bool", "default": True},
-            "stage": {"type": "str", "choices": list(_upgrade_stages.STAGES)},
+            "stage": {"type": "str", "choices": list(upgrade_journal.STAGES)},
             "notes": {"type": "dict", "default": {}},
             "outcome": {"type": "str", "choices": ["done", "failed", "abandoned"]},
             "reason": {"type": "str", "default": ""},

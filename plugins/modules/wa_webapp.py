@@ -203,10 +203,11 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _topology, _webapp
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._result import Redactor, Result
-from ansible_collections.waba.onprem.plugins.module_utils._units import format_duration, parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import client as webapp_client
 
 # What no waiting cures.
 _FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
@@ -223,7 +224,7 @@ def wait_for(
     while True:
         try:
             good, reason = look()
-        except _webapp.ApiError as error:
+        except webapp_client.ApiError as error:
             if error.kind in _FINAL:
                 raise
             good, reason = False, str(error)
@@ -240,16 +241,16 @@ def wait_for(
         time.sleep(pause)
 
 
-def health(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+def health(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     params = module.params
-    expected = params["expect_version"] and _topology.normalise_version(params["expect_version"])
+    expected = params["expect_version"] and topology.normalise_version(params["expect_version"])
     result.values.update(healthy=False, nodes={}, version="")
 
     def look() -> tuple[bool, str]:
         result.values["healthy"] = False
         answer, version = webapp.health(again=False)
         nodes = {"coreapp": answer} if "gateway_status" in answer else answer
-        good, reason = _topology.judge_health(params["topology"], answer, params["shards"], params["containers"])
+        good, reason = topology.judge_health(params["topology"], answer, params["shards"], params["containers"])
         if good and expected and version != expected:
             good, reason = False, f"version {version or 'not told'}, expected {expected}"
         result.values.update(healthy=good, nodes=nodes, version=version)
@@ -260,14 +261,14 @@ def health(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> Non
     wait_for(params, result, f"health of {webapp.url}", look, params["wait"])
 
 
-def reachable(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+def reachable(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     def look() -> tuple[bool, str]:
         return webapp.answers(), "answers"
 
     wait_for(module.params, result, f"API {webapp.url}", look, module.params["wait"])
 
 
-def watch(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+def watch(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     pause = max(parse_duration("poll_interval", module.params["poll_interval"]), 0.1)
     last = time.monotonic()
     end = last + parse_duration("wait_timeout", module.params["wait_timeout"])
@@ -277,7 +278,7 @@ def watch(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None
             return
         try:
             webapp.answers()
-        except _webapp.ApiError as error:
+        except webapp_client.ApiError as error:
             if error.kind == "tls":
                 raise
         else:
@@ -286,16 +287,16 @@ def watch(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None
     result.values["served_until"] = served_until
 
 
-def first_login(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     password = module.params["api_new_password"]
-    lacks = _webapp.judge_password(password)
+    lacks = webapp_client.judge_password(password)
     if lacks:
         raise WaError("api_new_password", "not a password that the client takes", ", ".join(lacks))
 
     def has_password() -> bool:
         try:
             webapp.login(password)
-        except _webapp.ApiError as error:
+        except webapp_client.ApiError as error:
             # A fresh client may refuse any login that brings no new password; what it says differs by version.
             if error.kind not in ("login", "first_login"):
                 raise
@@ -314,8 +315,8 @@ def first_login(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -
         return
     if not module.check_mode:
         try:
-            webapp.login(_webapp.FIRST_PASSWORD, new_password=password)
-        except _webapp.ApiError as error:
+            webapp.login(webapp_client.FIRST_PASSWORD, new_password=password)
+        except webapp_client.ApiError as error:
             if error.kind != "login":
                 raise
             raise WaError(
@@ -328,7 +329,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -
     result.diff({"first_login": "open"}, {"first_login": "done"}, webapp.url)
 
 
-def settings_backup(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+def settings_backup(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     dest: str = module.params["dest"]
     folder = os.path.dirname(os.path.abspath(dest))
     if not os.path.isdir(folder):
@@ -347,14 +348,14 @@ def settings_backup(module: AnsibleModule, result: Result, webapp: _webapp.Webap
     os.replace(path, dest)  # atomic_move would open a new file up to everybody, as far as the umask lets it
 
 
-def stats(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+def stats(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     sums: dict[str, float] = {}
     for name, _labels, value in webapp.stats():
         sums[name] = sums.get(name, 0) + value
     result.values["stats"] = sums
 
 
-def drain(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+def drain(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     def look() -> tuple[bool, str]:
         figures = [value for name, _labels, value in webapp.stats(again=False) if name.endswith("callback_queue_size")]
         if not figures:
@@ -366,7 +367,7 @@ def drain(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None
     wait_for(module.params, result, f"callbacks of {webapp.url}", look, module.params["wait"] and not module.check_mode)
 
 
-def automatic_gc(module: AnsibleModule, result: Result, webapp: _webapp.Webapp) -> None:
+def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     settings = webapp.application()
     newer, older = settings.get("garbagecollector_enable"), settings.get("db_garbagecollector_enable")
     if not isinstance(newer, dict) and not isinstance(older, bool):
@@ -418,9 +419,9 @@ OPERATIONS = {
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            **_webapp.ARGUMENT_SPEC,
+            **webapp_client.ARGUMENT_SPEC,
             "operation": {"type": "str", "choices": list(OPERATIONS), "default": "health"},
-            "topology": {"type": "str", "choices": list(_topology.TOPOLOGIES), "default": "single"},
+            "topology": {"type": "str", "choices": list(topology.TOPOLOGIES), "default": "single"},
             "shards": {"type": "int", "default": 1},
             "containers": {"type": "list", "elements": "str", "default": []},
             "expect_version": {"type": "str"},
@@ -445,7 +446,7 @@ def main() -> None:
     )
     begin = time.monotonic()
     try:
-        OPERATIONS[params["operation"]](module, result, _webapp.Webapp(params))
+        OPERATIONS[params["operation"]](module, result, webapp_client.Webapp(params))
         result.values["seconds"] = round(time.monotonic() - begin, 1)
     except WaError as error:
         result.values["seconds"] = round(time.monotonic() - begin, 1)

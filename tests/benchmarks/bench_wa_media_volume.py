@@ -23,9 +23,9 @@ sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / ".lab" / "collec
 import lab_images  # noqa: E402 - needs the path above
 from conftest import MOUNT_PATH, Clients  # noqa: E402
 
-from ansible_collections.waba.onprem.plugins.module_utils._docker import ARGUMENT_SPEC, Container, Docker  # noqa: E402
-from ansible_collections.waba.onprem.plugins.module_utils._docker_exec import Job, execute_all  # noqa: E402
-from ansible_collections.waba.onprem.plugins.module_utils._volume_probe import Prober  # noqa: E402
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Container, Docker  # noqa: E402
+from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Job, execute_all  # noqa: E402
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Prober  # noqa: E402
 
 COUNT = 16
 

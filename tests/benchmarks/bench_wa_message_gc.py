@@ -26,9 +26,9 @@ import compare
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".lab" / "collections"))
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database  # noqa: E402 - needs the path above
-from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages  # noqa: E402
-from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses  # noqa: E402
+from ansible_collections.waba.onprem.plugins.module_utils._database import activity as pulses  # noqa: E402
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection  # noqa: E402 - needs the path above
+from ansible_collections.waba.onprem.plugins.module_utils._database import messages  # noqa: E402
 
 NAME = "bench-gc"
 LAB = ROOT / ".lab" / NAME
@@ -76,7 +76,7 @@ class Client:
     kind: str
     engine: str
     module: str
-    settings: _database.Settings
+    settings: database_connection.Settings
     tables: list[messages.Table]
 
     @property
@@ -89,10 +89,10 @@ class Client:
         end = time.monotonic() + 120
         while True:
             try:
-                with _database.connect(self.settings, self.database) as session:
+                with database_connection.connect(self.settings, self.database) as session:
                     session.rows("SELECT 1")
                     return
-            except _database.DatabaseError:
+            except database_connection.DatabaseError:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.2)
@@ -107,15 +107,15 @@ class Client:
         return seconds, {name: after[name] - before[name] for name in after}
 
     def _status(self) -> Work:
-        if self.engine == _database.PGSQL:
+        if self.engine == database_connection.PGSQL:
             return {}
-        with _database.connect(self.settings) as session:
+        with database_connection.connect(self.settings) as session:
             found = {str(name): value for name, value in session.rows("SHOW GLOBAL STATUS")}
         return {name: sum(int(found[part]) for part in parts) for name, parts in COUNTERS.items()}
 
     def planned(self, statement: str) -> Work:
         """What PostgreSQL does for a statement, as EXPLAIN (ANALYZE, BUFFERS) tells."""
-        with _database.connect(self.settings, self.database, statement_timeout=600) as session:
+        with database_connection.connect(self.settings, self.database, statement_timeout=600) as session:
             lines = [str(row[0]) for row in session.rows(f"EXPLAIN (ANALYZE, BUFFERS) {statement}")]
         scans = [line for line in lines if re.search(r"Scan", line)]
         rows = sum(round(float(n) * float(loops)) for n, loops in re.findall(r"rows=([\d.]+) loops=(\d+)", scans[0]))
@@ -188,10 +188,10 @@ def clients(pause: str) -> list[Client]:
     ports = json.loads((LAB / "state.json").read_text())["ports"]
     found = []
     for host, kind, engine, module in (
-        ("h1", "mariadb", _database.MYSQL, "ansible.mysql.mysql_query"),
-        ("h2", "postgres", _database.PGSQL, "community.postgresql.postgresql_query"),
+        ("h1", "mariadb", database_connection.MYSQL, "ansible.mysql.mysql_query"),
+        ("h2", "postgres", database_connection.PGSQL, "community.postgresql.postgresql_query"),
     ):
-        settings = _database.Settings(engine, "127.0.0.1", ports[kind], "whatsapp", password)
+        settings = database_connection.Settings(engine, "127.0.0.1", ports[kind], "whatsapp", password)
         tables = messages.find_tables(settings, f"{host}_")
         found.append(Client(host, kind, engine, module, settings, tables))
     return found
@@ -226,7 +226,7 @@ def bench_gate(client: Client, rows: int, state: str) -> None:
     print(
         f"  gate, with its connection                 {one:9.3f} s\n  COUNT(*), as the task tells it itself     {other:9.3f} s"
     )
-    if client.engine == _database.MYSQL:
+    if client.engine == database_connection.MYSQL:
         table("server's work, gate : task", our_work, their_work)
     else:
         index = f"OFFSET {LIMIT} LIMIT 1"
@@ -331,7 +331,7 @@ def bench_after(client: Client, rows: int) -> None:
     left = client.gate()
     compare.title(f"{client.kind}, {rows:,} rows before GC, {left.rows:,} after it: gate")
     seconds, work = client.worked(client.gate)
-    if client.engine == _database.PGSQL:
+    if client.engine == database_connection.PGSQL:
         work = client.planned("SELECT COUNT(*) FROM messages")
     print(
         f"  gate {seconds:.3f} s; COUNT(*) {client.count_task():.3f} s; "

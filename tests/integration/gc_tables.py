@@ -14,9 +14,10 @@ from pathlib import Path
 
 from database_servers import Server
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_messages
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
+from ansible_collections.waba.onprem.plugins.module_utils._database import messages as database_messages
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "unit"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "unit" / "support"))
 from fake_webapp import FakeWebapp
 
 CANARY = "Canary-53-Gc-Pw"
@@ -56,8 +57,8 @@ def prepare(where: Server) -> None:
         where.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{CANARY}';")
 
 
-def settings(where: Server, user: str = "wa") -> _database.Settings:
-    return _database.Settings(where.engine, "127.0.0.1", where.port, user, CANARY)
+def settings(where: Server, user: str = "wa") -> database_connection.Settings:
+    return database_connection.Settings(where.engine, "127.0.0.1", where.port, user, CANARY)
 
 
 def drop(where: Server, database: str) -> None:
@@ -107,7 +108,7 @@ class Client:
         left, end = self.batches, time.monotonic() + 120
         while left and time.monotonic() < end:
             count = self.delete // self.batches
-            with contextlib.suppress(_database.DatabaseError), self.session() as session:
+            with contextlib.suppress(database_connection.DatabaseError), self.session() as session:
                 if self.where.kind == "mariadb":
                     session.rows(f"DELETE FROM messages ORDER BY id LIMIT {count}")
                 else:
@@ -117,8 +118,8 @@ class Client:
                 left -= 1
             time.sleep(self.pause)
 
-    def session(self) -> _database.Session:
-        return _database.connect(settings(self.where), DATABASE[self.where.kind], read_only=False)
+    def session(self) -> database_connection.Session:
+        return database_connection.connect(settings(self.where), DATABASE[self.where.kind], read_only=False)
 
     def options(self, **more: t.Any) -> dict[str, t.Any]:
         return {
@@ -150,14 +151,14 @@ def find(
     wanted: list[str] | None = None,
     user: str = "wa",
     tell: t.Callable[[str], None] = lambda _text: None,
-) -> list[_database_messages.Table]:
-    return _database_messages.find_tables(settings(where, user), prefix, wanted, tell)
+) -> list[database_messages.Table]:
+    return database_messages.find_tables(settings(where, user), prefix, wanted, tell)
 
 
 def swallow(where: Server, database: str, statement: str) -> None:
     with (
-        contextlib.suppress(_database.DatabaseError),
-        _database.connect(settings(where), database, read_only=False) as session,
+        contextlib.suppress(database_connection.DatabaseError),
+        database_connection.connect(settings(where), database, read_only=False) as session,
     ):
         session.rows(statement)
 

@@ -18,7 +18,7 @@ from database_servers import Server
 from gc_tables import CANARY
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / part) for part in ("lab/client", "lab/control", "unit/simclient")]
+sys.path[:0] = [str(TESTS / part) for part in ("lab/client", "lab/control", "unit/support")]
 
 from simclient import auth  # noqa: E402 - needs the path above
 from simclient.database import Database  # noqa: E402

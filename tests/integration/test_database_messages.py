@@ -30,8 +30,10 @@ from gc_tables import (
     until,
 )
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database, _database_messages, _database_pulse
-from ansible_collections.waba.onprem.plugins.module_utils._gc_judge import Judge
+from ansible_collections.waba.onprem.plugins.module_utils._database import activity
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
+from ansible_collections.waba.onprem.plugins.module_utils._database import messages as database_messages
+from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import Judge
 
 
 def test_an_alter_passes_while_it_polls(client: Client) -> None:
@@ -40,7 +42,7 @@ def test_an_alter_passes_while_it_polls(client: Client) -> None:
 
     def poll() -> None:
         while not stop.is_set():
-            _database_pulse.pulse(settings(client.where), tables)
+            activity.pulse(settings(client.where), tables)
 
     poller = threading.Thread(target=poll)
     poller.start()
@@ -62,11 +64,11 @@ def test_prefixes_of_all_kinds(database: Server, prefix: str) -> None:
         create(database, decoy, 50)
         tables = find(database, prefix)
         assert [table.database for table in tables] == [name]
-        count = _database_messages.gate(settings(database), tables, 30)
+        count = database_messages.gate(settings(database), tables, 30)
         assert (count.rows, count.exact, count.large) == (30, True, False)
-        assert _database_messages.gate(settings(database), tables, 29).large
-        assert _database_pulse.pulse(settings(database), tables).counters
-        assert _database_messages.tidy(settings(database), tables, 10) == ""
+        assert database_messages.gate(settings(database), tables, 29).large
+        assert activity.pulse(settings(database), tables).counters
+        assert database_messages.tidy(settings(database), tables, 10) == ""
     finally:
         drop(database, name)
         drop(database, decoy)
@@ -75,9 +77,9 @@ def test_prefixes_of_all_kinds(database: Server, prefix: str) -> None:
 def test_all_tables_of_a_client_are_summed_and_no_neighbours(database: Server) -> None:
     with databases(database, gc1_shardA=40, gc1_shardB=60, gc10_shardA=1000):
         tables = find(database)
-        count = _database_messages.gate(settings(database), tables, 100)
+        count = database_messages.gate(settings(database), tables, 100)
         assert (count.rows, count.exact, count.large) == (100, True, False)
-        assert _database_messages.gate(settings(database), tables, 99).large
+        assert database_messages.gate(settings(database), tables, 99).large
         with pytest.raises(Exception, match="ambiguous"):
             find(database, "gc1")
         assert len(find(database, "gc1", ["gc1_shardA"])) == 1
@@ -85,7 +87,7 @@ def test_all_tables_of_a_client_are_summed_and_no_neighbours(database: Server) -
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 5, 7, 9])
 def test_walking_along_the_key_counts_the_same(database: Server, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_database_messages, "_STRIDE", 3)
+    monkeypatch.setattr(database_messages, "_STRIDE", 3)
     with databases(database, gc1_walk=max(rows, 1)):
         where = "gc1_walk"
         if rows > 2:
@@ -94,15 +96,15 @@ def test_walking_along_the_key_counts_the_same(database: Server, rows: int, monk
             database.sql("DELETE FROM messages;", where)
         exact = int(database.sql("SELECT COUNT(*) FROM messages;", where))
         table = find(database)[0]
-        with _database.connect(settings(database), None if database.kind == "mariadb" else where) as session:
+        with database_connection.connect(settings(database), None if database.kind == "mariadb" else where) as session:
             for limit in range(max(exact - 4, 0), exact + 5):
-                found = _database_messages._walk(session, table, limit, "messages")
+                found = database_messages._walk(session, table, limit, "messages")
                 assert found == (None if exact > limit else exact)
 
 
 def test_sessions_are_read_only_bounded_and_gone_after_a_look(database: Server) -> None:
     with databases(database, gc1_bounds=5):
-        with _database.connect(settings(database), "gc1_bounds") as session:
+        with database_connection.connect(settings(database), "gc1_bounds") as session:
             if database.kind == "mariadb":
                 told = session.rows(
                     "SELECT @@autocommit, @@tx_read_only, @@max_statement_time, @@lock_wait_timeout, @@innodb_lock_wait_timeout"
@@ -111,7 +113,7 @@ def test_sessions_are_read_only_bounded_and_gone_after_a_look(database: Server) 
             else:
                 names = ("transaction_read_only", "statement_timeout", "lock_timeout")
                 assert [session.value(f"SHOW {name}") for name in names] == ["on", "5s", "2s"]
-        _database_pulse.pulse(settings(database), find(database))
+        activity.pulse(settings(database), find(database))
         sessions = {
             "mariadb": "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'wa';",
             "postgres": "SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'wa';",
@@ -153,47 +155,47 @@ def test_of_several_schemas_the_one_that_the_clients_statements_find(postgres: S
 
 def test_a_delete_that_runs_is_seen(client: Client) -> None:
     where, tables = client.where, find(client.where)
-    assert not _database_pulse.pulse(settings(where), tables).deleting
+    assert not activity.pulse(settings(where), tables).deleting
     name = DATABASE[where.kind]
     with contextlib.ExitStack() as stack:
-        holder = stack.enter_context(_database.connect(settings(where), name, read_only=False))
+        holder = stack.enter_context(database_connection.connect(settings(where), name, read_only=False))
         holder.rows("BEGIN")
         holder.rows("SELECT id FROM messages WHERE id = 1 FOR UPDATE")
         waiter = threading.Thread(target=lambda: swallow(where, name, "DELETE FROM messages WHERE id = 1"))
         waiter.start()
-        seen = until(lambda: _database_pulse.pulse(settings(where), tables).deleting)
+        seen = until(lambda: activity.pulse(settings(where), tables).deleting)
         holder.rows("ROLLBACK")
         waiter.join()
     assert seen
-    assert not _database_pulse.pulse(settings(where), tables).deleting
+    assert not activity.pulse(settings(where), tables).deleting
 
 
 def test_a_transaction_that_was_forgotten_after_an_insert_is_no_gc(
     postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_database_pulse, "_LONG_CHANGE", 0.2)
-    monkeypatch.setattr(_database_pulse, "_FORGOTTEN", 1.0)
+    monkeypatch.setattr(activity, "_LONG_CHANGE", 0.2)
+    monkeypatch.setattr(activity, "_FORGOTTEN", 1.0)
     with databases(postgres, gc1_left=10):
         tables = find(postgres)
-        with _database.connect(settings(postgres), "gc1_left", read_only=False) as session:
+        with database_connection.connect(settings(postgres), "gc1_left", read_only=False) as session:
             session.rows("BEGIN")
             session.rows("INSERT INTO messages SELECT max(id) + 1 FROM messages")
-            assert until(lambda: _database_pulse.pulse(settings(postgres), tables).deleting, 1)
-            assert until(lambda: not _database_pulse.pulse(settings(postgres), tables).deleting, 3)
+            assert until(lambda: activity.pulse(settings(postgres), tables).deleting, 1)
+            assert until(lambda: not activity.pulse(settings(postgres), tables).deleting, 3)
             session.rows("DELETE FROM messages WHERE id = 1")  # and a DELETE is one, however long it is left
             time.sleep(1.5)
-            assert _database_pulse.pulse(settings(postgres), tables).deleting
+            assert activity.pulse(settings(postgres), tables).deleting
 
 
 def test_sessions_that_idle_say_when_their_deletes_ended_though_these_are_counted_late(postgres: Server) -> None:
     with databases(postgres, gc1_late=100):
         tables = find(postgres)
 
-        def look() -> _database_pulse.Pulse:
-            return _database_pulse.pulse(settings(postgres), tables)
+        def look() -> activity.Pulse:
+            return activity.pulse(settings(postgres), tables)
 
         assert (look().sessions, look().idle) == ((), None)
-        with _database.connect(settings(postgres), "gc1_late", read_only=False) as session:
+        with database_connection.connect(settings(postgres), "gc1_late", read_only=False) as session:
             first = look()
             names = [other.name for other in first.sessions]
             judge = Judge(over=5, late=10, counters=list(first.counters), rows=first.rows, sessions=names)
@@ -216,16 +218,16 @@ def test_sessions_that_idle_say_when_their_deletes_ended_though_these_are_counte
 
 
 def test_a_function_that_deletes_in_one_transaction_is_seen(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_database_pulse, "_LONG_CHANGE", 0.5)
+    monkeypatch.setattr(activity, "_LONG_CHANGE", 0.5)
     with databases(postgres, gc1_fn=10):
         body = "BEGIN DELETE FROM messages; PERFORM pg_sleep(3); END"
         postgres.sql(f"SET ROLE wa; CREATE FUNCTION purge() RETURNS void LANGUAGE plpgsql AS $$ {body}; $$;", "gc1_fn")
         tables = find(postgres)
         worker = threading.Thread(target=lambda: swallow(postgres, "gc1_fn", "SELECT purge()"))
         worker.start()
-        assert until(lambda: _database_pulse.pulse(settings(postgres), tables).deleting, 3)
+        assert until(lambda: activity.pulse(settings(postgres), tables).deleting, 3)
         worker.join()
-        assert not _database_pulse.pulse(settings(postgres), tables).deleting
+        assert not activity.pulse(settings(postgres), tables).deleting
 
 
 # The gate's and the pulse's cost
@@ -235,7 +237,7 @@ def test_the_gate_makes_no_temporary_table_and_reads_no_more_than_the_limit(mari
     with databases(mariadb, gc1_cost=ROWS):
         tables = find(mariadb)
         before = status(mariadb)
-        assert _database_messages.gate(settings(mariadb), tables, 5_000).large
+        assert database_messages.gate(settings(mariadb), tables, 5_000).large
         after = status(mariadb)
         read = sum(after[name] - before[name] for name in after if name.startswith("Handler_read"))
         assert read < 5_500
@@ -247,17 +249,17 @@ def test_the_gate_goes_by_the_primary_key_while_deletes_are_not_purged(
     mariadb: Server, monkeypatch: pytest.MonkeyPatch, to_purge: int | None, by_primary_key: bool
 ) -> None:
     statements: list[str] = []
-    rows = _database.Session.rows
+    rows = database_connection.Session.rows
 
-    def noted(session: _database.Session, statement: str, *rest: t.Any) -> t.Any:
+    def noted(session: database_connection.Session, statement: str, *rest: t.Any) -> t.Any:
         statements.append(statement)
         return rows(session, statement, *rest)
 
     with databases(mariadb, gc1_purge=30):
         tables = find(mariadb)
-        monkeypatch.setattr(_database_messages, "_to_purge", lambda _session: to_purge)
-        monkeypatch.setattr(_database.Session, "rows", noted)
-        assert _database_messages.gate(settings(mariadb), tables, 30).rows == 30
+        monkeypatch.setattr(database_messages, "_to_purge", lambda _session: to_purge)
+        monkeypatch.setattr(database_connection.Session, "rows", noted)
+        assert database_messages.gate(settings(mariadb), tables, 30).rows == 30
     asked = [statement for statement in statements if "messages" in statement]
     assert len(asked) == 2
     assert all(("FORCE INDEX (PRIMARY)" in statement) == by_primary_key for statement in asked)
@@ -275,12 +277,12 @@ def test_the_gate_dirties_no_page_after_the_vacuum(postgres: Server) -> None:
     with databases(postgres, gc1_cost=ROWS):
         postgres.sql("DELETE FROM messages WHERE id % 3 = 0;", "gc1_cost")
         tables = find(postgres)
-        assert _database_messages.tidy(settings(postgres), tables, 60) == ""
+        assert database_messages.tidy(settings(postgres), tables, 60) == ""
         for statement in (f"SELECT 1 FROM messages OFFSET {LIMIT} LIMIT 1", "SELECT COUNT(*) FROM messages"):
             plan = postgres.sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement};", "gc1_cost")
             assert "dirtied" not in plan
             assert "Index Only Scan" in plan
-        count = _database_messages.gate(settings(postgres), tables, LIMIT)
+        count = database_messages.gate(settings(postgres), tables, LIMIT)
         assert (count.rows, count.exact) == (40_000, True)
 
 
@@ -289,8 +291,8 @@ def test_no_vacuum_of_a_table_that_is_somebody_elses(postgres: Server) -> None:
     with databases(postgres, gc1_alien=5):
         postgres.sql("GRANT SELECT ON messages TO reader;", "gc1_alien")
         tables = find(postgres, user="reader")
-        assert "does not own messages" in _database_messages.tidy(settings(postgres, "reader"), tables, 10)
-        assert _database_messages.gate(settings(postgres, "reader"), tables, 10).rows == 5
+        assert "does not own messages" in database_messages.tidy(settings(postgres, "reader"), tables, 10)
+        assert database_messages.gate(settings(postgres, "reader"), tables, 10).rows == 5
 
 
 def test_partitions_are_counted(postgres: Server) -> None:
@@ -304,13 +306,13 @@ def test_partitions_are_counted(postgres: Server) -> None:
             "gc1_parts",
         )
         tables = find(postgres)
-        assert _database_messages.tidy(settings(postgres), tables, 10) == ""
-        assert _database_messages.gate(settings(postgres), tables, 100).rows == 50
-        assert until(lambda: _database_pulse.pulse(settings(postgres), tables).counters == (50,))
-        seen = [_database_pulse.pulse(settings(postgres), tables).files]
+        assert database_messages.tidy(settings(postgres), tables, 10) == ""
+        assert database_messages.gate(settings(postgres), tables, 100).rows == 50
+        assert until(lambda: activity.pulse(settings(postgres), tables).counters == (50,))
+        seen = [activity.pulse(settings(postgres), tables).files]
         for change in ("ANALYZE messages", "TRUNCATE messages_a", "DROP TABLE messages_b"):
             postgres.sql(f"SET ROLE wa; {change};", "gc1_parts")
-            seen.append(_database_pulse.pulse(settings(postgres), tables).files)
+            seen.append(activity.pulse(settings(postgres), tables).files)
         assert seen[0] == seen[1], "an estimate that is corrected takes no rows"
         assert len(set(seen)) == 3
     finally:
@@ -323,16 +325,16 @@ def test_partitions_are_counted(postgres: Server) -> None:
 def fill(stack: contextlib.ExitStack, where: Server) -> None:
     """Take connections until there are no more."""
     for _number in range(12):
-        stack.enter_context(_database.connect(settings(where)))
+        stack.enter_context(database_connection.connect(settings(where)))
 
 
 def test_too_many_connections(mariadb: Server) -> None:
     with databases(mariadb, gc1_many=5), contextlib.ExitStack() as stack:
         for _number in range(8):
-            stack.enter_context(_database.connect(settings(mariadb)))
+            stack.enter_context(database_connection.connect(settings(mariadb)))
         mariadb.sql("SET GLOBAL max_connections = 10;")
         stack.callback(lambda: mariadb.sql("SET GLOBAL max_connections = 151;"))
-        with pytest.raises(_database.DatabaseError) as told:
+        with pytest.raises(database_connection.DatabaseError) as told:
             fill(stack, mariadb)
         assert told.value.kind == "too_many"
         assert told.value.retryable
@@ -340,18 +342,18 @@ def test_too_many_connections(mariadb: Server) -> None:
 
 def test_a_table_that_is_locked(database: Server) -> None:
     with databases(database, gc1_locked=5), contextlib.ExitStack() as stack:
-        holder = stack.enter_context(_database.connect(settings(database), "gc1_locked", read_only=False))
+        holder = stack.enter_context(database_connection.connect(settings(database), "gc1_locked", read_only=False))
         tables = find(database)
         if database.kind == "mariadb":
             database.sql("GRANT LOCK TABLES ON *.* TO 'wa'@'%';")
-            fresh = stack.enter_context(_database.connect(settings(database), "gc1_locked", read_only=False))
+            fresh = stack.enter_context(database_connection.connect(settings(database), "gc1_locked", read_only=False))
             fresh.rows("LOCK TABLES messages WRITE")
         else:
             holder.rows("BEGIN")
             holder.rows("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
         begin = time.monotonic()
-        with pytest.raises(_database.DatabaseError) as told:
-            _database_messages.gate(settings(database), tables, 10)
+        with pytest.raises(database_connection.DatabaseError) as told:
+            database_messages.gate(settings(database), tables, 10)
         assert told.value.kind == "lock"
         assert time.monotonic() - begin < 5
 
@@ -386,22 +388,22 @@ class SlowLine:
 
 
 def test_a_server_that_takes_too_long_for_every_query(database: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ansible_collections.waba.onprem.plugins.module_utils import _database_mysql, _database_pgsql
+    from ansible_collections.waba.onprem.plugins.module_utils._database import mysql, pgsql
 
     with databases(database, gc1_slow=50):
         tables = find(database)
         line = SlowLine(database)
         config = dataclasses.replace(settings(database), port=line.port, connect_timeout=3.0)
-        patient = functools.partial(_database.connect, statement_timeout=0.3)
-        monkeypatch.setattr(_database_messages, "connect", patient)
-        for part in (_database_mysql, _database_pgsql):
+        patient = functools.partial(database_connection.connect, statement_timeout=0.3)
+        monkeypatch.setattr(database_messages, "connect", patient)
+        for part in (mysql, pgsql):
             monkeypatch.setattr(part, "GRACE", 0.3)
-        assert _database_pulse.pulse(config, tables).rows >= 0
+        assert activity.pulse(config, tables).rows >= 0
         # As at 30 s a query against a statement time-out of 5 s.
         line.seconds = 2.0
         begin = time.monotonic()
-        with pytest.raises(_database.DatabaseError) as told:
-            _database_pulse.pulse(config, tables)
+        with pytest.raises(database_connection.DatabaseError) as told:
+            activity.pulse(config, tables)
         assert time.monotonic() - begin < 5
         assert told.value.kind in ("timeout", "unreachable")
         assert told.value.retryable
@@ -417,11 +419,11 @@ def test_a_count_that_takes_too_long_is_unknown_and_counts_as_large(
         database.sql(f"ALTER TABLE messages {index[database.kind]};", "gc1_unknown")
         tables = find(database)
         assert tables[0].key == ()
-        assert _database_messages.gate(settings(database), tables, 10 * ROWS).rows == ROWS
+        assert database_messages.gate(settings(database), tables, 10 * ROWS).rows == ROWS
         monkeypatch.setattr(
-            _database_messages, "connect", functools.partial(_database.connect, statement_timeout=0.001)
+            database_messages, "connect", functools.partial(database_connection.connect, statement_timeout=0.001)
         )
-        count = _database_messages.gate(settings(database), tables, 10 * ROWS)
+        count = database_messages.gate(settings(database), tables, 10 * ROWS)
         assert (count.exact, count.large) == (False, True)
         assert count.unknown == "gc1_unknown: the count took too long"
 
@@ -430,10 +432,10 @@ def test_a_server_too_busy_to_tell_of_its_purge_is_counted_all_the_same(
     mariadb: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(_session: object) -> int:
-        raise _database.DatabaseError("server", "max_statement_time exceeded", "timeout")
+        raise database_connection.DatabaseError("server", "max_statement_time exceeded", "timeout")
 
     with databases(mariadb, gc1_busy=100):
         tables = find(mariadb)
-        monkeypatch.setattr(_database_messages, "_to_purge", busy)
-        count = _database_messages.gate(settings(mariadb), tables, 1000)
+        monkeypatch.setattr(database_messages, "_to_purge", busy)
+        count = database_messages.gate(settings(mariadb), tables, 1000)
     assert (count.rows, count.exact, count.large) == (100, True, False)

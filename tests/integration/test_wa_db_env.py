@@ -23,8 +23,8 @@ import pymysql
 import pytest
 from database_servers import Server, docker, pretended_mysql, server, silent_server
 
-from ansible_collections.waba.onprem.plugins.module_utils._env_containers import Compose
-from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store
+from ansible_collections.waba.onprem.plugins.module_utils._compose.environment import Compose
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 CANARY = f"Canary-{os.getpid()}-Env-Pw"  # another process may run these tests, too
 OLD_CANARY = f"Older-Canary-{os.getpid()}"
@@ -446,7 +446,7 @@ def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     path.write_text(texts[0])
     script = (
         "import os, sys\n"
-        "from ansible_collections.waba.onprem.plugins.module_utils._env_store import Store\n"
+        "from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store\n"
         f"store = Store({str(path)!r})\n"
         "texts = [f'WA_DB_PASSWORD={letter * 60000}\\n' for letter in 'ab']\n"
         "print('ready', flush=True)\n"

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of _env_file against the real readers: `docker compose config`, `docker compose create`, `docker create`.
+"""The rules of _env.file against the real readers: `docker compose config`, `docker compose create`, `docker create`.
 
 Values come from hypothesis and go to the readers many in one file. WA_TEST_VALUES sets how many (default 2000).
 """
@@ -20,8 +20,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.waba.onprem.plugins.module_utils import _env_file
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 
 COUNT = int(os.environ.get("WA_TEST_VALUES", "2000"))
 IMAGE = "waba-test-env:empty"
@@ -116,11 +116,11 @@ def written(values: t.Iterable[str], reader: str, end: str = "\n") -> tuple[str,
     for index, value in enumerate(values):
         key = f"K{index}"
         try:
-            lines.append(_env_file.write(key, value, reader) + end)
+            lines.append(env_file.write(key, value, reader) + end)
         except WaError:
             # Only `portable` may refuse a value of one line, and only for a reason that it names.
             assert reader == "portable"
-            assert _env_file.portable_faults(value)
+            assert env_file.portable_faults(value)
             continue
         expected[key] = value
     return "".join(lines), expected
@@ -163,7 +163,7 @@ def test_portable_refuses_nothing_that_both_read_alike_without_reason(empty_imag
     assert refused == sorted([" ab", "ab ", "$ab", "a$b", "ab$", "'ab", '"ab'])
 
 
-@pytest.mark.parametrize("reader", _env_file.READERS)
+@pytest.mark.parametrize("reader", env_file.READERS)
 def test_every_pair_of_printable_characters(empty_image: str, tmp_path: Path, reader: str) -> None:
     """As a whole value, at its start, inside and at its end: 36,000 values, so one file of a reader holds half."""
     chars = [chr(code) for code in range(0x20, 0x7F)]
@@ -194,7 +194,7 @@ MULTILINE = st.builds(
 )
 
 
-def hand_written(how: t.Callable[[str], list[_env_file.Entry]], count: int) -> tuple[str, dict[str, str]]:
+def hand_written(how: t.Callable[[str], list[env_file.Entry]], count: int) -> tuple[str, dict[str, str]]:
     """Lines as people write them, and what our reading makes of those that it says can be read."""
     lines, expected = [], {}
     for index, (sign, text) in enumerate(collect(st.one_of(RAW, QUOTED, MULTILINE), count)):
@@ -208,14 +208,14 @@ def hand_written(how: t.Callable[[str], list[_env_file.Entry]], count: int) -> t
 
 
 def test_our_reading_of_hand_written_lines_is_composes(empty_image: str, tmp_path: Path) -> None:
-    text, expected = hand_written(_env_file.read_compose, COUNT)
+    text, expected = hand_written(env_file.read_compose, COUNT)
     assert len(expected) >= COUNT * 0.4
     assert by_compose(text, tmp_path, empty_image) == expected
-    assert {entry.key: entry.value for entry in _env_file.read_compose(text) if entry.key} == expected
+    assert {entry.key: entry.value for entry in env_file.read_compose(text) if entry.key} == expected
 
 
 def test_our_reading_of_hand_written_lines_is_dockers(empty_image: str, tmp_path: Path) -> None:
-    text, expected = hand_written(_env_file.read_docker, COUNT)
+    text, expected = hand_written(env_file.read_docker, COUNT)
     assert len(expected) >= COUNT * 0.4
     assert by_docker(text, tmp_path, empty_image) == expected
 
@@ -229,11 +229,11 @@ def test_whole_files_that_we_accept_are_read_as_we_read_them(empty_image: str, t
     accepted = 0
     for text in collect(WHOLE, COUNT // 100):
         for name, how, reader in (
-            ("compose", _env_file.read_compose, by_compose),
-            ("docker", _env_file.read_docker, by_docker),
+            ("compose", env_file.read_compose, by_compose),
+            ("docker", env_file.read_docker, by_docker),
         ):
             try:
-                _env_file.check_readable(text, name, "db.env")
+                env_file.check_readable(text, name, "db.env")
             except WaError:
                 continue
             accepted += 1
@@ -245,7 +245,7 @@ def test_whole_files_that_we_accept_are_read_as_we_read_them(empty_image: str, t
 
 @pytest.mark.parametrize("line", ["A='never closed", "A='x' B=1", "A='x'y", "A B=1", "A!=1", "A='it''s'"])
 def test_what_is_a_problem_compose_refuses_or_takes_apart(empty_image: str, tmp_path: Path, line: str) -> None:
-    entry = _env_file.read_compose(line + "\n")[0]
+    entry = env_file.read_compose(line + "\n")[0]
     assert entry.problem
     try:
         found = by_compose(line + "\n", tmp_path, empty_image)
@@ -256,6 +256,6 @@ def test_what_is_a_problem_compose_refuses_or_takes_apart(empty_image: str, tmp_
 
 @pytest.mark.parametrize("line", ["export A=1", "A =1", "A B=1", "=1", "A: 1"])
 def test_what_is_a_problem_docker_refuses(empty_image: str, tmp_path: Path, line: str) -> None:
-    assert _env_file.read_docker(line + "\n")[0].problem
+    assert env_file.read_docker(line + "\n")[0].problem
     with pytest.raises(Refused, match="poorly formatted environment"):
         by_docker(line + "\n", tmp_path, empty_image)

@@ -14,7 +14,7 @@ import pytest
 from conftest import Ansible
 from database_servers import Server, server, silent_server
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
 
 CANARY = "Canary-71-Info-Pw"
 OWN = ["in1configStore", "in1messageStore"]
@@ -71,8 +71,8 @@ def env_file(where: Server, folder: Path, prefix: str = "in1", port: int = 0) ->
     return path
 
 
-def config(where: Server) -> _database.Settings:
-    return _database.Settings(where.engine, "127.0.0.1", where.port, "wa", CANARY)
+def config(where: Server) -> database_connection.Settings:
+    return database_connection.Settings(where.engine, "127.0.0.1", where.port, "wa", CANARY)
 
 
 def test_the_database_is_told(ansible: Ansible, database: Server, options: dict[str, t.Any]) -> None:
@@ -134,7 +134,10 @@ def test_a_time_out_is_that_of_the_client_and_the_cure_cures_it(
 def test_sessions_of_the_client_on_its_own_databases_are_told(
     ansible: Ansible, database: Server, options: dict[str, t.Any]
 ) -> None:
-    with _database.connect(config(database), "in1messageStore") as own, _database.connect(config(database)) as nowhere:
+    with (
+        database_connection.connect(config(database), "in1messageStore") as own,
+        database_connection.connect(config(database)) as nowhere,
+    ):
         for session in (own, nowhere):
             session.value("SELECT 1")
         told = ansible.module("wa_info", options)["database"]
@@ -154,7 +157,7 @@ def test_the_end_of_a_session_is_waited_for_and_who_stays_is_told(
     def ask(seconds: int) -> t.Any:
         return ansible.module("wa_info", {**options, "quiet_timeout": seconds})["database"]["sessions"]
 
-    with _database.connect(config(database), "in1messageStore") as leaves:
+    with database_connection.connect(config(database), "in1messageStore") as leaves:
         leaves.value("SELECT 1")
         assert [one["database"] for one in ask(1) if one["database"]] == ["in1messageStore"]
         others = (
@@ -177,7 +180,7 @@ def test_a_neighbour_is_not_ours(ansible: Ansible, database: Server, options: di
         failed = ansible.module("wa_info", options)
         assert failed["failed"]
         assert all(name in failed["msg"] for name in (*OWN, *NEIGHBOURS)), failed["msg"]
-        with _database.connect(config(database), "in10messageStore") as other:
+        with database_connection.connect(config(database), "in10messageStore") as other:
             other.value("SELECT 1")
             found = ansible.module("wa_info", {**options, "databases": ["in1messageStore"]})["database"]
         assert (found["databases"], found["sessions"]) == (OWN, [])

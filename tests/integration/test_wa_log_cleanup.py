@@ -19,9 +19,9 @@ import pytest
 from conftest import docker
 from log_job import wait_for
 
-from ansible_collections.waba.onprem.plugins.module_utils import _log_walk
-from ansible_collections.waba.onprem.plugins.module_utils._docker import ARGUMENT_SPEC, Docker
-from ansible_collections.waba.onprem.plugins.module_utils._log_cleaner import Cleaner
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._logs import proc_root
+from ansible_collections.waba.onprem.plugins.module_utils._logs.cleaner import Cleaner
 
 MODULE = "wa_log_cleanup"
 LIMITS = {
@@ -143,7 +143,7 @@ def test_outside_and_inside_see_the_same(clients: t.Any) -> None:
     params = {**LIMITS, "log_paths": ["/var/log/whatsapp", "/usr/local/waent/logs", "/nowhere"]}
     cleaner = Cleaner(engine, params, True, {})
     inside = cleaner.measure(container)
-    outside = _log_walk.walk(record["State"]["Pid"], container.id, params["log_paths"])
+    outside = proc_root.walk(record["State"]["Pid"], container.id, params["log_paths"])
     shown = [{(one.path, one.inode, one.size, one.used) for one in found.files or []} for found in (inside, outside)]
     assert shown[0] == shown[1]
     assert len(shown[0]) == 9

@@ -488,22 +488,23 @@ def test_containers_that_do_not_share_although_the_name_is_the_same(ansible: t.A
 
 def _probe_for_long(host: str, containers: list[t.Any], ready: t.Any) -> None:
     """Run the probe in this process and stay in the middle of it."""
-    from ansible_collections.waba.onprem.plugins.module_utils import _docker, _volume_probe
-    from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC
+    from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_rules
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
+    from ansible_collections.waba.onprem.plugins.module_utils._media import probe as media_probe
 
     params = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
-    engine = _docker.Docker(dict(params, docker_host=host))
+    engine = docker_rules.Docker(dict(params, docker_host=host))
 
     def between(_prober: t.Any) -> None:
         ready.set()
         time.sleep(600)
 
-    _volume_probe.Prober(engine, containers, MEDIA).run(between)
+    media_probe.Prober(engine, containers, MEDIA).run(between)
 
 
 def test_nothing_remains_after_a_kill(clients: t.Any, docker_engine: str) -> None:
     """The probe's process is killed while all files are there; the containers take them away by themselves."""
-    from ansible_collections.waba.onprem.plugins.module_utils._docker import Container
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container
 
     volume = clients.volume()
     names = [clients.add(f"wacore{number}", volume=volume) for number in range(3)]
@@ -526,8 +527,9 @@ def test_nothing_remains_after_a_kill(clients: t.Any, docker_engine: str) -> Non
 
 def test_a_hanging_file_system_does_not_hang_the_probe(clients: t.Any, docker_engine: str) -> None:
     """One container does not answer in time; the others are still told, and nothing remains."""
-    from ansible_collections.waba.onprem.plugins.module_utils import _docker, _volume_probe
-    from ansible_collections.waba.onprem.plugins.module_utils._docker_options import ARGUMENT_SPEC
+    from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_rules
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
+    from ansible_collections.waba.onprem.plugins.module_utils._media import probe as media_probe
 
     volume = clients.volume()
     names = [clients.add(f"wacore{number}", volume=volume) for number in range(2)]
@@ -536,10 +538,10 @@ def test_a_hanging_file_system_does_not_hang_the_probe(clients: t.Any, docker_en
         "mv /usr/bin/df /usr/bin/df.real; printf '#!/bin/sh\\nsleep 60\\n' >/usr/bin/df; chmod 755 /usr/bin/df",
     )
     params = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
-    engine = _docker.Docker(dict(params, docker_host=docker_engine))
-    containers = [_docker.Container(name, name, "coreapp", "running", {}, []) for name in names]
+    engine = docker_rules.Docker(dict(params, docker_host=docker_engine))
+    containers = [docker_rules.Container(name, name, "coreapp", "running", {}, []) for name in names]
     started = time.monotonic()
-    good, hung = _volume_probe.Prober(engine, containers, MEDIA, seconds=2.0).run()
+    good, hung = media_probe.Prober(engine, containers, MEDIA, seconds=2.0).run()
     assert time.monotonic() - started < 10
     assert good.error == ""
     assert "no answer within 2s" in hung.error

@@ -15,8 +15,8 @@ from ansible.module_utils.basic import AnsibleModule
 from database_servers import Server
 from simulated import PASSWORD, Simulated, run_module, until
 
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_base
-from ansible_collections.waba.onprem.plugins.module_utils._webapp import Webapp
+from ansible_collections.waba.onprem.plugins.module_utils._gc import base as gc_base
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import Webapp
 
 ROWS, LEFT, LIMIT = 3_000, 450, 1_000
 COREAPPS = ("127.0.0.31", "127.0.0.32", "127.0.0.33")
@@ -40,7 +40,7 @@ def client(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iter
 
 @pytest.fixture
 def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Run]:
-    monkeypatch.setattr(_gc_base, "Webapp", functools.partial(Webapp, patience=3.5))
+    monkeypatch.setattr(gc_base, "Webapp", functools.partial(Webapp, patience=3.5))
     client.fill(ROWS)
 
     def call(check: bool = False, **options: t.Any) -> dict[str, t.Any]:

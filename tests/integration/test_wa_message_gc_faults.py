@@ -21,8 +21,8 @@ from ansible.module_utils.basic import AnsibleModule
 from database_servers import Server
 from simulated import PASSWORD, Simulated, run_module, until
 
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_base
-from ansible_collections.waba.onprem.plugins.module_utils._webapp import Webapp
+from ansible_collections.waba.onprem.plugins.module_utils._gc import base as gc_base
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import Webapp
 
 ROWS, LEFT, LIMIT = 3_000, 450, 1_000
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -65,7 +65,7 @@ def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str]) -> Run:
     """The module with short times; the API's retryable failures are borne for 3.5 s."""
-    monkeypatch.setattr(_gc_base, "Webapp", functools.partial(Webapp, patience=3.5))
+    monkeypatch.setattr(gc_base, "Webapp", functools.partial(Webapp, patience=3.5))
 
     def call(**options: t.Any) -> dict[str, t.Any]:
         given = {

@@ -19,7 +19,7 @@ from database_servers import Server
 from gc_tables import CANARY
 from simulated import PASSWORD, Simulated, auth
 
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade_stages import Claim, begin
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin
 
 ROWS, LEFT, LIMIT = 3_000, 450, 1_000
 

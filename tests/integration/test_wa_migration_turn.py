@@ -16,7 +16,7 @@ import pytest
 from conftest import Ansible, Clients
 from database_servers import Server, docker
 
-from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_stages
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 
 CANARY = "Canary-83-Turn-Pw"
 Result = dict[str, t.Any]
@@ -55,8 +55,8 @@ class Deployment:
     def note(self, stage: str, lease: float = 600) -> None:
         """Write the journal of an upgrade at `stage`."""
         now = time.time()
-        claim = _upgrade_stages.Claim(self.name, "m/1/1", "ops", "ctl", "2.53.4")
-        self.lock.write_text(json.dumps(_upgrade_stages.begin(None, claim, now, lease, stage=stage)))
+        claim = upgrade_journal.Claim(self.name, "m/1/1", "ops", "ctl", "2.53.4")
+        self.lock.write_text(json.dumps(upgrade_journal.begin(None, claim, now, lease, stage=stage)))
 
     def ask(self, check: bool = False, **options: t.Any) -> Result:
         given = {"deployment": self.name, "lock_file": str(self.lock), "container": self.container, **options}

@@ -13,7 +13,7 @@ import pytest
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.waba.onprem.plugins.action import wa_upgrade_journal
-from ansible_collections.waba.onprem.plugins.plugin_utils import process
+from ansible_collections.waba.onprem.plugins.plugin_utils import _process as process
 
 Calls = list[dict[str, t.Any]]
 

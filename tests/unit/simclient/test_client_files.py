@@ -15,7 +15,7 @@ import pytest
 from simclient.logs import CORE_LIMIT, CoreLogFile, LogFile, Noise
 from simclient_deployment import Control, until
 
-from ansible_collections.waba.onprem.plugins.module_utils._log_retention import Limits
+from ansible_collections.waba.onprem.plugins.module_utils._logs.retention import Limits
 
 CLIENT = Path(__file__).resolve().parents[2] / "lab" / "client"
 LIMITS = Limits()  # what the module takes for the client's limits, so that both agree

@@ -14,8 +14,8 @@ from ansible.module_utils.basic import AnsibleModule
 from fake_webapp import FakeWebapp
 from gc_module import DATABASE_PASSWORD, PASSWORD, Run, RunModule, Table
 
-from ansible_collections.waba.onprem.plugins.module_utils import _database_messages as messages
-from ansible_collections.waba.onprem.plugins.module_utils import _database_pulse as pulses
+from ansible_collections.waba.onprem.plugins.module_utils._database import activity as pulses
+from ansible_collections.waba.onprem.plugins.module_utils._database import messages
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._client_files import changed_keys, other_version
+from ansible_collections.waba.onprem.plugins.module_utils._client.files import changed_keys, other_version
 
 MODULE = "wa_client_files"
 Run = t.Callable[..., "dict[str, t.Any]"]

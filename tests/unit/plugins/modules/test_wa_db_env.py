@@ -18,8 +18,8 @@ import yaml
 from ansible.module_utils.basic import AnsibleModule
 from fake_docker import FakeDocker
 
-from ansible_collections.waba.onprem.plugins.module_utils import _env_proof
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._db_env import login_check
 
 RunModule = t.Callable[..., "dict[str, t.Any]"]
 CANARY = "Canary-51-Pw"
@@ -527,7 +527,7 @@ class Login:
 @pytest.fixture
 def login(monkeypatch: pytest.MonkeyPatch) -> Login:
     found = Login()
-    monkeypatch.setattr(_env_proof, "Proof", found.proof)
+    monkeypatch.setattr(login_check, "Proof", found.proof)
     return found
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker_exec, _log_cleaner, _log_measure
+from ansible_collections.waba.onprem.plugins.module_utils._docker import exec as docker_exec
+from ansible_collections.waba.onprem.plugins.module_utils._logs import cleaner, measurement
 
 MODULE = "wa_log_cleanup"
 SCRIPT = Path(__file__).parents[4] / "roles" / "wa_log_cleanup" / "files" / "wa-log-cleanup"
@@ -23,7 +24,7 @@ SCRIPT = Path(__file__).parents[4] / "roles" / "wa_log_cleanup" / "files" / "wa-
 @pytest.fixture
 def options(engine: t.Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
     """Options for the fake engine, whose commands run here; logs, lock and state lie in the test's folder."""
-    monkeypatch.setattr(_log_cleaner, "LOCK_DIR", str(tmp_path))
+    monkeypatch.setattr(cleaner, "LOCK_DIR", str(tmp_path))
     archive = tmp_path / "logs" / "archive"
     archive.mkdir(parents=True)
     for number in range(4):
@@ -188,8 +189,8 @@ def test_room_that_cannot_be_told(
 ) -> None:
     """Without df in the image, min_free is no promise, and a warning says so."""
     engine.container("biz-wacore-1")
-    script = _log_measure.MEASURE_SCRIPT
-    monkeypatch.setattr(_log_measure, "MEASURE_SCRIPT", script.replace("df -Pk", "no-such-tool"))
+    script = measurement.MEASURE_SCRIPT
+    monkeypatch.setattr(measurement, "MEASURE_SCRIPT", script.replace("df -Pk", "no-such-tool"))
     result = run_module(MODULE, dict(options, min_free="1K"), check=True)
     assert not result.get("failed"), result
     assert warnings == ["whether 1K are free cannot be told, df is missing: biz-wacore-1"]
@@ -244,7 +245,7 @@ def test_an_exit_code_alone_is_a_warning(
 def test_the_job_ends_commands_as_the_module_does() -> None:
     """The cron job's script holds the same supervisor, word for word."""
     text = SCRIPT.read_text()
-    assert text.partition("supervisor='\n")[2].partition("\n'\n")[0] == _docker_exec._SUPERVISOR.strip("\n")
+    assert text.partition("supervisor='\n")[2].partition("\n'\n")[0] == docker_exec._SUPERVISOR.strip("\n")
 
 
 def test_the_job_needs_no_temporary_file() -> None:

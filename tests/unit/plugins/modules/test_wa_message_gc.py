@@ -148,7 +148,7 @@ def test_check_mode_says_what_is_in_the_way(run: Run, fake: FakeWebapp, warned: 
 def test_two_controllers_at_once_call_once(
     run_module: RunModule, run: Run, fake: FakeWebapp, table: Table, tmp_path: Path
 ) -> None:
-    from ansible_collections.waba.onprem.plugins.module_utils._gc_state import StateFile
+    from ansible_collections.waba.onprem.plugins.module_utils._gc.state import StateFile
 
     fake.on("PUT", GC, collects(table))
     step = run(wait=False)
@@ -344,9 +344,9 @@ def test_marking_needs_pass_through_off(run: Run, fake: FakeWebapp, table: Table
 
 
 def test_marking_is_resumed(run: Run, fake: FakeWebapp, table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ansible_collections.waba.onprem.plugins.module_utils import _gc_run
+    from ansible_collections.waba.onprem.plugins.module_utils._gc import run as gc_run
 
-    monkeypatch.setattr(_gc_run, "_MARKING_STEP", 0.1)
+    monkeypatch.setattr(gc_run, "_MARKING_STEP", 0.1)
     fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
     fake.on("PUT", GC, collects(table))
     ids = [str(number) for number in range(6)]
@@ -361,13 +361,13 @@ def test_marking_is_resumed(run: Run, fake: FakeWebapp, table: Table, monkeypatc
 def test_marking_ends_with_the_window(
     run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ansible_collections.waba.onprem.plugins.module_utils import _gc_policy
+    from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
 
     fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
     for name in range(5):
         fake.on("PUT", f"/v1/messages/{name}", (200, None))
     closes = iter([0.0, 0.0, 0.0, 3600.0])  # at the start, then before each message
-    monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: next(closes, 3600.0))
+    monkeypatch.setattr(gc_policy, "until_window", lambda _window, _now: next(closes, 3600.0))
     options = {"mark_read": [str(number) for number in range(5)], "mark_read_rate": 50, "window": "01:00-05:00"}
     fake.on("PUT", "/v1/messages/1", error(404, 1006, "Not found"))
     result = run(**options)
@@ -376,7 +376,7 @@ def test_marking_ends_with_the_window(
     assert CALL not in fake.paths()
     assert state(tmp_path)["run"] is None
     # the next night goes on where this one has stopped
-    monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: 0.0)
+    monkeypatch.setattr(gc_policy, "until_window", lambda _window, _now: 0.0)
     fake.on("PUT", GC, collects(table))
     result = run(**options)
     assert (result["marked_read"], result["mark_read_unknown"], result["messages_after"]) == (4, ["1"], 1_800)

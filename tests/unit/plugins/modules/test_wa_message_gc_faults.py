@@ -14,7 +14,7 @@ import pytest
 from fake_webapp import FakeWebapp, error
 from gc_module import CALL, GC, PASSWORD, Run, Table, collects, notify, processing, state
 
-from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
 
 # The API
 

@@ -15,10 +15,12 @@ import pytest
 from fake_webapp import FakeWebapp
 from gc_module import CALL, GC, Run, RunModule, Table, collects, notify, processing, state
 
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_listen, _gc_policy, _upgrade_stages
-from ansible_collections.waba.onprem.plugins.module_utils import _gc_run as gc_run
-from ansible_collections.waba.onprem.plugins.module_utils._database import DatabaseError
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._gc import listener
+from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
+from ansible_collections.waba.onprem.plugins.module_utils._gc import run as gc_run
 
 
 def calls(fake: FakeWebapp) -> int:
@@ -52,7 +54,7 @@ def test_a_run_that_is_taken_up_outside_its_window_calls_nothing(
 ) -> None:
     """The controller was killed while messages were marked, and the window has closed since."""
     killed_while_marking(run, fake, tmp_path, monkeypatch)
-    monkeypatch.setattr(_gc_policy, "until_window", lambda _window, _now: 3600.0)
+    monkeypatch.setattr(gc_policy, "until_window", lambda _window, _now: 3600.0)
     result = run(window="01:00-05:00")
     assert "outside the window 01:00-05:00" in result["not_due_because"]
     assert calls(fake) == 0
@@ -102,8 +104,8 @@ def test_an_upgrade_that_begins_between_two_rounds(
 
 
 def begin_upgrade(tmp_path: Path) -> None:
-    claim = _upgrade_stages.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
-    JournalFile(str(tmp_path / "wa.lock")).save(_upgrade_stages.begin(None, claim, time.time(), 60))
+    claim = upgrade_journal.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+    JournalFile(str(tmp_path / "wa.lock")).save(upgrade_journal.begin(None, claim, time.time(), 60))
 
 
 @pytest.mark.usefixtures("table")
@@ -225,7 +227,7 @@ def test_the_judges_time_goes_by_the_pulse(run: Run, fake: FakeWebapp, table: Ta
     time.sleep(0.3)
     run(wait=False)
     kept = state(tmp_path)["run"]
-    since = _gc_policy.Moment(**kept["pulsed"]).since(_gc_policy.Moment(**kept["called"]))
+    since = gc_policy.Moment(**kept["pulsed"]).since(gc_policy.Moment(**kept["called"]))
     assert since is not None
     assert kept["judge"]["at"] >= since
     assert run()["messages_after"] == 1_800
@@ -251,7 +253,7 @@ def test_a_notification_of_rows_that_never_went_is_an_older_ones(
 def test_a_gc_that_begins_after_an_older_notification_is_waited_for(
     run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_gc_listen, "_TOLD_LATE", 0.3)
+    monkeypatch.setattr(listener, "_TOLD_LATE", 0.3)
     path = tmp_path / "told.jsonl"
 
     def collect() -> None:
@@ -308,7 +310,7 @@ def test_a_notification_that_comes_again_in_the_next_round_is_not_that_rounds(
 def test_a_notification_that_reads_as_the_last_rounds_counts_once_the_table_rests(
     run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_gc_listen, "_TOLD_LATE", 0.5)
+    monkeypatch.setattr(listener, "_TOLD_LATE", 0.5)
     path = tmp_path / "told.jsonl"
 
     def collect() -> t.Any:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from fake_docker import FakeDocker
 
-from ansible_collections.waba.onprem.plugins.module_utils import _docker_options, _upgrade_stages
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.modules import wa_migration_turn
 
 CONTAINER = "wa-support-dbupgrade-1"
@@ -27,12 +28,12 @@ def lock(tmp_path: Path) -> Path:
 
 
 def note(lock: Path, stage: str, lease: float = 60, run_id: str = "m/1/5") -> None:
-    claim = _upgrade_stages.Claim("support", run_id, "ann", "ops1", "2.53.4")
-    lock.write_text(json.dumps(_upgrade_stages.begin(None, claim, time.time(), lease, stage=stage)))
+    claim = upgrade_journal.Claim("support", run_id, "ann", "ops1", "2.53.4")
+    lock.write_text(json.dumps(upgrade_journal.begin(None, claim, time.time(), lease, stage=stage)))
 
 
 def options(docker_host: str, lock: Path) -> dict[str, t.Any]:
-    defaults = {name: spec.get("default") for name, spec in _docker_options.ARGUMENT_SPEC.items()}
+    defaults = {name: spec.get("default") for name, spec in docker_options.ARGUMENT_SPEC.items()}
     return {**defaults, "docker_host": docker_host, "lock_file": str(lock), "container": CONTAINER}
 
 
@@ -82,7 +83,7 @@ def test_a_second_look_of_a_run_ends_with_its_upgrade(lock: Path, monkeypatch: p
     note(lock, "migrating")
     assert found.lasts(LATE)
     journal = json.loads(lock.read_text())
-    lock.write_text(json.dumps(_upgrade_stages.end(journal, "m/1/5", "failed", "", time.time())))
+    lock.write_text(json.dumps(upgrade_journal.end(journal, "m/1/5", "failed", "", time.time())))
     assert not found.lasts(0), "it has failed"
     again = need(lock, monkeypatch)
     assert again.lasts(0), "and is to be gone on with"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils import _removal
+from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 
 Run = t.Callable[..., "dict[str, t.Any]"]
 
@@ -89,11 +89,11 @@ def test_folders_in_folders_go_from_the_inside(run: Run, tmp_path: Path) -> None
 
 
 def test_what_was_put_into_a_folder_meanwhile_stays(tmp_path: Path) -> None:
-    found = _removal.plan([], [str(tmp_path)])
+    found = removal.plan([], [str(tmp_path)])
     assert found.folders == [str(tmp_path)]
     for number in range(7):
         (tmp_path / str(number)).touch()
-    _removal.apply(found)
+    removal.apply(found)
     assert (found.folders, found.kept) == ([], {str(tmp_path): "holds 0, 1, 2, 3, 4 and 2 more"})
     assert len(os.listdir(tmp_path)) == 7
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils import _upgrade_journal, _upgrade_stages
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade_journal import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import lock_file, upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 
 Run = t.Callable[..., "dict[str, t.Any]"]
 
@@ -40,7 +40,7 @@ def test_an_upgrade_from_begin_to_end(run: Run, tmp_path: Path) -> None:
         noted = run("stage", stage=stage, notes={"at_" + stage: "x"})
         assert noted["journal"]["stage"] == stage
     assert list(noted["journal"]["notes"]) == ["at_stopping", "at_migrating", "at_starting", "at_proving"]
-    assert [entry["name"] for entry in noted["journal"]["stages"]] == list(_upgrade_stages.STAGES)
+    assert [entry["name"] for entry in noted["journal"]["stages"]] == list(upgrade_journal.STAGES)
     ended = run("end", outcome="done")
     assert [path.name for path in tmp_path.iterdir()] == ["support.last-upgrade.json"]
     last = Path(ended["last"])
@@ -205,11 +205,11 @@ def test_a_run_that_fails_leaves_the_lock_of_another(run: Run, tmp_path: Path, o
 
 def _try_to_begin(path: str, number: int, go: t.Any, won: t.Any) -> None:
     file = JournalFile(path)
-    claim = _upgrade_stages.Claim("support", f"m/{number}/5", "ann", "ops1", "2.53.4")
+    claim = upgrade_journal.Claim("support", f"m/{number}/5", "ann", "ops1", "2.53.4")
     go.wait()
     try:
         with file.exclusively():
-            file.save(_upgrade_stages.begin(file.load(), claim, 1000.0, 60.0))
+            file.save(upgrade_journal.begin(file.load(), claim, 1000.0, 60.0))
     except WaError:
         return
     won.put(number)
@@ -232,8 +232,8 @@ def test_of_many_at_once_one_wins(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_the_old_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = JournalFile(str(tmp_path / "a.lock"))
-    claim = _upgrade_stages.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
-    file.save(_upgrade_stages.begin(None, claim, 1000.0, 60.0))
+    claim = upgrade_journal.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+    file.save(upgrade_journal.begin(None, claim, 1000.0, 60.0))
     before = (tmp_path / "a.lock").read_bytes()
 
     def full(_handle: int) -> None:
@@ -241,7 +241,7 @@ def test_a_full_disk_leaves_the_old_journal(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WaError, match="No space left on device"):
-        file.save(_upgrade_stages.begin(None, claim, 2000.0, 60.0))
+        file.save(upgrade_journal.begin(None, claim, 2000.0, 60.0))
     assert (tmp_path / "a.lock").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -257,7 +257,7 @@ def test_a_lock_of_another_user_on_the_folder_holds_nothing(run: Run, tmp_path: 
 def test_a_guard_that_is_held_is_waited_for_with_an_end(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_upgrade_journal, "_PATIENCE", 0.1)
+    monkeypatch.setattr(lock_file, "_PATIENCE", 0.1)
     guard = tmp_path / ".support.lock.guard"
     with guard.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

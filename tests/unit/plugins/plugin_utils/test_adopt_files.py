@@ -12,8 +12,8 @@ import pytest
 import yaml
 from ansible.parsing.vault import VaultLib, VaultSecret
 
-from ansible_collections.waba.onprem.plugins.module_utils._errors import WaError
-from ansible_collections.waba.onprem.plugins.plugin_utils.adopt_files import Loader, Writer
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import Loader, Writer
 
 SECRET = VaultSecret(b"sesame")
 VAULT = VaultLib([("default", SECRET)])

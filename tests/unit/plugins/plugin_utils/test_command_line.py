@@ -11,7 +11,7 @@ import typing as t
 import pytest
 from ansible.cli.playbook import PlaybookCLI
 
-from ansible_collections.waba.onprem.plugins.plugin_utils import command_line
+from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.plugin_utils import process
+from ansible_collections.waba.onprem.plugins.plugin_utils import _process as process
 
 
 def test_a_process_that_lives_and_one_that_has_ended() -> None:

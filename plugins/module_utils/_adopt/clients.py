@@ -1,0 +1,260 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which clients a fleet runs: from what `wa_info` read of its hosts to deployments and their members. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file_rules
+
+Survey = t.Mapping[str, t.Any]
+# Names under which each host reaches a server of its own.
+_OWN = re.compile(r"localhost|127\..*|::1|0\.0\.0\.0|host\.docker\.internal|172\.17\.0\.1")
+
+
+@dataclass
+class Client:
+    """The containers of one project on one host, and the db.env that they were given."""
+
+    host: str
+    project: str
+    survey: Survey = field(repr=False)
+    containers: list[dict[str, t.Any]] = field(repr=False)
+    sidecars: list[dict[str, t.Any]] = field(repr=False)
+    name: str = ""  # in the inventory to be written
+    deployment: str = ""
+    words: dict[str, str] = field(default_factory=dict)  # container -> web, core1, master1 ...
+    notes: list[str] = field(default_factory=list)  # what was not understood, or must be decided
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What is in force in a Coreapp, or in the Webapp of a host that has none."""
+        ordered = sorted(self.containers, key=lambda one: (one["role"] == "web", one["state"] != "running"))
+        return dict(ordered[0]["environment"])
+
+    @property
+    def env_file(self) -> dict[str, t.Any] | None:
+        """The file that gives the containers their database settings, as it was read; None when there is none."""
+        for one in self.containers:
+            for path in one["env_files"]:
+                file = self.file(path)
+                if file and any(key.startswith("WA_DB_") for key in self.keys_of(path)):
+                    return file
+        return None
+
+    def file(self, path: str) -> dict[str, t.Any] | None:
+        """A file that was read with its text, or None."""
+        return next((one for one in self.survey["files"] if one["path"] == path and one["text"] is not None), None)
+
+    @property
+    def reader(self) -> str:
+        """Who read db.env, so that its lines mean what they meant."""
+        return "compose" if self.project else "docker"
+
+    def keys_of(self, path: str) -> dict[str, str | None]:
+        """The variables of an env file."""
+        file = self.file(path)
+        entries = env_file_rules.read(file["text"], self.reader) if file else []
+        return {entry.key: entry.value for entry in entries if entry.key}
+
+    def given(self, container: t.Mapping[str, t.Any]) -> dict[str, str | None]:
+        """The variables that a container's files give it, unless its Compose file sets them to something else."""
+        found: dict[str, str | None] = {}
+        for path in container["env_files"]:
+            found.update(self.keys_of(path))
+        own, has = container["own_keys"], container["environment"]
+        return {key: value for key, value in found.items() if key not in own or (value and has.get(key) == value)}
+
+    @property
+    def multiconnect(self) -> bool:
+        """Whether it is a node of a client that may be on several hosts."""
+        return any(one["environment"].get("WA_APP_MULTICONNECT") == "1" for one in self.containers)
+
+    @property
+    def database(self) -> tuple[str, ...]:
+        """What tells one client's database from another's; the host as well, where the server is the host's own."""
+        environment = self.environment
+        server = environment.get("WA_DB_HOSTNAME", "").lower().rstrip(".")
+        names = dict(
+            text.partition(":")[::2] for one in self.containers for text in one["settings"].get("extra_hosts", [])
+        )
+        server = names.get(server, server)
+        beside = {one["service"] for one in self.sidecars} | {one["name"] for one in self.sidecars}
+        own = self.host if not server or _OWN.fullmatch(server) or server in beside else ""
+        rest = [environment.get(f"WA_DB_{key}", "") for key in ("ENGINE", "PORT", "NAME_PREFIX")]
+        return (own, server, *rest)
+
+
+def clients(host: str, survey: Survey) -> list[Client]:
+    """The clients of one host, by project. Neither a migration nor what `docker compose run` left is a service."""
+    found: list[Client] = []
+    left: list[str] = []  # said of what is in no client's project
+    for project in sorted({one["project"] for one in survey["containers"]}):
+        ours = [one for one in survey["containers"] if one["project"] == project]
+        # What was tried by hand and has ended, without any database, is no client that could be started again.
+        tries = [
+            one
+            for one in ours
+            if not one["environment"].get("WA_DB_HOSTNAME") and one["state"] in ("created", "exited", "dead")
+        ]
+        migrations = [one for one in ours if one["environment"].get("WA_DB_UPGRADE") == "1"]
+        services = [one for one in ours if one not in [*migrations, *tries] and not one["one_off"]]
+        client = Client(
+            host, project, survey, services, [one for one in survey["sidecars"] if one["project"] == project]
+        )
+        client.notes += [
+            f"{one['name']} is {'a migration' if one in migrations else 'what a try has left'} "
+            f"({one['state']}); it is no part of what was written"
+            for one in ours
+            if one not in services
+        ]
+        if services:
+            _guess_env_files(client)
+            found.append(client)
+        else:
+            left += client.notes
+    if found:
+        found[0].notes += left
+    return found
+
+
+def _guess_env_files(client: Client) -> None:
+    """Outside Compose nothing may name a container's env file; one that has all that a sister's file gives reads it."""
+    file = client.env_file
+    if client.project or file is None:
+        return
+    pairs = client.keys_of(file["path"]).items()
+    for one in client.containers:
+        if not one["env_files"] and all(one["environment"].get(key) == value for key, value in pairs):
+            one["env_files"] = [file["path"]]
+
+
+def name(found: t.Sequence[Client], inventory: t.Container[str]) -> dict[str, list[Client]]:
+    """Name clients and group them to deployments: name -> members, sorted. `inventory` are names that are taken.
+
+    A machine's only client keeps the machine's name; each of several gets the project behind it.
+    """
+    counts: dict[str, int] = {}
+    for client in found:
+        counts[client.host] = counts.get(client.host, 0) + 1
+    for client in found:
+        part = deployment_topology.slug(client.project or "docker-run")
+        client.name = client.host if counts[client.host] == 1 else f"{client.host}-{part}"
+    groups: dict[tuple[str, ...], list[Client]] = {}
+    for client in found:
+        key = client.database if client.multiconnect else (*client.database, client.host, client.project)
+        groups.setdefault(key, []).append(client)
+    deployments: dict[str, list[Client]] = {}
+    for members in groups.values():
+        members.sort(key=lambda client: client.name)
+        label = (
+            members[0].name if len(members) == 1 else _free(_label(members), [*deployments, *_names(found, inventory)])
+        )
+        for client in members:
+            client.deployment = label
+        deployments[label] = members
+        _number(members)
+    _judge_neighbours(found)
+    return dict(sorted(deployments.items()))
+
+
+def _names(found: t.Sequence[Client], inventory: t.Container[str]) -> list[str]:
+    return [client.name for client in found] + [client.host for client in found if client.host in inventory]
+
+
+def _label(members: t.Sequence[Client]) -> str:
+    projects = {client.project for client in members} - {""}
+    return re.sub(r"[^a-z0-9_]", "_", projects.pop().lower()) if len(projects) == 1 else "waba"
+
+
+def _free(label: str, taken: t.Container[str]) -> str:
+    number, found = 1, label
+    while found in taken or found in ("all", "ungrouped"):
+        number += 1
+        found = f"{label}{number}"
+    return found
+
+
+def _number(members: t.Sequence[Client]) -> None:
+    """Give every container its word: `web`, `core1`, `master1`; the numbers run through all members."""
+    counts = {"core": 0, "master": 0}
+    for client in members:
+        for one in sorted(client.containers, key=lambda each: (str(each["service"]), int(each["number"]))):
+            if one["role"] == "web":
+                client.words[one["name"]] = "web"
+            else:
+                counts[one["role"]] += 1
+                client.words[one["name"]] = f"{one['role']}{counts[one['role']]}"
+
+
+def _judge_neighbours(found: t.Sequence[Client]) -> None:
+    """Clients of different deployments that share one database kick each other off."""
+    for client in found:
+        for other in found:
+            if other.deployment != client.deployment and other.database == client.database:
+                running = [
+                    each.name for each in (client, other) if any(one["state"] == "running" for one in each.containers)
+                ]
+                client.notes.append(
+                    f"shares its database with {other.name}, and neither is a multiconnect client: two clients for one "
+                    f"number kick each other off. Running: {', '.join(sorted(running)) or 'neither'}. Leave one of them out"
+                )
+
+
+def topology(members: t.Sequence[Client]) -> tuple[str, list[str]]:
+    """The topology of a deployment by its environment, and what is missing for it."""
+    words = [word for client in members for word in client.words.values()]
+    if not members[0].multiconnect:
+        missing = [kind for kind in ("web", "core1") if kind not in words]
+        notes = [
+            f"no container is its {'Webapp' if kind == 'web' else 'Coreapp'}: is it on a host that was not read?"
+            for kind in missing
+        ]
+        if len(words) > len(set(words)) or any(word not in ("web", "core1") for word in words):
+            notes.append(
+                f"has {', '.join(sorted(words))} without WA_APP_MULTICONNECT=1, which is no topology of the client"
+            )
+        return "single", notes
+    notes = [
+        f"no container is its {called}: is it on a host that was not read, or does its database have another name there?"
+        for kind, called in (("web", "Webapp"), ("core", "Coreapp"), ("master", "master"))
+        if not any(word.startswith(kind) for word in words)
+    ]
+    return "high_availability", notes
+
+
+def version(members: t.Sequence[Client]) -> tuple[str, list[str]]:
+    """The version of a deployment; several are told, and the Coreapp's counts."""
+    found: dict[str, list[str]] = {}
+    notes: list[str] = []
+    for client in members:
+        for one in sorted(client.containers, key=lambda each: each["role"] == "web"):
+            tag = image_reference.parse(one["image"]).tag
+            try:
+                found.setdefault(deployment_topology.normalise_version(tag), []).append(
+                    f"{one['name']} on {client.host}"
+                )
+            except WaError:
+                notes.append(
+                    f"{one['name']} on {client.host}: its image {one['image']} has no version in its tag, and "
+                    "provision.yml refuses that. A tag that names it is enough: docker tag IMAGE REPOSITORY:vVERSION, then "
+                    "adopt again"
+                )
+                continue
+            if not tag.startswith("v"):
+                notes.append(
+                    f"{one['name']} on {client.host}: its image is tagged {tag}; the collection looks for v{tag}"
+                )
+    if len(found) > 1:
+        told = "; ".join(f"{each}: {', '.join(where)}" for each, where in sorted(found.items()))
+        notes.append(
+            f"runs more than one version ({told}). provision.yml refuses that: bring all containers to one first"
+        )
+    return next(iter(found), ""), notes

@@ -1,0 +1,115 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The db.env of a client that runs, in the collection's variables, and what the collection would do to it. Pure rules."""
+
+from __future__ import annotations
+
+import errno
+import os
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client
+    from ansible_collections.waba.onprem.plugins.module_utils._adopt.variables import Described
+
+
+def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
+    """The variables of the role wa_db_env, and what it would do."""
+    file = client.env_file
+    values: dict[str, str | None] = {**client.environment} if file is None else client.keys_of(file["path"])
+    for key in env_rules.OPTIONS.values() if file else ():
+        # What another file or the Compose file gives: without it db.env would be no whole one for the collection.
+        if key not in values and client.environment.get(key):
+            values[key] = client.environment[key]
+    variables, path = found.variables, file["path"] if file else names["env_file"]
+    if file is not None:
+        variables["wa_env_file"] = path
+        if file["mode"] != "0600":
+            variables["wa_db_env_mode"] = file["mode"]
+        if env_file.disagreements(file["text"]):
+            variables["wa_db_env_reader"] = client.reader
+        if int(file["mode"], 8) & 0o044:
+            found.advice.append(
+                f"{path} has mode {file['mode']}: others on the host read the password (wa_db_env_mode)"
+            )
+    for option, key in env_rules.OPTIONS.items():
+        value = values.get(key)
+        if key in values and value is None:
+            found.notes.append(f"{path}: the value of {key} depends on who reads the file; it was not written")
+        if not value:
+            continue
+        if key == env_rules.PASSWORD:
+            found.secrets["wa_db_env_password"] = value
+        else:
+            number = option in ("port", "connection_idle_timeout") and value.isdecimal()
+            variables[f"wa_db_env_{option}"] = int(value) if number else value
+    on_db = values.get(env_state.CONFIG_ON_DB)
+    if on_db != "1":
+        # The role's default would add it, to a file that every container reads.
+        variables["wa_db_env_extra"] = {env_state.CONFIG_ON_DB: on_db or ""}
+    _predict(client, found, path, file)
+
+
+def _predict(client: Client, found: Described, path: str, file: t.Mapping[str, t.Any] | None) -> None:
+    """What the role wa_db_env would do to the file, or why it would refuse it."""
+    params: dict[str, t.Any] = {option: found.variables.get(f"wa_db_env_{option}") for option in env_rules.OPTIONS}
+    params.update(password=found.secrets.get("wa_db_env_password"), state="present", exclusive=False, extra_secret={})
+    params["extra"] = {env_state.CONFIG_ON_DB: "1", **found.variables.get("wa_db_env_extra", {})}
+    params["reader"] = found.variables.get("wa_db_env_reader", "portable")
+    before = file["text"] if file else None
+    try:
+        plan = env_plan.make(params, path, before)
+    except WaError as error:
+        found.notes.append(f"provision.yml refuses this client until it is put right: {error}")
+        return
+    found.notes += [f"provision.yml warns: {text}" for text in plan.warnings]
+    if before is None:
+        found.changes.append(f"writes {path}: no file was found that the containers have their database settings from")
+    elif plan.after != before:
+        found.changes.append(f"{path}: {plan.words()}")
+    unread = {one["path"]: one["problem"] for one in client.survey["files"] if one["text"] is None}
+    for name in sorted({name for one in client.containers for name in one["env_files"]} & {*unread}):
+        if unread[name] != os.strerror(errno.ENOENT):
+            found.notes.append(
+                f"the env file {name} cannot be read ({unread[name]}): what it gives was taken from the containers, and "
+                "provision.yml would write another one. Read the host as a user who may, such as root"
+            )
+    for one in client.containers:
+        others = [each for each in one["env_files"] if client.file(each)]
+        if file is not None and path not in others:
+            found.notes.append(
+                f"{one['name']} reads {', '.join(others) or 'no env file'} and not {path}, the only one that the collection "
+                "looks after; a change of the database's settings needs both"
+            )
+        if path in others:
+            later = {key for each in others[others.index(path) + 1 :] for key in client.keys_of(each)}
+            winning = sorted(later & {*env_rules.OPTIONS.values()})
+            if winning:
+                found.notes.append(
+                    f"{one['name']} reads another env file after {path}, which wins for {', '.join(winning)}: a change of it "
+                    "needs both"
+                )
+        _in_force(client, found, one)
+
+
+def _in_force(client: Client, found: Described, container: t.Mapping[str, t.Any]) -> None:
+    """Say where a container has not what its file gives."""
+    differing = []
+    for key, value in client.given(container).items():
+        has = container["environment"].get(key)
+        if value is None or has == value or (has is None and not value):
+            continue
+        told = env_rules.is_secret(key) or has is None
+        differing.append(f"{key}" if told else f"{key} ({has} is in force, the file says {value})")
+    if differing:
+        found.notes.append(
+            f"{container['name']} was created before its env file became what it is: {', '.join(sorted(differing))}. What the "
+            "container has is in force; the next recreation puts the file in force"
+        )

@@ -1,0 +1,385 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables that describe a client that runs, and what the collection would change about it. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import db_env
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import service as adopt_service
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client
+from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
+from ansible_collections.waba.onprem.plugins.module_utils._media import rules as media_rules
+
+MEDIA_PATH = adopt_service.MEDIA_PATH
+_PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
+_LOCAL = ("", "0.0.0.0", "127.0.0.1")
+
+
+@dataclass
+class Described:
+    """One client as its inventory will tell it."""
+
+    variables: dict[str, t.Any] = field(default_factory=dict)
+    secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
+    notes: list[str] = field(default_factory=list)  # not understood, or to be decided
+    changes: list[str] = field(default_factory=list)  # what provision.yml would do
+    advice: list[str] = field(default_factory=list)  # what stays as it is and could be better
+
+
+def describe(client: Client, members: t.Sequence[Client], topology: str, version: str) -> Described:
+    """All that is said of one member of a deployment."""
+    found = Described(notes=list(client.notes))
+    names = deployment_topology.names(client.deployment, client.project)
+    found.variables["wa_project"] = client.project
+    if not client.project:
+        found.variables["wa_client_container_names"] = _recorded(client, topology)
+    if client.deployment != client.name:
+        found.variables["wa_deployment"] = client.deployment
+    if topology != "single":
+        found.variables["wa_topology"] = topology
+        found.variables["wa_client_services"] = sorted(client.words.values(), key=layout.order)
+    found.variables.update(_images(client, found.notes))
+    if version:
+        found.variables["wa_version"] = version
+    db_env.describe(client, found, names)
+    media = _media(client, found, names)
+    _client(client, found, topology, len(members) == 1, media, names["env_file"])
+    if len(members) > 1:
+        _accept(client, found)
+    _state(client, found, names)
+    return found
+
+
+def _recorded(client: Client, topology: str) -> list[str]:
+    """The containers outside Compose that are the client's, the only ones that `provision.yml` starts.
+
+    A stopped one beside a running one of its role is what a replacement has left, and so is one of two stopped Coreapps
+    of a single client: nobody but the operator knows which of them.
+    """
+    if topology != "single":
+        return sorted(one["name"] for one in client.containers)
+    names: list[str] = []
+    for role in ("core", "master", "web"):
+        ours = [one for one in client.containers if one["role"] == role]
+        running = [one for one in ours if one["state"] not in ("exited", "created", "dead")]
+        names += [one["name"] for one in running or (ours if len(ours) == 1 else [])]
+    return sorted(names)
+
+
+def _accept(client: Client, found: Described) -> None:
+    """A member of several hosts may lack what a new deployment must have; it runs without, and that is told."""
+    accepted = []
+    if found.variables.get("wa_media_volume_driver", "local") == "local" and not {"wa_media_volume_driver_options"} & {
+        *found.variables,
+        *found.secrets,
+    }:
+        accepted.append(layout.UNSHARED_MEDIA)
+        found.notes.append(
+            "its media volume is on the host's own disk unless a share is mounted below it: media that one host receives, the "
+            "others do not find. provision.yml looks whether they do"
+        )
+    has_key = any(one["environment"].get(layout.JWT_KEY) for one in client.containers)
+    if not has_key and "web" in client.words.values():
+        accepted.append(layout.NO_COMMON_KEY)
+        found.notes.append(
+            f"its Webapp has no {layout.JWT_KEY}: a login at one Webapp is unknown to the others. It comes with the next "
+            "recreation once it is set in wa_db_env_extra_secret"
+        )
+    if accepted:
+        found.variables["wa_client_accept"] = accepted
+    _tell_key(client, found)
+
+
+def _tell_key(client: Client, found: Described) -> None:
+    """Tell the Webapp's key where the collection compares it among the members, when it is in an env file only."""
+    for one in client.containers:
+        key = one["environment"].get(layout.JWT_KEY)
+        if one["role"] != "web" or not key or layout.JWT_KEY not in client.given(one):
+            continue
+        file = client.env_file
+        if file and file["path"] in one["env_files"] and client.keys_of(file["path"]).get(layout.JWT_KEY) == key:
+            found.secrets["wa_db_env_extra_secret"] = {layout.JWT_KEY: key}
+        else:
+            word = layout.service_name(client.words[one["name"]], "single")
+            service = found.variables.get("wa_client_service_names", {}).get(word, word)
+            single = found.secrets.setdefault("wa_client_extra_secret_environment", {})
+            single.setdefault(service, {})[layout.JWT_KEY] = key
+
+
+def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
+    found: dict[str, str] = {}
+    for one in client.containers:
+        key = "web" if one["role"] == "web" else "coreapp"
+        whole = image_reference.parse(one["image"]).repository
+        if found.setdefault(key, whole) != whole:
+            notes.append(
+                f"{one['name']} has its image from {whole}, another one from {found[key]}; the latter was written"
+            )
+    base = {key: whole[: -len(f"/{key}")] for key, whole in found.items() if whole.endswith(f"/{key}")}
+    if len(base) == len(found) and len(set(base.values())) == 1:
+        return {"wa_registry": next(iter(base.values()))}
+    if set(found) == {"web", "coreapp"}:
+        return {"wa_images": found}
+    registry = next(iter(found.values())).rpartition("/")[0]
+    return {"wa_images": {key: found.get(key, f"{registry}/{key}") for key in ("web", "coreapp")}}
+
+
+def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
+    """Describe the media volume; what is mounted as such, or nothing."""
+    seats: dict[tuple[str, str], list[str]] = {}
+    for one in client.containers:
+        mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_PATH]
+        seats.setdefault(mounted[0] if mounted else ("nothing", ""), []).append(one["name"])
+    if len(seats) > 1 or ("nothing", "") in seats:
+        told = "; ".join(f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items()))
+        found.notes.append(
+            f"not every container has the same media at {MEDIA_PATH} ({told}): provision.yml refuses that"
+        )
+    kind, source = max(
+        (seat for seat in seats if seat[0] != "nothing"), key=lambda seat: len(seats[seat]), default=("", "")
+    )
+    if kind == "bind":
+        found.variables["wa_media_volume_name"] = names["volume"]
+        found.variables["wa_media_volume_driver_options"] = {"type": "none", "o": "bind", "device": source}
+        found.changes.append(
+            f"makes the volume {names['volume']} over {source}, which the containers mount directly now; the files stay where they are"
+        )
+    elif kind:
+        found.variables["wa_media_volume_name"] = source
+        volume: t.Mapping[str, t.Any] = next((one for one in client.survey["volumes"] if one["Name"] == source), {})
+        options = volume.get("Options") or {}
+        if volume.get("Driver", "local") != "local":
+            found.variables["wa_media_volume_driver"] = volume["Driver"]
+        if options:
+            where = found.secrets if media_rules.secrets(options) else found.variables
+            where["wa_media_volume_driver_options"] = dict(options)
+    return source
+
+
+def _client(client: Client, found: Described, topology: str, alone: bool, media: str, made: str) -> None:
+    """Ports, names, and what the rendered Compose file would not have."""
+    variables = found.variables
+    where = _address(client, alone, variables)
+    web_port, bind = _web_port(client, found)
+    core_port = _core_port(client, alone, variables)
+    ours = layout.services(client.words.values(), topology, where, alone, web_port, core_port)
+    names = _names(client, topology)
+    if names:
+        variables["wa_client_service_names"] = names
+    services = {one["name"]: one for one in compose_override.rename(ours, names)}
+    engine = variables.get("wa_db_env_engine", "MYSQL")
+    extras = adopt_service.Extras()
+    counts: dict[str, int] = {}
+    for one in client.containers:
+        word = layout.service_name(client.words[one["name"]], topology)
+        service = names.get(word, word)
+        counts[service] = counts.get(service, 0) + 1
+        if service in services and counts[service] == 1:
+            base = adopt_service.template(services[service], engine, bind)
+            _add(extras, client, one, base, service, media, made)
+    for service, count in counts.items():
+        if count > 1:
+            extras.services.setdefault(service, {})["scale"] = count
+    for one in client.sidecars:
+        if not one["one_off"]:
+            _add(extras, client, one, None, one["service"], "", "")
+    for kind in ("services", "networks", "volumes"):
+        if getattr(extras, kind):
+            variables[f"wa_client_extra_{kind}"] = getattr(extras, kind)
+    if extras.secret:
+        found.secrets["wa_client_extra_secret_environment"] = extras.secret
+    found.notes += extras.notes
+
+
+def _add(
+    extras: adopt_service.Extras,
+    client: Client,
+    container: t.Mapping[str, t.Any],
+    base: t.Mapping[str, t.Any] | None,
+    service: str,
+    media: str,
+    made: str,
+) -> None:
+    """`made` is the db.env that is written where the containers have none."""
+    file, given = client.env_file, {*client.given(container)}
+    env_files = [path for path in container["env_files"] if client.file(path)]
+    if base is not None and file is None:
+        given |= {*env_rules.OPTIONS.values()}  # they go to the db.env that is written
+        env_files.append(made)
+    elif base is not None and file is not None and file["path"] in env_files:
+        # What db.env lacks goes there, too: a second place would win over every later change of it.
+        held, values = client.keys_of(file["path"]), client.environment
+        own = container["environment"]
+        given |= {key for key in env_rules.OPTIONS.values() if key not in held and own.get(key) == values.get(key)}
+    if not client.project:
+        container = {**container, "environment": _resolved(client, container["environment"])}
+    adopt_service.add(
+        extras,
+        container,
+        base,
+        service,
+        survey=client.survey,
+        from_files=given,
+        env_files=env_files,
+        usual=[file["path"] if file else made],
+        media=media,
+    )
+
+
+def _resolved(client: Client, environment: t.Mapping[str, str]) -> dict[str, str]:
+    """An environment in which the Coreapp has the name that it gets in a project."""
+    names = {one["name"] for one in client.containers}
+    for one in client.containers:
+        names.update(text.rpartition(":")[2] for text in one["settings"].get("external_links", []))
+    return {
+        key: "wacore" if key == "WACORE_HOSTNAME" and value in names else value for key, value in environment.items()
+    }
+
+
+def _names(client: Client, topology: str) -> dict[str, str]:
+    """Our names of services -> the operator's. Outside Compose there is none to keep."""
+    if not client.project:
+        return {}
+    pairs: dict[str, str] = {}
+    for one in client.containers:
+        pairs.setdefault(layout.service_name(client.words[one["name"]], topology), one["service"])
+    return {ours: theirs for ours, theirs in pairs.items() if ours != theirs}
+
+
+def _address(client: Client, alone: bool, variables: dict[str, t.Any]) -> str:
+    if alone:
+        return client.name
+    for key in ("COREAPP_HOSTNAME", "WEBAPP_HOSTNAME"):
+        for one in client.containers:
+            if one["environment"].get(key):
+                variables["wa_client_address"] = one["environment"][key]
+                return str(variables["wa_client_address"])
+    return client.name
+
+
+def _web_port(client: Client, found: Described) -> tuple[int, str]:
+    """The Webapp's port on the host, and the address that the rendered file binds."""
+    webs = [one for one in client.containers if one["role"] == "web"]
+    bind = "0.0.0.0"
+    if not webs:
+        return deployment_topology.WEB_PORT, bind
+    if webs[0]["settings"].get("network_mode") == "host":
+        found.variables["wa_client_web_port"] = 443
+        return 443, bind
+    matches = [match for match in map(_PORT.fullmatch, webs[0]["settings"].get("ports", [])) if match]
+    matches.sort(key=lambda match: (match[1] or "") not in _LOCAL)
+    if not matches:
+        found.notes.append(
+            f"{webs[0]['name']} publishes no port of its API: set wa_api_url to where the host reaches it"
+        )
+        return deployment_topology.WEB_PORT, bind
+    address, port = matches[0][1] or "", int(matches[0][2])
+    if port != deployment_topology.WEB_PORT:
+        found.variables["wa_client_web_port"] = port
+    if address not in ("", bind):
+        found.variables["wa_client_bind_address"] = bind = address
+    if address not in _LOCAL:
+        found.variables["wa_api_url"] = f"https://{address}:{port}"
+        found.variables["wa_api_validate_certs"] = False
+    return port, bind
+
+
+def _core_port(client: Client, alone: bool, variables: dict[str, t.Any]) -> int:
+    """The first port of the host's first Coreapp, from which the other ports are counted."""
+    cores = [one for one in client.containers if one["role"] == "core"]
+    ports = [
+        part
+        for one in cores
+        for part in one["environment"].get("COREAPP_EXTERNAL_PORTS", "").split(",")
+        if part.isdecimal()
+    ]
+    first = int(ports[0]) if ports and not alone else deployment_topology.CORE_PORT
+    if first != deployment_topology.CORE_PORT:
+        variables["wa_client_core_port"] = first
+    return first
+
+
+def _sharing(client: Client, found: Described) -> None:
+    """Say what loses its network when another container is recreated."""
+    everything = [*client.containers, *client.sidecars]
+    for one in everything:
+        mode = str(one["settings"].get("network_mode", ""))
+        target = mode.partition(":")[2]
+        if not mode.startswith("container:"):
+            continue
+        names = [each["name"] for each in everything if each["id"].startswith(target) or each["name"] == target]
+        found.notes.append(
+            f"{one['name']} shares the network of {names[0]}: once that one is recreated it is without a network until it is "
+            "recreated, too"
+            if names
+            else f"{one['name']} shares the network of a container that is not in its project or gone ({target[:12]}); Compose "
+            "will look for that id"
+        )
+
+
+def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
+    """What provision.yml adds around the client, what it starts, and what stays."""
+    folder = names["project_dir"]
+    found.changes.append(f"makes the folders {folder} and {names['state_dir']} where they are missing")
+    refused = client.survey.get("docker_refusal", "")
+    lacks = [one for one in client.survey["missing"] if not (refused and one.startswith("docker_"))]
+    if refused:
+        found.notes.append(f"provision.yml refuses this host until it is put right: {refused}")
+    if lacks:
+        found.changes.append(f"installs what the host lacks to be managed: {', '.join(lacks)}")
+    if client.project:
+        found.changes.append(f"writes {folder}/compose.yml for the next recreation; no container is recreated for it")
+    else:
+        found.notes.append(
+            "its containers are outside Compose. They are looked after as they are. To move them into the Compose project "
+            f"{deployment_topology.names(client.deployment)['project']}, with an outage of seconds: remove wa_project from the inventory and run "
+            "provision.yml -e wa_client_replace_foreign=true. upgrade.yml needs that first"
+        )
+    for service in found.secrets.get("wa_client_extra_secret_environment", {}) if client.project else ():
+        found.changes.append(
+            f"writes {folder}/secret-{service}.env: secret variables of {service} that are in no env file"
+        )
+    found.changes.append(
+        f"installs /usr/local/sbin/wa-log-cleanup and /etc/cron.d/{names['cron_file']}: logs are not cleaned by themselves"
+    )
+    _sharing(client, found)
+    stopped = [one["name"] for one in client.containers if one["state"] in ("exited", "created")]
+    recorded = found.variables.get("wa_client_container_names", stopped)
+    left = [name for name in stopped if name not in recorded]
+    if left:
+        found.notes.append(
+            f"{', '.join(left)}: stopped, outside Compose, and another container of the same role is there; it stays "
+            "stopped. Remove it (docker rm), or name it in wa_client_container_names, with which provision.yml starts it"
+        )
+    stopped = [name for name in stopped if name in recorded]
+    if stopped:
+        found.changes.append(f"starts {', '.join(stopped)}, which {'are' if len(stopped) > 1 else 'is'} stopped now")
+    for one in client.containers:
+        for each in client.survey["compose_files"]:
+            note = f"the Compose file {each['path']} cannot be read ({each['problem']}): what was written comes from the containers"
+            ours = (*one["files"], *one.get("named_files", ()))
+            if each["problem"] and each["path"] in ours and note not in found.notes:
+                found.notes.append(note)
+        mounted = [path for kind, _source, path in one["mounts"] if kind != "tmpfs"]
+        if not env_state.keeps_configuration(one["role"], one["environment"], mounted):
+            found.notes.append(
+                f"{one['name']} keeps its registration in its own layer; whatever recreates it loses it, and the collection refuses to. "
+                + env_state.CONFIG_CURE
+            )
+        log = one["settings"].get("logging", {})
+        if log.get("driver") == "json-file" and "max-size" not in log.get("options", {}):
+            found.advice.append(
+                f"Docker's log of {one['name']} grows without end; a cap comes with the next recreation once logging is removed from wa_client_extra_services"
+            )
+        if one["settings"].get("restart", "no") == "no":
+            found.advice.append(f"{one['name']} is not started again after a reboot (restart: no)")

@@ -1,0 +1,75 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files that a client is started from: what differs between two versions of one, and which may be put back."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+
+# Seconds that a run waits for another one that writes the same files.
+PATIENCE = 60.0
+HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # the beginning of each Compose file that is ours
+_IMAGE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+
+
+def is_compose(path: str) -> bool:
+    """Whether a file of the client is a Compose file; the others are env files."""
+    return path.endswith((".yml", ".yaml"))
+
+
+def refuse_strangers(path: str, text: str | None) -> None:
+    """Raise WaError when the text in `path`, where our Compose file belongs, is somebody else's."""
+    if text and text.strip() and not text.startswith(HEADER):
+        raise WaError(
+            path,
+            "a Compose file that is not this collection's",
+            f"none, or one that begins with {HEADER!r}",
+            "Nothing was changed. Set wa_project_dir to a folder of its own; a client that runs from that file is adopted with adopt.yml",
+        )
+
+
+def changed_keys(before: str, after: str) -> list[str]:
+    """The names of the variables that differ between two texts of an env file; no value."""
+    old, new = (
+        {entry.name: entry.raw for entry in env_file.read_docker(text) if entry.key} for text in (before, after)
+    )
+    return sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+
+
+def other_version(before: str, after: str) -> bool:
+    """Whether two Compose files start images of different versions: going back to an older one is an upgrade's business."""
+    old, new = ({image_reference.parse(image).tag for image in _IMAGE.findall(text)} for text in (before, after))
+    return old != new
+
+
+def restore(stores: t.Sequence[Store]) -> list[dict[str, t.Any]]:
+    """Put back what each file held before its change; returns those that changed, each as path and keys.
+
+    What was kept stays until the client is proven healthy with it. Raises WaError, and changes no file, when a Compose
+    file of another version would come back.
+    """
+    pairs = [(store, store.read_previous(), store.read() or "") for store in stores]
+    todo = [(store, kept, now) for store, kept, now in pairs if kept is not None and kept != now]
+    for store, kept, now in todo:
+        if is_compose(store.path) and other_version(kept, now):
+            raise WaError(
+                store.previous,
+                "of another version of the client than the file in force",
+                "the same version: a Coreapp of another version migrates the database",
+                f"Nothing was put back. Remove {store.previous} once the client is healthy",
+            )
+    for store, kept, _now in todo:
+        store.write(kept, lambda _draft: None)
+    return [
+        {"path": store.path, "env_keys": [] if is_compose(store.path) else changed_keys(kept, now)}
+        for store, kept, now in todo
+    ]

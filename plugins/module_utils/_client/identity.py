@@ -1,0 +1,330 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which client this is: the values whose change starts another, empty client beside the one that is there. Pure rules."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.layout import check_topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import PROJECTS_DIR
+from ansible_collections.waba.onprem.plugins.module_utils._env.rules import ENGINES, OPTIONS, check_database, settings
+from ansible_collections.waba.onprem.plugins.module_utils._media.rules import check_name
+
+MEDIA_PATH = "/usr/local/wamedia"
+CONFIRM = "wa_confirm_identity"
+DATABASE = ("engine", "hostname", "port", "name_prefix")
+ATTRIBUTES = (*DATABASE, "project", "media_volume", "topology", "shards", "leader", "project_dir", "env_file")
+_CLUSTER = "a cluster (high_availability or multiconnect)"
+_ALIVE = ("running", "restarting", "paused")
+
+Values = t.Mapping[str, str]
+Container = t.Mapping[str, t.Any]  # as `wa_info` describes one
+
+
+class Found(t.NamedTuple):
+    """A value that is there, and who says so: a container, a file, a host."""
+
+    value: str
+    where: str
+
+
+There = t.Mapping[str, t.Sequence[Found]]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One attribute that would change, and what would be lost from sight with it, in words."""
+
+    attribute: str
+    found: str
+    where: str
+    wanted: str
+    lost: str
+
+
+# Normal form
+
+
+def normalise(attribute: str, value: t.Any) -> str:
+    """A value of an attribute in the form in which it is compared."""
+    text = "" if value is None else str(value).strip()
+    if attribute == "engine":
+        return text.upper()
+    if attribute == "hostname":
+        return text.lower().rstrip(".")
+    if attribute in ("port", "shards") and text.isdecimal():
+        return str(int(text))
+    if attribute in ("project_dir", "env_file") and text:
+        return "/" + posixpath.normpath(text).lstrip("/")
+    return text
+
+
+def database(values: t.Mapping[str, str | None]) -> dict[str, str]:
+    """The attributes of the database in a container's environment or a db.env; empty when it names no server.
+
+    A key whose value is None cannot be known and is left out.
+    """
+    if not values.get(OPTIONS["hostname"]):
+        return {}
+    given = {name: values.get(OPTIONS[name], "") for name in DATABASE}
+    found = {name: normalise(name, value) for name, value in given.items() if value is not None}
+    if not found.get("port", "-") and found.get("engine") in ENGINES:
+        found["port"] = str(ENGINES[found["engine"]])
+    return found
+
+
+def of_container(environment: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """The identity in a container's environment, as `wa_info` tells it; empty for one that has no database."""
+    clustered = environment.get("WA_APP_MULTICONNECT", "").strip().lower() in ("1", "true")
+    found = database(environment)
+    return {"database": found, "clustered": clustered} if found else {}
+
+
+# What is wanted
+
+
+def wanted_database(options: t.Mapping[str, t.Any], file: Values) -> dict[str, str]:
+    """The database that db.env names once `wa_db_env` has set `options`; `file` is what `database` found in it.
+
+    Options that are not given keep what the file has, as the module does. Raises WaError for what the module refuses.
+    """
+    held = {OPTIONS[name]: value for name, value in file.items() if value}
+    asked = settings({name: options.get(name) for name in (*DATABASE, "exclusive")}, held)
+    values = {**({} if options.get("exclusive") else held), **{key: text or "" for key, text in asked.items()}}
+    if all(values.get(OPTIONS[name]) for name in ("engine", "hostname", "port")):
+        check_database(values, "db.env")
+    return database(values)
+
+
+# What is there
+
+
+def _rank(one: Container) -> tuple[bool, bool]:
+    """What runs tells more than what was stopped, and a Coreapp, which holds the registration, more than a Webapp."""
+    return one["state"] not in _ALIVE, one["role"] == "web"
+
+
+def services(
+    containers: t.Iterable[Container], project: str, neighbours: t.Container[str] = (), replace: bool = False
+) -> list[Container]:
+    """The containers that tell which client is there: the project's own; without any, those that it is to `replace`."""
+    able = [one for one in containers if one["identity"] and not one["one_shot"] and one["service"] != "dbupgrade"]
+    ours = [one for one in able if one["project"] == project]
+    return ours or [one for one in able if replace and one["project"] not in neighbours]
+
+
+def by_containers(containers: t.Iterable[Container], attribute: str, path: str = MEDIA_PATH) -> list[Found]:
+    """What the containers that tell most say of an attribute, each value once; `path` is where media are mounted."""
+    told: list[tuple[tuple[bool, bool], Found]] = []
+    for one in containers:
+        value = _value(one, attribute, path)
+        if value is not None:
+            told.append((_rank(one), Found(value, one["name"])))
+    best = min((rank for rank, _found in told), default=None)
+    values: dict[str, Found] = {}
+    for rank, found in told:
+        if rank == best:
+            values.setdefault(found.value, found)
+    return list(values.values())
+
+
+def _value(one: Container, attribute: str, path: str) -> str | None:
+    """None where a container does not tell."""
+    if attribute == "media_volume":
+        mounts = [mount for mount in one["mounts"] if posixpath.normpath(mount["destination"]) == path]
+        return mounts[0]["name"] or mounts[0]["kind"] if mounts else None
+    if attribute == "topology":
+        return _CLUSTER if one["identity"]["clustered"] else "single"
+    return t.cast("str | None", one["identity"]["database"].get(attribute))
+
+
+def leaders(wanted: str, members: t.Sequence[str], records: t.Mapping[str, Values]) -> list[Found]:
+    """The leaders that the members' records name, without `wanted` under the name that it had in the inventory before."""
+    own = records.get(wanted) or {}
+    renamed = bool(own) and own.get("leader") == own.get("host")
+    named = {host: record["leader"] for host, record in records.items() if record.get("leader")}
+    return [
+        Found(leader, f"as recorded on {host}")
+        for host, leader in named.items()
+        if leader != wanted and not (renamed and leader not in members)
+    ] or [Found(wanted, f"as recorded on {host}") for host in named]
+
+
+# The comparison
+
+
+def differences(there: There, wanted: Values, confirmed: t.Any = None, folder: str = "") -> list[Difference]:
+    """Where what is wanted is none of what is there, and `confirmed` does not name the new value.
+
+    `folder` is the directory that the wanted media volume binds: containers that mount it directly have those media.
+    Raises WaError for a confirmation that names nothing that can be confirmed.
+    """
+    agreed = _confirmed(confirmed)
+    found = []
+    for attribute in ATTRIBUTES:
+        values, value = there.get(attribute) or [], wanted.get(attribute)
+        if not values or value is None or any(_same(attribute, one.value, value, folder) for one in values):
+            continue
+        if agreed.get(attribute) != value:
+            found.append(
+                Difference(attribute, values[0].value, values[0].where, value, _lost(attribute, values[0], there))
+            )
+    return found
+
+
+def _confirmed(confirmed: t.Any) -> dict[str, str]:
+    expected = "a mapping such as {name_prefix: x_}"
+    if not confirmed:
+        return {}
+    if not isinstance(confirmed, t.Mapping):
+        raise WaError(CONFIRM, f"{confirmed!r} is no mapping", expected, f"With -e: -e '{{\"{CONFIRM}\": {{...}}}}'")
+    for attribute in confirmed:
+        if attribute not in ATTRIBUTES:
+            raise WaError(CONFIRM, f"{attribute!r} cannot be confirmed", "one of: " + ", ".join(ATTRIBUTES))
+    return {str(name): normalise(str(name), value) for name, value in confirmed.items()}
+
+
+def _same(attribute: str, found: str, wanted: str, folder: str) -> bool:
+    if attribute == "topology":
+        # A cluster that grows from one shard to several, or back, stays the same client; `shards` has its own rule.
+        return (found == "single") == (wanted == "single")
+    if attribute == "shards":
+        return not (found.isdecimal() and wanted.isdecimal()) or int(found) <= int(wanted)
+    if attribute == "media_volume" and folder and found.startswith("/"):
+        return posixpath.normpath(found) == posixpath.normpath(folder)
+    return found == wanted
+
+
+def _lost(attribute: str, found: Found, there: There) -> str:
+    """What nobody would see any more, in words."""
+    if attribute in DATABASE:
+        has = {name: there[name][0].value if there.get(name) else "?" for name in DATABASE}
+        prefix = f"with the prefix {has['name_prefix']!r}" if has["name_prefix"] else "without a prefix"
+        where = f"{has['engine']} {has['hostname']}:{has['port']}"
+        return f"registration, settings and messages in the databases {prefix} on {where}"
+    return {
+        "project": f"containers and networks of the Compose project {found.value or '(outside Compose)'}",
+        "media_volume": f"all media in {found.value}",
+        "topology": f"the client as it is registered, {'one Coreapp' if found.value == 'single' else 'a cluster'}",
+        "shards": f"what the Coreapps of {found.value} shards serve",
+        "leader": f"the upgrade lock and journal, and what is remembered about message GC, on {found.value}",
+        "project_dir": f"compose.yml and db.env in {found.value}",
+        "env_file": f"the settings in {found.value}",
+    }[attribute]
+
+
+def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) -> None:
+    """Raise WaError that tells all differences, what would be lost, and both cures."""
+    if not found:
+        return
+    told = ", ".join(
+        f"{one.attribute} {one.found or '(empty)'} ({one.where}) would become {one.wanted or '(empty)'}"
+        for one in found
+    )
+    lost = "; ".join(dict.fromkeys(one.lost for one in found))
+    other = "leader" if {one.attribute for one in found} == {"leader"} else "client"
+    values = json.dumps({one.attribute: one.wanted for one in found})
+    leader = next((f" (wa_leader: {one.found})" for one in found if one.attribute == "leader"), "")
+    raise WaError(
+        subject,
+        f"another {other} than the one that is there: {told}. Lost from sight: {lost}",
+        "the values of the client that is there",
+        f"Nothing was changed. Name the values that are there{leader}; or, if the change is intended, confirm the new ones with "
+        f"{confirm}: {values}",
+    )
+
+
+# The role's whole comparison
+
+
+def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
+    """All differences of one host; `facts` is what the role `wa_host` knows:
+
+    `host`, `deployment`, `wanted` (see `wanted_identity`), `looks` (what `wa_info` told of each member of this run, by
+    host), `neighbours` (other Compose projects of the machine), `replace` (whether containers of others are to go),
+    `mount_path`, `folder`, `confirmed`, and `attributes`, those to compare.
+    """
+    host, project, looks = facts["host"], facts["deployment"]["project"], facts["looks"]
+    known = {tuple(pair) for pair in facts.get("known") or []}  # of other deployments of the inventory
+
+    def own(look: t.Mapping[str, t.Any]) -> list[Container]:
+        found = look.get("containers") or []
+        return [one for one in found if one["project"] == project or (one["project"], one.get("database")) not in known]
+
+    clients = {
+        name: services(own(look), project, facts["neighbours"], facts["replace"]) for name, look in looks.items()
+    }
+    records = {name: (look.get("identity") or {}).get("recorded") or {} for name, look in looks.items()}
+    files = {name: (look.get("identity") or {}).get("db_env") or {} for name, look in looks.items()}
+    everywhere = [one for those in clients.values() for one in those]
+    wanted = facts["wanted"]
+
+    def kept(source: t.Mapping[str, Values], attribute: str, hosts: t.Iterable[str], where: str) -> list[Found]:
+        return [Found(source[one][attribute], f"{where} {one}") for one in hosts if attribute in source.get(one, {})]
+
+    there: dict[str, list[Found]] = {}
+    for attribute in (*DATABASE, "topology"):
+        there[attribute] = (
+            by_containers(everywhere, attribute)
+            or kept(records, attribute, looks, "as recorded on")
+            or kept(files, attribute, looks, "db.env on")
+        )
+    there["media_volume"] = by_containers(
+        clients.get(host, []), "media_volume", posixpath.normpath(facts["mount_path"])
+    ) or kept(records, "media_volume", [host], "as recorded on")
+    # A client that moves into another project takes its containers with it where they are to be replaced.
+    there["project"] = [] if clients.get(host) else kept(records, "project", [host], "as recorded on")
+    there["shards"] = kept(records, "shards", looks, "as recorded on")
+    for attribute in ("project_dir", "env_file"):
+        there[attribute] = kept(records, attribute, [host], "as recorded on")
+    there["project_dir"] = there["project_dir"] or _folders(clients.get(host, []), facts["deployment"]["slug"])
+    if _inside(records.get(host, {})) and _inside(wanted):
+        there["env_file"] = []  # it goes where its folder goes
+    there["leader"] = leaders(wanted["leader"], facts["deployment"]["members"], records)
+    return differences(
+        {name: values for name, values in there.items() if name in facts["attributes"]},
+        wanted,
+        facts["confirmed"],
+        facts["folder"],
+    )
+
+
+def _folders(containers: t.Iterable[Container], slug: str) -> list[Found]:
+    """The deployment's usual folder, where a container was created from a Compose file in it; others may be adopted."""
+    default = f"{PROJECTS_DIR}/{slug}"
+    made = [one["name"] for one in containers if default in map(posixpath.dirname, one["files"])]
+    return [Found(default, name) for name in made[:1]]
+
+
+def _inside(values: Values) -> bool:
+    """Whether db.env lies in the project's folder under its usual name."""
+    return values.get("env_file") == f"{values.get('project_dir')}/db.env"
+
+
+def wanted_identity(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """All attributes as the inventory wants them, and `host`, for the record that a host keeps.
+
+    `facts` has `host`, `deployment`, `db_env` (the options of `wa_db_env`, or None when it is to be absent), `file` (the
+    database in db.env), `media_volume`, `topology`, `shards`. Raises WaError for a value that no client can have: it
+    could not be confirmed either.
+    """
+    deployment = facts["deployment"]
+    check_topology(deployment["name"], deployment["members"], facts["topology"], facts["shards"])
+    check_name(str(facts["media_volume"]), "wa_media_volume_name")
+    found = {
+        **(wanted_database(facts["db_env"], facts["file"]) if facts["db_env"] is not None else {}),
+        **{name: facts[name] for name in ("media_volume", "topology", "shards")},
+        **{name: deployment[name] for name in ("project", "leader", "project_dir", "env_file")},
+    }
+    return {"host": facts["host"], **{name: normalise(name, value) for name, value in found.items()}}
+
+
+def refusal(facts: t.Mapping[str, t.Any]) -> None:
+    """Raise WaError when the inventory describes another client than the one that is there."""
+    refuse(facts["host"], compare({**facts, "wanted": wanted_identity(facts)}))

@@ -1,0 +1,72 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads on a host what tells which client is there: its db.env, the record of the last run, what the Compose files set."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity
+from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+
+
+def database(text: str, reader: str) -> dict[str, str]:
+    """The database that the text of a db.env names; empty for none. No secret is in it."""
+    entries = env_file.read(text, reader)
+    return identity.database({entry.key: entry.value for entry in entries if entry.key})
+
+
+def db_env(path: str, reader: str) -> dict[str, str]:
+    """The database that a db.env on this host names; empty without a file."""
+    return database(Store(path).read() or "", reader)
+
+
+def record(path: str) -> dict[str, str]:
+    """The identity that the last whole run has written, or an empty one. Raises WaError for a file that holds none."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            found = json.load(stream)
+        if isinstance(found, dict):
+            return {str(name): str(value) for name, value in found.items()}
+        reason = "no mapping"
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        reason = error.strerror or "not readable"
+    except ValueError:
+        reason = "no JSON"
+    raise WaError(
+        f"record {path}",
+        reason,
+        "the record of which client is on this host",
+        "See that the inventory describes the client that is here; then remove the file: provision.yml writes it again",
+    )
+
+
+def leave_out_overridden(
+    engine: Docker,
+    containers: t.Iterable[dict[str, t.Any]],
+    file: t.Mapping[str, str],
+    compose: compose_environment.Compose,
+) -> None:
+    """Take out of the identity of each container what its Compose file sets beside db.env: that says nothing of db.env.
+
+    Compose files are read only where a container differs from `file`.
+    """
+    for one in containers:
+        told = one["identity"].get("database", {})
+        differing = [name for name, value in told.items() if file and file.get(name, value) != value]
+        container = engine.container(one["id"]) if differing else None
+        keys = compose.overrides(container) if container else set()
+        for name in differing:
+            if env_rules.OPTIONS[name] in keys:
+                del told[name]

@@ -1,0 +1,87 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client containers of a host as `wa_info` tells them: no value of their environment but which database it names."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import asdict
+from datetime import datetime, timezone
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity
+from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
+
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
+
+
+def one_shot(container: docker_engine.Container, environment: t.Mapping[str, str]) -> bool:
+    """Whether a container is none of the client's services: a migration, or what `docker compose run` or a try has left."""
+    tried = container.state in ("created", "exited", "dead") and not environment.get("WA_DB_HOSTNAME")
+    return tried or environment.get("WA_DB_UPGRADE") == "1" or container.labels.get(ONE_OFF_LABEL) == "True"
+
+
+def _seconds(stamp: str) -> float:
+    """The engine's time stamp in seconds since 1970, to the second; 0 for its word for never."""
+    moment = datetime.fromisoformat(stamp[:19] + "+00:00") if stamp else datetime.fromtimestamp(0, timezone.utc)
+    return max(moment.timestamp(), 0.0)
+
+
+def database(environment: t.Mapping[str, str]) -> str:
+    """Which databases a container is connected to, as `HOST:PORT/PREFIX`; empty without a database."""
+    host, port, prefix = (environment.get(f"WA_DB_{key}", "") for key in ("HOSTNAME", "PORT", "NAME_PREFIX"))
+    return f"{host.lower()}:{port}/{prefix}" if host else ""
+
+
+def api_port(record: dict[str, t.Any]) -> int:
+    """The port of the host at which a container's port 443 is published; 0 when it is not."""
+    bindings = ((record.get("HostConfig") or {}).get("PortBindings") or {}).get("443/tcp") or []
+    return next((int(one["HostPort"]) for one in bindings if one.get("HostPort", "").isdecimal()), 0)
+
+
+def ports(record: t.Mapping[str, t.Any]) -> list[int]:
+    """The ports of the host that a running container publishes."""
+    published = (record.get("NetworkSettings") or {}).get("Ports") or {}
+    return sorted({int(one["HostPort"]) for those in published.values() for one in those or [] if one.get("HostPort")})
+
+
+def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
+    """A client container, with the engine's `record` of it, without values of its environment but those that name the database."""
+    environment = container.environment or {}
+    return {
+        "name": container.name,
+        "id": container.id,
+        "image": container.image,
+        "version": image_reference.parse(container.image).version,
+        "role": container.role,
+        "project": container.project,
+        "service": container.service,
+        "state": container.state,
+        "health": (record["State"].get("Health") or {}).get("Status") or "",
+        "exit_code": record["State"].get("ExitCode", 0),
+        "started_at": _seconds(record["State"].get("StartedAt", "")),
+        "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
+        "api_port": api_port(record) if container.role == "web" else 0,
+        "one_shot": one_shot(container, environment),
+        "database": database(environment),
+        "ports": ports(record),
+        "variables": sorted(environment),
+        "identity": identity.of_container(environment),
+        "files": docker_inspection.files(container.labels),
+        "own": compose_override.OWN_LABEL in container.labels,
+        "mounts": [asdict(mount) for mount in container.mounts],
+        "keeps_configuration": env_state.keeps_configuration(
+            container.role, environment, [mount.destination for mount in container.mounts]
+        ),
+    }
+
+
+def read(engine: docker_engine.Docker, project: str | None, names: list[str]) -> list[dict[str, t.Any]]:
+    """The client containers of one project or of all; one that goes away meanwhile is left out."""
+    found = engine.client_containers(project=project, all_projects=project is None, names=names)
+    records = ((container, engine.inspect(container)) for container in found)
+    return [describe(container, record) for container, record in records if record is not None]

@@ -1,0 +1,117 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator adds to the rendered Compose file, merged as Compose itself merges an override. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+Document = t.Mapping[str, t.Any]
+MIGRATION = "dbupgrade"
+OWN_LABEL = "onprem.waba.deployment"  # of all that is made from the rendered file
+_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LEFT_OUT = "<hidden>"  # what an adoption without a vault writes in place of a secret
+BESIDE = (
+    "beside"  # profile of the operator's own services: what starts, stops and recreates the client leaves them alone
+)
+# What the one-shot migration needs of the Coreapp's additions to reach the same database.
+_MIGRATION_NEEDS = (
+    *("volumes", "networks", "network_mode", "extra_hosts", "dns", "dns_search", "user", "security_opt"),
+    "env_file",
+)
+
+
+def secret_files(environment: t.Any, folder: str) -> dict[str, str]:
+    """The file of each service with secret variables of its own: `wa_client_extra_secret_environment`, by service.
+
+    Raises WaError for a name that is no service's, which would be a path of another file.
+    """
+    subject, cure = "wa_client_extra_secret_environment", "Give {waweb: {WA_API_KEY: ...}}, from a vault"
+    if not isinstance(environment, t.Mapping):
+        raise WaError(subject, f"a {type(environment).__name__}", "a mapping from services to their variables", cure)
+    for service, values in environment.items():
+        if not _SERVICE.fullmatch(str(service)):
+            raise WaError(subject, f"{service!r} is no name of a service", "letters, digits, ., _ and -", cure)
+        if not isinstance(values, t.Mapping):
+            raise WaError(f"{subject}: {service}", f"a {type(values).__name__}", "a mapping from names to values", cure)
+    return {str(service): f"{folder}/secret-{service}.env" for service in environment}
+
+
+def rename(services: t.Iterable[Document], names: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+    """The services of `_deployment.layout.services` under the operator's own names, wherever one names another.
+
+    Several that get one name are one service, scaled.
+    """
+    found: dict[str, dict[str, t.Any]] = {}
+    for service in services:
+        name = names.get(service["name"], service["name"])
+        environment = {key: names.get(value, value) for key, value in service["environment"].items()}
+        after = [names.get(other, other) for other in service["after"]]
+        found.setdefault(name, {**service, "name": name, "environment": environment, "after": after})
+    return list(found.values())
+
+
+def merge(below: t.Any, above: t.Any) -> t.Any:
+    """`above` over `below`: mappings are merged, null takes a key away, everything else is replaced."""
+    if not isinstance(below, t.Mapping) or not isinstance(above, t.Mapping):
+        return above
+    found = {**below, **{key: merge(below.get(key), value) for key, value in above.items()}}
+    return {key: value for key, value in found.items() if value is not None or key not in above}
+
+
+def apply(
+    document: Document,
+    services: t.Mapping[str, t.Any],
+    networks: t.Mapping[str, t.Any],
+    volumes: t.Mapping[str, t.Any],
+    secret_files: t.Mapping[str, str],
+    cores: t.Sequence[str] = (),
+) -> dict[str, t.Any]:
+    """A rendered document with what is added: to its services by name, or as services beside them.
+
+    `secret_files` are the files with a service's secret variables, by service; `cores` the names of the Coreapps.
+    """
+    found = {key: value for key, value in document.items() if not key.startswith("x-")}
+    ours = dict(found["services"])
+    if MIGRATION in services:
+        raise WaError(f"wa_client_extra_services: {MIGRATION}", "the name of the one-shot migration", "another name")
+    for name, extra in services.items():
+        if _LEFT_OUT in str(extra):
+            raise WaError(
+                f"wa_client_extra_services: {name}",
+                f"a secret that adopt.yml has left out, {_LEFT_OUT}",
+                "the secret itself",
+                "Fill it in and encrypt the file, or run adopt.yml again with --vault-password-file",
+            )
+        if name not in ours and "image" not in extra and "build" not in extra:
+            raise WaError(
+                f"wa_client_extra_services: {name}",
+                "no service of this host, and it has no image to be one beside them",
+                "one of " + ", ".join(sorted(set(ours) - {MIGRATION})) + ", or an image",
+            )
+        if isinstance(extra.get("labels"), list):  # as a mapping it adds to ours, as Compose merges an override
+            extra = {**extra, "labels": dict(str(one).partition("=")[::2] for one in extra["labels"])}
+        ours[name] = merge(ours.get(name, {"profiles": [BESIDE]}), extra)
+    core = next((name for name in cores if name in services), None)
+    if core is not None and MIGRATION in ours:
+        needs = {key: services[core][key] for key in _MIGRATION_NEEDS if key in services[core]}
+        if needs.get("env_file", ()) is None:
+            del needs["env_file"]  # a Coreapp without db.env has its settings elsewhere; the migration needs it
+        ours[MIGRATION] = merge(ours[MIGRATION], needs)
+    secret_core = next((name for name in cores if name in secret_files), None)
+    for name, path in secret_files.items():
+        for each in (name, MIGRATION) if name == secret_core else (name,):
+            if each in ours:
+                ours[each] = {**ours[each], "env_file": [*_listed(ours[each].get("env_file")), path]}
+    found["services"] = ours
+    found["networks"] = merge(found.get("networks") or {}, networks)
+    found["volumes"] = merge(found.get("volumes") or {}, volumes)
+    return found
+
+
+def _listed(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else [value] if value else []

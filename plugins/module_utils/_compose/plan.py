@@ -1,0 +1,253 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `docker compose up` does to each container of a project, and why. Pure rules.
+
+Compose recreates a container whose label `config-hash` is not its service's hash, or whose label `image` is not the id that
+the image's name has here. Since 2.31 it also makes a network anew that carries another hash than its definition, whether
+containers may be recreated or not, and recreates what is not on the service's networks and volumes.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+AUTO, LATER, NEVER = "auto", "later", "never"  # recreate what differs; tell what differs; leave it as it is
+COMPARES_NETWORKS = (2, 31)  # the first Compose that does
+_STOPPED = ("exited", "created", "dead")
+_STATES = {"created": "was never started", "exited": "has exited", "paused": "is paused", "dead": "is dead"}
+_GONE = "this host has its service no more"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service as Compose wants it; `unknown` says why only Compose itself can tell its hash."""
+
+    name: str
+    image: str
+    hash: str
+    image_id: str = ""  # what the name stands for on this host; empty: the host does not have it
+    registry_ids: tuple[str, ...] = ()  # ids of images on this host that are what the registry has under that name
+    count: int = 1
+    container_name: str = ""
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A container of the project."""
+
+    name: str
+    service: str
+    state: str
+    hash: str
+    image: str
+    image_id: str
+    image_label: str
+    number: int = 1
+    compose_version: str = ""
+    networks: tuple[str, ...] = ()  # ids
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that the project uses; `id` is empty when the host has none of this name."""
+
+    key: str
+    name: str
+    id: str = ""
+    external: bool = False
+    diverged: bool = False  # Compose made it from another definition
+
+
+@dataclass(frozen=True)
+class Step:
+    """What becomes of a container: none, create, recreate, start, unpause, restart, remove, or unknown.
+
+    `pending` are the reasons for a recreation that has to wait.
+    """
+
+    container: str
+    service: str
+    action: str
+    reasons: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
+    running: bool = False
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version of Compose."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+def plan(
+    project: str,
+    services: t.Iterable[Service],
+    found: t.Sequence[Found],
+    networks: t.Iterable[Network] = (),
+    recreate: str = AUTO,
+    version: str = "",
+    differences: t.Mapping[str, t.Sequence[str]] | None = None,
+    env_changes: t.Mapping[str, t.Sequence[str]] | None = None,
+    surplus: t.Iterable[str] = (),
+    moving: t.Container[str] = (),
+) -> list[Step]:
+    """One step a container, in order of services; then those of `surplus`, by name.
+
+    `differences` are reasons by container for another hash, `env_changes` the keys of env files that are not written yet,
+    `moving` services that another host still has.
+    """
+    by_key = {network.key: network for network in networks}
+    steps: list[Step] = []
+    for service in services:
+        ours = sorted((one for one in found if one.service == service.name), key=lambda one: one.number)
+        for one in ours[: service.count]:
+            reasons = _reasons(service, one, by_key, version, differences or {}, env_changes or {})
+            steps.append(_step(service, one, reasons, by_key, recreate, version))
+        for one in ours[service.count :]:
+            reason = f"is more than the {service.count} that the service has"
+            steps.append(Step(one.name, service.name, "remove", [reason], running=one.state == "running"))
+        taken = {one.number for one in ours}
+        free = (number for number in range(1, service.count + len(ours) + 1) if number not in taken)
+        for _each, number in zip(range(service.count - len(ours)), free):
+            name = service.container_name or f"{project}-{service.name}-{number}"
+            steps.append(Step(name, service.name, "create", ["is missing"]))
+    leaving = [one for one in found if one.name in set(surplus)]
+    steps += [Step(one.name, one.service, "remove", [_GONE], running=one.state == "running") for one in leaving]
+    return _deferred(steps, moving) if recreate == LATER else steps
+
+
+def _deferred(steps: list[Step], moving: t.Container[str]) -> list[Step]:
+    """The steps of a run that may start, but neither stop nor restart anything."""
+    waits = any(step.action == "restart" for step in steps)  # Compose would do that, whatever it is called for
+    found = []
+    for step in steps:
+        if step.action == "create" and step.service in moving:
+            step = replace(step, reasons=["moves here from another host"])
+        elif step.action == "none" or (step.action in ("create", "start", "unpause") and not waits):
+            found.append(step)
+            continue
+        found.append(replace(step, action="none", reasons=[], pending=step.pending or step.reasons))
+    return found
+
+
+def _step(
+    service: Service, one: Found, reasons: list[str], networks: t.Mapping[str, Network], recreate: str, version: str
+) -> Step:
+    running = one.state == "running"
+    state = [] if one.state in ("running", "restarting") else [_STATES.get(one.state, one.state)]
+    pending = reasons if recreate == LATER else []
+    if reasons and recreate == AUTO:
+        return Step(one.name, service.name, "recreate", reasons + state, running=running)
+    renewed = _renewed(service, networks, version)
+    if renewed and not state:  # also without leave to recreate
+        return Step(one.name, service.name, "restart", renewed, running=running)
+    if one.state in _STOPPED:
+        return Step(one.name, service.name, "start", state, pending)
+    if one.state == "paused":
+        return Step(one.name, service.name, "unpause", state, pending)
+    if service.unknown and recreate != NEVER:
+        return Step(one.name, service.name, "unknown", [service.unknown], running=running)
+    return Step(one.name, service.name, "none", [], pending, running=running)
+
+
+def _reasons(
+    service: Service,
+    one: Found,
+    networks: t.Mapping[str, Network],
+    version: str,
+    differences: t.Mapping[str, t.Sequence[str]],
+    env_changes: t.Mapping[str, t.Sequence[str]],
+) -> list[str]:
+    """Why Compose would recreate a container; empty when it would not."""
+    reasons = []
+    if one.image != service.image:
+        reasons.append(f"image changes from {one.image} to {service.image}")
+    elif service.image_id and service.image_id != one.image_label:
+        reasons.append(f"{service.image} is {_short(service.image_id)} now, it runs {_short(one.image_id)}")
+    if env_changes.get(one.name):
+        reasons.append("db.env changes: " + ", ".join(env_changes[one.name]))
+    if not service.unknown and service.hash != one.hash:
+        reasons += differences.get(one.name, ["the definition in compose.yml changed"])
+    if one.state != "running" or numbers(version) < COMPARES_NETWORKS:
+        return reasons
+    reasons += _renewed(service, networks, version)
+    for key in service.networks:
+        network = networks.get(key)
+        if network and not network.diverged and network.id not in one.networks:
+            reasons.append(f"is not on the network {network.name}")
+    return reasons + [f"does not mount the volume {name}" for name in service.volumes if name not in one.volumes]
+
+
+def _renewed(service: Service, networks: t.Mapping[str, Network], version: str) -> list[str]:
+    if numbers(version) < COMPARES_NETWORKS:
+        return []
+    anew = [networks[key].name for key in service.networks if key in networks and networks[key].diverged]
+    return [f"Compose makes the network {name} anew: its definition changed" for name in anew]
+
+
+def other_builds(
+    services: t.Iterable[Service], found: t.Sequence[Found], steps: t.Iterable[Step], recreate: str = AUTO
+) -> list[WaError]:
+    """The containers that would get another image than what runs under the same version: its start may migrate the database."""
+    by_name = {service.name: service for service in services}
+    own = {one.name: one for one in found}
+    refused: dict[tuple[Service, str], list[str]] = {}
+    for step in steps:
+        service = by_name.get(step.service)
+        made = step.action == "create" or (step.container in own and recreate != NEVER and step.action != "remove")
+        if service is None or not made:
+            continue
+        present = own.get(step.container)
+        same = [
+            one for one in ([present] if present else found) if _build_name(one.image) == _build_name(service.image)
+        ]
+        ids = list(dict.fromkeys(one.image_id for one in same))
+        if ids and service.image_id not in ids and (service.image_id or not {*ids} & {*service.registry_ids}):
+            like = next((one for one, runs in refused if one.image == service.image and runs == ids[0]), service)
+            refused.setdefault((like, ids[0]), []).append(step.container)
+    return [_other_build(service, runs, names) for (service, runs), names in refused.items()]
+
+
+def _other_build(service: Service, runs: str, names: t.Iterable[str]) -> WaError:
+    keep = f"To keep what runs: docker tag {_short(runs)} {service.image} on this host"
+    if not service.image_id:
+        return WaError(
+            ", ".join(names),
+            f"{service.image} is not on this host, and the registry does not show that it has the build that runs",
+            f"{_short(runs)}, because the start of another build may migrate the database",
+            f"{keep}. Or docker pull {service.image}, which touches no container, and run again: then the ids are compared",
+        )
+    return WaError(
+        ", ".join(names),
+        f"would be made from another build of {service.image}, {_short(service.image_id)}",
+        f"{_short(runs)}, which runs under this version, because the start of another build may migrate the database",
+        f"{keep}. To take the other build, give it a version of its own and run upgrade.yml",
+    )
+
+
+def _build_name(image: str) -> tuple[str, str]:
+    reference = image_reference.parse(image)
+    return reference.last, reference.tag
+
+
+def _short(image_id: str) -> str:
+    return image_id[:19] if image_id.startswith("sha256:") else image_id[:12]
+
+
+def line(step: Step) -> str:
+    """A step in words: `recreate wa-a-waweb-1 (db.env changed: WA_DB_PORT)`."""
+    return f"{step.action} {step.container} ({'; '.join(step.reasons)})"
+
+
+def pending_line(step: Step) -> str:
+    """What waits, in words."""
+    return f"{step.container} ({'; '.join(step.pending)})"

@@ -1,0 +1,378 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what a Compose file, written or not, asks for, and what the engine has of it; changes nothing.
+
+`docker compose config --hash` resolves no env file, so it is asked about the resolved document: its hashes are those that
+Compose writes into the containers' labels (tried with 2.26 and 2.40). `up --dry-run` is not used: it is not dry in every version.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import tempfile
+import typing as t
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import quote
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._docker import registry_login
+from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+
+_LABEL = "com.docker.compose."
+_PATIENCE = "60"  # seconds, for a command that asks nobody
+_SHARED = ("network_mode", "ipc", "pid")
+Document = dict[str, t.Any]
+Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
+
+
+@dataclass
+class Project:
+    """One Compose project: its file's content, where it lies, and the engine that it runs on.
+
+    `document` is the file as a mapping; `env_files` are contents, by path, of env files that may not be written yet.
+    `env_changes` are the keys, by container, by which a db.env will differ that is not written yet; None: it is as it will be.
+    """
+
+    run: Run
+    engine: docker_engine.Docker
+    name: str
+    folder: str
+    document: Document
+    env_files: t.Mapping[str, str] = field(default_factory=dict)
+    env_changes: t.Mapping[str, t.Sequence[str]] | None = None
+    recreate: str = compose_plan.AUTO
+    surplus: t.Sequence[str] = ()
+    moving: t.Sequence[str] = ()
+    _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
+
+    def _compose(self, *arguments: str, data: str | None = None) -> str:
+        command = ["timeout", _PATIENCE, "docker", "--host", self.engine.wire.host, "compose", *arguments]
+        code, output, complaint = self.run(command, data=data, handle_exceptions=False)
+        if code != 0:
+            raise WaError(
+                f"Compose file of project {self.name}",
+                "Compose refuses it: " + messages.told(complaint or output or f"exit status {code}", self.secrets()),
+                "a file that docker compose config takes",
+                "Mend wa_client_extra_services, wa_client_extra_networks, wa_client_extra_volumes, or the file that it names",
+            )
+        return output
+
+    def _config(self, document: Document, *arguments: str) -> str:
+        where = ("--project-name", self.name, "--project-directory", self.folder, "--file", "-")
+        return self._compose(*where, "config", *arguments, data=json.dumps(document))
+
+    def _hashes(self, document: Document) -> dict[str, str]:
+        return dict(line.split() for line in self._config(document, "--hash", "*").splitlines() if line.strip())
+
+    @cached_property
+    def compose_version(self) -> str:
+        """The version of the Compose that is here."""
+        return self._compose("version", "--short").strip().lstrip("v")
+
+    @cached_property
+    def resolved(self) -> Document:
+        """The document as `docker compose up` sees it: interpolated, profiles chosen, env files read."""
+        with self._planned_env_files() as document:
+            return t.cast("Document", json.loads(self._config(document, "--format", "json")))
+
+    @contextmanager
+    def _planned_env_files(self) -> t.Iterator[Document]:
+        """The document, with each of `env_files` read from a private copy that is gone afterwards."""
+        if not self.env_files:
+            yield self.document
+            return
+        document = copy.deepcopy(self.document)
+        # Mode 0700; with pipelining the module's own folder is not there, and its making is warned of.
+        folder = tempfile.mkdtemp()
+        copies: dict[str, str] = {}
+        try:
+            for number, (path, text) in enumerate(self.env_files.items()):
+                copies[os.path.normpath(os.path.join(self.folder, path))] = place = os.path.join(folder, str(number))
+                with open(place, "w", encoding="utf-8", newline="") as file:
+                    file.write(text)
+            for service in document.get("services", {}).values():
+                if service.get("env_file"):
+                    service["env_file"] = [self._copied(one, copies) for one in _listed(service["env_file"])]
+            yield document
+        finally:
+            for place in copies.values():
+                with suppress(FileNotFoundError):
+                    os.unlink(place)
+            os.rmdir(folder)
+
+    def _copied(self, entry: t.Any, copies: t.Mapping[str, str]) -> t.Any:
+        path = entry.get("path", "") if isinstance(entry, dict) else entry
+        place = copies.get(os.path.normpath(os.path.join(self.folder, path)))
+        if place is None:
+            return entry
+        return {**entry, "path": place} if isinstance(entry, dict) else place
+
+    # What runs
+
+    @cached_property
+    def rows(self) -> list[dict[str, t.Any]]:
+        """The project's containers as the engine lists them, without what `docker compose run` has left."""
+        rows = self.engine.rows("list of containers", filters={"label": [f"{_LABEL}project={self.name}"]})
+        return [row for row in rows if (row.get("Labels") or {}).get(_LABEL + "oneoff") != "True"]
+
+    @cached_property
+    def found(self) -> list[compose_plan.Found]:
+        """The project's containers."""
+        return [_found(row, self._image_name(row)) for row in self.rows]
+
+    def _image_name(self, row: t.Mapping[str, t.Any]) -> str:
+        """The image that a container was made from, as it was named then: the engine lists the id once the name has moved."""
+        if not docker_engine.is_id(row["Image"], row):
+            return str(row["Image"])
+        container = self.engine.container(row["Id"])
+        return container.image if container else str(row["Image"])
+
+    def _environment(self, name: str) -> tuple[dict[str, str], dict[str, str]]:
+        """The environment of a container, and what its image sets."""
+        if name not in self._environments:
+            container = self.engine.container(name)
+            record = self.engine.inspect(container) if container else None
+            image = self.engine.image(record["Image"]) if record else None
+            lines = ((image or {}).get("Config") or {}).get("Env") or []
+            own = (container.environment if container else None) or {}
+            self._environments[name] = (own, dict(line.partition("=")[::2] for line in lines))
+        return self._environments[name]
+
+    def secrets(self) -> list[str]:
+        """Values that no message may hold, as far as they were read."""
+        services = self.__dict__.get("resolved", {}).get("services", {}).values()
+        pairs = [pair for service in services for pair in (service.get("environment") or {}).items()]
+        pairs += [pair for own, _image in self._environments.values() for pair in own.items()]
+        pairs += [line.partition("=")[::2] for text in self.env_files.values() for line in text.splitlines()]
+        return [str(value) for key, value in pairs if value and env_rules.is_secret(key)]
+
+    # What is wanted
+
+    @cached_property
+    def services(self) -> list[compose_plan.Service]:
+        """The services that `docker compose up` looks after."""
+        hashes = self._hashes(self.resolved)
+        return [self._service(name, body, hashes[name]) for name, body in self.resolved.get("services", {}).items()]
+
+    def _service(self, name: str, body: Document, digest: str) -> compose_plan.Service:
+        image = str(body.get("image", ""))
+        local = self._image_ids.get(image, "")
+        shared = next((str(body[key]) for key in _SHARED if str(body.get(key, "")).startswith("service:")), "")
+        shared = shared or ("volumes_from" if body.get("volumes_from") else "")
+        mounts = [mount for mount in body.get("volumes") or [] if mount.get("type") == "volume" and mount.get("source")]
+        volumes = self.resolved.get("volumes", {})
+        return compose_plan.Service(
+            name=name,
+            image=image,
+            hash=digest,
+            image_id=local,
+            registry_ids=() if local else self._registry_ids(image),
+            count=_count(body),
+            container_name=str(body.get("container_name", "")),
+            networks=tuple(body.get("networks") or ()) if not body.get("network_mode") else (),
+            volumes=tuple(str((volumes.get(mount["source"]) or {}).get("name", mount["source"])) for mount in mounts),
+            unknown=f"it shares {shared}, and what that stands for only Compose can tell" if shared else "",
+        )
+
+    @cached_property
+    def _image_ids(self) -> dict[str, str]:
+        names = {str(body.get("image", "")) for body in self.resolved.get("services", {}).values()} - {""}
+        return {name: (self.engine.image(name) or {}).get("Id", "") for name in sorted(names)}
+
+    def _registry_ids(self, image: str) -> tuple[str, ...]:
+        """Ids among those that run of the image that the registry has under this name, as the engine tells it; none when it does not."""
+        running = {one.image_id for one in self.found if one.image_id}
+        if not running or not image:
+            return ()
+        try:
+            path = f"/distribution/{quote(image, safe='/:@')}/json"
+            answer = self.engine.request(f"image {image}", "GET", path, headers=registry_login.header(image, self.run))
+        except WaError:
+            return ()
+        digest = answer["Descriptor"]["digest"]
+        digests = {key: (self.engine.image(key) or {}).get("RepoDigests") or [] for key in running}
+        return tuple(
+            key for key, names in digests.items() if digest in {name.partition("@")[2] for name in names} | {key}
+        )
+
+    @cached_property
+    def networks(self) -> list[compose_plan.Network]:
+        """The networks of the services, as the engine has them."""
+        used = {key for service in self.services for key in service.networks}
+        wanted = {key: body for key, body in (self.resolved.get("networks") or {}).items() if key in used}
+        return [self._network(key, body) for key, body in wanted.items()]
+
+    def _network(self, key: str, body: Document) -> compose_plan.Network:
+        name, external = str(body.get("name", key)), bool(body.get("external"))
+        try:
+            record = self.engine.request(f"network {name}", "GET", f"/networks/{quote(name, safe='')}")
+        except NotFound:
+            return compose_plan.Network(key, name, external=external)
+        had = (record.get("Labels") or {}).get(_LABEL + "config-hash", "")
+        diverged = not external and bool(had) and had != network_hash(body)
+        return compose_plan.Network(key, name, record["Id"], external, diverged)
+
+    # What becomes of it
+
+    def plan(self) -> list[compose_plan.Step]:
+        """What Compose does to each container, and why."""
+        services, networks = self.services, self.networks
+        used = {name for service in services for name in service.volumes}
+        compared = any(network.diverged for network in networks) or any(
+            {network.id for network in networks if network.key in service.networks} - {*one.networks}
+            or {*service.volumes} - {*one.volumes}
+            for service in services
+            for one in self.found
+            if one.service == service.name and one.state == "running"
+        )
+        return compose_plan.plan(
+            self.name,
+            services,
+            self.found,
+            networks,
+            self.recreate,
+            self.compose_version if compared and (networks or used) else "",
+            self._differences(),
+            self.env_changes,
+            self.surplus,
+            self.moving,
+        )
+
+    def lost_networks(self) -> list[WaError]:
+        """External networks that are not there: Compose would stop at them."""
+        return [
+            WaError(
+                f"network {network.name}",
+                "not on this host",
+                "the external network that the Compose file names",
+                f"Create it: docker network create {network.name}, or mend wa_client_extra_networks",
+            )
+            for network in self.networks
+            if network.external and not network.id
+        ]
+
+    def _differences(self) -> dict[str, list[str]]:
+        """Why the hash of a service is another than its container's, by container; what is not known is left out."""
+        by_name = {service.name: service for service in self.services}
+        pairs = [
+            (one, by_name[one.service])
+            for one in self.found
+            if one.service in by_name and one.hash != by_name[one.service].hash and not by_name[one.service].unknown
+        ]
+        if not pairs:
+            return {}
+        told: dict[str, list[str]] = {}
+        as_made = copy.deepcopy(self.resolved)
+        for one, service in pairs:
+            body = as_made["services"][service.name]
+            wanted = {key: _plain(value) for key, value in (body.get("environment") or {}).items()}
+            held = self._held(one.name, wanted)
+            keys = [key for key, value in wanted.items() if held.get(key) != value]
+            if self.env_changes is None:  # otherwise the rest is the db.env's that is not written yet
+                keys += sorted(key for key in held if key not in wanted)
+            body["environment"] = {key: value and value.replace("$", "$$") for key, value in held.items()}
+            body["image"] = one.image
+            told[one.name] = [self._env_words(service.name, keys)] if keys else []
+        hashes = self._hashes(as_made)
+        for one, service in pairs:
+            if hashes.get(service.name) != one.hash:
+                told[one.name].append(self._definition_words(one, service.name))
+        return told
+
+    def _held(self, name: str, wanted: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """What a container was given at its creation: its environment without what only its image sets."""
+        own, image = self._environment(name)
+        held: dict[str, t.Any] = {key: None for key, value in wanted.items() if value is None and key not in own}
+        return {**held, **{key: value for key, value in own.items() if key in wanted or image.get(key) != value}}
+
+    def _env_words(self, service: str, keys: t.Sequence[str]) -> str:
+        raw = (self.document.get("services") or {}).get(service) or {}
+        inline = raw.get("environment") or {}
+        named = {str(item).partition("=")[0] for item in inline}
+        files = [one.get("path", "") if isinstance(one, dict) else one for one in _listed(raw.get("env_file"))]
+        where = {
+            "the environment in compose.yml": sorted(key for key in keys if key in named),
+            " or ".join(os.path.basename(path) for path in files) or "the environment": sorted(
+                key for key in keys if key not in named
+            ),
+        }
+        return "; ".join(f"{place} changed: {', '.join(changed)}" for place, changed in where.items() if changed)
+
+    def _definition_words(self, one: compose_plan.Found, service: str) -> str:
+        before = ((self._written.get("services") or {}).get(service)) or {}
+        after = self.resolved["services"][service]
+        own = ("environment", "image")
+        keys = sorted(key for key in {*before, *after} if before.get(key) != after.get(key) and key not in own)
+        if before and keys:
+            return f"compose.yml changed: {', '.join(keys)}"
+        if one.compose_version and one.compose_version != self.compose_version.partition("-")[0]:
+            return f"Compose {one.compose_version} made it, {self.compose_version} would make it otherwise"
+        return "the definition in compose.yml changed"
+
+    @cached_property
+    def _written(self) -> Document:
+        """The file in force, resolved, or nothing when Compose cannot read it."""
+        path = os.path.join(self.folder, "compose.yml")
+        if not os.path.exists(path):
+            return {}
+        try:
+            where = ("--project-name", self.name, "--project-directory", self.folder, "--file", path)
+            return t.cast("Document", json.loads(self._compose(*where, "config", "--format", "json")))
+        except (WaError, ValueError):
+            return {}
+
+
+def network_hash(body: Document) -> str:
+    """The hash that Compose since 2.31 writes into a network's label: of its definition as `config` prints it."""
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    for character in "<>&\u2028\u2029":  # as Go writes JSON
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _found(row: t.Mapping[str, t.Any], image: str) -> compose_plan.Found:
+    labels = row.get("Labels") or {}
+    networks = (row.get("NetworkSettings") or {}).get("Networks") or {}
+    mounts = row.get("Mounts") or []
+    return compose_plan.Found(
+        name=_name(row),
+        service=labels.get(_LABEL + "service", ""),
+        state=row["State"],
+        hash=labels.get(_LABEL + "config-hash", ""),
+        image=image,
+        image_id=row["ImageID"],
+        image_label=labels.get(_LABEL + "image", ""),
+        number=int(labels.get(_LABEL + "container-number") or 1),
+        compose_version=labels.get(_LABEL + "version", ""),
+        networks=tuple(one.get("NetworkID", "") for one in networks.values()),
+        volumes=tuple(mount["Name"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Name")),
+    )
+
+
+def _name(row: t.Mapping[str, t.Any]) -> str:
+    names = [name.lstrip("/") for name in row.get("Names") or [] if "/" not in name.lstrip("/")]
+    return names[0] if names else str(row["Id"][:12])
+
+
+def _count(body: Document) -> int:
+    told = [body.get("scale"), (body.get("deploy") or {}).get("replicas"), 1]
+    return int(next(number for number in told if number is not None))
+
+
+def _listed(value: t.Any) -> list[t.Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _plain(value: t.Any) -> t.Any:
+    """A value of a resolved document, where a dollar sign is doubled."""
+    return value.replace("$$", "$") if isinstance(value, str) else value

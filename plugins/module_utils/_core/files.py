@@ -1,0 +1,96 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads files that others may have made, and locks that no other local user can hold. Nothing here waits without end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+LARGEST = 1 << 20  # bytes: no configuration file is larger
+_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def open_regular(path: str, follow: bool = True) -> t.BinaryIO:
+    """The file at `path`, opened for reading. Raises OSError, also for what is no regular file, such as a FIFO."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    # Looked at first: to open a device may already do something.
+    if not stat.S_ISREG(os.stat(path, follow_symlinks=follow).st_mode):
+        raise OSError(errno.EINVAL, "no regular file", path)
+    number = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return os.fdopen(number, "rb")
+    os.close(number)
+    raise OSError(errno.EINVAL, "no regular file", path)
+
+
+def read_bytes(path: str, most: int = LARGEST, follow: bool = True) -> bytes:
+    """What a regular file holds. Raises OSError, also for one with more than `most` bytes."""
+    with open_regular(path, follow) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
+    return data
+
+
+def read_text(path: str, most: int = LARGEST) -> str:
+    """The same as text, with its line endings as they are. Raises OSError and UnicodeDecodeError."""
+    return read_bytes(path, most).decode("utf-8")
+
+
+@contextlib.contextmanager
+def lock(path: str, patience: float) -> t.Iterator[None]:
+    """Hold the lock file at `path`, which is removed afterwards; a killed process's lock ends with it.
+
+    Only its owner can open it, and so lock it. Raises WaError when another process holds it for `patience` seconds,
+    OSError when it cannot be made.
+    """
+    end = time.monotonic() + patience
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        try:
+            if _take(handle) and _stands_at(path, handle):
+                break
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+        if time.monotonic() >= end:
+            cure = f"Wait for that process (fuser {path} names it), then run again"
+            raise WaError(f"lock file {path}", f"another process has held it for {patience:g} s", "a free lock", cure)
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        # Before the lock ends: whoever waits finds out that this file is not the lock any more.
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        os.close(handle)
+
+
+def _take(handle: int) -> bool:
+    """Lock an open file; false when another process holds it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:  # on a file system without locks each write is still one step
+            raise
+    return True
+
+
+def _stands_at(path: str, handle: int) -> bool:
+    """Whether the open file is the one at `path`: who held it before has removed it."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,81 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Image references by Docker's own rules: registry, repository, tag, digest. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+_HUB_NAMES = ("docker.io", "index.docker.io")  # Docker's default registry, which short names leave out
+_OFFICIAL = "library/"  # where the default registry keeps a name without a slash
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_REPOSITORY = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The parts of an image reference; `registry` is empty for Docker's default one, `tag` and `digest` when not given."""
+
+    registry: str
+    path: str
+    tag: str
+    digest: str
+
+    @property
+    def repository(self) -> str:
+        """Registry and path as Docker shows them: `web`, `acme/web`, `registry.example.com:5000/wa/web`."""
+        return f"{self.registry}/{self.path}" if self.registry else self.path
+
+    @property
+    def last(self) -> str:
+        """The last component of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def version(self) -> str:
+        """The client's version from the tag, without one leading `v`; empty without a tag."""
+        return self.tag[1:] if self.tag.startswith("v") else self.tag
+
+
+def parse(image: str) -> Reference:
+    """The parts of any text that stands for an image; it never fails.
+
+    The first component is a registry if it has a dot, a colon or an upper-case letter, or is `localhost`. Without tag and
+    digest Docker takes the tag `latest`.
+    """
+    name, _at, digest = image.partition("@")
+    registry, slash, path = name.partition("/")
+    if not slash or not _is_registry(registry):
+        registry, path = "", name
+    head, colon, tag = path.rpartition(":")
+    if not colon or "/" in tag:
+        head, tag = path, ""
+    if registry in _HUB_NAMES:
+        registry = ""
+    if not registry and head.count("/") == 1 and head.startswith(_OFFICIAL):
+        head = head[len(_OFFICIAL) :]
+    return Reference(registry, head, tag if tag or digest else "latest", digest)
+
+
+def _is_registry(component: str) -> bool:
+    return "." in component or ":" in component or component == "localhost" or component != component.lower()
+
+
+def repository(subject: str, text: t.Any) -> str:
+    """A repository as an operator gives it, in Docker's short form.
+
+    Raises WaError for what is none, above all for one with a tag or a digest: the version comes from elsewhere.
+    """
+    name = str(text)
+    found = parse(name)
+    if found.digest or ":" in name.rpartition("/")[2]:
+        raise WaError(subject, f"{name!r} has a tag or a digest", "a repository alone", f"Write {found.repository}")
+    if not _REPOSITORY.fullmatch(name):
+        raise WaError(subject, f"{name!r} is no image repository", "one such as registry.example.com:5000/whatsapp/web")
+    return found.repository

@@ -1,0 +1,105 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removes files and empty folders. Nothing here can remove what a folder holds: `unlink` and `rmdir` refuse to."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import stat
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+SHOWN = 5  # names of what a folder holds
+
+
+@dataclass
+class Plan:
+    """What is there and goes, and which folders stay, each with the reason."""
+
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+
+
+def plan(files: t.Iterable[str], folders: t.Iterable[str], keep: t.Collection[str] = ()) -> Plan:
+    """What a removal would do now. Raises WaError for a folder where a file is to be removed, before any is."""
+    found = Plan()
+    for path in dict.fromkeys(each for given in files for each in _matching(given) if each not in keep):
+        mode = _mode(path)
+        if mode is None:
+            continue
+        if stat.S_ISDIR(mode):
+            raise WaError(path, "a folder", "a file", "Nothing was removed. Move the folder away if it is yours")
+        found.files.append(path)
+    for path in dict.fromkeys(folders):
+        mode = _mode(path)
+        if mode is None:
+            continue
+        reason = _reason(path, mode, {*found.files, *found.folders})
+        if reason:
+            found.kept[path] = reason
+        else:
+            found.folders.append(path)
+    return found
+
+
+def apply(found: Plan) -> None:
+    """Remove what is planned. A folder that something was put into meanwhile stays. Raises WaError with the path."""
+    for path in found.files:
+        _remove(os.unlink, path)
+    for path in list(found.folders):
+        try:
+            _remove(os.rmdir, path)
+        except OSError:
+            found.folders.remove(path)
+            found.kept[path] = _reason(path, stat.S_IFDIR, set()) or "in use"
+
+
+def _matching(path: str) -> list[str]:
+    """The paths that `path` stands for: a `*` in its last part is any text, nothing else in it has a meaning."""
+    folder, name = os.path.split(path)
+    if "*" not in name:
+        return [path]
+    return sorted(glob.glob(os.path.join(glob.escape(folder), "*".join(map(glob.escape, name.split("*"))))))
+
+
+def _remove(call: t.Callable[[str], None], path: str) -> None:
+    try:
+        call(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if call is os.rmdir and error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+            raise
+        raise WaError(
+            path, f"cannot be removed: {os.strerror(error.errno or 0)}", "a path that may be removed"
+        ) from error
+
+
+def _mode(path: str) -> int | None:
+    """The kind of what is at `path`, of a link itself; None when nothing is."""
+    try:
+        return os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise WaError(path, f"cannot be read: {os.strerror(error.errno or 0)}", "a path that may be read") from error
+
+
+def _reason(path: str, mode: int, going: t.Container[str]) -> str:
+    """Why the folder at `path` stays once what is `going` has gone; empty when nothing keeps it."""
+    if not stat.S_ISDIR(mode):
+        return "is a link" if stat.S_ISLNK(mode) else "is no folder"
+    if os.path.ismount(path):
+        return "is a mount point"
+    try:
+        left = sorted(name for name in os.listdir(path) if os.path.join(path, name) not in going)
+    except OSError as error:
+        raise WaError(path, f"cannot be read: {os.strerror(error.errno or 0)}", "a folder that may be read") from error
+    more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+    return f"holds {', '.join(left[:SHOWN])}{more}" if left else ""

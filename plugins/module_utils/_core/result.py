@@ -1,0 +1,99 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What leaves a module: one result shape, one diff shape, one redactor that everything passes through."""
+
+from __future__ import annotations
+
+import typing as t
+from urllib.parse import quote
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+HIDDEN = "<hidden>"
+CHANGED = "<changed>"
+# A shorter secret is hidden only where it is the whole value: replacing every "a" would tell it.
+_SHORTEST_SUBSTRING = 4
+
+
+class Redactor:
+    """Hides secrets in any value, however deep and in whichever common escaping they appear."""
+
+    def __init__(self, secrets: t.Iterable[str | None] = ()) -> None:
+        self._whole: set[str] = set()
+        self.add(secrets)
+
+    def add(self, secrets: t.Iterable[str | None]) -> None:
+        """Hide these from now on; None and empty ones are passed over."""
+        for secret in secrets:
+            if secret:
+                self._whole.update((secret, quote(secret, safe=""), repr(secret)[1:-1]))
+        # The longest first, so that a secret that contains another one leaves no rest.
+        self._parts = sorted((s for s in self._whole if len(s) >= _SHORTEST_SUBSTRING), key=len, reverse=True)
+
+    def __call__(self, value: t.Any) -> t.Any:
+        """`value` with every secret replaced by `<hidden>`; dictionaries, lists and tuples are copied."""
+        if isinstance(value, str):
+            if value in self._whole:
+                return HIDDEN
+            for part in self._parts:
+                value = value.replace(part, HIDDEN)
+            return value
+        if isinstance(value, dict):
+            return {self(key): self(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self(item) for item in value]
+        return value
+
+
+def diff_secret(before: str | None, after: str | None) -> tuple[str | None, str | None]:
+    """The pair to show in a diff for a secret's old and new value: told apart, but never shown nor hashed."""
+    if before == after:
+        return (HIDDEN, HIDDEN) if before is not None else (None, None)
+    return (HIDDEN if before is not None else None, CHANGED if after is not None else None)
+
+
+class Result:
+    """Collects what a module did and found, then ends it with `exit` or `fail`; both pass the redactor."""
+
+    def __init__(self, module: AnsibleModule, redactor: Redactor | None = None) -> None:
+        self.module = module
+        self.redact = redactor or Redactor()
+        self.changed = False
+        self.actions: list[str] = []
+        self.values: dict[str, t.Any] = {}
+        self._diff: dict[str, t.Any] | None = None
+
+    def did(self, action: str) -> None:
+        """Record a change, done or (in check mode) predicted, in words."""
+        self.changed = True
+        self.actions.append(action)
+
+    def diff(self, before: t.Any, after: t.Any, header: str = "") -> None:
+        """Set the diff: text or structures before and after; `header` names the object."""
+        self._diff = {"before": before, "after": after}
+        if header:
+            self._diff.update(before_header=header, after_header=header)
+
+    def warn(self, text: str) -> None:
+        """Show a warning, redacted."""
+        self.module.warn(self.redact(text))
+
+    def _shape(self) -> dict[str, t.Any]:
+        shape = dict(self.values, changed=self.changed, actions=self.actions)
+        if self._diff is not None and self.module._diff:
+            shape["diff"] = self._diff
+        return t.cast("dict[str, t.Any]", self.redact(shape))
+
+    def exit(self) -> t.NoReturn:
+        """End the module well."""
+        self.module.exit_json(**self._shape())
+        raise AssertionError("exit_json returned")
+
+    def fail(self, error: WaError | str) -> t.NoReturn:
+        """End the module with an error; the figures gathered so far go with it."""
+        self.module.fail_json(msg=self.redact(str(error)), **self._shape())
+        raise AssertionError("fail_json returned")

@@ -1,0 +1,91 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Durations, sizes, lists and numbers as operators write them: one parser for all modules. Pure rules, no I/O."""
+
+from __future__ import annotations
+
+import math
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+# Digits of ASCII, which scripts and other programs read, too; so many that no number passes its type.
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhd]?)")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+
+
+def parse_duration(name: str, text: str | int | float) -> float:
+    """Seconds in `text`: a number of seconds, or text such as `30s`, `10m`, `24h`, `7d`.
+
+    `name` is the option's name, for the error. Raises WaError when the text is not a duration.
+    """
+    match = _DURATION.fullmatch(str(text).strip())
+    if not match:
+        raise WaError(f"option {name}", f"{text!r} is no duration", "seconds, or text such as 30s, 10m, 24h")
+    return float(match.group(1)) * _SECONDS[match.group(2)]
+
+
+def whole_seconds(name: str, text: str | int | float) -> int:
+    """`text` in whole seconds, rounded up, for programs that know no other form. Raises WaError for less than a second."""
+    seconds = parse_duration(name, text)
+    if seconds < 1:
+        raise WaError(f"option {name}", f"{text!r}", "at least a second")
+    return math.ceil(seconds)
+
+
+def parse_size(name: str, text: str | int) -> int:
+    """Bytes in `text`: a number of bytes, or text such as `20M`, `5G` (powers of 1024).
+
+    `name` is the option's name, for the error. Raises WaError when the text is not a size.
+    """
+    match = _SIZE.fullmatch(str(text).strip())
+    if not match:
+        raise WaError(f"option {name}", f"{text!r} is no size", "bytes, or text such as 20M, 5G")
+    return int(float(match.group(1)) * _BYTES[match.group(2).upper()])
+
+
+def format_size(size: int) -> str:
+    """`size` in bytes as text for people: `512 B`, `19.4 MiB`."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(value) < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
+
+
+def format_duration(seconds: float) -> str:
+    """`seconds` as text for people: `42s`, `3m05s`, `2h10m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}m{rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m"
+
+
+def words(value: t.Any, name: str) -> list[str]:
+    """A list of texts from `value`: a list, or one text with commas, as `-e name=a,b` gives it. None is an empty list.
+
+    `name` is the variable's, for the error. A text is never read letter by letter.
+    """
+    if value is None:
+        return []
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, (str, int)) for one in given):
+        raise WaError(name, f"{value!r} is no list", "a list of texts, or one text with commas")
+    return [text for text in (str(one).strip() for one in given) if text]
+
+
+def parse_port(name: str, value: t.Any) -> int:
+    """A port from `value`, which `-e` gives as text. Raises WaError for what is none."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 1 << 16:
+        raise WaError(name, f"{value!r} is no port", "a number from 1 to 65535")
+    return int(text)

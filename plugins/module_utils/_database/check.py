@@ -1,0 +1,228 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Judges a database before the client is pointed at it: login, version, privileges, databases, room for connections.
+
+Nothing is left on the server, not even when the run is killed. On MySQL the privileges are tried with statements about
+a table that does not exist: the server looks at the privileges first, and so refuses them in one of two ways. On
+PostgreSQL a table is made and dropped in a transaction that is rolled back.
+"""
+
+from __future__ import annotations
+
+import secrets
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
+    DatabaseError,
+    Session,
+    Settings,
+    quote,
+)
+
+PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "DROP")  # domain: the vendor's list
+_SUPPORTED = {"MySQL": "MySQL 5.7 or 8.0", "MariaDB": "MySQL 5.7 or 8.0", "PostgreSQL": "PostgreSQL 11 to 13"}
+_NEARLY_FULL = 0.9
+
+
+def check(
+    config: Settings,
+    env: t.Mapping[str, str],
+    found: dict[str, t.Any],
+    warn: t.Callable[[str], None],
+    doubt: t.Callable[[str], None] | None = None,
+) -> None:
+    """Judge the database: `found` is filled with what is learnt, `warn` gets what may break the client, `doubt` remarks.
+
+    `env` is what the file will hold: its prefix, and whether the client will speak TLS. Raises WaError when the client
+    could not work; `found` and the warnings up to there stand.
+    """
+    prefix = env.get("WA_DB_NAME_PREFIX", "")
+    with connection.connect(config, read_only=False) as session:
+        version = session.version()
+        found.update(product=version.product, version=version.text)
+        _tell(doubt, judge_version(version))
+        _tell(warn, _judge_tls(session, env, found))
+        if session.is_read_only():
+            raise WaError(config.subject, "takes no writes", "the primary server", "Point the client at the primary")
+        _tell(warn, _judge_connections(session, found))
+        names = connection.databases(session, prefix)
+        holders = _holders(session, config, names)
+        found.update(databases=names, messages_databases=holders)
+        found["messages_database"] = holders[0] if len(holders) == 1 else None
+        if len(holders) > 1:
+            text = (
+                f"{config.subject}: {len(holders)} databases that begin with {prefix!r} hold a table messages "
+                f"({', '.join(holders)}): shards, or another client's whose prefix begins alike"
+            )
+            _tell(doubt, [text])
+        # Under an empty prefix every database matches; only those that are a client's tell something.
+        candidates = names if prefix else holders
+        _tell(warn, _judge_privileges(session, config, candidates, prefix))
+
+
+def _tell(warn: t.Callable[[str], None] | None, warnings: t.Iterable[str]) -> None:
+    if warn:
+        for warning in warnings:
+            warn(warning)
+
+
+def judge_version(version: connection.Version) -> list[str]:
+    """A warning for a server that the client's vendor does not support."""
+    numbers = version.numbers[:2]
+    if version.product == "MySQL":
+        good = numbers in ((5, 7), (8, 0))
+    else:
+        good = version.product == "PostgreSQL" and version.numbers[:1] in ((11,), (12,), (13,))
+    if good:
+        return []
+    return [f"{version.product} {version.text} is not supported by the client's vendor ({_SUPPORTED[version.product]})"]
+
+
+def _judge_tls(session: Session, env: t.Mapping[str, str], found: dict[str, t.Any]) -> list[str]:
+    config = session.settings
+    if session.engine == connection.MYSQL:
+        rows = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
+        found["tls"] = bool(rows and rows[0][1])
+    else:
+        found["tls"] = bool(session.value("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))
+    wanted = [key for key in ("WA_DB_SSL_CA", "WA_DB_SSL_CERT") if env.get(key)]
+    if not wanted:
+        return []
+    if not found["tls"]:
+        raise WaError(
+            config.subject, "offers no TLS", f"TLS, because {wanted[0]} is set", "Turn TLS on there, or unset the key"
+        )
+    if env.get("WA_DB_SSL_CA") and not config.ca_cert:
+        return [
+            f"{config.subject}: TLS is on, but its certificate was not verified: the path in WA_DB_SSL_CA lies inside the "
+            "containers, and there is none yet; set login_ca_cert to the same file on this host"
+        ]
+    return []
+
+
+def connections(session: Session) -> tuple[int, int]:
+    """How many connections there are, and how many there may be."""
+    if session.engine == connection.MYSQL:
+        rows = session.rows("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
+        return int(rows[0][1]) if rows else 1, int(session.value("SELECT @@global.max_connections"))
+    used = int(session.value("SELECT count(*) FROM pg_stat_activity WHERE datname IS NOT NULL"))
+    return used, int(session.value("SHOW max_connections"))
+
+
+def _judge_connections(session: Session, found: dict[str, t.Any]) -> list[str]:
+    found["connections"], found["max_connections"] = connections(session)
+    if found["connections"] >= found["max_connections"] * _NEARLY_FULL:
+        return [
+            f"{session.settings.subject}: {found['connections']} of {found['max_connections']} connections are in use; "
+            "without a free one the client starts broken"
+        ]
+    return []
+
+
+def _holders(session: Session, config: Settings, names: t.Sequence[str]) -> list[str]:
+    """The databases that hold a table `messages`."""
+    if not names:
+        return []
+    if session.engine == connection.MYSQL:
+        rows = session.rows("SELECT table_schema FROM information_schema.tables WHERE table_name = 'messages'")
+        return sorted({str(row[0]) for row in rows} & set(names))
+    holders = []
+    for name in names:
+        with connection.connect(config, name) as other:
+            if other.value("SELECT 1 FROM pg_tables WHERE tablename = 'messages' LIMIT 1"):
+                holders.append(name)
+    return holders
+
+
+def _judge_privileges(session: Session, config: Settings, names: t.Sequence[str], prefix: str) -> list[str]:
+    """Every database of the client's must grant everything; where there is none yet, the user must be able to make it."""
+    if session.engine == connection.MYSQL:
+        missing = {name: missing_mysql(session, name) for name in names}
+        if not names:
+            probe = f"{prefix}wa_check_{secrets.token_hex(4)}"
+            missing = {
+                f"databases that begin with {prefix!r}" if prefix else "new databases": missing_mysql(session, probe)
+            }
+    else:
+        missing = {name: _missing_pgsql(config, name) for name in names}
+        if not names:
+            may = session.value("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
+            missing = {"new databases": [] if may else ["CREATE DATABASE (CREATEDB)"]}
+    bad = {name: lacks for name, lacks in missing.items() if lacks}
+    if not bad:
+        return []
+    told = "; ".join(f"{', '.join(lacks)} on {name}" for name, lacks in bad.items())
+    if len(bad) == len(missing):
+        cure = "ALTER ROLE ... CREATEDB, or make the databases first" if "CREATEDB" in told else ""
+        raise DatabaseError(config.subject, f"user {config.user} lacks {told}", "denied", cure=cure)
+    return [f"{config.subject}: user {config.user} lacks {told} (another client's, whose prefix begins alike?)"]
+
+
+def missing_mysql(session: Session, name: str) -> list[str]:
+    """The privileges that the user lacks on a database, existing or not."""
+    table = f"{quote(connection.MYSQL, name)}.{quote(connection.MYSQL, 'wa_check_' + secrets.token_hex(4))}"
+    # Each of them fails: the table is not there. It is the kind of failure that counts.
+    statements = {
+        "SELECT": f"SELECT 1 FROM {table}",
+        "INSERT": f"INSERT INTO {table} (a) VALUES (1)",
+        "UPDATE": f"UPDATE {table} SET a = 1",
+        "DELETE": f"DELETE FROM {table}",
+        # Two columns of one name: refused after the privileges were looked at.
+        "CREATE": f"CREATE TABLE {table} (a INT, a INT)",
+        "ALTER": f"ALTER TABLE {table} ADD b INT",
+        "INDEX": f"CREATE INDEX i ON {table} (a)",
+        "DROP": f"DROP TABLE {table}",
+    }
+    lacks = []
+    for privilege, statement in statements.items():
+        try:
+            session.rows(statement)
+        except DatabaseError as error:
+            if error.kind in ("denied", "login"):  # 1044 counts as a refused login while connecting
+                lacks.append(privilege)
+            elif error.kind not in ("missing", "other"):
+                raise
+    return lacks
+
+
+def _missing_pgsql(config: Settings, name: str) -> list[str]:
+    """The privileges that the user lacks in a database, by trying them in a transaction that is rolled back."""
+    table = quote(connection.PGSQL, "wa_check_" + secrets.token_hex(4))
+    steps = (
+        ("CREATE", f"CREATE TABLE {table} (a int)"),
+        ("ALTER", f"ALTER TABLE {table} ADD b int"),
+        ("INDEX", f"CREATE INDEX ON {table} (a)"),
+    )
+    with connection.connect(config, name, read_only=False) as session:
+        session.rows("BEGIN")
+        try:
+            for privilege, statement in steps:
+                try:
+                    session.rows(statement)
+                except DatabaseError as error:
+                    if error.kind != "denied":
+                        raise
+                    return [privilege]
+        finally:
+            session.rows("ROLLBACK")
+        return _missing_on_messages(session)
+
+
+def _missing_on_messages(session: Session) -> list[str]:
+    """What the user lacks on a table `messages` that is there: the data privileges, and to be its owner."""
+    rows = session.rows(
+        "SELECT c.oid::bigint, pg_has_role(current_user, c.relowner, 'USAGE') FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = 'messages' AND c.relkind IN ('r', 'p')"
+        " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    )
+    lacks: list[str] = []
+    for oid, owner in rows:
+        for privilege in PRIVILEGES[:4]:
+            if not session.value("SELECT has_table_privilege(%s::oid, %s)", (oid, privilege)):
+                lacks.append(privilege)
+        if not owner:
+            lacks.append("ALTER, INDEX and DROP (ownership of messages)")
+    return list(dict.fromkeys(lacks))

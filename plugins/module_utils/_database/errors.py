@@ -1,0 +1,106 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the client's database may say no with, told apart by number, code or words. Pure rules."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+_CURES = {
+    "driver": "Install the package on the managed host; the role wa_host does",
+    "unknown_host": "If the name resolves only among containers, set login_host and login_port to where the host reaches the database",
+    "unreachable": "Start the server, open the port, or set login_host and login_port to where the host reaches the database",
+    "login": "Compare user and password with the server's; the server may also refuse this user from this host",
+    "tls": "Set login_ca_cert to the authority of the server's certificate, and login_host to a name that the certificate has",
+    "too_many": "Raise max_connections on the server, or end idle connections",
+    "timeout": "The server is busy or slow: try again, or look for long statements on it",
+    "lock": "Another statement holds the table: wait until it is done",
+    "denied": "Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX and DROP on the client's databases",
+    "read_only": "Point the client at the primary server",
+    "lost": "The server restarted or fails over: try again when it is back",
+    "starting": "Wait until the server has started",
+    "missing": "",
+    "other": "",
+}
+_MYSQL_KINDS = {
+    **dict.fromkeys((1044, 1045, 1130, 1251, 1698, 2059, 2061), "login"),
+    **dict.fromkeys((1040, 1203, 1226), "too_many"),
+    **dict.fromkeys((1969, 3024, 1317), "timeout"),
+    **dict.fromkeys((1205, 1213), "lock"),
+    **dict.fromkeys((1142, 1143, 1227, 1370), "denied"),
+    **dict.fromkeys((1290, 1792, 1836), "read_only"),
+    **dict.fromkeys((1053, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031), "lost"),
+    **dict.fromkeys((1049, 1146, 1051), "missing"),
+    2026: "tls",
+    3159: "tls",  # the server takes no connection without it
+    2003: "unreachable",
+    2002: "unreachable",
+    2005: "unknown_host",
+}
+_PGSQL_KINDS = {
+    "28": "login",
+    "53300": "too_many",
+    "53400": "too_many",
+    "57014": "timeout",
+    "55P03": "lock",
+    "40": "lock",
+    "42501": "denied",
+    "25006": "read_only",
+    "25P03": "lost",  # the server ends a transaction that has lasted too long
+    "25P04": "lost",
+    "57P03": "starting",
+    "57P": "lost",
+    "08": "lost",
+    "3D000": "missing",
+    "42P01": "missing",
+}
+# libpq gives no code for an error while it connects, only text (English unless the server speaks otherwise).
+_PGSQL_TEXTS = (
+    (r"too many clients|connection slots|too many connections", "too_many"),
+    (r"database .* does not exist", "missing"),
+    (r"starting up|shutting down|recovery mode|not yet accepting", "starting"),
+    (
+        r"authentication failed|no pg_hba|no password|does not exist|not permitted to log in|authentication method",
+        "login",
+    ),
+    # Before TLS: a server that ends a session says this of its encrypted connection, too.
+    (r"server closed|terminating connection|connection reset|closed unexpectedly", "lost"),
+    (r"ssl|certificate|tls", "tls"),
+    (r"could not translate host name|name or service", "unknown_host"),
+    (r"permission denied", "denied"),
+    (r"refused|timeout|timed out|unreachable|no route", "unreachable"),
+)
+
+
+class DatabaseError(WaError):
+    """A failure of the database; `kind` tells which, `retryable` whether another try may go better."""
+
+    def __init__(self, subject: str, found: str, kind: str, expected: str = "", cure: str = "") -> None:
+        super().__init__(subject, found, expected, cure or _CURES[kind])
+        self.kind = kind
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same statement may succeed a little later, with nothing changed by anybody.
+
+        A name that does not resolve may do so again: that is how a failover by DNS looks.
+        """
+        return self.kind in ("unreachable", "too_many", "timeout", "lock", "lost", "starting", "unknown_host")
+
+
+def mysql_kind(number: int) -> str:
+    """The kind of an error number of MySQL, MariaDB or PyMySQL."""
+    return _MYSQL_KINDS.get(number, "other")
+
+
+def pgsql_kind(code: str) -> str:
+    """The kind of a PostgreSQL SQLSTATE, the most exact match first; `other` for an unknown one."""
+    return _PGSQL_KINDS.get(code) or _PGSQL_KINDS.get(code[:3]) or _PGSQL_KINDS.get(code[:2]) or "other"
+
+
+def pgsql_kind_of_text(text: str) -> str:
+    """The kind of what libpq says without a code, which it does while it connects."""
+    return next((kind for pattern, kind in _PGSQL_TEXTS if re.search(pattern, text, re.IGNORECASE)), "lost")

@@ -1,0 +1,268 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an upgrade must know of the client's database: who is on it, what ends a long statement, how large it is.
+
+All of it is read as the client's own user: it is the client that migrates, and a user sees its own sessions without
+any privilege.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._database import check, connection, migration_lock, ownership
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
+    DatabaseError,
+    Session,
+    Settings,
+    quote,
+)
+
+_LOOK_EVERY = 0.1  # seconds between two looks at who is still connected
+_TURN_EVERY = 0.5  # the same of the turn to migrate, which may take hours
+HOUR = 3600.0  # domain 7: the vendor's word for the database's query time-out during an upgrade
+# What may end an ALTER or keep it waiting, or end the connection that waits for it. MySQL's max_execution_time is not
+# among them: it concerns SELECT only.
+_MYSQL = (
+    "max_statement_time",
+    "lock_wait_timeout",
+    "innodb_lock_wait_timeout",
+    "wait_timeout",
+    "net_read_timeout",
+    "net_write_timeout",
+)
+_PGSQL = (
+    "statement_timeout",
+    "transaction_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+)
+_ENDS = ("max_statement_time", "statement_timeout", "transaction_timeout")
+
+
+def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """The facts, as wa_info returns them, at the latest `quiet_timeout` and `turn_timeout` after the first look.
+
+    Nothing else waits longer than the connection's and a statement's time-out.
+    """
+    config = connection.settings({**params, "login_user": None, "login_password": None}, env)
+    server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
+    prefix, wanted = env.get("WA_DB_NAME_PREFIX", ""), params.get("databases")
+    own = migration_lock.ticket(env, wanted)
+    look = _mysql if config.engine == connection.MYSQL else _pgsql
+    with connection.connect(config) as session:
+        names = ownership.find(session, prefix, wanted, strict=False)
+    enough = float(params.get("wanted_statement_timeout") or HOUR)
+    end = time.monotonic() + float(params.get("quiet_timeout") or 0)
+    while True:
+        facts = look(config, names, enough, own)
+        if time.monotonic() >= end or not facts["sessions"]:
+            break
+        time.sleep(_LOOK_EVERY)
+    if params.get("turn_timeout"):
+        facts["migration_turn"] = _wait_for_turn(config, own, float(params["turn_timeout"]))
+    return {"engine": config.engine, "server": server, **facts}
+
+
+def _wait_for_turn(config: Settings, own: str, patience: float) -> dict[str, t.Any]:
+    """Whose turn it is to migrate, at the latest `patience` seconds after the first look."""
+    end = time.monotonic() + patience
+    with connection.connect(config) as session:
+        while True:
+            turn = migration_lock.look(session, own)
+            if turn["ours"] or not turn["kept"] or time.monotonic() >= end:
+                return turn
+            time.sleep(_TURN_EVERY)
+
+
+def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
+    version = session.version()
+    unsupported = check.judge_version(version)
+    used, most = check.connections(session)
+    return {
+        "product": version.product,
+        "version": version.text,
+        "supported": not unsupported,
+        "unsupported": unsupported[0] if unsupported else None,
+        "databases": names,
+        "connections": used,
+        "max_connections": most,
+    }
+
+
+def _by_owner(sessions: list[dict[str, t.Any]], names: t.Collection[str]) -> dict[str, t.Any]:
+    """Sessions of the client's user: on the client's own databases, and others, which may be another application's."""
+    return {
+        "sessions": [one for one in sessions if one["database"] in names],
+        "other_sessions": [one for one in sessions if one["database"] not in names],
+    }
+
+
+def _limits(timeouts: dict[str, float], cures: t.Sequence[str], enough: float) -> dict[str, t.Any]:
+    """The time-outs as facts: 0 stands for none there, None here; `cures` count when less than `enough` is there."""
+    ends = [seconds for name, seconds in timeouts.items() if name in _ENDS and seconds]
+    shortest = min(ends, default=None)
+    return {
+        "statement_timeout": shortest,
+        "statement_timeout_cure": " ".join(cures) if shortest is not None and shortest < enough else None,
+        "lock_timeout": timeouts.get("lock_wait_timeout", timeouts.get("lock_timeout")) or None,
+        "timeouts": timeouts,
+    }
+
+
+def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
+    """Facts of (database, table, bytes)."""
+    found = list(tables)
+    messages = [size for _database_name, name, size in found if name == "messages"]
+    largest = max(found, key=lambda one: one[2], default=None)
+    return {
+        "bytes": sum(size for _database_name, _name, size in found),
+        "messages_bytes": sum(messages) if messages else None,
+        "largest_table": {"database": largest[0], "name": largest[1], "bytes": largest[2]} if largest else None,
+    }
+
+
+# MySQL and MariaDB
+
+
+def _mysql(config: Settings, names: list[str], enough: float, own: str) -> dict[str, t.Any]:
+    with connection.connect(config, limited=False) as session:
+        limits = _mysql_limits(session, enough)
+        connection.limit(session)
+        facts = {**_common(session, names), **limits, **_by_owner(_mysql_sessions(session), names)}
+        facts["migration_turn"] = migration_lock.look(session, own)
+        if facts["product"] == "MySQL" and session.version().numbers >= (8,):
+            session.rows("SET SESSION information_schema_stats_expiry = 0")
+        facts.update(_sizes(_mysql_tables(session, names)))
+        facts["free_bytes"] = _mysql_free(session) if facts["product"] == "MariaDB" else None
+    return facts
+
+
+def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
+    rows = session.rows(f"SHOW SESSION VARIABLES WHERE variable_name IN ({', '.join(['%s'] * len(_MYSQL))})", _MYSQL)
+    timeouts = {str(name): float(value) for name, value in rows}
+    user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
+    account = "@".join("'" + part.replace("\\", "\\\\").replace("'", "''") + "'" for part in (user, host))
+    # An account's own limit goes before the server's, and concerns nobody else.
+    return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {enough:.0f};"], enough)
+
+
+def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
+    rows = session.rows(
+        "SELECT id, host, db, time, command, state FROM information_schema.processlist"
+        " WHERE user = %s AND id <> CONNECTION_ID() ORDER BY id",
+        (session.settings.user,),
+    )
+    turn = migration_lock.mysql_session(session)
+    return [
+        {
+            "id": int(number),
+            "from": host.rpartition(":")[0] or host,
+            "database": database,
+            "seconds": int(seconds or 0),
+            "state": f"{command}: {state}" if state else str(command),
+        }
+        for number, host, database, seconds, command, state in rows
+        if int(number) != turn
+    ]
+
+
+def _mysql_tables(session: Session, names: list[str]) -> list[tuple[str, str, int]]:
+    if not names:
+        return []
+    rows = session.rows(
+        "SELECT table_schema, table_name, coalesce(data_length, 0) + coalesce(index_length, 0)"
+        f" FROM information_schema.tables WHERE table_schema IN ({', '.join(['%s'] * len(names))})"
+        " AND table_type = 'BASE TABLE'",
+        names,
+    )
+    return [(str(schema), str(table), int(size)) for schema, table, size in rows]
+
+
+def _mysql_free(session: Session) -> int | None:
+    """The room where the data lies: known only to MariaDB's plugin `disks`, and to users with the privilege FILE."""
+    try:
+        disks = session.rows("SELECT path, available FROM information_schema.disks")
+    except DatabaseError as error:
+        if error.kind not in ("other", "denied", "missing"):
+            raise
+        return None
+    folder = str(session.value("SELECT @@datadir")).rstrip("/") + "/"
+    holding = [(len(path), room) for path, room in disks if folder.startswith(str(path).rstrip("/") + "/")]
+    return int(max(holding)[1]) * 1024 if holding else None
+
+
+# PostgreSQL
+
+
+def _pgsql(config: Settings, names: list[str], enough: float, own: str) -> dict[str, t.Any]:
+    with connection.connect(config) as session:
+        facts = {**_common(session, names), **_by_owner(_pgsql_sessions(session), names)}
+        facts["migration_turn"] = migration_lock.look(session, own)
+    tables: list[tuple[str, str, int]] = []
+    timeouts: dict[str, float] = {}
+    cures: list[str] = []
+    # Time-outs may be set for one database, and the tables of a database are seen only from inside.
+    places: list[str | None] = [*names] or [None]
+    for name in places:
+        with connection.connect(config, name, limited=False) as session:
+            here, cure = _pgsql_timeouts(session, name, enough)
+            for key, seconds in here.items():
+                known = timeouts.get(key)
+                timeouts[key] = min(known, seconds) if known and seconds else known or seconds
+            cures += cure
+            connection.limit(session)
+            if name is not None:
+                tables += _pgsql_tables(session, name)
+    facts.update(_limits(timeouts, list(dict.fromkeys(cures)), enough))
+    facts.update(_sizes(tables))
+    facts["free_bytes"] = None
+    return facts
+
+
+def _pgsql_timeouts(session: Session, database: str | None, enough: float) -> tuple[dict[str, float], list[str]]:
+    rows = session.rows(
+        "SELECT name, setting::float / 1000, source FROM pg_settings WHERE name = ANY (%s) AND unit = 'ms'",
+        (list(_PGSQL),),
+    )
+    role = quote(connection.PGSQL, session.settings.user).replace("%%", "%")
+    cures = []
+    for name, seconds, source in sorted(rows):
+        if name in _ENDS and 0 < seconds < enough:
+            # A role's setting for one database goes before the role's own, that before the database's and the server's.
+            where = ""
+            if source == "database user" and database is not None:
+                where = " IN DATABASE " + quote(connection.PGSQL, database).replace("%%", "%")
+            cures.append(f"ALTER ROLE {role}{where} SET {name} = '{enough:.0f}s';")
+    return {str(name): float(seconds) for name, seconds, _source in rows}, cures
+
+
+def _pgsql_sessions(session: Session) -> list[dict[str, t.Any]]:
+    rows = session.rows(
+        "SELECT pid, coalesce(host(client_addr), 'local'), datname,"
+        " extract(epoch FROM clock_timestamp() - coalesce(state_change, backend_start))::bigint, state"
+        " FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend' AND application_name NOT LIKE %s ORDER BY pid",
+        (migration_lock.PGSQL_SESSIONS,),
+    )
+    return [
+        {
+            "id": int(pid),
+            "from": str(address),
+            "database": str(name),
+            "seconds": int(seconds or 0),
+            "state": state or "",
+        }
+        for pid, address, name, seconds, state in rows
+    ]
+
+
+def _pgsql_tables(session: Session, database: str) -> list[tuple[str, str, int]]:
+    rows = session.rows(
+        "SELECT c.relname, pg_total_relation_size(c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'm') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+    )
+    return [(database, str(table), int(size or 0)) for table, size in rows]

@@ -1,0 +1,301 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's `messages` tables: where they are, and how many rows they hold (the gate).
+
+The gate is right and costs as much as the limit is high, whatever the table; it is for before and after a GC. For the
+time in between there is the pulse (`_database.activity`).
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import ownership
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
+    MYSQL,
+    DatabaseError,
+    Session,
+    Settings,
+    connect,
+    quote,
+)
+
+NAME = "messages"  # domain 2: named by Meta
+_VACUUM_TIMEOUT = 1800.0
+_PURGED = 21  # fewer transactions than this to purge are the server's ordinary rest
+_STRIDE = 50_000  # rows that a slow server walks in one statement
+
+
+@dataclass(frozen=True)
+class Table:
+    """One `messages` table.
+
+    `key` holds the columns of its primary key, `ids` are PostgreSQL's object ids of it and its partitions; `readable` is
+    whether the user may count its rows, `visible` whether its name alone finds it.
+    """
+
+    database: str
+    schema: str
+    key: tuple[str, ...]
+    owned: bool = False
+    ids: tuple[int, ...] = ()
+    readable: bool = True
+    visible: bool = True
+
+    def quoted(self, engine: str) -> str:
+        """Its name in a statement."""
+        return f"{quote(engine, self.schema)}.{quote(engine, NAME)}"
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many rows there are: exactly, or at least (`exact` false). `unknown` says why nothing was learnt.
+
+    `large` is whether there are more than the limit; what is unknown counts as large.
+    """
+
+    rows: int
+    exact: bool
+    large: bool
+    unknown: str = ""
+
+
+def find_tables(
+    config: Settings,
+    prefix: str,
+    wanted: t.Sequence[str] | None = None,
+    tell: t.Callable[[str], None] = lambda _text: None,
+) -> list[Table]:
+    """The `messages` tables of the client with `prefix`; `wanted`, when given, are its databases whatever their prefix.
+
+    Raises WaError when there is none, or when it may be another client's. What the user may not read is somebody else's, since
+    the client reads with this user; `tell` gets the words that say so.
+    """
+    with connect(config) as session:
+        found = ownership.look(session, prefix, wanted)
+        names = ownership.anchors(prefix, found, wanted, lambda name: ownership.has_rows(session, name))
+        for name, traits in found.items():
+            for schema in traits.unreadable:
+                tell(f"{name}: {schema}.{NAME} was not counted, since user {config.user} may not read it")
+        if not names:
+            raise _nothing_found(prefix, wanted)
+        if config.engine == MYSQL:
+            return [table for name in names for table in _mysql_tables(session, name)]
+    tables: list[Table] = []
+    for name in names:
+        with connect(config, name) as session:
+            readable = [table for table in _pgsql_tables(session, name) if table.readable]
+        tables += _one_schema(config, readable, tell)
+    return tables
+
+
+def _nothing_found(prefix: str, wanted: t.Sequence[str] | None) -> WaError:
+    if wanted:
+        return WaError(
+            "option databases", "no table messages seen in: " + ", ".join(wanted), "the client's database that has it"
+        )
+    return WaError(
+        "client's database",
+        f"no database that begins with {prefix!r} holds a table messages",
+        "one that the client's user can see",
+        "Start the client once so that it makes its databases, or correct WA_DB_NAME_PREFIX",
+    )
+
+
+def _one_schema(config: Settings, tables: list[Table], tell: t.Callable[[str], None]) -> list[Table]:
+    """Of the tables in several schemas of one database, the one that the user's search_path finds, as the client's statements do."""
+    if len(tables) <= 1:
+        return tables
+    name, mine = tables[0].database, [table for table in tables if table.visible]
+    schemas = ", ".join(table.schema for table in tables if not table.visible)
+    if not mine:
+        raise WaError(
+            f"table {NAME} in {name}",
+            f"ambiguous: it is in the schemas {schemas}, and none of them in the search_path of user {config.user}",
+            "one that the client's statements find",
+            f"Set the user's search_path in this database as the client has it: ALTER ROLE {config.user} IN DATABASE",
+        )
+    tell(
+        f"{name}: {NAME} in {schemas} was not counted, since it is not the one in the search_path of user {config.user}"
+    )
+    return mine
+
+
+def _mysql_tables(session: Session, database: str) -> list[Table]:
+    where = "table_schema = %s AND table_name = %s"
+    kind = session.value(f"SELECT table_type FROM information_schema.tables WHERE {where}", (database, NAME))
+    if kind != "BASE TABLE":
+        return []
+    key = session.rows(
+        f"SELECT column_name FROM information_schema.statistics WHERE {where} AND index_name = 'PRIMARY' ORDER BY seq_in_index",
+        (database, NAME),
+    )
+    return [Table(database, database, tuple(str(row[0]) for row in key))]
+
+
+def _pgsql_tables(session: Session, database: str) -> list[Table]:
+    rows = session.rows(
+        "SELECT n.nspname, ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid"
+        " AND a.attnum = ANY (i.indkey) WHERE i.indrelid = c.oid AND i.indisprimary),"
+        " pg_has_role(c.relowner, 'USAGE'),"
+        " ARRAY(WITH RECURSIVE part(oid) AS (SELECT c.oid UNION SELECT inhrelid FROM pg_inherits, part"
+        " WHERE inhparent = part.oid) SELECT oid::bigint FROM part),"
+        " has_table_privilege(c.oid, 'SELECT'), pg_table_is_visible(c.oid)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'"
+        " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_schema_privilege(n.oid, 'USAGE')"
+        " ORDER BY n.nspname",
+        (NAME,),
+    )
+    return [
+        Table(
+            database, str(row[0]), tuple(row[1]), bool(row[2]), tuple(int(oid) for oid in row[3]), *map(bool, row[4:])
+        )
+        for row in rows
+    ]
+
+
+def sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Session, list[Table]]]:
+    """A session for each place to ask, with the tables there: one for a MySQL server, one for each PostgreSQL database."""
+    if config.engine == MYSQL:
+        with connect(config) as session:
+            yield session, list(tables)
+        return
+    for database in dict.fromkeys(table.database for table in tables):
+        with connect(config, database) as session:
+            yield session, [table for table in tables if table.database == database]
+
+
+# The gate
+
+
+def gate(config: Settings, tables: t.Sequence[Table], limit: int) -> Count:
+    """Whether all tables together hold more than `limit` rows, and exactly how many when they do not."""
+    total = 0
+    for session, here in sessions(config, tables):
+        purged = _is_purged(session)
+        for table in here:
+            try:
+                rows = _rows_up_to(session, table, limit - total, purged)
+            except DatabaseError as error:
+                if error.kind != "timeout":
+                    raise
+                return Count(total, False, True, f"{table.database}: the count took too long")
+            if rows is None:
+                return Count(limit + 1, False, True)
+            total += rows
+            if total > limit:
+                return Count(total, False, True)
+    return Count(total, True, False)
+
+
+def _is_purged(session: Session) -> bool:
+    """Whether MariaDB has purged what was deleted. A server too busy to tell has not."""
+    if session.engine != MYSQL:
+        return False
+    try:
+        return _to_purge(session) in range(_PURGED)
+    except DatabaseError as error:
+        if error.kind != "timeout":
+            raise
+        return False
+
+
+def _rows_up_to(session: Session, table: Table, limit: int, purged: bool) -> int | None:
+    """The exact number of rows, or None when there are more than `limit`. `purged`: no deleted rows are left behind."""
+    name = table.quoted(session.engine)
+    subject = f"table {NAME} in {table.database}"
+    if session.engine == MYSQL:
+        # A secondary index is a fraction of the table, but far slower until deletes are purged: each entry is looked up.
+        name += " FORCE INDEX (PRIMARY)" if table.key and not purged else ""
+        probe = f"SELECT 1 FROM {name} LIMIT %s, 1"
+    else:
+        probe = f"SELECT 1 FROM {name} OFFSET %s LIMIT 1"
+    try:
+        if session.rows(probe, (limit,), subject):
+            return None
+        return int(session.value(f"SELECT COUNT(*) FROM {name}", (), subject))
+    except DatabaseError as error:
+        if error.kind != "timeout" or len(table.key) != 1:
+            raise
+    with connect(session.settings, None if session.engine == MYSQL else table.database) as fresh:
+        return _walk(fresh, table, limit, subject)
+
+
+def _walk(session: Session, table: Table, limit: int, subject: str) -> int | None:
+    """The same in many short statements along the primary key, for a server too slow to count at once."""
+    name, key = table.quoted(session.engine), quote(session.engine, table.key[0])
+    if session.engine == MYSQL:
+        name += " FORCE INDEX (PRIMARY)"
+    total, after, values = 0, "", ()  # type: int, str, tuple[t.Any, ...]
+    while total <= limit:
+        found = session.rows(
+            f"SELECT {key} FROM {name}{after} ORDER BY {key} LIMIT 1 OFFSET %s", (*values, _STRIDE - 1), subject
+        )
+        if not found:
+            rest = int(session.value(f"SELECT COUNT(*) FROM {name}{after}", values, subject))
+            return total + rest if total + rest <= limit else None
+        total += _STRIDE
+        after, values = f" WHERE {key} > %s", (found[0][0],)
+    return None
+
+
+# Before the closing gate
+
+
+def tidy(config: Settings, tables: t.Sequence[Table], seconds: float) -> str:
+    """Let the server finish the deletes' after-work, for at most `seconds`: what could not be done, in words.
+
+    PostgreSQL: VACUUM (ANALYZE) where the user owns the table. MariaDB: wait until purge no longer catches up. Without
+    it the closing count takes minutes and writes gigabytes.
+    """
+    if config.engine == MYSQL:
+        with connect(config) as session:
+            _await_purge(session, seconds)
+        return ""
+    problems = []
+    for table in tables:
+        if not table.owned:
+            problems.append(f"{table.database}: the user does not own {NAME}, so no VACUUM was done")
+            continue
+        try:
+            with connect(
+                config, table.database, read_only=False, statement_timeout=min(max(seconds, 5), _VACUUM_TIMEOUT)
+            ) as session:
+                session.rows(f"VACUUM (ANALYZE) {table.quoted(config.engine)}")
+        except DatabaseError as error:
+            if error.kind not in ("timeout", "lock", "denied", "read_only"):
+                raise
+            problems.append(f"{table.database}: VACUUM not done: {error.found}")
+    return "; ".join(problems)
+
+
+def _await_purge(session: Session, seconds: float) -> None:
+    """Wait while the history that MariaDB has to purge gets shorter."""
+    end = time.monotonic() + min(seconds, 120)
+    lowest, since = None, time.monotonic()
+    while time.monotonic() < end:
+        length = _to_purge(session)
+        if length is None or length < _PURGED:
+            return
+        if lowest is None or length < lowest:
+            lowest, since = length, time.monotonic()
+        elif time.monotonic() - since > 2:
+            return
+        time.sleep(0.25)
+
+
+def _to_purge(session: Session) -> int | None:
+    """How many transactions MariaDB has still to purge; None from MySQL, which does not tell ordinary users."""
+    found = session.rows("SHOW GLOBAL STATUS LIKE 'Innodb_history_list_length'")
+    return int(found[0][1]) if found else None
+
+
+def read_only(config: Settings) -> DatabaseError:
+    """The failure when the server takes no writes: the client can delete nothing there."""
+    found = "read only: a replica, or a primary set so"
+    return DatabaseError(config.subject, found, "read_only", "a server that takes writes")

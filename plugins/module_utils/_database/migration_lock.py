@@ -1,0 +1,147 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The turn to migrate on a database server, kept by the server itself: one at a time, whoever upgrades from wherever.
+
+MySQL and MariaDB keep it as a named lock, PostgreSQL as an advisory lock. Neither needs a privilege, and both fall away
+with their session. A server gives a session up that it has not heard for a while, so that a host that has lost its power
+keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Session, Settings
+
+_NAME = "waba.onprem.migration"
+_SILENCE = 20  # seconds after which the server gives the session up
+_HEARD = 10  # seconds for which a session that was heard counts as alive
+# PostgreSQL's locks belong to a database; this one every server has, and no CREATE DATABASE copies it, as it does template1.
+_HOME = "postgres"
+_CLASS, _KEY = (int.from_bytes(hashlib.sha256(_NAME.encode()).digest()[at : at + 4], "big") >> 1 for at in (0, 4))
+PGSQL_SESSIONS = "waba.onprem migration%"  # how the sessions that keep a turn call themselves, as a pattern
+# Two locks in one session, without which nobody could tell whose it is.
+_TWO_LOCKS = {"MySQL": (5, 7, 5), "MariaDB": (10, 0, 2)}
+
+
+def ticket(env: t.Mapping[str, str], databases: t.Sequence[str] | None) -> str:
+    """What tells one client on a database server from another: its user and its databases in db.env, as a digest."""
+    words = [env.get("WA_DB_USERNAME", ""), env.get("WA_DB_NAME_PREFIX", ""), *sorted(databases or ())]
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
+
+
+class Turn:
+    """The turn of one client, as seen and taken in `session`."""
+
+    def __init__(self, session: Session, own: str) -> None:
+        """Look for the client `own`, a `ticket`, in a session at the server, that of PostgreSQL in no client's database."""
+        self.session = session
+        self.own = own
+        self.mysql = session.engine == connection.MYSQL
+
+    def not_kept(self) -> str:
+        """Why the server keeps no turns for this user, or an empty text."""
+        if not self.mysql:
+            # Asked where it was connected to, since pg_hba.conf decides, too.
+            here = self.session.value("SELECT current_database()")
+            return "" if here == _HOME else f"its user cannot connect to the database {_HOME}"
+        if [value for _name, value in self.session.rows("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'") if value == "ON"]:
+            return "the nodes of a Galera cluster have no lock in common"
+        version = self.session.version()
+        return "" if version.numbers >= _TWO_LOCKS[version.product] else f"{version.text} holds one lock a session"
+
+    def holder(self) -> tuple[str, bool]:
+        """Who has the turn, in words, and whether that is this client, and lives; no words when nobody has."""
+        return self._mysql_holder() if self.mysql else self._pgsql_holder()
+
+    def take(self) -> bool:
+        """Take the turn unless another session has it; it lasts as long as this session is heard."""
+        if not self.mysql:
+            # In a transaction, which a connection pooler leaves to one session of the server.
+            self.session.rows("BEGIN")
+            if self.session.value("SELECT pg_try_advisory_xact_lock(%s, %s)", (_CLASS, _KEY)):
+                return True
+            self.session.rows("ROLLBACK")
+            return False
+        if self.session.value("SELECT GET_LOCK(%s, 0)", (_NAME,)) != 1:
+            return False
+        # The session that had the turn may be about to give back this one, too.
+        if self.session.value("SELECT GET_LOCK(%s, 2)", (self._mysql_own(),)) == 1:
+            return True
+        self.session.value("SELECT RELEASE_LOCK(%s)", (_NAME,))
+        return False
+
+    def be_heard(self) -> None:
+        """Keep the session; raises DatabaseError when it is lost, and the turn with it."""
+        self.session.value("SELECT 1")
+
+    def _mysql_own(self) -> str:
+        return f"{_NAME}.{self.own}"
+
+    def _mysql_holder(self) -> tuple[str, bool]:
+        number, own = self.session.rows("SELECT IS_USED_LOCK(%s), IS_USED_LOCK(%s)", (_NAME, self._mysql_own()))[0]
+        if number is None:
+            return "", False
+        # Another user's sessions are seen with the privilege PROCESS only.
+        seen = self.session.rows("SELECT user, host, time FROM information_schema.processlist WHERE id = %s", (number,))
+        if not seen:
+            return f"session {number} of another user", False
+        user, host, silent = seen[0]
+        words = f"session {number} of user {user} from {host.rpartition(':')[0] or host}"
+        return words, number == own and int(silent or 0) < _HEARD
+
+    def _pgsql_holder(self) -> tuple[str, bool]:
+        seen = self.session.rows(
+            "SELECT l.pid, a.usename, a.application_name, clock_timestamp() - a.state_change < %s * interval '1 second'"
+            " FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
+            " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s::oid AND l.objid = %s::oid AND l.objsubid = 2"
+            " AND l.database = (SELECT oid FROM pg_database WHERE datname = %s)",
+            (_HEARD, _CLASS, _KEY, _HOME),
+        )
+        if not seen:
+            return "", False
+        number, user, name, lives = seen[0]
+        return f"session {number} of user {user} ({name})", bool(lives) and str(name).startswith(_label(self.own, ""))
+
+
+def _label(own: str, deployment: str) -> str:
+    """How the session calls itself on PostgreSQL, which everybody sees."""
+    return f"waba.onprem migration {own} {deployment}"
+
+
+def mysql_session(session: Session) -> int:
+    """The number of the session that has the turn on MySQL, 0 when none has."""
+    return int(session.value("SELECT IS_USED_LOCK(%s)", (_NAME,)) or 0)
+
+
+def connect(config: Settings, own: str, deployment: str) -> Turn:
+    """A session that can have the turn, and says so where that can be seen. Raises DatabaseError."""
+    mysql = config.engine == connection.MYSQL
+    session = connection.connect(config, None if mysql else _HOME)
+    try:
+        if mysql:
+            session.rows(f"SET SESSION wait_timeout = {_SILENCE}")
+        else:
+            # A pooler may not pass these on; nothing depends on them but how soon a lost host is noticed.
+            session.rows(
+                f"SET tcp_keepalives_idle = {_SILENCE // 2}; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2"
+            )
+            session.value("SELECT set_config('application_name', %s, false)", (_label(own, deployment)[:63],))
+            # What ends a transaction that lasts; the second one is new in PostgreSQL 17.
+            ends = ["idle_in_transaction_session_timeout", "transaction_timeout"]
+            session.rows("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY (%s)", (ends,))
+    except DatabaseError:
+        session.close()
+        raise
+    return Turn(session, own)
+
+
+def look(session: Session, own: str) -> dict[str, t.Any]:
+    """The turn as wa_info tells it."""
+    turn = Turn(session, own)
+    why = turn.not_kept()
+    holder, ours = ("", False) if why else turn.holder()
+    return {"kept": not why, "why_not": why or None, "holder": holder or None, "ours": ours}

@@ -1,0 +1,171 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How to connect to MySQL and MariaDB. The driver is imported when it is needed."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import struct
+import typing as t
+
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError, mysql_kind
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import (
+    GRACE,
+    Session,
+    Settings,
+    network_error,
+    one_line,
+)
+
+# What the driver raises when a greeting is none of MySQL's, or one that it cannot read.
+_NO_GREETING = (LookupError, NameError, ValueError, TypeError, AttributeError, AssertionError, struct.error)
+
+
+def driver() -> t.Any:
+    """PyMySQL."""
+    try:
+        import pymysql
+    except ImportError:
+        found = missing_required_lib("PyMySQL")
+        raise DatabaseError(
+            "Python library PyMySQL", found, "driver", cure="Install the package python3-pymysql; the role wa_host does"
+        ) from None
+    return pymysql
+
+
+def _tls_context(config: Settings) -> ssl.SSLContext:
+    """TLS with the server verified when an authority is given, else only used when the server offers it."""
+    try:
+        context = ssl.create_default_context(cafile=config.ca_cert)
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # authorities that were made long ago lack extensions
+        if not config.ca_cert or not config.verify_name:
+            context.check_hostname = False
+        if not config.ca_cert:
+            context.verify_mode = ssl.CERT_NONE
+        if config.client_cert:
+            # Without a password of its own, OpenSSL would ask a terminal for it.
+            context.load_cert_chain(config.client_cert, config.client_key, password=lambda: "")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise DatabaseError(config.subject, f"certificate files not usable: {one_line(error)}", "tls") from None
+    return context
+
+
+def limit(session: Session, read_only: bool, statement_timeout: float, lock_timeout: float) -> None:
+    """Bound what the session's statements may wait and take, in seconds, and what they may do."""
+    seconds = max(1, round(lock_timeout))
+    session.rows(f"SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}")
+    version = session.version()
+    # Servers older than these have no such limit; the client's own read time-out still holds.
+    if version.product == "MariaDB" and version.numbers >= (10, 1):
+        session.rows(f"SET SESSION max_statement_time = {statement_timeout:.3f}")
+    elif version.product == "MySQL" and version.numbers >= (5, 7, 8):
+        session.rows(f"SET SESSION max_execution_time = {round(statement_timeout * 1000)}")
+    if read_only:
+        session.rows("SET SESSION TRANSACTION READ ONLY")
+
+
+def connect(
+    config: Settings,
+    database: str | None,
+    read_only: bool,
+    statement_timeout: float,
+    lock_timeout: float,
+    limited: bool = True,
+) -> Session:
+    """Connect; times are seconds, and without `limited` only ours. Raises DatabaseError."""
+    pymysql = driver()
+
+    def translate(error: BaseException, subject: str = "") -> DatabaseError:
+        number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        text = one_line(error)
+        kind = mysql_kind(number)
+        if re.search(r"ssl|certificate", text, re.IGNORECASE) and number in (0, 2003, 2013, 2026):
+            kind = "tls"
+        elif number == 0 and isinstance(error, pymysql.InterfaceError):
+            kind = "lost"
+        elif number == 2013 and "timed out" in text:
+            kind = "timeout"
+        return DatabaseError(subject or config.subject, f"{text} ({number})" if number else text, kind)
+
+    def attempt(tls: ssl.SSLContext | None) -> Session:
+        try:
+            # The socket is opened here so that the certificate is checked against the client's own name of the server.
+            sock = socket.create_connection((config.host, config.port), timeout=config.connect_timeout)
+        except (OSError, UnicodeError) as error:
+            raise network_error(config, error) from None
+        try:
+            return Session(config, log_in(sock, tls), (pymysql.MySQLError, pymysql.InterfaceError), translate)
+        except ssl.SSLError as error:
+            raise DatabaseError(config.subject, f"TLS failed: {one_line(error)}", "tls") from None
+        except pymysql.MySQLError as error:
+            raise translate(error) from None
+        except OSError as error:
+            raise network_error(config, error) from None
+        except RuntimeError as error:
+            if "cryptography" not in str(error):
+                raise DatabaseError(config.subject, f"no login: {one_line(error)}", "other") from None
+            raise DatabaseError(
+                config.subject,
+                f"user {config.user} logs in by a method (caching_sha2_password or sha256_password) for which PyMySQL needs "
+                "the Python library cryptography where there is no TLS",
+                "driver",
+                "that library, or TLS",
+                "Install the package python3-cryptography on the managed host, or turn TLS on at the server",
+            ) from None
+        except _NO_GREETING:
+            raise DatabaseError(
+                config.subject,
+                "what answers there does not speak as MySQL does",
+                "other",
+                "a server of MySQL or MariaDB",
+                "Compare engine, host name and port with the server's",
+            ) from None
+
+    def log_in(sock: socket.socket, tls: ssl.SSLContext | None) -> t.Any:
+        connection = pymysql.connect(
+            host=config.server_name or config.host,
+            port=config.port,
+            user=config.user,
+            password=config.password.encode(),  # the driver would take Latin-1, and fail beyond it
+            database=database,
+            autocommit=True,
+            charset="utf8mb4",
+            connect_timeout=min(config.connect_timeout, 31536000),
+            read_timeout=statement_timeout + GRACE,
+            write_timeout=statement_timeout + GRACE,
+            ssl=tls,
+            ssl_disabled=tls is None,
+            defer_connect=True,
+        )
+        sock.settimeout(None)
+        connection.connect(sock)
+        return connection
+
+    try:
+        session = attempt(None if config.plain else _tls_context(config))
+    except DatabaseError as error:
+        # PyMySQL 1.2 refuses a server without TLS where 1.1 went on in the clear.
+        if config.ca_cert or "doesn't support" not in error.found:
+            raise
+        session = attempt(None)
+    try:
+        if config.ca_cert and not (session.rows("SHOW STATUS LIKE 'Ssl_cipher'") or [("", "")])[0][1]:
+            raise DatabaseError(
+                config.subject,
+                "the server offers no TLS",
+                "tls",
+                "TLS, since login_ca_cert is given",
+                "Turn TLS on at the server",
+            )
+        if limited:
+            limit(session, read_only, statement_timeout, lock_timeout)
+    except WaError:
+        session.close()
+        raise
+    return session

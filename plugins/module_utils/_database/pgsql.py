@@ -1,0 +1,138 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How to connect to PostgreSQL. The driver is imported when it is needed."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+import typing as t
+
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.waba.onprem.plugins.module_utils._database.errors import (
+    DatabaseError,
+    pgsql_kind,
+    pgsql_kind_of_text,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import (
+    GRACE,
+    Session,
+    Settings,
+    network_error,
+    one_line,
+)
+
+_FOREIGN_PATIENCE = 60.0
+
+
+def driver() -> t.Any:
+    """psycopg2."""
+    try:
+        import psycopg2
+        import psycopg2.extensions
+    except ImportError:
+        found = missing_required_lib("psycopg2")
+        raise DatabaseError(
+            "Python library psycopg2",
+            found,
+            "driver",
+            cure="Install the package python3-psycopg2; the role wa_host does",
+        ) from None
+    return psycopg2
+
+
+def limit(session: Session, read_only: bool, statement_timeout: float, lock_timeout: float) -> None:
+    """Bound what the session's statements may wait and take, in seconds, and what they may do."""
+    session.rows(
+        f"SET statement_timeout = {round(statement_timeout * 1000)}; SET lock_timeout = {round(lock_timeout * 1000)};"
+        f" SET default_transaction_read_only = {'on' if read_only else 'off'}"
+    )
+
+
+def connect(
+    config: Settings,
+    database: str,
+    read_only: bool,
+    statement_timeout: float,
+    lock_timeout: float,
+    limited: bool = True,
+) -> Session:
+    """Connect; times are seconds, and without `limited` only ours. Raises DatabaseError."""
+    psycopg2 = driver()
+
+    def translate(error: BaseException, subject: str = "") -> DatabaseError:
+        text = one_line(error)
+        code = getattr(error, "pgcode", None) or ""
+        kind = pgsql_kind(code)
+        if not code and isinstance(error, psycopg2.OperationalError):
+            kind = pgsql_kind_of_text(text)
+        if not code and isinstance(error, psycopg2.InterfaceError):
+            kind = "lost"
+        return DatabaseError(subject or config.subject, f"{text} ({code})" if code else text, kind)
+
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise network_error(config, error) from None
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    options = f"-c statement_timeout={round(statement_timeout * 1000)} -c lock_timeout={round(lock_timeout * 1000)}"
+    wanted = {
+        # hostaddr is where to go, host what the certificate must say.
+        "host": ",".join([config.server_name or config.host] * len(addresses)),
+        "hostaddr": ",".join(addresses),
+        "port": config.port,
+        "user": config.user,
+        "password": config.password,
+        "dbname": database,
+        "application_name": "waba.onprem",
+        "options": options if limited else "",
+        "sslmode": ("verify-full" if config.verify_name else "verify-ca") if config.ca_cert else "prefer",
+        "sslrootcert": config.ca_cert,
+        "sslcert": config.client_cert,
+        "sslkey": config.client_key,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+    }
+    psycopg2.extensions.set_wait_callback(_wait)
+    base: t.Any = psycopg2.extensions.connection
+
+    class Patient(base):  # type: ignore[misc]  # the driver has no types
+        patience = config.connect_timeout
+
+    try:
+        connection = psycopg2.connect(
+            connection_factory=Patient, **{key: value for key, value in wanted.items() if value not in (None, "")}
+        )
+        connection.patience = statement_timeout + GRACE
+        connection.set_session(autocommit=True)
+        with connection.cursor() as cursor:  # what the server or the user has, before this session sets its own
+            cursor.execute("SHOW default_transaction_read_only")
+            began_read_only = cursor.fetchone()[0] == "on"
+            if began_read_only:  # or an earlier session's own, which a pooler has kept
+                cursor.execute("SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'")
+                began_read_only = cursor.fetchone()[0] == "on"
+        connection.set_session(readonly=read_only if limited else None)
+    except psycopg2.Error as error:
+        raise translate(error) from None
+    return Session(config, connection, (psycopg2.Error,), translate, began_read_only)
+
+
+def _wait(connection: t.Any) -> None:
+    """Wait for the server's next word, but not for ever, as psycopg2 does when it is left alone."""
+    psycopg2 = driver()
+    extensions = psycopg2.extensions
+    # The callback serves every connection of the process, also those of others.
+    patience = getattr(connection, "patience", _FOREIGN_PATIENCE)
+    end = time.monotonic() + patience
+    while True:
+        state = connection.poll()
+        if state == extensions.POLL_OK:
+            return
+        number = [connection.fileno()]
+        readers, writers = (number, []) if state == extensions.POLL_READ else ([], number)
+        if not any(select.select(readers, writers, [], max(end - time.monotonic(), 0))):
+            raise psycopg2.OperationalError(f"no answer: timed out after {patience:g} s")

@@ -1,0 +1,267 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proves that the client can log in with what a db.env will hold, before anybody puts it in force.
+
+The connection is the client's own as far as this host can make it: the address that the name has inside the containers,
+and the client's TLS settings with the files that lie there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import tempfile
+import time
+import typing as t
+from dataclasses import replace
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import check as database_check
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Settings
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import network_error
+from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files, host_names
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import execute
+from ansible_collections.waba.onprem.plugins.module_utils._env.rules import CONNECTION, OPTIONS
+
+_PATIENCE = 10.0  # seconds for a container's resolver
+_NOT_FOUND = 2  # getent's own exit code
+_WRONG_NAME = "Correct the host name"
+_NO_NAME = (
+    "Correct the host name; or set login_host and login_port (wa_db_env_login_host, wa_db_env_login_port) to where this "
+    "host reaches the server"
+)
+SKIP = "check_connection: false (role variable wa_db_env_check_connection) skips this check"
+_UNTOUCHED = "Nothing was written, and no container was touched"
+_TLS_FILES = {
+    "ca_cert": (OPTIONS["ssl_ca"], "login_ca_cert"),
+    "client_cert": (OPTIONS["ssl_cert"], "login_client_cert"),
+    "client_key": (OPTIONS["ssl_key"], "login_client_key"),
+}
+Values = t.Mapping[str, str]
+
+
+def variants(
+    values: Values,
+    environments: t.Mapping[str, Values],
+    differing: t.Iterable[t.Mapping[str, t.Any]],
+) -> list[dict[str, str]]:
+    """What the containers will connect with: the file's values, under those that their Compose files set themselves.
+
+    `environments` are the running containers' by id, `differing` what was found of those whose values differ.
+    """
+    overridden = {entry["id"]: entry["overridden_keys"] for entry in differing}
+    found: list[dict[str, str]] = []
+    for identifier, environment in environments.items():
+        own = {key: environment.get(key, "") for key in overridden.get(identifier[:12], []) if key in CONNECTION}
+        one = {**values, **own}
+        if one not in found:
+            found.append(one)
+    return found or [dict(values)]
+
+
+class Clients:
+    """The client's containers, as far as the engine can be asked; `doubt` says why it cannot."""
+
+    def __init__(self, params: t.Mapping[str, t.Any]) -> None:
+        self.docker: Docker | None = None
+        self.running: list[Container] = []
+        self.records: list[dict[str, t.Any]] = []
+        self.doubt = ""
+        self.project = bool(params["project"])
+        try:
+            self.docker = Docker(params)
+            found = self.docker.client_containers(params["project"])
+            self.running = [one for one in found if one.running]
+            inspected = [self.docker.inspect(one) for one in self.running or found]
+            self.records = [record for record in inspected if record]
+        except WaError as error:  # a module that is used alone may need no engine
+            self.doubt = str(error)
+
+    @property
+    def share_the_host(self) -> bool:
+        """Whether this host's loopback addresses may be the client's, too; unknown counts as yes."""
+        if self.records:
+            return any(host_names.on_host_network(record) for record in self.records)
+        return not self.project
+
+    def address(self, config: Settings, name: str) -> tuple[str, str]:
+        """Where the containers go for a name, and who says so; empty texts when only this host can tell.
+
+        Raises DatabaseError for a name that a running container does not find.
+        """
+        # The addresses of another machine's containers lead nowhere.
+        if self.docker is None or not self.docker.local or _is_address(name):
+            return "", ""
+        for container in self.running:
+            try:
+                told = execute(self.docker, container, ["getent", "ahosts", "--", name], timeout=_PATIENCE)
+            except WaError:
+                continue  # an image without a shell
+            if told.rc == 0 and told.stdout.split():
+                return told.stdout.split()[0], f"the address in container {container.name}"
+            if told.rc == _NOT_FOUND:
+                found = f"the name {name} does not resolve in container {container.name}"
+                raise DatabaseError(config.subject, found, "unknown_host", cure=_WRONG_NAME)
+        return host_names.address(self.docker, self.records, name)
+
+    def read(self, path: str) -> bytes | None:
+        """A file that one of the containers has, or None."""
+        for record in self.records if self.docker else []:
+            content = container_files.read(t.cast("Docker", self.docker), record["Id"], path)
+            if content is not None:
+                return content
+        return None
+
+
+def _is_address(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(ipaddress.ip_address(text))
+    return False
+
+
+def _resolve(config: Settings) -> list[str]:
+    """The addresses that this host's resolver has for a name. Raises DatabaseError."""
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise network_error(config, error) from None
+    return [str(entry[4][0]).partition("%")[0] for entry in found]
+
+
+def route(config: Settings, clients: Clients, elsewhere: str | None) -> tuple[Settings, str]:
+    """The way to the server that the client's containers take, and what leads there, in words.
+
+    `elsewhere` is `login_host`, where this host reaches the server; a running container has to find the name all the
+    same. Raises WaError for a name that nobody knows, and for one that means another machine in a container.
+    """
+    name = config.server_name
+    address, via = clients.address(config, name)
+    if elsewhere:
+        return config, f"login_host {elsewhere}"
+    if address:
+        found, way = [address], replace(config, host=address)
+    else:
+        try:
+            found, way = _resolve(config), config
+        except DatabaseError as error:
+            tried = clients.doubt or "Docker has no container or extra host of that name for the client"
+            raise DatabaseError(config.subject, f"{error.found}; {tried}", error.kind, cure=_NO_NAME) from None
+    if not clients.share_the_host and all(ipaddress.ip_address(one).is_loopback for one in found):
+        raise WaError(
+            config.subject,
+            f"{name} is {found[0]}, and inside a container a loopback address is the container itself",
+            "a name or an address that leads from the containers to the server",
+            "Give the host's own address on the network, or a name that has it",
+        )
+    return way, f"{address}, {via}" if address else ""
+
+
+@contextlib.contextmanager
+def tls(config: Settings, values: Values, clients: Clients) -> t.Iterator[Settings]:
+    """The client's TLS settings: `login_*` options, else the files at the paths in the containers, else none of them.
+
+    Copies are private and go at the end. Raises WaError for a file that no container has.
+    """
+    if not (values.get(OPTIONS["ssl_ca"]) or values.get(OPTIONS["ssl_cert"])):
+        yield replace(config, ca_cert=None, client_cert=None, client_key=None, plain=True)
+        return
+    paths: dict[str, t.Any] = {}
+    with contextlib.ExitStack() as stack:
+        for field, (key, option) in _TLS_FILES.items():
+            path = values.get(key)
+            if not path or getattr(config, field):
+                paths[field] = getattr(config, field) if path else None
+                continue
+            content = clients.read(path)
+            if content is None and clients.records:
+                names = ", ".join(sorted(record["Name"].lstrip("/") for record in clients.records))
+                raise WaError(
+                    f"{key} {path}",
+                    f"no such file in {names}",
+                    "the path of a file inside the client's containers",
+                    f"Mount it there first, or set {option} (wa_db_env_{option}) to where the same file lies on this host",
+                )
+            if content is not None:
+                copy = stack.enter_context(tempfile.NamedTemporaryFile())  # made with mode 0600
+                copy.write(content)
+                copy.flush()
+                paths[field] = copy.name
+                # How strict the client is about the name is not known; its authority it always checks.
+                paths.update({"verify_name": False} if field == "ca_cert" else {})
+        yield replace(config, **paths)
+
+
+class Proof:
+    """One proof with a module's options; `found` is filled with what is learnt of the server."""
+
+    def __init__(self, params: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> None:
+        self.params = dict(params, login_user=None, login_password=None)
+        self.thorough = params["check_connection"] == "always"
+        self.warn = warn
+        self.clients = Clients(params)
+        self.found: dict[str, t.Any] = {}
+
+    def __call__(self, values: Values) -> None:
+        """Log in as the client will with `values`. Raises WaError with user, server, reason and cure."""
+        config = database.settings(self.params, values)
+        server = f"{config.engine} at {config.server_name}:{values.get(OPTIONS['port'], config.port)}"
+        subject = f"login of the client as user {config.user} to the database {server}"
+        way = ""
+        try:
+            config, way = route(config, self.clients, self.params.get("login_host"))
+            with tls(config, values, self.clients) as ready:
+                self._log_in(ready, values)
+        except WaError as error:
+            at = f" ({way})" if way else ""
+            found = error.found if error.subject == config.subject else f"{error.subject}: {error.found}"
+            cure = ". ".join(part for part in (_UNTOUCHED, error.cure, SKIP) if part)
+            raise WaError(subject + at, found, error.expected, cure) from None
+
+    def _log_in(self, config: Settings, values: Values) -> None:
+        """Log in, patient with a server that is about to start."""
+        end = time.monotonic() + config.connect_timeout
+        while True:
+            try:
+                self._check(config, values)
+                return
+            except DatabaseError as error:
+                if error.kind != "starting" or time.monotonic() > end:
+                    raise
+            time.sleep(0.5)  # a server says so for a moment after its start
+
+    def _check(self, config: Settings, values: Values) -> None:
+        doubt = self.warn if self.thorough else None
+        try:
+            database_check.check(config, values, self.found, self.warn, doubt)
+        except DatabaseError as error:
+            if not config.plain or config.engine != database.MYSQL or error.kind not in ("login", "tls", "driver"):
+                raise
+            self._with_tls(config, values, error)
+
+    def _with_tls(self, config: Settings, values: Values, error: DatabaseError) -> None:
+        """What TLS changes about a login that failed without it. Raises WaError."""
+        secure = replace(config, plain=False)
+        if error.kind == "driver":  # only this host's driver lacks something; the password is proven all the same
+            try:
+                database_check.check(secure, values, self.found, self.warn, self.warn if self.thorough else None)
+            except DatabaseError as other:
+                raise (error if other.kind == "driver" else other) from None
+            return
+        try:
+            with database.connect(secure) as session:
+                encrypted = bool((session.rows("SHOW STATUS LIKE 'Ssl_cipher'") or [("", "")])[0][1])
+        except WaError:
+            raise error from None
+        if not encrypted:
+            raise error
+        raise DatabaseError(
+            config.subject,
+            f"{error.found}: the server takes this user with TLS only, and {OPTIONS['ssl_ca']} is not set",
+            "tls",
+            "TLS",
+            f"Set {OPTIONS['ssl_ca']} (wa_db_env_ssl_ca) to the authority of the server's certificate, a path inside the containers",
+        ) from None

@@ -1,0 +1,128 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which containers are the client's: the one rule, for every module, role and the nightly script. Pure rules.
+
+A container is the client's if its image is of a configured repository (`wa_images`); or if its command starts the vendor's
+program; or if its image has the name of a client image and something of the client is in it. A name such as `web` alone is
+no evidence. `roles/wa_log_cleanup/files/wa-log-cleanup` has the same rule in shell; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+KINDS = ("web", "coreapp")  # the last components of the vendor's two repositories
+MEDIA_FOLDER = "/usr/local/wamedia"
+DATA_FOLDER = "/usr/local/waent"
+# What starts the client, whatever the image is called. A sidecar that runs cleanup.sh by `docker exec` does not.
+_LAUNCH = re.compile(r"^/opt/whatsapp/|/opt/whatsapp/bin/(?:launch|wait_on)_|launch_within_docker\.sh")
+_PROGRAM_FOLDER = "/opt/whatsapp"
+_VARIABLE = re.compile(r"WA_|(?:WACORE|COREAPP|WEBAPP)_HOSTNAME$")
+
+
+@dataclass(frozen=True)
+class ClientImages:
+    """The configured repositories of each kind, in Docker's short form; empty means the vendor's last components."""
+
+    web: tuple[str, ...] = ()
+    coreapp: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, configured: t.Mapping[str, t.Any] | None, subject: str = "client_images") -> ClientImages:
+        """From a module's option or from `wa_images`: a repository or several for each kind. Raises WaError."""
+        if not isinstance(configured or {}, t.Mapping):
+            raise WaError(subject, repr(configured), "a repository for web and one for coreapp")
+        found = {}
+        for kind, values in (configured or {}).items():
+            if kind not in KINDS:
+                raise WaError(subject, f"the key {kind!r}", "web and coreapp")
+            values = [values] if isinstance(values, str) else values or []
+            found[kind] = tuple(image_reference.repository(f"{subject}.{kind}", value) for value in values)
+        both = sorted({*found.get("web", ())} & {*found.get("coreapp", ())})
+        if both:
+            raise WaError(subject, f"{both[0]} for web and for coreapp", "a repository for each")
+        return cls(**found)
+
+    def configured(self, image: str) -> str:
+        """`web` or `coreapp` for an image of a configured repository, otherwise an empty text."""
+        name = image_reference.parse(image).repository
+        return "web" if name in self.web else "coreapp" if name in self.coreapp else ""
+
+    def named(self, image: str) -> str:
+        """The kind that an image's name stands for: configured, or by its last component; then it proves nothing."""
+        last = image_reference.parse(image).last
+        alike = [kind for kind in KINDS if last in [image_reference.parse(one).last for one in getattr(self, kind)]]
+        return self.configured(image) or next(iter(alike), last if last in KINDS else "")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rule looks at. `environment` holds names of variables, None when it was not read."""
+
+    image: str
+    command: str = ""
+    mounted: t.Sequence[str] = ()
+    environment: t.Collection[str] | None = field(default=None, repr=False)
+
+
+def launches(command: str) -> bool:
+    """Whether a container's command starts the vendor's program."""
+    return bool(_LAUNCH.search(command))
+
+
+def evidence(facts: Facts) -> list[str]:
+    """What of the client is in a container, in words."""
+    folders = [posixpath.normpath(path) for path in facts.mounted]
+    found = [
+        f"a mount at {path}"
+        for path in folders
+        if any(path == top or path.startswith(top + "/") for top in (MEDIA_FOLDER, DATA_FOLDER))
+    ]
+    if _PROGRAM_FOLDER in facts.command:
+        found.append(f"its command is in {_PROGRAM_FOLDER}")
+    return found + sorted(name for name in facts.environment or () if _VARIABLE.match(name))
+
+
+def is_client(facts: Facts, images: ClientImages) -> bool | None:
+    """Whether a container is the client's; None when only its environment tells, which was not read."""
+    if images.configured(facts.image) or launches(facts.command):
+        return True
+    if not images.named(facts.image):
+        return False
+    return True if evidence(facts) else None if facts.environment is None else False
+
+
+def kind(image: str, images: ClientImages, environment: t.Mapping[str, str]) -> str:
+    """`web` or `coreapp` of a client's container. One that nothing tells apart counts as a Coreapp, which has more to lose."""
+    named = images.named(image)
+    if named:
+        return named
+    web = {"WEBAPP_HOSTNAME", "WEBAPP_EXTERNAL_PORTS", "WACORE_HOSTNAME"} & set(environment)
+    core = {"COREAPP_HOSTNAME", "COREAPP_EXTERNAL_PORTS", "WA_MASTER_NODE"} & set(environment)
+    return "web" if web and not core else "coreapp"
+
+
+def repositories(configured: t.Mapping[str, t.Any] | None, registry: str | None) -> dict[str, str]:
+    """The repository of each kind that an inventory names, by `wa_images` or below `wa_registry`. Raises WaError."""
+    images = ClientImages.of(configured, "wa_images")
+    found = {}
+    for name in KINDS:
+        own = getattr(images, name)
+        if len(own) > 1:
+            raise WaError(f"wa_images.{name}", ", ".join(own), "one repository")
+        if not own and not registry:
+            raise WaError("wa_registry", "not set", f"where the image {name} is pulled from", "Set it, or wa_images")
+        found[name] = own[0] if own else image_reference.repository("wa_registry", f"{registry}/{name}")
+    return found
+
+
+def registries(images: t.Mapping[str, str]) -> list[str]:
+    """The registries of these repositories, each once; an empty text is Docker's default one, which has no name here."""
+    return sorted({image_reference.parse(image).registry for image in images.values()})

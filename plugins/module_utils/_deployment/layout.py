@@ -1,0 +1,317 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which services of the client run on which member of a deployment, and how they reach each other. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_port
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import words as read_words
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import (
+    CORE_PORT,
+    TOPOLOGIES,
+    normalise_version,
+)
+
+PORTS_EACH = 4
+JWT_KEY = "WA_WEB_JWT_CRYPTO_KEY"
+_WORD = re.compile(r"web|(core|master)([1-9][0-9]{0,2})")
+_LOOPBACK = re.compile(r"localhost|127\..*|::1")
+# What the members of a deployment must agree on: it has one database and one version.
+_SHARED = (
+    "wa_topology",
+    "wa_shards",
+    "wa_version",
+    "wa_leader",
+    "wa_db_env_engine",
+    "wa_db_env_hostname",
+    "wa_db_env_name_prefix",
+)
+# What an adopted client may go without, as it does: `wa_client_accept`.
+UNSHARED_MEDIA, NO_COMMON_KEY = "unshared_media", "no_common_key"
+HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
+
+
+def layout(
+    hostvars: HostVars, deployment: t.Mapping[str, t.Any], topology: str = "single", shards: int = 1
+) -> dict[str, list[str]]:
+    """Which services run where: member -> `web`, `core1`, `master1`, ...
+
+    `deployment` is what `_deployment.topology.deployment` gives. All that is said of single members comes from the inventory
+    (`hostvars`): `wa_client_services`, `wa_client_address`, `wa_api_url`. Raises WaError for what makes no client.
+    """
+    name, members, leader = str(deployment["name"]), list(deployment["members"]), str(deployment["leader"])
+    check_topology(name, members, topology, shards)
+    _judge_agreement(name, hostvars, members)
+    declared = {member: hostvars[member].get("wa_client_services") for member in members}
+    places = place(name, members, topology, shards, {m: words for m, words in declared.items() if words is not None})
+    if "web" not in places[leader] and not hostvars[leader].get("wa_api_url"):
+        raise WaError(
+            f"deployment {name}: leader {leader}",
+            "has no Webapp, and wa_api_url is not set for it",
+            "a Webapp that it can reach",
+            "Add web to its wa_client_services, set wa_leader to a member with one, or set wa_api_url",
+        )
+    if len(members) > 1:
+        _judge_addresses(name, {member: address(hostvars, member) for member in members})
+        _judge_share(name, hostvars, members)
+        _judge_keys(name, hostvars, [member for member in members if "web" in places[member]])
+    return places
+
+
+def place(
+    name: str,
+    members: t.Sequence[str],
+    topology: str,
+    shards: int = 1,
+    declared: t.Mapping[str, t.Any] | None = None,
+) -> dict[str, list[str]]:
+    """The services of each member: those `declared` for all of them, or places by position."""
+    without = [member for member in members if member not in (declared or {})]
+    if declared and without:
+        raise WaError(
+            f"deployment {name}: wa_client_services",
+            f"not set for {', '.join(without)}",
+            f"to be set for every member, as for {', '.join(declared)}, or for none",
+        )
+    places = {m: _words(m, declared[m]) for m in members} if declared else _by_position(members, topology, shards)
+    _judge_places(name, places, topology, shards)
+    return {member: sorted(words, key=order) for member, words in places.items()}
+
+
+def services(
+    words: t.Iterable[str],
+    topology: str,
+    where: str,
+    alone: bool = True,
+    web_port: t.Any = 9090,
+    core_port: t.Any = CORE_PORT,
+) -> list[dict[str, t.Any]]:
+    """What one host's Compose file has to say of its services, the Webapp last.
+
+    Each is a mapping with `name`, `kind` (web, core, master), `image` (web, coreapp), `ports` (`outside`, `inside`),
+    `environment`, and `after`, the services that it is started after.
+    `where` is the address at which the other members reach the host. On a host that is `alone` the services find each
+    other by their names and publish nothing but the Webapp.
+    """
+    web_port, core_port = parse_port("wa_client_web_port", web_port), parse_port("wa_client_core_port", core_port)
+    if topology == "single":
+        core = _service("wacore", "core", [], {})
+        return [core, {**_service("waweb", "web", [web_port], {"WACORE_HOSTNAME": "wacore"}), "after": ["wacore"]}]
+    ordered = sorted(words, key=order)
+    found = []
+    for word, slot in _slots(ordered).items():
+        kind = word.rstrip("0123456789")
+        name = service_name(word, topology)
+        first = CORE_PORT if alone else core_port + PORTS_EACH * slot
+        ports = list(range(first, first + PORTS_EACH))
+        if ports[-1] >= 1 << 16:
+            raise WaError(
+                "wa_client_core_port", f"{core_port}: {name} gets {ports[-1]}", "ports up to 65535 for all services"
+            )
+        environment = {"WA_APP_MULTICONNECT": "1"}
+        if kind == "master":
+            environment["WA_MASTER_NODE"] = "1"
+        environment["COREAPP_HOSTNAME"] = name if alone else where
+        environment["COREAPP_EXTERNAL_PORTS"] = ",".join(str(port) for port in ports)
+        found.append(_service(name, kind, [] if alone else ports, environment))
+    if "web" in ordered:
+        environment = {
+            "WA_APP_MULTICONNECT": "1",
+            "WEBAPP_HOSTNAME": "waweb" if alone else where,
+            "WEBAPP_EXTERNAL_PORTS": str(443 if alone else web_port),
+        }
+        found.append(_service("waweb", "web", [web_port], environment))
+    return found
+
+
+def address(hostvars: HostVars, member: str) -> str:
+    """Where the other members reach a host: `wa_client_address`, else `ansible_host`, else its inventory name."""
+    values = hostvars[member]
+    return str(values.get("wa_client_address") or values.get("ansible_host") or member)
+
+
+def _service(name: str, kind: str, ports: t.Sequence[int], environment: t.Mapping[str, str]) -> dict[str, t.Any]:
+    inside = [443] if kind == "web" else range(CORE_PORT, CORE_PORT + PORTS_EACH)
+    return {
+        "name": name,
+        "kind": kind,
+        "image": "web" if kind == "web" else "coreapp",
+        "ports": [{"outside": port, "inside": where} for port, where in zip(ports, inside)],
+        "environment": dict(environment),
+        "after": [],
+    }
+
+
+def _slots(words: t.Sequence[str]) -> dict[str, int]:
+    """Places in the row of ports: the first Coreapp 0, the first master 1, as the vendor has them; then all others."""
+    cores = [word for word in words if word.startswith("core")]
+    masters = [word for word in words if word.startswith("master")]
+    slots = dict.fromkeys(cores[:1], 0) | dict.fromkeys(masters[:1], 1)
+    for slot, word in enumerate([*cores[1:], *masters[1:]], start=2):
+        slots[word] = slot
+    return slots
+
+
+def service_name(word: str, topology: str) -> str:
+    """What the rendered Compose file calls a service: `waweb`, `wacore`, `wacore2`, `master1`."""
+    if word == "web":
+        return "waweb"
+    return "wacore" if topology == "single" and word == "core1" else re.sub("^core", "wacore", word)
+
+
+def order(word: str) -> tuple[int, int]:
+    """Webapp, Coreapps by number, masters by number."""
+    kind = word.rstrip("0123456789")
+    return ("web", "core", "master").index(kind), int(word[len(kind) :] or 0)
+
+
+def _by_position(members: t.Sequence[str], topology: str, shards: int) -> dict[str, list[str]]:
+    """A Webapp on every member, Coreapps in turn, the two masters on the first two.
+
+    A cluster gets one Coreapp more than it has shards, so that one may fail, and one on each member at least.
+    """
+    if topology == "single":
+        return {member: ["web", "core1"] for member in members}
+    words = [f"core{number}" for number in range(1, max(shards + 1, len(members)) + 1)]
+    found = {member: ["web"] for member in members}
+    for row in (words, ["master1", "master2"]):
+        for position, word in enumerate(row):
+            found[members[position % len(members)]].append(word)
+    return found
+
+
+def _words(member: str, words: t.Any) -> list[str]:
+    """A member's `wa_client_services`, each word checked."""
+    subject, cure = f"host {member}: wa_client_services", "Give a list such as [web, core1, master1]"
+    if isinstance(words, str) or not isinstance(words, t.Sequence) or not words:
+        raise WaError(subject, f"{words!r}", "a list with one service at least", cure)
+    for word in words:
+        if not _WORD.fullmatch(str(word)):
+            raise WaError(subject, f"{word!r} is no service", "web, core1, core2 ..., master1, master2 ...", cure)
+    return [str(word) for word in words]
+
+
+def check_topology(name: str, members: t.Sequence[str], topology: t.Any, shards: t.Any) -> None:
+    """Raise WaError for values of `wa_topology` and `wa_shards` that make no client on these members."""
+    if topology not in TOPOLOGIES:
+        raise WaError(f"deployment {name}: wa_topology", f"{topology!r} is unknown", "one of: " + ", ".join(TOPOLOGIES))
+    if topology == "single" and len(members) > 1:
+        raise WaError(
+            f"deployment {name}: wa_topology",
+            f"single, with the hosts {', '.join(members)}",
+            "one host",
+            "Set wa_topology to high_availability or multiconnect, or give each host a wa_deployment of its own",
+        )
+    count = int(shards) if re.fullmatch(r"-?\d{1,9}", str(shards).strip(), re.ASCII) else 0
+    if count < 1 or (topology != "multiconnect" and count != 1):
+        expected = "1 or more" if topology == "multiconnect" else "1; more shards are wa_topology: multiconnect"
+        raise WaError(f"deployment {name}: wa_shards", f"{shards!r} with {topology}", expected)
+
+
+def _judge_places(name: str, places: t.Mapping[str, t.Sequence[str]], topology: str, shards: int) -> None:
+    """Raises WaError when the services do not make a client of that topology."""
+    subject = f"deployment {name}: wa_client_services"
+    holders: dict[str, list[str]] = {}
+    for member, words in places.items():
+        for word in words:
+            holders.setdefault(f"web of {member}" if word == "web" else word, []).append(member)
+    for word, where in sorted(holders.items()):
+        if len(where) > 1:
+            raise WaError(subject, f"{word} twice ({', '.join(where)})", "each service once")
+    found = [word for words in places.values() for word in words]
+    if topology == "single":
+        if sorted(found) != ["core1", "web"]:
+            raise WaError(subject, ", ".join(found), "[web, core1], which is what a single client has")
+        return
+    for kind, called in (("web", "Webapp"), ("core", "Coreapp"), ("master", "master")):
+        if not any(word.startswith(kind) for word in found):
+            raise WaError(subject, f"no {called} on any host", f"Webapp, Coreapp and master with {topology}")
+    cores = [word for word in found if word.startswith("core")]
+    if len(cores) < shards:
+        expected = f"at least {shards} Coreapps for wa_shards: {shards}, and one more so that one may fail"
+        raise WaError(subject, ", ".join(cores), expected)
+
+
+def _judge_agreement(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
+    """One database and one version: members that say otherwise are refused."""
+    for variable in _SHARED:
+        values: dict[str, list[str]] = {}
+        for member in members:
+            value = hostvars[member].get(variable)
+            is_version = variable == "wa_version" and value is not None
+            values.setdefault(normalise_version(value) if is_version else str(value), []).append(member)
+        if len(values) > 1:
+            told = "; ".join(f"{value} on {', '.join(where)}" for value, where in sorted(values.items()))
+            raise WaError(f"deployment {name}: {variable}", told, "one value for all members", "Set it for the group")
+
+
+def _judge_addresses(name: str, addresses: t.Mapping[str, str]) -> None:
+    for member, where in addresses.items():
+        others = [other for other in addresses if other != member and addresses[other] == where]
+        if others or _LOOPBACK.fullmatch(where):
+            raise WaError(
+                f"deployment {name}: wa_client_address of {member}",
+                f"{where}, as of {', '.join(others)}" if others else where,
+                "the address at which the other members reach this host",
+                "Set wa_client_address for each host of the deployment",
+            )
+
+
+def _accepted(hostvars: HostVars, member: str) -> list[str]:
+    """What a member may go without."""
+    return read_words(hostvars[member].get("wa_client_accept"), f"host {member}: wa_client_accept")
+
+
+def _judge_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
+    """A volume of the host's own disk is shared with nobody: media that one host receives, the others would not find."""
+    for member in members:
+        values = hostvars[member]
+        if UNSHARED_MEDIA in _accepted(hostvars, member):
+            continue
+        if values.get("wa_media_volume_driver", "local") == "local" and not values.get(
+            "wa_media_volume_driver_options"
+        ):
+            raise WaError(
+                f"deployment {name}: media volume of {member}",
+                "a plain local volume, on this host's own disk",
+                "a share that all members mount",
+                "Set wa_media_volume_driver_options (an NFS share, or a bind of a mounted one) or wa_media_volume_driver",
+            )
+
+
+def _key(hostvars: HostVars, member: str) -> t.Any:
+    """The Webapp's key, from db.env or from a file of its own service."""
+    single = _mapping(hostvars, member, "wa_client_extra_secret_environment")
+    shared = _mapping(hostvars, member, "wa_db_env_extra_secret")
+    return next(
+        (one[JWT_KEY] for one in [shared, *single.values()] if isinstance(one, t.Mapping) and one.get(JWT_KEY)), None
+    )
+
+
+def _mapping(hostvars: HostVars, member: str, variable: str) -> t.Mapping[str, t.Any]:
+    """A variable that holds names and values; its value, which may be a secret, is not told."""
+    value = hostvars[member].get(variable) or {}
+    if not isinstance(value, t.Mapping):
+        raise WaError(f"host {member}: {variable}", f"a {type(value).__name__}", "a mapping from names to values")
+    return value
+
+
+def _judge_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
+    """Tokens of one Webapp are good at another only with the same key. Its value is never told."""
+    if len(webs) < 2:
+        return
+    webs = [member for member in webs if NO_COMMON_KEY not in _accepted(hostvars, member)]
+    keys = {member: _key(hostvars, member) for member in webs}
+    lacking = [member for member, key in keys.items() if not key]
+    if lacking or len(set(keys.values())) > 1:
+        raise WaError(
+            f"deployment {name}: {JWT_KEY}",
+            f"not set for {', '.join(lacking)}" if lacking else "not the same for all members",
+            f"one key for the Webapps of {', '.join(webs)}: a login at one is unknown to the others without it",
+            f"Set wa_db_env_extra_secret: {{{JWT_KEY}: ...}} for the group, from a vault",
+        )

@@ -1,0 +1,105 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lock file of a deployment: its presence is the lock, its content the journal of the upgrade that holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, json_file
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+
+_PATIENCE = 30.0  # seconds: whoever holds the guard does so for milliseconds
+
+
+class JournalFile:
+    """The lock file at `path`. Use `exclusively` around a `load` and the `save` or `remove` that follows from it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        folder, name = os.path.split(os.path.abspath(path))
+        self.guard = os.path.join(folder, f".{name}.guard")
+
+    @contextlib.contextmanager
+    def exclusively(self) -> t.Iterator[None]:
+        """Keep every other process out while the file is judged and written; lasts milliseconds."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(files.lock(self.guard, _PATIENCE))
+            except OSError as error:
+                raise self._unusable(error) from None
+            yield
+
+    def load(self) -> dict[str, t.Any] | None:
+        """The journal, or None when there is no lock. Raises WaError for a file that holds none."""
+        return self._load(self.path)
+
+    def load_last(self) -> dict[str, t.Any] | None:
+        """The journal of the upgrade that ended last, or None when none has. Raises WaError for a file that holds none."""
+        return self._load(self.last())
+
+    def _load(self, path: str) -> dict[str, t.Any] | None:
+        try:
+            return upgrade_journal.check(json.loads(files.read_text(path)))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unusable(error) from None
+        except ValueError as error:
+            raise WaError(
+                f"lock file {path}",
+                f"not written by an upgrade ({error})",
+                "the journal of an upgrade",
+                "Find out who holds the deployment; then remove the file",
+            ) from None
+
+    def why_blocked(self, now: float) -> str:
+        """Why nothing else may touch the deployment's client at `now` (seconds since 1970), or an empty text."""
+        journal = self.load()
+        if journal is None:
+            return ""
+        held = upgrade_journal.is_held(journal, "", now)
+        return upgrade_journal.describe_block(journal, held) if upgrade_journal.blocks(journal, held) else ""
+
+    def save(self, journal: dict[str, t.Any]) -> None:
+        """Write the journal whole or not at all."""
+        self._write(self.path, journal)
+
+    def archive(self, journal: dict[str, t.Any]) -> str:
+        """Keep `journal` as that of the last upgrade, end the lock, and return where it lies."""
+        last = self.last()
+        self._write(last, journal)
+        self.remove()
+        return last
+
+    def last(self) -> str:
+        """Where the journal of the last finished upgrade lies."""
+        return self.path.rsplit(".", 1)[0] + ".last-upgrade.json"
+
+    def remove(self) -> None:
+        """End the lock."""
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _write(self, path: str, journal: dict[str, t.Any]) -> None:
+        try:
+            json_file.write_json(path, journal)
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> WaError:
+        return WaError(
+            f"lock file {self.path}",
+            f"cannot be used: {error.strerror}",
+            "a file that this run can write, since nothing is upgraded without a journal",
+            "Create its folder (role wa_host does), or free room on its file system",
+        )

@@ -1,0 +1,270 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deployments: who belongs together, what its things are called, which versions and health are good. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_port
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
+
+TOPOLOGIES = ("single", "high_availability", "multiconnect")
+STATE_DIR = "/var/lib/waba"
+PROJECTS_DIR = "/opt/waba"
+WEB_PORT = 9090  # the vendor's samples publish the Webapp there
+CORE_PORT = 6250  # messages; contacts, control and health check are the next three
+# The variables `wa_...` that say what a deployment is and where it lies, in the order in which `deployment` takes them.
+DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file", "state_dir")
+_VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_LONGEST_SLUG = 100  # characters; names of files, volumes and containers are made from it
+
+
+def slug(deployment: str) -> str:
+    """The part of every name that comes from a deployment: lower-case letters, digits, `_` and `-`.
+
+    Compose wants this of project names, and cron skips files with any other character in their name.
+    """
+    text = re.sub(r"[^a-z0-9_-]+", "-", deployment.lower()).strip("-")
+    if not text:
+        raise WaError("wa_deployment", f"{deployment!r} has no letter and no digit", "a name such as support")
+    if len(text) > _LONGEST_SLUG:
+        raise WaError("wa_deployment", f"a name of {len(text)} characters", f"at most {_LONGEST_SLUG}", "Shorten it")
+    return text
+
+
+def names(deployment: str, project: str | None = None) -> dict[str, str]:
+    """What the collection calls the things of a deployment, so that several on one machine never collide.
+
+    `project` is the Compose project of an adopted client; it decides project, volume and network. An empty one stands for
+    containers outside Compose.
+    """
+    part = slug(deployment)
+    wanted = project or f"wa-{part}"
+    return {
+        "slug": part,
+        "project": wanted if project is None else project,
+        "volume": f"{wanted}_whatsappMedia",
+        "network": f"{wanted}_default",
+        "cron_file": f"wa-{part}-log-cleanup",
+        **places(deployment, part),
+    }
+
+
+def places(
+    host: str, part: str, project_dir: t.Any = None, env_file: t.Any = None, state_dir: t.Any = None
+) -> dict[str, str]:
+    """Where the things of the deployment with the slug `part` lie on `host`, each path in its one form.
+
+    Raises WaError for a path that is none, or that others use. None takes the default.
+    """
+    home = paths.folder(
+        f"host {host}: wa_project_dir", f"{PROJECTS_DIR}/{part}" if project_dir is None else project_dir
+    )
+    state = paths.folder(f"host {host}: wa_state_dir", STATE_DIR if state_dir is None else state_dir)
+    env = paths.file(f"host {host}: wa_env_file", f"{home}/db.env" if env_file is None else env_file)
+    paths.distinct(host, wa_project_dir=home, wa_state_dir=state, wa_env_file=env)
+    found = {
+        "project_dir": home,
+        "compose_file": f"{home}/compose.yml",
+        "state_dir": state,
+        "gc_state_file": f"{state}/gc-{part}.json",
+        "log_cleanup_status_file": f"{state}/log-cleanup-{part}.json",
+        "lock_file": f"{state}/{part}.lock",
+    }
+    if env in found.values():
+        raise WaError(f"host {host}: wa_env_file", f"{env} is another file of the deployment", "a file of its own")
+    return dict(found, env_file=env)
+
+
+def deployment(
+    host: str,
+    groups: t.Mapping[str, t.Sequence[str]],
+    name: t.Any = None,
+    leader: t.Any = None,
+    project: t.Any = None,
+    project_dir: t.Any = None,
+    env_file: t.Any = None,
+    state_dir: t.Any = None,
+) -> dict[str, t.Any]:
+    """The deployment of `host`: its name, members, leader, the names of its things and where they lie on this host.
+
+    Members and leader come from the inventory (`groups`), never from the hosts that a run happens to reach: a leader
+    that moves under `--limit` takes lock, state and GC along. The last three are `wa_project_dir`, `wa_env_file` and
+    `wa_state_dir` as the inventory gives them; None takes the default.
+    """
+    name = _name(f"host {host}: wa_deployment", name) or host
+    leader = _name(f"host {host}: wa_leader", leader)
+    project = None if project is None else _name(f"host {host}: wa_project", project)
+    if project and not _PROJECT.fullmatch(project):
+        raise WaError(
+            f"host {host}: wa_project",
+            f"{project!r} is no name of a Compose project",
+            "lower-case letters, digits, _ and -, a letter or a digit first",
+        )
+    members = list(groups.get(name) or ([host] if name == host else []))
+    if not members:
+        raise WaError(
+            f"host {host}: wa_deployment",
+            f"{name!r} is no group of the inventory",
+            "an inventory group that holds the hosts of the deployment",
+            f"Add a group {name} with its hosts, or leave wa_deployment out for a deployment of one host",
+        )
+    if host not in members:
+        raise WaError(f"host {host}", f"not in its own deployment {name}", "to be one of: " + ", ".join(members))
+    if leader and leader not in members:
+        raise WaError(f"deployment {name}: wa_leader", f"{leader!r} is not a member", "one of: " + ", ".join(members))
+    leader = leader or members[0]
+    called = names(name, project)
+    where = places(host, called["slug"], project_dir, env_file, state_dir)
+    return dict({**called, **where}, name=name, members=members, leader=leader, is_leader=host == leader)
+
+
+def described(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
+) -> dict[str, t.Any]:
+    """The deployment of any host of the inventory, from its own variables."""
+    values = hostvars[host]
+    return deployment(host, groups, *(values.get(f"wa_{name}") for name in DESCRIBED_BY))
+
+
+def _name(subject: str, value: t.Any) -> str:
+    """A name from the inventory as text: YAML reads one of digits as a number. None is empty."""
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise WaError(subject, f"{value!r} is no name", "text", "Quote it in YAML")
+    return str(value)
+
+
+def projects_at(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
+) -> list[str]:
+    """The Compose projects of the other deployments on the machine of `host`: inventory names with its address.
+
+    Raises WaError when two of them would share names, the Webapp's port, or the ports of the Coreapps.
+    """
+
+    def address(name: str) -> tuple[str, str]:
+        return str(hostvars[name].get("ansible_host", name)), str(hostvars[name].get("ansible_port", ""))
+
+    ours = described(hostvars, host, groups)
+    projects = []
+    for other in groups["all"]:
+        if other == host or address(other) != address(host):
+            continue
+        theirs = described(hostvars, other, groups)
+        cure = "Give each a wa_deployment (or wa_project, wa_project_dir) and a wa_client_web_port of its own"
+        for name in ("project", "slug", "project_dir", "env_file"):
+            if theirs[name] == ours[name]:
+                raise WaError(
+                    f"hosts {host} and {other}",
+                    f"one machine and the same {name} {ours[name] or '(outside Compose)'}",
+                    cure=cure,
+                )
+        ports = [port_of(hostvars, name, "wa_client_web_port", WEB_PORT) for name in (host, other)]
+        if ports[0] == ports[1]:
+            raise WaError(f"hosts {host} and {other}", f"one machine and the same API port {ports[0]}", cure=cure)
+        # Only clients over several hosts publish the ports of their Coreapps.
+        firsts = [port_of(hostvars, name, "wa_client_core_port", CORE_PORT) for name in (host, other)]
+        if firsts[0] == firsts[1] and len(ours["members"]) > 1 < len(theirs["members"]):
+            raise WaError(
+                f"hosts {host} and {other}",
+                f"one machine and the same Coreapp ports from {firsts[0]}",
+                cure="Give each a wa_client_core_port of its own, 40 apart",
+            )
+        projects.append(theirs["project"])
+    return projects
+
+
+def port_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, variable: str, default: int) -> int:
+    """A port that the inventory gives a host: a number, also where it was written as text."""
+    return parse_port(f"host {host}: {variable}", hostvars[host].get(variable, default))
+
+
+def normalise_version(text: t.Any) -> str:
+    """A client version as Meta writes it in tags, without the `v`: ` vv2.53.4 ` -> `2.53.4`.
+
+    Operators give it with and without `v`, sometimes doubled (setup-scripts issue 21). Raises WaError otherwise.
+    """
+    version = str(text).strip().lstrip("vV")
+    if not _VERSION.fullmatch(version):
+        raise WaError("version", f"{text!r} is no version of the client", "a version such as 2.53.4 (quote it in YAML)")
+    return version
+
+
+def version_key(text: str) -> tuple[int, ...]:
+    """A key that sorts versions by number: 2.9 before 2.10."""
+    return tuple(int(part) for part in normalise_version(text).split("."))
+
+
+def judge_jump(running: t.Iterable[str], target: str) -> bool:
+    """Whether an upgrade from the `running` versions to `target` has anything to do.
+
+    Raises WaError for a downgrade (a migration cannot be undone) and for mixed versions (web and core must match).
+    """
+    found = sorted({normalise_version(version) for version in running}, key=version_key)
+    target = normalise_version(target)
+    if not found:
+        raise WaError("running version", "no client container", "one to upgrade", "Run provision.yml first")
+    if len(found) > 1:
+        raise WaError(
+            "running version",
+            "mixed: " + ", ".join(found),
+            "one version on all containers",
+            "Remove the containers that have not the database's version (docker rm --force), then run provision.yml with that",
+        )
+    if version_key(target) < version_key(found[0]):
+        raise WaError(
+            "target version",
+            f"{target} is older than the running {found[0]}",
+            "a newer version",
+            "A migrated schema has no way back but a restore of the database",
+        )
+    return found[0] != target
+
+
+def judge_health(
+    topology: str, health: t.Mapping[str, t.Any], shards: int = 1, containers: t.Iterable[str] = ()
+) -> tuple[bool, str]:
+    """Whether the `health` part of `/v1/health` is good for a topology, and why not, in words (domain: health).
+
+    `containers` are ids of Coreapps and masters that must be among the nodes of a cluster, which bear them in their
+    names: a node that was just recreated is known only once it has arrived.
+
+    single: the Coreapp is connected or connecting. High availability: exactly one Coreapp connected. Multiconnect: as
+    many Coreapps as `shards` and the primary master connected. Everything else on standby is disconnected, and well.
+    """
+    if topology not in TOPOLOGIES:
+        raise WaError("wa_topology", f"{topology!r} is unknown", "one of: " + ", ".join(TOPOLOGIES))
+    nodes = {"coreapp": health} if "gateway_status" in health else dict(health)
+    if not nodes:
+        return False, "the health answer names no node"
+    if "gateway_status" not in health:
+        known = {name.rpartition(":")[2] for name in nodes}
+        absent = sorted(each[:12] for each in containers if each[:12] not in known)
+        if absent:
+            return False, f"not among the nodes yet: {', '.join(absent)}; there are {', '.join(sorted(nodes))}"
+    status = {name: str(node.get("gateway_status", "missing")) for name, node in nodes.items()}
+    told = ", ".join(f"{name} {value}" for name, value in sorted(status.items()))
+    waiting = [name for name, value in sorted(status.items()) if value == "uninitialized"]
+    if waiting:
+        return False, "starting or migrating: " + ", ".join(waiting)
+    lost = [name for name, value in sorted(status.items()) if value == "unregistered"]
+    if lost:
+        return False, "not registered: " + ", ".join(lost)
+    serving = [name for name, value in status.items() if value in ("connected", "connecting")]
+    if topology == "single":
+        return (True, told) if len(serving) == 1 == len(nodes) else (False, f"expected one Coreapp connected: {told}")
+    cores = [name for name in serving if nodes[name].get("role", "coreapp") == "coreapp"]
+    if topology == "high_availability":
+        good = len(serving) == len(cores) == 1
+        return (True, told) if good else (False, f"expected exactly one Coreapp connected: {told}")
+    masters = [name for name in serving if nodes[name].get("role") == "primary_master"]
+    if len(cores) == shards and len(masters) == 1:
+        return True, told
+    return False, f"expected {shards} Coreapps and the primary master connected: {told}"

@@ -1,0 +1,216 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stages of an upgrade, who may go on with one, and what a journal is. Pure rules."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+FORMAT = 1
+# begun: the old version serves. stopping: the old version stops, the schema is untouched. migrating: the schema may be
+# changed. starting: the schema is changed, the new version comes up. proving: the new version serves.
+STAGES = ("begun", "stopping", "migrating", "starting", "proving")
+# Up to here going back is just starting the old version.
+_HARMLESS = ("begun", "stopping")
+_END_OF_TIME = 253402300800  # the year 10000, which no clock shows
+_WORDS = {
+    "begun": "was begun and had touched nothing",
+    "stopping": "had begun to stop the client; the schema is untouched",
+    "migrating": "had begun the migration; the schema may be changed",
+    "starting": "had migrated the database; the new version may be running on some hosts",
+    "proving": "had started the new version",
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who wants to upgrade what: the run (its process on the controller), its user, its controller, and the version."""
+
+    deployment: str
+    run_id: str
+    user: str
+    controller: str
+    target: str
+
+
+def is_held(journal: t.Mapping[str, t.Any], run_id: str, now: float, gone: t.Collection[str] = ()) -> bool:
+    """Whether a run other than `run_id` has a lease that lasts; a run in `gone` is known to have ended."""
+    return bool(journal["run_id"] != run_id and journal["run_id"] not in gone and float(journal["lease_until"]) > now)
+
+
+def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
+    """Whether the lock of a member keeps another run out; both are as `wa_upgrade_journal` reads them, `own` the member's.
+
+    A run takes its leader's lock first and gives it back last, with a lease of one stage; a member's lasts for a whole upgrade,
+    so it counts only as long as the leader's of the same run does. Where the leader has none, and the upgrade that ended last
+    there was another one, the member's own word stands.
+    """
+    if not own.get("held"):
+        return False
+    run_id = own["journal"]["run_id"]
+    if not leaders.get("journal"):
+        return not leaders.get("ended") or run_id not in runs(leaders["ended"])
+    return bool(leaders["held"] and leaders["journal"]["run_id"] == run_id)
+
+
+def is_migrated(journal: t.Mapping[str, t.Any]) -> bool:
+    """Whether the upgrade is past its migration."""
+    return STAGES.index(journal["stage"]) > STAGES.index("migrating")
+
+
+def is_migration_due(journal: t.Mapping[str, t.Any], now: float) -> bool:
+    """Whether a run has the journal and has not come past its migration."""
+    return not is_migrated(journal) and float(journal["lease_until"]) > now
+
+
+def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
+    """Whether nothing else may start, stop or change the client: while a run holds it, and from when one has touched it."""
+    return held or journal["stage"] != "begun"
+
+
+def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
+    """Who holds a journal and since when, for a message."""
+    return (
+        f"the upgrade to {journal['target']} by {journal['user']} from {journal['controller']}, since "
+        f"{clock(journal['stages'][0]['at'])}, at stage {journal['stage']}, "
+        + (f"lease until {clock(journal['lease_until'])}" if journal["lease_until"] else "ended")
+    )
+
+
+def describe_block(journal: t.Mapping[str, t.Any], held: bool) -> str:
+    """Why nothing else may start or stop the client, and what to do, for a message."""
+    on = f"upgrade.yml with wa_upgrade_version: {journal['target']}, which goes on from there"
+    if held:
+        return f"locked by {describe_holder(journal)}. Wait for it; if its run was killed, run {on}"
+    return f"left unfinished by {describe_holder(journal)}. Run {on}"
+
+
+def describe_unfinished(journal: t.Mapping[str, t.Any]) -> str:
+    """What an unfinished run left, for a message."""
+    return f"an upgrade to {journal['target']} by {journal['user']} {_WORDS[journal['stage']]}"
+
+
+def begin(
+    found: t.Mapping[str, t.Any] | None,
+    claim: Claim,
+    now: float,
+    lease: float,
+    gone: t.Collection[str] = (),
+    *,
+    take_over: bool = False,
+    resume: bool = True,
+    stage: str = STAGES[0],
+) -> dict[str, t.Any]:
+    """The journal with which `claim` begins or goes on with an upgrade.
+
+    `found` is the journal that is there; times are in seconds since 1970, `lease` in seconds. Without `resume` what was left
+    unfinished is forgotten; `stage` is where one begins that has no journal. Raises WaError when another run holds it, and
+    when what is to be resumed had another target.
+    """
+    subject = f"upgrade of {claim.deployment}"
+    if found is not None and found["deployment"] != claim.deployment:
+        raise WaError(subject, f"the lock file is that of {found['deployment']}", "a lock file of its own")
+    if found is not None and is_held(found, claim.run_id, now, gone) and not take_over:
+        raise WaError(
+            subject,
+            f"locked by {describe_holder(found)}",
+            "no other upgrade of this deployment",
+            "Wait for it; or, if it is known to be dead, run again with wa_upgrade_take_over: true",
+        )
+    fresh = found is None or found["stage"] == "begun" or not resume
+    if found is not None and not fresh and found["target"] != claim.target:
+        raise WaError(
+            subject,
+            describe_unfinished(found),
+            f"the same target, not {claim.target}",
+            f"Finish it first with wa_upgrade_version: {found['target']}",
+        )
+    journal: dict[str, t.Any] = {
+        "format": FORMAT,
+        "deployment": claim.deployment,
+        "run_id": claim.run_id,
+        "runs": [claim.run_id],
+        "user": claim.user,
+        "controller": claim.controller,
+        "target": claim.target,
+        "lease_until": now + lease,
+    }
+    if fresh or found is None:
+        return dict(journal, stage=stage, stages=[_entry(stage, now)], notes={})
+    return dict(
+        journal,
+        runs=list(dict.fromkeys([*runs(found), claim.run_id])),
+        stage=found["stage"],
+        stages=[*found["stages"], dict(_entry(found["stage"], now), taken_up=True)],
+        notes=dict(found["notes"]),
+    )
+
+
+def runs(journal: t.Mapping[str, t.Any]) -> list[str]:
+    """The runs that have had this upgrade, one after the other."""
+    return [str(one) for one in journal.get("runs") or [journal["run_id"]]]
+
+
+def advance(
+    found: t.Mapping[str, t.Any] | None,
+    run_id: str,
+    stage: str,
+    notes: t.Mapping[str, t.Any],
+    now: float,
+    lease: float,
+) -> dict[str, t.Any]:
+    """The journal of `run_id` at its next `stage`, with `notes` added. Raises WaError when the run has lost it."""
+    journal = _own(found, run_id)
+    if STAGES.index(stage) < STAGES.index(journal["stage"]):
+        raise WaError("upgrade journal", f"stage {journal['stage']}", f"none after {stage}: stages only go forward")
+    if stage != journal["stage"]:
+        journal["stages"] = [*journal["stages"], _entry(stage, now)]
+    return dict(journal, stage=stage, notes={**journal["notes"], **notes}, lease_until=now + lease)
+
+
+def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: str, now: float) -> dict[str, t.Any]:
+    """The journal of `run_id` at its end: `done`, `failed` (to be gone on with) or `abandoned` (the old version serves)."""
+    journal = _own(found, run_id)
+    if outcome == "abandoned" and journal["stage"] not in _HARMLESS:
+        raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
+    return dict(journal, outcome=outcome, reason=reason, ended_at=now, lease_until=0)
+
+
+def check(data: t.Any) -> dict[str, t.Any]:
+    """`data` as a journal. Raises ValueError when it is none."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ValueError(f"no journal of format {FORMAT}")
+    for key in ("deployment", "run_id", "user", "controller", "target"):
+        if not isinstance(data.get(key), str):
+            raise ValueError(f"{key} is missing")
+    if data.get("stage") not in STAGES or not isinstance(data.get("notes"), dict) or not data.get("stages"):
+        raise ValueError("stage, stages or notes are missing")
+    entries = data["stages"] if isinstance(data["stages"], list) else [None]
+    times = [data.get("lease_until"), *(entry.get("at") if isinstance(entry, dict) else None for entry in entries)]
+    if not all(isinstance(at, (int, float)) and 0 <= at < _END_OF_TIME for at in times):
+        raise ValueError("a time is missing, or is none")
+    return data
+
+
+def _own(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any]:
+    if found is None:
+        raise WaError(
+            "upgrade journal", "gone", "this run's own", "Somebody has removed the lock file: look who, then run again"
+        )
+    if found["run_id"] != run_id:
+        raise WaError("upgrade journal", f"taken over by {describe_holder(found)}", "this run's own")
+    return dict(found)
+
+
+def _entry(stage: str, now: float) -> dict[str, t.Any]:
+    return {"name": stage, "at": round(now, 1)}
+
+
+def clock(at: float) -> str:
+    """A moment in seconds since 1970, for a message."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

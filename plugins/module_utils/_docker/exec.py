@@ -1,0 +1,303 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands inside containers, through the Docker API: many at once, bounded in time, really ended when time is up.
+
+Docker has no call to end a command. Here its standard input does it: a line, or the end of the connection (this
+process was killed, the network broke), tells a small shell around the command to end the command and all it started.
+"""
+
+from __future__ import annotations
+
+import secrets
+import selectors
+import socket
+import ssl
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker.http import reason
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+
+# Only POSIX shell and /proc; grep and sleep are used when they are there. Exit code 124: ended; 125: some of it lives.
+_SUPERVISOR = r"""
+exec 3<&0 </dev/null
+tenths=$1; mark=$2; shift 2
+stopping=
+trap "stopping=1" TERM
+"$@" 3<&- &
+child=$!
+( read -r line <&3; sleep 0.1; kill -TERM $$; sleep 0.3; kill -TERM $$ ) >/dev/null 2>&1 &
+watcher=$!
+wait "$child"; code=$?
+exec 3<&- >/dev/null 2>&1
+# Whatever is left unreaped stays as a zombie under many a PID 1.
+if [ -z "$stopping" ]; then kill -KILL "$watcher"; wait "$watcher"; exit "$code"; fi
+others() {
+  found=
+  marked=$(grep -ls "$mark" /proc/[0-9]*/environ)
+  for dir in /proc/[0-9]*; do
+    pid=${dir#/proc/}
+    if [ "$pid" = $$ ] || [ "$pid" = "$watcher" ]; then continue; fi
+    { read -r line <"$dir/stat"; } || continue
+    set -- ${line##*) }
+    [ "$1" = Z ] && continue
+    if [ "$4" = $$ ]; then found="$found $pid"; continue; fi
+    case $marked in *"$dir/environ"*) found="$found $pid";; esac
+  done
+  [ -n "$found" ]
+}
+ended() {
+  turn=0
+  while others; do
+    [ "$turn" -lt "$1" ] || return 1
+    turn=$((turn + 1)); sleep 0.1 || sleep 1
+  done
+}
+code=124
+others && kill -TERM $found
+if ! ended "$tenths"; then kill -KILL $found; ended 20 || code=125; fi
+[ "$code" = 125 ] || wait
+exit "$code"
+"""
+_MARK = "WABA_EXEC"
+_KEEP = 16 << 20  # bytes of one stream that are kept; the rest is read and dropped
+_AFTER_KILL = 10.0  # seconds that the shell needs at most after SIGKILL, and a little more
+
+
+@dataclass
+class Outcome:
+    """How a command ended. `rc` is None when it could not be ended (it hangs in the kernel, as on a dead NFS server)."""
+
+    rc: int | None
+    stdout: str
+    stderr: str
+    timed_out: bool
+    seconds: float
+
+
+class Exec:
+    """One command that runs in one container, with its three streams; `fileno` makes it usable with `selectors`."""
+
+    def __init__(
+        self,
+        docker: Docker,
+        container: Container,
+        argv: t.Sequence[str],
+        user: str = "",
+        environment: t.Sequence[str] = (),
+    ) -> None:
+        """Start `argv`; `user` is `uid`, `uid:gid` or a name, and empty for the container's own."""
+        self.docker, self.container = docker, container
+        self.subject = f"container {container.name}"
+        self.started = time.monotonic()
+        self._raw = b""
+        self._streams = {1: bytearray(), 2: bytearray()}
+        streams = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True, "Tty": False}
+        body = {**streams, "Cmd": list(argv), "User": user, "Env": list(environment)}
+        created = docker.request(self.subject, "POST", f"/containers/{container.id}/exec", body=body)
+        self.id: str = created["Id"]
+        self._socket = self._start()
+        self._unframe()  # what came together with the answer's head
+
+    def fileno(self) -> int:
+        """The connection's file descriptor."""
+        return self._socket.fileno()
+
+    def _start(self) -> socket.socket:
+        try:
+            connection = self.docker.wire.connect()  # http.client would swallow what comes with the answer's head
+        except OSError as error:
+            raise self.docker.wire.unreachable(error) from None
+        body = b'{"Detach":false,"Tty":false}'
+        head = (
+            f"POST /v{self.docker.version}/exec/{self.id}/start HTTP/1.1\r\nHost: docker\r\n"
+            "Content-Type: application/json\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        try:
+            connection.sendall(head.encode() + body)
+            answer, _end, self._raw = _read_until(connection, b"\r\n\r\n").partition(b"\r\n\r\n")
+            status = int(answer.split(None, 2)[1])
+            if status not in (101, 200):
+                connection.settimeout(1.0)
+                raise WaError(self.subject, f"Docker refused the command: {_message(self._raw, connection)}")
+            connection.setblocking(False)
+        except (OSError, IndexError, ValueError) as error:
+            connection.close()
+            raise WaError(self.subject, f"no answer of the Docker Engine to a command: {error}") from None
+        except WaError:
+            connection.close()
+            raise
+        return connection
+
+    def send(self, text: str) -> None:
+        """Give `text` to the command's standard input; a command that is gone already is no error."""
+        try:
+            self._socket.sendall(text.encode())
+        except OSError:
+            return
+
+    def feed(self) -> bool:
+        """Read what has arrived; False at the end of the streams."""
+        while True:
+            try:
+                data = self._socket.recv(65536)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                return True
+            except OSError:
+                data = b""
+            self._raw += data
+            self._unframe()
+            if not data:
+                return False
+
+    def _unframe(self) -> None:
+        while len(self._raw) >= 8:
+            size = int.from_bytes(self._raw[4:8], "big")
+            if len(self._raw) < 8 + size:
+                return
+            stream = self._streams[2 if self._raw[0] == 2 else 1]
+            stream += self._raw[8 : 8 + min(size, _KEEP - len(stream))]
+            self._raw = self._raw[8 + size :]
+
+    @property
+    def stdout(self) -> str:
+        """What the command wrote so far."""
+        return self._streams[1].decode(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """What the command wrote to its error stream so far."""
+        return self._streams[2].decode(errors="replace")
+
+    def close(self) -> None:
+        """Drop the connection; a command that waits for its standard input sees the end of it."""
+        self._socket.close()
+
+    def exit_code(self, wait: float = 2.0) -> int | None:
+        """The exit code, or None when the command still runs after `wait` seconds.
+
+        Raises WaError when the command could not be started at all (no such user, no shell in the image).
+        """
+        until = time.monotonic() + wait
+        while True:
+            state = self.docker.request(self.subject, "GET", f"/exec/{self.id}/json")
+            if not state["Running"] and state["ExitCode"] is not None:
+                break
+            if time.monotonic() >= until:
+                return None
+            time.sleep(0.05)
+        code = int(state["ExitCode"])
+        words = " ".join(self.stdout.split())
+        if code in (126, 127) and (words.startswith("OCI runtime exec failed") or "unable to find user" in words):
+            raise WaError(self.subject, f"a command cannot be started: {words}")
+        return code
+
+
+def _read_until(connection: socket.socket, end: bytes) -> bytes:
+    data = b""
+    while end not in data:
+        more = connection.recv(4096)
+        if not more:
+            raise OSError("the connection was closed")
+        data += more
+    return data
+
+
+def _message(body: bytes, connection: socket.socket) -> str:
+    """What an error answer says; the body may come in chunks and late."""
+    try:
+        while b"}" not in body:
+            more = connection.recv(4096)
+            if not more:
+                break
+            body += more
+    except OSError:
+        pass  # what has come is enough
+    return reason(body[body.find(b"{") : body.rfind(b"}") + 1] or body)
+
+
+@dataclass
+class Job:
+    """A command to run in a container, for `execute_all`."""
+
+    container: Container
+    argv: t.Sequence[str]
+    user: str = ""
+
+
+def execute_all(
+    docker: Docker, jobs: t.Sequence[Job], timeout: float = 60.0, grace: float = 2.0
+) -> list[Outcome | WaError]:
+    """Run all jobs at the same time; the answers are in the jobs' order, an error in the place of its job.
+
+    After `timeout` seconds a command gets SIGTERM, `grace` seconds later SIGKILL, and with it all that it started
+    inside its container. The commands have no standard input. The image needs `/bin/sh`.
+    """
+    answers: dict[int, Outcome | WaError] = {}
+    running: dict[Exec, int] = {}
+    stopped: set[Exec] = set()
+    deadlines: dict[Exec, float] = {}
+    with selectors.DefaultSelector() as selector:
+        for index, job in enumerate(jobs):
+            mark = f"{_MARK}={secrets.token_hex(8)}"
+            wrapped = ["/bin/sh", "-c", _SUPERVISOR, "sh", str(round(grace * 10)), mark, *job.argv]
+            try:
+                command = Exec(docker, job.container, wrapped, job.user, [mark])
+            except WaError as error:
+                answers[index] = error
+                continue
+            running[command] = index
+            deadlines[command] = command.started + timeout
+            selector.register(command, selectors.EVENT_READ)
+        while running:
+            wait = min(deadlines[command] for command in running) - time.monotonic()
+            ready = {t.cast("Exec", key.fileobj) for key, _events in selector.select(max(0.0, wait))}
+            now = time.monotonic()
+            for command in list(running):
+                ended = command in ready and not command.feed()
+                if not ended and now >= deadlines[command]:
+                    if command not in stopped:
+                        command.send("\n")
+                        stopped.add(command)
+                        deadlines[command] = now + grace + _AFTER_KILL
+                        continue
+                    ended = True
+                if ended:
+                    selector.unregister(command)
+                    answers[running.pop(command)] = _outcome(command, command in stopped)
+    return [answers[index] for index in range(len(jobs))]
+
+
+def _outcome(command: Exec, stopped: bool) -> Outcome | WaError:
+    seconds = time.monotonic() - command.started
+    try:
+        code = command.exit_code()
+    except WaError as error:
+        return error
+    finally:
+        command.close()
+    # One that ended by itself in the moment of the time-out has its own exit code.
+    timed_out = stopped and code in (None, 124, 125)
+    rc = None if timed_out and code == 125 else code
+    return Outcome(rc, command.stdout, command.stderr, timed_out, seconds)
+
+
+def execute(
+    docker: Docker,
+    container: Container,
+    argv: t.Sequence[str],
+    user: str = "",
+    timeout: float = 60.0,
+    grace: float = 2.0,
+) -> Outcome:
+    """Run one command and wait for its end; see `execute_all`. Raises WaError when it cannot be started."""
+    (answer,) = execute_all(docker, [Job(container, argv, user)], timeout, grace)
+    if isinstance(answer, WaError):
+        raise answer
+    return answer

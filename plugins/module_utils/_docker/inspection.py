@@ -1,0 +1,160 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads all that an engine knows of the client's projects: how each container was created, from which files, on what."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import stat
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
+from ansible_collections.waba.onprem.plugins.module_utils._docker import container_settings
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.module_utils._media import rules as media_rules
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+
+_COMPOSE = "com.docker.compose."
+# What starts or replaces other containers by itself.
+_WATCHERS = re.compile(r"autoheal|watchtower|ouroboros|willfarrell|dockerheal", re.IGNORECASE)
+
+
+def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
+    """The client's containers, those beside them in their projects, their volumes and networks, and watchers.
+
+    Nothing in it is masked: `mask` does that.
+    """
+    rows = engine.rows("list of containers")
+    clients = engine.client_containers(project=project, all_projects=project is None)
+    projects = {one.project for one in clients} - {""}
+    ours = {one.id: one.image for one in clients}  # the image by a name, where the record has its id
+    images: dict[str, dict[str, t.Any]] = {}
+    containers: list[dict[str, t.Any]] = []
+    sidecars: list[dict[str, t.Any]] = []
+    watchers: list[dict[str, str]] = []
+    for row in rows:
+        name = (row.get("Names") or [row["Id"][:12]])[0].lstrip("/")
+        watches = bool(_WATCHERS.search(row["Image"] + " " + name)) or any(
+            (mount.get("Source") or "").endswith("docker.sock") for mount in row.get("Mounts") or []
+        )
+        watchers += [{"kind": "container", "path": name, "line": f"{row['Image']}, {row['State']}"}] if watches else []
+        beside = (row.get("Labels") or {}).get(docker_engine.PROJECT_LABEL, "") in projects
+        if row["Id"] not in ours and not beside:
+            continue
+        one = _container(engine, row["Id"], ours.get(row["Id"]), images)
+        if one is not None:
+            (containers if row["Id"] in ours else sidecars).append(one)
+    everything = [*containers, *sidecars]
+    volumes = {part for one in everything for kind, part, _path in one["mounts"] if kind == "volume"}
+    networks = {name for one in everything for name in one["settings"].get("networks", {})}
+    return {
+        "containers": sorted(containers, key=lambda one: str(one["name"])),
+        "sidecars": sorted(sidecars, key=lambda one: str(one["name"])),
+        "watchers": watchers,
+        "volumes": [volume for volume in map(engine.volume, sorted(volumes)) if volume],
+        "networks": [network for network in (_network(engine, name) for name in sorted(networks)) if network],
+    }
+
+
+def _container(
+    engine: Docker, key: str, name: str | None, images: dict[str, dict[str, t.Any]]
+) -> dict[str, t.Any] | None:
+    found = engine.container(key)
+    record = engine.inspect(found) if found else None
+    if found is None or record is None:
+        return None
+    found.image = name or found.image
+    if record["Image"] not in images:
+        images[record["Image"]] = (engine.image(record["Image"]) or {}).get("Config") or {}
+    image = images[record["Image"]]
+    settings, left = container_settings.settings(record, image)
+    labels = record["Config"].get("Labels") or {}
+    return {
+        "name": found.name,
+        "id": found.id,
+        "image": found.image,
+        "role": found.role,
+        "project": found.project,
+        "service": found.service,
+        "number": int(labels.get(_COMPOSE + "container-number") or 1),
+        "one_off": labels.get(_COMPOSE + "oneoff") == "True",
+        "state": found.state,
+        "created": record["Created"],
+        "compose_version": labels.get(_COMPOSE + "version", ""),
+        "folder": labels.get(_COMPOSE + "project.working_dir", ""),
+        "files": files(labels),
+        "settings": settings,
+        "unknown": left,
+        "environment": container_settings.environment(record, image),
+        "mounts": [[mount.kind, mount.name, mount.destination] for mount in found.mounts],
+        "image_gone": not image,
+    }
+
+
+def files(labels: t.Mapping[str, str]) -> list[str]:
+    """The Compose files that a container was created from; Compose v1 noted them relative to the project's folder."""
+    folder = labels.get(_COMPOSE + "project.working_dir", "")
+    paths = labels.get(_COMPOSE + "project.config_files", "").split(",")
+    return [os.path.normpath(os.path.join(folder, path)) for path in paths if path]
+
+
+def words(survey: t.Mapping[str, t.Any]) -> set[str]:
+    """What a line that concerns these containers names: names, ids, folders, files, images, the vendor's cleanup."""
+    found = {"cleanup.sh"}
+    for one in survey["containers"]:
+        found |= {one["name"], one["id"], one["id"][:12], one["image"], one["folder"], *one["files"]}
+    return found - {""}
+
+
+def _network(engine: Docker, name: str) -> dict[str, t.Any] | None:
+    try:
+        found = engine.request(f"network {name}", "GET", f"/networks/{name}")
+    except NotFound:
+        return None
+    return {"name": found["Name"], "driver": found["Driver"], "labels": found.get("Labels") or {}}
+
+
+def read_files(paths: t.Iterable[str]) -> list[dict[str, t.Any]]:
+    """Each file's text with mode, owner and time of its last change; `problem` instead of the text when it cannot be read."""
+    found = []
+    for path in dict.fromkeys(paths):
+        one: dict[str, t.Any] = {"path": path, "problem": "", "text": None}
+        try:
+            status = os.stat(path)
+            one.update(mode=f"{stat.S_IMODE(status.st_mode):04o}", changed=status.st_mtime)
+            one.update(owner=_name(pwd.getpwuid, status.st_uid), group=_name(grp.getgrgid, status.st_gid))
+            one["text"] = core_files.read_text(path)
+        except OSError as error:
+            one["problem"] = error.strerror or "not readable"
+        except UnicodeDecodeError:
+            one["problem"] = "not UTF-8"
+        found.append(one)
+    return found
+
+
+def _name(find: t.Callable[[int], t.Any], number: int) -> str:
+    try:
+        return str(find(number)[0])
+    except KeyError:
+        return str(number)
+
+
+def secrets(survey: t.Mapping[str, t.Any]) -> set[str]:
+    """Every value in a survey that must not be shown."""
+    found = {
+        value
+        for one in [*survey.get("containers", []), *survey.get("sidecars", [])]
+        for key, value in one["environment"].items()
+        if value and (env_rules.is_secret(key) or env_rules.holds_password(value))
+    }
+    for volume in survey.get("volumes", []):
+        found |= media_rules.secrets(volume.get("Options") or {})
+    return found

@@ -1,0 +1,289 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Streams a dump from the server's tool through a compressor into a file that looks whole only when it is.
+
+Tool, compressor, and a check that unpacks what is written run side by side; nothing is read twice. Whoever is killed,
+the others end with it: each of them reads from or writes to this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.subprocess
+import contextlib
+import errno
+import fcntl
+import glob
+import hashlib
+import os
+import signal
+import tempfile
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
+from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
+
+PART = ".part"
+_CHUNK = 1 << 20
+_HEAD = 1 << 16  # a dump's settings are at its head
+_TAIL = 4096
+_Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
+_Process = asyncio.subprocess.Process
+_PIPE, _NULL = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+_ENVIRONMENT = {"LC_ALL": "C", "HOME": "/nonexistent"}  # no file of this user's changes what is dumped
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of each child: without anything of ours that a tool would take for an option."""
+    return {"PATH": os.environ.get("PATH", os.defpath), **_ENVIRONMENT, **more}
+
+
+def left_over(folder: str, remove: bool = False) -> list[str]:
+    """Half dumps in `folder` that nobody writes any more, removed when asked."""
+    found = []
+    for kind in rules.COMPRESSORS:
+        for path in glob.glob(os.path.join(glob.escape(folder), f"*.sql.{kind}{PART}")):
+            with contextlib.suppress(OSError), files.open_regular(path, follow=False) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if remove:
+                    os.unlink(path)
+                found.append(path)
+    return sorted(found)
+
+
+def finished(path: str) -> tuple[dict[str, t.Any], int, str] | None:
+    """What a finished dump tells of itself, its size and SHA-256; None when there is no such file."""
+    try:
+        with files.open_regular(path, follow=False) as file:
+            digest = hashlib.sha256()
+            for chunk in iter(lambda: file.read(_CHUNK), b""):
+                digest.update(chunk)
+            size = file.tell()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise WaError(f"dump {path}", f"not readable: {error.strerror}", "a dump") from None
+    program = rules.COMPRESSORS[path.rpartition(".")[2]][0]
+    try:
+        line = asyncio.run(_first_line([program, "--decompress", "--stdout", path]))
+    except OSError as error:
+        raise WaError(f"dump {path}", f"{program} does not run: {error.strerror}", f"the package {program}") from None
+    facts = rules.parse_header(line)
+    if facts is None:
+        raise WaError(f"dump {path}", "made by somebody else", "a free name", "Move it away, or give another name")
+    return facts, size, digest.hexdigest()
+
+
+async def _first_line(argv: t.Sequence[str]) -> bytes:
+    child = await _start(argv, stdout=_PIPE, stderr=_NULL)
+    try:
+        return await _of(child.stdout).readline()
+    except ValueError:  # longer than any of ours
+        return b""
+    finally:
+        await _end([child])
+
+
+async def _start(argv: t.Sequence[str], **options: t.Any) -> _Process:
+    # A group of its own, so that a wrapper's children end with it.
+    options = {"env": environment(), "stdin": _NULL, "start_new_session": True, "limit": _CHUNK, **options}
+    return await asyncio.create_subprocess_exec(*argv, **options)
+
+
+async def _end(children: t.Sequence[_Process]) -> None:
+    """End those that still run."""
+    for child in children:
+        if child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    for child in children:
+        # asyncio takes a process for ended only when its pipes are, and does not look at one that nobody reads.
+        for pipe in (child.stdout, child.stderr):
+            if pipe:
+                await pipe.read()
+        await child.wait()
+
+
+_Pipe = t.TypeVar("_Pipe")
+
+
+def _of(pipe: _Pipe | None) -> _Pipe:
+    """A pipe that was asked for."""
+    return t.cast("_Pipe", pipe)
+
+
+def _without(head: bytes, lines: t.Sequence[bytes]) -> bytes:
+    return b"".join(line for line in head.splitlines(keepends=True) if line not in lines)
+
+
+class Stream:
+    """One dump on its way into `path`. Use it as a context manager: a failure leaves no file."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.path = path
+        self.subject = f"dump {path}"
+        self.timeout = timeout
+        self.size = 0
+        self._digest = hashlib.sha256()
+        self._children: list[_Process] = []
+
+    @property
+    def sha256(self) -> str:
+        """Of the file as it was written."""
+        return self._digest.hexdigest()
+
+    def __enter__(self) -> Stream:
+        part = self.path + PART
+        try:
+            self._file = open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb", buffering=0)
+            if os.fstat(self._file.fileno()).st_uid != os.geteuid():
+                raise OSError(errno.EPERM, "its draft is another user's, who could read it", part)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._file.fileno()), os.stat(part)):
+                raise BlockingIOError
+            os.fchmod(self._file.fileno(), 0o600)
+            self._file.truncate()
+        except (BlockingIOError, FileNotFoundError):
+            raise WaError(self.subject, "another run writes it", "one at a time", "Wait until it is done") from None
+        except OSError as error:
+            raise WaError(self.subject, f"cannot be written: {error.strerror}", "a folder with room") from None
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        if not self._file.closed:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path + PART)
+            self._file.close()
+
+    def write(
+        self,
+        header: bytes,
+        calls: t.Sequence[t.Sequence[str]],
+        mark: bytes,
+        leave_out: t.Sequence[bytes],
+        secret: _Secret,
+    ) -> None:
+        """Run `calls` one after the other into the file. Each must end well and with `mark`.
+
+        Lines of the head that are in `leave_out` are. `secret` gives, for the time of one call, the arguments and options
+        with which the tool learns the password.
+        """
+        asyncio.run(self._write(header, calls, mark, leave_out, secret))
+
+    async def _write(self, header: bytes, calls: t.Any, mark: bytes, leave_out: t.Any, secret: _Secret) -> None:
+        try:
+            await asyncio.wait_for(self._pipeline(header, calls, mark, leave_out, secret), self.timeout)
+        except asyncio.TimeoutError:
+            found = f"not done after {format_duration(self.timeout)}"
+            raise WaError(self.subject, found, "the end", "Set timeout higher, or dump to a faster disk") from None
+        finally:
+            await _end(self._children)
+
+    async def _pipeline(self, header: bytes, calls: t.Any, mark: bytes, leave_out: t.Any, secret: _Secret) -> None:
+        program = rules.COMPRESSORS[self.path.rpartition(".")[2]]
+        packer = await self._start([*program, "--stdout"], stdin=_PIPE, stdout=_PIPE, stderr=_PIPE)
+        checker = await self._start([program[0], "--test"], stdin=_PIPE, stdout=_NULL, stderr=_PIPE)
+
+        async def feed() -> None:
+            sink = _of(packer.stdin)
+            try:
+                sink.write(header)
+                for call in calls:
+                    await self._dump(call, mark, leave_out, secret, sink)
+                sink.close()
+                await sink.wait_closed()
+            except ConnectionError:
+                raise await self._failure(packer, program[0]) from None
+
+        tasks = [asyncio.ensure_future(feed()), asyncio.ensure_future(self._keep(packer, checker))]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for child, name in ((packer, program[0]), (checker, f"{program[0]} --test")):
+            if await child.wait():
+                raise await self._failure(child, name)
+
+    async def _start(self, argv: t.Sequence[str], **options: t.Any) -> _Process:
+        try:
+            child = await _start(argv, **options)
+        except OSError as error:
+            raise WaError(self.subject, f"{argv[0]} does not run: {error.strerror}", "a program") from None
+        self._children.append(child)
+        return child
+
+    async def _dump(
+        self,
+        call: t.Sequence[str],
+        mark: bytes,
+        leave_out: t.Sequence[bytes],
+        secret: _Secret,
+        sink: asyncio.StreamWriter,
+    ) -> None:
+        with secret() as (arguments, options), tempfile.TemporaryFile() as complaints:
+            tool = await self._start([call[0], *arguments, *call[1:]], stdout=_PIPE, stderr=complaints, **options)
+            head, tail = b"", b""
+            gathering = bool(leave_out)
+            while chunk := await _of(tool.stdout).read(_CHUNK):
+                tail = (tail + chunk)[-_TAIL:]
+                if gathering:
+                    head += chunk
+                    gathering = len(head) < _HEAD
+                    if gathering:
+                        continue
+                    chunk = _without(head, leave_out)
+                sink.write(chunk)
+                await sink.drain()
+            if gathering:
+                sink.write(_without(head, leave_out))
+            code = await tool.wait()
+            complaints.seek(0)
+            words = " ".join(complaints.read(20000).decode(errors="replace").split())[-1500:]
+        name = os.path.basename(call[0])
+        if code:
+            raise WaError(self.subject, f"{name} ended with {code}: {words or 'no word'}", "exit code 0")
+        if mark not in tail:
+            raise WaError(self.subject, f"the output of {name} ends early", mark.decode())
+
+    async def _keep(self, packer: _Process, checker: _Process) -> None:
+        """Write what is packed, and have it checked on the way."""
+        check = _of(checker.stdin)
+        while chunk := await _of(packer.stdout).read(_CHUNK):
+            try:
+                view = memoryview(chunk)
+                while view:
+                    view = view[self._file.write(view) :]
+            except OSError as error:
+                raise WaError(self.subject, f"cannot be written: {error.strerror}", "room", "Make room there") from None
+            self._digest.update(chunk)
+            self.size += len(chunk)
+            with contextlib.suppress(ConnectionError):  # its exit code tells
+                check.write(chunk)
+                await check.drain()
+        check.close()
+        with contextlib.suppress(ConnectionError):
+            await check.wait_closed()
+
+    async def _failure(self, child: _Process, name: str) -> WaError:
+        code = await child.wait()
+        words = (await _of(child.stderr).read(2000)).decode(errors="replace").strip()
+        return WaError(self.subject, f"{name} ended with {code}: {words or 'no word'}", "exit code 0")
+
+    def finish(self) -> None:
+        """Give the file its name, now that it is whole and on the disk."""
+        try:
+            os.fsync(self._file.fileno())
+            os.rename(self.path + PART, self.path)
+            self._file.close()
+            folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise WaError(self.subject, f"cannot be written: {error.strerror}", "room", "Make room there") from None

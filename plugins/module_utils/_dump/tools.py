@@ -1,0 +1,214 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds the tools for a dump on this host, and what the dump needs to know of the server; tells a tool the password."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import shutil
+import socket
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
+from ansible_collections.waba.onprem.plugins.module_utils._database import ownership
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
+    MYSQL,
+    DatabaseError,
+    Session,
+    Settings,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import Version
+from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
+from ansible_collections.waba.onprem.plugins.module_utils._dump.stream import environment
+
+# Where distributions put PostgreSQL's tools by version.
+_PGSQL_FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin")
+_MYSQL_NAMES = {"MariaDB": ("mariadb-dump", "mysqldump"), "MySQL": ("mysqldump", "mariadb-dump")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What there is to dump. `home` is a database of PostgreSQL that is none of the client's."""
+
+    version: Version
+    databases: list[str]
+    size: int
+    home: str
+    tls: bool = False
+    events: bool = False
+    routines: bool = False
+    doubts: tuple[str, ...] = ()
+
+
+def look(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
+    """The client's own databases and what of them its user may read."""
+    with database_connection.connect(config) as session:
+        version, names = session.version(), ownership.find(session, prefix, wanted)
+        if session.engine == MYSQL:
+            return _look_mysql(session, version, names)
+        for name in names:
+            _judge_pgsql_rights(config, name)
+        size = session.value("SELECT coalesce(sum(pg_database_size(n)), 0) FROM unnest(%s::name[]) AS n", (names,))
+        return Source(version, names, int(size), str(session.value("SELECT current_database()")))
+
+
+def _judge_pgsql_rights(config: Settings, database: str) -> None:
+    """Raise WaError when pg_dump as the client's user would fail in that database, which it does at the first such table."""
+    with database_connection.connect(config, database) as session:
+        # What belongs to an extension is not dumped. Row security ends pg_dump, which wants all rows.
+        rows = session.rows(
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'"
+            " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+            " AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"
+            " AND d.deptype = 'e')"
+            " AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')"
+            " OR (c.relkind IN ('r', 'p') AND row_security_active(c.oid))) ORDER BY 1, 2"
+        )
+    _refuse_unreadable(config, database, [f"{schema}.{table}" for schema, table in rows])
+
+
+def _judge_mysql_rights(session: Session, names: t.Sequence[str]) -> None:
+    """Raise WaError when the client's user may not read a table or a view there: the tool fails at the first."""
+    for name in names:
+        unreadable = []
+        for table, kind in session.rows(
+            "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = %s", (name,)
+        ):
+            quoted = f"{database_connection.quote(MYSQL, name)}.{database_connection.quote(MYSQL, str(table))}"
+            try:
+                session.rows(f"SELECT 1 FROM {quoted} LIMIT 0")
+                if kind == "VIEW":
+                    session.rows(f"SHOW CREATE VIEW {quoted}")
+            except DatabaseError as error:
+                if error.retryable:
+                    raise
+                unreadable.append(str(table))
+        _refuse_unreadable(session.settings, name, unreadable)
+
+
+def _refuse_unreadable(config: Settings, database: str, unreadable: t.Sequence[str]) -> None:
+    if unreadable:
+        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+        raise WaError(
+            f"dump of database {database}",
+            f"user {config.user} may not read {', '.join(unreadable[:5])}{more}",
+            "a database that the client's user may read as a whole",
+            "If it is not the client's, name the client's own in the option databases (variable wa_message_gc_databases of the "
+            "roles); otherwise grant the user SELECT there",
+        )
+
+
+def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
+    if not names:
+        return Source(version, names, 0, "")
+    _judge_mysql_rights(session, names)
+    those = f"({', '.join(['%s'] * len(names))})"
+    size = session.value(
+        f"SELECT coalesce(sum(data_length), 0) FROM information_schema.tables WHERE table_schema IN {those}", names
+    )
+    doubts = []
+    for schema, table, engine in session.rows(
+        "SELECT table_schema, table_name, engine FROM information_schema.tables"
+        f" WHERE table_schema IN {those} AND table_type = 'BASE TABLE' AND engine <> 'InnoDB'",
+        names,
+    ):
+        doubts.append(f"{schema}.{table} is {engine}: it is not part of the consistent snapshot")
+    unreadable = session.rows(
+        "SELECT routine_schema, routine_name FROM information_schema.routines"
+        f" WHERE routine_schema IN {those} AND routine_definition IS NULL",
+        names,
+    )
+    doubts += [f"{schema}.{routine} is left out: the user may not read it" for schema, routine in unreadable]
+    tls = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
+    return Source(
+        version,
+        names,
+        int(size),
+        "",
+        tls=bool(tls and tls[0][1]),
+        events=_may_see_events(session, names),
+        routines=not unreadable,
+        doubts=tuple(doubts),
+    )
+
+
+def _may_see_events(session: Session, names: list[str]) -> bool:
+    """Whether the user may ask for events; one that may not has made none."""
+    try:
+        for name in names:
+            session.rows(f"SHOW EVENTS FROM {database_connection.quote(MYSQL, name)}")
+    except DatabaseError as error:
+        if error.kind not in ("denied", "login"):  # 1044 counts as a refused login while connecting
+            raise
+        return False
+    return True
+
+
+def find(server: Version, run: t.Callable[[list[str]], str]) -> rules.Tool:
+    """The tool of this host that fits best; `run` gives the output of a command. Raises WaError with the package's name when there is none."""
+    candidates = _pgsql_candidates(server) if server.product == "PostgreSQL" else _MYSQL_NAMES[server.product]
+    paths = dict.fromkeys(path for path in map(shutil.which, candidates) if path)
+    found = [tool for tool in (rules.parse_tool(path, run([path, "--version"])) for path in paths) if tool]
+    own = [tool for tool in found if tool.product == server.product]
+    if own or found:
+        # Of PostgreSQL the first that is not too old; they are sorted.
+        fitting = [tool for tool in own if tool.numbers[:1] >= server.numbers[:1]]
+        return (fitting or own or found)[0]
+    name = "pg_dump" if server.product == "PostgreSQL" else _MYSQL_NAMES[server.product][0]
+    cure = f"Install {rules.package(server)}"
+    raise WaError("database dump", f"{name} is not on this host", f"the tool for {server.product}", cure)
+
+
+def _pgsql_candidates(server: Version) -> list[str]:
+    """pg_dump of the server's version, then newer ones: an older one cannot, a much newer one says more than needed."""
+    installed: dict[int, str] = {}
+    for folder in _PGSQL_FOLDERS:
+        for path in glob.glob(folder.format("[0-9]*") + "/pg_dump"):
+            number = re.search(r"\d+", path)
+            if number:
+                installed.setdefault(int(number.group()), path)
+    return [*(installed[number] for number in sorted(installed)), "pg_dump"]
+
+
+def compressor() -> str:
+    """The ending of the compressed file: the best that this host has."""
+    for kind, command in rules.COMPRESSORS.items():
+        if shutil.which(command[0]):
+            return kind
+    raise WaError("database dump", "neither zstd nor gzip is on this host", "one of them", "Install gzip")
+
+
+def address(config: Settings) -> str:
+    """Where PostgreSQL's tools must go when the certificate has another name; empty when it has not."""
+    if config.engine == MYSQL or config.host == (config.server_name or config.host):
+        return ""
+    try:
+        return str(socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise WaError(config.subject, f"the name does not resolve: {error.strerror}", "an address") from None
+
+
+@contextlib.contextmanager
+def secret(tool: rules.Tool, config: Settings, tls: bool) -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
+    """Arguments and options of the tool's process with which it learns the password from a file that is only memory."""
+    mysql = config.engine == MYSQL
+    text = rules.option_file(tool, config, tls) if mysql else rules.password_file(config)
+    descriptor = os.memfd_create("waba")
+    try:
+        os.fchmod(descriptor, 0o600)  # the tools refuse one that others may read
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(text.encode())
+        path = f"/dev/fd/{descriptor}"
+        if mysql:
+            yield [f"--defaults-file={path}"], {"pass_fds": (descriptor,)}
+        else:
+            yield [], {"pass_fds": (descriptor,), "env": environment(PGPASSFILE=path)}
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,33 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options that name the client's db.env and its databases, and the settings that the file holds."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._env import file
+
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    "env_file": {"type": "path"},
+    "env_reader": {"type": "str", "choices": list(file.READERS), "default": "portable"},
+    "databases": {"type": "list", "elements": "str"},
+}
+
+
+def read_env(path: str, reader: str) -> dict[str, str]:
+    """The settings in a db.env on this host, as `reader` reads them."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8")
+    except (OSError, UnicodeError) as error:
+        found = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise WaError(
+            f"env_file {path}",
+            f"not readable: {found}",
+            "the client's db.env",
+            "Set env_file, or let wa_db_env write it",
+        ) from None
+    return file.load(text, reader, path)

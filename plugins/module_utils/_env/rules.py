@@ -1,0 +1,285 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may stand in a client's db.env: the vendor's rules and the mistakes that operators make. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._env.file import KEY
+
+ENGINES = {"MYSQL": 3306, "PGSQL": 5432}
+# The order in which a new file lists them.
+OPTIONS = {
+    "engine": "WA_DB_ENGINE",
+    "hostname": "WA_DB_HOSTNAME",
+    "port": "WA_DB_PORT",
+    "username": "WA_DB_USERNAME",
+    "password": "WA_DB_PASSWORD",
+    "name_prefix": "WA_DB_NAME_PREFIX",
+    "connection_idle_timeout": "WA_DB_CONNECTION_IDLE_TIMEOUT",
+    "persistent": "WA_DB_PERSISTENT",
+    "ssl_ca": "WA_DB_SSL_CA",
+    "ssl_cert": "WA_DB_SSL_CERT",
+    "ssl_key": "WA_DB_SSL_KEY",
+}
+TEXTS = ("hostname", "username", "password", "name_prefix")  # what YAML could take for a number
+REQUIRED = ("engine", "hostname", "port", "username", "password")
+PASSWORD = "WA_DB_PASSWORD"
+# What decides whether the client gets into its database.
+CONNECTION = tuple(key for option, key in OPTIONS.items() if option not in ("connection_idle_timeout", "persistent"))
+UPGRADE = "WA_DB_UPGRADE"
+# The Webapp's keys: shortest and longest, where that is known.
+KEYS: dict[str, tuple[int, int]] = {"WA_API_KEY": (12, 128), "WA_WEB_JWT_CRYPTO_KEY": (0, 0)}
+FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor's
+# domain: values may pass unquoted through an INI file, where these end or change a value, and words become others.
+_DOUBTFUL = ("|", '"', ";", "${")
+_DOUBTFUL_WORDS = ("null", "none", "no", "off", "false", "yes", "on", "true")
+_SECRET_NAME = re.compile(
+    r"PASS|SECRET|TOKEN|CREDENTIAL|.PWD$|BASIC_?AUTH|(?:API|CRYPTO|PRIVATE|ACCESS|ENCRYPTION)_?KEY", re.IGNORECASE
+)
+# A user or token before a host, a password with a slash in it, and user:password@host as proxies are given.
+_USER_INFO = re.compile(r"://[^/\s@]+@|://[^/\s:@]*:(?!\d+(?:/|$))\S*@|^[^\s:/@]+:[^\s/@]+@\S")
+_TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t", "1.0"), ("0", "false", "no", "off", "n", "f", "0.0")
+# domain: the vendor's templates; the least is theirs too.
+_IDLE_SECONDS, _IDLE_LEAST, _IDLE_MOST = 1000, 60000, 28800000
+_IDLE_SUSPECTS = (28800, 86400)  # 8 and 24 hours in seconds
+_LONGEST_STORE = len("configStore") + 4
+
+
+def is_secret(key: str, declared_secret: t.Container[str] = ()) -> bool:
+    """Whether the value of `key` must never be shown: declared so, the password, or a name that says so."""
+    return key in declared_secret or key == PASSWORD or bool(_SECRET_NAME.search(key))
+
+
+def holds_password(value: str) -> bool:
+    """Whether a value is a URL with a user, a password or a token in it, whatever its name."""
+    return bool(_USER_INFO.search(value))
+
+
+def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> dict[str, str | None]:
+    """What the options ask of the file: key -> text to set, or None to remove it; keys left alone are not in it.
+
+    `existing` is what the file holds now. Raises WaError for `extra` with surprises.
+    """
+    wanted: dict[str, str | None] = {}
+    for option, key in OPTIONS.items():
+        value = params.get(option)
+        if option == "port" and value is None:
+            value = _default_port(params, existing)
+        if value is None:
+            continue
+        if option in TEXTS:
+            _check_text(f"option {option}", option, value, removable=option not in REQUIRED)
+        text = _persistent(value) if option == "persistent" else str(value)
+        if not text and option in REQUIRED:
+            raise WaError(f"option {option} ({key})", "empty", "a value: the client cannot start without it")
+        wanted[key] = text or None
+    managed = {key: option for option, key in OPTIONS.items()}
+    for name in ("extra", "extra_secret"):
+        for key, value in (params.get(name) or {}).items():
+            _check_extra(name, str(key), value, managed, wanted)
+            wanted[str(key)] = value or None
+    return wanted
+
+
+def _default_port(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> int | None:
+    """The engine's own port for a file that has none (`exclusive`: that would be left none) or one for another engine;
+
+    else None: leave it alone.
+    """
+    before = existing.get(OPTIONS["engine"])
+    engine = params.get("engine") or before
+    if existing.get(OPTIONS["port"]) and before in (engine, None) and not params.get("exclusive"):
+        return None
+    return ENGINES.get(engine or "")
+
+
+def _persistent(value: t.Any) -> str:
+    text = str(value).strip().lower()
+    if text and text not in _TRUE + _FALSE:
+        raise WaError("option persistent", "neither true nor false", "a boolean, or an empty text to remove the key")
+    return "" if not text else "1" if text in _TRUE else "0"
+
+
+def _check_extra(
+    name: str,
+    key: str,
+    value: t.Any,
+    managed: t.Mapping[str, str],
+    wanted: t.Container[str],
+) -> None:
+    subject = f"option {name}: {key}"
+    if not KEY.fullmatch(key):
+        raise WaError(subject, "no name of a variable", "letters, digits and _, not a digit first")
+    if key in managed:
+        raise WaError(subject, "repeats a setting that has its own option", f"option {managed[key]}")
+    if key in wanted:
+        raise WaError(subject, "stands in extra and in extra_secret", "one of the two")
+    _check_text(subject, key, value)
+    if key == UPGRADE and value:
+        raise _upgrade(subject)
+
+
+def _check_text(subject: str, name: str, value: t.Any, removable: bool = True) -> None:
+    if not isinstance(value, str):
+        kinds = {bool: "a boolean", int: "a number", float: "a number", type(None): "nothing (null)"}
+        raise WaError(
+            subject,
+            f"{kinds.get(type(value), 'a ' + type(value).__name__)} to YAML, where yes, 1e3 and 0777 are not what they look like",
+            "a text",
+            f'Put it in quotes ({name}: "...")' + ("; an empty text removes the key" if removable else ""),
+        )
+
+
+def _upgrade(subject: str) -> WaError:
+    return WaError(
+        subject,
+        "would make every container that reads the file migrate the schema and exit",
+        f"no {UPGRADE} in the shared file",
+        f'It belongs to the one-shot container of an upgrade; extra: {{{UPGRADE}: ""}} removes it',
+    )
+
+
+def judge(values: t.Mapping[str, str], path: str) -> list[str]:
+    """Judge the whole file as it would be: warnings, in words. Raises WaError for what the client cannot work with."""
+    if UPGRADE in values:
+        raise _upgrade(f"{path}: {UPGRADE}")
+    for key, value in values.items():
+        for char, name in (("\0", "a NUL"), ("\n", "a line feed")):
+            if char in value and (key.startswith("WA_") or char == "\0"):
+                raise WaError(f"{path}: {key}", f"contains {name}", "a value of one line", "Give it another value")
+    for option in REQUIRED:
+        if not values.get(OPTIONS[option]):
+            raise WaError(f"{path}: {OPTIONS[option]}", "missing or empty", f"a value; set option {option}")
+    engine = values[OPTIONS["engine"]]
+    warnings = check_database(values, path)
+    warnings += _judge_password(values[PASSWORD], path)
+    warnings += _judge_texts(values, path)
+    warnings += _judge_idle(values.get(OPTIONS["connection_idle_timeout"], ""), engine, path)
+    if len(values[OPTIONS["username"]]) > 16:
+        warnings.append(f"{path}: {OPTIONS['username']} is longer than the 16 characters of the vendor's templates")
+    for option in ("ssl_ca", "ssl_cert", "ssl_key"):
+        value = values.get(OPTIONS[option], "")
+        if value and not value.startswith("/"):
+            warnings.append(f"{path}: {OPTIONS[option]} is no absolute path; it is a path inside the containers")
+    if bool(values.get(OPTIONS["ssl_cert"])) != bool(values.get(OPTIONS["ssl_key"])):
+        warnings.append(f"{path}: {OPTIONS['ssl_cert']} and {OPTIONS['ssl_key']} are of use only together")
+    return warnings
+
+
+def check_database(values: t.Mapping[str, str], path: str) -> list[str]:
+    """Warnings about which database `values` name: engine, server, port, prefix. Raises WaError for what is none."""
+    engine = values[OPTIONS["engine"]]
+    if engine not in ENGINES:
+        raise WaError(f"{path}: {OPTIONS['engine']}", f"{engine!r}", " or ".join(ENGINES))
+    _judge_hostname(values[OPTIONS["hostname"]], path)
+    warnings = _judge_port(values[OPTIONS["port"]], engine, path)
+    return warnings + _judge_prefix(values.get(OPTIONS["name_prefix"], ""), engine, path)
+
+
+def _judge_hostname(text: str, path: str) -> None:
+    if re.search(r"[\s/@,]|^[^:]*:[0-9]*$", text):
+        raise WaError(
+            f"{path}: {OPTIONS['hostname']}",
+            "no host name: it contains white space or a part of a URL",
+            "the bare name or address; the port has its own option",
+        )
+
+
+def _judge_port(text: str, engine: str, path: str) -> list[str]:
+    subject = f"{path}: {OPTIONS['port']}"
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise WaError(subject, f"{text!r}", "a port from 1 to 65535")
+    other = {port: name for name, port in ENGINES.items() if name != engine}.get(int(text))
+    if other:
+        return [f"{subject} is {text}, the port of {other}, but the engine is {engine} ({ENGINES[engine]} as a rule)"]
+    return []
+
+
+def _judge_password(text: str, path: str) -> list[str]:
+    found = [char for char in FORBIDDEN_IN_PASSWORD if char in text]
+    if found:
+        raise WaError(
+            f"{path}: {PASSWORD}",
+            "contains " + " ".join(found),
+            f"none of {' '.join(FORBIDDEN_IN_PASSWORD)} (a rule of the client's vendor)",
+            "Give the database user another password",
+        )
+    if not 8 <= len(text) <= 41:
+        return [f"{path}: {PASSWORD} has not the 8 to 41 characters of the vendor's templates"]
+    return []
+
+
+def _judge_texts(values: t.Mapping[str, str], path: str) -> list[str]:
+    """Doubts about the client's variables, whichever they are; no value of a secret is in them."""
+    found = []
+    for key, value in values.items():
+        if not key.startswith("WA_"):
+            continue
+        subject = f"{path}: {key}"
+        marks = [mark for mark in (*_DOUBTFUL, *(FORBIDDEN_IN_PASSWORD if key in KEYS else "")) if mark in value]
+        if marks:
+            told = "characters" if is_secret(key) or holds_password(value) else " ".join(marks)
+            found.append(
+                f"{subject} contains {told} that the client may read as something else; expected none of "
+                f"{' '.join((*_DOUBTFUL, *(FORBIDDEN_IN_PASSWORD if key in KEYS else '')))}. Give it another value, or see "
+                "that the client works with it"
+            )
+        if value.lower() in _DOUBTFUL_WORDS:
+            found.append(
+                f"{subject} is one of the words {', '.join(_DOUBTFUL_WORDS)}, which the client may read as 1 or as nothing; "
+                "expected 1, 0 or another text"
+            )
+        shortest, longest = KEYS.get(key, (0, 0))
+        if value and longest and not shortest <= len(value) <= longest:
+            found.append(f"{subject} has not the {shortest} to {longest} characters that the vendor asks for")
+    return found
+
+
+def _judge_prefix(text: str, engine: str, path: str) -> list[str]:
+    subject = f"{path}: {OPTIONS['name_prefix']}"
+    bad = sorted({char for char in text if char in "/\\.\"'`;" or char.isspace() or not char.isprintable()})
+    if bad:
+        raise WaError(
+            subject,
+            "contains " + " ".join(repr(char) for char in bad),
+            "what can begin a database's name: letters, digits and _",
+        )
+    longest = (63 if engine == "PGSQL" else 64) - _LONGEST_STORE
+    size = len(text.encode()) if engine == "PGSQL" else len(text)
+    if size > longest:
+        raise WaError(
+            subject, f"{size} long", f"at most {longest}: the client puts names behind it, {engine} has a limit"
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_]*", text):
+        return [f"{subject} has other characters than letters, digits and _; it works only if the client quotes names"]
+    return []
+
+
+def _judge_idle(text: str, engine: str, path: str) -> list[str]:
+    subject = f"{path}: {OPTIONS['connection_idle_timeout']}"
+    if not text:
+        return []
+    if engine == "PGSQL":
+        raise WaError(
+            subject,
+            "set, but only the client's MySQL part knows it",
+            "no such key with PGSQL",
+            'connection_idle_timeout: "" removes it',
+        )
+    if not re.fullmatch(r"[0-9]{1,12}", text):
+        raise WaError(subject, f"{text!r}", "milliseconds, a whole number")
+    value = int(text)
+    if value < _IDLE_SECONDS:
+        raise WaError(
+            subject, f"{value} milliseconds: surely meant as seconds", "milliseconds", f"Write {value * 1000}"
+        )
+    if value in _IDLE_SUSPECTS or value < _IDLE_LEAST:
+        return [f"{subject} is {value} milliseconds, which looks like seconds; the vendor's sample has 180000"]
+    if value > _IDLE_MOST:
+        return [f"{subject} is {value} milliseconds; the vendor's templates allow at most {_IDLE_MOST} (8 hours)"]
+    return []

@@ -1,0 +1,271 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A db.env on the disk: read with its faults named, written whole or not at all, one writer at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import re
+import stat
+import typing as t
+from datetime import datetime, timezone
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+BACKUPS_KEPT = 2
+_STAMP = "%Y%m%dT%H%M%S.%fZ"
+_BACKUP = re.compile(r"\.\d{8}T\d{6}\.\d{6}Z~")
+_LONGEST_FILE = 1 << 20
+# Not blocked by a pipe, not led astray by a link.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CURES = {
+    errno.EPERM: "It may be immutable (see lsattr): chattr -i",
+    errno.EBUSY: "Something is mounted on it: mount its folder instead, or stop the container that has the file alone",
+}
+
+
+class Store:
+    """One file. `read` needs no lock, because writers replace the file in one step."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.folder, self.name = os.path.split(path)
+        # What the file held when the client last was proven healthy with it; it is there as long as the file is not proven.
+        self.previous = f"{path}.previous"
+        # One fixed name: what a killed run left behind is found and taken away by the next one.
+        self._draft = os.path.join(self.folder, f".{self.name}.wa_new")
+        self._lock = os.path.join(self.folder, f".{self.name}.wa_lock")
+        self._seen: tuple[int, ...] | None = None
+
+    def read(self) -> str | None:
+        """The file's text, None when it does not exist. Raises WaError for what is no readable UTF-8 file."""
+        self._seen = None
+        try:
+            number = os.open(self.path, _READ)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EMLINK):
+                cure = f"Give the path that the link points to ({os.path.realpath(self.path)}), or remove the link"
+                raise WaError(self.path, "a symbolic link", "a file", cure) from None
+            raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file", "Use become") from None
+        try:
+            kind = os.fstat(number)
+            self._seen = _signature(kind)
+            if not stat.S_ISREG(kind.st_mode):
+                found = "a directory" if stat.S_ISDIR(kind.st_mode) else "no regular file"
+                cure = "Docker makes a directory of a bind mount whose file is missing: remove it if it is empty"
+                raise WaError(self.path, found, "a file", cure if stat.S_ISDIR(kind.st_mode) else "")
+            if kind.st_size > _LONGEST_FILE:
+                raise WaError(self.path, f"{kind.st_size} bytes", f"a db.env of at most {_LONGEST_FILE} bytes")
+            data = b"".join(iter(lambda: os.read(number, 65536), b""))
+        except OSError as error:
+            raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file") from None
+        finally:
+            os.close(number)
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise WaError(
+                f"{self.path}, line {line}", "no UTF-8", "UTF-8", "Convert the file: docker run refuses it"
+            ) from None
+
+    @contextlib.contextmanager
+    def lock(self, patience: float) -> t.Iterator[None]:
+        """Keep other runs of the collection away from the file; waits up to `patience` seconds. A killed run's lock is free."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(files.lock(self._lock, patience))
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise WaError(f"folder {self.folder}", error.strerror or "unusable", "a folder") from None
+            except OSError as error:
+                if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                    raise WaError(f"lock file {self._lock}", f"cannot be made: {error.strerror}", "a lock") from None
+                # Nobody can write where no lock can be made, and a run that changes nothing needs to write nothing.
+            if os.path.lexists(self._draft):  # on a read-only file system not even a missing file can be removed
+                try:
+                    os.unlink(self._draft)
+                except OSError as error:
+                    found = f"left over, and cannot be removed: {error.strerror}"
+                    cure = "Remove it; it holds what a killed run was about to write"
+                    raise WaError(self._draft, found, cure=cure) from None
+            yield
+
+    def write(self, text: str, dress: t.Callable[[int], None], backup: str | None = None) -> str:
+        """Replace the file by `text` in one step; `dress` gives the still empty open draft owner and mode. Needs the lock.
+
+        A `backup` is the text to keep beside it, with mode 0600; the newest two stay. Returns its path, or an empty
+        text. What fails leaves the old file, and nothing else. Raises WaError.
+        """
+        made = self._backup(backup)
+        try:
+            self._write_private(self._draft, text, dress)
+            self._want_unchanged()
+            self._step(os.replace, self._draft, self.path)
+        except BaseException:  # a module also ends by SystemExit
+            for path in (self._draft, made):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            raise
+        self._settle()
+        return made
+
+    def remove(self, backup: str | None = None) -> str:
+        """Remove the file, with a backup as `write` makes it. Needs the lock."""
+        made = self._backup(backup)
+        try:
+            self._want_unchanged()
+            self._step(os.unlink, self.path)
+        except WaError:
+            with contextlib.suppress(OSError):
+                os.unlink(made)
+            raise
+        self._settle()
+        return made
+
+    def keep(self, text: str) -> bool:
+        """Keep `text` as the last proven content, with mode 0600; an earlier one stays. Needs the lock. Raises WaError."""
+        if os.path.lexists(self.previous):
+            return False
+        self._write_private(self._draft, text)
+        try:
+            self._step(os.replace, self._draft, self.previous)
+        except WaError:
+            os.unlink(self._draft)
+            raise
+        self._settle()
+        return True
+
+    def read_previous(self) -> str | None:
+        """The last proven content; None when there is none."""
+        return Store(self.previous).read()
+
+    def drop(self) -> bool:
+        """Remove the last proven content; returns whether there was one. Needs the lock. Raises WaError."""
+        if not os.path.lexists(self.previous):
+            return False
+        self._step(os.unlink, self.previous)
+        return True
+
+    def _backup(self, text: str | None) -> str:
+        if text is None:
+            return ""
+        path = f"{self.path}.{datetime.now(timezone.utc).strftime(_STAMP)}~"
+        self._write_private(path, text)
+        return path
+
+    def _inherit(self, draft: int) -> None:
+        """Give the open draft the old file's owner, mode and access list, as far as this user may."""
+        try:
+            number = os.open(self.path, _READ)
+        except FileNotFoundError:
+            return
+        try:
+            old = os.fstat(number)
+            with contextlib.suppress(PermissionError):
+                os.fchown(draft, old.st_uid, old.st_gid)
+                os.fchmod(draft, stat.S_IMODE(old.st_mode))
+                for name in _attributes(number):
+                    os.setxattr(draft, name, os.getxattr(number, name))
+        finally:
+            os.close(number)
+
+    @contextlib.contextmanager
+    def opened(self) -> t.Iterator[int]:
+        """The file, open, for a change of owner or mode that no link can lead elsewhere. Raises WaError."""
+        try:
+            number = os.open(self.path, _READ)
+        except OSError as error:
+            raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file") from None
+        try:
+            if _signature(os.fstat(number)) != self._seen:
+                raise self._changed()
+            yield number
+        finally:
+            os.close(number)
+
+    def _want_unchanged(self) -> None:
+        """Raise WaError when somebody without the lock, an editor for one, has put another file there since `read`."""
+        try:
+            now = _signature(os.stat(self.path, follow_symlinks=False))
+        except FileNotFoundError:
+            now = None
+        except OSError as error:
+            raise WaError(self.path, f"unreadable: {error.strerror}", "a readable file") from None
+        if now != self._seen:
+            raise self._changed()
+
+    def _changed(self) -> WaError:
+        cure = "Run again; it works on what stands there then"
+        return WaError(self.path, "was changed by another program in the meantime", "no other writer", cure)
+
+    def _step(self, act: t.Callable[..., None], *paths: str) -> None:
+        try:
+            act(*paths)
+        except OSError as error:
+            cure = _CURES.get(error.errno or 0, "")
+            raise WaError(self.path, f"cannot be replaced: {error.strerror}", "a file that may change", cure) from None
+
+    def _settle(self) -> None:
+        """Make the new name survive a power cut, and let old backups go."""
+        number = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(number)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EROFS):  # a file system that cannot
+                raise WaError(f"folder {self.folder}", f"cannot be written to the disk: {error.strerror}") from None
+        finally:
+            os.close(number)
+        for old in self.backups()[:-BACKUPS_KEPT]:
+            try:
+                os.unlink(old)
+            except OSError as error:
+                found = f"cannot be removed: {error.strerror}"
+                raise WaError(f"old backup {old}", found, "the last two only", f"{self.path} itself is done") from None
+
+    def backups(self) -> list[str]:
+        """The backups that `backup` made, the oldest first."""
+        found = glob.glob(glob.escape(self.path) + ".*~")
+        return sorted(path for path in found if _BACKUP.fullmatch(path[len(self.path) :]))
+
+    def _write_private(self, path: str, text: str, dress: t.Callable[[int], None] | None = None) -> None:
+        """Make a file that only its owner can read, or that `dress` opens to others before there is anything to read.
+
+        What fails leaves none.
+        """
+        made = False
+        try:
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            made = True
+            with open(number, "wb") as file:
+                if dress:
+                    self._inherit(number)
+                    dress(number)
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if made:
+                os.unlink(path)
+            raise WaError(path, f"cannot be written: {error.strerror}", "room and permission to write it") from None
+
+
+def _attributes(number: int) -> list[str]:
+    """The names of an open file's extended attributes; a file system without them has none."""
+    try:
+        return os.listxattr(number)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENODATA, errno.EINVAL):
+            return []
+        raise
+
+
+def _signature(kind: os.stat_result) -> tuple[int, ...]:
+    """What tells one file, and one content of it, from another."""
+    return kind.st_dev, kind.st_ino, kind.st_size, kind.st_mtime_ns

@@ -1,0 +1,256 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host lacks to be managed, and whether Docker may be installed on it."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import importlib.util
+import json
+import os
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+LIBRARIES = {"MYSQL": ("python_mysql", "pymysql"), "PGSQL": ("python_postgresql", "psycopg2")}
+SYSTEM_PATHS = ["/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/local/bin", "/snap/bin"]
+# Packages of the engine and of what it stands on: installing another vendor's beside one removes it.
+PACKAGES = {
+    "docker-ce": "docker",
+    "docker-ce-cli": "docker",
+    "docker-ee": "docker",
+    "docker-ce-rootless-extras": "docker",
+    "docker-compose-plugin": "docker",
+    "docker-desktop": "docker",
+    "docker-engine": "docker",
+    "containerd.io": "docker",
+    "docker.io": "distribution",
+    "docker-cli": "distribution",
+    "containerd": "distribution",
+    "moby-engine": "moby",
+    "moby-cli": "moby",
+    "docker-common": "distribution",
+    "docker-latest": "distribution",
+    "podman-docker": "podman",
+    "balena-engine": "balena",
+}
+BINARIES = ("docker", "dockerd", "containerd", "nerdctl", "balena-engine")
+# Where an engine lies that no package manager and no search path knows: unpacked by hand, or one user's own.
+PLACES = ("/opt/*/{}", "/opt/*/bin/{}", "/srv/*/{}", "/root/bin/{}", "/home/*/bin/{}", "/home/*/.local/bin/{}")
+PROCESSES = ("dockerd", "containerd", "balena-engine-d", "dockerd-rootless")
+UNITS = ("docker*.service", "docker*.socket", "containerd*.service", "snap.docker.*.service", "balena-engine*.service")
+UNIT_FOLDERS = (
+    *(f"{folder}/systemd/system" for folder in ("/etc", "/run", "/usr/lib", "/usr/local/lib", "/lib")),
+    *(f"{home}/.config/systemd/user" for home in ("/root", "/home/*")),
+    "/etc/systemd/user",
+)
+INIT_SCRIPTS = ("/etc/init.d/docker", "/etc/init.d/containerd", "/etc/init/docker.conf")
+SOCKETS = ("/run/docker.sock", "/run/user/*/docker.sock", "/home/*/.docker/*/docker.sock", "/run/balena-engine.sock")
+DATA = ("/var/lib/docker", "/var/lib/containerd", "/home/*/.local/share/docker")
+SNAPS = ("/snap/docker", "/var/snap/docker")
+CONFIGURATION = "/etc/docker/daemon.json"
+PROC = "/proc"
+DEFAULT_SOCKET = "/run/docker.sock"  # where an engine from a distribution's packages listens
+_PLUGIN_BY_HAND = (
+    "Put the Compose plugin (docker-compose, version 2, from Docker's releases of Compose) into"
+    " /usr/local/lib/docker/cli-plugins, executable"
+)
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What of any container engine is on the host."""
+
+    packages: tuple[str, ...] = ()
+    snap: bool = False
+    others: tuple[str, ...] = ()
+
+    def listed(self) -> list[str]:
+        """All of them, in words."""
+        packages = [f"package {name}" for name in self.packages]
+        return [*packages, *(["snap docker"] if self.snap else []), *self.others]
+
+    def vendor(self) -> str:
+        """Who made the engine: `docker`, `distribution`, `moby`, `podman`, `snap`; empty when nobody can tell."""
+        # Not by containerd alone: another vendor's engine, or a cluster's node, may stand on it.
+        made = [PACKAGES[name] for name in PACKAGES if name in self.packages and not name.startswith("containerd")]
+        return made[0] if made else "snap" if self.snap else ""
+
+
+def docker_refusal(engine_error: str, compose_runs: bool, traces: Traces, release: t.Mapping[str, str]) -> str:
+    """Why nothing of Docker may be installed on the host, with the cure; empty when it may, or nothing is missing.
+
+    An engine that does not answer, or may not be asked, is there all the same: installing the distribution's beside it
+    would take it away from under a client that runs. `release` is the host's os-release.
+    """
+    if compose_runs if not engine_error else not traces.listed():
+        return ""
+    found = ", ".join(traces.listed()) or "an engine that answers"
+    if engine_error:
+        asked = engine_error.partition(". ")[0].rstrip(".")
+        cure = (
+            "The collection needs Docker itself: use another host"
+            if traces.vendor() == "podman"
+            else "Let it be asked (become, or the group docker)"
+            if "no permission" in asked
+            else "Start it (systemctl status docker tells why it is down), set wa_docker_host to where it listens, or remove "
+            "what is left of it"
+        )
+        return (
+            f"{asked}, and there is something of an engine on the host: {found}. Nothing is installed beside it. {cure}"
+        )
+    return (
+        f"docker compose does not run, and an engine is there: {found}. Nothing is installed beside it. "
+        f"{compose_cure(traces.vendor(), release)}"
+    )
+
+
+def compose_cure(vendor: str, release: t.Mapping[str, str]) -> str:
+    """How the Compose plugin gets to an engine of that vendor on that release, in words."""
+    debian = {release.get("ID", ""), *release.get("ID_LIKE", "").split()} & {"debian", "ubuntu"}
+    install = "apt-get install" if debian else "dnf install"
+    if vendor == "docker":
+        return f"Install Docker's own plugin: {install} docker-compose-plugin"
+    if vendor == "moby":
+        return f"Install its plugin: {install} {'moby-compose' if debian else 'docker-compose'}"
+    if vendor == "snap":
+        return "Bring the snap up to date: snap refresh docker"
+    if vendor == "podman":
+        return "The collection needs Docker itself: use another host"
+    major = release.get("VERSION_ID", "").partition(".")[0]
+    if vendor == "distribution" and release.get("ID") == "ubuntu":
+        return "Install the distribution's plugin: apt-get install docker-compose-v2"
+    # Older releases of Debian have version 1 under that name, which is no plugin.
+    if vendor == "distribution" and release.get("ID") == "debian" and (not major.isdigit() or int(major) >= 13):
+        return "Install the distribution's plugin: apt-get install docker-compose"
+    return _PLUGIN_BY_HAND
+
+
+def traces(module: AnsibleModule) -> Traces:
+    """Read what of any container engine is on the host."""
+    known = [module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in BINARIES]
+    elsewhere = _present(place.format(name) for place in PLACES for name in BINARIES)
+    programs = [path for path in elsewhere if not os.path.isdir(path)]
+    running = sorted({name for name in _processes() if name in PROCESSES})
+    units = _present(f"{folder}/{name}" for folder in UNIT_FOLDERS for name in UNITS)
+    names = dict.fromkeys(f"unit {os.path.basename(path)}" for path in units)
+    asked = str(module.params["docker_host"] or "")
+    socket = asked.partition("unix://")[2]
+    sockets = {os.path.realpath(path) for path in [*_present(SOCKETS), *[socket] * os.path.lexists(socket)]}
+    if asked and os.path.realpath(socket or "/") not in {*sockets, os.path.realpath(DEFAULT_SOCKET)}:
+        names[f"the address {asked}, at which no engine of the distribution listens"] = None
+    return Traces(
+        packages=tuple(_packages(module)),
+        snap=any(map(os.path.lexists, SNAPS)),
+        others=(
+            *dict.fromkeys([*filter(None, known), *programs]),
+            *(f"process {name}" for name in running),
+            *names,
+            *_present(INIT_SCRIPTS),
+            *(f"socket {path}" for path in sorted(sockets)),
+            *(f"data in {path}" for path in [*_present(DATA), *_data_root()] if _holds_anything(path)),
+        ),
+    )
+
+
+def _present(patterns: t.Iterable[str]) -> list[str]:
+    """What is at these paths, links that lead nowhere among it; a `*` stands for any one name."""
+    found = [path for pattern in patterns for path in (glob.glob(pattern) if "*" in pattern else [pattern])]
+    return [path for path in dict.fromkeys(found) if os.path.lexists(path)]
+
+
+def _processes() -> list[str]:
+    """The names of the host's processes, as the kernel has them: their first 15 letters."""
+    names = []
+    for path in glob.glob(f"{PROC}/[0-9]*/comm"):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+            names.append(stream.read().strip())
+    return names
+
+
+def _data_root() -> list[str]:
+    """Where an engine of this host keeps its data by its configuration: the next engine would start what lies there."""
+    try:
+        given = json.loads(files.read_text(CONFIGURATION))
+    except (OSError, ValueError):
+        return []
+    found = [given.get(key) for key in ("data-root", "graph")] if isinstance(given, dict) else []
+    return [path for path in found if isinstance(path, str) and path not in DATA]
+
+
+def _packages(module: AnsibleModule) -> list[str]:
+    """Which of `PACKAGES` are installed, by whichever package manager the host has."""
+    found: set[str] = set()
+    dpkg = module.get_bin_path("dpkg-query")
+    if dpkg:
+        told = module.run_command([dpkg, "-W", "-f", "${db:Status-Abbrev}\t${Package}\n", *PACKAGES])[1]
+        # The second letter is the state: n for not installed, c for the configuration files that a removal has left.
+        found |= {line.split("\t")[1] for line in told.splitlines() if "\t" in line and line[1:2] not in "nc"}
+    rpm = module.get_bin_path("rpm")
+    if rpm:
+        told = module.run_command([rpm, "-q", "--qf", "%{NAME}\n", *PACKAGES])[1]
+        found |= {*told.splitlines()} & {*PACKAGES}
+    return [name for name in PACKAGES if name in found]
+
+
+def _holds_anything(folder: str) -> bool:
+    try:
+        return bool(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # it is there, and nobody may look into it
+
+
+def os_release(text: str) -> dict[str, str]:
+    """The fields of an os-release file."""
+    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
+    return {key.strip(): value.strip().strip("\"'") for key, _equals, value in pairs}
+
+
+def read_release() -> dict[str, str]:
+    """The host's os-release; empty where it has none."""
+    for path in ("/etc/os-release", "/usr/lib/os-release"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                return os_release(stream.read())
+        except OSError:
+            continue
+    return {}
+
+
+def compose_runs(module: AnsibleModule) -> bool:
+    """Whether the host has the command `docker compose`."""
+    client = module.get_bin_path("docker")
+    return bool(client) and module.run_command([client, "compose", "version", "--short"])[0] == 0
+
+
+def missing(module: AnsibleModule, engine_error: str) -> dict[str, str]:
+    """What the host lacks, with the reason."""
+    lacks = {}
+    if engine_error:
+        lacks["docker_engine"] = engine_error
+    if not compose_runs(module):
+        lacks["docker_compose"] = "docker compose does not run"
+    if importlib.util.find_spec("requests") is None:
+        lacks["python_requests"] = "the Python library requests cannot be imported; community.docker needs it"
+    if module.params["database_engine"]:
+        key, library = LIBRARIES[module.params["database_engine"]]
+        if importlib.util.find_spec(library) is None:
+            lacks[key] = f"the Python library {library} cannot be imported"
+    if not any(module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in ("cron", "crond")):
+        lacks["cron"] = "no cron daemon is installed"
+    return lacks
+
+
+def refusal(module: AnsibleModule, lacks: t.Mapping[str, str]) -> str:
+    """Why what the host lacks of Docker may not be installed, by what is there; nothing is read where it lacks nothing."""
+    if not {"docker_engine", "docker_compose"} & {*lacks}:
+        return ""
+    return docker_refusal(lacks.get("docker_engine", ""), "docker_compose" not in lacks, traces(module), read_release())

@@ -1,0 +1,220 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the logs of a container are measured: the scripts that run in it, and what their output means. No I/O here."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+ARCHIVE = "archive"
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
+
+# Lists all log folders, one process each. It wants a POSIX shell and ls or du; df is a bonus. `-q` keeps a name with a
+# newline on one line, `--full-time` gives the time as a number; BusyBox knows only the latter, others neither.
+# Variables: T a token that no file name holds, P the folders, one a line.
+_MEASURE = r"""
+measure() (
+  unset POSIXLY_CORRECT TIME_STYLE QUOTING_STYLE BLOCK_SIZE BLOCKSIZE LS_BLOCK_SIZE
+  LC_ALL=C.UTF-8; export LC_ALL
+  if ls -q --full-time / >/dev/null 2>&1; then o='-lAinstRkq --full-time'
+  elif ls --full-time / >/dev/null 2>&1; then o='-lAinstRk --full-time'
+  elif ls -q / >/dev/null 2>&1; then o=-lAinstRkq
+  elif ls / >/dev/null 2>&1; then o=-lAinstRk
+  else o=; fi
+  set -f
+  n='
+'
+  IFS=$n
+  for p in $P; do
+    IFS=' '
+    if ! [ -d "$p" ]; then echo "$T missing $p"
+    elif ! cd -P "$p" 2>/dev/null; then echo "$T closed $p"
+    else
+      echo "$T folder $PWD"
+      if [ "$o" ]; then ls $o "$PWD/." 2>/dev/null || echo "$T closed $p"
+      elif d=$(du -sk . 2>/dev/null); then echo "$T used ${d%%[!0-9]*}"
+      else echo "$T blind $p"; fi
+      df -Pk . 2>/dev/null | { read -r d && read -r d d d d x && echo "$T free $d"; }
+    fi
+    IFS=$n
+  done
+  echo "$T end"
+)
+"""
+
+MEASURE_SCRIPT = _MEASURE + "T=$1 P=$2\nmeasure\n"
+# The cleanup's own output goes to the error stream, so that it cannot disturb the measuring.
+RUN_SCRIPT = _MEASURE + 'T=$1 P=$2\nshift 2\nmeasure\n"$@" </dev/null >&2\necho "$T rc $?"\nmeasure\n'
+
+_LINE = re.compile(
+    r" *(?P<inode>\d+) +(?P<blocks>\d+) +(?P<kind>[-a-zA-Z])\S{9}\S? +\d+ +\d+ +\d+ +(?P<size>\d+) +"
+    r"(?:(?P<full>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?P<part>\.\d+)? (?P<zone>[-+]\d{4})|\S+ +\S+ +\S+) (?P<name>.*)"
+)
+_ROTATED = re.compile(r"\.log[-._]\d")
+_LOG = re.compile(r"\.log(?=$|[-._])")
+# The Coreapp's log, which it opens under a new name each time: `wa-service.log.<date>`, `wa-service.log.INFO.<date>`.
+_CORE_LOG = re.compile(r"wa-service.*\.log(?:[-._].*)?")
+_CRASH = "-crash.log"
+_STAMP = re.compile(r"[-_.]?\d[\dTZ:_.-]*")
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A regular file below a log folder. `used` is what it takes on disk, which a sparse file's `size` is not."""
+
+    path: str
+    inode: int
+    size: int
+    used: int
+    mtime: float | None
+    order: int  # position in the listing, newest first, within one folder
+
+    @property
+    def folder(self) -> str:
+        """The folder that holds the file."""
+        return posixpath.dirname(self.path)
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return posixpath.basename(self.path)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether this is no log but some tool's own file, such as a lock: no rule counts it."""
+        return self.name.startswith(".")
+
+    @property
+    def archived(self) -> bool:
+        """Whether the file is one of an archive folder."""
+        return ARCHIVE in self.folder.split("/") and not self.hidden
+
+    @property
+    def rotated(self) -> bool:
+        """Whether the name says that this is no longer a live log: compressed, or with a number behind `.log`.
+
+        A Coreapp's log bears a date from the beginning: the newest is live, whatever its name.
+        """
+        if self.hidden or self.crash:
+            return False
+        return self.name.endswith(COMPRESSED) or (bool(_ROTATED.search(self.name)) and not self.core)
+
+    @property
+    def core(self) -> bool:
+        """Whether this is a Coreapp's own log, not compressed."""
+        return bool(_CORE_LOG.fullmatch(self.name)) and not self.name.endswith(COMPRESSED)
+
+    @property
+    def crash(self) -> bool:
+        """Whether this tells of a crash: written once, and nothing that the cleanup rotates."""
+        return self.name.endswith(_CRASH) and not self.archived
+
+    @property
+    def live(self) -> bool:
+        """Whether this is a log outside the archive that may still be written to."""
+        return not (self.hidden or self.archived or self.rotated or self.crash) and bool(_LOG.search(self.name))
+
+    @property
+    def log_name(self) -> str:
+        """The log that the file belongs to: `access` for `access.log-20261124.gz`, `wa-service` for `wa-service-7.log`."""
+        base = self.name
+        for ending in COMPRESSED:
+            if base.endswith(ending):
+                base = base[: -len(ending)]
+                break
+        return _STAMP.sub("", _LOG.sub("", base)) or base
+
+
+@dataclass
+class Measurement:
+    """What the log folders of one container hold. `files` is None when only `du` could tell, `blind` when nothing could."""
+
+    files: list[LogFile] | None = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    du_bytes: int = 0
+    blind: bool = False
+    free_bytes: int | None = None
+
+    @property
+    def bytes(self) -> int | None:
+        """Bytes on disk of all files, None when unknown."""
+        if self.files is not None:
+            return sum(file.used for file in self.files)
+        return None if self.blind else self.du_bytes
+
+    @property
+    def count(self) -> int | None:
+        """The number of files, None when unknown."""
+        return None if self.files is None else len(self.files)
+
+
+def parse_measurement(text: str, token: str) -> Measurement:
+    """The measurement that the shell function `measure` printed. Raises WaError when it is not whole."""
+    found = Measurement()
+    files: dict[tuple[str, str], LogFile] = {}
+    folder, header, whole = "", "", False
+    for line in text.split("\n"):
+        if line.startswith(token + " "):
+            _token, word, *rest = line.split(" ", 2)
+            value = rest[0] if rest else ""
+            whole = _mark(found, word, value) or whole
+            folder, header = value if word == "folder" else "", ""
+            continue
+        match = _LINE.fullmatch(line)
+        if match and match["kind"] == "-":
+            path = posixpath.join(folder, match["name"])
+            files[path, match["inode"]] = LogFile(
+                path, int(match["inode"]), int(match["size"]), int(match["blocks"]) * 1024, _mtime(match), len(files)
+            )
+        elif not match and not line.startswith("total "):
+            header = f"{header}\n{line}" if header and line else line
+            if line.endswith(":"):
+                folder = posixpath.normpath(header[:-1])
+    if not whole:
+        raise WaError("measuring the logs", "the answer is not whole: " + (text.strip()[-200:] or "nothing came"))
+    if found.files is not None:
+        found.files = list(files.values())
+    return found
+
+
+def _mark(found: Measurement, word: str, value: str) -> bool:
+    """Take in a line of `measure` that is not from ls; True for the last one."""
+    if word == "folder":
+        found.folders.append(value)
+    elif word == "missing":
+        found.missing.append(value)
+    elif word == "closed":
+        found.unreadable.append(value)
+    elif word == "blind":
+        found.files, found.blind = None, True
+    elif word == "used":
+        found.files = None
+        found.du_bytes += int(value) * 1024
+    elif word == "free":
+        free = int(value) * 1024
+        found.free_bytes = free if found.free_bytes is None else min(found.free_bytes, free)
+    return word == "end"
+
+
+def _mtime(match: re.Match[str]) -> float | None:
+    if not match["full"]:
+        return None
+    moment = datetime.strptime(match["full"] + match["zone"], "%Y-%m-%d %H:%M:%S%z")
+    return moment.timestamp() + float(match["part"] or 0)
+
+
+def parse_run(text: str, token: str) -> tuple[Measurement, int | None, Measurement | None]:
+    """Before, exit code and after of a run; the last two are None when it was cut short."""
+    before, found, rest = text.partition(f"{token} rc ")
+    if not found:
+        return parse_measurement(before, token), None, None
+    code, _newline, after = rest.partition("\n")
+    return parse_measurement(before, token), int(code), parse_measurement(after, token)

@@ -1,0 +1,236 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the client's cleanup does to its logs, and what a broken one leaves. Pure rules.
+
+The rotation rules are Meta's: the Webapp keeps the newest 30 archives of each log name and rotates above 20 MB; the
+Coreapp keeps the newest 30 files of its archive folder and rotates above 15 MB, and its old files go only by cleanup.
+Sizes are MiB: the Webapp's 20 are logrotate's, whose `M` is; for the Coreapp's 15 the larger reading never cries wolf.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size, parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._logs.measurement import (
+    ARCHIVE,
+    COMPRESSED,
+    LogFile,
+    Measurement,
+)
+
+_SHOWN = 10  # paths named in a violation
+_LIGHTTPD = "/var/log/lighttpd"  # domain: the Webapp's error log lies there, with whatever rotation the image has
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many archives stay, and above how many bytes a live log is rotated."""
+
+    keep: int = 30
+    web_max_size: int = 20 << 20
+    core_max_size: int = 15 << 20
+
+    def max_size(self, role: str) -> int:
+        """The size in bytes above which a container of this role rotates a log."""
+        return self.web_max_size if role == "web" else self.core_max_size
+
+
+@dataclass
+class Prediction:
+    """What a cleanup would do, by the rules: paths to rotate, to move compressed into the archive, to remove."""
+
+    rotate: list[LogFile] = field(default_factory=list)
+    archive: list[LogFile] = field(default_factory=list)
+    remove: list[LogFile] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.rotate or self.archive or self.remove)
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that the removal frees; what compression saves comes on top and cannot be known before."""
+        return sum(file.used for file in self.remove)
+
+    @property
+    def compress_bytes(self) -> int:
+        """Bytes that are compressed and stay."""
+        gone = {file.path for file in self.remove}
+        return sum(file.used for file in self.rotate + self.archive if file.path not in gone)
+
+
+def _newest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
+    """Newest first; where ls gave no time, the live logs are newer than the archive and each listing is in order."""
+    files = sorted(files, key=lambda file: file.name, reverse=True)  # of one moment, the name with the later date
+    if any(file.mtime is None for file in files):
+        return sorted(files, key=lambda file: (file.archived, file.order))
+    return sorted(files, key=lambda file: (-t.cast("float", file.mtime), file.archived))
+
+
+def _groups(files: t.Iterable[LogFile], key: t.Callable[[LogFile], t.Any]) -> dict[t.Any, list[LogFile]]:
+    found: dict[t.Any, list[LogFile]] = {}
+    for file in files:
+        found.setdefault(key(file), []).append(file)
+    return found
+
+
+def oversized(role: str, found: Measurement, limits: Limits) -> list[LogFile]:
+    """The live logs above the size at which they are rotated."""
+    return [file for file in found.files or [] if file.live and file.size > limits.max_size(role)]
+
+
+def old_core_files(role: str, found: Measurement) -> list[LogFile]:
+    """A Coreapp's logs that are not the newest of their name: nothing but the cleanup ever takes them away."""
+    if role == "web":
+        return []
+    live = _groups((file for file in found.files or [] if file.live), lambda file: (file.folder, file.log_name))
+    return [file for group in live.values() for file in _newest_first(group)[1:]]
+
+
+def live_core_files(role: str, found: Measurement) -> list[LogFile]:
+    """A Coreapp's logs that are the newest of their name: it holds them open, and they must not be removed nor cut."""
+    old = old_core_files(role, found)
+    newest = [file for file in found.files or [] if file.live and file.core and file not in old]
+    return [] if role == "web" else newest
+
+
+def lost_core_files(role: str, before: Measurement, after: Measurement, limits: Limits) -> list[LogFile]:
+    """The live logs of `before` that were removed or cut though they are not above their size.
+
+    One beside which the Coreapp has opened a newer log was not live any more.
+    """
+    if before.files is None or after.files is None:
+        return []
+    there = {(file.path, file.inode): file for file in after.files}
+    known = {(file.path, file.inode) for file in before.files}
+    fresh = {(file.folder, file.log_name) for key, file in there.items() if file.live and key not in known}
+    lost = []
+    for file in live_core_files(role, before):
+        now = there.get((file.path, file.inode))
+        whole = now is not None and now.size >= file.size
+        if not whole and file.size <= limits.max_size(role) and (file.folder, file.log_name) not in fresh:
+            lost.append(file)
+    return lost
+
+
+def predict(role: str, found: Measurement, limits: Limits) -> Prediction:
+    """What a cleanup of a container of this role would do now (`web`, or `core` and `master`, which keep one rule)."""
+    plan = Prediction(rotate=oversized(role, found, limits))
+    plan.rotate = [file for file in plan.rotate if file not in old_core_files(role, found)]
+    plan.archive = old_core_files(role, found)
+    archived = [file for file in found.files or [] if file.archived]
+    homes = {file.folder for file in archived}
+    incoming: dict[str, list[LogFile]] = {}
+    for file in plan.rotate + plan.archive:
+        own = posixpath.join(file.folder, ARCHIVE)
+        incoming.setdefault(own if own in homes or not homes else min(homes), []).append(file)
+    for home in sorted(homes | set(incoming)):
+        candidates = [file for file in archived if file.folder == home] + incoming.get(home, [])
+        by_name = _groups(candidates, (lambda file: file.log_name) if role == "web" else (lambda file: ""))
+        for group in by_name.values():
+            plan.remove += _newest_first(group)[limits.keep :]
+    return plan
+
+
+@dataclass
+class Difference:
+    """How the files differ from one measurement to the next; the client's own writing in between does not count."""
+
+    gone: list[LogFile] = field(default_factory=list)
+    came: list[LogFile] = field(default_factory=list)
+    shrunk: list[tuple[LogFile, LogFile]] = field(default_factory=list)
+    freed_bytes: int = 0
+    changed: bool = False
+
+
+def compare(before: Measurement, after: Measurement) -> Difference:
+    """What a cleanup changed between two measurements.
+
+    A live log that grows, or a new one, is the client at work. Without a list of files only the bytes can tell.
+    """
+    if before.files is None or after.files is None:
+        freed = (before.bytes or 0) - (after.bytes or 0)
+        return Difference(freed_bytes=freed, changed=freed > 0)
+    old = {(file.path, file.inode): file for file in before.files if not file.hidden}
+    new = {(file.path, file.inode): file for file in after.files if not file.hidden}
+    found = Difference(
+        gone=[file for key, file in old.items() if key not in new],
+        came=[file for key, file in new.items() if key not in old and not (file.live or file.crash)],
+        shrunk=[(old[key], file) for key, file in new.items() if key in old and file.size < old[key].size],
+    )
+    found.changed = bool(found.gone or found.came or found.shrunk)
+    found.freed_bytes = (
+        sum(file.used for file in found.gone)
+        - sum(file.used for file in found.came)
+        + sum(was.used - now.used for was, now in found.shrunk)
+    )
+    return found
+
+
+def violations(
+    role: str, before: Measurement, after: Measurement, limits: Limits, large_before: t.Container[str] = ()
+) -> list[dict[str, t.Any]]:
+    """What a good cleanup would not have left. `large_before` are the live logs that the last run left too large.
+
+    The client writes on meanwhile: a Coreapp log that got old only after `before` is not the cleanup's fault, nor is a
+    new log that is too large again already. Each violation has `rule`, `paths` (the first few), `count` and `message`.
+    """
+    files = after.files or []
+    archived = [file for file in files if file.archived]
+    found: list[dict[str, t.Any]] = []
+
+    def add(rule: str, wrong: t.Sequence[LogFile], message: str) -> None:
+        if wrong:
+            paths = [file.path for file in wrong]
+            found.append(
+                {"rule": rule, "count": len(paths), "paths": paths[:_SHOWN], "message": f"{len(paths)} {message}"}
+            )
+
+    per_name = role == "web"
+    for group in _groups(archived, lambda file: (file.folder, file.log_name if per_name else "")).values():
+        where = f"of {group[0].log_name} in {group[0].folder}" if per_name else f"in {group[0].folder}"
+        add("too_many", _newest_first(group)[limits.keep :], f"more than the {limits.keep} archives to keep {where}")
+    add("not_compressed", [file for file in archived if not file.name.endswith(COMPRESSED)], "archives not compressed")
+    own = [file for file in files if not f"{file.folder}/".startswith(f"{_LIGHTTPD}/")]
+    outside = [file for file in own if file.rotated and not file.archived]
+    add("outside_archive", outside, "rotated logs outside the archive folder")
+    known = {file.path for file in old_core_files(role, before)}
+    old = [file for file in old_core_files(role, after) if file.path in known]
+    add("old_core_files", old, "old Coreapp logs neither archived nor removed")
+    lost = lost_core_files(role, before, after, limits)
+    add("live_removed", lost, "live Coreapp logs removed or cut: the Coreapp writes on to what nobody can read or free")
+    still = {
+        (file.path, file.inode): file.size for file in oversized(role, before, limits) if file.path in large_before
+    }
+    large = [file for file in oversized(role, after, limits) if 0 < still.get((file.path, file.inode), 0) <= file.size]
+    add("live_too_large", large, "live logs above their size after two runs running")
+    if after.missing and not after.folders:
+        message = "none of the log folders exists: " + ", ".join(after.missing)
+        found.append({"rule": "no_folder", "count": len(after.missing), "paths": after.missing, "message": message})
+    if after.unreadable:
+        paths = sorted(set(after.unreadable))
+        message = "log folders that cannot be read whole: " + ", ".join(paths)
+        found.append({"rule": "unreadable", "count": len(paths), "paths": paths, "message": message})
+    return found
+
+
+def docker_log_problem(driver: str, options: t.Mapping[str, str], size: int | None, most: int) -> str:
+    """Why Docker's own log of a container may fill the disk, in words; empty when it may not.
+
+    `size` is what it holds now in bytes (None: unknown), `most` what is allowed. Only two drivers write files.
+    """
+    if driver not in ("json-file", "local"):
+        return ""
+    if size is not None and size > most:
+        return f"holds {format_size(size)}, more than {format_size(most)}"
+    cap = options.get("max-size") or ("20m" if driver == "local" else "-1")
+    if cap.startswith("-"):
+        return f"has no cap: driver {driver} without max-size"
+    files = int(options.get("max-file") or (5 if driver == "local" else 1))
+    total = parse_size("max-size", cap) * files
+    return f"may grow to {format_size(total)}, more than {format_size(most)}" if total > most else ""

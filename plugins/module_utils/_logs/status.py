@@ -1,0 +1,76 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the status file of the nightly log cleanup says of its last run. Pure rules, but for `read`."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from datetime import datetime, timezone
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+_DAY = 86400
+# A daily job, with an hour for the clock's change and one for a slow night.
+LATEST = _DAY + 2 * 3600
+_SHOWN = 3  # failures named
+
+
+def read(path: str, cron_file: str, now: float) -> str:
+    """What is wrong with the nightly log cleanup, or an empty text; `now` in seconds since 1970."""
+    try:
+        text: str | None = files.read_text(path)
+    except FileNotFoundError:
+        text = None
+    except (OSError, UnicodeDecodeError) as error:
+        return str(WaError(f"status of the nightly log cleanup {path}", f"unreadable: {error}", "what its job writes"))
+    try:
+        installed: float | None = os.stat(cron_file).st_mtime
+    except OSError:
+        installed = None
+    found = problem(text, installed, now)
+    cure = f"See syslog (wa-log-cleanup), or run the command of {cron_file}"
+    return str(WaError(f"nightly log cleanup ({path})", found, "a good run every day", cure)) if found else ""
+
+
+def problem(text: str | None, installed: float | None, now: float) -> str:
+    """The same in words, by the status file's text (None: there is none) and the time since which its job is installed."""
+    if installed is None:
+        return ""  # no job, no status to expect
+    if text is None:
+        return f"it has never run, since {_moment(installed)}" if now - installed > LATEST else ""
+    try:
+        status = json.loads(text)
+        result, started, success = status["result"], float(status["started"]), float(status["last_success"])
+        failures = [str(redact.mask(str(one))) for one in status["failures"]]
+    except (ValueError, KeyError, TypeError):
+        return "its status file is broken"
+    return _last_run(str(result), started, success, failures, now) or _too_old(started, installed, now)
+
+
+def _last_run(result: str, started: float, success: float, failures: t.Sequence[str], now: float) -> str:
+    last = f"its last run, of {_moment(started)},"
+    if result == "failed":
+        more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
+        return f"{last} failed: {'; '.join(failures[:_SHOWN]) or 'no reason given'}{more}"
+    if result == "running" and now - started > _DAY:
+        return f"{last} was killed"
+    if result == "locked" and now - success > _DAY + LATEST:
+        good = f"the last good one was of {_moment(success)}" if success else "there was no good one"
+        return f"{last} found the deployment locked, and {good}"
+    return ""
+
+
+def _too_old(started: float, installed: float, now: float) -> str:
+    # A job whose line was just changed has not had its time yet.
+    return f"its last run was of {_moment(started)}" if now - max(started, installed) > LATEST else ""
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M} UTC"
+    except (OverflowError, OSError, ValueError):
+        return "a time that is none"

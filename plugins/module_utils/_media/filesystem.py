@@ -1,0 +1,207 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files behind the media volume: is the share there, is there room, what does a probe tell. Pure rules, no I/O."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size
+
+# File systems that live elsewhere; anything mounted through FUSE may be one.
+_SHARES = (
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "ceph",
+    "glusterfs",
+    "lustre",
+    "beegfs",
+    "gfs2",
+    "ocfs2",
+    "gpfs",
+    "9p",
+    "virtiofs",
+    "fuse",
+)
+
+
+@dataclass(frozen=True)
+class MountPoint:
+    """One line of the kernel's table of mounts."""
+
+    path: str
+    kind: str
+
+
+def parse_mounts(text: str) -> list[MountPoint]:
+    """The mounts in `/proc/self/mountinfo`."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split()
+        if "-" in fields[6:]:
+            path = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), fields[4])
+            found.append(MountPoint(path, fields[fields.index("-", 6) + 1]))
+    return found
+
+
+def parse_fstab(text: str) -> list[MountPoint]:
+    """The mounts that `/etc/fstab` promises, without the root and what is no directory."""
+    rows = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
+    return [
+        MountPoint(posixpath.normpath(row[1]), row[2])
+        for row in rows
+        if len(row) >= 3 and row[1].startswith("/") and row[1] != "/"
+    ]
+
+
+def _covering(mounts: t.Iterable[MountPoint], path: str) -> MountPoint | None:
+    over = [one for one in mounts if one.path == "/" or path == one.path or path.startswith(one.path + "/")]
+    # Of several at one place the last is on top, as a share over its automounter.
+    return max(reversed(over), key=lambda one: len(one.path), default=None)
+
+
+def is_share(kind: str) -> bool:
+    """Whether a file system type is one that is shared by hosts."""
+    return kind in _SHARES or kind.startswith("fuse.")
+
+
+def judge_device(
+    device: str, mounts: t.Sequence[MountPoint], promised: t.Sequence[MountPoint], required: bool | None
+) -> None:
+    """Raise WaError when the share behind a bind is not mounted: media would go to the host's own disk.
+
+    `required` None: it must be mounted where `/etc/fstab` promises a share at or above the device. True: the device
+    must be a mount point or lie on a shared file system. False: any directory will do.
+    """
+    if required is False:
+        return
+    covering = _covering(mounts, device)
+    promise = _covering([one for one in promised if is_share(one.kind) or one.path == device], device)
+    mounted = (
+        covering is not None and (covering.path == device or is_share(covering.kind)) and covering.kind != "autofs"
+    )
+    if promise and not (mounted and covering and len(covering.path) >= len(promise.path)):
+        raise WaError(
+            f"device {device}",
+            f"/etc/fstab promises a {promise.kind} mount at {promise.path}, and it is not mounted",
+            "the share to be mounted: media would go to the host's own disk",
+            f"Mount it (mount {promise.path}) and look why it was not, or set require_mountpoint to false",
+        )
+    if required and not mounted:
+        kind = f" of {covering.path} ({covering.kind})" if covering else ""
+        raise WaError(
+            f"device {device}",
+            f"a plain directory{kind}, no mount point and on no shared file system",
+            "a mounted share: media would go to the host's own disk",
+            "Mount the share, or set require_mountpoint to false for a directory of this host",
+        )
+
+
+def astray(home: str, folders: t.Sequence[str]) -> str:
+    """Why a container's files in some folders are not where the host has the volume."""
+    if "" not in folders:
+        parts = ", ".join(posixpath.join(home, folder) for folder in folders)
+        return f"what it writes does not arrive in {parts} on the host: something else is mounted there, here or in it"
+    return (
+        f"what it writes does not arrive in {home} on the host: it mounts only a part of the volume, or something was "
+        "mounted there after the container was started (restart it; what it wrote meanwhile lies below that mount)"
+    )
+
+
+def judge_space(volume: str, free: int | None, total: int | None, least: int) -> None:
+    """Raise WaError when fewer than `least` bytes are free."""
+    if free is not None and total is not None and free < least:
+        raise WaError(
+            f"file system of volume {volume}",
+            f"{format_size(free)} free of {format_size(total)}",
+            f"at least {format_size(least)} free (min_free)",
+            "Run the client's media GC, make room, or enlarge the file system",
+        )
+
+
+# What a probe tells
+
+_KINDS = (
+    ("full", ("No space left on device",)),
+    ("quota", ("Disk quota exceeded", "quota exceeded")),
+    ("read_only", ("Read-only file system",)),
+    ("denied", ("Permission denied", "Operation not permitted")),
+    ("stale", ("Stale file handle", "Stale NFS file handle", "Transport endpoint is not connected", "Host is down")),
+)
+
+
+def probe_kind(error: str) -> str:
+    """What kind of failure an error text of a probe tells: full, quota, read_only, denied, stale or other."""
+    return next((kind for kind, words in _KINDS if any(word in error for word in words)), "other")
+
+
+def probe_problem(folder: str, error: str, owner: str, mode: str, user: str) -> str:
+    """Why a file could not be written in a folder, with what there is to do."""
+    kind = probe_kind(error)
+    there = f"{folder} (owner {owner or 'unknown'}, mode {mode or 'unknown'})"
+    if kind == "full":
+        return f"{there} is full: no space or no inodes left"
+    if kind == "quota":
+        return f"{there} is over its quota"
+    if kind == "read_only":
+        return f"{there} is on a read-only file system"
+    if kind == "denied":
+        return f"{there} is not writable by {user or 'the user of the container'}: permission denied"
+    if kind == "stale":
+        return f"{there} is on a share that is gone: {error}"
+    return f"{there} cannot be written: {error or 'unknown error'}"
+
+
+class Told(t.Protocol):
+    """What the probe of one container told, see `_media.probe.Probe`."""
+
+    user: str
+    error: str
+    written: list[tuple[str, str, str, str]]
+    read: list[tuple[str, str, str]]
+    left: list[str]
+    covered: list[str]
+
+
+def probe_problems(told: Told, path: str) -> list[str]:
+    """What is wrong by a probe, one text for each trouble, with the folders that share it."""
+    if told.error:
+        return [told.error]
+    found = []
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for folder, owner, mode, error in told.written:
+        if error:
+            kind = probe_kind(error)
+            # A file system that is full or read-only is so in every folder; permissions differ by folder.
+            key = (kind, error) if kind not in ("denied", "other") else (kind, error, folder)
+            groups.setdefault(key, []).append(folder)
+            if len(groups[key]) == 1:
+                found.append(
+                    (key, probe_problem(posixpath.join(path, folder).rstrip("/"), error, owner, mode, told.user))
+                )
+    texts = []
+    for key, text in found:
+        others = [folder for folder in groups[key][1:] if folder]
+        texts.append(f"{text} (also {', '.join(others)})" if others else text)
+    unseen: dict[tuple[str, str], list[str]] = {}
+    for writer, folder, error in told.read:
+        if error:
+            unseen.setdefault((writer, error), []).append(posixpath.join(path, folder).rstrip("/"))
+    for (writer, error), folders in unseen.items():
+        where = ", ".join(folders)
+        if "No such file" in error:
+            texts.append(f"does not see what {writer} writes in {where}: they do not share it")
+        else:
+            texts.append(f"cannot read what {writer} writes in {where}: {error}")
+    if told.covered:
+        texts.append(f"parts of {path} are covered by other mounts inside the container: {', '.join(told.covered)}")
+    texts += [f"a probe's file could not be taken away from {posixpath.join(path, folder)}" for folder in told.left]
+    return texts

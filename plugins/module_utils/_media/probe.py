@@ -1,0 +1,389 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proves that containers share a writable folder: each writes, its neighbour reads, nothing remains.
+
+One command in each container, all at the same time. It writes its file, then does what it is told on its standard
+input; the end of that input, whatever the reason, makes it take its files away and end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import selectors
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Exec
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+
+NAME = ".wa-probe-"
+BEACON_SECONDS = 120  # how long a beacon stays
+_FIGURES = re.compile(r"\s\d+\+\d+ records")
+_ODD = "(odd name)"
+_STALE = 600  # seconds after which a probe's file is one that a killed probe left
+
+# The container's program may run as another user than its entry point: take the user of most of its processes other
+# than root, the older one in doubt, and become that user with its groups. Without setpriv the caller is told instead.
+_FIND_USER = r"""
+LC_ALL=C; export LC_ALL
+self= users= best=0 user=
+{ while read -r key a b rest; do case $key in Uid:) self=$b;; esac; done </proc/self/status
+read -r home </proc/self/cgroup; } 2>/dev/null
+for dir in /proc/[0-9]*; do
+  uid=0 parent=0 state=Z gid= own= cgroup=
+  { while read -r key a b rest; do
+    case $key in
+      State:) state=$a;; PPid:) parent=$a;; Uid:) uid=$b;; Gid:) gid=$b;; Groups:) own="$a $b $rest"; break;;
+    esac
+  done <"$dir/status"; read -r cgroup <"$dir/cgroup"; } 2>/dev/null
+  pid=${dir#/proc/}
+  # Processes without a parent in here are commands from outside; with the host's processes in view, count our own only.
+  if [ "$uid" = 0 ] || [ "$state" = Z ] || [ "$cgroup" != "$home" ]; then continue; fi
+  if [ "$parent" = 0 ] && [ "$pid" != 1 ]; then continue; fi
+  eval "count=\${n_$uid:-0} first=\${f_$uid:-$pid}"
+  [ "$count" != 0 ] || users="$users $uid"
+  [ "$first" -le "$pid" ] || first=$pid
+  eval "n_$uid=$((count + 1)) f_$uid=$first g_$uid=$gid o_$uid=\$own"
+done
+for uid in $users; do
+  eval "count=\$n_$uid first=\$f_$uid"
+  if [ "$count" -gt "$best" ] || { [ "$count" = "$best" ] && [ "$first" -lt "$oldest" ]; }; then
+    best=$count user=$uid oldest=$first
+  fi
+done
+script=$1; shift
+if [ -z "$user" ] || [ "$user" = "$self" ]; then
+  printf 'user\t%s\n' "$self"
+  exec /bin/sh -c "$script" sh "$@"
+fi
+eval "gid=\$g_$user groups=\$o_$user"
+list=$(for group in $groups; do printf '%s,' "$group"; done); list=${list%,}
+if [ -n "$list" ]; then list="--groups=$list"; else list=--clear-groups; fi
+if setpriv --reuid="$user" --regid="$gid" "$list" /bin/sh -c : 2>/dev/null; then
+  printf 'user\t%s:%s\n' "$user" "$gid"
+  exec setpriv --reuid="$user" --regid="$gid" "$list" /bin/sh -c "$script" sh "$@"
+fi
+printf 'become\t%s:%s\n' "$user" "$gid"
+"""
+
+# Lines of answer: a word, a folder, and what was found there, with tabs between.
+_PROBE = r"""
+LC_ALL=C; export LC_ALL; umask 022
+path=$1 now=$2 token=$3 beacon=$4 measure=$5
+name=.wa-probe-$now-$token
+clean() {
+  trap - EXIT
+  for dir do shift; set -- "$@" "$dir/$name"; done
+  rm -f "$@" 2>/dev/null
+  for dir do
+    dir=${dir%/*}
+    if [ -e "$dir/$name" ]; then show "$dir"; printf 'left\t%s\n' "$shown"; fi
+  done
+  printf 'gone\n'
+}
+number=0
+show() {
+  shown=${1#"$path"}; shown=${shown#/}
+  case $shown in *[[:cntrl:]]*) shown="ODD";; esac
+}
+set --
+for dir in "$path" "$path"/* "$path"/.[!.]*; do
+  case $dir in */lost+found | */.snapshot | */.snapshots | */.zfs) continue;; esac
+  if [ -d "$dir" ] && { [ ! -L "$dir" ] || [ "$dir" = "$path" ]; }; then set -- "$@" "$dir"; fi
+done
+trap 'clean "$@"' EXIT
+trap 'exit 1' HUP INT TERM
+if [ "$#" = 0 ]; then printf 'wrote\t\tbad\t\t\tNo such directory\n'; fi
+for dir do
+  show "$dir"
+  for old in "$dir"/.wa-probe-*; do
+    age=${old##*/.wa-probe-}; age=${age%%-*}
+    case $age in *[!0-9]* | "") ;; *) [ $((now - age)) -lt STALE ] || rm -f "$old" 2>/dev/null;; esac
+  done
+  if error=$(printf '%s\n' "$token" 2>/dev/null | dd of="$dir/$name" conv=fsync 2>&1); then
+    printf 'wrote\t%s\tok\n' "$shown"
+  else
+    set -f; error=$(printf '%s ' $error); set +f
+    facts=$(stat -c '%u:%g %a' "$dir" 2>/dev/null) || facts=
+    printf 'wrote\t%s\tbad\t%s\t%s\t%s\n' "$shown" "${facts% *}" "${facts#* }" "$error"
+  fi
+done
+real=$path
+cd -P "$path" 2>/dev/null && real=$PWD
+while read -r _ _ _ _ point _; do
+  case $point in "$real"/?*) printf 'covered\t%s\n' "${point#"$real"/}";; esac
+done 2>/dev/null </proc/self/mountinfo
+[ -z "$measure" ] || df -kP "$path" 2>/dev/null | { read -r _; read -r _ total _ free _ && printf 'space\t%s\t%s\n' "$free" "$total"; }
+if [ -n "$beacon" ]; then
+  if [ -e "$path/$beacon" ]; then printf 'beacon\tseen\n'; else printf 'beacon\tmissing\n'; fi
+fi
+printf 'ready\n'
+while read -r order other; do
+  case $order in
+    read)
+      for dir do
+        show "$dir"
+        if read -r got 2>/dev/null <"$dir/.wa-probe-$now-$other"; then
+          if [ "$got" = "$other" ]; then got=ok; else got="other content"; fi
+        else
+          got=$(cat "$dir/.wa-probe-$now-$other" 2>&1) && got="no content"
+        fi
+        printf 'read\t%s\t%s\n' "$shown" "$got"
+      done
+      printf 'done\n';;
+    drop) for dir do rm -f "$dir/.wa-probe-$now-$other"; done; printf 'done\n';;
+    end) break;;
+  esac
+done
+""".replace("STALE", str(_STALE)).replace("ODD", _ODD)
+
+# Outlives the connection on purpose, for other hosts to see.
+_BEACON = r"""
+umask 022
+file=$1/$2
+trap 'rm -f "$file"' EXIT
+trap 'exit 1' HUP INT TERM
+printf '%s\n' "$2" | dd of="$file" conv=fsync 2>/dev/null || exit 1
+printf 'lit\n'
+exec </dev/null >/dev/null 2>&1
+sleep SECONDS & wait $!
+""".replace("SECONDS", str(BEACON_SECONDS))
+
+
+@dataclass
+class Probe:
+    """What the probe of one container told. `error` is set when it told nothing or not all."""
+
+    container: Container
+    token: str = field(default_factory=lambda: secrets.token_hex(12))
+    user: str = ""
+    error: str = ""
+    # (folder, owner, mode, error text; empty when it went well)
+    written: list[tuple[str, str, str, str]] = field(default_factory=list)
+    # (name of the container that wrote, folder, error text; empty when it went well)
+    read: list[tuple[str, str, str]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    covered: list[str] = field(default_factory=list)
+    beacon: bool | None = None
+    free: int | None = None
+    total: int | None = None
+    command: Exec | None = None
+    stage: str = "starting"
+    seen: int = 0
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders where its file is; one whose name cannot be shown is not among them."""
+        return [folder for folder, _owner, _mode, error in self.written if not error and folder != _ODD]
+
+
+class Prober:
+    """Runs the probes of several containers side by side, within `seconds` for each of its three steps."""
+
+    def __init__(
+        self,
+        docker: Docker,
+        containers: t.Sequence[Container],
+        path: str,
+        beacon: str = "",
+        measure: bool = True,
+        seconds: float = 15.0,
+    ) -> None:
+        self.docker, self.path, self.seconds = docker, path, seconds
+        self.beacon, self.measure = beacon, measure
+        self.now = int(time.time())
+        self.probes = [Probe(container) for container in containers]
+        self._selector = selectors.DefaultSelector()
+
+    def file_name(self, probe: Probe) -> str:
+        """The name of the file that a probe writes in each folder."""
+        return f"{NAME}{self.now}-{probe.token}"
+
+    def run(self, between: t.Callable[[Prober], None] = lambda _prober: None) -> list[Probe]:
+        """Write, read, take away; `between` is called while all files are there."""
+        try:
+            for probe in self.probes:
+                self._start(probe)
+            self._await({"ready"})
+            ready = [probe for probe in self.probes if probe.stage == "ready"]
+            for writer, reader in zip(ready, [*ready[1:], *ready[:1]]):
+                self._order(reader, f"read {writer.token}\n", "reading")
+            self._await({"read"})
+            for writer, reader in zip(ready, [*ready[1:], *ready[:1]]):
+                self._compare(writer, reader)
+            between(self)
+        finally:
+            self._finish()
+        return self.probes
+
+    def _start(self, probe: Probe, user: str = "") -> None:
+        script = ["/bin/sh", "-c", _PROBE, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _PROBE]
+        argv = [*script, self.path, str(self.now), probe.token, self.beacon, "1" if self.measure else ""]
+        try:
+            probe.command = Exec(self.docker, probe.container, argv, user)
+        except WaError as error:
+            probe.error, probe.stage = str(error), "over"
+            return
+        probe.seen, probe.user, probe.stage = 0, user, "writing"
+        self._selector.register(probe.command, selectors.EVENT_READ, probe)
+        self._hear(probe)  # the first lines may be there already
+
+    def _order(self, probe: Probe, text: str, stage: str) -> None:
+        if probe.command and probe.stage != "over":
+            probe.stage = stage
+            probe.command.send(text)
+
+    def _await(self, stages: set[str]) -> None:
+        """Go on until each probe is over or in one of `stages`; those that are late are over, too."""
+        until = time.monotonic() + self.seconds
+        while True:
+            late = [probe for probe in self.probes if probe.stage not in stages and probe.stage != "over"]
+            wait = until - time.monotonic()
+            if not late or wait <= 0:
+                break
+            for key, _events in self._selector.select(wait):
+                self._hear(key.data)
+        for probe in late:
+            probe.error = probe.error or (
+                f"no answer within {self.seconds:.0f}s: the file system at {self.path} hangs, as that of a dead share does"
+            )
+            self._over(probe)
+
+    def _hear(self, probe: Probe) -> None:
+        command = probe.command
+        if command is None:
+            return
+        ended = not command.feed()
+        lines = command.stdout.split("\n")
+        for line in lines[probe.seen : -1]:
+            self._take(probe, line.split("\t"))
+            if probe.stage == "again":
+                self._over(probe)
+                self._start(probe, line.split("\t")[1])
+                return
+        probe.seen = len(lines) - 1
+        if ended and probe.stage != "over":
+            if not probe.error and probe.stage != "gone":
+                probe.error = self._why(command)
+            self._over(probe)
+
+    def _take(self, probe: Probe, words: list[str]) -> None:
+        word, rest = words[0], words[1:]
+        if word == "user":
+            probe.user = rest[0]
+        elif word == "become":
+            probe.stage = "again"
+        elif word == "wrote":
+            if rest[1] == "ok":
+                probe.written.append((rest[0], "", "", ""))
+            else:
+                probe.written.append((rest[0], rest[2], rest[3], _plain(rest[4])))
+        elif word == "space":
+            probe.free, probe.total = int(rest[0]) * 1024, int(rest[1]) * 1024
+        elif word == "beacon":
+            probe.beacon = rest[0] == "seen"
+        elif word == "covered":
+            probe.covered.append(rest[0])
+        elif word == "ready":
+            probe.stage = "ready"
+        elif word == "read":
+            probe.read.append(("", rest[0], "" if rest[1] == "ok" else rest[1]))
+        elif word == "done":
+            probe.stage = "read"
+        elif word == "left":
+            probe.left.append(rest[0])
+        elif word == "gone":
+            probe.stage = "gone"
+
+    @staticmethod
+    def _why(command: Exec) -> str:
+        """Why a probe ended before its time."""
+        try:
+            code = command.exit_code()
+        except WaError as error:
+            return error.found
+        words = " ".join((command.stderr or command.stdout).split())
+        return f"the probe ended early (exit code {code}){': ' + words if words else ''}"
+
+    def _over(self, probe: Probe) -> None:
+        probe.stage = "over"
+        if probe.command:
+            self._selector.unregister(probe.command)
+            probe.command.close()
+            probe.command = None
+
+    @staticmethod
+    def _compare(writer: Probe, reader: Probe) -> None:
+        """What the reader could not read of what the writer wrote."""
+        if reader.stage == "over":
+            return
+        told = {folder: error for _writer, folder, error in reader.read}
+        reader.read = [
+            (writer.container.name, folder, told.get(folder, "No such file or directory")) for folder in writer.folders
+        ]
+
+    def _finish(self) -> None:
+        """Make all of them take their files away; what a broken one left is taken away by another."""
+        broken = [probe for probe in self.probes if probe.stage == "over" and probe.written]
+        helper = next((probe for probe in self.probes if probe.command), None)
+        if helper:
+            for probe in broken:
+                self._order(helper, f"drop {probe.token}\n", "dropping")
+        for probe in self.probes:
+            self._order(probe, "end\n", "ending")
+        self._await({"gone"})
+        for probe in self.probes:
+            if probe.command:
+                self._over(probe)
+        self._selector.close()
+
+
+def show_beacon(docker: Docker, container: Container, path: str) -> str:
+    """Let a container show a file for `BEACON_SECONDS`, as the user of its processes; returns the file's name."""
+    name = f"{NAME}{int(time.time())}-{secrets.token_hex(12)}"
+    subject, user = f"container {container.name}", ""
+    while True:
+        script = ["/bin/sh", "-c", _BEACON, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _BEACON]
+        command = Exec(docker, container, [*script, path, name], user)
+        with selectors.DefaultSelector() as selector:
+            selector.register(command, selectors.EVENT_READ)
+            until, more = time.monotonic() + 15.0, True
+            while more and "lit\n" not in command.stdout and time.monotonic() < until:
+                more = not selector.select(until - time.monotonic()) or command.feed()
+        lines = command.stdout.splitlines()
+        command.close()
+        if "lit" in lines:
+            return name
+        become = [line.partition("\t")[2] for line in lines if line.startswith("become\t")]
+        if not become or user:
+            raise WaError(subject, f"cannot write a file in {path}", "a writable media volume")
+        user = become[0]
+
+
+def is_faded(beacon: str) -> bool:
+    """Whether a beacon may have taken itself away by now, so that not to see it says nothing."""
+    lit = beacon[len(NAME) :].partition("-")[0]
+    return not lit.isdigit() or time.time() - int(lit) > BEACON_SECONDS - 5
+
+
+def _plain(text: str) -> str:
+    """The complaint in what `dd` printed, without its figures."""
+    return _FIGURES.split(text.split(": ", 2)[-1], maxsplit=1)[0].strip()
+
+
+def arrives(folder: str, name: str) -> bool | None:
+    """Whether a probe's file is in a folder of this host; None when the folder cannot be looked into."""
+    try:
+        os.lstat(os.path.join(folder, name))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    return True

@@ -1,0 +1,108 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In which order deployments are upgraded, and which images an upgrade leaves behind. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+
+MIGRATION = "dbupgrade"  # the service of the one-shot migration
+
+
+def leaders(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]], hosts: t.Iterable[str]
+) -> list[str]:
+    """The leaders of the deployments that `hosts` belong to, the smaller deployments first (Meta's advice).
+
+    Small is few hosts, then few rows in `messages` as the GC of this run has counted them, then the name. Those that an
+    unfinished upgrade has left, which may be down, come before all others.
+    """
+    found: dict[str, tuple[bool, int, int, str]] = {}
+    for host in hosts:
+        deployment = topology.described(hostvars, host, groups)
+        leader = deployment["leader"]
+        counted = hostvars[leader].get("__wa_message_gc_result") or {}
+        rows = counted.get("messages_before") or 0
+        journal = (hostvars[leader].get("__wa_upgrade_read") or {}).get("journal") or {}
+        whole = journal.get("stage", "begun") == "begun"
+        found[leader] = (whole, len(deployment["members"]), int(rows), deployment["name"])
+    return sorted(found, key=lambda leader: found[leader])
+
+
+def waves(asked: t.Any) -> list[int | str]:
+    """The sizes of the waves as Ansible's `serial` takes them: numbers of deployments, and percentages such as `10%`.
+
+    Raises WaError for anything else: Ansible itself takes what it does not know for all at once.
+    """
+    sizes = list(asked) if isinstance(asked, (list, tuple)) else [asked]
+    for size in sizes:
+        if isinstance(size, bool) or not re.fullmatch(r"0*[1-9][0-9]*%?", str(size).strip()):
+            raise WaError("wa_upgrade_waves", repr(size), "numbers of deployments or percentages: [1, '10%', '100%']")
+    if not sizes:
+        raise WaError("wa_upgrade_waves", "no wave at all", "numbers of deployments or percentages: [1, '10%', '100%']")
+    return [text if text.endswith("%") else int(text) for text in (str(size).strip() for size in sizes)]
+
+
+def restless(
+    members: t.Iterable[t.Mapping[str, t.Any]], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]
+) -> list[dict[str, t.Any]]:
+    """The members with containers that Docker starts again when its host comes back, though they were stopped; with their `names`.
+
+    That is what the policies `always` and `on-failure` mean (Docker's documentation of restart policies).
+    """
+    found = []
+    for member in members:
+        looked = (hostvars[member["host"]].get("__wa_upgrade_found") or {}).get("containers") or []
+        names = [one["name"] for one in looked if one["restart"] in ("always", "on-failure") and not one["one_shot"]]
+        if names:
+            found.append({**member, "names": names})
+    return found
+
+
+def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+    """The version that a migration without a journal has brought, or is bringing, a stopped client's database to, or "".
+
+    `containers` are those of the leader. An upgrade removes its migration's container at its end, and a journal tells of one
+    that was interrupted: where that was lost, the container is all that keeps the old version from being started.
+    """
+    found = list(containers)
+    clients = [one for one in found if one["service"] != MIGRATION and not one["one_shot"]]
+    if any(one["state"] == "running" for one in clients):
+        return ""
+    oldest = min(filter(None, (_key(one) for one in clients)), default=None)
+    for one in found:
+        ran = one["state"] in ("running", "paused") or (one["state"] == "exited" and one["exit_code"] == 0)
+        key = _key(one) if one["service"] == MIGRATION and ran else None
+        if key and oldest and key > oldest:
+            return str(one["version"])
+    return ""
+
+
+def _key(image: t.Mapping[str, t.Any]) -> tuple[int, ...] | None:
+    """The key of its version; None for a tag that is none."""
+    try:
+        return topology.version_key(image["version"])
+    except WaError:
+        return None
+
+
+def old_images(looked: t.Iterable[t.Mapping[str, t.Any]], keep: t.Sequence[str]) -> list[tuple[t.Any, str]]:
+    """Which images to remove, each with the result of `wa_info` that it was found in.
+
+    What stays: the versions `keep`, what is newer than the newest of them (fetched ahead), what a container was created
+    from, and tags that are no version.
+    """
+    newest = max(topology.version_key(version) for version in keep)
+    keys = {topology.version_key(version) for version in keep}
+    old = []
+    for result in looked:
+        for image in result.get("images", []):
+            key = _key(image)
+            if key and key < newest and key not in keys and not image["in_use"]:
+                old.append((result, str(image["name"])))
+    return old

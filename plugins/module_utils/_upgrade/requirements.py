@@ -1,0 +1,111 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host and a database must have for an upgrade, and which versions its Compose file may name. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference, units
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import client_containers
+
+
+def room(found: t.Mapping[str, t.Any], wanted: t.Collection[str], images: str | int, logs: str | int) -> list[str]:
+    """Why a host has not the room for an upgrade; no sentence when it has, or when its engine is on another machine.
+
+    `found` is what `wa_info` tells of images. `images` is the room for those that are `wanted`, unless they are there already,
+    or none are named yet; `logs` is the room for what the new containers write, which is on the same file system.
+    """
+    free = found.get("image_free_bytes")
+    if free is None:
+        return []
+    needs = {"wa_upgrade_min_free_logs": logs}
+    if not wanted or not set(wanted) <= {image["name"] for image in found["images"]}:
+        needs["wa_upgrade_min_free"] = images
+    needed = sum(units.parse_size(name, size) for name, size in needs.items())
+    if free >= needed:
+        return []
+    named = " and ".join(f"{name} ({size})" for name, size in sorted(needs.items()))
+    return [
+        f"{units.format_size(free)} free where Docker keeps images and containers, {units.format_size(needed)} are wanted by "
+        f"{named}. Make room, such as by docker image prune."
+    ]
+
+
+def database(facts: t.Mapping[str, t.Any], seconds: float) -> list[str]:
+    """Why a database cannot be migrated; `facts` are those of `wa_info`, `seconds` what a statement may take.
+
+    The session is the client's own, so only an administrator of the server can give it more time. A migration copies its
+    largest table; where the server tells its free room, it must hold that.
+    """
+    told = []
+    given = facts.get("statement_timeout") or 0
+    if 0 < given < seconds:
+        cure = facts.get("statement_timeout_cure") or ""
+        told.append(
+            f"the database server ends a statement after {given:g} s, expected none or {seconds:g} s. "
+            f"Have its administrator run, until the upgrade is done: {cure}"
+        )
+    free, largest = facts.get("free_bytes"), facts.get("largest_table") or {}
+    if free is not None and free < largest.get("bytes", 0):
+        told.append(
+            f"the database server has {units.format_size(free)} free, and {largest['name']} takes "
+            f"{units.format_size(largest['bytes'])}, which a migration copies. Make room first."
+        )
+    return told
+
+
+def database_copy(
+    left: t.Mapping[str, t.Any], running: bool, dump: bool, snapshot: str, accepted: t.Collection[str]
+) -> list[str]:
+    """Why an upgrade would migrate a database without a copy that nobody has waived; no sentence otherwise.
+
+    `left` is the journal of an unfinished upgrade: one that is past its stop makes no copy any more, unless the client is
+    `running` again.
+    """
+    stage, notes = left.get("stage", "begun"), left.get("notes") or {}
+    stops = stage in ("begun", "stopping") or (stage == "migrating" and (running or not notes.get("kept", True)))
+    if not stops or dump or snapshot.strip() or "no_database_backup" in accepted:
+        return []
+    return [
+        "database: no copy is made before the migration, after which a restore is the only way back; expected one of three. Set "
+        "wa_upgrade_dump: true (a dump in wa_upgrade_dump_dir of the leader), or wa_upgrade_snapshot_command (a snapshot of "
+        "your own), or go without a copy with wa_upgrade_accept: [no_database_backup]."
+    ]
+
+
+def sessions(found: t.Iterable[t.Mapping[str, t.Any]]) -> str:
+    """Sessions of `wa_info` in a line: how many on which database from where; an empty text for none."""
+    counts: dict[tuple[str, str], int] = {}
+    for one in found:
+        where = (f"database {one['database']}" if one["database"] else "no database", str(one["from"]))
+        counts[where] = counts.get(where, 0) + 1
+    return ", ".join(f"{number} on {database} from {host}" for (database, host), number in sorted(counts.items()))
+
+
+def compose(
+    images: t.Iterable[str],
+    containers: t.Iterable[t.Mapping[str, t.Any]],
+    configured: t.Mapping[str, t.Any] | None = None,
+) -> str:
+    """Why a Compose file would start another version than the one that runs, or an empty text.
+
+    `images` are those that the file names, `containers` those of the client as `wa_info` tells them, `configured` is
+    `wa_images`. An image that only has a client's name counts where the file names none of that kind by its repository:
+    otherwise it is somebody else's. One that is named without a tag tells nothing.
+    """
+    running = sorted({str(one["version"]) for one in containers})
+    rule = client_containers.ClientImages.of(configured, "wa_images")
+    known = {image_reference.parse(str(one["image"])).repository for one in containers}
+    named = [image for image in images if rule.named(image)]
+    sure = [one for one in images if rule.configured(one) or image_reference.parse(one).repository in known]
+    kinds = {rule.named(image) for image in sure}
+    others = []
+    for image in [*sure, *(one for one in named if rule.named(one) not in kinds)]:
+        tagged = ":" in image.partition("@")[0].rpartition("/")[2]
+        if tagged and image_reference.parse(image).version not in running:
+            others.append(image)
+    if not others or not running:
+        return ""
+    return f"it names {', '.join(dict.fromkeys(others))}, and {', '.join(running)} runs"

@@ -1,0 +1,319 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place that speaks to the client's HTTPS API: login, errors by code, retries, and the calls that we use.
+
+One wrong login is never repeated (the client locks the account), a token serves as long as the object lives, and a
+401 to anything but a login asks for a new one once.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import time
+import typing as t
+from http.client import HTTPException
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+
+from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
+from ansible.module_utils.urls import open_url
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import (
+    gc_nodes,
+    gc_said,
+    judge_password,
+    metrics,
+    parse_body,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import (
+    LOGIN,
+    ApiError,
+    asked_pause,
+    gc_refusal,
+    no_success,
+    safe_location,
+    silence,
+    told,
+    too_long,
+)
+
+__all__ = ["ARGUMENT_SPEC", "FIRST_PASSWORD", "Answer", "ApiError", "Webapp", "judge_password", "metrics"]
+
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    "api_url": {"type": "str", "default": "https://127.0.0.1:9090"},
+    "api_username": {"type": "str", "default": "admin"},
+    "api_password": {"type": "str", "no_log": True},
+    "api_token": {"type": "str", "no_log": True},
+    "api_ca_path": {"type": "path"},
+    "api_validate_certs": {"type": "bool", "default": True},
+    "api_timeout": {"type": "str", "default": "30s"},
+}
+
+FIRST_PASSWORD = "secret"  # domain: what a client that was never logged in to has
+_T = t.TypeVar("_T")
+_LONGEST_PAUSE = 30.0
+_LONGEST_ASKED = 120.0  # seconds that one request waits altogether because the server asked for more than that
+_GATEWAY = (502, 503, 504)  # what a proxy says of a backend that is away
+_LOST = 3  # how often a request whose answer got lost is repeated
+
+
+class Answer(t.NamedTuple):
+    """A good answer: the HTTP status, the body, the client's version without `v` (empty when not told), the body's form."""
+
+    status: int
+    body: dict[str, t.Any]
+    version: str
+    form: str
+
+
+class Webapp:
+    """A session with one Webapp. Every call raises ApiError; no text of one holds a credential."""
+
+    def __init__(
+        self,
+        params: t.Mapping[str, t.Any],
+        patience: float = 60.0,
+        sleep: t.Callable[[float], None] = time.sleep,
+        clock: t.Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Use a module's `api_*` options. `patience`: seconds during which a retryable failure is tried again."""
+        self.url = str(params["api_url"]).rstrip("/")
+        # urllib would send them instead of ours, and every message names the address.
+        if "@" in self.url:
+            cure = "Use api_username and api_password"
+            raise WaError("api_url", "it holds a user name or a password", "https://host:port", cure)
+        if not re.match(r"https?://", self.url):
+            raise WaError("api_url", f"{self.url!r} is no address", "https://host:port")
+        self.username: str = params["api_username"] or "admin"
+        self.patience = patience
+        self.retries = 0
+        self.token: str | None = params["api_token"]  # a secret
+        self._password: str | None = params["api_password"]
+        self._ca_path: str | None = params["api_ca_path"]
+        self._validate: bool = params["api_validate_certs"]
+        self._timeout = parse_duration("api_timeout", params["api_timeout"])
+        if self._ca_path:
+            try:
+                with open(self._ca_path, "rb"):
+                    pass
+            except OSError as error:
+                raise ApiError(
+                    f"api_ca_path {self._ca_path}", error.strerror or "not readable", "tls", sent=False
+                ) from None
+        self._sleep = sleep
+        self._clock = clock
+
+    # Requests
+
+    def call(self, method: str, path: str, body: t.Any = None, *, again: bool = True) -> Answer:
+        """One request with a token, retried by the client's table of codes while `patience` lasts (`again`).
+
+        A request whose answer got lost is repeated too.
+        """
+
+        def once() -> Answer:
+            self._have_token()
+            return self._send(method, path, body, self._bearer())
+
+        return self._patiently(once, path, self.patience if again else 0.0, _LOST)
+
+    def log_in(self) -> None:
+        """Have a token; a Webapp that starts or is overloaded is asked again, a refused login never."""
+        # A login whose answer got lost may have been a wrong one: it is repeated once, not until the account is locked.
+        self._patiently(self._have_token, LOGIN, self.patience, 1)
+
+    def _bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def _have_token(self) -> None:
+        if not self.token:
+            self.login()
+
+    def _patiently(self, once: t.Callable[[], _T], path: str, patience: float, lost: int) -> _T:
+        """Call `once` until it succeeds, fails for good, `patience` seconds are over, or its answer got lost `lost` times more."""
+        end = self._clock() + patience
+        pause = 1.0
+        renewed = False
+        waited = 0.0  # because the server asked for it
+        while True:
+            try:
+                return once()
+            except ApiError as error:
+                if error.kind == "token" and not renewed and self._password:
+                    # Tokens end after 7 days, and all of them when the password is changed.
+                    self.token, renewed = None, True
+                    continue
+                if error.kind == "denied" and self._expired(path):
+                    error = ApiError(error.subject, error.found, "expired", status=error.status, code=error.code)
+                asked = error.retry_after if error.retry_after > _LONGEST_PAUSE else 0.0
+                pause_now = asked or min(max(pause, error.retry_after), _LONGEST_PAUSE)
+                absent = error.kind == "unreachable" and not error.sent
+                if error.kind == "lost" and lost > 0:
+                    lost, absent = lost - 1, True
+                if not (error.retryable or absent):
+                    raise error from None
+                if asked and (self._clock() >= end or waited + asked > _LONGEST_ASKED):
+                    raise too_long(error) from None
+                if not asked and self._clock() + pause_now > end:
+                    raise error from None
+            waited += asked
+            self.retries += 1
+            self._sleep(pause_now)
+            pause *= 2
+
+    def login(self, password: str | None = None, new_password: str | None = None) -> None:
+        """Get a token with the password, once; `new_password` completes the first login."""
+        password = self._password if password is None else password
+        if not password:
+            raise WaError("api_password", "not given", "the API user's password, or api_token")
+        pair = base64.b64encode(f"{self.username}:{password}".encode()).decode()
+        body = {"new_password": new_password} if new_password else None
+        answer = self._send("POST", LOGIN, body, {"Authorization": f"Basic {pair}"})
+        try:
+            self.token = str(answer.body["users"][0]["token"])
+        except (KeyError, IndexError, TypeError):
+            raise ApiError(
+                self._subject("POST", LOGIN), "the answer holds no token", "other", status=answer.status
+            ) from None
+
+    def _subject(self, method: str, path: str) -> str:
+        return f"API {self.url}: {method} {path}"
+
+    def _expired(self, path: str) -> bool:
+        """Whether even the health is denied: an expired client answers 1005 to everything, an administrator's call only to others."""
+        if path == "/v1/health":
+            return True
+        try:
+            self._send("GET", "/v1/health", None, self._bearer())
+        except ApiError as error:
+            return error.code == 1005
+        return False
+
+    def _send(self, method: str, path: str, body: t.Any, headers: dict[str, str]) -> Answer:
+        subject = self._subject(method, path)
+        data = None if body is None else json.dumps(body)
+        try:
+            answer = open_url(
+                self.url + path,
+                data=data,
+                method=method,
+                headers={**headers, "Accept": "application/json", "Content-Type": "application/json"},
+                timeout=self._timeout,
+                validate_certs=self._validate,
+                ca_path=self._ca_path,
+                # The Webapp is on the premises; and a redirect must not carry the token elsewhere.
+                use_proxy=False,
+                follow_redirects="none",
+                # An entry of ~/.netrc would take the place of our Authorization header.
+                use_netrc=False,
+                http_agent="waba.onprem",
+            )
+            with answer:
+                return self._answer(subject, answer.getcode(), answer.read())
+        except HTTPError as error:
+            with error:
+                raise self._refusal(subject, path, error) from None
+        except (URLError, AnsibleConnectionError, HTTPException, OSError, ValueError) as error:
+            raise silence(subject, error, self._timeout) from None
+
+    def _answer(self, subject: str, status: int, raw: bytes) -> Answer:
+        body, form = parse_body(raw)
+        meta = body.get("meta")
+        version = str(meta.get("version") or "").lstrip("vV") if isinstance(meta, dict) else ""
+        errors = body.get("errors")
+        if errors and not body.get("services"):
+            raise told(subject, "", status, errors)
+        return Answer(status, body, version, form)
+
+    def _refusal(self, subject: str, path: str, error: HTTPError) -> ApiError:
+        try:
+            body, form = parse_body(error.read())
+        except (HTTPException, OSError):
+            body, form = {}, "torn"
+        redirect = 300 <= error.code < 400 and error.headers
+        location = safe_location(self.url + path, error.headers.get("Location") or "") if redirect else ""
+        refused = told(subject, path, error.code, body.get("errors") or [], location)
+        refused.body, refused.form = body, form
+        refused.retry_after = asked_pause(error.headers)
+        return refused
+
+    # Calls
+
+    def answers(self) -> bool:
+        """Whether the Webapp speaks HTTP at all, asked without a credential; raises ApiError when it does not.
+
+        What a proxy before it says of a backend that is away is no answer.
+        """
+        try:
+            self._send("GET", "/v1/health", None, {})
+        except ApiError as error:
+            if not error.status or error.status in _GATEWAY:
+                raise
+        return True
+
+    def health(self, again: bool = True) -> tuple[dict[str, t.Any], str]:
+        """The `health` part of `/v1/health` and the client's version."""
+        answer = self.call("GET", "/v1/health", again=again)
+        health = answer.body.get("health")
+        return (health if isinstance(health, dict) else {}), answer.version
+
+    def stats(self, again: bool = True) -> list[tuple[str, dict[str, str], float]]:
+        """The figures of `/v1/stats/app`: in memory, safe to poll (never `/v1/stats/db`)."""
+        return metrics(self.call("GET", "/v1/stats/app", again=again).body)
+
+    def start_gc(self, what: str) -> dict[str, str]:
+        """Ask for GC of `message` or `media`: the status by node; a single client's only one is called `coreapp`.
+
+        Not repeated after an answer that got lost (`lost` and `sent`: the client may have begun), nor when one names a
+        node that began, whatever its HTTP status. A node that fails is in the result with the text of its failure.
+        """
+        path = f"/v1/services/{what}/gc"
+
+        def once() -> dict[str, str]:
+            self._have_token()
+            try:
+                answer = self._send("PUT", path, None, self._bearer())
+            except ApiError as error:
+                nodes, began = gc_said(error.body, what)
+                if not began:
+                    raise gc_refusal(error, nodes) from None
+                return gc_nodes(error.body, what)
+            failure = no_success(self._subject("PUT", path), answer.status, answer.form)
+            if failure:
+                raise failure
+            return gc_nodes(answer.body, what)
+
+        return self._patiently(once, path, self.patience, 0)
+
+    def mark_read(self, message: str) -> bool:
+        """Mark one inbound message as read; false when the client does not know the id."""
+        try:
+            self.call("PUT", f"/v1/messages/{quote(message, safe='')}", {"status": "read"})
+        except ApiError as error:
+            if error.status == 404 or error.code in (1006, 1008, 1009, 1010):
+                return False
+            raise
+        return True
+
+    def application(self) -> dict[str, t.Any]:
+        """The application settings (administrators only)."""
+        settings = self.call("GET", "/v1/settings/application").body.get("settings")
+        found = settings.get("application", settings) if isinstance(settings, dict) else {}
+        return found if isinstance(found, dict) else {}
+
+    def set_application(self, change: dict[str, t.Any]) -> None:
+        """Change application settings; what is not named stays."""
+        self.call("PATCH", "/v1/settings/application", change)
+
+    def backup(self, password: str) -> str:
+        """The settings and the registration (never messages), encrypted with `password`."""
+        data = self.call("POST", "/v1/settings/backup", {"password": password}).body.get("settings")
+        text = data.get("data") if isinstance(data, dict) else None
+        if not isinstance(text, str) or not text:
+            raise ApiError(self._subject("POST", "/v1/settings/backup"), "the answer holds no backup", "other")
+        return text

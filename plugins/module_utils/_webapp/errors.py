@@ -1,0 +1,221 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the client's API may say no with, told apart by HTTP status, code or words. Pure rules."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import typing as t
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+LOGIN = "/v1/users/login"
+_RETRY_CODES = (1011, 1015, 1016, 1017, 1018)  # domain: worth retrying whatever the text
+RETRY_STATUS = (429, 503)
+_GATEWAY_STATUS = (502, 504)
+_OWN_ANSWER = "the Webapp's own answer in JSON"
+_PROXY_CURE = "See whether a proxy or load balancer is in between: api_url should be the Webapp's own address"
+_LONGEST_LOCATION = 200  # characters of an address that a message shows
+_TLS_CURE = "Set api_ca_path to the authority of the Webapp's certificate"
+
+_CURES = {
+    "unreachable": "Start the Webapp, or set api_url to where the host reaches it",
+    "lost": "Look into the Webapp's log, or raise api_timeout",
+    "tls": _TLS_CURE,
+    "login": "Correct api_username and api_password (repeated wrong logins lock the account, 1031); a client that was never"
+    " logged in to needs its first login completed: wa_webapp, operation first_login",
+    "locked": "Wait until the lock ends, then use the right password",
+    "first_login": "Complete the first login: give wa_webapp operation first_login an api_new_password",
+    "expired": "The client's build has expired: upgrade it (a build lives about 180 days)",
+    "denied": "Use an API user that is an administrator",
+    "media": "Let the containers write the media volume (role wa_media_volume)",
+    "coreapp": "Start the Coreapp and let the Webapp reach it",
+    "busy": "Try again when there is less traffic",
+    "token": "Give api_password for a new login, or a token that is still valid",
+    "other": "",
+}
+
+
+class ApiError(WaError):
+    """A failure of the API; `kind` tells which, `status` is the HTTP code (0: no answer), `code` the client's own.
+
+    `sent` is false when the request surely never reached the client. `retry_after`: the seconds that the server asked
+    to wait. `bare`: an HTTP status without the client's words; `body` and `form` are those of `parse_body`.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        found: str,
+        kind: str,
+        *,
+        status: int = 0,
+        code: int = 0,
+        sent: bool = True,
+        expected: str = "",
+        cure: str = "",
+    ) -> None:
+        super().__init__(subject, found, expected, cure or _CURES[kind])
+        self.kind = kind
+        self.status = status
+        self.code = code
+        self.sent = sent
+        self.retry_after = 0.0
+        self.bare = False
+        self.body: dict[str, t.Any] = {}
+        self.form = ""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed a little later by the client's own table of codes."""
+        if self.kind in ("expired", "denied", "login", "locked", "first_login", "media", "lost"):
+            return False
+        timed_out = self.code == 1014 and re.search(r"time[d -]*out", self.found, re.IGNORECASE) is not None
+        return self.code in _RETRY_CODES or self.status in RETRY_STATUS or timed_out
+
+
+def told(subject: str, path: str, status: int, errors: t.Any, location: str = "") -> ApiError:
+    """The failure that the client told by HTTP status and `errors`; `location`: where a redirect leads."""
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    code = int(first["code"]) if str(first.get("code")).isdigit() else 0
+    words = ": ".join(str(first[key]) for key in ("title", "details") if first.get(key))
+    found = f"HTTP {status}" + (f", code {code}" if code else "") + (f", {words}" if words else "")
+    login = path == LOGIN
+    about_login = re.search(r"password|credential|user ?name|token|session", words, re.IGNORECASE)
+    kind = "other"
+    if code == 1031:
+        kind = "locked"
+    elif login and re.search(r"new.?password|first.?login|change.*password", words, re.IGNORECASE):
+        kind = "first_login"
+    elif status == 401 and about_login:
+        kind = "login" if login else "token"
+    elif code == 1005 and re.search(
+        r"(client|build|version|software).*expire|expire.*(client|build|version)", words, re.IGNORECASE
+    ):
+        kind = "expired"
+    elif code == 1005 and re.search(r"media|writ|permission", words, re.IGNORECASE):
+        kind = "media"
+    elif status == 401:
+        kind = "login" if login else "token"
+    elif code == 1005 and login:
+        kind = "login" if about_login else "expired"  # a wrong password is a 401, as far as is known
+    elif code == 1005 or status == 403:
+        kind = "denied"
+    elif code == 1014:
+        kind = "coreapp"
+    elif code in _RETRY_CODES or status in RETRY_STATUS:
+        kind = "busy"
+    elif status in _GATEWAY_STATUS:
+        kind = "lost"  # a proxy's word: the client may have taken the request
+    if code or words:
+        return ApiError(subject, found, kind, status=status, code=code)
+    return _bare(subject, found + (f" to {location}" if location else ""), kind, status)
+
+
+def _bare(subject: str, found: str, kind: str, status: int) -> ApiError:
+    """A failure without the client's words: something else may have answered."""
+    if status == 401:
+        bare = ApiError(subject, found, kind, status=status)  # the client's own may be empty too
+    else:
+        cure = ". ".join(part for part in (_CURES[kind], _PROXY_CURE) if part)
+        bare = ApiError(subject, found, kind, status=status, expected=_OWN_ANSWER, cure=cure)
+    bare.bare = True
+    return bare
+
+
+def safe_location(url: str, location: str) -> str:
+    """Where a redirect of `url` leads, without credentials, parameters, query and fragment; empty when nowhere."""
+    try:
+        parts = urlsplit(urljoin(url, "".join(location.split()))) if location.strip() else None
+        host = parts.netloc.rpartition("@")[2] if parts else ""
+    except ValueError:
+        return ""
+    if not parts or not host:
+        return ""
+    path = re.sub(r"[^/\\]*@|;[^/]*", "", parts.path)
+    return "".join(c for c in f"{parts.scheme}://{host}{path}" if c.isprintable())[:_LONGEST_LOCATION]
+
+
+def asked_pause(headers: t.Any) -> float:
+    """The seconds that `Retry-After` asks to wait; a date counts from the server's own `Date`. 0: nothing is asked."""
+    after = str((headers.get("Retry-After") if headers else "") or "").strip()
+    if after.isascii() and after.isdigit():
+        return float(after)
+    try:
+        return max((parsedate_to_datetime(after) - parsedate_to_datetime(headers.get("Date"))).total_seconds(), 0.0)
+    except (TypeError, ValueError, IndexError, AttributeError):
+        return 0.0
+
+
+def too_long(error: ApiError) -> ApiError:
+    """A failure whose server asks to wait longer than we do."""
+    found = f"{error.found}; the server asks to wait {error.retry_after:g} s"
+    cure = f"Run again after that time. {error.cure}"
+    longer = ApiError(
+        error.subject, found, error.kind, status=error.status, code=error.code, expected=error.expected, cure=cure
+    )
+    longer.retry_after = error.retry_after
+    return longer
+
+
+def gc_refusal(error: ApiError, failed: t.Mapping[str, str]) -> ApiError:
+    """What a refused GC call means. `failed`: the nodes that the answer names, none of which began.
+
+    A 5xx without the client's words is a proxy's: the client may have taken the call. With a 503 both an overloaded client
+    and a proxy without one say that nobody has.
+    """
+    if not error.bare:
+        return error
+    refusal = error
+    if failed and error.kind in ("other", "lost", "busy"):
+        found = f"{error.found}, " + "; ".join(f"{node} {status}" for node, status in failed.items())
+        refusal = ApiError(error.subject, found, "coreapp", status=error.status)
+    elif error.status >= 500 and error.status != 503:
+        cure = f"{_CURES['lost']}. {_PROXY_CURE}"
+        refusal = ApiError(error.subject, error.found, "lost", status=error.status, expected=_OWN_ANSWER, cure=cure)
+    refusal.retry_after = error.retry_after
+    return refusal
+
+
+def no_success(subject: str, status: int, form: str) -> ApiError | None:
+    """The failure in a 2xx answer whose body is not the client's; one that was cut off is, so its call was taken."""
+    if form == "torn":
+        return ApiError(subject, f"HTTP {status} with a body that was cut off", "lost", status=status)
+    if form == "foreign":
+        found = f"HTTP {status} with a body that is no JSON, so it is not the client's"
+        return ApiError(subject, found, "other", status=status, expected=_OWN_ANSWER, cure=_PROXY_CURE)
+    return None
+
+
+def silence(subject: str, error: Exception, timeout: float) -> ApiError:
+    """The failure when no answer came within `timeout` seconds, or none at all."""
+    reason = getattr(error, "reason", None) or error
+    text = " ".join(str(reason).split()) or type(reason).__name__
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        number = reason.verify_code
+        cure = _TLS_CURE
+        if number == 10:
+            text, cure = f"its certificate has expired ({reason.verify_message})", "Renew the Webapp's certificate"
+        elif number in (62, 64):
+            text, cure = (
+                f"its certificate is for another name ({reason.verify_message})",
+                "Set api_url to a name in the certificate",
+            )
+        else:
+            text = f"its certificate is not from a known authority ({reason.verify_message})"
+        return ApiError(subject, text, "tls", sent=False, cure=cure)
+    if isinstance(reason, ssl.SSLError) or "CERTIFICATE_VERIFY" in text:
+        # A socket that closes in the handshake is a Webapp that stops or starts, not a bad certificate.
+        ended = isinstance(reason, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        return ApiError(subject, f"TLS failed: {text}", "unreachable" if ended else "tls", sent=False)
+    if isinstance(reason, (TimeoutError,)) or "timed out" in text:
+        return ApiError(subject, f"no answer within {timeout:g} s", "lost")
+    if isinstance(reason, (ConnectionRefusedError,)) or re.search(
+        r"refused|resol|not known|unreachable|No route", text
+    ):
+        return ApiError(subject, f"not reachable: {text}", "unreachable", sent=False)
+    return ApiError(subject, f"connection lost: {text}", "lost")

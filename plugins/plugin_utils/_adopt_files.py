@@ -1,0 +1,213 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes the files of an adoption on the controller: plain ones, ones encrypted with ansible-vault, marked blanks."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import typing as t
+from dataclasses import dataclass, field
+
+import yaml
+from ansible.parsing.vault import VaultLib, is_encrypted
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+HEAD = "# Written by waba.onprem.adopt from what runs; it is yours from now on.\n"
+_BLANK_HEAD = (
+    "# These secrets were read on the hosts and were not written, because there was no vault password. db.env keeps what it\n"
+    "# holds without them. Fill in the blanks, then encrypt this file: ansible-vault encrypt FILE\n"
+)
+
+
+class Dumper(yaml.SafeDumper):
+    """YAML for an inventory: what looks like a template and was read from a host is never one."""
+
+    def ignore_aliases(self, data: t.Any) -> bool:
+        """Write everything out: an anchor is hard to edit."""
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, data: str) -> yaml.ScalarNode:
+    tag = "!unsafe" if any(mark in data for mark in ("{{", "{%", "{#")) else "tag:yaml.org,2002:str"
+    return dumper.represent_scalar(tag, data, style='"' if tag == "!unsafe" else None)
+
+
+Dumper.add_representer(str, _text)
+
+
+class Vaulted(str):
+    """A value that is encrypted by itself; it is read and written as it is."""
+
+
+def _sealed(dumper: yaml.SafeDumper, data: Vaulted) -> yaml.ScalarNode:
+    return dumper.represent_scalar("!vault", str(data), style="|")
+
+
+Dumper.add_representer(Vaulted, _sealed)
+
+
+class Loader(yaml.SafeLoader):
+    """YAML of an inventory, without opening or templating anything."""
+
+
+def _scalar(loader: yaml.SafeLoader, node: t.Any) -> t.Any:
+    return loader.construct_scalar(node)
+
+
+def _unopened(loader: yaml.SafeLoader, node: t.Any) -> Vaulted:
+    return Vaulted(loader.construct_scalar(node))
+
+
+Loader.add_constructor("!vault", _unopened)
+Loader.add_constructor("!unsafe", _scalar)
+
+
+def dump(document: t.Any) -> str:
+    """A document as an inventory's file holds it."""
+    return yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+@dataclass
+class File:
+    """One file to write: its text (`bytes` when it is encrypted), and what may be shown of it."""
+
+    path: str
+    content: bytes = field(repr=False)
+    before: str
+    after: str
+
+
+class Writer:
+    """Compares what is to be written with a folder, then writes it."""
+
+    def __init__(
+        self, folder: str, read: t.Callable[[str], str], vault: VaultLib | None, secret: t.Any, overwrite: bool
+    ) -> None:
+        """`read` gives the text of a file, encrypted or not; `secret` encrypts, None for blanks."""
+        self._folder = folder
+        self._open = read
+        self._vault = vault
+        self._secret = secret
+        self._overwrite = overwrite
+        self.files: list[File] = []
+        self._conflicts: list[str] = []
+
+    def plain(self, name: str, document: t.Any) -> None:
+        """Plan a file of variables."""
+        before, merged = self._compare(name, document)
+        if merged is not None:
+            text = HEAD + dump(merged)
+            self._plan(name, text.encode(), before, text)
+
+    def text(self, name: str, text: str) -> None:
+        """Plan a file that is written anew each time."""
+        before = self._read(name)
+        if before != text:
+            self._plan(name, text.encode(), before, text)
+
+    def secret(self, name: str, document: t.Mapping[str, t.Any]) -> None:
+        """Plan a file of secrets: encrypted, or with blanks."""
+        path = os.path.join(self._folder, name)
+        if self._secret is None:
+            text = _BLANK_HEAD.replace("FILE", name) + "".join(_blank(key, value) for key, value in document.items())
+            # What is there is filled in, encrypted, or these blanks.
+            if not os.path.exists(path):
+                self._plan(name, text.encode(), "", text)
+            return
+        _before, merged = self._compare(name, document)
+        encrypted = os.path.exists(path) and is_encrypted(self._bytes(path))
+        if merged is None and not encrypted:
+            merged = self._load(path)
+        if merged is not None and self._vault is not None:
+            content = self._vault.encrypt(HEAD + dump(merged), self._secret)
+            shown = "".join(f"{key}: <hidden>\n" for key in merged)
+            self._plan(name, content, "", shown)
+
+    def check(self) -> None:
+        """Raise WaError when files would lose what somebody wrote into them."""
+        if self._conflicts:
+            raise WaError(
+                f"folder {self._folder}",
+                "what runs differs from what is written there: " + "; ".join(self._conflicts),
+                "a folder without them, or the same values",
+                "Name another folder in wa_adopt_dir and compare, or set wa_adopt_overwrite: true",
+            )
+
+    def write(self) -> None:
+        """Write what was planned, each file whole or not at all, readable by its owner only."""
+        for file in self.files:
+            path = os.path.join(self._folder, file.path)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            handle, draft = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".adopt-")
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    stream.write(file.content)
+                os.replace(draft, path)
+            except OSError:
+                os.unlink(draft)
+                raise
+
+    def _compare(self, name: str, document: t.Any) -> tuple[str, t.Any]:
+        """The text before, and the document to write: None when the file says all of it already.
+
+        What the operator has added stays; what he has changed is a conflict.
+        """
+        path = os.path.join(self._folder, name)
+        if not os.path.exists(path):
+            return "", document
+        there = self._load(path)
+        differing = sorted(_differing(there, document, ""))
+        if differing and not self._overwrite:
+            self._conflicts.append(f"{name}: {', '.join(differing)}")
+        before = "" if is_encrypted(self._bytes(path)) else self._read(name)
+        merged = _over(there, document)
+        return before, None if merged == there else merged
+
+    def _load(self, path: str) -> t.Any:
+        try:
+            return yaml.load(self._open(path), Loader=Loader) or {}
+        except yaml.YAMLError:
+            # The parser's text quotes the file, which may hold secrets.
+            raise WaError(
+                path, "no YAML that can be read", "an inventory's file", "Put it right, or name another folder"
+            ) from None
+
+    def _plan(self, name: str, content: bytes, before: str, after: str) -> None:
+        self.files.append(File(name, content, before, after))
+
+    @staticmethod
+    def _bytes(path: str) -> bytes:
+        with open(path, "rb") as file:
+            return file.read()
+
+    def _read(self, name: str) -> str:
+        path = os.path.join(self._folder, name)
+        return self._bytes(path).decode(errors="replace") if os.path.exists(path) else ""
+
+
+def _blank(key: str, value: t.Any) -> str:
+    if not isinstance(value, dict):
+        return f"{key}:  # BLANK\n"
+    if not all(isinstance(one, dict) for one in value.values()):
+        return f"# {key}: BLANK, a mapping with {', '.join(value)}\n"
+    # Secrets of single services: a role refuses blanks, where it could not know that something is not there.
+    lines = [f"  {name}:\n" + "".join(f"    {each}:  # BLANK\n" for each in one) for name, one in value.items()]
+    return f"{key}:\n" + "".join(lines)
+
+
+def _differing(there: t.Any, wanted: t.Any, where: str) -> t.Iterator[str]:
+    """Keys that stand there with another value; one that is blank or missing does not differ."""
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        for key, value in wanted.items():
+            yield from _differing(there.get(key), value, f"{where}.{key}" if where else str(key))
+    elif there is not None and there != wanted:
+        yield where
+
+
+def _over(there: t.Any, wanted: t.Any) -> t.Any:
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        return {**there, **{key: _over(there.get(key), value) for key, value in wanted.items()}}
+    return wanted

@@ -1,0 +1,367 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which values say which client this is, what counts as a difference, and how one is confirmed."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import deployment
+
+ENV = {"WA_DB_ENGINE": "MYSQL", "WA_DB_HOSTNAME": "db.lab", "WA_DB_PORT": "3306", "WA_DB_NAME_PREFIX": "a_"}
+DB_ENV = {"engine": "MYSQL", "hostname": "db.lab", "port": 3306, "name_prefix": "a_"}
+GROUPS = {"all": ["h1", "h2", "h3"], "support": ["h1", "h2", "h3"]}
+
+
+def container(name: str = "wa-h1-wacore-1", **changed: t.Any) -> dict[str, t.Any]:
+    """A container as wa_info tells it."""
+    environment = {**ENV, **changed.pop("environment", {})}
+    volume = changed.pop("volume", "wa-h1_whatsappMedia")
+    mount = {"kind": "volume", "name": volume, "destination": "/usr/local/wamedia", "writable": True}
+    return {
+        "name": name,
+        "role": "web" if "web" in name else "core",
+        "project": "wa-h1",
+        "service": name,
+        "state": "running",
+        "one_shot": False,
+        "files": ["/opt/waba/h1/compose.yml"],
+        "mounts": [mount] if volume else [],
+        "identity": client_identity.of_container(environment),
+        **changed,
+    }
+
+
+def facts(**changed: t.Any) -> dict[str, t.Any]:
+    """What the role wa_host knows of a single client that is as the inventory describes it."""
+    host = changed.pop("host", "h1")
+    group = changed.pop("group", None)
+    given = [changed.pop(name, None) for name in ("leader", "project", "project_dir", "env_file")]
+    there = deployment(host, GROUPS, group, *given)
+    look = {
+        "containers": changed.pop("containers", [container()]),
+        "identity": {"db_env": changed.pop("file", {}), "recorded": changed.pop("recorded", {})},
+    }
+    return {
+        "host": host,
+        "deployment": there,
+        "db_env": {**DB_ENV, **changed.pop("db_env", {})},
+        "file": look["identity"]["db_env"],
+        "media_volume": there["volume"],
+        "topology": "single",
+        "shards": 1,
+        "looks": {host: look},
+        "neighbours": [],
+        "replace": False,
+        "mount_path": "/usr/local/wamedia",
+        "folder": "",
+        "confirmed": {},
+        "attributes": client_identity.ATTRIBUTES,
+        **changed,
+    }
+
+
+def found(known: t.Mapping[str, t.Any]) -> dict[str, tuple[str, str]]:
+    """Attribute -> what is there and what it would become."""
+    rows = client_identity.compare({**known, "wanted": client_identity.wanted_identity(known)})
+    return {one.attribute: (one.found, one.wanted) for one in rows}
+
+
+def record(**changed: str) -> dict[str, str]:
+    """What a run over `facts` has recorded."""
+    return {**client_identity.wanted_identity(facts()), **changed}
+
+
+@pytest.mark.parametrize(
+    ("changed", "differs"),
+    [
+        ({}, {}),
+        # An inventory that says the same in other words.
+        ({"db_env": {"port": "3306"}}, {}),
+        ({"db_env": {"hostname": "DB.lab."}}, {}),
+        ({"db_env": {"port": None}, "file": {"port": "3306", "engine": "MYSQL", "hostname": "db.lab"}}, {}),
+        ({"db_env": {"port": None}}, {}),
+        ({"project_dir": "/opt/waba/h1/"}, {}),
+        # Options that are not given keep what the file has.
+        (
+            {
+                "db_env": dict.fromkeys(DB_ENV),
+                "file": {"engine": "MYSQL", "hostname": "db.lab", "port": "3306", "name_prefix": "a_"},
+            },
+            {},
+        ),
+        (
+            {"db_env": {"name_prefix": None, "exclusive": True}, "file": {"name_prefix": "a_"}},
+            {"name_prefix": ("a_", "")},
+        ),
+        ({"db_env": {"name_prefix": "x_"}}, {"name_prefix": ("a_", "x_")}),
+        ({"db_env": {"name_prefix": ""}}, {"name_prefix": ("a_", "")}),
+        ({"db_env": {"name_prefix": None}}, {"name_prefix": ("a_", "")}),
+        ({"db_env": {"hostname": "other.lab"}}, {"hostname": ("db.lab", "other.lab")}),
+        ({"db_env": {"port": "3308"}}, {"port": ("3306", "3308")}),
+        ({"db_env": {"engine": "PGSQL"}}, {"engine": ("MYSQL", "PGSQL")}),
+        (
+            {"db_env": {"engine": "PGSQL", "port": None}},
+            {"engine": ("MYSQL", "PGSQL"), "port": ("3306", "5432")},
+        ),
+        ({"media_volume": "other"}, {"media_volume": ("wa-h1_whatsappMedia", "other")}),
+        ({"topology": "high_availability"}, {"topology": ("single", "high_availability")}),
+        ({"project_dir": "/opt/other"}, {"project_dir": ("/opt/waba/h1", "/opt/other")}),
+    ],
+)
+def test_what_the_inventory_changes_of_a_client_that_runs(
+    changed: dict[str, t.Any], differs: dict[str, tuple[str, str]]
+) -> None:
+    assert found(facts(**changed)) == differs
+
+
+@pytest.mark.parametrize(
+    ("containers", "prefix", "differs"),
+    [
+        # A Coreapp tells more than a Webapp, what runs more than what was stopped.
+        ([("wacore", "running", "a_"), ("waweb", "running", "x_")], "a_", False),
+        ([("wacore", "running", "a_"), ("waweb", "running", "x_")], "x_", True),
+        ([("wacore", "exited", "a_"), ("waweb", "running", "x_")], "x_", False),
+        ([("wacore", "exited", "a_"), ("waweb", "exited", "x_")], "x_", True),
+        ([("wacore", "running", "a_"), ("wacore-old", "exited", "x_")], "x_", True),
+        # After half of the members were changed, either way is open.
+        ([("wacore1", "running", "a_"), ("wacore2", "running", "x_")], "x_", False),
+        ([("wacore1", "running", "a_"), ("wacore2", "running", "x_")], "a_", False),
+        ([("wacore", "exited", "a_")], "x_", True),
+    ],
+)
+def test_whose_word_counts(containers: list[tuple[str, str, str]], prefix: str, differs: bool) -> None:
+    there = [
+        container(name, state=state, environment={"WA_DB_NAME_PREFIX": value}) for name, state, value in containers
+    ]
+    assert bool(found(facts(containers=there, db_env={"name_prefix": prefix}))) is differs
+
+
+@pytest.mark.parametrize(
+    ("changed", "refusal"),
+    [
+        ({"topology": "ring"}, "deployment h1: wa_topology: 'ring' is unknown; expected one of: single, high_"),
+        ({"topology": None}, "deployment h1: wa_topology: None is unknown"),
+        ({"topology": ["single"]}, "deployment h1: wa_topology: ['single'] is unknown"),
+        ({"shards": 2}, "deployment h1: wa_shards: 2 with single; expected 1; more shards are wa_topology: multic"),
+        ({"shards": "two", "topology": "multiconnect"}, "wa_shards: 'two' with multiconnect; expected 1 or more"),
+        ({"shards": -1, "topology": "multiconnect"}, "wa_shards: -1 with multiconnect; expected 1 or more"),
+        ({"shards": True}, "wa_shards: True with single; expected 1"),
+        ({"shards": 1.5}, "wa_shards: 1.5 with single; expected 1"),
+        ({"media_volume": "my media"}, "wa_media_volume_name: 'my media' is no name of a volume"),
+        ({"media_volume": ""}, "wa_media_volume_name: '' is no name of a volume"),
+        ({"media_volume": "/srv/media"}, "wa_media_volume_name: '/srv/media' is no name of a volume"),
+        ({"db_env": {"engine": "ORACLE"}}, "expected MYSQL or PGSQL"),
+        ({"db_env": {"port": "70000"}}, "70000"),
+        ({"db_env": {"name_prefix": "a b"}}, "db.env: WA_DB_NAME_PREFIX: contains"),
+        ({"db_env": {"hostname": "db lab"}}, "db.env: WA_DB_HOSTNAME: no host name"),
+    ],
+)
+def test_what_no_client_can_have_is_refused_as_that_and_no_confirmation_is_offered(
+    changed: dict[str, t.Any], refusal: str
+) -> None:
+    with pytest.raises(WaError) as error:
+        client_identity.refusal(facts(**changed))
+    assert refusal in str(error.value)
+    assert "wa_confirm_identity" not in str(error.value)
+
+
+def test_a_file_that_was_changed_by_hand_is_put_right_and_never_put_in_force() -> None:
+    broken = {**client_identity.database(ENV), "port": "3307"}
+    assert found(facts(file=broken)) == {}
+    assert found(facts(file=broken, db_env={"port": None})) == {"port": ("3306", "3307")}
+
+
+@pytest.mark.parametrize("prefix", ["a_", "x_"])
+def test_without_containers_db_env_tells(prefix: str) -> None:
+    known = facts(containers=[], file=client_identity.database(ENV), db_env={"name_prefix": prefix})
+    assert found(known) == ({} if prefix == "a_" else {"name_prefix": ("a_", "x_")})
+
+
+def test_without_containers_and_files_the_record_tells() -> None:
+    known = facts(containers=[], recorded=record(), db_env={"name_prefix": "x_"}, project="other")
+    assert found(known) == {
+        "name_prefix": ("a_", "x_"),
+        "project": ("wa-h1", "other"),
+        "media_volume": ("wa-h1_whatsappMedia", "other_whatsappMedia"),
+    }
+    assert found(facts(containers=[], recorded=record())) == {}
+    assert found(facts(containers=[], recorded=record(), project_dir="/srv/h1")) == {
+        "project_dir": ("/opt/waba/h1", "/srv/h1")
+    }
+    assert found(facts(recorded=record(), env_file="/etc/db.env")) == {
+        "env_file": ("/opt/waba/h1/db.env", "/etc/db.env")
+    }
+
+
+def test_a_project_that_is_named_otherwise_is_told_beside_its_containers() -> None:
+    assert found(facts(recorded=record(), project="other"))["project"] == ("wa-h1", "other")
+    assert "project" not in found(facts(project="other")), "wa_client refuses containers that nobody has recorded"
+    moved = facts(recorded=record(project=""), containers=[container(project="")], replace=True)
+    assert found(moved) == {}, "a client outside Compose moves into a project with wa_client_replace_foreign"
+
+
+def test_containers_to_be_replaced_tell_too() -> None:
+    others = [container("wacore", project="biz", volume="biz_media", files=["/srv/biz/compose.yml"])]
+    assert found(facts(containers=others)) == {}, "wa_client refuses them"
+    assert found(facts(containers=others, replace=True)) == {"media_volume": ("biz_media", "wa-h1_whatsappMedia")}
+    assert found(facts(containers=others, replace=True, neighbours=["biz"])) == {}
+    named = facts(containers=others, replace=True, media_volume="biz_media", db_env={"name_prefix": "x_"})
+    assert found(named) == {"name_prefix": ("a_", "x_")}
+
+
+def test_what_is_no_service_tells_nothing() -> None:
+    others = [
+        container("dbupgrade-1", service="dbupgrade", environment={"WA_DB_NAME_PREFIX": "x_"}),
+        container("run-1", one_shot=True, environment={"WA_DB_NAME_PREFIX": "y_"}),
+        container("web", environment={"WA_DB_HOSTNAME": ""}),
+    ]
+    assert found(facts(containers=others)) == {}
+
+
+@pytest.mark.parametrize(
+    ("mounts", "folder", "differs"),
+    [
+        ([], "", False),  # nothing there that could be lost
+        ([("bind", "/srv/media", "/usr/local/wamedia/")], "/srv/media", False),
+        ([("bind", "/srv/media", "/usr/local/wamedia")], "/srv/media/", False),
+        ([("bind", "/srv/media", "/usr/local/wamedia")], "/srv/other", True),
+        ([("bind", "/srv/media", "/usr/local/wamedia")], "", True),
+        ([("volume", "other", "/usr/local/wamedia")], "", True),
+        ([("volume", "other", "/var/log")], "", False),
+    ],
+)
+def test_media_are_where_the_containers_mount_them(
+    mounts: list[tuple[str, str, str]], folder: str, differs: bool
+) -> None:
+    rows = [{"kind": kind, "name": name, "destination": path, "writable": True} for kind, name, path in mounts]
+    known = facts(containers=[container(mounts=rows)], folder=folder)
+    assert ("media_volume" in found(known)) is differs
+
+
+@pytest.mark.parametrize(
+    ("before", "shards", "topology", "now", "differs"),
+    [
+        ("high_availability", "1", "multiconnect", 2, set()),
+        ("multiconnect", "2", "multiconnect", 4, set()),
+        ("multiconnect", "2", "high_availability", 1, {"shards"}),
+        ("multiconnect", "4", "multiconnect", "2", {"shards"}),
+        ("multiconnect", "2", "single", 1, {"topology", "shards"}),
+        ("single", "1", "multiconnect", 2, {"topology"}),
+    ],
+)
+def test_a_cluster_may_grow(before: str, shards: str, topology: str, now: t.Any, differs: set[str]) -> None:
+    known = facts(containers=[], recorded=record(topology=before, shards=shards), topology=topology, shards=now)
+    assert set(found(known)) == differs
+    clustered = {"WA_APP_MULTICONNECT": "1"} if before != "single" else {}
+    known["looks"]["h1"]["containers"] = [container(environment=clustered)]
+    assert set(found(known)) == differs
+
+
+def cluster(records: dict[str, dict[str, str]], leader: str | None = None, **changed: t.Any) -> dict[str, t.Any]:
+    """What is known on h1, a member of three, of whom those with a record are in the run."""
+    looks = {host: {"containers": [], "identity": {"db_env": {}, "recorded": told}} for host, told in records.items()}
+    return facts(group="support", leader=leader, containers=[], looks=looks, topology="high_availability", **changed)
+
+
+@pytest.mark.parametrize(
+    ("records", "leader", "differs"),
+    [
+        ({}, None, {}),
+        ({"h1": {}, "h2": {}}, None, {}),  # never recorded
+        ({"h1": {"host": "h1", "leader": "h1"}, "h2": {"host": "h2", "leader": "h1"}}, None, {}),
+        # h1 was put first in the group and has no record yet.
+        ({"h1": {}, "h2": {"host": "h2", "leader": "h2"}}, None, {"leader": ("h2", "h1")}),
+        ({"h1": {}, "h2": {"host": "h2", "leader": "h2"}}, "h2", {}),
+        # Only one member is in the run.
+        ({"h1": {"host": "h1", "leader": "h2"}}, None, {"leader": ("h2", "h1")}),
+        # A part of the members was confirmed, another was not in that run.
+        (
+            {"h1": {"host": "h1", "leader": "h1"}, "h2": {"host": "h2", "leader": "h2"}},
+            None,
+            {"leader": ("h2", "h1")},
+        ),
+        # The leader has another name in the inventory now.
+        ({"h1": {"host": "old", "leader": "old"}, "h2": {"host": "h2", "leader": "old"}}, None, {}),
+        # The leader is gone from the inventory.
+        ({"h1": {"host": "h1", "leader": "old"}}, None, {"leader": ("old", "h1")}),
+    ],
+)
+def test_a_leader_that_moves(
+    records: dict[str, dict[str, str]], leader: str | None, differs: dict[str, tuple[str, str]]
+) -> None:
+    assert found(cluster(records, leader)) == differs
+
+
+def test_the_leaders_cure_is_named() -> None:
+    with pytest.raises(WaError) as error:
+        client_identity.refusal(cluster({"h2": {"host": "h2", "leader": "h2"}}))
+    told = "h1: another leader than the one that is there: leader h2 (as recorded on h2) would become h1"
+    assert str(error.value).startswith(told)
+    assert "wa_leader: h2" in error.value.cure
+    assert 'wa_confirm_identity: {"leader": "h1"}' in error.value.cure
+
+
+def test_a_fresh_member_starts_no_other_client_beside_the_rest() -> None:
+    known = cluster({"h1": {}, "h2": {"host": "h2", "leader": "h1"}}, db_env={"name_prefix": "x_"})
+    known["looks"]["h2"]["containers"] = [
+        container("c2", project="wa-support", environment={"WA_APP_MULTICONNECT": "1"})
+    ]
+    assert found(known) == {"name_prefix": ("a_", "x_")}
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "left"),
+    [
+        ({"name_prefix": "x_"}, {"port"}),
+        ({"name_prefix": "x_", "port": 3308}, set()),
+        ({"name_prefix": "x_", "port": "3308"}, set()),
+        ({"name_prefix": "y_"}, {"name_prefix", "port"}),
+        ({"port": "3306"}, {"name_prefix", "port"}),
+        ({}, {"name_prefix", "port"}),
+        (None, {"name_prefix", "port"}),
+    ],
+)
+def test_a_difference_is_confirmed_by_its_new_value(confirmed: t.Any, left: set[str]) -> None:
+    known = facts(db_env={"name_prefix": "x_", "port": 3308}, confirmed=confirmed)
+    assert set(found(known)) == left
+
+
+def test_an_empty_prefix_is_confirmed_like_any_value() -> None:
+    assert found(facts(db_env={"name_prefix": ""}, confirmed={"name_prefix": ""})) == {}
+    assert found(facts(db_env={"name_prefix": ""}, confirmed={"name_prefix": None})) == {}
+    assert found(facts(confirmed={"name_prefix": "a_"})) == {}, "harmless afterwards"
+
+
+@pytest.mark.parametrize("confirmed", ["name_prefix=x_", ["name_prefix"], {"prefix": "x_"}])
+def test_a_confirmation_that_confirms_nothing_is_refused(confirmed: t.Any) -> None:
+    with pytest.raises(WaError, match="wa_confirm_identity"):
+        found(facts(confirmed=confirmed))
+
+
+def test_the_refusal_tells_what_is_there_what_it_would_become_and_what_is_lost() -> None:
+    with pytest.raises(WaError) as error:
+        client_identity.refusal(facts(db_env={"name_prefix": "x_"}, media_volume="other"))
+    assert str(error.value) == (
+        "h1: another client than the one that is there: name_prefix a_ (wa-h1-wacore-1) would become x_, media_volume "
+        "wa-h1_whatsappMedia (wa-h1-wacore-1) would become other. Lost from sight: registration, settings and messages in "
+        "the databases with the prefix 'a_' on MYSQL db.lab:3306; all media in wa-h1_whatsappMedia; expected the values of "
+        "the client that is there. Nothing was changed. Name the values that are there; or, if the change is intended, "
+        'confirm the new ones with wa_confirm_identity: {"name_prefix": "x_", "media_volume": "other"}'
+    )
+
+
+def test_only_what_is_asked_is_compared() -> None:
+    known = facts(recorded=record(leader="h2"), db_env={"name_prefix": "x_"}, attributes=["leader"])
+    assert found(known) == {"leader": ("h2", "h1")}
+
+
+def test_a_db_env_that_goes_is_not_compared() -> None:
+    known = facts()
+    known["db_env"] = None
+    assert found(known) == {}

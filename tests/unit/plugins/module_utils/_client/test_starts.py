@@ -1,0 +1,95 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which starts would leave two Coreapps of one single client running, by table."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._client.starts import second_coreapp, unrecorded
+
+OURS = "mariadb.lab:3306/"
+
+
+def core(name: str, state: str = "running", project: str = "wa-h1", **other: t.Any) -> dict[str, t.Any]:
+    return {
+        "name": name,
+        "state": state,
+        "project": project,
+        "role": "core",
+        "one_shot": False,
+        "database": OURS,
+        "variables": ["WA_DB_HOSTNAME"],
+        **other,
+    }
+
+
+MIGRATION = core("wa-h1-dbupgrade-1", one_shot=True, variables=["WA_DB_UPGRADE"])
+WEB = core("wa-h1-waweb-1", role="web")
+NORMAL = core("wa-h1-wacore-1")
+
+
+@pytest.mark.parametrize(
+    ("containers", "refused"),
+    [
+        ([], []),
+        ([NORMAL, WEB], []),
+        ([core("wa-h1-wacore-1", "exited"), WEB, MIGRATION], []),
+        ([NORMAL, core("wa-h1-wacore-run-1", one_shot=True)], ["wa-h1-wacore-run-1"]),
+        ([core("wa-h1-wacore-run-1", "exited", one_shot=True)], []),
+        ([core("other", project="wa-two")], ["other"]),
+        ([core("other", "restarting", project="wa-two")], ["other"]),
+        ([core("other", "paused", project="")], ["other"]),
+        ([core("other", "exited", project="wa-two")], []),
+        ([core("other", project="wa-two", database="mariadb.lab:3306/two_")], []),
+        ([core("other", project="wa-two", database="")], []),
+        ([core("web", project="wa-two", role="web")], []),
+        # A renamed container, or one of another number, is the same service's to Compose, which runs one of them.
+        ([core("old"), core("wa-h1-wacore-2", "exited")], []),
+    ],
+)
+def test_compose_starts_no_second_one(containers: list[dict[str, t.Any]], refused: list[str]) -> None:
+    said = second_coreapp(containers, "wa-h1", None, OURS)
+    assert bool(said) == bool(refused)
+    assert all(name in said for name in refused)
+    assert "wa-h1-waweb-1" not in said
+
+
+@pytest.mark.parametrize(
+    ("containers", "starts", "refused"),
+    [
+        ([core("wacore", "exited", "")], ["wacore"], False),
+        ([core("wacore", "running", "")], [], False),
+        ([core("wacore", "running", ""), core("wacore-old", "exited", "")], [], False),
+        ([core("wacore", "running", ""), core("wacore-old", "exited", "")], ["wacore-old"], True),
+        ([core("wacore", "exited", ""), core("wacore-old", "exited", "")], ["wacore", "wacore-old"], True),
+        ([core("wacore", "exited", ""), core("biz-wacore-1", "running", "biz")], ["wacore"], True),
+        ([core("wacore", "exited", ""), core("biz-wacore-1", "running", "biz", database="x:1/")], ["wacore"], False),
+        ([core("wacore", "running", ""), core("two", "running", "", database="x:1/")], [], True),
+    ],
+)
+def test_docker_starts_no_second_one(containers: list[dict[str, t.Any]], starts: list[str], refused: bool) -> None:
+    assert bool(second_coreapp(containers, "", starts)) == refused
+
+
+def test_a_project_without_a_container_is_known_by_its_database() -> None:
+    other = core("biz-wacore-1", project="biz")
+    assert "biz-wacore-1" in second_coreapp([other], "wa-h1", None, OURS)
+    assert not second_coreapp([other], "wa-h1", None, "")
+
+
+def test_the_refusal_names_what_was_found_and_the_cure() -> None:
+    said = second_coreapp([NORMAL, core("run", one_shot=True)], "wa-h1")
+    assert said == (
+        "Coreapp of a single client: run (running, left by docker compose run, project wa-h1) would run beside the "
+        "Coreapp of wa-h1; expected one Coreapp, because two of one number get it banned. Nothing was started. Find out "
+        "which one serves, and stop and remove the others (docker stop NAME, docker rm NAME)."
+    )
+
+
+def test_what_is_stopped_and_not_recorded_is_named() -> None:
+    containers = [core("a", "exited"), core("b", "created"), core("c"), core("d", "exited")]
+    assert unrecorded(containers, ["a"]) == ["b", "d"]

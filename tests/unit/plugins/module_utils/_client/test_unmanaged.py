@@ -1,0 +1,126 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Only the same database makes a container replaceable; another number's stays, and nobody else's is ever removed."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
+
+OWN = "db.lab:3306/"
+
+
+def container(database: str = OWN, **more: t.Any) -> dict[str, t.Any]:
+    one: dict[str, t.Any] = {
+        "name": "biz-wacore-1",
+        "image": "r.lab/coreapp:v2.53.4",
+        "project": "biz",
+        "state": "running",
+        "role": "core",
+        "one_shot": False,
+        "ports": [],
+    }
+    return {**one, "database": database, **more}
+
+
+def names(one: dict[str, t.Any], **more: t.Any) -> tuple[list[str], list[str], str]:
+    """What becomes of a container beside one of the deployment's own."""
+    own = container(name="wa-a-wacore-1", project="wa-a")
+    found = unmanaged.sort([own, one], **{"project": "wa-a", "neighbours": [], "database": OWN, **more})
+    assert found["unknown"] == []
+    told = [[each["name"] for each in found[key]] for key in ("replaceable", "others")]
+    return told[0], told[1], found["refusal"]
+
+
+@pytest.mark.parametrize(
+    ("found", "own", "same"),
+    [
+        (OWN, OWN, True),
+        ("db.lab:3306/x_", OWN, False),
+        ("db.lab:3307/", OWN, False),
+        ("10.0.0.1:3306/", "10.0.0.2:3306/", False),
+        ("10.0.0.1:3306/", OWN, None),  # may be the same server
+        ("db:3306/", OWN, None),
+        ("10.0.0.1:3306/x_", OWN, False),
+        ("db.lab:/", OWN, True),
+        ("db.lab:/x_", OWN, False),
+        ("[::1]:3306/", "[::2]:3306/", False),
+        ("", OWN, None),
+        (OWN, "", None),
+    ],
+)
+def test_what_proves_that_two_are_one_client(found: str, own: str, same: bool | None) -> None:
+    assert unmanaged.same_client(found, own) is same
+
+
+def test_the_same_database_is_replaceable() -> None:
+    assert names(container()) == (["biz-wacore-1"], [], "")
+    assert names(container(project="")) == (["biz-wacore-1"], [], "")
+
+
+def test_a_name_that_compose_gives_is_evidence() -> None:
+    one = container("db.lab:3307/", name="wa-a-waweb-1", project="")
+    assert names(one, names=["wa-a-wacore-1", "wa-a-waweb-1"]) == (["wa-a-waweb-1"], [], "")
+    assert names(one, names=["wa-a-wacore-1"]) == ([], ["wa-a-waweb-1"], "")
+
+
+@pytest.mark.parametrize("database", ["db.lab:3306/x_", "10.0.0.1:3306/", ""])
+def test_a_client_that_was_not_adopted_is_unknown_to_a_deployment_without_containers(database: str) -> None:
+    one = container(database, ports=[9090])
+    for own in ([], [container(name="wa-a-wacore-run-1", project="wa-a", one_shot=True)]):
+        found = unmanaged.sort([one, *own], "wa-a", [], OWN, [9090])
+        assert found == {"replaceable": [], "others": [], "unknown": [one], "refusal": ""}
+
+
+def test_another_numbers_client_is_accepted_by_name() -> None:
+    one = container("db.lab:3306/x_")
+    assert unmanaged.sort([one], "wa-a", [], OWN, accepted=True)["others"] == [one]
+    unclear = container("10.0.0.1:3306/")
+    assert unmanaged.sort([unclear], "wa-a", [], OWN, accepted=True)["unknown"] == [unclear]
+    known = unmanaged.sort([one], "wa-a", [], OWN, known=[("biz", "db.lab:3306/x_")])
+    assert (known["unknown"], known["refusal"]) == ([], "")
+
+
+def test_another_numbers_client_stays() -> None:
+    assert names(container("db.lab:3306/x_")) == ([], ["biz-wacore-1"], "")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"database": ""}, "no database that its environment names; expected db.lab:3306/, which would prove"),
+        ({"database": "10.0.0.1:3306/"}, "is connected to 10.0.0.1:3306/; expected db.lab:3306/"),
+        ({"database": "db.lab:3306/x_", "ports": [9090]}, "another number's, publishes port 9090; expected it free"),
+        ({"role": "other", "database": ""}, "is no container of the client and has the name of one"),
+    ],
+)
+def test_what_is_in_the_way_is_refused_and_never_replaceable(more: dict[str, t.Any], words: str) -> None:
+    replaceable, others, refusal = names(container(**more), ports=[9090])
+    assert (replaceable, others) == ([], [])
+    assert words in refusal
+
+
+def test_what_is_the_deployments_own_or_its_neighbours_is_no_matter() -> None:
+    assert names(container(project="wa-a")) == ([], [], "")
+    assert names(container("", neighbours=[]), neighbours=["biz"]) == ([], [], "")
+    assert names(container("db:3306/"), known=[("biz", "db:3306/")]) == ([], [], "")
+    assert names(container("db:3306/"), known=[("biz", "other:3306/")])[2] != ""
+    assert names(container("", one_shot=True, state="exited")) == ([], [], "")
+
+
+@given(
+    database=st.sampled_from(["", OWN, "db.lab:3306/x_", "10.0.0.1:3306/", "db:3306/"]),
+    role=st.sampled_from(["core", "web", "master", "other"]),
+    own=st.sampled_from(["", OWN]),
+    ports=st.sampled_from([[], [9090]]),
+)
+def test_nothing_is_replaceable_without_the_same_database(database: str, role: str, own: str, ports: list[int]) -> None:
+    replaceable, others, refusal = names(container(database, role=role, ports=ports), database=own, ports=[9090])
+    assert bool(replaceable) + bool(others) + bool(refusal) == 1
+    assert not replaceable or (database == own == OWN and role != "other")

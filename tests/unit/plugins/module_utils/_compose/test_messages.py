@@ -1,0 +1,38 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Compose's words as it says them of broken files, and no value of these."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose.messages import told
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", ""),
+        ("env file /c/e.env not found: stat /c/e.env: no such file or directory\n",) * 2,
+        ('service "a" refers to undefined volume nope: invalid compose project',) * 2,
+        ("yaml: line 3: did not find expected ',' or ']'",) * 2,
+        ('line 4: unterminated quoted value "Canary unclosed\n', "line 4: unterminated quoted value <hidden>"),
+        ('Invalid template: "${Canary bad"', "Invalid template: <hidden>"),
+        ("required variable A is missing a value: Canary", "required variable A is missing a value <hidden>"),
+        (
+            "invalid interpolation format for services.a.environment.P.\n"
+            "You may need to escape any $ with another $.\nCanary${bad-\n",
+            "invalid interpolation format for services.a.environment.P.; "
+            "You may need to escape any $ with another $. <hidden>",
+        ),
+        (
+            'failed to read /c/db.env: line 2: unexpected character "-" in variable name near "Canary\\nB=Canary"',
+            'failed to read /c/db.env: line 2: unexpected character "-" in variable name near <hidden>',
+        ),
+        ('time="2026" level=warning msg="The \\"Canary\\" variable is not set."\nno', "no"),
+        ("Invalid containerPort: known-one", "Invalid containerPort: <hidden>"),
+    ],
+)
+def test_compose_is_heard_without_values(words: str, said: str) -> None:
+    assert told(words, ["known-one", "", None]) == said.strip()

@@ -1,0 +1,245 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of each container of a Compose project, and why, by table."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
+from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import (
+    AUTO,
+    LATER,
+    NEVER,
+    Found,
+    Network,
+    Service,
+)
+
+CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
+OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+SERVICE = Service("wacore", CORE, "h1", image_id=OLD, networks=("default",), volumes=("media",))
+RUNS = Found("wa-h1-wacore-1", "wacore", "running", "h1", CORE, OLD, OLD, networks=("n1",), volumes=("media",))
+NETWORK = Network("default", "wa-h1_default", "n1")
+MOVED = replace(NETWORK, diverged=True)
+
+
+def only(**arguments: t.Any) -> compose_plan.Step:
+    steps = compose_plan.plan(
+        "wa-h1",
+        [arguments.pop("service", SERVICE)],
+        [arguments.pop("one", RUNS)],
+        [arguments.pop("network", NETWORK)],
+        **arguments,
+    )
+    assert len(steps) == 1
+    return steps[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ({}, ""),
+        ({"one": replace(RUNS, state="restarting")}, ""),
+        ({"one": replace(RUNS, state="exited")}, "start wa-h1-wacore-1 (has exited)"),
+        ({"one": replace(RUNS, state="created")}, "start wa-h1-wacore-1 (was never started)"),
+        ({"one": replace(RUNS, state="paused")}, "unpause wa-h1-wacore-1 (is paused)"),
+        ({"one": replace(RUNS, hash="h0")}, "recreate wa-h1-wacore-1 (the definition in compose.yml changed)"),
+        (
+            {"one": replace(RUNS, hash="h0"), "differences": {RUNS.name: ["compose.yml changed: ports"]}},
+            "recreate wa-h1-wacore-1 (compose.yml changed: ports)",
+        ),
+        # What is known of a db.env that is not written yet: its keys, and that nothing else differs.
+        ({"one": replace(RUNS, hash="h0"), "differences": {RUNS.name: []}, "env_changes": {}}, ""),
+        (
+            {"env_changes": {RUNS.name: ["WA_DB_PORT", "WA_DB_PASSWORD"]}},
+            "recreate wa-h1-wacore-1 (db.env changes: WA_DB_PORT, WA_DB_PASSWORD)",
+        ),
+        (
+            {"one": replace(RUNS, state="exited", hash="h0")},
+            "recreate wa-h1-wacore-1 (the definition in compose.yml changed; has exited)",
+        ),
+        (
+            {"service": replace(SERVICE, image_id=NEW)},
+            f"recreate wa-h1-wacore-1 ({CORE} is {NEW[:19]} now, it runs {OLD[:19]})",
+        ),
+        (
+            {"service": replace(SERVICE, image="r/coreapp:v3", hash="h2"), "differences": {RUNS.name: []}},
+            f"recreate wa-h1-wacore-1 (image changes from {CORE} to r/coreapp:v3)",
+        ),
+        # An image that this host has no more is fetched; whether it is the same, `other_builds` says.
+        ({"service": replace(SERVICE, image_id="")}, ""),
+        (
+            {"service": replace(SERVICE, hash="x", unknown="it shares service:b")},
+            "unknown wa-h1-wacore-1 (it shares service:b)",
+        ),
+        # Networks and volumes are none of an older Compose's business.
+        ({"network": MOVED, "version": "2.26.1-4"}, ""),
+        (
+            {"network": MOVED, "version": "2.40.3-3"},
+            "recreate wa-h1-wacore-1 (Compose makes the network wa-h1_default anew: its definition changed)",
+        ),
+        (
+            {"network": replace(NETWORK, id="n2"), "version": "2.40.3"},
+            "recreate wa-h1-wacore-1 (is not on the network wa-h1_default)",
+        ),
+        ({"network": replace(NETWORK, id="n2"), "version": "2.26.1"}, ""),
+        (
+            {"one": replace(RUNS, volumes=("other",)), "version": "2.40.3"},
+            "recreate wa-h1-wacore-1 (does not mount the volume media)",
+        ),
+        # --no-recreate
+        ({"one": replace(RUNS, hash="h0"), "recreate": NEVER}, ""),
+        ({"one": replace(RUNS, hash="h0", state="exited"), "recreate": NEVER}, "start wa-h1-wacore-1 (has exited)"),
+        (
+            {"network": MOVED, "version": "2.40.3", "recreate": NEVER},
+            "restart wa-h1-wacore-1 (Compose makes the network wa-h1_default anew: its definition changed)",
+        ),
+        ({"network": MOVED, "version": "2.26.1", "recreate": NEVER}, ""),
+    ],
+)
+def test_one_container(arguments: dict[str, t.Any], line: str) -> None:
+    step = only(**arguments)
+    assert line == ("" if step.action == "none" else compose_plan.line(step))
+    assert step.pending == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "action", "pending"),
+    [
+        ({}, "none", []),
+        ({"one": replace(RUNS, hash="h0")}, "none", ["the definition in compose.yml changed"]),
+        ({"one": replace(RUNS, state="exited")}, "start", []),
+        (
+            {"one": replace(RUNS, hash="h0", state="exited")},
+            "start",
+            ["the definition in compose.yml changed"],
+        ),
+        ({"one": replace(RUNS, state="paused")}, "unpause", []),
+        (
+            {"network": MOVED, "version": "2.40.3"},
+            "none",
+            ["Compose makes the network wa-h1_default anew: its definition changed"],
+        ),
+    ],
+)
+def test_outside_the_window_starts_are_done_and_recreations_wait(
+    arguments: dict[str, t.Any], action: str, pending: list[str]
+) -> None:
+    step = only(recreate=LATER, **arguments)
+    assert (step.action, step.pending) == (action, pending)
+
+
+def test_missing_containers_are_created_with_the_names_that_compose_gives() -> None:
+    services = [replace(SERVICE, count=3), replace(SERVICE, name="waweb", container_name="web")]
+    found = [replace(RUNS, name="wa-h1-wacore-2", number=2)]
+    steps = compose_plan.plan("wa-h1", services, found)
+    assert {step.container: step.action for step in steps} == {
+        "wa-h1-wacore-2": "none",
+        "wa-h1-wacore-1": "create",
+        "wa-h1-wacore-3": "create",
+        "web": "create",
+    }
+
+
+def test_what_is_too_much_is_removed() -> None:
+    second = replace(RUNS, name="wa-h1-wacore-2", number=2)
+    gone = replace(RUNS, name="wa-h1-master-1", service="master")
+    steps = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, gone], surplus=[gone.name])
+    assert [(step.container, step.action) for step in steps] == [
+        (RUNS.name, "none"),
+        (second.name, "remove"),
+        (gone.name, "remove"),
+    ]
+    waits = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, gone], recreate=LATER, surplus=[gone.name])
+    assert [(step.container, step.action) for step in waits if step.pending] == [
+        (second.name, "none"),
+        (gone.name, "none"),
+    ]
+
+
+def test_a_service_that_another_host_still_has_waits_for_the_window() -> None:
+    assert [step.action for step in compose_plan.plan("wa-h1", [SERVICE], [], recreate=LATER)] == ["create"]
+    (step,) = compose_plan.plan("wa-h1", [SERVICE], [], recreate=LATER, moving=["wacore"])
+    assert compose_plan.pending_line(step) == "wa-h1-wacore-1 (moves here from another host)"
+    assert [step.action for step in compose_plan.plan("wa-h1", [SERVICE], [], moving=["wacore"])] == ["create"]
+
+
+def test_nothing_is_started_where_compose_would_restart_more() -> None:
+    web = replace(SERVICE, name="waweb")
+    steps = compose_plan.plan("wa-h1", [SERVICE, web], [RUNS], [MOVED], LATER, "2.40.3")
+    assert [(step.action, step.pending[0][:25]) for step in steps] == [
+        ("none", "Compose makes the network"),
+        ("none", "is missing"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("service", "found", "recreate", "refused"),
+    [
+        ({}, [RUNS], AUTO, []),
+        ({"image_id": NEW}, [RUNS], AUTO, ["wa-h1-wacore-1"]),
+        ({"image_id": NEW}, [RUNS], LATER, ["wa-h1-wacore-1"]),
+        ({"image_id": NEW}, [RUNS], NEVER, []),  # it stays as it is
+        # The same build under the name of another registry, and another one.
+        ({"image": "mirror/coreapp:v2.51.2"}, [RUNS], AUTO, []),
+        ({"image": "mirror/coreapp:v2.51.2", "image_id": NEW}, [RUNS], AUTO, ["wa-h1-wacore-1"]),
+        # Another version is not judged here.
+        ({"image": "mirror/coreapp:v2.53.4", "image_id": NEW}, [RUNS], AUTO, []),
+        # An image that this host has not: only the registry can show that it is the same.
+        ({"image_id": ""}, [RUNS], AUTO, ["wa-h1-wacore-1"]),
+        ({"image_id": "", "registry_ids": (OLD,)}, [RUNS], AUTO, []),
+        ({"image_id": ""}, [], AUTO, []),
+        # What is missing is made from what its like runs.
+        ({"image_id": NEW}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], AUTO, ["wa-h1-wacore-1"]),
+        ({"image_id": NEW}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], NEVER, ["wa-h1-wacore-1"]),
+        ({"image_id": OLD}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], AUTO, []),
+    ],
+)
+def test_another_build_of_the_same_version_is_refused(
+    service: dict[str, t.Any], found: list[Found], recreate: str, refused: list[str]
+) -> None:
+    services = [replace(SERVICE, **service)]
+    steps = compose_plan.plan("wa-h1", services, found, recreate=recreate)
+    errors = compose_plan.other_builds(services, found, steps, recreate)
+    assert [error.subject for error in errors] == refused
+    assert all(OLD[:19] in str(error) and "docker tag" in str(error) for error in errors)
+
+
+def test_containers_of_one_image_are_refused_in_one_sentence() -> None:
+    services = [replace(SERVICE, name=name, image_id=NEW) for name in ("core1", "core2")]
+    found = [replace(RUNS, name=f"wa-h1-{name}-1", service=name) for name in ("core1", "core2")]
+    steps = compose_plan.plan("wa-h1", services, found)
+    (error,) = compose_plan.other_builds(services, found, steps)
+    assert str(error) == (
+        f"wa-h1-core1-1, wa-h1-core2-1: would be made from another build of {CORE}, {NEW[:19]}; expected {OLD[:19]}, which "
+        "runs under this version, because the start of another build may migrate the database. To keep what runs: docker "
+        f"tag {OLD[:19]} {CORE} on this host. To take the other build, give it a version of its own and run upgrade.yml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "digest"),
+    [  # as Compose 2.40.3 labelled them
+        (
+            {"name": "predicty240_default", "ipam": {}},
+            "610c257ccacd393d573d9fcb0f6c4cb09ec067250a92ff4831b6c281b9ba0f84",
+        ),
+        (
+            {
+                "name": "predicty240_other",
+                "driver_opts": {"com.docker.network.bridge.name": "brpx240"},
+                "ipam": {"config": [{"subnet": "10.140.0.0/24"}]},
+                "labels": {"z": "<&>"},
+            },
+            "84dfc9aecd4a56d7da6c107eed5511c89ff86c7c8f8fd57c9c255dd771162e25",
+        ),
+    ],
+)
+def test_a_networks_hash_is_that_of_compose(body: dict[str, t.Any], digest: str) -> None:
+    assert compose_project.network_hash(body) == digest

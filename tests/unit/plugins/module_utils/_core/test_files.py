@@ -1,0 +1,116 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that others may have made, and lock files."""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import stat
+import threading
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+
+def test_a_regular_file_and_a_link_to_one(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes("é\r\n".encode())
+    (tmp_path / "b").symlink_to("a")
+    assert files.read_text(str(tmp_path / "b")) == "é\r\n"
+    with pytest.raises(OSError, match="no regular file"):
+        files.open_regular(str(tmp_path / "b"), follow=False)
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="no regular file"):
+            files.read_bytes(str(path))
+
+
+def test_a_file_that_is_too_large_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert files.read_bytes(str(path), 5) == b"12345"
+    with pytest.raises(OSError, match="larger than 4 bytes"):
+        files.read_bytes(str(path), 4)
+
+
+def test_a_lock_is_its_owners_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with files.lock(str(path), 0):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with pytest.raises(WaError) as refused, files.lock(str(path), 0.1):
+            pytest.fail("two at once")
+    assert str(refused.value) == (
+        f"lock file {path}: another process has held it for 0.1 s; expected a free lock. "
+        f"Wait for that process (fuser {path} names it), then run again"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_another_user_made_and_holds_is_waited_for_with_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.touch(0o666)
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        with pytest.raises(WaError, match="another process has held it"), files.lock(str(path), 0.1):
+            pytest.fail("two at once")
+    with files.lock(str(path), 0):
+        pass
+
+
+def test_a_link_is_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("elsewhere")
+    with pytest.raises(OSError), files.lock(str(tmp_path / "lock"), 0):  # noqa: PT011
+        pytest.fail("followed")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_many_are_never_two_at_once(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work() -> None:
+        for _turn in range(5):
+            with files.lock(str(tmp_path / "lock"), 30):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.001)
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _each in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 30
+    assert list(tmp_path.iterdir()) == []
+
+
+def _hold(path: str, ready: t.Any) -> None:
+    with files.lock(path, 0):
+        ready.set()
+        time.sleep(60)
+
+
+def test_a_killed_holders_lock_is_free(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    ready = multiprocessing.Event()
+    process = multiprocessing.Process(target=_hold, args=(path, ready))
+    process.start()
+    assert ready.wait(20)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    with files.lock(path, 0):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,98 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Image references are taken apart as Docker takes them apart."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+DIGEST = "sha256:" + "0a" * 32
+WORDS = st.from_regex(r"[a-z0-9]{1,5}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,2}", fullmatch=True)
+PATHS = st.lists(WORDS, min_size=1, max_size=4).map("/".join)
+HOSTS = st.sampled_from(
+    ["reg.lab", "reg.lab:5000", "localhost", "localhost:5000", "10.0.0.7", "h:1", "[::1]:5000", "REG"]
+)
+TAGS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,10}", fullmatch=True)
+
+
+@pytest.mark.parametrize(
+    ("image", "registry", "path", "tag", "digest"),
+    [
+        ("web", "", "web", "latest", ""),
+        ("web:v2.53.4", "", "web", "v2.53.4", ""),
+        ("library/web:1", "", "web", "1", ""),
+        ("docker.io/library/web", "", "web", "latest", ""),
+        ("docker.io/acme/web:v1", "", "acme/web", "v1", ""),
+        ("index.docker.io/acme/web", "", "acme/web", "latest", ""),
+        ("acme/web:v1", "", "acme/web", "v1", ""),
+        ("acme/team/web", "", "acme/team/web", "latest", ""),
+        ("library/team/web", "", "library/team/web", "latest", ""),
+        ("reg.lab/library/web", "reg.lab", "library/web", "latest", ""),
+        ("localhost/web", "localhost", "web", "latest", ""),
+        ("localhost:5000/a/web:v2", "localhost:5000", "a/web", "v2", ""),
+        ("reg:5000/web", "reg:5000", "web", "latest", ""),
+        ("reg:5000", "", "reg", "5000", ""),
+        ("registry.lab:5000/ops/wa-core@" + DIGEST, "registry.lab:5000", "ops/wa-core", "", DIGEST),
+        ("registry.lab:5000/ops/wa-core:v2@" + DIGEST, "registry.lab:5000", "ops/wa-core", "v2", DIGEST),
+        ("[::1]:5000/web:v1", "[::1]:5000", "web", "v1", ""),
+        (DIGEST, "", "sha256", "0a" * 32, ""),
+        ("", "", "", "latest", ""),
+    ],
+)
+def test_the_parts_of_a_reference(image: str, registry: str, path: str, tag: str, digest: str) -> None:
+    assert image_reference.parse(image) == image_reference.Reference(registry, path, tag, digest)
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("r/web:v2.53.4", "2.53.4"),
+        ("r/web:2.53.4", "2.53.4"),
+        ("r/web:vv2.53.4", "v2.53.4"),
+        ("r/web", "latest"),
+        ("reg:5000/web@" + DIGEST, ""),
+    ],
+)
+def test_the_version_is_the_tag_without_one_v(image: str, version: str) -> None:
+    assert image_reference.parse(image).version == version
+
+
+@given(host=st.none() | HOSTS, path=PATHS, tag=st.none() | TAGS, digest=st.booleans())
+def test_what_is_put_together_is_taken_apart(host: str | None, path: str, tag: str | None, digest: bool) -> None:
+    first, slash, _rest = path.partition("/")
+    if host is None and slash and ("." in first or first == "localhost"):
+        return  # Docker, too, takes this for a registry
+    image = f"{host}/{path}" if host else path
+    found = image_reference.parse(image + (f":{tag}" if tag else "") + (f"@{DIGEST}" if digest else ""))
+    short = path[len("library/") :] if host is None and re.fullmatch("library/[^/]+", path) else path
+    assert (found.registry, found.path) == (host or "", short)
+    assert found.tag == (tag or ("" if digest else "latest"))
+    assert found.digest == (DIGEST if digest else "")
+    assert found.last == path.rpartition("/")[2]
+    assert image_reference.repository("wa_images.web", image) == found.repository
+    if tag or digest:
+        with pytest.raises(WaError, match="a tag or a digest"):
+            image_reference.repository("wa_images.web", image + (f":{tag}" if tag else f"@{DIGEST}"))
+
+
+@given(st.text(max_size=30))
+def test_any_text_has_parts(image: str) -> None:
+    found = image_reference.parse(image)
+    assert "@" not in found.repository
+    assert found.repository.endswith(found.last)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/web", "reg.lab//web", "Web", "reg.lab:5000/", "web ", "a/B", None, "reg.lab:x/web", "$x"]
+)
+def test_what_is_no_repository_is_refused(text: str | None) -> None:
+    with pytest.raises(WaError, match=r"wa_images\.web: "):
+        image_reference.repository("wa_images.web", text)

@@ -1,0 +1,72 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What looks like a secret in others' commands and lines."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import holds_secret, mask, redact
+from ansible_collections.waba.onprem.plugins.module_utils._env.rules import holds_password, is_secret
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "docker run -e WA_DB_PASSWORD=Canary-1 img",
+        "docker run -e PASS_OLD='Canary-1 x' img",
+        "curl -u admin:Canary-1 https://x/ && docker restart wacore",
+        "curl --user 'admin:Canary-1' https://x/",
+        "curl -H 'Authorization: Bearer Canary-1-abc' https://x/",
+        "backup --password Canary-1 --all",
+        "docker login -u x -p Canary-1 registry.example.com",
+        "mysqldump -u root -pCanary-1 waba",
+        "notify https://user:Canary-1@example.com/hook",
+        '{"password": "Canary-1"}',
+        "connect to mysql://wa:Canary/1@x@db:3306/waweb failed",
+        "proxy http://Canary-1-0123456789@proxy:3128 refused",
+    ],
+)
+def test_secrets_in_lines_are_hidden(line: str) -> None:
+    assert "Canary" not in mask(line)
+    assert holds_secret({"command": [line]})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "docker run -u 1000:1000 -p 9090:443 --user 20021:20021 img",
+        "docker compose -p prod up -d --env-file /etc/wa/db.env",
+        "ansible-playbook --vault-password-file vp",
+        "https://example.com:8443/a@b",
+        ["/opt/whatsapp/bin/wait_on_mysql.sh", "--verbose", "x"],
+        {"X_TOKEN": None, "links": ["core:engine"]},
+    ],
+)
+def test_what_is_no_secret_stays(value: t.Any) -> None:
+    assert not holds_secret(value)
+
+
+def test_a_command_may_name_its_secret_in_the_word_before() -> None:
+    assert mask(["--db-password", "Canary-1", "--token", "--x"]) == ["--db-password", "<hidden>", "--token", "--x"]
+
+
+def test_names_and_values_of_variables() -> None:
+    assert all(is_secret(key) for key in ("DB_PWD", "AWS_SECRET", "traefik.basicauth", "S3_ACCESS_KEY"))
+    assert not any(is_secret(key) for key in ("PWD", "TZ", "KEYBOARD"))
+    assert holds_password("amqp://wa:Canary-1@mq:5672/")
+    assert holds_password("https://Canary-1@mq:5672/")
+    assert holds_password("http://u:Canary/1@p:3128")
+    assert holds_password("u:Canary-1@proxy:3128")
+    assert not any(holds_password(value) for value in ("https://mq:5672/@x", "ann@example.com", "a:b", "http://p:3128"))
+
+
+def test_known_secrets_are_taken_out_wherever_they_were_given() -> None:
+    secrets = {"WA_API_KEY": "Canary-1", "nested": [{"x": "Canary-2"}, None, True], "pin": 123456}
+    said = redact(
+        {"msg": "refused Canary-1; Canary-2", "lines": ["123456", "http://u:Canary-3@p"], "ok": True}, secrets
+    )
+    assert said == {"msg": "refused <hidden>; <hidden>", "lines": ["<hidden>", "http://u:<hidden>@p"], "ok": True}

@@ -1,0 +1,39 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is sealed tells nothing and opens for one key."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.seal import seal, unseal
+
+VALUE = {"password": "Canary-" * 20, "list": [1, None, "ü$"]}
+
+
+def test_it_opens_with_its_key_and_no_two_look_alike() -> None:
+    one, other = seal("key", VALUE), seal("key", VALUE)
+    assert unseal("key", one) == unseal("key", other) == VALUE
+    assert one != other
+
+
+def test_it_tells_nothing() -> None:
+    raw = base64.b64decode(seal("key", VALUE))
+    assert b"Canary" not in raw
+    with pytest.raises(zlib.error):
+        zlib.decompress(raw[48:])
+
+
+@pytest.mark.parametrize("damage", [0, 40, -1])
+def test_another_key_and_a_changed_text_are_refused(damage: int) -> None:
+    raw = bytearray(base64.b64decode(seal("key", VALUE)))
+    with pytest.raises(WaError, match="sealed by another run"):
+        unseal("other", base64.b64encode(raw).decode())
+    raw[damage] ^= 1
+    with pytest.raises(WaError, match="sealed by another run"):
+        unseal("key", base64.b64encode(raw).decode())

@@ -1,0 +1,61 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import units
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30", 30), (30, 30), ("30s", 30), ("10m", 600), ("24h", 86400), ("1.5h", 5400), ("7d", 604800)],
+)
+def test_durations(text: str | int, seconds: float) -> None:
+    assert units.parse_duration("wait", text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512", 512), ("20M", 20 << 20), ("5G", 5 << 30), ("1.5k", 1536), ("2GiB", 2 << 30), ("2GB", 2 << 30)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert units.parse_size("min_free", text) == size
+
+
+@pytest.mark.parametrize("text", ["", "abc", "-1", "10 minutes", "1h30m", "10x"])
+def test_what_is_no_duration_is_named(text: str) -> None:
+    with pytest.raises(WaError, match="option wait_timeout"):
+        units.parse_duration("wait_timeout", text)
+    with pytest.raises(WaError, match="option min_free"):
+        units.parse_size("min_free", text)
+
+
+def test_people_can_read_them() -> None:
+    assert [units.format_duration(value) for value in (0.4, 42, 185, 7800)] == ["0s", "42s", "3m05s", "2h10m"]
+    assert [units.format_size(value) for value in (512, 20 << 20, 5 << 40)] == ["512 B", "20.0 MiB", "5.0 TiB"]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [(None, []), ("", []), ("expired", ["expired"]), ("a, b,,", ["a", "b"]), (["a", " b "], ["a", "b"]), ([1], ["1"])],
+)
+def test_a_text_is_a_list_by_its_commas(given: t.Any, found: list[str]) -> None:
+    assert units.words(given, "wa_upgrade_accept") == found
+
+
+@pytest.mark.parametrize("given", [{"a": 1}, 5, True, [["a"]], [None]])
+def test_what_is_no_list_is_refused(given: t.Any) -> None:
+    with pytest.raises(WaError, match=r"wa_upgrade_accept: .* is no list"):
+        units.words(given, "wa_upgrade_accept")
+
+
+def test_a_port_may_be_given_as_text() -> None:
+    assert (units.parse_port("x", "9090"), units.parse_port("x", 9090)) == (9090, 9090)
+    for given in (0, 65536, -1, "9090x", "", None, True, 9090.5, "\u0669"):
+        with pytest.raises(WaError, match=r"x: .* is no port"):
+            units.parse_port("x", given)

@@ -1,0 +1,125 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Paths of the inventory: one form for each, none that is the system's."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths, topology
+
+GROUPS = {"all": ["a1"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("/srv/wa", "/srv/wa"),
+        ("/srv/wa/", "/srv/wa"),
+        ("/srv//wa", "/srv/wa"),
+        ("//srv/wa", "/srv/wa"),
+        ("/srv/wa/.", "/srv/wa"),
+        ("/./srv/./wa//", "/srv/wa"),
+        ("/srv/my client", "/srv/my client"),
+        ("/srv/kundé", "/srv/kundé"),
+        ("/usr/local/wa", "/usr/local/wa"),
+        ("/wa", "/wa"),
+        ("/home/ann/wa", "/home/ann/wa"),
+        ("/srv/..wa", "/srv/..wa"),
+    ],
+)
+def test_a_path_has_one_form(given: str, path: str) -> None:
+    assert paths.folder("wa_project_dir", given) == path
+    assert paths.folder("wa_project_dir", path) == path
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("srv/wa", "'srv/wa' is relative; expected an absolute path"),
+        ("~/wa", "'~/wa' is relative"),
+        ("", "empty"),
+        (" ", "empty"),
+        (" /srv/wa", "is relative"),
+        ("/srv/wa ", "a space at an end"),
+        ("/srv/wa/../other", r"goes up by \.\."),
+        ("/srv/$HOME", r"holds \$"),
+        ("/srv/wa\n", r"holds '\\n'"),
+        ("/srv/a,b", "holds ,"),
+        ("/srv/a\x00b", r"holds '\\x00'"),
+        (None, "None is no path"),
+        (True, "True is no path"),
+        (["/srv/wa"], "is no path"),
+        (5, "5 is no path"),
+        ("/srv/" + "a" * 200, "a path of 205 bytes"),
+        ("/", "/ belongs to the system"),
+        ("//", "/ belongs to the system"),
+        ("/opt/", "/opt belongs to the system"),
+        ("/var/lib", "/var/lib belongs to the system"),
+        ("/var/lib/docker/volumes/wa", "belongs to the system"),
+        ("/etc/cron.d", "belongs to the system"),
+        ("/usr/share/wa", "belongs to the system"),
+        ("/usr/local/bin", "belongs to the system"),
+        ("/run/wa", "belongs to the system"),
+        ("/home/ann", "/home/ann is a user's home"),
+    ],
+)
+def test_what_is_no_folder_for_the_client_is_refused(given: t.Any, text: str) -> None:
+    with pytest.raises(WaError, match=text) as refused:
+        paths.folder("host a1: wa_project_dir", given)
+    assert str(refused.value).startswith("host a1: wa_project_dir: ")
+
+
+def test_a_deployment_carries_the_paths_of_the_inventory_in_their_one_form() -> None:
+    found = topology.deployment(
+        "a1", GROUPS, project_dir="/srv//wa/", env_file="/etc/wa/./db.env", state_dir="/data/st/"
+    )
+    assert {name: value for name, value in found.items() if str(value).startswith("/")} == {
+        "project_dir": "/srv/wa",
+        "compose_file": "/srv/wa/compose.yml",
+        "env_file": "/etc/wa/db.env",
+        "state_dir": "/data/st",
+        "gc_state_file": "/data/st/gc-a1.json",
+        "log_cleanup_status_file": "/data/st/log-cleanup-a1.json",
+        "lock_file": "/data/st/a1.lock",
+    }
+    assert topology.deployment("a1", GROUPS, project_dir="/srv/wa")["env_file"] == "/srv/wa/db.env"
+    assert topology.deployment("a1", GROUPS)["env_file"] == "/opt/waba/a1/db.env"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"project_dir": "wa"}, "host a1: wa_project_dir: 'wa' is relative"),
+        ({"env_file": "db.env"}, "host a1: wa_env_file: 'db.env' is relative"),
+        ({"state_dir": "/var/lib/"}, "host a1: wa_state_dir: /var/lib belongs to the system"),
+        ({"project_dir": "/srv/wa", "state_dir": "/srv//wa"}, "wa_project_dir and wa_state_dir: /srv/wa and /srv/wa"),
+        ({"project_dir": "/srv/wa", "env_file": "/srv/wa/"}, "wa_env_file and wa_project_dir: /srv/wa and /srv/wa"),
+        ({"project_dir": "/data/db.env/wa", "env_file": "/data/db.env"}, "wa_env_file and wa_project_dir"),
+        ({"project_dir": "/srv/wa", "env_file": "/srv/wa/compose.yml"}, "is another file of the deployment"),
+        ({"project": "My Project"}, "host a1: wa_project: 'My Project' is no name of a Compose project"),
+        ({"name": ["a1"]}, "host a1: wa_deployment: .* is no name"),
+        ({"leader": True}, "host a1: wa_leader: True is no name"),
+    ],
+)
+def test_a_deployment_with_a_wrong_value_is_refused(given: dict[str, t.Any], text: str) -> None:
+    with pytest.raises(WaError, match=text):
+        topology.deployment("a1", GROUPS, **given)
+
+
+def test_a_name_of_digits_is_a_name() -> None:
+    found = topology.deployment("a1", {"all": ["a1"], "12": ["a1"]}, name=12, project=7)
+    assert (found["name"], found["project"]) == ("12", "7")
+
+
+def test_two_deployments_of_one_machine_never_share_a_folder() -> None:
+    hostvars = {
+        name: {"ansible_host": "192.0.2.1", "wa_client_web_port": port, "wa_project_dir": folder}
+        for name, port, folder in (("one", 1, "/srv/wa"), ("two", 2, "/srv/wa/"))
+    }
+    with pytest.raises(WaError, match="one machine and the same project_dir /srv/wa"):
+        topology.projects_at(hostvars, "one", {"all": list(hostvars)})

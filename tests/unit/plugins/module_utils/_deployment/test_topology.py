@@ -1,0 +1,192 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+
+GROUPS = {"all": ["a1", "a2", "b1"], "support": ["a1", "a2"], "sales": ["b1"]}
+
+
+@given(st.text(min_size=1))
+def test_a_slug_is_what_compose_and_cron_accept(name: str) -> None:
+    try:
+        part = topology.slug(name)
+    except WaError:
+        assert not any(letter.isascii() and (letter.isalnum() or letter == "_") for letter in name.lower())
+        return
+    assert part
+    assert set(part) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+def test_the_leader_comes_from_the_inventory() -> None:
+    found = topology.deployment("a2", GROUPS, "support")
+    assert (found["leader"], found["is_leader"], found["members"]) == ("a1", False, ["a1", "a2"])
+    assert topology.deployment("a2", GROUPS, "support", leader="a2")["is_leader"]
+
+
+def test_a_host_is_a_deployment_of_its_own() -> None:
+    found = topology.deployment("a1", GROUPS)
+    assert (found["members"], found["project"], found["is_leader"]) == (["a1"], "wa-a1", True)
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "leader", "text"),
+    [
+        ("a1", "nobody", None, "'nobody' is no group"),
+        ("b1", "support", None, "not in its own deployment support"),
+        ("a1", "support", "b1", "'b1' is not a member"),
+    ],
+)
+def test_a_wrong_deployment_is_refused(host: str, name: str, leader: str | None, text: str) -> None:
+    with pytest.raises(WaError, match=text):
+        topology.deployment(host, GROUPS, name, leader)
+
+
+def test_a_recreated_node_counts_once_it_has_arrived() -> None:
+    nodes = {
+        "h1:aaaaaaaaaaaa": {"gateway_status": "connected", "role": "coreapp"},
+        "h1:bbbbbbbbbbbb": {"gateway_status": "disconnected", "role": "primary_master"},
+    }
+    whole = ["a" * 64, "b" * 64]
+    assert topology.judge_health("high_availability", nodes, containers=whole)[0]
+    good, reason = topology.judge_health("high_availability", nodes, containers=[*whole, "c" * 64])
+    assert not good
+    assert reason.startswith("not among the nodes yet: cccccccccccc; there are h1:aaaaaaaaaaaa")
+    assert topology.judge_health("single", {"gateway_status": "connected"}, containers=["c" * 64])[0]
+
+
+def neighbours(**second: t.Any) -> list[str]:
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "one": {"ansible_host": "192.0.2.1"},
+        "two": dict({"ansible_host": "192.0.2.1", "wa_client_web_port": 9091}, **second),
+        "far": {"ansible_host": "192.0.2.2"},
+    }
+    return topology.projects_at(hostvars, "one", {"all": list(hostvars)})
+
+
+def test_two_names_of_one_machine_know_each_other() -> None:
+    assert neighbours() == ["wa-two"]
+    assert neighbours(ansible_host="192.0.2.3") == []
+
+
+def test_two_names_of_one_machine_never_share() -> None:
+    with pytest.raises(WaError, match="the same API port 9090"):
+        neighbours(wa_client_web_port=9090)
+    with pytest.raises(WaError, match="the same project wa-one"):
+        neighbours(wa_project="wa-one")
+
+
+@pytest.mark.parametrize("text", ["2.53.4", "v2.53.4", "vv2.53.4", " v2.53.4 ", "V2.53.4"])
+def test_a_version_is_read_in_every_spelling(text: str) -> None:
+    assert topology.normalise_version(text) == "2.53.4"
+
+
+@pytest.mark.parametrize("text", ["", "latest", "2", "2.x", "2.53.4-rc1", "v"])
+def test_no_version_is_refused(text: str) -> None:
+    with pytest.raises(WaError, match="no version of the client"):
+        topology.normalise_version(text)
+
+
+def test_a_jump_goes_up_by_number() -> None:
+    assert topology.judge_jump(["v2.9.1", "2.9.1"], "2.10.0")
+    assert not topology.judge_jump(["2.53.4"], "v2.53.4")
+    for running, target, text in [
+        (["2.10.0"], "2.9.1", "older"),
+        (["2.9.1", "2.10.0"], "2.10.0", "mixed"),
+        ([], "2.1", "no client"),
+    ]:
+        with pytest.raises(WaError, match=text):
+            topology.judge_jump(running, target)
+
+
+def node(status: str, role: str = "coreapp") -> dict[str, str]:
+    return {"gateway_status": status, "role": role}
+
+
+HEALTH = [
+    ("single", {"gateway_status": "connected"}, 1, True),
+    ("single", {"gateway_status": "connecting"}, 1, True),
+    ("single", {"gateway_status": "disconnected"}, 1, False),
+    ("single", {"gateway_status": "uninitialized"}, 1, False),
+    ("single", {"gateway_status": "unregistered"}, 1, False),
+    ("single", {}, 1, False),
+    (
+        "high_availability",
+        {"m": node("disconnected", "primary_master"), "c1": node("connected"), "c2": node("disconnected")},
+        1,
+        True,
+    ),
+    (
+        "high_availability",
+        {"m": node("connected", "primary_master"), "c1": node("connected"), "c2": node("disconnected")},
+        1,
+        False,
+    ),
+    (
+        "high_availability",
+        {"m": node("disconnected", "primary_master"), "c1": node("connected"), "c2": node("connected")},
+        1,
+        False,
+    ),
+    (
+        "multiconnect",
+        {"m": node("connected", "primary_master"), "c1": node("connected"), "c2": node("connected")},
+        2,
+        True,
+    ),
+    (
+        "multiconnect",
+        {"m": node("connected", "primary_master"), "c1": node("connected"), "c2": node("disconnected")},
+        2,
+        False,
+    ),
+    (
+        "multiconnect",
+        {"m": node("disconnected", "primary_master"), "c1": node("connected"), "c2": node("connected")},
+        2,
+        False,
+    ),
+    (
+        "multiconnect",
+        {"m": node("connected", "primary_master"), "c1": node("connected"), "c2": node("uninitialized")},
+        1,
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "health", "shards", "good"), HEALTH)
+def test_health_is_judged_by_the_topologys_own_rule(
+    name: str, health: dict[str, t.Any], shards: int, good: bool
+) -> None:
+    found, why = topology.judge_health(name, health, shards)
+    assert found is good
+    assert why
+
+
+def test_an_unknown_topology_is_refused() -> None:
+    with pytest.raises(WaError, match="wa_topology: 'double' is unknown"):
+        topology.judge_health("double", {"gateway_status": "connected"})
+
+
+@pytest.mark.parametrize(("port", "refused"), [(6250, True), (6290, False)])
+def test_clients_over_several_hosts_share_a_machine_with_ports_of_their_own(port: int, refused: bool) -> None:
+    groups = {"all": ["a1", "a2", "b1", "b2"], "a": ["a1", "a2"], "b": ["b1", "b2"]}
+    hostvars = {
+        name: {"wa_deployment": name[0], "ansible_host": f"192.0.2.{name[1]}", "wa_client_web_port": web}
+        for name, web in (("a1", 9090), ("a2", 9090), ("b1", 9091), ("b2", 9091))
+    }
+    hostvars["b1"]["wa_client_core_port"] = hostvars["b2"]["wa_client_core_port"] = port
+    if refused:
+        with pytest.raises(WaError, match="one machine and the same Coreapp ports from 6250"):
+            topology.projects_at(hostvars, "a1", groups)
+    else:
+        assert topology.projects_at(hostvars, "a1", groups) == ["wa-b"]

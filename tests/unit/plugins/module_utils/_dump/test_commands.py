@@ -1,0 +1,179 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the tools are called: versions told apart, the password out of sight, restore commands that a shell reads right."""
+
+from __future__ import annotations
+
+import shlex
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import Settings, parse_version
+from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
+
+PASSWORD = "Canary:\\\"#'"
+MARIADB = rules.Tool("/usr/bin/mariadb-dump", "MariaDB", (11, 8, 9))
+MYSQL = rules.Tool("/usr/bin/mysqldump", "MySQL", (8, 0, 36))
+FACTS: dict[str, dict[str, t.Any]] = {
+    "MariaDB": {"product": "MariaDB", "tls": True, "databases": ["a", "b"]},
+    "MySQL": {"product": "MySQL", "tls": True, "databases": ["a", "b"]},
+    "PostgreSQL": {"product": "PostgreSQL", "tls": False, "home": "postgres", "databases": ["a", "b"]},
+}
+PGSQL = rules.Tool("/usr/bin/pg_dump", "PostgreSQL", (17, 12))
+
+
+def settings(engine: str = "MYSQL", **more: t.Any) -> Settings:
+    return Settings(engine, "db.example.com", 3306, "wa", PASSWORD, **more)
+
+
+@pytest.mark.parametrize(
+    ("output", "product", "numbers"),
+    [
+        ("mariadb-dump from 11.8.9-MariaDB, client 10.20 for debian-linux-gnu (x86_64)", "MariaDB", (11, 8, 9)),
+        ("mysqldump  Ver 10.19 Distrib 10.11.6-MariaDB, for debian-linux-gnu (x86_64)", "MariaDB", (10, 11, 6)),
+        ("mysqldump  Ver 8.0.36-0ubuntu0.22.04.1 for Linux on x86_64 ((Ubuntu))", "MySQL", (8, 0, 36)),
+        ("mysqldump  Ver 10.13 Distrib 5.7.44, for Linux (x86_64)", "MySQL", (5, 7, 44)),
+        ("pg_dump (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)", "PostgreSQL", (15, 20)),
+        ("pg_dump (PostgreSQL) 18beta1", "PostgreSQL", (18,)),
+    ],
+)
+def test_tools_tell_who_they_are(output: str, product: str, numbers: tuple[int, ...]) -> None:
+    assert rules.parse_tool("/x", output) == rules.Tool("/x", product, numbers)
+
+
+def test_a_stranger_is_no_tool() -> None:
+    assert rules.parse_tool("/x", "command not found") is None
+
+
+@pytest.mark.parametrize(
+    ("tool", "engine", "version", "warnings"),
+    [
+        (PGSQL, "PGSQL", "17.2", 0),
+        (PGSQL, "PGSQL", "13.14", 0),
+        (MARIADB, "MYSQL", "11.8.9-MariaDB", 0),
+        (MARIADB, "MYSQL", "12.0.1-MariaDB", 1),
+        (MARIADB, "MYSQL", "8.0.36", 1),
+        (MYSQL, "MYSQL", "10.11.6-MariaDB", 1),
+        (MYSQL, "MYSQL", "8.4.1", 0),
+        (MYSQL, "MYSQL", "5.7.44", 0),
+    ],
+)
+def test_tools_that_will_do(tool: rules.Tool, engine: str, version: str, warnings: int) -> None:
+    assert len(rules.judge(tool, parse_version(engine, version))) == warnings
+
+
+@pytest.mark.parametrize(
+    ("tool", "engine", "version"),
+    [(PGSQL, "PGSQL", "18.1"), (rules.Tool("/x", "MySQL", (5, 7, 44)), "MYSQL", "8.0.36")],
+)
+def test_an_older_tool_is_refused(tool: rules.Tool, engine: str, version: str) -> None:
+    with pytest.raises(WaError, match=r"is older than the server.*Install"):
+        rules.judge(tool, parse_version(engine, version))
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "name"),
+    [("PGSQL", "13.14", "postgresql-client-13"), ("MYSQL", "10.11.6-MariaDB", "mariadb-client"), ("MYSQL", "8.0.36", "mysql-client")],
+)  # fmt: skip
+def test_the_package_of_the_server_is_named(engine: str, version: str, name: str) -> None:
+    assert rules.package(parse_version(engine, version)).startswith(name + " ")
+
+
+def test_mysqldump_is_kept_from_what_mariadb_lacks() -> None:
+    new = rules.arguments(MYSQL, settings(), ["a"], True, True)[0]
+    old = rules.arguments(rules.Tool("/x", "MySQL", (5, 7, 44)), settings(), ["a"], False, False)[0]
+    maria = rules.arguments(MARIADB, settings(), ["a"], False, True)[0]
+    assert "--column-statistics=0" in new
+    assert "--set-gtid-purged=OFF" in old
+    assert not {"--column-statistics=0"} & {*old, *maria}
+    assert "--set-gtid-purged=OFF" not in maria
+    assert {"--events", "--routines"} <= set(new)
+    assert {"--skip-events", "--skip-routines"} <= set(old)
+
+
+def test_a_name_is_no_option() -> None:
+    call = rules.arguments(MARIADB, settings(), ["--all-databases", "b"], False, False)[0]
+    assert call[-4:] == ["--databases", "--", "--all-databases", "b"]
+
+
+def test_each_database_of_postgresql_is_a_call() -> None:
+    calls = rules.arguments(PGSQL, settings("PGSQL"), ["a'b", "c"], False, False)
+    assert len(calls) == 2
+    assert "dbname='a\\'b'" in calls[0][-1]
+
+
+@pytest.mark.parametrize("tool", [MARIADB, MYSQL, PGSQL])
+def test_the_password_is_in_no_argument(tool: rules.Tool) -> None:
+    config = settings("PGSQL" if tool is PGSQL else "MYSQL", ca_cert="/ca.pem")
+    said = (
+        rules.arguments(tool, config, ["a"], True, True),
+        rules.restore_commands("/d.sql.gz", "0", FACTS[tool.product], config),
+    )
+    assert "Canary" not in str(said)
+
+
+@pytest.mark.parametrize(
+    ("tool", "options", "lines"),
+    [
+        (MARIADB, {}, ["ssl", "skip-ssl-verify-server-cert"]),
+        (MARIADB, {"ca_cert": "/ca"}, ['ssl-ca="/ca"', "ssl", "ssl-verify-server-cert"]),
+        # Where the host has another name for the server than the certificate, the authority alone is checked.
+        (MARIADB, {"ca_cert": "/ca", "server_name": "other"}, ['ssl-ca="/ca"', "ssl", "skip-ssl-verify-server-cert"]),
+        (MYSQL, {}, ["ssl-mode=REQUIRED", "loose-get-server-public-key"]),
+        (MYSQL, {"ca_cert": "/ca", "client_cert": "/c", "client_key": "/k"}, ['ssl-cert="/c"', 'ssl-key="/k"', "ssl-mode=VERIFY_IDENTITY"]),
+        (MYSQL, {"ca_cert": "/ca", "server_name": "other"}, ["ssl-mode=VERIFY_CA"]),
+    ],
+)  # fmt: skip
+def test_the_file_of_options(tool: rules.Tool, options: dict[str, t.Any], lines: list[str]) -> None:
+    found = rules.option_file(tool, settings(**options), True).splitlines()
+    assert found[0] == "[client]"
+    assert found[-len(lines) :] == lines
+    assert r'''password="Canary:\\\"#'"''' in found
+
+
+def test_the_file_of_passwords() -> None:
+    assert rules.password_file(settings("PGSQL")) == "*:*:*:*:Canary\\:\\\\\"#'\n"
+    config = Settings("PGSQL", "h", 1, "u", "two\nlines")
+    with pytest.raises(WaError, match="line's end"):
+        rules.password_file(config)
+    with pytest.raises(WaError, match="line's end"):
+        rules.option_file(MARIADB, config, False)
+
+
+def test_a_certificate_of_another_name_is_checked_against_that_name() -> None:
+    config = settings("PGSQL", server_name="db.internal", ca_cert="/ca.pem")
+    found = rules.conninfo(config, "x", "10.0.0.1")
+    assert "host=db.internal hostaddr=10.0.0.1 " in found
+    assert "sslmode=verify-full sslrootcert=/ca.pem" in found
+
+
+@pytest.mark.parametrize(("server", "left_out"), [("13.1", 1), ("16.4", 1), ("17.0", 0)])
+def test_what_an_older_server_does_not_know_is_left_out(server: str, left_out: int) -> None:
+    assert len(rules.unknown_settings(PGSQL, parse_version("PGSQL", server))) == left_out
+    assert rules.unknown_settings(rules.Tool("/x", "PostgreSQL", (16, 1)), parse_version("PGSQL", "13.1")) == []
+
+
+def test_a_header_is_read_again() -> None:
+    facts = {"databases": ["a\nb", "\u00e9"], "tool": "x"}
+    line = rules.header(facts)
+    assert line.count(b"\n") == 1
+    assert rules.parse_header(line) == facts
+    for other in (b"", b"-- MariaDB dump\n", b"-- waba.onprem {\n", b"-- waba.onprem []\n", b"\xff\n"):
+        assert rules.parse_header(other) is None
+
+
+def test_restore_commands_survive_the_shell() -> None:
+    path = "/var/my backups/d'x.sql.zst"
+    check, restore = rules.restore_commands(path, "abc", FACTS["MySQL"], settings(ca_cert="/ca"))
+    assert shlex.split(check)[:7] == ["echo", f"abc  {path}", "|", "sha256sum", "--check", "&&", "echo"]
+    assert shlex.split(check)[7].endswith("and no other: a, b")
+    words = shlex.split(restore)
+    assert words[:5] == ["zstd", "--decompress", "--stdout", path, "|"]
+    assert words[5] == "mysql"
+    assert {"--password", "--ssl-ca=/ca", "--user=wa", "--ssl-mode=VERIFY_IDENTITY"} <= set(words)
+    pgsql = shlex.split(rules.restore_commands("/d.sql.gz", "abc", FACTS["PostgreSQL"], settings("PGSQL"))[1])
+    assert pgsql[5] == "psql"
+    assert "dbname=postgres " in pgsql[-1]

@@ -1,0 +1,265 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How db.env is read, quoted and edited; tests/integration/test_wa_db_env_readers.py compares it with the real readers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+
+LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0"), max_size=30)
+TRICKY = st.text(st.sampled_from("'\"\\$#{}= \tabn0:\x85\u2028é"), max_size=12)
+FILE = st.text(st.sampled_from("AB_=:'\"\\$# \t\r\n1x\ufeff\u2028"), max_size=80)
+
+HAND_WRITTEN = (
+    "\ufeff# the client's database\r\n"
+    "\r\n"
+    "WA_DB_ENGINE=MYSQL\r\n"
+    "  WA_DB_HOSTNAME=old.example.com\r\n"
+    "# do not touch\r\n"
+    "TZ=UTC\r\n"
+    "WA_DB_PORT=3306\r\n"
+    "WA_DB_PASSWORD=first\r\n"
+    "WA_DB_PASSWORD=second\r\n"
+    "LAST=1"
+)
+
+
+def values(entries: list[env_file.Entry]) -> dict[str, str | None]:
+    return {entry.key: entry.value for entry in entries if entry.key}
+
+
+@pytest.mark.parametrize(
+    ("line", "compose", "docker"),
+    [
+        # The measured table of the domain.
+        ("B=dol$HOME", None, "dol$HOME"),
+        ("E=sp #x", "sp", "sp #x"),
+        ('F="dq$HOME"', None, '"dq$HOME"'),
+        ("G='sq$HOME'", "sq$HOME", "'sq$HOME'"),
+        (r'L="dq\n"', "dq\n", r'"dq\n"'),
+        (r"R='a\'b'", "a'b", r"'a\'b'"),
+        ("K=trail  ", "trail", "trail  "),
+        ("O=${X}", None, "${X}"),
+        # More, measured the same way.
+        ("A=a#b", "a#b", "a#b"),
+        ("A=a\t#b", "a\t#b", "a\t#b"),
+        ("A=\xa0x\xa0", "x", "\xa0x\xa0"),
+        ("A=a$$b", "a$b", "a$$b"),
+        ("A=a$ b$1$", "a$ b$1$", "a$ b$1$"),
+        (r'A="a\\"', "a\\", r'"a\\"'),
+        (r'A="a\$b"', "a$b", r'"a\$b"'),
+        (r'A="\a\x41\0101\e\012"', "\a\\x41A\\e\\12", r'"\a\x41\0101\e\012"'),
+        (r"A='a\\'", r"a\\", r"'a\\'"),
+        ("A='x' # why", "x", "'x' # why"),
+        ("A='x'\r", "x", "'x'"),
+        ("A=", "", ""),
+        ("A", None, None),
+    ],
+)
+def test_the_two_readings_of_a_line(line: str, compose: str | None, docker: str | None) -> None:
+    key = line.partition("=")[0]
+    assert values(env_file.read_compose(line + "\n")) == {key: compose}
+    assert values(env_file.read_docker(line + "\n")) == {key: docker}
+
+
+def test_a_mark_of_byte_order_counts_at_the_start_only() -> None:
+    for how in (env_file.read_compose, env_file.read_docker):
+        assert values(how("\ufeff  A=1\nB=2\n")) == {"A": "1", "B": "2"}
+        assert "A" not in values(how(" \ufeffA=1\n"))
+
+
+def test_docker_takes_a_carriage_return_for_a_part_of_a_name() -> None:
+    assert values(env_file.read_docker("A\r=1\nB\r\n")) == {"A\r": "1", "B": None}
+    assert values(env_file.read_compose("A\r=1\n")) == {"A": "1"}
+    assert env_file.edit("A\r=1\n", {"A": "1"}, "portable").text == "A=1\n"
+
+
+def test_a_quoted_value_goes_over_lines_for_compose_only() -> None:
+    text = 'A="x\ny" # end\nB=2\n'
+    compose = env_file.read_compose(text)
+    assert values(compose) == {"A": "x\ny", "B": "2"}
+    assert [entry.line for entry in compose] == [1, 3]
+    assert values(env_file.read_docker(text))["A"] == '"x'
+    assert "A" in env_file.disagreements(text)
+
+
+@given(FILE)
+def test_reading_never_loses_a_byte(text: str) -> None:
+    for how in (env_file.read_compose, env_file.read_docker):
+        assert "".join(entry.raw for entry in how(text)) == text
+
+
+@given(LINE | TRICKY, st.sampled_from(env_file.READERS))
+def test_what_is_written_is_read_back(value: str, reader: str) -> None:
+    if reader == "portable" and env_file.portable_faults(value):
+        with pytest.raises(WaError) as caught:
+            env_file.write("A", value, reader)
+        # The value itself is never told, unless it is nothing but what the text names anyway.
+        assert len(value) < 3 or value not in str(caught.value)
+        return
+    line = env_file.write("A", value, reader) + "\n"
+    if reader != "docker":
+        assert values(env_file.read_compose(line)) == {"A": value}
+    if reader != "compose":
+        assert values(env_file.read_docker(line)) == {"A": value}
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\n", "\r", "a\0b", "\ud800", "é" * 32600])
+@pytest.mark.parametrize("reader", env_file.READERS)
+def test_no_reader_can_be_given_some_values(value: str, reader: str) -> None:
+    with pytest.raises(WaError) as caught:
+        env_file.write("WA_DB_PASSWORD", value, reader)
+    assert str(caught.value).startswith("WA_DB_PASSWORD: ")
+
+
+@pytest.mark.parametrize("key", ["", "1A", "A B", "A=B", "é", "A\n"])
+def test_a_name_must_be_one(key: str) -> None:
+    with pytest.raises(WaError):
+        env_file.write(key, "x", "docker")
+
+
+def test_portable_names_the_characters_and_the_cure() -> None:
+    with pytest.raises(WaError) as caught:
+        env_file.write("WA_DB_PASSWORD", "pa$$word #1", "portable")
+    text = str(caught.value)
+    assert "a dollar sign ($) and a hash (#) behind white space" in text
+    assert "reader: compose" in text
+    assert "pa$$word" not in text
+
+
+def test_an_edit_keeps_what_is_not_its_own() -> None:
+    done = env_file.edit(
+        HAND_WRITTEN,
+        {
+            "WA_DB_HOSTNAME": "new",
+            "WA_DB_PORT": "3306",
+            "WA_DB_PASSWORD": "third",
+            "WA_DB_USERNAME": "wa",
+            "NONE": None,
+        },
+        "portable",
+    )
+    assert done.text == (
+        "\ufeff# the client's database\r\n"
+        "\r\n"
+        "WA_DB_ENGINE=MYSQL\r\n"
+        "WA_DB_HOSTNAME=new\r\n"
+        "# do not touch\r\n"
+        "TZ=UTC\r\n"
+        "WA_DB_PORT=3306\r\n"
+        "WA_DB_PASSWORD=third\r\n"
+        "LAST=1\r\n"
+        "WA_DB_USERNAME=wa\r\n"
+    )
+    assert done.changed == ["WA_DB_HOSTNAME", "WA_DB_PASSWORD", "WA_DB_USERNAME"]
+    assert done.removed == []
+    assert done.duplicates == ["WA_DB_PASSWORD"]
+
+
+def test_an_edit_that_asks_nothing_changes_nothing() -> None:
+    text = "# c\n\nA = 1\nB='2'\nC"
+    for reader in env_file.READERS:
+        assert env_file.edit(text, {}, reader).text == text
+
+
+def test_a_line_that_is_right_already_stays_as_it_is() -> None:
+    text = "export A='it is' # why\n"
+    assert env_file.edit(text, {"A": "it is"}, "compose").text == text
+    assert env_file.edit(text, {"A": "it is"}, "portable").text == "A=it is\n"
+
+
+def test_exclusive_keeps_only_what_is_declared() -> None:
+    done = env_file.edit(HAND_WRITTEN, {"WA_DB_PORT": "3307", "WA_DB_ENGINE": "MYSQL"}, "portable", exclusive=True)
+    assert done.text == "WA_DB_PORT=3307\r\nWA_DB_ENGINE=MYSQL\r\n"
+    assert done.removed == ["WA_DB_HOSTNAME", "TZ", "WA_DB_PASSWORD", "LAST"]
+    assert env_file.edit(done.text, {"WA_DB_PORT": "3307", "WA_DB_ENGINE": "MYSQL"}, "portable", True).text == done.text
+
+
+def test_an_empty_value_removes_every_line_of_a_key() -> None:
+    done = env_file.edit(HAND_WRITTEN, {"WA_DB_PASSWORD": None, "TZ": None}, "docker")
+    assert "WA_DB_PASSWORD" not in done.text
+    assert done.removed == ["TZ", "WA_DB_PASSWORD"]
+
+
+@given(
+    FILE,
+    st.dictionaries(st.sampled_from(["A", "B", "AB", "_"]), st.none() | TRICKY),
+    st.sampled_from(env_file.READERS),
+    st.booleans(),
+)
+def test_an_edit_does_what_it_says_and_a_second_one_nothing(
+    text: str, settings: dict[str, str | None], reader: str, exclusive: bool
+) -> None:
+    try:
+        done = env_file.edit(text, settings, reader, exclusive)
+    except WaError:
+        return
+    read = values(env_file.read(done.text, reader))
+    for key, value in settings.items():
+        assert read.get(key, None) == value, (text, done.text)
+        if value is None:
+            assert key not in read
+    if exclusive:
+        assert read == {key: value for key, value in settings.items() if value is not None}
+    again = env_file.edit(done.text, settings, reader, exclusive)
+    assert (again.text, again.changed, again.removed, again.duplicates) == (done.text, [], [], [])
+
+
+def test_load_reads_for_others() -> None:
+    text = "WA_DB_ENGINE=MYSQL\nWA_DB_PASSWORD='a b'\nTZ=\"UTC\"\nWA_API_KEY\n"
+    assert env_file.load(text, "compose") == {"WA_DB_ENGINE": "MYSQL", "WA_DB_PASSWORD": "a b", "TZ": "UTC"}
+    assert env_file.load(text, "docker")["WA_DB_PASSWORD"] == "'a b'"
+    with pytest.raises(WaError) as caught:
+        env_file.load(text, "portable", "/x/db.env")
+    assert str(caught.value).startswith("/x/db.env: WA_DB_PASSWORD: not read the same by every reader")
+    assert "a b" not in str(caught.value)
+
+
+def test_a_setting_that_only_docker_sees_is_refused() -> None:
+    text = 'NOTE="one\nWA_DB_PASSWORD=sesame"\nTZ="a\nb=c"\n'
+    with pytest.raises(WaError, match="WA_DB_PASSWORD: not read the same by every reader: only one"):
+        env_file.load(text, "portable")
+    assert env_file.load(text, "compose") == {"NOTE": "one\nWA_DB_PASSWORD=sesame", "TZ": "a\nb=c"}
+    assert env_file.names(text) == {"NOTE": "NOTE", "WA_DB_PASSWORD": "WA_DB_PASSWORD", "TZ": "TZ", "b": "line 4"}
+
+
+def test_load_refuses_what_depends_on_whoever_reads() -> None:
+    with pytest.raises(WaError, match="WA_DB_PASSWORD"):
+        env_file.load("WA_DB_PASSWORD=$SECRET\n", "compose")
+    assert env_file.load("TZ=$ZONE\nA=1\n", "compose") == {"A": "1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reader", "line"),
+    [
+        ("A=1\nWA_DB_PASSWORD='sesame\nB=2\n", "compose", "line 2 (WA_DB_PASSWORD)"),
+        ("export A=1\n", "docker", "line 1:"),
+        ("export A=1\n", "portable", "line 1:"),
+        ("A='x' sesame=1\n", "compose", "line 1:"),
+        ("open sesame\n", "docker", "line 1:"),
+        ("A=1\nB=" + "é" * 32600 + "sesame\n", "docker", "line 2:"),
+        ("=sesame\n", "compose", "line 1:"),
+        ("open!sesame=1\n", "compose", "line 1:"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_by_line(text: str, reader: str, line: str) -> None:
+    with pytest.raises(WaError) as caught:
+        env_file.load(text, reader)
+    assert line in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_stray_line_is_told_by_its_number() -> None:
+    names = env_file.names("WA_DB_PASSWORD=abc\nsesame\nhttp_proxy=x\nWA_API_KEY\n")
+    assert names == {
+        "WA_DB_PASSWORD": "WA_DB_PASSWORD",
+        "sesame": "line 2",
+        "http_proxy": "http_proxy",
+        "WA_API_KEY": "WA_API_KEY",
+    }

@@ -1,0 +1,280 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may stand in a db.env."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+
+GOOD = {
+    "WA_DB_ENGINE": "MYSQL",
+    "WA_DB_HOSTNAME": "db.example.com",
+    "WA_DB_PORT": "3306",
+    "WA_DB_USERNAME": "wa",
+    "WA_DB_PASSWORD": "Sesame-12",
+}
+
+
+def judge(**changes: str) -> list[str]:
+    return env_rules.judge({**GOOD, **{f"WA_DB_{key}": value for key, value in changes.items()}}, "db.env")
+
+
+def error(**changes: str) -> str:
+    with pytest.raises(WaError) as caught:
+        judge(**changes)
+    return str(caught.value)
+
+
+def test_a_good_file_has_no_warning() -> None:
+    assert judge() == []
+    assert judge(ENGINE="PGSQL", PORT="5432", NAME_PREFIX="support_", SSL_CA="/opt/certs/ca.pem") == []
+    assert judge(CONNECTION_IDLE_TIMEOUT="180000") == []
+
+
+@pytest.mark.parametrize("char", "?{}&~!()^=")
+def test_the_vendor_forbids_characters_in_a_password(char: str) -> None:
+    text = error(PASSWORD=f"Sesame{char}12")
+    assert f"WA_DB_PASSWORD: contains {char};" in text
+    assert "Sesame" not in text
+
+
+@pytest.mark.parametrize("key", ["ENGINE", "HOSTNAME", "PORT", "USERNAME", "PASSWORD"])
+def test_required_values_are_not_empty(key: str) -> None:
+    assert f"WA_DB_{key}: missing or empty" in error(**{key: ""})
+    values = {name: value for name, value in GOOD.items() if name != f"WA_DB_{key}"}
+    with pytest.raises(WaError, match=f"WA_DB_{key}"):
+        env_rules.judge(values, "db.env")
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "3306 ", "٣٣٠٦", "1e3"])
+def test_a_port_is_one(port: str) -> None:
+    assert "WA_DB_PORT" in error(PORT=port)
+
+
+@pytest.mark.parametrize(("engine", "port"), [("PGSQL", "3306"), ("MYSQL", "5432")])
+def test_the_other_engines_port_is_a_warning(engine: str, port: str) -> None:
+    assert len(judge(ENGINE=engine, PORT=port)) == 1
+
+
+@pytest.mark.parametrize("value", ["1", "180", "999", "0", "ten", "1.5", "-5"])
+def test_an_idle_timeout_in_seconds_is_an_error(value: str) -> None:
+    assert "WA_DB_CONNECTION_IDLE_TIMEOUT" in error(CONNECTION_IDLE_TIMEOUT=value)
+
+
+@pytest.mark.parametrize("value", ["1000", "28800", "59999", "86400", "28800001"])
+def test_a_doubtful_idle_timeout_is_a_warning(value: str) -> None:
+    assert len(judge(CONNECTION_IDLE_TIMEOUT=value)) == 1
+
+
+@pytest.mark.parametrize("value", ["60000", "180000", "28800000"])
+def test_a_good_idle_timeout_is_none(value: str) -> None:
+    assert judge(CONNECTION_IDLE_TIMEOUT=value) == []
+
+
+def test_an_idle_timeout_is_mysqls() -> None:
+    text = error(ENGINE="PGSQL", PORT="5432", CONNECTION_IDLE_TIMEOUT="180000")
+    assert 'connection_idle_timeout: "" removes it' in text
+
+
+@pytest.mark.parametrize("prefix", ["a b", "a/b", "a.b", "a`b", "a'b", "x" * 50, "a;b", "\x07"])
+def test_a_prefix_that_cannot_begin_a_databases_name(prefix: str) -> None:
+    assert "WA_DB_NAME_PREFIX" in error(NAME_PREFIX=prefix)
+
+
+def test_a_prefix_that_needs_quotes_is_a_warning() -> None:
+    assert len(judge(NAME_PREFIX="my-shop")) == 1
+    # PostgreSQL counts bytes.
+    assert "WA_DB_NAME_PREFIX" in error(ENGINE="PGSQL", PORT="5432", NAME_PREFIX="é" * 30)
+
+
+@pytest.mark.parametrize("host", ["mysql://db", "db:3306", "a b", "wa@db", "a,b"])
+def test_a_hostname_is_bare(host: str) -> None:
+    assert "WA_DB_HOSTNAME" in error(HOSTNAME=host)
+
+
+def test_an_ipv6_address_is_a_hostname() -> None:
+    assert judge(HOSTNAME="2001:db8::1") == []
+
+
+def test_doubtful_values_are_warnings() -> None:
+    assert len(judge(PASSWORD="short")) == 1
+    assert len(judge(PASSWORD="x" * 42)) == 1
+    assert len(judge(USERNAME="x" * 17)) == 1
+    assert len(judge(SSL_CA="certs/ca.pem")) == 1
+    assert len(judge(SSL_KEY="/opt/certs/key.pem")) == 1
+
+
+@pytest.mark.parametrize("mark", ["|", '"', ";", "${"])
+@pytest.mark.parametrize("key", ["WA_DB_USERNAME", "WA_API_KEY", "WA_SOMETHING"])
+def test_a_value_that_an_ini_file_changes_is_a_warning(key: str, mark: str) -> None:
+    value = f"Sesame{mark}123456"
+    (warning,) = env_rules.judge({**GOOD, key: value}, "db.env")
+    assert key in warning
+    assert "Sesame" not in warning
+
+
+@pytest.mark.parametrize("mark", ["|", '"', ";"])
+def test_a_password_that_an_ini_file_changes_is_a_warning(mark: str) -> None:
+    (warning,) = judge(PASSWORD=f"Sesame{mark}12")
+    assert "Sesame" not in warning
+
+
+@pytest.mark.parametrize("word", ["null", "None", "NO", "off", "false", "Yes", "on", "TRUE"])
+@pytest.mark.parametrize("key", ["WA_DB_USERNAME", "WA_DB_PERSISTENT", "WA_CONFIG_ON_DB", "WA_SECRET"])
+def test_a_word_that_an_ini_file_changes_is_a_warning(key: str, word: str) -> None:
+    (warning,) = env_rules.judge({**GOOD, key: word}, "db.env")
+    assert key in warning
+    # The list of words is always the same: it does not tell which of them the value is.
+    assert warning == env_rules.judge({**GOOD, key: "null"}, "db.env")[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("WA_API_KEY", "Sesame-1234", "12 to 128 characters"),
+        ("WA_API_KEY", "Sesame-" + "x" * 122, "12 to 128 characters"),
+        ("WA_API_KEY", "Sesame-12345=", "characters that the client may read"),
+        ("WA_WEB_JWT_CRYPTO_KEY", "Sesame!", "characters that the client may read"),
+    ],
+)
+def test_the_webapps_keys(key: str, value: str, told: str) -> None:
+    (warning,) = env_rules.judge({**GOOD, key: value}, "db.env")
+    assert told in warning
+    assert value not in warning
+
+
+def test_values_without_a_doubt() -> None:
+    good = {
+        **GOOD,
+        "WA_CONFIG_ON_DB": "1",
+        "WA_DB_PERSISTENT": "0",
+        "WA_API_KEY": "Sesame-12345",
+        "WA_WEB_JWT_CRYPTO_KEY": "Sesame-1",
+        "WA_NOTE": "$x (normal) note",
+        "SWITCH": "off",
+        "TEXT": 'a|b;c"${d}',
+    }
+    assert env_rules.judge(good, "db.env") == []
+    assert env_rules.judge({**GOOD, "WA_API_KEY": "x" * 128}, "db.env") == []
+
+
+def test_the_upgrade_variable_has_no_place_in_the_shared_file() -> None:
+    with pytest.raises(WaError, match="WA_DB_UPGRADE"):
+        env_rules.judge({**GOOD, "WA_DB_UPGRADE": "1"}, "db.env")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("WA_DB_PASSWORD", "Sesame\n12", "a line feed"),
+        ("WA_API_KEY", "Sesame\n12", "a line feed"),
+        ("TZ", "a\0", "a NUL"),
+    ],
+)
+def test_a_value_has_one_line_whoever_wrote_it(key: str, value: str, told: str) -> None:
+    with pytest.raises(WaError, match=f"{key}: contains {told}") as caught:
+        env_rules.judge({**GOOD, key: value}, "db.env")
+    assert "Sesame" not in str(caught.value)
+    assert env_rules.judge({**GOOD, "CERTIFICATE": "one\ntwo"}, "db.env") == []
+
+
+def wanted(existing: dict[str, str] | None = None, **params: t.Any) -> dict[str, str | None]:
+    return env_rules.settings(params, existing or {})
+
+
+def test_options_that_are_not_given_are_left_alone() -> None:
+    assert wanted() == {}
+    assert wanted(hostname="db", persistent=True, connection_idle_timeout="180000") == {
+        "WA_DB_HOSTNAME": "db",
+        "WA_DB_PERSISTENT": "1",
+        "WA_DB_CONNECTION_IDLE_TIMEOUT": "180000",
+    }
+    assert wanted(persistent="no", name_prefix="", ssl_ca="") == {
+        "WA_DB_PERSISTENT": "0",
+        "WA_DB_NAME_PREFIX": None,
+        "WA_DB_SSL_CA": None,
+    }
+    assert wanted(persistent="") == {"WA_DB_PERSISTENT": None}
+
+
+@pytest.mark.parametrize(
+    ("engine", "existing", "port"),
+    [
+        ("MYSQL", {}, "3306"),
+        ("PGSQL", {}, "5432"),
+        ("PGSQL", {"WA_DB_ENGINE": "MYSQL", "WA_DB_PORT": "3306"}, "5432"),
+        ("PGSQL", {"WA_DB_ENGINE": "PGSQL", "WA_DB_PORT": "3306"}, None),
+        ("MYSQL", {"WA_DB_ENGINE": "MYSQL", "WA_DB_PORT": "3307"}, None),
+        ("MYSQL", {"WA_DB_PORT": "3307"}, None),
+        (None, {"WA_DB_ENGINE": "PGSQL"}, "5432"),
+        (None, {}, None),
+    ],
+)
+def test_the_engines_own_port(engine: str | None, existing: dict[str, str], port: str | None) -> None:
+    assert wanted(existing, engine=engine).get("WA_DB_PORT") == port
+
+
+@pytest.mark.parametrize("option", ["hostname", "username", "password", "name_prefix"])
+@pytest.mark.parametrize("value", [True, 342391, 1000.0, ["a"]], ids=str)
+def test_a_text_that_yaml_took_for_something_else_is_refused(option: str, value: t.Any) -> None:
+    with pytest.raises(WaError, match=f"option {option}: a .* to YAML") as caught:
+        wanted(**{option: value})
+    assert f'{option}: "..."' in str(caught.value)
+    assert "342391" not in str(caught.value)
+    assert ("removes the key" in str(caught.value)) == (option == "name_prefix")
+
+
+@pytest.mark.parametrize("option", ["hostname", "username", "password"])
+def test_a_required_option_is_not_removed(option: str) -> None:
+    with pytest.raises(WaError, match=f"option {option}"):
+        wanted(**{option: ""})
+
+
+@pytest.mark.parametrize("value", [True, 511, 1000.0, None, ["a"], {"a": "b"}])
+@pytest.mark.parametrize("option", ["extra", "extra_secret"])
+def test_extra_holds_texts(option: str, value: t.Any) -> None:
+    with pytest.raises(WaError) as caught:
+        wanted(**{option: {"WA_X": value}})
+    assert f"option {option}: WA_X" in str(caught.value)
+    assert 'WA_X: "..."' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "extra_secret", "told"),
+    [
+        ({"WA_DB_PASSWORD": "x"}, {}, "option password"),
+        ({"WA_X": "1"}, {"WA_X": "2"}, "stands in extra and in extra_secret"),
+        ({"WA X": "1"}, {}, "no name of a variable"),
+        ({"WA_DB_UPGRADE": "1"}, {}, "one-shot"),
+    ],
+)
+def test_what_extra_must_not_hold(extra: dict[str, str], extra_secret: dict[str, str], told: str) -> None:
+    with pytest.raises(WaError, match=told):
+        wanted(extra=extra, extra_secret=extra_secret)
+
+
+def test_extra_removes_with_an_empty_text() -> None:
+    assert wanted(extra={"WA_DB_UPGRADE": "", "A": "1"}, extra_secret={"B": "2"}) == {
+        "WA_DB_UPGRADE": None,
+        "A": "1",
+        "B": "2",
+    }
+
+
+@pytest.mark.parametrize(
+    "key", ["WA_DB_PASSWORD", "WA_API_KEY", "WA_WEB_JWT_CRYPTO_KEY", "WA_SECRET", "smtp_pass", "GIT_TOKEN"]
+)
+def test_names_of_secrets(key: str) -> None:
+    assert env_rules.is_secret(key)
+
+
+@pytest.mark.parametrize("key", ["WA_DB_HOSTNAME", "WA_DB_SSL_KEY", "WA_CONFIG_ON_DB", "TZ"])
+def test_names_of_no_secrets(key: str) -> None:
+    assert not env_rules.is_secret(key)
+    assert env_rules.is_secret(key, {key: "declared"})

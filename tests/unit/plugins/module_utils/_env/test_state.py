@@ -1,0 +1,75 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a db.env is in force in a container."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
+
+HELD = {"WA_DB_HOSTNAME": {"db"}, "WA_DB_PASSWORD": {"new"}}
+
+
+def test_the_same_values_differ_in_nothing() -> None:
+    assert env_state.differing({"WA_DB_HOSTNAME": "db", "WA_DB_PASSWORD": "new", "PATH": "/bin"}, HELD) == []
+
+
+def test_other_values_and_lost_keys_differ() -> None:
+    environment = {"WA_DB_HOSTNAME": "db", "WA_DB_PASSWORD": "old", "WA_DB_NAME_PREFIX": "a", "X": "1", "Y": "1"}
+    assert env_state.differing(environment, HELD, ["X"]) == ["WA_DB_PASSWORD", "WA_DB_NAME_PREFIX", "X"]
+    assert env_state.differing({"WA_DB_HOSTNAME": "db"}, HELD) == ["WA_DB_PASSWORD"]
+
+
+def test_an_empty_key_that_the_file_does_not_hold_is_no_difference() -> None:
+    environment = {"WA_DB_HOSTNAME": "db", "WA_DB_PASSWORD": "new", "WA_DB_NAME_PREFIX": ""}
+    assert env_state.differing(environment, HELD) == []
+
+
+def test_a_key_that_compose_sets_itself_is_overridden() -> None:
+    environment = {"WA_DB_HOSTNAME": "other", "WA_DB_PASSWORD": "old", "WA_DB_NAME_PREFIX": "a"}
+    keys = ["WA_DB_HOSTNAME", "WA_DB_PASSWORD", "WA_DB_NAME_PREFIX"]
+    verdict = env_state.judge(environment, keys, HELD, {}, {"WA_DB_HOSTNAME", "WA_DB_NAME_PREFIX"})
+    assert verdict.stale == ["WA_DB_PASSWORD"]
+    assert verdict.overridden == ["WA_DB_HOSTNAME"]
+
+
+def test_the_images_own_environment_explains_a_key() -> None:
+    environment = {"WA_DB_NAME_PREFIX": "a"}
+    assert env_state.judge(environment, ["WA_DB_NAME_PREFIX"], {}, {"WA_DB_NAME_PREFIX": "a"}, ()).stale == []
+    assert env_state.judge(environment, ["WA_DB_NAME_PREFIX"], {}, {"WA_DB_NAME_PREFIX": "b"}, ()).stale != []
+
+
+@pytest.mark.parametrize(
+    ("role", "environment", "mounted", "keeps"),
+    [
+        ("web", {}, [], True),
+        ("core", {}, [], False),
+        ("master", {}, ["/usr/local/wamedia"], False),
+        ("core", {"WA_CONFIG_ON_DB": "1"}, [], True),
+        ("core", {"WA_CONFIG_ON_DB": "0"}, [], False),
+        ("core", {}, ["/usr/local/waent/data"], True),
+        ("core", {}, ["/usr/local/waent/"], True),
+        ("core", {}, ["/usr/local/waent/data/more"], False),
+    ],
+)
+def test_where_the_configuration_lives(role: str, environment: dict[str, str], mounted: list[str], keeps: bool) -> None:
+    assert env_state.keeps_configuration(role, environment, mounted) is keeps
+
+
+@pytest.mark.parametrize(
+    ("body", "keys", "paths"),
+    [
+        ({"environment": {"A": "1", "B": None}, "env_file": "db.env"}, ["A", "B"], ["db.env"]),
+        ({"environment": ["A=1", "B"], "env_file": ["a.env", {"path": "b.env"}]}, ["A", "B"], ["a.env", "b.env"]),
+        ({}, [], []),
+        (None, [], []),
+    ],
+)
+def test_what_a_compose_file_says_of_a_service(body: t.Any, keys: list[str], paths: list[str]) -> None:
+    assert env_state.service_settings({"services": {"s": body}}, "s") == (keys, paths, None)
+    assert env_state.service_settings({"services": {"s": body}}, "other") == ([], [], None)
+    assert env_state.service_settings("no mapping", "s") == ([], [], None)

@@ -1,0 +1,206 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker is installed only where nothing of any engine is; the refusal names what is there and that vendor's cure."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+from fake_docker import FakeDocker
+
+from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
+from ansible_collections.waba.onprem.plugins.module_utils._host.requirements import Traces, docker_refusal
+
+DEBIAN = {"ID": "debian", "VERSION_ID": "13"}
+BOOKWORM = {"ID": "debian", "VERSION_ID": "12"}
+UBUNTU = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04"}
+ROCKY = {"ID": "rocky", "ID_LIKE": "rhel centos fedora", "VERSION_ID": "9.4"}
+GONE = (
+    "Docker Engine at unix:///run/docker.sock: the socket /run/docker.sock does not exist; expected an engine. Start it"
+)
+BARRED = (
+    "Docker Engine at unix:///run/docker.sock: no permission on the socket /run/docker.sock; expected an engine. Use x"
+)
+RunModule = t.Callable[..., "dict[str, t.Any]"]
+
+
+def test_what_is_there_or_can_be_had_is_not_refused() -> None:
+    assert docker_refusal("", True, Traces(packages=("docker-ce",)), DEBIAN) == ""
+    assert docker_refusal(GONE, False, Traces(), DEBIAN) == ""
+
+
+@pytest.mark.parametrize(
+    ("traces", "release", "cure"),
+    [
+        (Traces(("docker-ce", "containerd.io")), DEBIAN, "apt-get install docker-compose-plugin"),
+        (Traces(("docker-ce",)), UBUNTU, "apt-get install docker-compose-plugin"),
+        (Traces(("docker-ce",)), ROCKY, "dnf install docker-compose-plugin"),
+        (Traces(("docker.io", "docker-cli", "containerd")), DEBIAN, "apt-get install docker-compose"),
+        (Traces(("docker.io",)), BOOKWORM, "into /usr/local/lib/docker/cli-plugins, executable"),
+        (Traces(("docker.io",)), UBUNTU, "apt-get install docker-compose-v2"),
+        (Traces(("moby-engine",)), UBUNTU, "apt-get install moby-compose"),
+        (Traces(("moby-engine",)), ROCKY, "dnf install docker-compose"),
+        (Traces(snap=True), UBUNTU, "snap refresh docker"),
+        (Traces(("podman-docker",)), ROCKY, "use another host"),
+        (Traces(others=("/usr/local/bin/dockerd",)), DEBIAN, "into /usr/local/lib/docker/cli-plugins, executable"),
+        (Traces(), {}, "into /usr/local/lib/docker/cli-plugins, executable"),
+    ],
+)
+def test_an_engine_without_compose_gets_its_own_vendors_plugin(
+    traces: Traces, release: dict[str, str], cure: str
+) -> None:
+    told = docker_refusal("", False, traces, release)
+    assert told.startswith("docker compose does not run, and an engine is there: ")
+    assert told.endswith(cure)
+    assert all(one in told for one in traces.listed())
+    assert "wa_host_install_docker" not in told
+
+
+@pytest.mark.parametrize(
+    "traces",
+    [
+        Traces(("docker-ce",)),
+        Traces(("podman-docker",)),
+        Traces(("containerd.io",)),
+        Traces(snap=True),
+        Traces(others=("/usr/bin/docker",)),
+        Traces(others=("unit docker.service",)),
+        Traces(others=("socket /run/docker.sock",)),
+        Traces(others=("data in /var/lib/docker",)),
+    ],
+)
+@pytest.mark.parametrize("compose_runs", [True, False])
+@pytest.mark.parametrize(("error", "cure"), [(GONE, "Start it"), (BARRED, "Let it be asked (become")])
+def test_an_engine_that_does_not_answer_is_there(traces: Traces, compose_runs: bool, error: str, cure: str) -> None:
+    told = docker_refusal(error, compose_runs, traces, DEBIAN)
+    assert told.startswith(error.partition(";")[0])
+    assert f"there is something of an engine on the host: {traces.listed()[0]}. Nothing is installed" in told
+    assert cure in told or traces.vendor() == "podman"
+    assert "wa_host_install_docker" not in told
+
+
+def test_a_cluster_node_is_no_engine_of_docker() -> None:
+    assert Traces(("containerd.io",)).vendor() == ""
+    assert Traces(("containerd.io", "docker.io")).vendor() == "distribution"
+
+
+def test_a_release_is_read() -> None:
+    assert host_requirements.os_release("# x\nID=debian\nVERSION_ID=\"13\"\nNAME='a b'\n\nodd\n") == {
+        "ID": "debian",
+        "VERSION_ID": "13",
+        "NAME": "a b",
+    }
+
+
+class Host:
+    """A module's view of a host whose programs lie in a folder."""
+
+    def __init__(self, folder: Path, docker_host: str = "") -> None:
+        self.folder, self.params = folder, {"docker_host": docker_host}
+
+    def program(self, name: str, prints: str = "") -> None:
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\nprintf '{prints}'\n")
+        path.chmod(0o755)
+
+    def get_bin_path(self, name: str, **_options: t.Any) -> str | None:
+        path = self.folder / name
+        return str(path) if path.exists() else None
+
+    def run_command(self, argv: list[str]) -> tuple[int, str, str]:
+        with os.popen(argv[0]) as pipe:
+            return 0, pipe.read(), ""
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    for name in ("UNIT_FOLDERS", "SOCKETS", "DATA", "SNAPS", "INIT_SCRIPTS"):
+        monkeypatch.setattr(host_requirements, name, (str(tmp_path / name.lower()),))
+    for name in ("CONFIGURATION", "PROC"):
+        monkeypatch.setattr(host_requirements, name, str(tmp_path / name.lower()))
+    monkeypatch.setattr(host_requirements, "DEFAULT_SOCKET", str(tmp_path / "default.sock"))
+    monkeypatch.setattr(host_requirements, "PLACES", (str(tmp_path / "opt" / "*" / "{}"),))
+    return Host(tmp_path, f"unix://{tmp_path}/default.sock")
+
+
+def test_a_host_of_every_vendor_is_read(host: Host, tmp_path: Path) -> None:
+    assert host_requirements.traces(host).listed() == []  # type: ignore[arg-type]
+    host.program("dpkg-query", r"ii \tdocker-ce\nrc \tdocker.io\nun \tmoby-engine\niF \tcontainerd.io\n")
+    host.program("rpm", r"podman-docker\npackage docker-ce is not installed\n")
+    host.program("dockerd")
+    (tmp_path / "unit_folders").mkdir()
+    (tmp_path / "unit_folders" / "docker.socket").touch()
+    (tmp_path / "sockets").touch()
+    (tmp_path / "data" / "overlay2").mkdir(parents=True)
+    assert host_requirements.traces(host).listed() == [  # type: ignore[arg-type]
+        "package docker-ce",
+        "package containerd.io",
+        "package podman-docker",
+        f"{tmp_path}/dockerd",
+        "unit docker.socket",
+        f"socket {tmp_path}/sockets",
+        f"data in {tmp_path}/data",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "told"),
+    [
+        ("opt/docker-20.10/dockerd", "", "{}"),
+        ("opt/files/docker/compose.yml", "", ""),
+        ("proc/12/comm", "dockerd\n", "process dockerd"),
+        ("proc/12/comm", "bash\n", ""),
+        ("unit_folders/docker-support.service", "", "unit docker-support.service"),
+        ("unit_folders/snap.docker.dockerd.service", "", "unit snap.docker.dockerd.service"),
+        ("unit_folders/cron.service", "", ""),
+        ("init_scripts", "", "{}"),
+        ("configuration", '{"data-root": "FOLDER/elsewhere"}', "data in FOLDER/elsewhere"),
+        ("configuration", '{"graph": "FOLDER/elsewhere"}', "data in FOLDER/elsewhere"),
+        ("configuration", '{"data-root": "FOLDER/empty", "log-driver": "local"}', ""),
+        ("configuration", '["data-root"', ""),
+    ],
+)
+def test_an_engine_that_no_package_manager_knows_is_a_trace(
+    host: Host, tmp_path: Path, path: str, text: str, told: str
+) -> None:
+    (tmp_path / "elsewhere" / "overlay2").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    planted = tmp_path / path
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    planted.write_text(text.replace("FOLDER", str(tmp_path)))
+    expected = told.format(planted).replace("FOLDER", str(tmp_path))
+    assert host_requirements.traces(host).listed() == [expected] * bool(told)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.7:2376", "unix:///srv/own/docker.sock", "ssh://there"])
+def test_an_engine_that_is_to_be_elsewhere_is_not_installed_here(host: Host, address: str) -> None:
+    host.params["docker_host"] = address
+    told = host_requirements.traces(host).listed()  # type: ignore[arg-type]
+    assert told == [f"the address {address}, at which no engine of the distribution listens"]
+
+
+def test_the_socket_that_was_asked_for_is_a_trace(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "own.sock").touch()
+    host.params["docker_host"] = f"unix://{tmp_path}/own.sock"
+    assert host_requirements.traces(host).listed() == [f"socket {tmp_path}/own.sock"]  # type: ignore[arg-type]
+
+
+def test_an_empty_folder_of_data_is_none(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    assert host_requirements.traces(host) == Traces()  # type: ignore[arg-type]
+
+
+def test_wa_info_tells_the_refusal(
+    engine: FakeDocker, run_module: RunModule, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_requirements, "traces", lambda _module: Traces(("docker-ce",)))
+    monkeypatch.setattr(host_requirements, "read_release", lambda: DEBIAN)
+    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module: False)
+    done = run_module("wa_info", {"gather": ["host"], "docker_host": engine.host})
+    assert done["docker_refusal"].endswith("Install Docker's own plugin: apt-get install docker-compose-plugin")
+    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module: True)
+    assert run_module("wa_info", {"gather": ["host"], "docker_host": engine.host})["docker_refusal"] == ""

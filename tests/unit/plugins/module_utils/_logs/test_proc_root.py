@@ -1,0 +1,112 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._logs.proc_root import NotHere, kinds_at, walk
+
+ID = "5a" * 32
+LOGS = "/var/log/whatsapp"
+MOUNTS = """\
+21 20 0:30 / / rw,relatime - overlay overlay rw,lowerdir=/a
+22 21 0:31 / /proc rw - proc proc rw
+23 21 0:32 / /var/log/whatsapp/archive rw shared:3 - ext4 /dev/sda1 rw
+24 21 0:33 / /var/log/whats rw - nfs4 server:/x rw
+25 21 0:34 / /usr/local/with\\040space rw - tmpfs tmpfs rw
+"""
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """A /proc with one process, 7, of a container that has one log folder."""
+    process = tmp_path / "7"
+    (process / "root" / LOGS.lstrip("/") / "archive").mkdir(parents=True)
+    (process / "cgroup").write_text(f"0::/docker/{ID}\n")
+    (process / "mountinfo").write_text(MOUNTS)
+    return tmp_path
+
+
+def inside(proc: Path, path: str) -> Path:
+    return proc / "7" / "root" / path.lstrip("/")
+
+
+def test_files_are_measured_newest_first(proc: Path) -> None:
+    for number, name in enumerate(("old.log", "new.log", "a b\nc.log")):
+        inside(proc, f"{LOGS}/{name}").write_bytes(b"x" * (5000 * number))
+        os.utime(inside(proc, f"{LOGS}/{name}"), (0, 1000 + number))
+    inside(proc, f"{LOGS}/archive/old.log-1.gz").write_bytes(b"y")
+    os.symlink("/etc/passwd", inside(proc, f"{LOGS}/link.log"))
+    os.mkfifo(inside(proc, f"{LOGS}/pipe.log"))
+    found = walk(7, ID, [LOGS, "/usr/local/waent/logs", f"{LOGS}/archive"], str(proc))
+    assert [file.path for file in found.files or []] == [
+        f"{LOGS}/a b?c.log",
+        f"{LOGS}/new.log",
+        f"{LOGS}/old.log",
+        f"{LOGS}/archive/old.log-1.gz",
+    ]
+    assert [file.size for file in found.files or []] == [10000, 5000, 0, 1]
+    assert [file.mtime for file in found.files or []][:3] == [1002, 1001, 1000]
+    assert found.missing == ["/usr/local/waent/logs"]
+    assert found.folders == [LOGS, f"{LOGS}/archive"]
+    assert found.free_bytes is not None
+    assert found.free_bytes > 0
+
+
+def test_a_sparse_file_counts_what_it_takes(proc: Path) -> None:
+    with inside(proc, f"{LOGS}/big.log").open("wb") as file:
+        file.truncate(1 << 30)
+    found = walk(7, ID, [LOGS], str(proc))
+    assert found.files is not None
+    assert (found.files[0].size, found.files[0].used) == (1 << 30, 0)
+
+
+@pytest.mark.parametrize("target", ["/etc", "../../etc", "nowhere"])
+@pytest.mark.parametrize("part", ["/var/log", LOGS])
+def test_a_link_on_the_way_is_not_followed(proc: Path, part: str, target: str) -> None:
+    shutil.rmtree(inside(proc, part))
+    os.symlink(target, inside(proc, part))
+    with pytest.raises(NotHere):
+        walk(7, ID, [LOGS], str(proc))
+
+
+def test_a_file_in_the_place_of_a_folder_is_no_folder(proc: Path) -> None:
+    inside(proc, "/usr").write_text("")
+    assert walk(7, ID, ["/usr/logs"], str(proc)).missing == ["/usr/logs"]
+
+
+def test_another_process_is_told_apart(proc: Path) -> None:
+    with pytest.raises(NotHere, match="not of container"):
+        walk(7, "6b" * 32, [LOGS], str(proc))
+    with pytest.raises(NotHere):
+        walk(8, ID, [LOGS], str(proc))
+
+
+def test_a_share_is_left_to_the_container(proc: Path) -> None:
+    with pytest.raises(NotHere, match="nfs4"):
+        walk(7, ID, [LOGS, "/var/log/whats"], str(proc))
+
+
+@pytest.mark.parametrize(
+    ("path", "kinds"),
+    [
+        ("/", {"overlay", "proc", "ext4", "nfs4", "tmpfs"}),
+        (LOGS, {"overlay", "ext4"}),
+        (f"{LOGS}/archive/deeper", {"ext4"}),
+        ("/var/log/whats/app", {"nfs4"}),
+        ("/usr/local/with space", {"tmpfs"}),
+        ("/usr/local/with", {"overlay"}),
+    ],
+)
+def test_kinds_of_file_systems(path: str, kinds: set[str]) -> None:
+    assert kinds_at(MOUNTS, path) == kinds
+
+
+def test_the_later_mount_at_one_point_is_seen() -> None:
+    more = MOUNTS + "26 23 0:35 / /var/log/whatsapp/archive rw - tmpfs tmpfs rw\n"
+    assert kinds_at(more, f"{LOGS}/archive") == {"tmpfs"}

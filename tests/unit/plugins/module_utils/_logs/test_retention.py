@@ -1,0 +1,296 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the client's log cleanup: what it does, what it leaves, what changed."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.waba.onprem.plugins.module_utils._logs.measurement import LogFile, Measurement
+from ansible_collections.waba.onprem.plugins.module_utils._logs.retention import (
+    Limits,
+    compare,
+    docker_log_problem,
+    live_core_files,
+    old_core_files,
+    predict,
+    violations,
+)
+
+LOGS, CORE, ARCHIVE = "/var/log/whatsapp", "/usr/local/waent/logs", "/var/log/whatsapp/archive"
+MB = 1 << 20
+LIMITS = Limits()
+_inodes = itertools.count(1)
+
+
+def log(path: str, size: int = 100, age: float | None = 0, inode: int = 0, order: int = 0) -> LogFile:
+    """A file, `age` seconds old; None where ls told no time."""
+    return LogFile(path, inode or next(_inodes), size, size, None if age is None else 1e9 - age, order)
+
+
+def measured(*files: LogFile) -> Measurement:
+    """A measurement of these files."""
+    return Measurement(files=list(files), folders=[LOGS])
+
+
+@pytest.mark.parametrize(
+    ("name", "log_name", "rotated"),
+    [
+        ("web.log", "web", False),
+        ("web.log.1", "web", True),
+        ("web.log-20261124.gz", "web", True),
+        ("access.log-20261124151201.gz", "access", True),
+        ("access-2026-11-24T15:12:01Z.log.gz", "access", True),
+        ("wa-service-20261124-151201-123456.log", "wa-service", False),
+        ("wa-service-20261124-151201-123456.log.gz", "wa-service", True),
+        ("wa-service.log", "wa-service", False),
+        ("error.log.12.xz", "error", True),
+        ("20261124.log", "20261124.log", False),
+        ("notes.txt", "notes.txt", False),
+        ("my log.log", "my log", False),
+        ("wa-service.log.20261124-151201.7", "wa-service", False),
+        ("wa-service.log.INFO.20261124-151201.7", "wa-service.INFO", False),
+        ("wa-service.log.20261124.gz", "wa-service", True),
+        ("20261124-crash.log", "20261124-crash.log", False),
+    ],
+)
+def test_names(name: str, log_name: str, rotated: bool) -> None:
+    """Which log a file belongs to, and whether it still may be written to."""
+    file = log(f"{LOGS}/{name}")
+    if log_name != name:
+        assert file.log_name == log_name
+    assert file.rotated == rotated
+
+
+def test_a_live_log_is_no_archive() -> None:
+    """What lies in the archive folder is an archive whatever its name; a tool's own hidden file is nothing."""
+    assert log(f"{LOGS}/web.log").live
+    assert not log(f"{ARCHIVE}/web.log").live
+    assert log(f"{ARCHIVE}/notes.txt").archived
+    assert not log(f"{ARCHIVE}/.lock").archived
+    assert not log(f"{LOGS}/.web.log").live
+    assert not log("/var/log/archives/web.log").archived
+
+
+def test_core_keeps_the_newest_files_of_the_archive() -> None:
+    """All files count together, old live logs come in, the rest goes, oldest first."""
+    archive = [log(f"{ARCHIVE}/wa-service-{n}.log.gz", age=1000 * n) for n in range(1, 31)]
+    live = [log(f"{CORE}/wa-service-{n}.log", age=n) for n in range(3)]
+    plan = predict("core", measured(*live, *archive), LIMITS)
+    assert plan.archive == live[1:]
+    assert plan.rotate == []
+    assert [file.path for file in plan.remove] == [f"{ARCHIVE}/wa-service-{n}.log.gz" for n in (29, 30)]
+    assert (plan.free_bytes, plan.compress_bytes) == (200, 200)
+    large = log(f"{CORE}/wa-service-9.log", 15 * MB + 1)
+    assert predict("master", measured(large), LIMITS).rotate == [large]
+    assert not predict("core", measured(log(f"{CORE}/wa-service-9.log", 15 * MB)), LIMITS).changed
+
+
+def test_web_keeps_the_newest_of_each_log() -> None:
+    """Thirty archives for every log name; only a log above its size is rotated; old files stay."""
+    files = [
+        log(f"{ARCHIVE}/{name}.log-{n:03}.gz", age=n)
+        for name, count in (("web", 30), ("access", 33))
+        for n in range(count)
+    ]
+    files += [log(f"{LOGS}/web.log", 20 * MB + 1), log(f"{LOGS}/access.log", 20 * MB), log(f"{LOGS}/error.log")]
+    plan = predict("web", measured(*files), LIMITS)
+    assert [file.name for file in plan.rotate] == ["web.log"]
+    assert plan.archive == []
+    assert {file.name for file in plan.remove} == {"web.log-029.gz", *(f"access.log-{n:03}.gz" for n in (30, 31, 32))}
+
+
+def test_without_times_the_listing_is_the_order() -> None:
+    """Where ls tells no time, its order within a folder counts, and what comes in is newer."""
+    archive = [log(f"{ARCHIVE}/wa-service-{n}.log.gz", age=None, order=n) for n in range(3)]
+    live = [log(f"{CORE}/wa-service-{n}.log", age=None, order=n) for n in range(2)]
+    plan = predict("core", measured(*archive, *live), Limits(keep=2))
+    assert plan.archive == live[1:]
+    assert plan.remove == archive[1:]
+
+
+ARCHIVED = st.lists(
+    st.tuples(st.sampled_from(["web", "access", "x y", "wa-service"]), st.integers(0, 50), st.integers(0, 9999)),
+    max_size=60,
+)
+
+
+@given(ARCHIVED, st.integers(0, 40), st.sampled_from(["web", "core", "master"]))
+def test_what_is_predicted_satisfies_the_rule(rows: list[tuple[str, int, int]], keep: int, role: str) -> None:
+    """Never removes fewer or more than the rule says, and never a newer file before an older one of its group."""
+    files = [log(f"{ARCHIVE}/{name}.log-{n}.gz", size, age) for n, (name, age, size) in enumerate(rows)]
+    limits = Limits(keep=keep)
+    removed = {file.path for file in predict(role, measured(*files), limits).remove}
+    left = [file for file in files if file.path not in removed]
+    groups: dict[str, list[LogFile]] = {}
+    for file in files:
+        groups.setdefault(file.log_name if role == "web" else "", []).append(file)
+    for group in groups.values():
+        kept = [file for file in group if file.path not in removed]
+        gone = [file for file in group if file.path in removed]
+        assert len(kept) == min(keep, len(group))
+        assert (
+            not kept
+            or not gone
+            or min(t.cast("float", f.mtime) for f in kept) >= max(t.cast("float", f.mtime) for f in gone)
+        )
+    after = measured(*left)
+    assert not predict(role, after, limits).changed, "a second cleanup has nothing to do"
+    assert [one for one in violations(role, after, after, limits) if one["rule"] == "too_many"] == []
+    difference = compare(measured(*files), after)
+    assert difference.changed == bool(removed)
+    assert difference.freed_bytes == sum(file.used for file in files if file.path in removed)
+
+
+def test_what_the_client_writes_is_no_change() -> None:
+    """A log that grows, a new live log and a tool's hidden file are no change; all else is."""
+    web = log(f"{LOGS}/web.log", 100, inode=1)
+    old = measured(web, log(f"{ARCHIVE}/a.gz", inode=2))
+    grown = measured(
+        log(f"{LOGS}/web.log", 900, inode=1),
+        log(f"{ARCHIVE}/a.gz", inode=2),
+        log(f"{LOGS}/new.log"),
+        log(f"{ARCHIVE}/.l"),
+    )
+    same = compare(old, grown)
+    assert (same.changed, same.freed_bytes) == (False, 0)
+    cut = compare(old, measured(log(f"{LOGS}/web.log", 20, inode=1), log(f"{ARCHIVE}/a.gz", inode=2)))
+    assert (cut.changed, cut.freed_bytes) == (True, 80)
+    rotated = compare(
+        old,
+        measured(
+            log(f"{LOGS}/web.log", 5, inode=9),
+            log(f"{ARCHIVE}/a.gz", inode=2),
+            log(f"{ARCHIVE}/web.log-1.gz", 30, inode=8),
+        ),
+    )
+    assert (rotated.changed, rotated.freed_bytes) == (True, 70)
+    assert [file.name for file in rotated.came] == ["web.log-1.gz"]
+
+
+def test_bytes_alone() -> None:
+    """Where only du answers, only fewer bytes are a change, and nothing is predicted."""
+    before, after = Measurement(files=None, du_bytes=500), Measurement(files=None, du_bytes=300)
+    assert (compare(before, after).changed, compare(before, after).freed_bytes) == (True, 200)
+    more = Measurement(files=None, du_bytes=900)
+    assert not compare(before, more).changed
+    assert not predict("core", before, LIMITS).changed
+    assert Measurement(files=None, blind=True).bytes is None
+    assert (before.bytes, before.count) == (500, None)
+
+
+def test_violations() -> None:
+    """Each rule by itself; a Coreapp log that got old meanwhile is none; a large log is one only the second time."""
+    clean = measured(log(f"{CORE}/wa-service-1.log"), log(f"{ARCHIVE}/wa-service-0.log.gz"))
+
+    def rules(
+        role: str, after: Measurement, before: Measurement | None = None, large: t.Container[str] = ()
+    ) -> list[str]:
+        return [one["rule"] for one in violations(role, before or after, after, LIMITS, large)]
+
+    assert rules("core", clean) == []
+    many = measured(*(log(f"{ARCHIVE}/w-{n}.log.gz") for n in range(42)))
+    assert [(one["rule"], one["count"], len(one["paths"])) for one in violations("core", many, many, LIMITS)] == [
+        ("too_many", 12, 10)
+    ]
+    assert rules("core", measured(log(f"{ARCHIVE}/a.log"))) == ["not_compressed"]
+    assert rules("web", measured(log(f"{LOGS}/a.log.gz"))) == ["outside_archive"]
+    two = measured(log(f"{CORE}/wa-service-1.log", age=5), log(f"{CORE}/wa-service-2.log"))
+    assert rules("core", two) == ["old_core_files"]
+    assert rules("web", two) == []
+    assert rules("core", two, measured(two.files[0])) == []  # type: ignore[index]
+    large = measured(log(f"{LOGS}/web.log", 21 * MB))
+    assert rules("web", large) == []
+    named = [f"{LOGS}/web.log"]
+    assert rules("web", large, large=named) == ["live_too_large"]
+    # rotated, and too large again already: the client is fast, not the cleanup broken
+    assert rules("web", measured(log(f"{LOGS}/web.log", 22 * MB)), large, named) == []
+    assert (
+        rules(
+            "web",
+            measured(log(f"{LOGS}/web.log", 22 * MB, inode=7)),
+            measured(log(f"{LOGS}/web.log", 30 * MB, inode=7)),
+            named,
+        )
+        == []
+    )
+    assert rules("web", Measurement(missing=["/x"])) == ["no_folder"]
+    assert rules("web", Measurement(folders=["/x"], unreadable=["/x"])) == ["unreadable"]
+
+
+def test_old_core_files_are_told_by_log_and_folder() -> None:
+    """The newest of each log in each folder is being written; a lone file of another log is no old one."""
+    files = [log(f"{CORE}/wa-service-1.log", age=9), log(f"{CORE}/wa-service-2.log"), log(f"{CORE}/crash.log", age=99)]
+    assert old_core_files("core", measured(*files, log(f"{LOGS}/wa-service-0.log", age=50))) == files[:1]
+
+
+def test_the_vendors_core_logs() -> None:
+    """Dated from the beginning: the newest of each level is live, older ones wait for the cleanup; crash logs are no logs."""
+    new = log(f"{CORE}/wa-service.log.20261125", age=0)
+    old = log(f"{CORE}/wa-service.log.20261124", age=9)
+    info = log(f"{CORE}/wa-service.log.INFO.20261120", age=99)
+    crashes = [log(f"{CORE}/{n}-crash.log", age=n) for n in range(3)]
+    found = measured(old, new, info, *crashes)
+    assert old_core_files("core", found) == [old]
+    assert live_core_files("core", found) == [new, info]
+    assert live_core_files("web", found) == []
+    plan = predict("core", found, LIMITS)
+    assert (plan.archive, plan.rotate, plan.remove) == ([old], [], [])
+    assert [one["rule"] for one in violations("core", found, found, LIMITS)] == ["old_core_files"]
+    # of one moment, the later date
+    twins = [log(f"{CORE}/wa-service.log.{day}") for day in (20261124, 20261125)]
+    assert live_core_files("core", measured(*twins)) == twins[1:]
+    # a crash in the middle is the client's doing
+    assert not compare(measured(new), measured(new, *crashes)).changed
+
+
+def test_a_live_core_log_that_the_cleanup_took() -> None:
+    """Removed or cut: the Coreapp writes to what nobody sees. Too large, or one that it had left by then, is fair."""
+
+    def rules(before: Measurement, after: Measurement, role: str = "core") -> list[str]:
+        return [one["rule"] for one in violations(role, before, after, LIMITS)]
+
+    live = log(f"{CORE}/wa-service.log.20261125", 5000, inode=7)
+    assert rules(measured(live), measured()) == ["live_removed"]
+    assert rules(measured(live), measured(log(live.path, 10, inode=7))) == ["live_removed"]
+    assert rules(measured(live), measured(log(live.path, 9000, inode=7))) == []
+    assert rules(measured(live), measured(log(f"{CORE}/wa-service.log.20261126"))) == []
+    assert rules(measured(log(live.path, 16 * MB)), measured()) == []
+    assert rules(measured(live), measured(), "web") == []
+    assert rules(measured(live), Measurement(files=None)) == []
+
+
+def test_lighttpd_rotates_by_itself() -> None:
+    """Its log is measured, and no rule of the archive folder is laid on it."""
+    found = measured(log("/var/log/lighttpd/error.log"), log("/var/log/lighttpd/error.log.1.gz"))
+    assert violations("web", found, found, LIMITS) == []
+    assert [one["rule"] for one in violations("web", *[measured(log(f"{LOGS}/error.log.1.gz"))] * 2, LIMITS)] == [
+        "outside_archive"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "size", "begins"),
+    [
+        ("json-file", {}, 0, "has no cap"),
+        ("json-file", {"max-size": "-1"}, 0, "has no cap"),
+        ("json-file", {"max-size": "50m", "max-file": "7"}, 0, "may grow to 350.0 MiB"),
+        ("json-file", {"max-size": "10m"}, 0, ""),
+        ("json-file", {"max-size": "10m"}, 200 * MB, "holds 200.0 MiB"),
+        ("local", {}, None, ""),
+        ("local", {"max-size": "30m"}, None, "may grow to 150.0 MiB"),
+        ("journald", {}, None, ""),
+        ("none", {}, None, ""),
+    ],
+)
+def test_docker_logs(driver: str, options: dict[str, str], size: int | None, begins: str) -> None:
+    """Only drivers that write files without a cap, or with one above 100 MiB, are a problem."""
+    problem = docker_log_problem(driver, options, size, 100 * MB)
+    assert problem.startswith(begins)
+    assert bool(problem) == bool(begins)

@@ -1,0 +1,118 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the files behind the media volume: shares, space, what a probe tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem as rules
+from ansible_collections.waba.onprem.plugins.module_utils._media.filesystem import MountPoint
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Probe, _plain
+
+MOUNTINFO = """\
+22 27 0:21 / /proc rw,nosuid shared:5 - proc proc rw
+27 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+40 27 0:50 / /srv/my\\040media rw,relatime - nfs4 nfs:/export rw,vers=4.1
+41 27 0:51 / /srv/other rw,relatime shared:7 master:8 - fuse.sshfs host: rw
+"""
+ROOT = MountPoint("/", "ext4")
+NFS = MountPoint("/srv/media", "nfs4")
+AUTO = MountPoint("/srv/media", "autofs")
+DISK = MountPoint("/srv", "xfs")
+
+
+def test_mounts_are_read_with_escapes() -> None:
+    assert rules.parse_mounts(MOUNTINFO) == [
+        MountPoint("/proc", "proc"),
+        ROOT,
+        MountPoint("/srv/my media", "nfs4"),
+        MountPoint("/srv/other", "fuse.sshfs"),
+    ]
+
+
+def test_fstab_is_read_without_comments_root_and_swap() -> None:
+    text = "# x\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\nnfs:/e /srv/media/ nfs4 hard 0 0\n\nbroken\n"
+    assert rules.parse_fstab(text) == [NFS]
+
+
+@pytest.mark.parametrize(
+    ("device", "mounts", "promised", "required", "words"),
+    [
+        ("/srv/media", [ROOT], [], None, None),
+        ("/srv/media", [ROOT], [], True, "a plain directory of / "),
+        ("/srv/media", [ROOT], [], False, None),
+        ("/srv/media", [ROOT], [NFS], False, None),
+        ("/srv/media", [ROOT], [NFS], None, "promises a nfs4 mount"),
+        ("/srv/media/wa", [ROOT], [NFS], None, "promises a nfs4 mount at /srv/media"),
+        ("/srv/media2", [ROOT], [NFS], None, None),
+        ("/srv/media", [ROOT, NFS], [NFS], None, None),
+        ("/srv/media/wa", [ROOT, NFS], [], True, None),
+        ("/srv/media", [ROOT, AUTO], [], True, "a plain directory"),
+        ("/srv/media", [ROOT, AUTO, NFS], [NFS], True, None),
+        ("/srv/media", [ROOT, DISK], [], True, "a plain directory of /srv "),
+        ("/srv", [ROOT, DISK], [], True, None),
+        ("/srv/media", [ROOT, MountPoint("/srv", "nfs")], [NFS], None, "promises"),
+        ("/srv/media", [ROOT], [DISK], None, None),
+    ],
+)
+def test_device(
+    device: str, mounts: list[MountPoint], promised: list[MountPoint], required: bool | None, words: str | None
+) -> None:
+    if words is None:
+        rules.judge_device(device, mounts, promised, required)
+    else:
+        with pytest.raises(WaError, match=words):
+            rules.judge_device(device, mounts, promised, required)
+
+
+def test_space() -> None:
+    rules.judge_space("m", 10, 20, 10)
+    rules.judge_space("m", None, None, 10)
+    with pytest.raises(WaError, match=r"9 B free of 20 B; expected at least 10 B"):
+        rules.judge_space("m", 9, 20, 10)
+
+
+@pytest.mark.parametrize(
+    ("printed", "error", "kind"),
+    [
+        ("dd: failed to open '/m/.wa-probe-1-a': Permission denied", "Permission denied", "denied"),
+        ("dd: failed to open '/m: x/.wa': Read-only file system", "Read-only file system", "read_only"),
+        (
+            "dd: error writing '/m/f': No space left on device 0+1 records in 0+0 records out 0 bytes copied, 0.1 s",
+            "No space left on device",
+            "full",
+        ),
+        ("dd: can't open '/m/f': Permission denied", "Permission denied", "denied"),
+        ("dd: fsync failed for '/m/f': Disk quota exceeded 0+1 records in", "Disk quota exceeded", "quota"),
+        ("dd: failed to open '/m/f': Stale file handle", "Stale file handle", "stale"),
+        ("dd: fsync failed for '/m/f': Input/output error", "Input/output error", "other"),
+    ],
+)
+def test_complaints_are_told_apart(printed: str, error: str, kind: str) -> None:
+    found = _plain(printed)
+    assert found.endswith(error)
+    assert rules.probe_kind(found) == kind
+
+
+def told(written: list[tuple[str, str, str, str]], read: list[tuple[str, str, str]] | None = None) -> list[str]:
+    probe = Probe(container=None, user="1000:1000", written=written, read=read or [])  # type: ignore[arg-type]  # unused
+    return rules.probe_problems(probe, "/media")
+
+
+def test_problems_of_a_probe() -> None:
+    assert told([("", "", "", ""), ("incoming", "", "", "")], [("c2", "", ""), ("c2", "incoming", "")]) == []
+    denied = told([("", "0:0", "755", "Permission denied"), ("in", "0:0", "700", "Permission denied")])
+    assert denied == [
+        "/media (owner 0:0, mode 755) is not writable by 1000:1000: permission denied",
+        "/media/in (owner 0:0, mode 700) is not writable by 1000:1000: permission denied",
+    ]
+    full = told([("", "0:0", "755", "No space left on device"), ("in", "0:0", "755", "No space left on device")])
+    assert full == ["/media (owner 0:0, mode 755) is full: no space or no inodes left (also in)"]
+    unseen = told([], [("c2", "", "No such file or directory"), ("c2", "in", "No such file or directory")])
+    assert unseen == ["does not see what c2 writes in /media, /media/in: they do not share it"]
+    assert told([], [("c2", "", "cat: x: Permission denied")]) == [
+        "cannot read what c2 writes in /media: cat: x: Permission denied"
+    ]

@@ -1,0 +1,290 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the media volume: options, drift, consumers, Compose files, plan."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Mount
+from ansible_collections.waba.onprem.plugins.module_utils._media import rules
+from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer, Seat
+
+PATH = "/usr/local/wamedia"
+
+
+def record(driver: str = "local", options: t.Any = None, labels: t.Any = None) -> dict[str, t.Any]:
+    return {"Name": "m", "Driver": driver, "Options": options, "Labels": labels, "Mountpoint": "/x/_data"}
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("options", "secrets"),
+    [
+        ({"o": "username=u,password=pw1,vers=3.0"}, {"pw1"}),
+        ({"o": "vers=1.0,user=wa%pw1,sec=ntlm", "device": "//h/s"}, {"pw1"}),
+        ({"o": "vers=1.0,accountKey=pw1=="}, {"pw1=="}),
+        ({"apikey": "k1", "keyring": "/etc/ring"}, {"k1"}),
+        ({"o": "password2=a=b,pass=c"}, {"a=b", "c"}),
+        ({"o": "credentials=/root/.smb,addr=h"}, {"/root/.smb"}),
+        ({"o": "name=admin,secret=AQBx==,secretfile=/etc/s"}, {"AQBx==", "/etc/s"}),
+        ({"device": "//user:hunter2@host/share"}, {"hunter2"}),
+        ({"sshcmd": "u@h:/x", "password": "geheim"}, {"geheim"}),
+        ({"api_key": "k1", "token": "t1"}, {"k1", "t1"}),
+        ({"type": "nfs", "o": "addr=1.2.3.4,nfsvers=4.1,hard", "device": ":/export/media"}, set()),
+        ({"type": "none", "o": "bind", "device": "/srv/passage"}, set()),
+    ],
+)
+def test_secrets_are_found_and_masked(options: dict[str, str], secrets: set[str]) -> None:
+    assert rules.secrets(options) == secrets
+    shown = str(rules.mask(options))
+    assert not any(secret in shown for secret in secrets)
+    assert secrets or rules.mask(options) == options
+
+
+@given(st.text(st.characters(blacklist_characters=",", blacklist_categories=["Cs"]), min_size=5))
+def test_any_password_in_o_is_masked(password: str) -> None:
+    options = {"o": f"username=u,password={password},vers=3.0"}
+    assert rules.secrets(options) == {password}
+    assert rules.mask(options) == {"o": "username=u,password=<hidden>,vers=3.0"}
+
+
+# Drift
+
+
+@pytest.mark.parametrize(
+    ("actual", "driver", "options", "labels", "expected"),
+    [
+        (record(), "local", {}, {}, []),
+        (record(options={"type": "nfs"}, labels={"x": "y"}), "local", {}, {}, []),
+        (record("nfs-plugin:latest"), "nfs-plugin", {}, {}, []),
+        (record("other"), "local", {}, {}, [{"what": "driver", "found": "other", "wanted": "local"}]),
+        (record(options={"o": "rw,hard"}), "local", {"o": "hard,rw"}, {}, []),
+        (
+            record("p", {"o": "rw,hard"}),
+            "p",
+            {"o": "hard,rw"},
+            {},
+            [{"what": "option o", "found": "rw,hard", "wanted": "hard,rw"}],
+        ),
+        (record(), "local", {"device": "/x"}, {}, [{"what": "option device", "found": None, "wanted": "/x"}]),
+        (record(labels={"a": "1"}), "local", {}, {"a": "2"}, [{"what": "label a", "found": "1", "wanted": "2"}]),
+        (record(labels={"a": "1"}), "local", {}, {"a": "1"}, []),
+        (
+            record(options={"o": "password=old"}),
+            "local",
+            {"o": "password=new"},
+            {},
+            [{"what": "option o", "found": "password=<hidden>", "wanted": "password=<changed>"}],
+        ),
+        (
+            record(options={"o": "password=same,vers=2"}),
+            "local",
+            {"o": "password=same,vers=3"},
+            {},
+            [{"what": "option o", "found": "password=<hidden>,vers=2", "wanted": "password=<hidden>,vers=3"}],
+        ),
+    ],
+)
+def test_drift(actual: t.Any, driver: str, options: t.Any, labels: t.Any, expected: t.Any) -> None:
+    assert rules.drift(actual, driver, options, labels) == expected
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text()), st.dictionaries(st.text(min_size=1), st.text()))
+def test_what_was_made_as_wanted_has_no_drift(options: dict[str, str], labels: dict[str, str]) -> None:
+    assert rules.drift(record("p", options, labels), "p", options, labels) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"uid": "1"}, "no option uid"),
+        ({"device": "/x"}, "device without type"),
+        ({"type": "nfs"}, "type without device"),
+        ({"o": "rw"}, "o without device"),
+    ],
+)
+def test_local_options_are_judged_as_docker_does(options: dict[str, str], words: str) -> None:
+    with pytest.raises(WaError, match=words):
+        rules.check_options("local", options)
+    rules.check_options("another", options)
+
+
+def test_local_options_that_docker_takes() -> None:
+    for options in (
+        {},
+        {"size": "1G"},
+        {"type": "none", "o": "bind", "device": "/x"},
+        {"type": "tmpfs", "device": "tmpfs"},
+    ):
+        rules.check_options("local", options)
+
+
+# Consumers
+
+
+def judged(mounts: list[Mount], declared: Seat | None = None, volume: str = "biz_m", path: str = PATH) -> Consumer:
+    consumer = Consumer("biz-wacore-1", "wacore", "running", rules.seat_of(mounts, path), declared)
+    rules.judge_consumer(consumer, mounts, volume, path, "biz")
+    return consumer
+
+
+RIGHT = Mount("volume", "biz_m", PATH, True)
+ANONYMOUS = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("mounts", "words"),
+    [
+        ([RIGHT], None),
+        ([Mount("volume", "biz_m", PATH + "/", True)], None),
+        ([RIGHT, Mount("bind", "/etc/x", "/usr/local/wamedia2", True)], None),
+        ([], "mounts nothing"),
+        ([Mount("volume", "biz_m", PATH, False)], "read-only"),
+        ([Mount("volume", "m", PATH, True)], "the same name without the Compose project 'biz' in front"),
+        ([Mount("volume", "biz_biz_m", PATH, True)], "Compose put its project 'biz' in front"),
+        ([Mount("volume", "biz_M", PATH, True)], "mounts volume biz_M"),
+        ([Mount("volume", ANONYMOUS, PATH, True)], "anonymous"),
+        ([Mount("bind", "/srv", PATH, False)], "mounts bind /srv (read-only)"),
+        ([Mount("volume", "biz_m", "/usr/local/media", True)], "at /usr/local/media, not at"),
+        ([Mount("bind", "/srv", "/usr/local", True)], "/usr/local above it is bind /srv"),
+        ([RIGHT, Mount("tmpfs", "", PATH + "/outgoing", True)], f"covered by other mounts: {PATH}/outgoing (tmpfs)"),
+    ],
+)
+def test_each_wiring(mounts: list[Mount], words: str | None) -> None:
+    reason = judged(mounts).reason
+    assert (words in reason) if words else reason == ""
+
+
+@pytest.mark.parametrize(
+    ("mounted", "declared", "differs", "ok"),
+    [
+        ("biz_m", None, "", True),
+        ("biz_m", "biz_m", "", True),
+        ("biz_m", "other", "declared", True),
+        ("other", "biz_m", "mounted", False),
+        ("other", "other", "wanted", False),
+        ("other", "third", "mounted, declared", False),
+        ("other", None, "mounted", False),
+    ],
+)
+def test_the_odd_one_of_three_is_named(mounted: str, declared: str | None, differs: str, ok: bool) -> None:
+    consumer = judged([Mount("volume", mounted, PATH, True)], Seat("volume", declared) if declared else None)
+    assert (consumer.differs, not consumer.reason) == (differs, ok)
+    assert bool(consumer.warning) == (differs == "declared")
+
+
+def test_the_folder_that_the_volume_binds_is_as_good_as_the_volume() -> None:
+    folder = rules.folder_of({"type": "none", "o": "bind", "device": "/data/media/"})
+    for source, good in (("/data/media", True), ("/data/other", False)):
+        mounts = [Mount("bind", source, PATH, True)]
+        consumer = Consumer("core", "core", "running", rules.seat_of(mounts, PATH), Seat("bind", source))
+        rules.judge_consumer(consumer, mounts, "biz_m", PATH, "biz", folder)
+        assert (not consumer.reason, consumer.warning) == (good, "")
+    assert rules.folder_of({"type": "nfs", "o": "addr=192.0.2.1", "device": ":/media"}) == ""
+
+
+def test_wiring_names_every_wrong_one() -> None:
+    wrong = [judged([]), judged([Mount("bind", "/srv", PATH, True)]), judged([RIGHT])]
+    with pytest.raises(WaError, match=r"mounts nothing .*; biz-wacore-1 mounts bind /srv"):
+        rules.judge_wiring(wrong)
+    rules.judge_wiring(wrong[2:])
+
+
+@pytest.mark.parametrize(
+    ("entry", "volumes", "expected"),
+    [
+        (f"m:{PATH}", {"m": None}, "volume biz_m"),
+        (f"m:{PATH}/:rw", {"m": {}}, "volume biz_m"),
+        (f"m:{PATH}:ro,z", {"m": None}, "volume biz_m (read-only)"),
+        (f"m:{PATH}", {"m": {"name": "media"}}, "volume media"),
+        (f"m:{PATH}", {"m": {"external": True}}, "volume m"),
+        (f"m:{PATH}", {"m": {"external": {"name": "old"}}}, "volume old"),
+        (f"m:{PATH}", {"m": {"external": True, "name": "x"}}, "volume x"),
+        (f"./media:{PATH}", {}, "bind ./media"),
+        (PATH, {}, "volume"),
+        ({"type": "bind", "source": "/srv", "target": PATH, "read_only": True}, {}, "bind /srv (read-only)"),
+        ({"type": "volume", "source": "m", "target": PATH}, {"m": {}}, "volume biz_m"),
+        ({"type": "tmpfs", "target": PATH}, {}, "tmpfs"),
+        ("m:/elsewhere", {"m": {}}, "nothing"),
+    ],
+)
+def test_what_a_compose_file_declares(entry: t.Any, volumes: t.Any, expected: str) -> None:
+    compose = {"services": {"wacore": {"volumes": [entry]}}, "volumes": volumes}
+    assert str(rules.declared_seat(compose, "wacore", "biz", PATH)) == expected
+    assert rules.declared_seat(compose, "unknown", "biz", PATH) is None
+
+
+# Plan
+
+
+def params(**more: t.Any) -> dict[str, t.Any]:
+    return {
+        "name": "mm",
+        "state": "present",
+        "driver": "local",
+        "driver_options": {},
+        "labels": {},
+        "on_drift": "fail",
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actual", "actions", "removes", "obstacle"),
+    [
+        (params(), None, ["create volume mm"], False, False),
+        (params(), record(), [], False, False),
+        (params(state="absent"), None, [], False, False),
+        (params(state="absent"), record(), ["remove volume mm"], True, False),
+        (params(labels={"a": "1"}), record(), [], False, True),
+        (params(labels={"a": "1"}, on_drift="report"), record(), [], False, False),
+        (
+            params(labels={"a": "1"}, on_drift="recreate"),
+            record(),
+            ["remove volume mm", "create volume mm"],
+            True,
+            False,
+        ),
+        (params(on_drift="recreate"), record(), [], False, False),
+    ],
+)
+def test_plan(wanted: t.Any, actual: t.Any, actions: list[str], removes: bool, obstacle: bool) -> None:
+    made = rules.plan(wanted, actual)
+    assert (made.actions, made.removes, made.obstacle is not None) == (actions, removes, obstacle)
+
+
+@pytest.mark.parametrize("name", ["", "x", "../m", "a/b", "-rf", "a b", "m\n"])
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_a_name_that_docker_would_not_keep(name: str, state: str) -> None:
+    with pytest.raises(WaError, match="is no name of a volume"):
+        rules.plan(params(name=name, state=state), None)
+
+
+def test_recreation_keeps_what_is_not_given_but_no_other_drivers_options() -> None:
+    there = record(options={"type": "nfs", "o": "addr=a", "device": ":/a"}, labels={"keep": "1"})
+    made = rules.plan(params(driver_options={"o": "addr=b"}, on_drift="recreate"), there)
+    assert made.after
+    assert made.after["driver_options"] == {"type": "nfs", "o": "addr=b", "device": ":/a"}
+    assert made.after["labels"] == {"keep": "1"}
+    made = rules.plan(params(on_drift="recreate"), dict(there, Driver="other"))
+    assert made.after
+    assert made.after["driver_options"] == {}
+
+
+def test_diff_shows_a_changed_secret_as_changed() -> None:
+    old = {"name": "m", "driver": "local", "driver_options": {"o": "password=old"}, "labels": {}}
+    new = dict(old, driver_options={"o": "password=new"})
+    before, after = rules.diff(old, new)
+    assert before["driver_options"] == {"o": "password=<hidden>"}
+    assert after["driver_options"] == {"o": "password=<changed>"}
+    assert rules.diff(old, old)[1]["driver_options"] == {"o": "password=<hidden>"}
+    assert rules.diff(None, old)[0] == {}

@@ -1,0 +1,256 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The closing screen of an upgrade that has failed: it never says that serves what does not, nor leads back over a new schema."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade.failure_report import Failure, screen
+
+MEMBERS = [
+    {"host": host, "dir": "/opt/waba/eu", "project": "wa-eu", "lock_file": "/var/lib/waba/eu.lock"}
+    for host in ("h1", "h2")
+]
+AGAIN = "ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.upgrade -e wa_upgrade_version=2.53.4"
+ON = f"To go on: mend this, then run upgrade.yml again, which goes on from here:\n  {AGAIN}\n"
+RESTORE = "The only way back is a restore"
+BACK = "  ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.provision -e wa_version=2.51.2"
+DUMPED = {"stage": "migrating", "notes": {"dump": "/b/eu.sql.gz", "restore": ["zcat /b/eu.sql.gz | mariadb"]}}
+FAILED = {"state": "exited", "exit_code": 1}
+
+
+def told(**facts: t.Any) -> str:
+    known: dict[str, t.Any] = {
+        "deployment": "eu",
+        "leader": "h1",
+        "before": "2.51.2",
+        "target": "2.53.4",
+        "task": "Do it",
+        "why": "it broke",
+        "migration_container": "wa-eu-dbupgrade-1",
+        "upgrade_command": AGAIN,
+        "provision_command": BACK.strip(),
+        "members": MEMBERS,
+        "locked": True,
+        "migrations": [],
+    }
+    return screen(Failure(**{**known, **facts}))
+
+
+def test_it_begins_with_what_failed_and_why() -> None:
+    lines = told(at="begun").splitlines()
+    assert lines[:2] == ['eu: the upgrade from 2.51.2 to 2.53.4 failed at "Do it".', "it broke"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"locked": False}, "Nothing was touched."),
+        ({"locked": False, "at": "begun"}, "Nothing was touched."),
+        ({"at": "begun"}, "The schema is untouched: version 2.51.2 serves."),
+        ({"at": "begun", "leader_lost": True}, "The schema is untouched, and no client was stopped."),
+        ({"at": "stopping"}, "The schema is untouched: version 2.51.2 serves again."),
+        ({"at": "stopping", "asks_health": False}, "version 2.51.2 was started again; its health was not asked."),
+        ({"at": "stopping", "not_back": "no room"}, "the old version could not be started again (no room)."),
+        ({"at": "stopping", "leader_lost": True}, "whether it serves without the leader is not known."),
+        ({"at": "stopping", "not_reached": ["h2"]}, "Not started, since they could not be reached: h2."),
+        (
+            {"at": "stopping", "not_started": "h2: port"},
+            "Not started on all hosts (h2: port). Mend this, then run provision.yml.",
+        ),
+        ({"at": "stopping", "journal": DUMPED}, "The dump of this try stays: /b/eu.sql.gz (on h1)"),
+        ({}, "Another run has taken the deployment over since: what it says counts."),
+    ],
+)
+def test_before_the_migration_there_is_nothing_to_restore(facts: dict[str, t.Any], words: str) -> None:
+    said = told(**facts)
+    assert words in said
+    assert RESTORE not in said
+    assert "rm /var" not in said
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ("begun", "Nothing was stopped: version 2.51.2 serves."),
+        ("stopping", "run provision.yml, which starts version 2.51.2, then run upgrade.yml"),
+        ("migrating", "do not start version 2.51.2."),
+        ("starting", "which finds the migration by its container:"),
+    ],
+)
+def test_a_lock_file_that_somebody_removed(stage: str, words: str) -> None:
+    said = told(journal={**DUMPED, "stage": stage}, journal_gone=True)
+    assert words in said
+    assert ("/b/eu.sql.gz" in said) is (stage in ("migrating", "starting"))
+
+
+@pytest.mark.parametrize(
+    ("migrations", "words"),
+    [
+        (None, "The migration may have been started and may still run"),
+        ([{"state": "running"}], "The migration still runs"),
+        ([FAILED], "The migration was started and did not end well"),
+        ([{"state": "created", "exit_code": 0}], "The migration was started and did not end well"),
+    ],
+)
+def test_a_migration_that_is_not_known_to_have_ended_well(
+    migrations: list[dict[str, t.Any]] | None, words: str
+) -> None:
+    said = told(at="migrating", migrations=migrations, launched=True, journal=DUMPED)
+    assert words in said
+    assert "docker logs wa-eu-dbupgrade-1 (on h1)" in said
+    assert "tries one again that has failed:" in said
+    # While one runs nothing leads back: what is restored beneath it would be broken.
+    assert (RESTORE in said) is (words != "The migration still runs")
+
+
+def test_the_way_back_is_whole_and_in_order() -> None:
+    lines = told(at="migrating", migrations=[FAILED], journal=DUMPED).splitlines()
+    assert lines[lines.index("Database dump: /b/eu.sql.gz (on h1)") + 1].startswith(RESTORE)
+    down = "  docker compose --file /opt/waba/eu/compose.yml --project-name wa-eu --profile dbupgrade down   (on {})"
+    unlock = "  rm /var/lib/waba/eu.lock   (on {})"
+    assert lines[-6:] == [
+        *(down.format(host) for host in ("h1", "h2")),
+        "  zcat /b/eu.sql.gz | mariadb",
+        *(unlock.format(host) for host in ("h1", "h2")),
+        BACK,
+    ]
+
+
+def test_without_a_dump_the_restore_is_the_operators() -> None:
+    assert "  (here the restore, such as from your own snapshot)" in told(at="migrating", migrations=[FAILED])
+
+
+def test_an_earlier_dump_is_named_for_what_it_is() -> None:
+    journal = {"notes": {"earlier_dump": "/b/old.sql.gz"}}
+    said = told(at="migrating", migrations=[FAILED], journal=journal)
+    assert "An earlier one, without what version 2.51.2 took since: /b/old.sql.gz" in said
+
+
+def test_a_migration_that_was_never_started_leaves_a_way_back_without_a_restore() -> None:
+    said = told(at="migrating", journal=DUMPED)
+    assert "The migration was not started, so the schema is untouched: the client is down" in said
+    assert ON in said
+    assert said.splitlines()[-3:] == [*(f"  rm /var/lib/waba/eu.lock   (on {host})" for host in ("h1", "h2")), BACK]
+    assert RESTORE not in said
+
+
+@pytest.mark.parametrize("resumed", [{"resumed_at": "migrating"}, {"launched": True}])
+def test_what_an_earlier_run_has_done_to_the_schema_is_not_known(resumed: dict[str, t.Any]) -> None:
+    said = told(at="migrating", **resumed)
+    assert "so the schema is untouched" not in said
+    assert RESTORE in said
+
+
+def test_a_client_that_serves_again_and_was_not_stopped_is_not_said_to_be_down() -> None:
+    facts = {"at": "migrating", "served": True, "resumed_at": "migrating", "migrations": [FAILED], "journal": DUMPED}
+    said = told(**facts, lets_traffic_come=True)
+    assert (
+        "This run has stopped nothing: version 2.51.2 runs where it ran, after a migration that did not end well."
+        in said
+    )
+    assert "wa_upgrade_after_outage was run: see that traffic comes." in said
+    assert "client is down" not in said
+    assert RESTORE not in said
+    assert RESTORE in told(**facts, stopped=True)
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        ("migrating", "The database is migrated, the client is down, and nothing is started by itself."),
+        ("starting", "The database is migrated, and the new version may run on some hosts."),
+        ("proving", "The database is migrated and the new version answers."),
+    ],
+)
+def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> None:
+    said = told(at=at, migrations=[{"state": "exited", "exit_code": 0}])
+    assert f"{words} There is no way back but a restore." in said
+    assert ON in said + "\n"
+    assert ("The new version may have been connected" in said) is (at != "migrating")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"at": "stopping", "traffic_failed": "Turn: no answer"}, "Traffic may still be kept away, since wa_upgrade_after_outage failed (Turn: no answer)."),
+        ({"at": "stopping", "not_back": "x", "keeps_traffic_away": True}, "since wa_upgrade_after_outage was not run."),
+        ({"at": "begun", "leader_lost": True, "keeps_traffic_away": True, "lets_traffic_come": True}, "since wa_upgrade_after_outage was not run."),
+        ({"at": "begun", "lets_traffic_come": True}, "wa_upgrade_after_outage was run: see that traffic comes."),
+        ({"at": "begun", "still_locked": ["h2: cannot be reached"]}, "Still locked: h2: cannot be reached"),
+        ({"at": "begun", "settings_backup": "b/s.json"}, "Settings backup: b/s.json (on the controller)"),
+        ({"at": "begun", "accepted": ["expired"]}, "Gate passed on request: expired"),
+        ({"at": "begun", "left_alone": ["h7", "h9"]}, "Left alone, since this wave failed: h7, h9."),
+        ({"at": "migrating", "leader_lost": True, "migrations": None}, "To go on: when h1 is back, run upgrade.yml"),
+    ],
+)  # fmt: skip
+def test_what_else_is_to_be_known(facts: dict[str, t.Any], words: str) -> None:
+    assert words in told(**facts)
+
+
+LEFT = {
+    "stage": "migrating",
+    "target": "2.53.4",
+    "stages": [{"name": "begun", "at": 1000.0}, {"name": "migrating", "at": 1764136800.0}],
+    "notes": {"down_at": 1764136740.5, "dump": "/b/eu.sql.gz"},
+}
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        ({}, "is at stage migrating since 2025-11-26 06:00:00 UTC. The schema may be changed, and the client is stopped since 2025-11-26 05:59:00 UTC."),
+        ({"stage": "stopping"}, "is at stage stopping since 2025-11-26 06:00:00 UTC. The schema is untouched, and the client is stopped since"),
+        ({"stage": "starting"}, "is at stage starting since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version may run on some hosts."),
+        ({"stage": "proving"}, "is at stage proving since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version was started."),
+        ({"stages": [], "notes": {}}, "is at stage migrating. The schema may be changed, and the client is stopped."),  # by its container
+    ],
+)  # fmt: skip
+def test_a_run_that_fails_before_it_takes_an_unfinished_upgrade_up_tells_where_that_stands(
+    left: dict[str, t.Any], words: str
+) -> None:
+    said = told(locked=False, left={**LEFT, **left})
+    assert f"Nothing was touched by this run.\nThe upgrade to 2.53.4 that was left unfinished {words}" in said
+    assert f"run upgrade.yml again, which goes on from there:\n  {AGAIN}" in said
+    assert ("Database dump: /b/eu.sql.gz (on h1)" in said) is ("notes" not in left)
+    assert "when h1 is back" in told(locked=False, left=LEFT, leader_lost=True)
+
+
+def test_what_another_run_holds_is_its_own_to_tell() -> None:
+    said = told(locked=False, left=LEFT, left_held=True)
+    assert "Nothing was touched by this run. Another one has the deployment" in said
+    assert "To go on" not in said
+    assert "Nothing was touched." in told(locked=False, left={**LEFT, "stage": "begun"})
+
+
+def test_a_client_that_runs_is_not_said_to_be_stopped() -> None:
+    assert "and a client runs." in told(locked=False, left=LEFT, runs=True)
+
+
+def test_a_lock_that_has_ended_well_was_removed_by_nobody() -> None:
+    journal = {"stage": "proving", "run_id": "r1"}
+    facts = {"journal": journal, "journal_gone": True}
+    said = told(**facts, ended={**journal, "outcome": "done"})
+    assert "The upgrade is done all the same: version 2.53.4 serves" in said
+    assert "somebody has removed it" not in said
+    assert "To go on" not in said
+    for other in ({**journal, "run_id": "r0", "outcome": "done"}, {**journal, "outcome": "failed"}, {}):
+        assert "somebody has removed it" in told(**facts, ended=other)
+
+
+def test_whatever_is_known_it_says_one_state() -> None:
+    """Over all that can be known at once: never both that the schema is untouched and that it is not, nor both serving and down."""
+    stages = ("", "begun", "stopping", "migrating", "starting", "proving")
+    seen: tuple[t.Any, ...] = (None, [], [FAILED], [{"state": "running"}], [{"state": "exited", "exit_code": 0}])
+    flags = ("locked", "journal_gone", "leader_lost", "launched", "stopped", "served")
+    for at, migrations, *values in itertools.product(stages, seen, *[(False, True)] * len(flags)):
+        said = told(at=at, migrations=migrations, **dict(zip(flags, values)))
+        untouched = "schema is untouched" in said or "Nothing was" in said
+        assert not (untouched and ("is migrated" in said or RESTORE in said)), said
+        assert not ("the client is down, and" in said and ("serves" in said or "runs where it ran" in said)), said
+        assert said.count("To go on") <= 1, said

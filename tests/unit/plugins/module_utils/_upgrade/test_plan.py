@@ -1,0 +1,123 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In which order deployments are upgraded, and which images go."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
+
+
+def test_smaller_deployments_first() -> None:
+    groups = {"all": ["a", "b", "c", "d", "e"], "big": ["d", "e"]}
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "a": {"__wa_message_gc_result": {"messages_before": 900}},
+        "b": {"__wa_message_gc_result": {"messages_before": 30}},
+        "c": {"__wa_message_gc_result": {"failed": True}},
+        "d": {"wa_deployment": "big"},
+        "e": {"wa_deployment": "big", "__wa_message_gc_result": {}},
+    }
+    assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["c", "b", "a", "d"]
+    assert upgrade_plan.leaders(hostvars, groups, ["e"]) == ["d"]
+
+
+def test_what_may_be_down_comes_first() -> None:
+    groups = {"all": ["a", "b", "c"]}
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "a": {},
+        "b": {"__wa_upgrade_read": {"journal": {"stage": "begun"}}},
+        "c": {"__wa_upgrade_read": {"journal": {"stage": "migrating"}}},
+    }
+    assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["c", "a", "b"]
+
+
+def test_a_leader_is_the_inventorys_and_not_the_runs() -> None:
+    groups = {"all": ["d", "e"], "big": ["d", "e"]}
+    hostvars = {host: {"wa_deployment": "big", "wa_leader": "e"} for host in groups["all"]}
+    assert upgrade_plan.leaders(hostvars, groups, ["d"]) == ["e"]
+
+
+def image(version: str, in_use: bool = False) -> dict[str, t.Any]:
+    return {"name": f"r/web:v{version}", "version": version, "in_use": in_use}
+
+
+@pytest.mark.parametrize(
+    ("versions", "gone"),
+    [
+        (["2.47.1", "2.51.2", "2.53.4"], ["r/web:v2.47.1"]),
+        (["2.9.1", "2.53.4"], ["r/web:v2.9.1"]),
+        (["2.51.2", "2.53.4", "2.55.1"], []),
+        (["latest", "2.53.4", "2.52.0"], ["r/web:v2.52.0"]),
+        ([], []),
+    ],
+)
+def test_the_last_two_versions_stay(versions: list[str], gone: list[str]) -> None:
+    looked = {"images": [image(version) for version in versions], "item": {"host": "h1"}}
+    assert upgrade_plan.old_images([looked], ["2.53.4", "2.51.2"]) == [(looked, name) for name in gone]
+
+
+def test_what_a_container_was_made_from_stays() -> None:
+    looked = {"images": [image("2.40.0", in_use=True), image("2.41.0")]}
+    assert [name for _looked, name in upgrade_plan.old_images([looked], ["2.53.4"])] == ["r/web:v2.41.0"]
+
+
+def test_a_version_that_is_none_is_an_error() -> None:
+    with pytest.raises(WaError, match="no version of the client"):
+        upgrade_plan.old_images([], ["latest"])
+
+
+def container(service: str, version: str, state: str, exit_code: int = 0) -> dict[str, t.Any]:
+    shot = service == upgrade_plan.MIGRATION
+    return {"service": service, "version": version, "state": state, "exit_code": exit_code, "one_shot": shot}
+
+
+@pytest.mark.parametrize(
+    ("client", "migration", "orphan"),
+    [
+        (("2.43.1", "exited"), ("2.45.1", "exited", 0), "2.45.1"),
+        (("2.43.1", "exited"), ("2.45.1", "running"), "2.45.1"),
+        (("2.43.1", "exited"), ("2.45.1", "exited", 1), ""),
+        (("2.43.1", "exited"), ("2.45.1", "created"), ""),
+        (("2.43.1", "running"), ("2.45.1", "exited", 0), ""),
+        (("2.45.1", "exited"), ("2.45.1", "exited", 0), ""),
+        (("latest", "exited"), ("2.45.1", "exited", 0), ""),
+    ],
+)
+def test_a_migration_without_a_journal(client: tuple[str, str], migration: tuple[t.Any, ...], orphan: str) -> None:
+    here = [container("wacore", *client), container(upgrade_plan.MIGRATION, *migration)]
+    assert upgrade_plan.orphan_migration(here) == orphan
+    assert upgrade_plan.orphan_migration(here[1:]) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "sizes"),
+    [([1, "10%", "100%"], [1, "10%", "100%"]), (5, [5]), ("30%", ["30%"]), (["2", " 50% "], [2, "50%"])],
+)
+def test_waves_as_ansible_takes_them(asked: t.Any, sizes: list[t.Any]) -> None:
+    assert upgrade_plan.waves(asked) == sizes
+
+
+@pytest.mark.parametrize("asked", [[], 0, "canary", [1, "0%"], [True], [-1], [1.5], None, ["10 %"]])
+def test_waves_that_are_none(asked: t.Any) -> None:
+    with pytest.raises(WaError, match="wa_upgrade_waves"):
+        upgrade_plan.waves(asked)
+
+
+def test_containers_that_a_reboot_would_start_again() -> None:
+    looked = [
+        {"name": "wacore", "restart": "always", "one_shot": False},
+        {"name": "waweb", "restart": "on-failure", "one_shot": False},
+        {"name": "other", "restart": "unless-stopped", "one_shot": False},
+        {"name": "run", "restart": "always", "one_shot": True},
+    ]
+    hostvars = {
+        "h1": {"__wa_upgrade_found": {"containers": looked}},
+        "h2": {"__wa_upgrade_found": {"containers": looked[2:]}},
+    }
+    members = [{"host": "h1", "project": "wa"}, {"host": "h2", "project": "wa"}]
+    assert upgrade_plan.restless(members, hostvars) == [{"host": "h1", "project": "wa", "names": ["wacore", "waweb"]}]

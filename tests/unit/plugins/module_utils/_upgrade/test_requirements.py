@@ -1,0 +1,131 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an upgrade is refused for on a host and at a database, before anything is touched."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
+
+WANTED = ["r/coreapp:v2.53.4", "r/web:v2.53.4"]
+G = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("free", "here", "wanted", "needed"),
+    [
+        (0, [], WANTED, "4.0 GiB are wanted by wa_upgrade_min_free (3G) and wa_upgrade_min_free_logs (1G)"),
+        (4 * G - 1, WANTED[:1], WANTED, "4.0 GiB"),
+        (4 * G, [], WANTED, ""),
+        (0, WANTED, WANTED, "1.0 GiB are wanted by wa_upgrade_min_free_logs (1G)."),
+        (G, WANTED, WANTED, ""),
+        (G, WANTED, [], "4.0 GiB"),  # preparation: which images it will be, nobody knows yet
+        (None, [], WANTED, ""),
+    ],
+)
+def test_room_for_images_and_logs(free: int | None, here: list[str], wanted: list[str], needed: str) -> None:
+    found = {"image_free_bytes": free, "images": [{"name": name} for name in here]}
+    said = upgrade_requirements.room(found, wanted, "3G", "1G")
+    assert needed in said[0] if needed else said == []
+
+
+def test_room_that_is_no_size_is_named() -> None:
+    with pytest.raises(WaError, match="option wa_upgrade_min_free: 'much'"):
+        upgrade_requirements.room({"image_free_bytes": 0, "images": []}, WANTED, "much", "1G")
+
+
+LARGEST = {"database": "a", "name": "messages", "bytes": 5 * G}
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, []),
+        ({"statement_timeout": None, "free_bytes": None, "largest_table": LARGEST}, []),
+        ({"statement_timeout": 3600.0, "free_bytes": 5 * G, "largest_table": LARGEST}, []),
+        ({"free_bytes": 0, "largest_table": None}, []),
+        ({"statement_timeout": 0.5, "statement_timeout_cure": "ALTER it;"}, ["after 0.5 s, expected none or 3600 s"]),
+        ({"free_bytes": 0, "largest_table": LARGEST}, ["has 0 B free, and messages takes 5.0 GiB"]),
+        (
+            {
+                "statement_timeout": 30.0,
+                "statement_timeout_cure": "ALTER it;",
+                "free_bytes": G,
+                "largest_table": LARGEST,
+            },
+            ["until the upgrade is done: ALTER it;", "1.0 GiB free"],
+        ),
+    ],
+)
+def test_what_a_migration_needs_of_its_database(facts: dict[str, t.Any], words: list[str]) -> None:
+    said = upgrade_requirements.database(facts, 3600.0)
+    assert len(said) == len(words)
+    assert all(part in one for part, one in zip(words, said))
+
+
+RUNNING = [
+    {"version": "2.51.2", "image": "reg:5000/wa/coreapp:v2.51.2"},
+    {"version": "2.51.2", "image": "reg:5000/wa/web:v2.51.2"},
+]
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (["reg:5000/wa/coreapp:v2.51.2", "reg:5000/wa/web:v2.51.2", "postgres:13"], ""),
+        (["reg:5000/wa/coreapp:2.51.2"], ""),
+        (["reg:5000/wa/coreapp@sha256:0"], ""),
+        ([], ""),
+        (["other/web:v2.53.4", "reg:5000/wa/coreapp:v2.51.2"], "it names other/web:v2.53.4, and 2.51.2 runs"),
+        (["reg/web:latest", "reg/web:latest"], "it names reg/web:latest, and 2.51.2 runs"),
+        # Beside the client's own Webapp another one's image of that name is a sidecar.
+        (["reg:5000/wa/web:v2.51.2", "reg:5000/wa/coreapp:v2.51.2", "acme/web:1.0"], ""),
+        (["reg:5000/ops/wa-core:v2.53.4"], "it names reg:5000/ops/wa-core:v2.53.4, and 2.51.2 runs"),
+    ],
+)
+def test_a_compose_file_of_another_version_is_told(images: list[str], words: str) -> None:
+    configured = {"coreapp": "reg:5000/ops/wa-core"}
+    assert upgrade_requirements.compose(images, RUNNING, configured) == words
+    assert upgrade_requirements.compose(images, []) == ""
+
+
+COPY = {"running": True, "dump": False, "snapshot": "", "accepted": []}
+
+
+@pytest.mark.parametrize(
+    ("left", "given", "refused"),
+    [
+        ({}, {}, True),
+        ({}, {"accepted": ["no_backup"]}, True),  # which is about the settings
+        ({}, {"snapshot": " "}, True),
+        ({}, {"dump": True}, False),
+        ({}, {"snapshot": "lvcreate"}, False),
+        ({}, {"accepted": ["no_database_backup"]}, False),
+        # An upgrade that goes on: refused only where it would stop the client, and with it make the copy.
+        ({"stage": "stopping", "notes": {}}, {"running": False}, True),
+        ({"stage": "migrating", "notes": {"kept": True}}, {"running": False}, False),
+        ({"stage": "migrating", "notes": {"kept": True}}, {}, True),
+        ({"stage": "migrating", "notes": {"kept": False}}, {"running": False}, True),
+        ({"stage": "migrating", "notes": {}}, {"running": False}, False),  # its journal was lost
+        ({"stage": "starting", "notes": {}}, {}, False),
+        ({"stage": "proving", "notes": {}}, {}, False),
+    ],
+)
+def test_no_migration_without_a_copy_or_the_word_that_none_is_wanted(
+    left: dict[str, t.Any], given: dict[str, t.Any], refused: bool
+) -> None:
+    said = upgrade_requirements.database_copy(left, **{**COPY, **given})
+    assert len(said) == refused
+    ways = ("wa_upgrade_dump: true", "wa_upgrade_snapshot_command", "wa_upgrade_accept: [no_database_backup]")
+    assert all(way in text for text in said for way in ways)
+
+
+def test_sessions_are_told_by_database_and_address() -> None:
+    found = [{"database": "crm", "from": "h2"}, {"database": None, "from": "h1"}, {"database": "crm", "from": "h2"}]
+    assert upgrade_requirements.sessions(found) == "2 on database crm from h2, 1 on no database from h1"
+    assert upgrade_requirements.sessions([]) == ""

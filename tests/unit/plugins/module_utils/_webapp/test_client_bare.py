@@ -1,0 +1,304 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The API adapter when something between it and the client answers: pages, empty bodies, redirects, long waits."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+from fake_webapp import META, FakeWebapp
+from webapp_session import GC, Time, session
+
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import gc_said, parse_body
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import asked_pause, safe_location
+
+PAGE = b"<html><body>Bad gateway</body></html>"
+TIMED_OUT = {
+    "code": 1014,
+    "title": "Internal error",
+    "details": "Connection timed out. Please check if wacore is running",
+}
+
+
+class Reply(t.NamedTuple):
+    """An answer byte for byte."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class BareWebapp(FakeWebapp):
+    """Answers PUT byte for byte, with headers."""
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        fake, usual = self, super()._handler()
+
+        class Handler(usual):  # type: ignore[misc,valid-type]
+            def do_PUT(self) -> None:
+                reply = fake.answer(self.command, self.path, None, self.headers.get("Authorization") or "")
+                self.send_response(reply[0])
+                for name, value in reply[2]:
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(reply[1])))
+                self.end_headers()
+                self.wfile.write(reply[1])
+
+        return Handler
+
+
+@pytest.fixture
+def bare() -> t.Iterator[BareWebapp]:
+    server = BareWebapp()
+    yield server
+    server.close()
+
+
+def said(gc: t.Any, status: int = 500, errors: t.Any = None) -> Reply:
+    body = {"meta": META, "services": {"message": {"gc": gc}}, **({"errors": errors} if errors else {})}
+    return Reply(status, json.dumps(body).encode())
+
+
+def calls(bare: FakeWebapp) -> int:
+    return bare.paths().count(f"PUT {GC}")
+
+
+def refused(bare: FakeWebapp, *replies: t.Any, time: Time | None = None) -> ApiError:
+    bare.on("PUT", GC, *replies)
+    with pytest.raises(ApiError) as told:
+        session(bare, time).start_gc("message")
+    return told.value
+
+
+# Taken all the same
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 409, 429, 500, 502, 503, 504])
+def test_an_answer_that_names_a_node_that_began_is_a_call_that_was_taken(bare: BareWebapp, status: int) -> None:
+    bare.on("PUT", GC, said({"a:9dfe77618dba": {"status": "processing"}}, status, [TIMED_OUT]))
+    time = Time()
+    words = "1014, Internal error, Connection timed out. Please check if wacore is running"
+    assert session(bare, time).start_gc("message") == {
+        "a:9dfe77618dba": "processing",
+        "a node without a name": f"failed: {words}",
+    }
+    assert (calls(bare), time.pauses) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("gc", "errors", "nodes"),
+    [
+        (
+            {"a:1": {"status": "processing"}, "b:2": {"status": "failed"}},
+            [TIMED_OUT],
+            {"a:1": "processing", "b:2": "failed: 1014, Internal error, " + str(TIMED_OUT["details"])},
+        ),
+        (
+            {"a:1": {"status": "processing"}, "b:2": {"status": "failed"}, "c:3": {"status": "error"}},
+            [{"code": 1014, "details": "is c running: c:6252"}, {"code": 1000, "details": "b"}],
+            {"a:1": "processing", "b:2": "failed: 1000, b", "c:3": "failed: 1014, is c running: c:6252"},
+        ),
+        (
+            {"a:1": {"status": "processing"}, "b:2": {"errors": [{"code": 1014, "details": "down"}]}},
+            None,
+            {"a:1": "processing", "b:2": "failed: 1014, down"},
+        ),
+        (
+            {"a:1": {"status": "processing"}, "errors": [{"code": 1014, "details": "down"}]},
+            None,
+            {"a:1": "processing", "a node without a name": "failed: 1014, down"},
+        ),
+        (
+            [{"node": "a:1", "status": "processing"}, {"node": "b:2", "status": "failed", "details": "lost"}],
+            None,
+            {"a:1": "processing", "b:2": "failed: lost"},
+        ),
+        (
+            {"a:1": "processing"},
+            [{"code": 1014, "details": "one"}, {"code": 1014, "details": "two"}],
+            {"a:1": "processing", "a node without a name": "failed: 1014, one; failed: 1014, two"},
+        ),
+        ({"status": "processing"}, None, {"coreapp": "processing"}),
+    ],
+)
+def test_the_failed_nodes_have_their_words(bare: BareWebapp, gc: t.Any, errors: t.Any, nodes: dict[str, str]) -> None:
+    bare.on("PUT", GC, said(gc, 500, errors))
+    assert session(bare).start_gc("message") == nodes
+
+
+def test_an_error_in_which_no_node_began_stays_one(bare: BareWebapp) -> None:
+    failed = {"a:1": {"status": "failed"}, "b:2": {"errors": [TIMED_OUT]}}
+    time = Time()
+    error = refused(bare, said(failed, 500, [TIMED_OUT]), time=time)
+    assert error.kind == "coreapp"
+    assert len(time.pauses) > 1  # a time-out that no node contradicts is worth a retry
+    error = refused(bare, said(failed, 504))
+    assert (error.kind, "a:1 failed; b:2 failed: 1014" in error.found) == ("coreapp", True)
+
+
+@pytest.mark.parametrize("gc", [None, {}, [], {"a:1": {}}, {"error": "Connection timed out"}, {"count": 5}])
+def test_what_tells_no_status_tells_of_no_begin(gc: t.Any) -> None:
+    assert not gc_said({"services": {"message": {"gc": gc}}}, "message")[1]
+    assert not gc_said({"services": {"media": {"gc": {"status": "processing"}}}}, "message")[1]
+
+
+# Lost after sending
+
+
+@pytest.mark.parametrize("status", [500, 501, 502, 504, 520])
+@pytest.mark.parametrize("body", [PAGE, b"", b'{"message": "upstream"}', b'{"errors": []}', b'{"errors": [{"co'])
+def test_a_5xx_without_the_clients_words_may_have_been_taken(bare: BareWebapp, status: int, body: bytes) -> None:
+    error = refused(bare, Reply(status, body))
+    assert (error.kind, error.sent, error.status, calls(bare)) == ("lost", True, status, 1)
+    assert "proxy" in str(error)
+
+
+@pytest.mark.parametrize("body", [b"", b"null", PAGE, b'{"errors": [{"code": 1016}]}'])
+def test_an_overloaded_client_is_asked_again(bare: BareWebapp, body: bytes) -> None:
+    bare.on("PUT", GC, Reply(503, body), said({"status": "processing"}, 200))
+    assert session(bare).start_gc("message") == {"coreapp": "processing"}
+    assert calls(bare) == 2
+
+
+def test_other_calls_than_gc_are_not_lost(bare: BareWebapp) -> None:
+    bare.on("PUT", "/v1/messages/x", Reply(500, PAGE))
+    with pytest.raises(ApiError) as told:
+        session(bare).mark_read("x")
+    assert told.value.kind == "other"
+
+
+# No success
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("body", [PAGE, b"OK", b"\xff\xfe"])
+def test_a_page_is_no_success(bare: BareWebapp, status: int, body: bytes) -> None:
+    error = refused(bare, Reply(status, body))
+    assert (error.kind, error.retryable, calls(bare)) == ("other", False, 1)
+    assert f"HTTP {status} with a body that is no JSON" in error.found
+    assert "proxy" in error.cure
+
+
+def test_a_body_that_was_cut_off_is_the_clients(bare: BareWebapp) -> None:
+    error = refused(bare, Reply(200, b'{"services":{"mess'))
+    assert (error.kind, error.sent, calls(bare)) == ("lost", True, 1)
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n", b"null", b"{}", b"[]", b"\xef\xbb\xbf{}"])
+def test_an_empty_answer_is_a_success(bare: BareWebapp, body: bytes) -> None:
+    bare.on("PUT", GC, Reply(200, body))
+    assert session(bare).start_gc("message") == {"coreapp": "processing"}
+
+
+def test_a_deeply_nested_body_breaks_nothing() -> None:
+    assert parse_body(b"[" * 200_000) == ({}, "torn")
+
+
+# Words
+
+
+@pytest.mark.parametrize("status", [404, 403, 405, 429, 500, 503])
+def test_a_bare_status_says_what_was_expected_and_a_cure(bare: BareWebapp, status: int) -> None:
+    text = str(refused(bare, Reply(status, b"" if status == 503 else PAGE)))
+    assert f"HTTP {status}; expected the Webapp's own answer in JSON. " in text
+    assert "proxy or load balancer" in text
+    assert "api_url should be the Webapp's own address" in text
+
+
+def test_the_clients_own_words_need_no_proxy(bare: BareWebapp) -> None:
+    assert "proxy" not in str(refused(bare, Reply(500, b'{"errors": [{"code": 1000, "title": "Generic"}]}')))
+    assert "proxy" not in str(refused(bare, Reply(401)))
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_names_where_it_leads(bare: BareWebapp, status: int) -> None:
+    headers = (("Location", "https://me:hush@sso.lab:8443/log/in;sid=hush?token=hush#hush"),)
+    error = refused(bare, Reply(status, PAGE, headers))
+    assert error.found == f"HTTP {status} to https://sso.lab:8443/log/in"
+    assert "hush" not in str(error)
+    assert ("api_url" in error.cure, error.retryable, calls(bare)) == (True, False, 1)
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("/sign/in?next=x", "https://wa.lab:9090/sign/in"),
+        ("//me:hush@other.lab/x", "https://other.lab/x"),
+        ("https:\\\\me:hush@other.lab\\x", "https://wa.lab:9090/v1/\\\\other.lab\\x"),
+        ("https:///me:hush@other.lab/x", "https://wa.lab:9090/other.lab/x"),
+        ("", ""),
+        ("javascript:hush", ""),
+        ("https://[hush", ""),
+    ],
+)
+def test_no_location_shows_a_credential(location: str, shown: str) -> None:
+    assert safe_location("https://wa.lab:9090/v1/x", location) == shown
+
+
+# Waiting as long as the server asks
+
+
+def busy(after: str, status: int = 429) -> Reply:
+    return Reply(status, b'{"errors": [{"code": 1015, "title": "Too many requests"}]}', (("Retry-After", after),))
+
+
+@pytest.mark.parametrize("after", ["45", "90", "120"])
+def test_a_long_wait_is_honoured(bare: BareWebapp, after: str) -> None:
+    bare.on("PUT", GC, busy(after), said({"status": "processing"}, 200))
+    time = Time()
+    assert session(bare, time).start_gc("message") == {"coreapp": "processing"}
+    assert time.pauses == [float(after)]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_longer_one_is_told_at_once(bare: BareWebapp, status: int) -> None:
+    time = Time()
+    error = refused(bare, busy("121", status), time=time)
+    assert time.pauses == []
+    assert (error.kind, error.status, error.retry_after) == ("busy", status, 121)
+    assert "the server asks to wait 121 s" in error.found
+
+
+def test_long_waits_are_bounded_together(bare: BareWebapp) -> None:
+    time = Time()
+    error = refused(bare, busy("50"), time=time)
+    assert time.pauses == [50, 50]
+    assert "asks to wait 50 s" in error.found
+
+
+def test_a_short_wait_is_as_ever(bare: BareWebapp) -> None:
+    bare.on("PUT", GC, busy("7"), said({"status": "processing"}, 200))
+    time = Time()
+    session(bare, time).start_gc("message")
+    assert time.pauses == [7]
+
+
+def test_who_does_not_want_to_wait_does_not(bare: BareWebapp) -> None:
+    bare.on("PUT", "/v1/x", busy("45"))
+    time = Time()
+    with pytest.raises(ApiError, match="asks to wait 45 s"):
+        session(bare, time).call("PUT", "/v1/x", again=False)
+    assert time.pauses == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "60"}, 60),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": "Wed, 21 Oct 2015 07:27:00 GMT"}, 60),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:27:00 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"Retry-After": "soon"}, 0),
+        ({"Retry-After": "²"}, 0),
+        ({"Retry-After": "-5"}, 0),
+        ({}, 0),
+        (None, 0),
+    ],
+)
+def test_retry_after_of_all_kinds(headers: t.Any, seconds: float) -> None:
+    assert asked_pause(headers) == seconds
