@@ -341,9 +341,14 @@ identity:
     recorded:
       description: What O(identity_file) holds; empty when there is none.
       type: dict
+    others:
+      description: What the records of other deployments hold, C(client-*.json) beside O(identity_file).
+      type: list
+      elements: dict
   sample:
     db_env: {engine: MYSQL, hostname: db.example.com, port: 3306, name_prefix: ""}
     recorded: {}
+    others: []
 sealed:
   description: All that with its secrets, closed with O(seal_key).
   type: str
@@ -658,7 +663,10 @@ def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, re
         client_inspection.leave_out_overridden(engine, result.values.get("containers", []), db_env, compose)
     if module.params["compose_file"]:
         client_files.refuse_strangers(module.params["compose_file"], Store(module.params["compose_file"]).read())
-    return {"db_env": db_env, "recorded": client_inspection.record(recorded) if recorded else {}}
+    if not recorded:
+        return {"db_env": db_env, "recorded": {}, "others": []}
+    records = client_inspection.record(recorded), client_inspection.others(recorded)
+    return {"db_env": db_env, "recorded": records[0], "others": records[1]}
 
 
 def read_containers(engine: docker_engine.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:

@@ -19,7 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._media.rules import ch
 MEDIA_PATH = "/usr/local/wamedia"
 CONFIRM = "wa_confirm_identity"
 DATABASE = ("engine", "hostname", "port", "name_prefix")
-ATTRIBUTES = (*DATABASE, "project", "media_volume", "topology", "shards", "leader", "project_dir", "env_file")
+ATTRIBUTES = (*DATABASE, "project", "media_volume", "topology", "shards", "leader", "project_dir", "env_file", "state_dir", "deployment")
 _CLUSTER = "a cluster (high_availability or multiconnect)"
 _ALIVE = ("running", "restarting", "paused")
 
@@ -60,7 +60,7 @@ def normalise(attribute: str, value: t.Any) -> str:
         return text.lower().rstrip(".")
     if attribute in ("port", "shards") and text.isdecimal():
         return str(int(text))
-    if attribute in ("project_dir", "env_file") and text:
+    if attribute in ("project_dir", "env_file", "state_dir") and text:
         return "/" + posixpath.normpath(text).lstrip("/")
     return text
 
@@ -214,6 +214,8 @@ def _lost(attribute: str, found: Found, there: There) -> str:
         "topology": f"the client as it is registered, {'one Coreapp' if found.value == 'single' else 'a cluster'}",
         "shards": f"what the Coreapps of {found.value} shards serve",
         "leader": f"the upgrade lock and journal, and what is remembered about message GC, on {found.value}",
+        "state_dir": f"the upgrade lock and journal, and what is remembered about message GC, in {found.value}",
+        "deployment": f"lock, journal, nightly cleanup and what is remembered about message GC under the name {found.value}",
         "project_dir": f"compose.yml and db.env in {found.value}",
         "env_file": f"the settings in {found.value}",
     }[attribute]
@@ -260,7 +262,7 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     clients = {
         name: services(own(look), project, facts["neighbours"], facts["replace"]) for name, look in looks.items()
     }
-    records = {name: (look.get("identity") or {}).get("recorded") or {} for name, look in looks.items()}
+    records = {name: _record(look.get("identity") or {}, project) for name, look in looks.items()}
     files = {name: (look.get("identity") or {}).get("db_env") or {} for name, look in looks.items()}
     everywhere = [one for those in clients.values() for one in those]
     wanted = facts["wanted"]
@@ -281,7 +283,7 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     # A client that moves into another project takes its containers with it where they are to be replaced.
     there["project"] = [] if clients.get(host) else kept(records, "project", [host], "as recorded on")
     there["shards"] = kept(records, "shards", looks, "as recorded on")
-    for attribute in ("project_dir", "env_file"):
+    for attribute in ("project_dir", "env_file", "state_dir", "deployment"):
         there[attribute] = kept(records, attribute, [host], "as recorded on")
     there["project_dir"] = there["project_dir"] or _folders(clients.get(host, []), facts["deployment"]["slug"])
     if _inside(records.get(host, {})) and _inside(wanted):
@@ -293,6 +295,12 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
         facts["confirmed"],
         facts["folder"],
     )
+
+
+def _record(identity: t.Mapping[str, t.Any], project: str) -> Values:
+    """A host's own record; without one that of the deployment of the same project, which had another name."""
+    others = identity.get("others") or []
+    return identity.get("recorded") or next((one for one in others if one.get("project") == project), {})
 
 
 def _folders(containers: t.Iterable[Container], slug: str) -> list[Found]:
@@ -320,7 +328,8 @@ def wanted_identity(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
     found = {
         **(wanted_database(facts["db_env"], facts["file"]) if facts["db_env"] is not None else {}),
         **{name: facts[name] for name in ("media_volume", "topology", "shards")},
-        **{name: deployment[name] for name in ("project", "leader", "project_dir", "env_file")},
+        **{name: deployment[name] for name in ("project", "leader", "project_dir", "env_file", "state_dir")},
+        "deployment": deployment["slug"],
     }
     return {"host": facts["host"], **{name: normalise(name, value) for name, value in found.items()}}
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity
@@ -50,6 +52,12 @@ def record(path: str) -> dict[str, str]:
         "the record of which client is on this host",
         "See that the inventory describes the client that is here; then remove the file: provision.yml writes it again",
     )
+
+
+def others(path: str) -> list[dict[str, str]]:
+    """The records of the other deployments on this host, beside the one at `path`. Raises WaError as `record` does."""
+    beside = os.path.join(glob.escape(os.path.dirname(path)), "client-*.json")
+    return [record(one) for one in sorted(glob.glob(beside)) if one != path]
 
 
 def leave_out_overridden(

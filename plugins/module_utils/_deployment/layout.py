@@ -37,7 +37,7 @@ HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 def layout(
-    hostvars: HostVars, deployment: t.Mapping[str, t.Any], topology: str = "single", shards: int = 1
+    hostvars: HostVars, deployment: t.Mapping[str, t.Any], topology: str = "single", shards: t.Any = 1
 ) -> dict[str, list[str]]:
     """Which services run where: member -> `web`, `core1`, `master1`, ...
 
@@ -46,6 +46,7 @@ def layout(
     """
     name, members, leader = str(deployment["name"]), list(deployment["members"]), str(deployment["leader"])
     check_topology(name, members, topology, shards)
+    shards = int(shards)
     _judge_agreement(name, hostvars, members)
     declared = {member: hostvars[member].get("wa_client_services") for member in members}
     places = place(name, members, topology, shards, {m: words for m, words in declared.items() if words is not None})

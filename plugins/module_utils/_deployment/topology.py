@@ -72,6 +72,7 @@ def places(
         "project_dir": home,
         "compose_file": f"{home}/compose.yml",
         "state_dir": state,
+        "identity_file": f"{STATE_DIR}/client-{part}.json",  # the one place that no variable moves
         "gc_state_file": f"{state}/gc-{part}.json",
         "log_cleanup_status_file": f"{state}/log-cleanup-{part}.json",
         "lock_file": f"{state}/{part}.lock",

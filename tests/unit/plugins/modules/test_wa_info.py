@@ -156,13 +156,15 @@ def test_which_client_is_there_is_told_without_a_secret(engine: FakeDocker, run_
     options = {"gather": ["containers", "identity"], "docker_host": engine.host, "env_file": str(env_file)}
     done = run_module(MODULE, {**options, "identity_file": str(recorded)})
     database = {"engine": "MYSQL", "hostname": "db.lab", "port": "3306", "name_prefix": ""}
-    assert done["identity"] == {"db_env": database, "recorded": {}}
+    assert done["identity"] == {"db_env": database, "recorded": {}, "others": []}
     told = {one["name"]: one["identity"] for one in done["containers"]}
     assert told == {"c": {"database": {**database, "name_prefix": "x_"}, "clustered": True}, "none": {}}
     recorded.write_text('{"leader": "h1"}')
     done = run_module(MODULE, {**options, "identity_file": str(recorded)})
     assert done["identity"]["recorded"] == {"leader": "h1"}
     assert "Canary" not in str(done)
+    (tmp_path / "client-b.json").write_text('{"project": "wa-b"}')
+    assert run_module(MODULE, {**options, "identity_file": str(recorded)})["identity"]["others"] == [{"project": "wa-b"}]
     for text in ("[]", "no JSON"):
         recorded.write_text(text)
         assert str(recorded) in run_module(MODULE, {**options, "identity_file": str(recorded)})["msg"]
@@ -193,7 +195,7 @@ def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -
         "docker_host": f"unix://{tmp_path}/none.sock",
         "identity_file": f"{tmp_path}/none",
     }
-    assert run_module(MODULE, options)["identity"] == {"db_env": {}, "recorded": {}}
+    assert run_module(MODULE, options)["identity"] == {"db_env": {}, "recorded": {}, "others": []}
 
 
 def test_a_container_of_our_own_file_is_known_wherever_the_file_lies(engine: FakeDocker, run_module: Run) -> None:

@@ -41,11 +41,15 @@ def facts(**changed: t.Any) -> dict[str, t.Any]:
     """What the role wa_host knows of a single client that is as the inventory describes it."""
     host = changed.pop("host", "h1")
     group = changed.pop("group", None)
-    given = [changed.pop(name, None) for name in ("leader", "project", "project_dir", "env_file")]
+    given = [changed.pop(name, None) for name in ("leader", "project", "project_dir", "env_file", "state_dir")]
     there = deployment(host, GROUPS, group, *given)
     look = {
         "containers": changed.pop("containers", [container()]),
-        "identity": {"db_env": changed.pop("file", {}), "recorded": changed.pop("recorded", {})},
+        "identity": {
+            "db_env": changed.pop("file", {}),
+            "recorded": changed.pop("recorded", {}),
+            "others": changed.pop("others", []),
+        },
     }
     return {
         "host": host,
@@ -354,6 +358,20 @@ def test_the_refusal_tells_what_is_there_what_it_would_become_and_what_is_lost()
         "the client that is there. Nothing was changed. Name the values that are there; or, if the change is intended, "
         'confirm the new ones with wa_confirm_identity: {"name_prefix": "x_", "media_volume": "other"}'
     )
+
+
+@pytest.mark.parametrize("containers", [[container()], []])
+def test_a_state_folder_that_moves_is_seen_with_and_without_containers(containers: list[dict[str, t.Any]]) -> None:
+    known = facts(state_dir="/srv/state", recorded=record(), containers=containers)
+    assert found(known) == {"state_dir": ("/var/lib/waba", "/srv/state")}
+    assert found({**known, "confirmed": {"state_dir": "/srv/state/"}}) == {}
+
+
+def test_a_deployment_of_another_name_is_known_by_its_project() -> None:
+    old = record(deployment="old", project="wa-h1")
+    assert found(facts(others=[old])) == {"deployment": ("old", "h1")}
+    assert found(facts(others=[old], recorded=record())) == {}, "its own record tells more"
+    assert found(facts(others=[record(deployment="b", project="wa-b", leader="b")])) == {}
 
 
 def test_only_what_is_asked_is_compared() -> None:
