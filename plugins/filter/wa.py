@@ -28,7 +28,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     upgrade_journal,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
-from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, hooks
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
@@ -85,13 +84,6 @@ def container_line(container: t.Mapping[str, t.Any]) -> str:
     """One container of `wa_info` for a message: name, image, project, state."""
     project = f"project {container['project']}" if container["project"] else "outside Compose"
     return f"{container['name']} ({container['image']}, {project}, {container['state']})"
-
-
-def registration_refusal(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """Why containers of `wa_info` must not be recreated, or an empty text: the registration of some would be lost."""
-    names = [str(one["name"]) for one in containers if not one["keeps_configuration"]]
-    lost = "keeps its configuration, registration included, in its own writable layer; recreating it loses both"
-    return f"{', '.join(names)} {lost}. {env_state.CONFIG_CURE}." if names else ""
 
 
 def stale_line(container: t.Mapping[str, t.Any]) -> str:
@@ -249,7 +241,8 @@ class FilterModule:
             "session_line": upgrade_requirements.sessions,
             "database_lacks": _told(upgrade_requirements.database),
             "container_line": container_line,
-            "registration_refusal": registration_refusal,
+            "removed_by_a_stop": replacement.removed_by_a_stop,
+            "registration_refusal": replacement.lost_registration,
             "stale_line": stale_line,
             "restored_line": restored_line,
             "sort_unmanaged": unmanaged.sort,

@@ -437,6 +437,12 @@ containers:
         - Whether its configuration, registration included, outlives the container.
         - It does with C(WA_CONFIG_ON_DB=1), or with a mount at C(/usr/local/waent/data).
       type: bool
+    configuration_mount:
+      description: The volume or folder of the host that holds its configuration; empty with C(WA_CONFIG_ON_DB=1), or without one.
+      type: str
+    auto_remove:
+      description: Whether Docker removes it, and its volumes without a name, when it stops (C(docker run --rm)).
+      type: bool
   sample:
     - name: wa-support-waweb-1
       id: 9b01d7c33e5f

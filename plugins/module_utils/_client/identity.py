@@ -19,7 +19,18 @@ from ansible_collections.waba.onprem.plugins.module_utils._media.rules import ch
 MEDIA_PATH = "/usr/local/wamedia"
 CONFIRM = "wa_confirm_identity"
 DATABASE = ("engine", "hostname", "port", "name_prefix")
-ATTRIBUTES = (*DATABASE, "project", "media_volume", "topology", "shards", "leader", "project_dir", "env_file", "state_dir", "deployment")
+ATTRIBUTES = (
+    *DATABASE,
+    "project",
+    "media_volume",
+    "topology",
+    "shards",
+    "leader",
+    "project_dir",
+    "env_file",
+    "state_dir",
+    "deployment",
+)
 _CLUSTER = "a cluster (high_availability or multiconnect)"
 _ALIVE = ("running", "restarting", "paused")
 

@@ -74,6 +74,10 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "files": docker_inspection.files(container.labels),
         "own": compose_override.OWN_LABEL in container.labels,
         "mounts": [asdict(mount) for mount in container.mounts],
+        "auto_remove": bool((record.get("HostConfig") or {}).get("AutoRemove")),
+        "configuration_mount": env_state.configuration_mount(
+            container.role, environment, [(mount.name, mount.destination) for mount in container.mounts]
+        ),
         "keeps_configuration": env_state.keeps_configuration(
             container.role, environment, [mount.destination for mount in container.mounts]
         ),

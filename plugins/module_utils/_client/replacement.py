@@ -8,6 +8,8 @@ from __future__ import annotations
 import posixpath
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
+
 SUFFIX = "-replaced"
 
 
@@ -33,16 +35,68 @@ def set_aside(containers: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t
     return found
 
 
+def lost_registration(
+    containers: t.Sequence[t.Mapping[str, t.Any]],
+    services: t.Mapping[str, t.Any] | None = None,
+    volumes: t.Mapping[str, t.Any] | None = None,
+) -> str:
+    """Why containers of `wa_info` must not be recreated, or an empty text: the registration of some would be lost.
+
+    `services` and `volumes` are what the operator adds to the rendered file, which mounts no configuration by itself.
+    """
+    mounted = {
+        str(((volumes or {}).get(source) or {}).get("name") or source)
+        for service in (services or {}).values()
+        for source in map(_source, (service or {}).get("volumes") or [])
+    }
+    inside = [str(one["name"]) for one in containers if not one["keeps_configuration"]]
+    if inside:
+        lost = "keeps its configuration, registration included, in its own writable layer; recreating it loses both"
+        return f"{', '.join(inside)} {lost}. {env_state.CONFIG_CURE}."
+    beside = [
+        f"{one['name']} has its configuration, registration included, on {one['configuration_mount']}"
+        for one in containers
+        if one["configuration_mount"] and one["configuration_mount"] not in mounted
+    ]
+    if not beside:
+        return ""
+    return (
+        f"{', '.join(beside)}, which the rendered Compose file does not mount: the registration would be lost from sight. Mount it "
+        f"at {env_state.CONFIG_FOLDER} of the Coreapp with wa_client_extra_services, environment WA_CONFIG_ON_DB: null with it, as "
+        "adopt.yml writes it; or move the configuration into the database first: start the container with WA_CONFIG_ON_DB=1."
+    )
+
+
+def _source(volume: t.Any) -> str:
+    """What a volume of a Compose service mounts, in its short or its long form."""
+    return str(volume.get("source", "")) if isinstance(volume, t.Mapping) else str(volume).partition(":")[0]
+
+
+def removed_by_a_stop(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """Why containers cannot be set aside, or an empty text: Docker would remove some, with volumes, when they stop."""
+    names = [str(one["name"]) for one in containers if one["auto_remove"]]
+    return (
+        f"{', '.join(names)}: made by docker run --rm, so that a stop removes it with its volumes that have no name, and it could "
+        "not be brought back; expected containers that can be set aside. Nothing was changed. See what its volumes hold "
+        "(docker inspect NAME), then stop it yourself"
+        if names
+        else ""
+    )
+
+
 def other_media(containers: t.Sequence[t.Mapping[str, t.Any]], volume: str, path: str, device: str = "") -> str:
     """Why containers cannot be replaced, or an empty text: their media are not on the volume that the new ones mount.
+
+    A master needs no media; what a Webapp or a Coreapp without a mount has received goes with it.
 
     `path` is where media are mounted in a container. A folder is the volume's when the volume stands on it (`device`).
     """
     found = []
     for one in containers:
-        for mount in one["mounts"]:
-            if posixpath.normpath(mount["destination"]) != posixpath.normpath(path):
-                continue
+        mounts = [each for each in one["mounts"] if posixpath.normpath(each["destination"]) == posixpath.normpath(path)]
+        if not mounts and one["role"] != "master":
+            found.append(f"{one['name']} has its media in its own writable layer")
+        for mount in mounts:
             wanted = device if mount["kind"] == "bind" else volume
             if mount["name"].rstrip("/") != wanted.rstrip("/"):
                 found.append(f"{one['name']} has its media on {mount['kind']} {mount['name']}")
@@ -51,5 +105,6 @@ def other_media(containers: t.Sequence[t.Mapping[str, t.Any]], volume: str, path
     return (
         f"media volume {volume}: {'; '.join(found)}; expected {volume}, because the media would be lost from sight. "
         "Nothing was changed. Set wa_media_volume_name to that volume, or wa_media_volume_driver_options to "
-        "{type: none, o: bind, device: FOLDER} for a folder"
+        "{type: none, o: bind, device: FOLDER} for a folder; or copy the media there (docker cp) and confirm with "
+        f'wa_confirm_identity: {{"media_volume": "{volume}"}}'
     )

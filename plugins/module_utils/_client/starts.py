@@ -25,6 +25,12 @@ def second_coreapp(
     databases = {database, *(one["database"] for one in cores if one["project"] == project)} - {""}
     cores = [one for one in cores if one["project"] == project or one["database"] in databases]
     active = [one for one in cores if one["state"] in ACTIVE or one["name"] in (starts or ())]
+    if (
+        starts is not None
+    ):  # where no project owns them, Docker starts the stopped ones, too, when it or the host restarts
+        active += [
+            one for one in cores if one not in active and one["state"] == "exited" and one["restart"] == "always"
+        ]
     others = active
     if starts is None:
         others = [one for one in active if one["project"] != project or one["one_shot"]]
@@ -36,7 +42,8 @@ def second_coreapp(
     )
     return (
         f"Coreapp of a single client: {found}; expected one Coreapp, because two of one number get it banned. "
-        "Nothing was started. Find out which one serves, and stop and remove the others (docker stop NAME, docker rm NAME)."
+        "Nothing was started. Find out which one serves, and stop and remove the others (docker stop NAME, docker rm NAME, or "
+        "docker update --restart no NAME for one that is stopped)."
     )
 
 
@@ -58,4 +65,9 @@ def _migration(container: t.Mapping[str, t.Any]) -> bool:
 
 def _place(container: t.Mapping[str, t.Any]) -> str:
     kind = "left by docker compose run, " if container["one_shot"] else ""
+    kind = (
+        "restart policy always, " + kind
+        if container["state"] == "exited" and container["restart"] == "always"
+        else kind
+    )
     return kind + (f"project {container['project']}" if container["project"] else "outside Compose")

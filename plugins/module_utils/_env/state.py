@@ -74,10 +74,24 @@ def keeps_configuration(role: str, environment: t.Mapping[str, str], mounted: t.
     """
     if role not in ("core", "master") or environment.get(CONFIG_ON_DB) == "1":
         return True
-    folders = [CONFIG_FOLDER]
-    while folders[-1] != "/":
-        folders.append(posixpath.dirname(folders[-1]))
-    return any(posixpath.normpath(folder) in folders for folder in mounted)
+    return any(holds_configuration(folder) for folder in mounted)
+
+
+def holds_configuration(folder: str) -> bool:
+    """Whether what is mounted at `folder` in a container holds the configuration that is not in the database."""
+    folder = posixpath.normpath(folder)
+    return folder == "/" or f"{CONFIG_FOLDER}/".startswith(f"{folder}/")
+
+
+def configuration_mount(role: str, environment: t.Mapping[str, str], mounts: t.Iterable[tuple[str, str]]) -> str:
+    """The volume or folder of the host on which a container keeps its configuration; empty for none, as with a database.
+
+    `mounts` are names and the folders in the container; of several the one nearest to the configuration has it.
+    """
+    if role not in ("core", "master") or environment.get(CONFIG_ON_DB) == "1":
+        return ""
+    found = [(len(posixpath.normpath(folder)), name) for name, folder in mounts if holds_configuration(folder)]
+    return max(found)[1] if found else ""
 
 
 def service_settings(document: t.Any, service: str) -> tuple[list[str], list[str], t.Any]:

@@ -77,9 +77,10 @@ def test_where_work_was_left_undone(result: dict[str, t.Any], told: list[str]) -
 
 
 def test_a_registration_that_a_recreate_would_lose_is_named() -> None:
-    kept, lost = ({"name": name, "keeps_configuration": name == "a"} for name in "ab")
-    assert wa.registration_refusal([kept]) == ""
-    assert wa.registration_refusal([kept, lost]).startswith("b keeps its configuration, registration included,")
+    kept, lost = ({"name": name, "keeps_configuration": name == "a", "configuration_mount": ""} for name in "ab")
+    refusal = wa.FilterModule().filters()["registration_refusal"]
+    assert refusal([kept]) == ""
+    assert refusal([kept, lost]).startswith("b keeps its configuration, registration included,")
 
 
 def test_a_stale_container_is_told_with_its_keys() -> None:

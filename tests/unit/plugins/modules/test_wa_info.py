@@ -164,7 +164,9 @@ def test_which_client_is_there_is_told_without_a_secret(engine: FakeDocker, run_
     assert done["identity"]["recorded"] == {"leader": "h1"}
     assert "Canary" not in str(done)
     (tmp_path / "client-b.json").write_text('{"project": "wa-b"}')
-    assert run_module(MODULE, {**options, "identity_file": str(recorded)})["identity"]["others"] == [{"project": "wa-b"}]
+    assert run_module(MODULE, {**options, "identity_file": str(recorded)})["identity"]["others"] == [
+        {"project": "wa-b"}
+    ]
     for text in ("[]", "no JSON"):
         recorded.write_text(text)
         assert str(recorded) in run_module(MODULE, {**options, "identity_file": str(recorded)})["msg"]

@@ -21,6 +21,7 @@ def core(name: str, state: str = "running", project: str = "wa-h1", **other: t.A
         "project": project,
         "role": "core",
         "one_shot": False,
+        "restart": "unless-stopped",
         "database": OURS,
         "variables": ["WA_DB_HOSTNAME"],
         **other,
@@ -66,6 +67,8 @@ def test_compose_starts_no_second_one(containers: list[dict[str, t.Any]], refuse
         ([core("wacore", "running", ""), core("wacore-old", "exited", "")], [], False),
         ([core("wacore", "running", ""), core("wacore-old", "exited", "")], ["wacore-old"], True),
         ([core("wacore", "exited", ""), core("wacore-old", "exited", "")], ["wacore", "wacore-old"], True),
+        ([core("wacore", "running", ""), core("wacore-old", "exited", "", restart="always")], [], True),
+        ([core("wacore", "exited", "", restart="always")], ["wacore"], False),
         ([core("wacore", "exited", ""), core("biz-wacore-1", "running", "biz")], ["wacore"], True),
         ([core("wacore", "exited", ""), core("biz-wacore-1", "running", "biz", database="x:1/")], ["wacore"], False),
         ([core("wacore", "running", ""), core("two", "running", "", database="x:1/")], [], True),
@@ -86,7 +89,8 @@ def test_the_refusal_names_what_was_found_and_the_cure() -> None:
     assert said == (
         "Coreapp of a single client: run (running, left by docker compose run, project wa-h1) would run beside the "
         "Coreapp of wa-h1; expected one Coreapp, because two of one number get it banned. Nothing was started. Find out "
-        "which one serves, and stop and remove the others (docker stop NAME, docker rm NAME)."
+        "which one serves, and stop and remove the others (docker stop NAME, docker rm NAME, or docker update "
+        "--restart no NAME for one that is stopped)."
     )
 
 
