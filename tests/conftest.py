@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import pathlib
 
+import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.plugins.loader import init_plugin_loader
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -24,3 +26,11 @@ def _link() -> None:
 _link()
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
 init_plugin_loader([str(COLLECTIONS)])
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a module that runs in this process warns of, which Ansible would show at once."""
+    found: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: found.append(text))
+    return found

@@ -6,19 +6,15 @@ docker_host_info."""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import typing as t
 import uuid
 from pathlib import Path
 
+import lab_images
+from clients import Clients
 from compare import tell, title
 from plays import measure_tasks
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
-
-import lab_images
-from conftest import Clients
 
 CONTAINERS = 20
 SETTINGS = {

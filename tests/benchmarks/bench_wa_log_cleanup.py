@@ -16,14 +16,11 @@ import uuid
 from pathlib import Path
 
 import compare
-from plays import measure_tasks
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".lab" / "collections"))
-
 import lab_images
 import log_containers
-from conftest import Clients, docker
+from clients import Clients
+from commands import docker
+from plays import measure_tasks
 
 COUNT = 16
 CLEANUP = "/opt/whatsapp/bin/cleanup.sh"

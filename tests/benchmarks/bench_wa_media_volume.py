@@ -8,24 +8,19 @@ The probe is measured as a task, and alone: there beside the least that Docker c
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import typing as t
 import uuid
 from pathlib import Path
 
+import lab_images
+from clients import MOUNT_PATH, Clients
 from compare import measure, tell, title
 from plays import measure_tasks
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "integration"), str(ROOT / ".lab" / "collections")]
-
-import lab_images  # noqa: E402 - needs the path above
-from conftest import MOUNT_PATH, Clients  # noqa: E402
-
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Container, Docker  # noqa: E402
-from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Job, execute_all  # noqa: E402
-from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Prober  # noqa: E402
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Job, execute_all
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Prober
 
 COUNT = 16
 

@@ -14,8 +14,9 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 # What benchmarks share with the integration tests imports the collection by its name.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".lab" / "collections"))
+sys.path[:0] = [str(ROOT / part) for part in ("tests/integration/support", "tests/lab", ".lab/collections")]
 
 
 @dataclass

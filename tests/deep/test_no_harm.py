@@ -8,12 +8,13 @@ from __future__ import annotations
 import subprocess
 
 import no_harm
+from observer import Lab
 
 NAME = "deep-no-harm"
 
 
 def test_the_table_of_faults_is_true() -> None:
-    lab = no_harm.Lab(NAME, "h1")
+    lab = Lab(NAME, "h1")
     command = [str(no_harm.ROOT / "tests/lab/lab"), "up", "--name", NAME, "--hosts", "h1:ready", "--db", "both"]
     subprocess.run(command, check=True)
     try:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import log_containers as lc
 import pytest
-from conftest import REGISTRY, docker
+from clients import REGISTRY
+from commands import docker
 from log_job import Job
 
 LAUNCH = ("/opt/whatsapp/bin/wait_on_mysql.sh", "/opt/whatsapp/bin/launch_within_docker.sh")

@@ -13,8 +13,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import Ansible, docker
+from commands import docker
 from database_servers import Server, server
+from engine import Engine
+from playbook import Ansible
 
 CANARY = "Canary-72:\\#;'\"x"
 TOOLS = {"mariadb": "/usr/bin/mariadb-dump", "postgres": "/usr/lib/postgresql/17/bin/pg_dump"}
@@ -57,7 +59,7 @@ class Host:
 
     def run(self, script: str) -> str:
         """The output of a shell script as root there."""
-        return docker("exec", self.where.container, "sh", "-c", script)
+        return Engine().run(self.where.container, script)
 
     def type(self, command: str) -> str:
         """Run a command there on a terminal, and give the password when it asks for it."""
@@ -201,7 +203,7 @@ def test_a_dump_restores_what_was_there(host: Host, ansible: Ansible, tmp_path_f
     assert (done["dest"], predicted["dest"], done["databases"]) == (path, path, DATABASES)
     assert host.run("stat --format '%n %a %s' /var/backups/waba/*") == f"{path} 600 {done['bytes']}"
     seen = host.run("cat /seen")
-    assert "defaults-file=/dev/fd/" in seen or "PGPASSFILE=/dev/fd/" in seen
+    assert {"mariadb": "--defaults-file=/dev/fd/", "postgres": "PGPASSFILE=/dev/fd/"}[host.where.kind] in seen
     assert "Canary" not in seen
     assert host.run("grep -rl Canary /tmp /root /var/tmp /dev/shm /var/backups /run 2>/dev/null || true") == ""
     for check in (False, True):

@@ -17,6 +17,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from engine import Engine
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -84,7 +85,7 @@ def by_docker(text: str, folder: Path, image: str) -> dict[str, str]:
     path.write_bytes(text.encode())
     name = docker("create", "--env-file", str(path), image, "nothing").strip()
     try:
-        return pairs(json.loads(docker("inspect", name))[0]["Config"]["Env"])
+        return pairs(Engine().container(name)["Config"]["Env"])
     finally:
         docker("rm", name)
 
@@ -105,7 +106,7 @@ def by_compose(text: str, folder: Path, image: str, create: bool = False) -> dic
         return {key: value.replace("$$", "$") for key, value in (service.get("environment") or {}).items()}
     try:
         docker(*base, "create")
-        return pairs(json.loads(docker("inspect", f"{project}-s-1"))[0]["Config"]["Env"])
+        return pairs(Engine().container(f"{project}-s-1")["Config"]["Env"])
     finally:
         docker(*base, "down")
 

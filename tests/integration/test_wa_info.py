@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from conftest import Ansible, Clients, docker
+from clients import Clients
+from commands import docker
+from playbook import Ansible
 
 
 def test_real_containers_are_told(ansible: Ansible, clients: Clients) -> None:

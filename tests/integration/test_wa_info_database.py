@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import Ansible
 from database_servers import Server, server, silent_server
+from playbook import Ansible
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
 

@@ -5,19 +5,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
 import subprocess
 import threading
-import time
 import typing as t
 from pathlib import Path
 
 import log_containers as lc
 import pytest
-from conftest import docker
-from log_job import wait_for
+from commands import docker
+from waiting import until
 
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._logs import proc_root
@@ -140,10 +140,10 @@ def test_outside_and_inside_see_the_same(clients: t.Any) -> None:
     assert container is not None
     record = engine.inspect(container)
     assert record is not None
-    params = {**LIMITS, "log_paths": ["/var/log/whatsapp", "/usr/local/waent/logs", "/nowhere"]}
-    cleaner = Cleaner(engine, params, True, {})
+    paths = ["/var/log/whatsapp", "/usr/local/waent/logs", "/nowhere"]
+    cleaner = Cleaner(engine, {**LIMITS, "log_paths": paths}, True, {})
     inside = cleaner.measure(container)
-    outside = proc_root.walk(record["State"]["Pid"], container.id, params["log_paths"])
+    outside = proc_root.walk(record["State"]["Pid"], container.id, paths)
     shown = [{(one.path, one.inode, one.size, one.used) for one in found.files or []} for found in (inside, outside)]
     assert shown[0] == shown[1]
     assert len(shown[0]) == 9
@@ -165,9 +165,7 @@ def test_other_containers_are_not_touched(ansible: t.Any, clients: t.Any, option
     assert clients.project in vague["msg"]
     assert f"{clients.project}b" in vague["msg"]
     assert len(lc.files(clients, other)) == 32
-    named = ansible.module(
-        MODULE, dict(options, containers=[other, docker("inspect", "-f", "{{.Id}}", other), "lost-1"])
-    )
+    named = ansible.module(MODULE, dict(options, containers=[other, clients.engine.container(other)["Id"], "lost-1"]))
     assert named["failed"]
     assert named["failures"] == ["lost-1: does not exist"]
     assert [(one["name"], one["status"]) for one in named["containers"]] == [(other, "cleaned")]
@@ -215,8 +213,7 @@ def test_one_bad_container_keeps_nobody_from_being_cleaned(
             ("stopping", ("stop", "-t", "0")),
             ("pausing", ("pause",)),
         ):
-            while subprocess.run(["docker", "exec", names[name], "test", "-e", "/tmp/started"], check=False).returncode:
-                time.sleep(0.1)
+            until(functools.partial(clients.engine.exists, names[name], "/tmp/started"))
             docker(*act, names[name])
 
     meddler = threading.Thread(target=meddle)
@@ -254,7 +251,7 @@ def test_one_bad_container_keeps_nobody_from_being_cleaned(
     strict = ansible.module(MODULE, dict(options, containers=[names["stopped"], names["ok1"]], ignore_stopped=False))
     assert strict["failures"] == [f"{names['stopped']}: is exited"]
     docker("unpause", names["paused"], names["pausing"])
-    wait_for(lambda: not lc.alive(names["pausing"], "sleep 60"))
+    until(lambda: not lc.alive(names["pausing"], "sleep 60"))
 
 
 def test_a_broken_cleanup_is_seen(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
@@ -316,16 +313,12 @@ def test_killed_in_the_middle(ansible: t.Any, clients: t.Any, options: dict[str,
     marked = {"LOG_CLEANUP_TEST": clients.project}
     runner = threading.Thread(target=lambda: runs.append(ansible.play([task], environment=marked).results[0]))
     runner.start()
-    while subprocess.run(["docker", "exec", core, "test", "-e", "/tmp/started"], check=False).returncode:
-        time.sleep(0.1)
+    until(lambda: clients.engine.exists(core, "/tmp/started"))
     for pid in module_processes(clients.project):
         os.kill(pid, signal.SIGKILL)
     runner.join()
     assert runs[0]["failed"]
-    until = time.monotonic() + 10
-    while lc.alive(core, "4244") and time.monotonic() < until:
-        time.sleep(0.2)
-    assert lc.alive(core, "4244") == []
+    until(lambda: lc.alive(core, "4244") == [])
     lc.install(clients, core, lc.CORE_CLEANUP)
     assert not ansible.module(MODULE, options).get("failed")
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -18,11 +19,14 @@ from pathlib import Path
 
 import log_containers as lc
 import pytest
-from conftest import REGISTRY, docker
-from engine_gate import EngineGate
-from log_job import SCRIPT, Job, wait_for
+from clients import REGISTRY
+from commands import docker
+from log_job import SCRIPT, Job
+from relay import Relay, unix_socket
+from waiting import until
 
 SHELLS = ["dash", "bash"]
+ENGINE = functools.partial(unix_socket, "/var/run/docker.sock")
 
 
 @pytest.fixture
@@ -30,11 +34,6 @@ def job(tmp_path: Path, clients: t.Any) -> t.Iterator[Job]:
     """The script, for the test's own project."""
     yield Job(tmp_path, clients.project)
     lc.remove_locks(clients.project)
-
-
-def exists(container: str, path: str) -> bool:
-    """Whether a container has a file."""
-    return subprocess.run(["docker", "exec", container, "test", "-e", path], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -111,7 +110,7 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
     docker("pause", names["paused"])
     docker("stop", names["stopped"])
     with subprocess.Popen(job.argv("-t", "4s"), stderr=subprocess.PIPE, text=True) as running:
-        wait_for(lambda: exists(names["pausing"], "/tmp/started"))
+        until(lambda: clients.engine.exists(names["pausing"], "/tmp/started"))
         docker("pause", names["pausing"])
         _out, complaints = running.communicate(timeout=60)
     assert running.returncode == 1
@@ -130,7 +129,7 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
     assert all(text in complaints for text in status["failures"])
     assert len(lc.files(clients, names["last"])) == 30
     docker("unpause", names["paused"], names["pausing"])
-    wait_for(lambda: not lc.alive(names["hanging"], "4245") and not lc.alive(names["pausing"], "4247"))
+    until(lambda: not lc.alive(names["hanging"], "4245") and not lc.alive(names["pausing"], "4247"))
     before = status["last_success"]
     assert before == 0
     docker("rm", "--force", *(names[name] for name in ("bad", "hanging", "noscript", "noshell", "pausing")))
@@ -145,11 +144,11 @@ def test_a_container_that_goes_meanwhile(clients: t.Any, job: Job) -> None:
     last = lc.core(clients, "c")
     lc.archives(last, 31)
     with subprocess.Popen(job.argv(), stderr=subprocess.PIPE, text=True) as running:
-        wait_for(lambda: exists(gone, "/tmp/started"))
+        until(lambda: clients.engine.exists(gone, "/tmp/started"))
         docker("rm", "--force", gone)
-        wait_for(lambda: exists(stopped, "/tmp/started"))
+        until(lambda: clients.engine.exists(stopped, "/tmp/started"))
         docker("stop", "-t", "0", stopped)
-        wait_for(lambda: exists(restarted, "/tmp/started"))
+        until(lambda: clients.engine.exists(restarted, "/tmp/started"))
         docker("restart", "-t", "0", restarted)
         running.communicate(timeout=60)
     assert running.returncode == 1
@@ -162,27 +161,29 @@ def test_an_engine_that_goes_away(clients: t.Any, job: Job, ansible: t.Any) -> N
     """Job and module name every container that they could not clean, none as gone; what ran has ended inside."""
     slow = "#!/bin/sh\ntouch /tmp/started\nsleep 4248\n"
     first, second = lc.core(clients, "a", slow), lc.core(clients, "b", slow)
-    gate = EngineGate(job.folder / "job.sock")
-    with subprocess.Popen(job.argv("-H", gate.host), stderr=subprocess.PIPE, text=True) as running:
-        wait_for(lambda: exists(first, "/tmp/started"))
+    path = job.folder / "job.sock"
+    gate = Relay(ENGINE, path)
+    with subprocess.Popen(job.argv("-H", f"unix://{path}"), stderr=subprocess.PIPE, text=True) as running:
+        until(lambda: clients.engine.exists(first, "/tmp/started"))
         gate.cut()
         running.communicate(timeout=60)
     assert running.returncode == 1
     assert [text.partition(" (")[0] for text in job.status["failures"]] == [
         f"{name}: Docker did not answer" for name in (first, second)
     ]
-    wait_for(lambda: not lc.alive(first, "4248"))
-    gate = EngineGate(job.folder / "module.sock")
-    options = {"project": clients.project, "state_file": str(job.folder / "live.json"), "docker_host": gate.host}
+    until(lambda: not lc.alive(first, "4248"))
+    path = job.folder / "module.sock"
+    gate = Relay(ENGINE, path)
+    options = {"project": clients.project, "state_file": str(job.folder / "live.json"), "docker_host": f"unix://{path}"}
     results: list[dict[str, t.Any]] = []
     module = threading.Thread(target=lambda: results.append(ansible.module("wa_log_cleanup", options)))
     module.start()
-    wait_for(lambda: exists(second, "/tmp/started"))
+    until(lambda: clients.engine.exists(second, "/tmp/started"))
     gate.cut()
     module.join()
     assert [text.partition(": ")[0] for text in results[0]["failures"]] == [first, second]
     assert results[0]["skipped_containers"] == []
-    wait_for(lambda: not lc.alive(first, "4248") and not lc.alive(second, "4248"))
+    until(lambda: not lc.alive(first, "4248") and not lc.alive(second, "4248"))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -190,9 +191,9 @@ def test_killed_in_the_middle(clients: t.Any, job: Job, shell: str) -> None:
     """kill -9 of the job alone: the cleanup ends inside, the lock is free soon, the status tells, the next run works."""
     core = lc.core(clients, script="#!/bin/sh\ntrap '' TERM\ntouch /tmp/started\nsleep 4246\n")
     with subprocess.Popen(job.argv(shell=shell)) as running:
-        wait_for(lambda: exists(core, "/tmp/started"))
+        until(lambda: clients.engine.exists(core, "/tmp/started"))
         os.kill(running.pid, signal.SIGKILL)
-    wait_for(lambda: not lc.alive(core, "4246"))
+    until(lambda: not lc.alive(core, "4246"))
     assert job.status["result"] == "running"
     assert job.status["finished"] is None
     lc.install(clients, core, lc.CORE_CLEANUP)
@@ -202,7 +203,7 @@ def test_killed_in_the_middle(clients: t.Any, job: Job, shell: str) -> None:
         assert job(shell=shell).returncode == 0
         return len(lc.files(clients, core)) == 30
 
-    wait_for(cleaned)
+    until(cleaned)
     assert job.status["result"] == "ok"
     assert not Path(f"/run/wa-log-cleanup-{clients.project}.pipe").exists()
 
@@ -212,12 +213,12 @@ def test_runs_never_overlap(clients: t.Any, job: Job, ansible: t.Any) -> None:
     script = "#!/bin/sh\n[ ! -e /tmp/busy ] || exit 9\ntouch /tmp/busy /tmp/started\nsleep 3\nrm /tmp/busy\n"
     core = lc.core(clients, script=script)
     with subprocess.Popen(job.argv()) as running:
-        wait_for(lambda: exists(core, "/tmp/started"))
+        until(lambda: clients.engine.exists(core, "/tmp/started"))
         second = job()
         assert (second.returncode, second.stderr) == (0, "")
         assert running.wait(timeout=30) == 0
     with subprocess.Popen(job.argv()) as running:
-        wait_for(lambda: exists(core, "/tmp/busy"))
+        until(lambda: clients.engine.exists(core, "/tmp/busy"))
         options = {"project": clients.project, "state_file": str(job.folder / "live.json")}
         module = ansible.module("wa_log_cleanup", options)
         assert running.wait(timeout=30) == 0
@@ -256,7 +257,7 @@ def test_a_lock_taken_between_two_containers(clients: t.Any, job: Job) -> None:
     second = lc.core(clients, "b")
     lc.archives(second, 31)
     with subprocess.Popen(job.argv()) as running:
-        wait_for(lambda: exists(first, "/tmp/started"))
+        until(lambda: clients.engine.exists(first, "/tmp/started"))
         (job.folder / "deployment.lock").touch()
         assert running.wait(timeout=30) == 4
     assert job.status["result"] == "locked"

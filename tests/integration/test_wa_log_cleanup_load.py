@@ -16,8 +16,9 @@ from pathlib import Path
 import lab_images
 import log_containers as lc
 import pytest
-from conftest import docker
-from log_job import Job, wait_for
+from commands import docker
+from log_job import Job
+from waiting import until
 
 MODULE = "wa_log_cleanup"
 MASTER = ("--env", "WA_MASTER_NODE=1")
@@ -227,10 +228,10 @@ def test_days_of_load(ansible: t.Any, clients: t.Any, site: Site, disk: Path, tm
             names["wacore"] = recreate("wacore")
         if number == 3:
             with subprocess.Popen(job.argv()) as running:
-                wait_for(lambda: any(disk.glob("*/var/archive/*.part")))
+                until(lambda: any(disk.glob("*/var/archive/*.part")))
                 os.kill(running.pid, signal.SIGKILL)
             continue
-        wait_for(lambda: job().returncode == 0 and job.status["result"] == "ok")
+        until(lambda: job().returncode == 0 and job.status["result"] == "ok")
         assert job.status["containers"] == 2
     assert not list(disk.glob("*/var/archive/*.part"))
     for service, role in roles.items():

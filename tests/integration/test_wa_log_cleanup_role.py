@@ -18,7 +18,8 @@ from pathlib import Path
 import lab_images
 import log_containers as lc
 import pytest
-from conftest import docker
+from commands import docker
+from engine import Engine
 
 ROLE = "waba.onprem.wa_log_cleanup"
 
@@ -38,7 +39,7 @@ class Host:
 
     def sh(self, script: str) -> str:
         """The output of a shell script there."""
-        return docker("exec", self.name, "sh", "-c", script)
+        return Engine().run(self.name, script)
 
     def role(
         self, names: dict[str, dict[str, t.Any]], check: bool = False, **variables: t.Any
@@ -87,7 +88,7 @@ def host(host_image: str, tmp_path: Path) -> t.Iterator[Host]:
 def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
     """Check, run, run; then the real cron cleans a container that came after the role had run, and syslog tells."""
     names = {"support": {"wa_project": clients.project}}
-    often = {"wa_log_cleanup_hour": "*", "wa_log_cleanup_minute": "*"}
+    often: dict[str, t.Any] = {"wa_log_cleanup_hour": "*", "wa_log_cleanup_minute": "*"}
     assert host.role(names, check=True, **often)["support"]["changed"] == 2
     assert host.sh("ls /etc/cron.d /usr/local/sbin") == "/etc/cron.d:\n\n/usr/local/sbin:"
     assert host.role(names, **often)["support"]["changed"] == 2
@@ -114,17 +115,18 @@ def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
 
 def test_deployments_of_one_host(host: Host, clients: t.Any) -> None:
     """Each has its own job; what is odd is quoted; the script goes with the last one; nothing is left, twice."""
-    one = {
+    one: dict[str, t.Any] = {
         "wa_log_cleanup_command": "/c 'x y' 100%",
         "wa_images": {"web": "r:5000/a/web", "coreapp": "r:5000/a/our-core"},
     }
-    names = {"one": one, "two.example": {"wa_docker_host": "unix:///var/run/docker.sock", "wa_log_cleanup_minute": "7"}}
+    two = {"wa_docker_host": "unix:///var/run/docker.sock", "wa_log_cleanup_minute": "7"}
+    names: dict[str, dict[str, t.Any]] = {"one": one, "two.example": two}
     host.role(names)
     lines = host.sh("cat /etc/cron.d/wa-*")
     assert r"-c '/c '\"'\"'x y'\"'\"' 100\%' -i 'r:5000/a/our-core r:5000/a/web'".replace('\\"', '"') in lines
     assert "7 3 * * * root /usr/local/sbin/wa-log-cleanup -H unix:///var/run/docker.sock" in lines
     assert host.sh("ls /etc/cron.d") == "wa-one-log-cleanup\nwa-two-example-log-cleanup"
-    gone = {"wa_log_cleanup_state": "absent"}
+    gone: dict[str, t.Any] = {"wa_log_cleanup_state": "absent"}
     assert host.role({"one": one}, **gone)["one"]["changed"] == 1
     assert (
         host.sh("ls /etc/cron.d /usr/local/sbin")

@@ -17,27 +17,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from commands import docker
+from waiting import until
 
 MODULE = "wa_media_volume"
 MEDIA = "/usr/local/wamedia"
 CANARY = "C4nary-Media-Pw"
 # The entry point runs as root, the program as another user: so do many images.
 DROPS = ("sh", "-c", "setpriv --reuid 1234 --regid 1235 --clear-groups sleep infinity & wait")
-
-
-def docker(*argv: str, check: bool = True) -> str:
-    done = subprocess.run(["docker", *argv], capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise AssertionError(f"docker {' '.join(argv)}: {done.stderr}")
-    return done.stdout.strip()
-
-
-def files_in(clients: t.Any, volume: str) -> list[str]:
-    """All that is no directory in a volume, seen by a container of its own."""
-    found = docker(
-        "run", "--rm", "-v", f"{volume}:/v", clients.image, "find", "/v", "-mindepth", "1", "!", "-type", "d"
-    )
-    return sorted(found.split())
 
 
 def options(clients: t.Any, volume: str, **more: t.Any) -> dict[str, t.Any]:
@@ -102,7 +89,7 @@ def test_creates_and_stays(ansible: t.Any, clients: t.Any) -> None:
     assert done["diff"]["before"] == {}
     assert done["diff"]["after"]["labels"] == {"tier": "media"}
     assert 0 < done["free_bytes"] < done["total_bytes"]
-    assert json.loads(docker("volume", "inspect", name))[0]["Labels"] == {"tier": "media"}
+    assert clients.engine.volume(name)["Labels"] == {"tier": "media"}
 
 
 def test_drift_fails_is_reported_or_mended_when_empty(ansible: t.Any, clients: t.Any) -> None:
@@ -125,7 +112,7 @@ def test_data_survive_every_option(ansible: t.Any, clients: t.Any, plant: str) -
     """An empty file, a dangling link, a pipe deep below: whatever is asked, it stays."""
     name = clients.volume("", "--label", "a=1")
     docker("run", "--rm", "-v", f"{name}:/v", clients.image, "sh", "-c", f"mkdir -p /v/incoming/a; {plant}")
-    before, record = files_in(clients, name), docker("volume", "inspect", name)
+    before, record = clients.files(name), clients.engine.volume(name)
     assert before
     mixes: list[dict[str, t.Any]] = [
         {"on_drift": "recreate", "labels": {"a": "2"}},
@@ -143,8 +130,8 @@ def test_data_survive_every_option(ansible: t.Any, clients: t.Any, plant: str) -
     assert len(results) == len(tasks)
     assert not any(result["changed"] for result in results)
     assert all("holds files" in result["msg"] for result in results[-4:])
-    assert files_in(clients, name) == before
-    assert docker("volume", "inspect", name) == record
+    assert clients.files(name) == before
+    assert clients.engine.volume(name) == record
 
 
 def test_absent_removes_an_empty_one_only_when_unused(ansible: t.Any, clients: t.Any) -> None:
@@ -156,7 +143,7 @@ def test_absent_removes_an_empty_one_only_when_unused(ansible: t.Any, clients: t
     done = ansible.converge(MODULE, options(clients, name, state="absent"))
     assert done["actions"] == [f"remove volume {name}"]
     assert done["diff"]["after"] == {}
-    assert docker("volume", "ls", "-q", "--filter", f"name={name}") == ""
+    assert clients.engine.volume(name) is None
 
 
 def test_two_runs_at_once(ansible: t.Any, clients: t.Any) -> None:
@@ -175,7 +162,7 @@ def test_two_runs_at_once(ansible: t.Any, clients: t.Any) -> None:
     for thread in threads:
         thread.join()
     assert [bool(result.get("failed")) for result in results] == [False, False], results
-    assert docker("volume", "ls", "-q", "--filter", f"name={name}") == name
+    assert clients.engine.volume(name)["Labels"] == {"a": "1"}
 
 
 def test_driver_missing(ansible: t.Any, clients: t.Any) -> None:
@@ -184,7 +171,7 @@ def test_driver_missing(ansible: t.Any, clients: t.Any) -> None:
     result = ansible.module(MODULE, options(clients, name, driver="nosuch/driver"))
     assert result["failed"]
     assert "no volume driver nosuch/driver" in result["msg"]
-    assert docker("volume", "ls", "-q", "--filter", f"name={name}") == ""
+    assert clients.engine.volume(name) is None
     assert "no option uid" in failure(ansible, options(clients, name, driver_options={"uid": "3"}), check=True)
 
 
@@ -292,7 +279,7 @@ def test_silent_split_by_the_compose_prefix(ansible: t.Any, clients: t.Any) -> N
     message = failure(ansible, options(clients, "wm"))
     assert f"media_volume {prefixed} ({clients.project}-wacore-1) would become wm" in message
     assert f"Lost from sight: all media in {prefixed}" in message
-    assert docker("volume", "ls", "-q", "--filter", "name=^wm$") == ""
+    assert clients.engine.volume("wm") is None
 
 
 def test_compose_file_declares_wanted_or_not(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
@@ -334,11 +321,11 @@ def test_probe_passes_as_the_users_of_the_processes(ansible: t.Any, clients: t.A
         "wacore": ("passed", "1234:1235"),
         "waweb": ("passed", "1234"),
     }
-    assert files_in(clients, volume) == []
+    assert clients.files(volume) == []
     clients.run(core, f"chown root:root {MEDIA}/outgoing")
     message = failure(ansible, options(clients, volume))
     assert f"{MEDIA}/outgoing (owner 0:0, mode 755) is not writable by 1234:1235: permission denied" in message
-    assert files_in(clients, volume) == []
+    assert clients.files(volume) == []
 
 
 def test_probe_without_setpriv(ansible: t.Any, clients: t.Any) -> None:
@@ -421,7 +408,7 @@ def test_unmounted_share_behind_a_bind(ansible: t.Any, clients: t.Any, mounts: M
     share.mkdir()
     assert "a plain directory" in failure(ansible, wanted)
     assert "a plain directory" in failure(ansible, wanted, check=True)
-    assert docker("volume", "ls", "-q", "--filter", f"name={name}") == ""
+    assert clients.engine.volume(name) is None
     mounts.mount("-t", "tmpfs", "-o", "size=8m", "share", on=share)
     done = ansible.converge(MODULE, wanted)
     assert done["total_bytes"] == 8 << 20
@@ -462,7 +449,7 @@ def test_a_tmpfs_over_a_part_of_the_volume(ansible: t.Any, clients: t.Any, cover
     message = failure(ansible, options(clients, volume))
     assert f"parts of {MEDIA} are covered by other mounts inside the container: " in message
     assert covered.replace(" ", "\\040") in message
-    assert files_in(clients, volume) == []
+    assert clients.files(volume) == []
 
 
 def test_a_share_mounted_over_a_part_after_the_start(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
@@ -513,16 +500,13 @@ def test_nothing_remains_after_a_kill(clients: t.Any, docker_engine: str) -> Non
     process = multiprocessing.Process(target=_probe_for_long, args=(docker_engine, containers, ready))
     process.start()
     assert ready.wait(20)
-    assert len(files_in(clients, volume)) == 3
+    assert len(clients.files(volume)) == 3
     assert process.pid
     os.kill(process.pid, 9)
     process.join()
-    until = time.monotonic() + 5
-    while files_in(clients, volume) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert files_in(clients, volume) == []
+    until(lambda: clients.files(volume) == [])
     for name in names:
-        assert ".wa-probe-" not in docker("top", name, "-eo", "pid,args")
+        assert not [line for line in clients.engine.processes(name) if ".wa-probe-" in line]
 
 
 def test_a_hanging_file_system_does_not_hang_the_probe(clients: t.Any, docker_engine: str) -> None:
@@ -545,7 +529,7 @@ def test_a_hanging_file_system_does_not_hang_the_probe(clients: t.Any, docker_en
     assert time.monotonic() - started < 10
     assert good.error == ""
     assert "no answer within 2s" in hung.error
-    assert files_in(clients, volume) == []
+    assert clients.files(volume) == []
 
 
 def test_leftovers_of_a_killed_probe_are_swept(ansible: t.Any, clients: t.Any) -> None:
@@ -555,7 +539,7 @@ def test_leftovers_of_a_killed_probe_are_swept(ansible: t.Any, clients: t.Any) -
     now = int(time.time())
     clients.run(core, f"cd {MEDIA}; touch .wa-probe-1700000000-aa .wa-probe-{now}-bb .wa-other .wa-probe-x-y")
     assert not ansible.module(MODULE, options(clients, volume)).get("failed")
-    assert files_in(clients, volume) == ["/v/.wa-other", f"/v/.wa-probe-{now}-bb", "/v/.wa-probe-x-y"]
+    assert clients.files(volume) == ["/v/.wa-other", f"/v/.wa-probe-{now}-bb", "/v/.wa-probe-x-y"]
 
 
 def test_twenty_containers(ansible: t.Any, clients: t.Any) -> None:
@@ -566,7 +550,7 @@ def test_twenty_containers(ansible: t.Any, clients: t.Any) -> None:
     done = ansible.module(MODULE, options(clients, volume))
     assert not done.get("failed"), done
     assert [one["probe"] for one in done["consumers"]] == ["passed"] * 20
-    assert files_in(clients, volume) == []
+    assert clients.files(volume) == []
 
 
 def test_beacon_is_seen_on_the_same_share_only(ansible: t.Any, clients: t.Any) -> None:
@@ -577,7 +561,7 @@ def test_beacon_is_seen_on_the_same_share_only(ansible: t.Any, clients: t.Any) -
     lit = ansible.module(MODULE, options(clients, volume, probe=False, show_beacon=True))
     assert not lit.get("failed"), lit
     assert not lit["changed"]
-    assert files_in(clients, volume) == [f"/v/{lit['beacon']}"]
+    assert clients.files(volume) == [f"/v/{lit['beacon']}"]
     assert not ansible.module(MODULE, options(clients, volume, expect_beacon=lit["beacon"])).get("failed")
     other = clients.volume(f"{clients.project}_far")
     clients.add("wacore", volume=other, project=f"{clients.project}far")

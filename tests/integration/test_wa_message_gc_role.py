@@ -14,7 +14,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, docker
+from commands import REPOSITORY
 from database_servers import Server
 from gc_tables import CANARY
 from simulated import PASSWORD, Simulated, auth
@@ -49,7 +49,7 @@ class Site:
     def run(self, *arguments: str, **variables: t.Any) -> tuple[dict[str, list[dict[str, t.Any]]], str]:
         """Run gc.yml: the results of the role's tasks by name, and all that was printed."""
         inventory = self.folder / "inventory.json"
-        hosts = {"h1": {}, "h2": {}}
+        hosts: dict[str, dict[str, str]] = {"h1": {}, "h2": {}}
         inventory.write_text(json.dumps({"support": {"hosts": hosts, "vars": {**self.variables, **variables}}}))
         done = subprocess.run(
             [
@@ -175,7 +175,7 @@ def test_the_clients_own_gc_is_turned_on_and_what_is_remembered_goes(site: Site,
 def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path: Path, clients: t.Any) -> None:
     """The setting is the simulated client's, the containers are those that Docker shows for its project."""
     core, web = clients.add(), clients.add("waweb", "web")
-    started = {name: docker("inspect", "--format", "{{.State.StartedAt}}", name) for name in (core, web)}
+    started = {name: clients.engine.started(name) for name in (core, web)}
     older = Simulated(tmp_path / "older", mariadb, "gco_", "2.51.2", lock_after=1000)
     older.core()
     try:
@@ -194,7 +194,7 @@ def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path:
         made_up, _output = site.run(**options)
     finally:
         older.close()
-    now = {name: docker("inspect", "--format", "{{.State.StartedAt}}", name) for name in (core, web)}
+    now = {name: clients.engine.started(name) for name in (core, web)}
     assert now[core] != started[core]
     assert now[web] == started[web]
     assert not again.get("Restart them")

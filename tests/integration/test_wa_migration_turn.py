@@ -13,20 +13,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import Ansible, Clients
-from database_servers import Server, docker
+from clients import Clients
+from commands import docker
+from database_servers import Server
+from playbook import Ansible
+from waiting import until
 
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 
 CANARY = "Canary-83-Turn-Pw"
 Result = dict[str, t.Any]
-
-
-def until(condition: t.Callable[[], bool], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "did not come"
-        time.sleep(0.1)
 
 
 class Deployment:
@@ -149,7 +145,7 @@ def test_a_session_that_the_server_has_ended_is_had_again(
     job = start(jobs, one)
     [number] = one.sessions()
     one.where.sql(f"KILL {number};" if one.where.kind == "mariadb" else f"SELECT pg_terminate_backend({number});")
-    until(lambda: job.done() or one.sessions() not in ([], [number]))
+    until(lambda: job.done() or one.sessions() not in ([], [number]), 60)
     assert not job.done(), job.result()["msg"]
     assert one.whose(30)["ours"]
     one.note("proving")

@@ -12,7 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import docker
+from commands import docker
 
 CANARY = "Canary-4711$x"
 CLASSIC = {**os.environ, "DOCKER_BUILDKIT": "0"}
@@ -61,12 +61,10 @@ class Project:
 
     def look(self) -> dict[str, tuple[str, str, str]]:
         """Service -> id, start, state of its container: what must not change by looking."""
-        found = {}
-        for key in docker("ps", "--all", "--quiet", f"--filter=label=com.docker.compose.project={self.name}").split():
-            one = json.loads(docker("inspect", key))[0]
-            service = one["Config"]["Labels"]["com.docker.compose.service"]
-            found[service] = (one["Id"], one["State"]["StartedAt"], one["State"]["Status"])
-        return found
+        return {
+            service: (one["Id"], one["State"]["StartedAt"], one["State"]["Status"])
+            for service, one in self.clients.engine.services(self.name).items()
+        }
 
     def predict(self, document: Document | None = None, **options: t.Any) -> dict[str, t.Any]:
         """The module's answer, the same in check mode and without; nothing has changed by it, and no secret is told."""
@@ -175,7 +173,7 @@ def test_what_does_not_run_is_told_by_its_state(project: Project) -> None:
 
 def test_another_build_under_the_same_tag_is_told_with_both_ids(project: Project) -> None:
     tag = project.document["services"]["wacore"]["image"]
-    runs = json.loads(docker("inspect", f"{project.name}-wacore-1"))[0]["Image"]
+    runs = project.clients.engine.container(f"{project.name}-wacore-1")["Image"]
     other = docker("build", "--quiet", "-", stdin=f"FROM {tag}\nLABEL build={project.name}\n", env=CLASSIC)
     try:
         docker("tag", other, tag)

@@ -10,7 +10,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from conftest import Ansible
+from playbook import Ansible
 
 MODULE = "waba.onprem.wa_upgrade_journal"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from database_servers import Server
-from simulated import PASSWORD, Simulated, run_module, until
+from simulated import PASSWORD, Simulated, run_module
+from waiting import until
 
 Run = t.Callable[..., "dict[str, t.Any]"]
 
@@ -99,7 +100,7 @@ def test_a_client_that_has_expired_is_told_at_once(newer: Simulated) -> None:
 
 def test_the_settings_backup(newer: Simulated, tmp_path: Path) -> None:
     dest = tmp_path / "backup.json"
-    options = {"dest": str(dest), "backup_password": "Canary-Backup-1"}
+    options: dict[str, t.Any] = {"dest": str(dest), "backup_password": "Canary-Backup-1"}
     predicted = run(newer, "settings_backup", True, **options)
     assert not dest.exists()
     done = run(newer, "settings_backup", **options)

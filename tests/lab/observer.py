@@ -12,16 +12,13 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine import lab_engine
+
 ROOT = Path(__file__).resolve().parents[2]
 
 DATABASES = {"mariadb": "SHOW DATABASES", "postgres": "SELECT datname FROM pg_database"}
-# Everything that a run could change on the host, a line each; without what changes by itself, or when a lock is taken.
-LOOK = r"""
-docker ps --all --quiet --no-trunc | xargs --no-run-if-empty docker inspect --format \
-    'container {{.Name}} {{.Id}} {{.Image}} {{.State.Status}} {{.State.StartedAt}} {{.HostConfig.RestartPolicy.Name}}' | sort
-docker volume ls --format 'volume {{.Name}}' | sort
-docker network ls --no-trunc --format 'network {{.Name}} {{.ID}}' | sort
-docker image ls --no-trunc --format 'image {{.Repository}}:{{.Tag}} {{.ID}}' | sort
+# What a run could change in the host's files, a line each; without what changes by itself, or when a lock is taken.
+FILES = r"""
 find /opt /srv /etc/cron.d /var/lib/waba /usr/local/sbin /usr/local/bin \
     '(' -type d -printf 'path %p %y %m %u:%g\n' ')' -o -printf 'path %p %y %m %u:%g %T@\n' 2>/dev/null | sort
 find /opt /srv /etc/cron.d -type f -exec sha256sum {} + 2>/dev/null | sort
@@ -76,7 +73,9 @@ class Lab:
             for engine in state["options"]["engines"]
             for name in sorted(self.lab("sql", "--db", engine, DATABASES[engine]).split())
         ]
-        return [*self.host(LOOK).splitlines(), *databases]
+        with lab_engine(self.name, self.at) as engine:
+            objects = engine.look()
+        return [*objects, *self.host(FILES).splitlines(), *databases]
 
     def play(self, playbook: str, variables: t.Mapping[str, t.Any], *arguments: str) -> Run:
         argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "--diff", *arguments]

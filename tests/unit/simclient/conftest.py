@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-LAB = Path(__file__).resolve().parents[2] / "lab"
-sys.path[:0] = [str(LAB / "client"), str(LAB / "control")]
-
-from simclient_deployment import PASSWORD, Deployment, until  # noqa: E402 - needs the path above
+from simclient_deployment import PASSWORD, Deployment
+from waiting import until
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from simclient_deployment import API_KEY, PASSWORD, Deployment, until
+from simclient_deployment import API_KEY, PASSWORD, Deployment
+from waiting import until
 
 
 def code(answer: Any) -> int:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from simclient.logs import CORE_LIMIT, CoreLogFile, LogFile, Noise
-from simclient_deployment import Control, until
+from simclient_deployment import Control
+from waiting import until
 
 from ansible_collections.waba.onprem.plugins.module_utils._logs.retention import Limits
 

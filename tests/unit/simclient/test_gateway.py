@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from simclient_deployment import Control, shut, until
+from simclient_deployment import Control, shut
+from waiting import until
 
 CLIENT = Path(__file__).resolve().parents[2] / "lab" / "client"
 PROGRAM = """

@@ -13,7 +13,8 @@ from simclient.database import DatabaseError
 from simclient.schema import STORES, MigrationFailed, Schema, SchemaNewer, last_rewrite, store
 from simclient.seed import numbers, selection
 from simclient_db import FakeDatabase, FakeServer
-from simclient_deployment import API_KEY, Deployment, until
+from simclient_deployment import API_KEY, Deployment
+from waiting import until
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from simclient_deployment import PASSWORD, Deployment, until
+from simclient_deployment import PASSWORD, Deployment
+from waiting import until
 
 
 def statuses(health: dict[str, Any]) -> dict[str, tuple[str, str]]:

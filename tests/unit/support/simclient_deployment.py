@@ -31,17 +31,6 @@ PASSWORD = "Canary-Api-1"
 API_KEY = "monitor-key-123456"
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
-    """Wait for a condition to hold; returns its value, fails the test when it does not come true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("the condition did not come true in time")
-
-
 def free_ports(count: int) -> tuple[int, ...]:
     """Ports on 127.0.0.1 that nobody uses now."""
     sockets = [socket.socket() for _number in range(count)]
@@ -153,7 +142,7 @@ class Deployment:
         self._faults.append(web.faults)
         web.database._blocked = lambda: web.faults.on("dead_database")
         server = web.open()
-        self.address = server.server_address[:2]
+        self.address = ("127.0.0.1", server.server_address[1])
         self.web = web
 
         def close() -> None:

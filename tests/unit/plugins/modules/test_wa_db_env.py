@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.basic import AnsibleModule
 from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -59,13 +58,10 @@ class Env:
 
 
 @pytest.fixture
-def env(run_module: RunModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Env:
+def env(run_module: RunModule, tmp_path: Path, warned: list[str]) -> Env:
     folder = tmp_path / "project"
     folder.mkdir()
-    warnings: list[str] = []
-    # In the process of a test the library takes warnings for the controller's own and prints them.
-    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
-    return Env(run_module, folder / "db.env", warnings)
+    return Env(run_module, folder / "db.env", warned)
 
 
 def test_a_new_file(env: Env) -> None:

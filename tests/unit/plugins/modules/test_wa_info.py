@@ -221,11 +221,7 @@ def test_a_compose_file_of_others_is_refused(run_module: Run, tmp_path: Path, te
     assert path.read_text() == (text if refused else client_files.HEADER)
 
 
-def test_a_nightly_cleanup_that_failed_is_a_warning(
-    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    warnings: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
+def test_a_nightly_cleanup_that_failed_is_a_warning(run_module: Run, tmp_path: Path, warned: list[str]) -> None:
     cron, status = tmp_path / "cron", tmp_path / "status.json"
     options = {"gather": [], "log_cleanup_status_file": str(status), "log_cleanup_cron_file": str(cron)}
     assert run_module(MODULE, options)["log_cleanup_problem"] == ""
@@ -233,4 +229,4 @@ def test_a_nightly_cleanup_that_failed_is_a_warning(
     status.write_text('{"result": "failed", "started": 0, "last_success": 0, "failures": ["core: is paused"]}')
     found = run_module(MODULE, options)
     assert "its last run, of 1970-01-01 00:00 UTC, failed: core: is paused" in found["log_cleanup_problem"]
-    assert warnings == [found["log_cleanup_problem"]]
+    assert warned == [found["log_cleanup_problem"]]

@@ -12,7 +12,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import exec as docker_exec
 from ansible_collections.waba.onprem.plugins.module_utils._logs import cleaner, measurement
@@ -37,14 +36,6 @@ def options(engine: t.Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> d
         "keep": 3,
         "state_file": str(tmp_path / "live.json"),
     }
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the module warns of; in the process of a test the library would print it."""
-    found: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: found.append(text))
-    return found
 
 
 def kinds(engine: t.Any) -> list[str]:
@@ -117,10 +108,10 @@ def test_roles_by_images_of_ones_own(engine: t.Any, run_module: t.Any, options: 
     assert [(one["name"], one["role"]) for one in result["containers"]] == [("biz-a", "web"), ("biz-b", "master")]
 
 
-def test_nothing_to_clean(run_module: t.Any, options: dict[str, t.Any], warnings: list[str]) -> None:
+def test_nothing_to_clean(run_module: t.Any, options: dict[str, t.Any], warned: list[str]) -> None:
     """No client container is no failure, but is said."""
     assert run_module(MODULE, options)["containers"] == []
-    assert warnings == ["no client container in project biz: nothing to clean"]
+    assert warned == ["no client container in project biz: nothing to clean"]
 
 
 def test_engine_that_refuses_commands(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
@@ -162,7 +153,7 @@ def test_state_that_cannot_be_written(
     run_module: t.Any,
     options: dict[str, t.Any],
     tmp_path: Path,
-    warnings: list[str],
+    warned: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is a warning: the cleanup was done. What a killed run left is no hindrance, nothing half written stays."""
@@ -170,7 +161,7 @@ def test_state_that_cannot_be_written(
     (tmp_path / "logs" / "web.log").write_text("x" * 2000)
     small = dict(options, core_max_size=1000)
     assert not run_module(MODULE, small).get("failed")
-    assert warnings == []
+    assert warned == []
     known = (tmp_path / "live.json").read_text()
     assert list(json.loads(known).values()) == [[f"{tmp_path}/logs/web.log"]]
 
@@ -179,13 +170,13 @@ def test_state_that_cannot_be_written(
 
     monkeypatch.setattr(json, "dump", full)
     assert not run_module(MODULE, small).get("failed")
-    assert len([text for text in warnings if "live.json cannot be written (No space left on device)" in text]) == 1
+    assert len([text for text in warned if "live.json cannot be written (No space left on device)" in text]) == 1
     assert (tmp_path / "live.json").read_text() == known
     assert [path.name for path in tmp_path.iterdir() if "live.json" in path.name] == ["live.json"]
 
 
 def test_room_that_cannot_be_told(
-    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, warned: list[str]
 ) -> None:
     """Without df in the image, min_free is no promise, and a warning says so."""
     engine.container("biz-wacore-1")
@@ -193,7 +184,7 @@ def test_room_that_cannot_be_told(
     monkeypatch.setattr(measurement, "MEASURE_SCRIPT", script.replace("df -Pk", "no-such-tool"))
     result = run_module(MODULE, dict(options, min_free="1K"), check=True)
     assert not result.get("failed"), result
-    assert warnings == ["whether 1K are free cannot be told, df is missing: biz-wacore-1"]
+    assert warned == ["whether 1K are free cannot be told, df is missing: biz-wacore-1"]
 
 
 @pytest.mark.parametrize(
@@ -220,7 +211,7 @@ def test_bad_options(
 
 
 def test_an_exit_code_alone_is_a_warning(
-    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], warnings: list[str]
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], warned: list[str]
 ) -> None:
     """Where all rules hold the logs are clean, whatever the vendor's script returns; its last lines are told either way."""
     engine.container("biz-wacore-1", environment={"WA_DB_PASSWORD": "canary-Pa55"})
@@ -229,7 +220,7 @@ def test_an_exit_code_alone_is_a_warning(
     done = run_module(MODULE, dict(options, command=f"sh -c '{command}; {script}'"))
     assert not done.get("failed"), done
     assert [(one["status"], one["rc"]) for one in done["containers"]] == [("cleaned", 3)]
-    assert warnings == [
+    assert warned == [
         "biz-wacore-1: the cleanup ended with exit code 3, but all rotation rules hold: one | as <hidden>"
     ]
     refused = run_module(MODULE, dict(options, keep=1, command=f"sh -c '{script}'"))

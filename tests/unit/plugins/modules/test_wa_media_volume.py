@@ -345,14 +345,6 @@ def test_two_projects_need_a_choice(engine: FakeDocker, run_module: Run) -> None
     assert [one["name"] for one in run_module(MODULE, options(engine, project="b"))["consumers"]] == ["b-wacore-1"]
 
 
-@pytest.fixture
-def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the module warns of."""
-    found: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "warn", lambda _self, text: found.append(text))
-    return found
-
-
 def test_a_beacon_that_is_not_seen(engine: FakeDocker, run_module: Run, warned: list[str]) -> None:
     """A failure, but for one that has taken itself away before the host came to look."""
 

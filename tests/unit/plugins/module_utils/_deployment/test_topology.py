@@ -112,64 +112,69 @@ def node(status: str, role: str = "coreapp") -> dict[str, str]:
 
 
 HEALTH = [
-    ("single", {"gateway_status": "connected"}, 1, True),
-    ("single", {"gateway_status": "connecting"}, 1, True),
-    ("single", {"gateway_status": "disconnected"}, 1, False),
-    ("single", {"gateway_status": "uninitialized"}, 1, False),
-    ("single", {"gateway_status": "unregistered"}, 1, False),
-    ("single", {}, 1, False),
+    ("single", {"gateway_status": "connected"}, 1, True, "coreapp connected"),
+    ("single", {"gateway_status": "connecting"}, 1, True, "coreapp connecting"),
+    ("single", {"gateway_status": "disconnected"}, 1, False, "expected one Coreapp connected: coreapp disconnected"),
+    ("single", {"gateway_status": "uninitialized"}, 1, False, "starting or migrating: coreapp"),
+    ("single", {"gateway_status": "unregistered"}, 1, False, "not registered: coreapp"),
+    ("single", {}, 1, False, "the health answer names no node"),
     (
         "high_availability",
         {"m": node("disconnected", "primary_master"), "c1": node("connected"), "c2": node("disconnected")},
         1,
         True,
+        "c1 connected, c2 disconnected, m disconnected",
     ),
     (
         "high_availability",
         {"m": node("connected", "primary_master"), "c1": node("connected"), "c2": node("disconnected")},
         1,
         False,
+        "expected exactly one Coreapp connected: c1 connected, c2 disconnected, m connected",
     ),
     (
         "high_availability",
         {"m": node("disconnected", "primary_master"), "c1": node("connected"), "c2": node("connected")},
         1,
         False,
+        "expected exactly one Coreapp connected: c1 connected, c2 connected, m disconnected",
     ),
     (
         "multiconnect",
         {"m": node("connected", "primary_master"), "c1": node("connected"), "c2": node("connected")},
         2,
         True,
+        "c1 connected, c2 connected, m connected",
     ),
     (
         "multiconnect",
         {"m": node("connected", "primary_master"), "c1": node("connected"), "c2": node("disconnected")},
         2,
         False,
+        "expected 2 Coreapps and the primary master connected: c1 connected, c2 disconnected, m connected",
     ),
     (
         "multiconnect",
         {"m": node("disconnected", "primary_master"), "c1": node("connected"), "c2": node("connected")},
         2,
         False,
+        "expected 2 Coreapps and the primary master connected: c1 connected, c2 connected, m disconnected",
     ),
     (
         "multiconnect",
         {"m": node("connected", "primary_master"), "c1": node("connected"), "c2": node("uninitialized")},
         1,
         False,
+        "starting or migrating: c2",
     ),
 ]
 
 
-@pytest.mark.parametrize(("name", "health", "shards", "good"), HEALTH)
+@pytest.mark.parametrize(("name", "health", "shards", "good", "told"), HEALTH)
 def test_health_is_judged_by_the_topologys_own_rule(
-    name: str, health: dict[str, t.Any], shards: int, good: bool
+    name: str, health: dict[str, t.Any], shards: int, good: bool, told: str
 ) -> None:
-    found, why = topology.judge_health(name, health, shards)
-    assert found is good
-    assert why
+    assert topology.judge_health(name, health, shards) == (good, told)
 
 
 def test_an_unknown_topology_is_refused() -> None:

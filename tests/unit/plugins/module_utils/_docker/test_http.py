@@ -5,18 +5,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
 import ssl
 import subprocess
 import sys
-import threading
 import typing as t
 from pathlib import Path
 
 import pytest
 from fake_docker import API_VERSION, FakeDocker
+from relay import Relay, unix_socket
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -31,44 +32,6 @@ def connect(host: str, **more: t.Any) -> Docker:
     docker = Docker({**params, "docker_host": host, **more})
     assert docker.version  # asked for here, or given
     return docker
-
-
-class Relay:
-    """Listens on a TCP port and passes everything on to a Unix socket, as `socat` does; with `tls`, decrypted."""
-
-    def __init__(self, target: str, tls: ssl.SSLContext | None = None) -> None:
-        self.target, self.tls = target, tls
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self.listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                near, _address = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._pass_on, args=(near,), daemon=True).start()
-
-    def _pass_on(self, near: socket.socket) -> None:
-        far = socket.socket(socket.AF_UNIX)
-        far.connect(self.target)
-        try:
-            near = self.tls.wrap_socket(near, server_side=True) if self.tls else near
-        except OSError:
-            far.close()
-            return
-        threading.Thread(target=self._copy, args=(far, near), daemon=True).start()
-        self._copy(near, far)
-
-    @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +59,9 @@ def way(request: pytest.FixtureRequest, engine: FakeDocker, pem: Path) -> t.Iter
         context.load_verify_locations(cert)
         context.verify_mode = ssl.CERT_REQUIRED
         more = {"docker_tls": True, "docker_ca_path": cert, "docker_client_cert": cert, "docker_client_key": key}
-    relay = Relay(str(engine.path), context)
+    relay = Relay(functools.partial(unix_socket, str(engine.path)), tls=context)
     yield {"docker_host": f"tcp://127.0.0.1:{relay.port}", **more}
-    relay.listener.close()
+    relay.cut()
 
 
 def test_every_way_reads_the_same(engine: FakeDocker, way: dict[str, t.Any]) -> None:
@@ -175,7 +138,7 @@ def test_the_socket_is_missing_or_dead_or_not_ours(engine: FakeDocker, tmp_path:
 def test_tls_that_does_not_hold_is_told(engine: FakeDocker, pem: Path, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem / "cert.pem", pem / "key.pem")
-    relay = Relay(str(engine.path), context)
+    relay = Relay(functools.partial(unix_socket, str(engine.path)), tls=context)
     for host in (f"tcp://127.0.0.1:{relay.port}", f"https://127.0.0.1:{relay.port}"):
         with pytest.raises(WaError, match="certificate verify failed"):
             connect(host, docker_tls=True)
@@ -184,7 +147,7 @@ def test_tls_that_does_not_hold_is_told(engine: FakeDocker, pem: Path, tmp_path:
         connect(f"tcp://localhost:{relay.port}", docker_tls=True, docker_ca_path=str(pem / "cert.pem"))
     with pytest.raises(WaError, match=f"docker_ca_path {tmp_path}/none.pem: .*No such file"):
         connect(f"tcp://127.0.0.1:{relay.port}", docker_tls=True, docker_ca_path=f"{tmp_path}/none.pem")
-    relay.listener.close()
+    relay.cut()
 
 
 def test_an_engine_that_says_nothing_or_nonsense(tmp_path: Path) -> None:

@@ -18,17 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lab_images
+from commands import docker
+from engine import Engine
 
 PORTS = {"mariadb": 3306, "postgres": 5432}
 ENGINES = {"mariadb": "MYSQL", "postgres": "PGSQL"}
-
-
-def docker(*argv: str, stdin: str = "") -> str:
-    """The output of a `docker` command; its complaint goes with the error."""
-    done = subprocess.run(["docker", *argv], input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise AssertionError(f"docker {' '.join(argv[:2])}: {done.stderr.strip()}")
-    return done.stdout.strip()
 
 
 @dataclass
@@ -89,8 +83,7 @@ def server(kind: str, folder: Path) -> t.Iterator[Server]:
     try:
         docker("cp", f"{tls}/.", f"{name}:/lab/tls")
         docker("start", name)
-        port = int(docker("port", name, str(PORTS[kind])).splitlines()[0].rpartition(":")[2])
-        found = Server(kind, name, port, tls / "ca.pem")
+        found = Server(kind, name, Engine().port(name, PORTS[kind]), tls / "ca.pem")
         found.wait()
         yield found
     finally:

@@ -6,19 +6,16 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 import typing as t
 from pathlib import Path
 
 from database_servers import Server
+from fake_webapp import FakeWebapp
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
 from ansible_collections.waba.onprem.plugins.module_utils._database import messages as database_messages
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "unit" / "support"))
-from fake_webapp import FakeWebapp
 
 CANARY = "Canary-53-Gc-Pw"
 API_PASSWORD = "Canary-54-Api"
@@ -161,12 +158,3 @@ def swallow(where: Server, database: str, statement: str) -> None:
         database_connection.connect(settings(where), database, read_only=False) as session,
     ):
         session.rows(statement)
-
-
-def until(condition: t.Callable[[], bool], seconds: float = 10) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False

@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import datetime
-import sys
 import typing as t
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "tests" / "lab"))
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def _ensure(choose: t.Callable[[t.Any], t.Any], versions: t.Sequence[tuple[str, str]] = ()) -> str:

@@ -9,25 +9,21 @@ import contextlib
 import importlib
 import io
 import json
-import sys
 import typing as t
 from pathlib import Path
 
 from ansible.module_utils.testing import patch_module_args
 from database_servers import Server
 from gc_tables import CANARY
+from simclient import auth
+from simclient.database import Database
+from simclient.ratelimit import Bucket
+from simclient.seed import Seeder
+from simclient.settings import DatabaseSettings
+from simclient_deployment import PASSWORD, Deployment
+from waiting import until
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS / part) for part in ("lab/client", "lab/control", "unit/support")]
-
-from simclient import auth  # noqa: E402 - needs the path above
-from simclient.database import Database  # noqa: E402
-from simclient.ratelimit import Bucket  # noqa: E402
-from simclient.seed import Seeder  # noqa: E402
-from simclient.settings import DatabaseSettings  # noqa: E402
-from simclient_deployment import PASSWORD, Deployment, until  # noqa: E402
-
-__all__ = ["PASSWORD", "Simulated", "auth", "run_module", "until"]
+__all__ = ["PASSWORD", "Simulated", "auth", "run_module"]
 
 VERSION = "2.53.4"
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from conftest import REPOSITORY
+from commands import REPOSITORY
 
 SCRIPT = REPOSITORY / "roles" / "wa_log_cleanup" / "files" / "wa-log-cleanup"
 
@@ -55,11 +54,3 @@ class Job:
             timeout=120,
             env={**os.environ, **environment},
         )
-
-
-def wait_for(condition: t.Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until something is so, or fail."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.1)

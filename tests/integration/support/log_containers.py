@@ -8,7 +8,8 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-from conftest import docker
+from commands import docker
+from engine import Engine
 
 LOGS = "/var/log/whatsapp"
 CORE = "/usr/local/waent/logs"
@@ -82,7 +83,7 @@ def files(clients: t.Any, container: str, folder: str = ARCHIVE) -> list[str]:
 
 def alive(container: str, text: str) -> list[str]:
     """The processes of a running container whose command line holds a text."""
-    return [line for line in docker("top", container, "-eo", "pid,args").splitlines() if text in line]
+    return [line for line in Engine().processes(container) if text in line]
 
 
 def remove_locks(project: str) -> None:
