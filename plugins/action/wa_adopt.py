@@ -27,7 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import yaml_t
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact as core_redact
 from ansible_collections.waba.onprem.plugins.module_utils._core import seal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.result import Redactor
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
@@ -251,7 +251,7 @@ def _secrets(survey: dict[str, t.Any]) -> set[str]:
 
 
 def _secret(key: str, value: str) -> bool:
-    return env_rules.is_secret(key) or env_rules.holds_password(value)
+    return core_redact.is_secret(key) or core_redact.holds_password(value)
 
 
 def _hide(adoption: adopt_inventory.Adoption, redact: Redactor, with_vault: bool) -> None:

@@ -428,6 +428,7 @@ def check_identity(module: AnsibleModule, plan: env_plan.Plan) -> None:
 def check_containers(module: AnsibleModule, result: Result, plan: env_plan.Plan) -> dict[str, dict[str, str]]:
     """Tell which containers the file is not in force in; the environments of all that run, by id."""
     from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+    from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
     from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
@@ -435,7 +436,7 @@ def check_containers(module: AnsibleModule, result: Result, plan: env_plan.Plan)
     docker = Docker(module.params)
     running = docker.client_containers(module.params["project"], stopped=False)
     compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
-    stale, overridden = compose_environment.stale(docker, running, held, plan.edited.removed, compose)
+    stale, overridden = stale_containers.find(docker, running, held, plan.edited.removed, compose)
     result.values.update(stale_containers=stale, overridden_containers=overridden)
     for entry in stale:
         if not entry["keeps_configuration"]:
@@ -449,6 +450,7 @@ def check_containers(module: AnsibleModule, result: Result, plan: env_plan.Plan)
 def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
     """Whether running containers were created with what the file holds, and none is unhealthy: it is worth keeping."""
     from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+    from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
     try:
@@ -457,7 +459,7 @@ def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
         records = [record for record in map(docker.inspect, running) if record is not None]
         held = env_file.held(before, module.params["reader"])
         compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
-        stale, _overridden = compose_environment.stale(docker, running, held, [], compose)
+        stale, _overridden = stale_containers.find(docker, running, held, [], compose)
     except WaError:
         return False  # no engine, or several projects: whether the file is in force is not known
     unhealthy = [one for one in records if (one["State"].get("Health") or {}).get("Status") == "unhealthy"]

@@ -192,8 +192,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import operator_files
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.result import Redactor, Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_size
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
@@ -224,7 +226,7 @@ class MediaVolume:
         present = self.params["state"] == "present"
         actual = self.docker.volume(self.name)
         if actual:
-            result.redact.add(media_rules.secrets(actual.get("Options") or {}))
+            result.redact.add(redact.option_secrets(actual.get("Options") or {}))
         result.values.update(volume=self.told(actual), drift=[])
         if present:
             self.observe_consumers()
@@ -387,9 +389,9 @@ def main() -> None:
     )
     params = dict(module.params)
     options = {str(name): str(value) for name, value in params["driver_options"].items()}
-    secrets = media_rules.secrets(options)
+    secrets = redact.option_secrets(options)
     module.no_log_values.difference_update(set(map(str, params["driver_options"].values())))
-    module.params["driver_options"] = media_rules.mask(options)
+    module.params["driver_options"] = redact.mask_options(options)
     result = Result(module, Redactor(secrets))
     params["driver_options"] = options
     params["labels"] = {str(name): str(value) for name, value in params["labels"].items()}
@@ -398,7 +400,7 @@ def main() -> None:
         params["min_free"] = parse_size("min_free", params["min_free"] or 0)
         MediaVolume(params, result).run()
     except WaError as error:
-        result.fail(media_rules.mask_text(str(error)))
+        result.fail(redact.mask_mount(str(error)))
     result.exit()
 
 

@@ -92,6 +92,17 @@ class Client:
         return (own, server, *rest)
 
 
+@dataclass
+class Described:
+    """One client as its inventory will tell it."""
+
+    variables: dict[str, t.Any] = field(default_factory=dict)
+    secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
+    notes: list[str] = field(default_factory=list)  # not understood, or to be decided
+    changes: list[str] = field(default_factory=list)  # what provision.yml would do
+    advice: list[str] = field(default_factory=list)  # what stays as it is and could be better
+
+
 def clients(host: str, survey: Survey) -> list[Client]:
     """The clients of one host, by project. Neither a migration nor what `docker compose run` left is a service."""
     found: list[Client] = []

@@ -9,6 +9,7 @@ import errno
 import os
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
@@ -16,8 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import rules as e
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
 if t.TYPE_CHECKING:
-    from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client
-    from ansible_collections.waba.onprem.plugins.module_utils._adopt.variables import Described
+    from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client, Described
 
 
 def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
@@ -106,7 +106,7 @@ def _in_force(client: Client, found: Described, container: t.Mapping[str, t.Any]
         has = container["environment"].get(key)
         if value is None or has == value or (has is None and not value):
             continue
-        told = env_rules.is_secret(key) or has is None
+        told = redact.is_secret(key) or has is None
         differing.append(f"{key}" if told else f"{key} ({has} is in force, the file says {value})")
     if differing:
         found.notes.append(

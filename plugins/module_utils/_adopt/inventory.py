@@ -10,8 +10,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import clients
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.variables import Described, describe
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client, Described
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.variables import describe
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout

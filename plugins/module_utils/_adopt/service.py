@@ -9,7 +9,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 
 Mapping = t.Mapping[str, t.Any]
 MEDIA_PATH = "/usr/local/wamedia"
@@ -77,7 +77,7 @@ def add(
     for key, value in container["environment"].items():
         if key in from_files or wanted.get(key) == value:
             continue
-        (secret if env_rules.is_secret(key) or env_rules.holds_password(value) else environment)[key] = value
+        (secret if redact.is_secret(key) or redact.holds_password(value) else environment)[key] = value
     environment.update({key: None for key in wanted if key not in container["environment"] and key not in from_files})
     found: dict[str, t.Any] = {}
     for key, value in actual.items():

@@ -7,33 +7,21 @@ from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import db_env
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import service as adopt_service
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client, Described
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import option_secrets
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
-from ansible_collections.waba.onprem.plugins.module_utils._media import rules as media_rules
 
 MEDIA_PATH = adopt_service.MEDIA_PATH
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
 _LOCAL = ("", "0.0.0.0", "127.0.0.1")
-
-
-@dataclass
-class Described:
-    """One client as its inventory will tell it."""
-
-    variables: dict[str, t.Any] = field(default_factory=dict)
-    secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
-    notes: list[str] = field(default_factory=list)  # not understood, or to be decided
-    changes: list[str] = field(default_factory=list)  # what provision.yml would do
-    advice: list[str] = field(default_factory=list)  # what stays as it is and could be better
 
 
 def describe(client: Client, members: t.Sequence[Client], topology: str, version: str) -> Described:
@@ -161,7 +149,7 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
         if volume.get("Driver", "local") != "local":
             found.variables["wa_media_volume_driver"] = volume["Driver"]
         if options:
-            where = found.secrets if media_rules.secrets(options) else found.variables
+            where = found.secrets if option_secrets(options) else found.variables
             where["wa_media_volume_driver_options"] = dict(options)
     return source
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.layout import check_topology
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import PROJECTS_DIR
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import PROJECTS_DIR, check_volume_name
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import ENGINES, OPTIONS, check_database, settings
-from ansible_collections.waba.onprem.plugins.module_utils._media.rules import check_name
 
 MEDIA_PATH = "/usr/local/wamedia"
 CONFIRM = "wa_confirm_identity"
@@ -335,7 +334,7 @@ def wanted_identity(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
     """
     deployment = facts["deployment"]
     check_topology(deployment["name"], deployment["members"], facts["topology"], facts["shards"])
-    check_name(str(facts["media_volume"]), "wa_media_volume_name")
+    check_volume_name(str(facts["media_volume"]), "wa_media_volume_name")
     found = {
         **(wanted_database(facts["db_env"], facts["file"]) if facts["db_env"] is not None else {}),
         **{name: facts[name] for name in ("media_volume", "topology", "shards")},

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at the client's containers and their Compose files to tell whether a db.env is in force."""
+"""What the Compose files of a container set beside db.env: `environment:`, later `env_file:`s, what is extended or included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import state as e
 from ansible_collections.waba.onprem.plugins.module_utils._env.file import read_compose
 
 if t.TYPE_CHECKING:
-    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container
 
 _FILES_LABEL = "com.docker.compose.project.config_files"
 _FOLDER_LABEL = "com.docker.compose.project.working_dir"
@@ -131,56 +131,3 @@ class Compose:
         except (OSError, UnicodeDecodeError):
             self._warn(f"{path} is not read: keys that it overrides are reported as stale")
             return []
-
-
-def stale(
-    docker: Docker,
-    containers: t.Sequence[Container],
-    held: t.Mapping[str, t.Collection[str]],
-    gone: t.Iterable[str],
-    compose: Compose,
-) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
-    """The containers that were created with other values than `held`, and those that differ only by overridden keys.
-
-    Each as name, id, project, service, role, stale_keys, overridden_keys, keeps_configuration. One request a container, and one
-    an image that explains keys.
-    """
-    images: dict[str, dict[str, str]] = {}
-    found: list[dict[str, t.Any]] = []
-    overridden: list[dict[str, t.Any]] = []
-    gone = list(gone)
-    for container in containers:
-        record = docker.inspect(container)
-        if record is None:
-            continue
-        environment = container.environment or {}
-        keys = env_state.differing(environment, held, gone)
-        if not keys:
-            continue
-        if any(key not in held for key in keys) and record["Image"] not in images:
-            images[record["Image"]] = _image_environment(docker, record["Image"])
-        verdict = env_state.judge(
-            environment, keys, held, images.get(record["Image"], {}), compose.overrides(container)
-        )
-        if not verdict.stale and not verdict.overridden:
-            continue
-        entry = {
-            "name": container.name,
-            "id": container.id[:12],
-            "project": container.project,
-            "service": container.service,
-            "role": container.role,
-            "stale_keys": verdict.stale,
-            "overridden_keys": verdict.overridden,
-            "keeps_configuration": env_state.keeps_configuration(
-                container.role, environment, [mount.destination for mount in container.mounts if mount.kind != "tmpfs"]
-            ),
-        }
-        (found if verdict.stale else overridden).append(entry)
-    return found, overridden
-
-
-def _image_environment(docker: Docker, image: str) -> dict[str, str]:
-    record = docker.image(image) or {}
-    pairs = (line.partition("=") for line in (record.get("Config") or {}).get("Env") or [])
-    return {key: value for key, _equals, value in pairs}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import redact, result
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 
 # Behind these words Compose repeats the value that it cannot read; a warning may name a piece of one as a variable.
 _QUOTES = re.compile(
@@ -26,4 +26,4 @@ def told(words: str, secrets: t.Any = ()) -> str:
 
 def quoteless(words: str) -> str:
     """`words` without what Compose quotes from an env file or a template."""
-    return _QUOTES.sub(r"\1 " + result.HIDDEN, words)
+    return _QUOTES.sub(r"\1 " + redact.HIDDEN, words)

@@ -22,11 +22,11 @@ from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import registry_login
 from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound
-from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 
 _LABEL = "com.docker.compose."
 _PATIENCE = "60"  # seconds, for a command that asks nobody
@@ -154,7 +154,7 @@ class Project:
         pairs = [pair for service in services for pair in (service.get("environment") or {}).items()]
         pairs += [pair for own, _image in self._environments.values() for pair in own.items()]
         pairs += [line.partition("=")[::2] for text in self.env_files.values() for line in text.splitlines()]
-        return [str(value) for key, value in pairs if value and env_rules.is_secret(key)]
+        return [str(value) for key, value in pairs if value and redact.is_secret(key)]
 
     # What is wanted
 

@@ -1,24 +1,33 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What looks like a secret in commands, labels, URLs and lines of others' scripts. Pure rules."""
+"""What is a secret and how it is hidden: the one redactor, the one rule for names, the one list of patterns. Pure rules."""
 
 from __future__ import annotations
 
 import re
 import typing as t
+from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import result
-from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+HIDDEN = "<hidden>"
+CHANGED = "<changed>"
+# A shorter secret is hidden only where it is the whole value: replacing every "a" would tell it.
+_SHORTEST_SUBSTRING = 4
 
-HIDDEN = result.HIDDEN
+_WORDS = "pass|secret|token|credential|basic_?auth"
+# PWD is a shell's working directory, and what ends in SSL_KEY the path of a file.
+_NAME = re.compile(
+    rf"{_WORDS}|.pwd|(?-i:^pwd)|(?:api|crypto|private|access|encryption)_?key|(?<!ssl_)key$", re.IGNORECASE
+)
+# A user or token before a host, a password with a slash in it, and user:password@host as proxies are given.
+_USER_INFO = re.compile(r"://[^/\s@]+@|://[^/\s:@]*:(?!\d+(?:/|$))\S*@|^[^\s:/@]+:[^\s/@]+@\S")
 # Each with what stays before the secret: NAME=value, --password value, a URL's or a header's, curl -u, docker login -p.
-_SECRET_WORDS = [
+_FLAG = rf"--?[\w-]*(?:passphrase|passw(?:or)?d|{_WORDS}|pwd|key)"
+_IN_TEXT = [
     re.compile(pattern)
     for pattern in (
-        r"(?i)([\w-]*(?:pass|pwd|secret|token|credential|key|basicauth)[\w-]*[\"']?[=:]\s*)"
-        r"(\"[^\"]+\"|'[^']+'|[\"']?[^\s'\",;]+)",
-        r"(?i)((?<!\S)--?[\w-]*(?:passw(?:or)?d|passphrase|pass|pwd|secret|token|key)\s+)([^\s-]\S*)",
+        rf"(?i)([\w-]*(?:{_WORDS}|pwd|key)[\w-]*[\"']?[=:]\s*)(\"[^\"]+\"|'[^']+'|[\"']?[^\s'\",;]+)",
+        rf"(?i)((?<!\S){_FLAG}\s+)([^\s-]\S*)",
         r"(://[^/\s:@]*:)((?!\d+/)[^\s\"'<>]+)(?=@)",
         r"(://)([^/\s:@\"'<>]{16,})(?=@)",
         r"(?i)(\b(?:bearer|basic|apikey)\s+)([\w.~+/=-]{8,})",
@@ -27,18 +36,74 @@ _SECRET_WORDS = [
         r"(\bmysql(?:dump|admin)?\b[^|;&]*?\s-p)(\S+)",
     )
 ]
-_SECRET_FLAG = re.compile(r"(?i)--?[\w-]*(?:passw(?:or)?d|passphrase|pass|pwd|secret|token|key)")
+_SECRET_FLAG = re.compile(rf"(?i){_FLAG}")
+# The same in a mount's options, where a value ends at a comma only; `credentials` is a file that holds one.
+_IN_OPTIONS = [
+    re.compile(pattern)
+    for pattern in (
+        rf"(?i)([\w.-]*(?:(?:{_WORDS}|pwd)[\w.-]*|key)=|\buser(?:name)?=[^,%]*%)([^,]+)",
+        r"(//[^/@\s:]*:)([^/@\s]+)(?=@)",
+    )
+]
+Options = t.Mapping[str, str]
+
+
+class Redactor:
+    """Hides secrets in any value, however deep and in whichever common escaping they appear."""
+
+    def __init__(self, secrets: t.Iterable[str | None] = ()) -> None:
+        self._whole: set[str] = set()
+        self.add(secrets)
+
+    def add(self, secrets: t.Iterable[str | None]) -> None:
+        """Hide these from now on; None and empty ones are passed over."""
+        for secret in secrets:
+            if secret:
+                self._whole.update((secret, quote(secret, safe=""), repr(secret)[1:-1]))
+        # The longest first, so that a secret that contains another one leaves no rest.
+        self._parts = sorted((s for s in self._whole if len(s) >= _SHORTEST_SUBSTRING), key=len, reverse=True)
+
+    def __call__(self, value: t.Any) -> t.Any:
+        """`value` with every secret replaced by `<hidden>`; dictionaries, lists and tuples are copied."""
+        if isinstance(value, str):
+            if value in self._whole:
+                return HIDDEN
+            for part in self._parts:
+                value = value.replace(part, HIDDEN)
+            return value
+        if isinstance(value, dict):
+            return {self(key): self(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self(item) for item in value]
+        return value
+
+
+def diff_secret(before: str | None, after: str | None) -> tuple[str | None, str | None]:
+    """The pair to show in a diff for a secret's old and new value: told apart, but never shown nor hashed."""
+    if before == after:
+        return (HIDDEN, HIDDEN) if before is not None else (None, None)
+    return (HIDDEN if before is not None else None, CHANGED if after is not None else None)
+
+
+def is_secret(name: str, declared: t.Container[str] = ()) -> bool:
+    """Whether the value of a variable or option must never be shown: declared so, or by its name."""
+    return name in declared or bool(_NAME.search(name))
+
+
+def holds_password(value: str) -> bool:
+    """Whether a value is a URL with a user, a password or a token in it, whatever its name."""
+    return bool(_USER_INFO.search(value))
 
 
 def mask(value: t.Any) -> t.Any:
     """`value` without what looks like a secret, and without the texts of files."""
     if isinstance(value, str):
-        for pattern in _SECRET_WORDS:
+        for pattern in _IN_TEXT:
             value = pattern.sub(lambda match: match.group(1) + HIDDEN, value)
         return value
     if isinstance(value, dict):
         return {
-            key: HIDDEN if isinstance(one, str) and one and env_rules.is_secret(str(key)) else mask(one)
+            key: HIDDEN if isinstance(one, str) and one and is_secret(str(key)) else mask(one)
             for key, one in value.items()
             if key != "text"
         }
@@ -52,6 +117,26 @@ def mask(value: t.Any) -> t.Any:
     return value
 
 
+def option_secrets(options: Options) -> set[str]:
+    """The secret values in the driver options of a volume."""
+    found = {value for name, value in options.items() if is_secret(name)}
+    for value in options.values():
+        found.update(match.group(2) for pattern in _IN_OPTIONS for match in pattern.finditer(value))
+    return found - {""}
+
+
+def mask_options(options: Options) -> dict[str, str]:
+    """Driver options to show: every secret value is replaced."""
+    return {name: HIDDEN if is_secret(name) else mask_mount(value) for name, value in options.items()}
+
+
+def mask_mount(text: str) -> str:
+    """A mount's options, or a text that quotes them, without `password=...` and the password of an address."""
+    for pattern in _IN_OPTIONS:
+        text = pattern.sub(lambda match: match.group(1) + HIDDEN, text)
+    return text
+
+
 def holds_secret(value: t.Any) -> bool:
     """Whether `mask` would hide a part of it, or has: what was there before may be shown beside it."""
     return bool(mask(value) != value) or HIDDEN in str(value)
@@ -59,7 +144,7 @@ def holds_secret(value: t.Any) -> bool:
 
 def redact(value: t.Any, secrets: t.Any = ()) -> t.Any:
     """`value`, others' words above all, without known `secrets` (text, or anything that holds text) and what looks like one."""
-    return mask(result.Redactor(_texts(secrets))(value))
+    return mask(Redactor(_texts(secrets))(value))
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:

@@ -6,54 +6,12 @@
 from __future__ import annotations
 
 import typing as t
-from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
-HIDDEN = "<hidden>"
-CHANGED = "<changed>"
-# A shorter secret is hidden only where it is the whole value: replacing every "a" would tell it.
-_SHORTEST_SUBSTRING = 4
-
-
-class Redactor:
-    """Hides secrets in any value, however deep and in whichever common escaping they appear."""
-
-    def __init__(self, secrets: t.Iterable[str | None] = ()) -> None:
-        self._whole: set[str] = set()
-        self.add(secrets)
-
-    def add(self, secrets: t.Iterable[str | None]) -> None:
-        """Hide these from now on; None and empty ones are passed over."""
-        for secret in secrets:
-            if secret:
-                self._whole.update((secret, quote(secret, safe=""), repr(secret)[1:-1]))
-        # The longest first, so that a secret that contains another one leaves no rest.
-        self._parts = sorted((s for s in self._whole if len(s) >= _SHORTEST_SUBSTRING), key=len, reverse=True)
-
-    def __call__(self, value: t.Any) -> t.Any:
-        """`value` with every secret replaced by `<hidden>`; dictionaries, lists and tuples are copied."""
-        if isinstance(value, str):
-            if value in self._whole:
-                return HIDDEN
-            for part in self._parts:
-                value = value.replace(part, HIDDEN)
-            return value
-        if isinstance(value, dict):
-            return {self(key): self(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self(item) for item in value]
-        return value
-
-
-def diff_secret(before: str | None, after: str | None) -> tuple[str | None, str | None]:
-    """The pair to show in a diff for a secret's old and new value: told apart, but never shown nor hashed."""
-    if before == after:
-        return (HIDDEN, HIDDEN) if before is not None else (None, None)
-    return (HIDDEN if before is not None else None, CHANGED if after is not None else None)
 
 
 class Result:

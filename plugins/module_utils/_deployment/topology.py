@@ -37,6 +37,12 @@ def slug(deployment: str) -> str:
     return text
 
 
+def check_volume_name(name: str, subject: str = "option name") -> None:
+    """Raise WaError for a name that Docker would not keep: without one it makes an anonymous volume each time."""
+    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name):
+        raise WaError(subject, f"{name!r} is no name of a volume", "two or more letters, digits, _ . -")
+
+
 def names(deployment: str, project: str | None = None) -> dict[str, str]:
     """What the collection calls the things of a deployment, so that several on one machine never collide.
 

@@ -13,11 +13,10 @@ import stat
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_settings
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound
-from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
-from ansible_collections.waba.onprem.plugins.module_utils._media import rules as media_rules
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -153,8 +152,8 @@ def secrets(survey: t.Mapping[str, t.Any]) -> set[str]:
         value
         for one in [*survey.get("containers", []), *survey.get("sidecars", [])]
         for key, value in one["environment"].items()
-        if value and (env_rules.is_secret(key) or env_rules.holds_password(value))
+        if value and (redact.is_secret(key) or redact.holds_password(value))
     }
     for volume in survey.get("volumes", []):
-        found |= media_rules.secrets(volume.get("Options") or {})
+        found |= redact.option_secrets(volume.get("Options") or {})
     return found

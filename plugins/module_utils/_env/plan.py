@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._core.result import CHANGED, HIDDEN
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import CHANGED, HIDDEN
 from ansible_collections.waba.onprem.plugins.module_utils._env import file, rules, state
 
 
@@ -84,7 +85,7 @@ def reconnects(plan: Plan, stale: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
 
 def is_secret(params: t.Mapping[str, t.Any], key: str, value: t.Any = None) -> bool:
     """Whether a value must never be shown: by its name, or because a URL with a user in it is one under any name."""
-    return rules.is_secret(key, params["extra_secret"] or {}) or rules.holds_password(str(value or ""))
+    return redact.is_secret(key, params["extra_secret"] or {}) or redact.holds_password(str(value or ""))
 
 
 def show(params: t.Mapping[str, t.Any], text: str | None, changed: t.Container[str] = ()) -> str:

@@ -9,6 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import holds_password, is_secret
 from ansible_collections.waba.onprem.plugins.module_utils._env.file import KEY
 
 ENGINES = {"MYSQL": 3306, "PGSQL": 5432}
@@ -38,26 +39,11 @@ FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor's
 # domain: values may pass unquoted through an INI file, where these end or change a value, and words become others.
 _DOUBTFUL = ("|", '"', ";", "${")
 _DOUBTFUL_WORDS = ("null", "none", "no", "off", "false", "yes", "on", "true")
-_SECRET_NAME = re.compile(
-    r"PASS|SECRET|TOKEN|CREDENTIAL|.PWD$|BASIC_?AUTH|(?:API|CRYPTO|PRIVATE|ACCESS|ENCRYPTION)_?KEY", re.IGNORECASE
-)
-# A user or token before a host, a password with a slash in it, and user:password@host as proxies are given.
-_USER_INFO = re.compile(r"://[^/\s@]+@|://[^/\s:@]*:(?!\d+(?:/|$))\S*@|^[^\s:/@]+:[^\s/@]+@\S")
 _TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t", "1.0"), ("0", "false", "no", "off", "n", "f", "0.0")
 # domain: the vendor's templates; the least is theirs too.
 _IDLE_SECONDS, _IDLE_LEAST, _IDLE_MOST = 1000, 60000, 28800000
 _IDLE_SUSPECTS = (28800, 86400)  # 8 and 24 hours in seconds
 _LONGEST_STORE = len("configStore") + 4
-
-
-def is_secret(key: str, declared_secret: t.Container[str] = ()) -> bool:
-    """Whether the value of `key` must never be shown: declared so, the password, or a name that says so."""
-    return key in declared_secret or key == PASSWORD or bool(_SECRET_NAME.search(key))
-
-
-def holds_password(value: str) -> bool:
-    """Whether a value is a URL with a user, a password or a token in it, whatever its name."""
-    return bool(_USER_INFO.search(value))
 
 
 def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> dict[str, str | None]:

@@ -10,7 +10,6 @@ import fcntl
 import glob
 import json
 import os
-import re
 import secrets
 import shlex
 import time
@@ -41,7 +40,6 @@ _OUTPUT_WIDTH = 500
 _WORDS_LINES = 5  # of a failure's text
 _WORDS_WIDTH = 200
 _SETTLE_LOOKS = 4  # looks, half a second apart: a container that goes or is restarted has many states on the way
-_SECRET = re.compile("PASS|SECRET|KEY|TOKEN")  # names of variables whose values a cleanup's output must not show
 
 
 def project_of(containers: t.Iterable[Container]) -> str:
@@ -110,7 +108,9 @@ class Cleaner:
             if record and record["State"]["Status"] == "running":
                 report["role"] = container.role if container.client else "core"
                 report["_secrets"] = [
-                    value for key, value in (container.environment or {}).items() if _SECRET.search(key)
+                    value
+                    for key, value in (container.environment or {}).items()
+                    if redact.is_secret(key) or "KEY" in key  # also what may be a key's: a script prints anything
                 ]
                 report["_docker_log"] = self.docker_log(record)
                 self.clean(container, report, record["State"].get("Pid", 0))

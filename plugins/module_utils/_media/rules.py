@@ -11,51 +11,17 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-
-HIDDEN = "<hidden>"
-CHANGED = "<changed>"
-Options = t.Mapping[str, str]
-
-# Options and parts of `o=` whose value is a secret; `credentials` is a file that holds one.
-_SECRET_NAME = re.compile(r"pass|pwd|secret|credential|token|key$", re.IGNORECASE)
-_SECRET_PAIR = re.compile(
-    r"([\w.-]*(?:(?:pass|pwd|secret|credential|token)[\w.-]*|key)=|\buser(?:name)?=[^,%]*%)([^,]+)", re.IGNORECASE
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import (
+    CHANGED,
+    HIDDEN,
+    Options,
+    mask_options,
+    option_secrets,
 )
-_SECRET_URL = re.compile(r"(//[^/@\s:]*:)([^/@\s]+)(?=@)")
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import check_volume_name
 
 # What Docker's local driver accepts, and what each option needs beside it (moby: volume/local).
 _LOCAL_NEEDS = {"type": ("device",), "device": ("type",), "o": ("device", "type"), "size": ()}
-
-
-# Options, and their secrets
-
-
-def secrets(options: Options) -> set[str]:
-    """The secret values in a volume's driver options."""
-    found = set()
-    for name, value in options.items():
-        if _SECRET_NAME.search(name):
-            found.add(value)
-        found.update(match.group(2) for match in _SECRET_PAIR.finditer(value))
-        found.update(match.group(2) for match in _SECRET_URL.finditer(value))
-    return found - {""}
-
-
-def mask(options: Options, hidden: str = HIDDEN) -> dict[str, str]:
-    """Driver options to show: every secret value is replaced."""
-    return {name: hidden if _SECRET_NAME.search(name) else mask_text(value, hidden) for name, value in options.items()}
-
-
-def mask_text(text: str, hidden: str = HIDDEN) -> str:
-    """A text without `password=...` and the like, and without the password of an address."""
-    text = _SECRET_PAIR.sub(lambda match: match.group(1) + hidden, text)
-    return _SECRET_URL.sub(lambda match: match.group(1) + hidden, text)
-
-
-def check_name(name: str, subject: str = "option name") -> None:
-    """Raise WaError for a name that Docker would not keep: without one it makes an anonymous volume each time."""
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name):
-        raise WaError(subject, f"{name!r} is no name of a volume", "two or more letters, digits, _ . -")
 
 
 def check_options(driver: str, options: Options) -> None:
@@ -97,9 +63,10 @@ def _same(driver: str, name: str, found: str | None, wanted: str) -> bool:
 def _shown(name: str, found: str | None, wanted: str) -> tuple[str | None, str]:
     """Two differing values to show; a secret that differs shows as changed, one that does not as hidden."""
     if found is None:
-        return None, mask({name: wanted})[name]
-    before, after = mask({name: found})[name], mask({name: wanted})[name]
-    return before, mask({name: wanted}, CHANGED)[name] if secrets({name: found}) != secrets({name: wanted}) else after
+        return None, mask_options({name: wanted})[name]
+    before, after = mask_options({name: found})[name], mask_options({name: wanted})[name]
+    differs = option_secrets({name: found}) != option_secrets({name: wanted})
+    return before, after.replace(HIDDEN, CHANGED) if differs else after
 
 
 def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options, labels: Options) -> list[dict[str, t.Any]]:
@@ -340,7 +307,7 @@ def shape(actual: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 def show(volume: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
     """A volume's shape with its secrets hidden; empty for no volume."""
-    return dict(volume, driver_options=mask(volume["driver_options"])) if volume else {}
+    return dict(volume, driver_options=mask_options(volume["driver_options"])) if volume else {}
 
 
 def diff(
@@ -380,7 +347,7 @@ def plan(params: t.Mapping[str, t.Any], actual: t.Mapping[str, t.Any] | None) ->
     local driver refuses.
     """
     name, driver, options, labels = (params[key] for key in ("name", "driver", "driver_options", "labels"))
-    check_name(name)
+    check_volume_name(name)
     before = shape(actual) if actual else None
     if params["state"] == "absent":
         return Plan(before, None, [], [f"remove volume {name}"] if actual else [])

@@ -8,9 +8,22 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ansible_collections.waba.onprem.plugins.module_utils._core.redact import holds_secret, mask, redact
-from ansible_collections.waba.onprem.plugins.module_utils._env.rules import holds_password, is_secret
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import (
+    CHANGED,
+    HIDDEN,
+    Redactor,
+    diff_secret,
+    holds_password,
+    holds_secret,
+    is_secret,
+    mask,
+    redact,
+)
+
+CANARY = "Canary-Pa55%20word'\\"
 
 
 @pytest.mark.parametrize(
@@ -55,8 +68,11 @@ def test_a_command_may_name_its_secret_in_the_word_before() -> None:
 
 
 def test_names_and_values_of_variables() -> None:
-    assert all(is_secret(key) for key in ("DB_PWD", "AWS_SECRET", "traefik.basicauth", "S3_ACCESS_KEY"))
-    assert not any(is_secret(key) for key in ("PWD", "TZ", "KEYBOARD"))
+    assert all(
+        is_secret(key)
+        for key in ("DB_PWD", "AWS_SECRET", "traefik.basicauth", "S3_ACCESS_KEY", "pwd", "key", "TLS_KEY")
+    )
+    assert not any(is_secret(key) for key in ("PWD", "TZ", "KEYBOARD", "WA_DB_SSL_KEY"))
     assert holds_password("amqp://wa:Canary-1@mq:5672/")
     assert holds_password("https://Canary-1@mq:5672/")
     assert holds_password("http://u:Canary/1@p:3128")
@@ -70,3 +86,36 @@ def test_known_secrets_are_taken_out_wherever_they_were_given() -> None:
         {"msg": "refused Canary-1; Canary-2", "lines": ["123456", "http://u:Canary-3@p"], "ok": True}, secrets
     )
     assert said == {"msg": "refused <hidden>; <hidden>", "lines": ["<hidden>", "http://u:<hidden>@p"], "ok": True}
+
+
+def test_a_secret_is_hidden_however_deep_and_however_escaped() -> None:
+    hide = Redactor([CANARY, None, ""])
+    told = hide(
+        {"a": [f"login with {CANARY} failed", (CANARY,)], CANARY: 1, "repr": repr(CANARY), "n": None, "b": True}
+    )
+    assert "Pa55" not in str(told)
+    assert told["n"] is None
+    assert told["b"] is True
+
+
+@given(st.text(min_size=4), st.text(), st.text())
+def test_a_secret_never_stays_in_a_text(secret: str, before: str, after: str) -> None:
+    assert secret not in Redactor([secret])(before + secret + after).replace(HIDDEN, "")
+
+
+def test_a_longer_secret_leaves_no_rest() -> None:
+    assert Redactor(["abcd", "abcdefgh"])("x abcdefgh y") == f"x {HIDDEN} y"
+
+
+def test_a_short_secret_is_hidden_only_whole() -> None:
+    hide = Redactor(["ab"])
+    assert hide("ab") == HIDDEN
+    assert hide("cab") == "cab"
+
+
+def test_a_secret_in_a_diff_is_told_apart_and_never_shown() -> None:
+    assert diff_secret("a", "a") == (HIDDEN, HIDDEN)
+    assert diff_secret("a", "b") == (HIDDEN, CHANGED)
+    assert diff_secret(None, "b") == (None, CHANGED)
+    assert diff_secret("a", None) == (HIDDEN, None)
+    assert diff_secret(None, None) == (None, None)

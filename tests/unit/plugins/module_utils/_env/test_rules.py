@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 
@@ -271,10 +272,10 @@ def test_extra_removes_with_an_empty_text() -> None:
     "key", ["WA_DB_PASSWORD", "WA_API_KEY", "WA_WEB_JWT_CRYPTO_KEY", "WA_SECRET", "smtp_pass", "GIT_TOKEN"]
 )
 def test_names_of_secrets(key: str) -> None:
-    assert env_rules.is_secret(key)
+    assert redact.is_secret(key)
 
 
 @pytest.mark.parametrize("key", ["WA_DB_HOSTNAME", "WA_DB_SSL_KEY", "WA_CONFIG_ON_DB", "TZ"])
 def test_names_of_no_secrets(key: str) -> None:
-    assert not env_rules.is_secret(key)
-    assert env_rules.is_secret(key, {key: "declared"})
+    assert not redact.is_secret(key)
+    assert redact.is_secret(key, {key: "declared"})

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Mount
 from ansible_collections.waba.onprem.plugins.module_utils._media import rules
@@ -44,17 +45,17 @@ def record(driver: str = "local", options: t.Any = None, labels: t.Any = None) -
     ],
 )
 def test_secrets_are_found_and_masked(options: dict[str, str], secrets: set[str]) -> None:
-    assert rules.secrets(options) == secrets
-    shown = str(rules.mask(options))
+    assert redact.option_secrets(options) == secrets
+    shown = str(redact.mask_options(options))
     assert not any(secret in shown for secret in secrets)
-    assert secrets or rules.mask(options) == options
+    assert secrets or redact.mask_options(options) == options
 
 
 @given(st.text(st.characters(blacklist_characters=",", blacklist_categories=["Cs"]), min_size=5))
 def test_any_password_in_o_is_masked(password: str) -> None:
     options = {"o": f"username=u,password={password},vers=3.0"}
-    assert rules.secrets(options) == {password}
-    assert rules.mask(options) == {"o": "username=u,password=<hidden>,vers=3.0"}
+    assert redact.option_secrets(options) == {password}
+    assert redact.mask_options(options) == {"o": "username=u,password=<hidden>,vers=3.0"}
 
 
 # Drift
