@@ -55,6 +55,13 @@ options:
     type: list
     elements: str
     default: []
+  confirm_identity:
+    description: Values that are to change with intent, as in M(waba.onprem.wa_db_env).
+    type: dict
+    default: {}
+  media_folder:
+    description: The directory that the media volume binds; a container that mounts it directly has the same media.
+    type: path
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.docker
@@ -166,6 +173,12 @@ lost_networks:
   elements: str
   returned: always
   sample: ["network proxy: not on this host. Create it: docker network create proxy"]
+identity:
+  description: Why a service would be another client than its container, by its database or its media, and O(confirm_identity) does not say so.
+  type: list
+  elements: str
+  returned: always
+  sample: []
 """
 
 import json
@@ -174,6 +187,8 @@ from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -181,7 +196,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 
 
-def read(project: compose_project.Project) -> dict[str, t.Any]:
+def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What becomes of the project's containers, as the module returns it."""
     steps = project.plan()
     by_compose = [
@@ -197,7 +212,23 @@ def read(project: compose_project.Project) -> dict[str, t.Any]:
         "restarts": [compose_plan.line(step) for step in steps if step.action == "restart"],
         "other_builds": [str(error) for error in builds],
         "lost_networks": [str(error) for error in project.lost_networks()],
+        "identity": another_client(project, params),
     }
+
+
+def another_client(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> list[str]:
+    """Why the file's services would be another client than the containers that are there."""
+    if project.recreate == compose_plan.NEVER:
+        return []
+    found = listing.read(project.engine, project.name, [])
+    different = client_identity.rendered(
+        project.resolved, found, params["confirm_identity"], params["media_folder"] or ""
+    )
+    try:
+        client_identity.refuse(f"compose.yml of project {project.name}", different)
+    except WaError as error:
+        return [str(error)]
+    return []
 
 
 def main() -> None:
@@ -212,6 +243,8 @@ def main() -> None:
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
             surplus={"type": "list", "elements": "str", "default": []},
             moving={"type": "list", "elements": "str", "default": []},
+            confirm_identity={"type": "dict", "default": {}},
+            media_folder={"type": "path"},
         ),
         supports_check_mode=True,
     )
@@ -231,7 +264,7 @@ def main() -> None:
             surplus=params["surplus"],
             moving=params["moving"],
         )
-        result.values = read(project)
+        result.values = read(project, params)
     except ValueError:
         result.fail(WaError("option content", "no JSON", "the Compose file as JSON"))
     except WaError as error:

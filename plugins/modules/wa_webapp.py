@@ -197,6 +197,7 @@ seconds:
 
 import json
 import os
+import re
 import tempfile
 import time
 import typing as t
@@ -212,6 +213,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp import client 
 
 # What no waiting cures.
 _FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
+# What a client says that reaches no database. The Coreapp tries again after 8 seconds, so more than two such tries are enough.
+_NO_DATABASE = re.compile(r"code 1023\b|database error|can.t connect to .*server|too many connections", re.IGNORECASE)
+_DATABASE_PATIENCE = 20.0
 _AWAY = 2.0  # seconds without an answer after which the API is taken for stopped
 
 
@@ -305,9 +309,22 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
         return True
 
     known: list[bool] = []
+    away: list[float] = []  # since when the client has not reached its database
 
     def look() -> tuple[bool, str]:
-        known[:] = [has_password()]
+        try:
+            known[:] = [has_password()]
+        except webapp_client.ApiError as error:
+            if not _NO_DATABASE.search(error.found):
+                away.clear()
+                raise
+            away.append(time.monotonic())
+            if away[-1] - away[0] >= _DATABASE_PATIENCE:
+                cure = (
+                    "Start the database server, or let the containers reach it: docker logs of the Coreapp tells more"
+                )
+                raise WaError(error.subject, error.found, "a client that reaches its database", cure) from None
+            raise
         return True, "answers"
 
     # A client that has just been started answers 1011 until its database is set up.

@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology i
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import ENGINES, OPTIONS, check_database, settings
 
 MEDIA_PATH = "/usr/local/wamedia"
+MIGRATION = "dbupgrade"
 CONFIRM = "wa_confirm_identity"
 DATABASE = ("engine", "hostname", "port", "name_prefix")
 ATTRIBUTES = (
@@ -124,7 +125,7 @@ def services(
     containers: t.Iterable[Container], project: str, neighbours: t.Container[str] = (), replace: bool = False
 ) -> list[Container]:
     """The containers that tell which client is there: the project's own; without any, those that it is to `replace`."""
-    able = [one for one in containers if one["identity"] and not one["one_shot"] and one["service"] != "dbupgrade"]
+    able = [one for one in containers if one["identity"] and not one["one_shot"] and one["service"] != MIGRATION]
     ours = [one for one in able if one["project"] == project]
     return ours or [one for one in able if replace and one["project"] not in neighbours]
 
@@ -250,6 +251,44 @@ def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) 
         f"Nothing was changed. Name the values that are there{leader}; or, if the change is intended, confirm the new ones with "
         f"{confirm}: {values}",
     )
+
+
+def rendered(
+    document: t.Mapping[str, t.Any], containers: t.Iterable[Container], confirmed: t.Any = None, folder: str = ""
+) -> list[Difference]:
+    """Where the services of a resolved Compose file are another client than their containers, whatever file says so.
+
+    `containers` are those of the project. What the document does not set is not compared; `confirmed` and `folder` are
+    those of `differences`.
+    """
+    found: dict[str, Difference] = {}
+    for one in containers:
+        body = (document.get("services") or {}).get(one["service"])
+        if not body or one["one_shot"] or one["service"] == MIGRATION:
+            continue
+        given = {name: (body.get("environment") or {}).get(OPTIONS[name]) for name in DATABASE}
+        wanted = {
+            name: normalise(name, str(value).replace("$$", "$"))
+            for name, value in given.items()
+            if value is not None and (value or name == "name_prefix")
+        }
+        there = {name: [Found(value, one["name"])] for name, value in one["identity"].get("database", {}).items()}
+        media = _value(one, "media_volume", MEDIA_PATH)
+        if media is not None:
+            there["media_volume"] = [Found(media, one["name"])]
+            wanted["media_volume"] = _mounted(body, document.get("volumes") or {})
+        for each in differences(there, wanted, confirmed, folder):
+            found.setdefault(each.attribute, each)
+    return list(found.values())
+
+
+def _mounted(body: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.Any]) -> str:
+    """What a service of a resolved Compose file mounts for media; empty for nothing."""
+    for mount in body.get("volumes") or []:
+        if posixpath.normpath(str(mount.get("target", ""))) == MEDIA_PATH:
+            source = str(mount.get("source") or mount.get("type") or "")
+            return str((volumes.get(source) or {}).get("name") or source)
+    return ""
 
 
 # The role's whole comparison

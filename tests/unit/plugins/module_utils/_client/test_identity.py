@@ -374,6 +374,46 @@ def test_a_deployment_of_another_name_is_known_by_its_project() -> None:
     assert found(facts(others=[record(deployment="b", project="wa-b", leader="b")])) == {}
 
 
+def body(media: t.Any = "media", **environment: t.Any) -> dict[str, t.Any]:
+    """A service of a resolved Compose file."""
+    mounts = [{"type": "volume", "source": media, "target": "/usr/local/wamedia/"}] if media else []
+    return {"environment": environment, "volumes": mounts}
+
+
+VOLUMES = {"media": {"name": "wa-h1_whatsappMedia"}, "other": {"name": "wa-h1_other"}}
+
+
+@pytest.mark.parametrize(
+    ("service", "differs"),
+    [
+        (body(), {}),
+        (body(**ENV), {}),
+        (body(WA_DB_NAME_PREFIX="x_"), {"name_prefix": ("a_", "x_")}),
+        (body(WA_DB_NAME_PREFIX=""), {"name_prefix": ("a_", "")}),
+        (body(WA_DB_NAME_PREFIX=None, WA_DB_PORT=""), {}),
+        (body(WA_DB_HOSTNAME="DB.lab"), {}),
+        (body(WA_DB_HOSTNAME="proxy"), {"hostname": ("db.lab", "proxy")}),
+        (body("other"), {"media_volume": ("wa-h1_whatsappMedia", "wa-h1_other")}),
+        (body("/srv/media"), {"media_volume": ("wa-h1_whatsappMedia", "/srv/media")}),
+        (body(None), {"media_volume": ("wa-h1_whatsappMedia", "")}),
+        (None, {}),
+    ],
+)
+def test_what_a_compose_file_changes_beside_db_env_is_seen(
+    service: dict[str, t.Any] | None, differs: dict[str, tuple[str, str]]
+) -> None:
+    document = {"services": {"wacore": service}, "volumes": VOLUMES}
+    found_now = _client_differences(document)
+    assert found_now == differs
+    confirmed = {name: wanted for name, (_there, wanted) in differs.items()}
+    assert _client_differences(document, confirmed) == {}
+
+
+def _client_differences(document: dict[str, t.Any], confirmed: t.Any = None) -> dict[str, tuple[str, str]]:
+    rows = client_identity.rendered(document, [container(service="wacore")], confirmed)
+    return {one.attribute: (one.found, one.wanted) for one in rows}
+
+
 def test_only_what_is_asked_is_compared() -> None:
     known = facts(recorded=record(leader="h2"), db_env={"name_prefix": "x_"}, attributes=["leader"])
     assert found(known) == {"leader": ("h2", "h1")}
