@@ -65,6 +65,10 @@ class Lab:
             raise SystemExit(f"on {self.at}: status {run.returncode}: {run.stdout}{run.stderr}")
         return run.stdout.strip()
 
+    def files(self) -> list[str]:
+        """The host's files that a run could change, a line each."""
+        return self.host(FILES).splitlines()
+
     def look(self) -> list[str]:
         """Everything that a run could change, a line each."""
         state = json.loads((ROOT / ".lab" / self.name / "state.json").read_text(encoding="utf-8"))
@@ -75,7 +79,7 @@ class Lab:
         ]
         with lab_engine(self.name, self.at) as engine:
             objects = engine.look()
-        return [*objects, *self.host(FILES).splitlines(), *databases]
+        return [*objects, *self.files(), *databases]
 
     def play(self, playbook: str, variables: t.Mapping[str, t.Any], *arguments: str) -> Run:
         argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "--diff", *arguments]

@@ -1,0 +1,85 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lab host with a client that was started by hand, and modules run on it over SSH by pytest-ansible's fixtures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import typing as t
+
+import pytest
+from engine import lab_engine
+from observer import Lab
+from ssh_site import HOST, NAME, ROOT, Converge, Module, Site, start_client
+
+COMMAND = "pytest -p pytest_ansible.plugin --ansible-unit-inject-only tests/over_ssh"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing else uses the plugin, so it is loaded for this folder only."""
+    if not config.pluginmanager.hasplugin("pytest_ansible.plugin"):
+        raise pytest.UsageError(f"pytest-ansible is not loaded; run {COMMAND}")
+    # What the plugin itself is warned of; it is pinned, and ends in December 2026.
+    for text in (
+        "Host management is deprecated",
+        "AnsibleCollectionFinder has already",
+        "This process .* multi-threaded",
+    ):
+        config.addinivalue_line("filterwarnings", f"ignore:{text}")
+
+
+@pytest.fixture(scope="session")
+def site() -> t.Iterator[Site]:
+    """The lab with the client, for all tests; it goes at the end."""
+    lab = Lab(NAME, HOST)
+    folder = ROOT / ".lab" / NAME
+    command = [str(ROOT / "tests/lab/lab"), "up", "--name", NAME, "--hosts", f"{HOST}:ready", "--db", "mariadb"]
+    try:
+        subprocess.run(command, check=True)
+        secrets = json.loads((folder / "secrets.json").read_text(encoding="utf-8"))
+        start_client(lab, secrets["db_password"])
+        with lab_engine(NAME, HOST) as engine:
+            yield Site(lab, engine, secrets)
+    finally:
+        lab.lab("down")
+
+
+@pytest.fixture
+def run(site: Site, ansible_adhoc: t.Any) -> Module:
+    """Run a module, of this collection unless its name says another; a result that holds a password fails the test."""
+
+    def call(module: str, check: bool = False, /, **options: t.Any) -> dict[str, t.Any]:
+        host = ansible_adhoc(inventory=site.lab.inventory, host_pattern=HOST)[HOST]
+        play = host._build_play_ds
+        # The fixtures know no check mode, a play does.
+        host._build_play_ds = lambda arguments: {**play(arguments), "check_mode": check, "diff": True}
+        result = dict(getattr(host, module if "." in module else f"waba.onprem.{module}")(**options).contacted[HOST])
+        assert not [secret for secret in site.secrets.values() if secret in json.dumps(result)]
+        return result
+
+    return call
+
+
+@pytest.fixture
+def converge(site: Site, run: Module) -> Converge:
+    """Run a module in check mode, for real and once more: it promises, it keeps the promise, it has nothing left to do."""
+
+    def call(module: str, /, **options: t.Any) -> dict[str, t.Any]:
+        before = site.look()
+        predicted = run(module, True, **options)
+        assert not predicted.get("failed"), predicted
+        assert predicted["changed"]
+        assert site.look() == before
+        done = run(module, **options)
+        assert not done.get("failed"), done
+        assert done["changed"]
+        after = site.look()
+        again = run(module, **options)
+        assert not again.get("failed"), again
+        assert not again["changed"]
+        assert site.look() == after
+        return done
+
+    return call

@@ -1,0 +1,152 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each module over SSH on a lab host: in check mode, for real, and once more; what came of it is asserted with other means."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ssh_site import FOLDER, PROJECT, ROOT, Converge, Module, Site
+
+CORE, WEB = f"{PROJECT}-wacore-1", f"{PROJECT}-waweb-1"
+ENV_FILE = f"{FOLDER}/db.env"
+PLACE = "/srv/over-ssh"  # what these tests make on the host
+LOCK = f"{PLACE}/biz.lock"
+ARCHIVE = "/var/log/whatsapp/archive"
+READS: dict[str, dict[str, t.Any]] = {
+    "wa_adopt": {"operation": "read"},
+    "wa_info": {"gather": ["host", "containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},
+    "wa_project_info": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
+    "wa_upgrade_journal": {"operation": "read", "path": LOCK},
+    "wa_webapp": {"operation": "reachable", "api_validate_certs": False},
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_what_only_reads_touches_nothing(site: Site, run: Module, name: str) -> None:
+    before = site.look()
+    for check in (True, False):
+        result = run(name, check, **READS[name])
+        assert not result.get("failed"), result
+        assert not result["changed"]
+    assert site.look() == before
+
+
+def test_wa_migration_turn(site: Site, run: Module) -> None:
+    """In check mode only: the real run lasts for as long as an upgrade needs the turn, or two minutes."""
+    turn: dict[str, t.Any] = {"deployment": "biz", "lock_file": LOCK, "container": "biz-dbupgrade-1"}
+    before = site.look()
+    result = run("wa_migration_turn", True, env_file=ENV_FILE, **turn)
+    assert (result.get("failed", False), result["changed"], result["holder"]) == (False, False, None), result
+    assert site.look() == before
+
+
+def test_wa_info_tells_what_the_engine_has(site: Site, run: Module) -> None:
+    found = {one["name"]: one for one in run("wa_info", project=PROJECT)["containers"]}
+    records = {name: one for name, one in site.engine.containers(PROJECT).items() if name in (CORE, WEB)}
+    assert sorted(found) == sorted(records)
+    for name, record in records.items():
+        assert (found[name]["id"], found[name]["state"]) == (record["Id"], record["State"]["Status"])
+        assert f":v{found[name]['version']}" in record["Config"]["Image"]
+
+
+def test_wa_db_env(site: Site, converge: Converge) -> None:
+    site.lab.host(f"mkdir -p {PLACE}")
+    path = f"{PLACE}/db.env"
+    settings = {"engine": "MYSQL", "hostname": "mariadb.lab", "username": "whatsapp", "name_prefix": "new_"}
+    converge("wa_db_env", path=path, password=site.secrets["db_password"], **settings)
+    assert site.stat(path) == "600 root:root"
+    assert site.lab.host(f"cut -d= -f1 {path}").split() == [
+        f"WA_DB_{key}" for key in ("ENGINE", "HOSTNAME", "PORT", "USERNAME", "PASSWORD", "NAME_PREFIX")
+    ]
+
+
+def test_wa_client_files(site: Site, converge: Converge) -> None:
+    site.lab.host(f"mkdir -p {PLACE}")
+    path = f"{PLACE}/compose.yml"
+    converge("wa_client_files", path=path, content="services: {}\n")
+    assert site.stat(path) == "640 root:root"
+    assert site.lab.host(f"cat {path}") == "services: {}"
+
+
+def test_wa_remove(site: Site, converge: Converge) -> None:
+    site.lab.host(f"mkdir -p {PLACE}/full {PLACE}/gone; touch {PLACE}/full/a {PLACE}/gone/b")
+    converge("wa_remove", files=[f"{PLACE}/gone/b"], folders=[f"{PLACE}/gone", f"{PLACE}/full"])
+    assert site.stat(f"{PLACE}/gone") == ""
+    assert site.stat(f"{PLACE}/full/a") == "644 root:root"
+
+
+def test_wa_media_volume(site: Site, converge: Converge) -> None:
+    converge("wa_media_volume", name="over_ssh", project="other", labels={"tier": "media"})
+    volume = site.engine.volume("over_ssh")
+    assert volume is not None
+    assert volume["Labels"] == {"tier": "media"}
+
+
+def test_wa_log_cleanup(site: Site, converge: Converge) -> None:
+    make = 'echo $i | gzip >wa-service-$i.log.gz; touch -d "2020-01-01 $i days" wa-service-$i.log.gz'
+    site.engine.run(CORE, f"mkdir -p {ARCHIVE}; cd {ARCHIVE}; for i in $(seq 10 44); do {make}; done")
+    done = converge("wa_log_cleanup", project=PROJECT)
+    assert [one["status"] for one in done["containers"]] == ["cleaned", "cleaned"]
+    left = [line for line in site.engine.run(CORE, f"ls {ARCHIVE}").split() if line.endswith(".gz")]
+    assert left == [f"wa-service-{number}.log.gz" for number in range(15, 45)]
+
+
+def test_wa_webapp_and_wa_message_gc(site: Site, run: Module, converge: Converge) -> None:
+    """The first login, which GC needs, then GC."""
+    api: dict[str, t.Any] = {"api_validate_certs": False}
+    converge("wa_webapp", operation="first_login", api_new_password=site.secrets["api_password"], **api)
+    api["api_password"] = site.secrets["api_password"]
+    healthy = run("wa_webapp", operation="health", **api)
+    assert (healthy["changed"], healthy["healthy"]) == (False, True)
+    site.lab.lab("seed", "--rows", "3000")
+    site.lab.host(f"mkdir -p {PLACE}")
+    options: dict[str, t.Any] = {
+        "env_file": ENV_FILE,
+        "state_file": f"{PLACE}/gc.json",
+        "max_messages": 1000,
+        "settle": "5s",
+        "poll_interval": "1s",
+        **api,
+    }
+    before = site.look()
+    predicted = run("wa_message_gc", True, **options)
+    assert predicted["changed"], predicted
+    assert site.messages() == 3000
+    assert site.look() == before
+    done = run("wa_message_gc", **options)
+    assert done["changed"], done
+    assert done["messages_after"] == site.messages()
+    assert site.messages() == 450
+    again = run("wa_message_gc", **options)
+    assert (again["changed"], site.messages()) == (False, 450)
+    converge("wa_webapp", operation="automatic_gc", automatic=True, **api)
+
+
+def test_wa_upgrade_journal(site: Site, run: Module, converge: Converge) -> None:
+    begin: dict[str, t.Any] = {"operation": "begin", "path": LOCK, "deployment": "biz", "target": "2.53.4"}
+    assert run("wa_upgrade_journal", True, **begin)["changed"]
+    assert site.stat(LOCK) == ""
+    site.lab.host(f"mkdir -p {PLACE}")
+    done = run("wa_upgrade_journal", **begin)
+    assert done["changed"], done
+    assert site.stat(LOCK) == "600 root:root"
+    converge("wa_upgrade_journal", operation="end", path=LOCK, outcome="abandoned")
+    assert site.stat(LOCK) == ""
+
+
+def test_wa_db_dump(site: Site, run: Module, converge: Converge) -> None:
+    assert run("ansible.builtin.apt", name="mariadb-client", install_recommends=False)["changed"]
+    done = converge("wa_db_dump", env_file=ENV_FILE, dest="/var/backups/waba", name="biz")
+    assert site.stat(done["dest"]) == "600 root:root"
+    assert site.lab.host(f"stat --format %s {done['dest']}") == str(done["bytes"])
+
+
+def test_every_module_is_here() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    modules = [path.stem for path in ROOT.glob("plugins/modules/wa_*.py")]
+    assert [name for name in modules if json.dumps(name) not in text] == []
