@@ -15,6 +15,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/wa_*.py"))
+PLAYBOOKS = sorted(path.stem for path in ROOT.glob("playbooks/*.yml"))
 ROLES = sorted(path.name for path in ROOT.glob("roles/wa_*"))
 
 
@@ -97,7 +98,7 @@ def test_a_role_documents_itself(installed: pathlib.Path, role: str) -> None:
     assert "main" in json.loads(told)[f"waba.onprem.{role}"]["entry_points"]
 
 
-@pytest.mark.parametrize("playbook", ["provision", "gc", "upgrade"])
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_a_playbook_runs_by_its_name(installed: pathlib.Path, playbook: str) -> None:
     told = run(
         "ansible-playbook",

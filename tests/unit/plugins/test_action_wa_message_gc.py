@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
@@ -31,8 +32,8 @@ class Driver:
         monkeypatch.setattr(self.action, "_execute_module", self.execute, raising=False)
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
         self.now = 0.0
-        monkeypatch.setattr(wa_message_gc.time, "sleep", self.pauses.append)
-        monkeypatch.setattr(wa_message_gc.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "sleep", self.pauses.append)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(wa_message_gc.display, "display", self.show)
 
     def show(self, text: str, stderr: bool = False) -> None:

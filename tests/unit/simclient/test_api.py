@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import ssl
 import time
@@ -19,6 +20,11 @@ from waiting import until
 def code(answer: Any) -> int:
     """The code of an error answer."""
     return int(answer["errors"][0]["code"])
+
+
+def serves(deployment: Deployment) -> bool:
+    """Whether its Webapp is there and whole."""
+    return deployment.web is not None and not deployment.web.broken
 
 
 def test_first_login_needs_a_new_password(deploy: Callable[..., Deployment]) -> None:
@@ -215,7 +221,7 @@ def test_settings_spellings_by_version(deploy: Callable[..., Deployment]) -> Non
         d = deploy(version)
         d.core()
         d.start_web()
-        until(lambda d=d: d.web is not None and not d.web.broken)
+        until(functools.partial(serves, d))
         d.login("secret", PASSWORD)
         assert d.call("PATCH", "/v1/settings/application", {name: value})[0] == 200
         shown = d.call("GET", "/v1/settings/application")[1]["settings"]["application"]

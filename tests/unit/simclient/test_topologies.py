@@ -86,7 +86,8 @@ def test_multiconnect_connects_every_shard_and_the_primary_master(deploy: Callab
     gc = d.call("PUT", "/v1/services/message/gc")[1]["services"]["message"]["gc"]
     assert len(gc) == 3
     assert all(value == {"status": "processing"} for value in gc.values())
-    bodies = until(lambda: len(d.control.bodies()) == 3 and d.control.bodies())
+    until(lambda: len(d.control.bodies()) == 3)
+    bodies = d.control.bodies()
     parts = [body["services"][0]["message"]["gc"] for body in bodies]
     assert {part["node"] for part in parts} == set(gc)
     assert sum(part["messages_deleted"] for part in parts) == 170

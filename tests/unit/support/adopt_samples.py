@@ -43,6 +43,8 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
         "number": 1,
         "one_off": False,
         "state": "running",
+        "created": "2026-03-01T02:10:00.000000000Z",
+        "compose_version": "2.26.1" if project else "",
         "folder": "/srv/biz" if project else "",
         "files": ["/srv/biz/docker-compose.yml"] if project else [],
         "settings": {key: value for key, value in settings.items() if value is not None},
@@ -52,6 +54,7 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
         "image_gone": False,
         "env_files": ["/srv/biz/db.env"] if project else [],
         "own_keys": ["WA_CONFIG_ON_DB", "WACORE_HOSTNAME"],
+        "named_files": [],
         **changes,
     }
 
@@ -59,13 +62,15 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
 def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **changes: t.Any) -> dict[str, t.Any]:
     """A host with these containers and one db.env."""
     text = "".join(f"{key}={value}\n" for key, value in (ENV if env is None else env).items())
-    file = {"path": "/srv/biz/db.env", "problem": "", "text": text, "mode": "0600", "owner": "root", "group": "root"}
+    whose = {"mode": "0600", "owner": "root", "group": "root", "changed": 1772331000.0}
+    file = {"path": "/srv/biz/db.env", "problem": "", "text": text, **whose}
+    compose = {"path": "/srv/biz/docker-compose.yml", "problem": "", "text": "services: {}", **whose}
     return {
         "containers": list(containers),
         "sidecars": [],
         "volumes": [{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}],
         "networks": [],
-        "compose_files": [{"path": "/srv/biz/docker-compose.yml", "problem": "", "text": "services: {}"}],
+        "compose_files": [compose],
         "starters": [],
         "unread": [],
         "files": [file],

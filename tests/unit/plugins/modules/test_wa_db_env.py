@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._db_env import login_c
 RunModule = t.Callable[..., "dict[str, t.Any]"]
 CANARY = "Canary-51-Pw"
 OLD_CANARY = "Older-Canary"
-BASE = {"engine": "MYSQL", "hostname": "db", "username": "wa", "password": CANARY}
+BASE: dict[str, t.Any] = {"engine": "MYSQL", "hostname": "db", "username": "wa", "password": CANARY}
 WRITTEN = f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={CANARY}\n"
 ENVIRONMENT = dict(line.split("=") for line in WRITTEN.split())
 
@@ -546,19 +546,17 @@ def test_a_login_is_tried_when_the_connection_changes_and_only_then(
     env.path.write_text("# by hand\n" + env.path.read_text())
     env(**BASE, **given)
     assert login.asked == []
-    for number, more in enumerate(
-        (
-            {"password": f"{CANARY}2"},
-            {"hostname": "other"},
-            {"port": 3307},
-            {"username": "other"},
-            {"name_prefix": "shop_"},
-            {"ssl_ca": "/ca.pem"},
-            {"engine": "PGSQL", "connection_idle_timeout": ""},
-        ),
-        start=1,
-    ):
-        assert env(**{**BASE, **given, **more}, check=True)["changed"]
+    others: list[dict[str, t.Any]] = [
+        {"password": f"{CANARY}2"},
+        {"hostname": "other"},
+        {"port": 3307},
+        {"username": "other"},
+        {"name_prefix": "shop_"},
+        {"ssl_ca": "/ca.pem"},
+        {"engine": "PGSQL", "connection_idle_timeout": ""},
+    ]
+    for number, other in enumerate(others, start=1):
+        assert env(**{**BASE, **given, **other}, check=True)["changed"]
         assert len(login.asked) == number
 
 
@@ -592,7 +590,7 @@ def test_always_is_at_every_run(env: Env, login: Login) -> None:
 
 def test_a_file_that_is_not_in_force_yet_is_proven(env: Env, engine: FakeDocker, login: Login) -> None:
     env(**BASE)
-    given = {**BASE, "check_connection": True, "containers": True, "docker_host": engine.host}
+    given: dict[str, t.Any] = {**BASE, "check_connection": True, "containers": True, "docker_host": engine.host}
     one = engine.container("biz-wacore-1", environment={**ENVIRONMENT, "WA_CONFIG_ON_DB": "1"})
     engine.images["registry.lab:5000/whatsapp/coreapp:v2.53.4"] = {"WA_CONFIG_ON_DB": "1"}
     env(**given)

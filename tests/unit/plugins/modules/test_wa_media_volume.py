@@ -231,7 +231,7 @@ OPTIONS: list[dict[str, str]] = [
     share("/"),
     share("/nowhere"),
 ]
-MIXES = {
+MIXES: dict[str, list[t.Any]] = {
     "state": ["present", "absent"],
     "driver": ["local", "plugin"],
     "driver_options": OPTIONS,
@@ -283,7 +283,7 @@ def test_somebody_else_makes_another_one_meanwhile(engine: FakeDocker, run_modul
         engine.volume("biz_m", labels={"a": "theirs"})
         return create(**request)
 
-    engine._create_volume = raced  # type: ignore[method-assign]  # the race that cannot be had otherwise
+    engine._create_volume = raced  # type: ignore[method-assign, assignment]  # the race that cannot be had otherwise
     failed = run_module(MODULE, options(engine, labels={"a": "ours"}))
     assert "made by somebody else meanwhile: label a is theirs, wanted ours" in failed["msg"]
 

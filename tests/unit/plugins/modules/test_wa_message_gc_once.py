@@ -294,7 +294,8 @@ def test_a_notification_that_comes_again_in_the_next_round_is_not_that_rounds(
     def second() -> t.Any:
         tell_first()
         table.delete(300, delay=0.5, pause=0.1)
-        threading.Timer(0.9, lambda: [notify(path, 150, node) for node in nodes]).start()
+        for node in nodes:
+            threading.Timer(0.9, notify, (path, 150, node)).start()
         return processing(*nodes)
 
     fake.on("PUT", GC, first, second)

@@ -61,7 +61,12 @@ def test_health_waits_until_it_is_good(run: Run, fake: FakeWebapp) -> None:
 
 def test_watch_tells_when_the_api_answered_last(run: Run, fake: FakeWebapp) -> None:
     stopped: list[float] = []
-    stop = threading.Timer(0.6, lambda: (stopped.append(time.time()), fake.close()))
+
+    def stop_it() -> None:
+        stopped.append(time.time())
+        fake.close()
+
+    stop = threading.Timer(0.6, stop_it)
     stop.start()
     result = run("watch", api_password=None, wait_timeout="20s")
     stop.join()

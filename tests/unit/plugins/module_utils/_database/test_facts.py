@@ -53,7 +53,10 @@ def test_mariadb_ends_a_statement(seconds: str, shortest: float | None, cured: b
 
 
 def test_the_cure_is_for_as_long_as_is_wanted() -> None:
-    answers = {"VARIABLES": [("max_statement_time", "3600")], "CURRENT_USER": [("wa@%",)]}
+    answers: dict[str, list[tuple[t.Any, ...]]] = {
+        "VARIABLES": [("max_statement_time", "3600")],
+        "CURRENT_USER": [("wa@%",)],
+    }
     found = facts._mysql_limits(Pretended("MYSQL", answers), 7200)
     assert found["statement_timeout_cure"] == "ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 7200;"
 

@@ -39,7 +39,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 that vouches for itself, and its key."""
     folder = tmp_path_factory.mktemp("pem")
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=engine -addext subjectAltName=IP:127.0.0.1"
-    keys = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
+    keys = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
     subprocess.run([*command.split(), *keys], check=True, capture_output=True)
     return folder
 
@@ -80,7 +80,7 @@ def test_every_way_reads_the_same(engine: FakeDocker, way: dict[str, t.Any]) -> 
     assert image is not None
     assert image["Config"]["Env"] == ["B=2"]
     assert docker.volume("biz_media") == engine.volumes["biz_media"]
-    assert docker.image("none:v1") is docker.volume("none") is docker.container("none") is None
+    assert (docker.image("none:v1"), docker.volume("none"), docker.container("none")) == (None, None, None)
     done = execute(docker, core, ["sh", "-c", f"printf %0{1 << 18}d 7; exit 3"])  # more than one TLS record
     assert (done.rc, len(done.stdout)) == (3, 1 << 18)
 

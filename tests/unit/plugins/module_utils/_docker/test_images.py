@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 import pytest
@@ -28,7 +29,7 @@ def no_login(*_args: t.Any, **_kwargs: t.Any) -> tuple[int, str, str]:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any) -> list[float]:
     slept: list[float] = []
-    monkeypatch.setattr(docker_images.time, "sleep", slept.append)
+    monkeypatch.setattr(time, "sleep", slept.append)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     return slept
 

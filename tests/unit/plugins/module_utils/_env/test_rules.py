@@ -234,7 +234,7 @@ def test_a_text_that_yaml_took_for_something_else_is_refused(option: str, value:
 @pytest.mark.parametrize("option", ["hostname", "username", "password"])
 def test_a_required_option_is_not_removed(option: str) -> None:
     with pytest.raises(WaError, match=f"option {option}"):
-        wanted(**{option: ""})
+        wanted(None, **{option: ""})
 
 
 @pytest.mark.parametrize("value", [True, 511, 1000.0, None, ["a"], {"a": "b"}])

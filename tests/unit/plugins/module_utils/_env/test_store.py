@@ -212,7 +212,7 @@ def test_a_link_in_the_drafts_place_is_not_followed(store: Store, tmp_path: Path
         draft.symlink_to(victim)
         inherit(number)
 
-    store._inherit = swap  # type: ignore[method-assign]
+    store._inherit = swap  # type: ignore[method-assign, assignment]
     with store.lock(1):
         store.read()
         store.write("new", nothing)

@@ -128,7 +128,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def test_a_host_of_every_vendor_is_read(host: Host, tmp_path: Path) -> None:
-    assert host_requirements.traces(host).listed() == []  # type: ignore[arg-type]
+    assert host_requirements.traces(host).listed() == []
     host.program("dpkg-query", r"ii \tdocker-ce\nrc \tdocker.io\nun \tmoby-engine\niF \tcontainerd.io\n")
     host.program("rpm", r"podman-docker\npackage docker-ce is not installed\n")
     host.program("dockerd")
@@ -136,7 +136,7 @@ def test_a_host_of_every_vendor_is_read(host: Host, tmp_path: Path) -> None:
     (tmp_path / "unit_folders" / "docker.socket").touch()
     (tmp_path / "sockets").touch()
     (tmp_path / "data" / "overlay2").mkdir(parents=True)
-    assert host_requirements.traces(host).listed() == [  # type: ignore[arg-type]
+    assert host_requirements.traces(host).listed() == [
         "package docker-ce",
         "package containerd.io",
         "package podman-docker",
@@ -173,25 +173,25 @@ def test_an_engine_that_no_package_manager_knows_is_a_trace(
     planted.parent.mkdir(parents=True, exist_ok=True)
     planted.write_text(text.replace("FOLDER", str(tmp_path)))
     expected = told.format(planted).replace("FOLDER", str(tmp_path))
-    assert host_requirements.traces(host).listed() == [expected] * bool(told)  # type: ignore[arg-type]
+    assert host_requirements.traces(host).listed() == [expected] * bool(told)
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.7:2376", "unix:///srv/own/docker.sock", "ssh://there"])
 def test_an_engine_that_is_to_be_elsewhere_is_not_installed_here(host: Host, address: str) -> None:
     host.params["docker_host"] = address
-    told = host_requirements.traces(host).listed()  # type: ignore[arg-type]
+    told = host_requirements.traces(host).listed()
     assert told == [f"the address {address}, at which no engine of the distribution listens"]
 
 
 def test_the_socket_that_was_asked_for_is_a_trace(host: Host, tmp_path: Path) -> None:
     (tmp_path / "own.sock").touch()
     host.params["docker_host"] = f"unix://{tmp_path}/own.sock"
-    assert host_requirements.traces(host).listed() == [f"socket {tmp_path}/own.sock"]  # type: ignore[arg-type]
+    assert host_requirements.traces(host).listed() == [f"socket {tmp_path}/own.sock"]
 
 
 def test_an_empty_folder_of_data_is_none(host: Host, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    assert host_requirements.traces(host) == Traces()  # type: ignore[arg-type]
+    assert host_requirements.traces(host) == Traces()
 
 
 def test_wa_info_tells_the_refusal(

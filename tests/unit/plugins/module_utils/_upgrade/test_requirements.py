@@ -126,6 +126,10 @@ def test_no_migration_without_a_copy_or_the_word_that_none_is_wanted(
 
 
 def test_sessions_are_told_by_database_and_address() -> None:
-    found = [{"database": "crm", "from": "h2"}, {"database": None, "from": "h1"}, {"database": "crm", "from": "h2"}]
+    found: list[dict[str, t.Any]] = [
+        {"database": "crm", "from": "h2"},
+        {"database": None, "from": "h1"},
+        {"database": "crm", "from": "h2"},
+    ]
     assert upgrade_requirements.sessions(found) == "2 on database crm from h2, 1 on no database from h1"
     assert upgrade_requirements.sessions([]) == ""
