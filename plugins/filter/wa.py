@@ -102,9 +102,16 @@ def in_window(now: str, window: str) -> bool:
     return gc_policy.until_window(gc_policy.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
 
 
-def compose_extra(text: str, *args: t.Any) -> dict[str, t.Any]:
+def compose_extra(
+    text: str,
+    services: t.Mapping[str, t.Any],
+    networks: t.Mapping[str, t.Any],
+    volumes: t.Mapping[str, t.Any],
+    secret_files: t.Mapping[str, str],
+    cores: t.Sequence[str] = (),
+) -> dict[str, t.Any]:
     """A rendered Compose file with what the operator adds. Keys that a file merges with `<<` and sets itself are no error."""
-    merged = compose_override.apply(yaml.safe_load(text), *args)
+    merged = compose_override.apply(yaml.safe_load(text), services, networks, volumes, secret_files, cores)
     return t.cast("dict[str, t.Any]", json.loads(json.dumps(merged)))  # nothing shared, so that no anchor is written
 
 
@@ -253,7 +260,7 @@ class FilterModule:
             "not_healthy": client_starts.not_healthy,
             "unrecorded": client_starts.unrecorded,
             "failure": failure,
-            "playbook_command": playbook_command,
+            "command_line": playbook_command,
             "upgrade_screen": upgrade_screen,
             "upgrade_standing": failure_report.standing,
             "left": left,
