@@ -228,6 +228,8 @@ class FilterModule:
             "folder": _told(lambda path, name: paths.folder(name, path)),
             "path": _told(lambda path, name: paths.normalise(name, path)),
             "whole_seconds": _told(lambda text, name: units.whole_seconds(name, text)),
+            "clock_field": _told(lambda value, name, most: units.clock_field(name, value, most)),
+            "numbers_refusal": _refusal(units.check_numbers),
             "rename_services": _told(compose_override.rename),
             "compose_extra": _told(compose_extra),
             "compose_json": compose_json,

@@ -422,6 +422,19 @@ def test_an_exit_code_alone_is_a_warning(clients: t.Any, job: Job) -> None:
     ]
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_files_name_is_no_result(clients: t.Any, job: Job, shell: str) -> None:
+    """Whoever may write into a log folder may name a file as our own line is, with numbers that no shell can add."""
+    core = lc.core(clients, script="#!/bin/sh\nexit 1\n")
+    names = "'a wa-figures 08 09 0 ' 'a\nwa-figures 08 09 0 '"
+    clients.run(core, f"mkdir -p {lc.CORE}/archive; cd {lc.CORE}/archive; touch {names}")
+    assert job(shell=shell).returncode == 1
+    assert job.status["result"] == "failed"
+    assert job.status["failures"] == [
+        f"{core}: the cleanup failed with exit code 1, {lc.CORE}/archive/a: it wrote nothing"
+    ]
+
+
 @pytest.mark.parametrize(
     ("files", "rule"),
     [

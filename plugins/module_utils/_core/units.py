@@ -89,3 +89,27 @@ def parse_port(name: str, value: t.Any) -> int:
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 1 << 16:
         raise WaError(name, f"{value!r} is no port", "a number from 1 to 65535")
     return int(text)
+
+
+def whole_number(name: str, value: t.Any, least: int = 1) -> int:
+    """A whole number of at least `least` from `value`, which `-e` gives as text. Raises WaError for what is none."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
+        raise WaError(name, f"{value!r}", f"a whole number, at least {least}")
+    return int(text)
+
+
+def check_numbers(values: t.Mapping[str, t.Any], least: int = 1) -> None:
+    """Raise WaError for the first variable whose value is no whole number of at least `least`."""
+    for name, value in values.items():
+        whole_number(name, value, least)
+
+
+def clock_field(name: str, value: t.Any, most: int) -> str:
+    """The hours (`most` 23) or minutes (59) of a line of cron, which ignores a whole file for one line that is none."""
+    text = str(value).strip()
+    parts = [re.fullmatch(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/[1-9][0-9]?)?", part) for part in text.split(",")]
+    numbers = [int(number) for part in parts if part for number in part.groups() if number]
+    if isinstance(value, bool) or not all(parts) or any(number > most for number in numbers):
+        raise WaError(name, f"{value!r}", f"a number from 0 to {most}, or what cron takes for several", "Such as 3, or 2,14")
+    return text

@@ -47,7 +47,7 @@ def walk(pid: int, container_id: str, paths: list[str], proc: str = "/proc") -> 
         for path in paths:
             _take(found, root, posixpath.normpath(path))
         return found
-    except OSError as error:
+    except (OSError, RecursionError) as error:  # folders in folders, deeper than anybody can look
         raise NotHere(str(error)) from None
     finally:
         os.close(root)

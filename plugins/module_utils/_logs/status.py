@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 _DAY = 86400
 # A daily job, with an hour for the clock's change and one for a slow night.
 LATEST = _DAY + 2 * 3600
+_LONGEST = 3600  # of a run: a few containers at their time-out
 _SHOWN = 3  # failures named
 
 
@@ -56,15 +57,21 @@ def _last_run(result: str, started: float, success: float, failures: t.Sequence[
     if result == "failed":
         more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
         return f"{last} failed: {'; '.join(failures[:_SHOWN]) or 'no reason given'}{more}"
+    # One that dies every night at the same place was always started less than a day ago.
+    late = now - success > _DAY + LATEST
+    good = f"the last good one was of {_moment(success)}" if success else "there was no good one"
     if result == "running" and now - started > _DAY:
         return f"{last} was killed"
-    if result == "locked" and now - success > _DAY + LATEST:
-        good = f"the last good one was of {_moment(success)}" if success else "there was no good one"
+    if result == "running" and late and now - started > _LONGEST:
+        return f"{last} has not ended, and {good}"
+    if result == "locked" and late:
         return f"{last} found the deployment locked, and {good}"
     return ""
 
 
 def _too_old(started: float, installed: float, now: float) -> str:
+    if started - now > LATEST:
+        return f"its last run was of {_moment(started)}, which has not come yet"  # the clock was wrong then
     # A job whose line was just changed has not had its time yet.
     return f"its last run was of {_moment(started)}" if now - max(started, installed) > LATEST else ""
 

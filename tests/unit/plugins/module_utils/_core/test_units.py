@@ -59,3 +59,22 @@ def test_a_port_may_be_given_as_text() -> None:
     for given in (0, 65536, -1, "9090x", "", None, True, 9090.5, "\u0669"):
         with pytest.raises(WaError, match=r"x: .* is no port"):
             units.parse_port("x", given)
+
+
+@pytest.mark.parametrize("given", [0, "3", 23, "*", "*/6", "2,14", "1-5/2"])
+def test_what_cron_takes_for_an_hour(given: t.Any) -> None:
+    assert units.clock_field("hour", given, 23) == str(given)
+
+
+@pytest.mark.parametrize("given", [24, "24", -1, "", "3h", "03:15", "1 2", "2,", "*/0", True, None, "3\n4", "\u0663"])
+def test_what_cron_does_not_take_for_an_hour_is_refused(given: t.Any) -> None:
+    with pytest.raises(WaError, match="hour: .*; expected a number from 0 to 23"):
+        units.clock_field("hour", given, 23)
+
+
+@pytest.mark.parametrize("given", [0, "0", -1, "-1", "", "1.5", "1h", True, None, "\u0663", "1e3", 10**10])
+def test_a_number_that_is_none_is_refused_by_its_name(given: t.Any) -> None:
+    units.check_numbers({"fine": 1, "text": "60"})
+    units.check_numbers({"none": 0}, least=0)
+    with pytest.raises(WaError, match="timeout: .*; expected a whole number, at least 1"):
+        units.check_numbers({"fine": 1, "timeout": given})

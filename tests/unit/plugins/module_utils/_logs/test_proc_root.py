@@ -80,6 +80,17 @@ def test_a_file_in_the_place_of_a_folder_is_no_folder(proc: Path) -> None:
     assert walk(7, ID, ["/usr/logs"], str(proc)).missing == ["/usr/logs"]
 
 
+def test_folders_deeper_than_python_can_go_are_left_to_the_container(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fwalk(*_args: object, **_options: object) -> None:  # what it does at a thousand levels before Python 3.12
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(os, "fwalk", fwalk)
+    with pytest.raises(NotHere, match="recursion depth"):
+        walk(7, ID, [LOGS], str(proc))
+
+
 def test_another_process_is_told_apart(proc: Path) -> None:
     with pytest.raises(NotHere, match="not of container"):
         walk(7, "6b" * 32, [LOGS], str(proc))

@@ -32,7 +32,8 @@ def status(result: str = "ok", hours: float = 3, success: float = 3, **more: t.A
         (status(hours=25.5), LONG_AGO, ""),
         (status(hours=27), LONG_AGO, "its last run was of 2025-11-25 03:00 UTC"),
         (status(hours=270), NOW - HOUR, ""),
-        (status(hours=-48), LONG_AGO, ""),
+        (status(hours=-25), LONG_AGO, ""),
+        (status(hours=-48), LONG_AGO, "its last run was of 2025-11-28 06:00 UTC, which has not come yet"),
         (
             status("failed", failures=["a: no room", "b: is paused, WA_DB_PASSWORD=Pa55"]),
             LONG_AGO,
@@ -44,6 +45,13 @@ def status(result: str = "ok", hours: float = 3, success: float = 3, **more: t.A
             "its last run, of 2025-11-26 03:00 UTC, failed: a; b; c; and 2 more",
         ),
         (status("running"), LONG_AGO, ""),
+        (status("running", success=49), LONG_AGO, ""),
+        (status("running", 0.5, success=60), LONG_AGO, ""),
+        (
+            status("running", success=60),
+            LONG_AGO,
+            "its last run, of 2025-11-26 03:00 UTC, has not ended, and the last good one was of 2025-11-23 18:00 UTC",
+        ),
         (status("running", 25), LONG_AGO, "its last run, of 2025-11-25 05:00 UTC, was killed"),
         (status("locked", success=27), LONG_AGO, ""),
         (
