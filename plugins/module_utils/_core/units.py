@@ -99,10 +99,13 @@ def whole_number(name: str, value: t.Any, least: int = 1) -> int:
     return int(text)
 
 
-def check_numbers(values: t.Mapping[str, t.Any], least: int = 1) -> None:
-    """Raise WaError for the first variable whose value is no whole number of at least `least`."""
-    for name, value in values.items():
-        whole_number(name, value, least)
+def check_numbers(numbers: t.Mapping[str, t.Any], sizes: t.Mapping[str, t.Any] | None = None) -> None:
+    """Raise WaError for the first variable of `numbers` that is no whole number from 1 on, or of `sizes` that is no size."""
+    for name, value in numbers.items():
+        whole_number(name, value)
+    for name, value in (sizes or {}).items():
+        if parse_size(name, value) < 1:
+            raise WaError(name, f"{value!r}", "a size above nothing, such as 20M")
 
 
 def clock_field(name: str, value: t.Any, most: int) -> str:
