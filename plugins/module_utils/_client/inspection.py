@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
@@ -35,8 +36,7 @@ def db_env(path: str, reader: str) -> dict[str, str]:
 def record(path: str) -> dict[str, str]:
     """The identity that the last whole run has written, or an empty one. Raises WaError for a file that holds none."""
     try:
-        with open(path, encoding="utf-8") as stream:
-            found = json.load(stream)
+        found = json.loads(files.read_text(path))
         if isinstance(found, dict):
             return {str(name): str(value) for name, value in found.items()}
         reason = "no mapping"

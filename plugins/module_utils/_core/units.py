@@ -114,5 +114,7 @@ def clock_field(name: str, value: t.Any, most: int) -> str:
     parts = [re.fullmatch(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/[1-9][0-9]?)?", part) for part in text.split(",")]
     numbers = [int(number) for part in parts if part for number in part.groups() if number]
     if isinstance(value, bool) or not all(parts) or any(number > most for number in numbers):
-        raise WaError(name, f"{value!r}", f"a number from 0 to {most}, or what cron takes for several", "Such as 3, or 2,14")
+        raise WaError(
+            name, f"{value!r}", f"a number from 0 to {most}, or what cron takes for several", "Such as 3, or 2,14"
+        )
     return text

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import mysql, options, pgsql
@@ -107,8 +108,7 @@ def connect(
     ):
         if path:
             try:
-                with open(path, "rb"):
-                    pass
+                files.open_regular(path).close()
             except OSError as error:
                 raise DatabaseError(
                     f"{what} {path}", error.strerror or "not readable", "tls", "a readable file"

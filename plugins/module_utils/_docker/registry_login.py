@@ -10,7 +10,7 @@ import json
 import os
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, image_reference
 
 _HUB = "https://index.docker.io/v1/"
 _SECONDS = "10"
@@ -36,8 +36,7 @@ def header(image: str, run: Run) -> dict[str, str]:
 def _login(registry: str, run: Run) -> dict[str, str]:
     folder = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
     try:
-        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
-            config = json.load(file)
+        config = json.loads(files.read_text(os.path.join(folder, "config.json")))
         helper = (config.get("credHelpers") or {}).get(registry) or config.get("credsStore")
         if helper:
             return _ask(helper, registry, run)

@@ -18,6 +18,7 @@ import glob
 import hashlib
 import os
 import signal
+import stat
 import tempfile
 import typing as t
 
@@ -139,8 +140,9 @@ class Stream:
         part = self.path + PART
         try:
             self._file = open(os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb", buffering=0)
-            if os.fstat(self._file.fileno()).st_uid != os.geteuid():
-                raise OSError(errno.EPERM, "its draft is another user's, who could read it", part)
+            draft = os.fstat(self._file.fileno())
+            if draft.st_uid != os.geteuid() or draft.st_nlink != 1 or not stat.S_ISREG(draft.st_mode):
+                raise OSError(errno.EPERM, "its draft is another user's, who could read it, or another file", part)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(os.fstat(self._file.fileno()), os.stat(part)):
                 raise BlockingIOError

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import typing as t
-from pathlib import Path
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env import file
 
@@ -21,7 +21,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 def read_env(path: str, reader: str) -> dict[str, str]:
     """The settings in a db.env on this host, as `reader` reads them."""
     try:
-        text = Path(path).read_bytes().decode("utf-8")
+        text = files.read_text(path)
     except (OSError, UnicodeError) as error:
         found = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise WaError(

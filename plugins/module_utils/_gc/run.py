@@ -9,8 +9,8 @@ import time
 import typing as t
 import uuid
 from dataclasses import asdict
-from pathlib import Path
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import activity as pulses
 from ansible_collections.waba.onprem.plugins.module_utils._database import messages
@@ -22,6 +22,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._gc.state import momen
 
 _BRIEF, _PATIENT = 5.0, 120.0  # seconds to wait for another run's step, with and without a run to follow
 _MARKING_STEP = 30.0  # seconds of marking in one step, so that none is long
+_LONGEST_LIST = 64 << 20  # bytes of a file of message ids
 
 
 class GcRun(GcRounds):
@@ -206,7 +207,7 @@ class GcRun(GcRounds):
         path = self.params["mark_read_file"]
         if path:
             try:
-                ids += [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+                ids += [line.strip() for line in files.read_text(path, _LONGEST_LIST).splitlines()]
             except (OSError, UnicodeError) as error:
                 raise WaError(f"mark_read_file {path}", f"not readable: {error}") from None
         return list(dict.fromkeys(item for item in ids if item))

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import (
@@ -99,8 +100,7 @@ class Webapp:
         self._timeout = parse_duration("api_timeout", params["api_timeout"])
         if self._ca_path:
             try:
-                with open(self._ca_path, "rb"):
-                    pass
+                files.open_regular(self._ca_path).close()
             except OSError as error:
                 raise ApiError(
                     f"api_ca_path {self._ca_path}", error.strerror or "not readable", "tls", sent=False

@@ -17,8 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import Settings
+from ansible_collections.waba.onprem.plugins.module_utils._docker import registry_login
+from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import Webapp
 
 
 def test_a_regular_file_and_a_link_to_one(tmp_path: Path) -> None:
@@ -114,3 +120,42 @@ def test_a_killed_holders_lock_is_free(tmp_path: Path) -> None:
     with files.lock(path, 0):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def gives_up(read: t.Callable[[], t.Any]) -> WaError | None:
+    """What `read` raises, in time."""
+    raised: list[WaError] = []
+
+    def run() -> None:
+        try:
+            read()
+        except WaError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits for somebody to write"
+    return raised[0] if raised else None
+
+
+@pytest.mark.parametrize("reader", ["record", "env", "authority", "database", "login"])
+def test_no_reader_waits_for_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
+    path = tmp_path / "config.json"
+    os.mkfifo(path)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    options = {"api_url": "https://localhost", "api_username": "", "api_token": None, "api_password": None}
+    options |= {"api_ca_path": str(path), "api_validate_certs": True, "api_timeout": 1}
+    config = Settings("MYSQL", "localhost", 1, "wa", "", ca_cert=str(path))
+    readers: dict[str, t.Callable[[], t.Any]] = {
+        "record": lambda: inspection.record(str(path)),
+        "env": lambda: env_options.read_env(str(path), "portable"),
+        "authority": lambda: Webapp(options, 1.0),
+        "database": lambda: connection.connect(config),
+        "login": lambda: registry_login.header("registry.example/web", lambda *_args, **_options: (1, "", "")),
+    }
+    raised = gives_up(readers[reader])
+    if reader == "login":
+        assert raised is None
+    else:
+        assert "no regular file" in str(raised)

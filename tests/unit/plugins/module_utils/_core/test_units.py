@@ -68,7 +68,7 @@ def test_what_cron_takes_for_an_hour(given: t.Any) -> None:
 
 @pytest.mark.parametrize("given", [24, "24", -1, "", "3h", "03:15", "1 2", "2,", "*/0", True, None, "3\n4", "\u0663"])
 def test_what_cron_does_not_take_for_an_hour_is_refused(given: t.Any) -> None:
-    with pytest.raises(WaError, match="hour: .*; expected a number from 0 to 23"):
+    with pytest.raises(WaError, match=r"hour: .*; expected a number from 0 to 23"):
         units.clock_field("hour", given, 23)
 
 
@@ -76,7 +76,7 @@ def test_what_cron_does_not_take_for_an_hour_is_refused(given: t.Any) -> None:
 def test_a_number_that_is_none_is_refused_by_its_name(given: t.Any) -> None:
     units.check_numbers({"fine": 1, "text": "60"})
     assert units.whole_number("none", 0, least=0) == 0
-    with pytest.raises(WaError, match="timeout: .*; expected a whole number, at least 1"):
+    with pytest.raises(WaError, match=r"timeout: .*; expected a whole number, at least 1"):
         units.check_numbers({"fine": 1, "timeout": given})
 
 
