@@ -126,6 +126,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -152,7 +153,8 @@ def judge_room(folder: str, needed: int) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """Make the folder and those above it."""
+    """Make the folder and those above it. Raises WaError, also where another user's link leads elsewhere."""
+    files.refuse_links_of_others(folder)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as error:

@@ -84,7 +84,8 @@ options:
     type: path
   compose_file:
     description:
-      - The deployment's own Compose file, for V(identity) in O(gather). One that others have written is an error.
+      - The deployment's own Compose file, for V(identity) in O(gather). One that others have written is an error, and so is a
+        link of another user on the way to its folder, or to that of O(identity_file).
     type: path
   log_cleanup_status_file:
     description:
@@ -569,6 +570,7 @@ database:
     max_connections: 151
 """
 
+import os
 import time
 import typing as t
 
@@ -579,7 +581,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
-from ansible_collections.waba.onprem.plugins.module_utils._core import redact, seal
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, seal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
@@ -662,6 +664,9 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
 def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
     """Which client db.env and the record tell of; the containers read before are rid of what their Compose files set."""
     path, recorded = module.params["env_file"], module.params["identity_file"]
+    # The folders that the roles make, and give a mode.
+    for ours in filter(None, (module.params["compose_file"], recorded)):
+        files.refuse_links_of_others(os.path.dirname(ours))
     db_env = client_inspection.db_env(path, module.params["env_reader"]) if path else {}
     if engine and db_env:
         # Without warnings: wa_db_env tells what its file does not reach.

@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 LARGEST = 1 << 20  # bytes: no configuration file is larger
+_LINKS = 40  # as many as Linux follows
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -44,6 +45,26 @@ def read_bytes(path: str, most: int = LARGEST, follow: bool = True) -> bytes:
 def read_text(path: str, most: int = LARGEST) -> str:
     """The same as text, with its line endings as they are. Raises OSError and UnicodeDecodeError."""
     return read_bytes(path, most).decode("utf-8")
+
+
+def refuse_links_of_others(path: str) -> None:
+    """Raise WaError when a link on the way to `path` is another user's, who can lead what root does there elsewhere."""
+    here, left, links = "/", [part for part in path.split("/") if part], 0
+    while left and links <= _LINKS:
+        here = os.path.normpath(os.path.join(here, left.pop(0)))
+        try:
+            found = os.lstat(here)
+            target = os.readlink(here) if stat.S_ISLNK(found.st_mode) else None
+        except OSError:  # what is not there cannot lead anywhere
+            return
+        if target is None:
+            continue
+        if found.st_uid not in (0, os.geteuid()):
+            cure = f"Give the path that it leads to ({os.path.realpath(path)}) if that is yours, or remove the link"
+            raise WaError(path, f"{here} is a link of user {found.st_uid}, who can change it", "no link of others", cure)
+        links += 1
+        left = [*(part for part in target.split("/") if part), *left]
+        here = "/" if target.startswith("/") else os.path.dirname(here)
 
 
 @contextlib.contextmanager

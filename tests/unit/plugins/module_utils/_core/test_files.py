@@ -159,3 +159,39 @@ def test_no_reader_waits_for_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert raised is None
     else:
         assert "no regular file" in str(raised)
+
+
+@pytest.mark.parametrize(
+    ("path", "foreign", "refused"),
+    [
+        ("folder/wa", "", ""),
+        ("folder/missing/wa", "", ""),
+        ("link/wa", "", ""),
+        ("link/wa", "link", "link"),
+        ("to_link/wa", "link", "link"),
+        ("folder/../link", "link", "link"),
+        ("relative/wa", "relative", "relative"),
+        ("loop", "", ""),
+        ("link", "other", ""),
+    ],
+)
+def test_no_link_of_another_user_leads_a_folder_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, foreign: str, refused: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    targets = {"link": f"{tmp_path}/folder", "to_link": f"{tmp_path}/link", "relative": "./folder", "loop": "loop"}
+    for name, target in targets.items():
+        (tmp_path / name).symlink_to(target)
+    lstat = os.lstat
+
+    def owned(at: str) -> os.stat_result:
+        found = list(lstat(at))
+        found[stat.ST_UID] = os.geteuid() + 1 if foreign and at == f"{tmp_path}/{foreign}" else os.geteuid()
+        return os.stat_result(found)
+
+    monkeypatch.setattr(os, "lstat", owned)
+    if refused:
+        with pytest.raises(WaError, match=f"{refused} is a link of user {os.geteuid() + 1}, who can change it"):
+            files.refuse_links_of_others(f"{tmp_path}/{path}")
+    else:
+        files.refuse_links_of_others(f"{tmp_path}/{path}")
