@@ -49,8 +49,8 @@ notes:
   - One file holds all databases, since they belong together. On MySQL and MariaDB it is one consistent snapshot of tables
     of InnoDB; on PostgreSQL one for each database.
   - The password reaches the tool in a file that exists in memory only, and is in no argument and no environment.
-  - Events and routines that the client's user may not read are left out; it has not made them either. A table that it may not
-    read is an error, in check mode, too.
+  - Events, routines and triggers that the client's user may not read are left out, with a warning where they are seen; it
+    has not made them either. A table that it may not read is an error, in check mode, too.
 author:
   - waba.onprem contributors (@waba)
 """
@@ -240,7 +240,7 @@ class Dump:
             "tool": tool.text,
         }
         calls = dump_commands.arguments(
-            tool, self.config, source.databases, source.events, source.routines, dump_tools.address(self.config)
+            tool, self.config, source.databases, source.kinds, dump_tools.address(self.config)
         )
         with dump_stream.Stream(path, self.timeout) as stream:
             stream.write(

@@ -317,3 +317,17 @@ def test_what_the_tool_may_not_read_is_told_before_anything_is_written(host: Hos
     if host.where.kind == "postgres":
         host.where.sql("GRANT SELECT ON seen TO wa;", DATABASES[0])
         assert host.dump()["changed"]
+
+
+@pytest.mark.parametrize("host", ["mariadb"], indirect=True)
+def test_a_trigger_that_the_tool_may_not_read_is_left_out_and_told(host: Host) -> None:
+    """The tool would end at it, after the client was stopped for the dump."""
+    host.seed()
+    host.where.sql(
+        "CREATE TABLE seen (a INT); CREATE TRIGGER audit BEFORE INSERT ON seen FOR EACH ROW SET @a = 1;", DATABASES[0]
+    )
+    for check in (True, False):
+        done = host.dump(check=check)
+        assert done["changed"], done.get("msg")
+        told = f"trigger {DATABASES[0]}.audit is left out, and a restore loses it: the user may not read it"
+        assert told in done["warnings"]

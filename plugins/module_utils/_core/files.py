@@ -61,7 +61,9 @@ def refuse_links_of_others(path: str) -> None:
             continue
         if found.st_uid not in (0, os.geteuid()):
             cure = f"Give the path that it leads to ({os.path.realpath(path)}) if that is yours, or remove the link"
-            raise WaError(path, f"{here} is a link of user {found.st_uid}, who can change it", "no link of others", cure)
+            raise WaError(
+                path, f"{here} is a link of user {found.st_uid}, who can change it", "no link of others", cure
+            )
         links += 1
         left = [*(part for part in target.split("/") if part), *left]
         here = "/" if target.startswith("/") else os.path.dirname(here)

@@ -79,21 +79,21 @@ def judge(tool: Tool, server: Version) -> list[str]:
 
 
 def arguments(
-    tool: Tool, config: Settings, databases: t.Sequence[str], events: bool, routines: bool, address: str = ""
+    tool: Tool, config: Settings, databases: t.Sequence[str], kinds: t.Collection[str], address: str = ""
 ) -> list[list[str]]:
     """The calls of the tool, one after the other, without the option that gives it the password.
 
-    `address` is where PostgreSQL's server is, when that is not what its certificate says.
+    `kinds` says which of `events`, `routines` and `triggers` of MySQL are dumped. `address` is where PostgreSQL's server is, when that is not what its certificate says.
     """
     if tool.product == "PostgreSQL":
         options = ["--create", "--clean", "--if-exists", "--format=plain", "--no-password", "--encoding=UTF8"]
         options += [f"--lock-wait-timeout={_LOCK_WAIT * 1000}"]
         return [[tool.path, *options, "--dbname=" + conninfo(config, name, address)] for name in databases]
-    options = ["--single-transaction", "--quick", "--hex-blob", "--default-character-set=utf8mb4", "--triggers"]
+    options = ["--single-transaction", "--quick", "--hex-blob", "--default-character-set=utf8mb4"]
     # The client's user may neither lock tables nor see tablespaces.
     options += ["--skip-lock-tables", "--skip-add-locks", "--no-tablespaces", "--add-drop-database"]
-    options += ["--max-allowed-packet=1G", "--comments", "--events" if events else "--skip-events"]
-    options += ["--routines" if routines else "--skip-routines"]
+    options += ["--max-allowed-packet=1G", "--comments"]
+    options += [f"--{kind}" if kind in kinds else f"--skip-{kind}" for kind in ("events", "routines", "triggers")]
     if tool.product == "MySQL":
         options += ["--set-gtid-purged=OFF"]
         # MariaDB has no such table, and mysqldump 8 fails without it.

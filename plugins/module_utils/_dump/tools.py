@@ -41,8 +41,7 @@ class Source:
     size: int
     home: str
     tls: bool = False
-    events: bool = False
-    routines: bool = False
+    kinds: frozenset[str] = frozenset()  # of MySQL's events, routines and triggers those that may be read
     doubts: tuple[str, ...] = ()
 
 
@@ -120,12 +119,20 @@ def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
         names,
     ):
         doubts.append(f"{schema}.{table} is {engine}: it is not part of the consistent snapshot")
-    unreadable = session.rows(
-        "SELECT routine_schema, routine_name FROM information_schema.routines"
-        f" WHERE routine_schema IN {those} AND routine_definition IS NULL",
-        names,
-    )
-    doubts += [f"{schema}.{routine} is left out: the user may not read it" for schema, routine in unreadable]
+    hidden = {
+        kind: session.rows(
+            f"SELECT {kind}_schema, {kind}_name FROM information_schema.{kind}s"
+            f" WHERE {kind}_schema IN {those} AND {text} IS NULL",
+            names,
+        )
+        for kind, text in (("routine", "routine_definition"), ("trigger", "action_statement"))
+    }
+    # A restore drops them with their database, and the tool ends at the first one that it may not read.
+    doubts += [
+        f"{kind} {schema}.{name} is left out, and a restore loses it: the user may not read it"
+        for kind, rows in hidden.items()
+        for schema, name in rows
+    ]
     tls = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
     return Source(
         version,
@@ -133,22 +140,21 @@ def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
         int(size),
         "",
         tls=bool(tls and tls[0][1]),
-        events=_may_see_events(session, names),
-        routines=not unreadable,
+        kinds=frozenset((*(f"{kind}s" for kind, rows in hidden.items() if not rows), *_events(session, names))),
         doubts=tuple(doubts),
     )
 
 
-def _may_see_events(session: Session, names: list[str]) -> bool:
-    """Whether the user may ask for events; one that may not has made none."""
+def _events(session: Session, names: list[str]) -> tuple[str, ...]:
+    """The word `events` where the user may ask for them; one that may not has made none."""
     try:
         for name in names:
             session.rows(f"SHOW EVENTS FROM {database_connection.quote(MYSQL, name)}")
     except DatabaseError as error:
         if error.kind not in ("denied", "login"):  # 1044 counts as a refused login while connecting
             raise
-        return False
-    return True
+        return ()
+    return ("events",)
 
 
 def find(server: Version, run: t.Callable[[list[str]], str]) -> rules.Tool:

@@ -83,24 +83,25 @@ def test_the_package_of_the_server_is_named(engine: str, version: str, name: str
 
 
 def test_mysqldump_is_kept_from_what_mariadb_lacks() -> None:
-    new = rules.arguments(MYSQL, settings(), ["a"], True, True)[0]
-    old = rules.arguments(rules.Tool("/x", "MySQL", (5, 7, 44)), settings(), ["a"], False, False)[0]
-    maria = rules.arguments(MARIADB, settings(), ["a"], False, True)[0]
+    new = rules.arguments(MYSQL, settings(), ["a"], {"events", "routines", "triggers"})[0]
+    old = rules.arguments(rules.Tool("/x", "MySQL", (5, 7, 44)), settings(), ["a"], ())[0]
+    maria = rules.arguments(MARIADB, settings(), ["a"], {"routines"})[0]
     assert "--column-statistics=0" in new
     assert "--set-gtid-purged=OFF" in old
     assert not {"--column-statistics=0"} & {*old, *maria}
     assert "--set-gtid-purged=OFF" not in maria
-    assert {"--events", "--routines"} <= set(new)
-    assert {"--skip-events", "--skip-routines"} <= set(old)
+    assert {"--events", "--routines", "--triggers"} <= set(new)
+    assert {"--skip-events", "--skip-routines", "--skip-triggers"} <= set(old)
+    assert {"--skip-events", "--routines", "--skip-triggers"} <= set(maria)
 
 
 def test_a_name_is_no_option() -> None:
-    call = rules.arguments(MARIADB, settings(), ["--all-databases", "b"], False, False)[0]
+    call = rules.arguments(MARIADB, settings(), ["--all-databases", "b"], ())[0]
     assert call[-4:] == ["--databases", "--", "--all-databases", "b"]
 
 
 def test_each_database_of_postgresql_is_a_call() -> None:
-    calls = rules.arguments(PGSQL, settings("PGSQL"), ["a'b", "c"], False, False)
+    calls = rules.arguments(PGSQL, settings("PGSQL"), ["a'b", "c"], ())
     assert len(calls) == 2
     assert "dbname='a\\'b'" in calls[0][-1]
 
@@ -109,7 +110,7 @@ def test_each_database_of_postgresql_is_a_call() -> None:
 def test_the_password_is_in_no_argument(tool: rules.Tool) -> None:
     config = settings("PGSQL" if tool is PGSQL else "MYSQL", ca_cert="/ca.pem")
     said = (
-        rules.arguments(tool, config, ["a"], True, True),
+        rules.arguments(tool, config, ["a"], {"events", "routines", "triggers"}),
         rules.restore_commands("/d.sql.gz", "0", FACTS[tool.product], config),
     )
     assert "Canary" not in str(said)
