@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """HTTP to a Docker Engine over a Unix socket, TCP or TLS, with what Python brings.
 
-The Python library for Docker takes more CPU to load than a whole run of a module, and every host would need it. A
-connection is made for each request, so that threads may share one `Wire`.
+Not through the `docker` SDK: every managed host would need it, and to load it takes more CPU than a whole run of a module.
+The tests observe with it what this client has done. A connection is made for each request, so that threads may share one
+`Wire`.
 """
 
 from __future__ import annotations
