@@ -32,7 +32,8 @@ from dataclasses import dataclass, field
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
 
-from observer import compare_table  # noqa: E402 - needs the path above
+from engine import Record, lab_engine  # noqa: E402 - needs the path above
+from observer import compare_table  # noqa: E402
 
 HOOKS = pathlib.Path(__file__).resolve().parent / "hooks"
 DATABASES = {"mysql": "mariadb", "pgsql": "postgres"}  # by host
@@ -142,10 +143,19 @@ class Lab:
         text = self.host("cat", self.lock)
         return t.cast("dict[str, t.Any]", json.loads(text)) if text else {}
 
+    def containers(self) -> dict[str, Record]:
+        """Name -> record of all containers of the host, running or not."""
+        with lab_engine(self.name, self.at) as engine:
+            return engine.containers()
+
+    def images(self) -> list[str]:
+        """The images of the containers that run, without one that migrates."""
+        running = {name: one for name, one in self.containers().items() if one["State"]["Running"]}
+        return [one["Config"]["Image"] for name, one in running.items() if "-dbupgrade-" not in name]
+
     def running(self) -> set[str]:
         """The versions of the client that run."""
-        images = self.host("docker", "ps", "--format", "{{.Image}} {{.Names}}").splitlines()
-        return {line.split()[0].rpartition(":v")[2] for line in images if "-dbupgrade-" not in line}
+        return {image.rpartition(":v")[2] for image in self.images()}
 
     def rows(self) -> int:
         where = ("--db", DATABASES[self.at], "--database", f"{self.at}_messageStore")
@@ -243,7 +253,7 @@ def run_case(lab: Lab, name: str, old: str, new: str) -> dict[str, str]:
     expect("messages", lab.rows(), rows)
     expect("media", lab.media(), media)
     expect("journal", lab.journal(), {})
-    left = lab.host("sh", "-c", f"ls /opt/waba/{lab.at}; docker ps --all --format '{{{{.Names}}}}'").split()
+    left = [*lab.host("ls", f"/opt/waba/{lab.at}").split(), *lab.containers()]
     expect("left over", [name for name in left if re.search(r"compose-|dbupgrade", name)], [])
     return {
         "fault": case.what,
@@ -332,7 +342,7 @@ def never_started(lab: Lab, old: str, new: str) -> None:
     """A migration that was due could not be started, and the old version has served since: it is taken leave of anew."""
     print(f"\n### never started: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
-    core = next(image for image in lab.host("docker", "ps", "--format", "{{.Image}}").splitlines() if "core" in image)
+    core = next(image for image in lab.images() if "core" in image)
     gone = f"docker rmi {core.rpartition(':')[0]}:v{new}"
     told = lab.play("upgrade", **wanted, wa_upgrade_snapshot_command=gone)
     words = (
@@ -368,7 +378,7 @@ def lost_journal(lab: Lab, old: str, new: str) -> None:
 
     def lose() -> None:
         end = time.monotonic() + 600
-        while not lab.host("docker", "ps", "--quiet", "--filter", "name=dbupgrade") and time.monotonic() < end:
+        while not any("dbupgrade" in name for name in lab.containers()) and time.monotonic() < end:
             time.sleep(0.2)
         lab.host("rm", lab.lock)
         lab.lab("fault", "migration_hangs", "off")

@@ -36,7 +36,11 @@ class Engine:
         """Name -> record of all containers, or of those of a Compose project, running or not."""
         filters = {"label": f"{PROJECT}={project}"} if project else {}
         listed = self.client.api.containers(all=True, filters=filters)
-        return {one["Names"][0].lstrip("/"): self.container(one["Id"]) for one in listed}
+        found = {}
+        for one in listed:
+            with contextlib.suppress(NotFound):  # it has gone since
+                found[one["Names"][0].lstrip("/")] = self.container(one["Id"])
+        return found
 
     def services(self, project: str) -> dict[str, Record]:
         """Service -> record of its container, of a Compose project with one container a service."""
