@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import re
 import typing as t
@@ -13,15 +12,10 @@ from pathlib import Path
 
 import pytest
 from database_servers import Server
-from simulated import PASSWORD, Simulated, run_module
+from simulated import LEFT, ROWS, Run, Simulated, gc_runner
 from waiting import until
 
-from ansible_collections.waba.onprem.plugins.module_utils._gc import base as gc_base
-from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import Webapp
-
-ROWS, LEFT, LIMIT = 3_000, 450, 1_000
 COREAPPS = ("127.0.0.31", "127.0.0.32", "127.0.0.33")
-Run = t.Callable[..., "dict[str, t.Any]"]
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +35,9 @@ def client(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iter
 
 @pytest.fixture
 def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Run]:
-    monkeypatch.setattr(gc_base, "Webapp", functools.partial(Webapp, patience=3.5))
     client.fill(ROWS)
-
-    def call(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        given = {
-            "api_url": client.url,
-            "api_password": PASSWORD,
-            "api_validate_certs": False,
-            "env_file": client.env_file(),
-            "state_file": str(tmp_path / "gc.json"),
-            "login_host": "127.0.0.1",
-            "max_messages": LIMIT,
-            "settle": "1",
-            "poll_interval": "0.3",
-            "wait_timeout": "40",
-        }
-        return run_module("wa_message_gc", {**given, **options}, check)
-
-    yield call
-    for faults in client._faults:
-        faults._fixed.clear()
+    yield gc_runner(client, tmp_path / "gc.json", monkeypatch)
+    client.mend()
 
 
 def names(client: Simulated) -> list[str]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import http.client
 import json
 import re
@@ -18,14 +17,8 @@ from pathlib import Path
 
 import pytest
 from database_servers import Server
-from simulated import PASSWORD, Simulated, run_module
+from simulated import LEFT, ROWS, Run, Simulated, gc_runner
 from waiting import until
-
-from ansible_collections.waba.onprem.plugins.module_utils._gc import base as gc_base
-from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import Webapp
-
-ROWS, LEFT, LIMIT = 3_000, 450, 1_000
-Run = t.Callable[..., "dict[str, t.Any]"]
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +35,7 @@ def client(started: Simulated) -> t.Iterator[Simulated]:
     """The client with its rows; faults, notifications and running collections go at the end."""
     started.fill(ROWS)
     yield started
-    for faults in started._faults:
-        faults._fixed.clear()
+    started.mend()
     until(lambda: not started.nodes["wacore"].gc.running("message"), 30)
     until(lambda: settled(started), 30)
     started.control.state.forget()
@@ -57,25 +49,7 @@ def settled(client: Simulated) -> bool:
 
 @pytest.fixture
 def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str]) -> Run:
-    """The module with short times; the API's retryable failures are borne for 3.5 s."""
-    monkeypatch.setattr(gc_base, "Webapp", functools.partial(Webapp, patience=3.5))
-
-    def call(**options: t.Any) -> dict[str, t.Any]:
-        given = {
-            "api_url": client.url,
-            "api_password": PASSWORD,
-            "api_validate_certs": False,
-            "env_file": client.env_file(),
-            "state_file": str(tmp_path / "gc.json"),
-            "login_host": "127.0.0.1",
-            "max_messages": LIMIT,
-            "settle": "1",
-            "poll_interval": "0.3",
-            "wait_timeout": "40",
-        }
-        return run_module("wa_message_gc", {**given, **options})
-
-    return call
+    return gc_runner(client, tmp_path / "gc.json", monkeypatch)
 
 
 @contextlib.contextmanager

@@ -17,11 +17,9 @@ import pytest
 from commands import REPOSITORY
 from database_servers import Server
 from gc_tables import CANARY
-from simulated import PASSWORD, Simulated, auth
+from simulated import LEFT, LIMIT, PASSWORD, ROWS, Simulated, auth
 
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin
-
-ROWS, LEFT, LIMIT = 3_000, 450, 1_000
 
 
 class Site:

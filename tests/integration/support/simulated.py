@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import json
 import typing as t
 from pathlib import Path
 
+import pytest
 from ansible.module_utils.testing import patch_module_args
 from database_servers import Server
 from gc_tables import CANARY
@@ -23,9 +25,15 @@ from simclient.settings import DatabaseSettings
 from simclient_deployment import PASSWORD, Deployment
 from waiting import until
 
-__all__ = ["PASSWORD", "Simulated", "auth", "run_module"]
+from ansible_collections.waba.onprem.plugins.module_utils._gc import base as gc_base
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import Webapp
+
+__all__ = ["PASSWORD", "Simulated", "auth", "gc_runner", "run_module"]
 
 VERSION = "2.53.4"
+# The messages of a client, what GC leaves of them, and the limit between.
+ROWS, LEFT, LIMIT = 3_000, 450, 1_000
+Run = t.Callable[..., "dict[str, t.Any]"]
 
 
 class Simulated(Deployment):
@@ -63,6 +71,11 @@ class Simulated(Deployment):
         seeder.prepare()
         seeder.add(rows)
 
+    def mend(self) -> None:
+        """End all faults that were given to programs of this process."""
+        for faults in self._faults:
+            faults._fixed.clear()
+
     @property
     def url(self) -> str:
         return f"https://127.0.0.1:{self.address[1]}"
@@ -96,3 +109,25 @@ def run_module(name: str, options: dict[str, t.Any], check: bool = False) -> dic
     # The client in this process logs to standard output, too.
     found: dict[str, t.Any] = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
     return found
+
+
+def gc_runner(client: Simulated, state_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run(check=False, **options)`: wa_message_gc with short times; the API's retryable failures are borne for 3.5 s."""
+    monkeypatch.setattr(gc_base, "Webapp", functools.partial(Webapp, patience=3.5))
+
+    def run(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        given = {
+            "api_url": client.url,
+            "api_password": PASSWORD,
+            "api_validate_certs": False,
+            "env_file": client.env_file(),
+            "state_file": str(state_file),
+            "login_host": "127.0.0.1",
+            "max_messages": LIMIT,
+            "settle": "1",
+            "poll_interval": "0.3",
+            "wait_timeout": "40",
+        }
+        return run_module("wa_message_gc", {**given, **options}, check)
+
+    return run
