@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
@@ -96,7 +97,11 @@ def connect(
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
+        "passfile": os.devnull,  # no password but the client's
     }
+    # Nor what this user has in its environment: a service, options, a demand of its own.
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
     psycopg2.extensions.set_wait_callback(_wait)
     base: t.Any = psycopg2.extensions.connection
 

@@ -202,8 +202,15 @@ def restore_commands(
 
 
 def _mysql_client(mariadb: bool, tls: bool, config: Settings) -> list[str]:
-    client = ["mariadb" if mariadb else "mysql", "--protocol=TCP", f"--host={config.host}", f"--port={config.port}"]
-    client += [f"--user={config.user}", "--password", "--max-allowed-packet=1G"]
+    # Not with what a my.cnf says, such as to go on after an error.
+    client = ["mariadb" if mariadb else "mysql", "--no-defaults", "--protocol=TCP"]
+    client += [
+        f"--host={config.host}",
+        f"--port={config.port}",
+        f"--user={config.user}",
+        "--password",
+        "--max-allowed-packet=1G",
+    ]
     files = {"ssl-ca": config.ca_cert, "ssl-cert": config.client_cert, "ssl-key": config.client_key}
     client += [f"--{option}={value}" for option, value in files.items() if value]
     named = bool(config.ca_cert) and config.host == (config.server_name or config.host)

@@ -173,7 +173,7 @@ def test_restore_commands_survive_the_shell() -> None:
     assert shlex.split(check)[7].endswith("and no other: a, b")
     words = shlex.split(restore)
     assert words[:5] == ["zstd", "--decompress", "--stdout", path, "|"]
-    assert words[5] == "mysql"
+    assert words[5:7] == ["mysql", "--no-defaults"]  # which counts as the first option only
     assert {"--password", "--ssl-ca=/ca", "--user=wa", "--ssl-mode=VERIFY_IDENTITY"} <= set(words)
     pgsql = shlex.split(rules.restore_commands("/d.sql.gz", "abc", FACTS["PostgreSQL"], settings("PGSQL"))[1])
     assert pgsql[5] == "psql"
