@@ -329,5 +329,25 @@ def test_a_trigger_that_the_tool_may_not_read_is_left_out_and_told(host: Host) -
     for check in (True, False):
         done = host.dump(check=check)
         assert done["changed"], done.get("msg")
-        told = f"trigger {DATABASES[0]}.audit is left out, and a restore loses it: the user may not read it"
+        told = f"trigger {DATABASES[0]}.audit is left out, and a restore loses it: the user may not read it, or not make it again"
         assert told in done["warnings"]
+
+
+@pytest.mark.parametrize("host", ["mariadb"], indirect=True)
+def test_what_another_account_has_defined_does_not_end_a_restore_in_the_middle(host: Host) -> None:
+    """The client's user may read it, and not make it again: a restore would end after the first databases."""
+    host.seed()
+    host.where.sql(
+        "GRANT EVENT, TRIGGER ON *.* TO 'wa'@'%'; CREATE TABLE seen (a INT); CREATE PROCEDURE p() SELECT 1;",
+        DATABASES[0],
+    )
+    host.where.sql("CREATE TRIGGER audit BEFORE INSERT ON seen FOR EACH ROW SET @a = 1;", DATABASES[0])
+    host.where.sql("CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY DO SELECT 1;", DATABASES[0])
+    before = host.content()
+    done = host.dump()
+    assert done["changed"], done.get("msg")
+    told = [line for line in done["warnings"] if "is left out, and a restore loses it" in line]
+    assert sorted(line.split()[1] for line in told) == [f"{DATABASES[0]}.{name}" for name in ("audit", "nightly", "p")]
+    for command in done["restore_commands"]:
+        host.type(command)
+    assert host.content() == before

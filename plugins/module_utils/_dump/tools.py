@@ -119,42 +119,59 @@ def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
         names,
     ):
         doubts.append(f"{schema}.{table} is {engine}: it is not part of the consistent snapshot")
-    hidden = {
-        kind: session.rows(
-            f"SELECT {kind}_schema, {kind}_name FROM information_schema.{kind}s"
-            f" WHERE {kind}_schema IN {those} AND {text} IS NULL",
-            names,
-        )
-        for kind, text in (("routine", "routine_definition"), ("trigger", "action_statement"))
-    }
-    # A restore drops them with their database, and the tool ends at the first one that it may not read.
+    lost = _lost(session, names)
     doubts += [
-        f"{kind} {schema}.{name} is left out, and a restore loses it: the user may not read it"
-        for kind, rows in hidden.items()
+        f"{kind} {schema}.{name} is left out, and a restore loses it: the user may not read it, or not make it again"
+        for kind, rows in lost.items()
         for schema, name in rows
     ]
     tls = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
+    events = _may_see_events(session, names)
     return Source(
         version,
         names,
         int(size),
         "",
         tls=bool(tls and tls[0][1]),
-        kinds=frozenset((*(f"{kind}s" for kind, rows in hidden.items() if not rows), *_events(session, names))),
+        kinds=frozenset(f"{kind}s" for kind, rows in lost.items() if not rows and (kind != "event" or events)),
         doubts=tuple(doubts),
     )
 
 
-def _events(session: Session, names: list[str]) -> tuple[str, ...]:
-    """The word `events` where the user may ask for them; one that may not has made none."""
+def _lost(session: Session, names: list[str]) -> dict[str, list[tuple[t.Any, ...]]]:
+    """By kind what in these databases the user may not read, or not make again, as it must for a restore.
+
+    The tool ends at a trigger that it may not read, and a restore in the middle at what another account has defined.
+    """
+    those = f"({', '.join(['%s'] * len(names))})"
+    user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
+    held = session.rows(
+        "SELECT 1 FROM information_schema.user_privileges WHERE grantee = %s"
+        " AND privilege_type IN ('SUPER', 'SET USER', 'SET_USER_ID', 'SET_ANY_DEFINER')",
+        (f"'{user}'@'{host}'",),
+    )
+    theirs = "FALSE" if held else "coalesce(definer, '') <> CURRENT_USER()"
+    texts = {"routine": "routine_definition", "trigger": "action_statement", "event": "event_definition"}
+    return {
+        kind: session.rows(
+            f"SELECT {kind}_schema, {kind}_name FROM information_schema.{kind}s"
+            f" WHERE {kind}_schema IN {those} AND ({text} IS NULL OR {theirs})",
+            names,
+        )
+        for kind, text in texts.items()
+    }
+
+
+def _may_see_events(session: Session, names: list[str]) -> bool:
+    """Whether the user may ask for events; one that may not has made none."""
     try:
         for name in names:
             session.rows(f"SHOW EVENTS FROM {database_connection.quote(MYSQL, name)}")
     except DatabaseError as error:
         if error.kind not in ("denied", "login"):  # 1044 counts as a refused login while connecting
             raise
-        return ()
-    return ("events",)
+        return False
+    return True
 
 
 def find(server: Version, run: t.Callable[[list[str]], str]) -> rules.Tool:
