@@ -338,7 +338,7 @@ def test_what_another_account_has_defined_does_not_end_a_restore_in_the_middle(h
     """The client's user may read it, and not make it again: a restore would end after the first databases."""
     host.seed()
     host.where.sql(
-        "GRANT EVENT, TRIGGER ON *.* TO 'wa'@'%'; CREATE TABLE seen (a INT); CREATE PROCEDURE p() SELECT 1;",
+        "GRANT EVENT, TRIGGER ON *.* TO 'wa'@'%'; CREATE TABLE seen (a INT); CREATE PROCEDURE p() SELECT 1; GRANT EXECUTE ON PROCEDURE p TO 'wa'@'%';",
         DATABASES[0],
     )
     host.where.sql("CREATE TRIGGER audit BEFORE INSERT ON seen FOR EACH ROW SET @a = 1;", DATABASES[0])
