@@ -285,6 +285,14 @@ def test_every_play_says_its_strategy() -> None:
     assert [play for play in plays if play[2] not in ("ansible.builtin.linear", "ansible.builtin.host_pinned")] == []
 
 
+@pytest.mark.parametrize("playbook", ["provision", "upgrade"])
+def test_what_roots_environment_says_to_compose_counts_for_no_play(playbook: str) -> None:
+    """With COMPOSE_PROFILES=* in it, `up` started the one-shot migration beside the client."""
+    ours = {"COMPOSE_PROFILES": "", "COMPOSE_REMOVE_ORPHANS": "false"}
+    plays = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
+    assert [play.get("environment") for play in plays] == [ours] * len(plays)
+
+
 def role_tasks() -> t.Iterator[tuple[pathlib.Path, dict[str, t.Any]]]:
     for file in [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml")]:
         for task in flatten(yaml.safe_load(file.read_text())):
