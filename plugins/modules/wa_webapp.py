@@ -198,12 +198,12 @@ seconds:
 import json
 import os
 import re
-import tempfile
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -359,11 +359,8 @@ def settings_backup(module: AnsibleModule, result: Result, webapp: webapp_client
     if module.check_mode:
         return
     data = webapp.backup(module.params["backup_password"])
-    handle, path = tempfile.mkstemp(prefix=".wa-backup-", dir=folder)  # mode 0600 from the start
-    module.add_cleanup_file(path)
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump({"settings": {"data": data}}, stream)
-    os.replace(path, dest)  # atomic_move would open a new file up to everybody, as far as the umask lets it
+    # Not by atomic_move: that would open a new file up to everybody, as far as the umask lets it.
+    files.replace(dest, json.dumps({"settings": {"data": data}}).encode())
 
 
 def stats(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:

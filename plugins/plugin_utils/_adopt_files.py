@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import typing as t
 from dataclasses import dataclass, field
 
 import yaml
 from ansible.parsing.vault import VaultLib, is_encrypted
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 HEAD = "# Written by waba.onprem.adopt from what runs; it is yours from now on.\n"
@@ -141,14 +141,7 @@ class Writer:
         for file in self.files:
             path = os.path.join(self._folder, file.path)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            handle, draft = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".adopt-")
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    stream.write(file.content)
-                os.replace(draft, path)
-            except OSError:
-                os.unlink(draft)
-                raise
+            files.replace(path, file.content)
 
     def _compare(self, name: str, document: t.Any) -> tuple[str, t.Any]:
         """The text before, and the document to write: None when the file says all of it already.

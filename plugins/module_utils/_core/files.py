@@ -1,14 +1,16 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads files that others may have made, and locks that no other local user can hold. Nothing here waits without end."""
+"""Files: reading what others may have made, locks that no other local user can hold, writing in one step. No wait is endless."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
+import json
 import os
+import secrets
 import stat
 import time
 import typing as t
@@ -80,7 +82,7 @@ def lock(path: str, patience: float) -> t.Iterator[None]:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         try:
-            if _take(handle) and _stands_at(path, handle):
+            if _take(handle) and stands_at(path, handle):
                 break
         except BaseException:
             os.close(handle)
@@ -99,21 +101,77 @@ def lock(path: str, patience: float) -> t.Iterator[None]:
         os.close(handle)
 
 
+def acquire(handle: int, patience: float = 0) -> bool:
+    """Lock an open file for this process; false when another one holds it for `patience` seconds. Raises OSError."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+        time.sleep(0.05)
+
+
 def _take(handle: int) -> bool:
-    """Lock an open file; false when another process holds it."""
+    """The same at once; true on a file system without locks, where each write is still one step."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return acquire(handle)
     except OSError as error:
-        if error.errno not in _NO_LOCKS:  # on a file system without locks each write is still one step
+        if error.errno not in _NO_LOCKS:
             raise
     return True
 
 
-def _stands_at(path: str, handle: int) -> bool:
+def stands_at(path: str, handle: int) -> bool:
     """Whether the open file is the one at `path`: who held it before has removed it."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:
         return False
+
+
+def write_new(path: str, data: bytes, prepare: t.Callable[[int], None] | None = None) -> None:
+    """Make a file that only its owner can read, or that `prepare` opens to others while it is still empty.
+
+    It is on the disk afterwards; what fails leaves none. Raises OSError, also when there is one, or a link.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with open(handle, "wb") as file:
+            if prepare:
+                prepare(handle)
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+    except BaseException:  # a module also ends by SystemExit
+        os.unlink(path)
+        raise
+
+
+def replace(path: str, data: bytes) -> None:
+    """Put `data` in the place of the file at `path`, for its owner only. Raises OSError, with the old file as it was."""
+    folder, name = os.path.split(os.path.abspath(path))
+    draft = os.path.join(folder, f".{name}-{secrets.token_hex(4)}")
+    write_new(draft, data)
+    try:
+        os.replace(draft, path)
+    except BaseException:
+        os.unlink(draft)
+        raise
+    sync_folder(folder)
+
+
+def write_json(path: str, data: t.Any) -> None:
+    """The same with `data` as JSON, for a file that a later run must be able to trust."""
+    replace(path, f"{json.dumps(data, indent=1)}\n".encode())
+
+
+def sync_folder(folder: str) -> None:
+    """Make new names in `folder` survive a power cut. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

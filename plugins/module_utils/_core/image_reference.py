@@ -43,6 +43,16 @@ class Reference:
         return self.tag[1:] if self.tag.startswith("v") else self.tag
 
 
+def without_v(version: str) -> str:
+    """A version as operators or the client give it, without the `v`, which is sometimes doubled; a tag is exact."""
+    return version.strip().lstrip("vV")
+
+
+def has_tag(image: str) -> bool:
+    """Whether a text that stands for an image names a tag."""
+    return ":" in image.partition("@")[0].rpartition("/")[2]
+
+
 def parse(image: str) -> Reference:
     """The parts of any text that stands for an image; it never fails.
 
@@ -74,7 +84,7 @@ def repository(subject: str, text: t.Any) -> str:
     """
     name = str(text)
     found = parse(name)
-    if found.digest or ":" in name.rpartition("/")[2]:
+    if found.digest or has_tag(name):
         raise WaError(subject, f"{name!r} has a tag or a digest", "a repository alone", f"Write {found.repository}")
     if not _REPOSITORY.fullmatch(name):
         raise WaError(subject, f"{name!r} is no image repository", "one such as registry.example.com:5000/whatsapp/web")

@@ -10,7 +10,7 @@ import json
 import os
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import files, json_file
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 
@@ -92,7 +92,7 @@ class JournalFile:
 
     def _write(self, path: str, journal: dict[str, t.Any]) -> None:
         try:
-            json_file.write_json(path, journal)
+            files.write_json(path, journal)
         except OSError as error:
             raise self._unusable(error) from None
 

@@ -9,6 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.image_reference import without_v
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_port
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
 
@@ -198,7 +199,7 @@ def normalise_version(text: t.Any) -> str:
 
     Operators give it with and without `v`, sometimes doubled (setup-scripts issue 21). Raises WaError otherwise.
     """
-    version = str(text).strip().lstrip("vV")
+    version = without_v(str(text))
     if not _VERSION.fullmatch(version):
         raise WaError("version", f"{text!r} is no version of the client", "a version such as 2.53.4 (quote it in YAML)")
     return version

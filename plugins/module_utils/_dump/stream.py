@@ -13,7 +13,6 @@ import asyncio
 import asyncio.subprocess
 import contextlib
 import errno
-import fcntl
 import glob
 import hashlib
 import os
@@ -48,7 +47,8 @@ def left_over(folder: str, remove: bool = False) -> list[str]:
     for kind in rules.COMPRESSORS:
         for path in glob.glob(os.path.join(glob.escape(folder), f"*.sql.{kind}{PART}")):
             with contextlib.suppress(OSError), files.open_regular(path, follow=False) as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not files.acquire(file.fileno()):
+                    continue
                 if remove:
                     os.unlink(path)
                 found.append(path)
@@ -143,12 +143,11 @@ class Stream:
             draft = os.fstat(self._file.fileno())
             if draft.st_uid != os.geteuid() or draft.st_nlink != 1 or not stat.S_ISREG(draft.st_mode):
                 raise OSError(errno.EPERM, "its draft is another user's, who could read it, or another file", part)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.path.samestat(os.fstat(self._file.fileno()), os.stat(part)):
+            if not files.acquire(self._file.fileno()) or not files.stands_at(part, self._file.fileno()):
                 raise BlockingIOError
             os.fchmod(self._file.fileno(), 0o600)
             self._file.truncate()
-        except (BlockingIOError, FileNotFoundError):
+        except BlockingIOError:
             raise WaError(self.subject, "another run writes it", "one at a time", "Wait until it is done") from None
         except OSError as error:
             raise WaError(self.subject, f"cannot be written: {error.strerror}", "a folder with room") from None
@@ -282,10 +281,6 @@ class Stream:
             os.fsync(self._file.fileno())
             os.rename(self.path + PART, self.path)
             self._file.close()
-            folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            files.sync_folder(os.path.dirname(self.path))
         except OSError as error:
             raise WaError(self.subject, f"cannot be written: {error.strerror}", "room", "Make room there") from None

@@ -214,14 +214,11 @@ class Store:
 
     def _settle(self) -> None:
         """Make the new name survive a power cut, and let old backups go."""
-        number = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(number)
+            files.sync_folder(self.folder)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EROFS):  # a file system that cannot
                 raise WaError(f"folder {self.folder}", f"cannot be written to the disk: {error.strerror}") from None
-        finally:
-            os.close(number)
         for old in self.backups()[:-BACKUPS_KEPT]:
             try:
                 os.unlink(old)
@@ -239,20 +236,15 @@ class Store:
 
         What fails leaves none.
         """
-        made = False
+
+        def prepare(number: int) -> None:
+            if dress:
+                self._inherit(number)
+                dress(number)
+
         try:
-            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            made = True
-            with open(number, "wb") as file:
-                if dress:
-                    self._inherit(number)
-                    dress(number)
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
+            files.write_new(path, text.encode(), prepare)
         except OSError as error:
-            if made:
-                os.unlink(path)
             raise WaError(path, f"cannot be written: {error.strerror}", "room and permission to write it") from None
 
 

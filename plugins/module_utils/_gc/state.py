@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import json
@@ -15,7 +14,7 @@ import secrets
 import time
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import files, json_file
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import Judge
 from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import Moment
@@ -71,14 +70,7 @@ class StateFile:
         except OSError as error:
             raise self._unusable(error) from None
         try:
-            end, mine = time.monotonic() + patience, False
-            while not mine and time.monotonic() <= end:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    mine = True
-                except BlockingIOError:
-                    time.sleep(0.1)
-            yield mine
+            yield files.acquire(handle, patience)
         finally:
             os.close(handle)
 
@@ -117,7 +109,7 @@ class StateFile:
     def save(self) -> None:
         """Write the file whole or not at all; only its owner reads it."""
         try:
-            json_file.write_json(self.path, self.data)
+            files.write_json(self.path, self.data)
         except OSError as error:
             raise self._unusable(error) from None
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import json
 import os
@@ -16,8 +15,8 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
-from ansible_collections.waba.onprem.plugins.module_utils._core import json_file, redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration, parse_size
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
@@ -59,20 +58,13 @@ def lock(stack: ExitStack, containers: t.Sequence[Container], wait: float, resul
         stack.callback(os.close, descriptor)
         with contextlib.suppress(PermissionError):
             os.fchmod(descriptor, 0o600)  # whoever could open it could hold it for ever
-        until = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise WaError(
-                        f"log cleanup of project {project}",
-                        f"another one holds {path} for more than {wait:.0f} s",
-                        "one at a time",
-                        "Wait for it (fuser shows who it is), or raise timeout",
-                    ) from None
-                time.sleep(0.2)
+        if not files.acquire(descriptor, wait):
+            raise WaError(
+                f"log cleanup of project {project}",
+                f"another one holds {path} for more than {wait:.0f} s",
+                "one at a time",
+                "Wait for it (fuser shows who it is), or raise timeout",
+            )
 
 
 class Cleaner:
@@ -276,7 +268,7 @@ def remember(
         return
     try:
         os.makedirs(os.path.dirname(path), mode=0o750, exist_ok=True)
-        json_file.write_json(path, large)
+        files.write_json(path, large)
     except OSError as error:
         result.warn(f"{path} cannot be written ({error.strerror}): a log that is never rotated stays unseen")
 

@@ -103,8 +103,7 @@ def compose(
     kinds = {rule.named(image) for image in sure}
     others = []
     for image in [*sure, *(one for one in named if rule.named(one) not in kinds)]:
-        tagged = ":" in image.partition("@")[0].rpartition("/")[2]
-        if tagged and image_reference.parse(image).version not in running:
+        if image_reference.has_tag(image) and image_reference.parse(image).version not in running:
             others.append(image)
     if not others or not running:
         return ""

@@ -23,6 +23,7 @@ from ansible.module_utils.urls import open_url
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.image_reference import without_v
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import (
     gc_nodes,
@@ -224,7 +225,7 @@ class Webapp:
     def _answer(self, subject: str, status: int, raw: bytes) -> Answer:
         body, form = parse_body(raw)
         meta = body.get("meta")
-        version = str(meta.get("version") or "").lstrip("vV") if isinstance(meta, dict) else ""
+        version = without_v(str(meta.get("version") or "")) if isinstance(meta, dict) else ""
         errors = body.get("errors")
         if errors and not body.get("services"):
             raise told(subject, "", status, errors)

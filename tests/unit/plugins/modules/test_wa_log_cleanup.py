@@ -168,7 +168,7 @@ def test_state_that_cannot_be_written(
     def full(*_given: t.Any, **_more: t.Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(json, "dump", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert not run_module(MODULE, small).get("failed")
     assert len([text for text in warned if "live.json cannot be written (No space left on device)" in text]) == 1
     assert (tmp_path / "live.json").read_text() == known

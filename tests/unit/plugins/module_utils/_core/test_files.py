@@ -1,11 +1,12 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that others may have made, and lock files."""
+"""Files that others may have made, locks, and files that are written in one step."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import multiprocessing
 import os
 import signal
@@ -195,3 +196,73 @@ def test_no_link_of_another_user_leads_a_folder_elsewhere(
             files.refuse_links_of_others(f"{tmp_path}/{path}")
     else:
         files.refuse_links_of_others(f"{tmp_path}/{path}")
+
+
+def test_the_file_is_replaced_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("old")
+    path.chmod(0o644)
+    files.write_json(str(path), {"a": [1, "ä"]})
+    assert json.loads(path.read_text()) == {"a": [1, "ä"]}
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["state.json"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.json"
+    path.write_text("old")
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_json(str(path), {})
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["state.json"]
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        files.write_json(str(tmp_path / "nowhere" / "state.json"), {})
+
+
+def test_a_new_file_is_private_until_it_is_prepared_and_never_takes_anothers_place(tmp_path: Path) -> None:
+    path, seen = tmp_path / "a", []
+
+    def prepare(handle: int) -> None:
+        status = os.fstat(handle)
+        seen.append((stat.S_IMODE(status.st_mode), status.st_size))
+        os.fchmod(handle, 0o640)
+
+    files.write_new(str(path), b"x", prepare)
+    assert seen == [(0o600, 0)]
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"x", 0o640)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for there in (path, tmp_path / "link"):
+        with pytest.raises(FileExistsError):
+            files.write_new(str(there), b"y")
+    assert path.read_bytes() == b"x"
+    assert sorted(os.listdir(tmp_path)) == ["a", "link"]
+
+
+def test_a_module_that_ends_while_it_prepares_leaves_no_file(tmp_path: Path) -> None:
+    def end(_handle: int) -> None:
+        raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        files.write_new(str(tmp_path / "a"), b"x", end)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_open_file_is_locked_once_and_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with path.open("w") as one, path.open("w") as other:
+        assert files.acquire(one.fileno())
+        start = time.monotonic()
+        assert not files.acquire(other.fileno(), 0.2)
+        assert time.monotonic() - start >= 0.2
+        timer = threading.Timer(0.2, fcntl.flock, (one.fileno(), fcntl.LOCK_UN))
+        timer.start()
+        assert files.acquire(other.fileno(), 30)
+        timer.join()

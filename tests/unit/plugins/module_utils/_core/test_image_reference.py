@@ -96,3 +96,20 @@ def test_any_text_has_parts(image: str) -> None:
 def test_what_is_no_repository_is_refused(text: str | None) -> None:
     with pytest.raises(WaError, match=r"wa_images\.web: "):
         image_reference.repository("wa_images.web", text)
+
+
+@pytest.mark.parametrize(
+    ("image", "tagged"),
+    [("web:v2", True), ("r:5000/web", False), ("r:5000/web:v2@sha256:ab", True), ("web@sha256:ab", False)],
+)
+def test_a_port_or_a_digest_is_no_tag(image: str, tagged: bool) -> None:
+    assert image_reference.has_tag(image) == tagged
+
+
+def test_versions_of_operators_lose_every_v() -> None:
+    assert [image_reference.without_v(text) for text in (" vv2.53.4 ", "V2.53.4", "2.53.4", "")] == [
+        "2.53.4",
+        "2.53.4",
+        "2.53.4",
+        "",
+    ]
