@@ -59,7 +59,7 @@ def problems(entries: dict[str, t.Any], samples: t.Any = None, at: str = "") -> 
         own = [entry["sample"]] if "sample" in entry else [one[name] for one in samples or [] if name in one]
         kind = PYTHON_TYPES[entry["type"]]
         for sample in own:
-            if type(sample) is not kind:
+            if not isinstance(sample, kind) or isinstance(sample, bool) != (kind is bool):
                 yield f"{at}{name}: the sample {sample!r} is no {entry['type']}"
                 return
         if "contains" in entry:

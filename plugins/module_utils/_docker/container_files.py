@@ -10,7 +10,7 @@ import posixpath
 import tarfile
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker

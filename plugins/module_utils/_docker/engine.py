@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that speaks to Docker: the engine, client containers, images, volumes. `_docker.http` is its wire."""
+"""The one place that speaks to Docker: the engine, client containers, images, volumes. `_docker.transport` is its wire."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     client_containers as deployment_client_containers,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options
-from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound, Wire
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound, Wire
 
 ARGUMENT_SPEC = options.ARGUMENT_SPEC
 PROJECT_LABEL = "com.docker.compose.project"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker

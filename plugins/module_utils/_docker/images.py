@@ -14,7 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import image_ref
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import registry_login
-from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound, Unauthorized
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound, Unauthorized
 
 _ASK_EVERY = 5.0  # seconds between two questions to a registry
 

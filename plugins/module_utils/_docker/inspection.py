@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files as 
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_settings
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
-from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker

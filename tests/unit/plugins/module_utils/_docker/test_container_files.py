@@ -12,7 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files as files
-from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 
 def archive(name: str, content: bytes | None = None, link: str = "") -> bytes:

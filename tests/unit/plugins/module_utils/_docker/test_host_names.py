@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import host_names as names
-from ansible_collections.waba.onprem.plugins.module_utils._docker.http import NotFound
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 Record = dict[str, t.Any]
 
