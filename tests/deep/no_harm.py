@@ -47,8 +47,8 @@ echo planted >/srv/shop/data/orders
 class Case:
     """A fault, the playbook that meets it, and what has to come of it.
 
-    `happens`: `nothing is touched`, `is taken back` (files as before, containers recreated from them, healthy), or
-    `is repaired` (the run ends well).
+    `happens`: `nothing is touched`, `the client is not touched` (containers, volumes, databases), `is taken back` (files as
+    before, containers recreated from them, healthy), or `is repaired` (the run ends well).
     """
 
     fault: str
@@ -163,6 +163,46 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
         variables={"wa_client_replace_foreign": True},
         again="is repaired",
     ),
+    "state": Case(
+        "another folder for lock, journal and states",
+        ("state_dir /var/lib/waba (as recorded on h1) would become /srv/state", "Nothing was changed"),
+        variables={"wa_state_dir": "/srv/state"},
+    ),
+    "override": Case(
+        "another prefix by what is added to the services, not by db.env",
+        ("compose.yml of project wa-h1", "name_prefix (empty) (wa-h1-wacore-1) would become x_"),
+        variables={
+            "wa_client_extra_services": {
+                name: {"environment": {"WA_DB_NAME_PREFIX": "x_"}} for name in ("wacore", "waweb")
+            }
+        },
+    ),
+    "override-upgrade": Case(
+        "another prefix by what is added to the services, at an upgrade",
+        ("compose.yml of project wa-h1", "name_prefix (empty) (wa-h1-wacore-1) would become x_"),
+        playbook="upgrade",
+        happens="the client is not touched",
+        check=False,  # the new version's file is written first
+        after="rm -f /opt/waba/h1/compose-2.53.4.yml",
+        variables={
+            "wa_upgrade_version": "2.53.4",
+            "wa_upgrade_accept": ["no_database_backup"],
+            "wa_client_extra_services": {
+                name: {"environment": {"WA_DB_NAME_PREFIX": "x_"}} for name in ("wacore", "waweb")
+            },
+        },
+    ),
+    "compose": Case(
+        "a Compose file of the operator's own in wa_project_dir",
+        ("/opt/waba/h1/compose.yml: a Compose file that is not this collection's",),
+        before="cp -p /opt/waba/h1/compose.yml /root/ours.yml; echo 'services: {}' >/opt/waba/h1/compose.yml",
+        after="[ ! -e /root/ours.yml ] || mv /root/ours.yml /opt/waba/h1/compose.yml",
+    ),
+    "text": Case(
+        "a text for a mapping",
+        ("wa_images: no mapping",),
+        variables={"wa_images": "acme"},
+    ),
 }
 
 
@@ -200,6 +240,8 @@ def observe(lab: Lab, case: Case, whole: list[str]) -> dict[str, str]:
     after = lab.look()
     if case.happens == "nothing is touched":
         expect("touched", changes(before, after), [])
+    elif case.happens == "the client is not touched":
+        expect("touched", changes(clients(before), clients(after)), [])
     elif case.happens == "is taken back":
         expect("not taken back", changes(lasting(before), lasting(after)), [])
     lab.host(case.after)
@@ -219,6 +261,11 @@ def observe(lab: Lab, case: Case, whole: list[str]) -> dict[str, str]:
         "said": sentence(run.said),
         "next": case.again,
     }
+
+
+def clients(look: t.Iterable[str]) -> list[str]:
+    """Of a look what a client has: containers, volumes and databases."""
+    return [line for line in look if line.startswith(("container ", "volume ", "database "))]
 
 
 def expect_run(what: str, run: Run, code: int, words: t.Sequence[str]) -> None:
