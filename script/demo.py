@@ -194,7 +194,7 @@ def main() -> int:
         sys.exit("demo: the second run changed something")
     say("\n3. Somebody breaks things by hand, provision.yml puts them right")
     say(on_host(BREAK).rstrip())
-    Playbook("provision", wa_client_replace_foreign=True).run()
+    Playbook("provision", wa_client_replace_unmanaged=True).run()
     say(f"\n4. {ROWS:,} messages lie in the database; the version is to be {NEW}")
     say((seeding.communicate()[0] or "").rstrip())
     if seeding.returncode:
@@ -203,7 +203,7 @@ def main() -> int:
     say("45 old log archives lie in the Coreapp; its cleanup keeps 30")
     prober = Prober(api_url())
     prober.start()
-    upgrade = Playbook("upgrade", wa_upgrade_version=NEW, wa_upgrade_accept=["no_database_backup"]).run()
+    upgrade = Playbook("upgrade", wa_upgrade_version=NEW, wa_upgrade_skip=["database_backup"]).run()
     prober.ended.set()
     prober.join()
     say()

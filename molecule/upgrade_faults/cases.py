@@ -55,13 +55,13 @@ class Case:
 
 
 CASES = {
-    "begun-fail": Case(
+    "locked-fail": Case(
         "the hook before the outage fails",
         {"wa_upgrade_before_outage": str(HOOKS / "fail.yml")},
         serves="old",
         words=("The schema is untouched", "the load balancer did not answer"),
     ),
-    "begun-kill": Case(
+    "locked-kill": Case(
         "the controller is killed in the hook before the outage",
         {"wa_upgrade_before_outage": str(HOOKS / "hold.yml")},
         serves="old",
@@ -91,21 +91,21 @@ CASES = {
     ),
     "starting-fail": Case(
         "the new version does not become healthy",
-        {"wa_upgrade_health_timeout": 5, "wa_upgrade_accept": ["unhealthy", "no_database_backup"]},
+        {"wa_upgrade_health_timeout": 5, "wa_upgrade_skip": ["health", "database_backup"]},
         fault="unregistered",
         words=("The database is migrated, and the new version may run", "goes on from here"),
     ),
     "starting-kill": Case(
         "the controller is killed while the new version starts",
-        {"wa_upgrade_accept": ["unhealthy", "no_database_backup"]},
+        {"wa_upgrade_skip": ["health", "database_backup"]},
         fault="unregistered",
     ),
-    "proving-fail": Case(
+    "verifying-fail": Case(
         "the hook after the outage fails",
         {"wa_upgrade_after_outage": str(HOOKS / "fail.yml")},
         words=("and the new version answers", "the load balancer did not answer"),
     ),
-    "proving-kill": Case(
+    "verifying-kill": Case(
         "the controller is killed in the hook after the outage", {"wa_upgrade_after_outage": str(HOOKS / "hold.yml")}
     ),
 }
@@ -168,7 +168,7 @@ class Lab:
         )
 
     def command(self, playbook: str, variables: dict[str, t.Any]) -> list[str]:
-        said = {"wa_upgrade_accept": ["no_database_backup"], "wa_upgrade_prune": True} if playbook == "upgrade" else {}
+        said = {"wa_upgrade_skip": ["database_backup"], "wa_upgrade_prune": True} if playbook == "upgrade" else {}
         given = json.dumps({"wa_hosts": self.at, **said, **variables})
         return ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", given]
 
@@ -213,7 +213,7 @@ def kill_at(run: subprocess.Popen[bytes], lab: Lab, stage: str) -> None:
         serving_was = lab.running()
         while lab.running() == serving_was and time.monotonic() < end:
             time.sleep(0.2)  # into the stage, not onto its edge
-    if stage in ("begun", "proving"):
+    if stage in ("locked", "verifying"):
         while not lab.host("ls", "/run/held") and time.monotonic() < end:
             time.sleep(0.2)  # into the hook
         lab.host("rm", "/run/held")
@@ -293,12 +293,12 @@ def bad_input(lab: Lab, runs: str, new: str) -> None:
     expect("its secret variables", lab.host("cat", f"/opt/waba/{lab.at}/secret-wacore.env"), "X_TOKEN=Canary-x")
     expect("told", "Canary-x" in told, False)
     lab.host("rm", f"/opt/waba/{lab.at}/secret-wacore.env")
-    told = lab.play("upgrade", wa_upgrade_version=new, wa_api_password="", wa_upgrade_accept=["expired"])
+    told = lab.play("upgrade", wa_upgrade_version=new, wa_api_password="", wa_upgrade_skip=["expiry"])
     expect_words("no password", told, 2, "wa_api_password is not set")
-    told = lab.play("upgrade", wa_upgrade_version=new, wa_version=runs, wa_upgrade_accept=["no_backup"])
-    ways = ("wa_upgrade_dump: true", "wa_upgrade_snapshot_command", "wa_upgrade_accept: [no_database_backup]")
+    told = lab.play("upgrade", wa_upgrade_version=new, wa_version=runs, wa_upgrade_skip=["settings_backup"])
+    ways = ("wa_upgrade_dump: true", "wa_upgrade_snapshot_command", "wa_upgrade_skip: [database_backup]")
     expect_words("no copy of the database", told, 2, "no copy is made before the migration", *ways)
-    told = lab.play("upgrade", wa_version=runs, wa_upgrade_accept=[])
+    told = lab.play("upgrade", wa_version=runs, wa_upgrade_skip=[])
     expect_words("preparation without one", told, 0, "an upgrade would be refused: database: no copy is made")
     told = lab.play("upgrade", wa_version=runs, wa_topology="ring")
     expect_words("an unknown topology", told, 2, "wa_topology: 'ring' is unknown; expected one of: single")
@@ -415,8 +415,8 @@ def expired(lab: Lab, old: str, new: str) -> None:
     renew = (
         "import urllib.request as u; u.urlopen(u.Request('http://control.lab:8000/faults/expired', method='DELETE'))"
     )
-    passed = {"wa_upgrade_accept": ["expired", "no_backup"], "wa_upgrade_snapshot_command": f'python3 -c "{renew}"'}
-    expect_words("with it", lab.play("upgrade", **wanted, **passed), 0, "Gate passed on request: expired")
+    passed = {"wa_upgrade_skip": ["expiry", "settings_backup"], "wa_upgrade_snapshot_command": f'python3 -c "{renew}"'}
+    expect_words("with it", lab.play("upgrade", **wanted, **passed), 0, "Check skipped on request: expiry")
     expect("what runs now", lab.running(), {new})
 
 

@@ -95,7 +95,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 return {**kept, **result}
             if result.get("progress") and self._is_shown(task_vars):
                 display.display(progress_line(_host(task_vars), result["progress"]), stderr=True)
-            args.update(follow=result.get("run_id"), session=result.get("session"))
+            args.update(run_id=result.get("run_id"), session=result.get("session"))
             time.sleep(next_pause(pause, result.get("progress"), took * _ALIKE))
 
 

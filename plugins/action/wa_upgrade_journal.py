@@ -32,7 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result: dict[str, t.Any] = self._execute_module(module_args=args, task_vars=task_vars)
         journal = result.get("journal") or {}
         if result.get("held") and self._has_ended(journal, args):
-            result = self._execute_module(module_args=dict(args, gone=[journal["run_id"]]), task_vars=task_vars)
+            result = self._execute_module(module_args=dict(args, dead_runs=[journal["run_id"]]), task_vars=task_vars)
         return result
 
     @staticmethod

@@ -11,8 +11,8 @@ options:
   env_file:
     description: The client's db.env on the managed host, the only source of the database's settings.
     type: path
-  env_reader:
-    description: Who reads db.env. With V(portable) both readers must read the same.
+  env_format:
+    description: Format of db.env. V(portable) is read alike by Docker Compose and C(docker run); the others write for one of them.
     type: str
     choices: [portable, compose, docker]
     default: portable

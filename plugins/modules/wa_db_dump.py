@@ -172,7 +172,7 @@ class Dump:
             raise WaError("option name", f"{params['name']!r} is no name", "letters, digits and . _ + -")
         if not params["env_file"]:
             raise WaError("option env_file", "not given", "the client's db.env")
-        env = env_options.read_env(params["env_file"], params["env_reader"])
+        env = env_options.read_env(params["env_file"], params["env_format"])
         result.redact.add([env.get("WA_DB_PASSWORD")])
         self.prefix = env.get("WA_DB_NAME_PREFIX", "")
         self.config = database.settings(params, env)

@@ -73,7 +73,7 @@ options:
       - An empty text removes the variable. E(WA_DB_UPGRADE) is refused.
     type: dict
     default: {}
-  extra_secret:
+  extra_secrets:
     description: The same for secrets, such as E(WA_API_KEY) and E(WA_WEB_JWT_CRYPTO_KEY).
     type: dict
     default: {}
@@ -81,9 +81,9 @@ options:
     description: Whether only what the options declare stays in the file; comments and other keys go.
     type: bool
     default: false
-  reader:
+  format:
     description:
-      - Who reads the file.
+      - The format of db.env; both Docker Compose and C(docker run) read V(portable) alike.
       - V(portable) writes only values that Docker Compose and C(docker run --env-file) read alike, and refuses others.
       - V(compose) and V(docker) write any value for that reader alone, quoted where it needs to be.
       - See the notes for the rules of each.
@@ -365,9 +365,9 @@ OWN_SPEC: dict[str, dict[str, t.Any]] = {
     "ssl_cert": {"type": "str"},
     "ssl_key": {"type": "str", "no_log": False},
     "extra": {"type": "dict", "default": {}},
-    "extra_secret": {"type": "dict", "default": {}, "no_log": True},
+    "extra_secrets": {"type": "dict", "default": {}, "no_log": True},
     "exclusive": {"type": "bool", "default": False},
-    "reader": {"type": "str", "choices": list(env_file.READERS), "default": "portable"},
+    "format": {"type": "str", "choices": list(env_file.FORMATS), "default": "portable"},
     "check_connection": {"type": "str", "choices": ["false", "true", "always"], "default": "true"},
     "containers": {"type": "bool", "default": False},
     "project": {"type": "str"},
@@ -409,7 +409,7 @@ def check_identity(module: AnsibleModule, plan: env_plan.Plan) -> None:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
     path, project = module.params["path"], module.params["project"]
-    before = client_inspection.database(plan.before or "", module.params["reader"])
+    before = client_inspection.database(plan.before or "", module.params["format"])
     wanted = client_identity.database(plan.values)
     if wanted == before:
         return
@@ -432,7 +432,7 @@ def check_containers(module: AnsibleModule, result: Result, plan: env_plan.Plan)
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
     from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
-    held = env_file.held(plan.after or "", module.params["reader"])
+    held = env_file.held(plan.after or "", module.params["format"])
     docker = Docker(module.params)
     running = docker.client_containers(module.params["project"], stopped=False)
     compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
@@ -457,7 +457,7 @@ def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
         docker = Docker(module.params)
         running = docker.client_containers(module.params["project"], stopped=False)
         records = [record for record in map(docker.inspect, running) if record is not None]
-        held = env_file.held(before, module.params["reader"])
+        held = env_file.held(before, module.params["format"])
         compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
         stale, _overridden = stale_containers.find(docker, running, held, [], compose)
     except WaError:
@@ -518,7 +518,7 @@ def main() -> None:
     secrets = [
         module.params["password"],
         module.params["login_password"],
-        *(module.params["extra_secret"] or {}).values(),
+        *(module.params["extra_secrets"] or {}).values(),
     ]
     result.redact.add(str(value) for value in secrets if value is not None)
     # What Ansible itself shows at -vvv are the options; a short text would hide half of the output with it.

@@ -21,7 +21,7 @@ options:
       - What to read.
       - V(host) is what a managed host needs - Docker Engine, Compose, Python libraries, cron.
       - V(containers) is the client containers, running or not. It needs a Docker Engine that answers.
-      - V(images) is the images of O(client_images) that the host has, which of O(wanted_images) are missing, and the room for more.
+      - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
         used. It needs O(env_file).
       - V(environment), V(volume) and V(compose) tell how each client container was created, and those beside it in its
@@ -53,19 +53,19 @@ options:
     type: list
     elements: str
     default: []
-  wanted_statement_timeout:
-    description: The seconds that a statement needs, for RV(database.statement_timeout_cure). The vendor wants an hour for a migration.
+  min_statement_timeout:
+    description: The seconds that a statement needs, for RV(database.statement_timeout_fix). The vendor wants an hour for a migration.
     type: int
     default: 3600
-  quiet_timeout:
+  idle_timeout:
     description: How many seconds to wait until RV(database.sessions) is empty. Who is left then is told.
     type: int
     default: 0
-  turn_timeout:
-    description: How many seconds to wait until RV(database.migration_turn) is this deployment's.
+  migration_lock_timeout:
+    description: How many seconds to wait until RV(database.migration_lock) is this deployment's.
     type: int
     default: 0
-  wanted_images:
+  required_images:
     description: Images with their tag that RV(missing_images) looks for on the host and then in their registry.
     type: list
     elements: str
@@ -197,13 +197,13 @@ images:
       in_use: true
       expires_on: "2026-03-31"
 missing_images:
-  description: Those of O(wanted_images) that neither the host nor their registry has, each with the registry's words.
+  description: Those of O(required_images) that neither the host nor their registry has, each with the registry's words.
   type: dict
   returned: when O(gather) has V(images)
   sample: {"registry.example.com/whatsapp/web:v2.55.1": manifest unknown}
 unanswered_images:
   description:
-    - Those of O(wanted_images) that the host has not and of which their registry did not tell, each with the last words.
+    - Those of O(required_images) that the host has not and of which their registry did not tell, each with the last words.
     - Such are a registry under load (403, 429, 5xx), one that is away, and a login that is missing or wrong.
   type: dict
   returned: when O(gather) has V(images)
@@ -478,11 +478,11 @@ database:
     server:
       description: Host and port as db.env has them.
       type: str
-    migration_turn:
+    migration_lock:
       description:
-        - The turn to migrate on the server, see M(waba.onprem.wa_migration_turn).
-        - C(holder) is who has it, in words, V(null) when nobody does; C(ours) whether that is this deployment; C(kept) whether
-          the server keeps turns for the client's user at all; C(why_not) why it does not.
+        - The migration lock on the server, see M(waba.onprem.wa_migration_lock).
+        - C(holder) is who has it, in words, V(null) when nobody does; C(owned) whether that is this deployment;
+          C(supported) whether the client's user can hold such a lock on the server; C(unsupported_reason) why it cannot.
       type: dict
     product:
       description: V(MySQL), V(MariaDB) or V(PostgreSQL).
@@ -506,9 +506,9 @@ database:
         - C(max_statement_time) of MariaDB, C(statement_timeout) and C(transaction_timeout) of PostgreSQL with what is set
           for the role and for each of the databases. MySQL has none; its C(max_execution_time) concerns C(SELECT) only.
       type: float
-    statement_timeout_cure:
+    statement_timeout_fix:
       description:
-        - The statement with which the administrator raises it for this user to O(wanted_statement_timeout); V(null) when it is
+        - The statement with which the administrator raises it for this user to O(min_statement_timeout); V(null) when it is
           as long.
       type: str
     lock_timeout:
@@ -526,7 +526,7 @@ database:
     other_sessions:
       description:
         - The user's sessions on databases that are not the client's, and on MySQL and MariaDB on none (C(database) is V(null)).
-        - They may be another application's of the same user. Those that keep a turn to migrate are left out.
+        - They may be another application's of the same user. Those that keep a migration lock are left out.
       type: list
       elements: dict
     bytes:
@@ -550,14 +550,14 @@ database:
   sample:
     engine: MYSQL
     server: db.example.com:3306
-    migration_turn: {kept: true, why_not: null, holder: null, ours: false}
+    migration_lock: {kept: true, why_not: null, holder: null, ours: false}
     product: MariaDB
     version: 11.8.3-MariaDB
     supported: false
     unsupported: MariaDB is not among what the vendor supports
     databases: [waba1, waba_messages]
     statement_timeout: 3600.0
-    statement_timeout_cure: ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 86400;
+    statement_timeout_fix: ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 86400;
     lock_timeout: 86400.0
     timeouts: {lock_wait_timeout: 86400, max_statement_time: 3600}
     sessions: [{id: 42, from: 10.0.0.7, database: waba_messages, seconds: 3, state: Sleep}]
@@ -656,7 +656,7 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
 
     if not params["env_file"]:
         raise WaError("option env_file", "not given", "the client's db.env, for database in gather")
-    env = env_options.read_env(params["env_file"], params["env_reader"])
+    env = env_options.read_env(params["env_file"], params["env_format"])
     result.redact.add([env.get("WA_DB_PASSWORD")])
     return database_facts.gather(params, env)
 
@@ -667,7 +667,7 @@ def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, re
     # The folders that the roles make, and give a mode.
     for ours in filter(None, (module.params["compose_file"], recorded)):
         files.refuse_links_of_others(os.path.dirname(ours))
-    db_env = client_inspection.db_env(path, module.params["env_reader"]) if path else {}
+    db_env = client_inspection.db_env(path, module.params["env_format"]) if path else {}
     if engine and db_env:
         # Without warnings: wa_db_env tells what its file does not reach.
         compose = compose_environment.Compose(path, lambda _text: None, module.run_command)
@@ -705,11 +705,11 @@ def main() -> None:
             project={"type": "str"},
             healthy_timeout={"type": "int", "default": 0},
             names={"type": "list", "elements": "str", "default": []},
-            wanted_images={"type": "list", "elements": "str", "default": []},
+            required_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
-            wanted_statement_timeout={"type": "int", "default": 3600},
-            quiet_timeout={"type": "int", "default": 0},
-            turn_timeout={"type": "int", "default": 0},
+            min_statement_timeout={"type": "int", "default": 3600},
+            idle_timeout={"type": "int", "default": 0},
+            migration_lock_timeout={"type": "int", "default": 0},
             lock_file={"type": "path"},
             identity_file={"type": "path"},
             log_cleanup_status_file={"type": "path"},
@@ -764,7 +764,7 @@ def main() -> None:
     if "images" in gather and engine:
         try:
             missing_images, unanswered = docker_images.missing(
-                engine, module.params["wanted_images"], module.run_command, module.params["registry_retries"]
+                engine, module.params["required_images"], module.run_command, module.params["registry_retries"]
             )
             result.values.update(
                 images=docker_images.local(engine),

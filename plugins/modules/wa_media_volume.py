@@ -86,15 +86,15 @@ options:
       - Other attributes of C(wa_confirm_identity) are accepted and say nothing here.
     type: dict
     default: {}
-  show_beacon:
+  write_marker:
     description:
       - Lets one running container show a file in the volume for two minutes, after which it takes itself away; for other
-        hosts that should mount the same share. Its name is returned as RV(beacon). Not in check mode.
+        hosts that should mount the same share. Its name is returned as RV(marker). Not in check mode.
     type: bool
     default: false
-  expect_beacon:
+  expect_marker:
     description:
-      - The RV(beacon) of another host, which every running container must see; part of the O(probe).
+      - The RV(marker) of another host, which every running container must see; part of the O(probe).
     type: str
 notes:
   - The probe runs as the user of the client's own processes, which is the one other than root that most processes of the
@@ -171,11 +171,11 @@ total_bytes:
   returned: when O(state=present)
   type: int
   sample: 107374182400
-beacon:
+marker:
   description: The name of the file that a container shows.
-  returned: when O(show_beacon=true) and a container that is wired right runs
+  returned: when O(write_marker=true) and a container that is wired right runs
   type: str
-  sample: .wa-beacon-2f1c8a
+  sample: .wa-marker-2f1c8a
 actions:
   description: What was done, in words; in check mode what would be done.
   returned: always
@@ -203,7 +203,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import rules as e
 from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem, probe_results
 from ansible_collections.waba.onprem.plugins.module_utils._media import rules as media_rules
 from ansible_collections.waba.onprem.plugins.module_utils._media import volume as media_volume
-from ansible_collections.waba.onprem.plugins.module_utils._media.probe import show_beacon
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import write_marker
 from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer, Plan
 
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
@@ -255,8 +255,8 @@ class MediaVolume:
             if self.params["min_free"] and result.values["free_bytes"] is None:
                 result.warn(f"volume {self.name}: free space cannot be told from here, so min_free was not judged")
             able = [one for one, told in zip(self.containers, self.consumers) if one.running and not told.reason]
-            if self.params["show_beacon"] and able:
-                result.values["beacon"] = show_beacon(self.docker, able[0], self.params["mount_path"])
+            if self.params["write_marker"] and able:
+                result.values["marker"] = write_marker(self.docker, able[0], self.params["mount_path"])
 
     # Observe
 
@@ -354,8 +354,8 @@ class MediaVolume:
         """Let the running containers write and read; raise WaError with everything that is wrong."""
         home = media_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
         measure, path = self.result.values["free_bytes"] is None, self.params["mount_path"]
-        beacon = self.params["expect_beacon"] or ""
-        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, beacon, measure)
+        marker = self.params["expect_marker"] or ""
+        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, marker, measure)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
         for text in proof.warnings:
             self.result.warn(f"volume {self.name}: {text}")
@@ -379,8 +379,8 @@ def main() -> None:
             "min_free": {"type": "str"},
             "probe": {"type": "bool", "default": True},
             "require_mountpoint": {"type": "bool"},
-            "show_beacon": {"type": "bool", "default": False},
-            "expect_beacon": {"type": "str"},
+            "write_marker": {"type": "bool", "default": False},
+            "expect_marker": {"type": "str"},
             "project": {"type": "str"},
             "confirm_identity": {"type": "dict", "default": {}},
             **ARGUMENT_SPEC,

@@ -64,8 +64,8 @@ options:
       - The client's db.env on the managed host, the only source of the database's settings.
       - C(/opt/waba/<deployment>/db.env) when not given, with the deployment taken from O(project).
     type: path
-  env_reader:
-    description: Who reads db.env. With V(portable) both readers must read the same.
+  env_format:
+    description: Format of db.env. V(portable) is read alike by Docker Compose and C(docker run); the others write for one of them.
     type: str
     choices: [portable, compose, docker]
     default: portable
@@ -96,7 +96,7 @@ options:
   completion:
     description:
       - What tells the end of a GC.
-      - V(database) is the table itself. Its delete rate is back at what it was before the call, for O(settle), and no
+      - V(database) is the table itself. Its delete rate is back at what it was before the call, for O(quiet_period), and no
         C(DELETE) on it runs. Ordinary deletes that the look before the call has missed are told by their even, small shape.
       - V(notifications) is one notification of every node in the file O(notifications).
       - V(none) calls and looks no further. Such a GC counts as running for O(wait_timeout); none is called beside it.
@@ -129,7 +129,7 @@ options:
       - The next one comes sooner in the first minutes of a GC that deletes, and when it may tell the end.
     type: str
     default: 10s
-  settle:
+  quiet_period:
     description:
       - How long the delete rate must be back to normal, in seconds or as text.
       - Five times the longest pause seen between deletes, when that is longer.
@@ -148,7 +148,7 @@ options:
       - The lock of the deployment's upgrade on the managed host. While it is there no GC is called.
       - C(/var/lib/waba/<deployment>.lock) when not given. With an empty text no lock is looked at.
     type: path
-  follow:
+  run_id:
     description:
       - The RV(run_id) of an earlier step. When that run is over, its result is returned and no new one begins.
     type: str
@@ -160,7 +160,7 @@ options:
   seal_key:
     description: The key for O(session) and RV(session). The action plugin sets it, the same for all of one C(ansible-playbook).
     type: str
-  retry_login:
+  retry_refused_login:
     description:
       - Whether to try a login once more that was refused before with the same password.
       - For one run, when the password has become the right one, as by V(first_login) of M(waba.onprem.wa_webapp), or when the
@@ -181,7 +181,7 @@ notes:
   - With O(wait=true) an action plugin drives the steps and shows one line of progress a look on standard error. No connection is
     held open. The variable C(wa_message_gc_progress=false) turns the lines off. With C(async) the module itself waits.
   - Rows during the run are estimates. RV(messages_after) is exact when RV(exact) is true, which it is at or under the limit.
-  - A login that was refused is remembered by a slow, salted hash and not tried again until the password changes, but with O(retry_login).
+  - A login that was refused is remembered by a slow, salted hash and not tried again until the password changes, but with O(retry_refused_login).
 author:
   - waba.onprem contributors (@waba)
 """
@@ -254,12 +254,12 @@ databases:
   type: list
   elements: str
   sample: [waba_messages]
-not_due_because:
+skip_reason:
   description: Why GC was not due, or V(null).
   returned: always
   type: str
   sample: the table holds 1200000 rows, and the limit is 2000000
-due_at:
+next_due:
   description: When GC may be due again, if that is known.
   returned: always
   type: str
@@ -277,7 +277,7 @@ running:
   type: bool
   sample: false
 run_id:
-  description: The run, for O(follow).
+  description: The run, for O(run_id).
   returned: always
   type: str
   sample: 2f1c8a
@@ -347,7 +347,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "databases": {"type": "list", "elements": "str"},
     "project": {"type": "str"},
     "env_file": {"type": "path"},
-    "env_reader": {"type": "str", "choices": list(env_file_rules.READERS), "default": "portable"},
+    "env_format": {"type": "str", "choices": list(env_file_rules.FORMATS), "default": "portable"},
     "max_rounds": {"type": "int", "default": 10},
     "mark_read": {"type": "list", "elements": "str"},
     "mark_read_file": {"type": "path"},
@@ -358,13 +358,13 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "str", "default": "2h"},
     "poll_interval": {"type": "str", "default": "10s"},
-    "settle": {"type": "str", "default": "60s"},
+    "quiet_period": {"type": "str", "default": "60s"},
     "state_file": {"type": "path"},
     "lock_file": {"type": "path"},
-    "follow": {"type": "str"},
+    "run_id": {"type": "str"},
     "session": {"type": "str"},
     "seal_key": {"type": "str", "no_log": True},
-    "retry_login": {"type": "bool", "default": False},
+    "retry_refused_login": {"type": "bool", "default": False},
 }
 
 

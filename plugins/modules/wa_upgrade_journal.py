@@ -18,7 +18,7 @@ description:
   - V(begin) creates the file or takes it over. It is taken over by itself when its lease is over, and when the process
     that held it ran on this controller for the same user and is gone. Otherwise it is refused, with who holds it and since when.
   - V(stage) notes the next stage, and renews the lease for it.
-  - V(end) ends the lock. After V(done) and V(abandoned) nothing is left but a copy of the journal; after V(failed) the journal
+  - V(end) ends the lock. After V(done) and V(rolled_back) nothing is left but a copy of the journal; after V(failed) the journal
     stays, so that the next run goes on from there.
   - V(read) tells what is there.
 options:
@@ -55,21 +55,21 @@ options:
   stage:
     description:
       - The stage that begins. With V(begin) the one at which an upgrade begins whose journal was lost.
-      - In V(begun) the old version serves. In V(stopping) it stops, and going back is just starting it. In V(migrating) the
-        schema may be changed. In V(starting) it is changed. In V(proving) the new version serves.
+      - In V(locked) the old version serves. In V(stopping) it stops, and going back is just starting it. In V(migrating) the
+        schema may be changed. In V(starting) it is changed. In V(verifying) the new version serves.
     type: str
-    choices: [begun, stopping, migrating, starting, proving]
+    choices: [locked, stopping, migrating, starting, verifying]
   notes:
     description: What later runs are to know, such as the version before or the place of a backup. Never a secret.
     type: dict
     default: {}
   outcome:
     description:
-      - How the upgrade ended. V(done) and V(abandoned) (the old version serves again) end the lock.
+      - How the upgrade ended. V(done) and V(rolled_back) (the old version serves again) end the lock.
       - V(failed) ends the lease only; the journal is for the run that goes on.
-      - With V(failed) and V(abandoned) a lock that this run does not hold is left as it is.
+      - With V(failed) and V(rolled_back) a lock that this run does not hold is left as it is.
     type: str
-    choices: [done, failed, abandoned]
+    choices: [done, failed, rolled_back]
   reason:
     description: Why it V(failed).
     type: str
@@ -83,7 +83,7 @@ options:
   controller:
     description: Where it is run. The action plugin sets it.
     type: str
-  gone:
+  dead_runs:
     description: Runs that are known to have ended. The action plugin finds those of its own controller.
     type: list
     elements: str
@@ -179,14 +179,14 @@ ended:
   returned: operation is read
   type: dict
   sample: {target: 2.53.4, outcome: done}
-replaced:
+took_over:
   description: Whether the lock was another run's before, which holds it no more; its locks of other members then count no more.
   returned: operation is begin
   type: bool
   sample: false
-last:
+archive_path:
   description: Where the journal of the finished upgrade lies.
-  returned: operation is end and outcome is done or abandoned
+  returned: operation is end and outcome is done or rolled_back
   type: str
   sample: /var/lib/waba/support.last-upgrade.json
 """
@@ -220,12 +220,12 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
             claim,
             now,
             lease,
-            params["gone"],
+            params["dead_runs"],
             take_over=params["take_over"],
             resume=params["resume"],
             stage=params["stage"] or upgrade_journal.STAGES[0],
         )
-        if found is None or after["stage"] == "begun":
+        if found is None or after["stage"] == "locked":
             return after, f"lock {params['deployment']} for the upgrade to {params['target']}"
         return after, f"go on with the upgrade of {params['deployment']} at stage {after['stage']}"
     if operation == "stage":
@@ -253,7 +253,7 @@ def run(module: AnsibleModule, result: Result) -> None:
     params = module.params
     file = JournalFile(params["path"])
     found: dict[str, t.Any] | None = None
-    replaced = False
+    took_over = False
     now = time.time()
     try:
         if params["operation"] == "read":
@@ -263,23 +263,23 @@ def run(module: AnsibleModule, result: Result) -> None:
         else:
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
                 found = file.load()
-                replaced = found is not None and found["run_id"] != params["run_id"]
+                took_over = found is not None and found["run_id"] != params["run_id"]
                 after, action = plan(params, found, now)
                 if after is not None and not module.check_mode:
                     last = apply(file, params, after)
                     if last:
-                        result.values["last"] = last
+                        result.values["archive_path"] = last
                     found = found if after is None else after
     finally:
         result.values.update(
             journal=found or {},
-            held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now, params["gone"]),
+            held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now, params["dead_runs"]),
             holder=upgrade_journal.describe_holder(found) if found else "",
         )
     if action:
         result.did(action)
     if params["operation"] == "begin":
-        result.values.update(resumed=after is not None and after["stage"] != "begun", replaced=replaced)
+        result.values.update(resumed=after is not None and after["stage"] != "locked", took_over=took_over)
 
 
 def main() -> None:
@@ -294,12 +294,12 @@ def main() -> None:
             "resume": {"type": "bool", "default": True},
             "stage": {"type": "str", "choices": list(upgrade_journal.STAGES)},
             "notes": {"type": "dict", "default": {}},
-            "outcome": {"type": "str", "choices": ["done", "failed", "abandoned"]},
+            "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back"]},
             "reason": {"type": "str", "default": ""},
             "run_id": {"type": "str"},
             "user": {"type": "str"},
             "controller": {"type": "str"},
-            "gone": {"type": "list", "elements": "str", "default": []},
+            "dead_runs": {"type": "list", "elements": "str", "default": []},
         },
         required_if=[
             ("operation", "begin", ("deployment", "target", *IDENTITY)),

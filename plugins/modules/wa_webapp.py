@@ -19,13 +19,13 @@ description:
   - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
   - V(drain) waits until no callback is queued any more.
   - V(automatic_gc) reads, and when O(automatic) is given sets, whether the client collects garbage in C(messages) by itself.
-  - V(watch) looks, without a credential, until the API has not answered for two seconds, for O(wait_timeout) at most, and
+  - V(monitor_outage) looks, without a credential, until the API has not answered for two seconds, for O(wait_timeout) at most, and
     tells when it did last. Start it before an outage (with C(async)) to measure that at the API.
 options:
   operation:
     description: What to do.
     type: str
-    choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc, watch]
+    choices: [health, reachable, first_login, settings_backup, stats, drain, automatic_gc, monitor_outage]
     default: health
   topology:
     description:
@@ -77,7 +77,7 @@ options:
   automatic:
     description: Whether O(operation=automatic_gc) turns the automatic GC of messages on or off; it only reads when not given.
     type: bool
-  restart_note:
+  restart_marker:
     description:
       - A file on the managed host that O(operation=automatic_gc) writes before it changes a setting for which the Coreapps must be
         restarted. RV(restart_needed) is true as long as it is there, so that a restart that failed is made up for.
@@ -151,16 +151,16 @@ version:
   returned: operation is health
   type: str
   sample: 2.53.4
-served_from:
+healthy_at:
   description: When the API gave the answer that was healthy, in seconds since 1970 by the clock of the managed host.
   returned: operation is health and it is healthy
   type: float
   sample: 1769828461.2
-served_until:
+last_response_at:
   description:
     - When the API answered last, in seconds since 1970 by the clock of the managed host.
     - Null when it never did, and when it still did as the time was up.
-  returned: operation is watch
+  returned: operation is monitor_outage
   type: float
   sample: 1769828441.0
 queue:
@@ -260,7 +260,7 @@ def health(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) 
             good, reason = False, f"version {version or 'not told'}, expected {expected}"
         result.values.update(healthy=good, nodes=nodes, version=version)
         if good:
-            result.values["served_from"] = time.time()
+            result.values["healthy_at"] = time.time()
         return good, reason
 
     wait_for(params, result, f"health of {webapp.url}", look, params["wait"])
@@ -273,11 +273,11 @@ def reachable(module: AnsibleModule, result: Result, webapp: webapp_client.Webap
     wait_for(module.params, result, f"API {webapp.url}", look, module.params["wait"])
 
 
-def watch(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
+def monitor_outage(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     pause = max(parse_duration("poll_interval", module.params["poll_interval"]), 0.1)
     last = time.monotonic()
     end = last + parse_duration("wait_timeout", module.params["wait_timeout"])
-    result.values["served_until"] = served_until = None
+    result.values["last_response_at"] = last_response_at = None
     while time.monotonic() < last + _AWAY:
         if time.monotonic() > end:
             return
@@ -287,9 +287,9 @@ def watch(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -
             if error.kind == "tls":
                 raise
         else:
-            last, served_until = time.monotonic(), time.time()
+            last, last_response_at = time.monotonic(), time.time()
         time.sleep(pause)
-    result.values["served_until"] = served_until
+    result.values["last_response_at"] = last_response_at
 
 
 def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
@@ -394,7 +394,7 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.We
         )
     now = bool(newer.get("messages")) if isinstance(newer, dict) else bool(older)
     wanted = now if module.params["automatic"] is None else module.params["automatic"]
-    note: str | None = module.params["restart_note"]
+    note: str | None = module.params["restart_marker"]
     result.values.update(automatic=wanted, restart_needed=bool(note and os.path.exists(note)))
     if wanted == now:
         return
@@ -415,7 +415,9 @@ def write_note(path: str) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise WaError(
-            f"restart_note {path}", f"cannot be written: {error.strerror}", cure="Create its folder (role wa_host does)"
+            f"restart_marker {path}",
+            f"cannot be written: {error.strerror}",
+            cure="Create its folder (role wa_host does)",
         ) from None
 
 
@@ -427,7 +429,7 @@ OPERATIONS = {
     "stats": stats,
     "drain": drain,
     "automatic_gc": automatic_gc,
-    "watch": watch,
+    "monitor_outage": monitor_outage,
 }
 
 
@@ -447,7 +449,7 @@ def main() -> None:
             "backup_password": {"type": "str", "no_log": True},
             "dest": {"type": "path"},
             "automatic": {"type": "bool"},
-            "restart_note": {"type": "path"},
+            "restart_marker": {"type": "path"},
         },
         required_if=[
             ("operation", "first_login", ["api_new_password"]),

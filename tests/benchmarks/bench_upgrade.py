@@ -120,7 +120,7 @@ class Site:
 
     def ours(self, old: str, new: str) -> None:
         with Prober(self) as prober:
-            said = self.play("upgrade", wa_upgrade_version=new, wa_upgrade_accept=["no_database_backup"])
+            said = self.play("upgrade", wa_upgrade_version=new, wa_upgrade_skip=["database_backup"])
             prober.wait_until_up()
         self.told += [float(seconds) for seconds in re.findall(r"API down \(seconds\) +([\d.]+)", said)]
         self.down["ours"].append(prober.down)

@@ -283,11 +283,11 @@ def bench_run(client: Client, rows: int, watch: bool) -> None:
                     "vars": {
                         "wa_message_gc_policy": "limit",
                         "wa_message_gc_window": "",
-                        "wa_message_gc_settle": f"{SETTLE:g}s",
+                        "wa_message_gc_quiet_period": f"{SETTLE:g}s",
                         "wa_message_gc_poll_interval": "10s",
                     },
                 },
-                {"ansible.builtin.debug": {"var": "__wa_message_gc_result"}},
+                {"ansible.builtin.debug": {"var": "wa_message_gc_result"}},
             ],
         }
     ]
@@ -315,15 +315,15 @@ def bench_run(client: Client, rows: int, watch: bool) -> None:
     if process.returncode:
         raise SystemExit(log.read_text()[-3000:])
     text = log.read_text()
-    result = json.loads(text[text.find("{") :])["plays"][0]["tasks"][-1]["hosts"][client.host]["__wa_message_gc_result"]
+    result = json.loads(text[text.find("{") :])["plays"][0]["tasks"][-1]["hosts"][client.host]["wa_message_gc_result"]
     own = collected(client.host)
-    compare.title(f"{client.kind}: {rows:,} rows brought under {LIMIT:,}, settle {SETTLE:g} s, poll 10 s")
+    compare.title(f"{client.kind}: {rows:,} rows brought under {LIMIT:,}, quiet period {SETTLE:g} s, poll 10 s")
     print(
         f"  the client's own GC {own:.1f} s, playbook {seconds:.1f} s, run {result['seconds']:.1f} s, rows left"
         f" {result['messages_after']:,} (exact: {result['exact']})"
     )
-    compare.judge("run : client's own time + settle", result["seconds"] / (own + SETTLE), 1.1)
-    compare.judge("playbook : client's own time + settle", seconds / (own + SETTLE), 1.1)
+    compare.judge("run : client's own time + quiet period", result["seconds"] / (own + SETTLE), 1.1)
+    compare.judge("playbook : client's own time + quiet period", seconds / (own + SETTLE), 1.1)
 
 
 def bench_after(client: Client, rows: int) -> None:

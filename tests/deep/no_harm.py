@@ -160,7 +160,7 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
     --volume planted:/usr/local/wamedia "$image"
 """,
         after="docker rm --force web-by-hand; docker volume rm planted",
-        variables={"wa_client_replace_foreign": True},
+        variables={"wa_client_replace_unmanaged": True},
         again="is repaired",
     ),
     "state": Case(
@@ -186,7 +186,7 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
         after="rm -f /opt/waba/h1/compose-2.53.4.yml",
         variables={
             "wa_upgrade_version": "2.53.4",
-            "wa_upgrade_accept": ["no_database_backup"],
+            "wa_upgrade_skip": ["database_backup"],
             "wa_client_extra_services": {
                 name: {"environment": {"WA_DB_NAME_PREFIX": "x_"}} for name in ("wacore", "waweb")
             },

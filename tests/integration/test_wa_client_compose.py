@@ -38,7 +38,7 @@ def rendered(folder: pathlib.Path, hosts: int, **variables: t.Any) -> dict[str, 
         "wa_version": "2.51.2",
         "wa_project_dir": f"{folder}/{{{{ inventory_hostname }}}}",
         "wa_media_volume_driver": "shared",
-        "wa_db_env_extra_secret": {"WA_WEB_JWT_CRYPTO_KEY": "Canary-key"},
+        "wa_db_env_extra_secrets": {"WA_WEB_JWT_CRYPTO_KEY": "Canary-key"},
         **variables,
     }
     inventory = {"all": {"children": {"support": {"hosts": members, "vars": group}}}}

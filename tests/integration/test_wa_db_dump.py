@@ -43,7 +43,7 @@ class Host:
     def __init__(self, where: Server, ansible: Ansible) -> None:
         self.where, self.ansible = where, ansible
         # The password holds what Compose would read in another way.
-        self.options = {"env_file": "/opt/waba/d/db.env", "env_reader": "docker"}
+        self.options = {"env_file": "/opt/waba/d/db.env", "env_format": "docker"}
         self.options.update(dest="/var/backups/waba", name="d-2.51.2", login_ca_cert="/lab/tls/ca.pem")
 
     def dump(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:

@@ -544,9 +544,9 @@ def test_the_canary_is_nowhere(ansible: t.Any, tmp_path: Path, temporary: Path) 
         slow = options(path, hostname="127.0.0.1", port=port, check_connection=True, connect_timeout="2s")
         tasks = [
             {"waba.onprem.wa_db_env": slow, "ignore_errors": True},
-            {"waba.onprem.wa_db_env": options(path, extra_secret=secret, backup=True)},
+            {"waba.onprem.wa_db_env": options(path, extra_secrets=secret, backup=True)},
             {"waba.onprem.wa_db_env": options(path, password=f"{CANARY} $x"), "ignore_errors": True},
-            {"waba.onprem.wa_db_env": options(path, extra_secret={"A": CANARY + "\n"}), "ignore_errors": True},
+            {"waba.onprem.wa_db_env": options(path, extra_secrets={"A": CANARY + "\n"}), "ignore_errors": True},
         ]
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(ansible.play, tasks, environment=environment, arguments=["-vvv"])

@@ -111,16 +111,16 @@ def by_compose(text: str, folder: Path, image: str, create: bool = False) -> dic
         docker(*base, "down")
 
 
-def written(values: t.Iterable[str], reader: str, end: str = "\n") -> tuple[str, dict[str, str]]:
-    """A file that holds every value that `reader` can be given, and what should be read from it."""
+def written(values: t.Iterable[str], env_format: str, end: str = "\n") -> tuple[str, dict[str, str]]:
+    """A file that holds every value that `env_format` can be given, and what should be read from it."""
     lines, expected = [], {}
     for index, value in enumerate(values):
         key = f"K{index}"
         try:
-            lines.append(env_file.write(key, value, reader) + end)
+            lines.append(env_file.write(key, value, env_format) + end)
         except WaError:
             # Only `portable` may refuse a value of one line, and only for a reason that it names.
-            assert reader == "portable"
+            assert env_format == "portable"
             assert env_file.portable_faults(value)
             continue
         expected[key] = value
@@ -164,8 +164,8 @@ def test_portable_refuses_nothing_that_both_read_alike_without_reason(empty_imag
     assert refused == sorted([" ab", "ab ", "$ab", "a$b", "ab$", "'ab", '"ab'])
 
 
-@pytest.mark.parametrize("reader", env_file.READERS)
-def test_every_pair_of_printable_characters(empty_image: str, tmp_path: Path, reader: str) -> None:
+@pytest.mark.parametrize("env_format", env_file.FORMATS)
+def test_every_pair_of_printable_characters(empty_image: str, tmp_path: Path, env_format: str) -> None:
     """As a whole value, at its start, inside and at its end: 36,000 values, so one file of a reader holds half."""
     chars = [chr(code) for code in range(0x20, 0x7F)]
     pairs_of = [one + other for one in chars for other in chars]
@@ -173,11 +173,11 @@ def test_every_pair_of_printable_characters(empty_image: str, tmp_path: Path, re
         [text for pair in pairs_of for text in (pair, f"x{pair}y")],
         [text for pair in pairs_of for text in (f"{pair}y", f"x{pair}")],
     ):
-        text, expected = written(values, reader)
-        assert len(expected) >= len(values) * (0.9 if reader == "portable" else 1)
-        if reader != "docker":
+        text, expected = written(values, env_format)
+        assert len(expected) >= len(values) * (0.9 if env_format == "portable" else 1)
+        if env_format != "docker":
             assert by_compose(text, tmp_path, empty_image) == expected
-        if reader != "compose":
+        if env_format != "compose":
             assert by_docker(text, tmp_path, empty_image) == expected
 
 

@@ -38,7 +38,7 @@ def test_images_here_and_nowhere_are_told(ansible: Ansible, clients: Clients) ->
     clients.add("wacore", "coreapp")
     here = clients.tags[0]
     nowhere = "127.0.0.1:9/whatsapp/web:v9.9.9"
-    done = ansible.module("wa_info", {"gather": ["images"], "wanted_images": [here, nowhere]})
+    done = ansible.module("wa_info", {"gather": ["images"], "required_images": [here, nowhere]})
     assert [one["version"] for one in done["images"] if one["name"] == here] == ["2.53.4"]
     assert (done["missing_images"], list(done["unanswered_images"])) == ({}, [nowhere])
     assert "connection refused" in done["unanswered_images"][nowhere]

@@ -83,9 +83,9 @@ def test_the_database_is_told(ansible: Ansible, database: Server, options: dict[
     assert (found["product"], found["supported"]) == (
         ("MariaDB", False) if database.kind == "mariadb" else ("PostgreSQL", False)
     )
-    assert found["migration_turn"] == {"kept": True, "why_not": None, "holder": None, "ours": False}
+    assert found["migration_lock"] == {"supported": True, "unsupported_reason": None, "holder": None, "owned": False}
     assert found["databases"] == OWN
-    assert (found["statement_timeout"], found["statement_timeout_cure"], found["sessions"]) == (None, None, [])
+    assert (found["statement_timeout"], found["statement_timeout_fix"], found["sessions"]) == (None, None, [])
     assert found["largest_table"]["database"] == "in1messageStore"
     assert found["largest_table"]["name"] == "messages"
     assert found["largest_table"]["bytes"] == found["messages_bytes"] > 500_000
@@ -122,9 +122,9 @@ def test_a_time_out_is_that_of_the_client_and_the_cure_cures_it(
         try:
             found = ansible.module("wa_info", options)["database"]
             assert found["statement_timeout"] == 30, (limit, found)
-            database.sql(found["statement_timeout_cure"])
+            database.sql(found["statement_timeout_fix"])
             found = ansible.module("wa_info", options)["database"]
-            assert (found["statement_timeout"], found["statement_timeout_cure"]) == (3600, None), limit
+            assert (found["statement_timeout"], found["statement_timeout_fix"]) == (3600, None), limit
         finally:
             database.sql(undo)
             if database.kind == "mariadb":
@@ -155,7 +155,7 @@ def test_the_end_of_a_session_is_waited_for_and_who_stays_is_told(
     ansible: Ansible, database: Server, options: dict[str, t.Any]
 ) -> None:
     def ask(seconds: int) -> t.Any:
-        return ansible.module("wa_info", {**options, "quiet_timeout": seconds})["database"]["sessions"]
+        return ansible.module("wa_info", {**options, "idle_timeout": seconds})["database"]["sessions"]
 
     with database_connection.connect(config(database), "in1messageStore") as leaves:
         leaves.value("SELECT 1")

@@ -553,19 +553,19 @@ def test_twenty_containers(ansible: t.Any, clients: t.Any) -> None:
     assert clients.files(volume) == []
 
 
-def test_beacon_is_seen_on_the_same_share_only(ansible: t.Any, clients: t.Any) -> None:
+def test_marker_is_seen_on_the_same_share_only(ansible: t.Any, clients: t.Any) -> None:
     """What stands for two hosts are two projects: one on the same volume, one on another."""
     volume = clients.volume()
     clients.add("wacore", volume=volume, command=DROPS)
     docker("exec", f"{clients.project}-wacore-1", "chown", "1234", MEDIA)
-    lit = ansible.module(MODULE, options(clients, volume, probe=False, show_beacon=True))
-    assert not lit.get("failed"), lit
-    assert not lit["changed"]
-    assert clients.files(volume) == [f"/v/{lit['beacon']}"]
-    assert not ansible.module(MODULE, options(clients, volume, expect_beacon=lit["beacon"])).get("failed")
+    marked = ansible.module(MODULE, options(clients, volume, probe=False, write_marker=True))
+    assert not marked.get("failed"), marked
+    assert not marked["changed"]
+    assert clients.files(volume) == [f"/v/{marked['marker']}"]
+    assert not ansible.module(MODULE, options(clients, volume, expect_marker=marked["marker"])).get("failed")
     other = clients.volume(f"{clients.project}_far")
     clients.add("wacore", volume=other, project=f"{clients.project}far")
-    message = failure(ansible, {"name": other, "project": f"{clients.project}far", "expect_beacon": lit["beacon"]})
+    message = failure(ansible, {"name": other, "project": f"{clients.project}far", "expect_marker": marked["marker"]})
     assert "the hosts do not share one volume" in message
 
 

@@ -129,7 +129,7 @@ def test_the_server_restarts_in_the_middle(ansible: Ansible, client: Client) -> 
 
     restarter = threading.Thread(target=restart)
     restarter.start()
-    play = ansible.play([{"waba.onprem.wa_message_gc": client.options(settle="3s", login_port=relay.port)}])
+    play = ansible.play([{"waba.onprem.wa_message_gc": client.options(quiet_period="3s", login_port=relay.port)}])
     restarter.join()
     relay.cut()
     result = play.results[0]

@@ -72,13 +72,13 @@ def test_each_notification_counts_once_and_all_are_waited_for(run: Run, client: 
     path.write_text("".join(others))
     # Rows may be seen to go for some looks yet: PostgreSQL counts late what an idle session has deleted.
     while step["progress"]["phase"] != "waiting for notifications":
-        step = run(wait=False, follow=step["run_id"], **options)
+        step = run(wait=False, run_id=step["run_id"], **options)
         assert step["running"], step
     for _look in range(3):
-        step = run(wait=False, follow=step["run_id"], **options)
+        step = run(wait=False, run_id=step["run_id"], **options)
         assert (step["running"], step["callbacks"]) == (True, "none"), step
     path.write_text("".join(others) + "".join(line for line in lines if first in line))
-    result = run(follow=step["run_id"], **options)
+    result = run(run_id=step["run_id"], **options)
     assert (result["messages_deleted"], result["callbacks"], result["messages_after"]) == (
         ROWS - LEFT,
         "complete",

@@ -34,13 +34,13 @@ class Site:
             "wa_become": False,
             "wa_state_dir": str(folder),
             "wa_env_file": client.env_file(),
-            "wa_db_env_login_host": "127.0.0.1",
+            "wa_db_login_host": "127.0.0.1",
             "wa_api_url": client.url,
             "wa_api_validate_certs": False,
             "wa_api_password": PASSWORD,
             "wa_message_gc_window": "",
             "wa_message_gc_max_messages": LIMIT,
-            "wa_message_gc_settle": "1s",
+            "wa_message_gc_quiet_period": "1s",
             "wa_message_gc_poll_interval": "1s",
         }
 
@@ -101,8 +101,8 @@ def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
     for arguments in ((), ("--check",)):
         again, _output = site.run(*arguments)
         assert [task["changed"] for task in again[GC]] == [False]
-        assert "less than 24h00m" in again[GC][0]["not_due_because"]
-        assert again[GC][0]["due_at"]
+        assert "less than 24h00m" in again[GC][0]["skip_reason"]
+        assert again[GC][0]["next_due"]
     # no credential is left on the host
     assert sorted(path.name for path in site.folder.iterdir()) == ["gc-support.json", "gc-support.json.lock"]
     for path in site.folder.iterdir():
@@ -137,7 +137,7 @@ def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated
     hour = time.gmtime().tm_hour
     window = f"{(hour + 2) % 24:02d}:00-{(hour + 4) % 24:02d}:00"
     closed, _output = site.run(wa_message_gc_window=window, wa_message_gc_timezone="UTC")
-    assert f"outside the window {window}" in closed[GC][0]["not_due_because"]
+    assert f"outside the window {window}" in closed[GC][0]["skip_reason"]
     elsewhere, _output = site.run("--limit", "h2")
     told = [task["msg"] for task in elsewhere["Say that the leader is not in this run"]]
     assert "No message GC for deployment support: its leader h1 is not in this run" in told[0]
@@ -153,7 +153,7 @@ def test_a_deployment_that_an_upgrade_has_is_left_alone(site: Site, client: Simu
     before = client.call("GET", "/v1/settings/application")[1]
     done, _output = site.run(wa_message_gc_automatic=True, wa_message_gc_policy="always")
     assert "locked by the upgrade to 2.53.4" in done["Display why the automatic GC is left alone"][0]["msg"]
-    assert "an upgrade goes on" in done[GC][0]["not_due_because"]
+    assert "an upgrade goes on" in done[GC][0]["skip_reason"]
     assert "Read and set the application setting" not in {name for name, ran in done.items() if ran}
     assert client.call("GET", "/v1/settings/application")[1] == before
     assert client.count() == ROWS

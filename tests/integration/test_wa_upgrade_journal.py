@@ -43,7 +43,7 @@ def test_the_next_run_goes_on_where_one_has_ended(ansible: Ansible, lock: Path) 
     assert result["journal"]["stage"] == "migrating"
     assert result["journal"]["notes"] == {"from_version": "2.51.2"}
     ended = ansible.play([step(lock, "begin"), step(lock, "end", outcome="done")]).results[-1]
-    assert [path.name for path in lock.parent.iterdir()] == [Path(ended["last"]).name]
+    assert [path.name for path in lock.parent.iterdir()] == [Path(ended["archive_path"]).name]
 
 
 def test_a_run_that_lives_keeps_its_lock(ansible: Ansible, lock: Path, tmp_path: Path) -> None:

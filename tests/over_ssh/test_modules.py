@@ -40,7 +40,7 @@ def test_wa_migration_turn(site: Site, run: Module) -> None:
     """In check mode only: the real run lasts for as long as an upgrade needs the turn, or two minutes."""
     turn: dict[str, t.Any] = {"deployment": "biz", "lock_file": LOCK, "container": "biz-dbupgrade-1"}
     before = site.look()
-    result = run("wa_migration_turn", True, env_file=ENV_FILE, **turn)
+    result = run("wa_migration_lock", True, env_file=ENV_FILE, **turn)
     assert (result.get("failed", False), result["changed"], result["holder"]) == (False, False, None), result
     assert site.look() == before
 
@@ -109,7 +109,7 @@ def test_wa_webapp_and_wa_message_gc(site: Site, run: Module, converge: Converge
         "env_file": ENV_FILE,
         "state_file": f"{PLACE}/gc.json",
         "max_messages": 1000,
-        "settle": "5s",
+        "quiet_period": "5s",
         "poll_interval": "1s",
         **api,
     }

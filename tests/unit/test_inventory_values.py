@@ -223,11 +223,11 @@ MEMBER = st.fixed_dictionaries(
     optional={
         "wa_client_services": st.sampled_from([["web", "core1"], ["web", "core1", "master1"], "web,core1", ["core0"]])
         | WRONG,
-        "wa_client_accept": st.sampled_from([["unshared_media"], "unshared_media,no_common_key"]) | WRONG,
+        "wa_client_skip": st.sampled_from([["shared_media"], "shared_media,common_key"]) | WRONG,
         "wa_client_address": st.sampled_from(["192.0.2.1", "localhost"]) | WRONG,
         "wa_version": st.sampled_from(["2.53.4", "v2.53.4", 2.53]) | WRONG,
         "wa_media_volume_driver_options": st.just({"type": "nfs"}) | WRONG,
-        "wa_db_env_extra_secret": st.just({"WA_WEB_JWT_CRYPTO_KEY": CANARY}) | WRONG,
+        "wa_db_env_extra_secrets": st.just({"WA_WEB_JWT_CRYPTO_KEY": CANARY}) | WRONG,
         "wa_client_extra_secret_environment": st.just({"waweb": {"WA_WEB_JWT_CRYPTO_KEY": CANARY}}) | WRONG,
     },
 )
@@ -284,8 +284,8 @@ DB_ENV = st.fixed_dictionaries(
         "extra": st.dictionaries(
             st.sampled_from(["WA_CONFIG_ON_DB", "TZ", "HTTPS_PROXY", "a b", "WA_DB_PORT"]), SETTING | WRONG
         ),
-        "extra_secret": st.dictionaries(st.sampled_from(["WA_API_KEY", "TZ"]), SETTING | WRONG),
-        "reader": st.sampled_from(env_file.READERS),
+        "extra_secrets": st.dictionaries(st.sampled_from(["WA_API_KEY", "TZ"]), SETTING | WRONG),
+        "format": st.sampled_from(env_file.FORMATS),
         "exclusive": st.booleans(),
     }
 )
@@ -301,7 +301,7 @@ def test_any_db_env_is_refused_or_stays_as_it_was_written(params: dict[str, t.An
     if plan is None:
         return
     assert plan.after is not None
-    assert plan.values == env_file.load(plan.after, params["reader"])
+    assert plan.values == env_file.load(plan.after, params["format"])
     for option, key in (("hostname", "WA_DB_HOSTNAME"), ("password", "WA_DB_PASSWORD")):
         if params[option]:
             assert plan.values[key] == params[option]
@@ -332,10 +332,10 @@ def test_any_size_is_refused_or_a_number_of_bytes(value: t.Any) -> None:
 
 @given(st.sampled_from(["expired", "a,b", " a , ", ",", ["a", " b"]]) | WRONG)
 def test_any_list_is_refused_or_a_list_of_words(value: t.Any) -> None:
-    found = attempt(units.words, value, "wa_upgrade_accept")
+    found = attempt(units.words, value, "wa_upgrade_skip")
     if found is not None:
         assert all(isinstance(word, str) and word == word.strip() and word for word in found)
-        assert units.words(found, "wa_upgrade_accept") == found
+        assert units.words(found, "wa_upgrade_skip") == found
         assert isinstance(value, (list, tuple)) or value is None or len(found) <= value.count(",") + 1
 
 

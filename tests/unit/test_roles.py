@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ROLES = sorted(path.parent.name for path in ROOT.glob("roles/*/meta"))
+ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 SECRET = re.compile(r"password|secret|token|_key$")
 
 

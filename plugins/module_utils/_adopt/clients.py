@@ -54,14 +54,14 @@ class Client:
         return next((one for one in self.survey["files"] if one["path"] == path and one["text"] is not None), None)
 
     @property
-    def reader(self) -> str:
+    def env_format(self) -> str:
         """Who read db.env, so that its lines mean what they meant."""
         return "compose" if self.project else "docker"
 
     def keys_of(self, path: str) -> dict[str, str | None]:
         """The variables of an env file."""
         file = self.file(path)
-        entries = env_file_rules.read(file["text"], self.reader) if file else []
+        entries = env_file_rules.read(file["text"], self.env_format) if file else []
         return {entry.key: entry.value for entry in entries if entry.key}
 
     def given(self, container: t.Mapping[str, t.Any]) -> dict[str, str | None]:

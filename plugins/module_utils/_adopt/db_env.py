@@ -34,7 +34,7 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         if file["mode"] != "0600":
             variables["wa_db_env_mode"] = file["mode"]
         if env_file.disagreements(file["text"]):
-            variables["wa_db_env_reader"] = client.reader
+            variables["wa_env_format"] = client.env_format
         if int(file["mode"], 8) & 0o044:
             found.advice.append(
                 f"{path} has mode {file['mode']}: others on the host read the password (wa_db_env_mode)"
@@ -60,9 +60,9 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
 def _predict(client: Client, found: Described, path: str, file: t.Mapping[str, t.Any] | None) -> None:
     """What the role wa_db_env would do to the file, or why it would refuse it."""
     params: dict[str, t.Any] = {option: found.variables.get(f"wa_db_env_{option}") for option in env_rules.OPTIONS}
-    params.update(password=found.secrets.get("wa_db_env_password"), state="present", exclusive=False, extra_secret={})
+    params.update(password=found.secrets.get("wa_db_env_password"), state="present", exclusive=False, extra_secrets={})
     params["extra"] = {env_state.CONFIG_ON_DB: "1", **found.variables.get("wa_db_env_extra", {})}
-    params["reader"] = found.variables.get("wa_db_env_reader", "portable")
+    params["format"] = found.variables.get("wa_env_format", "portable")
     before = file["text"] if file else None
     try:
         plan = env_plan.make(params, path, before)

@@ -81,10 +81,10 @@ def _accept(client: Client, found: Described) -> None:
         accepted.append(layout.NO_COMMON_KEY)
         found.notes.append(
             f"its Webapp has no {layout.JWT_KEY}: a login at one Webapp is unknown to the others. It comes with the next "
-            "recreation once it is set in wa_db_env_extra_secret"
+            "recreation once it is set in wa_db_env_extra_secrets"
         )
     if accepted:
-        found.variables["wa_client_accept"] = accepted
+        found.variables["wa_client_skip"] = accepted
     _tell_key(client, found)
 
 
@@ -96,7 +96,7 @@ def _tell_key(client: Client, found: Described) -> None:
             continue
         file = client.env_file
         if file and file["path"] in one["env_files"] and client.keys_of(file["path"]).get(layout.JWT_KEY) == key:
-            found.secrets["wa_db_env_extra_secret"] = {layout.JWT_KEY: key}
+            found.secrets["wa_db_env_extra_secrets"] = {layout.JWT_KEY: key}
         else:
             word = layout.service_name(client.words[one["name"]], "single")
             service = found.variables.get("wa_client_service_names", {}).get(word, word)
@@ -275,7 +275,7 @@ def _web_port(client: Client, found: Described) -> tuple[int, str]:
     if port != deployment_topology.WEB_PORT:
         found.variables["wa_client_web_port"] = port
     if address not in ("", bind):
-        found.variables["wa_client_bind_address"] = bind = address
+        found.variables["wa_client_web_bind_address"] = bind = address
     if address not in _LOCAL:
         found.variables["wa_api_url"] = f"https://{address}:{port}"
         found.variables["wa_api_validate_certs"] = False
@@ -331,7 +331,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         found.notes.append(
             "its containers are outside Compose. They are looked after as they are. To move them into the Compose project "
             f"{deployment_topology.names(client.deployment)['project']}, with an outage of seconds: remove wa_project from the inventory and run "
-            "provision.yml -e wa_client_replace_foreign=true. upgrade.yml needs that first"
+            "provision.yml -e wa_client_replace_unmanaged=true. upgrade.yml needs that first"
         )
     for service in found.secrets.get("wa_client_extra_secret_environment", {}) if client.project else ():
         found.changes.append(

@@ -22,15 +22,15 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
 
-def database(text: str, reader: str) -> dict[str, str]:
+def database(text: str, env_format: str) -> dict[str, str]:
     """The database that the text of a db.env names; empty for none. No secret is in it."""
-    entries = env_file.read(text, reader)
+    entries = env_file.read(text, env_format)
     return identity.database({entry.key: entry.value for entry in entries if entry.key})
 
 
-def db_env(path: str, reader: str) -> dict[str, str]:
+def db_env(path: str, env_format: str) -> dict[str, str]:
     """The database that a db.env on this host names; empty without a file."""
-    return database(Store(path).read() or "", reader)
+    return database(Store(path).read() or "", env_format)
 
 
 def record(path: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 )
 
 _LOOK_EVERY = 0.1  # seconds between two looks at who is still connected
-_TURN_EVERY = 0.5  # the same of the turn to migrate, which may take hours
+_LOCK_EVERY = 0.5  # the same of the migration lock, which may take hours
 HOUR = 3600.0  # domain 7: the vendor's word for the database's query time-out during an upgrade
 # What may end an ALTER or keep it waiting, or end the connection that waits for it. MySQL's max_execution_time is not
 # among them: it concerns SELECT only.
@@ -44,38 +44,38 @@ _ENDS = ("max_statement_time", "statement_timeout", "transaction_timeout")
 
 
 def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """The facts, as wa_info returns them, at the latest `quiet_timeout` and `turn_timeout` after the first look.
+    """The facts, as wa_info returns them, at the latest `idle_timeout` and `migration_lock_timeout` after the first look.
 
     Nothing else waits longer than the connection's and a statement's time-out.
     """
     config = connection.settings({**params, "login_user": None, "login_password": None}, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
     prefix, wanted = env.get("WA_DB_NAME_PREFIX", ""), params.get("databases")
-    own = migration_lock.ticket(env, wanted)
+    own = migration_lock.lock_id(env, wanted)
     look = _mysql if config.engine == connection.MYSQL else _pgsql
     with connection.connect(config) as session:
         names = ownership.find(session, prefix, wanted, strict=False)
-    enough = float(params.get("wanted_statement_timeout") or HOUR)
-    end = time.monotonic() + float(params.get("quiet_timeout") or 0)
+    enough = float(params.get("min_statement_timeout") or HOUR)
+    end = time.monotonic() + float(params.get("idle_timeout") or 0)
     while True:
         facts = look(config, names, enough, own)
         if time.monotonic() >= end or not facts["sessions"]:
             break
         time.sleep(_LOOK_EVERY)
-    if params.get("turn_timeout"):
-        facts["migration_turn"] = _wait_for_turn(config, own, float(params["turn_timeout"]))
+    if params.get("migration_lock_timeout"):
+        facts["migration_lock"] = _wait_for_migration_lock(config, own, float(params["migration_lock_timeout"]))
     return {"engine": config.engine, "server": server, **facts}
 
 
-def _wait_for_turn(config: Settings, own: str, patience: float) -> dict[str, t.Any]:
-    """Whose turn it is to migrate, at the latest `patience` seconds after the first look."""
+def _wait_for_migration_lock(config: Settings, own: str, patience: float) -> dict[str, t.Any]:
+    """Who holds the migration lock, at the latest `patience` seconds after the first look."""
     end = time.monotonic() + patience
     with connection.connect(config) as session:
         while True:
-            turn = migration_lock.look(session, own)
-            if turn["ours"] or not turn["kept"] or time.monotonic() >= end:
-                return turn
-            time.sleep(_TURN_EVERY)
+            lock = migration_lock.look(session, own)
+            if lock["owned"] or not lock["supported"] or time.monotonic() >= end:
+                return lock
+            time.sleep(_LOCK_EVERY)
 
 
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
@@ -107,7 +107,7 @@ def _limits(timeouts: dict[str, float], cures: t.Sequence[str], enough: float) -
     shortest = min(ends, default=None)
     return {
         "statement_timeout": shortest,
-        "statement_timeout_cure": " ".join(cures) if shortest is not None and shortest < enough else None,
+        "statement_timeout_fix": " ".join(cures) if shortest is not None and shortest < enough else None,
         "lock_timeout": timeouts.get("lock_wait_timeout", timeouts.get("lock_timeout")) or None,
         "timeouts": timeouts,
     }
@@ -133,7 +133,7 @@ def _mysql(config: Settings, names: list[str], enough: float, own: str) -> dict[
         limits = _mysql_limits(session, enough)
         connection.limit(session)
         facts = {**_common(session, names), **limits, **_by_owner(_mysql_sessions(session), names)}
-        facts["migration_turn"] = migration_lock.look(session, own)
+        facts["migration_lock"] = migration_lock.look(session, own)
         if facts["product"] == "MySQL" and session.version().numbers >= (8,):
             session.rows("SET SESSION information_schema_stats_expiry = 0")
         facts.update(_sizes(_mysql_tables(session, names)))
@@ -156,7 +156,7 @@ def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
         " WHERE user = %s AND id <> CONNECTION_ID() ORDER BY id",
         (session.settings.user,),
     )
-    turn = migration_lock.mysql_session(session)
+    holder = migration_lock.mysql_session(session)
     return [
         {
             "id": int(number),
@@ -166,7 +166,7 @@ def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
             "state": f"{command}: {state}" if state else str(command),
         }
         for number, host, database, seconds, command, state in rows
-        if int(number) != turn
+        if int(number) != holder
     ]
 
 
@@ -201,7 +201,7 @@ def _mysql_free(session: Session) -> int | None:
 def _pgsql(config: Settings, names: list[str], enough: float, own: str) -> dict[str, t.Any]:
     with connection.connect(config) as session:
         facts = {**_common(session, names), **_by_owner(_pgsql_sessions(session), names)}
-        facts["migration_turn"] = migration_lock.look(session, own)
+        facts["migration_lock"] = migration_lock.look(session, own)
     tables: list[tuple[str, str, int]] = []
     timeouts: dict[str, float] = {}
     cures: list[str] = []

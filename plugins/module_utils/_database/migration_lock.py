@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The turn to migrate on a database server, kept by the server itself: one at a time, whoever upgrades from wherever.
+"""The migration lock on a database server, kept by the server itself: one at a time, whoever upgrades from wherever.
 
 MySQL and MariaDB keep it as a named lock, PostgreSQL as an advisory lock. Neither needs a privilege, and both fall away
 with their session. A server gives a session up that it has not heard for a while, so that a host that has lost its power
@@ -22,28 +22,28 @@ _HEARD = 10  # seconds for which a session that was heard counts as alive
 # PostgreSQL's locks belong to a database; this one every server has, and no CREATE DATABASE copies it, as it does template1.
 _HOME = "postgres"
 _CLASS, _KEY = (int.from_bytes(hashlib.sha256(_NAME.encode()).digest()[at : at + 4], "big") >> 1 for at in (0, 4))
-PGSQL_SESSIONS = "waba.onprem migration%"  # how the sessions that keep a turn call themselves, as a pattern
+PGSQL_SESSIONS = "waba.onprem migration%"  # how the sessions that hold a lock call themselves, as a pattern
 # Two locks in one session, without which nobody could tell whose it is.
 _TWO_LOCKS = {"MySQL": (5, 7, 5), "MariaDB": (10, 0, 2)}
 
 
-def ticket(env: t.Mapping[str, str], databases: t.Sequence[str] | None) -> str:
+def lock_id(env: t.Mapping[str, str], databases: t.Sequence[str] | None) -> str:
     """What tells one client on a database server from another: its user and its databases in db.env, as a digest."""
     words = [env.get("WA_DB_USERNAME", ""), env.get("WA_DB_NAME_PREFIX", ""), *sorted(databases or ())]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
 
 
-class Turn:
-    """The turn of one client, as seen and taken in `session`."""
+class MigrationLock:
+    """The lock of one client, as seen and taken in `session`."""
 
     def __init__(self, session: Session, own: str) -> None:
-        """Look for the client `own`, a `ticket`, in a session at the server, that of PostgreSQL in no client's database."""
+        """Look for the client `own`, a `lock_id`, in a session at the server, that of PostgreSQL in no client's database."""
         self.session = session
         self.own = own
         self.mysql = session.engine == connection.MYSQL
 
-    def not_kept(self) -> str:
-        """Why the server keeps no turns for this user, or an empty text."""
+    def unsupported(self) -> str:
+        """Why the server supports no migration lock for this user, or an empty text."""
         if not self.mysql:
             # Asked where it was connected to, since pg_hba.conf decides, too.
             here = self.session.value("SELECT current_database()")
@@ -54,11 +54,11 @@ class Turn:
         return "" if version.numbers >= _TWO_LOCKS[version.product] else f"{version.text} holds one lock a session"
 
     def holder(self) -> tuple[str, bool]:
-        """Who has the turn, in words, and whether that is this client, and lives; no words when nobody has."""
+        """Who holds the lock, in words, and whether that is this client, and lives; no words when nobody has."""
         return self._mysql_holder() if self.mysql else self._pgsql_holder()
 
     def take(self) -> bool:
-        """Take the turn unless another session has it; it lasts as long as this session is heard."""
+        """Take the lock unless another session has it; it lasts as long as this session is heard."""
         if not self.mysql:
             # In a transaction, which a connection pooler leaves to one session of the server.
             self.session.rows("BEGIN")
@@ -68,14 +68,14 @@ class Turn:
             return False
         if self.session.value("SELECT GET_LOCK(%s, 0)", (_NAME,)) != 1:
             return False
-        # The session that had the turn may be about to give back this one, too.
+        # The session that held the lock may be about to release this one, too.
         if self.session.value("SELECT GET_LOCK(%s, 2)", (self._mysql_own(),)) == 1:
             return True
         self.session.value("SELECT RELEASE_LOCK(%s)", (_NAME,))
         return False
 
-    def be_heard(self) -> None:
-        """Keep the session; raises DatabaseError when it is lost, and the turn with it."""
+    def keep_alive(self) -> None:
+        """Keep the session; raises DatabaseError when it is lost, and the lock with it."""
         self.session.value("SELECT 1")
 
     def _mysql_own(self) -> str:
@@ -113,12 +113,12 @@ def _label(own: str, deployment: str) -> str:
 
 
 def mysql_session(session: Session) -> int:
-    """The number of the session that has the turn on MySQL, 0 when none has."""
+    """The number of the session that holds the lock on MySQL, 0 when none has."""
     return int(session.value("SELECT IS_USED_LOCK(%s)", (_NAME,)) or 0)
 
 
-def connect(config: Settings, own: str, deployment: str) -> Turn:
-    """A session that can have the turn, and says so where that can be seen. Raises DatabaseError."""
+def connect(config: Settings, own: str, deployment: str) -> MigrationLock:
+    """A session that can have the lock, and says so where that can be seen. Raises DatabaseError."""
     mysql = config.engine == connection.MYSQL
     session = connection.connect(config, None if mysql else _HOME)
     try:
@@ -136,12 +136,12 @@ def connect(config: Settings, own: str, deployment: str) -> Turn:
     except DatabaseError:
         session.close()
         raise
-    return Turn(session, own)
+    return MigrationLock(session, own)
 
 
 def look(session: Session, own: str) -> dict[str, t.Any]:
-    """The turn as wa_info tells it."""
-    turn = Turn(session, own)
-    why = turn.not_kept()
-    holder, ours = ("", False) if why else turn.holder()
-    return {"kept": not why, "why_not": why or None, "holder": holder or None, "ours": ours}
+    """The lock as wa_info tells it."""
+    lock = MigrationLock(session, own)
+    why = lock.unsupported()
+    holder, ours = ("", False) if why else lock.holder()
+    return {"supported": not why, "unsupported_reason": why or None, "holder": holder or None, "owned": ours}

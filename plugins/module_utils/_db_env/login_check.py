@@ -31,7 +31,7 @@ _PATIENCE = 10.0  # seconds for a container's resolver
 _NOT_FOUND = 2  # getent's own exit code
 _WRONG_NAME = "Correct the host name"
 _NO_NAME = (
-    "Correct the host name; or set login_host and login_port (wa_db_env_login_host, wa_db_env_login_port) to where this "
+    "Correct the host name; or set login_host and login_port (wa_db_login_host, wa_db_login_port) to where this "
     "host reaches the server"
 )
 SKIP = "check_connection: false (role variable wa_db_env_check_connection) skips this check"

@@ -31,8 +31,8 @@ _SHARED = (
     "wa_db_env_hostname",
     "wa_db_env_name_prefix",
 )
-# What an adopted client may go without, as it does: `wa_client_accept`.
-UNSHARED_MEDIA, NO_COMMON_KEY = "unshared_media", "no_common_key"
+# What an adopted client may go without, as it does: `wa_client_skip`.
+UNSHARED_MEDIA, NO_COMMON_KEY = "shared_media", "common_key"
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
@@ -265,7 +265,7 @@ def _judge_addresses(name: str, addresses: t.Mapping[str, str]) -> None:
 
 def _accepted(hostvars: HostVars, member: str) -> list[str]:
     """What a member may go without."""
-    return read_words(hostvars[member].get("wa_client_accept"), f"host {member}: wa_client_accept")
+    return read_words(hostvars[member].get("wa_client_skip"), f"host {member}: wa_client_skip")
 
 
 def _judge_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
@@ -288,7 +288,7 @@ def _judge_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> Non
 def _key(hostvars: HostVars, member: str) -> t.Any:
     """The Webapp's key, from db.env or from a file of its own service."""
     single = _mapping(hostvars, member, "wa_client_extra_secret_environment")
-    shared = _mapping(hostvars, member, "wa_db_env_extra_secret")
+    shared = _mapping(hostvars, member, "wa_db_env_extra_secrets")
     return next(
         (one[JWT_KEY] for one in [shared, *single.values()] if isinstance(one, t.Mapping) and one.get(JWT_KEY)), None
     )
@@ -314,5 +314,5 @@ def _judge_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
             f"deployment {name}: {JWT_KEY}",
             f"not set for {', '.join(lacking)}" if lacking else "not the same for all members",
             f"one key for the Webapps of {', '.join(webs)}: a login at one is unknown to the others without it",
-            f"Set wa_db_env_extra_secret: {{{JWT_KEY}: ...}} for the group, from a vault",
+            f"Set wa_db_env_extra_secrets: {{{JWT_KEY}: ...}} for the group, from a vault",
         )

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 FORMAT = 1
-# begun: the old version serves. stopping: the old version stops, the schema is untouched. migrating: the schema may be
-# changed. starting: the schema is changed, the new version comes up. proving: the new version serves.
-STAGES = ("begun", "stopping", "migrating", "starting", "proving")
+# locked: the old version serves. stopping: the old version stops, the schema is untouched. migrating: the schema may be
+# changed. starting: the schema is changed, the new version comes up. verifying: the new version serves.
+STAGES = ("locked", "stopping", "migrating", "starting", "verifying")
 # Up to here going back is just starting the old version.
-_HARMLESS = ("begun", "stopping")
+_HARMLESS = ("locked", "stopping")
 _END_OF_TIME = 253402300800  # the year 10000, which no clock shows
 _WORDS = {
-    "begun": "was begun and had touched nothing",
+    "locked": "was begun and had touched nothing",
     "stopping": "had begun to stop the client; the schema is untouched",
     "migrating": "had begun the migration; the schema may be changed",
     "starting": "had migrated the database; the new version may be running on some hosts",
-    "proving": "had started the new version",
+    "verifying": "had started the new version",
 }
 
 
@@ -38,9 +38,11 @@ class Claim:
     target: str
 
 
-def is_held(journal: t.Mapping[str, t.Any], run_id: str, now: float, gone: t.Collection[str] = ()) -> bool:
-    """Whether a run other than `run_id` has a lease that lasts; a run in `gone` is known to have ended."""
-    return bool(journal["run_id"] != run_id and journal["run_id"] not in gone and float(journal["lease_until"]) > now)
+def is_held(journal: t.Mapping[str, t.Any], run_id: str, now: float, dead_runs: t.Collection[str] = ()) -> bool:
+    """Whether a run other than `run_id` has a lease that lasts; a run in `dead_runs` is known to have ended."""
+    return bool(
+        journal["run_id"] != run_id and journal["run_id"] not in dead_runs and float(journal["lease_until"]) > now
+    )
 
 
 def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
@@ -70,7 +72,7 @@ def is_migration_due(journal: t.Mapping[str, t.Any], now: float) -> bool:
 
 def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
     """Whether nothing else may start, stop or change the client: while a run holds it, and from when one has touched it."""
-    return held or journal["stage"] != "begun"
+    return held or journal["stage"] != "locked"
 
 
 def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
@@ -100,7 +102,7 @@ def begin(
     claim: Claim,
     now: float,
     lease: float,
-    gone: t.Collection[str] = (),
+    dead_runs: t.Collection[str] = (),
     *,
     take_over: bool = False,
     resume: bool = True,
@@ -115,14 +117,14 @@ def begin(
     subject = f"upgrade of {claim.deployment}"
     if found is not None and found["deployment"] != claim.deployment:
         raise WaError(subject, f"the lock file is that of {found['deployment']}", "a lock file of its own")
-    if found is not None and is_held(found, claim.run_id, now, gone) and not take_over:
+    if found is not None and is_held(found, claim.run_id, now, dead_runs) and not take_over:
         raise WaError(
             subject,
             f"locked by {describe_holder(found)}",
             "no other upgrade of this deployment",
             "Wait for it; or, if it is known to be dead, run again with wa_upgrade_take_over: true",
         )
-    fresh = found is None or found["stage"] == "begun" or not resume
+    fresh = found is None or found["stage"] == "locked" or not resume
     if found is not None and not fresh and found["target"] != claim.target:
         raise WaError(
             subject,
@@ -174,9 +176,9 @@ def advance(
 
 
 def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: str, now: float) -> dict[str, t.Any]:
-    """The journal of `run_id` at its end: `done`, `failed` (to be gone on with) or `abandoned` (the old version serves)."""
+    """The journal of `run_id` at its end: `done`, `failed` (to be gone on with) or `rolled_back` (the old version serves)."""
     journal = _own(found, run_id)
-    if outcome == "abandoned" and journal["stage"] not in _HARMLESS:
+    if outcome == "rolled_back" and journal["stage"] not in _HARMLESS:
         raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
     return dict(journal, outcome=outcome, reason=reason, ended_at=now, lease_until=0)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-READERS = ("portable", "compose", "docker")
+FORMATS = ("portable", "compose", "docker")
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # docker's line scanner gives up at 64 KiB; the kernel at 128 KiB.
 LONGEST_LINE = 65000
@@ -196,9 +196,9 @@ def _interpolate(value: str) -> str | None:
 # Reading a whole file
 
 
-def read(text: str, reader: str) -> list[Entry]:
+def read(text: str, env_format: str) -> list[Entry]:
     """The entries for an edit: as docker reads them for `docker`, as Compose does for `compose` and `portable`."""
-    return read_docker(text) if reader == "docker" else read_compose(text)
+    return read_docker(text) if env_format == "docker" else read_compose(text)
 
 
 def names(text: str) -> dict[str, str]:
@@ -228,30 +228,30 @@ def disagreements(text: str) -> dict[str, str]:
     return found
 
 
-def check_readable(text: str, reader: str, path: str) -> None:
-    """Raise WaError when a reader that counts for `reader` cannot read the file at all."""
-    hows = {"compose": ("Docker Compose",), "docker": ("docker run",)}.get(reader, ("Docker Compose", "docker run"))
+def check_readable(text: str, env_format: str, path: str) -> None:
+    """Raise WaError when a reader that counts for `env_format` cannot read the file at all."""
+    hows = {"compose": ("Docker Compose",), "docker": ("docker run",)}.get(env_format, ("Docker Compose", "docker run"))
     for name in hows:
         for entry in read_docker(text) if name == "docker run" else read_compose(text):
             if entry.problem:
                 raise WaError(
                     f"{path}, line {entry.line}" + (f" ({entry.key})" if entry.key.startswith("WA_") else ""),
                     f"{entry.problem}: {name} cannot read it",
-                    "NAME=value" if reader != "compose" else "NAME=value, quotes closed",
+                    "NAME=value" if env_format != "compose" else "NAME=value, quotes closed",
                     "Correct or remove the line",
                 )
 
 
-def load(text: str, reader: str, path: str = "db.env") -> dict[str, str]:
-    """The settings in a db.env, for whoever needs them (GC, reports), as `reader` reads them.
+def load(text: str, env_format: str, path: str = "db.env") -> dict[str, str]:
+    """The settings in a db.env, for whoever needs them (GC, reports), as `env_format` reads them.
 
     Under `portable` both readings of every `WA_DB_` key must agree; one whose value depends on the reader's
     environment is refused as well. Other keys with these faults are left out. Raises WaError naming the key.
     """
-    check_readable(text, reader, path)
-    differ = disagreements(text) if reader == "portable" else {}
+    check_readable(text, env_format, path)
+    differ = disagreements(text) if env_format == "portable" else {}
     values: dict[str, str] = {}
-    found = {entry.key: entry.value for entry in read(text, reader) if entry.key}
+    found = {entry.key: entry.value for entry in read(text, env_format) if entry.key}
     for key in [*found, *(key for key in differ if key not in found)]:
         value = found.get(key)
         reason = differ.get(key, "" if value is not None else "its value depends on who reads it")
@@ -267,12 +267,12 @@ def load(text: str, reader: str, path: str = "db.env") -> dict[str, str]:
     return values
 
 
-def held(text: str, reader: str) -> dict[str, set[str]]:
+def held(text: str, env_format: str) -> dict[str, set[str]]:
     """The values that a container may have got from the file: one, or two where `portable` readers disagree.
 
     A key whose value depends on the environment of whoever read the file is left out.
     """
-    hows = {"compose": [read_compose], "docker": [read_docker]}.get(reader, [read_compose, read_docker])
+    hows = {"compose": [read_compose], "docker": [read_docker]}.get(env_format, [read_compose, read_docker])
     readings = [{entry.key: entry.value for entry in how(text) if entry.key} for how in hows]
     values = {key: [reading[key] for reading in readings if key in reading] for reading in readings for key in reading}
     return {key: {value for value in found if value is not None} for key, found in values.items() if None not in found}
@@ -295,8 +295,8 @@ def portable_faults(value: str) -> list[str]:
     return faults
 
 
-def write(key: str, value: str, reader: str) -> str:
-    """The line (without its end) that makes `reader` read `value` for `key`. Raises WaError when there is none."""
+def write(key: str, value: str, env_format: str) -> str:
+    """The line (without its end) that makes `env_format` read `value` for `key`. Raises WaError when there is none."""
     if not KEY.fullmatch(key):
         raise WaError(f"{key!r}", "no name of a variable", "letters, digits and _, not a digit first")
     for char, name in (("\n", "a line feed"), ("\r", "a carriage return"), ("\0", "a NUL")):
@@ -309,14 +309,14 @@ def write(key: str, value: str, reader: str) -> str:
     if size > LONGEST_LINE:
         raise WaError(key, f"{size} bytes", f"at most {LONGEST_LINE}", "docker refuses longer lines")
     faults = portable_faults(value)
-    if not faults or reader == "docker":
+    if not faults or env_format == "docker":
         return f"{key}={value}"
-    if reader == "portable":
+    if env_format == "portable":
         raise WaError(
             key,
             "contains " + " and ".join(faults),
             "a value that Docker Compose and docker run read alike",
-            "Choose another value, or say who reads the file: reader: compose or reader: docker",
+            "Choose another value, or say who reads the file: format: compose or format: docker",
         )
     # Single quotes keep everything but themselves; a backslash before the closing one would escape it.
     if "'" not in value and "\\" not in value:
@@ -335,18 +335,18 @@ class Edited:
     duplicates: list[str]  # as they may be shown
 
 
-def edit(text: str, settings: t.Mapping[str, str | None], reader: str, exclusive: bool = False) -> Edited:
+def edit(text: str, settings: t.Mapping[str, str | None], env_format: str, exclusive: bool = False) -> Edited:
     """`text` with `settings` in force: a text sets the key, None removes it.
 
     Comments, order, unknown keys, line ends and lines that are right already stay byte for byte; of a key that stands
     there twice only the last stays. `exclusive` drops everything that `settings` does not hold. Raises WaError.
     """
-    lines = {key: write(key, value, reader) for key, value in settings.items() if value is not None}
-    entries = read(text, reader)
+    lines = {key: write(key, value, env_format) for key, value in settings.items() if value is not None}
+    entries = read(text, env_format)
     last = {entry.key: position for position, entry in enumerate(entries) if entry.key}
     counts = Counter(entry.key for entry in entries if entry.key)
     duplicates = [entries[position].name for key, position in last.items() if counts[key] > 1]
-    changed = [key for key in lines if key not in last or not _is(entries[last[key]], settings[key], reader)]
+    changed = [key for key in lines if key not in last or not _is(entries[last[key]], settings[key], env_format)]
     removed = [key for key in last if key not in lines and (exclusive or key in settings)]
     end = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
     out = []
@@ -368,11 +368,11 @@ def edit(text: str, settings: t.Mapping[str, str | None], reader: str, exclusive
     return Edited("".join([*out, *(lines[key] + end for key in added)]), changed, removed, duplicates)
 
 
-def _is(entry: Entry, value: str | None, reader: str) -> bool:
-    """Whether an existing entry gives `value` to everybody who counts for `reader`."""
+def _is(entry: Entry, value: str | None, env_format: str) -> bool:
+    """Whether an existing entry gives `value` to everybody who counts for `env_format`."""
     if entry.problem or entry.value != value:
         return False
-    if reader != "portable":
+    if env_format != "portable":
         return True
     others = read_docker(entry.raw.removeprefix(_BOM))
     return len(others) == 1 and not others[0].problem and others[0].key == entry.key and others[0].value == value

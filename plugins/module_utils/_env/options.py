@@ -13,13 +13,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "env_file": {"type": "path"},
-    "env_reader": {"type": "str", "choices": list(file.READERS), "default": "portable"},
+    "env_format": {"type": "str", "choices": list(file.FORMATS), "default": "portable"},
     "databases": {"type": "list", "elements": "str"},
 }
 
 
-def read_env(path: str, reader: str) -> dict[str, str]:
-    """The settings in a db.env on this host, as `reader` reads them."""
+def read_env(path: str, env_format: str) -> dict[str, str]:
+    """The settings in a db.env on this host, as `env_format` reads them."""
     try:
         text = files.read_text(path)
     except (OSError, UnicodeError) as error:
@@ -30,4 +30,4 @@ def read_env(path: str, reader: str) -> dict[str, str]:
             "the client's db.env",
             "Set env_file, or let wa_db_env write it",
         ) from None
-    return file.load(text, reader, path)
+    return file.load(text, env_format, path)

@@ -50,25 +50,25 @@ def secrets(params: t.Mapping[str, t.Any], before: str | None) -> list[str]:
 
 def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
     """The plan for a file whose text is `before`; raises WaError for what the client cannot work with."""
-    reader = params["reader"]
-    existing = {entry.key: entry.value for entry in file.read(before or "", reader) if entry.key}
+    env_format = params["format"]
+    existing = {entry.key: entry.value for entry in file.read(before or "", env_format) if entry.key}
     if params["state"] == "absent":
         return Plan(before, None, file.Edited("", [], list(existing), []), {}, [], existing)
     known = {key: value for key, value in existing.items() if value is not None}
     wanted = rules.settings(params, known)
-    edited = file.edit(before or "", wanted, reader, params["exclusive"])
-    values = file.load(edited.text, reader, path)
+    edited = file.edit(before or "", wanted, env_format, params["exclusive"])
+    values = file.load(edited.text, env_format, path)
     warnings = rules.judge(values, path)
     warnings += [
         f"{path}: {key} stood there more than once; every reader takes the last one, which is kept"
         for key in edited.duplicates
     ]
     warnings += [
-        f"option extra: {key} is a secret by its {'name' if is_secret(params, key) else 'value'}; extra_secret keeps it out of logs"
+        f"option extra: {key} is a secret by its {'name' if is_secret(params, key) else 'value'}; extra_secrets keeps it out of logs"
         for key, value in (params["extra"] or {}).items()
         if is_secret(params, key, value)
     ]
-    if reader == "portable":
+    if env_format == "portable":
         shown = file.names(edited.text)
         warnings += [
             f"{path}: {shown[key]} is not read the same by every reader ({reason}); declare it in extra to mend it"
@@ -85,14 +85,14 @@ def reconnects(plan: Plan, stale: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
 
 def is_secret(params: t.Mapping[str, t.Any], key: str, value: t.Any = None) -> bool:
     """Whether a value must never be shown: by its name, or because a URL with a user in it is one under any name."""
-    return redact.is_secret(key, params["extra_secret"] or {}) or redact.holds_password(str(value or ""))
+    return redact.is_secret(key, params["extra_secrets"] or {}) or redact.holds_password(str(value or ""))
 
 
 def show(params: t.Mapping[str, t.Any], text: str | None, changed: t.Container[str] = ()) -> str:
     """`text` for a diff: values of public settings only, and no comment's text, which may be an old password."""
     public = {*rules.OPTIONS.values(), state.CONFIG_ON_DB, *(params["extra"] or {})}
     lines = []
-    for entry in file.read(text or "", params["reader"]):
+    for entry in file.read(text or "", params["format"]):
         if not entry.key:
             lines.append("# ..." if entry.raw.strip() else "")
         elif entry.key in public and not is_secret(params, entry.key, entry.value):

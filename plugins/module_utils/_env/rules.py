@@ -65,7 +65,7 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
             raise WaError(f"option {option} ({key})", "empty", "a value: the client cannot start without it")
         wanted[key] = text or None
     managed = {key: option for option, key in OPTIONS.items()}
-    for name in ("extra", "extra_secret"):
+    for name in ("extra", "extra_secrets"):
         for key, value in (params.get(name) or {}).items():
             _check_extra(name, str(key), value, managed, wanted)
             wanted[str(key)] = value or None
@@ -104,7 +104,7 @@ def _check_extra(
     if key in managed:
         raise WaError(subject, "repeats a setting that has its own option", f"option {managed[key]}")
     if key in wanted:
-        raise WaError(subject, "stands in extra and in extra_secret", "one of the two")
+        raise WaError(subject, "stands in extra and in extra_secrets", "one of the two")
     _check_text(subject, key, value)
     if key == UPGRADE and value:
         raise _upgrade(subject)

@@ -34,13 +34,13 @@ class GcBase:
         self.result = result
         self.check_mode = check_mode
         self.limit: int = params["max_messages"]
-        self.settle = parse_duration("settle", params["settle"])
+        self.quiet_period = parse_duration("quiet_period", params["quiet_period"])
         self.poll = parse_duration("poll_interval", params["poll_interval"])
         self.wait_timeout = parse_duration("wait_timeout", params["wait_timeout"])
         self.min_interval = parse_duration("min_interval", params["min_interval"])
         self.window = policy.parse_window(params["window"]) if params["window"] else None
         self._zone = _zone(params["timezone"])
-        env = read_env(params["env_file"], params["env_reader"])
+        env = read_env(params["env_file"], params["env_format"])
         result.redact.add([env.get("WA_DB_PASSWORD")])
         self.prefix = env.get("WA_DB_NAME_PREFIX", "")
         self.config = database.settings(params, env)
@@ -59,7 +59,7 @@ class GcBase:
         self.run: dict[str, t.Any] = {}
         self.first_look: tuple[float, pulses.Pulse] | None = None  # of this process, and when (monotonic)
         self.taken = moment()  # when the last pulse was
-        self.follow: str = params["follow"] or ""
+        self.follow: str = params["run_id"] or ""
         self.strangers: list[str] = []  # who has notified and is no node of the call
         result.values.update(
             messages_before=None,
@@ -68,8 +68,8 @@ class GcBase:
             messages_deleted=0,
             rounds=0,
             nodes={},
-            not_due_because=None,
-            due_at=None,
+            skip_reason=None,
+            next_due=None,
             databases=[],
             running=False,
             run_id=None,
@@ -88,12 +88,12 @@ class GcBase:
         return datetime.now(self._zone) if self._zone else datetime.now().astimezone()
 
     def _not_due(self, because: str, wait: float | None) -> bool:
-        self.result.values["not_due_because"] = because
+        self.result.values["skip_reason"] = because
         if wait is not None:
             when = self._local() + timedelta(seconds=wait)
             if self.window:
                 when += timedelta(seconds=policy.until_window(self.window, when))
-            self.result.values["due_at"] = when.isoformat(timespec="seconds")
+            self.result.values["next_due"] = when.isoformat(timespec="seconds")
         return True
 
     def _diff(self, after: int | None) -> None:
@@ -116,12 +116,12 @@ class GcBase:
         if not password:
             raise WaError("api_password", "not given", "the API user's password, or api_token")
         when = self.state.was_refused(user, password)
-        if when is not None and not self.params["retry_login"]:
+        if when is not None and not self.params["retry_refused_login"]:
             raise WaError(
                 f"API user {user} at {self.webapp.url}",
                 f"this password was refused at {clock(when)} and is not tried again, since repeated wrong logins lock the account",
                 "another password",
-                "Correct api_password; if the password is right by now, as after a first login, set retry_login for one run",
+                "Correct api_password; if the password is right by now, as after a first login, set retry_refused_login for one run",
             )
 
     def _log_in(self) -> None:

@@ -37,7 +37,7 @@ class GcListen(GcBase):
 
     def _is_over(self, judge: Judge) -> bool:
         """Whether the table shows no more deletes, and would by now."""
-        return judge.quiet() >= judge.needed(max(self.settle, _TOLD_LATE))
+        return judge.quiet() >= judge.needed(max(self.quiet_period, _TOLD_LATE))
 
     def _listen(self, judge: Judge) -> list[str]:
         """Read the notifications so far into the nodes; return the nodes that are silent.

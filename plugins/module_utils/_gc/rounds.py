@@ -30,7 +30,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import 
 _TROUBLE_PATIENCE = 600.0
 # MySQL counts deletes of the whole server: so many rows of other tables in one look are not yet a sign of GC.
 _FOREIGN_ROWS = 5.0
-_PAUSE_PART = 0.03  # of a run so far, settle included: how late its end may be seen
+_PAUSE_PART = 0.03  # of a run so far, quiet period included: how late its end may be seen
 _OWN_PART = 0.2  # of the deletes that a server counts; with fewer of them ours, the client's GC took other tables' rows
 _LOOKS = 10  # at the rate before the call
 _IDLE = 10.0  # seconds after which PostgreSQL's idle sessions hand in the counts of their last second (PGSTAT_IDLE_INTERVAL)
@@ -49,7 +49,7 @@ class GcRounds(GcListen):
     def _baseline(self) -> None:
         """The rates before the call, which traffic alone makes."""
         begin, one = self.first_look or (time.monotonic(), pulses.pulse(self.config, self.tables))
-        whole = min(self.settle, LONGEST_BASELINE)
+        whole = min(self.quiet_period, LONGEST_BASELINE)
         looks, short = [whole * part / _LOOKS for part in range(1, _LOOKS + 1)], min(whole, SHORTEST_BASELINE)
         last, burst = one, 0
         for seconds in (short, *(look for look in looks if look > short)):
@@ -154,7 +154,7 @@ class GcRounds(GcListen):
         """Take the pulse of the GC that runs and judge whether its round has ended."""
         run, now = self.run, moment()
         gap = now.since(policy.Moment(**run["seen"]))
-        if run["phase"] == "calling" or gap is None or gap > max(60.0, 3 * self.poll + self.settle):
+        if run["phase"] == "calling" or gap is None or gap > max(60.0, 3 * self.poll + self.quiet_period):
             # Its driver was lost: only the table can tell whether it still runs, and the time to wait begins anew.
             run.update(phase="watching", resumed=True, begun=asdict(now))
         try:
@@ -217,10 +217,10 @@ class GcRounds(GcListen):
                 self._forget_told()
         if self._awaits_notifications():
             return False
-        if self.run["resumed"] and judge.quiet() < judge.needed(self.settle):
+        if self.run["resumed"] and judge.quiet() < judge.needed(self.quiet_period):
             # Its traffic may be another by now: the table itself tells.
-            return not judge.falls(self.settle)
-        return judge.ended(self.settle, must_start=not (self.run["resumed"] or (heard and not sum(counts))))
+            return not judge.falls(self.quiet_period)
+        return judge.ended(self.quiet_period, must_start=not (self.run["resumed"] or (heard and not sum(counts))))
 
     def _again(self, judge: Judge, pulse: pulses.Pulse) -> float | None:
         """In how many seconds another look is worth it before the usual one, or None.
@@ -229,9 +229,9 @@ class GcRounds(GcListen):
         since the end is seen one pause late.
         """
         if pulse.deleting or judge.moving:
-            return max(_PAUSE_PART * (judge.at + self.settle), 1.0)
+            return max(_PAUSE_PART * (judge.at + self.quiet_period), 1.0)
         lacks_quiet = not self._awaits_notifications() and (judge.started or self.run["resumed"])
-        return judge.lacks(self.settle) if lacks_quiet else None
+        return judge.lacks(self.quiet_period) if lacks_quiet else None
 
     def _phase(self, judge: Judge, pulse: pulses.Pulse) -> str:
         if pulse.deleting or judge.moving:
@@ -240,7 +240,7 @@ class GcRounds(GcListen):
             return "waiting for notifications"
         if not judge.started and not self.run["resumed"]:
             return "waiting for the first delete"
-        return f"quiet for {judge.quiet():.0f} of {judge.needed(self.settle):.0f} s"
+        return f"quiet for {judge.quiet():.0f} of {judge.needed(self.quiet_period):.0f} s"
 
     def _tolerate(self, error: database.DatabaseError, now: policy.Moment) -> None:
         """Bear with a database that is away for a while; raise when it stays away."""
@@ -267,7 +267,7 @@ class GcRounds(GcListen):
         """The time is up: raise, unless the round has simply deleted nothing. A GC that may run is left to the next run."""
         run = self.run
         untold = self._awaits_notifications() and silent
-        runs = pulse.deleting or (judge.started and not judge.ended(self.settle))
+        runs = pulse.deleting or (judge.started and not judge.ended(self.quiet_period))
         if not runs and not untold:
             return
         if runs:
@@ -299,7 +299,7 @@ class GcRounds(GcListen):
 
         The closing one finds little to do then. It is cut off before the settling ends.
         """
-        quarter = judge.needed(self.settle) / 4
+        quarter = judge.needed(self.quiet_period) / 4
         rests = judge.started and judge.quiet() >= quarter and self.run.get("tidied") != judge.active_at
         if rests and self.config.engine == database.PGSQL:
             self.run["tidied"] = judge.active_at

@@ -190,7 +190,7 @@ class GcRun(GcRounds):
         if most is None:
             return ""
         one, begin = self.webapp.stats(), time.monotonic()
-        time.sleep(min(max(self.settle, 1.0), 10.0))
+        time.sleep(min(max(self.quiet_period, 1.0), 10.0))
         other = self.webapp.stats()
         rate = policy.outbound_rate(one, other, time.monotonic() - begin)
         if rate is None:
@@ -241,7 +241,7 @@ class GcRun(GcRounds):
         if not ids:
             return self._first_call()
         seen = self._look()  # it took its time
-        why = self.result.values["not_due_because"] if seen is None else self._busy()
+        why = self.result.values["skip_reason"] if seen is None else self._busy()
         if seen is None or why:
             return self._end_uncalled(ids, str(why))
         self._tell_marked(ids)

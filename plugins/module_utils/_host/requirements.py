@@ -107,11 +107,11 @@ def docker_refusal(engine_error: str, compose_runs: bool, traces: Traces, releas
         )
     return (
         f"docker compose does not run, and an engine is there: {found}. Nothing is installed beside it. "
-        f"{compose_cure(traces.vendor(), release)}"
+        f"{compose_fix(traces.vendor(), release)}"
     )
 
 
-def compose_cure(vendor: str, release: t.Mapping[str, str]) -> str:
+def compose_fix(vendor: str, release: t.Mapping[str, str]) -> str:
     """How the Compose plugin gets to an engine of that vendor on that release, in words."""
     debian = {release.get("ID", ""), *release.get("ID_LIKE", "").split()} & {"debian", "ubuntu"}
     install = "apt-get install" if debian else "dnf install"

@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 
 NAME = ".wa-probe-"
-BEACON_SECONDS = 120  # how long a beacon stays
+MARKER_SECONDS = 120  # how long a marker stays
 _FIGURES = re.compile(r"\s\d+\+\d+ records")
 _ODD = "(odd name)"
 _STALE = 600  # seconds after which a probe's file is one that a killed probe left
@@ -76,7 +76,7 @@ printf 'become\t%s:%s\n' "$user" "$gid"
 # Lines of answer: a word, a folder, and what was found there, with tabs between.
 _PROBE = r"""
 LC_ALL=C; export LC_ALL; umask 022
-path=$1 now=$2 token=$3 beacon=$4 measure=$5
+path=$1 now=$2 token=$3 marker=$4 measure=$5
 name=.wa-probe-$now-$token
 clean() {
   trap - EXIT
@@ -121,8 +121,8 @@ while read -r _ _ _ _ point _; do
   case $point in "$real"/?*) printf 'covered\t%s\n' "${point#"$real"/}";; esac
 done 2>/dev/null </proc/self/mountinfo
 [ -z "$measure" ] || df -kP "$path" 2>/dev/null | { read -r _; read -r _ total _ free _ && printf 'space\t%s\t%s\n' "$free" "$total"; }
-if [ -n "$beacon" ]; then
-  if [ -e "$path/$beacon" ]; then printf 'beacon\tseen\n'; else printf 'beacon\tmissing\n'; fi
+if [ -n "$marker" ]; then
+  if [ -e "$path/$marker" ]; then printf 'marker\tseen\n'; else printf 'marker\tmissing\n'; fi
 fi
 printf 'ready\n'
 while read -r order other; do
@@ -151,10 +151,10 @@ file=$1/$2
 trap 'rm -f "$file"' EXIT
 trap 'exit 1' HUP INT TERM
 printf '%s\n' "$2" | dd of="$file" conv=fsync 2>/dev/null || exit 1
-printf 'lit\n'
+printf 'written\n'
 exec </dev/null >/dev/null 2>&1
 sleep SECONDS & wait $!
-""".replace("SECONDS", str(BEACON_SECONDS))
+""".replace("SECONDS", str(MARKER_SECONDS))
 
 
 @dataclass
@@ -171,7 +171,7 @@ class Probe:
     read: list[tuple[str, str, str]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     covered: list[str] = field(default_factory=list)
-    beacon: bool | None = None
+    marker: bool | None = None
     free: int | None = None
     total: int | None = None
     command: Exec | None = None
@@ -192,12 +192,12 @@ class Prober:
         docker: Docker,
         containers: t.Sequence[Container],
         path: str,
-        beacon: str = "",
+        marker: str = "",
         measure: bool = True,
         seconds: float = 15.0,
     ) -> None:
         self.docker, self.path, self.seconds = docker, path, seconds
-        self.beacon, self.measure = beacon, measure
+        self.marker, self.measure = marker, measure
         self.now = int(time.time())
         self.probes = [Probe(container) for container in containers]
         self._selector = selectors.DefaultSelector()
@@ -225,7 +225,7 @@ class Prober:
 
     def _start(self, probe: Probe, user: str = "") -> None:
         script = ["/bin/sh", "-c", _PROBE, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _PROBE]
-        argv = [*script, self.path, str(self.now), probe.token, self.beacon, "1" if self.measure else ""]
+        argv = [*script, self.path, str(self.now), probe.token, self.marker, "1" if self.measure else ""]
         try:
             probe.command = Exec(self.docker, probe.container, argv, user)
         except WaError as error:
@@ -287,8 +287,8 @@ class Prober:
                 probe.written.append((rest[0], rest[2], rest[3], _plain(rest[4])))
         elif word == "space":
             probe.free, probe.total = int(rest[0]) * 1024, int(rest[1]) * 1024
-        elif word == "beacon":
-            probe.beacon = rest[0] == "seen"
+        elif word == "marker":
+            probe.marker = rest[0] == "seen"
         elif word == "covered":
             probe.covered.append(rest[0])
         elif word == "ready":
@@ -345,8 +345,8 @@ class Prober:
         self._selector.close()
 
 
-def show_beacon(docker: Docker, container: Container, path: str) -> str:
-    """Let a container show a file for `BEACON_SECONDS`, as the user of its processes; returns the file's name."""
+def write_marker(docker: Docker, container: Container, path: str) -> str:
+    """Let a container show a file for `MARKER_SECONDS`, as the user of its processes; returns the file's name."""
     name = f"{NAME}{int(time.time())}-{secrets.token_hex(12)}"
     subject, user = f"container {container.name}", ""
     while True:
@@ -355,11 +355,11 @@ def show_beacon(docker: Docker, container: Container, path: str) -> str:
         with selectors.DefaultSelector() as selector:
             selector.register(command, selectors.EVENT_READ)
             until, more = time.monotonic() + 15.0, True
-            while more and "lit\n" not in command.stdout and time.monotonic() < until:
+            while more and "written\n" not in command.stdout and time.monotonic() < until:
                 more = not selector.select(until - time.monotonic()) or command.feed()
         lines = command.stdout.splitlines()
         command.close()
-        if "lit" in lines:
+        if "written" in lines:
             return name
         become = [line.partition("\t")[2] for line in lines if line.startswith("become\t")]
         if not become or user:
@@ -367,10 +367,10 @@ def show_beacon(docker: Docker, container: Container, path: str) -> str:
         user = become[0]
 
 
-def is_faded(beacon: str) -> bool:
-    """Whether a beacon may have taken itself away by now, so that not to see it says nothing."""
-    lit = beacon[len(NAME) :].partition("-")[0]
-    return not lit.isdigit() or time.time() - int(lit) > BEACON_SECONDS - 5
+def is_expired(marker: str) -> bool:
+    """Whether a marker may have taken itself away by now, so that not to see it says nothing."""
+    written = marker[len(NAME) :].partition("-")[0]
+    return not written.isdigit() or time.time() - int(written) > MARKER_SECONDS - 5
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem
-from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Prober, arrives, is_faded
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Prober, arrives, is_expired
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
@@ -43,12 +43,12 @@ def prove(
     consumers: t.Sequence[Consumer],
     path: str,
     home: str | None,
-    beacon: str,
+    marker: str,
     measure: bool,
 ) -> Proof:
     """Let the running ones of `containers` write and read at `path`, and note in `consumers` how each fared.
 
-    `home` is the folder of this host where the files must arrive, None when there is none to look into; `beacon` is
+    `home` is the folder of this host where the files must arrive, None when there is none to look into; `marker` is
     another host's file that all must see; `measure` asks for the space.
     """
     proof = Proof()
@@ -65,12 +65,12 @@ def prove(
                 proof.problems.append(f"{probe.container.name}: {filesystem.astray(home or '', lost)}")
 
     by_name = {one.name: one for one in consumers}
-    for probe in Prober(docker, running, path, beacon, measure).run(look):
+    for probe in Prober(docker, running, path, marker, measure).run(look):
         consumer = by_name[probe.container.name]
         found = filesystem.probe_problems(probe, path)
-        if probe.beacon is False and is_faded(beacon):
+        if probe.marker is False and is_expired(marker):
             proof.warnings.append(f"{consumer.name}: came too late to see the leader's file; run this again")
-        elif probe.beacon is False:
+        elif probe.marker is False:
             found.append(
                 "does not see what the leader's container writes: the hosts do not share one volume "
                 "(mount the same share on all of them, then restart their containers)"

@@ -72,7 +72,7 @@ class Failure:
     def migrated(self) -> bool:
         """Whether the schema is known to be the new version's."""
         ended_well = self.migration.get("state") == "exited" and self.migration.get("exit_code", 1) == 0
-        return self.at in ("starting", "proving") or (self.at == "migrating" and ended_well)
+        return self.at in ("starting", "verifying") or (self.at == "migrating" and ended_well)
 
     @property
     def never_started(self) -> bool:
@@ -88,7 +88,7 @@ class Failure:
     @property
     def may_go_back(self) -> bool:
         """Whether going back was tried: the old version serves again, or did not stop."""
-        return self.at in ("begun", "stopping") or self.runs_as_before
+        return self.at in ("locked", "stopping") or self.runs_as_before
 
     @property
     def ended_well(self) -> bool:
@@ -118,13 +118,13 @@ def screen(one: Failure) -> str:
             f"The leader, {one.leader}, does not answer: its client is as it was left, unless the host itself is down."
         )
     lines += _state(one) + _left_over(one)
-    if one.at in ("migrating", "starting", "proving") and not (
+    if one.at in ("migrating", "starting", "verifying") and not (
         one.migration_runs or one.never_started or one.runs_as_before
     ):
         lines += _way_back(one)
     if one.settings_backup:
         lines.append(f"Settings backup: {one.settings_backup} (on the controller)")
-    lines += [f"Gate passed on request: {name}" for name in one.accepted]
+    lines += [f"Check skipped on request: {name}" for name in one.accepted]
     if one.left_alone:
         lines.append(f"Left alone, since this wave failed: {', '.join(one.left_alone)}.")
     return "\n".join(lines)
@@ -134,7 +134,7 @@ def _state(one: Failure) -> list[str]:
     """What serves, what the schema is, and how to go on."""
     if not one.at:
         return _not_ours(one)
-    if one.at == "begun":
+    if one.at == "locked":
         if not one.locked:
             return ["Nothing was touched."]
         serves = ", and no client was stopped" if one.leader_lost else f": version {one.before} serves"
@@ -159,7 +159,7 @@ def _state(one: Failure) -> list[str]:
     what = {
         "migrating": ", the client is down, and nothing is started by itself",
         "starting": ", and the new version may run on some hosts",
-        "proving": " and the new version answers",
+        "verifying": " and the new version answers",
     }[one.at]
     return [f"The database is migrated{what}. There is no way back but a restore.", *one.on]
 
@@ -176,8 +176,8 @@ def _not_ours(one: Failure) -> list[str]:
     if not one.journal_gone:
         return ["Another run has taken the deployment over since: what it says counts."]
     gone = "The lock file is gone: somebody has removed it"
-    stage = one.journal.get("stage", "begun")
-    if stage == "begun":
+    stage = one.journal.get("stage", "locked")
+    if stage == "locked":
         return [f"{gone}. Nothing was stopped: version {one.before} serves."]
     if stage == "stopping":
         return [
@@ -197,7 +197,7 @@ def _not_ours(one: Failure) -> list[str]:
 
 def _never_begun(one: Failure) -> list[str]:
     """This run had not taken the deployment: what holds is what an earlier run has left, or another one does."""
-    if not one.left or one.left.get("stage", "begun") == "begun":
+    if not one.left or one.left.get("stage", "locked") == "locked":
         return ["Nothing was touched."]
     if one.left_held:
         return ["Nothing was touched by this run. Another one has the deployment: what it says counts."]
@@ -223,7 +223,7 @@ def standing(journal: t.Mapping[str, t.Any], runs: bool) -> str:
     state = schema.get(stage, "The database is migrated")
     client = {
         "starting": "the new version may run on some hosts",
-        "proving": "the new version was started",
+        "verifying": "the new version was started",
     }.get(stage, "a client runs" if runs else f"the client is stopped{stopped}")
     return f"The upgrade to {journal['target']} that was left unfinished is at stage {stage}{since}. {state}, and {client}."
 

@@ -26,10 +26,10 @@ def leaders(
     for host in hosts:
         deployment = topology.described(hostvars, host, groups)
         leader = deployment["leader"]
-        counted = hostvars[leader].get("__wa_message_gc_result") or {}
+        counted = hostvars[leader].get("wa_message_gc_result") or {}
         rows = counted.get("messages_before") or 0
         journal = (hostvars[leader].get("__wa_upgrade_read") or {}).get("journal") or {}
-        whole = journal.get("stage", "begun") == "begun"
+        whole = journal.get("stage", "locked") == "locked"
         found[leader] = (whole, len(deployment["members"]), int(rows), deployment["name"])
     return sorted(found, key=lambda leader: found[leader])
 

@@ -42,7 +42,7 @@ def database(facts: t.Mapping[str, t.Any], seconds: float) -> list[str]:
     told = []
     given = facts.get("statement_timeout") or 0
     if 0 < given < seconds:
-        cure = facts.get("statement_timeout_cure") or ""
+        cure = facts.get("statement_timeout_fix") or ""
         told.append(
             f"the database server ends a statement after {given:g} s, expected none or {seconds:g} s. "
             f"Have its administrator run, until the upgrade is done: {cure}"
@@ -64,14 +64,14 @@ def database_copy(
     `left` is the journal of an unfinished upgrade: one that is past its stop makes no copy any more, unless the client is
     `running` again.
     """
-    stage, notes = left.get("stage", "begun"), left.get("notes") or {}
-    stops = stage in ("begun", "stopping") or (stage == "migrating" and (running or not notes.get("kept", True)))
-    if not stops or dump or snapshot.strip() or "no_database_backup" in accepted:
+    stage, notes = left.get("stage", "locked"), left.get("notes") or {}
+    stops = stage in ("locked", "stopping") or (stage == "migrating" and (running or not notes.get("kept", True)))
+    if not stops or dump or snapshot.strip() or "database_backup" in accepted:
         return []
     return [
         "database: no copy is made before the migration, after which a restore is the only way back; expected one of three. Set "
         "wa_upgrade_dump: true (a dump in wa_upgrade_dump_dir of the leader), or wa_upgrade_snapshot_command (a snapshot of "
-        "your own), or go without a copy with wa_upgrade_accept: [no_database_backup]."
+        "your own), or go without a copy with wa_upgrade_skip: [database_backup]."
     ]
 
 

@@ -126,7 +126,7 @@ class Client:
             "state_file": str(self.folder / "gc.json"),
             "login_host": "127.0.0.1",
             "max_messages": LIMIT,
-            "settle": "3s",  # a loaded machine pauses between batches
+            "quiet_period": "3s",  # a loaded machine pauses between batches
             "poll_interval": "0.5",
             "wait_timeout": "180s",  # a loaded machine restarts a server slowly
             **more,

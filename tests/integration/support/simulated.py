@@ -124,7 +124,7 @@ def gc_runner(client: Simulated, state_file: Path, monkeypatch: pytest.MonkeyPat
             "state_file": str(state_file),
             "login_host": "127.0.0.1",
             "max_messages": LIMIT,
-            "settle": "1",
+            "quiet_period": "1",
             "poll_interval": "0.3",
             "wait_timeout": "40",
         }

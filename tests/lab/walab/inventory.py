@@ -61,7 +61,7 @@ def build(lab: Lab) -> dict[str, Any]:
         # A fresh client asks for a new password at its first login.
         "wa_client_api_new_password": "{{ wa_api_password }}",
         # The simulated client pauses for tenths of a second between its deletes, not for the minutes of a real one.
-        "wa_message_gc_settle": "5s",
+        "wa_message_gc_quiet_period": "5s",
         "wa_message_gc_poll_interval": "2s",
         "lab_name": lab.name,
         "lab_versions": [version for version, _expires in lab.options.versions],
@@ -98,7 +98,7 @@ def secret_vars(lab: Lab) -> str:
         pairs["wa_client_registry_password"] = words["registry_password"]
     lines = [f"{name}: !unsafe {json.dumps(value)}\n" for name, value in pairs.items()]
     if lab.options.shared:
-        lines.append(f"wa_db_env_extra_secret:\n  WA_WEB_JWT_CRYPTO_KEY: !unsafe {json.dumps(words['jwt_key'])}\n")
+        lines.append(f"wa_db_env_extra_secrets:\n  WA_WEB_JWT_CRYPTO_KEY: !unsafe {json.dumps(words['jwt_key'])}\n")
     return "".join(lines)
 
 

@@ -66,8 +66,8 @@ def test_a_shared_lab_has_one_key_one_share_and_a_topology(lab: Lab) -> None:
     assert (one["wa_topology"], one["wa_shards"]) == ("multiconnect", 2)
     assert (one["wa_client_address"], two["wa_client_address"]) == ("h1.lab", "h2.lab")
     assert one["wa_media_volume_driver_options"]["device"] == "/srv/media"
-    assert one["wa_db_env_extra_secret"] == two["wa_db_env_extra_secret"]
-    assert one["wa_db_env_extra_secret"]["WA_WEB_JWT_CRYPTO_KEY"] == lab.secrets()["jwt_key"]
+    assert one["wa_db_env_extra_secrets"] == two["wa_db_env_extra_secrets"]
+    assert one["wa_db_env_extra_secrets"]["WA_WEB_JWT_CRYPTO_KEY"] == lab.secrets()["jwt_key"]
     assert one["wa_client_registry_password"] == lab.secrets()["registry_password"]
 
 

@@ -79,7 +79,7 @@ def test_state_comes_back(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"options": {"hosts": ["h1"], "odd": 1}, "ports": {}}'])
-def test_damaged_state_is_named_with_the_cure(lab: Lab, text: str) -> None:
+def test_damaged_state_is_named_with_the_fix(lab: Lab, text: str) -> None:
     lab.folder.mkdir(parents=True)
     lab.state_path.write_text(text, encoding="utf-8")
     with pytest.raises(LabError, match=r"state\.json is damaged .*lab down --name t1"):

@@ -29,7 +29,7 @@ def test_a_failure_says_its_last_line_and_hides_secrets(tmp_path: Path) -> None:
     assert "Canary" not in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-def test_a_missing_program_says_the_cure() -> None:
+def test_a_missing_program_says_the_fix() -> None:
     with pytest.raises(LabError, match="no-such-program is not installed; run script/bootstrap"):
         Shell().run(["no-such-program"])
 

@@ -64,7 +64,7 @@ DONE = {"running": False, "changed": True, "run_id": "r1", "progress": None}
 def test_steps_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(monkeypatch, step(), step(again=2.0), step(again=60.0), DONE, poll_interval="10s")
     assert driver.run() == DONE
-    assert [asked.get("follow") for asked in driver.asked] == [None, "r1", "r1", "r1"]
+    assert [asked.get("run_id") for asked in driver.asked] == [None, "r1", "r1", "r1"]
     assert all(asked["wait"] is False for asked in driver.asked)
     assert driver.pauses == [10, pytest.approx(2 - 0.75), 10]  # a step takes a second, so the looks are two apart
     assert driver.lines == ["h1 | message GC round 1 | 5 deleted, 1/s, deleting"] * 3
@@ -91,7 +91,7 @@ def test_a_lost_connection_is_tried_again_a_bounded_number_of_times(monkeypatch:
     driver = Driver(monkeypatch, step(), *[LOST] * 5, step(), *[LOST] * 5, DONE)
     assert driver.run() == DONE
     assert "h1 | message GC | connection lost (5 of 5): the host is away" in driver.lines
-    assert driver.asked[-1]["follow"] == "r1"
+    assert driver.asked[-1]["run_id"] == "r1"
     gone = Driver(monkeypatch, step(), *[LOST] * 6)
     with pytest.raises(AnsibleConnectionFailure):
         gone.run()

@@ -27,7 +27,7 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., Calls]:
 
         def module(module_args: dict[str, t.Any], **_more: t.Any) -> dict[str, t.Any]:
             calls.append(module_args)
-            return {"held": holder["run_id"] not in module_args.get("gone", ()), "journal": holder}
+            return {"held": holder["run_id"] not in module_args.get("dead_runs", ()), "journal": holder}
 
         action = object.__new__(wa_upgrade_journal.ActionModule)
         action._task = type("Task", (), {"args": {"operation": "begin", "path": "a.lock"}})
@@ -55,7 +55,7 @@ def test_the_module_is_told_who_runs_it(begin: t.Callable[..., Calls]) -> None:
 
 
 def test_the_lock_of_a_run_that_has_ended_is_taken_over(begin: t.Callable[..., Calls]) -> None:
-    assert [call.get("gone") for call in begin(**me("dead"))] == [None, ["dead"]]
+    assert [call.get("dead_runs") for call in begin(**me("dead"))] == [None, ["dead"]]
 
 
 @pytest.mark.parametrize("other", [{"user": "somebody"}, {"controller": "elsewhere"}])

@@ -51,7 +51,7 @@ def run(run_module: RunModule, fake: FakeWebapp, table: Table, tmp_path: Path) -
             "state_file": str(tmp_path / "gc.json"),
             "lock_file": str(tmp_path / "wa.lock"),
             "max_messages": 2_000,
-            "settle": "0.3",
+            "quiet_period": "0.3",
             "poll_interval": "0.1",
             "wait_timeout": "30",
         }

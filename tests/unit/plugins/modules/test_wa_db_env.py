@@ -91,7 +91,7 @@ def test_it_is_silent_about_an_old_password_and_comments(env: Env) -> None:
 
 def test_a_secret_in_the_wrong_option_is_hidden_and_told(env: Env) -> None:
     done = env(**BASE, extra={"WA_API_KEY": OLD_CANARY, "WA_CONFIG_ON_DB": "1"})
-    assert done["warnings"] == ["option extra: WA_API_KEY is a secret by its name; extra_secret keeps it out of logs"]
+    assert done["warnings"] == ["option extra: WA_API_KEY is a secret by its name; extra_secrets keeps it out of logs"]
     assert "WA_API_KEY=<changed>\nWA_CONFIG_ON_DB=1\n" in done["diff"]["after"]
 
 
@@ -99,7 +99,9 @@ def test_a_url_with_a_user_is_a_secret_whatever_its_name(env: Env) -> None:
     proxies = {"HTTPS_PROXY": f"http://u:{OLD_CANARY}@proxy:3128", "NO_PROXY": "localhost"}
     done = env(**BASE, extra=proxies)
     assert OLD_CANARY not in str(done)
-    assert done["warnings"] == ["option extra: HTTPS_PROXY is a secret by its value; extra_secret keeps it out of logs"]
+    assert done["warnings"] == [
+        "option extra: HTTPS_PROXY is a secret by its value; extra_secrets keeps it out of logs"
+    ]
     assert "HTTPS_PROXY=<changed>\nNO_PROXY=localhost\n" in done["diff"]["after"]
     assert "HTTPS_PROXY=<hidden>\n" in env(**BASE, extra={**proxies, "NO_PROXY": ""})["diff"]["before"]
 
@@ -110,7 +112,7 @@ def test_a_line_of_a_private_key_is_not_shown(env: Env) -> None:
     done = env(hostname="other")
     assert line not in json.dumps(done)
     assert any("line 7 is not read the same by every reader" in warning for warning in done["warnings"])
-    assert line not in json.dumps(env(hostname="third", reader="docker", exclusive=True))
+    assert line not in json.dumps(env(hostname="third", format="docker", exclusive=True))
 
 
 def test_a_run_loads_nothing_but_pythons_own(env: Env, engine: FakeDocker) -> None:
@@ -159,7 +161,7 @@ def test_a_refusal_shows_no_value(env: Env) -> None:
         ({"extra": {"WA_DB_UPGRADE": "1"}}, "one-shot"),
         ({"extra": {"WA_DB_PORT": "1"}}, "option port"),
         ({"extra": {"A": 511}}, "A:"),
-        ({"extra_secret": {"A": f"{CANARY} #"}}, "a hash"),
+        ({"extra_secrets": {"A": f"{CANARY} #"}}, "a hash"),
     ],
 )
 def test_rules_are_judged_before_anything_is_written(env: Env, options: dict[str, t.Any], told: str) -> None:
@@ -335,11 +337,11 @@ def test_a_stray_half_of_a_secret_is_not_shown(env: Env) -> None:
     assert done["removed_keys"] == ["line 1"]
 
 
-@pytest.mark.parametrize("reader", ["compose", "docker"])
-def test_a_reader_of_ones_own_takes_any_value(env: Env, reader: str) -> None:
-    done = env(**{**BASE, "password": f"{CANARY} $x 'y' #"}, reader=reader)
+@pytest.mark.parametrize("env_format", ["compose", "docker"])
+def test_a_reader_of_ones_own_takes_any_value(env: Env, env_format: str) -> None:
+    done = env(**{**BASE, "password": f"{CANARY} $x 'y' #"}, format=env_format)
     assert not done.get("failed")
-    assert not env(**{**BASE, "password": f"{CANARY} $x 'y' #"}, reader=reader)["changed"]
+    assert not env(**{**BASE, "password": f"{CANARY} $x 'y' #"}, format=env_format)["changed"]
 
 
 # Containers
@@ -494,7 +496,7 @@ def test_either_reading_counts_as_in_force(env: Env, engine: FakeDocker) -> None
     env.path.write_text(WRITTEN + 'TZ="UTC"\nHOME_=$HOME\n')
     engine.container("biz-wacore-1", environment={**ENVIRONMENT, "TZ": "UTC", "HOME_": "/root"})
     engine.container("biz-waweb-1", image="x/web:v1", environment={**ENVIRONMENT, "TZ": '"UTC"', "HOME_": "$HOME"})
-    done = env(containers=True, docker_host=engine.host, reader="compose")
+    done = env(containers=True, docker_host=engine.host, format="compose")
     assert [entry["name"] for entry in done["stale_containers"]] == ["biz-waweb-1"]
     done = env(containers=True, docker_host=engine.host)
     assert done["stale_containers"] == []

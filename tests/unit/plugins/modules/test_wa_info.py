@@ -122,11 +122,11 @@ def test_an_upgrade_that_holds_the_lock_or_left_it_is_told(engine: FakeDocker, r
     begin = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1", "operation": "begin"}
     run_module("wa_upgrade_journal", {**identity, **begin})
     told = run_module(MODULE, options)["upgrade"]
-    assert (told["blocks"], told["stage"], told["target"], told["run_id"]) == (True, "begun", "2.53.4", "m/1/5")
+    assert (told["blocks"], told["stage"], told["target"], told["run_id"]) == (True, "locked", "2.53.4", "m/1/5")
     assert "by ann from ops1" in told["told"]
     run_module("wa_upgrade_journal", {**identity, "operation": "stage", "stage": "stopping", "lease": "0s"})
     assert run_module(MODULE, options)["upgrade"]["blocks"], "a client that is stopped stays stopped"
-    run_module("wa_upgrade_journal", {**identity, "operation": "end", "outcome": "abandoned"})
+    run_module("wa_upgrade_journal", {**identity, "operation": "end", "outcome": "rolled_back"})
     assert run_module(MODULE, options)["upgrade"] == {}
 
 
@@ -201,10 +201,10 @@ def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -
 
 
 def test_a_container_of_our_own_file_is_known_wherever_the_file_lies(engine: FakeDocker, run_module: Run) -> None:
-    engine.container("ours", labels={"onprem.waba.deployment": "a"})
+    engine.container("owned", labels={"onprem.waba.deployment": "a"})
     engine.container("theirs", labels={"com.docker.compose.project.config_files": "/opt/waba/a/compose.yml"})
     told = run_module(MODULE, {"docker_host": engine.host})["containers"]
-    assert {one["name"]: one["own"] for one in told} == {"ours": True, "theirs": False}
+    assert {one["name"]: one["own"] for one in told} == {"owned": True, "theirs": False}
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_probe_costs_two_requests_for_each_container(engine: FakeDocker, run_m
 
     def probe(command: FakeExec) -> int:
         """Do as the probe's script does, in the volume's own folder."""
-        _path, now, token, _beacon, _measure = command.argv[-5:]
+        _path, now, token, _marker, _measure = command.argv[-5:]
         (folder / f".wa-probe-{now}-{token}").write_text(token)
         command.write("user\t1000\nwrote\t\tok\nspace\t5\t9\nready\n")
         while (order := command.read_line().split())[0] != "end":
@@ -137,7 +137,7 @@ def test_a_volume_over_the_folder_that_is_mounted_has_the_same_media(
 def test_absent_of_an_empty_one(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     (Path(engine.mountpoint("biz_m")) / "incoming" / "deep").mkdir(parents=True)
-    left = f".wa-probe-1700000000-{'0a' * 12}"  # by a probe and by a beacon whose containers were killed
+    left = f".wa-probe-1700000000-{'0a' * 12}"  # by a probe and by a marker whose containers were killed
     (Path(engine.mountpoint("biz_m")) / "incoming" / left).write_text(f"{'0a' * 12}\n")
     (Path(engine.mountpoint("biz_m")) / left).write_text(f"{left}\n")
     assert run_module(MODULE, options(engine, state="absent"), check=True)["changed"]
@@ -242,7 +242,7 @@ MIXES: dict[str, list[t.Any]] = {
     "min_free": [None, "1", "900T"],
     "mount_path": ["/usr/local/wamedia", "/"],
     "client_images": [None, {"web": ["reg/web"]}, {"web": ["reg/ops/wa-webapp"], "coreapp": ["reg/ops/wa-core"]}],
-    "show_beacon": [False, True],
+    "write_marker": [False, True],
     "check": [False, True],
 }
 PLANTS = ["incoming/picture.jpg", ".hidden", f".wa-probe-1-{'0a' * 12}", "lost+found/#12", "a\nb/c"]
@@ -345,11 +345,11 @@ def test_two_projects_need_a_choice(engine: FakeDocker, run_module: Run) -> None
     assert [one["name"] for one in run_module(MODULE, options(engine, project="b"))["consumers"]] == ["b-wacore-1"]
 
 
-def test_a_beacon_that_is_not_seen(engine: FakeDocker, run_module: Run, warned: list[str]) -> None:
+def test_a_marker_that_is_not_seen(engine: FakeDocker, run_module: Run, warned: list[str]) -> None:
     """A failure, but for one that has taken itself away before the host came to look."""
 
     def probe(command: FakeExec) -> int:
-        command.write("user\t1000\nwrote\t\tok\nbeacon\tmissing\nready\n")
+        command.write("user\t1000\nwrote\t\tok\nmarker\tmissing\nready\n")
         while command.read_line() != "end\n":
             command.write("read\t\tok\ndone\n")
         command.write("gone\n")
@@ -359,11 +359,11 @@ def test_a_beacon_that_is_not_seen(engine: FakeDocker, run_module: Run, warned: 
     engine.volume("biz_m")
     (engine.root / "engine-id").unlink()  # so that nobody looks for the files that this probe does not write
     engine.container("biz-wacore-1", volume="biz_m")
-    wanted = options(engine, probe=True, expect_beacon=f".wa-probe-{int(time.time())}-{'0a' * 12}")
+    wanted = options(engine, probe=True, expect_marker=f".wa-probe-{int(time.time())}-{'0a' * 12}")
     failed = run_module(MODULE, wanted)
     assert "biz-wacore-1: does not see what the leader's container writes" in failed["msg"]
     assert failed["consumers"][0]["probe"] == "failed"
-    late = run_module(MODULE, dict(wanted, expect_beacon=f".wa-probe-{int(time.time()) - 120}-{'0a' * 12}"))
+    late = run_module(MODULE, dict(wanted, expect_marker=f".wa-probe-{int(time.time()) - 120}-{'0a' * 12}"))
     assert not late.get("failed"), late
     assert "came too late to see the leader's file" in str(warned)
 

@@ -31,7 +31,7 @@ def test_above_the_limit_it_is_brought_under_it(run: Run, fake: FakeWebapp, tabl
     for check in (False, True):
         again = run(check=check)
         assert not again["changed"]
-        assert again["not_due_because"] == "not more rows than the limit"
+        assert again["skip_reason"] == "not more rows than the limit"
         assert again["messages_before"] == again["messages_after"] == 1_800
     assert table.gates == 5
 
@@ -104,14 +104,14 @@ def test_steps_take_it_up(run: Run, fake: FakeWebapp, table: Table, tmp_path: Pa
     assert state(tmp_path)["run"]["phase"] == "watching"
     run_id = step["run_id"]
     for _number in range(100):
-        step = run(wait=False, follow=run_id)
+        step = run(wait=False, run_id=run_id)
         if not step["running"]:
             break
         assert step["progress"]["round"] == 1
         time.sleep(0.1)
     assert (step["changed"], step["messages_after"], step["run_id"]) == (True, 1_800, run_id)
     # a second driver, late: the same result, and no second call although the policy would want one
-    follower = run(policy="always", follow=run_id)
+    follower = run(policy="always", run_id=run_id)
     assert (follower["changed"], follower["messages_after"]) == (True, 1_800)
     assert fake.paths().count(CALL) == 1
 
@@ -129,7 +129,7 @@ def test_check_mode_says_what_is_in_the_way(run: Run, fake: FakeWebapp, warned: 
     sent = iter(range(0, 10**6, 500))
     fake.on("GET", "/v1/stats/app", lambda: (200, {"stats": {"outbound_messages": next(sent)}}))
     busy = run(check=True, max_outbound_rate=10)
-    assert "more than 10" in busy["not_due_because"]
+    assert "more than 10" in busy["skip_reason"]
     assert not busy["changed"]
     wrong: dict[str, t.Any] = {"max_outbound_rate": 10, "api_password": "Wrong-9999"}
     refused = run(check=True, **wrong)
@@ -155,7 +155,7 @@ def test_two_controllers_at_once_call_once(
     other = StateFile(str(tmp_path / "gc.json"), {})
     with other.lock(1) as mine:
         assert mine
-        busy = run(wait=False, follow=step["run_id"])
+        busy = run(wait=False, run_id=step["run_id"])
     assert (busy["running"], busy["progress"]["phase"]) == (True, "another run is at work")
     assert run()["messages_after"] == 1_800
     assert fake.paths().count(CALL) == 1
@@ -209,8 +209,8 @@ def test_daily_acts_once_in_its_interval(run: Run, fake: FakeWebapp, table: Tabl
     assert run(policy="daily")["messages_after"] == 860
     second = run(policy="daily")
     assert not second["changed"]
-    assert "less than 24h00m" in second["not_due_because"]
-    assert second["due_at"]
+    assert "less than 24h00m" in second["skip_reason"]
+    assert second["next_due"]
     data = state(tmp_path)
     data["last"]["began"]["wall"] -= 86400
     data["last"]["began"]["boot"] = "another"
@@ -225,15 +225,15 @@ def test_the_interval_is_counted_from_the_begin_of_the_last_one(
     run(policy="daily")
     last = state(tmp_path)["last"]
     assert last["ended"]["wall"] - last["began"]["wall"] > 0.8
-    due = run(policy="daily", min_interval="1h")["due_at"]
+    due = run(policy="daily", min_interval="1h")["next_due"]
     assert abs(datetime.fromisoformat(due).timestamp() - last["began"]["wall"] - 3600 * 47 / 48) < 2
 
 
 def test_outside_the_window_nothing_is_asked(run: Run, fake: FakeWebapp, table: Table) -> None:
     hour = time.gmtime().tm_hour
     result = run(window=f"{(hour + 2) % 24:02d}:00-{(hour + 3) % 24:02d}:00", timezone="UTC")
-    assert "outside the window" in result["not_due_because"]
-    assert result["due_at"].endswith("+00:00")
+    assert "outside the window" in result["skip_reason"]
+    assert result["next_due"].endswith("+00:00")
     assert (fake.requests, table.gates) == ([], 0)
     fake.on("PUT", GC, collects(table))
     inside = run(window=f"{hour:02d}:00-{(hour + 2) % 24:02d}:00", timezone="UTC")
@@ -244,7 +244,7 @@ def test_too_much_traffic(run: Run, fake: FakeWebapp, table: Table) -> None:
     sent = iter(range(0, 10**6, 500))
     fake.on("GET", "/v1/stats/app", lambda: (200, {"stats": {"outbound_messages": next(sent)}}))
     result = run(max_outbound_rate=10)
-    assert "more than 10" in result["not_due_because"]
+    assert "more than 10" in result["skip_reason"]
     assert CALL not in fake.paths()
     fake.on("GET", "/v1/stats/app", (200, {"stats": {"outbound_messages": 5}}))
     fake.on("PUT", GC, collects(table))
@@ -371,7 +371,7 @@ def test_marking_ends_with_the_window(
     options = {"mark_read": [str(number) for number in range(5)], "mark_read_rate": 50, "window": "01:00-05:00"}
     fake.on("PUT", "/v1/messages/1", error(404, 1006, "Not found"))
     result = run(**options)
-    assert "the window 01:00-05:00 closed after 2 of 5 messages were marked" in result["not_due_because"]
+    assert "the window 01:00-05:00 closed after 2 of 5 messages were marked" in result["skip_reason"]
     assert (result["marked_read"], result["mark_read_unknown"]) == (1, ["1"])
     assert CALL not in fake.paths()
     assert state(tmp_path)["run"] is None
@@ -402,7 +402,7 @@ def test_a_token_that_expires_while_messages_are_marked(run: Run, fake: FakeWeba
 
 def test_options_that_make_no_sense(run: Run) -> None:
     assert "option window" in run(window="nonsense")["msg"]
-    assert "option settle" in run(settle="long")["msg"]
+    assert "option quiet_period" in run(quiet_period="long")["msg"]
     assert "not known on this host" in run(timezone="Mars/Olympus")["msg"]
     assert "not readable" in run(env_file="/nowhere/db.env")["msg"]
     assert "mark_read_file" in run(mark_read_file="/nowhere/ids")["msg"]

@@ -35,10 +35,10 @@ def test_a_password_that_has_become_right_is_tried_again_when_asked(run: Run, fa
     fake.passwords["admin"] = "Another-1"
     run()
     fake.passwords["admin"] = PASSWORD  # a first login, for instance
-    assert "set retry_login for one run" in run()["msg"]
+    assert "set retry_refused_login for one run" in run()["msg"]
     assert fake.logins == 1
     fake.on("PUT", GC, collects(table))
-    assert run(retry_login=True)["messages_after"] == 1_800
+    assert run(retry_refused_login=True)["messages_after"] == 1_800
 
 
 def test_without_a_credential_nothing_is_called_nor_remembered(
@@ -255,7 +255,7 @@ def test_a_state_file_that_is_read_only(run: Run, fake: FakeWebapp, table: Table
     fake.on("PUT", GC, collects(table))
     assert run()["changed"]
     (tmp_path / "gc.json").chmod(0o400)
-    assert run()["not_due_because"] == "not more rows than the limit"
+    assert run()["skip_reason"] == "not more rows than the limit"
 
 
 def test_a_state_file_of_another_client(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:

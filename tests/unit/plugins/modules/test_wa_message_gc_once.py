@@ -32,7 +32,7 @@ def test_a_gc_that_nobody_follows_is_remembered(run: Run, fake: FakeWebapp, tabl
     first = run(completion="none")
     assert (first["running"], state(tmp_path)["run"]["unwatched"]) == (False, True)
     second = run(completion="none")
-    assert "was not followed and may still run" in second["not_due_because"]
+    assert "was not followed and may still run" in second["skip_reason"]
     assert not second["changed"]
     followed = run()  # and whoever wants to know its end takes it up
     assert followed["messages_after"] == 1_800
@@ -56,7 +56,7 @@ def test_a_run_that_is_taken_up_outside_its_window_calls_nothing(
     killed_while_marking(run, fake, tmp_path, monkeypatch)
     monkeypatch.setattr(gc_policy, "until_window", lambda _window, _now: 3600.0)
     result = run(window="01:00-05:00")
-    assert "outside the window 01:00-05:00" in result["not_due_because"]
+    assert "outside the window 01:00-05:00" in result["skip_reason"]
     assert calls(fake) == 0
 
 
@@ -67,10 +67,10 @@ def test_a_run_that_is_taken_up_while_it_marks_looks_at_all_again(
     predicted = run(check=True, mark_read=["0"])
     assert predicted["actions"][-1].startswith("call PUT /v1/services/message/gc")
     begin_upgrade(tmp_path)
-    assert "an upgrade goes on" in run(mark_read=["0"])["not_due_because"]
+    assert "an upgrade goes on" in run(mark_read=["0"])["skip_reason"]
     (tmp_path / "wa.lock").unlink()
     table.rows = 1_900
-    assert run(mark_read=["0"])["not_due_because"] == "not more rows than the limit"
+    assert run(mark_read=["0"])["skip_reason"] == "not more rows than the limit"
     assert calls(fake) == 0
 
 
@@ -79,12 +79,12 @@ def test_an_upgrade_that_begins_while_messages_are_marked(
 ) -> None:
     run_id = killed_while_marking(run, fake, tmp_path, monkeypatch)
     begin_upgrade(tmp_path)
-    result = run(mark_read=["0"], follow=run_id)
-    assert "an upgrade goes on" in result["not_due_because"]
-    assert "after 1 of 1 messages were marked" in result["not_due_because"]
+    result = run(mark_read=["0"], run_id=run_id)
+    assert "an upgrade goes on" in result["skip_reason"]
+    assert "after 1 of 1 messages were marked" in result["skip_reason"]
     assert calls(fake) == 0
-    over = run(mark_read=["0"], follow=run_id)  # whoever follows it begins no other
-    assert "the run to follow is over" in over["not_due_because"]
+    over = run(mark_read=["0"], run_id=run_id)  # whoever follows it begins no other
+    assert "the run to follow is over" in over["skip_reason"]
     assert calls(fake) == 0
     assert table.rows == 2_200
 
@@ -136,9 +136,9 @@ def test_whoever_follows_a_run_gets_its_result_though_another_has_begun(
     fake.on("PUT", GC, collects(table), collects(table, 4, pause=0.3))
     first = run()
     other = run(policy="always", wait=False)
-    followed = run(follow=first["run_id"])
+    followed = run(run_id=first["run_id"])
     assert (followed["run_id"], followed["messages_deleted"]) == (first["run_id"], 400)
-    run(follow=other["run_id"])
+    run(run_id=other["run_id"])
     assert calls(fake) == 2
 
 
@@ -245,7 +245,7 @@ def test_a_notification_of_rows_that_never_went_is_an_older_ones(
         return processing()
 
     fake.on("PUT", GC, late)
-    result = run(completion=completion, notifications=str(path), settle="0.5")
+    result = run(completion=completion, notifications=str(path), quiet_period="0.5")
     assert (result["messages_after"], result["messages_deleted"]) == (1_800, 400)
     assert calls(fake) == 1
 
@@ -360,7 +360,7 @@ def test_who_notified_instead_is_named(run: Run, fake: FakeWebapp, table: Table,
         return processing("wacore2:9dfe77618dba", "wacore3:a9dcc716fd6e")
 
     fake.on("PUT", GC, other)
-    result = run(completion="notifications", notifications=str(path), wait_timeout="1.5", settle="0.3")
+    result = run(completion="notifications", notifications=str(path), wait_timeout="1.5", quiet_period="0.3")
     assert "no notification from wacore2:9dfe77618dba, wacore3:a9dcc716fd6e" in result["msg"]
     assert "but from wacore7:0123456789ab, which the call did not name" in result["msg"]
 
@@ -368,7 +368,7 @@ def test_who_notified_instead_is_named(run: Run, fake: FakeWebapp, table: Table,
 def test_what_went_is_told_when_the_time_is_up(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
     fake.on("PUT", GC, collects(table))
     result = run(
-        completion="notifications", notifications=str(tmp_path / "none.jsonl"), wait_timeout="1.5", settle="0.3"
+        completion="notifications", notifications=str(tmp_path / "none.jsonl"), wait_timeout="1.5", quiet_period="0.3"
     )
     assert "no notification from" in result["msg"]
     assert (result["messages_deleted"], result["changed"]) == (400, True)
@@ -387,7 +387,7 @@ def test_one_notification_is_not_all_when_nobody_knows_the_nodes(
         return "close"
 
     fake.on("PUT", GC, lose)
-    result = run(completion="notifications", notifications=str(path), settle="0.5")
+    result = run(completion="notifications", notifications=str(path), quiet_period="0.5")
     assert (result["messages_after"], result["messages_deleted"], result["callbacks"]) == (1_800, 400, "none")
     assert calls(fake) == 1
 
@@ -400,8 +400,8 @@ def test_no_gc_is_called_beside_an_upgrade(
     journal = {"path": str(tmp_path / "wa.lock"), "run_id": "m/1/5"}
     whose = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1"}
     run_module("wa_upgrade_journal", {"operation": "begin", **whose, **journal}, False)
-    assert "an upgrade goes on: locked by the upgrade to 2.53.4 by ann" in run(check=check)["not_due_because"]
+    assert "an upgrade goes on: locked by the upgrade to 2.53.4 by ann" in run(check=check)["skip_reason"]
     run_module("wa_upgrade_journal", {"operation": "stage", "stage": "stopping", **journal}, False)
     run_module("wa_upgrade_journal", {"operation": "end", "outcome": "failed", **journal}, False)
-    assert "left unfinished by" in run(check=check)["not_due_because"]
+    assert "left unfinished by" in run(check=check)["skip_reason"]
     assert calls(fake) == 0

@@ -21,7 +21,7 @@ def drive(run: Run, **first: t.Any) -> list[dict[str, t.Any]]:
     steps = [run(wait=False, **{"seal_key": KEY, **first})]
     while steps[-1]["running"]:
         before = steps[-1]
-        steps.append(run(wait=False, seal_key=KEY, follow=before["run_id"], session=before["session"]))
+        steps.append(run(wait=False, seal_key=KEY, run_id=before["run_id"], session=before["session"]))
     return steps
 
 
@@ -55,7 +55,7 @@ def test_a_session_that_is_not_ours_counts_for_nothing(
     fake.passwords["operator"] = PASSWORD
     fake.on("PUT", GC, collects(table, 80))
     one = run(wait=False, seal_key=KEY)
-    given = {"seal_key": KEY, "session": one["session"], "follow": one["run_id"], "wait": True, **other}
+    given = {"seal_key": KEY, "session": one["session"], "run_id": one["run_id"], "wait": True, **other}
     assert (run(**given)["messages_after"], fake.logins) == (1_960, 2)
 
 

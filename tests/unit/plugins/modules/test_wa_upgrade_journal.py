@@ -35,15 +35,15 @@ def run(run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> Run:
 def test_an_upgrade_from_begin_to_end(run: Run, tmp_path: Path) -> None:
     begun = run("begin")
     assert (begun["changed"], begun["resumed"], begun["held"]) == (True, False, False)
-    assert begun["journal"]["stage"] == "begun"
-    for stage in ("stopping", "migrating", "starting", "proving"):
+    assert begun["journal"]["stage"] == "locked"
+    for stage in ("stopping", "migrating", "starting", "verifying"):
         noted = run("stage", stage=stage, notes={"at_" + stage: "x"})
         assert noted["journal"]["stage"] == stage
-    assert list(noted["journal"]["notes"]) == ["at_stopping", "at_migrating", "at_starting", "at_proving"]
+    assert list(noted["journal"]["notes"]) == ["at_stopping", "at_migrating", "at_starting", "at_verifying"]
     assert [entry["name"] for entry in noted["journal"]["stages"]] == list(upgrade_journal.STAGES)
     ended = run("end", outcome="done")
     assert [path.name for path in tmp_path.iterdir()] == ["support.last-upgrade.json"]
-    last = Path(ended["last"])
+    last = Path(ended["archive_path"])
     assert json.loads(last.read_text())["outcome"] == "done"
     assert last.stat().st_mode & 0o777 == 0o600
     assert run("read")["journal"] == {}
@@ -71,7 +71,7 @@ def test_another_run_is_refused_with_who_and_since_when(run: Run) -> None:
     assert not run("read")["held"]
 
 
-@pytest.mark.parametrize("how", [{"gone": ["m/1/5"]}, {"take_over": True}])
+@pytest.mark.parametrize("how", [{"dead_runs": ["m/1/5"]}, {"take_over": True}])
 def test_a_dead_run_is_gone_on_with(run: Run, how: dict[str, t.Any]) -> None:
     run("begin")
     run("stage", stage="migrating", notes={"from_version": "2.51.2"})
@@ -85,10 +85,10 @@ def test_a_dead_run_is_gone_on_with(run: Run, how: dict[str, t.Any]) -> None:
 
 
 def test_a_lease_that_is_over_is_taken_over(run: Run) -> None:
-    assert not run("begin", lease="0s")["replaced"]
-    assert not run("begin", lease="0s")["replaced"]
+    assert not run("begin", lease="0s")["took_over"]
+    assert not run("begin", lease="0s")["took_over"]
     taken = run("begin", run_id="m/2/5")
-    assert (taken["changed"], taken["replaced"]) == (True, True)
+    assert (taken["changed"], taken["took_over"]) == (True, True)
 
 
 def test_a_failed_run_leaves_its_journal_and_no_lock(run: Run) -> None:
@@ -106,8 +106,8 @@ def test_what_was_left_at_a_member_is_forgotten_when_its_leader_begins_anew(run:
     run("begin")
     run("stage", stage="stopping")
     assert "locked by" in run("begin", run_id="m/2/5", target="2.55.0", resume=False)["msg"]
-    anew = run("begin", run_id="m/2/5", target="2.55.0", resume=False, gone=["m/1/5"])
-    assert (anew["resumed"], anew["journal"]["stage"], anew["journal"]["target"]) == (False, "begun", "2.55.0")
+    anew = run("begin", run_id="m/2/5", target="2.55.0", resume=False, dead_runs=["m/1/5"])
+    assert (anew["resumed"], anew["journal"]["stage"], anew["journal"]["target"]) == (False, "locked", "2.55.0")
 
 
 def test_what_touched_nothing_may_get_another_target(run: Run) -> None:
@@ -121,19 +121,19 @@ def test_the_upgrade_that_ended_last_tells_all_runs_that_had_it(run: Run) -> Non
     run("begin")
     run("stage", stage="stopping")
     run("begin", run_id="m/2/5", take_over=True)
-    run("end", run_id="m/2/5", outcome="abandoned")
+    run("end", run_id="m/2/5", outcome="rolled_back")
     ended = run("read")["ended"]
-    assert (ended["outcome"], ended["runs"]) == ("abandoned", ["m/1/5", "m/2/5"])
+    assert (ended["outcome"], ended["runs"]) == ("rolled_back", ["m/1/5", "m/2/5"])
 
 
 def test_abandoning_is_for_an_untouched_schema(run: Run, tmp_path: Path) -> None:
     run("begin")
     run("stage", stage="stopping")
-    assert run("end", outcome="abandoned")["changed"]
+    assert run("end", outcome="rolled_back")["changed"]
     assert not (tmp_path / "support.lock").exists()
     run("begin")
     run("stage", stage="migrating")
-    assert "expected one of: begun, stopping" in run("end", outcome="abandoned")["msg"]
+    assert "expected one of: locked, stopping" in run("end", outcome="rolled_back")["msg"]
     assert (tmp_path / "support.lock").exists()
 
 
@@ -143,10 +143,10 @@ def test_stages_only_go_forward(run: Run) -> None:
     assert "stages only go forward" in run("stage", stage="migrating")["msg"]
 
 
-def _journal(lease_until: str = "1", stages: str = '[{"name": "begun", "at": 1}]') -> str:
+def _journal(lease_until: str = "1", stages: str = '[{"name": "locked", "at": 1}]') -> str:
     words = ", ".join(f'"{key}": "x"' for key in ("deployment", "run_id", "user", "controller", "target"))
     return (
-        f'{{"format": 1, {words}, "stage": "begun", "notes": {{}}, "lease_until": {lease_until}, "stages": {stages}}}'
+        f'{{"format": 1, {words}, "stage": "locked", "notes": {{}}, "lease_until": {lease_until}, "stages": {stages}}}'
     )
 
 
@@ -163,12 +163,12 @@ def test_a_journal_of_our_own_hand_is_one(run: Run, tmp_path: Path) -> None:
         "[]",
         '{"format": 1}',
         '{"lease_until": 12}',
-        '{"format": 1, "stage": "begun", "stages": [{}]}',
+        '{"format": 1, "stage": "locked", "stages": [{}]}',
         _journal(lease_until="Infinity"),
         _journal(lease_until="1e18"),
-        _journal(stages='[{"name": "begun", "at": "noon"}]'),
+        _journal(stages='[{"name": "locked", "at": "noon"}]'),
         _journal(stages="[1]"),
-        _journal(stages='{"begun": 1}'),
+        _journal(stages='{"locked": 1}'),
     ],
 )
 def test_a_file_that_no_upgrade_wrote_is_left_alone(run: Run, tmp_path: Path, content: str) -> None:
@@ -193,7 +193,7 @@ def test_a_lock_that_somebody_removed(run: Run, tmp_path: Path) -> None:
     assert "Somebody has removed the lock file" in run("stage", stage="stopping")["msg"]
 
 
-@pytest.mark.parametrize("outcome", ["failed", "abandoned"])
+@pytest.mark.parametrize("outcome", ["failed", "rolled_back"])
 def test_a_run_that_fails_leaves_the_lock_of_another(run: Run, tmp_path: Path, outcome: str) -> None:
     assert run("end", outcome=outcome)["changed"] is False
     run("begin", run_id="m/2/5")

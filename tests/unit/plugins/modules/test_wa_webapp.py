@@ -56,7 +56,7 @@ def test_health_waits_until_it_is_good(run: Run, fake: FakeWebapp) -> None:
     result = run("health", expect_version="v2.53.4")
     assert (result["healthy"], result["version"], result["changed"]) == (True, "2.53.4", False)
     assert result["nodes"] == {"coreapp": {"gateway_status": "connected"}}
-    assert result["served_from"] == pytest.approx(time.time(), abs=1)
+    assert result["healthy_at"] == pytest.approx(time.time(), abs=1)
 
 
 def test_watch_tells_when_the_api_answered_last(run: Run, fake: FakeWebapp) -> None:
@@ -68,23 +68,23 @@ def test_watch_tells_when_the_api_answered_last(run: Run, fake: FakeWebapp) -> N
 
     stop = threading.Timer(0.6, stop_it)
     stop.start()
-    result = run("watch", api_password=None, wait_timeout="20s")
+    result = run("monitor_outage", api_password=None, wait_timeout="20s")
     stop.join()
-    assert result["served_until"] == pytest.approx(stopped[0], abs=0.3)
+    assert result["last_response_at"] == pytest.approx(stopped[0], abs=0.3)
     assert result["seconds"] < 5
-    assert run("watch", api_password=None)["served_until"] is None  # it was away from the start
+    assert run("monitor_outage", api_password=None)["last_response_at"] is None  # it was away from the start
     assert (fake.logins, set(fake.paths())) == (0, {"GET /v1/health"})
 
 
 def test_watch_ends_although_the_api_serves_on(run: Run, fake: FakeWebapp) -> None:
-    result = run("watch", wait_timeout="0.5s")
-    assert (result["served_until"], len(fake.requests) > 1) == (None, True)
+    result = run("monitor_outage", wait_timeout="0.5s")
+    assert (result["last_response_at"], len(fake.requests) > 1) == (None, True)
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_watch_takes_a_proxys_word_for_no_answer(run: Run, fake: FakeWebapp, status: int) -> None:
     fake.unauthorised = status
-    assert run("watch")["served_until"] is None
+    assert run("monitor_outage")["last_response_at"] is None
 
 
 def test_health_says_what_it_waited_for(run: Run, fake: FakeWebapp) -> None:
@@ -248,7 +248,7 @@ def test_a_restart_that_is_due_is_remembered(run: Run, fake: FakeWebapp, tmp_pat
     off, on = (False, True) if older else ({"messages": False}, {"messages": True})
     fake.on("GET", path, (200, {"settings": {"application": {name: off}}}))
     fake.on("PATCH", path, (200, {}))
-    options = {"automatic": True, "restart_note": str(note)}
+    options = {"automatic": True, "restart_marker": str(note)}
     assert run("automatic_gc", check=True, **options)["restart_needed"] is older
     assert not note.exists()
     assert run("automatic_gc", **options)["restart_needed"] is older
@@ -262,7 +262,7 @@ def test_a_restart_that_is_due_is_remembered(run: Run, fake: FakeWebapp, tmp_pat
 def test_a_restart_that_cannot_be_remembered_changes_nothing(run: Run, fake: FakeWebapp) -> None:
     path = "/v1/settings/application"
     fake.on("GET", path, (200, {"settings": {"application": {"db_garbagecollector_enable": False}}}))
-    assert "cannot be written" in run("automatic_gc", automatic=True, restart_note="/nowhere/gc.restart")["msg"]
+    assert "cannot be written" in run("automatic_gc", automatic=True, restart_marker="/nowhere/gc.restart")["msg"]
     assert not [method for method, _path, _body in fake.requests if method == "PATCH"]
 
 

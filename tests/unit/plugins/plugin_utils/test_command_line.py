@@ -37,7 +37,7 @@ def test_it_runs_as_this_run_does(cli: dict[str, t.Any], words: str) -> None:
     [
         (["@vars.yml", "@my vars.yml"], "-e @vars.yml -e '@my vars.yml' ", ""),
         (["wa_hosts=eu wa_upgrade_dump=true"], "-e wa_hosts=eu -e wa_upgrade_dump=true ", ""),
-        (['{"wa_upgrade_accept": ["large"]}'], """-e '{"wa_upgrade_accept": ["large"]}' """, ""),
+        (['{"wa_upgrade_skip": ["table_size"]}'], """-e '{"wa_upgrade_skip": ["table_size"]}' """, ""),
         # The command's own value, and what is for the operator to say anew.
         (["wa_upgrade_version=1 wa_version=2 wa_upgrade_take_over=true"], "", ""),
         # What may be a secret is named, whatever it is called.

@@ -207,7 +207,7 @@ def test_a_project_that_is_named_otherwise_is_told_beside_its_containers() -> No
     assert found(facts(recorded=record(), project="other"))["project"] == ("wa-h1", "other")
     assert "project" not in found(facts(project="other")), "wa_client refuses containers that nobody has recorded"
     moved = facts(recorded=record(project=""), containers=[container(project="")], replace=True)
-    assert found(moved) == {}, "a client outside Compose moves into a project with wa_client_replace_foreign"
+    assert found(moved) == {}, "a client outside Compose moves into a project with wa_client_replace_unmanaged"
 
 
 def test_containers_to_be_replaced_tell_too() -> None:

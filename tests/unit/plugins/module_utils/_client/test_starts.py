@@ -84,7 +84,7 @@ def test_a_project_without_a_container_is_known_by_its_database() -> None:
     assert not second_coreapp([other], "wa-h1", None, "")
 
 
-def test_the_refusal_names_what_was_found_and_the_cure() -> None:
+def test_the_refusal_names_what_was_found_and_the_fix() -> None:
     said = second_coreapp([NORMAL, core("run", one_shot=True)], "wa-h1")
     assert said == (
         "Coreapp of a single client: run (running, left by docker compose run, project wa-h1) would run beside the "

@@ -115,10 +115,15 @@ def test_the_rules_of_adoption_know_the_template(engine: str, topology: str, wor
     text = environment.from_string((ROLE / "templates" / "compose.yml.j2").read_text()).render(
         {
             **defaults,
-            "__wa_client_deployment": {"project": "biz", "slug": "a", "network": "biz_default", "volume": "m"},
-            "__wa_client_env_file": "/db.env",
+            "__wa_common_deployment": {
+                "project": "biz",
+                "slug": "a",
+                "network": "biz_default",
+                "volume": "m",
+                "env_file": "/db.env",
+            },
             "__wa_client_wait_script": adopt_service.WAIT[engine].rpartition("/")[2],
-            "__wa_client_images": {"web": "w", "coreapp": "c"},
+            "__wa_common_images": {"web": "w", "coreapp": "c"},
             "__wa_client_version": "1.0.0",
             "__wa_client_wanted": wanted,
         }

@@ -36,7 +36,7 @@ def mysql(account: str, **variables: str) -> dict[str, t.Any]:
 def test_mysql_ends_no_alter() -> None:
     found = mysql("wa@%", lock_wait_timeout="31536000", wait_timeout="28800")
     assert found["statement_timeout"] is None
-    assert found["statement_timeout_cure"] is None
+    assert found["statement_timeout_fix"] is None
     assert found["lock_timeout"] == 31536000
     assert found["timeouts"] == {"lock_wait_timeout": 31536000, "wait_timeout": 28800}
 
@@ -49,7 +49,7 @@ def test_mariadb_ends_a_statement(seconds: str, shortest: float | None, cured: b
     found = mysql("w'a@10.0.0.%", max_statement_time=seconds)
     assert found["statement_timeout"] == shortest
     cure = "ALTER USER 'w''a'@'10.0.0.%' WITH MAX_STATEMENT_TIME 3600;"
-    assert found["statement_timeout_cure"] == (cure if cured else None)
+    assert found["statement_timeout_fix"] == (cure if cured else None)
 
 
 def test_the_cure_is_for_as_long_as_is_wanted() -> None:
@@ -58,7 +58,7 @@ def test_the_cure_is_for_as_long_as_is_wanted() -> None:
         "CURRENT_USER": [("wa@%",)],
     }
     found = facts._mysql_limits(Pretended("MYSQL", answers), 7200)
-    assert found["statement_timeout_cure"] == "ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 7200;"
+    assert found["statement_timeout_fix"] == "ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 7200;"
 
 
 def test_postgresql_is_cured_where_it_is_set() -> None:
@@ -75,7 +75,7 @@ def test_postgresql_is_cured_where_it_is_set() -> None:
     ]
     found = facts._limits(timeouts, cures, 3600)
     assert (found["statement_timeout"], found["lock_timeout"]) == (30, 5)
-    assert found["statement_timeout_cure"] == " ".join(cures)
+    assert found["statement_timeout_fix"] == " ".join(cures)
 
 
 def test_sizes_of_shards_add_up() -> None:

@@ -254,7 +254,7 @@ def test_a_server_that_is_about_to_start_is_waited_for(proof: Proof, monkeypatch
     assert server.tries == [True] * 3
 
 
-def test_a_refusal_names_user_server_reason_and_cure(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_names_user_server_reason_and_fix(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
     Server(monkeypatch, [refused("login")], refused("login"))
     with pytest.raises(WaError) as caught:
         proof(VALUES)

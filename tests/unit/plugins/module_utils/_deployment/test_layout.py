@@ -23,7 +23,7 @@ def deployment(members: t.Sequence[str] = MEMBERS, leader: str | None = None) ->
 
 def inventory(**own: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
     """Variables of three hosts that are right, with `own` on top."""
-    group = {"wa_media_volume_driver_options": SHARE, "wa_db_env_extra_secret": {layout.JWT_KEY: "Canary-key"}}
+    group = {"wa_media_volume_driver_options": SHARE, "wa_db_env_extra_secrets": {layout.JWT_KEY: "Canary-key"}}
     return {m: {**group, "ansible_host": f"192.0.2.{n}", **own.get(m, {})} for n, m in enumerate(MEMBERS, 1)}
 
 
@@ -136,8 +136,8 @@ def test_a_leader_needs_a_webapp_or_an_address_of_one() -> None:
         ({"a2": {"wa_client_address": "localhost"}}, "wa_client_address of a2: localhost"),
         ({"a2": {"wa_client_address": "192.0.2.3"}}, "of a2: 192.0.2.3, as of a3"),
         ({"a2": {"wa_media_volume_driver_options": {}}}, "media volume of a2: a plain local volume"),
-        ({"a2": {"wa_db_env_extra_secret": {}}}, "WA_WEB_JWT_CRYPTO_KEY: not set for a2"),
-        ({"a2": {"wa_db_env_extra_secret": {layout.JWT_KEY: "Canary-other"}}}, "KEY: not the same for all members"),
+        ({"a2": {"wa_db_env_extra_secrets": {}}}, "WA_WEB_JWT_CRYPTO_KEY: not set for a2"),
+        ({"a2": {"wa_db_env_extra_secrets": {layout.JWT_KEY: "Canary-other"}}}, "KEY: not the same for all members"),
     ],
 )
 def test_members_that_do_not_fit_together_are_refused(own: dict[str, dict[str, t.Any]], text: str) -> None:
@@ -153,7 +153,7 @@ def test_the_same_version_may_be_written_in_two_ways() -> None:
 
 def test_one_webapp_needs_no_key_and_a_driver_of_its_own_no_options() -> None:
     own = {"a1": ["web", "core1"], "a2": ["master1"], "a3": ["core2"]}
-    bare = {"wa_db_env_extra_secret": {}, "wa_media_volume_driver_options": {}, "wa_media_volume_driver": "glusterfs"}
+    bare = {"wa_db_env_extra_secrets": {}, "wa_media_volume_driver_options": {}, "wa_media_volume_driver": "glusterfs"}
     hostvars = inventory(**{member: {"wa_client_services": words, **bare} for member, words in own.items()})
     assert layout.layout(hostvars, deployment(), HA) == own
 

@@ -95,26 +95,26 @@ def test_reading_never_loses_a_byte(text: str) -> None:
         assert "".join(entry.raw for entry in how(text)) == text
 
 
-@given(LINE | TRICKY, st.sampled_from(env_file.READERS))
-def test_what_is_written_is_read_back(value: str, reader: str) -> None:
-    if reader == "portable" and env_file.portable_faults(value):
+@given(LINE | TRICKY, st.sampled_from(env_file.FORMATS))
+def test_what_is_written_is_read_back(value: str, env_format: str) -> None:
+    if env_format == "portable" and env_file.portable_faults(value):
         with pytest.raises(WaError) as caught:
-            env_file.write("A", value, reader)
+            env_file.write("A", value, env_format)
         # The value itself is never told, unless it is nothing but what the text names anyway.
         assert len(value) < 3 or value not in str(caught.value)
         return
-    line = env_file.write("A", value, reader) + "\n"
-    if reader != "docker":
+    line = env_file.write("A", value, env_format) + "\n"
+    if env_format != "docker":
         assert values(env_file.read_compose(line)) == {"A": value}
-    if reader != "compose":
+    if env_format != "compose":
         assert values(env_file.read_docker(line)) == {"A": value}
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\n", "\r", "a\0b", "\ud800", "é" * 32600])
-@pytest.mark.parametrize("reader", env_file.READERS)
-def test_no_reader_can_be_given_some_values(value: str, reader: str) -> None:
+@pytest.mark.parametrize("env_format", env_file.FORMATS)
+def test_no_reader_can_be_given_some_values(value: str, env_format: str) -> None:
     with pytest.raises(WaError) as caught:
-        env_file.write("WA_DB_PASSWORD", value, reader)
+        env_file.write("WA_DB_PASSWORD", value, env_format)
     assert str(caught.value).startswith("WA_DB_PASSWORD: ")
 
 
@@ -124,12 +124,12 @@ def test_a_name_must_be_one(key: str) -> None:
         env_file.write(key, "x", "docker")
 
 
-def test_portable_names_the_characters_and_the_cure() -> None:
+def test_portable_names_the_characters_and_the_fix() -> None:
     with pytest.raises(WaError) as caught:
         env_file.write("WA_DB_PASSWORD", "pa$$word #1", "portable")
     text = str(caught.value)
     assert "a dollar sign ($) and a hash (#) behind white space" in text
-    assert "reader: compose" in text
+    assert "format: compose" in text
     assert "pa$$word" not in text
 
 
@@ -164,8 +164,8 @@ def test_an_edit_keeps_what_is_not_its_own() -> None:
 
 def test_an_edit_that_asks_nothing_changes_nothing() -> None:
     text = "# c\n\nA = 1\nB='2'\nC"
-    for reader in env_file.READERS:
-        assert env_file.edit(text, {}, reader).text == text
+    for env_format in env_file.FORMATS:
+        assert env_file.edit(text, {}, env_format).text == text
 
 
 def test_a_line_that_is_right_already_stays_as_it_is() -> None:
@@ -190,24 +190,24 @@ def test_an_empty_value_removes_every_line_of_a_key() -> None:
 @given(
     FILE,
     st.dictionaries(st.sampled_from(["A", "B", "AB", "_"]), st.none() | TRICKY),
-    st.sampled_from(env_file.READERS),
+    st.sampled_from(env_file.FORMATS),
     st.booleans(),
 )
 def test_an_edit_does_what_it_says_and_a_second_one_nothing(
-    text: str, settings: dict[str, str | None], reader: str, exclusive: bool
+    text: str, settings: dict[str, str | None], env_format: str, exclusive: bool
 ) -> None:
     try:
-        done = env_file.edit(text, settings, reader, exclusive)
+        done = env_file.edit(text, settings, env_format, exclusive)
     except WaError:
         return
-    read = values(env_file.read(done.text, reader))
+    read = values(env_file.read(done.text, env_format))
     for key, value in settings.items():
         assert read.get(key, None) == value, (text, done.text)
         if value is None:
             assert key not in read
     if exclusive:
         assert read == {key: value for key, value in settings.items() if value is not None}
-    again = env_file.edit(done.text, settings, reader, exclusive)
+    again = env_file.edit(done.text, settings, env_format, exclusive)
     assert (again.text, again.changed, again.removed, again.duplicates) == (done.text, [], [], [])
 
 
@@ -236,7 +236,7 @@ def test_load_refuses_what_depends_on_whoever_reads() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reader", "line"),
+    ("text", "env_format", "line"),
     [
         ("A=1\nWA_DB_PASSWORD='sesame\nB=2\n", "compose", "line 2 (WA_DB_PASSWORD)"),
         ("export A=1\n", "docker", "line 1:"),
@@ -248,9 +248,9 @@ def test_load_refuses_what_depends_on_whoever_reads() -> None:
         ("open!sesame=1\n", "compose", "line 1:"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_by_line(text: str, reader: str, line: str) -> None:
+def test_a_file_that_cannot_be_read_is_told_by_line(text: str, env_format: str, line: str) -> None:
     with pytest.raises(WaError) as caught:
-        env_file.load(text, reader)
+        env_file.load(text, env_format)
     assert line in str(caught.value)
     assert "sesame" not in str(caught.value)
 

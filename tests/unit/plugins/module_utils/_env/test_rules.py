@@ -238,7 +238,7 @@ def test_a_required_option_is_not_removed(option: str) -> None:
 
 
 @pytest.mark.parametrize("value", [True, 511, 1000.0, None, ["a"], {"a": "b"}])
-@pytest.mark.parametrize("option", ["extra", "extra_secret"])
+@pytest.mark.parametrize("option", ["extra", "extra_secrets"])
 def test_extra_holds_texts(option: str, value: t.Any) -> None:
     with pytest.raises(WaError) as caught:
         wanted(**{option: {"WA_X": value}})
@@ -247,21 +247,21 @@ def test_extra_holds_texts(option: str, value: t.Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "extra_secret", "told"),
+    ("extra", "extra_secrets", "told"),
     [
         ({"WA_DB_PASSWORD": "x"}, {}, "option password"),
-        ({"WA_X": "1"}, {"WA_X": "2"}, "stands in extra and in extra_secret"),
+        ({"WA_X": "1"}, {"WA_X": "2"}, "stands in extra and in extra_secrets"),
         ({"WA X": "1"}, {}, "no name of a variable"),
         ({"WA_DB_UPGRADE": "1"}, {}, "one-shot"),
     ],
 )
-def test_what_extra_must_not_hold(extra: dict[str, str], extra_secret: dict[str, str], told: str) -> None:
+def test_what_extra_must_not_hold(extra: dict[str, str], extra_secrets: dict[str, str], told: str) -> None:
     with pytest.raises(WaError, match=told):
-        wanted(extra=extra, extra_secret=extra_secret)
+        wanted(extra=extra, extra_secrets=extra_secrets)
 
 
 def test_extra_removes_with_an_empty_text() -> None:
-    assert wanted(extra={"WA_DB_UPGRADE": "", "A": "1"}, extra_secret={"B": "2"}) == {
+    assert wanted(extra={"WA_DB_UPGRADE": "", "A": "1"}, extra_secrets={"B": "2"}) == {
         "WA_DB_UPGRADE": None,
         "A": "1",
         "B": "2",

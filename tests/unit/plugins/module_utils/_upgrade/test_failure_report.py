@@ -43,7 +43,7 @@ def told(**facts: t.Any) -> str:
 
 
 def test_it_begins_with_what_failed_and_why() -> None:
-    lines = told(at="begun").splitlines()
+    lines = told(at="locked").splitlines()
     assert lines[:2] == ['eu: the upgrade from 2.51.2 to 2.53.4 failed at "Do it".', "it broke"]
 
 
@@ -51,9 +51,9 @@ def test_it_begins_with_what_failed_and_why() -> None:
     ("facts", "words"),
     [
         ({"locked": False}, "Nothing was touched."),
-        ({"locked": False, "at": "begun"}, "Nothing was touched."),
-        ({"at": "begun"}, "The schema is untouched: version 2.51.2 serves."),
-        ({"at": "begun", "leader_lost": True}, "The schema is untouched, and no client was stopped."),
+        ({"locked": False, "at": "locked"}, "Nothing was touched."),
+        ({"at": "locked"}, "The schema is untouched: version 2.51.2 serves."),
+        ({"at": "locked", "leader_lost": True}, "The schema is untouched, and no client was stopped."),
         ({"at": "stopping"}, "The schema is untouched: version 2.51.2 serves again."),
         ({"at": "stopping", "asks_health": False}, "version 2.51.2 was started again; its health was not asked."),
         ({"at": "stopping", "not_back": "no room"}, "the old version could not be started again (no room)."),
@@ -77,7 +77,7 @@ def test_before_the_migration_there_is_nothing_to_restore(facts: dict[str, t.Any
 @pytest.mark.parametrize(
     ("stage", "words"),
     [
-        ("begun", "Nothing was stopped: version 2.51.2 serves."),
+        ("locked", "Nothing was stopped: version 2.51.2 serves."),
         ("stopping", "run provision.yml, which starts version 2.51.2, then run upgrade.yml"),
         ("migrating", "do not start version 2.51.2."),
         ("starting", "which finds the migration by its container:"),
@@ -165,7 +165,7 @@ def test_a_client_that_serves_again_and_was_not_stopped_is_not_said_to_be_down()
     [
         ("migrating", "The database is migrated, the client is down, and nothing is started by itself."),
         ("starting", "The database is migrated, and the new version may run on some hosts."),
-        ("proving", "The database is migrated and the new version answers."),
+        ("verifying", "The database is migrated and the new version answers."),
     ],
 )
 def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> None:
@@ -180,12 +180,12 @@ def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> N
     [
         ({"at": "stopping", "traffic_failed": "Turn: no answer"}, "Traffic may still be kept away, since wa_upgrade_after_outage failed (Turn: no answer)."),
         ({"at": "stopping", "not_back": "x", "keeps_traffic_away": True}, "since wa_upgrade_after_outage was not run."),
-        ({"at": "begun", "leader_lost": True, "keeps_traffic_away": True, "lets_traffic_come": True}, "since wa_upgrade_after_outage was not run."),
-        ({"at": "begun", "lets_traffic_come": True}, "wa_upgrade_after_outage was run: see that traffic comes."),
-        ({"at": "begun", "still_locked": ["h2: cannot be reached"]}, "Still locked: h2: cannot be reached"),
-        ({"at": "begun", "settings_backup": "b/s.json"}, "Settings backup: b/s.json (on the controller)"),
-        ({"at": "begun", "accepted": ["expired"]}, "Gate passed on request: expired"),
-        ({"at": "begun", "left_alone": ["h7", "h9"]}, "Left alone, since this wave failed: h7, h9."),
+        ({"at": "locked", "leader_lost": True, "keeps_traffic_away": True, "lets_traffic_come": True}, "since wa_upgrade_after_outage was not run."),
+        ({"at": "locked", "lets_traffic_come": True}, "wa_upgrade_after_outage was run: see that traffic comes."),
+        ({"at": "locked", "still_locked": ["h2: cannot be reached"]}, "Still locked: h2: cannot be reached"),
+        ({"at": "locked", "settings_backup": "b/s.json"}, "Settings backup: b/s.json (on the controller)"),
+        ({"at": "locked", "accepted": ["expiry"]}, "Check skipped on request: expiry"),
+        ({"at": "locked", "left_alone": ["h7", "h9"]}, "Left alone, since this wave failed: h7, h9."),
         ({"at": "migrating", "leader_lost": True, "migrations": None}, "To go on: when h1 is back, run upgrade.yml"),
     ],
 )  # fmt: skip
@@ -196,7 +196,7 @@ def test_what_else_is_to_be_known(facts: dict[str, t.Any], words: str) -> None:
 LEFT = {
     "stage": "migrating",
     "target": "2.53.4",
-    "stages": [{"name": "begun", "at": 1000.0}, {"name": "migrating", "at": 1764136800.0}],
+    "stages": [{"name": "locked", "at": 1000.0}, {"name": "migrating", "at": 1764136800.0}],
     "notes": {"down_at": 1764136740.5, "dump": "/b/eu.sql.gz"},
 }
 
@@ -207,7 +207,7 @@ LEFT = {
         ({}, "is at stage migrating since 2025-11-26 06:00:00 UTC. The schema may be changed, and the client is stopped since 2025-11-26 05:59:00 UTC."),
         ({"stage": "stopping"}, "is at stage stopping since 2025-11-26 06:00:00 UTC. The schema is untouched, and the client is stopped since"),
         ({"stage": "starting"}, "is at stage starting since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version may run on some hosts."),
-        ({"stage": "proving"}, "is at stage proving since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version was started."),
+        ({"stage": "verifying"}, "is at stage verifying since 2025-11-26 06:00:00 UTC. The database is migrated, and the new version was started."),
         ({"stages": [], "notes": {}}, "is at stage migrating. The schema may be changed, and the client is stopped."),  # by its container
     ],
 )  # fmt: skip
@@ -225,7 +225,7 @@ def test_what_another_run_holds_is_its_own_to_tell() -> None:
     said = told(locked=False, left=LEFT, left_held=True)
     assert "Nothing was touched by this run. Another one has the deployment" in said
     assert "To go on" not in said
-    assert "Nothing was touched." in told(locked=False, left={**LEFT, "stage": "begun"})
+    assert "Nothing was touched." in told(locked=False, left={**LEFT, "stage": "locked"})
 
 
 def test_a_client_that_runs_is_not_said_to_be_stopped() -> None:
@@ -233,7 +233,7 @@ def test_a_client_that_runs_is_not_said_to_be_stopped() -> None:
 
 
 def test_a_lock_that_has_ended_well_was_removed_by_nobody() -> None:
-    journal = {"stage": "proving", "run_id": "r1"}
+    journal = {"stage": "verifying", "run_id": "r1"}
     facts = {"journal": journal, "journal_gone": True}
     said = told(**facts, ended={**journal, "outcome": "done"})
     assert "The upgrade is done all the same: version 2.53.4 serves" in said
@@ -245,7 +245,7 @@ def test_a_lock_that_has_ended_well_was_removed_by_nobody() -> None:
 
 def test_whatever_is_known_it_says_one_state() -> None:
     """Over all that can be known at once: never both that the schema is untouched and that it is not, nor both serving and down."""
-    stages = ("", "begun", "stopping", "migrating", "starting", "proving")
+    stages = ("", "locked", "stopping", "migrating", "starting", "verifying")
     seen: tuple[t.Any, ...] = (None, [], [FAILED], [{"state": "running"}], [{"state": "exited", "exit_code": 0}])
     flags = ("locked", "journal_gone", "leader_lost", "launched", "stopped", "served")
     for at, migrations, *values in itertools.product(stages, seen, *[(False, True)] * len(flags)):

@@ -16,11 +16,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan a
 def test_smaller_deployments_first() -> None:
     groups = {"all": ["a", "b", "c", "d", "e"], "big": ["d", "e"]}
     hostvars: dict[str, dict[str, t.Any]] = {
-        "a": {"__wa_message_gc_result": {"messages_before": 900}},
-        "b": {"__wa_message_gc_result": {"messages_before": 30}},
-        "c": {"__wa_message_gc_result": {"failed": True}},
+        "a": {"wa_message_gc_result": {"messages_before": 900}},
+        "b": {"wa_message_gc_result": {"messages_before": 30}},
+        "c": {"wa_message_gc_result": {"failed": True}},
         "d": {"wa_deployment": "big"},
-        "e": {"wa_deployment": "big", "__wa_message_gc_result": {}},
+        "e": {"wa_deployment": "big", "wa_message_gc_result": {}},
     }
     assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["c", "b", "a", "d"]
     assert upgrade_plan.leaders(hostvars, groups, ["e"]) == ["d"]
@@ -30,7 +30,7 @@ def test_what_may_be_down_comes_first() -> None:
     groups = {"all": ["a", "b", "c"]}
     hostvars: dict[str, dict[str, t.Any]] = {
         "a": {},
-        "b": {"__wa_upgrade_read": {"journal": {"stage": "begun"}}},
+        "b": {"__wa_upgrade_read": {"journal": {"stage": "locked"}}},
         "c": {"__wa_upgrade_read": {"journal": {"stage": "migrating"}}},
     }
     assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["c", "a", "b"]

@@ -49,12 +49,12 @@ LARGEST = {"database": "a", "name": "messages", "bytes": 5 * G}
         ({"statement_timeout": None, "free_bytes": None, "largest_table": LARGEST}, []),
         ({"statement_timeout": 3600.0, "free_bytes": 5 * G, "largest_table": LARGEST}, []),
         ({"free_bytes": 0, "largest_table": None}, []),
-        ({"statement_timeout": 0.5, "statement_timeout_cure": "ALTER it;"}, ["after 0.5 s, expected none or 3600 s"]),
+        ({"statement_timeout": 0.5, "statement_timeout_fix": "ALTER it;"}, ["after 0.5 s, expected none or 3600 s"]),
         ({"free_bytes": 0, "largest_table": LARGEST}, ["has 0 B free, and messages takes 5.0 GiB"]),
         (
             {
                 "statement_timeout": 30.0,
-                "statement_timeout_cure": "ALTER it;",
+                "statement_timeout_fix": "ALTER it;",
                 "free_bytes": G,
                 "largest_table": LARGEST,
             },
@@ -101,11 +101,11 @@ COPY = {"running": True, "dump": False, "snapshot": "", "accepted": []}
     ("left", "given", "refused"),
     [
         ({}, {}, True),
-        ({}, {"accepted": ["no_backup"]}, True),  # which is about the settings
+        ({}, {"accepted": ["settings_backup"]}, True),  # which is about the settings
         ({}, {"snapshot": " "}, True),
         ({}, {"dump": True}, False),
         ({}, {"snapshot": "lvcreate"}, False),
-        ({}, {"accepted": ["no_database_backup"]}, False),
+        ({}, {"accepted": ["database_backup"]}, False),
         # An upgrade that goes on: refused only where it would stop the client, and with it make the copy.
         ({"stage": "stopping", "notes": {}}, {"running": False}, True),
         ({"stage": "migrating", "notes": {"kept": True}}, {"running": False}, False),
@@ -113,7 +113,7 @@ COPY = {"running": True, "dump": False, "snapshot": "", "accepted": []}
         ({"stage": "migrating", "notes": {"kept": False}}, {"running": False}, True),
         ({"stage": "migrating", "notes": {}}, {"running": False}, False),  # its journal was lost
         ({"stage": "starting", "notes": {}}, {}, False),
-        ({"stage": "proving", "notes": {}}, {}, False),
+        ({"stage": "verifying", "notes": {}}, {}, False),
     ],
 )
 def test_no_migration_without_a_copy_or_the_word_that_none_is_wanted(
@@ -121,7 +121,7 @@ def test_no_migration_without_a_copy_or_the_word_that_none_is_wanted(
 ) -> None:
     said = upgrade_requirements.database_copy(left, **{**COPY, **given})
     assert len(said) == refused
-    ways = ("wa_upgrade_dump: true", "wa_upgrade_snapshot_command", "wa_upgrade_accept: [no_database_backup]")
+    ways = ("wa_upgrade_dump: true", "wa_upgrade_snapshot_command", "wa_upgrade_skip: [database_backup]")
     assert all(way in text for text in said for way in ways)
 
 

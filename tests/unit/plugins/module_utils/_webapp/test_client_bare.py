@@ -203,7 +203,7 @@ def test_a_deeply_nested_body_breaks_nothing() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 403, 405, 429, 500, 503])
-def test_a_bare_status_says_what_was_expected_and_a_cure(bare: BareWebapp, status: int) -> None:
+def test_a_bare_status_says_what_was_expected_and_a_fix(bare: BareWebapp, status: int) -> None:
     text = str(refused(bare, Reply(status, b"" if status == 503 else PAGE)))
     assert f"HTTP {status}; expected the Webapp's own answer in JSON. " in text
     assert "proxy or load balancer" in text

@@ -6,33 +6,33 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: wa_migration_turn
-short_description: Keep the turn to migrate on a database server for as long as an upgrade needs it
+module: wa_migration_lock
+short_description: Keep the migration lock on a database server for as long as an upgrade needs it
 version_added: 0.1.0
 description:
   - Two migrations at once slow each other down on one database server, and both clients are away all the while. So the server
     keeps a lock that all deployments ask for, whoever upgrades them and from wherever, and of whatever database user.
-  - Waits until the turn is free, takes it, and ends when it is not needed any more. That is when the upgrade's journal at
+  - Waits until the lock is free, takes it, and ends when it is not needed any more. That is when the upgrade's journal at
     O(lock_file) is past the migration, has ended or is nobody's any more since its lease is over, and O(container) does not run.
     Meant for C(async).
-  - Nobody needs to give the turn back. It goes with this process's session, and a server gives up a session of a host that
+  - Nobody needs to release the lock. It goes with this process's session, and a server gives up a session of a host that
     has lost its power within half a minute.
-  - P(waba.onprem.wa_info#module) tells whose turn it is.
+  - P(waba.onprem.wa_info#module) tells who holds the migration lock.
 options:
   deployment:
     description: The deployment's name, which PostgreSQL shows to those who wait.
     type: str
     required: true
   lock_file:
-    description: The lock file of the deployment's upgrade. It may come up to two minutes after the turn.
+    description: The lock file of the deployment's upgrade. It may come up to two minutes after the lock.
     type: path
     required: true
   container:
-    description: The name of the container that migrates. While it runs, the turn is kept whatever the journal says.
+    description: The name of the container that migrates. While it runs, the lock is kept whatever the journal says.
     type: str
     required: true
   wait_timeout:
-    description: How long to wait for the turn, in seconds or as text.
+    description: How long to wait for the lock, in seconds or as text.
     type: str
     default: 2h
 extends_documentation_fragment:
@@ -42,19 +42,19 @@ extends_documentation_fragment:
   - waba.onprem.env
 attributes:
   check_mode:
-    description: Tells who has the turn, and neither takes it nor waits.
+    description: Tells who holds the lock, and neither takes it nor waits.
 notes:
   - O(env_file) is needed.
   - On PostgreSQL the user must be able to connect to the database C(postgres), as all can unless it was taken from them.
     The session is idle in a transaction there that has seen no table.
-  - A Galera cluster keeps no turns, since its nodes have no lock in common, or refuse one.
+  - A Galera cluster supports no migration lock, since its nodes have no lock in common, or refuse one.
 author:
   - waba.onprem contributors (@waba)
 """
 
 EXAMPLES = r"""
-- name: Take the database server's turn
-  waba.onprem.wa_migration_turn:
+- name: Take the migration lock of the database server
+  waba.onprem.wa_migration_lock:
     deployment: support
     lock_file: /var/lib/waba/support.lock
     container: wa-support-dbupgrade-1
@@ -66,9 +66,9 @@ EXAMPLES = r"""
   waba.onprem.wa_info:
     gather: [database]
     env_file: /opt/waba/support/db.env
-    turn_timeout: 30
+    migration_lock_timeout: 30
   register: found
-  until: found.database.migration_turn.ours or not found.database.migration_turn.kept
+  until: found.database.migration_lock.owned or not found.database.migration_lock.supported
   retries: 240
 """
 
@@ -79,18 +79,18 @@ actions:
   elements: str
   returned: always
   sample: []
-not_kept_because:
-  description: Why the server keeps no turns for the client's user; V(null) when it does.
+unsupported_reason:
+  description: Why the server supports no migration lock for the client's user; V(null) when it does.
   type: str
   returned: always
   sample: the nodes of a Galera cluster have no lock in common
 holder:
-  description: Who had the turn at first, in words; V(null) when nobody had.
+  description: Who held the lock at first, in words; V(null) when nobody had.
   type: str
   returned: always
   sample: session 42 of user wa from 10.0.0.7
 waited:
-  description: Seconds until the turn was had.
+  description: Seconds until the lock was had.
   type: float
   returned: always
   sample: 12.5
@@ -120,12 +120,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import engine 
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 
 LOOK_EVERY = 1.0  # seconds between two looks at the journal, which are also what the server hears
-BEGINS_WITHIN = 120.0  # seconds from the turn to the upgrade's journal
+BEGINS_WITHIN = 120.0  # seconds from the lock to the upgrade's journal
 DOCKER_PATIENCE = 5  # seconds; the server gives up a session that is not heard for longer
 
 
 class Need:
-    """Whether the turn is needed, by what the upgrade has left on this host."""
+    """Whether the lock is needed, by what the upgrade has left on this host."""
 
     def __init__(self, params: dict[str, t.Any]) -> None:
         self.params = params
@@ -166,7 +166,7 @@ def _run(journal: dict[str, t.Any]) -> tuple[str, bool]:
 
 
 class Keeper:
-    """Waits for the turn and keeps it, over as many sessions as that takes."""
+    """Waits for the lock and keeps it, over as many sessions as that takes."""
 
     def __init__(
         self, config: database.Settings, own: str, need: Need, params: dict[str, t.Any], result: Result
@@ -183,7 +183,7 @@ class Keeper:
                 self._keep(migration_lock.connect(self.config, self.own, self.params["deployment"]))
                 return
             except DatabaseError as error:
-                # The session is lost, or the server away: whoever asks first has the turn next.
+                # The session is lost, or the server away: whoever asks first holds the lock next.
                 if not error.retryable or self._is_late():
                     raise
                 time.sleep(LOOK_EVERY)
@@ -195,28 +195,28 @@ class Keeper:
         """Whether it was waited for long enough; one that was had is asked for again as long as it is needed."""
         return self.taken is None and time.monotonic() > self.patience
 
-    def _keep(self, turn: migration_lock.Turn) -> None:
-        """Take the turn in one session, and keep it. Raises DatabaseError when the session is lost."""
-        with turn.session:
-            while not turn.take():
+    def _keep(self, lock: migration_lock.MigrationLock) -> None:
+        """Take the lock in one session, and keep it. Raises DatabaseError when the session is lost."""
+        with lock.session:
+            while not lock.take():
                 if not self.need.lasts(self._held()):
                     return
                 if self._is_late():
-                    holder = turn.holder()[0] or "another session"
-                    found = f"{holder} has the turn to migrate still"
+                    holder = lock.holder()[0] or "another session"
+                    found = f"{holder} holds the migration lock still"
                     raise WaError(self.config.subject, found, "one migration at a time")
                 time.sleep(LOOK_EVERY)
             if self.taken is None:
                 self.taken = time.monotonic()
                 self.result.values["waited"] = round(self.taken - self.began, 1)
             while self.need.lasts(self._held()):
-                turn.be_heard()
+                lock.keep_alive()
                 self.result.values["held"] = round(self._held(), 1)
                 time.sleep(LOOK_EVERY)
 
 
 def look(config: database.Settings, own: str, patience: float) -> dict[str, t.Any]:
-    """Whose turn it is; a server that is away for a moment is asked again for `patience` seconds."""
+    """Who holds the migration lock; a server that is away for a moment is asked again for `patience` seconds."""
     end = time.monotonic() + patience
     while True:
         try:
@@ -229,17 +229,17 @@ def look(config: database.Settings, own: str, patience: float) -> dict[str, t.An
 
 
 def run(params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
-    """Wait for the turn, and keep it while it is needed."""
+    """Wait for the lock, and keep it while it is needed."""
     if not params["env_file"]:
         raise WaError("option env_file", "not given", "the client's db.env")
-    env = env_options.read_env(params["env_file"], params["env_reader"])
+    env = env_options.read_env(params["env_file"], params["env_format"])
     result.redact.add([env.get("WA_DB_PASSWORD")])
     config = database.settings(params, env)
-    own = migration_lock.ticket(env, params["databases"])
+    own = migration_lock.lock_id(env, params["databases"])
     keeper = Keeper(config, own, Need(params), params, result)
     told = look(config, own, 0.0 if check_mode else keeper.patience - keeper.began)
-    result.values.update(not_kept_because=told["why_not"], holder=told["holder"])
-    if told["kept"] and not check_mode:
+    result.values.update(unsupported_reason=told["unsupported_reason"], holder=told["holder"])
+    if told["supported"] and not check_mode:
         keeper.run()
 
 
@@ -257,7 +257,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     result = Result(module, Redactor([module.params["login_password"]]))
-    result.values.update(not_kept_because=None, holder=None, waited=0.0, held=0.0)
+    result.values.update(unsupported_reason=None, holder=None, waited=0.0, held=0.0)
     try:
         run(module.params, result, module.check_mode)
     except WaError as error:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_migration_turn on real MariaDB and PostgreSQL: one at a time, whoever asks, and free again by itself."""
+"""wa_migration_lock on real MariaDB and PostgreSQL: one at a time, whoever asks, and free again by itself."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Deployment:
 
     def ask(self, check: bool = False, **options: t.Any) -> Result:
         given = {"deployment": self.name, "lock_file": str(self.lock), "container": self.container, **options}
-        return self.ansible.module("wa_migration_turn", {"env_file": str(self.env), **given}, check)
+        return self.ansible.module("wa_migration_lock", {"env_file": str(self.env), **given}, check)
 
     def whose(self, seconds: int = 0) -> Result:
-        options = {"gather": ["database"], "env_file": str(self.env), "turn_timeout": seconds}
-        found: Result = self.ansible.module("wa_info", options)["database"]["migration_turn"]
+        options = {"gather": ["database"], "env_file": str(self.env), "migration_lock_timeout": seconds}
+        found: Result = self.ansible.module("wa_info", options)["database"]["migration_lock"]
         return found
 
     def sessions(self) -> list[str]:
@@ -90,7 +90,7 @@ def jobs() -> t.Iterator[ThreadPoolExecutor]:
 
 def start(jobs: ThreadPoolExecutor, deployment: Deployment, **options: t.Any) -> Future[Result]:
     job = jobs.submit(deployment.ask, **options)
-    assert deployment.whose(60)["ours"]
+    assert deployment.whose(60)["owned"]
     return job
 
 
@@ -98,27 +98,27 @@ def test_the_second_one_waits_until_the_first_has_migrated(
     deployments: tuple[Deployment, Deployment], jobs: ThreadPoolExecutor
 ) -> None:
     one, two = deployments
-    one.note("begun")
+    one.note("locked")
     first = start(jobs, one)
     seen = two.whose()
-    assert (seen["kept"], seen["why_not"], seen["ours"]) == (True, None, False)
+    assert (seen["supported"], seen["unsupported_reason"], seen["owned"]) == (True, None, False)
     # MariaDB shows nobody another user's sessions.
     assert ("another user" if one.where.kind == "mariadb" else f"of user {one.user}") in seen["holder"]
     predicted = two.ask(check=True)
     assert (predicted["holder"], predicted["changed"], predicted["waited"]) == (seen["holder"], False, 0.0)
-    two.note("begun")
+    two.note("locked")
     second = jobs.submit(two.ask)
     for stage in ("stopping", "migrating"):
         one.note(stage)
-        assert not two.whose(2)["ours"], stage
+        assert not two.whose(2)["owned"], stage
     one.note("starting")
-    assert two.whose(60)["ours"]
+    assert two.whose(60)["owned"]
     two.lock.unlink()  # the upgrade has ended
     told = first.result(60), second.result(60)
     assert [(one["changed"], bool(one.get("failed"))) for one in told] == [(False, False)] * 2
     assert (told[0]["holder"], told[0]["held"] > 2, told[1]["waited"] > 2) == (None, True, True)
     assert CANARY not in str(told)
-    assert two.whose() == {"kept": True, "why_not": None, "holder": None, "ours": False}
+    assert two.whose() == {"supported": True, "unsupported_reason": None, "holder": None, "owned": False}
 
 
 def test_a_run_that_was_killed_leaves_the_turn_to_its_migration(
@@ -128,10 +128,10 @@ def test_a_run_that_was_killed_leaves_the_turn_to_its_migration(
     one.container = clients.add("dbupgrade")
     job = start(jobs, one)
     one.note("migrating")
-    assert not two.whose(3)["ours"]
+    assert not two.whose(3)["owned"]
     one.note("migrating", lease=0)  # it was killed, and nobody goes on with it
-    assert not two.whose(3)["ours"]
-    assert one.whose()["ours"]
+    assert not two.whose(3)["owned"]
+    assert one.whose()["owned"]
     docker("stop", "--time", "0", one.container)
     assert not job.result(60).get("failed")
     assert two.whose()["holder"] is None
@@ -147,8 +147,8 @@ def test_a_session_that_the_server_has_ended_is_had_again(
     one.where.sql(f"KILL {number};" if one.where.kind == "mariadb" else f"SELECT pg_terminate_backend({number});")
     until(lambda: job.done() or one.sessions() not in ([], [number]), 60)
     assert not job.done(), job.result()["msg"]
-    assert one.whose(30)["ours"]
-    one.note("proving")
+    assert one.whose(30)["owned"]
+    one.note("verifying")
     assert not job.result(60).get("failed")
 
 
@@ -160,7 +160,7 @@ def test_who_waits_in_vain_is_told_for_whom(
     job = start(jobs, one)
     refused = two.ask(wait_timeout="2s")
     assert refused["failed"]
-    assert "has the turn to migrate still; expected one migration at a time" in refused["msg"]
+    assert "holds the migration lock still; expected one migration at a time" in refused["msg"]
     one.lock.unlink()
     job.result(60)
 
@@ -184,7 +184,10 @@ def test_a_server_that_keeps_no_turns_is_told(
     postgres.sql("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;")
     try:
         seen = one.whose()
-        assert (seen["kept"], seen["why_not"]) == (False, "its user cannot connect to the database postgres")
-        assert one.ask()["not_kept_because"] == seen["why_not"]
+        assert (seen["supported"], seen["unsupported_reason"]) == (
+            False,
+            "its user cannot connect to the database postgres",
+        )
+        assert one.ask()["unsupported_reason"] == seen["unsupported_reason"]
     finally:
         postgres.sql("GRANT CONNECT ON DATABASE postgres TO PUBLIC;")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long wa_migration_turn keeps the turn: by the journal, and by the container that migrates."""
+"""How long wa_migration_lock holds the lock: by the journal, and by the container that migrates."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from fake_docker import FakeDocker
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
-from ansible_collections.waba.onprem.plugins.modules import wa_migration_turn
+from ansible_collections.waba.onprem.plugins.modules import wa_migration_lock
 
 CONTAINER = "wa-support-dbupgrade-1"
-LATE = wa_migration_turn.BEGINS_WITHIN + 1
+LATE = wa_migration_lock.BEGINS_WITHIN + 1
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def options(docker_host: str, lock: Path) -> dict[str, t.Any]:
     return {**defaults, "docker_host": docker_host, "lock_file": str(lock), "container": CONTAINER}
 
 
-def need(lock: Path, monkeypatch: pytest.MonkeyPatch, runs: bool = False) -> wa_migration_turn.Need:
-    found = wa_migration_turn.Need({"lock_file": str(lock), "container": CONTAINER})
+def need(lock: Path, monkeypatch: pytest.MonkeyPatch, runs: bool = False) -> wa_migration_lock.Need:
+    found = wa_migration_lock.Need({"lock_file": str(lock), "container": CONTAINER})
     monkeypatch.setattr(found, "may_run", lambda: runs)
     return found
 
@@ -46,13 +46,13 @@ def need(lock: Path, monkeypatch: pytest.MonkeyPatch, runs: bool = False) -> wa_
 @pytest.mark.parametrize(
     ("stage", "lease", "held", "lasts"),
     [
-        ("begun", 60, LATE, True),
+        ("locked", 60, LATE, True),
         ("stopping", 60, LATE, True),
         ("migrating", 60, LATE, True),
         ("migrating", -1, LATE, False),  # its run has ended, and the migration with it
         ("migrating", -1, 0, True),  # left by a run before; this one has not begun yet
         ("starting", 60, 0, False),
-        ("proving", 60, 0, False),
+        ("verifying", 60, 0, False),
     ],
 )
 def test_the_turn_is_kept_up_to_the_end_of_the_migration(
@@ -77,7 +77,7 @@ def test_what_a_dead_run_has_left_does_not_end_the_turn_of_the_next(
 
 
 def test_a_second_look_of_a_run_ends_with_its_upgrade(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    note(lock, "begun")
+    note(lock, "locked")
     found = need(lock, monkeypatch)
     assert found.lasts(LATE)
     note(lock, "migrating")
@@ -95,7 +95,7 @@ def test_the_journal_may_come_a_little_later_and_ends_once(lock: Path, monkeypat
     found = need(lock, monkeypatch)
     assert found.lasts(LATE - 2)
     assert not found.lasts(LATE)
-    note(lock, "begun")
+    note(lock, "locked")
     assert found.lasts(LATE)
     lock.unlink()
     assert not found.lasts(0), "the upgrade that was begun has ended"
@@ -118,8 +118,8 @@ def test_a_journal_that_cannot_be_read_is_told(lock: Path, monkeypatch: pytest.M
 def test_the_container_tells_whether_the_migration_runs(engine: FakeDocker, lock: Path, state: str, runs: bool) -> None:
     if state:
         engine.container(CONTAINER, state=state)
-    assert wa_migration_turn.Need(options(engine.host, lock)).may_run() is runs
+    assert wa_migration_lock.Need(options(engine.host, lock)).may_run() is runs
 
 
 def test_an_engine_that_does_not_answer_cannot_tell(lock: Path, tmp_path: Path) -> None:
-    assert wa_migration_turn.Need(options(f"unix://{tmp_path}/no.sock", lock)).may_run()
+    assert wa_migration_lock.Need(options(f"unix://{tmp_path}/no.sock", lock)).may_run()
