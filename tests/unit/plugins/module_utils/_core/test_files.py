@@ -145,7 +145,12 @@ def test_no_reader_waits_for_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path = tmp_path / "config.json"
     os.mkfifo(path)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    options = {"api_url": "https://localhost", "api_username": "", "api_token": None, "api_password": None}
+    options: dict[str, t.Any] = {
+        "api_url": "https://localhost",
+        "api_username": "",
+        "api_token": None,
+        "api_password": None,
+    }
     options |= {"api_ca_path": str(path), "api_validate_certs": True, "api_timeout": 1}
     config = Settings("MYSQL", "localhost", 1, "wa", "", ca_cert=str(path))
     readers: dict[str, t.Callable[[], t.Any]] = {
