@@ -31,6 +31,7 @@ class Site:
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
             "wa_deployment": "support",
+            "wa_topology": "high_availability",
             "wa_become": False,
             "wa_state_dir": str(folder),
             "wa_env_file": client.env_file(),

@@ -83,7 +83,8 @@ def arguments(
 ) -> list[list[str]]:
     """The calls of the tool, one after the other, without the option that gives it the password.
 
-    `kinds` says which of `events`, `routines` and `triggers` of MySQL are dumped. `address` is where PostgreSQL's server is, when that is not what its certificate says.
+    `kinds` says which of `events`, `routines` and `triggers` of MySQL are dumped. `address` is where PostgreSQL's server is,
+    when that is not what its certificate says.
     """
     if tool.product == "PostgreSQL":
         options = ["--create", "--clean", "--if-exists", "--format=plain", "--no-password", "--encoding=UTF8"]
