@@ -466,6 +466,8 @@ containers:
       files: [/opt/waba/support/compose.yml]
       own: true
       mounts: [{kind: volume, name: wa-support_whatsappMedia, destination: /usr/local/wamedia, writable: true}]
+      configuration_mount: wa-support_waentData
+      auto_remove: false
       keeps_configuration: true
 database:
   description: The client's database. A server that is down or refuses the login is an error that says so.
