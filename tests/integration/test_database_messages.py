@@ -76,14 +76,14 @@ def test_prefixes_of_all_kinds(database: Server, prefix: str) -> None:
 
 
 def test_all_tables_of_a_client_are_summed_and_no_neighbours(database: Server) -> None:
-    with databases(database, gc1_shardA=40, gc1_shardB=60, gc10_shardA=1000):
+    with databases(database, gc1_shard1=40, gc1_shard2=60, gc10_shard1=1000):
         tables = find(database)
         count = database_messages.gate(settings(database), tables, 100)
         assert (count.rows, count.exact, count.large) == (100, True, False)
         assert database_messages.gate(settings(database), tables, 99).large
         with pytest.raises(Exception, match="ambiguous"):
             find(database, "gc1")
-        assert len(find(database, "gc1", ["gc1_shardA"])) == 1
+        assert len(find(database, "gc1", ["gc1_shard1"])) == 1
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 4, 5, 7, 9])

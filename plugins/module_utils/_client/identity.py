@@ -261,10 +261,13 @@ def rendered(
     `containers` are those of the project. What the document does not set is not compared; `confirmed` and `folder` are
     those of `differences`.
     """
+    services = [one for one in containers if not one["one_shot"] and one["service"] != MIGRATION]
+    # A Webapp on other values than the Coreapps is a drift to be mended, and no other client.
+    there = {name: by_containers(services, name) for name in (*DATABASE, "media_volume")}
     found: dict[str, Difference] = {}
-    for one in containers:
+    for one in services:
         body = (document.get("services") or {}).get(one["service"])
-        if not body or one["one_shot"] or one["service"] == MIGRATION:
+        if not body:
             continue
         given = {name: (body.get("environment") or {}).get(OPTIONS[name]) for name in DATABASE}
         wanted = {
@@ -272,10 +275,7 @@ def rendered(
             for name, value in given.items()
             if value is not None and (value or name == "name_prefix")
         }
-        there = {name: [Found(value, one["name"])] for name, value in one["identity"].get("database", {}).items()}
-        media = _value(one, "media_volume", MEDIA_PATH)
-        if media is not None:
-            there["media_volume"] = [Found(media, one["name"])]
+        if _value(one, "media_volume", MEDIA_PATH) is not None:
             wanted["media_volume"] = _mounted(body, document.get("volumes") or {})
         for each in differences(there, wanted, confirmed, folder):
             found.setdefault(each.attribute, each)

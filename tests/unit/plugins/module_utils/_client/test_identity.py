@@ -414,6 +414,17 @@ def _client_differences(document: dict[str, t.Any], confirmed: t.Any = None) -> 
     return {one.attribute: (one.found, one.wanted) for one in rows}
 
 
+def test_a_webapp_on_other_values_than_the_coreapps_is_no_other_client() -> None:
+    web = container("wa-h1-waweb-1", service="waweb", environment={"WA_DB_PORT": "3307"}, volume="")
+    document = {"services": {name: {"environment": ENV} for name in ("wacore", "waweb")}}
+    assert client_identity.rendered(document, [container(service="wacore", volume=""), web]) == []
+    assert [one.attribute for one in client_identity.rendered(document, [web])] == ["port"], "nobody else tells"
+    mixed = {"services": {"wacore": {"environment": ENV}, "waweb": {"environment": {**ENV, "WA_DB_PORT": "3307"}}}}
+    assert [one.wanted for one in client_identity.rendered(mixed, [container(service="wacore", volume=""), web])] == [
+        "3307"
+    ]
+
+
 def test_only_what_is_asked_is_compared() -> None:
     known = facts(recorded=record(leader="h2"), db_env={"name_prefix": "x_"}, attributes=["leader"])
     assert found(known) == {"leader": ("h2", "h1")}
