@@ -36,7 +36,7 @@ class Deployment:
         else:
             where.sql(f"CREATE ROLE {self.user} LOGIN PASSWORD '{CANARY}';")
         self.lock = folder / f"{name}.lock"
-        self.container = f"waba-turn-{uuid.uuid4().hex[:8]}"
+        self.container = f"waba-migration-lock-{uuid.uuid4().hex[:8]}"
         self.env = folder / f"{name}.env"
         values = {
             "ENGINE": where.engine,

@@ -135,7 +135,7 @@ def test_wa_upgrade_journal(site: Site, run: Module, converge: Converge) -> None
     done = run("wa_upgrade_journal", **begin)
     assert done["changed"], done
     assert site.stat(LOCK) == "600 root:root"
-    converge("wa_upgrade_journal", operation="end", path=LOCK, outcome="abandoned")
+    converge("wa_upgrade_journal", operation="end", path=LOCK, outcome="rolled_back")
     assert site.stat(LOCK) == ""
 
 
