@@ -36,7 +36,7 @@ def test_what_only_reads_touches_nothing(site: Site, run: Module, name: str) -> 
     assert site.look() == before
 
 
-def test_wa_migration_turn(site: Site, run: Module) -> None:
+def test_wa_migration_lock(site: Site, run: Module) -> None:
     """In check mode only: the real run lasts for as long as an upgrade needs the turn, or two minutes."""
     turn: dict[str, t.Any] = {"deployment": "biz", "lock_file": LOCK, "container": "biz-dbupgrade-1"}
     before = site.look()
