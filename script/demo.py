@@ -72,7 +72,8 @@ class Playbook:
         started = time.monotonic()
         LOGS.mkdir(parents=True, exist_ok=True)
         told = f"ansible-playbook {self.name}.yml" + "".join(
-            f" -e {key}={value}" for key, value in self.variables.items()
+            f" -e {key}={value}" if isinstance(value, (bool, str)) else f" -e '{json.dumps({key: value})}'"
+            for key, value in self.variables.items()
         )
         say(f"$ {told}")
         argv = ["ansible-playbook", "-i", str(INVENTORY), f"waba.onprem.{self.name}", "-e", json.dumps(self.variables)]
@@ -194,7 +195,9 @@ def main() -> int:
         sys.exit("demo: the second run changed something")
     say("\n3. Somebody breaks things by hand, provision.yml puts them right")
     say(on_host(BREAK).rstrip())
-    Playbook("provision", wa_client_replace_unmanaged=True).run()
+    # That Webapp has received no media yet; one that has is not replaced without this word.
+    confirmed = {"media_volume": "wa-h1_whatsappMedia"}
+    Playbook("provision", wa_client_replace_unmanaged=True, wa_confirm_identity=confirmed).run()
     say(f"\n4. {ROWS:,} messages lie in the database; the version is to be {NEW}")
     say((seeding.communicate()[0] or "").rstrip())
     if seeding.returncode:
