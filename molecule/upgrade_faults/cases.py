@@ -396,7 +396,8 @@ def lost_journal(lab: Lab, old: str, new: str) -> None:
         2,
         "no journal is left",
         "which goes on from there",
-        f"waba.onprem.upgrade -e wa_upgrade_version={new}",
+        "waba.onprem.upgrade -e ",
+        f"-e wa_upgrade_version={new}",
     )
     expect("what runs still", lab.running(), set())
     expect_words("second run", lab.play("upgrade", **wanted), 0, "goes on")
