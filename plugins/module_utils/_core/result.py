@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What leaves a module: one result shape, one diff shape, one redactor that everything passes through."""
+"""What leaves a module: one result shape and one diff shape; `redact` hides what is secret in them."""
 
 from __future__ import annotations
 
