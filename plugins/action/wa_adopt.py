@@ -35,7 +35,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line a
 from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import Writer
 
 _KEY = secrets.token_hex(32)
-_GATHER = ["environment", "volume", "compose", "starters"]
+_GATHER = ["environment", "volume", "compose", "autostart"]
 # How a host is reached, carried over into the new inventory.
 _CONNECTION = (
     *("ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_ssh_private_key_file"),
@@ -127,7 +127,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         redact = Redactor(value for survey in surveys.values() for value in _secrets(survey))
         for survey in surveys.values():
             # Before they are shortened for the report, which could leave half a secret.
-            survey["starters"] = core_redact.mask(redact(survey["starters"]))
+            survey["autostart"] = core_redact.mask(redact(survey["autostart"]))
         hostvars = task_vars["hostvars"]
         adoption = adopt_inventory.build(
             surveys,

@@ -26,12 +26,12 @@ options:
         used. It needs O(env_file).
       - V(environment), V(volume) and V(compose) tell how each client container was created, and those beside it in its
         Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.
-      - V(starters) is what starts, cleans or replaces the containers by itself - cron lines, systemd units, watchers.
+      - V(autostart) is what starts, cleans or replaces the containers by itself - cron lines, systemd units, watchers.
       - V(identity) is which client O(env_file) and O(identity_file) tell of. With it, RV(containers[].identity) leaves out
         what a Compose file sets itself, beside O(env_file).
     type: list
     elements: str
-    choices: [host, containers, images, database, environment, volume, compose, starters, identity]
+    choices: [host, containers, images, database, environment, volume, compose, autostart, identity]
     default: [containers]
   database_engine:
     description: The database whose Python library the host needs, for V(host) in O(gather).
@@ -48,7 +48,7 @@ options:
       - Migrations and what C(docker compose run) has left do not count. Who is not healthy then is told.
     type: int
     default: 0
-  names:
+  container_names:
     description: Containers with one of these names are read as well, whatever their image; V(role) is then V(other).
     type: list
     elements: str
@@ -104,7 +104,7 @@ options:
     default: []
   seal_key:
     description:
-      - With it, RV(sealed) has all that V(environment), V(volume), V(compose), V(starters) and O(files) read, with secrets.
+      - With it, RV(sealed) has all that V(environment), V(volume), V(compose), V(autostart) and O(files) read, with secrets.
       - Without the key it tells nothing. Use a new one for each run, as M(waba.onprem.wa_adopt) does.
     type: str
 extends_documentation_fragment:
@@ -223,13 +223,13 @@ upgrade:
   type: dict
   returned: when O(lock_file) is given
   contains:
-    blocks:
+    blocking:
       description: Whether nothing else may start or stop the client - the upgrade runs, or has stopped the client.
       type: bool
     held:
       description: Whether the upgrade runs, as far as its lease tells; otherwise it was left unfinished.
       type: bool
-    told:
+    message:
       description: Who holds the lock or left it, since when, and what to do, in words.
       type: str
     stage:
@@ -242,9 +242,9 @@ upgrade:
       description: The run that has it.
       type: str
   sample:
-    blocks: true
+    blocking: true
     held: true
-    told: locked by ops@controller.example.com since 03:00:12
+    message: locked by ops@controller.example.com since 03:00:12
     stage: migrating
     target: 2.55.1
     run_id: 2f1c8a
@@ -262,7 +262,7 @@ volumes:
 created:
   description:
     - How each container was created, client containers and those beside them in their projects.
-    - RV(created[].settings) is what Compose would be told, without image and environment; RV(created[].unknown) are the
+    - RV(created[].settings) is what Compose would be told, without image and environment; RV(created[].unsupported_settings) are the
       engine's words that Compose has none for.
   type: list
   elements: dict
@@ -293,8 +293,8 @@ created:
     settings:
       description: The settings in Compose's words.
       type: dict
-    unknown:
-      description: Settings that are not told.
+    unsupported_settings:
+      description: Settings of the container for which Compose has no key, in the engine's words.
       type: list
       elements: str
   sample:
@@ -306,24 +306,24 @@ created:
       files: [{path: /opt/waba/support/compose.yml}]
       compose_version: 2.26.1
       settings: {restart: unless-stopped}
-      unknown: []
+      unsupported_settings: []
 networks:
   description: The networks that the containers are on, each with C(name), C(driver), C(labels).
   type: list
   elements: dict
   returned: when O(gather) has V(compose)
   sample: [{name: wa-support_default, driver: bridge, labels: {}}]
-starters:
+autostart:
   description: What starts, cleans or replaces the containers, each with C(kind) (cron, unit, boot, container), C(path), C(line).
   type: list
   elements: dict
-  returned: when O(gather) has V(starters)
+  returned: when O(gather) has V(autostart)
   sample: [{kind: cron, path: /etc/crontab, line: 0 4 * * * root docker restart support_waweb_1}]
-unread:
+unreadable_paths:
   description: Files and folders that could hold such lines and could not be read.
   type: list
   elements: str
-  returned: when O(gather) has V(starters)
+  returned: when O(gather) has V(autostart)
   sample: [/etc/cron.d/backup]
 files:
   description: The O(files), each with C(path), C(mode), C(owner), C(group), and C(problem) when it cannot be read.
@@ -412,8 +412,8 @@ containers:
       description: The ports of the host that it publishes while it runs.
       type: list
       elements: int
-    variables:
-      description: Names of the variables in its environment.
+    env_keys:
+      description: The names of the variables in its environment.
       type: list
       elements: str
     identity:
@@ -461,7 +461,7 @@ containers:
       one_shot: false
       database: db.example.com:3306/
       ports: [9090]
-      variables: [WA_DB_ENGINE, WA_DB_HOSTNAME]
+      env_keys: [WA_DB_ENGINE, WA_DB_HOSTNAME]
       identity: {database: {engine: MYSQL, hostname: db.example.com, port: 3306, name_prefix: ""}, clustered: false}
       files: [/opt/waba/support/compose.yml]
       own: true
@@ -552,7 +552,7 @@ database:
   sample:
     engine: MYSQL
     server: db.example.com:3306
-    migration_lock: {kept: true, why_not: null, holder: null, ours: false}
+    migration_lock: {supported: true, unsupported_reason: null, holder: null, owned: false}
     product: MariaDB
     version: 11.8.3-MariaDB
     supported: false
@@ -608,9 +608,9 @@ def read_upgrade(lock_file: str) -> dict[str, t.Any]:
         return {}
     held = upgrade_journal.is_held(journal, "", time.time())
     return {
-        "blocks": upgrade_journal.blocks(journal, held),
+        "blocking": upgrade_journal.blocks(journal, held),
         "held": held,
-        "told": upgrade_journal.describe_block(journal, held),
+        "message": upgrade_journal.describe_block(journal, held),
         "stage": journal["stage"],
         "target": journal["target"],
         "run_id": journal["run_id"],
@@ -621,14 +621,14 @@ def survey(engine: docker_engine.Docker | None, params: dict[str, t.Any], result
     """How the containers were created and what else acts on them: masked for everybody, sealed for who has the key."""
     gather = set(params["gather"])
     read: dict[str, t.Any] = {"files": docker_inspection.read_files(params["files"])}
-    if engine and gather & {*SURVEY, "starters"}:
+    if engine and gather & {*SURVEY, "autostart"}:
         read.update(docker_inspection.read(engine, params["project"]))
         read["compose_files"] = docker_inspection.read_files(
             path for one in read["containers"] for path in one["files"]
         )
-    if engine and "starters" in gather:
-        lines, read["unread"] = autostart.read(docker_inspection.words(read))
-        read["starters"] = [*lines, *read.pop("watchers")]
+    if engine and "autostart" in gather:
+        lines, read["unreadable_paths"] = autostart.read(docker_inspection.words(read))
+        read["autostart"] = [*lines, *read.pop("watchers")]
     if params["seal_key"]:
         result.values["sealed"] = seal.seal(params["seal_key"], read)
     result.redact.add(docker_inspection.secrets(read))
@@ -642,11 +642,11 @@ def survey(engine: docker_engine.Docker | None, params: dict[str, t.Any], result
         problems = {one["path"]: one["problem"] for one in told.get("compose_files", [])}
         for one in created:
             one["files"] = [{"path": path, "problem": problems.get(path, "")} for path in one["files"]]
-        keys = ("name", "service", "project", "image", "folder", "files", "compose_version", "settings", "unknown")
+        keys = ("name", "service", "project", "image", "folder", "files", "compose_version", "settings", "unsupported_settings")
         result.values["created"] = [{key: one[key] for key in keys} for one in created]
         result.values["networks"] = told.get("networks", [])
-    if "starters" in gather:
-        result.values.update(starters=told.get("starters", []), unread=told.get("unread", []))
+    if "autostart" in gather:
+        result.values.update(autostart=told.get("autostart", []), unreadable_paths=told.get("unreadable_paths", []))
     if params["files"]:
         result.values["files"] = told["files"]
 
@@ -686,7 +686,7 @@ def read_containers(engine: docker_engine.Docker, params: dict[str, t.Any]) -> l
     """The client containers, all healthy unless the time is up."""
     end = time.monotonic() + params["healthy_timeout"]
     while True:
-        found = listing.read(engine, params["project"], params["names"])
+        found = listing.read(engine, params["project"], params["container_names"])
         if time.monotonic() >= end or not client_starts.not_healthy(found):
             return found
         time.sleep(1)
@@ -699,14 +699,14 @@ def main() -> None:
             gather={
                 "type": "list",
                 "elements": "str",
-                "choices": ["host", "containers", "images", "database", *SURVEY, "starters", "identity"],
+                "choices": ["host", "containers", "images", "database", *SURVEY, "autostart", "identity"],
                 "default": ["containers"],
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
             compose_file={"type": "path"},
             project={"type": "str"},
             healthy_timeout={"type": "int", "default": 0},
-            names={"type": "list", "elements": "str", "default": []},
+            container_names={"type": "list", "elements": "str", "default": []},
             required_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
             min_statement_timeout={"type": "int", "default": 3600},
@@ -776,7 +776,7 @@ def main() -> None:
             )
         except WaError as error:
             result.fail(error)
-    if {*gather} & {*SURVEY, "starters"} or module.params["files"]:
+    if {*gather} & {*SURVEY, "autostart"} or module.params["files"]:
         try:
             survey(engine, module.params, result)
         except WaError as error:

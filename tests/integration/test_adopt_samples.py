@@ -38,4 +38,4 @@ def test_a_sample_has_the_keys_and_types_of_an_inspection(clients: Clients, dock
     assert shape(sample["files"][0]) == shape(inspection.read_files([str(env)])[0])
     assert shape(sample["compose_files"][0]) == shape(read["compose_files"][0])
     assert {*sample["volumes"][0]} <= {*read["volumes"][0]}
-    assert {*read} - {"watchers"} <= {*sample}  # the watchers become starters
+    assert {*read} - {"watchers"} <= {*sample}  # the watchers become part of autostart

@@ -20,7 +20,7 @@ STAGE = [
         "tasks": [
             {
                 "ansible.builtin.include_role": {"name": "waba.onprem.wa_client", "tasks_from": "stage"},
-                "vars": {"wa_client_next_version": "2.53.4"},
+                "vars": {"__wa_client_next_version": "2.53.4"},
             }
         ],
     }

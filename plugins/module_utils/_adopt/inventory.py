@@ -164,8 +164,8 @@ def _section(
         lines.append(
             f"  - database settings: {file['path'] if file else 'no env file was found; taken from the containers'}"
         )
-        lines += [f"  - {one['path']}: {one['line'][:_LONGEST]}" for one in _starters(client)]
-        lines += [f"  - not readable by this user, so not known: {path}" for path in client.survey["unread"]]
+        lines += [f"  - {one['path']}: {one['line'][:_LONGEST]}" for one in _autostart(client)]
+        lines += [f"  - not readable by this user, so not known: {path}" for path in client.survey["unreadable_paths"]]
     lines.append("")
     if topology != "single":
         lines += [
@@ -208,7 +208,7 @@ def _differences(described: t.Mapping[str, Described]) -> list[str]:
     return found
 
 
-def _starters(client: Client) -> list[dict[str, str]]:
+def _autostart(client: Client) -> list[dict[str, str]]:
     """The lines that concern this client among those of its host."""
     words = [
         part
@@ -216,19 +216,19 @@ def _starters(client: Client) -> list[dict[str, str]]:
         for part in (one["name"], one["id"][:12], one["folder"])
         if part
     ]
-    lines: list[dict[str, str]] = [one for one in client.survey["starters"] if one["kind"] != "container"]
+    lines: list[dict[str, str]] = [one for one in client.survey["autostart"] if one["kind"] != "container"]
     return [one for one in lines if any(word in one["line"] for word in words) or "cleanup.sh" in one["line"]]
 
 
 def _warnings(members: t.Sequence[Client]) -> list[str]:
     found = []
     for client in members:
-        for one in client.survey["starters"]:
+        for one in client.survey["autostart"]:
             if one["kind"] == "container":
                 found.append(
                     f"{client.host}: container {one['path']} ({one['line']}) may restart or replace containers; see that it leaves these alone"
                 )
-        for one in _starters(client):
+        for one in _autostart(client):
             where = f"{client.host}: {one['path']}"
             if "cleanup.sh" in one["line"]:
                 by_id = bool(_ID.search(one["line"]))

@@ -99,7 +99,7 @@ def add(
         extras.services[name] = escape(found)
     if secret:
         extras.secret[name] = secret
-    for word in container["unknown"]:
+    for word in container["unsupported_settings"]:
         extras.notes.append(
             f"{container['name']}: {word} is set, and Compose has no word for it here; it is not carried"
         )

@@ -69,7 +69,7 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "one_shot": one_shot(container, environment),
         "database": database(environment),
         "ports": ports(record),
-        "variables": sorted(environment),
+        "env_keys": sorted(environment),
         "identity": identity.of_container(environment),
         "files": docker_inspection.files(container.labels),
         "own": compose_override.OWN_LABEL in container.labels,

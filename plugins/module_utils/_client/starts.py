@@ -60,7 +60,7 @@ def not_healthy(containers: Containers) -> list[str]:
 
 
 def _migration(container: t.Mapping[str, t.Any]) -> bool:
-    return bool(container["one_shot"]) and "WA_DB_UPGRADE" in container["variables"]
+    return bool(container["one_shot"]) and "WA_DB_UPGRADE" in container["env_keys"]
 
 
 def _place(container: t.Mapping[str, t.Any]) -> str:

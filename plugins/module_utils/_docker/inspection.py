@@ -91,7 +91,7 @@ def _container(
         "folder": labels.get(_COMPOSE + "project.working_dir", ""),
         "files": files(labels),
         "settings": settings,
-        "unknown": left,
+        "unsupported_settings": left,
         "environment": container_settings.environment(record, image),
         "mounts": [[mount.kind, mount.name, mount.destination] for mount in found.mounts],
         "image_gone": not image,

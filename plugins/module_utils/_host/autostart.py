@@ -28,14 +28,14 @@ def read(words: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
     Each line as `kind` (cron, unit, boot), `path`, `line`. Lines that were commented out start nothing.
     """
     found: list[dict[str, str]] = []
-    unread: list[str] = []
+    unreadable: list[str] = []
     seen = set()
     for kind, patterns in (("cron", _CRON), ("unit", _UNITS), ("boot", _BOOT)):
         for pattern in patterns:
             folder = os.path.join(root, pattern.lstrip("/"))
             if kind == "cron" and not os.access(os.path.dirname(folder).replace("*", ""), os.R_OK | os.X_OK):
                 parent = os.path.dirname(folder)
-                unread += [parent] if os.path.isdir(parent) else []
+                unreadable += [parent] if os.path.isdir(parent) else []
             for path in sorted(glob.glob(folder)):
                 real = os.path.realpath(path)
                 if real in seen or not os.path.isfile(real):
@@ -44,7 +44,7 @@ def read(words: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                 try:
                     text = files.read_bytes(real).decode("utf-8", "replace")
                 except OSError:
-                    unread.append(path)
+                    unreadable.append(path)
                     continue
                 found += [{"kind": kind, "path": path, "line": line} for line in _lines(text, words)]
                 for script in _scripts(text):
@@ -53,7 +53,7 @@ def read(words: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                         seen.add(source)
                         lines = _lines(_script(source), words)
                         found += [{"kind": kind, "path": f"{path}, by {script}", "line": line} for line in lines]
-    return found, unread
+    return found, unreadable
 
 
 def _scripts(text: str) -> list[str]:

@@ -47,7 +47,7 @@ def test_one_project_is_told_alone(engine: FakeDocker, run_module: Run) -> None:
 
 def test_a_stranger_is_told_for_its_name(engine: FakeDocker, run_module: Run) -> None:
     engine.container("wa-a-waweb-1", image="nginx:1", project="")
-    found = containers(engine, run_module, names=["wa-a-waweb-1"])
+    found = containers(engine, run_module, container_names=["wa-a-waweb-1"])
     assert found["wa-a-waweb-1"]["role"] == "other"
     assert containers(engine, run_module) == {}
 
@@ -85,7 +85,7 @@ def test_a_master_is_told_by_its_environment(engine: FakeDocker, run_module: Run
 def test_no_value_of_the_environment_is_told(engine: FakeDocker, run_module: Run) -> None:
     engine.container("c", environment={"WA_DB_PASSWORD": "Canary-in-env", "WA_API_KEY": "Canary-key"})
     found = containers(engine, run_module)
-    assert found["c"]["variables"] == ["WA_API_KEY", "WA_DB_PASSWORD"]
+    assert found["c"]["env_keys"] == ["WA_API_KEY", "WA_DB_PASSWORD"]
     assert "Canary" not in str(found)
 
 
@@ -122,10 +122,10 @@ def test_an_upgrade_that_holds_the_lock_or_left_it_is_told(engine: FakeDocker, r
     begin = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1", "operation": "begin"}
     run_module("wa_upgrade_journal", {**identity, **begin})
     told = run_module(MODULE, options)["upgrade"]
-    assert (told["blocks"], told["stage"], told["target"], told["run_id"]) == (True, "locked", "2.53.4", "m/1/5")
-    assert "by ann from ops1" in told["told"]
+    assert (told["blocking"], told["stage"], told["target"], told["run_id"]) == (True, "locked", "2.53.4", "m/1/5")
+    assert "by ann from ops1" in told["message"]
     run_module("wa_upgrade_journal", {**identity, "operation": "stage", "stage": "stopping", "lease": "0s"})
-    assert run_module(MODULE, options)["upgrade"]["blocks"], "a client that is stopped stays stopped"
+    assert run_module(MODULE, options)["upgrade"]["blocking"], "a client that is stopped stays stopped"
     run_module("wa_upgrade_journal", {**identity, "operation": "end", "outcome": "rolled_back"})
     assert run_module(MODULE, options)["upgrade"] == {}
 
@@ -137,7 +137,7 @@ def test_an_upgrade_that_had_touched_nothing_blocks_no_longer_than_its_lease(
     claim = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1", "run_id": "m/1/5"}
     run_module("wa_upgrade_journal", {"path": lock, "operation": "begin", "lease": "0s", **claim})
     told = run_module(MODULE, {"docker_host": engine.host, "lock_file": lock})["upgrade"]
-    assert (told["blocks"], told["held"]) == (False, False)
+    assert (told["blocking"], told["held"]) == (False, False)
 
 
 IDENTITY = {

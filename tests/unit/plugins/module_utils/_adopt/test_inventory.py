@@ -158,8 +158,8 @@ def test_which_db_env_is_in_force_is_said() -> None:
         ({"h1": survey(container("wacore", image="r/whatsapp/coreapp:2.51.2"), container("waweb"))}, "looks for v2.51.2"),
         ({"h1": member(1, volumes=[{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}]), "h2": member(2)}, "media that one host receives"),
         ({"h1": survey(container("wacore"), container("waweb", environment=MULTI))}, "no container is its master"),
-        ({"h1": single(starters=[{"kind": "cron", "path": "/c", "line": "docker exec 0123456789ab cleanup.sh"}])}, "by a container's id"),
-        ({"h1": single(starters=[{"kind": "container", "path": "watchtower", "line": "w:1, running"}])}, "container watchtower"),
+        ({"h1": single(autostart=[{"kind": "cron", "path": "/c", "line": "docker exec 0123456789ab cleanup.sh"}])}, "by a container's id"),
+        ({"h1": single(autostart=[{"kind": "container", "path": "watchtower", "line": "w:1, running"}])}, "container watchtower"),
         ({"h1": survey()}, "There is nothing to adopt"),
     ],
 )  # fmt: skip
@@ -190,7 +190,7 @@ def test_env_files_are_found_by_the_compose_file_the_unit_or_the_vendors_name() 
     env_files(one, {})
     assert one["containers"][0]["env_files"] == ["/srv/biz/db.env"]
     lines = [{"kind": "unit", "path": "/u", "line": "docker run --name wacore --env-file=/etc/wa.env image"}]
-    run = survey(container("wacore", ""), starters=lines)
+    run = survey(container("wacore", ""), autostart=lines)
     env_files(run, {})
     assert run["containers"][0]["env_files"] == ["/etc/wa.env"]
 

@@ -23,12 +23,12 @@ def core(name: str, state: str = "running", project: str = "wa-h1", **other: t.A
         "one_shot": False,
         "restart": "unless-stopped",
         "database": OURS,
-        "variables": ["WA_DB_HOSTNAME"],
+        "env_keys": ["WA_DB_HOSTNAME"],
         **other,
     }
 
 
-MIGRATION = core("wa-h1-dbupgrade-1", one_shot=True, variables=["WA_DB_UPGRADE"])
+MIGRATION = core("wa-h1-dbupgrade-1", one_shot=True, env_keys=["WA_DB_UPGRADE"])
 WEB = core("wa-h1-waweb-1", role="web")
 NORMAL = core("wa-h1-wacore-1")
 

@@ -30,8 +30,8 @@ def test_lines_that_concern_the_client_are_told(tmp_path: Path) -> None:
     write(tmp_path, "etc/systemd/system/other.service", "[Service]\nExecStart=docker run --name wacore2 img\n")
     write(tmp_path, "etc/rc.local", "cd /srv/biz && docker-compose up -d\n")
     write(tmp_path, "etc/init.d/x", "echo wacore\n")
-    found, unread = read(WORDS, str(tmp_path))
-    assert unread == []
+    found, unreadable = read(WORDS, str(tmp_path))
+    assert unreadable == []
     assert [(one["kind"], one["path"][len(str(tmp_path)) :], one["line"]) for one in found] == [
         ("cron", "/var/spool/cron/crontabs/root", "30 2 * * * docker exec 0123 /opt/whatsapp/bin/cleanup.sh"),
         ("unit", "/etc/systemd/system/wa.service", "ExecStart=docker run --name wacore img"),
@@ -66,6 +66,6 @@ def test_what_is_no_regular_file_holds_nothing_up(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     (tmp_path / "etc/cron.d").mkdir()
     os.mkfifo(tmp_path / "etc/cron.d/pipe")
-    found, unread = read(WORDS, str(tmp_path))
+    found, unreadable = read(WORDS, str(tmp_path))
     assert [one["line"] for one in found] == ["1 1 * * * root /srv/pipe; /srv/zero; /srv/huge; docker restart wacore"]
-    assert unread == []
+    assert unreadable == []
