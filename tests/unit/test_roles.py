@@ -80,7 +80,7 @@ def test_generated_tables_are_in_step(script: str) -> None:
 
 def test_no_task_hides_a_failure_or_our_own_modules() -> None:
     for file in [
-        *ROOT.glob("roles/*/tasks/*.yml"),
+        *ROOT.glob("roles/*/tasks/**/*.yml"),
         *ROOT.glob("roles/*/handlers/*.yml"),
         *ROOT.glob("playbooks/*.yml"),
     ]:
@@ -108,9 +108,9 @@ def walk(tasks: t.Any, safe: bool = False) -> t.Iterator[tuple[dict[str, t.Any],
 
 def unguarded(role: str) -> dict[str, list[dict[str, t.Any]]]:
     """The tasks that check mode can reach, by file: those of files that are only included outside it are left out."""
+    folder = ROOT / "roles" / role / "tasks"
     files = {
-        file.name: list(walk(yaml.safe_load(file.read_text())))
-        for file in (ROOT / "roles" / role / "tasks").glob("*.yml")
+        str(file.relative_to(folder)): list(walk(yaml.safe_load(file.read_text()))) for file in folder.rglob("*.yml")
     }
     included: dict[str, list[tuple[str, bool]]] = {}
     for name, tasks in files.items():
@@ -136,15 +136,32 @@ def test_check_mode_never_reaches_compose(role: str) -> None:
     for file, tasks in unguarded(role).items():
         for task in tasks:
             assert "community.docker.docker_compose_v2" not in task, f"{file}: {task['name']}"
-    for path in (ROOT / "roles" / role / "tasks").glob("*.yml"):
+    for path in (ROOT / "roles" / role / "tasks").rglob("*.yml"):
         for task, _safe in walk(yaml.safe_load(path.read_text())):
             if "community.docker.docker_compose_v2" in task:
                 assert "check_mode" not in task, f"{path}: {task['name']}"
 
 
 def test_nothing_of_ours_asks_for_a_dry_run() -> None:
-    for file in [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("plugins/**/*.py")]:
+    for file in [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("plugins/**/*.py")]:
         assert not re.search(r"""^\s*- --dry-run|["']--dry-run""", file.read_text(), re.MULTILINE), file
+
+
+REACHED = ("common/assert_reached.yml", "common/wait_for_members.yml")
+
+
+def test_every_included_file_is_there() -> None:
+    """Ansible finds out at the include only, which may be in the middle of an outage."""
+    lost = []
+    for role in ROLES:
+        folder = ROOT / "roles" / role / "tasks"
+        for file in folder.rglob("*.yml"):
+            for task in flatten(yaml.safe_load(file.read_text())):
+                name = task.get("ansible.builtin.include_tasks") or task.get("ansible.builtin.import_tasks") or ""
+                name = name.get("file", "") if isinstance(name, dict) else name
+                if name and "{{" not in name and not (folder / name).is_file():
+                    lost.append(f"{file.relative_to(ROOT)}: {name}")
+    assert lost == []
 
 
 def test_an_upgrade_loses_no_host_without_a_word() -> None:
@@ -153,8 +170,8 @@ def test_an_upgrade_loses_no_host_without_a_word() -> None:
     The rescue is left out: it says what it found of whom, and asks who is still there.
     """
     local = {"assert", "debug", "fail", "include_role", "include_tasks", "set_fact", "wait_for_connection"}
-    before = {"main", "absent", "preflight", "refuse", "database", "prepare", "shrink", "pull", "upgrade", "report"}
-    rescue = {"rescue", "back", "unlock"}
+    before = {"main", "absent", "preflight", "prepare", "pull", "upgrade", "report"}
+    rescue = {"handle_failure", "start_old_version", "release_lock"}
     judged_otherwise = {
         "Stop the client on the other members",  # with the leader, once all have been waited for
         "Start the new version on the other members",  # and so it is here
@@ -164,8 +181,8 @@ def test_an_upgrade_loses_no_host_without_a_word() -> None:
         "Read the migration's log",  # adds to a failure that is certain
     }
     lost = []
-    for file in (ROOT / "roles" / "wa_upgrade" / "tasks").glob("*.yml"):
-        if file.stem in before | rescue:
+    for file in (ROOT / "roles" / "wa_upgrade" / "tasks").rglob("*.yml"):
+        if {file.stem, file.parent.name} & (before | rescue):
             continue
         tasks = [task for task in flatten(yaml.safe_load(file.read_text())) if "block" not in task]
         for task, following in zip(tasks, [*tasks[1:], {}]):
@@ -173,7 +190,7 @@ def test_an_upgrade_loses_no_host_without_a_word() -> None:
             if (
                 asks
                 and task["name"] not in judged_otherwise
-                and following.get("ansible.builtin.include_tasks") not in ("reached.yml", "await.yml")
+                and following.get("ansible.builtin.include_tasks") not in REACHED
             ):
                 lost.append(f"{file.name}: {task['name']}")
     assert lost == []
@@ -251,7 +268,7 @@ def test_nothing_removes_what_a_folder_or_a_volume_holds() -> None:
 
 def test_who_logs_in_to_the_database_can_show_a_client_certificate() -> None:
     """A server may demand one of everybody: GC, dump and upgrade as well as the client."""
-    for path in [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/vars/*.yml")]:
+    for path in [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("roles/*/vars/*.yml")]:
         words = re.findall(r"^ +(login_\w+):", path.read_text(), re.MULTILINE)
         for option in ("login_client_cert", "login_client_key"):
             assert words.count(option) == words.count("login_ca_cert"), path
@@ -261,7 +278,7 @@ def test_who_looks_for_the_clients_containers_knows_its_images() -> None:
     """`wa_images` decides what is the client's, in every look of every role: one that forgets it is blind."""
     looks = ("wa_db_env", "wa_media_volume", "wa_log_cleanup")
     blind = []
-    for path in ROOT.glob("roles/*/tasks/*.yml"):
+    for path in ROOT.glob("roles/*/tasks/**/*.yml"):
         for task in flatten(yaml.safe_load(path.read_text()) or []):
             asked = [task[f"waba.onprem.{module}"] for module in looks if f"waba.onprem.{module}" in task]
             info = task.get("waba.onprem.wa_info")
@@ -294,7 +311,7 @@ def test_what_roots_environment_says_to_compose_counts_for_no_play(playbook: str
 
 
 def role_tasks() -> t.Iterator[tuple[pathlib.Path, dict[str, t.Any]]]:
-    for file in [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/*.yml")]:
+    for file in [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/*.yml")]:
         for task in flatten(yaml.safe_load(file.read_text())):
             yield file, task
 
@@ -321,7 +338,7 @@ def test_a_text_is_never_read_as_a_list_or_a_truth() -> None:
     ways_of = [(name, "words") for name in lists] + [(name, "bool") for name in typed("bool")]
     found = []
     for file in [
-        *ROOT.glob("roles/*/tasks/*.yml"),
+        *ROOT.glob("roles/*/tasks/**/*.yml"),
         *ROOT.glob("roles/*/vars/*.yml"),
         *ROOT.glob("roles/*/templates/*"),
     ]:
