@@ -109,7 +109,7 @@ class Playbook:
             elif result.get("changed"):
                 told = in_words(result.get("actions") or [])
                 say(f"  {host}: {task}" + (f": {told}" if told else ""))
-            elif task == "Show before and after":
+            elif task == "Display the report":
                 self.table = result["msg"]
 
 

@@ -332,7 +332,7 @@ def slow_migration(lab: Lab, old: str, new: str) -> None:
     ends = threading.Timer(60, lab.lab, ("fault", "migration_hangs", "off"))
     ends.start()
     began = time.monotonic()
-    expect_words("second run", lab.play("upgrade", **wanted), 0, "Wait for one that takes long")
+    expect_words("second run", lab.play("upgrade", **wanted), 0, "Wait for a long migration")
     ends.join()
     expect("it waited", time.monotonic() - began > 60, True)
     expect("what runs now", lab.running(), {new})

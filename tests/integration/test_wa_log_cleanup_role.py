@@ -95,8 +95,8 @@ def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
     assert host.role(names, **often)["support"]["changed"] == 0
     assert list(host.tasks("support")) == [
         "Install the job's script",
-        "Have cron run it every day",
-        "Look for older cron lines that do the same",
+        "Install the cron job",
+        "Find older cron lines that do the same",
     ]
     assert host.role(names, check=True, **often)["support"]["changed"] == 0
     core = lc.core(clients)
@@ -147,7 +147,7 @@ def test_older_lines_are_reported(host: Host) -> None:
         " printf '#!/bin/sh\\n/usr/bin/docker exec biz_wacore_1 /opt/whatsapp/bin/cleanup.sh\\n' > /etc/cron.daily/wa"
     )
     host.role({"one": {}})
-    told = [item["msg"] for item in host.tasks("one")["Report them"]["results"]]
+    told = [item["msg"] for item in host.tasks("one")["Display older cron lines"]["results"]]
     assert len(told) == 3
     assert any(text.count("/etc/anacrontab:") for text in told)
     assert any(f"/var/spool/cron/crontabs/root:{line}" in text for text in told)

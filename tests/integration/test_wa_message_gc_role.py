@@ -71,7 +71,7 @@ class Site:
         return found, done.stdout + done.stderr
 
 
-GC = "Bring the messages table under its limit"
+GC = "Reduce the messages table to its limit"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated
     closed, _output = site.run(wa_message_gc_window=window, wa_message_gc_timezone="UTC")
     assert f"outside the window {window}" in closed[GC][0]["skip_reason"]
     elsewhere, _output = site.run("--limit", "h2")
-    told = [task["msg"] for task in elsewhere["Say that the leader is not in this run"]]
+    told = [task["msg"] for task in elsewhere["Display that the leader is not in this run"]]
     assert "No message GC for deployment support: its leader h1 is not in this run" in told[0]
     assert GC not in elsewhere or not elsewhere[GC]
     assert client.count() == ROWS
@@ -153,7 +153,10 @@ def test_a_deployment_that_an_upgrade_has_is_left_alone(site: Site, client: Simu
     )
     before = client.call("GET", "/v1/settings/application")[1]
     done, _output = site.run(wa_message_gc_automatic=True, wa_message_gc_policy="always")
-    assert "locked by the upgrade to 2.53.4" in done["Display why the automatic GC is left alone"][0]["msg"]
+    assert (
+        "locked by the upgrade to 2.53.4"
+        in done["Display that automatic GC is left unchanged during an upgrade"][0]["msg"]
+    )
     assert "an upgrade goes on" in done[GC][0]["skip_reason"]
     assert "Read and set the application setting" not in {name for name, ran in done.items() if ran}
     assert client.call("GET", "/v1/settings/application")[1] == before
@@ -167,7 +170,7 @@ def test_the_clients_own_gc_is_turned_on_and_what_is_remembered_goes(site: Site,
     settings = client.call("GET", "/v1/settings/application")[1]["settings"]["application"]
     assert settings["garbagecollector_enable"]["messages"] is True
     gone, _output = site.run(wa_message_gc_state="absent")
-    assert any(task["changed"] for task in gone["Forget what is remembered about GC"])
+    assert any(task["changed"] for task in gone["Remove the state file of message GC"])
     assert list(site.folder.iterdir()) == []
 
 
@@ -184,7 +187,7 @@ def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path:
         site = Site(older, folder)
         options = {"wa_project": clients.project, "wa_message_gc_automatic": True, "wa_message_gc_policy": "limit"}
         done, output = site.run(**options)
-        assert done["Restart them"], output
+        assert done["Restart the Coreapps"], output
         assert CANARY not in output
         again, _output = site.run(**options)
         # what a run leaves behind that has failed between the setting and the restart
@@ -196,6 +199,6 @@ def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path:
     now = {name: clients.engine.started(name) for name in (core, web)}
     assert now[core] != started[core]
     assert now[web] == started[web]
-    assert not again.get("Restart them")
-    assert made_up["Restart them"]
+    assert not again.get("Restart the Coreapps")
+    assert made_up["Restart the Coreapps"]
     assert not note.exists()

@@ -67,6 +67,66 @@ def test_every_entry_point_has_a_spec_and_tasks(role: str) -> None:
         assert (ROOT / "roles" / role / "tasks" / f"{entry}.yml").is_file()
 
 
+def included(role: str, entry: str) -> str:
+    """The text of an entry point's tasks and of all that they include, without comments."""
+    folder, text, seen, waiting = ROOT / "roles" / role / "tasks", "", set(), [f"{entry}.yml"]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        content = (folder / name).read_text()
+        text += re.sub(r"(?m)^\s*#.*$", "", content)
+        for task in flatten(yaml.safe_load(content)):
+            file = task.get("ansible.builtin.include_tasks") or task.get("ansible.builtin.import_tasks") or ""
+            file = file.get("file", "") if isinstance(file, dict) else file
+            if "_state" in file:
+                parts = file.partition("{{")[0], file.rpartition("}}")[2]
+                waiting += [f"{parts[0]}{state}{parts[1]}" for state in ("present", "absent")]
+            elif file and "{{" not in file:
+                waiting.append(file)
+    return text
+
+
+def reads(role: str, entry: str) -> set[str]:
+    """The role's variables that an entry point reads, also by the role's own variables and templates."""
+    text = included(role, entry)
+    values = {
+        name: str(value)
+        for source in (f"{role}/vars/main.yml", f"{role}/defaults/main.yml", "wa_common/vars/main.yml")
+        if (ROOT / "roles" / source).exists()
+        for name, value in (yaml.safe_load((ROOT / "roles" / source).read_text()) or {}).items()
+    }
+    values.update({path.name: path.read_text() for path in (ROOT / "roles" / role / "templates").glob("*")})
+    done: set[str] = set()
+    while more := {name for name in values if re.search(rf"\b{re.escape(name)}\b", text)} - done:
+        done |= more
+        text += "".join("\n" + values[name] for name in more)
+    named = set(re.findall(rf"(?<![\w#/])(?<!onprem\.)(?<!groups\.){role}_\w+", text))
+    return {name for name in named if not name.endswith("_result")}
+
+
+def facts() -> set[str]:
+    """Public names that a role sets for others."""
+    tasks = [task for path in ROOT.glob("roles/*/tasks/**/*.yml") for task in flatten(yaml.safe_load(path.read_text()))]
+    return {name for task in tasks for name in task.get("ansible.builtin.set_fact") or {}}
+
+
+@pytest.mark.parametrize(
+    ("role", "entry"),
+    [(role, entry) for role in ROLES for entry in load(role, "meta/argument_specs.yml")["argument_specs"]],
+)
+def test_an_entry_point_lists_the_options_that_it_reads(role: str, entry: str) -> None:
+    spec = load(role, "meta/argument_specs.yml")["argument_specs"][entry]
+    assert spec["version_added"]
+    listed, read = set(spec.get("options", {})), reads(role, entry) - facts()
+    if (role, entry) == ("wa_upgrade", "preflight"):  # it checks the values of all options, before anything is done
+        read = set(options(role))
+    plugins = "".join(path.read_text() for path in ROOT.glob("plugins/**/*.py"))  # some read the inventory themselves
+    assert read - listed == set()
+    assert {name for name in listed - read if name not in plugins} == set()
+
+
 @pytest.mark.parametrize("script", ["role_tables.py", "fault_table.py"])
 def test_generated_tables_are_in_step(script: str) -> None:
     run = subprocess.run(
@@ -175,9 +235,9 @@ def test_an_upgrade_loses_no_host_without_a_word() -> None:
     judged_otherwise = {
         "Stop the client on the other members",  # with the leader, once all have been waited for
         "Start the new version on the other members",  # and so it is here
-        "Put the new Compose file in force on all hosts",  # once the migration has been waited for, whoever is lost
-        "Wait for a migration that is soon over",  # and so it is here
-        "Look whether it is over",  # a leader that is away for a while is waited for
+        "Activate the new Compose file on all members",  # once the migration has been waited for, whoever is lost
+        "Wait for a short migration",  # and so it is here
+        "Read whether the migration has ended",  # a leader that is away for a while is waited for
         "Read the migration's log",  # adds to a failure that is certain
     }
     lost = []
