@@ -17,7 +17,7 @@ from .database import Database, DatabaseError, Deadlock, Session
 from .schema import Schema, last_rewrite, store
 from .settings import DatabaseSettings, SettingsError
 
-CHUNK = 220000
+CHUNK = 20000  # rows of a statement: what it locks, the client and the other worker wait for
 WORKERS = 2
 RESTARTS = 20  # of one statement after deadlocks
 COLUMNS = "id, message_id, direction, chat, type, status, payload, created_at, updated_at"
@@ -56,8 +56,9 @@ def numbers(engine: str, server: str, first: int, last: int) -> tuple[str, str]:
     if "MariaDB" in server:
         return f"seq_{first}_to_{last}", "seq"
     digits = "SELECT 0 AS d" + "".join(f" UNION ALL SELECT {digit}" for digit in range(1, 10))
-    places = ", ".join(f"({digits}) AS d{place}" for place in range(6))
-    number = " + ".join(f"d{place}.d * {10**place}" for place in range(6))
+    count = len(str(CHUNK))
+    places = ", ".join(f"({digits}) AS d{place}" for place in range(count))
+    number = " + ".join(f"d{place}.d * {10**place}" for place in range(count))
     return f"(SELECT n FROM (SELECT {first} + {number} AS n FROM {places}) AS every_n WHERE n <= {last}) AS s", "n"
 
 
