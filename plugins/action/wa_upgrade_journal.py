@@ -30,12 +30,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             controller=platform.node() or "controller",
         )
         result: dict[str, t.Any] = self._execute_module(module_args=args, task_vars=task_vars)
-        journal = result.get("journal") or {}
-        if result.get("held") and self._has_ended(journal, args):
-            result = self._execute_module(module_args=dict(args, dead_runs=[journal["run_id"]]), task_vars=task_vars)
+        holders = [result.get("journal") or {}, result.get("change") or {}]
+        dead = [holder["run_id"] for holder in holders if self._has_ended(holder, args)]
+        if dead and (result.get("held") or result.get("failed")):
+            result = self._execute_module(module_args=dict(args, dead_runs=dead), task_vars=task_vars)
         return result
 
     @staticmethod
-    def _has_ended(journal: dict[str, t.Any], args: dict[str, t.Any]) -> bool:
-        mine = all(journal.get(key) == args[key] for key in ("user", "controller"))
-        return mine and process.has_ended(str(journal.get("run_id", "")))
+    def _has_ended(holder: dict[str, t.Any], args: dict[str, t.Any]) -> bool:
+        mine = all(holder.get(key) == args[key] for key in ("user", "controller"))
+        return mine and process.has_ended(str(holder.get("run_id", "")))

@@ -20,19 +20,22 @@ description:
   - V(stage) notes the next stage, and renews the lease for it.
   - V(end) ends the lock. After V(done) and V(rolled_back) nothing is left but a copy of the journal; after V(failed) the journal
     stays, so that the next run goes on from there.
+  - V(hold) notes in a second file that this run changes the client's containers outside an upgrade, until V(release) or the
+    end of its lease. It is refused while another run does so, and so is V(begin), since two C(docker compose up) at once
+    leave the client without containers that run.
   - V(read) tells what is there.
 options:
   operation:
     description: What to do.
     type: str
-    choices: [begin, stage, end, read]
+    choices: [begin, stage, end, hold, release, read]
     default: read
   path:
     description: The lock file. Its folder must exist.
     type: path
     required: true
   deployment:
-    description: The deployment's name; needed for V(begin).
+    description: The deployment's name; needed for V(begin) and V(hold).
     type: str
   target:
     description: The version to upgrade to, without C(v); needed for V(begin).
@@ -118,6 +121,13 @@ EXAMPLES = r"""
     notes:
       from_version: 2.51.2
 
+- name: Change the client's containers when no other run does
+  waba.onprem.wa_upgrade_journal:
+    operation: hold
+    path: /var/lib/waba/support.lock
+    deployment: support
+    lease: 30m
+
 - name: End the lock
   waba.onprem.wa_upgrade_journal:
     operation: end
@@ -159,6 +169,24 @@ journal:
     target: 2.55.1
     notes: {before: 2.53.4}
     lease_until: 1769829346.3
+change:
+  description: Which run changes the client's containers outside an upgrade; empty when none does.
+  returned: operation is begin, hold or release
+  type: dict
+  contains:
+    user:
+      description: Who runs it.
+      type: str
+    controller:
+      description: Where it is run.
+      type: str
+    since:
+      description: When it began, in seconds since 1970.
+      type: float
+    lease_until:
+      description: Until when it counts at the latest, in seconds since 1970.
+      type: float
+  sample: {user: ops, controller: controller.example.com, since: 1769828412.5, lease_until: 1769830212.5}
 held:
   description: Whether another run holds the lock now.
   returned: always
@@ -207,7 +235,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 IDENTITY = ("run_id", "user", "controller")
 
 
-def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -> tuple[dict[str, t.Any] | None, str]:
+def plan(
+    params: dict[str, t.Any], found: dict[str, t.Any] | None, change: dict[str, t.Any] | None, now: float
+) -> tuple[dict[str, t.Any] | None, str]:
     """The journal as it is to be, and what that means in words; no words mean no change."""
     operation, run_id = params["operation"], params["run_id"]
     if operation == "begin":
@@ -215,6 +245,8 @@ def plan(params: dict[str, t.Any], found: dict[str, t.Any] | None, now: float) -
             params["deployment"], run_id, params["user"], params["controller"], params["target"]
         )
         lease = parse_duration("lease", params["lease"])
+        if not params["take_over"]:
+            upgrade_journal.refuse_change(change, claim, now, params["dead_runs"])
         after = upgrade_journal.begin(
             found,
             claim,
@@ -248,11 +280,24 @@ def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) 
     return ""
 
 
+def plan_change(
+    params: dict[str, t.Any], change: dict[str, t.Any] | None, upgrade: dict[str, t.Any] | None, now: float
+) -> dict[str, t.Any] | None:
+    """Who is to change the client's containers outside an upgrade; None for nobody."""
+    if params["operation"] == "release":
+        return change if change is not None and change["run_id"] != params["run_id"] else None
+    claim = upgrade_journal.Claim(params["deployment"], params["run_id"], params["user"], params["controller"], "")
+    lease = parse_duration("lease", params["lease"])
+    later: dict[str, t.Any] = upgrade_journal.hold(change, upgrade, claim, now, lease, params["dead_runs"])
+    return later
+
+
 def run(module: AnsibleModule, result: Result) -> None:
     """Observe, plan, apply, with every other process kept out."""
     params = module.params
     file = JournalFile(params["path"])
     found: dict[str, t.Any] | None = None
+    change: dict[str, t.Any] | None = None
     took_over = False
     now = time.time()
     try:
@@ -260,11 +305,19 @@ def run(module: AnsibleModule, result: Result) -> None:
             found, action = file.load(), ""
             after = found
             result.values["ended"] = file.load_last() or {}
+        elif params["operation"] in ("hold", "release"):
+            with contextlib.nullcontext() if module.check_mode else file.exclusively():
+                found, action, change = file.load(), "", file.load_change()
+                after = found
+                later = plan_change(params, change, found, now)
+                if not module.check_mode:
+                    file.save_change(later) if later else file.remove_change()
         else:
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
                 found = file.load()
                 took_over = found is not None and found["run_id"] != params["run_id"]
-                after, action = plan(params, found, now)
+                change = file.load_change() if params["operation"] == "begin" else None
+                after, action = plan(params, found, change, now)
                 if after is not None and not module.check_mode:
                     last = apply(file, params, after)
                     if last:
@@ -273,6 +326,7 @@ def run(module: AnsibleModule, result: Result) -> None:
     finally:
         result.values.update(
             journal=found or {},
+            change=change or {},
             held=found is not None and upgrade_journal.is_held(found, params["run_id"] or "", now, params["dead_runs"]),
             holder=upgrade_journal.describe_holder(found) if found else "",
         )
@@ -285,7 +339,11 @@ def run(module: AnsibleModule, result: Result) -> None:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "operation": {"type": "str", "choices": ["begin", "stage", "end", "read"], "default": "read"},
+            "operation": {
+                "type": "str",
+                "choices": ["begin", "stage", "end", "hold", "release", "read"],
+                "default": "read",
+            },
             "path": {"type": "path", "required": True},
             "deployment": {"type": "str"},
             "target": {"type": "str"},
@@ -305,6 +363,8 @@ def main() -> None:
             ("operation", "begin", ("deployment", "target", *IDENTITY)),
             ("operation", "stage", ("stage", "run_id")),
             ("operation", "end", ("outcome", "run_id")),
+            ("operation", "hold", ("deployment", *IDENTITY)),
+            ("operation", "release", ("run_id",)),
         ],
         supports_check_mode=True,
     )

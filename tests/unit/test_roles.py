@@ -362,12 +362,29 @@ def test_every_play_says_its_strategy() -> None:
     assert [play for play in plays if play[2] not in ("ansible.builtin.linear", "ansible.builtin.host_pinned")] == []
 
 
-@pytest.mark.parametrize("playbook", ["provision", "upgrade"])
-def test_what_roots_environment_says_to_compose_counts_for_no_play(playbook: str) -> None:
-    """With COMPOSE_PROFILES=* in it, `up` started the one-shot migration beside the client."""
-    ours = {"COMPOSE_PROFILES": "", "COMPOSE_REMOVE_ORPHANS": "false"}
-    plays = yaml.safe_load((ROOT / "playbooks" / f"{playbook}.yml").read_text())
-    assert [play.get("environment") for play in plays] == [ours] * len(plays)
+def test_what_roots_environment_says_to_compose_counts_for_no_task() -> None:
+    """With COMPOSE_PROFILES=* in it, `up` started the one-shot migration beside the client; a role may be used alone."""
+    calls = [
+        (f"{file.relative_to(ROOT)}: {task['name']}", task.get("environment"))
+        for file, task in role_tasks()
+        if "community.docker.docker_compose_v2" in task
+    ]
+    assert len(calls) >= 9
+    assert [name for name, environment in calls if environment != "{{ __wa_common_compose_environment }}"] == []
+    common = yaml.safe_load((ROOT / "roles" / "wa_common" / "vars" / "main.yml").read_text())
+    assert common["__wa_common_compose_environment"]["COMPOSE_PROFILES"] == ""
+    assert common["__wa_common_compose_environment"]["COMPOSE_REMOVE_ORPHANS"] == "false"
+
+
+def test_every_task_asks_the_engine_of_the_inventory() -> None:
+    """Left out, `docker_host` is DOCKER_HOST of root's environment to one module, and the local socket to the next."""
+    found = [
+        f"{file.relative_to(ROOT)}: {task['name']}"
+        for file, task in role_tasks()
+        for options in task.values()
+        if isinstance(options, dict) and "omit" in str(options.get("docker_host", ""))
+    ]
+    assert found == []
 
 
 def role_tasks() -> t.Iterator[tuple[pathlib.Path, dict[str, t.Any]]]:

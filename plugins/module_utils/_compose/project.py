@@ -57,7 +57,9 @@ class Project:
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
         command = ["timeout", _PATIENCE, "docker", "--host", self.engine.wire.host, "compose", *arguments]
-        code, output, complaint = self.run(command, data=data, handle_exceptions=False)
+        # Root's own environment may choose profiles, for other projects.
+        own = {"COMPOSE_PROFILES": ""}
+        code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
             raise WaError(
                 f"Compose file of project {self.name}",

@@ -24,6 +24,7 @@ class JournalFile:
         self.path = path
         folder, name = os.path.split(os.path.abspath(path))
         self.guard = os.path.join(folder, f".{name}.guard")
+        self.change = path.rsplit(".", 1)[0] + ".change.json"
 
     @contextlib.contextmanager
     def exclusively(self) -> t.Iterator[None]:
@@ -39,13 +40,19 @@ class JournalFile:
         """The journal, or None when there is no lock. Raises WaError for a file that holds none."""
         return self._load(self.path)
 
+    def load_change(self) -> dict[str, t.Any] | None:
+        """Which run changes the client's containers outside an upgrade, or None when there is no note of one."""
+        return self._load(self.change, upgrade_journal.check_change)
+
     def load_last(self) -> dict[str, t.Any] | None:
         """The journal of the upgrade that ended last, or None when none has. Raises WaError for a file that holds none."""
         return self._load(self.last())
 
-    def _load(self, path: str) -> dict[str, t.Any] | None:
+    def _load(
+        self, path: str, check: t.Callable[[t.Any], dict[str, t.Any]] = upgrade_journal.check
+    ) -> dict[str, t.Any] | None:
         try:
-            return upgrade_journal.check(json.loads(files.read_text(path)))
+            return check(json.loads(files.read_text(path)))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -70,6 +77,10 @@ class JournalFile:
         """Write the journal whole or not at all."""
         self._write(self.path, journal)
 
+    def save_change(self, change: dict[str, t.Any]) -> None:
+        """Note which run changes the client's containers."""
+        self._write(self.change, change)
+
     def archive(self, journal: dict[str, t.Any]) -> str:
         """Keep `journal` as that of the last upgrade, end the lock, and return where it lies."""
         last = self.last()
@@ -83,8 +94,15 @@ class JournalFile:
 
     def remove(self) -> None:
         """End the lock."""
+        self._remove(self.path)
+
+    def remove_change(self) -> None:
+        """Remove the note of a change that has ended."""
+        self._remove(self.change)
+
+    def _remove(self, path: str) -> None:
         try:
-            os.unlink(self.path)
+            os.unlink(path)
         except FileNotFoundError:
             pass
         except OSError as error:

@@ -183,6 +183,53 @@ def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: 
     return dict(journal, outcome=outcome, reason=reason, ended_at=now, lease_until=0)
 
 
+def hold(
+    found: t.Mapping[str, t.Any] | None,
+    upgrade: t.Mapping[str, t.Any] | None,
+    claim: Claim,
+    now: float,
+    lease: float,
+    dead_runs: t.Collection[str] = (),
+) -> dict[str, t.Any]:
+    """The note with which `claim` changes the client's containers outside an upgrade; `found` is the one that is there.
+
+    Raises WaError while another run does so, and where an `upgrade` has the client.
+    """
+    refuse_change(found, claim, now, dead_runs)
+    if upgrade is not None:
+        held = is_held(upgrade, claim.run_id, now, dead_runs)
+        if blocks(upgrade, held):
+            raise WaError(f"client of {claim.deployment}", describe_block(upgrade, held), "no upgrade")
+    own = {"run_id": claim.run_id, "user": claim.user, "controller": claim.controller}
+    return dict(own, format=FORMAT, deployment=claim.deployment, since=round(now, 1), lease_until=now + lease)
+
+
+def refuse_change(
+    found: t.Mapping[str, t.Any] | None, claim: Claim, now: float, dead_runs: t.Collection[str] = ()
+) -> None:
+    """Raise WaError while another run than `claim` changes the client's containers."""
+    if found is not None and is_held(found, claim.run_id, now, dead_runs):
+        raise WaError(
+            f"client of {claim.deployment}",
+            f"another run changes its containers, by {found['user']} from {found['controller']}, since "
+            f"{clock(found['since'])}, until {clock(found['lease_until'])} at the latest",
+            "one run at a time",
+            "Wait for it, then run again: files that this run has written are not in force",
+        )
+
+
+def check_change(data: t.Any) -> dict[str, t.Any]:
+    """`data` as the note of a change. Raises ValueError when it is none."""
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ValueError(f"no note of format {FORMAT}")
+    for key in ("deployment", "run_id", "user", "controller"):
+        if not isinstance(data.get(key), str):
+            raise ValueError(f"{key} is missing")
+    if not all(_is_time(data.get(key)) for key in ("since", "lease_until")):
+        raise ValueError("a time is missing, or is none")
+    return data
+
+
 def check(data: t.Any) -> dict[str, t.Any]:
     """`data` as a journal. Raises ValueError when it is none."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -194,9 +241,13 @@ def check(data: t.Any) -> dict[str, t.Any]:
         raise ValueError("stage, stages or notes are missing")
     entries = data["stages"] if isinstance(data["stages"], list) else [None]
     times = [data.get("lease_until"), *(entry.get("at") if isinstance(entry, dict) else None for entry in entries)]
-    if not all(isinstance(at, (int, float)) and 0 <= at < _END_OF_TIME for at in times):
+    if not all(map(_is_time, times)):
         raise ValueError("a time is missing, or is none")
     return data
+
+
+def _is_time(at: t.Any) -> bool:
+    return isinstance(at, (int, float)) and 0 <= at < _END_OF_TIME
 
 
 def _own(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any]:

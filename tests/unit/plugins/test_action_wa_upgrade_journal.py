@@ -61,3 +61,20 @@ def test_the_lock_of_a_run_that_has_ended_is_taken_over(begin: t.Callable[..., C
 @pytest.mark.parametrize("other", [{"user": "somebody"}, {"controller": "elsewhere"}])
 def test_the_lock_of_somebody_else_is_not(begin: t.Callable[..., Calls], other: dict[str, str]) -> None:
     assert len(begin(**{**me("dead"), **other})) == 1
+
+
+def test_a_change_of_a_run_that_has_ended_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Calls = []
+
+    def module(module_args: dict[str, t.Any], **_more: t.Any) -> dict[str, t.Any]:
+        calls.append(module_args)
+        dead = module_args.get("dead_runs", ())
+        return {"failed": "dead" not in dead, "held": False, "journal": {}, "change": me("dead")}
+
+    action = object.__new__(wa_upgrade_journal.ActionModule)
+    action._task = type("Task", (), {"args": {"operation": "hold", "path": "a.lock"}})
+    monkeypatch.setattr(action, "_execute_module", module, raising=False)
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    monkeypatch.setattr(process, "has_ended", lambda run: run == "dead")
+    assert action.run(None, {})["failed"] is False
+    assert [call.get("dead_runs") for call in calls] == [None, ["dead"]]

@@ -25,7 +25,7 @@ Run = t.Callable[..., "dict[str, t.Any]"]
 def run(run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> Run:
     def call(operation: str, run_id: str = "m/1/5", check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         given: dict[str, t.Any] = {"operation": operation, "path": str(tmp_path / "support.lock"), "run_id": run_id}
-        if operation == "begin":
+        if operation in ("begin", "hold"):
             given.update(deployment="support", target="2.53.4", user="ann", controller="ops1")
         return run_module("wa_upgrade_journal", {**given, **options}, check)
 
@@ -270,3 +270,47 @@ def test_a_guard_that_is_held_is_waited_for_with_an_end(
 def test_a_fifo_in_the_journals_place_is_refused_at_once(run: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "support.lock")
     assert "no regular file" in run("read")["msg"]
+
+
+def test_one_run_at_a_time_changes_the_containers(run: Run, tmp_path: Path) -> None:
+    assert not run("hold", check=True).get("failed")
+    assert list(tmp_path.iterdir()) == []
+    assert run("hold")["changed"] is False
+    assert not run("hold").get("failed")  # renewed
+    refused = run("hold", run_id="m/2/5")
+    assert "another run changes its containers, by ann from ops1, since 20" in refused["msg"]
+    assert refused["change"]["run_id"] == "m/1/5"
+    run("release", run_id="m/2/5")
+    assert [path.name for path in tmp_path.iterdir()] == ["support.change.json"]
+    run("release")
+    assert list(tmp_path.iterdir()) == []
+    assert not run("hold", run_id="m/2/5").get("failed")
+
+
+@pytest.mark.parametrize("options", [{"dead_runs": ["m/1/5"]}, {"take_over": True}])
+def test_no_upgrade_begins_while_a_run_changes_the_containers(run: Run, options: dict[str, t.Any]) -> None:
+    run("hold")
+    assert "another run changes its containers" in run("begin", run_id="m/2/5")["msg"]
+    assert run("begin", run_id="m/2/5", **options)["journal"]["stage"] == "locked"
+
+
+def test_the_containers_of_an_upgrade_are_not_changed(run: Run, tmp_path: Path) -> None:
+    run("begin")
+    assert "locked by the upgrade to 2.53.4" in run("hold", run_id="m/2/5")["msg"]
+    run("stage", stage="stopping")
+    run("end", outcome="failed")
+    assert "left unfinished by the upgrade to 2.53.4" in run("hold", run_id="m/2/5")["msg"]
+    assert [path.name for path in tmp_path.iterdir()] == ["support.lock"]
+
+
+@pytest.mark.parametrize("left", [{"lease": "0s"}, {"dead_runs": ["m/1/5"]}])
+def test_a_change_whose_run_is_gone_keeps_nobody_out(run: Run, left: dict[str, t.Any]) -> None:
+    run("hold", lease=left.get("lease", "10m"))
+    assert not run("hold", run_id="m/2/5", dead_runs=left.get("dead_runs", [])).get("failed")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 1, "deployment": "support", "run_id": 1}'])
+def test_a_note_that_no_run_wrote_is_left_alone(run: Run, tmp_path: Path, content: str) -> None:
+    (tmp_path / "support.change.json").write_text(content)
+    assert "not written by" in run("hold")["msg"]
+    assert (tmp_path / "support.change.json").read_text() == content
