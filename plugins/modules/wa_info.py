@@ -87,6 +87,10 @@ options:
       - The deployment's own Compose file, for V(identity) in O(gather). One that others have written is an error, and so is a
         link of another user on the way to its folder, or to that of O(identity_file).
     type: path
+  media_path:
+    description:
+      - Where media are mounted in a container. With it, RV(containers[].layer_media) tells which go with a container.
+    type: path
   log_cleanup_status_file:
     description:
       - The status file of the nightly log cleanup, which role P(waba.onprem.wa_log_cleanup#role) installs.
@@ -444,6 +448,12 @@ containers:
     auto_remove:
       description: Whether Docker removes it, and its volumes without a name, when it stops (C(docker run --rm)).
       type: bool
+    layer_media:
+      description:
+        - A file at O(media_path) that is in the container's own writable layer, where nothing is mounted there. It is lost
+          with the container. Empty for none; why it is not known when the engine does not tell.
+        - V(null) without O(media_path).
+      type: str
   sample:
     - name: wa-support-waweb-1
       id: 9b01d7c33e5f
@@ -468,6 +478,7 @@ containers:
       mounts: [{kind: volume, name: wa-support_whatsappMedia, destination: /usr/local/wamedia, writable: true}]
       configuration_mount: wa-support_waentData
       auto_remove: false
+      layer_media: ""
       keeps_configuration: true
 database:
   description: The client's database. A server that is down or refuses the login is an error that says so.
@@ -714,6 +725,7 @@ def main() -> None:
             migration_lock_timeout={"type": "int", "default": 0},
             lock_file={"type": "path"},
             identity_file={"type": "path"},
+            media_path={"type": "path"},
             log_cleanup_status_file={"type": "path"},
             log_cleanup_cron_file={"type": "path"},
             files={"type": "list", "elements": "path", "default": []},
@@ -755,7 +767,10 @@ def main() -> None:
         result.values["containers"] = []
         try:
             if engine:
-                result.values["containers"] = read_containers(engine, module.params)
+                found = read_containers(engine, module.params)
+                path = module.params["media_path"]
+                layers = [listing.layer_media(engine, one, path) if path else None for one in found]
+                result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
         except WaError as error:
             result.fail(error)
     if "identity" in gather:

@@ -163,6 +163,28 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
         variables={"wa_client_replace_unmanaged": True},
         again="is repaired",
     ),
+    "layer": Case(
+        "an unmanaged Webapp without a media volume that has received media, to be replaced",
+        ("web-by-hand holds /usr/local/wamedia/outgoing/planted in its own writable layer", "docker cp"),
+        before="""docker rm --force wa-h1-waweb-1
+image=$(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1 | sed 's,/coreapp:,/web:,')
+docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/waba/h1/db.env --env WA_CONFIG_ON_DB=1 "$image"
+docker exec web-by-hand sh -c 'mkdir -p /usr/local/wamedia/outgoing; echo x >/usr/local/wamedia/outgoing/planted'
+""",
+        after="docker rm --force web-by-hand",
+        variables={"wa_client_replace_unmanaged": True},
+        again="is repaired",
+    ),
+    "layer-empty": Case(
+        "an unmanaged Webapp without a media volume that has received no media, to be replaced",
+        (),
+        happens="is repaired",
+        before="""docker rm --force wa-h1-waweb-1
+image=$(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1 | sed 's,/coreapp:,/web:,')
+docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/waba/h1/db.env --env WA_CONFIG_ON_DB=1 "$image"
+""",
+        variables={"wa_client_replace_unmanaged": True},
+    ),
     "state": Case(
         "another folder for lock, journal and states",
         ("state_dir /var/lib/waba (as recorded on h1) would become /srv/state", "Nothing was changed"),

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from clients import Clients
+import pytest
+from clients import MOUNT_PATH, Clients
 from commands import docker
 from playbook import Ansible
 
@@ -25,6 +26,38 @@ def test_real_containers_are_told(ansible: Ansible, clients: Clients) -> None:
     assert (found[core]["state"], found[web]["state"]) == ("running", "created")
     assert (found[core]["keeps_configuration"], found[core]["version"]) == (True, "2.53.4")
     assert "Canary" not in str(done)
+
+
+FILE = f"{MOUNT_PATH}/outgoing/planted"
+# script that runs in a container, whether it is stopped then, what is told of its layer
+LAYERS: dict[str, tuple[str, bool, str]] = {
+    "what_a_start_writes": (
+        f"mkdir -p {MOUNT_PATH}/incoming {MOUNT_PATH}/outgoing; touch /tmp/x /var/log/x /run/x; "
+        f"touch {MOUNT_PATH}/incoming/.probe; rm {MOUNT_PATH}/incoming/.probe",
+        False,
+        "",
+    ),
+    "a_file": (f"mkdir -p {MOUNT_PATH}/incoming {MOUNT_PATH}/outgoing; echo x >{FILE}", False, FILE),
+    "a_file_stopped": (f"mkdir -p {MOUNT_PATH}/incoming {MOUNT_PATH}/outgoing; echo x >{FILE}", True, FILE),
+    "a_large_file_of_a_long_name": (
+        f"mkdir -p {MOUNT_PATH}; head -c 30000000 /dev/zero >{MOUNT_PATH}/{'n' * 250}",
+        False,
+        f"{MOUNT_PATH}/{'n' * 250}",
+    ),
+    "a_link_in_place_of_the_folder": (f"ln -sfn /srv {MOUNT_PATH}", False, MOUNT_PATH),
+    "a_name_beside_it": (f"mkdir -p {MOUNT_PATH}2; echo x >{MOUNT_PATH}2/x", False, ""),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_what_a_real_layer_holds_is_told(ansible: Ansible, clients: Clients, case: str) -> None:
+    script, stopped, told = LAYERS[case]
+    core = clients.add("wacore", "coreapp")
+    clients.run(core, script)
+    if stopped:
+        docker("stop", core)
+    done = ansible.module("wa_info", {"project": clients.project, "media_path": MOUNT_PATH})
+    assert [one["layer_media"] for one in done["containers"]] == [told]
 
 
 def test_an_image_that_lost_its_name_is_found(ansible: Ansible, clients: Clients) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import typing as t
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -12,6 +13,8 @@ from datetime import datetime, timezone
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
@@ -89,3 +92,18 @@ def read(engine: docker_engine.Docker, project: str | None, names: list[str]) ->
     found = engine.client_containers(project=project, all_projects=project is None, names=names)
     records = ((container, engine.inspect(container)) for container in found)
     return [describe(container, record) for container, record in records if record is not None]
+
+
+def layer_media(engine: docker_engine.Docker, container: t.Mapping[str, t.Any], path: str) -> str:
+    """The media at `path` that go with a described container, in words: what is in its own layer, or why that is not known.
+
+    The engine is asked only where nothing is mounted there: files of a mount are in no layer.
+    """
+    path = posixpath.normpath(path)
+    mounted = {posixpath.normpath(mount["destination"]) for mount in container["mounts"]}
+    if container["role"] == "other" or any(f"{path}/".startswith(f"{one.rstrip('/')}/") for one in mounted):
+        return ""
+    try:
+        return container_files.in_layer(engine, container["id"], path)
+    except WaError as error:
+        return f"what cannot be told of {path} ({error})"

@@ -35,12 +35,33 @@ def set_aside(containers: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t
     return found
 
 
-def lost_registration(
+def lost_with_layers(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """Why containers of `wa_info` must not be removed, or an empty text: what their own writable layers hold goes with them."""
+    inside = [str(one["name"]) for one in containers if not one["keeps_configuration"]]
+    if inside:
+        lost = "keeps its configuration, registration included, in its own writable layer; recreating it loses both"
+        return f"{', '.join(inside)} {lost}. {env_state.CONFIG_CURE}."
+    layers = ((one["name"], one["layer_media"]) for one in containers)
+    media = [
+        f"{name} holds {'media that were not looked for' if path is None else path}"
+        for name, path in layers
+        if path != ""
+    ]
+    if not media:
+        return ""
+    return (
+        f"{'; '.join(media)} in its own writable layer; expected no media there, because they are lost when the container is "
+        "removed. Copy them to the media volume (docker cp NAME:FOLDER .), then remove them in the "
+        "container; or remove the container yourself (docker rm)."
+    )
+
+
+def lost_by_recreation(
     containers: t.Sequence[t.Mapping[str, t.Any]],
     services: t.Mapping[str, t.Any] | None = None,
     volumes: t.Mapping[str, t.Any] | None = None,
 ) -> str:
-    """Why containers of `wa_info` must not be recreated, or an empty text: the registration of some would be lost.
+    """Why containers of `wa_info` must not be recreated, or an empty text: registration or media of some would be lost.
 
     `services` and `volumes` are what the operator adds to the rendered file, which mounts no configuration by itself.
     """
@@ -49,17 +70,14 @@ def lost_registration(
         for service in (services or {}).values()
         for source in map(_source, (service or {}).get("volumes") or [])
     }
-    inside = [str(one["name"]) for one in containers if not one["keeps_configuration"]]
-    if inside:
-        lost = "keeps its configuration, registration included, in its own writable layer; recreating it loses both"
-        return f"{', '.join(inside)} {lost}. {env_state.CONFIG_CURE}."
     beside = [
         f"{one['name']} has its configuration, registration included, on {one['configuration_mount']}"
         for one in containers
         if one["configuration_mount"] and one["configuration_mount"] not in mounted
     ]
-    if not beside:
-        return ""
+    inside = lost_with_layers(containers)
+    if inside or not beside:
+        return inside
     return (
         f"{', '.join(beside)}, which the rendered Compose file does not mount: the registration would be lost from sight. Mount it "
         f"at {env_state.CONFIG_FOLDER} of the Coreapp with wa_client_extra_services, environment WA_CONFIG_ON_DB: null with it, as "
@@ -87,19 +105,22 @@ def removed_by_a_stop(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
 def other_media(containers: t.Sequence[t.Mapping[str, t.Any]], volume: str, path: str, device: str = "") -> str:
     """Why containers cannot be replaced, or an empty text: their media are not on the volume that the new ones mount.
 
-    A master needs no media; what a Webapp or a Coreapp without a mount has received goes with it.
-
-    `path` is where media are mounted in a container. A folder is the volume's when the volume stands on it (`device`).
+    `path` is where media are mounted in a container; what is mounted above or below it holds media, too. A folder is the
+    volume's when the volume stands on it (`device`).
     """
+    path = posixpath.normpath(path)
     found = []
     for one in containers:
-        mounts = [each for each in one["mounts"] if posixpath.normpath(each["destination"]) == posixpath.normpath(path)]
-        if not mounts and one["role"] != "master":
-            found.append(f"{one['name']} has its media in its own writable layer")
-        for mount in mounts:
+        mounts = [(mount, posixpath.normpath(mount["destination"])) for mount in one["mounts"]]
+        there = [place for _mount, place in mounts if place == path]
+        for mount, place in mounts:
+            above = f"{path}/".startswith(f"{place.rstrip('/')}/")
+            if not f"{place}/".startswith(f"{path}/") and (there or not above):
+                continue
             wanted = device if mount["kind"] == "bind" else volume
-            if mount["name"].rstrip("/") != wanted.rstrip("/"):
-                found.append(f"{one['name']} has its media on {mount['kind']} {mount['name']}")
+            if place != path or mount["name"].rstrip("/") != wanted.rstrip("/"):
+                at = "" if place == path else f" at {place}"
+                found.append(f"{one['name']} has its media on {mount['kind']} {mount['name']}{at}")
     if not found:
         return ""
     return (

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a small file inside a container, running or stopped, in its image or on one of its mounts."""
+"""Reads a small file inside a container, running or stopped, in its image or on one of its mounts; finds those of its layer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import posixpath
 import tarfile
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 if t.TYPE_CHECKING:
@@ -17,6 +18,8 @@ if t.TYPE_CHECKING:
 
 _LARGEST = 1 << 20  # a file of certificates is far smaller
 _DEEPEST = 8  # links to links
+_HEADERS = 1 << 13  # of a tar member, with a name and attributes of any length that files have
+_FOLDERS = 256  # empty ones that are asked for
 
 
 def read(docker: Docker, container: str, path: str) -> bytes | None:
@@ -47,3 +50,37 @@ def first_member(archive: bytes) -> tuple[str, bytes | None]:
     except tarfile.TarError:
         return "", None
     return "", content if content is not None and len(content) == member.size else None
+
+
+def in_layer(docker: Docker, container: str, folder: str) -> str:
+    """The first file under a folder that is in a container's own writable layer; empty for none. Empty folders do not count.
+
+    Raises WaError where it cannot be told, NotFound when the container is gone.
+    """
+    changed = docker.changes(container)
+    parents = {posixpath.dirname(path) for path in changed}
+    leaves = sorted(path for path in changed if path not in parents and f"{path}/".startswith(f"{folder}/"))
+    for path in leaves[:_FOLDERS]:
+        try:
+            archive = docker.archive(container, path, _HEADERS)
+        except NotFound:
+            docker.changes(container)  # the container is there, and the file was a passing one
+            continue
+        if not _is_folder(archive):
+            return path
+    if len(leaves) > _FOLDERS:
+        raise WaError(
+            f"{folder} in container {container[:12]}",
+            f"its own layer has {len(leaves)} empty folders there or more",
+            f"at most {_FOLDERS}",
+        )
+    return ""
+
+
+def _is_folder(archive: bytes) -> bool:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            member = tar.next()
+    except tarfile.TarError:
+        return False
+    return member is not None and member.isdir()

@@ -267,6 +267,12 @@ class Docker:
         subject = f"{path} in container {container[:12]}"
         return t.cast("bytes", self.wire.request(subject, "GET", address, {"path": path}, raw_limit=limit))
 
+    def changes(self, container: str) -> list[str]:
+        """The paths that a container's own writable layer adds or changes, each with the folders above it. Raises NotFound."""
+        address = f"/containers/{quote(container, safe='')}/changes"
+        found = self.request(f"layer of container {container[:12]}", "GET", address) or []
+        return [str(one["Path"]) for one in found if one["Kind"] in (0, 1)]  # 2 is one that it hides
+
     # Images
 
     def image(self, name: str) -> dict[str, t.Any] | None:

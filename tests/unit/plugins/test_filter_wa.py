@@ -77,8 +77,11 @@ def test_where_work_was_left_undone(result: dict[str, t.Any], told: list[str]) -
 
 
 def test_a_registration_that_a_recreate_would_lose_is_named() -> None:
-    kept, lost = ({"name": name, "keeps_configuration": name == "a", "configuration_mount": ""} for name in "ab")
-    refusal = wa.FilterModule().filters()["registration_refusal"]
+    kept, lost = (
+        {"name": name, "keeps_configuration": name == "a", "configuration_mount": "", "layer_media": ""}
+        for name in "ab"
+    )
+    refusal = wa.FilterModule().filters()["recreation_refusal"]
     assert refusal([kept]) == ""
     assert refusal([kept, lost]).startswith("b keeps its configuration, registration included,")
 

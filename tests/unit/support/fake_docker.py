@@ -295,6 +295,15 @@ class FakeDocker:
         config = dict(one["Config"], Labels=one["Labels"], User=one["Config"].get("User", ""))
         return 200, dict(one, Name="/" + one["Name"], State=state, Config=config)
 
+    def _changes(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
+        one = self.find(key)
+        if one is None:
+            return 404, {"message": f"No such container: {key}"}
+        return 200, one.get("Changes")
+
+    def _archive(self, key: str, query: dict[str, str], **_rest: t.Any) -> tuple[int, t.Any]:
+        return 404, {"message": f"Could not find the file {query['path']} in container {key}"}
+
     def _image(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
         for name, environment in self.images.items():
             identifier = "sha256:" + hashlib.sha256(name.encode()).hexdigest()
@@ -347,6 +356,8 @@ _ROUTES = (
     (r"GET /info", "info"),
     (r"GET /containers/json", "list"),
     (r"GET /containers/([^/]+)/json", "inspect"),
+    (r"GET /containers/([^/]+)/changes", "changes"),
+    (r"GET /containers/([^/]+)/archive", "archive"),
     (r"GET /images/(.+)/json", "image"),
     (r"GET /volumes", "volumes"),
     (r"GET /volumes/([^/]+)", "volume"),

@@ -69,6 +69,40 @@ def test_a_coreapp_that_would_lose_its_registration_is_told(
     assert containers(engine, run_module)["core"]["keeps_configuration"] is keeps
 
 
+MEDIA = "/usr/local/wamedia"
+
+
+@pytest.mark.parametrize(
+    ("mounted", "changes", "failure", "told"),
+    [
+        ("", None, None, ""),
+        ("", [{"Path": MEDIA + "/a", "Kind": 2}], None, ""),
+        ("", [{"Path": MEDIA + "/a", "Kind": 1}], None, ""),  # gone when it is asked for
+        # None of these is asked about: its media are no layer's.
+        (MEDIA + "/", None, (500, "no"), ""),
+        ("/usr/local", None, (500, "no"), ""),
+        ("/usr/local/wamedia2", None, (500, "driver failed"), f"what cannot be told of {MEDIA} (layer of container "),
+        (MEDIA + "/incoming", None, (404, "no such container"), f"what cannot be told of {MEDIA} (layer of container "),
+    ],
+)
+def test_what_goes_with_a_container_is_told(
+    engine: FakeDocker,
+    run_module: Run,
+    mounted: str,
+    changes: list[dict[str, t.Any]] | None,
+    failure: tuple[int, str] | None,
+    told: str,
+) -> None:
+    one = engine.container("core", mounts=[engine.mount("data", mounted)] if mounted else [])
+    one["Changes"] = changes
+    if failure:
+        engine.failures[f"GET /containers/{one['Id']}/changes"] = failure
+    found = containers(engine, run_module, media_path=MEDIA)["core"]["layer_media"]
+    assert found.startswith(told) if told else found == ""
+    assert not failure or not told or failure[1] in found
+    assert containers(engine, run_module)["core"]["layer_media"] is None
+
+
 @pytest.mark.parametrize("policy", ["no", "always", "unless-stopped"])
 def test_what_docker_does_after_a_reboot_is_told(engine: FakeDocker, run_module: Run, policy: str) -> None:
     engine.container("core")["HostConfig"] = {"RestartPolicy": {"Name": policy}}

@@ -10,7 +10,8 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client.replacement import (
-    lost_registration,
+    lost_by_recreation,
+    lost_with_layers,
     other_media,
     removed_by_a_stop,
     set_aside,
@@ -28,32 +29,59 @@ def container(name: str = "wacore", state: str = "running", *mounts: tuple[str, 
         "restart": "always",
         "role": "core",
         "mounts": [dict(zip(keys, mount)) for mount in mounts],
+        "keeps_configuration": True,
+        "configuration_mount": "",
+        "layer_media": "",
     }
 
 
 @pytest.mark.parametrize(
-    ("mounts", "device", "refused"),
+    ("mounts", "device", "found"),
     [
-        ([], "", True),
-        ([("volume", "wa_media", PATH)], "", False),
-        ([("volume", "wa_media", PATH + "/")], "", False),
-        ([("volume", "other", PATH)], "", True),
-        ([("volume", "wa_media", PATH), ("volume", "other", "/var/log/whatsapp")], "", False),
-        ([("volume", "other", "/var/log/whatsapp")], "", True),
-        ([("bind", "/srv/media", PATH)], "", True),
-        ([("bind", "/srv/media", PATH)], "/srv/media/", False),
-        ([("bind", "/srv/other", PATH)], "/srv/media", True),
-        ([("volume", "other", PATH)], "/srv/media", True),
+        ([], "", ""),
+        ([("volume", "wa_media", PATH)], "", ""),
+        ([("volume", "wa_media", PATH + "/")], "", ""),
+        ([("volume", "other", PATH)], "", "volume other"),
+        ([("volume", "wa_media", PATH), ("volume", "other", "/var/log/whatsapp")], "", ""),
+        ([("volume", "other", "/var/log/whatsapp")], "", ""),
+        ([("volume", "other", PATH + "2")], "", ""),
+        ([("bind", "/srv/media", PATH)], "", "bind /srv/media"),
+        ([("bind", "/srv/media", PATH)], "/srv/media/", ""),
+        ([("bind", "/srv/other", PATH)], "/srv/media", "bind /srv/other"),
+        ([("volume", "other", PATH)], "/srv/media", "volume other"),
+        ([("tmpfs", "", PATH)], "", "tmpfs "),
+        # above, below, and both with the wanted one
+        ([("volume", "other", "/usr/local")], "", "volume other at /usr/local"),
+        ([("volume", "wa_media", "/usr/local")], "", "volume wa_media at /usr/local"),
+        ([("volume", "other", PATH + "/incoming/")], "", f"volume other at {PATH}/incoming"),
+        (
+            [("volume", "wa_media", PATH), ("volume", "other", PATH + "/incoming")],
+            "",
+            f"volume other at {PATH}/incoming",
+        ),
+        ([("volume", "wa_media", PATH), ("volume", "other", "/usr/local")], "", ""),
     ],
 )
-def test_media_stay_in_sight(mounts: list[tuple[str, str, str]], device: str, refused: bool) -> None:
-    said = other_media([container("wacore", "running", *mounts)], "wa_media", PATH, device)
-    assert bool(said) == refused
-    assert not said or (mounts[-1][1] if mounts and mounts[-1][2] == PATH else "writable layer") in said
+def test_media_stay_in_sight(mounts: list[tuple[str, str, str]], device: str, found: str) -> None:
+    said = other_media([container("wacore", "running", *mounts)], "wa_media", PATH + "/", device)
+    assert bool(said) == bool(found)
+    assert not said or said.startswith(
+        f"media volume wa_media: wacore has its media on {found}; expected wa_media, because"
+    )
 
 
-def test_a_master_needs_no_media() -> None:
-    assert other_media([{**container(), "role": "master"}], "wa_media", PATH) == ""
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        ("", ""),
+        (f"{PATH}/a", f"wacore holds {PATH}/a in its own writable layer; expected no media there"),
+        (None, "wacore holds media that were not looked for in its own writable layer"),
+    ],
+)
+@pytest.mark.parametrize("rule", [lost_with_layers, lost_by_recreation])
+def test_media_in_a_layer_are_not_lost(rule: t.Callable[..., str], layer: str | None, said: str) -> None:
+    found = rule([{**container(), "layer_media": layer}, container("waweb")])
+    assert found.startswith(said) if said else found == ""
 
 
 @pytest.mark.parametrize(
@@ -73,7 +101,7 @@ def test_a_master_needs_no_media() -> None:
 )
 def test_a_registration_on_a_volume_stays_in_sight(services: t.Any, volumes: t.Any, lost: bool) -> None:
     one = {**container(), "keeps_configuration": True, "configuration_mount": "wadata"}
-    said = lost_registration([one, {**one, "configuration_mount": ""}], services, volumes)
+    said = lost_by_recreation([one, {**one, "configuration_mount": ""}], services, volumes)
     assert bool(said) == lost
     assert not lost or said.startswith("wacore has its configuration, registration included, on wadata, which")
 

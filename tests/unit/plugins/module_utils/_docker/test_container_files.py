@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files as files
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
@@ -67,3 +68,67 @@ class Engine:
 )
 def test_the_content_of_a_file(path: str, content: bytes | None) -> None:
     assert files.read(t.cast("t.Any", Engine()), "core", path) == content
+
+
+MEDIA = "/usr/local/wamedia"
+ABOVE = ["/usr", "/usr/local"]
+FOLDERS = [MEDIA, f"{MEDIA}/incoming", f"{MEDIA}/outgoing"]
+
+
+class Layer(Engine):
+    """A container's own layer: what it changes, with what is there; `changes` answers once, then `later`."""
+
+    def __init__(self, changed: list[str], content: dict[str, bytes], later: Exception | None = None) -> None:
+        self.changed, self.content, self.later = changed, content, later
+        self.asked: list[str] = []
+
+    def changes(self, _container: str) -> list[str]:
+        if self.asked and self.later:
+            raise self.later
+        return self.changed
+
+    def archive(self, _container: str, path: str, limit: int) -> bytes:
+        self.asked.append(path)
+        if path not in self.content:
+            raise NotFound(path, "no such file")
+        return self.content[path][:limit]
+
+
+FOLDER = archive("x")
+LONG = "n" * 200  # takes headers of its own
+
+
+@pytest.mark.parametrize(
+    ("changed", "content", "found"),
+    [
+        ([], {}, ""),
+        (["/run", "/run/x.pid", "/var", "/var/log", "/var/log/whatsapp", "/var/log/whatsapp/a.log"], {}, ""),
+        ([*ABOVE, *FOLDERS], dict.fromkeys(FOLDERS, FOLDER), ""),
+        ([*ABOVE, "/usr/local/wamedia2", "/usr/local/wamedia2/a"], {}, ""),
+        (
+            [*ABOVE, *FOLDERS, f"{MEDIA}/outgoing/a"],
+            {f"{MEDIA}/incoming": FOLDER, f"{MEDIA}/outgoing/a": archive("a", b"1")},
+            f"{MEDIA}/outgoing/a",
+        ),
+        ([MEDIA, f"{MEDIA}/{LONG}"], {f"{MEDIA}/{LONG}": archive(LONG, b"1" * 90_000)}, f"{MEDIA}/{LONG}"),
+        ([MEDIA, f"{MEDIA}/{LONG}"], {f"{MEDIA}/{LONG}": archive(LONG)}, ""),
+        ([MEDIA], {MEDIA: archive("wamedia", link="/srv")}, MEDIA),
+        ([MEDIA, f"{MEDIA}/socket"], {f"{MEDIA}/socket": b""}, f"{MEDIA}/socket"),
+        # one that came and went, such as the client's own probe
+        ([MEDIA, f"{MEDIA}/.probe"], {}, ""),
+    ],
+)
+def test_a_file_in_a_containers_own_layer(changed: list[str], content: dict[str, bytes], found: str) -> None:
+    assert files.in_layer(t.cast("t.Any", Layer(changed, content)), "core", MEDIA) == found
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Layer([f"{MEDIA}/a"], {}, NotFound("core", "no such container")),
+        Layer([f"{MEDIA}/{number}" for number in range(257)], {f"{MEDIA}/{number}": FOLDER for number in range(257)}),
+    ],
+)
+def test_what_cannot_be_told_of_a_layer_is_an_error(layer: Layer) -> None:
+    with pytest.raises(WaError):
+        files.in_layer(t.cast("t.Any", layer), "core", MEDIA)
