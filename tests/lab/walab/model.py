@@ -13,6 +13,7 @@ import re
 import secrets
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ MEDIA = "/srv/media"  # where the hosts of a shared lab have the directory that 
 SECRETS = ("db_password", "dba_password", "api_password", "backup_password", "jwt_key", "registry_password")
 # Outside the range that the kernel gives to outgoing connections, so that a port stays ours while a host is off.
 PORTS = range(21000, 29000)
+# Labs of all copies of this repository choose theirs one at a time.
+PORTS_LOCK = Path(tempfile.gettempdir()) / "walab-ports"
 # Allowed by the vendor in a database password, and safe in every reader of an env file.
 ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
@@ -109,6 +112,8 @@ class Options:
 class Lab:
     """A lab by its name: where its things are and how they are called."""
 
+    STATE = "state.json"
+
     def __init__(self, name: str, home: Path = HOME) -> None:
         if not NAME.fullmatch(name) or name in RESERVED:
             raise LabError(
@@ -132,7 +137,7 @@ class Lab:
     @property
     def state_path(self) -> Path:
         """Options and ports."""
-        return self.folder / "state.json"
+        return self.folder / self.STATE
 
     @property
     def key(self) -> Path:
@@ -226,13 +231,18 @@ class Lab:
             *(f"{host.name}-{what}" for host in self.options.hosts for what in ("ssh", "api")),
         ]
 
-    def choose_ports(self, up: Collection[str]) -> None:
+    def choose_ports(self, up: Collection[str], others: Collection[int] = ()) -> None:
         """Give a free port to each part that has none yet; the same lab gets the same ports where they are free.
 
-        `up` names the parts whose container runs, so that their ports are taken by themselves.
+        `up` names the parts whose container runs, so that their ports are taken by themselves; `others` are the ports of
+        other labs, whether they are up or not.
         """
         wanted = self.wanted_ports()
-        kept = {what: port for what, port in self.ports.items() if what in wanted and (what in up or is_free(port))}
+        kept = {
+            what: port
+            for what, port in self.ports.items()
+            if what in wanted and (what in up or (port not in others and is_free(port)))
+        }
         for what, port in self.options.given_ports.items():
             if kept.get(what) != port and not is_free(port):
                 raise LabError(
@@ -241,11 +251,19 @@ class Lab:
         self.ports = {**kept, **self.options.given_ports}
         candidates = list(PORTS)
         random.Random(self.name).shuffle(candidates)
-        taken = set(self.ports.values())
+        taken = {*self.ports.values(), *others}
         free = (port for port in candidates if port not in taken and is_free(port))
         for what in wanted:
             if what not in self.ports:
                 self.ports[what] = next(free)
+
+
+def ports_in(folder: Path) -> set[int]:
+    """The ports of the lab in a folder, of whichever copy of this repository; none when no lab is there any more."""
+    try:
+        return set(json.loads((folder / Lab.STATE).read_text(encoding="utf-8"))["ports"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def pick(length: int) -> str:

@@ -9,12 +9,12 @@ import datetime
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 
 from . import databases, images, inventory, pki, progress, ready
-from .model import ENGINES, MEDIA, NEW, OLD, REGISTRY_USER, Host, Lab, write_private
+from .model import ENGINES, MEDIA, NEW, OLD, PORTS_LOCK, REGISTRY_USER, Host, Lab, locked, write_private
 from .shell import Interrupted, LabError, Shell
 from .yard import Found, Part, Yard
 
@@ -100,15 +100,13 @@ class Site:
         lab = self.lab
         found = self.yard.found()
         self._refuse_strangers(found)
-        lab.choose_ports({name for name, row in self._by_port(found).items() if row.state == "running"})
-        lab.save()
+        self.reserve_ports({name for name, row in self._by_port(found).items() if row.state == "running"})
         self.shell.hidden = list(lab.secrets().values())
         self.builder.ensure(self.wanted_images())
         lab.save()
-        with progress.step("network, keys, certificates"):
+        with progress.step("keys, certificates"):
             progress.together(
                 [
-                    self.yard.ensure_network,
                     self.yard.ensure_media,
                     self._ensure_registry_user,
                     self._ensure_key,
@@ -121,6 +119,13 @@ class Site:
         progress.together([partial(self._raise, part, found.get(part.name)) for part in parts])
         self._write_known_hosts()
         inventory.write(lab)
+
+    def reserve_ports(self, up: Collection[str]) -> None:
+        """Choose the lab's ports, and make its network, by which other labs find them."""
+        with locked(PORTS_LOCK, self.shell.pause, why="another lab chooses its ports: waiting for it"):
+            self.lab.choose_ports(up, self.yard.ports_of_others())
+            self.lab.save()
+            self.yard.ensure_network()
 
     def _by_port(self, found: dict[str, Found]) -> dict[str, Found]:
         """Containers by the names of the ports they hold."""

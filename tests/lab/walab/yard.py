@@ -10,8 +10,9 @@ import io
 import json
 import tarfile
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from .model import Lab
+from .model import Lab, ports_in
 from .shell import LabError, Shell
 
 LAB_LABEL = "walab.lab"
@@ -80,6 +81,20 @@ class Yard:
         """Make the network if it is missing."""
         if not self.shell.text(["docker", "network", "ls", "--quiet", "--filter", f"name=^{self.lab.network}$"]):
             self.shell.run(["docker", "network", "create", *self.labels(), self.lab.network])
+
+    def ports_of_others(self) -> set[int]:
+        """The ports that other labs have chosen: all whose network is there, in folders that it bears."""
+        listed = [
+            "docker",
+            "network",
+            "ls",
+            "--filter",
+            f"label={LAB_LABEL}",
+            "--format",
+            f'{{{{.Label "{FOLDER_LABEL}"}}}}',
+        ]
+        folders = {line for line in self.shell.text(listed).splitlines() if line} - {str(self.lab.folder)}
+        return {port for folder in folders for port in ports_in(Path(folder))}
 
     @property
     def media(self) -> str:
