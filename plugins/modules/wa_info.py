@@ -653,7 +653,17 @@ def survey(engine: docker_engine.Docker | None, params: dict[str, t.Any], result
         problems = {one["path"]: one["problem"] for one in told.get("compose_files", [])}
         for one in created:
             one["files"] = [{"path": path, "problem": problems.get(path, "")} for path in one["files"]]
-        keys = ("name", "service", "project", "image", "folder", "files", "compose_version", "settings", "unsupported_settings")
+        keys = (
+            "name",
+            "service",
+            "project",
+            "image",
+            "folder",
+            "files",
+            "compose_version",
+            "settings",
+            "unsupported_settings",
+        )
         result.values["created"] = [{key: one[key] for key in keys} for one in created]
         result.values["networks"] = told.get("networks", [])
     if "autostart" in gather:

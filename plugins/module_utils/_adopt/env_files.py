@@ -43,7 +43,9 @@ def note(survey: t.Mapping[str, t.Any], documents: Documents) -> list[str]:
         paths = found.paths
         if not one["project"]:
             lines = [
-                line["line"] for line in survey["autostart"] if re.search(rf"\b{re.escape(one['name'])}\b", line["line"])
+                line["line"]
+                for line in survey["autostart"]
+                if re.search(rf"\b{re.escape(one['name'])}\b", line["line"])
             ]
             paths = [match[1].strip("'\"") for line in lines for match in _ENV_FILE_OPTION.finditer(line)]
         elif not any(documents.get(path) for path in one["files"]) and one["folder"]:
