@@ -31,10 +31,10 @@ options:
     type: path
   docker_timeout:
     description:
-      - Seconds to wait for an answer of the engine.
+      - How long to wait for an answer of the engine, in seconds or as text such as V(60s).
       - The environment variable E(DOCKER_TIMEOUT) is used when the option is not given.
-    type: int
-    default: 60
+    type: str
+    default: 60s
   docker_api_version:
     description:
       - The version of the engine's API, or V(auto) to negotiate it.

@@ -44,27 +44,27 @@ options:
     type: str
   healthy_timeout:
     description:
-      - How many seconds to wait until RV(containers) all run, and are healthy where they have a health check.
+      - How long to wait, in seconds or as text such as V(5m), until RV(containers) all run, and are healthy where they have a health check.
       - Migrations and what C(docker compose run) has left do not count. Who is not healthy then is told.
-    type: int
-    default: 0
+    type: str
+    default: 0s
   container_names:
     description: Containers with one of these names are read as well, whatever their image; V(role) is then V(other).
     type: list
     elements: str
     default: []
   min_statement_timeout:
-    description: The seconds that a statement needs, for RV(database.statement_timeout_fix). The vendor wants an hour for a migration.
-    type: int
-    default: 3600
+    description: How long a statement takes, in seconds or as text such as V(1h), for RV(database.statement_timeout_fix). The vendor wants an hour for a migration.
+    type: str
+    default: 1h
   idle_timeout:
-    description: How many seconds to wait until RV(database.sessions) is empty. Who is left then is told.
-    type: int
-    default: 0
+    description: How long to wait until RV(database.sessions) is empty, in seconds or as text such as V(7s). Who is left then is told.
+    type: str
+    default: 0s
   migration_lock_timeout:
-    description: How many seconds to wait until RV(database.migration_lock) is this deployment's.
-    type: int
-    default: 0
+    description: How long to wait, in seconds or as text such as V(20s), until RV(database.migration_lock) is this deployment's.
+    type: str
+    default: 0s
   required_images:
     description: Images with their tag that RV(missing_images) looks for on the host and then in their registry.
     type: list
@@ -594,7 +594,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
-from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, seal
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, seal, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
@@ -705,7 +705,7 @@ def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, re
 
 def read_containers(engine: docker_engine.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:
     """The client containers, all healthy unless the time is up."""
-    end = time.monotonic() + params["healthy_timeout"]
+    end = time.monotonic() + units.parse_duration("healthy_timeout", params["healthy_timeout"])
     while True:
         found = listing.read(engine, params["project"], params["container_names"])
         if time.monotonic() >= end or not client_starts.not_healthy(found):
@@ -726,13 +726,13 @@ def main() -> None:
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
             compose_file={"type": "path"},
             project={"type": "str"},
-            healthy_timeout={"type": "int", "default": 0},
+            healthy_timeout={"type": "str", "default": "0s"},
             container_names={"type": "list", "elements": "str", "default": []},
             required_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
-            min_statement_timeout={"type": "int", "default": 3600},
-            idle_timeout={"type": "int", "default": 0},
-            migration_lock_timeout={"type": "int", "default": 0},
+            min_statement_timeout={"type": "str", "default": "1h"},
+            idle_timeout={"type": "str", "default": "0s"},
+            migration_lock_timeout={"type": "str", "default": "0s"},
             lock_file={"type": "path"},
             identity_file={"type": "path"},
             media_path={"type": "path"},

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import check, connection, migration_lock, ownership
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
     DatabaseError,
@@ -55,15 +56,16 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
     look = _mysql if config.engine == connection.MYSQL else _pgsql
     with connection.connect(config) as session:
         names = ownership.find(session, prefix, wanted, strict=False)
-    enough = float(params.get("min_statement_timeout") or HOUR)
-    end = time.monotonic() + float(params.get("idle_timeout") or 0)
+    enough = parse_duration("min_statement_timeout", params.get("min_statement_timeout") or HOUR)
+    end = time.monotonic() + parse_duration("idle_timeout", params.get("idle_timeout") or 0)
     while True:
         facts = look(config, names, enough, own)
         if time.monotonic() >= end or not facts["sessions"]:
             break
         time.sleep(_LOOK_EVERY)
-    if params.get("migration_lock_timeout"):
-        facts["migration_lock"] = _wait_for_migration_lock(config, own, float(params["migration_lock_timeout"]))
+    patience = parse_duration("migration_lock_timeout", params.get("migration_lock_timeout") or 0)
+    if patience:
+        facts["migration_lock"] = _wait_for_migration_lock(config, own, patience)
     return {"engine": config.engine, "server": server, **facts}
 
 

@@ -20,6 +20,7 @@ from contextlib import suppress
 from urllib.parse import urlencode, urlsplit
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 
 
 class NotFound(WaError):
@@ -47,7 +48,7 @@ class Wire:
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
         """Nothing is opened yet. Raises WaError for an address that cannot be spoken to."""
         self.host: str = params["docker_host"]
-        self.timeout: float = params["docker_timeout"]
+        self.timeout = parse_duration("docker_timeout", params["docker_timeout"])
         parts = urlsplit(self.host)
         self.path = "/" + (parts.netloc + parts.path).lstrip("/") if parts.scheme == "unix" else ""
         secure = bool(params["docker_tls"]) or parts.scheme == "https"

@@ -85,3 +85,10 @@ def test_a_size_that_docker_would_find_wrong_at_the_start_is_refused(given: t.An
     units.check_numbers({}, {"fine": "50m", "bytes": 1000})
     with pytest.raises(WaError, match="log_size"):
         units.check_numbers({}, {"log_size": given})
+
+
+@pytest.mark.parametrize("given", [0, "0s", "-1", "10 m", "500ms", "", None, "banana", "0.5"])
+def test_a_duration_of_nothing_is_refused_by_its_name(given: t.Any) -> None:
+    units.check_numbers({}, {}, {"fine": "90s", "seconds": 60})
+    with pytest.raises(WaError, match="option timeout: .*; expected "):
+        units.check_numbers({}, {}, {"fine": "90s", "timeout": given})
