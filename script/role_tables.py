@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes each role's table of variables, between two markers of its README, from its argument_specs."""
+"""Writes each role's table of variables, and the table of all of them in docs/variables.md, from the argument_specs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import typing as t
 
 import yaml
 
-ROLES = pathlib.Path(__file__).resolve().parent.parent / "roles"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROLES, ALL = ROOT / "roles", ROOT / "docs" / "variables.md"
 BEGIN, END = "<!-- variables: script/docs -->", "<!-- end of variables -->"
 
 
@@ -33,35 +34,50 @@ def row(name: str, option: dict[str, t.Any]) -> str:
     return f"| `{name}` | {kind} | {shown.replace('|', chr(92) + '|')} | {text} |"
 
 
-def table(role: pathlib.Path) -> str:
+def options(role: pathlib.Path) -> dict[str, dict[str, t.Any]]:
     """The variables of all entry points of a role, each once, in the order of the file."""
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]
-    options: dict[str, t.Any] = {}
+    found: dict[str, dict[str, t.Any]] = {}
     for spec in specs.values():
-        options.update(spec.get("options", {}))
+        found.update(spec.get("options", {}))
+    return found
+
+
+def table(role: pathlib.Path) -> str:
+    """The table of a role's README."""
     head = ["| Variable | Type | Default | Meaning |", "|---|---|---|---|"]
-    return "\n".join(head + [row(name, option) for name, option in options.items()])
+    return "\n".join(head + [row(name, option) for name, option in options(role).items()])
 
 
-def rendered(role: pathlib.Path) -> str:
-    """The README of a role with its table as it has to be."""
-    text = (role / "README.md").read_text()
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table(role)}\n{END}{rest.split(END)[1]}"
+def all_variables(roles: list[pathlib.Path]) -> str:
+    """The table of all variables, sorted by what follows the role's name, so that the same things stand together."""
+    named = sorted(
+        (name.removeprefix(f"{role.name}_"), name, option) for role in roles for name, option in options(role).items()
+    )
+    head = ["| Variable | Type | Default |", "|---|---|---|"]
+    return "\n".join(head + [row(name, option).rsplit(" | ", 1)[0] + " |" for _suffix, name, option in named])
+
+
+def rendered(file: pathlib.Path, content: str) -> str:
+    """A file with its table as it has to be."""
+    before, rest = file.read_text().split(BEGIN)
+    return f"{before}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}"
 
 
 def main() -> int:
     stale = []
-    for role in sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml")):
-        readme = role / "README.md"
-        wanted = rendered(role)
-        if readme.read_text() != wanted:
-            stale.append(role.name)
+    roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
+    tables = {role / "README.md": table(role) for role in roles} | {ALL: all_variables(roles)}
+    for file, content in tables.items():
+        wanted = rendered(file, content)
+        if file.read_text() != wanted:
+            stale.append(str(file.relative_to(ROOT)))
             if "--check" not in sys.argv:
-                readme.write_text(wanted)
+                file.write_text(wanted)
     if "--check" in sys.argv and stale:
         print(
-            "README tables out of step with argument_specs: " + ", ".join(stale) + ". Run script/docs.", file=sys.stderr
+            "tables of variables out of step with argument_specs: " + ", ".join(stale) + ". Run script/docs.",
+            file=sys.stderr,
         )
         return 1
     return 0
