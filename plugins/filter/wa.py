@@ -52,9 +52,9 @@ def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
     """Why `rule` refuses what it is given, for an assertion of a role; an empty text when it does not."""
 
     @functools.wraps(rule)
-    def apply(*args: t.Any) -> str:
+    def apply(*args: t.Any, **options: t.Any) -> str:
         try:
-            rule(*args)
+            rule(*args, **options)
         except WaError as error:
             return str(error)
         return ""
