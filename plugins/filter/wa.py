@@ -33,6 +33,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failur
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
+from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
 
 def _told(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
@@ -229,6 +230,8 @@ class FilterModule:
             "path": _told(lambda path, name: paths.normalise(name, path)),
             "whole_seconds": _told(lambda text, name: units.whole_seconds(name, text)),
             "clock_field": _told(lambda value, name, most: units.clock_field(name, value, most)),
+            "checked_variables": values.checked,
+            "value_refusals": values.refusals,
             "numbers_refusal": _refusal(units.check_numbers),
             "rename_services": _told(compose_override.rename),
             "compose_extra": _told(compose_extra),

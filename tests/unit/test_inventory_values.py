@@ -22,6 +22,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import lay
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
+from ansible_collections.waba.onprem.plugins.plugin_utils import _values as inventory_values
 
 CANARY = "Canary-Secret-1"
 PLAIN = re.compile(r"/[^/]+(/[^/]+)*")
@@ -343,3 +344,15 @@ def test_any_list_is_refused_or_a_list_of_words(value: t.Any) -> None:
 def test_any_secret_files_are_refused_or_in_the_folder(value: t.Any) -> None:
     for path in (attempt(compose_override.secret_files, value, "/srv/wa") or {}).values():
         assert re.fullmatch(r"/srv/wa/secret-[A-Za-z0-9._-]+\.env", path)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(inventory_values.RULES)), st.text("0123456789*,-/:smhdKMG ", max_size=6) | WRONG
+    )
+)
+def test_any_values_are_refused_by_name_or_fine(given_values: dict[str, t.Any]) -> None:
+    said = inventory_values.refusals(given_values)
+    named = [one.partition(":")[0] for one in said]
+    assert named == sorted({*named} & given_values.keys())
+    assert inventory_values.refusals({name: value for name, value in given_values.items() if name not in named}) == []

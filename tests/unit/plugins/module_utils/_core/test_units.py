@@ -90,5 +90,5 @@ def test_a_size_that_docker_would_find_wrong_at_the_start_is_refused(given: t.An
 @pytest.mark.parametrize("given", [0, "0s", "-1", "10 m", "500ms", "", None, "banana", "0.5"])
 def test_a_duration_of_nothing_is_refused_by_its_name(given: t.Any) -> None:
     units.check_numbers({}, {}, {"fine": "90s", "seconds": 60})
-    with pytest.raises(WaError, match="option timeout: .*; expected "):
+    with pytest.raises(WaError, match=r"option timeout: .*; expected "):
         units.check_numbers({}, {}, {"fine": "90s", "timeout": given})

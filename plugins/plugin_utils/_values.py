@@ -1,0 +1,83 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which form values of the inventory must have that argument specs cannot say: checked before a host is touched. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import units
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
+from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
+
+Rule = t.Callable[[str, t.Any], t.Any]  # of a variable's name and value; raises WaError
+
+
+def _from_nothing(name: str, value: t.Any) -> int:
+    return units.whole_number(name, value, 0)
+
+
+def _size(name: str, value: t.Any) -> None:
+    if units.parse_size(name, value) < 1:
+        raise WaError(name, f"{value!r}", "a size above nothing, such as 20M")
+
+
+def _words(name: str, value: t.Any) -> list[str]:
+    return units.words(value, name)
+
+
+def _window(_name: str, value: t.Any) -> tuple[int, int]:
+    return gc_policy.parse_window(str(value))
+
+
+def _hour(name: str, value: t.Any) -> str:
+    return units.clock_field(name, value, 23)
+
+
+def _minute(name: str, value: t.Any) -> str:
+    return units.clock_field(name, value, 59)
+
+
+def _optional(rule: Rule) -> Rule:
+    """`rule`, where an empty text or nothing stands for none."""
+    return lambda name, value: None if value is None or value == "" else rule(name, value)
+
+
+RULES: dict[str, Rule] = {
+    "wa_client_container_names": _words,
+    "wa_client_core_port": units.parse_port,
+    "wa_client_health_timeout": units.whole_seconds,
+    "wa_client_log_max_file": units.whole_number,
+    "wa_client_log_max_size": _size,
+    "wa_client_restart_window": _window,
+    "wa_client_skip": _words,
+    "wa_client_stop_grace_period": units.whole_seconds,
+    "wa_client_web_port": units.parse_port,
+    "wa_db_env_connect_timeout": units.parse_duration,
+    "wa_log_cleanup_hour": _hour,
+    "wa_log_cleanup_keep": _from_nothing,
+    "wa_log_cleanup_log_paths": _words,
+    "wa_log_cleanup_metrics_file": _optional(paths.normalise),
+    "wa_log_cleanup_minute": _minute,
+    "wa_log_cleanup_timeout": units.whole_seconds,
+    "wa_media_volume_min_free": _optional(units.parse_size),
+    "wa_media_volume_mount_path": paths.normalise,
+}
+
+
+def checked(names: t.Iterable[str]) -> list[str]:
+    """Those of `names` that have a rule, sorted."""
+    return sorted(RULES.keys() & {*names})
+
+
+def refusals(values: t.Mapping[str, t.Any]) -> list[str]:
+    """What is wrong with the values of variables, each by its name; empty when nothing is."""
+    found = []
+    for name, value in sorted(values.items()):
+        try:
+            RULES[name](name, value)
+        except WaError as error:
+            found.append(str(WaError(name, error.found, error.expected, error.cure)).rstrip("."))
+    return found

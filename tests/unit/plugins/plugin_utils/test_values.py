@@ -1,0 +1,88 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which values are refused before a host is touched, by table; roles' own defaults never are."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+import yaml
+
+from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
+
+ROLES = pathlib.Path(__file__).resolve().parents[4] / "roles"
+SAID: dict[str, dict[t.Any, str]] = {
+    "wa_client_container_names": {5: "5 is no list"},
+    "wa_client_core_port": {0: "0 is no port", "x": "no port"},
+    "wa_client_health_timeout": {0: "at least a second", "": "no duration", "500ms": "no duration"},
+    "wa_client_log_max_file": {0: "at least 1"},
+    "wa_client_log_max_size": {
+        0: "a size above nothing",
+        "0m": "above nothing",
+        **dict.fromkeys(("-1", "10 M", "1d", "", None, "banana", "\u0665m"), "no size"),
+    },
+    "wa_client_restart_window": {"1-5": "no window", "05:00-05:00": "no window", 90: "no window", None: "no window"},
+    "wa_client_skip": {True: "True is no list"},
+    "wa_client_stop_grace_period": {-1: "no duration"},
+    "wa_client_web_port": {65536: "no port"},
+    "wa_db_env_connect_timeout": {"soon": "no duration", None: "no duration"},
+    "wa_log_cleanup_hour": {24: "from 0 to 23", "": "from 0 to 23", "3am": "from 0 to 23", None: "from 0 to 23"},
+    "wa_log_cleanup_keep": {-1: "at least 0", "all": "at least 0"},
+    "wa_log_cleanup_log_paths": {5: "no list"},
+    "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
+    "wa_log_cleanup_minute": {60: "from 0 to 59", "1;2": "from 0 to 59"},
+    "wa_log_cleanup_timeout": {0: "at least a second", "1w": "no duration"},
+    "wa_media_volume_min_free": {"much": "no size"},
+    "wa_media_volume_mount_path": {"wamedia": "relative", "": "empty", None: "no path"},
+}
+FINE: dict[str, list[t.Any]] = {
+    "wa_client_container_names": [None, "a,b", ["a"]],
+    "wa_client_core_port": ["6250"],
+    "wa_client_restart_window": ["22:00-04:30"],
+    "wa_db_env_connect_timeout": [5, "1m"],
+    "wa_log_cleanup_hour": [0, "23", "2,14", "*/6"],
+    "wa_log_cleanup_keep": [0],
+    "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
+    "wa_media_volume_min_free": [None, "", "5G", 0],
+}
+
+
+@pytest.mark.parametrize("name", sorted(values.RULES))
+def test_a_wrong_value_is_refused_by_its_name(name: str) -> None:
+    for value, words in SAID[name].items():
+        (said,) = values.refusals({name: value})
+        assert said.startswith(f"{name}: ")
+        assert words in said
+
+
+@pytest.mark.parametrize("name", sorted(FINE))
+def test_a_right_value_is_not(name: str) -> None:
+    for value in FINE[name]:
+        assert values.refusals({name: value}) == []
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    said = values.refusals({"wa_log_cleanup_minute": 60, "wa_log_cleanup_hour": 24, "wa_client_skip": []})
+    assert [one.partition(":")[0] for one in said] == ["wa_log_cleanup_hour", "wa_log_cleanup_minute"]
+
+
+def test_only_variables_with_a_rule_are_checked() -> None:
+    assert values.checked(["wa_version", "wa_log_cleanup_minute", "wa_log_cleanup_hour"]) == [
+        "wa_log_cleanup_hour",
+        "wa_log_cleanup_minute",
+    ]
+
+
+def test_every_rule_is_for_a_variable_whose_default_may_be_used() -> None:
+    known: set[str] = set()
+    for role in ("wa_client", "wa_db_env", "wa_log_cleanup", "wa_media_volume"):
+        known |= yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
+            "options"
+        ].keys()
+        defaults = yaml.safe_load((ROLES / role / "defaults/main.yml").read_text())
+        plain = {name: value for name, value in defaults.items() if "{{" not in str(value)}
+        assert values.refusals({name: plain[name] for name in values.checked(plain)}) == []
+    assert values.RULES.keys() <= known
