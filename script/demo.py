@@ -145,7 +145,7 @@ class Prober(threading.Thread):
 
 def api_url() -> str:
     told = subprocess.run(
-        ["ansible-inventory", "-i", str(INVENTORY), "--host", HOST], check=True, capture_output=True, text=True
+        ["ansible-inventory", "-i", str(INVENTORY), "--host", HOST], check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     return str(json.loads(told)["lab_api_url"])
 

@@ -13,8 +13,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "faults.md"
 HEAD = """# Faults
 
-What the playbooks do when a value is wrong, a host is broken or a run is cut off. Each row was seen on lab hosts by the test or
-scenario that its part is named after; a run in which another thing happens, or another thing is said, fails there.
+What the playbooks do when a value is wrong, a host is broken or a run is cut off. Each row was seen on lab hosts by the
+tests that its part is named after; a run in which another thing happens, or another thing is said, fails there.
 `script/docs` writes this page from `tests/faults`.
 
 "Nothing is touched" means: every container with its id and start time, every volume, network, image, database and file is as

@@ -17,7 +17,6 @@ import pathlib
 import re
 import ssl
 import statistics
-import subprocess
 import threading
 import time
 import typing as t
@@ -25,6 +24,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 
+import commands
 import compare
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -52,10 +52,7 @@ class Site:
             "up", "--hosts", hosts, *(["--shared"] if self.deployment == "waba" else []), "--versions", *self.versions
         )
         self.play("provision")
-        told = subprocess.run(
-            ["ansible-inventory", "-i", self.inventory, "--host", "h1"], check=True, capture_output=True, text=True
-        )
-        self.variables = json.loads(told.stdout)
+        self.variables = json.loads(commands.run("ansible-inventory", "-i", self.inventory, "--host", "h1"))
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -66,25 +63,16 @@ class Site:
         return str(ROOT / ".lab" / self.name / "inventory.yml")
 
     def lab(self, verb: str, *words: str) -> None:
-        argv = [str(ROOT / "tests/lab/lab"), verb, "--name", self.name, *words]
-        run = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if run.returncode:
-            raise SystemExit(f"lab {verb} ended with {run.returncode}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
+        commands.run(ROOT / "tests/lab/lab", verb, "--name", self.name, *words)
 
     def play(self, playbook: str, **variables: t.Any) -> str:
         argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "-e", json.dumps(variables)]
-        run = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if run.returncode:
-            raise SystemExit(f"{playbook}.yml ended with {run.returncode}:\n{run.stdout[-4000:]}")
-        return run.stdout
+        return commands.run(*argv)
 
     def on(self, host: str, script: str) -> None:
         """Run a script in the deployment's folder on a host, without SSH."""
         folder = f"/opt/waba/{self.deployment}"
-        argv = ["docker", "exec", "--workdir", folder, f"walab-{self.name}-{host}", "sh", "-ec", script]
-        run = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if run.returncode:
-            raise SystemExit(f"{host}: {script}\n{run.stdout}{run.stderr}")
+        commands.docker("exec", "--workdir", folder, f"walab-{self.name}-{host}", "sh", "-ec", script)
 
     def on_all(self, script: str) -> None:
         threads = [threading.Thread(target=self.on, args=(host, script)) for host in self.hosts]

@@ -363,6 +363,8 @@ def bench_memory(client: Client) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT / ".lab" / "collections")},
     )
     env.unlink()
+    if done.returncode:
+        raise SystemExit(f"wa_message_gc ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     before = json.loads(done.stdout)["messages_before"]
     compare.title(f"{client.kind}, about {before:,} rows: memory of the module")
     megabytes = int(done.stderr.split()[-1]) / 1024

@@ -8,6 +8,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import commands
+
 ROOT = Path(__file__).resolve().parents[2]
 TIMES = 20
 
@@ -18,4 +20,4 @@ def test_the_demo_ends_well_twenty_times() -> None:
             run = subprocess.run([str(ROOT / "script/demo")], capture_output=True, text=True, check=False)
             assert run.returncode == 0, f"run {number + 1} of {TIMES}:\n{run.stdout[-4000:]}{run.stderr[-4000:]}"
     finally:
-        subprocess.run([str(ROOT / "script/demo"), "--down"], check=True)
+        commands.run(ROOT / "script/demo", "--down")

@@ -34,9 +34,8 @@ KILL = "pkill -KILL -f '^/usr/bin/python3[.0-9]*$'"
 def lab() -> t.Iterator[Lab]:
     """A lab with one provisioned host; `down` fails where two Coreapps of the client ever ran at once."""
     found = Lab(NAME, "h1")
-    command = [str(ROOT / "tests/lab/lab"), "up", "--name", NAME, "--hosts", "h1:ready", "--db", "mariadb"]
-    subprocess.run(command, check=True)
     try:
+        found.lab("up", "--hosts", "h1:ready", "--db", "mariadb")
         first = found.play("provision", {})
         assert first.code == 0, first.output
         yield found

@@ -54,17 +54,17 @@ def ansible(tmp_path: Path) -> Ansible:
     return Ansible(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    """A MariaDB server of this file's own, with the client's user."""
+    """A MariaDB server for all files, each of which uses a prefix of its own, with the client's user."""
     with server("mariadb", tmp_path_factory.mktemp("mariadb")) as found:
         gc_tables.prepare(found)
         yield found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    """A PostgreSQL server of this file's own, with the client's user."""
+    """A PostgreSQL server for all files, each of which uses a prefix of its own, with the client's user."""
     with server("postgres", tmp_path_factory.mktemp("postgres")) as found:
         gc_tables.prepare(found)
         yield found

@@ -12,6 +12,7 @@ import time
 import typing as t
 from pathlib import Path
 
+import commands
 import pytest
 from commands import docker
 from database_servers import Server, server
@@ -221,11 +222,9 @@ def test_a_dump_restores_what_was_there(host: Host, ansible: Ansible, tmp_path_f
     with server(host.where.kind, tmp_path_factory.mktemp("empty")) as empty:
         other = Host(empty, ansible)
         other.prepare()
-        packed = subprocess.run(
-            ["docker", "cp", f"{host.where.container}:{path}", "-"], capture_output=True, check=True
-        )
         other.run("mkdir -p /var/backups/waba")
-        subprocess.run(["docker", "cp", "-", f"{empty.container}:/var/backups/waba"], input=packed.stdout, check=True)
+        copy = f"docker cp {host.where.container}:{path} - | docker cp - {empty.container}:/var/backups/waba"
+        commands.run("bash", "-o", "pipefail", "-c", copy)
         for command in done["restore_commands"]:
             other.type(command)
         assert other.content() == before

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ansible as ansible_package
+import commands
 import psycopg2
 import pymysql
 import pytest
@@ -214,7 +215,7 @@ def test_tls(checked: Checked, database: Server) -> None:
     checked.path.unlink()
     other = database.ca.with_name("other.pem")
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=other"]
-    subprocess.run([*make, "-keyout", os.devnull, "-out", str(other)], check=True, capture_output=True)
+    commands.run(*make, "-keyout", os.devnull, "-out", other)
     assert "certificate verify failed" in checked.fails(database, ssl_ca="/opt/certs/ca.pem", login_ca_cert=str(other))
 
 
@@ -238,14 +239,10 @@ def test_a_server_that_wants_a_certificate_of_the_client(checked: Checked, maria
     folder = mariadb.ca.parent
     mariadb.sql(f"CREATE USER cert IDENTIFIED BY '{CANARY}' REQUIRE X509; GRANT ALL ON `shop\\_%`.* TO cert;")
     make = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=client"]
-    subprocess.run(
-        [*make, "-keyout", str(folder / "client-key.pem"), "-out", str(folder / "client.csr")],
-        check=True,
-        capture_output=True,
-    )
+    commands.run(*make, "-keyout", folder / "client-key.pem", "-out", folder / "client.csr")
     sign = ["openssl", "x509", "-req", "-days", "2", "-CAcreateserial", "-CAkey", str(folder / "server-key.pem")]
     files = ["-CA", str(folder / "server.pem"), "-in", str(folder / "client.csr"), "-out", str(folder / "client.pem")]
-    subprocess.run([*sign, *files], check=True, capture_output=True)
+    commands.run(*sign, *files)
     inside = {
         "ssl_ca": "/opt/certs/ca.pem",
         "ssl_cert": "/opt/certs/client.pem",

@@ -17,6 +17,7 @@ import time
 import typing as t
 from pathlib import Path
 
+import commands
 import log_containers as lc
 import pytest
 from clients import REGISTRY
@@ -270,7 +271,7 @@ def test_a_full_disk_of_the_host(clients: t.Any, job: Job, tmp_path: Path) -> No
     core = lc.core(clients)
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(disk)], check=True)
+    commands.run("mount", "-t", "tmpfs", "-o", "size=16k", "none", disk)
     try:
         job.folder = disk
         assert job().returncode == 0
@@ -283,7 +284,7 @@ def test_a_full_disk_of_the_host(clients: t.Any, job: Job, tmp_path: Path) -> No
         assert job.status == before
         assert len(lc.files(clients, core)) == 30
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        commands.run("umount", disk)
 
 
 def test_commands_folders_and_images_of_ones_own(clients: t.Any, job: Job) -> None:

@@ -16,6 +16,7 @@ import time
 import typing as t
 from pathlib import Path
 
+import commands
 import pytest
 from commands import docker
 from waiting import until
@@ -48,7 +49,7 @@ class Mounts:
 
     def mount(self, *argv: str, on: Path) -> None:
         on.mkdir(exist_ok=True)
-        subprocess.run(["mount", *argv, str(on)], check=True, capture_output=True)
+        commands.run("mount", *argv, on)
         self.mounted.append(str(on))
 
     def ext4(self, megabytes: int = 16) -> Path:
@@ -56,7 +57,7 @@ class Mounts:
         disk, on = self.folder / "disk.img", self.folder / "disk"
         with disk.open("wb") as file:
             file.truncate(megabytes << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(disk)], check=True, capture_output=True)
+        commands.run("mkfs.ext4", "-q", "-m", "0", disk)
         self.mount("-o", "loop", str(disk), on=on)
         return on
 
@@ -179,9 +180,7 @@ def test_docker_is_not_there(ansible: t.Any, clients: t.Any, tmp_path: Path) -> 
     """No socket, and one that nobody serves."""
     gone = f"unix://{tmp_path}/none.sock"
     assert "does not exist" in ansible.module(MODULE, {"docker_host": gone})["msg"]
-    subprocess.run(
-        ["/usr/bin/python3", "-c", f"import socket as s; s.socket(s.AF_UNIX).bind('{tmp_path}/dead.sock')"], check=True
-    )
+    commands.run("/usr/bin/python3", "-c", f"import socket as s; s.socket(s.AF_UNIX).bind('{tmp_path}/dead.sock')")
     assert "no answer" in ansible.module(MODULE, {"docker_host": f"unix://{tmp_path}/dead.sock"})["msg"]
 
 
@@ -378,7 +377,7 @@ def test_read_only_remount_under_running_containers(ansible: t.Any, clients: t.A
     core = clients.add("wacore", volume=volume)
     clients.run(core, f"mkdir {MEDIA}/incoming {MEDIA}/outgoing")
     assert not ansible.module(MODULE, options(clients, volume)).get("failed")
-    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    commands.run("mount", "-o", "remount,ro", disk)
     message = failure(ansible, options(clients, volume))
     assert "is on a read-only file system (also incoming, outgoing)" in message
 
@@ -414,7 +413,7 @@ def test_unmounted_share_behind_a_bind(ansible: t.Any, clients: t.Any, mounts: M
     assert done["total_bytes"] == 8 << 20
     clients.add("wacore", volume=name)
     assert not ansible.module(MODULE, wanted).get("failed")
-    subprocess.run(["umount", "--lazy", str(share)], check=True)
+    commands.run("umount", "--lazy", share)
     assert "a plain directory" in failure(ansible, wanted)
 
 

@@ -12,6 +12,7 @@ import tempfile
 import typing as t
 from pathlib import Path
 
+import commands
 import docker
 from docker.errors import NotFound
 
@@ -128,4 +129,4 @@ def lab_engine(lab: str, host: str) -> t.Iterator[Engine]:
             yield engine
             engine.client.close()
         finally:
-            subprocess.run([*ssh, "-O", "exit"], check=True, capture_output=True)
+            commands.run(*ssh, "-O", "exit")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import typing as t
 
 import pytest
@@ -35,9 +34,8 @@ def site() -> t.Iterator[Site]:
     """The lab with the client, for all tests; it goes at the end."""
     lab = Lab(NAME, HOST)
     folder = ROOT / ".lab" / NAME
-    command = [str(ROOT / "tests/lab/lab"), "up", "--name", NAME, "--hosts", f"{HOST}:ready", "--db", "mariadb"]
     try:
-        subprocess.run(command, check=True)
+        lab.lab("up", "--hosts", f"{HOST}:ready", "--db", "mariadb")
         secrets = json.loads((folder / "secrets.json").read_text(encoding="utf-8"))
         start_client(lab, secrets["db_password"])
         with lab_engine(NAME, HOST) as engine:

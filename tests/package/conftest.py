@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pathlib
-import subprocess
 
+import commands
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -19,12 +19,10 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("artifact")
     source = folder / "source"
     source.mkdir()
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
-    ).stdout.decode()
+    listed = commands.run("git", "ls-files", "-co", "--exclude-standard", "-z", cwd=ROOT)
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    subprocess.run(["ansible-galaxy", "collection", "build", source, "--output-path", folder], check=True)
+    commands.run("ansible-galaxy", "collection", "build", source, "--output-path", folder)
     return next(folder.glob("waba-onprem-*.tar.gz"))

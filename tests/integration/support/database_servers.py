@@ -9,7 +9,6 @@ import contextlib
 import socket
 import socketserver
 import struct
-import subprocess
 import threading
 import time
 import typing as t
@@ -17,6 +16,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import commands
 import lab_images
 from commands import docker
 from engine import Engine
@@ -75,7 +75,7 @@ def server(kind: str, folder: Path) -> t.Iterator[Server]:
     names = "subjectAltName=DNS:db.test,IP:127.0.0.1"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=db.test"]
     files = ["-addext", names, "-keyout", str(tls / "server-key.pem"), "-out", str(tls / "server.pem")]
-    subprocess.run([*make, *files], check=True, capture_output=True)
+    commands.run(*make, *files)
     (tls / "ca.pem").write_bytes((tls / "server.pem").read_bytes())
     (tls / "server-key.pem").chmod(0o600)
     name = f"waba-test-{kind}-{uuid.uuid4().hex[:8]}"

@@ -78,15 +78,13 @@ class Ansible:
 
     def converge(self, name: str, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Check, run, run, check: the first two agree, the last two change nothing. Returns the real run's result."""
-        predicted = self.module(name, options, check=True)
-        done = self.module(name, options)
-        for result in (predicted, done):
-            assert not result.get("failed"), result
+        tasks = [{f"waba.onprem.{name}": dict(options), "check_mode": check} for check in (True, False, False, True)]
+        play = self.play(tasks)  # each task is a process of its own, and the first one to fail is the last one
+        failed = [result for result in play.results if result.get("failed")]
+        assert failed == []
+        predicted, done, *again = play.results
         assert done["changed"], "the first run changed nothing"
         for key in ("changed", "actions", "diff"):
             assert predicted.get(key) == done.get(key), f"check mode predicted another {key}"
-        for check in (False, True):
-            again = self.module(name, options, check)
-            assert not again.get("failed"), again
-            assert not again["changed"], again
+        assert [result["changed"] for result in again] == [False, False], again
         return done

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import json
 import ssl
-import subprocess
 import threading
 import typing as t
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import commands
 
 Reply = tuple[int, t.Any]
 META = {"version": "v2.53.4", "api_status": "stable"}
@@ -131,5 +132,5 @@ def certificate(folder: Path, name: str = "cert", subject: str = "IP:127.0.0.1",
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     argv += ["-subj", "/CN=fake", "-addext", f"subjectAltName={subject}", "-keyout", str(key), "-out", str(cert)]
     argv += ["-days", str(days)] if days > 0 else ["-not_before", "20200101000000Z", "-not_after", "20200102000000Z"]
-    subprocess.run(argv, check=True, capture_output=True)
+    commands.run(*argv)
     return cert, key

@@ -8,12 +8,12 @@ from __future__ import annotations
 import random
 import socket
 import struct
-import subprocess
 import threading
 import typing as t
 from dataclasses import replace
 from pathlib import Path
 
+import commands
 import pymysql._auth
 import pytest
 
@@ -144,7 +144,7 @@ def test_a_client_key_with_a_password_is_no_question_at_a_terminal(tmp_path: Pat
         "-subj",
         "/CN=wa",
     ]
-    subprocess.run([*make, "-keyout", str(key), "-out", str(cert)], check=True, capture_output=True)
+    commands.run(*make, "-keyout", key, "-out", cert)
     error = failure(GREETING, client_cert=str(cert), client_key=str(key))
     assert error.kind == "tls"
     assert "certificate files not usable" in error.found

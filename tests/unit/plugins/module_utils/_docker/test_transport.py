@@ -15,6 +15,7 @@ import sys
 import typing as t
 from pathlib import Path
 
+import commands
 import pytest
 from fake_docker import API_VERSION, FakeDocker
 from relay import Relay, unix_socket
@@ -40,7 +41,7 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pem")
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=engine -addext subjectAltName=IP:127.0.0.1"
     keys = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    subprocess.run([*command.split(), *keys], check=True, capture_output=True)
+    commands.run(*command.split(), *keys)
     return folder
 
 

@@ -20,6 +20,7 @@ import textwrap
 import typing as t
 from pathlib import Path
 
+import commands
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -68,8 +69,8 @@ def test_a_whole_dump_is_whole(path: Path) -> None:
 def test_each_compressor_of_this_machine_will_do(path: Path, kind: str, program: str) -> None:
     packed = path.with_suffix(f".{kind}")
     stream = dump(packed, WHOLE)
-    unpacked = subprocess.run([program, "--decompress", "--stdout", packed], capture_output=True, check=True).stdout
-    assert unpacked.splitlines()[-1] == MARK + b" on now"
+    unpacked = commands.run(program, "--decompress", "--stdout", packed)
+    assert unpacked.splitlines()[-1] == MARK.decode() + " on now"
     assert dump_stream.finished(str(packed)) == (FACTS, stream.size, stream.sha256)
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
+import commands
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +30,7 @@ SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
 def run(script: str, *arguments: str, shell: str = "sh", path: str = os.environ["PATH"], **variables: str) -> str:
     """What a script prints with only these tools on its path."""
     argv = [shutil.which(shell) or shell, "-c", script, "sh", TOKEN, *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=True, env={"PATH": path, **variables}).stdout
+    return commands.run(*argv, env={"PATH": path, **variables})
 
 
 def tools(folder: Path, *names: str) -> str:

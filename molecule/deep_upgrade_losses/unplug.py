@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Takes a lab host's power away as soon as the leader's journal says a stage.
 
-unplug.py LAB STAGE HOST     such as: unplug.py m-upgrade-cluster-1a2b migrating h3
+unplug.py LAB STAGE HOST     such as: unplug.py m-deep-upgrade-losses-1a2b migrating h3
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATIENCE = 180.0  # seconds
 def journal(lab: str) -> pathlib.Path:
     """Where the leader's journal lies for this machine: read there, it tells a stage at once, however busy Docker is."""
     argv = ["docker", "inspect", "--format", "{{.State.Pid}}", f"walab-{lab}-{LEADER}"]
-    pid = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    pid = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     return pathlib.Path(f"/proc/{pid}/root{LOCK}")
 
 
@@ -37,7 +37,7 @@ def main() -> None:
         if time.monotonic() > end:
             raise SystemExit(f"the journal at {LEADER} did not say {wanted} within {PATIENCE:g} s")
         time.sleep(0.02)
-    subprocess.run(["docker", "kill", f"walab-{lab}-{host}"], check=True, capture_output=True)
+    subprocess.run(["docker", "kill", f"walab-{lab}-{host}"], check=True)
 
 
 if __name__ == "__main__":

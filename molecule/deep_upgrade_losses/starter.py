@@ -30,7 +30,7 @@ def wait_until(condition: t.Callable[[], bool]) -> None:
 
 def migrates() -> bool:
     argv = ["docker", "ps", "--quiet", "--filter", "name=dbupgrade"]
-    return bool(subprocess.run(argv, capture_output=True, check=True).stdout)
+    return bool(subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout)
 
 
 def session() -> pymysql.Connection[t.Any]:

@@ -1,0 +1,90 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""script/deep runs what a commit has not passed yet, and lets nothing count for a commit that it was not."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import commands
+import pytest
+
+STUB = """#!/bin/sh
+echo "$1" >>../ran
+case $1 in *"$(cat ../fails)"*) exit 1 ;; esac
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A repository with script/deep, two slices, and a pytest that notes what it is called for and fails where ../fails says so."""
+    root = tmp_path / "checkout"
+    for name in ("script/deep", "script/lib.sh"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(commands.REPOSITORY / name, root / name)
+    for name, text in {"tests/deep/test_one.py": "", ".gitignore": "/.lab\n/.venv\n", ".venv/bin/pytest": STUB}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / ".venv/bin/pytest").chmod(0o755)
+    (root / "molecule").mkdir()
+    (root / "molecule/deep_two").mkdir()
+    (root / "molecule/deep_two/molecule.yml").touch()
+    (root / "script/molecule").symlink_to("../.venv/bin/pytest")
+    commands.run("git", "init", "--quiet", cwd=root)
+    commit(root)
+    (tmp_path / "ran").touch()
+    (tmp_path / "fails").write_text("nothing")
+    return root
+
+
+def commit(root: Path) -> None:
+    commands.run("git", "add", "--all", cwd=root)
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    commands.run("git", *who, "commit", "--quiet", "--allow-empty", "--message", "x", cwd=root)
+
+
+def deep(root: Path, *words: str) -> tuple[int, list[str]]:
+    """Its exit code, and what it has run."""
+    (root.parent / "ran").write_text("")
+    done = subprocess.run([root / "script/deep", *words], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.returncode, (root.parent / "ran").read_text().split()
+
+
+ALL = ["tests/unit/plugins", "tests/integration", "tests/deep/test_one.py", "deep_two"]
+
+
+def test_what_a_commit_has_passed_is_not_run_again_unless_named(checkout: Path) -> None:
+    (checkout.parent / "fails").write_text("one")
+    assert deep(checkout) == (1, ALL)
+    (checkout.parent / "fails").write_text("nothing")
+    assert deep(checkout) == (0, [ALL[2]])
+    assert deep(checkout) == (0, [])
+    assert deep(checkout, "deep_two") == (0, [ALL[3]])
+    commit(checkout)
+    assert deep(checkout) == (0, ALL)
+
+
+def test_nothing_counts_for_a_checkout_with_changes(checkout: Path) -> None:
+    (checkout / "new").touch()
+    for _turn in range(2):
+        assert deep(checkout) == (0, ALL)
+    (checkout / "new").unlink()
+    assert deep(checkout) == (0, ALL)
+
+
+def test_a_slice_that_fails_when_it_is_run_again_has_not_passed(checkout: Path) -> None:
+    assert deep(checkout) == (0, ALL)
+    (checkout.parent / "fails").write_text("one")
+    assert deep(checkout, "one") == (1, [ALL[2]])
+    assert deep(checkout) == (1, [ALL[2]])
+
+
+def test_a_checkout_that_changes_meanwhile_counts_for_no_commit(checkout: Path) -> None:
+    (checkout / ".venv/bin/pytest").write_text(STUB + "touch new\n")
+    assert deep(checkout) == (1, ALL)
+    (checkout / "new").unlink()
+    assert deep(checkout, "one") == (1, [ALL[2]])

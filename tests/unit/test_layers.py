@@ -1,0 +1,85 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every scenario, deep test and case of an upgrade that fails is in one layer of tests, and tests/README.md says in which."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+import typing as t
+from pathlib import Path
+
+import no_harm
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = {"locked", "stopping", "migrating", "starting", "verifying"}
+
+
+@pytest.fixture(scope="module")
+def upgrades() -> t.Any:
+    """The module with the cases of upgrades that fail."""
+    path = ROOT / "tests" / "faults" / "upgrade_faults.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # where dataclasses look for the types of their fields
+    spec.loader.exec_module(module)
+    return module
+
+
+def table(title: str) -> dict[str, list[str]]:
+    """A table of tests/README.md: the first cell of each row, without its backquotes -> the other cells."""
+    text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
+    part = text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("| `")
+    ]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_every_scenario_and_deep_test_is_listed() -> None:
+    scenarios = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
+    deep = {path.stem.replace("test_", "", 1) for path in ROOT.glob("tests/deep/test_*.py")} | {"fuzz", "integration"}
+    layers = {name: "deep" if name in deep or name.startswith("deep_") else "ci" for name in scenarios | deep}
+    assert {name: row[-1] for name, row in table("Scenarios and deep tests").items()} == layers
+
+
+def test_every_case_of_an_upgrade_is_listed(upgrades: t.Any) -> None:
+    assert table("Upgrades that fail") == {case: list(place) for case, place in upgrades.PLACES.items()}
+
+
+def test_every_case_of_an_upgrade_is_run_by_a_scenario(upgrades: t.Any) -> None:
+    bad = upgrades.bad_inputs("h1", "2.51.2", "2.53.4")
+    assert set(upgrades.PLACES) == {*upgrades.CASES, *upgrades.OTHERS, *bad}
+    for host, layer in upgrades.PLACES.values():
+        scenario = ROOT / "molecule" / f"{'deep_' if layer == 'deep' else ''}upgrade_faults_{host}"
+        settings = (scenario / "molecule.yml").read_text(encoding="utf-8")
+        assert f"--hosts {host}:ready" in settings
+        # As many versions as upgrades, and one to begin with.
+        cases = [case for case, place in upgrades.PLACES.items() if place == (host, layer) and case not in bad]
+        versions = re.findall(r"\d+\.\d+\.\d+", settings)
+        assert len(versions) > len(cases)
+        assert f"expected_version: {versions[len(cases)]}\n" in (scenario / "verify.yml").read_text(encoding="utf-8")
+
+
+def test_ci_has_every_stage_of_an_upgrade_and_every_kind_of_end(upgrades: t.Any) -> None:
+    in_ci = [
+        case.split("-") for case, (_host, layer) in upgrades.PLACES.items() if layer == "ci" and case in upgrades.CASES
+    ]
+    assert {stage for stage, _end in in_ci} == STAGES
+    assert {end for _stage, end in in_ci} == {"fail", "kill"}
+
+
+def test_every_case_has_its_row_in_the_table_of_faults(upgrades: t.Any) -> None:
+    expected = {
+        "upgrade_faults": [case.what for case in upgrades.CASES.values()],
+        "no_harm": [case.fault for case in no_harm.CASES.values()],
+    }
+    for name, faults in expected.items():
+        rows = json.loads((ROOT / "tests" / "faults" / f"{name}.json").read_text(encoding="utf-8"))
+        assert [row["fault"] for row in rows] == faults
