@@ -212,6 +212,13 @@ unanswered_images:
   type: dict
   returned: when O(gather) has V(images)
   sample: {"registry.example.com/whatsapp/coreapp:v2.55.1": "503 Service Unavailable"}
+wrong_images:
+  description:
+    - Those of O(required_images) that the host has under the name of another build, each with what tells so.
+    - Another name of the same build tells so, and the digest that the registry has; one that does not answer is not waited for.
+  type: dict
+  returned: when O(gather) has V(images)
+  sample: {"registry.example.com/whatsapp/web:v2.55.1": "on this host it is the image registry.example.com/whatsapp/web:v2.53.4"}
 image_free_bytes:
   description: Free bytes of the file system that holds the images; null when it is not on this host.
   type: int
@@ -797,6 +804,7 @@ def main() -> None:
                 images=docker_images.local(engine),
                 missing_images=missing_images,
                 unanswered_images=unanswered,
+                wrong_images=docker_images.wrong_builds(engine, module.params["required_images"], module.run_command),
                 image_free_bytes=docker_images.free_bytes(engine),
             )
         except WaError as error:

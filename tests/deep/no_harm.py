@@ -124,6 +124,14 @@ CASES: dict[str, Case] = {
         after="docker tag $(docker inspect --format '{{.Image}}' wa-h1-wacore-1)"
         " $(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1)",
     ),
+    "retag-upgrade": Case(
+        "the new version's tag, which points to the build that runs, at an upgrade",
+        ("coreapp:v2.53.4: on this host it is the image", "coreapp:v2.51.2", "Nothing was changed"),
+        playbook="upgrade",
+        before="docker tag $(docker inspect --format '{{.Config.Image}}' wa-h1-wacore-1) registry.lab:5000/whatsapp/coreapp:v2.53.4",
+        after="docker rmi --no-prune registry.lab:5000/whatsapp/coreapp:v2.53.4",
+        variables={"wa_upgrade_version": "2.53.4", "wa_upgrade_skip": ["database_backup"]},
+    ),
     "database-away": Case(
         "the database server cannot be reached",
         ("Can't connect to MySQL server",),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import typing as t
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import engine 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import registry_login
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound, Unauthorized
 
+_VERSION = re.compile(r"\d+(\.\d+)+")
 _ASK_EVERY = 5.0  # seconds between two questions to a registry
 
 
@@ -62,6 +64,49 @@ def missing(
                 continue
             del unknown[name]
     return lacking, {**final, **unknown}
+
+
+def wrong_builds(engine: docker_engine.Docker, names: t.Iterable[str], run: registry_login.Run) -> dict[str, str]:
+    """Those of the images `names` that the host has and that are another build, each with what tells so.
+
+    That is another name of the same build, of another version or of the other image of the client; or the digest that the
+    registry has. Images that were loaded from a file have no digest, and a registry that does not answer tells nothing.
+    """
+    wrong: dict[str, str] = {}
+    for name in names:
+        record = engine.image(name)
+        if record is None:
+            continue
+        others = [other for other in record.get("RepoTags") or [] if _contradicts(engine, name, other)]
+        if others:
+            wrong[name] = f"on this host it is the image {others[0]}"
+            continue
+        repository = image_reference.parse(name).repository
+        parsed = map(image_reference.parse, record.get("RepoDigests") or [])
+        digests = sorted(one.digest for one in parsed if one.repository == repository)
+        theirs = _registry_digest(engine, name, run) if digests else ""
+        if theirs and theirs not in digests:
+            wrong[name] = f"on this host it is {', '.join(digests)}, in the registry {theirs}"
+    return wrong
+
+
+def _contradicts(engine: docker_engine.Docker, name: str, other: str) -> bool:
+    """Whether no build can have both names: they are of different versions, or of different images of the client."""
+    kinds = [engine.images.configured(one) or engine.images.named(one) for one in (name, other)]
+    versions = [image_reference.parse(one).version for one in (name, other)]
+    if not all(kinds):
+        return False
+    return kinds[0] != kinds[1] or (all(map(_VERSION.match, versions)) and versions[0] != versions[1])
+
+
+def _registry_digest(engine: docker_engine.Docker, name: str, run: registry_login.Run) -> str:
+    """The digest that the registry has under a name; empty when it does not tell."""
+    path = f"/distribution/{quote(name, safe='/:@')}/json"
+    try:
+        answer = engine.request(f"image {name}", "GET", path, headers=registry_login.header(name, run))
+    except WaError:
+        return ""
+    return str(answer["Descriptor"].get("digest", ""))
 
 
 def free_bytes(engine: docker_engine.Docker) -> int | None:

@@ -68,3 +68,45 @@ def test_only_what_may_pass_is_asked_again(
     assert found == ({NAME: missing} if missing else {}, {NAME: unanswered} if unanswered else {})
     assert left == []
     assert len(at_once) == len(answers) - 1
+
+
+OURS, THEIRS = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+CORE = "registry.lab:5000/whatsapp/coreapp:v2.53.4"
+
+
+@pytest.mark.parametrize(
+    ("tags", "digests", "registry", "wrong"),
+    [
+        ([NAME], [OURS], OURS, ""),
+        ([NAME, "mirror.lab/web:v2.53.4"], [OURS], OURS, ""),
+        ([NAME, "registry.lab:5000/whatsapp/web:stable"], [OURS], OURS, ""),
+        ([NAME, "acme/billing:v1.0"], [OURS], OURS, ""),
+        ([NAME], [], THEIRS, ""),  # loaded from a file
+        ([NAME], [OURS], "", ""),  # a registry that is away
+        ([NAME], [OURS], THEIRS, f"on this host it is {OURS}, in the registry {THEIRS}"),
+        ([NAME, NAME.replace("53.4", "51.2")], [], "", f"on this host it is the image {NAME.replace('53.4', '51.2')}"),
+        ([NAME, CORE], [], "", f"on this host it is the image {CORE}"),
+    ],
+)
+def test_a_name_that_was_given_to_another_build_is_seen(
+    engine: FakeDocker,
+    monkeypatch: pytest.MonkeyPatch,
+    tags: list[str],
+    digests: list[str],
+    registry: str,
+    wrong: str,
+) -> None:
+    own = engine.answer
+    repository = NAME.rpartition(":")[0]
+
+    def answer(method: str, path: str, *rest: t.Any) -> tuple[int, t.Any]:
+        if path.startswith("/images/"):
+            return 200, {"Id": OURS, "RepoTags": tags, "RepoDigests": [f"{repository}@{one}" for one in digests]}
+        if path.startswith("/distribution/"):
+            return (200, {"Descriptor": {"digest": registry}}) if registry else (500, {"message": "no route to host"})
+        return own(method, path, *rest)
+
+    monkeypatch.setattr(engine, "answer", answer)
+    params = {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
+    found = docker_images.wrong_builds(docker_engine.Docker(params), [NAME], no_login)
+    assert found == ({NAME: wrong} if wrong else {})
