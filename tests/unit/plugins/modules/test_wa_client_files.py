@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._client.files import changed_keys, other_version
-
 MODULE = "wa_client_files"
 Run = t.Callable[..., "dict[str, t.Any]"]
 COMPOSE = "services:\n  waweb:\n    image: {}/web:v{}\n"
@@ -94,29 +92,3 @@ def test_a_compose_file_of_another_version_does_not_come_back(run_module: Run, t
     failed = run_module(MODULE, {"operation": "restore", "files": [str(env), str(path)]})
     assert "Nothing was put back" in failed["msg"]
     assert env.read_text() == "A=2\n"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "keys"),
-    [
-        ("A=1\nB=2\n", "A=1\nB=3\n", ["B"]),
-        ("A=1\n", "A=1\nB=3\n", ["B"]),
-        ("# a\nA=1\n", "A=1\n", []),
-        ("A=1\n", "", ["A"]),
-    ],
-)
-def test_the_keys_that_differ_are_told_by_name(before: str, after: str, keys: list[str]) -> None:
-    assert changed_keys(before, after) == keys
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "other"),
-    [
-        (COMPOSE.format("reg", "1"), COMPOSE.format("reg", "1"), False),
-        (COMPOSE.format("reg:5000/a", "1"), COMPOSE.format("other", "1"), False),
-        (COMPOSE.format("reg", "1"), COMPOSE.format("reg", "2"), True),
-        (COMPOSE.format("reg", "1"), "services: {}\n", True),
-    ],
-)
-def test_a_version_is_told_by_the_tags(before: str, after: str, other: bool) -> None:
-    assert other_version(before, after) is other

@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 from pathlib import Path
 
 import pytest
-
-from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 
 Run = t.Callable[..., "dict[str, t.Any]"]
 
@@ -86,16 +83,6 @@ def test_links_and_files_are_no_folders(run: Run, tmp_path: Path) -> None:
 def test_folders_in_folders_go_from_the_inside(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     assert run(folders=[tmp_path / "a" / "b", tmp_path / "a"])["kept"] == {}
-
-
-def test_what_was_put_into_a_folder_meanwhile_stays(tmp_path: Path) -> None:
-    found = removal.plan([], [str(tmp_path)])
-    assert found.folders == [str(tmp_path)]
-    for number in range(7):
-        (tmp_path / str(number)).touch()
-    removal.apply(found)
-    assert (found.folders, found.kept) == ([], {str(tmp_path): "holds 0, 1, 2, 3, 4 and 2 more"})
-    assert len(os.listdir(tmp_path)) == 7
 
 
 def test_an_asterisk_matches_names_in_one_folder(run: Run, tmp_path: Path) -> None:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import typing as t
 
-import yaml
 from adopt_samples import container, survey
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.env_files import note
-from ansible_collections.waba.onprem.plugins.module_utils._compose import yaml_tags
 
 MAIN = "/srv/biz/docker-compose.yml"
 
@@ -53,9 +51,3 @@ def test_a_path_has_variables_of_the_projects_env_file() -> None:
 def test_a_file_that_is_not_there_is_asked_for_once_and_files_may_include_each_other() -> None:
     assert noted("waweb", {MAIN: {"include": ["gone.yml"]}})[1] == ["/srv/biz/gone.yml"]
     assert noted("waweb", {MAIN: {"include": ["docker-compose.yml"]}})[1] == []
-
-
-def test_tags_of_compose_are_no_fault_of_the_yaml() -> None:
-    text = "services: {a: {ports: !override [x], environment: !reset null, labels: !override {b: c}}}"
-    found = yaml.load(text, Loader=yaml_tags.loader(yaml))
-    assert found["services"]["a"] == {"ports": ["x"], "environment": None, "labels": {"b": "c"}}

@@ -1,0 +1,97 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module returns: one shape, the diff when asked for, and no secret in any part of it."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+
+SECRET = "Canary-55-Pw"
+
+
+@pytest.fixture
+def ended(capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
+    """Run `fill` with a Result of a real module; what the module prints, as Ansible reads it."""
+
+    def run(fill: t.Callable[[Result], t.Any], diff: bool = True) -> dict[str, t.Any]:
+        with patch_module_args({"_ansible_diff": diff}), pytest.raises(SystemExit) as told:
+            fill(Result(AnsibleModule({}), Redactor([SECRET])))
+        printed: dict[str, t.Any] = json.loads(capsys.readouterr().out)
+        assert bool(told.value.code) is bool(printed.get("failed"))
+        return {key: printed[key] for key in printed if key not in ("invocation", "_ansible_new_secrets")}
+
+    return run
+
+
+def test_nothing_done_is_no_change(ended: t.Callable[..., dict[str, t.Any]]) -> None:
+    assert ended(Result.exit) == {"changed": False, "actions": []}
+
+
+def fill(result: Result) -> None:
+    result.values.update(found=f"password {SECRET}", nested=[{"key": SECRET}])
+    result.did(f"set {SECRET}")
+    result.did("restarted")
+    result.diff({"a": SECRET}, f"b {SECRET}\n", "db.env")
+
+
+FILLED = {
+    "changed": True,
+    "actions": ["set <hidden>", "restarted"],
+    "found": "password <hidden>",
+    "nested": [{"key": "<hidden>"}],
+}
+DIFF = {"before": {"a": "<hidden>"}, "after": "b <hidden>\n", "before_header": "db.env", "after_header": "db.env"}
+
+
+@pytest.mark.parametrize("diff", [True, False])
+def test_a_change_its_words_and_its_diff_when_asked_for(ended: t.Callable[..., dict[str, t.Any]], diff: bool) -> None:
+    shown = {**FILLED, "diff": DIFF} if diff else FILLED
+    assert ended(lambda result: (fill(result), result.exit()), diff) == shown
+
+
+@pytest.mark.parametrize("error", [WaError("db.env", f"holds {SECRET}", "no such text"), f"db.env: holds {SECRET}"])
+def test_an_error_goes_with_what_was_found_before_it(
+    ended: t.Callable[..., dict[str, t.Any]], error: WaError | str
+) -> None:
+    words = "db.env: holds <hidden>" + ("; expected no such text." if isinstance(error, WaError) else "")
+    shown = {**FILLED, "diff": DIFF, "failed": True, "msg": words}
+    assert ended(lambda result: (fill(result), result.fail(error))) == shown
+
+
+def test_a_diff_without_an_object_has_no_header(ended: t.Callable[..., dict[str, t.Any]]) -> None:
+    shown = ended(lambda result: (result.diff("a\n", "b\n"), result.exit()))
+    assert shown == {"changed": False, "actions": [], "diff": {"before": "a\n", "after": "b\n"}}
+
+
+def test_a_value_cannot_claim_that_nothing_changed(ended: t.Callable[..., dict[str, t.Any]]) -> None:
+    def claim(result: Result) -> None:
+        result.values.update(changed=False, actions=["none"])
+        result.did("restarted")
+        result.exit()
+
+    assert ended(claim) == {"changed": True, "actions": ["restarted"]}
+
+
+def test_a_warning_shows_no_secret(warned: list[str]) -> None:
+    with patch_module_args({}):
+        Result(AnsibleModule({}), Redactor([SECRET])).warn(f"{SECRET} is weak")
+    assert warned == ["<hidden> is weak"]
+
+
+def test_what_is_learnt_later_is_hidden_too(ended: t.Callable[..., dict[str, t.Any]]) -> None:
+    def learn(result: Result) -> None:
+        result.did("set Later-77-Pw")
+        result.redact.add(["Later-77-Pw"])
+        result.exit()
+
+    assert ended(learn)["actions"] == ["set <hidden>"]
