@@ -72,7 +72,7 @@ class Compose:
     ) -> None:
         names, paths, extends = env_state.service_settings(self._document(path), service)
         if extends and depth < _DEEPEST:
-            other = {"service": extends} if isinstance(extends, str) else extends
+            other = extends if isinstance(extends, dict) else {"service": extends}
             source = other.get("file")
             source = os.path.join(os.path.dirname(path), source) if source else path
             self._collect(source, str(other.get("service", "")), None, keys, env_files, depth + 1)
@@ -115,7 +115,7 @@ class Compose:
             )
             service = json.loads(output)["services"][container.service]
             held = {entry.key: entry.value for entry in read_compose(core_files.read_text(self._env_path)) if entry.key}
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):  # TypeError: no services at all
             lack = "" if self._yaml() else " (and the Python library PyYAML, python3-yaml, is not there)"
             self._warn(f"docker compose config does not tell what {', '.join(files)} sets{lack}: {_UNKNOWN}")
             return set()

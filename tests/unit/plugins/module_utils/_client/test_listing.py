@@ -1,0 +1,199 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client container as wa_info describes it: what the engine's record means, and no value of its environment."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from fake_docker import FakeDocker
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker, Mount
+
+SECRET = "Canary-31-Pw"
+ENVIRONMENT = {
+    "WA_DB_ENGINE": "MYSQL",
+    "WA_DB_HOSTNAME": "DB.lab",
+    "WA_DB_PORT": "3306",
+    "WA_DB_NAME_PREFIX": "x_",
+    "WA_DB_PASSWORD": SECRET,
+}
+
+
+def container(
+    state: str = "running", labels: dict[str, str] | None = None, image: str = "coreapp:v2.53.4"
+) -> Container:
+    return Container("c" * 64, "biz-wacore-1", f"r.lab/{image}", state, labels or {}, [], environment={})
+
+
+@pytest.mark.parametrize(
+    ("state", "labels", "environment", "one_shot"),
+    [
+        ("running", {}, ENVIRONMENT, False),
+        ("exited", {}, ENVIRONMENT, False),
+        ("running", {}, {}, False),
+        ("created", {}, {}, True),
+        ("exited", {}, {}, True),
+        ("dead", {}, {}, True),
+        ("paused", {}, {}, False),
+        ("running", {}, {**ENVIRONMENT, "WA_DB_UPGRADE": "1"}, True),
+        ("running", {}, {**ENVIRONMENT, "WA_DB_UPGRADE": "0"}, False),
+        ("running", {listing.ONE_OFF_LABEL: "True"}, ENVIRONMENT, True),
+        ("running", {listing.ONE_OFF_LABEL: "False"}, ENVIRONMENT, False),
+    ],
+)
+def test_what_is_no_service(state: str, labels: dict[str, str], environment: dict[str, str], one_shot: bool) -> None:
+    assert listing.one_shot(container(state, labels), environment) is one_shot
+
+
+@pytest.mark.parametrize(
+    ("environment", "database"),
+    [
+        (ENVIRONMENT, "db.lab:3306/x_"),
+        ({"WA_DB_HOSTNAME": "db"}, "db:/"),
+        ({"WA_DB_PORT": "3306"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_database_is_named_without_its_user(environment: dict[str, str], database: str) -> None:
+    assert listing.database(environment) == database
+
+
+@pytest.mark.parametrize(
+    ("bindings", "port"),
+    [
+        ({"443/tcp": [{"HostPort": "9090"}]}, 9090),
+        ({"443/tcp": [{"HostPort": ""}, {"HostPort": "9091"}]}, 9091),
+        ({"443/tcp": [{"HostPort": "9000-9010"}]}, 0),
+        ({"443/tcp": [{}]}, 0),
+        ({"443/tcp": None}, 0),
+        ({"443/udp": [{"HostPort": "1"}], "6250/tcp": [{"HostPort": "2"}]}, 0),
+        ({}, 0),
+        (None, 0),
+    ],
+)
+def test_the_apis_port(bindings: t.Any, port: int) -> None:
+    assert listing.api_port({"HostConfig": {"PortBindings": bindings}}) == port
+    assert listing.api_port({}) == 0
+
+
+def test_the_published_ports_are_each_told_once() -> None:
+    published = {
+        "443/tcp": [{"HostPort": "9090"}, {"HostPort": "9090"}],
+        "6250/tcp": [{"HostPort": "600"}],
+        "1/tcp": None,
+    }
+    published["2/tcp"] = [{"HostPort": ""}]
+    assert listing.ports({"NetworkSettings": {"Ports": published}}) == [600, 9090]
+    assert listing.ports({"NetworkSettings": {"Ports": None}}) == []
+    assert listing.ports({}) == []
+
+
+RECORD = {
+    "State": {
+        "Status": "running",
+        "Health": {"Status": "healthy"},
+        "ExitCode": 3,
+        "StartedAt": "2024-01-02T03:04:05.678Z",
+    },
+    "HostConfig": {
+        "PortBindings": {"443/tcp": [{"HostPort": "9090"}]},
+        "RestartPolicy": {"Name": "always"},
+        "AutoRemove": True,
+    },
+    "NetworkSettings": {"Ports": {"443/tcp": [{"HostPort": "9090"}]}},
+}
+
+
+def test_a_container_is_described_without_a_secret() -> None:
+    one = container(image="web:v2.53.4")
+    one.labels = {
+        "com.docker.compose.project": "biz",
+        "com.docker.compose.service": "waweb",
+        "com.docker.compose.project.config_files": "compose.yml",
+        "com.docker.compose.project.working_dir": "/srv/wa",
+        "onprem.waba.deployment": "biz",
+    }
+    one.command, one.mounts = "/opt/whatsapp/bin/x", [Mount("volume", "media", "/usr/local/wamedia", True)]
+    one.environment = ENVIRONMENT
+    described = listing.describe(one, RECORD)
+    assert SECRET not in repr(described)
+    assert described == {
+        "name": "biz-wacore-1",
+        "id": "c" * 64,
+        "image": "r.lab/web:v2.53.4",
+        "version": "2.53.4",
+        "role": "web",
+        "project": "biz",
+        "service": "waweb",
+        "state": "running",
+        "health": "healthy",
+        "exit_code": 3,
+        "started_at": 1704164645.0,
+        "restart": "always",
+        "api_port": 9090,
+        "one_shot": False,
+        "database": "db.lab:3306/x_",
+        "ports": [9090],
+        "env_keys": sorted(ENVIRONMENT),
+        "identity": {
+            "database": {"engine": "MYSQL", "hostname": "db.lab", "port": "3306", "name_prefix": "x_"},
+            "clustered": False,
+        },
+        "files": ["/srv/wa/compose.yml"],
+        "own": True,
+        "mounts": [{"kind": "volume", "name": "media", "destination": "/usr/local/wamedia", "writable": True}],
+        "auto_remove": True,
+        "configuration_mount": "",
+        "keeps_configuration": True,
+    }
+
+
+def test_a_coreapp_keeps_its_configuration_where_it_is_mounted_and_has_no_api() -> None:
+    one = container()
+    one.command, one.mounts = "/opt/whatsapp/bin/x", [Mount("volume", "conf", "/usr/local/waent/data", True)]
+    described = listing.describe(one, RECORD)
+    told = {key: described[key] for key in ("role", "api_port", "configuration_mount", "keeps_configuration", "own")}
+    assert told == {
+        "role": "core",
+        "api_port": 0,
+        "configuration_mount": "conf",
+        "keeps_configuration": True,
+        "own": False,
+    }
+    one.mounts = []
+    described = listing.describe(one, RECORD)
+    assert (described["configuration_mount"], described["keeps_configuration"]) == ("", False)
+
+
+@pytest.mark.parametrize("started", ["0001-01-01T00:00:00Z", ""])
+def test_what_a_record_lacks_has_a_value_all_the_same(started: str) -> None:
+    described = listing.describe(container(), {"State": {"StartedAt": started}})
+    told = {key: described[key] for key in ("health", "exit_code", "started_at", "restart", "auto_remove", "ports")}
+    assert told == {"health": "", "exit_code": 0, "started_at": 0.0, "restart": "no", "auto_remove": False, "ports": []}
+
+
+def test_of_a_project_or_of_all_what_is_there_is_read(engine: FakeDocker) -> None:
+    for project in ("a", "b"):
+        engine.container(f"{project}-wacore-1", project=project, environment=ENVIRONMENT)
+    engine.container("named", image="other/image:1", project="b")
+    docker = Docker(
+        {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
+    )
+    assert [one["name"] for one in listing.read(docker, None, [])] == ["a-wacore-1", "b-wacore-1"]
+    assert [one["name"] for one in listing.read(docker, "b", ["named"])] == ["b-wacore-1", "named"]
+    assert listing.read(docker, "c", []) == []
+
+
+def test_a_container_that_goes_meanwhile_is_left_out(engine: FakeDocker) -> None:
+    engine.container("a-wacore-1")
+    engine.container("b-wacore-1")
+    gone = engine.containers[next(iter(engine.containers))]
+    engine.failures[f"GET /containers/{gone['Id']}/json"] = (404, "No such container")
+    docker = Docker(
+        {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
+    )
+    assert [one["name"] for one in listing.read(docker, None, [])] == ["b-wacore-1"]
