@@ -61,9 +61,10 @@ class Project:
         own = {"COMPOSE_PROFILES": ""}
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
+            words = messages.told(complaint, self.secrets()) or messages.told(output, self.secrets())
             raise WaError(
                 f"Compose file of project {self.name}",
-                "Compose refuses it: " + messages.told(complaint or output or f"exit status {code}", self.secrets()),
+                f"Compose refuses it: {words or f'exit status {code}'}",
                 "a file that docker compose config takes",
                 "Mend wa_client_extra_services, wa_client_extra_networks, wa_client_extra_volumes, or the file that it names",
             )

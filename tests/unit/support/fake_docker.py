@@ -117,6 +117,9 @@ class FakeDocker:
         self.volumes: dict[str, dict[str, t.Any]] = {}
         # image name -> its own environment; an image that is not here is not found
         self.images: dict[str, dict[str, str]] = {}
+        # network name -> its id and labels; image name -> the digest that its registry has under that name
+        self.networks: dict[str, dict[str, t.Any]] = {}
+        self.digests: dict[str, str] = {}
         self.execs: dict[str, FakeExec] = {}
         self.on_exec: t.Callable[[FakeExec], int] = run_here
         # "POST /volumes/create" -> (status, message), for every request that begins so
@@ -283,6 +286,7 @@ class FakeDocker:
                     "State": one["State"],
                     "Status": "Up",
                     "Mounts": one["Mounts"],
+                    "NetworkSettings": {"Networks": {key: {"NetworkID": key} for key in one.get("Networks", ())}},
                 }
             )
         return 200, rows
@@ -309,8 +313,20 @@ class FakeDocker:
             identifier = "sha256:" + hashlib.sha256(name.encode()).hexdigest()
             if key in (name, identifier):
                 variables = [f"{variable}={value}" for variable, value in environment.items()]
-                return 200, {"Id": identifier, "RepoTags": [name], "Config": {"Env": variables}}
+                digests = [f"{name.partition(':')[0]}@{self.digests[name]}"] if name in self.digests else []
+                record = {"Id": identifier, "RepoTags": [name], "RepoDigests": digests, "Config": {"Env": variables}}
+                return 200, record
         return 404, {"message": f"No such image: {key}"}
+
+    def _network(self, name: str, **_rest: t.Any) -> tuple[int, t.Any]:
+        if name not in self.networks:
+            return 404, {"message": f"network {name} not found"}
+        return 200, {"Name": name, **self.networks[name]}
+
+    def _distribution(self, name: str, **_rest: t.Any) -> tuple[int, t.Any]:
+        if name not in self.digests:
+            return 403, {"message": "denied"}
+        return 200, {"Descriptor": {"digest": self.digests[name]}}
 
     def _volumes(self, **_rest: t.Any) -> tuple[int, t.Any]:
         return 200, {"Volumes": list(self.volumes.values()), "Warnings": None}
@@ -359,6 +375,8 @@ _ROUTES = (
     (r"GET /containers/([^/]+)/changes", "changes"),
     (r"GET /containers/([^/]+)/archive", "archive"),
     (r"GET /images/(.+)/json", "image"),
+    (r"GET /distribution/(.+)/json", "distribution"),
+    (r"GET /networks/([^/]+)", "network"),
     (r"GET /volumes", "volumes"),
     (r"GET /volumes/([^/]+)", "volume"),
     (r"POST /volumes/create", "create_volume"),

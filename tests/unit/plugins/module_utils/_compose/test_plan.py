@@ -11,7 +11,6 @@ from dataclasses import replace
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import (
     AUTO,
     LATER,
@@ -221,25 +220,3 @@ def test_containers_of_one_image_are_refused_in_one_sentence() -> None:
         "runs under this version, because the start of another build may migrate the database. To keep what runs: docker "
         f"tag {OLD[:19]} {CORE} on this host. To take the other build, give it a version of its own and run upgrade.yml"
     )
-
-
-@pytest.mark.parametrize(
-    ("body", "digest"),
-    [  # as Compose 2.40.3 labelled them
-        (
-            {"name": "predicty240_default", "ipam": {}},
-            "610c257ccacd393d573d9fcb0f6c4cb09ec067250a92ff4831b6c281b9ba0f84",
-        ),
-        (
-            {
-                "name": "predicty240_other",
-                "driver_opts": {"com.docker.network.bridge.name": "brpx240"},
-                "ipam": {"config": [{"subnet": "10.140.0.0/24"}]},
-                "labels": {"z": "<&>"},
-            },
-            "84dfc9aecd4a56d7da6c107eed5511c89ff86c7c8f8fd57c9c255dd771162e25",
-        ),
-    ],
-)
-def test_a_networks_hash_is_that_of_compose(body: dict[str, t.Any], digest: str) -> None:
-    assert compose_project.network_hash(body) == digest
