@@ -89,7 +89,9 @@ def told(subject: str, path: str, status: int, errors: t.Any, location: str = ""
     kind = "other"
     if code == 1031:
         kind = "locked"
-    elif login and re.search(r"new.?password|first.?login|change.*password", words, re.IGNORECASE):
+    elif login and (
+        code == 1024 or re.search(r"new.?password|first.?login|change.*password|password.*change", words, re.IGNORECASE)
+    ):
         kind = "first_login"
     elif status == 401 and about_login:
         kind = "login" if login else "token"

@@ -109,7 +109,7 @@ def test_what_cannot_be_removed_is_told_with_its_path(tmp_path: Path, listed: st
     thing = tmp_path / "thing"
     thing.mkdir() if listed == "files" else thing.touch()
     with pytest.raises(WaError) as told:
-        removal.apply(removal.Plan(**{listed: [str(thing)]}))
+        removal.apply(removal.Plan([str(thing)], []) if listed == "files" else removal.Plan([], [str(thing)]))
     why = os.strerror(21 if listed == "files" else 20)
     assert str(told.value) == f"{thing}: cannot be removed: {why}; expected a path that may be removed."
     assert thing.exists()

@@ -37,11 +37,12 @@ def test_nothing_done_is_no_change(ended: t.Callable[..., dict[str, t.Any]]) -> 
     assert ended(Result.exit) == {"changed": False, "actions": []}
 
 
-def fill(result: Result) -> None:
+def fill(result: Result) -> Result:
     result.values.update(found=f"password {SECRET}", nested=[{"key": SECRET}])
     result.did(f"set {SECRET}")
     result.did("restarted")
     result.diff({"a": SECRET}, f"b {SECRET}\n", "db.env")
+    return result
 
 
 FILLED = {
@@ -56,7 +57,7 @@ DIFF = {"before": {"a": "<hidden>"}, "after": "b <hidden>\n", "before_header": "
 @pytest.mark.parametrize("diff", [True, False])
 def test_a_change_its_words_and_its_diff_when_asked_for(ended: t.Callable[..., dict[str, t.Any]], diff: bool) -> None:
     shown = {**FILLED, "diff": DIFF} if diff else FILLED
-    assert ended(lambda result: (fill(result), result.exit()), diff) == shown
+    assert ended(lambda result: fill(result).exit(), diff) == shown
 
 
 @pytest.mark.parametrize("error", [WaError("db.env", f"holds {SECRET}", "no such text"), f"db.env: holds {SECRET}"])
@@ -65,12 +66,15 @@ def test_an_error_goes_with_what_was_found_before_it(
 ) -> None:
     words = "db.env: holds <hidden>" + ("; expected no such text." if isinstance(error, WaError) else "")
     shown = {**FILLED, "diff": DIFF, "failed": True, "msg": words}
-    assert ended(lambda result: (fill(result), result.fail(error))) == shown
+    assert ended(lambda result: fill(result).fail(error)) == shown
 
 
 def test_a_diff_without_an_object_has_no_header(ended: t.Callable[..., dict[str, t.Any]]) -> None:
-    shown = ended(lambda result: (result.diff("a\n", "b\n"), result.exit()))
-    assert shown == {"changed": False, "actions": [], "diff": {"before": "a\n", "after": "b\n"}}
+    def compare(result: Result) -> None:
+        result.diff("a\n", "b\n")
+        result.exit()
+
+    assert ended(compare) == {"changed": False, "actions": [], "diff": {"before": "a\n", "after": "b\n"}}
 
 
 def test_a_value_cannot_claim_that_nothing_changed(ended: t.Callable[..., dict[str, t.Any]]) -> None:

@@ -13,11 +13,7 @@ from fake_webapp import META, FakeWebapp, certificate, error
 from webapp_session import GC, Time, session
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import (
-    ApiError,
-    judge_password,
-    metrics,
-)
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError
 
 
 @pytest.fixture
@@ -337,30 +333,6 @@ def test_mark_as_read(fake: FakeWebapp) -> None:
     assert webapp.mark_read("a/b")
     assert not webapp.mark_read("unknown")
     assert fake.requests[1][2] == {"status": "read"}
-
-
-def test_figures_however_nested() -> None:
-    body = {
-        "meta": {"version": 2},
-        "stats": {
-            "app": {"queue": {"data": [{"labels": {"node": "a"}, "value": 3}, {"labels": {}, "value": 4}]}, "plain": 5},
-        },
-        "flag": True,
-    }
-    assert metrics(body) == [("queue", {"node": "a"}, 3.0), ("queue", {}, 4.0), ("plain", {}, 5.0)]
-
-
-@pytest.mark.parametrize(
-    ("password", "lacks"),
-    [
-        ("Good-pass1", []),
-        ("short1A", ["8 to 64 characters", "a special character"]),
-        ("alllower-", ["a digit", "an upper-case letter"]),
-        ("ALLUPPER-1", ["a lower-case letter"]),
-    ],
-)
-def test_the_password_rule(password: str, lacks: list[str]) -> None:
-    assert judge_password(password) == lacks
 
 
 def test_an_address_that_is_none(fake: FakeWebapp) -> None:

@@ -1,0 +1,267 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the client's API says no with: which kind it is, whether it may pass, and what helps."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import typing as t
+from urllib.error import URLError
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import errors as api_errors
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import (
+    LOGIN,
+    ApiError,
+    asked_pause,
+    safe_location,
+)
+
+API = "client's API"
+
+
+def said(status: int, code: t.Any = 0, title: str = "", details: str = "", path: str = "/v1/health") -> ApiError:
+    errors = [{"code": code, "title": title, "details": details}] if code or title or details else None
+    return api_errors.told(API, path, status, errors)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "retryable"),
+    [
+        (said(400, 1031), "locked", False),
+        (said(429, 1031, path=LOGIN), "locked", False),
+        (said(401, 1024, path=LOGIN), "first_login", False),
+        (said(401, 0, "Password change required", path=LOGIN), "first_login", False),
+        (said(401, 0, "Change your password", path=LOGIN), "first_login", False),
+        (said(401, 0, "First login", path=LOGIN), "first_login", False),
+        (said(401, 1024, "Password change required"), "token", False),
+        (said(400, 1008, "Required parameter", "new_password", path=LOGIN), "first_login", False),
+        (said(400, 1008, "Required parameter", "new_password"), "other", False),
+        (said(401), "token", False),
+        (said(401, path=LOGIN), "login", False),
+        (said(401, 1005, "Access denied", "Wrong user name", path=LOGIN), "login", False),
+        (said(401, 1005, "Access denied", "The token has expired"), "token", False),
+        (said(401, 1005, "Access denied", "client version expired"), "expired", False),
+        (said(403, 1005, "", "The build has expired"), "expired", False),
+        (said(500, 1005, "Access denied", "media folder is not writable"), "media", False),
+        (said(403, 1005, "Access denied", path=LOGIN), "expired", False),
+        (said(403, 1005, "Access denied", "Invalid credentials", path=LOGIN), "login", False),
+        (said(403, 1005, "Access denied"), "denied", False),
+        (said(403), "denied", False),
+        (said(500, 1014, "Internal error", "Communication failure"), "coreapp", False),
+        (said(500, 1014, "Internal error", "Connection timed out"), "coreapp", True),
+        (said(500, 1014, "Internal error", "time-out"), "coreapp", True),
+        (said(500, 1000, "Generic error", "timed out"), "other", False),
+        *((said(500, code), "busy", True) for code in (1011, 1015, 1016, 1017, 1018)),
+        (said(500, "1016"), "busy", True),
+        (said(429), "busy", True),
+        (said(503), "busy", True),
+        (said(502), "lost", False),
+        (said(504), "lost", False),
+        (said(500), "other", False),
+        (said(404, 1006, "Not found"), "other", False),
+    ],
+)
+def test_failures_are_told_apart(error: ApiError, kind: str, retryable: bool) -> None:
+    assert (error.kind, error.retryable) == (kind, retryable)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            said(500, 1014, "Internal error", "down"),
+            f"{API}: HTTP 500, code 1014, Internal error: down. Start the Coreapp and let the Webapp reach it",
+        ),
+        (said(404, 1006), f"{API}: HTTP 404, code 1006."),
+        (said(404, details="none"), f"{API}: HTTP 404, none."),
+        (
+            said(500),
+            f"{API}: HTTP 500; expected the Webapp's own answer in JSON. See whether a proxy or load balancer is in between: "
+            "api_url should be the Webapp's own address",
+        ),
+        (
+            said(503),
+            f"{API}: HTTP 503; expected the Webapp's own answer in JSON. Try again when there is less traffic. See whether a "
+            "proxy or load balancer is in between: api_url should be the Webapp's own address",
+        ),
+        (said(401), f"{API}: HTTP 401. Give api_password for a new login, or a token that is still valid"),
+    ],
+)
+def test_words_and_fix(error: ApiError, text: str) -> None:
+    assert str(error) == text
+
+
+@pytest.mark.parametrize("errors", [None, [], {}, "text", ["text"], [{"code": "x"}], [{}]])
+def test_odd_errors_are_a_bare_status(errors: t.Any) -> None:
+    error = api_errors.told(API, "/v1/health", 500, errors)
+    assert (error.found, error.status, error.code, error.bare) == ("HTTP 500", 500, 0, True)
+
+
+def test_the_clients_own_words_are_not_bare() -> None:
+    assert not said(500, 1014).bare
+    assert said(401).bare
+
+
+def test_a_redirect_says_where_to() -> None:
+    assert api_errors.told(API, "/v1/health", 302, None, "https://sso.lab/").found == "HTTP 302 to https://sso.lab/"
+    assert api_errors.told(API, "/v1/health", 302, [{"code": 1}], "https://sso.lab/").found == "HTTP 302, code 1"
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("/sign/in?next=x", "https://wa.lab:9090/sign/in"),
+        ("//me:hush@other.lab/x", "https://other.lab/x"),
+        ("https:\\\\me:hush@other.lab\\x", "https://wa.lab:9090/v1/\\\\other.lab\\x"),
+        ("https:///me:hush@other.lab/x", "https://wa.lab:9090/other.lab/x"),
+        ("", ""),
+        ("javascript:hush", ""),
+        ("https://[hush", ""),
+    ],
+)
+def test_no_location_shows_a_credential(location: str, shown: str) -> None:
+    assert safe_location("https://wa.lab:9090/v1/x", location) == shown
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "60"}, 60),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": "Wed, 21 Oct 2015 07:27:00 GMT"}, 60),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:27:00 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"Retry-After": "soon"}, 0),
+        ({"Retry-After": "²"}, 0),
+        ({"Retry-After": "-5"}, 0),
+        ({}, 0),
+        (None, 0),
+    ],
+)
+def test_retry_after_of_all_kinds(headers: t.Any, seconds: float) -> None:
+    assert asked_pause(headers) == seconds
+
+
+@pytest.mark.parametrize(("length", "shown"), [(200, 200), (500, 200)])
+def test_a_long_location_is_cut(length: int, shown: int) -> None:
+    assert len(safe_location("https://wa.lab", "https://a.lab/" + "x" * (length - 14))) == shown
+
+
+def test_a_pause_that_is_too_long_is_told() -> None:
+    error = said(429, 1015, "Too many requests")
+    error.retry_after = 121
+    longer = api_errors.too_long(error)
+    assert str(longer) == (
+        f"{API}: HTTP 429, code 1015, Too many requests; the server asks to wait 121 s. Run again after that time. Try again "
+        "when there is less traffic"
+    )
+    assert (longer.kind, longer.status, longer.code, longer.retry_after) == ("busy", 429, 1015, 121)
+
+
+NODE = {"a:1": "failed"}
+
+
+@pytest.mark.parametrize(
+    ("error", "failed", "kind", "found"),
+    [
+        (said(500, 1000, "Generic"), NODE, "other", "HTTP 500, code 1000, Generic"),
+        (said(500), {}, "lost", "HTTP 500"),
+        (said(502), {}, "lost", "HTTP 502"),
+        (said(503), {}, "busy", "HTTP 503"),
+        (said(404), {}, "other", "HTTP 404"),
+        (said(401), NODE, "token", "HTTP 401"),
+        (said(500), NODE, "coreapp", "HTTP 500, a:1 failed"),
+        (said(503), {**NODE, "b:2": "failed: down"}, "coreapp", "HTTP 503, a:1 failed; b:2 failed: down"),
+        (said(504), NODE, "coreapp", "HTTP 504, a:1 failed"),
+    ],
+)
+def test_what_a_refused_gc_means(error: ApiError, failed: dict[str, str], kind: str, found: str) -> None:
+    error.retry_after = 7
+    refusal = api_errors.gc_refusal(error, failed)
+    assert (refusal.kind, refusal.found, refusal.status, refusal.retry_after) == (kind, found, error.status, 7)
+
+
+def test_a_gc_whose_answer_is_a_proxys_says_so() -> None:
+    assert str(api_errors.gc_refusal(said(500), {})) == (
+        f"{API}: HTTP 500; expected the Webapp's own answer in JSON. Look into the Webapp's log, or raise api_timeout. See "
+        "whether a proxy or load balancer is in between: api_url should be the Webapp's own address"
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "found"),
+    [
+        ("torn", "lost", "HTTP 200 with a body that was cut off"),
+        ("foreign", "other", "HTTP 200 with a body that is no JSON, so it is not the client's"),
+    ],
+)
+def test_a_body_that_is_no_success(form: str, kind: str, found: str) -> None:
+    error = api_errors.no_success(API, 200, form)
+    assert error is not None
+    assert (error.kind, error.found, error.status, error.sent) == (kind, found, 200, True)
+    assert ("proxy" in error.cure) is (form == "foreign")
+
+
+@pytest.mark.parametrize("form", ["json", "empty"])
+def test_a_body_that_is_the_clients_is_no_failure(form: str) -> None:
+    assert api_errors.no_success(API, 200, form) is None
+
+
+def refused_certificate(number: int, message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "verify failed")
+    error.verify_code, error.verify_message = number, message
+    return error
+
+
+TLS_CURE = "Set api_ca_path to the authority of the Webapp's certificate"
+START = "Start the Webapp, or set api_url to where the host reaches it"
+LOG = "Look into the Webapp's log, or raise api_timeout"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sent", "found", "cure"),
+    [
+        (
+            refused_certificate(10, "expired"),
+            *("tls", False, "its certificate has expired (expired)", "Renew the Webapp's certificate"),
+        ),
+        *(
+            (
+                refused_certificate(number, "mismatch"),
+                *("tls", False, "its certificate is for another name (mismatch)"),
+                "Set api_url to a name in the certificate",
+            )
+            for number in (62, 64)
+        ),
+        (
+            refused_certificate(18, "self-signed"),
+            *("tls", False, "its certificate is not from a known authority (self-signed)", TLS_CURE),
+        ),
+        (ssl.SSLError(1, "wrong version"), "tls", False, "TLS failed: wrong version", TLS_CURE),
+        (ssl.SSLEOFError(8, "EOF occurred"), "unreachable", False, "TLS failed: EOF occurred", START),
+        (ssl.SSLZeroReturnError(6, "closed"), "unreachable", False, "TLS failed: closed", START),
+        (Exception("CERTIFICATE_VERIFY_FAILED"), "tls", False, "TLS failed: CERTIFICATE_VERIFY_FAILED", TLS_CURE),
+        (TimeoutError(), "lost", True, "no answer within 2.5 s", LOG),
+        (URLError("The read operation timed out"), "lost", True, "no answer within 2.5 s", LOG),
+        (
+            ConnectionRefusedError(111, "Connection refused"),
+            *("unreachable", False, "not reachable: [Errno 111] Connection refused", START),
+        ),
+        (
+            URLError(socket.gaierror(-2, "Name or service not known")),
+            *("unreachable", False, "not reachable: [Errno -2] Name or service not known", START),
+        ),
+        (OSError(113, "No route to host"), "unreachable", False, "not reachable: [Errno 113] No route to host", START),
+        (ConnectionResetError(), "lost", True, "connection lost: ConnectionResetError", LOG),
+        (URLError("Remote end\n closed"), "lost", True, "connection lost: Remote end closed", LOG),
+    ],
+)
+def test_no_answer_is_told_apart_by_whether_the_call_may_have_arrived(
+    error: Exception, kind: str, sent: bool, found: str, cure: str
+) -> None:
+    silent = api_errors.silence(API, error, 2.5)
+    assert (silent.kind, silent.sent, silent.found, silent.cure) == (kind, sent, found, cure)
+    assert (silent.status, silent.retryable) == (0, False)
