@@ -96,6 +96,13 @@ options:
     description:
       - The RV(marker) of another host, which every running container must see; part of the O(probe).
     type: str
+  leaving:
+    description:
+      - Names of containers that earlier tasks of the same run remove.
+      - In check mode they count as gone for O(state=absent). Otherwise they have gone, and the option has no effect.
+    type: list
+    elements: str
+    default: []
 notes:
   - The probe runs as the user of the client's own processes, which is the one other than root that most processes of the
     container have, and the container's configured user when all are root's. Root proves nothing on a share with
@@ -233,7 +240,8 @@ class MediaVolume:
             result.values.update(free_bytes=None, total_bytes=None)
         plan = media_rules.plan(self.params, actual)
         if actual and plan.removes:
-            plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual)
+            leaving = self.params["leaving"] if check else []
+            plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual, leaving)
         result.values["drift"] = plan.drift
         result.diff(*media_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
         if plan.obstacle:
@@ -381,6 +389,7 @@ def main() -> None:
             "require_mountpoint": {"type": "bool"},
             "write_marker": {"type": "bool", "default": False},
             "expect_marker": {"type": "str"},
+            "leaving": {"type": "list", "elements": "str", "default": []},
             "project": {"type": "str"},
             "confirm_identity": {"type": "dict", "default": {}},
             **ARGUMENT_SPEC,

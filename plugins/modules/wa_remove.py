@@ -34,6 +34,13 @@ options:
     type: list
     elements: path
     default: []
+  leaving:
+    description:
+      - Paths, written as those in O(files), that earlier tasks of the same run remove.
+      - In check mode a folder counts as if they had gone. Otherwise they have, and the option has no effect.
+    type: list
+    elements: path
+    default: []
 extends_documentation_fragment:
   - waba.onprem.attributes
 author:
@@ -70,11 +77,15 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 
 def main() -> None:
     paths = {"type": "list", "elements": "path", "default": []}
-    module = AnsibleModule(argument_spec={"files": paths, "keep": paths, "folders": paths}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={"files": paths, "keep": paths, "folders": paths, "leaving": paths}, supports_check_mode=True
+    )
     result = Result(module)
     result.values["kept"] = {}
     try:
-        found = removal.plan(module.params["files"], module.params["folders"], module.params["keep"])
+        params = module.params
+        leaving = params["leaving"] if module.check_mode else []
+        found = removal.plan(params["files"], params["folders"], params["keep"], leaving)
         if not module.check_mode:
             removal.apply(found)
     except WaError as error:

@@ -388,7 +388,7 @@ def test_every_task_asks_the_engine_of_the_inventory() -> None:
 
 
 def role_tasks() -> t.Iterator[tuple[pathlib.Path, dict[str, t.Any]]]:
-    for file in [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/*.yml")]:
+    for file in [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/**/*.yml")]:
         for task in flatten(yaml.safe_load(file.read_text())):
             yield file, task
 

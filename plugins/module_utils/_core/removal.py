@@ -26,8 +26,13 @@ class Plan:
     kept: dict[str, str] = field(default_factory=dict)
 
 
-def plan(files: t.Iterable[str], folders: t.Iterable[str], keep: t.Collection[str] = ()) -> Plan:
-    """What a removal would do now. Raises WaError for a folder where a file is to be removed, before any is."""
+def plan(
+    files: t.Iterable[str], folders: t.Iterable[str], keep: t.Collection[str] = (), leaving: t.Iterable[str] = ()
+) -> Plan:
+    """What a removal would do once `leaving`, paths as `files` are, have gone.
+
+    Raises WaError for a folder where a file is to be removed, before any is.
+    """
     found = Plan()
     for path in dict.fromkeys(each for given in files for each in _matching(given) if each not in keep):
         mode = _mode(path)
@@ -36,11 +41,12 @@ def plan(files: t.Iterable[str], folders: t.Iterable[str], keep: t.Collection[st
         if stat.S_ISDIR(mode):
             raise WaError(path, "a folder", "a file", "Nothing was removed. Move the folder away if it is yours")
         found.files.append(path)
+    gone = {each for given in leaving for each in _matching(given)}
     for path in dict.fromkeys(folders):
         mode = _mode(path)
         if mode is None:
             continue
-        reason = _reason(path, mode, {*found.files, *found.folders})
+        reason = _reason(path, mode, {*found.files, *found.folders, *gone})
         if reason:
             found.kept[path] = reason
         else:

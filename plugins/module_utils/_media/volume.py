@@ -175,10 +175,12 @@ def mount_table() -> list[filesystem.MountPoint]:
     return filesystem.parse_mounts(read("/proc/self/mountinfo"))
 
 
-def why_not_remove(docker: Docker, engine: Engine, actual: dict[str, t.Any]) -> WaError | None:
-    """What forbids to remove a volume: a container that uses it, a file in it, or not knowing."""
+def why_not_remove(
+    docker: Docker, engine: Engine, actual: dict[str, t.Any], leaving: t.Collection[str] = ()
+) -> WaError | None:
+    """What forbids to remove a volume: a container that uses it and is none of `leaving`, a file in it, or not knowing."""
     name, expected = actual["Name"], "a volume that no container uses and that holds no file"
-    using = users(docker, actual)
+    using = [one for one in users(docker, actual) if one not in leaving]
     if using:
         return WaError(
             f"volume {name}",

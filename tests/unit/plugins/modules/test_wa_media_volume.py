@@ -147,6 +147,17 @@ def test_absent_of_an_empty_one(engine: FakeDocker, run_module: Run) -> None:
     assert not run_module(MODULE, options(engine, state="absent"))["changed"]
 
 
+def test_absent_with_containers_that_the_run_removes(engine: FakeDocker, run_module: Run) -> None:
+    engine.volume("biz_m")
+    for name in ("core", "web"):
+        engine.container(name, volume="biz_m")
+    every = options(engine, state="absent", leaving=["core", "web"])
+    assert run_module(MODULE, every, check=True)["changed"]
+    assert "used by web;" in run_module(MODULE, {**every, "leaving": ["core"]}, check=True)["msg"]
+    assert "used by core, web;" in run_module(MODULE, every)["msg"]
+    assert "biz_m" in engine.volumes
+
+
 def unreadable(engine: FakeDocker) -> None:
     (engine.root / "engine-id").write_text("another engine")
 

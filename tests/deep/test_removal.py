@@ -1,0 +1,117 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""provision.yml takes a deployment away: the record of which client is here goes last, whatever ends a run before that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "lab"))
+
+from observer import Lab, Run, changes  # noqa: E402 - needs the path above
+
+NAME = "deep-removal"
+RECORD = "/var/lib/waba/client-h1.json"
+ABSENT = dict.fromkeys(
+    (f"wa_{one}_state" for one in ("host", "log_cleanup", "client", "db_env", "media_volume")), "absent"
+)
+CLIENT = "docker ps --all --quiet --filter label=com.docker.compose.project=wa-h1"
+# What ends a run in the middle: its name, what breaks the host, what mends it, what the run says, what is left of the client.
+FAULTS = {
+    "media are left in the volume": (
+        "echo x >/var/lib/docker/volumes/wa-h1_whatsappMedia/_data/outgoing/planted",
+        "rm /var/lib/docker/volumes/wa-h1_whatsappMedia/_data/outgoing/planted",
+        "holds files",
+        0,
+    ),
+    "db.env cannot be removed": (
+        "mount --bind /opt/waba/h1/db.env /opt/waba/h1/db.env",
+        "umount /opt/waba/h1/db.env",
+        "/opt/waba/h1/db.env",
+        0,
+    ),
+    "the engine does not answer": (
+        "mv /var/run/docker.sock /var/run/docker.sock.away",
+        "mv /var/run/docker.sock.away /var/run/docker.sock",
+        "docker.sock",
+        2,
+    ),
+    # Compose needs it to take the containers down.
+    "a container cannot be removed": (
+        "mv /opt/waba/h1/db.env /root/db.env",
+        "mv /root/db.env /opt/waba/h1/db.env",
+        "was not taken down",
+        2,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[Lab]:
+    """A lab with one host that is ready."""
+    found = Lab(NAME, "h1")
+    command = [str(ROOT / "tests/lab/lab"), "up", "--name", NAME, "--hosts", "h1:ready", "--db", "mariadb"]
+    subprocess.run(command, check=True)
+    try:
+        yield found
+    finally:
+        found.lab("down")
+
+
+def whole(lab: Lab) -> None:
+    """A client that runs, with its record."""
+    done = lab.play("provision", {})
+    assert done.code == 0, done.output
+    assert lab.host(f"cat {RECORD}")
+
+
+def predicted(lab: Lab, code: int, variables: t.Mapping[str, t.Any] = ABSENT) -> Run:
+    """A removal that check mode has predicted: the same end, as many changes, and nothing touched by the prediction."""
+    before = lab.look()
+    said = lab.play("provision", variables, "--check")
+    assert changes(before, lab.look()) == []
+    done = lab.play("provision", variables)
+    assert (done.code, done.changed, done.said) == (said.code, said.changed, said.said), said.output + done.output
+    assert done.code == code, done.output
+    return done
+
+
+def test_a_deployment_goes_and_leaves_nothing(lab: Lab) -> None:
+    before = lab.files()
+    whole(lab)
+    assert predicted(lab, 0).changed > 0
+    assert changes(before, lab.files()) == []
+    assert lab.host(CLIENT + "; docker volume ls --quiet --filter name=wa-h1") == ""
+    assert predicted(lab, 0).changed == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_removal_that_is_cut_off_is_ended_by_the_next(lab: Lab, fault: str) -> None:
+    spoil, mend, words, left = FAULTS[fault]
+    whole(lab)
+    lab.host(spoil)
+    try:
+        done = lab.play("provision", ABSENT)
+    finally:
+        lab.host(mend)
+    assert done.code == 2, done.output
+    assert words in done.said
+    assert lab.host(f"cat {RECORD}"), "the record of which client is here"
+    assert len(lab.host(CLIENT).split()) == left
+    assert predicted(lab, 0).changed > 0
+    assert predicted(lab, 0).changed == 0
+
+
+def test_the_record_stays_with_the_client(lab: Lab) -> None:
+    whole(lab)
+    assert predicted(lab, 0, {"wa_host_state": "absent"}).changed == 0
+    assert lab.host(f"cat {RECORD}")
+    assert len(lab.host(CLIENT).split()) == 2
+    assert lab.play("provision", {}).changed == 0
