@@ -1,0 +1,312 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine's answers: which containers are the client's and what they are called; test_transport.py has the ways to it."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+from fake_docker import LAUNCH, FakeDocker
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker, Mount, is_id
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
+
+CORE = "registry.lab:5000/whatsapp/coreapp:v2.53.4"
+SECRET = "Canary-71-Pw"
+
+
+def connect(engine: FakeDocker, **more: t.Any) -> Docker:
+    params = {"docker_host": engine.host, "docker_timeout": "5s", "docker_tls": False, "docker_api_version": "1.45"}
+    return Docker({**params, **more})
+
+
+def version(newest: str | None, oldest: str | None = None) -> dict[str, str]:
+    return {key: text for key, text in (("ApiVersion", newest), ("MinAPIVersion", oldest)) if text}
+
+
+@pytest.mark.parametrize(
+    ("about", "used"),
+    [
+        (version("1.45", "1.24"), "1.45"),
+        (version("1.41"), "1.41"),
+        (version("1.9"), "1.9"),  # numbers, not text
+        (version("1.52", "1.44"), "1.45"),
+        (version("1.60", "1.50"), "1.50"),
+        ({}, "1.45"),
+    ],
+)
+def test_the_api_version_is_the_newest_that_both_know(
+    engine: FakeDocker, monkeypatch: pytest.MonkeyPatch, about: dict[str, str], used: str
+) -> None:
+    monkeypatch.setattr(engine, "_version", lambda **_rest: (200, about))
+    docker = connect(engine, docker_api_version="auto")
+    assert (docker.version, docker.about) == (used, about)
+    assert engine.requests == ["GET /version"]
+
+
+def test_a_socket_is_local_and_another_way_is_not(engine: FakeDocker) -> None:
+    assert connect(engine).local
+    assert not connect(engine, docker_host="tcp://127.0.0.1:2375").local
+
+
+# Which containers
+
+
+def names(containers: t.Iterable[Container]) -> list[str]:
+    return [one.name for one in containers]
+
+
+def test_client_containers_are_told_by_evidence_and_sorted(engine: FakeDocker) -> None:
+    engine.container("z-core", CORE)
+    engine.container("a-web", "x/web:v1")
+    engine.container("stranger", "x/web:v1", command=["nginx"])
+    engine.container("launched", "other/image:1", command=LAUNCH)
+    engine.container("mounted", "y/web:1", command=["x"], volume="media")
+    engine.container("environment", "z/coreapp:1", command=["x"], environment={"WA_DB_HOSTNAME": "db"})
+    found = connect(engine).client_containers()
+    assert names(found) == ["a-web", "environment", "launched", "mounted", "z-core"]
+    # One list, and a look at those that only their environment tells.
+    assert engine.count == 1 + 2
+    assert {one.name: one.environment for one in found if one.environment is not None} == {
+        "environment": {"WA_DB_HOSTNAME": "db"}
+    }
+
+
+def test_configured_images_are_the_clients_and_their_kind(engine: FakeDocker) -> None:
+    engine.container("a", "own/front:1", command=["x"])
+    engine.container("b", "own/back:1", command=["x"])
+    docker = connect(engine, client_images={"web": ["own/front"], "coreapp": ["own/back"]})
+    assert [(one.name, one.role) for one in docker.client_containers()] == [("a", "web"), ("b", "core")]
+
+
+def test_projects_are_told_apart(engine: FakeDocker) -> None:
+    engine.container("a-1", project="a")
+    engine.container("b-1", project="b", state="exited")
+    engine.container("plain", project="")
+    docker = connect(engine)
+    assert names(docker.client_containers("a")) == ["a-1"]
+    assert names(docker.client_containers("b", stopped=False)) == []
+    assert names(docker.client_containers("")) == ["plain"]
+    assert names(docker.client_containers(all_projects=True)) == ["a-1", "b-1", "plain"]
+    assert names(docker.client_containers(all_projects=True, stopped=False)) == ["a-1", "plain"]
+    with pytest.raises(WaError) as told:
+        docker.client_containers()
+    assert str(told.value) == (
+        "client containers: more than one project on this host: (outside Compose), a, b; expected one, or the option project. "
+        'Set project to one of them ("" for the containers outside Compose)'
+    )
+
+
+def test_a_named_container_counts_whatever_it_is(engine: FakeDocker) -> None:
+    engine.container("odd", "other/image:1", project="a")
+    docker = connect(engine)
+    assert names(docker.client_containers(names=["odd"])) == ["odd"]
+    assert docker.client_containers(names=["odd"])[0].role == "other"
+    assert names(docker.client_containers("b", names=["odd"])) == []
+
+
+# What they are called
+
+
+def record(engine: FakeDocker, name: str, tags: list[str], digests: list[str]) -> None:
+    """The engine knows an image by these names."""
+    own = engine.answer
+
+    def answer(method: str, path: str, *rest: t.Any) -> tuple[int, t.Any]:
+        if path == f"/images/{name}/json":
+            engine.requests.append(f"looked at {name}")
+            return 200, {"Id": name, "RepoTags": tags, "RepoDigests": digests, "Config": {}}
+        return own(method, path, *rest)
+
+    engine.answer = answer  # type: ignore[method-assign,assignment]
+
+
+@pytest.mark.parametrize(
+    ("tags", "image"),
+    [
+        (["x/other:1", CORE], CORE),  # of the same repository
+        (["mirror/coreapp:v2.53.4", "x/other:1"], "mirror/coreapp:v2.53.4"),  # of a client's name
+        (["x/other:1"], "registry.lab:5000/whatsapp/coreapp@sha256:d1"),
+        ([], "registry.lab:5000/whatsapp/coreapp@sha256:d1"),
+    ],
+)
+def test_an_image_by_its_digest_has_the_tag_that_tells_the_version(
+    engine: FakeDocker, tags: list[str], image: str
+) -> None:
+    pinned = "registry.lab:5000/whatsapp/coreapp@sha256:d1"
+    engine.container("core", pinned)
+    record(engine, pinned, tags, [])
+    (found,) = connect(engine).client_containers()
+    assert found.image == image
+
+
+def test_an_image_whose_tag_has_moved_has_the_name_it_was_made_from(engine: FakeDocker) -> None:
+    engine.container("core", CORE, lost_image=True)
+    (found,) = connect(engine).client_containers()
+    assert found.image == CORE
+    assert engine.count == 2
+
+
+def test_an_image_that_never_had_a_name_has_one_of_the_clients(engine: FakeDocker) -> None:
+    made = engine.container("core", CORE, command=LAUNCH)
+    made["Config"]["Image"] = made["Image"]
+    record(engine, made["Image"], ["x/other:1"], ["mirror/coreapp@sha256:d1"])
+    (found,) = connect(engine).client_containers()
+    assert found.image == "mirror/coreapp@sha256:d1"
+
+
+@pytest.mark.parametrize(
+    ("image", "by_id"),
+    [("sha256:abcdef", True), ("abc", True), ("abcdef", True), ("abd", False), ("web:v1", False)],
+)
+def test_what_is_an_id(image: str, by_id: bool) -> None:
+    assert is_id(image, {"ImageID": "sha256:abcdef"}) is by_id
+
+
+def test_a_container_that_goes_while_its_image_is_asked_for_is_left_out(engine: FakeDocker) -> None:
+    made = engine.container("core", CORE, lost_image=True)
+    engine.failures[f"GET /containers/{made['Id']}/json"] = (404, "No such container")
+    assert connect(engine).client_containers() == []
+
+
+# One container
+
+
+def test_a_row_of_the_list_and_the_record_say_the_same(engine: FakeDocker) -> None:
+    engine.container(
+        "biz-wacore-1",
+        CORE,
+        service="wacore",
+        mounts=[engine.mount("media"), engine.mount("/srv/x", "/x", kind="bind", rw=False)],
+        environment={"WA_DB_PASSWORD": SECRET, "EMPTY": "", "EQUALS": "a=b"},
+    )
+    docker = connect(engine)
+    (listed,) = docker.client_containers()
+    named = docker.container("biz-wacore-1")
+    assert listed == named
+    assert listed.mounts == [
+        Mount("volume", "media", "/usr/local/wamedia", True),
+        Mount("bind", "/srv/x", "/x", False),
+    ]
+    assert (listed.project, listed.service, listed.state, listed.running) == ("biz", "wacore", "running", True)
+    assert listed.environment is None
+    assert docker.inspect(listed) is not None
+    assert listed.environment == {"WA_DB_PASSWORD": SECRET, "EMPTY": "", "EQUALS": "a=b"}
+    assert SECRET not in repr(listed)
+    assert LAUNCH[-1] not in repr(listed)
+
+
+@pytest.mark.parametrize(
+    ("state", "running"), [("running", True), ("paused", False), ("restarting", False), ("exited", False)]
+)
+def test_where_a_command_can_be_run(engine: FakeDocker, state: str, running: bool) -> None:
+    engine.container("core", state=state)
+    (found,) = connect(engine).client_containers()
+    assert found.running is running
+
+
+@pytest.mark.parametrize(
+    ("image", "environment", "role"),
+    [
+        ("x/web:v1", {}, "web"),
+        (CORE, {}, "core"),
+        (CORE, {"WA_MASTER_NODE": "1"}, "master"),
+        (CORE, {"WA_MASTER_NODE": "0"}, "core"),
+        ("x/web:v1", {"WA_MASTER_NODE": "1"}, "web"),
+    ],
+)
+def test_the_role_of_a_container(engine: FakeDocker, image: str, environment: dict[str, str], role: str) -> None:
+    engine.container("one", image, environment=environment)
+    docker = connect(engine)
+    (found,) = docker.client_containers()
+    docker.inspect(found)
+    assert found.role == role
+
+
+def test_a_container_outside_compose_is_its_own_service(engine: FakeDocker) -> None:
+    engine.container("core", project="")
+    (found,) = connect(engine).client_containers()
+    assert (found.project, found.service) == ("", "core")
+
+
+def test_a_container_is_found_by_name_and_id_and_its_end_is_told(engine: FakeDocker) -> None:
+    made = engine.container("core")
+    docker = connect(engine)
+    one = docker.container(made["Id"][:12])
+    assert one is not None
+    assert (one.name, one.id) == ("core", made["Id"])
+    assert docker.inspect_id(made["Id"]) == docker.inspect(one)
+    del engine.containers[made["Id"]]
+    assert (docker.container("core"), docker.inspect(one), docker.inspect_id(made["Id"])) == (None, None, None)
+
+
+def test_a_container_with_links_has_its_own_name(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = engine.container("core")
+    listed = engine._list
+
+    def linked(**arguments: t.Any) -> tuple[int, t.Any]:
+        status, rows = listed(**arguments)
+        return status, [{**row, "Names": names} for row in rows]
+
+    monkeypatch.setattr(engine, "_list", linked)
+    for given, name in ((["/web/alias", "/core"], "core"), ([], made["Id"][:12]), (None, made["Id"][:12])):
+        names = given
+        assert connect(engine).client_containers()[0].name == name
+
+
+# Anything else
+
+
+def test_rows_are_filtered_by_the_engine(engine: FakeDocker) -> None:
+    engine.container("a", labels={"x": "1"})
+    engine.container("b")
+    docker = connect(engine)
+    assert [row["Names"] for row in docker.rows("rows", filters={"label": ["x=1"]})] == [["/a"]]
+    assert len(docker.rows("rows")) == 2
+    assert engine.calls[1] == "GET /containers/json?all=1"
+    assert json.dumps({"label": ["x=1"]}) not in engine.calls[0]  # quoted
+
+
+def test_images_and_volumes_that_are_not_there_are_none_and_a_refusal_is_an_error(engine: FakeDocker) -> None:
+    docker = connect(engine)
+    assert (docker.image("none"), docker.volume("none")) == (None, None)
+    engine.failures["GET /images"] = (500, "broken")
+    with pytest.raises(WaError) as told:
+        docker.image("reg/web:v1")
+    assert str(told.value) == "image reg/web:v1: Docker refused: broken."
+
+
+def test_what_is_asked_for_directly_is_an_error_when_it_is_not_there(engine: FakeDocker) -> None:
+    with pytest.raises(NotFound) as told:
+        connect(engine).request("network x", "GET", "/networks/x")
+    assert str(told.value) == "network x: Docker does not have it: network x not found."
+
+
+def test_odd_names_are_one_part_of_the_address(engine: FakeDocker) -> None:
+    docker = connect(engine)
+    docker.volume("a/b c")
+    docker.image("reg:5000/a b@sha256:x")
+    docker.container("a/b")
+    assert engine.requests == [
+        "GET /volumes/a%2Fb%20c",
+        "GET /images/reg:5000/a%20b@sha256:x/json",
+        "GET /containers/a%2Fb/json",
+    ]
+
+
+def test_an_archive_is_cut_and_its_absence_told(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker = connect(engine)
+    with pytest.raises(NotFound) as told:
+        docker.archive("c" * 64, "/opt/ca.pem", 10)
+    assert told.value.subject == f"/opt/ca.pem in container {'c' * 12}"
+    assert engine.requests == [f"GET /containers/{'c' * 64}/archive?path=%2Fopt%2Fca.pem"]
+    monkeypatch.setattr(engine, "answer", lambda *_arguments: (200, "x" * 100))
+    assert docker.archive("c", "/opt/ca.pem", 10) == b'"xxxxxxxxx'
+
+
+def test_what_the_engine_tells_of_itself(engine: FakeDocker) -> None:
+    assert connect(engine).info()["ID"] == "fake-engine"
