@@ -27,7 +27,7 @@ def describe(pid: int) -> str:
 def has_ended(process: str) -> bool:
     """Whether `process` ran on this machine and does not any more. False when that cannot be known."""
     machine, _slash, rest = process.partition("/")
-    if not rest.partition("/")[0].isdigit():
+    if not rest.partition("/")[0].isdecimal():
         return False
     if machine != _machine():
         return _ran_before_the_restart(machine)

@@ -10,6 +10,7 @@ imported, when it is needed.
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
@@ -69,7 +70,7 @@ def settings(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> Setting
         if not value:
             raise WaError(variable, "missing or empty", "a value in db.env, or the login option", "Correct db.env")
     port = params.get("login_port") or env.get("WA_DB_PORT", "").strip() or DEFAULT_PORTS[engine]
-    if not str(port).isdigit() or not 0 < int(port) < 65536:
+    if not re.fullmatch(r"[0-9]{1,5}", str(port)) or not 0 < int(port) < 65536:
         raise WaError("WA_DB_PORT", f"{port!r} is no port", "1 to 65535", "Correct db.env")
     password = params.get("login_password")
     return Settings(

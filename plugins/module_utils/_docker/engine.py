@@ -89,7 +89,7 @@ class Container:
 
 
 def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split(".") if part.isdigit()]
+    return [int(part) for part in version.split(".") if part.isdecimal()]
 
 
 def is_id(image: str, row: t.Mapping[str, t.Any]) -> bool:

@@ -85,7 +85,7 @@ def _id(option: str, name: str | int | None, find: t.Callable[[str], int]) -> in
     if name is None:
         return -1
     try:
-        return find(str(name)) if not str(name).isdigit() else int(name)
+        return find(str(name)) if not str(name).isdecimal() else int(name)
     except KeyError:
         raise WaError(f"option {option}", f"{name} does not exist here", "a name or a number of this host") from None
 

@@ -127,7 +127,7 @@ def compose_fix(vendor: str, release: t.Mapping[str, str]) -> str:
     if vendor == "distribution" and release.get("ID") == "ubuntu":
         return "Install the distribution's plugin: apt-get install docker-compose-v2"
     # Older releases of Debian have version 1 under that name, which is no plugin.
-    if vendor == "distribution" and release.get("ID") == "debian" and (not major.isdigit() or int(major) >= 13):
+    if vendor == "distribution" and release.get("ID") == "debian" and (not major.isdecimal() or int(major) >= 13):
         return "Install the distribution's plugin: apt-get install docker-compose"
     return _PLUGIN_BY_HAND
 

@@ -370,7 +370,7 @@ def write_marker(docker: Docker, container: Container, path: str) -> str:
 def is_expired(marker: str) -> bool:
     """Whether a marker may have taken itself away by now, so that not to see it says nothing."""
     written = marker[len(NAME) :].partition("-")[0]
-    return not written.isdigit() or time.time() - int(written) > MARKER_SECONDS - 5
+    return not written.isdecimal() or time.time() - int(written) > MARKER_SECONDS - 5
 
 
 def _plain(text: str) -> str:

@@ -81,7 +81,7 @@ class ApiError(WaError):
 def told(subject: str, path: str, status: int, errors: t.Any, location: str = "") -> ApiError:
     """The failure that the client told by HTTP status and `errors`; `location`: where a redirect leads."""
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    code = int(first["code"]) if str(first.get("code")).isdigit() else 0
+    code = int(first["code"]) if str(first.get("code")).isdecimal() else 0
     words = ": ".join(str(first[key]) for key in ("title", "details") if first.get(key))
     found = f"HTTP {status}" + (f", code {code}" if code else "") + (f", {words}" if words else "")
     login = path == LOGIN

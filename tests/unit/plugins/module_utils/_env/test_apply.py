@@ -154,6 +154,7 @@ def test_absence_is_predicted_and_done(apply: Apply, path: Path, backup: bool, w
             {"group": "nobody-here"},
             "option group: nobody-here does not exist here; expected a name or a number of this host.",
         ),
+        ({"owner": "²"}, "option owner: ² does not exist here; expected a name or a number of this host."),
         ({"mode": "u=q"}, "option mode: 'u=q'; expected octal or symbolic permissions, such as 0640."),
     ],
 )

@@ -95,7 +95,7 @@ def test_words_and_fix(error: ApiError, text: str) -> None:
     assert str(error) == text
 
 
-@pytest.mark.parametrize("errors", [None, [], {}, "text", ["text"], [{"code": "x"}], [{}]])
+@pytest.mark.parametrize("errors", [None, [], {}, "text", ["text"], [{"code": "x"}], [{"code": "²"}], [{}]])
 def test_odd_errors_are_a_bare_status(errors: t.Any) -> None:
     error = api_errors.told(API, "/v1/health", 500, errors)
     assert (error.found, error.status, error.code, error.bare) == ("HTTP 500", 500, 0, True)

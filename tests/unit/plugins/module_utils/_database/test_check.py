@@ -1,0 +1,308 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is judged before the client is pointed at a database: version, TLS, writes, room, databases, privileges."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import pytest
+from scripted_database import Refusal, ScriptedDatabase
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import check as database_check
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, PGSQL, DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import parse_version
+
+SERVER = {MYSQL: "database MYSQL at db.lab:3306", PGSQL: "database PGSQL at db.lab:5432"}
+NO_TABLE = Refusal("missing", "no such table")
+DENIED = Refusal("denied", "denied")
+
+
+class Checked:
+    """A check against a server that takes all that it is asked for; `on` makes it refuse something."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, engine: str, names: t.Sequence[str], holders: t.Sequence[str]):
+        self.server = server = ScriptedDatabase(engine)
+        self.found: dict[str, t.Any] = {}
+        self.warnings: list[str] = []
+        self.doubts: list[str] = []
+        self.env = {"WA_DB_NAME_PREFIX": "wa1"}
+        monkeypatch.setattr(connection, "connect", server.connect)
+        if engine == MYSQL:
+            server.on("wa_check_", NO_TABLE).on("Ssl_cipher", [("Ssl_cipher", "")])
+            server.on("global.read_only", [(0, 0)]).on("lower_case_table_names", [(0,)])
+            server.on("Threads_connected", [("Threads_connected", "3")]).on("@@global.max_connections", [(100,)])
+            server.on("information_schema.schemata", [(name,) for name in names])
+            server.on("information_schema.tables", [(name,) for name in holders])
+        else:
+            server.on("wa_check_", None).on("^(BEGIN|ROLLBACK)$", None).on("pg_stat_ssl", [(False,)])
+            server.on("pg_is_in_recovery", [(False,)]).on("FROM pg_class c", [])
+            server.on("FROM pg_stat_activity", [(3,)]).on("SHOW max_connections", [("100",)])
+            server.on("FROM pg_database", [(name,) for name in names])
+            server.on("FROM pg_tables", lambda _values: [(1,)] if server.databases[-1] in holders else [])
+
+    def __call__(self) -> Checked:
+        database_check.check(self.server.settings, self.env, self.found, self.warnings.append, self.doubts.append)
+        assert self.server.open == 0, "a session stays open"
+        return self
+
+    def refused(self) -> WaError:
+        with pytest.raises(WaError) as told:
+            self()
+        assert self.server.open == 0, "a session stays open"
+        return told.value
+
+
+Make = t.Callable[..., Checked]
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Make:
+    def call(
+        engine: str = MYSQL, names: t.Sequence[str] = ("wa1m", "wa1c"), holders: t.Sequence[str] = ("wa1m",)
+    ) -> Checked:
+        return Checked(monkeypatch, engine, names, holders)
+
+    return call
+
+
+both = pytest.mark.parametrize("engine", [MYSQL, PGSQL])
+
+
+@pytest.mark.parametrize(("engine", "product", "version"), [(MYSQL, "MySQL", "8.0.36"), (PGSQL, "PostgreSQL", "13.14")])
+def test_a_good_database_has_no_warning(make: Make, engine: str, product: str, version: str) -> None:
+    checked = make(engine)()
+    assert checked.found == {
+        "product": product,
+        "version": version,
+        "tls": False,
+        "connections": 3,
+        "max_connections": 100,
+        "databases": ["wa1c", "wa1m"],
+        "messages_databases": ["wa1m"],
+        "messages_database": "wa1m",
+    }
+    assert (checked.warnings, checked.doubts) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "words"),
+    [
+        (MYSQL, "5.7.44", ""),
+        (MYSQL, "8.0.36", ""),
+        (MYSQL, "5.6.51", "MySQL 5.6.51 is not supported by the client's vendor (MySQL 5.7 or 8.0)"),
+        (MYSQL, "8.4.0", "MySQL 8.4.0 is not supported by the client's vendor (MySQL 5.7 or 8.0)"),
+        (
+            MYSQL,
+            "10.11.6-MariaDB",
+            "MariaDB 10.11.6-MariaDB is not supported by the client's vendor (MySQL 5.7 or 8.0)",
+        ),
+        *((PGSQL, version, "") for version in ("11.22", "12.18", "13.14")),
+        *(
+            (PGSQL, version, f"PostgreSQL {version} is not supported by the client's vendor (PostgreSQL 11 to 13)")
+            for version in ("10.23", "14.1", "devel")
+        ),
+    ],
+)
+def test_versions_that_the_vendor_supports(engine: str, version: str, words: str) -> None:
+    assert database_check.judge_version(parse_version(engine, version)) == ([words] if words else [])
+
+
+@both
+def test_another_version_is_a_doubt_and_nobody_need_hear_it(make: Make, engine: str) -> None:
+    checked = make(engine)
+    checked.server.on("version", [("9.9",)])
+    assert len(checked().doubts) == 1
+    database_check.check(checked.server.settings, checked.env, {}, checked.warnings.append)
+    assert checked.warnings == []
+
+
+# TLS
+
+
+@both
+@pytest.mark.parametrize("key", ["WA_DB_SSL_CA", "WA_DB_SSL_CERT"])
+def test_a_server_without_tls_where_the_client_wants_it(make: Make, engine: str, key: str) -> None:
+    checked = make(engine)
+    checked.env[key] = "/opt/certs/x.pem"
+    assert str(checked.refused()) == (
+        f"{SERVER[engine]}: offers no TLS; expected TLS, because {key} is set. Turn TLS on there, or unset the key"
+    )
+    assert checked.found["tls"] is False
+
+
+@both
+@pytest.mark.parametrize(("key", "warned"), [("", False), ("WA_DB_SSL_CA", True), ("WA_DB_SSL_CERT", False)])
+def test_a_certificate_that_was_not_verified_is_warned_of(make: Make, engine: str, key: str, warned: bool) -> None:
+    checked = make(engine)
+    checked.server.on("Ssl_cipher", [("Ssl_cipher", "AES")]).on("pg_stat_ssl", [(True,)])
+    checked.env.update({key: "/opt/certs/x.pem"} if key else {})
+    assert checked().found["tls"] is True
+    assert checked.warnings == (
+        [
+            f"{SERVER[engine]}: TLS is on, but its certificate was not verified: the path in WA_DB_SSL_CA lies inside the "
+            "containers, and there is none yet; set login_ca_cert to the same file on this host"
+        ]
+        if warned
+        else []
+    )
+
+
+# Writes and room
+
+
+@both
+def test_a_replica_is_refused(make: Make, engine: str) -> None:
+    checked = make(engine)
+    checked.server.on("global.read_only", [(1, 0)]).on("pg_is_in_recovery", [(True,)])
+    assert str(checked.refused()) == (
+        f"{SERVER[engine]}: takes no writes; expected the primary server. Point the client at the primary"
+    )
+    assert "connections" not in checked.found
+
+
+@both
+@pytest.mark.parametrize(("used", "warned"), [(89, False), (90, True), (100, True)])
+def test_a_server_that_is_nearly_full_is_warned_of(make: Make, engine: str, used: int, warned: bool) -> None:
+    checked = make(engine)
+    checked.server.on("Threads_connected", [("Threads_connected", str(used))]).on("FROM pg_stat_activity", [(used,)])
+    words = f"{SERVER[engine]}: {used} of 100 connections are in use; without a free one the client starts broken"
+    assert checked().warnings == ([words] if warned else [])
+
+
+def test_a_mysql_that_does_not_count_has_this_one_connection(make: Make) -> None:
+    checked = make()
+    checked.server.on("Threads_connected", [])
+    assert checked().found["connections"] == 1
+
+
+# Databases
+
+
+@both
+def test_several_tables_of_messages_are_a_doubt(make: Make, engine: str) -> None:
+    checked = make(engine, ("wa1b", "wa1a"), ("wa1b", "wa1a"))()
+    assert (checked.found["messages_databases"], checked.found["messages_database"]) == (["wa1a", "wa1b"], None)
+    assert checked.doubts == [
+        f"{SERVER[engine]}: 2 databases that begin with 'wa1' hold a table messages (wa1a, wa1b): shards, or another client's "
+        "whose prefix begins alike"
+    ]
+
+
+def test_tables_of_messages_elsewhere_are_none_of_ours(make: Make) -> None:
+    checked = make(MYSQL, ("wa1b",), ("wa1b", "other"))()
+    assert checked.found["messages_databases"] == ["wa1b"]
+
+
+@both
+def test_without_a_database_the_user_must_be_able_to_make_one(make: Make, engine: str) -> None:
+    checked = make(engine, (), ())
+    checked.server.on("rolcreatedb", [(True,)])
+    assert checked().found["messages_database"] is None
+    checked.server.on("rolcreatedb", [(False,)]).on("CREATE TABLE `wa1wa_check_", DENIED)
+    lacks = (
+        "CREATE on databases that begin with 'wa1'"
+        if engine == MYSQL
+        else "CREATE DATABASE (CREATEDB) on new databases"
+    )
+    cure = (
+        "Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX and DROP on the client's databases"
+        if engine == MYSQL
+        else "ALTER ROLE ... CREATEDB, or make the databases first"
+    )
+    assert str(checked.refused()) == f"{SERVER[engine]}: user wa lacks {lacks}. {cure}"
+
+
+def test_without_a_prefix_only_the_clients_databases_count(make: Make) -> None:
+    checked = make(MYSQL, ("shop", "messageStore"), ("messageStore",))
+    checked.env["WA_DB_NAME_PREFIX"] = ""
+    checked.server.on("`shop`", DENIED)
+    assert checked().warnings == []
+    checked = make(MYSQL, ("shop",), ())
+    checked.env["WA_DB_NAME_PREFIX"] = ""
+    checked.server.on("wa_check_", DENIED)
+    assert "on new databases" in checked.refused().found
+
+
+# Privileges
+
+
+STATEMENTS = {
+    "SELECT": "^SELECT 1 FROM `wa1m`",
+    "INSERT": "^INSERT INTO `wa1m`",
+    "UPDATE": "^UPDATE `wa1m`",
+    "DELETE": "^DELETE FROM `wa1m`",
+    "CREATE": "^CREATE TABLE `wa1m`",
+    "ALTER": "^ALTER TABLE `wa1m`",
+    "INDEX": "^CREATE INDEX i ON `wa1m`",
+    "DROP": "^DROP TABLE `wa1m`",
+}
+
+
+@pytest.mark.parametrize("privilege", database_check.PRIVILEGES)
+@pytest.mark.parametrize("kind", ["denied", "login"])
+def test_each_privilege_on_mysql_is_tried(make: Make, privilege: str, kind: str) -> None:
+    checked = make(MYSQL, ("wa1m",))
+    checked.server.on(STATEMENTS[privilege], Refusal(kind))
+    error = checked.refused()
+    assert error.found == f"user wa lacks {privilege} on wa1m"
+    assert isinstance(error, DatabaseError)
+    assert error.kind == "denied"
+
+
+def test_all_that_is_tried_on_mysql_is_a_table_that_is_not_there(make: Make) -> None:
+    checked = make(MYSQL, ("wa1m",))()
+    tried = [statement for statement, _values in checked.server.statements if "wa_check_" in statement]
+    assert len(tried) == 8
+    tables = {re.findall(r"`wa1m`\.`(wa_check_[0-9a-f]{8})`", statement)[0] for statement in tried}
+    assert len(tables) == 1
+
+
+def test_another_failure_than_a_refusal_ends_the_check(make: Make) -> None:
+    checked = make()
+    checked.server.on("^INSERT", Refusal("timeout", "late"))
+    assert checked.refused().found == "late"
+
+
+def test_what_is_lacking_in_some_databases_is_a_warning(make: Make) -> None:
+    checked = make()
+    checked.server.on("^(ALTER TABLE|DROP TABLE) `wa1c`", DENIED)
+    assert checked().warnings == [
+        f"{SERVER[MYSQL]}: user wa lacks ALTER, DROP on wa1c (another client's, whose prefix begins alike?)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "lacks"),
+    [("^CREATE TABLE", "CREATE"), ("^ALTER TABLE", "ALTER"), ("^CREATE INDEX", "INDEX")],
+)
+def test_privileges_on_postgresql_are_tried_and_rolled_back(make: Make, pattern: str, lacks: str) -> None:
+    checked = make(PGSQL, ("wa1m",))
+    checked.server.on(pattern, DENIED)
+    assert checked.refused().found == f"user wa lacks {lacks} on wa1m"
+    statements = [statement for statement, _values in checked.server.statements]
+    assert statements[-1] == "ROLLBACK"
+    assert statements.count("BEGIN") == 1
+    assert checked.server.databases == [None, "wa1m", "wa1m"]
+    assert [options.get("read_only") for options in checked.server.options] == [False, None, False]
+
+
+def test_another_failure_on_postgresql_is_rolled_back_too(make: Make) -> None:
+    checked = make(PGSQL, ("wa1m",))
+    checked.server.on("^ALTER TABLE", Refusal("lock", "held"))
+    assert checked.refused().found == "held"
+    assert checked.server.statements[-1][0] == "ROLLBACK"
+
+
+def test_data_privileges_and_ownership_on_postgresql(make: Make) -> None:
+    checked = make(PGSQL, ("wa1m",))
+    checked.server.on("FROM pg_class c", [(11, True), (12, False)])
+    checked.server.on("has_table_privilege", lambda values: [(values[1] not in ("INSERT", "DELETE"),)])
+    assert checked.refused().found == (
+        "user wa lacks INSERT, DELETE, ALTER, INDEX and DROP (ownership of messages) on wa1m"
+    )
+    assert checked.server.asked("has_table_privilege")[:4] == [(11, name) for name in database_check.PRIVILEGES[:4]]
