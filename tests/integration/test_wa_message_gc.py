@@ -71,30 +71,32 @@ def test_async_steps_aside(ansible: Ansible, client: Client) -> None:
 
 
 def test_a_controller_that_is_killed(ansible: Ansible, client: Client, tmp_path: Path) -> None:
-    client.batches, client.pause = 20, 0.3
+    """The next one takes up the GC that still runs; this goes on in small steps until both have seen it."""
+    client.batches, client.pause = 50, 1.0
     playbook = tmp_path / "killed.yml"
     task = {"waba.onprem.wa_message_gc": client.options()}
     variables = {"ansible_python_interpreter": sys.executable}
     playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "vars": variables, "tasks": [task]}]))
-    command = [
-        str(Path(sys.executable).with_name("ansible-playbook")),
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        str(playbook),
-    ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "deleting" in line:
-            break
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
-    result = ansible.play([task]).results[0]
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    command = [program, "-i", "localhost,", "-c", "local", str(playbook)]
+    environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+
+    def follow(output: t.Any) -> subprocess.Popen[str]:
+        """A controller that has seen the GC at work."""
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+        )
+        assert process.stderr is not None
+        assert any("deleting" in line for line in process.stderr)
+        return process
+
+    first = follow(subprocess.DEVNULL)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    second = follow(subprocess.PIPE)
+    client.pause = 0
+    told, _errors = second.communicate()
+    result = json.loads(told[told.find("{") :])["plays"][0]["tasks"][0]["hosts"]["localhost"]
     assert (result["messages_after"], result["changed"]) == (40_000, True)
     assert client.calls() == 1
 
