@@ -36,7 +36,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line a
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
 
-def _told(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
+def _with_ansible_errors(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
     """`rule` with its errors in Ansible's own kind."""
 
     @functools.wraps(rule)
@@ -175,7 +175,7 @@ def left(result: t.Mapping[str, t.Any], host: str) -> list[str]:
     ]
 
 
-def silent(result: t.Mapping[str, t.Any], host: str) -> list[str]:
+def unreachable_hosts(result: t.Mapping[str, t.Any], host: str) -> list[str]:
     """The hosts that a task did not reach: of a loop over members each of those, otherwise `host`, which it was for."""
     asked = result.get("results") or [result]
     return list(dict.fromkeys(_member(one.get("item")) or host for one in asked if one.get("unreachable")))
@@ -212,46 +212,46 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
-            "client_identity": _told(client_identity.wanted_identity),
+            "client_identity": _with_ansible_errors(client_identity.wanted_identity),
             "client_identity_refusal": _refusal(client_identity.refusal),
-            "deployment": _told(topology.deployment),
-            "deployment_of": _told(topology.described),
-            "version": _told(topology.normalise_version),
+            "deployment": _with_ansible_errors(topology.deployment),
+            "deployment_of": _with_ansible_errors(topology.described),
+            "version": _with_ansible_errors(topology.normalise_version),
             "version_refusal": _refusal(topology.normalise_version),
-            "jump": _told(topology.judge_jump),
-            "jump_refusal": _refusal(topology.judge_jump),
-            "layout": _told(layout.layout),
-            "address": _told(layout.address),
-            "services": _told(layout.services),
-            "projects_at": _told(topology.projects_at),
-            "in_window": _told(in_window),
-            "words": _told(units.words),
-            "folder": _told(lambda path, name: paths.folder(name, path)),
-            "path": _told(lambda path, name: paths.normalise(name, path)),
-            "whole_seconds": _told(lambda text, name: units.whole_seconds(name, text)),
-            "clock_field": _told(lambda value, name, most: units.clock_field(name, value, most)),
+            "upgrade_path": _with_ansible_errors(topology.check_jump),
+            "upgrade_path_refusal": _refusal(topology.check_jump),
+            "layout": _with_ansible_errors(layout.layout),
+            "address": _with_ansible_errors(layout.address),
+            "services": _with_ansible_errors(layout.services),
+            "projects_at": _with_ansible_errors(topology.projects_at),
+            "in_window": _with_ansible_errors(in_window),
+            "text_list": _with_ansible_errors(units.words),
+            "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
+            "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
+            "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
+            "clock_field": _with_ansible_errors(lambda value, name, most: units.clock_field(name, value, most)),
             "checked_variables": values.checked,
             "value_refusals": values.refusals,
             "numbers_refusal": _refusal(units.check_numbers),
-            "rename_services": _told(compose_override.rename),
-            "compose_extra": _told(compose_extra),
+            "rename_services": _with_ansible_errors(compose_override.rename),
+            "compose_extra": _with_ansible_errors(compose_extra),
             "compose_json": compose_json,
-            "compose_words": compose_messages.told,
-            "compose_refusal": _told(upgrade_requirements.compose),
-            "client_images": _told(client_containers.repositories),
-            "registries": _told(client_containers.registries),
-            "env_lines": _told(env_lines),
+            "compose_message": compose_messages.one_line,
+            "compose_refusal": _with_ansible_errors(upgrade_requirements.compose),
+            "client_images": _with_ansible_errors(client_containers.repositories),
+            "registries": _with_ansible_errors(client_containers.registries),
+            "env_lines": _with_ansible_errors(env_lines),
             "hook_refusal": hook_refusal,
-            "leaders": _told(upgrade_plan.leaders),
-            "restless": _told(upgrade_plan.restless),
-            "waves": _told(upgrade_plan.waves),
-            "orphan_migration": _told(upgrade_plan.orphan_migration),
-            "old_images": _told(upgrade_plan.old_images),
+            "leaders": _with_ansible_errors(upgrade_plan.leaders),
+            "always_restarted": _with_ansible_errors(upgrade_plan.restless),
+            "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
+            "orphan_migration": _with_ansible_errors(upgrade_plan.orphan_migration),
+            "old_images": _with_ansible_errors(upgrade_plan.old_images),
             "lock_counts": upgrade_journal.counts,
-            "lacks_room": _told(upgrade_requirements.room),
-            "database_copy_lacks": upgrade_requirements.database_copy,
+            "room_problem": _with_ansible_errors(upgrade_requirements.room),
+            "database_copy_problems": upgrade_requirements.database_copy,
             "session_line": upgrade_requirements.sessions,
-            "database_lacks": _told(upgrade_requirements.database),
+            "database_problems": _with_ansible_errors(upgrade_requirements.database),
             "container_line": container_line,
             "removed_by_a_stop": replacement.removed_by_a_stop,
             "layer_refusal": replacement.lost_with_layers,
@@ -259,19 +259,19 @@ class FilterModule:
             "stale_line": stale_line,
             "restored_line": restored_line,
             "sort_unmanaged": unmanaged.sort,
-            "databases_of_others": _told(databases_of_others),
+            "databases_of_others": _with_ansible_errors(databases_of_others),
             "set_aside": replacement.set_aside,
-            "other_media": replacement.other_media,
+            "other_media_volume": replacement.other_media,
             "second_coreapp": client_starts.second_coreapp,
-            "not_healthy": client_starts.not_healthy,
-            "unrecorded": client_starts.unrecorded,
+            "unhealthy_containers": client_starts.not_healthy,
+            "unrecorded_containers": client_starts.unrecorded,
             "failure": failure,
             "command_line": playbook_command,
             "upgrade_screen": upgrade_screen,
             "upgrade_standing": failure_report.standing,
-            "left": left,
-            "silent": silent,
+            "unfinished_upgrade": left,
+            "unreachable_hosts": unreachable_hosts,
             "holds_secret": redact.holds_secret,
             "redact": redact.redact,
-            "secret_files": _told(compose_override.secret_files),
+            "secret_files": _with_ansible_errors(compose_override.secret_files),
         }

@@ -122,16 +122,16 @@ def write(module: AnsibleModule, result: Result, content: str) -> None:
     with contextlib.nullcontext() if module.check_mode or missing else store.lock(client_files.PATIENCE):
         before = store.read()
         if content.startswith(client_files.HEADER):
-            client_files.refuse_strangers(path, before)
+            client_files.refuse_unmanaged(path, before)
         if before != content:
-            result.did(f"wrote {path}")
+            result.record_change(f"wrote {path}")
             result.diff(before or "", content, path)
             if not module.check_mode:
                 if before is not None and module.params["keep"]:
                     result.values["kept"] = store.keep(before)
                 store.write(content, lambda draft: os.chmod(draft, mode))
         elif stat.S_IMODE(os.stat(path).st_mode) != mode:
-            result.did(f"gave {path} the mode {module.params['mode']}")
+            result.record_change(f"gave {path} the mode {module.params['mode']}")
             if not module.check_mode:
                 os.chmod(path, mode)
 
@@ -146,7 +146,7 @@ def restore(module: AnsibleModule, result: Result) -> None:
                 stack.enter_context(store.lock(client_files.PATIENCE))
             result.values["restored"] = client_files.restore(stores)
     for one in result.values["restored"]:
-        result.did(f"put back {one['path']}")
+        result.record_change(f"put back {one['path']}")
 
 
 def settle(module: AnsibleModule, result: Result) -> None:

@@ -139,7 +139,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._dump import tools as 
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 
 
-def judge_room(folder: str, needed: int) -> None:
+def check_room(folder: str, needed: int) -> None:
     """Raise WaError when the file system of `folder`, existing or not, has less room."""
     place = folder
     while not os.path.isdir(place):
@@ -209,19 +209,19 @@ class Dump:
         source = dump_tools.look(self.config, self.prefix, self.params["databases"])
         folder = os.path.dirname(self.base)
         for path in dump_stream.left_over(folder, remove=not check_mode):
-            result.did(f"remove the half dump {path}")
+            result.record_change(f"remove the half dump {path}")
         result.values.update(databases=source.databases, source_bytes=source.size)
         if not source.databases:
             result.warn(f"{self.config.subject}: no database that begins with {self.prefix!r}, so nothing to dump")
             return
         tool = dump_tools.find(source.version, lambda command: str(module.run_command(command)[1]))
-        for doubt in (*dump_commands.judge(tool, source.version), *source.doubts):
+        for doubt in (*dump_commands.check(tool, source.version), *source.doubts):
             result.warn(doubt)
         wanted = self.params["min_free"]
-        judge_room(folder, source.size if wanted is None else parse_size("min_free", wanted))
+        check_room(folder, source.size if wanted is None else parse_size("min_free", wanted))
         path = f"{self.base}.sql.{dump_tools.compressor()}"
         result.values.update(dest=path, tool=tool.text)
-        result.did(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
+        result.record_change(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
         result.diff({"dump": None}, {"dump": path}, self.config.subject)
         if not check_mode:
             make_folder(folder)

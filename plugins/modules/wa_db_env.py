@@ -487,7 +487,7 @@ def run(module: AnsibleModule, result: Result) -> None:
         raise WaError(f"folder {store.folder}", found, "the folder of db.env", cure)
     if missing and module.params["state"] == "present":
         # No warning: in a prediction of provision.yml the role wa_host has just said that it would make it.
-        result.did(f"folder {store.folder} has to be made first")
+        result.record_change(f"folder {store.folder} has to be made first")
     patience = LOCK_PATIENCE + parse_duration("connect_timeout", module.params["connect_timeout"])
     with contextlib.nullcontext() if module.check_mode or missing else store.lock(patience):
         before = store.read()

@@ -703,7 +703,7 @@ def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, re
         compose = compose_environment.Compose(path, lambda _text: None, module.run_command)
         client_inspection.leave_out_overridden(engine, result.values.get("containers", []), db_env, compose)
     if module.params["compose_file"]:
-        client_files.refuse_strangers(module.params["compose_file"], Store(module.params["compose_file"]).read())
+        client_files.refuse_unmanaged(module.params["compose_file"], Store(module.params["compose_file"]).read())
     if not recorded:
         return {"db_env": db_env, "recorded": {}, "others": []}
     records = client_inspection.record(recorded), client_inspection.others(recorded)

@@ -290,7 +290,7 @@ def report_all(module: AnsibleModule, result: Result, reports: list[dict[str, t.
         after += [f"{name}: {line}" for line in report.get("_after", [])]
         if report.get("_changed"):
             words = "would free" if module.check_mode else "freed"
-            result.did(f"{name}: cleanup {words} {format_size(report['freed_bytes'])}")
+            result.record_change(f"{name}: cleanup {words} {format_size(report['freed_bytes'])}")
     shown = [{key: value for key, value in report.items() if not key.startswith("_")} for report in reports]
     result.values.update(containers=shown, failures=failures, skipped_containers=skipped, violations=violations)
     result.values["freed_bytes"] = sum(report.get("freed_bytes") or 0 for report in reports)

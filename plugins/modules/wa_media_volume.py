@@ -234,7 +234,7 @@ class MediaVolume:
         actual = self.docker.volume(self.name)
         if actual:
             result.redact.add(redact.option_secrets(actual.get("Options") or {}))
-        result.values.update(volume=self.told(actual), drift=[])
+        result.values.update(volume=self.describe(actual), drift=[])
         if present:
             self.observe_consumers()
             result.values.update(free_bytes=None, total_bytes=None)
@@ -247,14 +247,14 @@ class MediaVolume:
         if plan.obstacle:
             raise plan.obstacle
         if plan.after and actual is None:
-            self.judge_identity()
+            self.check_identity()
         if plan.after:
-            self.judge(plan.after, None if plan.actions else actual)
+            self.check(plan.after, None if plan.actions else actual)
         if plan.actions:
             actual = None if check else self.apply(plan)
             for action in plan.actions:
-                result.did(action)
-            result.values["volume"] = media_rules.show(plan.after) or None if check else self.told(actual)
+                result.record_change(action)
+            result.values["volume"] = media_rules.show(plan.after) or None if check else self.describe(actual)
         if present:
             self.warn(plan)
         if present and not check:
@@ -268,7 +268,7 @@ class MediaVolume:
 
     # Observe
 
-    def told(self, actual: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
+    def describe(self, actual: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
         """The volume as the module returns it."""
         shown = media_rules.show(media_rules.shape(actual)) if actual else None
         return dict(shown, mountpoint=actual.get("Mountpoint") or None) if actual and shown else None
@@ -288,10 +288,14 @@ class MediaVolume:
             key = (*labels, one.project)
             if key not in files:
                 files[key] = operator_files.read(one.labels, one.project, self.result.module.run_command)
-            declared = media_rules.declared_seat(files[key], one.service, one.project, path) if files[key] else None
-            consumer = Consumer(one.name, one.service, one.state, media_rules.seat_of(one.mounts, path), declared)
+            declared = (
+                media_rules.declared_mount_state(files[key], one.service, one.project, path) if files[key] else None
+            )
+            consumer = Consumer(
+                one.name, one.service, one.state, media_rules.mount_state_of(one.mounts, path), declared
+            )
             folder = media_rules.folder_of(self.params["driver_options"])
-            media_rules.judge_consumer(consumer, one.mounts, self.name, path, one.project, folder)
+            media_rules.check_consumer(consumer, one.mounts, self.name, path, one.project, folder)
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
 
@@ -306,19 +310,19 @@ class MediaVolume:
 
     # Judge
 
-    def judge(self, wanted: dict[str, t.Any], actual: dict[str, t.Any] | None) -> None:
+    def check(self, wanted: dict[str, t.Any], actual: dict[str, t.Any] | None) -> None:
         """Raise WaError for what makes the volume useless, before anything is changed; `actual` is what stays."""
         driver, options = wanted["driver"], wanted["driver_options"]
         if driver == "local":
             mountpoint = actual["Mountpoint"] if actual else ""
-            media_volume.judge_device(self.engine, options, self.params["require_mountpoint"], mountpoint)
+            media_volume.check_device(self.engine, options, self.params["require_mountpoint"], mountpoint)
         elif actual is None and self.result.module.check_mode:
-            media_volume.judge_driver(self.engine, self.name, driver)
+            media_volume.check_driver(self.engine, self.name, driver)
         if self.params["probe"]:
-            media_rules.judge_wiring(self.consumers)
-        self.judge_space(media_volume.space(self.engine, actual, driver, options))
+            media_rules.check_wiring(self.consumers)
+        self.check_space(media_volume.space(self.engine, actual, driver, options))
 
-    def judge_identity(self) -> None:
+    def check_identity(self) -> None:
         """Raise WaError where a new, empty volume would take the place of the one that the containers mount."""
         containers = [
             {"name": one.name, "state": one.state, "role": one.role, "mounts": [asdict(mount) for mount in one.mounts]}
@@ -330,11 +334,11 @@ class MediaVolume:
         differences = client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
         client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
 
-    def judge_space(self, space: tuple[int, int] | None) -> None:
+    def check_space(self, space: tuple[int, int] | None) -> None:
         """Note the figures; raise WaError when too little is free."""
         if space:
             self.result.values.update(free_bytes=space[0], total_bytes=space[1])
-            filesystem.judge_space(self.name, space[0], space[1], self.params["min_free"])
+            filesystem.check_space(self.name, space[0], space[1], self.params["min_free"])
 
     def warn(self, plan: Plan) -> None:
         """What an operator should know and nothing fails of."""
@@ -368,8 +372,8 @@ class MediaVolume:
         for text in proof.warnings:
             self.result.warn(f"volume {self.name}: {text}")
         if measure:
-            self.judge_space(proof.space)
-        proof.judge()
+            self.check_space(proof.space)
+        proof.check()
 
 
 def main() -> None:

@@ -91,9 +91,9 @@ def main() -> None:
     except WaError as error:
         result.fail(error)
     for path in found.files:
-        result.did(f"remove {path}")
+        result.record_change(f"remove {path}")
     for path in found.folders:
-        result.did(f"remove the folder {path}")
+        result.record_change(f"remove the folder {path}")
     result.values["kept"] = found.kept
     gone = [*found.files, *found.folders]
     if gone:

@@ -331,7 +331,7 @@ def run(module: AnsibleModule, result: Result) -> None:
             holder=upgrade_journal.describe_holder(found) if found else "",
         )
     if action:
-        result.did(action)
+        result.record_change(action)
     if params["operation"] == "begin":
         result.values.update(resumed=after is not None and after["stage"] != "locked", took_over=took_over)
 

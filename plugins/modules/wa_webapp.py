@@ -255,7 +255,7 @@ def health(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) 
         result.values["healthy"] = False
         answer, version = webapp.health(again=False)
         nodes = {"coreapp": answer} if "gateway_status" in answer else answer
-        good, reason = topology.judge_health(params["topology"], answer, params["shards"], params["containers"])
+        good, reason = topology.check_health(params["topology"], answer, params["shards"], params["containers"])
         if good and expected and version != expected:
             good, reason = False, f"version {version or 'not told'}, expected {expected}"
         result.values.update(healthy=good, nodes=nodes, version=version)
@@ -294,7 +294,7 @@ def monitor_outage(module: AnsibleModule, result: Result, webapp: webapp_client.
 
 def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     password = module.params["api_new_password"]
-    lacks = webapp_client.judge_password(password)
+    lacks = webapp_client.check_password(password)
     if lacks:
         raise WaError("api_new_password", "not a password that the client takes", ", ".join(lacks))
 
@@ -343,7 +343,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
                 "one of them",
                 "Correct the password; it is not tried again in this run, since repeated wrong logins lock the account",
             ) from None
-    result.did(f"set the first password of API user {webapp.username}")
+    result.record_change(f"set the first password of API user {webapp.username}")
     result.diff({"first_login": "open"}, {"first_login": "done"}, webapp.url)
 
 
@@ -353,7 +353,7 @@ def settings_backup(module: AnsibleModule, result: Result, webapp: webapp_client
     if not os.path.isdir(folder):
         raise WaError(f"dest {dest}", f"the folder {folder} does not exist", cure="Create it first (wa_host does)")
     result.values["dest"] = dest
-    result.did(f"wrote the settings backup {dest}")
+    result.record_change(f"wrote the settings backup {dest}")
     exists = os.path.exists(dest)
     result.diff({"backup": "an older one" if exists else None}, {"backup": "of this run"}, dest)
     if module.check_mode:
@@ -398,7 +398,7 @@ def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.We
     result.values.update(automatic=wanted, restart_needed=bool(note and os.path.exists(note)))
     if wanted == now:
         return
-    result.did(f"turned the automatic GC of messages {'on' if wanted else 'off'}")
+    result.record_change(f"turned the automatic GC of messages {'on' if wanted else 'off'}")
     result.diff({"automatic": now}, {"automatic": wanted}, webapp.url)
     result.values["restart_needed"] |= not isinstance(newer, dict)
     if not module.check_mode:

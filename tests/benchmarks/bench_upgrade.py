@@ -191,7 +191,7 @@ def tell(what: str, site: Site) -> None:
         told = ", ".join(f"{value:.1f}" for value in site.down[side])
         print(f"  {name:<40} {middle[side]:6.1f} s  ({told})")
     target = max(1.15 * middle["floor"], middle["floor"] + 6) / middle["floor"]
-    compare.judge("upgrade.yml : floor", middle["ours"] / middle["floor"], round(target, 2))
+    compare.check("upgrade.yml : floor", middle["ours"] / middle["floor"], round(target, 2))
     print(f"  upgrade.yml : vendor's way: {middle['ours'] / middle['vendor']:.2f}x")
     print(f"  told by upgrade.yml itself: {statistics.median(site.told):.1f} s")
 

@@ -235,7 +235,7 @@ def bench_gate(client: Client, rows: int, state: str) -> None:
             client.planned(f"SELECT 1 FROM messages {index}"),
             client.planned("SELECT COUNT(*) FROM messages"),
         )
-    compare.judge("COUNT(*) : gate, time", other / one, 3, at_least=True)
+    compare.check("COUNT(*) : gate, time", other / one, 3, at_least=True)
 
 
 def bench_pulse(client: Client, rows: int, state: str, samples: int = 30) -> None:
@@ -258,10 +258,10 @@ def bench_pulse(client: Client, rows: int, state: str, samples: int = 30) -> Non
     print(f"  COUNT(*)            {told[0] * 1000:9.2f} ms")
     if work:
         table("server's work, pulse : task", work, their_work)
-    compare.judge("pulse in units of 5 ms", statistics.median(inner) / 0.005, 1)
+    compare.check("pulse in units of 5 ms", statistics.median(inner) / 0.005, 1)
     if rows >= LARGE:
-        compare.judge("COUNT(*) : pulse, statements", told[0] / statistics.median(inner), 100, at_least=True)
-        compare.judge("COUNT(*) : pulse, whole", told[0] / statistics.median(whole), 100, at_least=True)
+        compare.check("COUNT(*) : pulse, statements", told[0] / statistics.median(inner), 100, at_least=True)
+        compare.check("COUNT(*) : pulse, whole", told[0] / statistics.median(whole), 100, at_least=True)
 
 
 def collected(host: str) -> float:
@@ -322,8 +322,8 @@ def bench_run(client: Client, rows: int, watch: bool) -> None:
         f"  the client's own GC {own:.1f} s, playbook {seconds:.1f} s, run {result['seconds']:.1f} s, rows left"
         f" {result['messages_after']:,} (exact: {result['exact']})"
     )
-    compare.judge("run : client's own time + quiet period", result["seconds"] / (own + SETTLE), 1.1)
-    compare.judge("playbook : client's own time + quiet period", seconds / (own + SETTLE), 1.1)
+    compare.check("run : client's own time + quiet period", result["seconds"] / (own + SETTLE), 1.1)
+    compare.check("playbook : client's own time + quiet period", seconds / (own + SETTLE), 1.1)
 
 
 def bench_after(client: Client, rows: int) -> None:
@@ -369,7 +369,7 @@ def bench_memory(client: Client) -> None:
     compare.title(f"{client.kind}, about {before:,} rows: memory of the module")
     megabytes = int(done.stderr.split()[-1]) / 1024
     print(f"  {megabytes:.1f} MB")
-    compare.judge("memory in units of 60 MB", megabytes / 60, 1)
+    compare.check("memory in units of 60 MB", megabytes / 60, 1)
 
 
 def main() -> None:

@@ -63,15 +63,15 @@ def title(text: str) -> None:
 
 
 def tell(sides: t.Sequence[Side], target: float, clock: str = "wall", at_least: bool = False) -> float:
-    """Print all of `sides` and the ratio of the first to the last against `target`, as `judge` does. Returns the ratio."""
+    """Print all of `sides` and the ratio of the first to the last against `target`, as `check` does. Returns the ratio."""
     for side in sides:
         values = getattr(side, clock)
         print(f"  {side.name:<58} {side.median(clock):9.3f} s {clock}  ({min(values):.3f} to {max(values):.3f})")
     ratio = sides[0].median(clock) / sides[-1].median(clock)
-    return judge(f"{sides[0].name} : {sides[-1].name}", ratio, target, at_least)
+    return check(f"{sides[0].name} : {sides[-1].name}", ratio, target, at_least)
 
 
-def judge(what: str, ratio: float, target: float, at_least: bool = False) -> float:
+def check(what: str, ratio: float, target: float, at_least: bool = False) -> float:
     """Print a ratio and whether its target is reached: at most `target`, or `at_least` it. Returns the ratio."""
     reached = ratio >= target if at_least else ratio <= target
     bound = "at least" if at_least else "at most"

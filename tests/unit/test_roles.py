@@ -412,7 +412,7 @@ def test_a_text_is_never_read_as_a_list_or_a_truth() -> None:
     bare = r"(?<![\w.'\"]){}(?![\w:]|\s*\|)"
     given = r"^\s*-?\s*[\w.]+: \"\{{\{{ {}(?: \| default\((?:omit|true|false)(?:, true)?\))? \}}\}}\"$"
     lists = typed("list") - {"wa_client_healthcheck_web", "wa_client_healthcheck_core"}  # Compose takes a text, too
-    ways_of = [(name, "words") for name in lists] + [(name, "bool") for name in typed("bool")]
+    ways_of = [(name, "text_list") for name in lists] + [(name, "bool") for name in typed("bool")]
     found = []
     for file in [
         *ROOT.glob("roles/*/tasks/**/*.yml"),

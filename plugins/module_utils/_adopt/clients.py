@@ -172,7 +172,7 @@ def name(found: t.Sequence[Client], inventory: t.Container[str]) -> dict[str, li
             client.deployment = label
         deployments[label] = members
         _number(members)
-    _judge_neighbours(found)
+    _check_neighbours(found)
     return dict(sorted(deployments.items()))
 
 
@@ -205,7 +205,7 @@ def _number(members: t.Sequence[Client]) -> None:
                 client.words[one["name"]] = f"{one['role']}{counts[one['role']]}"
 
 
-def _judge_neighbours(found: t.Sequence[Client]) -> None:
+def _check_neighbours(found: t.Sequence[Client]) -> None:
     """Clients of different deployments that share one database kick each other off."""
     for client in found:
         for other in found:

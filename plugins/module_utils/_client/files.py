@@ -26,7 +26,7 @@ def is_compose(path: str) -> bool:
     return path.endswith((".yml", ".yaml"))
 
 
-def refuse_strangers(path: str, text: str | None) -> None:
+def refuse_unmanaged(path: str, text: str | None) -> None:
     """Raise WaError when the text in `path`, where our Compose file belongs, is somebody else's."""
     if text and text.strip() and not text.startswith(HEADER):
         raise WaError(

@@ -18,7 +18,7 @@ _QUOTES = re.compile(
 _WARNING = re.compile(r"^time=\S+ level=warning |^WARN\[|^level=warning ")
 
 
-def told(words: str, secrets: t.Any = ()) -> str:
+def one_line(words: str, secrets: t.Any = ()) -> str:
     """Compose's complaint in one line; `secrets` hold values known to be in what it read."""
     lines = [line.strip() for line in words.splitlines() if line.strip() and not _WARNING.match(line.strip())]
     return str(redact.redact(quoteless("; ".join(dict.fromkeys(lines))), secrets))

@@ -56,12 +56,12 @@ class Project:
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
-        command = ["timeout", _PATIENCE, "docker", "--host", self.engine.wire.host, "compose", *arguments]
+        command = ["timeout", _PATIENCE, "docker", "--host", self.engine.transport.host, "compose", *arguments]
         # Root's own environment may choose profiles, for other projects.
         own = {"COMPOSE_PROFILES": ""}
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
-            words = messages.told(complaint, self.secrets()) or messages.told(output, self.secrets())
+            words = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
             raise WaError(
                 f"Compose file of project {self.name}",
                 f"Compose refuses it: {words or f'exit status {code}'}",
@@ -285,11 +285,11 @@ class Project:
                 keys += sorted(key for key in held if key not in wanted)
             body["environment"] = {key: value and value.replace("$", "$$") for key, value in held.items()}
             body["image"] = one.image
-            told[one.name] = [self._env_words(service.name, keys)] if keys else []
+            told[one.name] = [self._describe_env(service.name, keys)] if keys else []
         hashes = self._hashes(as_made)
         for one, service in pairs:
             if hashes.get(service.name) != one.hash:
-                told[one.name].append(self._definition_words(one, service.name))
+                told[one.name].append(self._describe_definition(one, service.name))
         return told
 
     def _held(self, name: str, wanted: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -298,7 +298,7 @@ class Project:
         held: dict[str, t.Any] = {key: None for key, value in wanted.items() if value is None and key not in own}
         return {**held, **{key: value for key, value in own.items() if key in wanted or image.get(key) != value}}
 
-    def _env_words(self, service: str, keys: t.Sequence[str]) -> str:
+    def _describe_env(self, service: str, keys: t.Sequence[str]) -> str:
         raw = (self.document.get("services") or {}).get(service) or {}
         inline = raw.get("environment") or {}
         named = {str(item).partition("=")[0] for item in inline}
@@ -311,7 +311,7 @@ class Project:
         }
         return "; ".join(f"{place} changed: {', '.join(changed)}" for place, changed in where.items() if changed)
 
-    def _definition_words(self, one: compose_plan.Found, service: str) -> str:
+    def _describe_definition(self, one: compose_plan.Found, service: str) -> str:
         before = ((self._written.get("services") or {}).get(service)) or {}
         after = self.resolved["services"][service]
         own = ("environment", "image")

@@ -25,7 +25,7 @@ class Result:
         self.values: dict[str, t.Any] = {}
         self._diff: dict[str, t.Any] | None = None
 
-    def did(self, action: str) -> None:
+    def record_change(self, action: str) -> None:
         """Record a change, done or (in check mode) predicted, in words."""
         self.changed = True
         self.actions.append(action)

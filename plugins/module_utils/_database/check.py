@@ -43,11 +43,11 @@ def check(
     with connection.connect(config, read_only=False) as session:
         version = session.version()
         found.update(product=version.product, version=version.text)
-        _tell(doubt, judge_version(version))
-        _tell(warn, _judge_tls(session, env, found))
+        _tell(doubt, check_version(version))
+        _tell(warn, _check_tls(session, env, found))
         if session.is_read_only():
             raise WaError(config.subject, "takes no writes", "the primary server", "Point the client at the primary")
-        _tell(warn, _judge_connections(session, found))
+        _tell(warn, _check_connections(session, found))
         names = connection.databases(session, prefix)
         holders = _holders(session, config, names)
         found.update(databases=names, messages_databases=holders)
@@ -60,7 +60,7 @@ def check(
             _tell(doubt, [text])
         # Under an empty prefix every database matches; only those that are a client's tell something.
         candidates = names if prefix else holders
-        _tell(warn, _judge_privileges(session, config, candidates, prefix))
+        _tell(warn, _check_privileges(session, config, candidates, prefix))
 
 
 def _tell(warn: t.Callable[[str], None] | None, warnings: t.Iterable[str]) -> None:
@@ -69,7 +69,7 @@ def _tell(warn: t.Callable[[str], None] | None, warnings: t.Iterable[str]) -> No
             warn(warning)
 
 
-def judge_version(version: connection.Version) -> list[str]:
+def check_version(version: connection.Version) -> list[str]:
     """A warning for a server that the client's vendor does not support."""
     numbers = version.numbers[:2]
     if version.product == "MySQL":
@@ -81,7 +81,7 @@ def judge_version(version: connection.Version) -> list[str]:
     return [f"{version.product} {version.text} is not supported by the client's vendor ({_SUPPORTED[version.product]})"]
 
 
-def _judge_tls(session: Session, env: t.Mapping[str, str], found: dict[str, t.Any]) -> list[str]:
+def _check_tls(session: Session, env: t.Mapping[str, str], found: dict[str, t.Any]) -> list[str]:
     config = session.settings
     if session.engine == connection.MYSQL:
         rows = session.rows("SHOW STATUS LIKE 'Ssl_cipher'")
@@ -112,7 +112,7 @@ def connections(session: Session) -> tuple[int, int]:
     return used, int(session.value("SHOW max_connections"))
 
 
-def _judge_connections(session: Session, found: dict[str, t.Any]) -> list[str]:
+def _check_connections(session: Session, found: dict[str, t.Any]) -> list[str]:
     found["connections"], found["max_connections"] = connections(session)
     if found["connections"] >= found["max_connections"] * _NEARLY_FULL:
         return [
@@ -137,7 +137,7 @@ def _holders(session: Session, config: Settings, names: t.Sequence[str]) -> list
     return holders
 
 
-def _judge_privileges(session: Session, config: Settings, names: t.Sequence[str], prefix: str) -> list[str]:
+def _check_privileges(session: Session, config: Settings, names: t.Sequence[str], prefix: str) -> list[str]:
     """Every database of the client's must grant everything; where there is none yet, the user must be able to make it."""
     if session.engine == connection.MYSQL:
         missing = {name: missing_mysql(session, name) for name in names}

@@ -82,7 +82,7 @@ def _wait_for_migration_lock(config: Settings, own: str, patience: float) -> dic
 
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
     version = session.version()
-    unsupported = check.judge_version(version)
+    unsupported = check.check_version(version)
     used, most = check.connections(session)
     return {
         "product": version.product,

@@ -40,7 +40,7 @@ def find(
             continue
         if any(key not in held for key in keys) and record["Image"] not in images:
             images[record["Image"]] = _image_environment(docker, record["Image"])
-        verdict = state.judge(created_with, keys, held, images.get(record["Image"], {}), compose.overrides(container))
+        verdict = state.check(created_with, keys, held, images.get(record["Image"], {}), compose.overrides(container))
         if not verdict.stale and not verdict.overridden:
             continue
         entry = {

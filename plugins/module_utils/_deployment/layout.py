@@ -47,7 +47,7 @@ def layout(
     name, members, leader = str(deployment["name"]), list(deployment["members"]), str(deployment["leader"])
     check_topology(name, members, topology, shards)
     shards = int(shards)
-    _judge_agreement(name, hostvars, members)
+    _check_agreement(name, hostvars, members)
     declared = {member: hostvars[member].get("wa_client_services") for member in members}
     places = place(name, members, topology, shards, {m: words for m, words in declared.items() if words is not None})
     if "web" not in places[leader] and not hostvars[leader].get("wa_api_url"):
@@ -58,9 +58,9 @@ def layout(
             "Add web to its wa_client_services, set wa_leader to a member with one, or set wa_api_url",
         )
     if len(members) > 1:
-        _judge_addresses(name, {member: address(hostvars, member) for member in members})
-        _judge_share(name, hostvars, members)
-        _judge_keys(name, hostvars, [member for member in members if "web" in places[member]])
+        _check_addresses(name, {member: address(hostvars, member) for member in members})
+        _check_share(name, hostvars, members)
+        _check_keys(name, hostvars, [member for member in members if "web" in places[member]])
     return places
 
 
@@ -80,7 +80,7 @@ def place(
             f"to be set for every member, as for {', '.join(declared)}, or for none",
         )
     places = {m: _words(m, declared[m]) for m in members} if declared else _by_position(members, topology, shards)
-    _judge_places(name, places, topology, shards)
+    _check_places(name, places, topology, shards)
     return {member: sorted(words, key=order) for member, words in places.items()}
 
 
@@ -214,7 +214,7 @@ def check_topology(name: str, members: t.Sequence[str], topology: t.Any, shards:
         raise WaError(f"deployment {name}: wa_shards", f"{shards!r} with {topology}", expected)
 
 
-def _judge_places(name: str, places: t.Mapping[str, t.Sequence[str]], topology: str, shards: int) -> None:
+def _check_places(name: str, places: t.Mapping[str, t.Sequence[str]], topology: str, shards: int) -> None:
     """Raises WaError when the services do not make a client of that topology."""
     subject = f"deployment {name}: wa_client_services"
     holders: dict[str, list[str]] = {}
@@ -238,7 +238,7 @@ def _judge_places(name: str, places: t.Mapping[str, t.Sequence[str]], topology: 
         raise WaError(subject, ", ".join(cores), expected)
 
 
-def _judge_agreement(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
+def _check_agreement(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
     """One database and one version: members that say otherwise are refused."""
     for variable in _SHARED:
         values: dict[str, list[str]] = {}
@@ -251,7 +251,7 @@ def _judge_agreement(name: str, hostvars: HostVars, members: t.Sequence[str]) ->
             raise WaError(f"deployment {name}: {variable}", told, "one value for all members", "Set it for the group")
 
 
-def _judge_addresses(name: str, addresses: t.Mapping[str, str]) -> None:
+def _check_addresses(name: str, addresses: t.Mapping[str, str]) -> None:
     for member, where in addresses.items():
         others = [other for other in addresses if other != member and addresses[other] == where]
         if others or _LOOPBACK.fullmatch(where):
@@ -268,7 +268,7 @@ def _accepted(hostvars: HostVars, member: str) -> list[str]:
     return read_words(hostvars[member].get("wa_client_skip"), f"host {member}: wa_client_skip")
 
 
-def _judge_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
+def _check_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
     """A volume of the host's own disk is shared with nobody: media that one host receives, the others would not find."""
     for member in members:
         values = hostvars[member]
@@ -302,7 +302,7 @@ def _mapping(hostvars: HostVars, member: str, variable: str) -> t.Mapping[str, t
     return value
 
 
-def _judge_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
+def _check_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
     """Tokens of one Webapp are good at another only with the same key. Its value is never told."""
     if len(webs) < 2:
         return

@@ -210,7 +210,7 @@ def version_key(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in normalise_version(text).split("."))
 
 
-def judge_jump(running: t.Iterable[str], target: str) -> bool:
+def check_jump(running: t.Iterable[str], target: str) -> bool:
     """Whether an upgrade from the `running` versions to `target` has anything to do.
 
     Raises WaError for a downgrade (a migration cannot be undone) and for mixed versions (web and core must match).
@@ -236,7 +236,7 @@ def judge_jump(running: t.Iterable[str], target: str) -> bool:
     return found[0] != target
 
 
-def judge_health(
+def check_health(
     topology: str, health: t.Mapping[str, t.Any], shards: int = 1, containers: t.Iterable[str] = ()
 ) -> tuple[bool, str]:
     """Whether the `health` part of `/v1/health` is good for a topology, and why not, in words (domain: health).

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that speaks to Docker: the engine, client containers, images, volumes. `_docker.transport` is its wire."""
+"""The one place that speaks to Docker: the engine, client containers, images, volumes. `_docker.transport` is its transport."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     client_containers as deployment_client_containers,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options
-from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound, Wire
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound, Transport
 
 ARGUMENT_SPEC = options.ARGUMENT_SPEC
 PROJECT_LABEL = "com.docker.compose.project"
@@ -103,7 +103,7 @@ class Docker:
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
         """Connect with a module's `docker_*` options; the API version is negotiated here, once."""
         self.images = deployment_client_containers.ClientImages.of(params.get("client_images"))
-        self.wire = Wire(params)
+        self.transport = Transport(params)
         self.version: str = params["docker_api_version"]
         if self.version == "auto":
             newest = min(self.about.get("ApiVersion", API_VERSION), API_VERSION, key=_numbers)
@@ -112,12 +112,12 @@ class Docker:
     @cached_property
     def about(self) -> dict[str, t.Any]:
         """The engine's versions, as `docker version` tells them."""
-        return t.cast("dict[str, t.Any]", self.wire.request("Docker Engine", "GET", "/version"))
+        return t.cast("dict[str, t.Any]", self.transport.request("Docker Engine", "GET", "/version"))
 
     @property
     def local(self) -> bool:
         """Whether a Unix socket leads to the engine, so that it may run on this machine."""
-        return bool(self.wire.path)
+        return bool(self.transport.path)
 
     def request(
         self,
@@ -129,7 +129,7 @@ class Docker:
         headers: t.Mapping[str, str] | None = None,
     ) -> t.Any:
         """The engine's answer about `subject`; what it does not have is NotFound, which is a WaError, too."""
-        return self.wire.request(subject, method, f"/v{self.version}{path}", query, body, headers)
+        return self.transport.request(subject, method, f"/v{self.version}{path}", query, body, headers)
 
     def _find(self, subject: str, path: str) -> dict[str, t.Any] | None:
         try:
@@ -265,7 +265,7 @@ class Docker:
         """The first `limit` bytes of a tar archive of a path inside a container. Raises NotFound."""
         address = f"/v{self.version}/containers/{quote(container, safe='')}/archive"
         subject = f"{path} in container {container[:12]}"
-        return t.cast("bytes", self.wire.request(subject, "GET", address, {"path": path}, raw_limit=limit))
+        return t.cast("bytes", self.transport.request(subject, "GET", address, {"path": path}, raw_limit=limit))
 
     def changes(self, container: str) -> list[str]:
         """The paths that a container's own writable layer adds or changes, each with the folders above it. Raises NotFound."""

@@ -110,9 +110,9 @@ class Exec:
 
     def _start(self) -> socket.socket:
         try:
-            connection = self.docker.wire.connect()  # http.client would swallow what comes with the answer's head
+            connection = self.docker.transport.connect()  # http.client would swallow what comes with the answer's head
         except OSError as error:
-            raise self.docker.wire.unreachable(error) from None
+            raise self.docker.transport.unreachable(error) from None
         body = b'{"Detach":false,"Tty":false}'
         head = (
             f"POST /v{self.docker.version}/exec/{self.id}/start HTTP/1.1\r\nHost: docker\r\n"

@@ -5,7 +5,7 @@
 
 Not through the `docker` SDK: every managed host would need it, and to load it takes more CPU than a whole run of a module.
 The tests observe with it what this client has done. A connection is made for each request, so that threads may share one
-`Wire`.
+`Transport`.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Unauthorized(WaError):
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection over a socket that somebody else opened."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, transport: Transport) -> None:
         super().__init__("docker")
-        self._wire = wire
+        self._transport = transport
 
     def connect(self) -> None:
-        self.sock = self._wire.connect()
+        self.sock = self._transport.connect()
 
 
-class Wire:
+class Transport:
     """The way to one engine, by a module's `docker_*` options."""
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:

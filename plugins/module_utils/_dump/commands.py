@@ -65,7 +65,7 @@ def parse_tool(path: str, output: str) -> Tool | None:
     return Tool(path, product, tuple(int(number) for number in match.group(1).strip(".").split(".")))
 
 
-def judge(tool: Tool, server: Version) -> list[str]:
+def check(tool: Tool, server: Version) -> list[str]:
     """Warnings about this tool for this server; raises WaError when its dump would be none."""
     if tool.product != server.product:
         # Tried: with the options below each understands the other's server, new kinds of objects aside.

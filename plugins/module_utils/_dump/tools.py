@@ -52,12 +52,12 @@ def look(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
         if session.engine == MYSQL:
             return _look_mysql(session, version, names)
         for name in names:
-            _judge_pgsql_rights(config, name)
+            _check_pgsql_rights(config, name)
         size = session.value("SELECT coalesce(sum(pg_database_size(n)), 0) FROM unnest(%s::name[]) AS n", (names,))
         return Source(version, names, int(size), str(session.value("SELECT current_database()")))
 
 
-def _judge_pgsql_rights(config: Settings, database: str) -> None:
+def _check_pgsql_rights(config: Settings, database: str) -> None:
     """Raise WaError when pg_dump as the client's user would fail in that database, which it does at the first such table."""
     with database_connection.connect(config, database) as session:
         # What belongs to an extension is not dumped. Row security ends pg_dump, which wants all rows.
@@ -73,7 +73,7 @@ def _judge_pgsql_rights(config: Settings, database: str) -> None:
     _refuse_unreadable(config, database, [f"{schema}.{table}" for schema, table in rows])
 
 
-def _judge_mysql_rights(session: Session, names: t.Sequence[str]) -> None:
+def _check_mysql_rights(session: Session, names: t.Sequence[str]) -> None:
     """Raise WaError when the client's user may not read a table or a view there: the tool fails at the first."""
     for name in names:
         unreadable = []
@@ -107,7 +107,7 @@ def _refuse_unreadable(config: Settings, database: str, unreadable: t.Sequence[s
 def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
     if not names:
         return Source(version, names, 0, "")
-    _judge_mysql_rights(session, names)
+    _check_mysql_rights(session, names)
     those = f"({', '.join(['%s'] * len(names))})"
     size = session.value(
         f"SELECT coalesce(sum(data_length), 0) FROM information_schema.tables WHERE table_schema IN {those}", names

@@ -28,7 +28,7 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
     new = env_plan.show(module.params, plan.after, plan.edited.changed)
     kept = plan.before if plan.before != plan.after and module.params["backup"] else None
     if kept is not None and module.check_mode:
-        _tell_backup(result, None)
+        _report_backup(result, None)
     if plan.after is None:
         _remove(module, result, store, plan, kept)
         result.diff(old, new, store.path)
@@ -38,8 +38,8 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
     other = plan.before is not None and _differ(module, attributes, moved)
     if plan.before != plan.after:
         if not module.check_mode:
-            _tell_backup(result, store.write(plan.after, lambda draft: _own(module, attributes, draft), kept))
-        result.did(plan.words())
+            _report_backup(result, store.write(plan.after, lambda draft: _own(module, attributes, draft), kept))
+        result.record_change(plan.words())
     elif other and not module.check_mode:
         with store.opened() as number:
             _own(module, attributes, number)
@@ -49,7 +49,7 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
     if other:
         old = "".join(f"({name}: {value})\n" for name, value in moved["before"].items()) + old
         new = "".join(f"({name}: {value})\n" for name, value in moved["after"].items()) + new
-        result.did("changed " + ", ".join(sorted(moved["after"])))
+        result.record_change("changed " + ", ".join(sorted(moved["after"])))
     result.diff(old, new, store.path)
 
 
@@ -112,7 +112,7 @@ def _set(module: AnsibleModule, attributes: t.Mapping[str, t.Any]) -> None:
         raise WaError(attributes["path"], f"cannot be given owner or mode: {error.strerror}", cure=cure) from None
 
 
-def _tell_backup(result: Result, made: str | None) -> None:
+def _report_backup(result: Result, made: str | None) -> None:
     """Say that there is a backup, or with None that there would be one."""
     if made != "":
         result.actions.append("kept a backup")
@@ -123,8 +123,8 @@ def _tell_backup(result: Result, made: str | None) -> None:
 def _remove(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Plan, kept: str | None) -> None:
     if plan.before is not None:
         if not module.check_mode:
-            _tell_backup(result, store.remove(kept))
-        result.did(f"removed {store.path}")
+            _report_backup(result, store.remove(kept))
+        result.record_change(f"removed {store.path}")
     if not module.check_mode:
         store.drop()
     if store.backups():

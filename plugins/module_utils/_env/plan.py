@@ -58,7 +58,7 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
     wanted = rules.settings(params, known)
     edited = file.edit(before or "", wanted, env_format, params["exclusive"])
     values = file.load(edited.text, env_format, path)
-    warnings = rules.judge(values, path)
+    warnings = rules.check(values, path)
     warnings += [
         f"{path}: {key} stood there more than once; every reader takes the last one, which is kept"
         for key in edited.duplicates

@@ -130,7 +130,7 @@ def _upgrade(subject: str) -> WaError:
     )
 
 
-def judge(values: t.Mapping[str, str], path: str) -> list[str]:
+def check(values: t.Mapping[str, str], path: str) -> list[str]:
     """Judge the whole file as it would be: warnings, in words. Raises WaError for what the client cannot work with."""
     if UPGRADE in values:
         raise _upgrade(f"{path}: {UPGRADE}")
@@ -143,9 +143,9 @@ def judge(values: t.Mapping[str, str], path: str) -> list[str]:
             raise WaError(f"{path}: {OPTIONS[option]}", "missing or empty", f"a value; set option {option}")
     engine = values[OPTIONS["engine"]]
     warnings = check_database(values, path)
-    warnings += _judge_password(values[PASSWORD], path)
-    warnings += _judge_texts(values, path)
-    warnings += _judge_idle(values.get(OPTIONS["connection_idle_timeout"], ""), engine, path)
+    warnings += _check_password(values[PASSWORD], path)
+    warnings += _check_texts(values, path)
+    warnings += _check_idle(values.get(OPTIONS["connection_idle_timeout"], ""), engine, path)
     if len(values[OPTIONS["username"]]) > 16:
         warnings.append(f"{path}: {OPTIONS['username']} is longer than the 16 characters of the vendor's templates")
     for option in ("ssl_ca", "ssl_cert", "ssl_key"):
@@ -162,12 +162,12 @@ def check_database(values: t.Mapping[str, str], path: str) -> list[str]:
     engine = values[OPTIONS["engine"]]
     if engine not in ENGINES:
         raise WaError(f"{path}: {OPTIONS['engine']}", f"{engine!r}", " or ".join(ENGINES))
-    _judge_hostname(values[OPTIONS["hostname"]], path)
-    warnings = _judge_port(values[OPTIONS["port"]], engine, path)
-    return warnings + _judge_prefix(values.get(OPTIONS["name_prefix"], ""), engine, path)
+    _check_hostname(values[OPTIONS["hostname"]], path)
+    warnings = _check_port(values[OPTIONS["port"]], engine, path)
+    return warnings + _check_prefix(values.get(OPTIONS["name_prefix"], ""), engine, path)
 
 
-def _judge_hostname(text: str, path: str) -> None:
+def _check_hostname(text: str, path: str) -> None:
     if re.search(r"[\s/@,]|^[^:]*:[0-9]*$", text):
         raise WaError(
             f"{path}: {OPTIONS['hostname']}",
@@ -176,7 +176,7 @@ def _judge_hostname(text: str, path: str) -> None:
         )
 
 
-def _judge_port(text: str, engine: str, path: str) -> list[str]:
+def _check_port(text: str, engine: str, path: str) -> list[str]:
     subject = f"{path}: {OPTIONS['port']}"
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise WaError(subject, f"{text!r}", "a port from 1 to 65535")
@@ -186,7 +186,7 @@ def _judge_port(text: str, engine: str, path: str) -> list[str]:
     return []
 
 
-def _judge_password(text: str, path: str) -> list[str]:
+def _check_password(text: str, path: str) -> list[str]:
     found = [char for char in FORBIDDEN_IN_PASSWORD if char in text]
     if found:
         raise WaError(
@@ -200,7 +200,7 @@ def _judge_password(text: str, path: str) -> list[str]:
     return []
 
 
-def _judge_texts(values: t.Mapping[str, str], path: str) -> list[str]:
+def _check_texts(values: t.Mapping[str, str], path: str) -> list[str]:
     """Doubts about the client's variables, whichever they are; no value of a secret is in them."""
     found = []
     for key, value in values.items():
@@ -226,7 +226,7 @@ def _judge_texts(values: t.Mapping[str, str], path: str) -> list[str]:
     return found
 
 
-def _judge_prefix(text: str, engine: str, path: str) -> list[str]:
+def _check_prefix(text: str, engine: str, path: str) -> list[str]:
     subject = f"{path}: {OPTIONS['name_prefix']}"
     bad = sorted({char for char in text if char in "/\\.\"'`;" or char.isspace() or not char.isprintable()})
     if bad:
@@ -246,7 +246,7 @@ def _judge_prefix(text: str, engine: str, path: str) -> list[str]:
     return []
 
 
-def _judge_idle(text: str, engine: str, path: str) -> list[str]:
+def _check_idle(text: str, engine: str, path: str) -> list[str]:
     subject = f"{path}: {OPTIONS['connection_idle_timeout']}"
     if not text:
         return []

@@ -43,7 +43,7 @@ def differing(
     return found + [key for key in dict.fromkeys(suspects) if key not in held and environment.get(key)]
 
 
-def judge(
+def check(
     environment: t.Mapping[str, str],
     keys: t.Iterable[str],
     held: t.Container[str],

@@ -21,7 +21,7 @@ BACKUPS_KEPT = 2
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _BACKUP = re.compile(r"\.\d{8}T\d{6}\.\d{6}Z~")
 _LONGEST_FILE = 1 << 20
-# Not blocked by a pipe, not led astray by a link.
+# Not blocked by a pipe, not led misplaced by a link.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CURES = {
     errno.EPERM: "It may be immutable (see lsattr): chattr -i",

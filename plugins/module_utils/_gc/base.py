@@ -187,7 +187,9 @@ class GcBase:
         values, run = self.result.values, self.run
         values.update(running=False, progress=None)
         if run["deleted"]:
-            self.result.did(f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}")
+            self.result.record_change(
+                f"message GC deleted {run['deleted']} rows (rounds: {run['round']}): {run['because']}"
+            )
         if called:
             outcome = run.get("outcome") or {"after": None, "exact": False, "large": True}
             self.state.data["last"] = {
@@ -210,7 +212,7 @@ class GcBase:
         self._figures(judge)
         deleted = self.run["deleted"] + judge.deleted
         if deleted:
-            self.result.did(f"message GC deleted {deleted} rows so far (rounds: {self.run['round']})")
+            self.result.record_change(f"message GC deleted {deleted} rows so far (rounds: {self.run['round']})")
 
     def _leave(self) -> None:
         """Keep a GC that nobody follows, so that none is called beside it; for as long as one is waited for."""
@@ -222,7 +224,7 @@ class GcBase:
         """The figures of a run that somebody else has brought to its end."""
         self.result.values.update(last["values"], run_id=last["id"], running=False, progress=None)
         if last["values"]["messages_deleted"]:
-            self.result.did(f"message GC deleted {last['values']['messages_deleted']} rows")
+            self.result.record_change(f"message GC deleted {last['values']['messages_deleted']} rows")
 
     def _error(self, found: str, expected: str = "", cure: str = "") -> WaError:
         return WaError(f"message GC of {self.webapp.url}", found, expected, cure)

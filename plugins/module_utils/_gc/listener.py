@@ -106,7 +106,7 @@ class GcListen(GcBase):
                 self._close(failure=str(error))
                 raise
             self.run["media"] = nodes
-            self.result.did("called media GC")
+            self.result.record_change("called media GC")
             if self._hears_media():
                 return self._watch_media()
             self.result.values["media"] = nodes

@@ -84,7 +84,7 @@ class Due:
     wait: float | None = None
 
 
-def judge_due(
+def check_due(
     policy: str,
     large: bool,
     since_last: float | None,

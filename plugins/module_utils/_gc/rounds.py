@@ -140,7 +140,7 @@ class GcRounds(GcListen):
         run["phase"] = "watching"
         if self.params["completion"] == "none":
             self._figures()
-            self.result.did(f"called message GC: {run['because']}")
+            self.result.record_change(f"called message GC: {run['because']}")
             self._diff(None)
             return self._media()
         self._remember()

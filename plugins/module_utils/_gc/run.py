@@ -80,7 +80,7 @@ class GcRun(GcRounds):
             self._find(run["databases"])
             self._gate()
             self.result.values.update(run_id=run["id"], running=True)
-            self.result.did(f"go on with the message GC that runs since {clock(run['first']['wall'])}")
+            self.result.record_change(f"go on with the message GC that runs since {clock(run['first']['wall'])}")
             return True
         run.pop("unwatched", None)
         if not self.follow:
@@ -116,7 +116,7 @@ class GcRun(GcRounds):
         self._find(self.params["databases"])
         count, before = self._gate()
         now, last = moment(), self.state.data["last"]
-        due = policy.judge_due(
+        due = policy.check_due(
             self.params["policy"],
             count.large,
             now.since(policy.Moment(**last["began"])) if last else None,
@@ -177,10 +177,10 @@ class GcRun(GcRounds):
         if busy:
             return self._not_due(busy, None)
         if ids:
-            self.result.did(f"mark {len(ids)} inbound messages as read")
-        self.result.did(f"call PUT /v1/services/message/gc at {self.webapp.url}: {because}")
+            self.result.record_change(f"mark {len(ids)} inbound messages as read")
+        self.result.record_change(f"call PUT /v1/services/message/gc at {self.webapp.url}: {because}")
         if self.params["media"]:
-            self.result.did(f"call PUT /v1/services/media/gc at {self.webapp.url}")
+            self.result.record_change(f"call PUT /v1/services/media/gc at {self.webapp.url}")
         self._diff(None)
         return True
 

@@ -172,10 +172,10 @@ class Cleaner:
             raise WaError(container.name, f"the cleanup was cut short (exit code {outcome.rc})")
         elif report["rc"] > 125:
             ended = f"{command} cannot be run" if report["rc"] in (126, 127) else "the cleanup was killed"
-            report["reason"] = f"{ended} (exit code {report['rc']}): {_last_words(report['output'])}"
+            report["reason"] = f"{ended} (exit code {report['rc']}): {_last_lines(report['output'])}"
         elif report["rc"] and (report["_violations"] or before.files is None or (after and after.files is None)):
             broken = "; ".join(one["message"] for one in report["_violations"]) or "what it left cannot be measured"
-            words = _last_words(report["output"])
+            words = _last_lines(report["output"])
             report["reason"] = f"the cleanup failed (exit code {report['rc']}), {broken}: {words}"
         elif before.blind:
             report["reason"] = "nothing can be measured: the image has neither ls nor du"
@@ -185,7 +185,7 @@ class Cleaner:
                 # What the vendor's script returns is not documented: it is the logs that count.
                 report["_warning"] = (
                     f"the cleanup ended with exit code {report['rc']}, but all rotation rules hold: "
-                    f"{_last_words(report['output'])}"
+                    f"{_last_lines(report['output'])}"
                 )
 
     def measure(self, container: Container, pid: int = 0) -> measuring.Measurement:
@@ -239,7 +239,7 @@ class Cleaner:
         return {"driver": config["Type"], "size": size, "problem": problem} if problem else None
 
 
-def _last_words(output: t.Sequence[str]) -> str:
+def _last_lines(output: t.Sequence[str]) -> str:
     return " | ".join(line[:_WORDS_WIDTH] for line in output[-_WORDS_LINES:]) or "it wrote nothing"
 
 

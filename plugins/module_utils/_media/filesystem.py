@@ -73,7 +73,7 @@ def is_share(kind: str) -> bool:
     return kind in _SHARES or kind.startswith("fuse.")
 
 
-def judge_device(
+def check_device(
     device: str, mounts: t.Sequence[MountPoint], promised: t.Sequence[MountPoint], required: bool | None
 ) -> None:
     """Raise WaError when the share behind a bind is not mounted: media would go to the host's own disk.
@@ -105,7 +105,7 @@ def judge_device(
         )
 
 
-def astray(home: str, folders: t.Sequence[str]) -> str:
+def misplaced(home: str, folders: t.Sequence[str]) -> str:
     """Why a container's files in some folders are not where the host has the volume."""
     if "" not in folders:
         parts = ", ".join(posixpath.join(home, folder) for folder in folders)
@@ -116,7 +116,7 @@ def astray(home: str, folders: t.Sequence[str]) -> str:
     )
 
 
-def judge_space(volume: str, free: int | None, total: int | None, least: int) -> None:
+def check_space(volume: str, free: int | None, total: int | None, least: int) -> None:
     """Raise WaError when fewer than `least` bytes are free."""
     if free is not None and total is not None and free < least:
         raise WaError(
@@ -160,7 +160,7 @@ def probe_problem(folder: str, error: str, owner: str, mode: str, user: str) -> 
     return f"{there} cannot be written: {error or 'unknown error'}"
 
 
-class Told(t.Protocol):
+class ProbeReport(t.Protocol):
     """What the probe of one container told, see `_media.probe.Probe`."""
 
     user: str
@@ -171,13 +171,13 @@ class Told(t.Protocol):
     covered: list[str]
 
 
-def probe_problems(told: Told, path: str) -> list[str]:
+def probe_problems(report: ProbeReport, path: str) -> list[str]:
     """What is wrong by a probe, one text for each trouble, with the folders that share it."""
-    if told.error:
-        return [told.error]
+    if report.error:
+        return [report.error]
     found = []
     groups: dict[tuple[str, ...], list[str]] = {}
-    for folder, owner, mode, error in told.written:
+    for folder, owner, mode, error in report.written:
         if error:
             kind = probe_kind(error)
             # A file system that is full or read-only is so in every folder; permissions differ by folder.
@@ -185,14 +185,14 @@ def probe_problems(told: Told, path: str) -> list[str]:
             groups.setdefault(key, []).append(folder)
             if len(groups[key]) == 1:
                 found.append(
-                    (key, probe_problem(posixpath.join(path, folder).rstrip("/"), error, owner, mode, told.user))
+                    (key, probe_problem(posixpath.join(path, folder).rstrip("/"), error, owner, mode, report.user))
                 )
     texts = []
     for key, text in found:
         others = [folder for folder in groups[key][1:] if folder]
         texts.append(f"{text} (also {', '.join(others)})" if others else text)
     unseen: dict[tuple[str, str], list[str]] = {}
-    for writer, folder, error in told.read:
+    for writer, folder, error in report.read:
         if error:
             unseen.setdefault((writer, error), []).append(posixpath.join(path, folder).rstrip("/"))
     for (writer, error), folders in unseen.items():
@@ -201,7 +201,7 @@ def probe_problems(told: Told, path: str) -> list[str]:
             texts.append(f"does not see what {writer} writes in {where}: they do not share it")
         else:
             texts.append(f"cannot read what {writer} writes in {where}: {error}")
-    if told.covered:
-        texts.append(f"parts of {path} are covered by other mounts inside the container: {', '.join(told.covered)}")
-    texts += [f"a probe's file could not be taken away from {posixpath.join(path, folder)}" for folder in told.left]
+    if report.covered:
+        texts.append(f"parts of {path} are covered by other mounts inside the container: {', '.join(report.covered)}")
+    texts += [f"a probe's file could not be taken away from {posixpath.join(path, folder)}" for folder in report.left]
     return texts

@@ -26,7 +26,7 @@ class Proof:
     warnings: list[str] = field(default_factory=list)
     space: tuple[int, int] | None = None
 
-    def judge(self) -> None:
+    def check(self) -> None:
         """Raise WaError with everything that is wrong."""
         if self.problems:
             raise WaError(
@@ -62,7 +62,7 @@ def prove(
             name, folders = prober.file_name(probe), probe.folders
             lost = [one for one in folders if arrives(os.path.join(home or "", one), name) is False]
             if lost and not probe.covered:
-                proof.problems.append(f"{probe.container.name}: {filesystem.astray(home or '', lost)}")
+                proof.problems.append(f"{probe.container.name}: {filesystem.misplaced(home or '', lost)}")
 
     by_name = {one.name: one for one in consumers}
     for probe in Prober(docker, running, path, marker, measure).run(look):

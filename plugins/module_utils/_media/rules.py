@@ -98,7 +98,7 @@ def drift_text(rows: t.Iterable[t.Mapping[str, t.Any]]) -> str:
 
 
 @dataclass(frozen=True)
-class Seat:
+class MountState:
     """What a container has, or should have, where media go: `kind` is volume, bind, tmpfs or nothing."""
 
     kind: str
@@ -130,8 +130,8 @@ class Consumer:
     name: str
     service: str
     state: str
-    mounted: Seat
-    declared: Seat | None
+    mounted: MountState
+    declared: MountState | None
     reason: str = ""
     differs: str = ""
     warning: str = ""
@@ -154,11 +154,11 @@ class Consumer:
         }
 
 
-def _seat(mounts: t.Sequence[Mounted], path: str) -> Seat:
+def _mount_state(mounts: t.Sequence[Mounted], path: str) -> MountState:
     for mount in mounts:
         if posixpath.normpath(mount.destination) == path:
-            return Seat(mount.kind, mount.name, mount.writable)
-    return Seat("nothing")
+            return MountState(mount.kind, mount.name, mount.writable)
+    return MountState("nothing")
 
 
 def folder_of(options: Options) -> str:
@@ -166,18 +166,18 @@ def folder_of(options: Options) -> str:
     return posixpath.normpath(options["device"]) if is_bind(options) and options.get("device") else ""
 
 
-def _through(seat: Seat, volume: str, folder: str) -> Seat:
-    """A seat that has the volume's own folder directly is as good as one on the volume: adopted containers have that."""
-    same = folder and seat.kind == "bind" and posixpath.normpath(seat.name) == folder
-    return Seat("volume", volume, seat.writable) if same else seat
+def _through(state: MountState, volume: str, folder: str) -> MountState:
+    """A mount that has the volume's own folder directly is as good as one on the volume: adopted containers have that."""
+    same = folder and state.kind == "bind" and posixpath.normpath(state.name) == folder
+    return MountState("volume", volume, state.writable) if same else state
 
 
-def judge_consumer(
+def check_consumer(
     consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, path: str, project: str, folder: str = ""
 ) -> None:
     """Set `reason`, `differs` and `warning` of a consumer by what it mounts and declares; `folder` is what the volume binds."""
     path = posixpath.normpath(path)
-    wanted, mounted = Seat("volume", volume), _through(consumer.mounted, volume, folder)
+    wanted, mounted = MountState("volume", volume), _through(consumer.mounted, volume, folder)
     declared = _through(consumer.declared, volume, folder) if consumer.declared else None
     if mounted == wanted:
         below = [one for one in mounts if posixpath.normpath(one.destination).startswith(path + "/")]
@@ -194,7 +194,7 @@ def judge_consumer(
         return
     elsewhere = [one for one in mounts if one.kind == "volume" and one.name == volume]
     above = [one for one in mounts if path.startswith(posixpath.normpath(one.destination).rstrip("/") + "/")]
-    if mounted == Seat("volume", volume, False):
+    if mounted == MountState("volume", volume, False):
         consumer.reason = f"mounts {volume} at {path} read-only"
     elif mounted.kind == "nothing" and elsewhere:
         consumer.reason = f"mounts {volume} at {elsewhere[0].destination}, not at {path}"
@@ -225,7 +225,7 @@ def judge_consumer(
         consumer.reason += f"; its Compose file declares {declared}"
 
 
-def _split(mounted: Seat, volume: str, project: str) -> str:
+def _split(mounted: MountState, volume: str, project: str) -> str:
     """The classic: Compose puts its project in front of a volume's name unless it is external or has a `name`."""
     if mounted.kind != "volume":
         return ""
@@ -241,7 +241,7 @@ def _split(mounted: Seat, volume: str, project: str) -> str:
     return ""
 
 
-def judge_wiring(consumers: t.Sequence[Consumer]) -> None:
+def check_wiring(consumers: t.Sequence[Consumer]) -> None:
     """Raise WaError that names every container that is wired wrong."""
     wrong = [f"{one.name} {one.reason}" for one in consumers if one.reason]
     if wrong:
@@ -254,18 +254,18 @@ def judge_wiring(consumers: t.Sequence[Consumer]) -> None:
         )
 
 
-def seat_of(mounts: t.Sequence[Mounted], path: str) -> Seat:
+def mount_state_of(mounts: t.Sequence[Mounted], path: str) -> MountState:
     """What is mounted at `path`."""
-    return _seat(mounts, posixpath.normpath(path))
+    return _mount_state(mounts, posixpath.normpath(path))
 
 
-def declared_seat(compose: t.Mapping[str, t.Any], service: str, project: str, path: str) -> Seat | None:
+def declared_mount_state(compose: t.Mapping[str, t.Any], service: str, project: str, path: str) -> MountState | None:
     """What a Compose file, already parsed, declares for a service at `path`; None when it does not know the service."""
     one = (compose.get("services") or {}).get(service)
     if not isinstance(one, dict):
         return None
     path = posixpath.normpath(path)
-    found = Seat("nothing")
+    found = MountState("nothing")
     for entry in one.get("volumes") or []:
         if isinstance(entry, str):
             source, _colon, rest = entry.partition(":")
@@ -278,7 +278,7 @@ def declared_seat(compose: t.Mapping[str, t.Any], service: str, project: str, pa
             source, target = str(entry.get("source") or ""), str(entry.get("target") or "")
             kind, writable = str(entry.get("type", "volume")), not entry.get("read_only")
         if posixpath.normpath(target or "/") == path:
-            found = Seat(kind, _real_name(compose, source, project) if kind == "volume" else source, writable)
+            found = MountState(kind, _real_name(compose, source, project) if kind == "volume" else source, writable)
     return found
 
 

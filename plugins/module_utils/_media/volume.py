@@ -27,12 +27,12 @@ _PROBE_FILE = re.compile(r"\.wa-probe-\d+-([0-9a-f]{24})")
 T = t.TypeVar("T")
 
 
-class Silent(Exception):
+class FilesystemTimeout(Exception):
     """A file system does not answer."""
 
 
 def bounded(function: t.Callable[[], T], seconds: float = _PATIENCE) -> T:
-    """The answer of a function that touches files, or Silent when none comes in time (a dead share hangs callers)."""
+    """The answer of a function that touches files, or FilesystemTimeout when none comes in time (a dead share hangs callers)."""
     answer: list[T] = []
     failure: list[OSError] = []
 
@@ -49,7 +49,7 @@ def bounded(function: t.Callable[[], T], seconds: float = _PATIENCE) -> T:
     if failure:
         raise failure[0]
     if not answer:
-        raise Silent
+        raise FilesystemTimeout
     return answer[0]
 
 
@@ -74,7 +74,7 @@ def _no_driver(name: str, driver: str) -> WaError:
     )
 
 
-def judge_driver(engine: Engine, name: str, driver: str) -> None:
+def check_driver(engine: Engine, name: str, driver: str) -> None:
     """Raise WaError as `create` would, when the engine does not list a driver; for check mode."""
     listed = (engine.info.get("Plugins") or {}).get("Volume") or []
     if driver not in listed and f"{driver}:latest" not in listed:
@@ -191,7 +191,7 @@ def why_not_remove(
     cure = f"Media are never deleted by this collection: move them away and run docker volume rm {name} by hand"
     try:
         found = _holds(engine, actual)
-    except (OSError, Silent) as error:
+    except (OSError, FilesystemTimeout) as error:
         reason = str(error) or "the file system does not answer"
         return WaError(
             f"volume {name}", f"its files cannot be read ({reason}), so it counts as holding data", expected, cure
@@ -200,7 +200,7 @@ def why_not_remove(
 
 
 def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
-    """A file in the volume or None; OSError or Silent when nobody can tell."""
+    """A file in the volume or None; OSError or FilesystemTimeout when nobody can tell."""
     options = actual.get("Options") or {}
     if actual["Driver"] != "local":
         raise OSError(f"driver {actual['Driver']} keeps them")
@@ -212,7 +212,7 @@ def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
     if is_bind(options):
         root = os.path.realpath(options["device"])
         try:
-            judge_device(engine, options, None)
+            check_device(engine, options, None)
         except WaError as error:
             raise OSError(error.found) from None
     elif needs_mount(options) and not any(one.path == root for one in mount_table()):
@@ -231,7 +231,7 @@ def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
     return root if not needs_mount(options) or any(one.path == root for one in mount_table()) else None
 
 
-def judge_device(engine: Engine, options: t.Mapping[str, str], required: bool | None, mountpoint: str = "") -> None:
+def check_device(engine: Engine, options: t.Mapping[str, str], required: bool | None, mountpoint: str = "") -> None:
     """Raise WaError when a volume lives in a directory of this host where a share is missing, stale or dead.
 
     That is the directory it binds; or its own folder `mountpoint`, when a share is `required` there.
@@ -255,7 +255,7 @@ def judge_device(engine: Engine, options: t.Mapping[str, str], required: bool | 
         visit(path)
         device = bounded(lambda: os.path.realpath(path))
         promised = filesystem.parse_fstab(read("/etc/fstab"))
-        filesystem.judge_device(device, mount_table(), promised, required)
+        filesystem.check_device(device, mount_table(), promised, required)
     except WaError:
         if not engine.elsewhere:  # asked only now: it costs a request
             raise
@@ -284,7 +284,7 @@ def space(
             if path == "/":
                 return None
             path = os.path.dirname(path)
-        except (OSError, Silent):
+        except (OSError, FilesystemTimeout):
             return None
 
 
@@ -348,7 +348,7 @@ def visit(path: str) -> None:
         raise WaError(f"device {path}", "is no directory", "a directory") from None
     except PermissionError:
         return  # root_squash: that it is there is enough
-    except Silent:
+    except FilesystemTimeout:
         raise WaError(
             f"device {path}",
             f"no answer within {_PATIENCE:.0f}s: the share is dead",

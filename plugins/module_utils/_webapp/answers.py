@@ -26,7 +26,7 @@ def parse_body(raw: bytes) -> tuple[dict[str, t.Any], str]:
     return (body if isinstance(body, dict) else {}), "empty" if body is None else "json"
 
 
-def judge_password(password: str) -> list[str]:
+def check_password(password: str) -> list[str]:
     """What a new API password lacks by the client's rule; empty when it is good."""
     rules = (
         (8 <= len(password) <= 64, "8 to 64 characters"),

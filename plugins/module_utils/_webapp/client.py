@@ -26,9 +26,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.image_reference import without_v
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import (
+    check_password,
     gc_nodes,
     gc_said,
-    judge_password,
     metrics,
     parse_body,
 )
@@ -38,13 +38,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import 
     asked_pause,
     gc_refusal,
     no_success,
+    reported,
     safe_location,
     silence,
-    told,
     too_long,
 )
 
-__all__ = ["ARGUMENT_SPEC", "FIRST_PASSWORD", "Answer", "ApiError", "Webapp", "judge_password", "metrics"]
+__all__ = ["ARGUMENT_SPEC", "FIRST_PASSWORD", "Answer", "ApiError", "Webapp", "check_password", "metrics"]
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "api_url": {"type": "str", "default": "https://127.0.0.1:9090"},
@@ -228,7 +228,7 @@ class Webapp:
         version = without_v(str(meta.get("version") or "")) if isinstance(meta, dict) else ""
         errors = body.get("errors")
         if errors and not body.get("services"):
-            raise told(subject, "", status, errors)
+            raise reported(subject, "", status, errors)
         return Answer(status, body, version, form)
 
     def _refusal(self, subject: str, path: str, error: HTTPError) -> ApiError:
@@ -238,7 +238,7 @@ class Webapp:
             body, form = {}, "torn"
         redirect = 300 <= error.code < 400 and error.headers
         location = safe_location(self.url + path, error.headers.get("Location") or "") if redirect else ""
-        refused = told(subject, path, error.code, body.get("errors") or [], location)
+        refused = reported(subject, path, error.code, body.get("errors") or [], location)
         refused.body, refused.form = body, form
         refused.retry_after = asked_pause(error.headers)
         return refused

@@ -78,7 +78,7 @@ class ApiError(WaError):
         return self.code in _RETRY_CODES or self.status in RETRY_STATUS or timed_out
 
 
-def told(subject: str, path: str, status: int, errors: t.Any, location: str = "") -> ApiError:
+def reported(subject: str, path: str, status: int, errors: t.Any, location: str = "") -> ApiError:
     """The failure that the client told by HTTP status and `errors`; `location`: where a redirect leads."""
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     code = int(first["code"]) if str(first.get("code")).isdecimal() else 0

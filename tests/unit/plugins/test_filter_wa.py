@@ -50,7 +50,7 @@ def test_a_failure_names_the_host(result: dict[str, t.Any], said: str) -> None:
     ],
 )
 def test_who_was_not_reached(result: dict[str, t.Any], hosts: list[str]) -> None:
-    assert wa.silent(result, "leader") == hosts
+    assert wa.unreachable_hosts(result, "leader") == hosts
 
 
 def test_a_refusal_is_the_rules_own_sentence() -> None:
@@ -58,9 +58,9 @@ def test_a_refusal_is_the_rules_own_sentence() -> None:
     assert filters["version_refusal"]("vv2.53.4") == ""
     assert "'latest' is no version of the client" in filters["version_refusal"]("latest")
     assert "option t" in filters["numbers_refusal"]({}, durations={"t": 0})
-    assert filters["jump_refusal"](["2.53.4"], "2.55.1") == ""
-    assert "older than the running 2.55.1" in filters["jump_refusal"](["2.55.1"], "2.53.4")
-    assert "mixed: 2.53.4, 2.55.1" in filters["jump_refusal"](["2.55.1", "2.53.4"], "2.57.1")
+    assert filters["upgrade_path_refusal"](["2.53.4"], "2.55.1") == ""
+    assert "older than the running 2.55.1" in filters["upgrade_path_refusal"](["2.55.1"], "2.53.4")
+    assert "mixed: 2.53.4, 2.55.1" in filters["upgrade_path_refusal"](["2.55.1", "2.53.4"], "2.57.1")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.messages import told
+from ansible_collections.waba.onprem.plugins.module_utils._compose.messages import one_line
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.messages impo
     ],
 )
 def test_compose_is_heard_without_values(words: str, said: str) -> None:
-    assert told(words, ["known-one", "", None]) == said.strip()
+    assert one_line(words, ["known-one", "", None]) == said.strip()

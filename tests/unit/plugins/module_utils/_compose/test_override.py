@@ -122,6 +122,7 @@ def test_the_rules_of_adoption_know_the_template(engine: str, topology: str, wor
                 "volume": "m",
                 "env_file": "/db.env",
             },
+            "__wa_client_stop_seconds": 60,
             "__wa_client_wait_script": adopt_service.WAIT[engine].rpartition("/")[2],
             "__wa_common_images": {"web": "w", "coreapp": "c"},
             "__wa_client_version": "1.0.0",

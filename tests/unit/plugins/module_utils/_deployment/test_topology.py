@@ -56,11 +56,11 @@ def test_a_recreated_node_counts_once_it_has_arrived() -> None:
         "h1:bbbbbbbbbbbb": {"gateway_status": "disconnected", "role": "primary_master"},
     }
     whole = ["a" * 64, "b" * 64]
-    assert topology.judge_health("high_availability", nodes, containers=whole)[0]
-    good, reason = topology.judge_health("high_availability", nodes, containers=[*whole, "c" * 64])
+    assert topology.check_health("high_availability", nodes, containers=whole)[0]
+    good, reason = topology.check_health("high_availability", nodes, containers=[*whole, "c" * 64])
     assert not good
     assert reason.startswith("not among the nodes yet: cccccccccccc; there are h1:aaaaaaaaaaaa")
-    assert topology.judge_health("single", {"gateway_status": "connected"}, containers=["c" * 64])[0]
+    assert topology.check_health("single", {"gateway_status": "connected"}, containers=["c" * 64])[0]
 
 
 def neighbours(**second: t.Any) -> list[str]:
@@ -96,15 +96,15 @@ def test_no_version_is_refused(text: str) -> None:
 
 
 def test_a_jump_goes_up_by_number() -> None:
-    assert topology.judge_jump(["v2.9.1", "2.9.1"], "2.10.0")
-    assert not topology.judge_jump(["2.53.4"], "v2.53.4")
+    assert topology.check_jump(["v2.9.1", "2.9.1"], "2.10.0")
+    assert not topology.check_jump(["2.53.4"], "v2.53.4")
     for running, target, text in [
         (["2.10.0"], "2.9.1", "older"),
         (["2.9.1", "2.10.0"], "2.10.0", "mixed"),
         ([], "2.1", "no client"),
     ]:
         with pytest.raises(WaError, match=text):
-            topology.judge_jump(running, target)
+            topology.check_jump(running, target)
 
 
 def node(status: str, role: str = "coreapp") -> dict[str, str]:
@@ -174,12 +174,12 @@ HEALTH = [
 def test_health_is_judged_by_the_topologys_own_rule(
     name: str, health: dict[str, t.Any], shards: int, good: bool, told: str
 ) -> None:
-    assert topology.judge_health(name, health, shards) == (good, told)
+    assert topology.check_health(name, health, shards) == (good, told)
 
 
 def test_an_unknown_topology_is_refused() -> None:
     with pytest.raises(WaError, match="wa_topology: 'double' is unknown"):
-        topology.judge_health("double", {"gateway_status": "connected"})
+        topology.check_health("double", {"gateway_status": "connected"})
 
 
 @pytest.mark.parametrize(("port", "refused"), [(6250, True), (6290, False)])

@@ -62,7 +62,7 @@ def test_a_stranger_is_no_tool() -> None:
     ],
 )
 def test_tools_that_will_do(tool: rules.Tool, engine: str, version: str, warnings: int) -> None:
-    assert len(rules.judge(tool, parse_version(engine, version))) == warnings
+    assert len(rules.check(tool, parse_version(engine, version))) == warnings
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_tools_that_will_do(tool: rules.Tool, engine: str, version: str, warning
 )
 def test_an_older_tool_is_refused(tool: rules.Tool, engine: str, version: str) -> None:
     with pytest.raises(WaError, match=r"is older than the server.*Install"):
-        rules.judge(tool, parse_version(engine, version))
+        rules.check(tool, parse_version(engine, version))
 
 
 @pytest.mark.parametrize(

@@ -22,20 +22,20 @@ GOOD = {
 }
 
 
-def judge(**changes: str) -> list[str]:
-    return env_rules.judge({**GOOD, **{f"WA_DB_{key}": value for key, value in changes.items()}}, "db.env")
+def check(**changes: str) -> list[str]:
+    return env_rules.check({**GOOD, **{f"WA_DB_{key}": value for key, value in changes.items()}}, "db.env")
 
 
 def error(**changes: str) -> str:
     with pytest.raises(WaError) as caught:
-        judge(**changes)
+        check(**changes)
     return str(caught.value)
 
 
 def test_a_good_file_has_no_warning() -> None:
-    assert judge() == []
-    assert judge(ENGINE="PGSQL", PORT="5432", NAME_PREFIX="support_", SSL_CA="/opt/certs/ca.pem") == []
-    assert judge(CONNECTION_IDLE_TIMEOUT="180000") == []
+    assert check() == []
+    assert check(ENGINE="PGSQL", PORT="5432", NAME_PREFIX="support_", SSL_CA="/opt/certs/ca.pem") == []
+    assert check(CONNECTION_IDLE_TIMEOUT="180000") == []
 
 
 @pytest.mark.parametrize("char", "?{}&~!()^=")
@@ -50,7 +50,7 @@ def test_required_values_are_not_empty(key: str) -> None:
     assert f"WA_DB_{key}: missing or empty" in error(**{key: ""})
     values = {name: value for name, value in GOOD.items() if name != f"WA_DB_{key}"}
     with pytest.raises(WaError, match=f"WA_DB_{key}"):
-        env_rules.judge(values, "db.env")
+        env_rules.check(values, "db.env")
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "3306 ", "٣٣٠٦", "1e3"])
@@ -60,7 +60,7 @@ def test_a_port_is_one(port: str) -> None:
 
 @pytest.mark.parametrize(("engine", "port"), [("PGSQL", "3306"), ("MYSQL", "5432")])
 def test_the_other_engines_port_is_a_warning(engine: str, port: str) -> None:
-    assert len(judge(ENGINE=engine, PORT=port)) == 1
+    assert len(check(ENGINE=engine, PORT=port)) == 1
 
 
 @pytest.mark.parametrize("value", ["1", "180", "999", "0", "ten", "1.5", "-5"])
@@ -70,12 +70,12 @@ def test_an_idle_timeout_in_seconds_is_an_error(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["1000", "28800", "59999", "86400", "28800001"])
 def test_a_doubtful_idle_timeout_is_a_warning(value: str) -> None:
-    assert len(judge(CONNECTION_IDLE_TIMEOUT=value)) == 1
+    assert len(check(CONNECTION_IDLE_TIMEOUT=value)) == 1
 
 
 @pytest.mark.parametrize("value", ["60000", "180000", "28800000"])
 def test_a_good_idle_timeout_is_none(value: str) -> None:
-    assert judge(CONNECTION_IDLE_TIMEOUT=value) == []
+    assert check(CONNECTION_IDLE_TIMEOUT=value) == []
 
 
 def test_an_idle_timeout_is_mysqls() -> None:
@@ -89,7 +89,7 @@ def test_a_prefix_that_cannot_begin_a_databases_name(prefix: str) -> None:
 
 
 def test_a_prefix_that_needs_quotes_is_a_warning() -> None:
-    assert len(judge(NAME_PREFIX="my-shop")) == 1
+    assert len(check(NAME_PREFIX="my-shop")) == 1
     # PostgreSQL counts bytes.
     assert "WA_DB_NAME_PREFIX" in error(ENGINE="PGSQL", PORT="5432", NAME_PREFIX="é" * 30)
 
@@ -100,39 +100,39 @@ def test_a_hostname_is_bare(host: str) -> None:
 
 
 def test_an_ipv6_address_is_a_hostname() -> None:
-    assert judge(HOSTNAME="2001:db8::1") == []
+    assert check(HOSTNAME="2001:db8::1") == []
 
 
 def test_doubtful_values_are_warnings() -> None:
-    assert len(judge(PASSWORD="short")) == 1
-    assert len(judge(PASSWORD="x" * 42)) == 1
-    assert len(judge(USERNAME="x" * 17)) == 1
-    assert len(judge(SSL_CA="certs/ca.pem")) == 1
-    assert len(judge(SSL_KEY="/opt/certs/key.pem")) == 1
+    assert len(check(PASSWORD="short")) == 1
+    assert len(check(PASSWORD="x" * 42)) == 1
+    assert len(check(USERNAME="x" * 17)) == 1
+    assert len(check(SSL_CA="certs/ca.pem")) == 1
+    assert len(check(SSL_KEY="/opt/certs/key.pem")) == 1
 
 
 @pytest.mark.parametrize("mark", ["|", '"', ";", "${"])
 @pytest.mark.parametrize("key", ["WA_DB_USERNAME", "WA_API_KEY", "WA_SOMETHING"])
 def test_a_value_that_an_ini_file_changes_is_a_warning(key: str, mark: str) -> None:
     value = f"Sesame{mark}123456"
-    (warning,) = env_rules.judge({**GOOD, key: value}, "db.env")
+    (warning,) = env_rules.check({**GOOD, key: value}, "db.env")
     assert key in warning
     assert "Sesame" not in warning
 
 
 @pytest.mark.parametrize("mark", ["|", '"', ";"])
 def test_a_password_that_an_ini_file_changes_is_a_warning(mark: str) -> None:
-    (warning,) = judge(PASSWORD=f"Sesame{mark}12")
+    (warning,) = check(PASSWORD=f"Sesame{mark}12")
     assert "Sesame" not in warning
 
 
 @pytest.mark.parametrize("word", ["null", "None", "NO", "off", "false", "Yes", "on", "TRUE"])
 @pytest.mark.parametrize("key", ["WA_DB_USERNAME", "WA_DB_PERSISTENT", "WA_CONFIG_ON_DB", "WA_SECRET"])
 def test_a_word_that_an_ini_file_changes_is_a_warning(key: str, word: str) -> None:
-    (warning,) = env_rules.judge({**GOOD, key: word}, "db.env")
+    (warning,) = env_rules.check({**GOOD, key: word}, "db.env")
     assert key in warning
     # The list of words is always the same: it does not tell which of them the value is.
-    assert warning == env_rules.judge({**GOOD, key: "null"}, "db.env")[0]
+    assert warning == env_rules.check({**GOOD, key: "null"}, "db.env")[0]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_word_that_an_ini_file_changes_is_a_warning(key: str, word: str) -> No
     ],
 )
 def test_the_webapps_keys(key: str, value: str, told: str) -> None:
-    (warning,) = env_rules.judge({**GOOD, key: value}, "db.env")
+    (warning,) = env_rules.check({**GOOD, key: value}, "db.env")
     assert told in warning
     assert value not in warning
 
@@ -161,13 +161,13 @@ def test_values_without_a_doubt() -> None:
         "SWITCH": "off",
         "TEXT": 'a|b;c"${d}',
     }
-    assert env_rules.judge(good, "db.env") == []
-    assert env_rules.judge({**GOOD, "WA_API_KEY": "x" * 128}, "db.env") == []
+    assert env_rules.check(good, "db.env") == []
+    assert env_rules.check({**GOOD, "WA_API_KEY": "x" * 128}, "db.env") == []
 
 
 def test_the_upgrade_variable_has_no_place_in_the_shared_file() -> None:
     with pytest.raises(WaError, match="WA_DB_UPGRADE"):
-        env_rules.judge({**GOOD, "WA_DB_UPGRADE": "1"}, "db.env")
+        env_rules.check({**GOOD, "WA_DB_UPGRADE": "1"}, "db.env")
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ def test_the_upgrade_variable_has_no_place_in_the_shared_file() -> None:
 )
 def test_a_value_has_one_line_whoever_wrote_it(key: str, value: str, told: str) -> None:
     with pytest.raises(WaError, match=f"{key}: contains {told}") as caught:
-        env_rules.judge({**GOOD, key: value}, "db.env")
+        env_rules.check({**GOOD, key: value}, "db.env")
     assert "Sesame" not in str(caught.value)
-    assert env_rules.judge({**GOOD, "CERTIFICATE": "one\ntwo"}, "db.env") == []
+    assert env_rules.check({**GOOD, "CERTIFICATE": "one\ntwo"}, "db.env") == []
 
 
 def wanted(existing: dict[str, str] | None = None, **params: t.Any) -> dict[str, str | None]:

@@ -32,15 +32,15 @@ def test_an_empty_key_that_the_file_does_not_hold_is_no_difference() -> None:
 def test_a_key_that_compose_sets_itself_is_overridden() -> None:
     environment = {"WA_DB_HOSTNAME": "other", "WA_DB_PASSWORD": "old", "WA_DB_NAME_PREFIX": "a"}
     keys = ["WA_DB_HOSTNAME", "WA_DB_PASSWORD", "WA_DB_NAME_PREFIX"]
-    verdict = env_state.judge(environment, keys, HELD, {}, {"WA_DB_HOSTNAME", "WA_DB_NAME_PREFIX"})
+    verdict = env_state.check(environment, keys, HELD, {}, {"WA_DB_HOSTNAME", "WA_DB_NAME_PREFIX"})
     assert verdict.stale == ["WA_DB_PASSWORD"]
     assert verdict.overridden == ["WA_DB_HOSTNAME"]
 
 
 def test_the_images_own_environment_explains_a_key() -> None:
     environment = {"WA_DB_NAME_PREFIX": "a"}
-    assert env_state.judge(environment, ["WA_DB_NAME_PREFIX"], {}, {"WA_DB_NAME_PREFIX": "a"}, ()).stale == []
-    assert env_state.judge(environment, ["WA_DB_NAME_PREFIX"], {}, {"WA_DB_NAME_PREFIX": "b"}, ()).stale != []
+    assert env_state.check(environment, ["WA_DB_NAME_PREFIX"], {}, {"WA_DB_NAME_PREFIX": "a"}, ()).stale == []
+    assert env_state.check(environment, ["WA_DB_NAME_PREFIX"], {}, {"WA_DB_NAME_PREFIX": "b"}, ()).stale != []
 
 
 @pytest.mark.parametrize(

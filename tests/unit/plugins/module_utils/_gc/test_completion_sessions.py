@@ -98,7 +98,7 @@ class Kind:
         return [(first + number * every, name, rows) for number in range(int(LONGEST / every))]
 
 
-def judge_end(events: list[Event], poll: float, settle: float) -> float:
+def check_end(events: list[Event], poll: float, settle: float) -> float:
     """When a run that looks every `poll` seconds, and oftener while rows go, says that the round has ended."""
     server = Statistics(events)
     judge, at = Judge(over=5, late=10, counters=[0], sessions=server.look(0)["sessions"]), 0.0
@@ -120,7 +120,7 @@ def test_late_counts_do_not_prolong_a_gc(name: str) -> None:
     for _number in range(150):
         kind = Kind(name, dice.choice([3, 11, 40, 120]), dice.choice([0.01, 0.2, 1, 3]), dice.choice([1, 5, 12]))
         events, ended = kind.statements(dice)
-        told = judge_end(events, dice.choice([2, 10]), 60)
+        told = check_end(events, dice.choice([2, 10]), 60)
         assert told >= ended + 60 - 4  # a last batch may pass for late counts of the one before
         lateness.append(told - ended - 60)
     assert sorted(lateness)[len(lateness) // 2] < 5
@@ -136,4 +136,4 @@ def test_late_counts_do_not_hide_a_gc_that_goes_on(name: str) -> None:
             name, dice.choice([11, 40, 200]), min(pause, (settle - 10) / 1.2), dice.choice([1, 5, 12]), writes, fast
         )
         events, ended = kind.statements(dice)
-        assert judge_end(events, dice.choice([2, 10, 30, 60]), settle) > ended
+        assert check_end(events, dice.choice([2, 10, 30, 60]), settle) > ended

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import (
     Moment,
-    judge_due,
+    check_due,
     left_in_window,
     next_step,
     outbound_rate,
@@ -105,7 +105,7 @@ def test_time_since(now: Moment, earlier: Moment, seconds: float | None) -> None
     ],
 )
 def test_due(policy: str, large: bool, since: float | None, left_large: bool, ran: bool, due: bool, why: str) -> None:
-    found = judge_due(policy, large, since, left_large, DAY, ran)
+    found = check_due(policy, large, since, left_large, DAY, ran)
     assert found.due is due
     assert why in found.because
     if not due and policy == "daily":
@@ -152,6 +152,6 @@ def test_an_hourly_schedule_keeps_to_its_hour() -> None:
         began, hour = next(
             (at, number)
             for number, at in enumerate(starts)
-            if judge_due("daily", False, at - began, False, DAY, True).due
+            if check_due("daily", False, at - began, False, DAY, True).due
         )
         assert hour == 1

@@ -62,17 +62,17 @@ def test_device(
     device: str, mounts: list[MountPoint], promised: list[MountPoint], required: bool | None, words: str | None
 ) -> None:
     if words is None:
-        rules.judge_device(device, mounts, promised, required)
+        rules.check_device(device, mounts, promised, required)
     else:
         with pytest.raises(WaError, match=words):
-            rules.judge_device(device, mounts, promised, required)
+            rules.check_device(device, mounts, promised, required)
 
 
 def test_space() -> None:
-    rules.judge_space("m", 10, 20, 10)
-    rules.judge_space("m", None, None, 10)
+    rules.check_space("m", 10, 20, 10)
+    rules.check_space("m", None, None, 10)
     with pytest.raises(WaError, match=r"9 B free of 20 B; expected at least 10 B"):
-        rules.judge_space("m", 9, 20, 10)
+        rules.check_space("m", 9, 20, 10)
 
 
 @pytest.mark.parametrize(
@@ -97,22 +97,22 @@ def test_complaints_are_told_apart(printed: str, error: str, kind: str) -> None:
     assert rules.probe_kind(found) == kind
 
 
-def told(written: list[tuple[str, str, str, str]], read: list[tuple[str, str, str]] | None = None) -> list[str]:
+def problems(written: list[tuple[str, str, str, str]], read: list[tuple[str, str, str]] | None = None) -> list[str]:
     probe = Probe(container=None, user="1000:1000", written=written, read=read or [])  # type: ignore[arg-type]  # unused
     return rules.probe_problems(probe, "/media")
 
 
 def test_problems_of_a_probe() -> None:
-    assert told([("", "", "", ""), ("incoming", "", "", "")], [("c2", "", ""), ("c2", "incoming", "")]) == []
-    denied = told([("", "0:0", "755", "Permission denied"), ("in", "0:0", "700", "Permission denied")])
+    assert problems([("", "", "", ""), ("incoming", "", "", "")], [("c2", "", ""), ("c2", "incoming", "")]) == []
+    denied = problems([("", "0:0", "755", "Permission denied"), ("in", "0:0", "700", "Permission denied")])
     assert denied == [
         "/media (owner 0:0, mode 755) is not writable by 1000:1000: permission denied",
         "/media/in (owner 0:0, mode 700) is not writable by 1000:1000: permission denied",
     ]
-    full = told([("", "0:0", "755", "No space left on device"), ("in", "0:0", "755", "No space left on device")])
+    full = problems([("", "0:0", "755", "No space left on device"), ("in", "0:0", "755", "No space left on device")])
     assert full == ["/media (owner 0:0, mode 755) is full: no space or no inodes left (also in)"]
-    unseen = told([], [("c2", "", "No such file or directory"), ("c2", "in", "No such file or directory")])
+    unseen = problems([], [("c2", "", "No such file or directory"), ("c2", "in", "No such file or directory")])
     assert unseen == ["does not see what c2 writes in /media, /media/in: they do not share it"]
-    assert told([], [("c2", "", "cat: x: Permission denied")]) == [
+    assert problems([], [("c2", "", "cat: x: Permission denied")]) == [
         "cannot read what c2 writes in /media: cat: x: Permission denied"
     ]

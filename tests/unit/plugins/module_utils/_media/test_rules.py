@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Mount
 from ansible_collections.waba.onprem.plugins.module_utils._media import rules
-from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer, Seat
+from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer, MountState
 
 PATH = "/usr/local/wamedia"
 
@@ -132,9 +132,11 @@ def test_local_options_that_docker_takes() -> None:
 # Consumers
 
 
-def judged(mounts: list[Mount], declared: Seat | None = None, volume: str = "biz_m", path: str = PATH) -> Consumer:
-    consumer = Consumer("biz-wacore-1", "wacore", "running", rules.seat_of(mounts, path), declared)
-    rules.judge_consumer(consumer, mounts, volume, path, "biz")
+def judged(
+    mounts: list[Mount], declared: MountState | None = None, volume: str = "biz_m", path: str = PATH
+) -> Consumer:
+    consumer = Consumer("biz-wacore-1", "wacore", "running", rules.mount_state_of(mounts, path), declared)
+    rules.check_consumer(consumer, mounts, volume, path, "biz")
     return consumer
 
 
@@ -178,7 +180,7 @@ def test_each_wiring(mounts: list[Mount], words: str | None) -> None:
     ],
 )
 def test_the_odd_one_of_three_is_named(mounted: str, declared: str | None, differs: str, ok: bool) -> None:
-    consumer = judged([Mount("volume", mounted, PATH, True)], Seat("volume", declared) if declared else None)
+    consumer = judged([Mount("volume", mounted, PATH, True)], MountState("volume", declared) if declared else None)
     assert (consumer.differs, not consumer.reason) == (differs, ok)
     assert bool(consumer.warning) == (differs == "declared")
 
@@ -187,8 +189,8 @@ def test_the_folder_that_the_volume_binds_is_as_good_as_the_volume() -> None:
     folder = rules.folder_of({"type": "none", "o": "bind", "device": "/data/media/"})
     for source, good in (("/data/media", True), ("/data/other", False)):
         mounts = [Mount("bind", source, PATH, True)]
-        consumer = Consumer("core", "core", "running", rules.seat_of(mounts, PATH), Seat("bind", source))
-        rules.judge_consumer(consumer, mounts, "biz_m", PATH, "biz", folder)
+        consumer = Consumer("core", "core", "running", rules.mount_state_of(mounts, PATH), MountState("bind", source))
+        rules.check_consumer(consumer, mounts, "biz_m", PATH, "biz", folder)
         assert (not consumer.reason, consumer.warning) == (good, "")
     assert rules.folder_of({"type": "nfs", "o": "addr=192.0.2.1", "device": ":/media"}) == ""
 
@@ -196,8 +198,8 @@ def test_the_folder_that_the_volume_binds_is_as_good_as_the_volume() -> None:
 def test_wiring_names_every_wrong_one() -> None:
     wrong = [judged([]), judged([Mount("bind", "/srv", PATH, True)]), judged([RIGHT])]
     with pytest.raises(WaError, match=r"mounts nothing .*; biz-wacore-1 mounts bind /srv"):
-        rules.judge_wiring(wrong)
-    rules.judge_wiring(wrong[2:])
+        rules.check_wiring(wrong)
+    rules.check_wiring(wrong[2:])
 
 
 @pytest.mark.parametrize(
@@ -220,8 +222,8 @@ def test_wiring_names_every_wrong_one() -> None:
 )
 def test_what_a_compose_file_declares(entry: t.Any, volumes: t.Any, expected: str) -> None:
     compose = {"services": {"wacore": {"volumes": [entry]}}, "volumes": volumes}
-    assert str(rules.declared_seat(compose, "wacore", "biz", PATH)) == expected
-    assert rules.declared_seat(compose, "unknown", "biz", PATH) is None
+    assert str(rules.declared_mount_state(compose, "wacore", "biz", PATH)) == expected
+    assert rules.declared_mount_state(compose, "unknown", "biz", PATH) is None
 
 
 # Plan
