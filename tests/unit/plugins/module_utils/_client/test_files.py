@@ -28,13 +28,13 @@ def test_compose_files_are_told_by_their_ending(path: str, compose: bool) -> Non
     "text", [None, "", " \n", client_files.HEADER, f"{client_files.HEADER}; more\nservices: {{}}\n"]
 )
 def test_nothing_and_our_own_may_be_replaced(text: str | None) -> None:
-    client_files.refuse_strangers("/srv/wa/compose.yml", text)
+    client_files.refuse_unmanaged("/srv/wa/compose.yml", text)
 
 
 @pytest.mark.parametrize("text", ["services: {}\n", f"\n{client_files.HEADER}", client_files.HEADER.lower()])
 def test_what_is_somebody_elses_is_refused(text: str) -> None:
     with pytest.raises(WaError) as told:
-        client_files.refuse_strangers("/srv/wa/compose.yml", text)
+        client_files.refuse_unmanaged("/srv/wa/compose.yml", text)
     assert str(told.value) == (
         "/srv/wa/compose.yml: a Compose file that is not this collection's; expected none, or one that begins with "
         "'# Written by Ansible (waba.onprem.wa_client)'. Nothing was changed. Set wa_project_dir to a folder of its own; a "

@@ -39,8 +39,8 @@ def test_nothing_done_is_no_change(ended: t.Callable[..., dict[str, t.Any]]) -> 
 
 def fill(result: Result) -> Result:
     result.values.update(found=f"password {SECRET}", nested=[{"key": SECRET}])
-    result.did(f"set {SECRET}")
-    result.did("restarted")
+    result.record_change(f"set {SECRET}")
+    result.record_change("restarted")
     result.diff({"a": SECRET}, f"b {SECRET}\n", "db.env")
     return result
 
@@ -80,7 +80,7 @@ def test_a_diff_without_an_object_has_no_header(ended: t.Callable[..., dict[str,
 def test_a_value_cannot_claim_that_nothing_changed(ended: t.Callable[..., dict[str, t.Any]]) -> None:
     def claim(result: Result) -> None:
         result.values.update(changed=False, actions=["none"])
-        result.did("restarted")
+        result.record_change("restarted")
         result.exit()
 
     assert ended(claim) == {"changed": True, "actions": ["restarted"]}
@@ -94,7 +94,7 @@ def test_a_warning_shows_no_secret(warned: list[str]) -> None:
 
 def test_what_is_learnt_later_is_hidden_too(ended: t.Callable[..., dict[str, t.Any]]) -> None:
     def learn(result: Result) -> None:
-        result.did("set Later-77-Pw")
+        result.record_change("set Later-77-Pw")
         result.redact.add(["Later-77-Pw"])
         result.exit()
 

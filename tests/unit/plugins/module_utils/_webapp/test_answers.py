@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the answers of the client's API mean, whatever their shape; test_client.py has them through the wire."""
+"""What the answers of the client's API mean, whatever their shape; test_client.py has them through the transport."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import (
+    check_password,
     gc_nodes,
     gc_said,
-    judge_password,
     metrics,
     parse_body,
 )
@@ -61,7 +61,7 @@ def test_figures_however_nested() -> None:
     ],
 )
 def test_the_password_rule(password: str, lacks: list[str]) -> None:
-    assert judge_password(password) == lacks
+    assert check_password(password) == lacks
 
 
 @pytest.mark.parametrize("gc", [None, {}, [], {"a:1": {}}, {"error": "Connection timed out"}, {"count": 5}])
@@ -94,7 +94,7 @@ def test_odd_figures(body: t.Any, found: t.Any) -> None:
 
 @pytest.mark.parametrize(("length", "good"), [(7, False), (8, True), (64, True), (65, False)])
 def test_the_length_of_a_password(length: int, good: bool) -> None:
-    assert judge_password("Aa1-" + "x" * (length - 4)) == ([] if good else ["8 to 64 characters"])
+    assert check_password("Aa1-" + "x" * (length - 4)) == ([] if good else ["8 to 64 characters"])
 
 
 ERROR = {"code": 1014, "title": "Internal error", "details": "down"}

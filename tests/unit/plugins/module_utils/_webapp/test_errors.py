@@ -25,7 +25,7 @@ API = "client's API"
 
 def said(status: int, code: t.Any = 0, title: str = "", details: str = "", path: str = "/v1/health") -> ApiError:
     errors = [{"code": code, "title": title, "details": details}] if code or title or details else None
-    return api_errors.told(API, path, status, errors)
+    return api_errors.reported(API, path, status, errors)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_words_and_fix(error: ApiError, text: str) -> None:
 
 @pytest.mark.parametrize("errors", [None, [], {}, "text", ["text"], [{"code": "x"}], [{"code": "²"}], [{}]])
 def test_odd_errors_are_a_bare_status(errors: t.Any) -> None:
-    error = api_errors.told(API, "/v1/health", 500, errors)
+    error = api_errors.reported(API, "/v1/health", 500, errors)
     assert (error.found, error.status, error.code, error.bare) == ("HTTP 500", 500, 0, True)
 
 
@@ -107,8 +107,8 @@ def test_the_clients_own_words_are_not_bare() -> None:
 
 
 def test_a_redirect_says_where_to() -> None:
-    assert api_errors.told(API, "/v1/health", 302, None, "https://sso.lab/").found == "HTTP 302 to https://sso.lab/"
-    assert api_errors.told(API, "/v1/health", 302, [{"code": 1}], "https://sso.lab/").found == "HTTP 302, code 1"
+    assert api_errors.reported(API, "/v1/health", 302, None, "https://sso.lab/").found == "HTTP 302 to https://sso.lab/"
+    assert api_errors.reported(API, "/v1/health", 302, [{"code": 1}], "https://sso.lab/").found == "HTTP 302, code 1"
 
 
 @pytest.mark.parametrize(
