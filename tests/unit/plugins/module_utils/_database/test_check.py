@@ -109,7 +109,7 @@ def test_a_good_database_has_no_warning(make: Make, engine: str, product: str, v
     ],
 )
 def test_versions_that_the_vendor_supports(engine: str, version: str, words: str) -> None:
-    assert database_check.judge_version(parse_version(engine, version)) == ([words] if words else [])
+    assert database_check.check_version(parse_version(engine, version)) == ([words] if words else [])
 
 
 @both
