@@ -118,6 +118,6 @@ class JournalFile:
         return WaError(
             f"lock file {self.path}",
             f"cannot be used: {error.strerror}",
-            "a file that this run can write, since nothing is upgraded without a journal",
+            "a file that this run can write, since without it no run may change the client",
             "Create its folder (role wa_host does), or free room on its file system",
         )

@@ -34,6 +34,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import
 )
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import (
     LOGIN,
+    OWN_ANSWER,
+    PROXY_CURE,
     ApiError,
     asked_pause,
     gc_refusal,
@@ -179,7 +181,12 @@ class Webapp:
             self.token = str(answer.body["users"][0]["token"])
         except (KeyError, IndexError, TypeError):
             raise ApiError(
-                self._subject("POST", LOGIN), "the answer holds no token", "other", status=answer.status
+                self._subject("POST", LOGIN),
+                f"HTTP {answer.status} with a body that holds no token",
+                "other",
+                status=answer.status,
+                expected=OWN_ANSWER,
+                cure=PROXY_CURE,
             ) from None
 
     def _subject(self, method: str, path: str) -> str:

@@ -17,8 +17,8 @@ LOGIN = "/v1/users/login"
 _RETRY_CODES = (1011, 1015, 1016, 1017, 1018)  # domain: worth retrying whatever the text
 RETRY_STATUS = (429, 503)
 _GATEWAY_STATUS = (502, 504)
-_OWN_ANSWER = "the Webapp's own answer in JSON"
-_PROXY_CURE = "See whether a proxy or load balancer is in between: api_url should be the Webapp's own address"
+OWN_ANSWER = "the Webapp's own answer in JSON"
+PROXY_CURE = "See whether a proxy or load balancer is in between: api_url should be the Webapp's own address"
 _LONGEST_LOCATION = 200  # characters of an address that a message shows
 _TLS_CURE = "Set api_ca_path to the authority of the Webapp's certificate"
 
@@ -123,8 +123,8 @@ def _bare(subject: str, found: str, kind: str, status: int) -> ApiError:
     if status == 401:
         bare = ApiError(subject, found, kind, status=status)  # the client's own may be empty too
     else:
-        cure = ". ".join(part for part in (_CURES[kind], _PROXY_CURE) if part)
-        bare = ApiError(subject, found, kind, status=status, expected=_OWN_ANSWER, cure=cure)
+        cure = ". ".join(part for part in (_CURES[kind], PROXY_CURE) if part)
+        bare = ApiError(subject, found, kind, status=status, expected=OWN_ANSWER, cure=cure)
     bare.bare = True
     return bare
 
@@ -177,8 +177,8 @@ def gc_refusal(error: ApiError, failed: t.Mapping[str, str]) -> ApiError:
         found = f"{error.found}, " + "; ".join(f"{node} {status}" for node, status in failed.items())
         refusal = ApiError(error.subject, found, "coreapp", status=error.status)
     elif error.status >= 500 and error.status != 503:
-        cure = f"{_CURES['lost']}. {_PROXY_CURE}"
-        refusal = ApiError(error.subject, error.found, "lost", status=error.status, expected=_OWN_ANSWER, cure=cure)
+        cure = f"{_CURES['lost']}. {PROXY_CURE}"
+        refusal = ApiError(error.subject, error.found, "lost", status=error.status, expected=OWN_ANSWER, cure=cure)
     refusal.retry_after = error.retry_after
     return refusal
 
@@ -189,7 +189,7 @@ def no_success(subject: str, status: int, form: str) -> ApiError | None:
         return ApiError(subject, f"HTTP {status} with a body that was cut off", "lost", status=status)
     if form == "foreign":
         found = f"HTTP {status} with a body that is no JSON, so it is not the client's"
-        return ApiError(subject, found, "other", status=status, expected=_OWN_ANSWER, cure=_PROXY_CURE)
+        return ApiError(subject, found, "other", status=status, expected=OWN_ANSWER, cure=PROXY_CURE)
     return None
 
 

@@ -100,6 +100,16 @@ def test_a_given_token_is_used_and_not_renewed_without_a_password(fake: FakeWeba
     assert fake.paths() == ["GET /v1/health"]
 
 
+@pytest.mark.parametrize("body", [None, [], {"users": []}, {"users": {"token": 5}}])
+def test_a_login_that_something_else_answers(fake: FakeWebapp, body: t.Any) -> None:
+    fake.on("POST", "/v1/users/login", (200, body))
+    with pytest.raises(
+        ApiError, match="HTTP 200 with a body that holds no token; expected the Webapp's own answer"
+    ) as told:
+        session(fake).health()
+    assert "api_url should be the Webapp's own address" in str(told.value)
+
+
 def test_neither_token_nor_password(fake: FakeWebapp) -> None:
     with pytest.raises(WaError, match="api_password: not given"):
         session(fake, api_password=None).health()
