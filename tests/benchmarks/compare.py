@@ -8,15 +8,9 @@ from __future__ import annotations
 import os
 import resource
 import statistics
-import sys
 import time
 import typing as t
 from dataclasses import dataclass, field
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
-# What benchmarks share with the integration tests imports the collection by its name.
-sys.path[:0] = [str(ROOT / part) for part in ("tests/integration/support", "tests/lab", ".lab/collections")]
 
 
 @dataclass
