@@ -194,9 +194,9 @@ def _pgsql_candidates(server: Version) -> list[str]:
     installed: dict[int, str] = {}
     for folder in _PGSQL_FOLDERS:
         for path in glob.glob(folder.format("[0-9]*") + "/pg_dump"):
-            number = re.search(r"\d+", path)
+            number = re.search(r"(\d+)[\d.]*/bin/pg_dump$", path)
             if number:
-                installed.setdefault(int(number.group()), path)
+                installed.setdefault(int(number[1]), path)
     return [*(installed[number] for number in sorted(installed)), "pg_dump"]
 
 

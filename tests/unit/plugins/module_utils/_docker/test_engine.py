@@ -308,5 +308,21 @@ def test_an_archive_is_cut_and_its_absence_told(engine: FakeDocker, monkeypatch:
     assert docker.archive("c", "/opt/ca.pem", 10) == b'"xxxxxxxxx'
 
 
+def test_what_a_container_has_in_its_own_layer_without_what_it_hides(
+    engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = [{"Path": f"/{kind}", "Kind": kind} for kind in range(3)]
+    monkeypatch.setattr(engine, "answer", lambda *_arguments: (200, layer))
+    docker = connect(engine)
+    assert docker.changes("c" * 64) == ["/0", "/1"]
+    monkeypatch.setattr(engine, "answer", lambda *_arguments: (200, None))
+    assert docker.changes("c" * 64) == []
+    assert engine.requests == [f"GET /containers/{'c' * 64}/changes"] * 2
+    monkeypatch.undo()
+    with pytest.raises(NotFound) as told:
+        docker.changes("c" * 64)
+    assert told.value.subject == f"layer of container {'c' * 12}"
+
+
 def test_what_the_engine_tells_of_itself(engine: FakeDocker) -> None:
     assert connect(engine).info()["ID"] == "fake-engine"

@@ -1,0 +1,348 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which tool of a host dumps, what a dump must know of the server, and how the tool learns the password."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import typing as t
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scripted_database import PASSWORD, Refusal, ScriptedDatabase
+from scripted_database import settings as scripted_settings
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, ownership
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, PGSQL, DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._database.session import parse_version
+from ansible_collections.waba.onprem.plugins.module_utils._dump import tools
+from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Tool
+
+# The tools of this host
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., None]:
+    """Put programs on this host, the only ones there are: name, or folder and name, and what `--version` prints."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(tools, "_PGSQL_FOLDERS", (f"{tmp_path}/postgresql/{{}}/bin", f"{tmp_path}/pgsql-{{}}/bin"))
+
+    def call(**programs: str) -> None:
+        for name, words in programs.items():
+            path = (
+                tmp_path / name.replace("__", "/").replace("_", "-")
+                if "__" in name
+                else tmp_path / "bin" / name.replace("_", "-")
+            )
+            path = path.with_name(path.name.replace("pg-dump", "pg_dump"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"#!/bin/sh\necho '{words}'\n")
+            path.chmod(0o755)
+
+    return call
+
+
+def run(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def found(tmp_path: Path, engine: str, version: str) -> str:
+    tool = tools.find(parse_version(engine, version), run)
+    return f"{Path(tool.path).relative_to(tmp_path)} {tool.product} {tool.numbers[0]}"
+
+
+MARIADB = "mariadb-dump from 11.8.3-MariaDB, client 10.19 for debian-linux-gnu (x86_64)"
+OLD_MARIADB = "mysqldump  Ver 10.19 Distrib 10.5.23-MariaDB, for debian-linux-gnu (x86_64)"
+MYSQL8 = "mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)"
+
+
+@pytest.mark.parametrize(
+    ("programs", "version", "tool"),
+    [
+        ({"mariadb_dump": MARIADB, "mysqldump": MYSQL8}, "10.11.6-MariaDB", "bin/mariadb-dump MariaDB 11"),
+        ({"mariadb_dump": MARIADB, "mysqldump": MYSQL8}, "8.0.36", "bin/mysqldump MySQL 8"),
+        ({"mysqldump": OLD_MARIADB}, "10.5.1-MariaDB", "bin/mysqldump MariaDB 10"),
+        ({"mysqldump": OLD_MARIADB, "mariadb_dump": MARIADB}, "11.4.1-MariaDB", "bin/mariadb-dump MariaDB 11"),
+        (
+            {"mysqldump": OLD_MARIADB},
+            "11.4.1-MariaDB",
+            "bin/mysqldump MariaDB 10",
+        ),  # an old one, where there is no other
+        ({"mariadb_dump": MARIADB}, "8.0.36", "bin/mariadb-dump MariaDB 11"),  # or another's
+        ({"mariadb_dump": "no version", "mysqldump": MYSQL8}, "10.11.6-MariaDB", "bin/mysqldump MySQL 8"),
+    ],
+)
+def test_the_tool_for_mysql(
+    install: t.Callable[..., None], tmp_path: Path, programs: dict[str, str], version: str, tool: str
+) -> None:
+    install(**programs)
+    assert found(tmp_path, MYSQL, version) == tool
+
+
+def pg(major: t.Any) -> str:
+    return f"pg_dump (PostgreSQL) {major}.3 (Debian {major}.3-1)"
+
+
+@pytest.mark.parametrize(
+    ("programs", "version", "tool"),
+    [
+        ({"pg_dump": pg(15)}, "13.14", "bin/pg_dump PostgreSQL 15"),
+        (
+            {f"postgresql__{major}__bin__pg_dump": pg(major) for major in ("9.6", 13, 15)} | {"pg_dump": pg(17)},
+            "13.14",
+            "postgresql/13/bin/pg_dump PostgreSQL 13",
+        ),
+        (
+            {f"postgresql__{major}__bin__pg_dump": pg(major) for major in (11, 15, 17)},
+            "13.14",
+            "postgresql/15/bin/pg_dump PostgreSQL 15",
+        ),
+        ({"pgsql_13__bin__pg_dump": pg(13), "pg_dump": pg(17)}, "13.14", "pgsql-13/bin/pg_dump PostgreSQL 13"),
+        ({"pg_dump": pg(11)}, "13.14", "bin/pg_dump PostgreSQL 11"),  # which `judge` refuses with its name
+    ],
+)
+def test_the_tool_for_postgresql(
+    install: t.Callable[..., None], tmp_path: Path, programs: dict[str, str], version: str, tool: str
+) -> None:
+    install(**programs)
+    assert found(tmp_path, PGSQL, version) == tool
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "words"),
+    [
+        (
+            MYSQL,
+            "10.11.6-MariaDB",
+            "mariadb-dump is not on this host; expected the tool for MariaDB. Install mariadb-client (Debian) or mariadb "
+            "(Red Hat)",
+        ),
+        (MYSQL, "8.0.36", "mysqldump is not on this host; expected the tool for MySQL. Install mysql-client or mysql"),
+        (
+            PGSQL,
+            "13.14",
+            "pg_dump is not on this host; expected the tool for PostgreSQL. Install postgresql-client-13 (Debian, Ubuntu) or "
+            "postgresql13 (Red Hat)",
+        ),
+    ],
+)
+def test_a_tool_that_is_missing(install: t.Callable[..., None], engine: str, version: str, words: str) -> None:
+    install()
+    with pytest.raises(WaError) as told:
+        tools.find(parse_version(engine, version), run)
+    assert str(told.value) == f"database dump: {words}"
+
+
+def test_the_best_compressor_that_is_here(install: t.Callable[..., None]) -> None:
+    with pytest.raises(WaError) as told:
+        tools.compressor()
+    assert str(told.value) == "database dump: neither zstd nor gzip is on this host; expected one of them. Install gzip"
+    install(gzip="")
+    assert tools.compressor() == "gz"
+    install(zstd="")
+    assert tools.compressor() == "zst"
+
+
+# Where the tool goes
+
+
+@pytest.mark.parametrize(
+    ("engine", "host", "server_name", "address"),
+    [
+        (PGSQL, "127.0.0.1", "db.lab", "127.0.0.1"),
+        (PGSQL, "127.0.0.1", "127.0.0.1", ""),
+        (PGSQL, "127.0.0.1", "", ""),
+        (MYSQL, "127.0.0.1", "db.lab", ""),
+    ],
+)
+def test_the_address_where_the_certificate_has_another_name(
+    engine: str, host: str, server_name: str, address: str
+) -> None:
+    config = replace(scripted_settings(engine), host=host, server_name=server_name)
+    assert tools.address(config) == address
+
+
+def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: t.Any, **_options: t.Any) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(WaError) as told:
+        tools.address(replace(scripted_settings(PGSQL), server_name="other.lab"))
+    assert str(told.value) == (
+        "database PGSQL at db.lab:5432: the name does not resolve: Name or service not known; expected an address."
+    )
+
+
+# The password
+
+
+@pytest.mark.parametrize(
+    ("engine", "tool"),
+    [(MYSQL, Tool("mysqldump", "MySQL", (8, 0))), (PGSQL, Tool("pg_dump", "PostgreSQL", (13,)))],
+)
+def test_a_tool_reads_the_password_from_a_file_that_is_only_memory(engine: str, tool: Tool) -> None:
+    with tools.secret(tool, scripted_settings(engine), False) as (arguments, options):
+        (descriptor,) = options["pass_fds"]
+        assert stat.S_IMODE(os.fstat(descriptor).st_mode) == 0o600
+        path = f"/dev/fd/{descriptor}"
+        assert PASSWORD not in repr((arguments, options))
+        assert arguments == ([f"--defaults-file={path}"] if engine == MYSQL else [])
+        assert options.get("env", {}).get("PGPASSFILE") == (None if engine == MYSQL else path)
+        for _time in range(2):
+            text = subprocess.run(["cat", path], capture_output=True, text=True, check=True, **options).stdout
+            assert PASSWORD in text
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_the_file_goes_with_a_failure() -> None:
+    left: list[int] = []
+
+    def fail() -> None:
+        with tools.secret(Tool("x", "MySQL", (8,)), scripted_settings(MYSQL), False) as (_argv, options):
+            left.extend(options["pass_fds"])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(left[0])
+
+
+# What there is to dump
+
+
+def mysql(
+    monkeypatch: pytest.MonkeyPatch, *names: str, tables: t.Sequence[t.Any] = (("messages", "BASE TABLE"),)
+) -> ScriptedDatabase:
+    server = ScriptedDatabase(MYSQL)
+    monkeypatch.setattr(connection, "connect", server.connect)
+    monkeypatch.setattr(ownership, "find", lambda *_arguments: list(names))
+    server.on("table_name, table_type", tables).on("^SELECT 1 FROM `", []).on("SHOW CREATE VIEW", [])
+    server.on("data_length", [(4096,)]).on("engine <> 'InnoDB'", []).on("user_privileges", [])
+    server.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
+    return server.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
+
+
+def looked(server: ScriptedDatabase) -> tools.Source:
+    source = tools.look(server.settings, "wa", None)
+    assert server.open == 0
+    return source
+
+
+def test_all_that_a_mysql_dump_must_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = mysql(monkeypatch, "wa1", "wa2")
+    assert looked(server) == tools.Source(
+        parse_version(MYSQL, "8.0.36"),
+        ["wa1", "wa2"],
+        4096,
+        "",
+        tls=True,
+        kinds=frozenset(("events", "routines", "triggers")),
+    )
+    assert server.asked("data_length") == [("wa1", "wa2")]
+    assert server.asked("user_privileges") == [("'wa'@'%'",)]
+
+
+def test_nothing_to_dump_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = mysql(monkeypatch)
+    assert looked(server) == tools.Source(parse_version(MYSQL, "8.0.36"), [], 0, "")
+    assert len(server.statements) == 1
+
+
+@pytest.mark.parametrize("cipher", [[], [("Ssl_cipher", "")]])
+def test_a_mysql_without_tls(monkeypatch: pytest.MonkeyPatch, cipher: list[t.Any]) -> None:
+    assert not looked(mysql(monkeypatch, "wa1").on("Ssl_cipher", cipher)).tls
+
+
+TABLES = [(f"t{number}", "BASE TABLE") for number in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("tables", "refused", "words"),
+    [
+        (TABLES[:2], "`t1`", "t1"),
+        (TABLES[:5], "`t", "t0, t1, t2, t3, t4"),
+        (TABLES, "`t", "t0, t1, t2, t3, t4 and 2 more"),
+        ([("v", "VIEW")], "^SHOW CREATE VIEW `wa1`.`v`", "v"),
+        ([("a`b", "BASE TABLE")], "`a``b`", "a`b"),
+    ],
+)
+def test_what_the_user_may_not_read_on_mysql(
+    monkeypatch: pytest.MonkeyPatch, tables: list[t.Any], refused: str, words: str
+) -> None:
+    server = mysql(monkeypatch, "wa1", tables=tables).on(refused, Refusal("denied"))
+    with pytest.raises(WaError) as told:
+        looked(server)
+    assert str(told.value) == (
+        f"dump of database wa1: user wa may not read {words}; expected a database that the client's user may read as a whole. "
+        "If it is not the client's, name the client's own in the option databases (variable wa_message_gc_databases of the "
+        "roles); otherwise grant the user SELECT there"
+    )
+
+
+def test_a_table_is_no_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert looked(mysql(monkeypatch, "wa1").on("SHOW CREATE VIEW", Refusal("denied"))).databases == ["wa1"]
+
+
+def test_a_server_that_is_away_is_no_right_that_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = mysql(monkeypatch, "wa1").on("`messages`", Refusal("lost", "gone"))
+    with pytest.raises(DatabaseError, match="gone"):
+        looked(server)
+
+
+@pytest.mark.parametrize("kind", ["routine", "trigger", "event"])
+def test_what_is_left_out_of_a_dump_is_a_doubt(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    source = looked(mysql(monkeypatch, "wa1").on(f"FROM information_schema.{kind}s", [("wa1", "x")]))
+    assert source.kinds == {"events", "routines", "triggers"} - {f"{kind}s"}
+    assert source.doubts == (
+        f"{kind} wa1.x is left out, and a restore loses it: the user may not read it, or not make it again",
+    )
+
+
+@pytest.mark.parametrize(("privileges", "theirs"), [([], "definer"), ([(1,)], "FALSE")])
+def test_who_may_make_what_others_have_defined(
+    monkeypatch: pytest.MonkeyPatch, privileges: list[t.Any], theirs: str
+) -> None:
+    server = mysql(monkeypatch, "wa1").on("user_privileges", privileges)
+    looked(server)
+    assert len(server.asked(f"information_schema.triggers.* OR {theirs}|OR coalesce.{theirs}")) == (
+        1 if privileges else 3
+    )
+
+
+def test_a_table_of_another_kind_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = mysql(monkeypatch, "wa1").on("engine <> 'InnoDB'", [("wa1", "log", "MyISAM")])
+    assert looked(server).doubts == ("wa1.log is MyISAM: it is not part of the consistent snapshot",)
+
+
+@pytest.mark.parametrize("kind", ["denied", "login"])
+def test_events_that_the_user_may_not_ask_for(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    server = mysql(monkeypatch, "wa1").on("^SHOW EVENTS", Refusal(kind))
+    assert looked(server).kinds == {"routines", "triggers"}
+    server.on("^SHOW EVENTS", Refusal("lost", "gone"))
+    with pytest.raises(DatabaseError, match="gone"):
+        looked(server)
+
+
+def test_all_that_a_dump_of_postgresql_must_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ScriptedDatabase(PGSQL).on("row_security_active", []).on("pg_database_size", [(8192,)])
+    server.on("current_database", [("postgres",)])
+    monkeypatch.setattr(connection, "connect", server.connect)
+    monkeypatch.setattr(ownership, "find", lambda *_arguments: ["wa1", "wa2"])
+    assert looked(server) == tools.Source(parse_version(PGSQL, "13.14"), ["wa1", "wa2"], 8192, "postgres")
+    assert server.databases == [None, "wa1", "wa2"]
+    assert server.asked("pg_database_size") == [(["wa1", "wa2"],)]
+    server.on(
+        "row_security_active", lambda _values: [("public", "x"), ("a", "y")] if server.databases[-1] == "wa2" else []
+    )
+    with pytest.raises(WaError) as told:
+        looked(server)
+    assert (told.value.subject, told.value.found) == ("dump of database wa2", "user wa may not read public.x, a.y")
