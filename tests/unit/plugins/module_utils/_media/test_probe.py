@@ -1,0 +1,381 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The proof that containers share a folder: its script on real files, and what the prober makes of what containers say."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from fake_docker import FakeDocker, FakeExec
+from fake_probes import FakeProbes
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._media import probe as media_probe
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Probe, Prober
+
+PATH = "/usr/local/wamedia"
+NOW = 1_700_000_000
+
+# The script
+
+
+class Script:
+    """The script of a probe in a folder, as it runs in a container."""
+
+    def __init__(self, folder: Path, token: str = "a", marker: str = "", measure: str = "") -> None:
+        argv = ["/bin/sh", "-c", media_probe._PROBE, "sh", str(folder), str(NOW), token, marker, measure]
+        self.child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def until(self, last: str) -> list[str]:
+        """What it says up to a line."""
+        assert self.child.stdout is not None
+        lines: list[str] = []
+        while not lines or lines[-1] not in (last, ""):
+            lines.append(self.child.stdout.readline().rstrip("\n"))
+        assert lines[-1] == last
+        return lines[:-1]
+
+    def tell(self, order: str) -> None:
+        assert self.child.stdin is not None
+        self.child.stdin.write(f"{order}\n")
+        self.child.stdin.flush()
+
+    def end(self) -> list[str]:
+        assert self.child.stdin is not None
+        self.child.stdin.close()
+        said = self.until("gone")
+        self.child.wait(20)
+        return said
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    folder = tmp_path / "media"
+    for name in ("incoming", ".hidden", "lost+found", ".snapshot"):
+        (folder / name).mkdir(parents=True)
+    (folder / "file").write_text("media")
+    (folder / "link").symlink_to("incoming")
+    return folder
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob(".wa-probe-*")}
+
+
+def test_a_file_in_each_folder_is_read_by_the_neighbour_and_taken_away(media: Path) -> None:
+    one, two = Script(media, "a"), Script(media, "b")
+    for script in (one, two):
+        assert script.until("ready") == ["wrote\t\tok", "wrote\tincoming\tok", "wrote\t.hidden\tok"]
+    names = {f"{folder}.wa-probe-{NOW}-{token}" for folder in ("", "incoming/", ".hidden/") for token in "ab"}
+    assert files(media) == names
+    one.tell("read b")
+    assert one.until("done") == ["read\t\tok", "read\tincoming\tok", "read\t.hidden\tok"]
+    (media / "incoming" / f".wa-probe-{NOW}-b").unlink()
+    (media / ".hidden" / f".wa-probe-{NOW}-b").write_text("c\n")
+    (media / f".wa-probe-{NOW}-b").write_text("")
+    one.tell("read b")
+    top, missing, other = one.until("done")
+    assert (top, other) == ("read\t\tno content", "read\t.hidden\tother content")
+    assert missing.startswith("read\tincoming\tcat: ")
+    assert missing.endswith(": No such file or directory")
+    assert one.end() == []
+    one.child.wait(20)
+    two.tell("drop a")
+    assert two.until("done") == []
+    assert two.end() == []
+    assert files(media) == set()
+    assert (media / "file").read_text() == "media"
+
+
+def test_another_probes_files_are_dropped_on_demand(media: Path) -> None:
+    (media / f".wa-probe-{NOW}-dead").touch()
+    script = Script(media)
+    script.until("ready")
+    script.tell("drop dead")
+    assert script.until("done") == []
+    script.tell("end")
+    assert script.until("gone") == []
+    assert files(media) == set()
+
+
+@pytest.mark.parametrize("signal", [1, 2, 15])
+def test_a_signal_takes_the_files_away(media: Path, signal: int) -> None:
+    script = Script(media)
+    script.until("ready")
+    script.child.send_signal(signal)
+    script.tell("read x")
+    script.child.wait(20)
+    assert files(media) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "stays"),
+    [
+        (f".wa-probe-{NOW - 600}-dead", False),
+        (f".wa-probe-{NOW - 599}-dead", True),
+        (".wa-probe-odd-dead", True),
+        (".wa-probe--dead", True),
+        (".wa-probe", True),
+    ],
+)
+def test_what_a_killed_probe_left_goes_after_a_while(media: Path, name: str, stays: bool) -> None:
+    (media / "incoming" / name).touch()
+    script = Script(media)
+    script.until("ready")
+    assert (media / "incoming" / name).exists() is stays
+    script.end()
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    script = Script(tmp_path / "none")
+    assert script.until("ready") == ["wrote\t\tbad\t\t\tNo such directory"]
+    assert script.end() == []
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_owner_and_mode(media: Path) -> None:
+    (media / "incoming" / f".wa-probe-{NOW}-a").mkdir()  # what root cannot write either
+    (media / "incoming").chmod(0o751)
+    script = Script(media)
+    top, bad, hidden = script.until("ready")
+    assert (top, hidden) == ("wrote\t\tok", "wrote\t.hidden\tok")
+    word, folder, state, owner, mode, words = bad.split("\t")
+    assert (word, folder, state, owner, mode) == ("wrote", "incoming", "bad", f"{os.geteuid()}:{os.getegid()}", "751")
+    assert media_probe._plain(words) == "Is a directory"
+    assert script.end() == ["left\tincoming"]
+
+
+def test_an_odd_name_is_not_shown(media: Path) -> None:
+    (media / "a\tb\nwrote\t\tok").mkdir()
+    script = Script(media)
+    assert sorted(script.until("ready")) == sorted(
+        ["wrote\t\tok", "wrote\tincoming\tok", "wrote\t.hidden\tok", "wrote\t(odd name)\tok"]
+    )
+    script.end()
+
+
+def test_a_marker_is_seen_or_missing_and_the_space_measured(media: Path) -> None:
+    (media / "mark").touch()
+    for marker, words in (("mark", "marker\tseen"), ("other", "marker\tmissing")):
+        script = Script(media, marker=marker, measure="1")
+        space, seen = script.until("ready")[-2:]
+        assert seen == words
+        word, free, total = space.split("\t")
+        assert word == "space"
+        assert 0 <= int(free) <= int(total)
+        script.end()
+
+
+# The prober
+
+
+@pytest.fixture
+def probes(engine: FakeDocker, tmp_path: Path) -> FakeProbes:
+    found = FakeProbes(tmp_path / "shared")
+    found.folder.mkdir()
+    engine.on_exec = found
+    return found
+
+
+Probing = t.Callable[..., "list[Probe]"]
+
+
+@pytest.fixture
+def probing(engine: FakeDocker) -> Probing:
+    def call(*names: str, between: t.Any = None, **options: t.Any) -> list[Probe]:
+        for name in names:
+            engine.container(name)
+        params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+        docker = Docker(params)
+        prober = Prober(docker, docker.client_containers(), PATH, **{"seconds": 9.0, **options})
+        found = prober.run(between) if between else prober.run()
+        assert all(probe.command is None and probe.stage == "over" for probe in found)
+        return found
+
+    return call
+
+
+def test_each_reads_what_its_neighbour_wrote(probes: FakeProbes, probing: Probing) -> None:
+    more = "space\t5\t9\nmarker\tseen\ncovered\tincoming\n"
+    probes.programs["a"] = functools.partial(probes.probe, more=more)
+    there: list[set[str]] = []
+
+    def between(prober: Prober) -> None:
+        there.append(files(probes.folder))
+        assert there[0] == {prober.file_name(probe) for probe in prober.probes}
+
+    one, two, three = probing("a", "b", "c", marker="m", between=between)
+    assert len(there[0]) == 3
+    assert [probe.error for probe in (one, two, three)] == [""] * 3
+    assert [probe.written for probe in (one, two, three)] == [[("", "", "", "")]] * 3
+    assert [probe.read for probe in (one, two, three)] == [[("c", "", "")], [("a", "", "")], [("b", "", "")]]
+    assert (one.user, one.free, one.total, one.marker, one.covered) == ("1000", 5120, 9216, True, ["incoming"])
+    assert (two.free, two.marker, two.covered) == (None, None, [])
+    assert probes.orders == {name: ["read"] for name in "abc"}
+    assert files(probes.folder) == set()
+
+
+@pytest.mark.parametrize(("measure", "word"), [(True, "1"), (False, "")])
+def test_a_probe_is_told_path_marker_and_whether_to_measure(
+    probes: FakeProbes, probing: Probing, measure: bool, word: str
+) -> None:
+    (probe,) = probing("a", marker="m", measure=measure)
+    (command,) = probes.commands
+    path, _now, token, marker, last = command.argv[-5:]
+    assert (path, token, marker, last) == (PATH, probe.token, "m", word)
+    assert len(token) == 24
+    assert command.user == ""
+
+
+def test_a_probe_without_setpriv_is_started_again_as_the_programs_user(probes: FakeProbes, probing: Probing) -> None:
+    def program(command: FakeExec) -> int:
+        if command.user:
+            return probes.probe(command, first="")
+        command.write("become\t1000:1001\n")
+        return 0
+
+    probes.programs["a"] = program
+    (probe,) = probing("a")
+    first, second = probes.commands
+    assert (first.argv[2], second.argv[2]) == (media_probe._FIND_USER, media_probe._PROBE)
+    assert (second.user, probe.user, probe.error) == ("1000:1001", "1000:1001", "")
+
+
+BAD = "wrote\tin\tbad\t0:0\t755\tdd: failed to open '/m/in/.wa-probe-1-a': Permission denied\nwrote\t(odd name)\tok\n"
+
+
+def test_folders_that_cannot_be_written_are_not_asked_for(probes: FakeProbes, probing: Probing) -> None:
+    probes.programs["a"] = functools.partial(probes.probe, wrote=f"wrote\t\tok\n{BAD}")
+    one, two = probing("a", "b")
+    assert one.written[1] == ("in", "0:0", "755", "Permission denied")
+    assert one.folders == [""]  # nor one whose name cannot be shown
+    assert two.read == [("a", "", "")]
+
+
+def test_a_neighbour_that_sees_nothing(probes: FakeProbes, probing: Probing, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    probes.programs["b"] = functools.partial(probes.probe, folder=other)
+    one, two = probing("a", "b")
+    assert one.read[0][:2] == ("b", "")
+    assert one.read[0][2].endswith("No such file or directory")
+    assert two.read[0][2].endswith("No such file or directory")
+
+
+def test_a_folder_that_the_reader_does_not_have_is_missing(probes: FakeProbes, probing: Probing) -> None:
+    probes.programs["a"] = functools.partial(probes.probe, wrote="wrote\t\tok\nwrote\tin\tok\n")
+    _one, two = probing("a", "b")
+    assert two.read == [("a", "", ""), ("a", "in", "No such file or directory")]
+
+
+def test_what_could_not_be_taken_away_is_told(probes: FakeProbes, probing: Probing) -> None:
+    probes.programs["a"] = functools.partial(probes.probe, left="left\tin\n")
+    assert [probe.left for probe in probing("a", "b")] == [["in"], []]
+
+
+def test_a_probe_that_dies_is_told_and_another_one_takes_its_files_away(probes: FakeProbes, probing: Probing) -> None:
+    def dies(command: FakeExec) -> int:
+        _path, now, token, *_rest = command.argv[-5:]
+        (probes.folder / f".wa-probe-{now}-{token}").write_text(token)
+        command.write("wrote\t\tok\n")
+        command.write("out of memory\n", 2)
+        return 137
+
+    probes.programs["a"] = dies
+    one, two = probing("a", "b")
+    assert (one.error, two.error) == ("the probe ended early (exit code 137): out of memory", "")
+    assert probes.orders == {"b": ["read", "drop"]}
+    assert files(probes.folder) == set()
+
+
+def test_a_probe_that_hangs_is_given_up_and_the_others_go_on(probes: FakeProbes, probing: Probing) -> None:
+    def hangs(command: FakeExec) -> int:
+        return len(command.read_line())
+
+    probes.programs["a"] = hangs
+    one, two, three = probing("a", "b", "c", seconds=0.5)
+    assert one.error == f"no answer within 0s: the file system at {PATH} hangs, as that of a dead share does"
+    assert (two.error, three.error) == ("", "")
+    assert (two.read, three.read) == ([("c", "", "")], [("b", "", "")])
+
+
+def test_an_engine_that_refuses_is_told(engine: FakeDocker, probes: FakeProbes, probing: Probing) -> None:
+    engine.failures["POST /containers"] = (409, "is not running")
+    (probe,) = probing("a")
+    assert probe.error == "container a: Docker refused: is not running."
+    assert probes.commands == []
+
+
+def test_a_failure_between_takes_the_files_away(probes: FakeProbes, probing: Probing) -> None:
+    def fail(_prober: Prober) -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        probing("a", "b", between=fail)
+    assert files(probes.folder) == set()
+
+
+# Markers
+
+
+def mark(engine: FakeDocker) -> str:
+    engine.container("a")
+    params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+    docker = Docker(params)
+    return media_probe.write_marker(docker, docker.client_containers()[0], PATH)
+
+
+@pytest.mark.parametrize("become", [False, True])
+def test_a_marker_is_written_by_the_programs_user(engine: FakeDocker, become: bool) -> None:
+    commands: list[FakeExec] = []
+
+    def program(command: FakeExec) -> int:
+        commands.append(command)
+        command.write("become\t1000:1001\n" if become and not command.user else "user\t1000\nwritten\n")
+        return 0
+
+    engine.on_exec = program
+    name = mark(engine)
+    prefix, now, token = name.rsplit("-", 2)
+    assert (prefix, len(token)) == (".wa-probe", 24)
+    assert abs(int(now) - time.time()) < 60
+    assert not media_probe.is_expired(name)
+    assert [command.argv[-2:] for command in commands] == [[PATH, name]] * (2 if become else 1)
+    assert commands[-1].user == ("1000:1001" if become else "")
+
+
+@pytest.mark.parametrize("said", ["user\t1000\n", "", "become\t1000:1001\n"])
+def test_a_marker_that_cannot_be_written_is_told(engine: FakeDocker, said: str) -> None:
+    def program(command: FakeExec) -> int:
+        command.write(said)
+        return 1
+
+    engine.on_exec = program
+    with pytest.raises(WaError) as told:
+        mark(engine)
+    assert str(told.value) == f"container a: cannot write a file in {PATH}; expected a writable media volume."
+
+
+@pytest.mark.parametrize(("age", "expired"), [(0, False), (114, False), (116, True), (9999, True), (-60, False)])
+def test_when_a_marker_has_taken_itself_away(age: int, expired: bool) -> None:
+    assert media_probe.is_expired(f".wa-probe-{int(time.time()) - age}-x") is expired
+
+
+@pytest.mark.parametrize("marker", ["", ".wa-probe-", ".wa-probe-x-y", ".wa-probe-²-y"])
+def test_what_is_no_marker_says_nothing(marker: str) -> None:
+    assert media_probe.is_expired(marker)
+
+
+def test_whether_a_file_arrives(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    assert media_probe.arrives(str(tmp_path), "link") is True
+    assert media_probe.arrives(str(tmp_path), "none") is False
+    assert media_probe.arrives(str(tmp_path / "none"), "x") is False
+    assert media_probe.arrives(str(tmp_path), "n" * 300) is None

@@ -1,0 +1,139 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the probes of all containers prove of the media volume, in an operator's words."""
+
+from __future__ import annotations
+
+import functools
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from fake_docker import FakeDocker
+from fake_probes import FakeProbes
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._media import probe_results
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe_results import Proof
+from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer, MountState
+
+PATH = "/usr/local/wamedia"
+Prove = t.Callable[..., "tuple[Proof, dict[str, Consumer]]"]
+
+
+@pytest.fixture
+def probes(engine: FakeDocker, tmp_path: Path) -> FakeProbes:
+    found = FakeProbes(tmp_path / "shared")
+    found.folder.mkdir()
+    engine.on_exec = found
+    return found
+
+
+@pytest.fixture
+def prove(engine: FakeDocker) -> Prove:
+    """What is proven of these containers; those that begin with `x` do not run."""
+
+    def call(*names: str, home: Path | None = None, marker: str = "") -> tuple[Proof, dict[str, Consumer]]:
+        for name in names:
+            engine.container(name, state="exited" if name.startswith("x") else "running")
+        params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
+        docker = Docker(params)
+        containers = docker.client_containers()
+        seat = MountState("volume", "media", True)
+        consumers = {one.name: Consumer(one.name, one.service, one.state, seat, None) for one in containers}
+        where = str(home) if home else None
+        proof = probe_results.prove(docker, containers, list(consumers.values()), PATH, where, marker, True)
+        return proof, consumers
+
+    return call
+
+
+def test_a_shared_folder_is_proven(probes: FakeProbes, prove: Prove) -> None:
+    probes.programs["a"] = functools.partial(probes.probe, more="space\t5\t9\n")
+    probes.programs["b"] = functools.partial(probes.probe, more="space\t6\t9\n")
+    proof, consumers = prove("a", "b", "x", home=probes.folder)
+    assert proof == Proof([], [], (5120, 9216))
+    assert {name: (one.probe, one.user) for name, one in consumers.items()} == {
+        "a": ("passed", "1000"),
+        "b": ("passed", "1000"),
+        "x": ("not probed", ""),
+    }
+    proof.check()
+
+
+def test_nothing_runs_so_nothing_is_proven(probes: FakeProbes, prove: Prove) -> None:
+    proof, _consumers = prove("x1", "x2")
+    assert proof == Proof([], ["no client container runs, so nothing was proven"], None)
+    assert probes.commands == []
+    proof.check()
+
+
+def test_every_trouble_is_told_with_its_container(probes: FakeProbes, prove: Prove, tmp_path: Path) -> None:
+    bad = "wrote\t\tbad\t0:0\t755\tdd: failed to open '/m/.wa-probe-1-a': Permission denied\n"
+    probes.programs["a"] = functools.partial(probes.probe, wrote=bad)
+    probes.programs["c"] = lambda _command: 137
+    proof, consumers = prove("a", "b", "c")
+    assert proof.problems == [
+        f"a: {PATH} (owner 0:0, mode 755) is not writable by 1000: permission denied",
+        "c: the probe ended early (exit code 137)",
+    ]
+    assert [one.probe for one in consumers.values()] == ["failed", "passed", "failed"]
+    with pytest.raises(WaError) as told:
+        proof.check()
+    assert str(told.value) == (
+        f"media volume: {'; '.join(proof.problems)}; expected every container to write and to read the others' media. Give "
+        "the folders to the user named (chown -R), or mend the file system"
+    )
+
+
+@pytest.mark.parametrize("covered", [False, True])
+def test_files_that_do_not_arrive_on_this_host(probes: FakeProbes, prove: Prove, tmp_path: Path, covered: bool) -> None:
+    more = "covered\tincoming\n" if covered else ""
+    probes.programs["a"] = functools.partial(probes.probe, more=more)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    proof, _consumers = prove("a", home=empty)
+    astray = [text for text in proof.problems if str(empty) in text]
+    assert len(astray) == (0 if covered else 1)
+    assert [text.partition(":")[0] for text in proof.problems] == ["a"]
+
+
+def test_files_are_looked_for_while_they_are_there(probes: FakeProbes, prove: Prove) -> None:
+    proof, _consumers = prove("a", home=probes.folder)
+    assert proof.problems == []
+    assert list(probes.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("age", "seen", "problems", "warnings", "probe"),
+    [
+        (0, "seen", [], [], "passed"),
+        (
+            0,
+            "missing",
+            [
+                "a: does not see what the leader's container writes: the hosts do not share one volume (mount the same share on "
+                "all of them, then restart their containers)"
+            ],
+            [],
+            "failed",
+        ),
+        (999, "missing", [], ["a: came too late to see the leader's file; run this again"], "passed"),
+        (999, "seen", [], [], "passed"),
+    ],
+)
+def test_another_hosts_marker(
+    probes: FakeProbes,
+    prove: Prove,
+    age: int,
+    seen: str,
+    problems: list[str],
+    warnings: list[str],
+    probe: str,
+) -> None:
+    probes.programs["a"] = functools.partial(probes.probe, more=f"marker\t{seen}\n")
+    proof, consumers = prove("a", marker=f".wa-probe-{int(time.time()) - age}-x")
+    assert (proof.problems, proof.warnings, consumers["a"].probe) == (problems, warnings, probe)

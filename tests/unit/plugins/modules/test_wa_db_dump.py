@@ -1,0 +1,227 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_db_dump with a tool that is a script and a server that answers by script: check, run, run again, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import stat
+import typing as t
+from pathlib import Path
+
+import pytest
+from scripted_database import PASSWORD, Refusal, ScriptedDatabase
+
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, ownership
+
+MODULE = "wa_db_dump"
+ENV = f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db.lab\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={PASSWORD}\nWA_DB_NAME_PREFIX=wa1\n"
+VERSION = "mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)"
+# It takes the password from its file of options, as the real one does.
+TOOL = f"""#!/bin/sh
+case $1 in --version) echo '{VERSION}'; exit;; esac
+grep -q 'password="{PASSWORD}"' "${{1#--defaults-file=}}" || exit 9
+shift
+if [ -e "$0.fails" ]; then echo "$0: no right" >&2; exit 2; fi
+echo "data by $*"
+echo '-- Dump completed'
+"""
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture
+def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only dump tool of this host; with a file `mysqldump.fails` beside it, it does."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program in ("gzip", "grep"):
+        (folder / program).symlink_to(str(shutil.which(program)))
+    made = folder / "mysqldump"
+    made.write_text(TOOL)
+    made.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return made
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> ScriptedDatabase:
+    found = ScriptedDatabase("MYSQL")
+    monkeypatch.setattr(connection, "connect", found.connect)
+    monkeypatch.setattr(ownership, "find", lambda _session, _prefix, wanted: wanted or ["wa1message", "wa1config"])
+    found.on("table_name, table_type", [("messages", "BASE TABLE")]).on("^SELECT 1 FROM `", [])
+    found.on("data_length", [(4096,)]).on("engine <> 'InnoDB'", []).on("user_privileges", [])
+    found.on("information_schema.(routines|triggers|events)", []).on("^SHOW EVENTS", [])
+    return found.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
+
+
+@pytest.fixture
+def dump(run_module: Run, server: ScriptedDatabase, tool: Path, tmp_path: Path) -> Run:
+    (tmp_path / "db.env").write_text(ENV)
+
+    def call(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        given = {
+            "env_file": str(tmp_path / "db.env"),
+            "dest": str(tmp_path / "dumps" / "deep"),
+            "name": "before",
+            **options,
+        }
+        result = run_module(MODULE, {key: value for key, value in given.items() if value is not None}, check)
+        assert PASSWORD not in json.dumps(result)
+        assert server.open == 0
+        return result
+
+    return call
+
+
+def test_a_dump_is_predicted_made_and_not_made_again(dump: Run, tool: Path, tmp_path: Path) -> None:
+    path = tmp_path / "dumps" / "deep" / "before.sql.gz"
+    predicted = dump(check=True)
+    assert not (tmp_path / "dumps").exists()
+    done = dump()
+    text = f"{tool} (MySQL 8.0.36)"
+    for one in (predicted, done):
+        assert one["actions"] == [f"dump wa1message, wa1config with {text} to {path}"]
+        assert one["diff"] == {
+            "before": {"dump": None},
+            "after": {"dump": str(path)},
+            "before_header": "database MYSQL at db.lab:3306",
+            "after_header": "database MYSQL at db.lab:3306",
+        }
+        told = [one[key] for key in ("changed", "dest", "databases", "source_bytes", "tool")]
+        assert told == [True, str(path), ["wa1message", "wa1config"], 4096, text]
+    assert (predicted["bytes"], predicted["sha256"], predicted["restore_commands"]) == (None, None, [])
+    assert done["bytes"] == path.stat().st_size
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent)] == [0o600, 0o700]
+    content = gzip.decompress(path.read_bytes()).decode()
+    assert content.startswith("-- waba.onprem {")
+    assert content.count("-- Dump completed") == 1
+    assert "--databases -- wa1message wa1config" in content
+    assert PASSWORD not in content
+    assert [one.partition(" ")[0] for one in done["restore_commands"]] == ["echo", "gzip"]
+    for check in (True, False):
+        again = dump(check=check)
+        assert (again["changed"], again["actions"]) == (False, [])
+        for key in ("dest", "bytes", "sha256", "databases", "tool", "restore_commands"):
+            assert again[key] == done[key]
+    assert os.listdir(path.parent) == ["before.sql.gz"]
+
+
+def test_a_dump_that_is_there_needs_no_server(dump: Run, server: ScriptedDatabase) -> None:
+    assert dump()["changed"]
+    server.statements.clear()
+    assert not dump()["changed"]
+    assert server.statements == []
+
+
+def test_databases_may_be_named(dump: Run) -> None:
+    assert dump(databases=["other"])["databases"] == ["other"]
+
+
+def test_nothing_to_dump_is_said(dump: Run, monkeypatch: pytest.MonkeyPatch, warned: list[str], tmp_path: Path) -> None:
+    monkeypatch.setattr(ownership, "find", lambda *_arguments: [])
+    done = dump()
+    assert (done["changed"], done["databases"], done["dest"]) == (False, [], None)
+    assert warned == ["database MYSQL at db.lab:3306: no database that begins with 'wa1', so nothing to dump"]
+    assert not (tmp_path / "dumps").exists()
+
+
+def test_half_a_dump_of_a_killed_run_is_removed(dump: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "dumps" / "deep"
+    folder.mkdir(parents=True)
+    half = folder / "older.sql.gz.part"
+    half.touch()
+    for check in (True, False):
+        assert dump(check=check)["actions"][0] == f"remove the half dump {half}"
+        assert half.exists() is check
+    assert os.listdir(folder) == ["before.sql.gz"]
+
+
+def test_doubts_are_warnings(dump: Run, server: ScriptedDatabase, warned: list[str]) -> None:
+    server.on("engine <> 'InnoDB'", [("wa1message", "log", "MyISAM")])
+    assert dump()["changed"]
+    assert warned == [f"wa1{kind}.log is MyISAM: it is not part of the consistent snapshot" for kind in ("message",)]
+
+
+def test_a_tool_that_fails_leaves_no_file(dump: Run, tool: Path, tmp_path: Path) -> None:
+    Path(f"{tool}.fails").touch()
+    failed = dump()
+    path = tmp_path / "dumps" / "deep" / "before.sql.gz"
+    assert failed["msg"] == f"dump {path}: mysqldump ended with 2: {tool}: no right; expected exit code 0."
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(("min_free", "refused"), [(None, True), ("1K", False), ("1024T", True)])
+def test_room_is_wanted_before_anything_is_made(
+    dump: Run, server: ScriptedDatabase, tmp_path: Path, min_free: str | None, refused: bool
+) -> None:
+    server.on("data_length", [(1 << 50,)])
+    done = dump(min_free=min_free)
+    if not refused:
+        assert done["changed"]
+        return
+    folder = tmp_path / "dumps" / "deep"
+    assert done["msg"].startswith(f"dest {folder}: ")
+    assert done["msg"].endswith(" free; expected 1024.0 TiB. Make room, or set min_free to less")
+    assert not (tmp_path / "dumps").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        *(
+            ({"name": name}, f"option name: {name!r} is no name; expected letters, digits and . _ + -.")
+            for name in ("", ".hidden", "a/b", "../x", "a b", "-x", "a\n")
+        ),
+        ({"env_file": None}, "option env_file: not given; expected the client's db.env."),
+        (
+            {"env_file": "/nowhere"},
+            "env_file /nowhere: not readable: No such file or directory; expected the client's db.env. Set env_file, or let "
+            "wa_db_env write it",
+        ),
+        (
+            {"dest": "/proc/x", "min_free": "0"},
+            "dest /proc/x: cannot be made: No such file or directory; expected a folder.",
+        ),
+        (
+            {"dest": "/dev/null/x"},
+            "dump /dev/null/x/before.sql.zst: not readable: Not a directory; expected a dump.",
+        ),
+    ],
+)
+def test_what_is_refused(dump: Run, tmp_path: Path, options: dict[str, t.Any], words: str) -> None:
+    failed = dump(**options)
+    assert failed["failed"]
+    assert failed["msg"] == words
+    assert sorted(os.listdir(tmp_path)) == ["bin", "db.env"]
+
+
+def test_another_users_link_is_not_followed(dump: Run, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a link of another user")
+    (tmp_path / "dumps").symlink_to("/tmp")
+    os.lchown(tmp_path / "dumps", 4242, 4242)
+    failed = dump()
+    assert f"{tmp_path}/dumps is a link of user 4242, who can change it" in failed["msg"]
+    assert not os.path.exists("/tmp/deep")
+
+
+def test_a_database_that_says_no_is_told(dump: Run, server: ScriptedDatabase, tmp_path: Path) -> None:
+    server.on(r"SELECT version\(\)", Refusal("lost", f"gone with {PASSWORD}"))
+    failed = dump()
+    assert failed["msg"].startswith("database MYSQL at db.lab:3306: gone with <hidden>.")
+    assert not (tmp_path / "dumps").exists()
+
+
+def test_a_file_of_somebody_else_is_no_dump(dump: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "dumps" / "deep"
+    folder.mkdir(parents=True)
+    path = folder / "before.sql.gz"
+    path.write_bytes(gzip.compress(b"theirs\n"))
+    assert dump()["msg"] == (
+        f"dump {path}: made by somebody else; expected a free name. Move it away, or give another name"
+    )
+    assert gzip.decompress(path.read_bytes()) == b"theirs\n"

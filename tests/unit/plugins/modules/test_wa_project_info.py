@@ -1,0 +1,229 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_project_info: what becomes of a project's containers, from a file that may not be written yet, without a secret."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from fake_compose import FakeCompose, digest
+from fake_docker import FakeDocker
+
+MODULE = "wa_project_info"
+CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
+SECRET = "Canary-81-Pw"
+LABEL = "com.docker.compose."
+DATABASE = {"WA_DB_ENGINE": "MYSQL", "WA_DB_HOSTNAME": "db", "WA_DB_PORT": "3306", "WA_DB_PASSWORD": SECRET}
+BODY = {"image": CORE, "environment": DATABASE}
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture
+def compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCompose:
+    found = FakeCompose()
+    monkeypatch.setattr(
+        AnsibleModule, "run_command", lambda _module, *arguments, **options: found(*arguments, **options)
+    )
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return found
+
+
+@pytest.fixture
+def info(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Run:
+    """What is told of the project `wa-a` whose file has these services; check mode says the same, and nothing is touched."""
+
+    def call(services: dict[str, t.Any] | None = None, document: t.Any = None, **options: t.Any) -> dict[str, t.Any]:
+        given = {
+            "docker_host": engine.host,
+            "project": "wa-a",
+            "project_dir": str(tmp_path),
+            "content": json.dumps({"services": {"core": BODY} if services is None else services, **(document or {})}),
+            **options,
+        }
+        before = json.dumps(engine.containers)
+        found = run_module(MODULE, given)
+        assert run_module(MODULE, given, check=True) == found
+        assert json.dumps(engine.containers) == before
+        assert all(line.startswith("GET ") for line in engine.requests)
+        assert SECRET not in json.dumps(found)
+        assert found["changed"] is False
+        return found
+
+    return call
+
+
+def runs(engine: FakeDocker, service: str = "core", body: t.Any = BODY, **more: t.Any) -> dict[str, t.Any]:
+    """Add the container that Compose made for a resolved service."""
+    labels = {f"{LABEL}config-hash": digest(body), f"{LABEL}version": "2.40.3", **more.pop("labels", {})}
+    environment = more.pop("environment", body.get("environment"))
+    made = engine.container(
+        f"wa-a-{service}-1", body["image"], "wa-a", service, labels=labels, environment=environment, **more
+    )
+    made["Labels"][f"{LABEL}image"] = made["Image"]
+    engine.images.setdefault(body["image"], {})
+    return made
+
+
+def test_a_project_that_is_as_its_file_says(engine: FakeDocker, info: Run) -> None:
+    runs(engine)
+    assert info() == {
+        "changed": False,
+        "actions": [],
+        "containers": [
+            {
+                "container": "wa-a-core-1",
+                "service": "core",
+                "action": "none",
+                "reasons": [],
+                "pending": [],
+                "running": True,
+            }
+        ],
+        "changes": [],
+        "pending": [],
+        "due": False,
+        "paused": [],
+        "restarts": [],
+        "other_builds": [],
+        "lost_networks": [],
+        "identity": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "options", "told"),
+    [
+        ("", {}, {"changes": ["create wa-a-core-1 (is missing)"], "due": True}),
+        ("exited", {}, {"changes": ["start wa-a-core-1 (has exited)"], "due": True}),
+        (
+            "paused",
+            {},
+            {"changes": ["unpause wa-a-core-1 (is paused)"], "due": False, "paused": ["wa-a-core-1"]},
+        ),
+        (
+            "running",
+            {"surplus": ["wa-a-core-1"]},
+            {"changes": ["remove wa-a-core-1 (this host has its service no more)"], "due": False},
+        ),
+        (
+            "",
+            {"recreate": "later", "moving": ["core"]},
+            {"changes": [], "pending": ["wa-a-core-1 (moves here from another host)"], "due": False},
+        ),
+    ],
+)
+def test_what_would_be_done(
+    engine: FakeDocker, info: Run, state: str, options: dict[str, t.Any], told: dict[str, t.Any]
+) -> None:
+    if state:
+        runs(engine, state=state)
+    services: dict[str, t.Any] | None = {} if "surplus" in options else None
+    found = info(services, **options)
+    assert {key: found[key] for key in told} == told
+
+
+@pytest.mark.parametrize(
+    ("recreate", "changes", "pending"),
+    [
+        ("auto", ["recreate wa-a-core-1 (db.env changed: WA_DB_PORT)"], []),
+        ("later", [], ["wa-a-core-1 (db.env changed: WA_DB_PORT)"]),
+        ("never", [], []),
+    ],
+)
+def test_a_db_env_that_is_not_written_yet(
+    engine: FakeDocker, info: Run, recreate: str, changes: list[str], pending: list[str]
+) -> None:
+    runs(engine)
+    planned = "".join(f"{key}={value}\n" for key, value in {**DATABASE, "WA_DB_PORT": "3307"}.items())
+    found = info(
+        {"core": {"image": CORE, "env_file": "db.env"}},
+        env_files={"db.env": planned},
+        recreate=recreate,
+        confirm_identity={"port": "3307"},
+    )
+    assert (found["changes"], found["pending"], found["due"]) == (changes, pending, bool(changes))
+
+
+def test_keys_of_a_db_env_that_will_differ(engine: FakeDocker, info: Run) -> None:
+    runs(engine)
+    found = info(env_changes={"wa-a-core-1": ["WA_DB_PASSWORD"]})
+    assert found["changes"] == ["recreate wa-a-core-1 (db.env changes: WA_DB_PASSWORD)"]
+
+
+def test_a_restart_that_compose_makes_of_itself(engine: FakeDocker, info: Run) -> None:
+    body = {**BODY, "networks": {"default": None}}
+    runs(engine, body=body)
+    engine.networks["wa-a_default"] = {"Id": "n1", "Labels": {f"{LABEL}config-hash": "other"}}
+    document = {"networks": {"default": {"name": "wa-a_default"}, "proxy": {"name": "proxy", "external": True}}}
+    found = info({"core": body}, document, recreate="never")
+    assert found["restarts"] == [
+        "restart wa-a-core-1 (Compose makes the network wa-a_default anew: its definition changed)"
+    ]
+    assert found["lost_networks"] == []  # nothing is on that one
+    found = info({"core": {**BODY, "networks": {"proxy": None}}}, document)
+    assert [text.partition(";")[0] for text in found["lost_networks"]] == ["network proxy: not on this host"]
+
+
+def test_another_build_of_the_version_is_told(engine: FakeDocker, info: Run) -> None:
+    runs(engine)
+    mirror = "mirror.lab/coreapp:v2.51.2"
+    engine.images[mirror] = {}
+    found = info({"core": {**BODY, "image": mirror}})
+    assert [text.partition(":")[0] for text in found["other_builds"]] == ["wa-a-core-1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({}, True),
+        ({"confirm_identity": {"hostname": "new"}}, False),
+        ({"confirm_identity": {"hostname": "db"}}, True),
+        ({"recreate": "never"}, False),
+    ],
+)
+def test_another_client_by_its_database(
+    engine: FakeDocker, info: Run, options: dict[str, t.Any], refused: bool
+) -> None:
+    runs(engine)
+    body = {**BODY, "environment": {**DATABASE, "WA_DB_HOSTNAME": "new"}}
+    found = info({"core": body}, **options)["identity"]
+    start = "compose.yml of project wa-a: another client than the one that is there: hostname db (wa-a-core-1) would become new. "
+    assert [text[: len(start)] for text in found] == ([start] if refused else [])
+
+
+def test_another_client_by_its_media(engine: FakeDocker, info: Run) -> None:
+    runs(engine, volume="media")
+    mounts = {"volumes": [{"type": "volume", "source": "m", "target": "/usr/local/wamedia"}]}
+    document = {"volumes": {"m": {"name": "other"}}}
+    (text,) = info({"core": {**BODY, **mounts}}, document)["identity"]
+    assert "media_volume media (wa-a-core-1) would become other" in text
+    document = {"volumes": {"m": {"name": "media"}}}
+    assert info({"core": {**BODY, **mounts}}, document)["identity"] == []
+
+
+# What is refused
+
+
+def test_a_file_that_is_none(info: Run) -> None:
+    failed = info(content="services:\n")
+    assert failed["msg"] == "option content: no JSON; expected the Compose file as JSON."
+
+
+def test_a_file_that_compose_refuses(info: Run, compose: FakeCompose) -> None:
+    compose.complaint = f"services.core.ports: {SECRET} is no port"
+    failed = info(env_files={"db.env": f"WA_DB_PASSWORD={SECRET}\n"})
+    assert failed["msg"].startswith(
+        "Compose file of project wa-a: Compose refuses it: services.core.ports: <hidden> is no port; expected "
+    )
+
+
+def test_an_engine_that_does_not_answer(info: Run, tmp_path: Path) -> None:
+    failed = info(docker_host=f"unix://{tmp_path}/none.sock")
+    assert failed["msg"].startswith(
+        f"Docker Engine at unix://{tmp_path}/none.sock: the socket {tmp_path}/none.sock does not"
+    )
