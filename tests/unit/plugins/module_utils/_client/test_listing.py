@@ -11,6 +11,8 @@ import pytest
 from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker, Mount
 
 SECRET = "Canary-31-Pw"
@@ -41,8 +43,8 @@ def container(
         ("paused", {}, {}, False),
         ("running", {}, {**ENVIRONMENT, "WA_DB_UPGRADE": "1"}, True),
         ("running", {}, {**ENVIRONMENT, "WA_DB_UPGRADE": "0"}, False),
-        ("running", {listing.ONE_OFF_LABEL: "True"}, ENVIRONMENT, True),
-        ("running", {listing.ONE_OFF_LABEL: "False"}, ENVIRONMENT, False),
+        ("running", {"com.docker.compose.oneoff": "True"}, ENVIRONMENT, True),
+        ("running", {"com.docker.compose.oneoff": "False"}, ENVIRONMENT, False),
     ],
 )
 def test_what_is_no_service(state: str, labels: dict[str, str], environment: dict[str, str], one_shot: bool) -> None:
@@ -197,3 +199,32 @@ def test_a_container_that_goes_meanwhile_is_left_out(engine: FakeDocker) -> None
         {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
     )
     assert [one["name"] for one in listing.read(docker, None, [])] == ["b-wacore-1"]
+
+
+@pytest.mark.parametrize(
+    ("role", "mounted", "asked"),
+    [
+        ("core", [], True),
+        ("core", ["/usr/local/wamedia2", "/usr/local/wamedia/incoming"], True),
+        ("core", ["/usr/local/wamedia/"], False),
+        ("web", ["/usr/local"], False),
+        ("web", ["/"], False),
+        ("other", [], False),
+    ],
+)
+def test_media_in_a_containers_own_layer(
+    monkeypatch: pytest.MonkeyPatch, role: str, mounted: list[str], asked: bool
+) -> None:
+    def in_layer(_engine: t.Any, identifier: str, path: str) -> str:
+        if identifier == "broken":
+            raise WaError("layer", "cannot be read")
+        assert (identifier, path) == ("c", "/usr/local/wamedia")
+        return f"{path}/photo"
+
+    monkeypatch.setattr(container_files, "in_layer", in_layer)
+    one = {"id": "c", "role": role, "mounts": [{"destination": path} for path in mounted]}
+    found = listing.layer_media(t.cast("t.Any", None), one, "/usr/local/./wamedia/")
+    assert found == ("/usr/local/wamedia/photo" if asked else "")
+    broken = listing.layer_media(t.cast("t.Any", None), {**one, "id": "broken"}, "/m")
+    told = "what cannot be told of /m (layer: cannot be read.)"
+    assert broken == ("" if role == "other" or mounted == ["/"] else told)

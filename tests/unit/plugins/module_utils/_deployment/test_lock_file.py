@@ -108,8 +108,8 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path, use: t.Callable[[Jou
     with pytest.raises(WaError) as told:
         use(JournalFile(path))
     assert str(told.value) == (
-        f"lock file {path}: cannot be used: No such file or directory; expected a file that this run can write, since nothing "
-        f"is upgraded without a journal. {CURE}"
+        f"lock file {path}: cannot be used: No such file or directory; expected a file that this run can write, since without "
+        f"it no run may change the client. {CURE}"
     )
 
 

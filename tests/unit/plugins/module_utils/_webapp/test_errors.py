@@ -34,6 +34,7 @@ def said(status: int, code: t.Any = 0, title: str = "", details: str = "", path:
         (said(400, 1031), "locked", False),
         (said(429, 1031, path=LOGIN), "locked", False),
         (said(401, 1024, path=LOGIN), "first_login", False),
+        (said(429, 1024, path=LOGIN), "first_login", False),
         (said(401, 0, "Password change required", path=LOGIN), "first_login", False),
         (said(401, 0, "Change your password", path=LOGIN), "first_login", False),
         (said(401, 0, "First login", path=LOGIN), "first_login", False),
