@@ -225,7 +225,8 @@ def test_without_a_prefix_only_the_clients_databases_count(make: Make) -> None:
     checked = make(MYSQL, ("shop",), ())
     checked.env["WA_DB_NAME_PREFIX"] = ""
     checked.server.on("wa_check_", DENIED)
-    assert "on new databases" in checked.refused().found
+    privileges = ", ".join(database_check.PRIVILEGES)
+    assert checked.refused().found == f"user wa lacks {privileges} on new databases"
 
 
 # Privileges

@@ -300,8 +300,8 @@ def test_a_probe_that_hangs_is_given_up_and_the_others_go_on(probes: FakeProbes,
         return len(command.read_line())
 
     probes.programs["a"] = hangs
-    one, two, three = probing("a", "b", "c", seconds=0.5)
-    assert one.error == f"no answer within 0s: the file system at {PATH} hangs, as that of a dead share does"
+    one, two, three = probing("a", "b", "c", seconds=2.0)
+    assert one.error == f"no answer within 2s: the file system at {PATH} hangs, as that of a dead share does"
     assert (two.error, three.error) == ("", "")
     assert (two.read, three.read) == ([("c", "", "")], [("b", "", "")])
 
