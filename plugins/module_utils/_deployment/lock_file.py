@@ -33,7 +33,7 @@ class JournalFile:
             try:
                 stack.enter_context(files.lock(self.guard, _PATIENCE))
             except OSError as error:
-                raise self._unusable(error) from None
+                raise self._unusable(self.path, error) from None
             yield
 
     def load(self) -> dict[str, t.Any] | None:
@@ -42,26 +42,30 @@ class JournalFile:
 
     def load_change(self) -> dict[str, t.Any] | None:
         """Which run changes the client's containers outside an upgrade, or None when there is no note of one."""
-        return self._load(self.change, upgrade_journal.check_change)
+        return self._load(self.change, upgrade_journal.check_change, "note", "a run")
 
     def load_last(self) -> dict[str, t.Any] | None:
         """The journal of the upgrade that ended last, or None when none has. Raises WaError for a file that holds none."""
         return self._load(self.last())
 
     def _load(
-        self, path: str, check: t.Callable[[t.Any], dict[str, t.Any]] = upgrade_journal.check
+        self,
+        path: str,
+        check: t.Callable[[t.Any], dict[str, t.Any]] = upgrade_journal.check,
+        what: str = "journal",
+        writer: str = "an upgrade",
     ) -> dict[str, t.Any] | None:
         try:
             return check(json.loads(files.read_text(path)))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._unusable(path, error) from None
         except ValueError as error:
             raise WaError(
                 f"lock file {path}",
-                f"not written by an upgrade ({error})",
-                "the journal of an upgrade",
+                f"not written by {writer} ({error})",
+                f"the {what} of {writer}",
                 "Find out who holds the deployment; then remove the file",
             ) from None
 
@@ -106,17 +110,18 @@ class JournalFile:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._unusable(path, error) from None
 
     def _write(self, path: str, journal: dict[str, t.Any]) -> None:
         try:
             files.write_json(path, journal)
         except OSError as error:
-            raise self._unusable(error) from None
+            raise self._unusable(path, error) from None
 
-    def _unusable(self, error: OSError) -> WaError:
+    @staticmethod
+    def _unusable(path: str, error: OSError) -> WaError:
         return WaError(
-            f"lock file {self.path}",
+            f"lock file {path}",
             f"cannot be used: {error.strerror}",
             "a file that this run can write, since without it no run may change the client",
             "Create its folder (role wa_host does), or free room on its file system",

@@ -90,26 +90,30 @@ def test_a_note_of_a_change_is_no_journal_and_the_other_way_round(file: JournalF
     file.save_change({key: value for key, value in JOURNAL.items() if key != "since"})
     with pytest.raises(WaError, match="target is missing"):
         file.load()
-    with pytest.raises(WaError, match="a time is missing"):
+    with pytest.raises(WaError) as told:
         file.load_change()
+    assert str(told.value) == (
+        f"lock file {file.change}: not written by a run (a time is missing, or is none); expected the note of a run. Find out "
+        "who holds the deployment; then remove the file"
+    )
 
 
 @pytest.mark.parametrize(
-    "use",
+    ("use", "name"),
     [
-        lambda file: file.save(JOURNAL),
-        lambda file: file.save_change(CHANGE),
-        lambda file: file.archive(JOURNAL),
-        lambda file: file.exclusively().__enter__(),
+        (lambda file: file.save(JOURNAL), "support.lock"),
+        (lambda file: file.save_change(CHANGE), "support.change.json"),
+        (lambda file: file.archive(JOURNAL), "support.last-upgrade.json"),
+        (lambda file: file.exclusively().__enter__(), "support.lock"),
     ],
 )
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path, use: t.Callable[[JournalFile], None]) -> None:
-    path = str(tmp_path / "none" / "support.lock")
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path, use: t.Callable[[JournalFile], None], name: str) -> None:
+    folder = tmp_path / "none"
     with pytest.raises(WaError) as told:
-        use(JournalFile(path))
+        use(JournalFile(f"{folder}/support.lock"))
     assert str(told.value) == (
-        f"lock file {path}: cannot be used: No such file or directory; expected a file that this run can write, since without "
-        f"it no run may change the client. {CURE}"
+        f"lock file {folder}/{name}: cannot be used: No such file or directory; expected a file that this run can write, since "
+        f"without it no run may change the client. {CURE}"
     )
 
 
@@ -117,16 +121,20 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path, use: t.Callable[[Jou
     ("use", "why"),
     [
         (JournalFile.load, "no regular file"),
+        (JournalFile.load_change, "no regular file"),
+        (JournalFile.remove_change, "Is a directory"),
+        (lambda file: file.save_change(CHANGE), "Is a directory"),
         (JournalFile.remove, "Is a directory"),
         (lambda file: file.save(JOURNAL), "Is a directory"),
     ],
 )
 def test_a_folder_in_the_files_place_is_told(file: JournalFile, use: t.Callable[[JournalFile], None], why: str) -> None:
-    os.mkdir(file.path)
+    for path in (file.path, file.change):
+        os.mkdir(path)
     with pytest.raises(WaError) as told:
         use(file)
     assert told.value.found == f"cannot be used: {why}"
-    assert os.listdir(os.path.dirname(file.path)) == ["support.lock"]
+    assert sorted(os.listdir(os.path.dirname(file.path))) == ["support.change.json", "support.lock"]
 
 
 @pytest.mark.parametrize(
