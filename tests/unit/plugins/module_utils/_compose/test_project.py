@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import typing as t
@@ -160,7 +161,8 @@ def test_secrets_are_known_from_all_that_was_read(make: Make, engine: FakeDocker
 
 
 def test_the_containers_of_the_project_without_what_a_run_left(make: Make, engine: FakeDocker) -> None:
-    made = runs(engine, "core", {"image": CORE}, volume="media")
+    mounts = [engine.mount("media"), engine.mount("/srv/x", "/x", kind="bind"), engine.mount("", "/t", kind="tmpfs")]
+    made = runs(engine, "core", {"image": CORE}, mounts=mounts)
     made["Networks"] = ["n1"]
     runs(engine, "core", {"image": CORE}, "wa-a-core-run-1", labels={f"{LABEL}oneoff": "True"})
     engine.container("other", project="wa-b")
@@ -178,6 +180,17 @@ def test_the_containers_of_the_project_without_what_a_run_left(make: Make, engin
         ("n1",),
         ("media",),
     )
+
+
+def test_a_container_with_links_has_its_own_name(
+    make: Make, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs(engine, "core", {"image": CORE})
+    listed = engine._list
+    for names, name in ((["/web/alias", "/wa-a-core-1"], "wa-a-core-1"), (None, made["Id"][:12])):
+        rows = [{**row, "Names": names} for row in listed({"all": "1"})[1]]
+        monkeypatch.setattr(engine, "_list", lambda rows=rows, **_rest: (200, rows))
+        assert [one.name for one in make(core={"image": CORE}).found] == [name]
 
 
 def test_a_container_whose_tag_has_moved_is_told_by_the_name_it_was_made_from(make: Make, engine: FakeDocker) -> None:
@@ -292,6 +305,13 @@ def test_what_is_as_the_file_says_stays(make: Make, engine: FakeDocker, compose:
     [
         ({"A": "2"}, "environment", "the environment in compose.yml changed: A"),
         ({"A": "1", "B": "1"}, "environment", "the environment changed: B"),
+        ({"A": "1", "D": "1", "C": "1"}, "environment", "the environment changed: C, D"),
+        (
+            {"A": "2", "WA_DB_PASSWORD": "old", "Z": "1"},
+            "both",
+            "the environment in compose.yml changed: A; db.env changed: WA_DB_PASSWORD, Z",
+        ),
+        ({"WA_DB_PASSWORD": "old"}, "env_file", "db.env changed: A, WA_DB_PASSWORD"),
         ({"A": "1", "WA_DB_PASSWORD": "old"}, "env_file", "db.env changed: WA_DB_PASSWORD"),
         ({"WA_DB_PASSWORD": SECRET}, "env_file", "db.env changed: A"),
     ],
@@ -303,7 +323,11 @@ def test_keys_that_differ_are_told_by_name(
     own = {"image": CORE, "environment": held}
     runs(engine, "core", own, environment=held)
     (tmp_path / "db.env").write_text("".join(f"{key}={value}\n" for key, value in environment.items()))  # type: ignore[attr-defined]
-    body = {"image": CORE, **({"env_file": "db.env"} if where == "env_file" else {"environment": environment})}
+    body = {
+        "image": CORE,
+        **({"env_file": "db.env"} if where in ("env_file", "both") else {}),
+        **({"environment": {"A": "1"}} if where in ("environment", "both") else {}),
+    }
     assert lines(make(core=body)) == [f"recreate wa-a-core-1 ({words})"]
 
 
@@ -413,3 +437,9 @@ def test_what_is_too_much_and_what_moves_here(make: Make, engine: FakeDocker) ->
 )
 def test_a_networks_hash_is_that_of_compose(body: dict[str, t.Any], digest: str) -> None:
     assert compose_project.network_hash(body) == digest
+
+
+def test_a_networks_hash_is_of_text_as_go_writes_it() -> None:
+    escaped = r"\u003c\u003e\u0026\u2028\u2029é"
+    expected = hashlib.sha256(f'{{"name":"{escaped}"}}'.encode()).hexdigest()
+    assert compose_project.network_hash({"name": "<>&\u2028\u2029é"}) == expected

@@ -197,6 +197,7 @@ def test_a_tool_reads_the_password_from_a_file_that_is_only_memory(engine: str, 
         assert options.get("env", {}).get("PGPASSFILE") == (None if engine == MYSQL else path)
         for _time in range(2):
             text = subprocess.run(["cat", path], capture_output=True, text=True, check=True, **options).stdout
+            assert text.startswith("[client]\n") if engine == MYSQL else text == f"*:*:*:*:{PASSWORD}\n"
             assert PASSWORD in text
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)

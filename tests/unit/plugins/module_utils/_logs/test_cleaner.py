@@ -22,6 +22,7 @@ from fake_docker import FakeDocker
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import Outcome
 from ansible_collections.waba.onprem.plugins.module_utils._logs import cleaner
 
 SECRET = "Canary-72-Pw"
@@ -88,6 +89,15 @@ def test_a_lock_that_cannot_be_made_is_a_warning(locks: Path, warned: list[str])
         f"{path} cannot be locked (Too many levels of symbolic links): the cron job may clean at the same time"
     ]
     assert not (locks / "elsewhere").exists()
+
+
+def test_projects_are_locked_in_the_same_order_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str]
+) -> None:
+    monkeypatch.setattr(cleaner, "LOCK_DIR", f"{tmp_path}/none")
+    with contextlib.ExitStack() as stack:
+        cleaner.lock(stack, [container("c", "b"), container("d", "a"), container("e", "c")], 0, Result(module()))
+    assert [text.split(" ")[0][-6:] for text in warned] == ["a.lock", "b.lock", "c.lock"]
 
 
 # What is remembered
@@ -319,6 +329,44 @@ def test_a_cleanup_that_takes_too_long_is_ended(engine: FakeDocker, clean: Clean
     assert (one["status"], one["reason"]) == ("failed", "the cleanup took more than 4s and was ended")
 
 
+@pytest.mark.parametrize(
+    ("outcome", "check", "reason"),
+    [
+        (Outcome(None, "", "", True, 1.0), False, "a: the measuring took more than 20s and cannot be ended."),
+        (Outcome(137, "", "", True, 1.0), False, "a: the measuring took more than 20s and was ended."),
+        (Outcome(137, "", "", True, 1.0), True, "a: the measuring took more than 60 s."),
+        (Outcome(0, "", "", False, 1.0), False, "measuring the logs: the answer is not whole: nothing came."),
+        (Outcome(0, "", "", False, 1.0), True, "measuring the logs: the answer is not whole: nothing came."),
+    ],
+)
+def test_measuring_that_comes_to_no_end(
+    engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, check: bool, reason: str
+) -> None:
+    monkeypatch.setattr(cleaner.time, "sleep", lambda _seconds: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(cleaner, "execute", lambda *_arguments, **_options: outcome)
+    engine.container("a")
+    (one,) = clean(check=check)
+    assert (one["status"], one["reason"]) == ("failed", reason)
+
+
+def test_a_cleanup_that_was_cut_short_by_nobody_known(
+    engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cleaner.time, "sleep", lambda _seconds: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(cleaner.secrets, "token_hex", lambda _size: "0")  # type: ignore[attr-defined]
+    measured = f"wa0 folder {tmp_path}\nwa0 end\n"
+    monkeypatch.setattr(cleaner, "execute", lambda *_arguments, **_options: Outcome(9, measured, "", False, 1.0))
+    engine.container("a")
+    (one,) = clean()
+    assert (one["status"], one["reason"]) == ("failed", "a: the cleanup was cut short (exit code 9).")
+
+
+def test_of_a_failures_words_the_last_are_told(engine: FakeDocker, clean: Clean) -> None:
+    engine.container("a")
+    (one,) = clean("for n in 1 2 3 4 5; do echo $n; done; printf %0300d 7; exit 126")
+    assert one["reason"].partition("(exit code 126): ")[2] == " | ".join([*"2345", "0" * 200])
+
+
 def test_output_is_cut_and_masked(engine: FakeDocker, clean: Clean) -> None:
     engine.container("a", environment={"WA_DB_PASSWORD": SECRET, "SSL_KEY": "/k", "TZ": "UTC"})
     (one,) = clean(
@@ -413,3 +461,25 @@ def test_dockers_own_log(
         return
     assert (found["driver"], found["size"]) == ("json-file", 8192)
     assert found["problem"]
+
+
+@pytest.mark.parametrize(
+    ("path", "local", "size"),
+    [("", True, None), ("LOG", True, 4096), ("LOG", False, None), ("/nowhere/json.log", True, None)],
+)
+def test_the_size_of_dockers_own_log_where_it_can_be_told(
+    engine: FakeDocker,
+    clean: Clean,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    local: bool,
+    size: int | None,
+) -> None:
+    (tmp_path / "json.log").write_bytes(b"x" * 4096)
+    monkeypatch.setattr(Docker, "local", local)
+    log = path.replace("LOG", f"{tmp_path}/json.log")
+    engine.container("a").update(HostConfig={"LogConfig": {"Type": "json-file"}}, LogPath=log)
+    (one,) = clean(docker_log_max="10M")
+    problem = "has no cap: driver json-file without max-size"
+    assert one["_docker_log"] == {"driver": "json-file", "size": size, "problem": problem}
