@@ -225,3 +225,8 @@ def test_a_file_of_somebody_else_is_no_dump(dump: Run, tmp_path: Path) -> None:
         f"dump {path}: made by somebody else; expected a free name. Move it away, or give another name"
     )
     assert gzip.decompress(path.read_bytes()) == b"theirs\n"
+
+
+@pytest.mark.parametrize("option", ["dest", "name"])
+def test_what_must_be_given(dump: Run, option: str) -> None:
+    assert dump(**{option: None})["msg"] == f"missing required arguments: {option}"

@@ -206,7 +206,27 @@ def test_another_client_by_its_media(engine: FakeDocker, info: Run) -> None:
     assert info({"core": {**BODY, **mounts}}, document)["identity"] == []
 
 
-# What is refused
+# What is refused and hidden
+
+
+def test_what_ansible_logs_hides_the_file_and_its_env_files(
+    engine: FakeDocker, run_module: Run, compose: FakeCompose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _self, text, **more: logged.append(f"{text} {more}"))
+    env_files = {"db.env": f"WA_DB_PASSWORD={SECRET}\n"}
+    content = json.dumps({"services": {"core": BODY}})
+    given = {"project": "wa-a", "project_dir": str(tmp_path), "content": content, "env_files": env_files}
+    assert not run_module(MODULE, {**given, "docker_host": engine.host}).get("failed")
+    assert logged
+    assert SECRET not in str(logged)
+
+
+@pytest.mark.parametrize("option", ["project", "project_dir", "content"])
+def test_what_must_be_given(run_module: Run, option: str) -> None:
+    given = {"project": "wa-a", "project_dir": "/srv/wa", "content": "{}"}
+    del given[option]
+    assert run_module(MODULE, given)["msg"] == f"missing required arguments: {option}"
 
 
 def test_a_file_that_is_none(info: Run) -> None:
