@@ -93,11 +93,19 @@ def test_a_dump_is_predicted_made_and_not_made_again(dump: Run, tool: Path, tmp_
         }
         told = [one[key] for key in ("changed", "dest", "databases", "source_bytes", "tool")]
         assert told == [True, str(path), ["wa1message", "wa1config"], 4096, text]
-    assert (predicted["bytes"], predicted["sha256"], predicted["restore_commands"]) == (None, None, [])
+    assert [predicted[key] for key in ("bytes", "sha256", "restore_commands", "seconds")] == [None, None, [], 0.0]
     assert done["bytes"] == path.stat().st_size
     assert [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent)] == [0o600, 0o700]
     content = gzip.decompress(path.read_bytes()).decode()
-    assert content.startswith("-- waba.onprem {")
+    assert json.loads(content.partition("\n")[0].removeprefix("-- waba.onprem ")) == {
+        "databases": ["wa1message", "wa1config"],
+        "engine": "MYSQL",
+        "home": "",
+        "product": "MySQL",
+        "server": "8.0.36",
+        "tls": True,
+        "tool": text,
+    }
     assert content.count("-- Dump completed") == 1
     assert "--databases -- wa1message wa1config" in content
     assert PASSWORD not in content
@@ -175,6 +183,10 @@ def test_room_is_wanted_before_anything_is_made(
         *(
             ({"name": name}, f"option name: {name!r} is no name; expected letters, digits and . _ + -.")
             for name in ("", ".hidden", "a/b", "../x", "a b", "-x", "a\n")
+        ),
+        (
+            {"min_free": "much"},
+            "option min_free: 'much' is no size; expected bytes, or text such as 20M, 5G.",
         ),
         ({"env_file": None}, "option env_file: not given; expected the client's db.env."),
         (

@@ -406,6 +406,24 @@ def test_the_version_is_asked_where_networks_are_compared(
     assert len(compose.commands) == 5
 
 
+def test_a_stopped_container_is_not_compared_with_its_networks(
+    make: Make, engine: FakeDocker, compose: FakeCompose
+) -> None:
+    body = {"image": CORE, "networks": {"default": None}}
+    runs(engine, "core", body, state="exited")
+    engine.networks["wa-a_default"] = {"Id": "n1"}
+    assert lines(make(None, {"networks": {"default": NETWORK}}, core=body)) == ["start wa-a-core-1 (has exited)"]
+    assert len(compose.commands) == 2  # the version is of no interest
+
+
+def test_a_network_that_the_engine_cannot_tell_of_is_named(make: Make, engine: FakeDocker) -> None:
+    engine.failures["GET /networks"] = (500, "broken")
+    project = make(None, {"networks": {"default": NETWORK}}, core={"image": CORE, "networks": {"default": None}})
+    with pytest.raises(WaError) as told:
+        project.plan()
+    assert str(told.value) == "network wa-a_default: Docker refused: broken."
+
+
 def test_what_is_too_much_and_what_moves_here(make: Make, engine: FakeDocker) -> None:
     runs(engine, "web", {"image": CORE})
     project = make(
