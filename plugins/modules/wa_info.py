@@ -54,7 +54,9 @@ options:
     elements: str
     default: []
   min_statement_timeout:
-    description: How long a statement takes, in seconds or as text such as V(1h), for RV(database.statement_timeout_fix). The vendor wants an hour for a migration.
+    description:
+      - How long a statement takes, in seconds or as text such as V(1h), for RV(database.statement_timeout_fix).
+      - The vendor wants an hour for a migration.
     type: str
     default: 1h
   idle_timeout:

@@ -72,9 +72,10 @@ def whole(lab: Lab) -> None:
     assert lab.host(f"cat {RECORD}")
 
 
-def predicted(lab: Lab, code: int, variables: t.Mapping[str, t.Any] = ABSENT) -> Run:
+def predicted(lab: Lab, code: int, variables: t.Mapping[str, t.Any] | None = None) -> Run:
     """A removal that check mode has predicted: the same end, as many changes, and nothing touched by the prediction."""
     before = lab.look()
+    variables = ABSENT if variables is None else variables
     said = lab.play("provision", variables, "--check")
     assert changes(before, lab.look()) == []
     done = lab.play("provision", variables)

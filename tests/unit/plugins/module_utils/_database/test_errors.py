@@ -132,4 +132,4 @@ def test_words_and_fix(error: DatabaseError, text: str) -> None:
 
 def test_an_unknown_kind_is_a_fault_of_ours() -> None:
     with pytest.raises(KeyError):
-        DatabaseError(SUBJECT, "x", "unheard of")
+        str(DatabaseError(SUBJECT, "x", "unheard of"))
