@@ -57,8 +57,9 @@ def info(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Pa
     return call
 
 
-def runs(engine: FakeDocker, service: str = "core", body: t.Any = BODY, **more: t.Any) -> dict[str, t.Any]:
+def runs(engine: FakeDocker, service: str = "core", body: t.Any = None, **more: t.Any) -> dict[str, t.Any]:
     """Add the container that Compose made for a resolved service."""
+    body = BODY if body is None else body
     labels = {f"{LABEL}config-hash": digest(body), f"{LABEL}version": "2.40.3", **more.pop("labels", {})}
     environment = more.pop("environment", body.get("environment"))
     made = engine.container(
