@@ -11,13 +11,14 @@ import json
 import os
 import shlex
 import stat
+import threading
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
-from fake_docker import FakeDocker
+from fake_docker import FakeDocker, FakeExec, run_here
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -327,6 +328,7 @@ def test_a_cleanup_that_takes_too_long_is_ended(engine: FakeDocker, clean: Clean
     engine.container("a")
     (one,) = clean("sleep 60", timeout="4s")
     assert (one["status"], one["reason"]) == ("failed", "the cleanup took more than 4s and was ended")
+    assert (one["rc"], one["files_after"]) == (None, 0)  # measured once more
 
 
 @pytest.mark.parametrize(
@@ -389,13 +391,42 @@ def test_what_stays_too_large_is_told_and_what_was_known_is_a_violation(
     assert [(one["rule"], one["paths"]) for one in again["_violations"]] == [("live_too_large", [str(log)])]
 
 
-def test_an_engine_that_refuses_a_command_is_told(engine: FakeDocker, clean: Clean) -> None:
+def test_an_engine_that_refuses_a_command_is_told_at_once(
+    engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(cleaner.time, "sleep", slept.append)  # type: ignore[attr-defined]
     made = engine.container("a")
     engine.failures[f"POST /containers/{made['Id']}/exec"] = (500, "cannot be started: no memory")
     (one,) = clean()
-    assert one["status"] == "failed"
-    assert one["reason"].startswith("container a: ")
-    assert "no memory" in one["reason"]
+    assert (one["status"], one["reason"]) == ("failed", "container a: Docker refused: cannot be started: no memory.")
+    assert slept == []
+
+
+@pytest.mark.parametrize(("workers", "peak"), [(1, 1), (2, 2), (9, 3)])
+def test_so_many_at_a_time(engine: FakeDocker, clean: Clean, workers: int, peak: int) -> None:
+    for name in "abc":
+        engine.container(name)
+    guard = threading.Lock()
+    now: list[int] = []
+    seen: list[int] = []
+    together = threading.Event()
+
+    def run(command: FakeExec) -> int:
+        with guard:
+            now.append(1)
+            seen.append(len(now))
+            if len(now) == peak:
+                together.set()
+        together.wait(20)
+        code = run_here(command)
+        with guard:
+            now.pop()
+        return code
+
+    engine.on_exec = run
+    assert [one["status"] for one in clean(workers=workers)] == ["cleaned"] * 3
+    assert max(seen) == peak
 
 
 @pytest.mark.parametrize(
