@@ -247,6 +247,7 @@ def sentence(said: str) -> str:
 def run_case(lab: Lab, name: str, case: Case) -> dict[str, str]:
     """Run one case; returns its row of the table."""
     print(f"\n### {name}: {case.fault}", flush=True)
+    lab.wait_healthy()
     whole = lab.look()
     if case.before:
         lab.host(case.before)

@@ -67,6 +67,16 @@ class Lab:
             objects = engine.look()
         return [*objects, *self.files(), *databases]
 
+    def wait_healthy(self) -> None:
+        """Wait until the client is healthy: after an outage of its database it becomes so by itself, in its own time."""
+        options = {
+            "api_url": "https://127.0.0.1:9090",
+            "api_username": "{{ wa_api_username }}",
+            "api_password": "{{ wa_api_password }}",
+            "api_validate_certs": False,
+        }
+        commands.run("ansible", "-i", self.inventory, self.at, "-m", "waba.onprem.wa_webapp", "-a", json.dumps(options))
+
     def play(self, playbook: str, variables: t.Mapping[str, t.Any], *arguments: str) -> Run:
         argv = ["ansible-playbook", "-i", self.inventory, f"waba.onprem.{playbook}", "--diff", *arguments]
         done = subprocess.run(
