@@ -94,7 +94,7 @@ def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
     assert host.role(names, **often)["support"]["changed"] == 2
     assert host.role(names, **often)["support"]["changed"] == 0
     assert list(host.tasks("support")) == [
-        "Install the job's script",
+        "Install the cleanup script",
         "Install the cron job",
         "Find older cron lines that do the same",
     ]
