@@ -66,7 +66,7 @@ class Host:
         for task in self.last["plays"][0]["tasks"]:
             title = task["task"]["name"].rpartition(" : ")[2]
             result = task["hosts"].get(name)
-            if result and not result.get("skipped") and not title.startswith(("Validating arguments", "Bring ")):
+            if result and not result.get("skipped") and not title.startswith(("Validating arguments", "Ensure the state ")):
                 found[title] = result
         return found
 
