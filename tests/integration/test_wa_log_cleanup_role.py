@@ -66,7 +66,11 @@ class Host:
         for task in self.last["plays"][0]["tasks"]:
             title = task["task"]["name"].rpartition(" : ")[2]
             result = task["hosts"].get(name)
-            if result and not result.get("skipped") and not title.startswith(("Validating arguments", "Ensure the state ")):
+            if (
+                result
+                and not result.get("skipped")
+                and not title.startswith(("Validating arguments", "Ensure the state "))
+            ):
                 found[title] = result
         return found
 

@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import replace
 from pathlib import Path
 
+import commands
 import pytest
 from scripted_database import PASSWORD, Refusal, ScriptedDatabase
 from scripted_database import settings as scripted_settings
@@ -196,7 +197,7 @@ def test_a_tool_reads_the_password_from_a_file_that_is_only_memory(engine: str, 
         assert arguments == ([f"--defaults-file={path}"] if engine == MYSQL else [])
         assert options.get("env", {}).get("PGPASSFILE") == (None if engine == MYSQL else path)
         for _time in range(2):
-            text = subprocess.run(["cat", path], capture_output=True, text=True, check=True, **options).stdout
+            text = commands.run("cat", path, **options)
             assert text.startswith("[client]\n") if engine == MYSQL else text == f"*:*:*:*:{PASSWORD}\n"
             assert PASSWORD in text
     with pytest.raises(OSError, match="Bad file descriptor"):
