@@ -45,7 +45,7 @@ options:
   healthy_timeout:
     description:
       - How long to wait, in seconds or as text such as V(5m), until RV(containers) all run, and are healthy where they have a health check.
-      - Migrations and what C(docker compose run) has left do not count. Who is not healthy then is told.
+      - Migrations and what C(docker compose run) has left do not count. It returns them as they are when the time is over.
     type: str
     default: 0s
   container_names:
@@ -60,7 +60,7 @@ options:
     type: str
     default: 1h
   idle_timeout:
-    description: How long to wait until RV(database.sessions) is empty, in seconds or as text such as V(7s). Who is left then is told.
+    description: How long to wait until RV(database.sessions) is empty, in seconds or as text such as V(7s). It returns the sessions that remain.
     type: str
     default: 0s
   migration_lock_timeout:
@@ -91,7 +91,7 @@ options:
     type: path
   media_path:
     description:
-      - Where media are mounted in a container. With it, RV(containers[].layer_media) tells which go with a container.
+      - Where media are mounted in a container. With it, RV(containers[].layer_media) names media that are lost with a container.
     type: path
   log_cleanup_status_file:
     description:
@@ -216,8 +216,8 @@ unanswered_images:
   sample: {"registry.example.com/whatsapp/coreapp:v2.55.1": "503 Service Unavailable"}
 wrong_images:
   description:
-    - Those of O(required_images) that the host has under the name of another build, each with what tells so.
-    - Another name of the same build tells so, and the digest that the registry has; one that does not answer is not waited for.
+    - Those of O(required_images) that the host has under the name of another build, each with the evidence.
+    - The evidence is another name of the same build, or the digest in the registry; a registry that does not answer is skipped.
   type: dict
   returned: when O(gather) has V(images)
   sample: {"registry.example.com/whatsapp/web:v2.55.1": "on this host it is the image registry.example.com/whatsapp/web:v2.53.4"}
@@ -275,7 +275,7 @@ volumes:
 created:
   description:
     - How each container was created, client containers and those beside them in their projects.
-    - RV(created[].settings) is what Compose would be told, without image and environment; RV(created[].unsupported_settings) are the
+    - RV(created[].settings) is the service in a Compose file's keys, without image and environment; RV(created[].unsupported_settings) are the
       engine's words that Compose has none for.
   type: list
   elements: dict
@@ -652,14 +652,14 @@ def survey(engine: docker_engine.Docker | None, params: dict[str, t.Any], result
     if params["seal_key"]:
         result.values["sealed"] = seal.seal(params["seal_key"], read)
     result.redact.add(docker_inspection.secrets(read))
-    told = redact.mask(read)
-    created = [*told.get("containers", []), *told.get("sidecars", [])]
+    shown = redact.mask(read)
+    created = [*shown.get("containers", []), *shown.get("sidecars", [])]
     if "environment" in gather:
         result.values["environment"] = {one["name"]: one["environment"] for one in created}
     if "volume" in gather:
-        result.values["volumes"] = told.get("volumes", [])
+        result.values["volumes"] = shown.get("volumes", [])
     if "compose" in gather:
-        problems = {one["path"]: one["problem"] for one in told.get("compose_files", [])}
+        problems = {one["path"]: one["problem"] for one in shown.get("compose_files", [])}
         for one in created:
             one["files"] = [{"path": path, "problem": problems.get(path, "")} for path in one["files"]]
         keys = (
@@ -674,11 +674,11 @@ def survey(engine: docker_engine.Docker | None, params: dict[str, t.Any], result
             "unsupported_settings",
         )
         result.values["created"] = [{key: one[key] for key in keys} for one in created]
-        result.values["networks"] = told.get("networks", [])
+        result.values["networks"] = shown.get("networks", [])
     if "autostart" in gather:
-        result.values.update(autostart=told.get("autostart", []), unreadable_paths=told.get("unreadable_paths", []))
+        result.values.update(autostart=shown.get("autostart", []), unreadable_paths=shown.get("unreadable_paths", []))
     if params["files"]:
-        result.values["files"] = told["files"]
+        result.values["files"] = shown["files"]
 
 
 def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
