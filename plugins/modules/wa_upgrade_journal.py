@@ -22,7 +22,7 @@ description:
     stays, so that the next run goes on from there.
   - V(hold) notes in a second file that this run changes the client's containers outside an upgrade, until V(release) or the
     end of its lease. It is refused while another run does so, and so is V(begin), since two C(docker compose up) at once
-    leave the client without containers that run.
+    leave the client without containers that run. V(release) also removes the note of a run that has ended.
   - V(read) tells what is there.
 options:
   operation:
@@ -285,7 +285,8 @@ def plan_change(
 ) -> dict[str, t.Any] | None:
     """Who is to change the client's containers outside an upgrade; None for nobody."""
     if params["operation"] == "release":
-        return change if change is not None and change["run_id"] != params["run_id"] else None
+        held = change is not None and upgrade_journal.is_held(change, params["run_id"], now, params["dead_runs"])
+        return change if held else None
     claim = upgrade_journal.Claim(params["deployment"], params["run_id"], params["user"], params["controller"], "")
     lease = parse_duration("lease", params["lease"])
     later: dict[str, t.Any] = upgrade_journal.hold(change, upgrade, claim, now, lease, params["dead_runs"])
@@ -305,6 +306,8 @@ def run(module: AnsibleModule, result: Result) -> None:
             found, action = file.load(), ""
             after = found
             result.values["ended"] = file.load_last() or {}
+        elif params["operation"] == "release" and not file.has_folder():
+            after, action = None, ""
         elif params["operation"] in ("hold", "release"):
             with contextlib.nullcontext() if module.check_mode else file.exclusively():
                 found, action, change = file.load(), "", file.load_change()

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import subprocess
 import sys
+import time
 import typing as t
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from observer import Lab, Run, changes  # noqa: E402 - needs the path above
 
 NAME = "deep-removal"
 RECORD = "/var/lib/waba/client-h1.json"
+NOTE = "/var/lib/waba/h1.change.json"
 ABSENT = dict.fromkeys(
     (f"wa_{one}_state" for one in ("host", "log_cleanup", "client", "db_env", "media_volume")), "absent"
 )
@@ -116,3 +120,30 @@ def test_the_record_stays_with_the_client(lab: Lab) -> None:
     assert lab.host(f"cat {RECORD}")
     assert len(lab.host(CLIENT).split()) == 2
     assert lab.play("provision", {}).changed == 0
+
+
+def note(run_id: str, lease: int) -> str:
+    """The note of a run that changes the client's containers, for a shell; `lease` in seconds."""
+    text = {"format": 1, "deployment": "h1", "run_id": run_id, "user": "ops", "controller": "elsewhere"}
+    begun = int(time.time())
+    return shlex.quote(json.dumps(dict(text, since=begun, lease_until=begun + lease)))
+
+
+def test_a_client_that_another_run_changes_stays(lab: Lab) -> None:
+    whole(lab)
+    lab.host(f"echo {note('m/1/5', 3600)} >{NOTE}")
+    before = lab.look()
+    done = predicted(lab, 2)
+    assert "another run changes its containers, by ops from elsewhere" in done.said
+    assert changes(before, lab.look()) == []
+    assert lab.play("provision", {}).code == 0, "nothing is to change, so nothing is held"
+    lab.host(f"echo {note('m/1/5', -1)} >{NOTE}")
+    assert predicted(lab, 0).changed > 0
+    assert lab.host(f"ls {NOTE} 2>/dev/null", check=False) == ""
+
+
+def test_the_note_of_a_run_that_was_killed_goes_with_the_folders(lab: Lab) -> None:
+    before = lab.files()
+    lab.host(f"mkdir /var/lib/waba; echo {note('m/1/5', -1)} >{NOTE}")
+    assert predicted(lab, 0).changed > 0
+    assert changes(before, lab.files()) == []

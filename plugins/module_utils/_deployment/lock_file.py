@@ -26,6 +26,10 @@ class JournalFile:
         self.guard = os.path.join(folder, f".{name}.guard")
         self.change = path.rsplit(".", 1)[0] + ".change.json"
 
+    def has_folder(self) -> bool:
+        """Whether the folder is there in which a lock could lie."""
+        return os.path.isdir(os.path.dirname(self.guard))
+
     @contextlib.contextmanager
     def exclusively(self) -> t.Iterator[None]:
         """Keep every other process out while the file is judged and written; lasts milliseconds."""

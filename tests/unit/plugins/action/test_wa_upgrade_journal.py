@@ -63,16 +63,18 @@ def test_the_lock_of_somebody_else_is_not(begin: t.Callable[..., Calls], other: 
     assert len(begin(**{**me("dead"), **other})) == 1
 
 
-def test_a_change_of_a_run_that_has_ended_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("operation", ["hold", "release"])
+def test_a_change_of_a_run_that_has_ended_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     calls: Calls = []
 
     def module(module_args: dict[str, t.Any], **_more: t.Any) -> dict[str, t.Any]:
         calls.append(module_args)
         dead = module_args.get("dead_runs", ())
-        return {"failed": "dead" not in dead, "held": False, "journal": {}, "change": me("dead")}
+        failed = operation == "hold" and "dead" not in dead  # a release does not fail for another run's note
+        return {"failed": failed, "held": False, "journal": {}, "change": me("dead")}
 
     action = object.__new__(wa_upgrade_journal.ActionModule)
-    action._task = type("Task", (), {"args": {"operation": "hold", "path": "a.lock"}})
+    action._task = type("Task", (), {"args": {"operation": operation, "path": "a.lock"}})
     monkeypatch.setattr(action, "_execute_module", module, raising=False)
     monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
     monkeypatch.setattr(process, "has_ended", lambda run: run == "dead")

@@ -309,6 +309,18 @@ def test_a_change_whose_run_is_gone_keeps_nobody_out(run: Run, left: dict[str, t
     assert not run("hold", run_id="m/2/5", dead_runs=left.get("dead_runs", [])).get("failed")
 
 
+@pytest.mark.parametrize("left", [{"lease": "0s"}, {"dead_runs": ["m/1/5"]}])
+def test_a_release_removes_the_note_of_a_run_that_is_gone(run: Run, tmp_path: Path, left: dict[str, t.Any]) -> None:
+    run("hold", lease=left.get("lease", "10m"))
+    assert not run("release", run_id="m/2/5", dead_runs=left.get("dead_runs", [])).get("failed")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_to_release_where_the_folder_has_gone(run: Run, tmp_path: Path) -> None:
+    tmp_path.rmdir()
+    assert run("release")["changed"] is False
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 1, "deployment": "support", "run_id": 1}'])
 def test_a_note_that_no_run_wrote_is_left_alone(run: Run, tmp_path: Path, content: str) -> None:
     (tmp_path / "support.change.json").write_text(content)
