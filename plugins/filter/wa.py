@@ -232,7 +232,6 @@ class FilterModule:
             "clock_field": _with_ansible_errors(lambda value, name, most: units.clock_field(name, value, most)),
             "checked_variables": values.checked,
             "value_refusals": values.refusals,
-            "numbers_refusal": _refusal(units.check_numbers),
             "rename_services": _with_ansible_errors(compose_override.rename),
             "compose_extra": _with_ansible_errors(compose_extra),
             "compose_json": compose_json,

@@ -64,6 +64,14 @@ RULES: dict[str, Rule] = {
     "wa_log_cleanup_timeout": units.whole_seconds,
     "wa_media_volume_min_free": _optional(units.parse_size),
     "wa_media_volume_mount_path": paths.normalise,
+    "wa_upgrade_drain_timeout": units.whole_seconds,
+    "wa_upgrade_dump_timeout": units.whole_seconds,
+    "wa_upgrade_health_timeout": units.whole_seconds,
+    "wa_upgrade_migration_timeout": units.whole_seconds,
+    "wa_upgrade_min_free": units.parse_size,
+    "wa_upgrade_min_free_logs": units.parse_size,
+    "wa_upgrade_skip": _words,
+    "wa_upgrade_statement_timeout": units.whole_seconds,
 }
 
 

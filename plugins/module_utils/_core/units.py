@@ -99,24 +99,6 @@ def whole_number(name: str, value: t.Any, least: int = 1) -> int:
     return int(text)
 
 
-def check_numbers(
-    numbers: t.Mapping[str, t.Any],
-    sizes: t.Mapping[str, t.Any] | None = None,
-    durations: t.Mapping[str, t.Any] | None = None,
-) -> None:
-    """Check variables by name: whole numbers from 1 on, sizes above nothing, durations of at least a second.
-
-    Raises WaError for the first one that is none.
-    """
-    for name, value in numbers.items():
-        whole_number(name, value)
-    for name, value in (durations or {}).items():
-        whole_seconds(name, value)
-    for name, value in (sizes or {}).items():
-        if parse_size(name, value) < 1:
-            raise WaError(name, f"{value!r}", "a size above nothing, such as 20M")
-
-
 def clock_field(name: str, value: t.Any, most: int) -> str:
     """The hours (`most` 23) or minutes (59) of a line of cron, which ignores a whole file for one line that is none."""
     text = str(value).strip()

@@ -37,6 +37,13 @@ SAID: dict[str, dict[t.Any, str]] = {
     "wa_log_cleanup_timeout": {0: "at least a second", "1w": "no duration"},
     "wa_media_volume_min_free": {"much": "no size"},
     "wa_media_volume_mount_path": {"wamedia": "relative", "": "empty", None: "no path"},
+    **{
+        f"wa_upgrade_{name}_timeout": {0: "at least a second", **dict.fromkeys(("-1", "1w", "", None), "no duration")}
+        for name in ("drain", "dump", "health", "migration", "statement")
+    },
+    "wa_upgrade_min_free": {"much": "no size"},
+    "wa_upgrade_min_free_logs": {"": "no size"},
+    "wa_upgrade_skip": {5: "no list"},
 }
 FINE: dict[str, list[t.Any]] = {
     "wa_client_container_names": [None, "a,b", ["a"]],
@@ -78,7 +85,7 @@ def test_only_variables_with_a_rule_are_checked() -> None:
 
 def test_every_rule_is_for_a_variable_whose_default_may_be_used() -> None:
     known: set[str] = set()
-    for role in ("wa_client", "wa_db_env", "wa_log_cleanup", "wa_media_volume"):
+    for role in ("wa_client", "wa_db_env", "wa_log_cleanup", "wa_media_volume", "wa_upgrade"):
         known |= yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][
             "options"
         ].keys()
