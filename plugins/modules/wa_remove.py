@@ -18,7 +18,7 @@ options:
     description:
       - Files and links to remove.
       - An asterisk in the last part of a path stands for any text.
-      - The module fails before it removes anything if one of them is a folder.
+      - The module fails before it removes anything if one of them is a folder, or locked by a process.
     type: list
     elements: path
     default: []

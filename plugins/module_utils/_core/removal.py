@@ -12,6 +12,7 @@ import stat
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import files as locks
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 SHOWN = 5  # names of what a folder holds
@@ -31,7 +32,7 @@ def plan(
 ) -> Plan:
     """What a removal would do once `leaving`, paths as `files` are, have gone.
 
-    Raises WaError for a folder where a file is to be removed, before any is.
+    Raises WaError for a folder where a file is to be removed and for a file that a process has locked, before any is removed.
     """
     found = Plan()
     for path in dict.fromkeys(each for given in files for each in _matching(given) if each not in keep):
@@ -40,6 +41,8 @@ def plan(
             continue
         if stat.S_ISDIR(mode):
             raise WaError(path, "a folder", "a file", "Nothing was removed. Move the folder away if it is yours")
+        if stat.S_ISREG(mode) and _is_locked(path):
+            raise WaError(path, "locked by a process", "a file that nothing uses", "Wait for that run, then run again")
         found.files.append(path)
     gone = {each for given in leaving for each in _matching(given)}
     for path in dict.fromkeys(folders):
@@ -95,6 +98,20 @@ def _mode(path: str) -> int | None:
         return None
     except OSError as error:
         raise WaError(path, f"cannot be read: {os.strerror(error.errno or 0)}", "a path that may be read") from error
+
+
+def _is_locked(path: str) -> bool:
+    """Whether a process holds `flock` on the file at `path`, as runs do on their lock files."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False  # gone meanwhile, or of a kind that its removal tells
+    try:
+        return not locks.acquire(handle)
+    except OSError:
+        return False  # a file system without locks
+    finally:
+        os.close(handle)
 
 
 def _reason(path: str, mode: int, going: t.Container[str]) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import typing as t
 from pathlib import Path
@@ -31,6 +32,17 @@ def test_what_is_to_be_kept_stays_and_keeps_its_folder(tmp_path: Path) -> None:
     assert found == removal.Plan([str(tmp_path / "a.env")], [], {str(tmp_path): "holds b.env"})
     removal.apply(found)
     assert os.listdir(tmp_path) == ["b.env"]
+
+
+def test_a_lock_file_that_a_process_holds_keeps_everything(tmp_path: Path) -> None:
+    """Without it, a second run would make a new file and hold that one."""
+    (tmp_path / "a.json").touch()
+    held = tmp_path / "a.json.lock"
+    with held.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(WaError, match=r"a.json.lock: locked by a process"):
+            removal.plan([str(tmp_path / "a.json"), str(held)], [])
+    assert removal.plan([str(tmp_path / "a.json"), str(held)], []).files == [str(tmp_path / "a.json"), str(held)]
 
 
 @pytest.mark.parametrize(
