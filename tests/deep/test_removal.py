@@ -97,6 +97,16 @@ def test_a_deployment_goes_and_leaves_nothing(lab: Lab) -> None:
     assert predicted(lab, 0).changed == 0
 
 
+def test_a_service_that_the_compose_file_does_not_name_goes_too(lab: Lab) -> None:
+    before = lab.files()
+    whole(lab)
+    labels = " ".join(f"--label com.docker.compose.{one}" for one in ("project=wa-h1", "service=wacore9", "oneoff=False"))
+    lab.host(f"docker create --name left {labels} $(docker inspect --format '{{{{.Config.Image}}}}' wa-h1-wacore-1)")
+    assert predicted(lab, 0).changed > 0
+    assert lab.host(CLIENT) == ""
+    assert changes(before, lab.files()) == []
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_removal_that_is_cut_off_is_ended_by_the_next(lab: Lab, fault: str) -> None:
     spoil, mend, words, left = FAULTS[fault]
