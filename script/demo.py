@@ -25,6 +25,7 @@ NAME = "demo"
 INVENTORY = ROOT / ".lab" / NAME / "inventory.yml"
 LOGS = ROOT / ".lab" / "log"
 HOST = "h1"
+REPORT = "Display the report of the upgrade"  # the task whose message is the closing table
 ROWS = 2_200_000
 OLD, NEW = "2.51.2", "2.53.4"
 PROBE_SECONDS = 0.2
@@ -109,7 +110,7 @@ class Playbook:
             elif result.get("changed"):
                 told = in_words(result.get("actions") or [])
                 say(f"  {host}: {task}" + (f": {told}" if told else ""))
-            elif task == "Display the report":
+            elif task == REPORT:
                 self.table = result["msg"]
 
 

@@ -440,3 +440,10 @@ def test_every_mapping_of_provision_is_looked_at_before_a_role() -> None:
     roles = ("wa_host", "wa_db_env", "wa_media_volume", "wa_client", "wa_log_cleanup")
     mappings = {name for role in roles for name, option in options(role).items() if option["type"] == "dict"}
     assert listed == sorted({*mappings, "wa_images", "wa_confirm_identity"})
+
+
+def test_the_task_whose_message_the_demo_shows_is_there_once() -> None:
+    (name,) = re.findall(r'^REPORT = "(.*)"', (ROOT / "script/demo.py").read_text(), re.MULTILINE)
+    texts = [path.read_text() for folder in ("roles", "playbooks") for path in ROOT.glob(f"{folder}/**/*.yml")]
+    assert sum(text.count(f"- name: {name}\n") for text in texts) == 1
+    assert f"- name: {name}\n  ansible.builtin.debug:\n" in (ROOT / "roles/wa_upgrade/tasks/report.yml").read_text()
