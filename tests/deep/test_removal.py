@@ -97,13 +97,26 @@ def test_a_deployment_goes_and_leaves_nothing(lab: Lab) -> None:
     assert predicted(lab, 0).changed == 0
 
 
-def test_a_service_that_the_compose_file_does_not_name_goes_too(lab: Lab) -> None:
+@pytest.mark.parametrize("own", [True, False])
+def test_a_service_that_the_compose_file_does_not_name_goes_if_the_collection_made_it(lab: Lab, own: bool) -> None:
     before = lab.files()
     whole(lab)
-    labels = " ".join(f"--label com.docker.compose.{one}" for one in ("project=wa-h1", "service=wacore9", "oneoff=False"))
-    lab.host(f"docker create --name left {labels} $(docker inspect --format '{{{{.Config.Image}}}}' wa-h1-wacore-1)")
-    assert predicted(lab, 0).changed > 0
-    assert lab.host(CLIENT) == ""
+    labels = [
+        "com.docker.compose.project=wa-h1",
+        "com.docker.compose.service=wacore9",
+        "com.docker.compose.oneoff=False",
+    ]
+    options = " ".join(f"--label {one}" for one in (*labels, *(["onprem.waba.deployment=h1"] if own else [])))
+    lab.host(
+        f"docker create --env-file /opt/waba/h1/db.env --name left {options} $(docker inspect --format '{{{{.Config.Image}}}}' wa-h1-wacore-1)"
+    )
+    try:
+        assert predicted(lab, 0).changed > 0
+        assert len(lab.host(CLIENT).split()) == (0 if own else 1)
+        assert lab.host(f"ls {RECORD} 2>/dev/null", check=False).strip() == ("" if own else RECORD)
+    finally:
+        lab.host("docker rm left 2>/dev/null", check=False)
+    assert predicted(lab, 0).changed == (0 if own else 1)  # the record with its folder
     assert changes(before, lab.files()) == []
 
 
