@@ -17,7 +17,7 @@ from engine import lab_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
-DATABASES = {"mariadb": "SHOW DATABASES", "postgres": "SELECT datname FROM pg_database"}
+DATABASES = {"postgres": "SELECT datname FROM pg_database"}  # of the others SHOW DATABASES
 # What a run could change in the host's files, a line each; without what changes by itself, or when a lock is taken.
 FILES = r"""
 find /opt /srv /etc/cron.d /var/lib/waba /usr/local/sbin /usr/local/bin \
@@ -61,7 +61,9 @@ class Lab:
         databases = [
             f"database {name}"
             for engine in state["options"]["engines"]
-            for name in sorted(self.lab("sql", "--db", engine, DATABASES[engine]).split())
+            for name in sorted(
+                self.lab("sql", "--db", engine, DATABASES.get(engine.partition("-")[0], "SHOW DATABASES")).split()
+            )
         ]
         with lab_engine(self.name, self.at) as engine:
             objects = engine.look()

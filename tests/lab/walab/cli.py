@@ -17,7 +17,7 @@ import traceback
 from types import FrameType
 
 from . import control, databases, images, inventory, progress, site
-from .model import ENGINES, HOME, USER, Lab, locked, parse_hosts, pick, write_private
+from .model import BOTH, ENGINES, HOME, USER, Lab, locked, parse_engines, parse_hosts, pick, write_private
 from .shell import Interrupted, LabError, Shell
 from .yard import LAB_LABEL, Yard
 
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         "up", "bring the lab up, or repair it", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     up.add_argument("--hosts", help="how many, or which (default: 1)")
-    up.add_argument("--db", choices=(*ENGINES, "both"), help="database servers (default: mariadb)")
+    up.add_argument("--db", help=f"database servers: both, or a list of {', '.join(ENGINES)} (default: mariadb)")
     up.add_argument(
         "--versions",
         nargs="+",
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
         "--port",
         action="append",
         metavar="WHAT=N",
-        help="a fixed port on 127.0.0.1 for registry, control, mariadb, postgres, HOST-ssh or HOST-api",
+        help="a fixed port on 127.0.0.1 for registry, control, a database server, HOST-ssh or HOST-api",
     )
 
     down = verb("down", "take the lab down and leave nothing behind")
@@ -112,7 +112,8 @@ def parser() -> argparse.ArgumentParser:
         "images",
         nargs="*",
         metavar="IMAGE",
-        help="debian, bare, host, ready, mariadb, postgres, registry, control, store, or a client such as whatsapp/web:v2.51.2 (default: all)",
+        help="debian, bare, host, ready, registry, control, store, a database server such as mysql-9.7, or a client such as "
+        "whatsapp/web:v2.51.2 (default: all that an ordinary lab needs)",
     )
 
     verb("inventory", "write the Ansible inventory again and say where it is")
@@ -161,7 +162,7 @@ class Verbs:
         if given.hosts is not None:
             options.hosts = parse_hosts(given.hosts)
         if given.db is not None:
-            options.engines = list(ENGINES) if given.db == "both" else [given.db]
+            options.engines = parse_engines(given.db)
         if given.versions is not None or not options.versions:
             options.versions = site.versions(given.versions or [])
         if given.fast_db is not None:
@@ -183,7 +184,9 @@ class Verbs:
         options.given_ports = {what: port for what, port in options.given_ports.items() if what in wanted}
         missing = {host.engine for host in options.hosts if host.engine} - set(options.engines)
         if missing:
-            raise LabError(f"a host wants {', '.join(sorted(missing))}, which is not in this lab; give --db both")
+            raise LabError(
+                f"a host wants {', '.join(sorted(missing))}, which is not in this lab; name it with --db, too"
+            )
 
     def do_down(self) -> int:
         """Take down this lab, or all of this repository."""
@@ -252,9 +255,9 @@ class Verbs:
         if engine not in lab.options.engines:
             raise LabError(f"lab {lab.name} has no {engine}; it has {', '.join(lab.options.engines)}")
         settings = {
-            "WA_DB_ENGINE": databases.WA_ENGINE[engine],
+            "WA_DB_ENGINE": databases.wa_engine(engine),
             "WA_DB_HOSTNAME": f"{engine}.lab",
-            "WA_DB_PORT": str(databases.PORT[engine]),
+            "WA_DB_PORT": str(databases.port(engine)),
             "WA_DB_USERNAME": USER,
             "WA_DB_PASSWORD": lab.secrets()["db_password"],
             "WA_DB_NAME_PREFIX": lab.prefix_of(host) if given.prefix is None else given.prefix,
@@ -371,7 +374,8 @@ class Verbs:
         unknown = sorted(set(self.arguments.images) - set(known))
         if unknown:
             raise LabError(f"no image is called {unknown[0]!r}; there are {', '.join(sorted(known))}")
-        wanted = [known[name] for name in self.arguments.images or known]
+        usual = [name for name in known if name in BOTH or name not in ENGINES]
+        wanted = [known[name] for name in self.arguments.images or usual]
         progress.STREAMS["steps"] = sys.stderr
         images.Builder(self.shell, catalogue, HOME / "build").ensure(wanted)
         for image in wanted:

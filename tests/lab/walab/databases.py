@@ -5,31 +5,39 @@
 
 from __future__ import annotations
 
-from .model import USER, Lab
+from .model import USER, Lab, product
 from .shell import Shell
 
 ADMIN = "dba"
 # What the vendor says its user needs, and nothing more.
 RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
 WAIT = {
+    "mysql": "until mysqladmin --silent ping >/dev/null 2>&1; do sleep 0.2; done; exec mysql --batch",
     "mariadb": "until mariadb-admin --silent ping >/dev/null 2>&1; do sleep 0.2; done; exec mariadb --batch",
     "postgres": "until pg_isready -q -h /run/postgresql; do sleep 0.2; done; exec psql -qAt -v ON_ERROR_STOP=1 -h /run/postgresql",
 }
-PORT = {"mariadb": 3306, "postgres": 5432}
-# The vendor's word for each, as WA_DB_ENGINE takes it.
-WA_ENGINE = {"mariadb": "MYSQL", "postgres": "PGSQL"}
+
+
+def port(engine: str) -> int:
+    """Where a server listens."""
+    return 5432 if product(engine) == "postgres" else 3306
+
+
+def wa_engine(engine: str) -> str:
+    """The vendor's word for a server, as WA_DB_ENGINE takes it."""
+    return "PGSQL" if product(engine) == "postgres" else "MYSQL"
 
 
 def literal(engine: str, text: str) -> str:
-    """A string as SQL of that server; only MariaDB reads a backslash as an escape."""
+    """A string as SQL of that server; only PostgreSQL does not read a backslash as an escape."""
     escaped = text.replace("'", "''")
-    return "'" + (escaped.replace("\\", "\\\\") if engine == "mariadb" else escaped) + "'"
+    return "'" + (escaped if product(engine) == "postgres" else escaped.replace("\\", "\\\\")) + "'"
 
 
 def users_sql(engine: str, passwords: dict[str, str]) -> str:
     """Make both users, or give them their passwords again; safe to run any number of times."""
     client, admin = (literal(engine, passwords[name]) for name in ("db_password", "dba_password"))
-    if engine == "mariadb":
+    if product(engine) != "postgres":
         lines = []
         for user, password, rights in ((USER, client, RIGHTS), (ADMIN, admin, "ALL PRIVILEGES")):
             lines += [
@@ -53,8 +61,9 @@ def sql(lab: Lab, shell: Shell, engine: str, text: str, database: str = "", time
     The text goes in by standard input, so that no password is in an argument list. Times out after `timeout` seconds.
     """
     name = lab.called(engine)
-    user = ["--user", "postgres"] if engine == "postgres" else []
-    command = f"{WAIT[engine]} {'-d ' if engine == 'postgres' and database else ''}{database}"
+    kind = product(engine)
+    user = ["--user", "postgres"] if kind == "postgres" else []
+    command = f"{WAIT[kind]} {'-d ' if kind == 'postgres' and database else ''}{database}"
     done = shell.run(
         ["docker", "exec", "--interactive", *user, name, "sh", "-c", command], stdin=text.encode(), timeout=timeout
     )

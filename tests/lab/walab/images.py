@@ -25,13 +25,14 @@ from functools import cached_property
 from pathlib import Path
 
 from . import progress, ready
-from .model import ENGINES, locked
+from .model import ENGINES, locked, product
 from .shell import LabError, Shell
 
 HERE = Path(__file__).resolve().parent.parent
 SUITE = "trixie"
 # The base is the client's base too: it is pulled into every lab host, so it has no more than the client needs.
 PACKAGES = ("ca-certificates", "gzip", "openssl", "procps", "python3", "python3-psycopg2", "python3-pymysql")
+STALE = 'Acquire::Check-Valid-Until "false"'  # a mirror may hold an older state of sid
 UNWANTED = ("doc", "info", "locale", "man", "lintian", "linda")
 NEEDED_BYTES = 5 * 1024**3
 BUILD_LABEL = "walab.build"
@@ -92,6 +93,17 @@ class Image:
         return f"walab/{self.name}:{digest.hexdigest()[:12]}"
 
 
+def other_suite(suite: str) -> Image:
+    """The base of machines of another Debian suite than the usual one."""
+    return Image(f"apt-{suite}", (Image(f"debian-{suite}", recipe=(suite, *PACKAGES, *UNWANTED)),), HERE / "images/apt")
+
+
+def version_of(engine: str) -> tuple[tuple[str, str], ...]:
+    """The build argument of a database server that is named with its version."""
+    _product, _sign, version = engine.partition("-")
+    return (("VERSION", version),) if version else ()
+
+
 class Catalogue:
     """All images that a lab may need, for a set of client versions and the day each expires."""
 
@@ -104,7 +116,12 @@ class Catalogue:
         hosts: dict[str, Image] = {}
         for flavour in ("bare", "host", "ready"):
             hosts[flavour] = Image(flavour, (self.apt, *list(hosts.values())[-1:]), HERE / "images/host", flavour)
-        servers = {name: Image(name, (self.apt,), HERE / "images" / name) for name in (*ENGINES, "registry")}
+        apts = {SUITE: self.apt, **{suite: other_suite(suite) for suite in {*ENGINES.values()} - {SUITE}}}
+        servers = {
+            name: Image(name, (apts[suite],), HERE / "images" / product(name), arguments=version_of(name))
+            for name, suite in ENGINES.items()
+        }
+        servers["registry"] = Image("registry", (self.apt,), HERE / "images/registry")
         # Hosts by their flavour, database servers, and the registry.
         self.machines = {**hosts, **servers}
         # The fault switches and the webhook's receiver.
@@ -185,10 +202,10 @@ class Builder:
             job.result()
         makers: dict[str, Callable[[Image], None]] = {"debian": self._bootstrap, "store": self._fill_store}
         label = f"image {image.name}"
-        if image.arguments:
+        if image.name.startswith("client-"):
             label += f" {dict(image.arguments)['VERSION']}"
         with progress.step(label, "built"):
-            makers.get(image.name, self._dockerfile)(image)
+            makers.get(image.name.partition("-")[0], self._dockerfile)(image)
 
     def _log(self, image: Image) -> Path:
         path = self.folder / f"{image.tag.split('/')[1].replace(':', '-')}.log"
@@ -213,7 +230,7 @@ class Builder:
         command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", *options]
         try:
             self.shell.run(
-                [*command, "--dpkgopt=force-unsafe-io", SUITE, str(tar)],
+                [*command, "--dpkgopt=force-unsafe-io", f"--aptopt={STALE}", image.recipe[0], str(tar)],
                 env={"TMPDIR": str(unpack)},
                 log=self._log(image),
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .databases import PORT, WA_ENGINE
+from .databases import port, wa_engine
 from .model import MEDIA, REGISTRY_USER, USER, Lab, write_private
 
 GROUP = "lab"
@@ -32,9 +32,9 @@ def host_vars(lab: Lab, name: str) -> dict[str, Any]:
     own: dict[str, Any] = {
         "ansible_port": lab.ports[f"{name}-ssh"],
         "lab_api_url": f"https://127.0.0.1:{lab.ports[f'{name}-api']}",
-        "wa_db_env_engine": WA_ENGINE[engine],
+        "wa_db_env_engine": wa_engine(engine),
         "wa_db_env_hostname": f"{engine}.lab",
-        "wa_db_env_port": PORT[engine],
+        "wa_db_env_port": port(engine),
         "wa_db_env_name_prefix": lab.prefix_of(host),
         # The same server as the controller reaches it.
         "lab_db_port": lab.ports[engine],

@@ -28,7 +28,18 @@ HOME = ROOT / ".lab"
 RESERVED = ("build", "collections", "dist", "docker", "lint", "log", "sanity")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
 FLAVOURS = ("host", "bare", "ready")
-ENGINES = ("mariadb", "postgres")
+# Database servers, PRODUCT or PRODUCT-VERSION, and the Debian suite that each is taken from; `both` are the usual two.
+ENGINES = {
+    "mariadb": "trixie",
+    "mariadb-10.11": "bookworm",
+    "mariadb-10.5": "bullseye",
+    "mysql-9.7": "sid",
+    "postgres": "trixie",
+    "postgres-18": "sid",
+    "postgres-15": "bookworm",
+    "postgres-13": "bullseye",
+}
+BOTH = ("mariadb", "postgres")
 OLD, NEW = "2.51.2", "2.53.4"
 USER = "whatsapp"
 REGISTRY_USER = "puller"
@@ -53,7 +64,7 @@ class Host:
     @classmethod
     def parse(cls, text: str) -> Host:
         """Read NAME[:FLAVOUR][@ENGINE]; raises LabError when it is not that."""
-        match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?(?:@(\w+))?", text)
+        match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?(?:@([a-z0-9.-]+))?", text)
         if not match:
             raise LabError(
                 f"{text!r} is no host: expected NAME[:FLAVOUR][@ENGINE], such as h1, h2:bare or h3:ready@postgres"
@@ -70,6 +81,20 @@ class Host:
     def __str__(self) -> str:
         flavour = f":{self.flavour}" if self.flavour != "host" else ""
         return f"{self.name}{flavour}{f'@{self.engine}' if self.engine else ''}"
+
+
+def product(engine: str) -> str:
+    """Which of mariadb, mysql and postgres a database server is."""
+    return engine.partition("-")[0]
+
+
+def parse_engines(text: str) -> list[str]:
+    """Read `both`, or a list such as `mysql-9.7,postgres`; raises LabError for a server that the lab does not know."""
+    engines = list(BOTH) if text == "both" else list(dict.fromkeys(text.split(",")))
+    unknown = sorted(set(engines) - set(ENGINES))
+    if unknown:
+        raise LabError(f"database {', '.join(unknown)} is none of both, {', '.join(ENGINES)}")
+    return engines
 
 
 def parse_hosts(text: str) -> list[Host]:

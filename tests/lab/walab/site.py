@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from . import databases, images, inventory, pki, progress, ready
-from .model import ENGINES, MEDIA, NEW, OLD, PORTS_LOCK, REGISTRY_USER, Host, Lab, locked, write_private
+from .model import ENGINES, MEDIA, NEW, OLD, PORTS_LOCK, REGISTRY_USER, Host, Lab, locked, product, write_private
 from .shell import Interrupted, LabError, Shell
 from .yard import Found, Part, Yard
 
@@ -50,15 +50,15 @@ class Site:
             self._registry_part(),
             Part("control", self.catalogue.control.tag, ports=((lab.ports["control"], 8000),)),
         ]
-        data = {"mariadb": "/var/lib/mysql", "postgres": "/var/lib/postgresql/data"}
+        data = {"mariadb": "/var/lib/mysql", "mysql": "/var/lib/mysql", "postgres": "/var/lib/postgresql/data"}
         memory = ("--mount", "type=tmpfs,destination=/lab/memory") if lab.options.fast_db else ()
         for engine in lab.options.engines:
             parts.append(
                 Part(
                     engine,
                     self.catalogue.machines[engine].tag,
-                    ports=((lab.ports[engine], databases.PORT[engine]),),
-                    volume="" if lab.options.fast_db else data[engine],
+                    ports=((lab.ports[engine], databases.port(engine)),),
+                    volume="" if lab.options.fast_db else data[product(engine)],
                     options=("--shm-size", "256m", "--stop-timeout", "30", *memory),
                     files=pki.for_server(lab),
                 )

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab_samples import VERSIONS
 from walab.images import Builder, Catalogue, Image, context_tar, expires_on
+from walab.model import ENGINES
 from walab.shell import LabError, Shell
 
 
@@ -101,6 +102,15 @@ def test_client_images_differ_by_role_version_and_expiry_and_the_store_follows()
     assert one.store.tag != other.store.tag
     assert one.machines["host"].tag == other.machines["host"].tag
     assert one.clients["whatsapp/web:v2.53.4"].tag == other.clients["whatsapp/web:v2.53.4"].tag
+
+
+def test_database_servers_stand_on_the_debian_release_that_has_their_version() -> None:
+    machines = Catalogue(VERSIONS).machines
+    suites = {name: machines[name].parents[0].parents[0].recipe[0] for name in ENGINES}
+    assert suites == ENGINES
+    assert dict(machines["postgres-13"].arguments) == {"VERSION": "13"}
+    assert machines["postgres"].arguments == ()
+    assert len({machines[name].tag for name in ENGINES}) == len(ENGINES)
 
 
 def test_a_full_disk_is_named_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

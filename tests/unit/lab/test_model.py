@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from lab_samples import sample
 from walab.cli import parse_port
-from walab.model import PORTS, Host, Lab, Options, is_free, locked, parse_hosts
+from walab.model import PORTS, Host, Lab, Options, is_free, locked, parse_engines, parse_hosts
 from walab.shell import LabError
 
 
@@ -55,7 +55,7 @@ def test_hosts_are_read(text: str, expected: list[Host]) -> None:
         ("h1:", "is no host"),
         ("2,b", "is no host"),
         ("h1:fat", "none of host, bare, ready"),
-        ("h1@oracle", "none of mariadb, postgres"),
+        ("h1@oracle", "none of mariadb, mariadb-10.11, .*postgres"),
         ("registry", "uses that name itself"),
         ("h1,h1:bare", "given twice"),
     ],
@@ -63,6 +63,24 @@ def test_hosts_are_read(text: str, expected: list[Host]) -> None:
 def test_wrong_hosts_are_refused(text: str, complaint: str) -> None:
     with pytest.raises(LabError, match=complaint):
         parse_hosts(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("both", ["mariadb", "postgres"]),
+        ("mysql-9.7", ["mysql-9.7"]),
+        ("postgres-13,mariadb,postgres-13", ["postgres-13", "mariadb"]),
+    ],
+)
+def test_database_servers_are_read(text: str, expected: list[str]) -> None:
+    assert parse_engines(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "mysql", "mariadb-9", "postgres,oracle"])
+def test_unknown_database_servers_are_refused(text: str) -> None:
+    with pytest.raises(LabError, match=r"is none of both, mariadb, .*mysql-9\.7"):
+        parse_engines(text)
 
 
 @pytest.mark.parametrize("text", ["", "h1-api", "h1-api=", "h1-api=x", "h1-api=0", "h1-api=65536", "h1-api=-1"])

@@ -145,19 +145,23 @@ class Database:
         from pymysql.constants import CLIENT
 
         s = self.settings
+        options = {
+            "host": s.hostname,
+            "port": s.port,
+            "user": s.username,
+            "password": s.password,
+            "database": database,
+            "charset": "utf8mb4",
+            "autocommit": True,
+            "connect_timeout": CONNECT_TIMEOUT,
+            "client_flag": CLIENT.FOUND_ROWS,
+        }
         try:
-            raw = pymysql.connect(
-                host=s.hostname,
-                port=s.port,
-                user=s.username,
-                password=s.password,
-                database=database,
-                charset="utf8mb4",
-                autocommit=True,
-                connect_timeout=CONNECT_TIMEOUT,
-                client_flag=CLIENT.FOUND_ROWS,
-                ssl=self._tls(),
-            )
+            try:
+                raw = pymysql.connect(**options, ssl=self._tls())
+            except RuntimeError:
+                # caching_sha2_password without TLS takes a library that the image lacks; MySQL's own library prefers TLS, unchecked.
+                raw = pymysql.connect(**options, ssl=ssl._create_unverified_context())
         except pymysql.MySQLError as exc:
             number = exc.args[0] if exc.args else 0
             kind = NoSuchDatabase if number == 1049 else DatabaseDown
