@@ -20,6 +20,7 @@ FORMATS = ("portable", "compose", "docker")
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # docker's line scanner gives up at 64 KiB; the kernel at 128 KiB.
 LONGEST_LINE = 65000
+_UNCLOSED = "a quote that is never closed"
 _BOM = "\ufeff"
 # What Go calls space: the readers trim by it. Compose trims less at the start of a value than at its end.
 _SPACE = "\t\v\f\r \x85\xa0"
@@ -114,7 +115,7 @@ def read_compose(text: str) -> list[Entry]:
         # A quoted value may go on over the next lines; if it never ends, only this line is at fault.
         inside, left, used = _quoted(rest, lines, index)
         if inside is None:
-            entries.append(Entry(raw, number, key, None, "a quote that is never closed"))
+            entries.append(Entry(raw, number, key, None, _UNCLOSED))
             continue
         raw += "".join(lines[index : index + used])
         index += used
@@ -234,12 +235,16 @@ def check_readable(text: str, env_format: str, path: str) -> None:
     for name in hows:
         for entry in read_docker(text) if name == "docker run" else read_compose(text):
             if entry.problem:
-                raise WaError(
-                    f"{path}, line {entry.line}" + (f" ({entry.key})" if entry.key.startswith("WA_") else ""),
-                    f"{entry.problem}: {name} cannot read it",
-                    "NAME=value" if env_format != "compose" else "NAME=value, quotes closed",
-                    "Correct or remove the line",
-                )
+                raise _unreadable(entry, name, env_format, path)
+
+
+def _unreadable(entry: Entry, reader: str, env_format: str, path: str) -> WaError:
+    return WaError(
+        f"{path}, line {entry.line}" + (f" ({entry.key})" if entry.key.startswith("WA_") else ""),
+        f"{entry.problem}: {reader} cannot read it",
+        "NAME=value" if env_format != "compose" else "NAME=value, quotes closed",
+        "Correct or remove the line",
+    )
 
 
 def load(text: str, env_format: str, path: str = "db.env") -> dict[str, str]:
@@ -335,7 +340,13 @@ class Edited:
     duplicates: list[str]  # as they may be shown
 
 
-def edit(text: str, settings: t.Mapping[str, str | None], env_format: str, exclusive: bool = False) -> Edited:
+def edit(
+    text: str,
+    settings: t.Mapping[str, str | None],
+    env_format: str,
+    exclusive: bool = False,
+    path: str = "db.env",
+) -> Edited:
     """`text` with `settings` in force: a text sets the key, None removes it.
 
     Comments, order, unknown keys, line ends and lines that are right already stay byte for byte; of a key that stands
@@ -357,6 +368,9 @@ def edit(text: str, settings: t.Mapping[str, str | None], env_format: str, exclu
     for position, entry in enumerate(entries):
         if entry.key and (position != last[entry.key] or entry.key in removed):
             continue
+        # A quote in a line that is written below would close it, and all in between be its value.
+        if entry.problem == _UNCLOSED and entry.key not in changed:
+            raise _unreadable(entry, "Docker Compose", env_format, path)
         if entry.key in changed:
             bom = _BOM if entry.raw.startswith(_BOM) else ""
             out.append(bom + lines[entry.key] + ("\r\n" if entry.raw.endswith("\r\n") else "\n"))

@@ -56,7 +56,7 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
         return Plan(before, None, file.Edited("", [], list(existing), []), {}, [], existing)
     known = {key: value for key, value in existing.items() if value is not None}
     wanted = rules.settings(params, known)
-    edited = file.edit(before or "", wanted, env_format, params["exclusive"])
+    edited = file.edit(before or "", wanted, env_format, params["exclusive"], path)
     values = file.load(edited.text, env_format, path)
     warnings = rules.check(values, path)
     warnings += [

@@ -211,6 +211,18 @@ def test_an_edit_does_what_it_says_and_a_second_one_nothing(
     assert (again.text, again.changed, again.removed, again.duplicates) == (done.text, [], [], [])
 
 
+@pytest.mark.parametrize("text", ['NOTE:"\n', "NOTE='its\n", 'A=1\nNOTE="\nB=2\n'])
+def test_a_quote_that_is_never_closed_is_refused_before_a_written_line_closes_it(text: str) -> None:
+    """All up to the quotes of the new line would be the value of NOTE, and the setting be lost."""
+    quoted = {"WA_DB_PASSWORD": "a\"'$b"}
+    with pytest.raises(
+        WaError, match=r"/srv/db.env, line \d: a quote that is never closed: Docker Compose cannot read it"
+    ):
+        env_file.edit(text, quoted, "compose", path="/srv/db.env")
+    assert env_file.edit(text, {"NOTE": None, **quoted}, "compose").changed == ["WA_DB_PASSWORD"]
+    assert env_file.edit(text, quoted, "docker").changed == ["WA_DB_PASSWORD"]
+
+
 def test_load_reads_for_others() -> None:
     text = "WA_DB_ENGINE=MYSQL\nWA_DB_PASSWORD='a b'\nTZ=\"UTC\"\nWA_API_KEY\n"
     assert env_file.load(text, "compose") == {"WA_DB_ENGINE": "MYSQL", "WA_DB_PASSWORD": "a b", "TZ": "UTC"}
