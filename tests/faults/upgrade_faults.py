@@ -41,8 +41,8 @@ CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 
 # Where each case runs: its host, and `ci` or `deep`. They run in this order. In `ci` is each stage, and each kind of end.
 PLACES = {
-    "bad-no-image": ("mysql", "ci"),
-    "bad-compose-file": ("mysql", "ci"),
+    "bad-no-image": ("mysql", "deep"),
+    "bad-compose-file": ("mysql", "deep"),
     "bad-next-file": ("mysql", "ci"),
     "bad-latest": ("mysql", "deep"),
     "bad-v": ("mysql", "deep"),
