@@ -134,7 +134,7 @@ class Cleaner:
                     return
                 if now is None or now["State"]["Status"] != "running":
                     self.idle(report, now, " since the cleanup began")
-                if now is None or "cannot be started" in report["reason"]:
+                if now is None:
                     return
                 time.sleep(0.5)
         except WaError:

@@ -391,16 +391,27 @@ def test_what_stays_too_large_is_told_and_what_was_known_is_a_violation(
     assert [(one["rule"], one["paths"]) for one in again["_violations"]] == [("live_too_large", [str(log)])]
 
 
-def test_an_engine_that_refuses_a_command_is_told_at_once(
-    engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("goes", "status", "reason"),
+    [
+        (False, "failed", "container a: Docker refused: cannot be started: no memory."),
+        (True, "skipped", "is gone since the cleanup began"),
+    ],
+)
+def test_an_engine_that_refuses_a_command_may_be_removing_the_container(
+    engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch, goes: bool, status: str, reason: str
 ) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr(cleaner.time, "sleep", slept.append)  # type: ignore[attr-defined]
+    """It says that the container runs for a moment longer."""
     made = engine.container("a")
+
+    def sleep(_seconds: float) -> None:
+        if goes:
+            engine.containers.pop(made["Id"], None)
+
+    monkeypatch.setattr(cleaner.time, "sleep", sleep)  # type: ignore[attr-defined]
     engine.failures[f"POST /containers/{made['Id']}/exec"] = (500, "cannot be started: no memory")
     (one,) = clean()
-    assert (one["status"], one["reason"]) == ("failed", "container a: Docker refused: cannot be started: no memory.")
-    assert slept == []
+    assert (one["status"], one["reason"]) == (status, reason)
 
 
 @pytest.mark.parametrize(("workers", "peak"), [(1, 1), (2, 2), (9, 3)])
