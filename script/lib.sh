@@ -34,6 +34,7 @@ step() {
 use_venv() {
     export PATH=$ROOT/.venv/bin:$PATH VIRTUAL_ENV=$ROOT/.venv
     export ANSIBLE_COLLECTIONS_PATH=$LAB/collections
+    unset PYTHONDONTWRITEBYTECODE # else each of thousands of short programs compiles Ansible anew
 }
 
 # copy_tree FOLDER: the checkout without what git ignores, as FOLDER/ansible_collections/waba/onprem; prints that path.
