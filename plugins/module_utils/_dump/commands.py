@@ -26,11 +26,14 @@ _LOCK_WAIT = 30
 
 
 def package(server: Version) -> str:
-    """The package that has the tool for this server, by the names of two families of distributions."""
+    """The package that has a tool for this server, by the names of two families of distributions."""
     if server.product == "PostgreSQL":
-        major = server.numbers[0] if server.numbers else ""
-        return f"postgresql-client-{major} (Debian, Ubuntu) or postgresql{major} (Red Hat)"
-    return "mariadb-client (Debian) or mariadb (Red Hat)" if server.product == "MariaDB" else "mysql-client or mysql"
+        newer = f", version {server.numbers[0]} or newer" if server.numbers else ""
+        return f"postgresql-client (Debian, Ubuntu) or postgresql (Red Hat){newer}"
+    if server.product == "MySQL":
+        # Debian has no package of MySQL's own client.
+        return "mysql-client (Ubuntu), mysql (Red Hat) or mariadb-client (Debian), whose tool serves MySQL, too"
+    return "mariadb-client (Debian, Ubuntu) or mariadb (Red Hat)"
 
 
 @dataclass(frozen=True)

@@ -121,15 +121,20 @@ def test_the_tool_for_postgresql(
         (
             MYSQL,
             "10.11.6-MariaDB",
-            "mariadb-dump is not on this host; expected the tool for MariaDB. Install mariadb-client (Debian) or mariadb "
+            "mariadb-dump is not on this host; expected the tool for MariaDB. Install mariadb-client (Debian, Ubuntu) or mariadb "
             "(Red Hat)",
         ),
-        (MYSQL, "8.0.36", "mysqldump is not on this host; expected the tool for MySQL. Install mysql-client or mysql"),
+        (
+            MYSQL,
+            "8.0.36",
+            "mysqldump is not on this host; expected the tool for MySQL. Install mysql-client (Ubuntu), mysql (Red Hat) or "
+            "mariadb-client (Debian), whose tool serves MySQL, too",
+        ),
         (
             PGSQL,
             "13.14",
-            "pg_dump is not on this host; expected the tool for PostgreSQL. Install postgresql-client-13 (Debian, Ubuntu) or "
-            "postgresql13 (Red Hat)",
+            "pg_dump is not on this host; expected the tool for PostgreSQL. Install postgresql-client (Debian, Ubuntu) or "
+            "postgresql (Red Hat), version 13 or newer",
         ),
     ],
 )
