@@ -128,6 +128,8 @@ def connect(
             ) from None
 
     def log_in(sock: socket.socket, tls: ssl.SSLContext | None) -> t.Any:
+        # Newer drivers use TLS unless they are told not to; those before 1.0 do not, and take no such argument.
+        clear = {"ssl_disabled": True} if tls is None and pymysql.VERSION[0] >= 1 else {}
         connection = pymysql.connect(
             host=config.server_name or config.host,
             port=config.port,
@@ -140,8 +142,8 @@ def connect(
             read_timeout=statement_timeout + GRACE,
             write_timeout=statement_timeout + GRACE,
             ssl=tls,
-            ssl_disabled=tls is None,
             defer_connect=True,
+            **clear,
         )
         sock.settimeout(None)
         connection.connect(sock)

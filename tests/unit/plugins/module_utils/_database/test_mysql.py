@@ -103,6 +103,25 @@ def test_a_server_of_another_kind(greeting: bytes) -> None:
     failure(greeting, plain=True)
 
 
+@pytest.mark.parametrize(
+    ("version", "plain", "told"),
+    [((0, 9, 3), True, {}), ((0, 9, 3), False, {}), ((1, 0, 2), True, {"ssl_disabled": True}), ((1, 2, 4), False, {})],
+)
+def test_tls_is_switched_off_only_at_drivers_that_take_the_word(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], plain: bool, told: dict[str, bool]
+) -> None:
+    seen: dict[str, t.Any] = {}
+
+    def connect(**options: t.Any) -> t.NoReturn:
+        seen.update(options)
+        raise pymysql.OperationalError(1045, "no")
+
+    monkeypatch.setattr(pymysql, "VERSION", version)
+    monkeypatch.setattr(pymysql, "connect", connect)
+    failure(GREETING, plain=plain)
+    assert (seen["ssl"] is None, {key: seen[key] for key in seen if key == "ssl_disabled"}) == (plain, told)
+
+
 def test_any_greeting_is_an_error_with_words() -> None:
     chance = random.Random(7)
     for _number in range(40):
