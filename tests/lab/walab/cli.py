@@ -17,14 +17,29 @@ import traceback
 from types import FrameType
 
 from . import control, databases, images, inventory, progress, site
-from .model import BOTH, ENGINES, HOME, USER, Lab, locked, parse_engines, parse_hosts, pick, write_private
+from .model import (
+    BOTH,
+    COMPOSES,
+    ENGINES,
+    HOME,
+    OWN,
+    RELEASES,
+    USER,
+    Lab,
+    locked,
+    parse_engines,
+    parse_hosts,
+    pick,
+    write_private,
+)
 from .shell import Interrupted, LabError, Shell
 from .yard import LAB_LABEL, Yard
 
 EPILOG = """
-hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@ENGINE], such as h1,h2:bare,h3:ready@postgres
+hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@RELEASE][@ENGINE], such as h1,h2:bare@sid,h3:ready@postgres
         flavours: host (Docker and cron, no Python libraries), bare (SSH and Python only), ready (everything)
-"""
+        releases: {releases}
+""".format(releases=", ".join(RELEASES))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,6 +77,11 @@ def parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "--registry-auth", action=argparse.BooleanOptionalAction, help="the registry asks for a user and a password"
+    )
+    up.add_argument(
+        "--compose",
+        choices=(OWN, *COMPOSES),
+        help=f"the version of Compose's plugin on all hosts; {OWN} (default) is what the host's release has, or the usual one's",
     )
     up.add_argument(
         "--port",
@@ -112,8 +132,8 @@ def parser() -> argparse.ArgumentParser:
         "images",
         nargs="*",
         metavar="IMAGE",
-        help="debian, bare, host, ready, registry, control, store, a database server such as mysql-9.7, or a client such as "
-        "whatsapp/web:v2.51.2 (default: all that an ordinary lab needs)",
+        help="debian, bare, host, ready, registry, control, store, a host of another release such as ready-bookworm, a database "
+        "server such as mysql-9.7, or a client such as whatsapp/web:v2.51.2 (default: all that an ordinary lab needs)",
     )
 
     verb("inventory", "write the Ansible inventory again and say where it is")
@@ -175,6 +195,8 @@ class Verbs:
             options.shards = given.shards
         if given.registry_auth is not None:
             options.registry_auth = given.registry_auth
+        if given.compose is not None:
+            options.compose = given.compose
         if given.port is not None:
             options.given_ports = dict(parse_port(text) for text in given.port)
         wanted = self.lab.wanted_ports()
@@ -374,7 +396,7 @@ class Verbs:
         unknown = sorted(set(self.arguments.images) - set(known))
         if unknown:
             raise LabError(f"no image is called {unknown[0]!r}; there are {', '.join(sorted(known))}")
-        usual = [name for name in known if name in BOTH or name not in ENGINES]
+        usual = [name for name in known if name in BOTH or name not in (*ENGINES, *catalogue.others)]
         wanted = [known[name] for name in self.arguments.images or usual]
         progress.STREAMS["steps"] = sys.stderr
         images.Builder(self.shell, catalogue, HOME / "build").ensure(wanted)

@@ -25,11 +25,10 @@ from functools import cached_property
 from pathlib import Path
 
 from . import progress, ready
-from .model import ENGINES, locked, product
+from .model import COMPOSES, ENGINES, FLAVOURS, OWN, RELEASES, SUITE, Host, locked, product
 from .shell import LabError, Shell
 
 HERE = Path(__file__).resolve().parent.parent
-SUITE = "trixie"
 # The base is the client's base too: it is pulled into every lab host, so it has no more than the client needs.
 PACKAGES = ("ca-certificates", "gzip", "openssl", "procps", "python3", "python3-psycopg2", "python3-pymysql")
 STALE = 'Acquire::Check-Valid-Until "false"'  # a mirror may hold an older state of sid
@@ -98,6 +97,25 @@ def other_suite(suite: str) -> Image:
     return Image(f"apt-{suite}", (Image(f"debian-{suite}", recipe=(suite, *PACKAGES, *UNWANTED)),), HERE / "images/apt")
 
 
+# Releases that have Docker's client in docker.io, and no package of Compose's plugin.
+WITHOUT_PLUGIN = ("bookworm", "bullseye")
+
+
+def hosts_of(release: str, apt: Image) -> dict[str, Image]:
+    """The hosts of a Debian release by their flavour.
+
+    One Dockerfile, each flavour a stage on top of the one before: in this order, the builder's cache serves.
+    """
+    if release == "bullseye":
+        apt = Image("base-bullseye", (apt,), HERE / "images/bullseye")
+    hosts: dict[str, Image] = {}
+    for flavour in ("bare", "host", "ready"):
+        name = flavour if release == SUITE else f"{flavour}-{release}"
+        arguments = (("DOCKER", "docker.io"),) if release in WITHOUT_PLUGIN and flavour != "bare" else ()
+        hosts[flavour] = Image(name, (apt, *list(hosts.values())[-1:]), HERE / "images/host", flavour, arguments)
+    return hosts
+
+
 def version_of(engine: str) -> tuple[tuple[str, str], ...]:
     """The build argument of a database server that is named with its version."""
     _product, _sign, version = engine.partition("-")
@@ -112,18 +130,22 @@ class Catalogue:
         self.debian = Image("debian", recipe=(SUITE, *PACKAGES, *UNWANTED))
         # The base of the machines: with package lists, without database drivers.
         self.apt = Image("apt", (self.debian,), HERE / "images/apt")
-        # One Dockerfile, each flavour a stage on top of the one before: in this order, the builder's cache serves.
-        hosts: dict[str, Image] = {}
-        for flavour in ("bare", "host", "ready"):
-            hosts[flavour] = Image(flavour, (self.apt, *list(hosts.values())[-1:]), HERE / "images/host", flavour)
-        apts = {SUITE: self.apt, **{suite: other_suite(suite) for suite in {*ENGINES.values()} - {SUITE}}}
+        self.apts = {release: self.apt if release == SUITE else other_suite(release) for release in RELEASES}
+        self.hosts = {release: hosts_of(release, apt) for release, apt in self.apts.items()}
         servers = {
-            name: Image(name, (apts[suite],), HERE / "images" / product(name), arguments=version_of(name))
+            name: Image(name, (self.apts[suite],), HERE / "images" / product(name), arguments=version_of(name))
             for name, suite in ENGINES.items()
         }
         servers["registry"] = Image("registry", (self.apt,), HERE / "images/registry")
-        # Hosts by their flavour, database servers, and the registry.
-        self.machines = {**hosts, **servers}
+        # The usual hosts by their flavour, database servers, and the registry.
+        self.machines = {**self.hosts[SUITE], **servers}
+        # The hosts of other releases.
+        self.others = {
+            f"{flavour}-{release}": self.host(Host("", flavour, release=release))
+            for release in RELEASES
+            for flavour in FLAVOURS
+            if release != SUITE
+        }
         # The fault switches and the webhook's receiver.
         self.control = Image("control", (self.debian,), HERE / "control")
         # The client's images by the names that they bear in the registry.
@@ -140,10 +162,21 @@ class Catalogue:
         # The registry with those in it.
         self.store = Image("store", (self.machines["registry"], *self.clients.values()), recipe=tuple(self.clients))
 
+    def host(self, host: Host, compose: str = OWN) -> Image:
+        """The image of a host, with a version of Compose's plugin that is not its release's own, if one is asked for."""
+        image = self.hosts[host.release][host.flavour]
+        if compose == OWN and host.release in WITHOUT_PLUGIN and host.flavour != "bare":
+            compose = next(version for version, release in COMPOSES.items() if release == SUITE)
+        if compose == OWN or COMPOSES[compose] == host.release:
+            return image
+        source = self.apts[COMPOSES[compose]]
+        arguments = (("SOURCE", source.tag), ("VERSION", compose))
+        return Image(f"{image.name}-compose-{compose}", (image, source), HERE / "images/compose", arguments=arguments)
+
     def by_name(self) -> dict[str, Image]:
         """All of them by their names; the client's by the names that they bear in the registry."""
         plain = (self.debian, self.apt, self.control, self.store)
-        return {**{image.name: image for image in plain}, **self.machines, **self.clients}
+        return {**{image.name: image for image in plain}, **self.machines, **self.others, **self.clients}
 
 
 class Builder:

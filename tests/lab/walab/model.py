@@ -28,13 +28,19 @@ HOME = ROOT / ".lab"
 RESERVED = ("build", "collections", "dist", "docker", "lint", "log", "sanity")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
 FLAVOURS = ("host", "bare", "ready")
+# Debian releases that a host may be of. The first is the usual one, and that of all else that names no other.
+RELEASES = ("trixie", "bookworm", "bullseye", "sid")
+SUITE = RELEASES[0]
+# Versions of Compose's plugin, and the release that each is taken from.
+COMPOSES = {"2.26": SUITE, "2.40": "sid"}
+OWN = "own"  # a host's own release has it, or else the usual one
 # Database servers, PRODUCT or PRODUCT-VERSION, and the Debian suite that each is taken from; `both` are the usual two.
 ENGINES = {
-    "mariadb": "trixie",
+    "mariadb": SUITE,
     "mariadb-10.11": "bookworm",
     "mariadb-10.5": "bullseye",
     "mysql-9.7": "sid",
-    "postgres": "trixie",
+    "postgres": SUITE,
     "postgres-18": "sid",
     "postgres-15": "bookworm",
     "postgres-13": "bullseye",
@@ -55,32 +61,43 @@ ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 @dataclass(frozen=True)
 class Host:
-    """One lab host as asked for: NAME[:FLAVOUR][@ENGINE]."""
+    """One lab host as asked for: NAME[:FLAVOUR][@RELEASE][@ENGINE]."""
 
     name: str
     flavour: str = "host"
     engine: str = ""
+    release: str = SUITE
 
     @classmethod
     def parse(cls, text: str) -> Host:
-        """Read NAME[:FLAVOUR][@ENGINE]; raises LabError when it is not that."""
-        match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?(?:@([a-z0-9.-]+))?", text)
+        """Read NAME[:FLAVOUR][@RELEASE][@ENGINE], the last two in any order; raises LabError when it is not that."""
+        match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?((?:@[a-z0-9.-]+)*)", text)
         if not match:
             raise LabError(
-                f"{text!r} is no host: expected NAME[:FLAVOUR][@ENGINE], such as h1, h2:bare or h3:ready@postgres"
+                f"{text!r} is no host: expected NAME[:FLAVOUR][@RELEASE][@ENGINE], such as h1, h2:bare, h3@bookworm "
+                "or h4:ready@sid@postgres"
             )
-        name, flavour, engine = match[1], match[2] or "host", match[3] or ""
+        name, flavour, words = match[1], match[2] or "host", match[3].split("@")[1:]
         if flavour not in FLAVOURS:
             raise LabError(f"host {name}: flavour {flavour!r} is none of {', '.join(FLAVOURS)}")
-        if engine and engine not in ENGINES:
-            raise LabError(f"host {name}: database {engine!r} is none of {', '.join(ENGINES)}")
+        for word in words:
+            if word not in (*RELEASES, *ENGINES):
+                raise LabError(
+                    f"host {name}: {word!r} is none of the Debian releases {', '.join(RELEASES)} "
+                    f"and none of the databases {', '.join(ENGINES)}"
+                )
+        releases, engines = ([word for word in words if word in known] for known in (RELEASES, ENGINES))
+        for several in (releases, engines):
+            if len(several) > 1:
+                raise LabError(f"host {name} is given {' and '.join(several)}: name one of them")
         if name in (*ENGINES, "registry", "control"):
             raise LabError(f"host {name}: the lab uses that name itself")
-        return cls(name, flavour, engine)
+        return cls(name, flavour, "".join(engines), "".join(releases) or SUITE)
 
     def __str__(self) -> str:
         flavour = f":{self.flavour}" if self.flavour != "host" else ""
-        return f"{self.name}{flavour}{f'@{self.engine}' if self.engine else ''}"
+        release = f"@{self.release}" if self.release != SUITE else ""
+        return f"{self.name}{flavour}{release}{f'@{self.engine}' if self.engine else ''}"
 
 
 def product(engine: str) -> str:
@@ -98,7 +115,7 @@ def parse_engines(text: str) -> list[str]:
 
 
 def parse_hosts(text: str) -> list[Host]:
-    """Read `3` (h1, h2, h3) or a list such as `h1,old:bare`."""
+    """Read `3` (h1, h2, h3) or a list such as `h1,old:bare@bullseye`."""
     if text.isdigit():
         hosts = [Host(f"h{number}") for number in range(1, int(text) + 1)]
     else:
@@ -121,6 +138,7 @@ class Options:
     shared: bool = False
     shards: int = 1
     registry_auth: bool = False
+    compose: str = OWN
     given_ports: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -40,8 +40,10 @@ class Site:
 
     def wanted_images(self) -> list[images.Image]:
         """Every image this lab runs or seeds from."""
-        machines = [*(host.flavour for host in self.lab.options.hosts), *self.lab.options.engines]
-        return [self.catalogue.store, self.catalogue.control, *(self.catalogue.machines[name] for name in machines)]
+        options, catalogue = self.lab.options, self.catalogue
+        hosts = [catalogue.host(host, options.compose) for host in options.hosts]
+        servers = [catalogue.machines[name] for name in options.engines]
+        return [catalogue.store, catalogue.control, *hosts, *servers]
 
     def parts(self) -> list[Part]:
         """Every container of this lab; certificates and key have to exist already."""
@@ -83,7 +85,7 @@ class Site:
         share = f"type=volume,source={self.yard.media},destination={MEDIA}"
         return Part(
             host.name,
-            self.catalogue.machines[host.flavour].tag,
+            self.catalogue.host(host, self.lab.options.compose).tag,
             ports=((self.lab.ports[f"{host.name}-ssh"], 22), (self.lab.ports[f"{host.name}-api"], 9090)),
             volume="/var/lib/docker",
             environment=(("LAB_AUTHORIZED_KEY", key),),

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab_samples import VERSIONS
 from walab.images import Builder, Catalogue, Image, context_tar, expires_on
-from walab.model import ENGINES
+from walab.model import COMPOSES, ENGINES, OWN, Host
 from walab.shell import LabError, Shell
 
 
@@ -111,6 +111,52 @@ def test_database_servers_stand_on_the_debian_release_that_has_their_version() -
     assert dict(machines["postgres-13"].arguments) == {"VERSION": "13"}
     assert machines["postgres"].arguments == ()
     assert len({machines[name].tag for name in ENGINES}) == len(ENGINES)
+
+
+@pytest.mark.parametrize(
+    ("host", "compose", "chain"),
+    [
+        ("h1", OWN, ["host", "apt", "debian"]),
+        ("h1", "2.26", ["host", "apt", "debian"]),
+        ("h1", "2.40", ["host-compose-2.40", "host", "apt", "debian"]),
+        ("h1:bare@bookworm", OWN, ["bare-bookworm", "apt-bookworm", "debian-bookworm"]),
+        (
+            "h1:bare@bookworm",
+            "2.26",
+            ["bare-bookworm-compose-2.26", "bare-bookworm", "apt-bookworm", "debian-bookworm"],
+        ),
+        ("h1@bookworm", OWN, ["host-bookworm-compose-2.26", "host-bookworm", "apt-bookworm", "debian-bookworm"]),
+        (
+            "h1:ready@bullseye",
+            "2.40",
+            ["ready-bullseye-compose-2.40", "ready-bullseye", "base-bullseye", "apt-bullseye", "debian-bullseye"],
+        ),
+        ("h1:ready@sid", OWN, ["ready-sid", "apt-sid", "debian-sid"]),
+        ("h1@sid", "2.40", ["host-sid", "apt-sid", "debian-sid"]),
+        ("h1@sid", "2.26", ["host-sid-compose-2.26", "host-sid", "apt-sid", "debian-sid"]),
+    ],
+)
+def test_a_host_stands_on_its_debian_release_and_has_the_compose_that_is_asked_for(
+    host: str, compose: str, chain: list[str]
+) -> None:
+    catalogue = Catalogue(VERSIONS)
+    image = catalogue.host(Host.parse(host), compose)
+    source = image.parents[-1]
+    found = [image]
+    while found[-1].parents:
+        found.append(found[-1].parents[0])
+    assert [one.name for one in found] == chain
+    assert found[-1].recipe[0] == Host.parse(host).release
+    if "compose" in image.name:
+        assert source == catalogue.apts[COMPOSES[image.name.rpartition("-")[2]]]
+        assert dict(image.arguments) == {"SOURCE": source.tag, "VERSION": image.name.rpartition("-")[2]}
+
+
+def test_every_host_of_another_release_can_be_built_by_its_name() -> None:
+    named = Catalogue(VERSIONS).by_name()
+    for name in ("bare-sid", "host-bookworm", "ready-bullseye"):
+        flavour, _sign, release = name.partition("-")
+        assert named[name] == Catalogue(VERSIONS).host(Host("h1", flavour, release=release))
 
 
 def test_a_full_disk_is_named_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

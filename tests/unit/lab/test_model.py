@@ -39,6 +39,12 @@ def test_name_is_refused(name: str, tmp_path: Path) -> None:
         ("h1,h2:bare", [Host("h1"), Host("h2", "bare")]),
         ("h3:ready@postgres", [Host("h3", "ready", "postgres")]),
         ("h3@mariadb", [Host("h3", "host", "mariadb")]),
+        ("h1@bookworm", [Host("h1", release="bookworm")]),
+        ("h1:bare@sid", [Host("h1", "bare", release="sid")]),
+        (
+            "h1@bullseye@mysql-9.7,h2:ready@sid@postgres",
+            [Host("h1", "host", "mysql-9.7", "bullseye"), Host("h2", "ready", "postgres", "sid")],
+        ),
         ("0", []),
     ],
 )
@@ -49,13 +55,34 @@ def test_hosts_are_read(text: str, expected: list[Host]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("h1@mysql-9.7@bookworm", "h1@bookworm@mysql-9.7"),
+        ("h1:host@trixie", "h1"),
+        ("h1@postgres@trixie", "h1@postgres"),
+    ],
+)
+def test_hosts_may_be_given_in_other_words(text: str, kept: str) -> None:
+    assert str(Host.parse(text)) == kept
+    assert Host.parse(kept) == Host.parse(text)
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("H1", "is no host"),
         ("h1:", "is no host"),
         ("2,b", "is no host"),
         ("h1:fat", "none of host, bare, ready"),
-        ("h1@oracle", "none of mariadb, mariadb-10.11, .*postgres"),
+        (
+            "h1@oracle",
+            "'oracle' is none of the Debian releases trixie, .*sid and none of the databases mariadb, .*postgres",
+        ),
+        ("h1@sid@jessie", "'jessie' is none of the Debian releases"),
+        ("h1@", "is no host"),
+        ("h1@sid:bare", "is no host"),
+        ("h1@sid@bookworm", "host h1 is given sid and bookworm: name one of them"),
+        ("h1@postgres@sid@postgres", "host h1 is given postgres and postgres: name one of them"),
         ("registry", "uses that name itself"),
         ("h1,h1:bare", "given twice"),
     ],

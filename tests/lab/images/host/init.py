@@ -74,6 +74,15 @@ def prepare() -> None:
     authorize()
 
 
+def syslogd() -> list[str]:
+    """The command of a log daemon that keeps all in one file: that of older releases does so, and refuses the option."""
+    command = ["busybox", "syslogd"]
+    usage = subprocess.run(
+        [*command, "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    ).stdout
+    return [*command, "-n", "-O", "/var/log/syslog", *(["-s", "0"] if "\t-s SIZE" in usage else [])]
+
+
 class Init:
     """The one place that collects children: daemons that let go of their parents become ours."""
 
@@ -133,9 +142,7 @@ class Init:
 
     def run(self) -> int:
         """Boot, wait, reap; stop the services when asked to."""
-        subprocess.Popen(
-            ["/usr/bin/busybox", "syslogd", "-n", "-O", "/var/log/syslog", "-s", "0"], stdin=subprocess.DEVNULL
-        )
+        subprocess.Popen(syslogd(), stdin=subprocess.DEVNULL)
         for name in SERVICES:
             self.service(name, "start")
         say("up")
