@@ -57,6 +57,7 @@ SNAPS = ("/snap/docker", "/var/snap/docker")
 CONFIGURATION = "/etc/docker/daemon.json"
 PROC = "/proc"
 DEFAULT_SOCKET = "/run/docker.sock"  # where an engine from a distribution's packages listens
+PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"  # where one that no package brought lies
 _PLUGIN_BY_HAND = (
     "Put the Compose plugin (docker-compose, version 2, from Docker's releases of Compose) into"
     " /usr/local/lib/docker/cli-plugins, executable"
@@ -225,10 +226,14 @@ def read_release() -> dict[str, str]:
     return {}
 
 
-def compose_runs(module: AnsibleModule) -> bool:
-    """Whether the host has the command `docker compose`."""
+def compose_runs(module: AnsibleModule, engine_error: str) -> bool:
+    """Whether the host has the command `docker compose`, or has it as soon as the client is there."""
     client = module.get_bin_path("docker")
-    return bool(client) and module.run_command([client, "compose", "version", "--short"])[0] == 0
+    command = [client, "compose"] if client else []
+    # The client comes with the engine; a release may have no package of the plugin, so that it is put there first.
+    if not client and engine_error and os.access(PLUGIN, os.X_OK):
+        command = [PLUGIN]
+    return bool(command) and module.run_command([*command, "version", "--short"])[0] == 0
 
 
 def missing(module: AnsibleModule, engine_error: str) -> dict[str, str]:
@@ -236,7 +241,7 @@ def missing(module: AnsibleModule, engine_error: str) -> dict[str, str]:
     lacks = {}
     if engine_error:
         lacks["docker_engine"] = engine_error
-    if not compose_runs(module):
+    if not compose_runs(module, engine_error):
         lacks["docker_compose"] = "docker compose does not run"
     if importlib.util.find_spec("requests") is None:
         lacks["python_requests"] = "the Python library requests cannot be imported; community.docker needs it"

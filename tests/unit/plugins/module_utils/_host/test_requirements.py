@@ -194,13 +194,31 @@ def test_an_empty_folder_of_data_is_none(host: Host, tmp_path: Path) -> None:
     assert host_requirements.traces(host) == Traces()
 
 
+@pytest.mark.parametrize(
+    ("programs", "error", "runs"),
+    [
+        ((), "nothing answers", False),
+        (("docker",), "", True),
+        (("docker-compose",), "nothing answers", True),
+        (("docker-compose",), "", False),  # the client will not come with an engine that is there
+    ],
+)
+def test_a_plugin_that_waits_for_its_engine_runs(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: tuple[str, ...], error: str, runs: bool
+) -> None:
+    monkeypatch.setattr(host_requirements, "PLUGIN", str(tmp_path / "docker-compose"))
+    for name in programs:
+        host.program(name, "2.26.1")
+    assert host_requirements.compose_runs(host, error) is runs
+
+
 def test_wa_info_tells_the_refusal(
     engine: FakeDocker, run_module: RunModule, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_requirements, "traces", lambda _module: Traces(("docker-ce",)))
     monkeypatch.setattr(host_requirements, "read_release", lambda: DEBIAN)
-    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module: False)
+    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module, _error: False)
     done = run_module("wa_info", {"gather": ["host"], "docker_host": engine.host})
     assert done["docker_refusal"].endswith("Install Docker's own plugin: apt-get install docker-compose-plugin")
-    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module: True)
+    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module, _error: True)
     assert run_module("wa_info", {"gather": ["host"], "docker_host": engine.host})["docker_refusal"] == ""
