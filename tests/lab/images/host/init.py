@@ -19,9 +19,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
-SERVICES = ("ssh", "cron", "docker")
+SERVICES = ("ssh", "cron", "cronie", "docker")
 # The process that a service is known by, and the service.
-NAMES = {"sshd": "ssh", "cron": "cron", "dockerd": "docker"}
+NAMES = {"sshd": "ssh", "cron": "cron", "crond": "cronie", "dockerd": "docker"}
 RESTARTS_A_MINUTE = 3
 
 
@@ -114,7 +114,7 @@ class Init:
         Children are collected meanwhile: a script that stops a daemon waits until it is gone, not a zombie.
         """
         script = Path("/etc/init.d", name)
-        if not script.exists():
+        if not os.access(script, os.X_OK):  # a package that another one replaced may leave its script, switched off
             return
         with tempfile.TemporaryFile() as said:
             child = subprocess.Popen([str(script), verb], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
