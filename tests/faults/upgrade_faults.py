@@ -43,7 +43,7 @@ CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 PLACES = {
     "bad-no-image": ("mysql", "deep"),
     "bad-compose-file": ("mysql", "deep"),
-    "bad-next-file": ("mysql", "ci"),
+    "bad-next-file": ("mysql", "deep"),
     "bad-latest": ("mysql", "deep"),
     "bad-v": ("mysql", "deep"),
     "bad-older": ("mysql", "deep"),
@@ -58,7 +58,7 @@ PLACES = {
     "stopping-fail": ("mysql", "deep"),
     "stopping-kill": ("pgsql", "ci"),
     "migrating-fail": ("mysql", "ci"),
-    "migrating-kill": ("pgsql", "ci"),
+    "migrating-kill": ("pgsql", "deep"),
     "starting-fail": ("mysql", "deep"),
     "starting-kill": ("pgsql", "ci"),
     "verifying-fail": ("mysql", "ci"),
