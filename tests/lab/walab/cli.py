@@ -23,6 +23,7 @@ from .model import (
     ENGINES,
     HOME,
     OWN,
+    PROFILES,
     RELEASES,
     USER,
     Lab,
@@ -78,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--registry-auth", action=argparse.BooleanOptionalAction, help="the registry asks for a user and a password"
     )
+    up.add_argument("--profile", choices=PROFILES, help="how the simulated client behaves (default: ordinary)")
     up.add_argument(
         "--compose",
         choices=(OWN, *COMPOSES),
@@ -197,6 +199,8 @@ class Verbs:
             options.registry_auth = given.registry_auth
         if given.compose is not None:
             options.compose = given.compose
+        if given.profile is not None:
+            options.profile = given.profile
         if given.port is not None:
             options.given_ports = dict(parse_port(text) for text in given.port)
         wanted = self.lab.wanted_ports()
@@ -283,6 +287,7 @@ class Verbs:
             "WA_DB_USERNAME": USER,
             "WA_DB_PASSWORD": lab.secrets()["db_password"],
             "WA_DB_NAME_PREFIX": lab.prefix_of(host) if given.prefix is None else given.prefix,
+            **inventory.simulation(lab),
         }
         # Other labs may have built newer generations of it since this one was made.
         catalogue = images.Catalogue(lab.options.versions)

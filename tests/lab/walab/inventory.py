@@ -13,6 +13,26 @@ from .model import MEDIA, REGISTRY_USER, USER, Lab, write_private
 
 GROUP = "lab"
 DEPLOYMENT = "waba"
+# Switches of the simulated client by profile; each is in the README's tables.
+SIMULATION: dict[str, dict[str, str]] = {
+    "ordinary": {},
+    "hostile": {
+        "SIM_SHELL_STAYS": "1",
+        "SIM_CORE_UID": "0",
+        "SIM_WEB_UID": "33",
+        "SIM_FEW_PROGRAMS": "1",
+        "SIM_COMMON_NAME_ONLY": "1",
+        "SIM_START_SECONDS": "90",
+        "SIM_DATABASE_RETRY": "8",
+        "SIM_DEAD_NODE_SECONDS": "10",
+        "SIM_CLEANUP_STATUS": "1",
+        "SIM_VENDOR_LOGS": "1",
+        "SIM_CASCADE": "1",
+        "SIM_MIXED_CHARSETS": "1",
+        "SIM_ODD_LOGIN": "1",
+        # Off until the message GC bears a late begin and long pauses: "SIM_GC_DELAY": "90", "SIM_GC_PAUSE": "75".
+    },
+}
 
 
 def _yaml(value: Any, depth: int = 0) -> str:
@@ -42,6 +62,12 @@ def host_vars(lab: Lab, name: str) -> dict[str, Any]:
     if lab.options.shared:
         own["wa_client_address"] = f"{name}.lab"
     return own
+
+
+def simulation(lab: Lab) -> dict[str, str]:
+    """What the simulated client finds in its environment beside the settings of a real one."""
+    shards = {"SIM_SHARDS": str(lab.options.shards)} if lab.options.shared else {}
+    return {**shards, **SIMULATION[lab.options.profile]}
 
 
 def build(lab: Lab) -> dict[str, Any]:
@@ -77,8 +103,9 @@ def build(lab: Lab) -> dict[str, Any]:
             "wa_media_volume_driver_options": {"type": "none", "o": "bind", "device": MEDIA},
             "wa_topology": "multiconnect" if lab.options.shards > 1 else "high_availability",
             "wa_shards": lab.options.shards,
-            "wa_db_env_extra": {"SIM_SHARDS": str(lab.options.shards)},
         }
+    if simulation(lab):
+        shared["wa_db_env_extra"] = simulation(lab)
     if lab.options.registry_auth:
         shared["wa_client_registry_username"] = REGISTRY_USER
     group = DEPLOYMENT if lab.options.shared else GROUP

@@ -45,6 +45,8 @@ ENGINES = {
     "postgres-15": "bookworm",
     "postgres-13": "bullseye",
 }
+# How the simulated client behaves: as most tests want it, or as badly as no fact excludes.
+PROFILES = ("ordinary", "hostile")
 BOTH = ("mariadb", "postgres")
 OLD, NEW = "2.51.2", "2.53.4"
 USER = "whatsapp"
@@ -139,6 +141,7 @@ class Options:
     shards: int = 1
     registry_auth: bool = False
     compose: str = OWN
+    profile: str = PROFILES[0]
     given_ports: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:

@@ -210,7 +210,10 @@ class Api:
         for member in self.core.members():
             try:
                 found[member.name] = self.core.ask(member, "health")
-            except ApiError:
+            except ApiError as exc:
+                if self.settings.dead_node_seconds:
+                    found[member.name] = {"errors": [exc.as_dict()]}
+                    continue
                 found[member.name] = {
                     "gateway_status": "disconnected",
                     "role": "secondary_master" if member.master else "coreapp",

@@ -90,11 +90,14 @@ def expires_after(now: float) -> str:
 class Accounts:
     """Users in the web store. All methods raise DatabaseDown when it cannot be reached."""
 
-    def __init__(self, database: Database, key: str, lock_after: int, lock_seconds: float) -> None:
+    def __init__(
+        self, database: Database, key: str, lock_after: int, lock_seconds: float, odd_answers: bool = False
+    ) -> None:
         self._db = database
         self._key = key
         self._lock_after = lock_after
         self._lock_seconds = lock_seconds
+        self._odd_answers = odd_answers
 
     def _first_user(self, session: Session) -> None:
         if session.value("SELECT 1 FROM users LIMIT 1") is None:
@@ -115,11 +118,15 @@ class Accounts:
                 raise ApiError(1005, "Invalid credentials", status=401)
             stored, initial, epoch, locked_until = rows[0]
             now = session.now()
+            if locked_until > now and self._odd_answers:
+                raise ApiError(1015, "Too many wrong logins, try again later")
             if locked_until > now:
                 raise ApiError(1031, "Account is locked after repeated wrong logins, try again later")
             if not fits(password, stored):
                 self._wrong(session, username, now)
             session.execute("UPDATE users SET failures = 0, locked_until = 0 WHERE username = %s", (username,))
+            if initial and new_password is None and self._odd_answers:
+                raise ApiError(1024, "Password change required")
             if initial and new_password is None:
                 raise ApiError(
                     1008, "new_password is required: the initial password must be changed at the first login"

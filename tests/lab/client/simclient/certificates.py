@@ -15,6 +15,7 @@ from .database import Database
 from .schema import store
 
 VALID_DAYS = 3650
+PLAIN_CA_DAYS = 365  # of the CA that goes with certificates of a common name only
 OLD = ("20200101000000Z", "20210101000000Z")
 
 
@@ -28,12 +29,12 @@ def _openssl(*arguments: str) -> None:
     )
 
 
-def make_ca() -> str:
+def make_ca(days: int = VALID_DAYS) -> str:
     """A new CA: key and certificate in one PEM text."""
     with tempfile.TemporaryDirectory() as folder:
         key, cert = os.path.join(folder, "key"), os.path.join(folder, "cert")
         _openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", str(VALID_DAYS),
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", str(days),
             "-subj", "/O=Simulated client/CN=WhatsApp Webapp CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-keyout", key, "-out", cert,
         )  # fmt: skip
         with open(key, encoding="ascii") as first, open(cert, encoding="ascii") as second:
@@ -52,13 +53,14 @@ def names_for(hostname: str, extra: str) -> str:
 
 
 def server_context(ca: str, hostname: str, names: str, validity: tuple[str, str] | None = None) -> ssl.SSLContext:
-    """A TLS server context with a certificate that this CA signed."""
+    """A TLS server context with a certificate that this CA signed; without `names` it bears a common name only."""
     with tempfile.TemporaryDirectory() as folder:
         path = {name: os.path.join(folder, name) for name in ("ca", "key", "csr", "cert", "ext")}
         with open(path["ca"], "w", encoding="ascii") as stream:
             stream.write(ca)
         with open(path["ext"], "w", encoding="ascii") as stream:
-            stream.write(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n")
+            stream.write(f"subjectAltName={names}\n" if names else "")
+            stream.write("extendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n")
         _openssl(
             "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={hostname[:60]}",
             "-keyout", path["key"], "-out", path["csr"],
@@ -77,9 +79,10 @@ def server_context(ca: str, hostname: str, names: str, validity: tuple[str, str]
 class Certificates:
     """The contexts that the Webapp serves with: the right one, and two wrong ones for the faults."""
 
-    def __init__(self, hostname: str, extra_names: str) -> None:
+    def __init__(self, hostname: str, extra_names: str, common_name_only: bool = False) -> None:
         self._hostname = hostname
-        self._names = names_for(hostname, extra_names)
+        self._names = "" if common_name_only else names_for(hostname, extra_names)
+        self._ca_days = PLAIN_CA_DAYS if common_name_only else VALID_DAYS
         self.ca = ""
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._lock = threading.Lock()
@@ -105,7 +108,7 @@ class Certificates:
             with open(path, encoding="ascii") as stream:
                 ca = stream.read()
         except OSError:
-            ca = make_ca()
+            ca = make_ca(self._ca_days)
             try:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(

@@ -17,7 +17,7 @@ from . import build as build_module
 from . import gateway
 from .errors import ApiError
 from .faults import Faults
-from .logs import CoreLogFile, Noise, stamp
+from .logs import CoreLogFile, Noise, leave_crash_log, stamp
 from .node import Node
 from .settings import Settings
 
@@ -121,7 +121,9 @@ def main() -> int:
     """Run until told to stop. Exit codes: 0 stopped, 1 migration failed or schema too new."""
     settings = Settings.from_env()
     build = build_module.load()
-    output = CoreLogFile(settings.core_log_dir)
+    output = CoreLogFile(settings.core_log_dir, vendor=settings.vendor_logs)
+    if settings.vendor_logs:
+        leave_crash_log(settings.core_log_dir)
 
     def log(text: str) -> None:
         output.line(f"{stamp()} {settings.node} {text}")

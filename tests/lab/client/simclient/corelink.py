@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from typing import Any
 
 from .cluster import NodeInfo, nodes
@@ -40,6 +41,7 @@ class CoreLink:
     def ask(self, member: NodeInfo, method: str, params: dict[str, Any] | None = None, port: int = CONTROL) -> Any:
         """One request to one node. Raises ApiError."""
         where = f"{member.hostname}:{member.ports[port]}"
+        give_up = time.monotonic() + (self._settings.dead_node_seconds if method == "health" else 0.0)
         connection = http.client.HTTPConnection(
             member.hostname, member.ports[port], timeout=self._settings.core_timeout
         )
@@ -48,6 +50,7 @@ class CoreLink:
             connection.request("POST", "/", body, {"Content-Type": "application/json"})
             answer = json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException, ValueError):
+            time.sleep(max(0.0, give_up - time.monotonic()))
             raise ApiError(1014, f"Connection timed out. Please check if wacore is running: {where}") from None
         finally:
             connection.close()

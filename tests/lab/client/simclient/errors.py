@@ -20,6 +20,7 @@ TITLES = {
     1016: "System overloaded",
     1017: "Not primary master",
     1018: "Not primary Coreapp",
+    1024: "Password change required",
     1031: "Account locked",
 }
 # Meta names the codes; which HTTP status goes with which is partly an inference, see the README.
@@ -36,6 +37,7 @@ HTTP_STATUS = {
     1016: 503,
     1017: 500,
     1018: 500,
+    1024: 401,
     1031: 403,
 }
 

@@ -104,6 +104,7 @@ class GarbageCollector:
         started = time.monotonic()
         deleted = [0]
         failure = ""
+        self._stop.wait(self._settings.gc_delay)
         self._log(f"{kind} gc: started")
         try:
             work(share, pass_through, automatic, deleted)

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
 from datetime import datetime, timezone
+from fnmatch import fnmatch
 
 CORE_LIMIT = 15 << 20
 
@@ -17,6 +19,11 @@ CORE_LIMIT = 15 << 20
 def stamp() -> str:
     """The time as log lines show it, UTC."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def moment() -> str:
+    """The time as the names of log files show it, UTC."""
+    return datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
 
 
 class LogFile:
@@ -75,24 +82,30 @@ class LogFile:
 
 
 class CoreLogFile(LogFile):
-    """The Coreapp's log: a new file only when the present one passes 15 MB; a restart goes on with the newest."""
+    """The Coreapp's log: a new file only when the present one passes 15 MB; a restart goes on with the newest.
 
-    def __init__(self, directory: str, echo: bool = True) -> None:
+    `vendor`: named `wa-service.log.<date>`, and the link `wa-service.INFO` leads to the live one.
+    """
+
+    def __init__(self, directory: str, echo: bool = True, vendor: bool = False) -> None:
         super().__init__(directory, "", echo)
+        self._vendor = vendor
         self.path = self._newest() or self._fresh()
 
     def _newest(self) -> str:
         try:
             names = sorted(
-                name for name in os.listdir(self.directory) if name.startswith("wa-service") and name.endswith(".log")
+                name
+                for name in os.listdir(self.directory)
+                if (name.startswith("wa-service.log.") if self._vendor else fnmatch(name, "wa-service*.log"))
             )
         except OSError:
             return ""
         return os.path.join(self.directory, names[-1]) if names else ""
 
     def _fresh(self) -> str:
-        moment = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
-        return os.path.join(self.directory, f"wa-service-{moment}.log")
+        name = f"wa-service.log.{moment()}" if self._vendor else f"wa-service-{moment()}.log"
+        return os.path.join(self.directory, name)
 
     def _ready(self, size: int) -> None:
         try:
@@ -103,6 +116,24 @@ class CoreLogFile(LogFile):
                 # cleanup.sh took it: the next line starts a new file under a new name.
                 self.path = self._fresh()
         super()._ready(size)
+        if self._vendor:
+            self._link()
+
+    def _link(self) -> None:
+        link, name = os.path.join(self.directory, "wa-service.INFO"), os.path.basename(self.path)
+        with contextlib.suppress(OSError):
+            if os.path.islink(link) and os.readlink(link) == name:
+                return
+            os.symlink(name, f"{link}.new")
+            os.replace(f"{link}.new", link)
+
+
+def leave_crash_log(directory: str) -> None:
+    """A crash log, as if the program before this one had crashed."""
+    with contextlib.suppress(OSError):
+        os.makedirs(directory, exist_ok=True)
+        with open(os.path.join(directory, f"{moment()}-crash.log"), "w", encoding="utf-8") as stream:
+            stream.write(f"{stamp()} caught signal 11 (SIGSEGV)\n")
 
 
 class Noise(threading.Thread):

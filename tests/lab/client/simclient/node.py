@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from datetime import datetime, timezone
@@ -23,7 +24,7 @@ from .settings import Settings
 from .store import NEEDS_RESTART, NEW_SPELLING, ConfigStore, changed, shown
 from .traffic import Traffic
 
-RETRY_SECONDS = 1.0
+SETTLE_SECONDS = 1.0
 DATABASE_SILENT = 10.0
 
 
@@ -74,8 +75,9 @@ class Node:
 
     def _boot(self) -> None:
         try:
+            self._warm_up()
             while not self.stop.is_set() and not self._boot_once():
-                self.stop.wait(RETRY_SECONDS)
+                self.stop.wait(self.settings.database_retry)
         except (SchemaNewer, MigrationFailed) as exc:
             self._die(str(exc))
             return
@@ -90,6 +92,13 @@ class Node:
         self._thread("traffic", self.traffic.run, self.stop, self._carries_traffic)
         self._thread("auto-gc", self._auto_gc)
         self._heartbeat()
+
+    def _warm_up(self) -> None:
+        """Be `uninitialized` for as long as the start of a real one may take; a cluster knows this node meanwhile."""
+        if self.settings.start_seconds and self.settings.multiconnect:
+            with contextlib.suppress(DatabaseError):
+                self.cluster.announce()
+        self.stop.wait(self.settings.start_seconds)
 
     def _die(self, reason: str) -> None:
         self.log(f"FATAL {reason}")
@@ -172,7 +181,7 @@ class Node:
             except (DatabaseError, OSError) as exc:
                 self.log(f"heartbeat: {exc}")
             settled = not self.settings.multiconnect or self.cluster.has_primary
-            self._beat.wait(min(self._application["heartbeat_interval"], 5) if settled else RETRY_SECONDS)
+            self._beat.wait(min(self._application["heartbeat_interval"], 5) if settled else SETTLE_SECONDS)
             self._beat.clear()
 
     def _refresh(self) -> None:

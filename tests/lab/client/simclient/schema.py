@@ -15,7 +15,7 @@ import time
 import zlib
 from typing import Callable
 
-from .database import Database, DatabaseError, NoSuchDatabase, Session
+from .database import Database, DatabaseDown, DatabaseError, NoSuchDatabase, Session
 
 # Names from /v1/support, where Meta shows them, with the ending seen in a log (configStore); web is ours.
 STORES = ("cluster", "config", "contact", "axolotl", "callback", "jobqueue", "web", "media", "message")
@@ -57,9 +57,10 @@ def _types(engine: str) -> dict[str, str]:
     }
 
 
-def tables(name: str, engine: str, version: int) -> dict[str, str]:
+def tables(name: str, engine: str, version: int, mixed_charsets: bool = False) -> dict[str, str]:
     """The CREATE TABLE bodies of one store at one version, by table."""
     t = _types(engine)
+    latin = " CHARACTER SET latin1" if mixed_charsets and engine != "PGSQL" else ""
     serial, text, real, attribute = t["serial"], t["text"], t["real"], t["attribute"]
     found: dict[str, dict[str, str]] = {
         "cluster": {
@@ -82,14 +83,14 @@ def tables(name: str, engine: str, version: int) -> dict[str, str]:
             "certificates": f"name VARCHAR(64) PRIMARY KEY, pem {text} NOT NULL",
         },
         "media": {
-            "media": f"id {serial}, media_id VARCHAR(64) NOT NULL UNIQUE, direction SMALLINT NOT NULL, mime VARCHAR(64) NOT NULL, "
+            "media": f"id {serial}, media_id VARCHAR(64) NOT NULL UNIQUE, direction SMALLINT NOT NULL, mime VARCHAR(64){latin} NOT NULL, "
             "path VARCHAR(255) NOT NULL, size BIGINT NOT NULL, created_at BIGINT NOT NULL, last_used BIGINT NOT NULL"
         },
         "message": {
-            "messages": f"id {serial}, message_id VARCHAR(64) NOT NULL, direction SMALLINT NOT NULL, chat VARCHAR(32) NOT NULL, "
-            f"type VARCHAR(16) NOT NULL, status VARCHAR(16) NOT NULL, payload {text} NOT NULL, created_at BIGINT NOT NULL, "
+            "messages": f"id {serial}, message_id VARCHAR(64) NOT NULL, direction SMALLINT NOT NULL, chat VARCHAR(32){latin} NOT NULL, "
+            f"type VARCHAR(16){latin} NOT NULL, status VARCHAR(16) NOT NULL, payload {text} NOT NULL, created_at BIGINT NOT NULL, "
             f"updated_at BIGINT NOT NULL, attr_{last_rewrite(version)} {attribute}",
-            "message_receipt_log": f"id {serial}, message_id VARCHAR(64) NOT NULL, message_row BIGINT NOT NULL, status VARCHAR(16) NOT NULL, "
+            "message_receipt_log": f"id {serial}, message_id VARCHAR(64) NOT NULL, message_row BIGINT NOT NULL, status VARCHAR(16){latin} NOT NULL, "
             "received_at BIGINT NOT NULL",
         },
     }
@@ -207,7 +208,10 @@ class Schema:
                 session.close()
         end = _types(self.db.engine)["end"]
         with self.db.session(store(name)) as session:
-            for table, body in tables(name, self.db.engine, version).items():
+            settings = self.db.settings
+            for table, body in tables(name, self.db.engine, version, settings.mixed_charsets).items():
+                if table == "message_receipt_log" and settings.cascade and self._cascading(session, table, body, end):
+                    continue
                 session.execute(f"CREATE TABLE IF NOT EXISTS {table} ({body}){end}")
             for index, (table, column) in indexes(name).items():
                 self._index(session, index, table, column)
@@ -217,6 +221,19 @@ class Schema:
             if session.value("SELECT version FROM schema_version WHERE id = 1") is None:
                 session.execute("INSERT INTO schema_version (id, version) VALUES (1, %s)", (version,))
         self.log(f"created {full} at schema {version}")
+
+    def _cascading(self, session: Session, table: str, body: str, end: str) -> bool:
+        """Create the receipts so that a message takes its own along. Returns False when the server refuses that."""
+        key = "FOREIGN KEY (message_row) REFERENCES messages (id) ON DELETE CASCADE"
+        try:
+            session.execute(f"CREATE TABLE IF NOT EXISTS {table} ({body}, {key}){end}")
+        except DatabaseDown:
+            raise
+        except DatabaseError as exc:
+            # MySQL 8 asks for REFERENCES, which is not among the rights that the vendor names.
+            self.log(f"{table} without a foreign key: {exc}")
+            return False
+        return True
 
     def _index(self, session: Session, index: str, table: str, column: str) -> None:
         if self.db.engine == "PGSQL":

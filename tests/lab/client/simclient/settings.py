@@ -30,6 +30,10 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
         raise SettingsError(f"{name} must be a number, found {text!r}") from None
 
 
+def _switch(env: Mapping[str, str], name: str) -> bool:
+    return env.get(name, "") == "1"
+
+
 def _ports(text: str) -> tuple[int, ...]:
     ports = tuple(int(part) for part in re.findall(r"\d+", text))
     return ports if len(ports) == 4 else (6250, 6251, 6252, 6253)
@@ -63,6 +67,9 @@ class DatabaseSettings:
     ssl_ca: str = ""
     ssl_cert: str = ""
     ssl_key: str = ""
+    # How the tables are made: receipts that go with their message, and MySQL columns in latin1.
+    cascade: bool = False
+    mixed_charsets: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> DatabaseSettings:
@@ -89,6 +96,8 @@ class DatabaseSettings:
             ssl_ca=env.get("WA_DB_SSL_CA", ""),
             ssl_cert=env.get("WA_DB_SSL_CERT", ""),
             ssl_key=env.get("WA_DB_SSL_KEY", ""),
+            cascade=_switch(env, "SIM_CASCADE"),
+            mixed_charsets=_switch(env, "SIM_MIXED_CHARSETS"),
         )
 
     def unusable(self) -> str:
@@ -119,11 +128,13 @@ class Settings:
     media_dir: str = "/usr/local/wamedia"
     web_log_dir: str = "/var/log/whatsapp"
     core_log_dir: str = "/usr/local/waent/logs"
+    error_log_dir: str = ""  # empty: with the Webapp's other logs
     control_url: str = ""
     fixed_faults: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     # Knobs of the simulation; documented in tests/lab/README.md.
     gc_batch: int = 8000
+    gc_delay: float = 0.0
     gc_pause: float = 0.03
     gc_min_age: float = 86400.0
     auto_gc_every: float = 86400.0
@@ -137,6 +148,12 @@ class Settings:
     shards: int = 1
     registered: bool = True
     certificate_names: str = ""
+    common_name_only: bool = False
+    start_seconds: float = 0.0
+    database_retry: float = 1.0
+    dead_node_seconds: float = 0.0
+    vendor_logs: bool = False
+    odd_login: bool = False
 
     @property
     def node(self) -> str:
@@ -167,10 +184,13 @@ class Settings:
             media_dir=env.get("SIM_MEDIA_DIR") or "/usr/local/wamedia",
             web_log_dir=env.get("SIM_WEB_LOG_DIR") or "/var/log/whatsapp",
             core_log_dir=env.get("SIM_CORE_LOG_DIR") or "/usr/local/waent/logs",
+            error_log_dir=env.get("SIM_ERROR_LOG_DIR")
+            or ("/var/log/lighttpd" if _switch(env, "SIM_VENDOR_LOGS") else ""),
             control_url=env.get("SIM_CONTROL_URL", ""),
             fixed_faults=tuple(part.strip() for part in env.get("SIM_FAULTS", "").split(",") if part.strip()),
             environment=tuple(sorted(name for name in env if name.startswith("WA_"))),
             gc_batch=int(_number(env, "SIM_GC_BATCH", 8000)),
+            gc_delay=_number(env, "SIM_GC_DELAY", 0),
             gc_pause=_number(env, "SIM_GC_PAUSE", 0.03),
             gc_min_age=_number(env, "SIM_GC_MIN_AGE", 86400),
             auto_gc_every=_number(env, "SIM_AUTO_GC_SECONDS", 86400),
@@ -184,4 +204,10 @@ class Settings:
             shards=int(_number(env, "SIM_SHARDS", 1)),
             registered=env.get("SIM_REGISTERED", "1") != "0",
             certificate_names=env.get("SIM_CERT_NAMES", ""),
+            common_name_only=_switch(env, "SIM_COMMON_NAME_ONLY"),
+            start_seconds=_number(env, "SIM_START_SECONDS", 0),
+            database_retry=_number(env, "SIM_DATABASE_RETRY", 1),
+            dead_node_seconds=_number(env, "SIM_DEAD_NODE_SECONDS", 0),
+            vendor_logs=_switch(env, "SIM_VENDOR_LOGS"),
+            odd_login=_switch(env, "SIM_ODD_LOGIN"),
         )

@@ -66,7 +66,7 @@ class Webapp:
         self.stop = threading.Event()
         self.web_log = LogFile(settings.web_log_dir, "web.log")
         self.access_log = LogFile(settings.web_log_dir, "access.log")
-        self.error_log = LogFile(settings.web_log_dir, "error.log")
+        self.error_log = LogFile(settings.error_log_dir or settings.web_log_dir, "error.log")
         self.faults = Faults(settings)
         self.database = database or Database(
             settings.database,
@@ -74,8 +74,10 @@ class Webapp:
             pooled=settings.database.persistent,
         )
         key = settings.jwt_key or own_jwt_key(settings.data_dir)
-        self.accounts = Accounts(self.database, key, settings.lock_after, settings.lock_seconds)
-        self.certificates = Certificates(settings.hostname, settings.certificate_names)
+        self.accounts = Accounts(
+            self.database, key, settings.lock_after, settings.lock_seconds, odd_answers=settings.odd_login
+        )
+        self.certificates = Certificates(settings.hostname, settings.certificate_names, settings.common_name_only)
         self.core = CoreLink(settings, self.build.version, self.database)
         self.api = Api(settings, self.build, self.faults, self.database, self.accounts, self.core, self.certificates)
         self.all_requests = Bucket(20, 60)
