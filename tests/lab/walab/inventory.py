@@ -30,6 +30,10 @@ SIMULATION: dict[str, dict[str, str]] = {
         "SIM_CASCADE": "1",
         "SIM_MIXED_CHARSETS": "1",
         "SIM_ODD_LOGIN": "1",
+        "SIM_ODD_CODES": "1",
+        "SIM_PROBE_LOG": "1",
+        "SIM_ROOT_PAGE": "1",
+        "SIM_UNREACHABLE_TEXT": "Communication failure",
         # Off until the message GC bears a late begin and long pauses: "SIM_GC_DELAY": "90", "SIM_GC_PAUSE": "75".
     },
 }

@@ -16,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.vars.manager import VariableManager
 from lab_samples import sample
 from walab import databases, inventory
-from walab.model import Lab
+from walab.model import PROFILES, Lab
 
 
 @pytest.fixture
@@ -69,6 +69,16 @@ def test_a_shared_lab_has_one_key_one_share_and_a_topology(lab: Lab) -> None:
     assert one["wa_db_env_extra_secrets"] == two["wa_db_env_extra_secrets"]
     assert one["wa_db_env_extra_secrets"]["WA_WEB_JWT_CRYPTO_KEY"] == lab.secrets()["jwt_key"]
     assert one["wa_client_registry_password"] == lab.secrets()["registry_password"]
+
+
+def test_a_profile_goes_to_the_client_with_what_the_lab_wants_itself(lab: Lab) -> None:
+    assert "wa_db_env_extra" not in inventory.build(lab)["all"]["vars"]
+    lab.options.profile = "hostile"
+    assert inventory.build(lab)["all"]["vars"]["wa_db_env_extra"] == inventory.SIMULATION["hostile"]
+    lab.options.shared, lab.options.shards = True, 2
+    extra = inventory.build(lab)["all"]["vars"]["wa_db_env_extra"]
+    assert extra == {"SIM_SHARDS": "2", **inventory.SIMULATION["hostile"]}
+    assert tuple(inventory.SIMULATION) == PROFILES
 
 
 def test_passwords_are_in_the_private_file_only(lab: Lab) -> None:

@@ -96,6 +96,7 @@ class Connection:
         self._locks = locks
         self.raw = sqlite3.connect(path or ":memory:", timeout=20, isolation_level=None, check_same_thread=False)
         self.raw.execute("PRAGMA synchronous = OFF")
+        self.raw.execute("PRAGMA foreign_keys = ON")
         self.raw.create_function("pg_try_advisory_lock", 1, lambda number: locks.take(number, self))
         self.raw.create_function("MOD", 2, lambda a, b: a % b)
 

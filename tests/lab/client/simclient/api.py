@@ -134,6 +134,8 @@ class Api:
             Route("POST", "/v1/account/shards", "admin", self.shards),
             Route("GET", "/v1/certificates/external/ca", "admin", self.ca),
         ]
+        if settings.root_page:
+            self.routes.append(Route("GET", "/", "public", lambda _request: Answer(raw=b"", content_type="text/html")))
         self.started = time.monotonic()
         self.counts: dict[tuple[str, int], int] = {}
 

@@ -64,6 +64,11 @@ def health_server(address: tuple[str, int], node: Node) -> Server:
         timeout = 10
         disable_nagle_algorithm = True
 
+        def handle(self) -> None:
+            if node.settings.probe_log:
+                node.log(f"health check: connection from {self.client_address[0]}")
+            super().handle()
+
         def do_GET(self) -> None:
             status = node.gateway_status()
             _reply(self, 503 if node.faults.on("coreapp_unreachable") else 200, {"gateway_status": status})

@@ -51,11 +51,13 @@ class CoreLink:
             answer = json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException, ValueError):
             time.sleep(max(0.0, give_up - time.monotonic()))
-            raise ApiError(1014, f"Connection timed out. Please check if wacore is running: {where}") from None
+            raise ApiError(
+                1014, f"{self._settings.unreachable_text}. Please check if wacore is running: {where}"
+            ) from None
         finally:
             connection.close()
         if member.name and answer.get("node") != member.name:
-            raise ApiError(1014, f"Connection timed out. Please check if wacore is running: {where}")
+            raise ApiError(1014, f"{self._settings.unreachable_text}. Please check if wacore is running: {where}")
         if "error" in answer:
             raise ApiError(int(answer["error"]["code"]), str(answer["error"]["details"]))
         return answer["result"]

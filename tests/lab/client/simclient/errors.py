@@ -20,7 +20,9 @@ TITLES = {
     1016: "System overloaded",
     1017: "Not primary master",
     1018: "Not primary Coreapp",
+    1023: "Database error",
     1024: "Password change required",
+    1025: "Request body is not valid JSON",
     1031: "Account locked",
 }
 # Meta names the codes; which HTTP status goes with which is partly an inference, see the README.
@@ -37,7 +39,9 @@ HTTP_STATUS = {
     1016: 503,
     1017: 500,
     1018: 500,
+    1023: 500,
     1024: 401,
+    1025: 400,
     1031: 403,
 }
 
@@ -55,3 +59,10 @@ class ApiError(Exception):
     def as_dict(self) -> dict[str, Any]:
         """The element of `errors[]`."""
         return {"code": self.code, "title": TITLES.get(self.code, "Error"), "details": self.details}
+
+
+def odd(exc: ApiError) -> ApiError:
+    """The same error with the code that third parties saw for it."""
+    codes = {"Database error": 1023, "The body is not valid JSON": 1025}
+    code = next((code for start, code in codes.items() if exc.details.startswith(start)), None)
+    return exc if code is None else ApiError(code, exc.details)

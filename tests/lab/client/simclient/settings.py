@@ -154,6 +154,10 @@ class Settings:
     dead_node_seconds: float = 0.0
     vendor_logs: bool = False
     odd_login: bool = False
+    odd_codes: bool = False
+    probe_log: bool = False
+    root_page: bool = False
+    unreachable_text: str = "Connection timed out"
 
     @property
     def node(self) -> str:
@@ -210,4 +214,8 @@ class Settings:
             dead_node_seconds=_number(env, "SIM_DEAD_NODE_SECONDS", 0),
             vendor_logs=_switch(env, "SIM_VENDOR_LOGS"),
             odd_login=_switch(env, "SIM_ODD_LOGIN"),
+            odd_codes=_switch(env, "SIM_ODD_CODES"),
+            probe_log=_switch(env, "SIM_PROBE_LOG"),
+            root_page=_switch(env, "SIM_ROOT_PAGE"),
+            unreachable_text=env.get("SIM_UNREACHABLE_TEXT") or "Connection timed out",
         )

@@ -27,7 +27,7 @@ from .certificates import Certificates
 from .coreapp import wait_for_end
 from .corelink import CoreLink
 from .database import Database, DatabaseError, NoSuchDatabase
-from .errors import ApiError
+from .errors import ApiError, odd
 from .faults import Faults
 from .logs import LogFile, Noise, stamp
 from .ratelimit import Bucket
@@ -226,6 +226,8 @@ class Webapp:
         return answer.status, json.dumps({**answer.payload, "meta": self.meta()}).encode(), answer.content_type
 
     def _error(self, exc: ApiError) -> tuple[int, bytes, str]:
+        if self.settings.odd_codes:
+            exc = odd(exc)
         if exc.empty:
             return exc.status, b"", "application/json"
         return exc.status, json.dumps({"meta": self.meta(), "errors": [exc.as_dict()]}).encode(), "application/json"

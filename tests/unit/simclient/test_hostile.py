@@ -1,0 +1,377 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Switches of the behaviour that no fact excludes, each of them alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from simclient.database import DatabaseError, Session
+from simclient.logs import CORE_LIMIT, CoreLogFile, leave_crash_log
+from simclient.schema import Schema, store, tables
+from simclient.settings import Settings
+from simclient_db import FakeDatabase, FakeServer
+from simclient_deployment import PASSWORD, Deployment
+from waiting import until
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
+
+from walab.inventory import SIMULATION
+
+CLIENT = Path(__file__).resolve().parents[2] / "lab" / "client"
+DATABASE = {
+    "WA_DB_ENGINE": "MYSQL",
+    "WA_DB_HOSTNAME": "db",
+    "WA_DB_PORT": "3306",
+    "WA_DB_USERNAME": "wa",
+    "WA_DB_PASSWORD": "Canary-Db-1",
+}
+
+
+def code(answer: Any) -> int:
+    """The code of an error answer."""
+    return int(answer["errors"][0]["code"])
+
+
+@pytest.fixture
+def running(deploy: Callable[..., Deployment]) -> Callable[..., Deployment]:
+    """`running(**knobs)`: a single instance, connected, nobody logged in yet."""
+
+    def make(**knobs: Any) -> Deployment:
+        d = deploy(**knobs)
+        d.core()
+        d.start_web()
+        until(lambda: d.web is not None and not d.web.broken)
+        until(lambda: d.health() == {"gateway_status": "connected"})
+        return d
+
+    return make
+
+
+# -- all of them -------------------------------------------------------------------------------------------------------
+
+
+def test_the_profiles_switches_are_read_and_change_something() -> None:
+    plain = Settings.from_env(DATABASE)
+    read_by_scripts = {"SIM_SHELL_STAYS", "SIM_CORE_UID", "SIM_WEB_UID", "SIM_FEW_PROGRAMS", "SIM_CLEANUP_STATUS"}
+    scripts = "".join(path.read_text() for path in (CLIENT / "bin").iterdir())
+    for name, value in SIMULATION["hostile"].items():
+        if name in read_by_scripts:
+            assert f"${{{name}:-" in scripts
+        else:
+            changed = Settings.from_env({**DATABASE, name: value})
+            assert replace(changed, container=plain.container) != plain, name
+
+
+def test_every_switch_is_in_the_readme() -> None:
+    readme = (CLIENT.parent / "README.md").read_text()
+    assert [name for name in (*SIMULATION["hostile"], "SIM_GC_DELAY", "SIM_GC_PAUSE") if f"`{name}" not in readme] == []
+
+
+# -- start and stop ----------------------------------------------------------------------------------------------------
+
+
+class Launch:
+    """The launch script among programs that only write down what they were asked."""
+
+    def __init__(self, folder: Path, role: str, uid: int) -> None:
+        self.asked = folder / "asked"
+        programs = folder / "programs"
+        programs.mkdir()
+        (folder / "build.json").write_text(f'{{"version": "2.51.2", "role": "{role}", "expires_on": ""}}')
+        for name in ("chown", "mkdir", "python3", "rm", "setpriv"):
+            self._program(programs / name, f'echo "{name} $*" >> {self.asked}')
+        self._program(programs / "id", f"echo {uid}")
+        self._program(programs / "stat", "echo 20021")
+        self.python = programs / "python3"
+        self.env = {"PATH": f"{programs}:{os.environ['PATH']}", "SIM_BUILD_FILE": str(folder / "build.json")}
+
+    @staticmethod
+    def _program(path: Path, text: str) -> None:
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def start(self, **env: str) -> subprocess.Popen[bytes]:
+        """Begin to run it."""
+        return subprocess.Popen(["sh", str(CLIENT / "bin/launch_within_docker.sh")], env={**self.env, **env})
+
+    def lines(self, **env: str) -> list[str]:
+        """Run it to its end: what was asked."""
+        assert self.start(**env).wait(20) == 0
+        return self.asked.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("role", "env", "uid"),
+    [
+        ("web", {}, 20021),
+        ("web", {"SIM_UID": "500"}, 500),
+        ("web", {"SIM_UID": "500", "SIM_WEB_UID": "33", "SIM_CORE_UID": "0"}, 33),
+        ("coreapp", {"SIM_UID": "500", "SIM_WEB_UID": "33", "SIM_CORE_UID": "0"}, 0),
+    ],
+)
+def test_each_program_has_its_user(tmp_path: Path, role: str, env: dict[str, str], uid: int) -> None:
+    lines = Launch(tmp_path, role, 0).lines(**env)
+    assert lines[-1] == f"setpriv --reuid={uid} --regid={uid} --clear-groups python3 -m simclient"
+    assert f"chown -R {uid}:{uid} /var/log/whatsapp" in lines
+    media = [line for line in lines if line.startswith("chown") and "wamedia" in line]
+    assert media == [
+        f"chown 33:33 /usr/local/wamedia{part}" for part in ("", "/incoming", "/outgoing") if len(env) == 3
+    ]
+    assert not [line for line in lines if line.startswith("rm") or "lighttpd" in line]
+
+
+@pytest.mark.parametrize("role", ["web", "coreapp"])
+def test_bash_and_timeout_go(tmp_path: Path, role: str) -> None:
+    lines = Launch(tmp_path, role, 0).lines(SIM_FEW_PROGRAMS="1", SIM_VENDOR_LOGS="1")
+    assert "rm -f /bin/timeout /usr/bin/timeout" in lines
+    assert ("rm -f /bin/bash /usr/bin/bash" in lines) == (role == "coreapp")
+    assert "mkdir -p /var/log/lighttpd" in lines
+
+
+def test_a_shell_that_stays_does_not_hear_of_a_stop(tmp_path: Path) -> None:
+    launch = Launch(tmp_path, "coreapp", 1000)
+    launch._program(launch.python, f"echo up >> {launch.asked}; sleep 2; exit 3")
+    stays = launch.start(SIM_SHELL_STAYS="1")
+    until(launch.asked.exists)
+    stays.send_signal(signal.SIGTERM)
+    time.sleep(0.5)
+    assert stays.poll() is None
+    assert stays.wait(20) == 3, "the exit code of the program, which was not told"
+    launch.asked.unlink()
+    goes = launch.start()
+    until(launch.asked.exists)
+    goes.send_signal(signal.SIGTERM)
+    assert goes.wait(20) == -signal.SIGTERM
+
+
+def test_a_start_is_uninitialized_for_its_time(deploy: Callable[..., Deployment]) -> None:
+    d = deploy(start_seconds=3.0)
+    began = time.monotonic()
+    d.core()
+    d.start_web()
+    assert d.health() == {"gateway_status": "uninitialized"}
+    until(lambda: d.health() == {"gateway_status": "connected"})
+    assert time.monotonic() - began >= 3.0
+
+
+def test_a_database_is_tried_again_after_a_while(deploy: Callable[..., Deployment]) -> None:
+    d = deploy(database_retry=2.0)
+    d.server.down = True
+    d.core()
+    until(lambda: any("not ready yet" in line for line in d.lines))
+    time.sleep(1.5)
+    assert sum("not ready yet" in line for line in d.lines) == 1
+
+
+# -- API ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_without_alternative_names(running: Callable[..., Deployment]) -> None:
+    d = running(common_name_only=True)
+    assert d.web is not None
+    context = ssl.create_default_context(cadata=d.web.certificates.ca[d.web.certificates.ca.index("-----BEGIN CERT") :])
+    context.check_hostname = False
+    with socket.create_connection(d.address) as plain, context.wrap_socket(plain) as secure:
+        shown = secure.getpeercert()
+    assert shown is not None
+    assert shown["subject"] == ((("commonName", "localhost"),),)
+    assert "subjectAltName" not in shown
+    context.check_hostname = True
+    context.hostname_checks_common_name = False  # as urllib3 does
+    with socket.create_connection(d.address) as plain, pytest.raises(ssl.SSLCertVerificationError):
+        context.wrap_socket(plain, server_hostname="localhost")
+
+
+def test_dead_nodes_make_health_slow_and_show_errors(deploy: Callable[..., Deployment]) -> None:
+    d = deploy(multiconnect=True, dead_node_seconds=1.0, unreachable_text="Communication failure")
+    for hostname, master in (("127.0.0.11", True), ("127.0.0.21", False)):
+        d.core(hostname, master=master, listen_address=hostname)
+    d.start_web(core="127.0.0.11")
+    until(lambda: len(d.health() or {}) == 2)
+    began = time.monotonic()
+    assert all("gateway_status" in found for found in d.health().values())
+    assert time.monotonic() - began < 1.0
+    with d.database().session(store("cluster")) as session:
+        session.execute("UPDATE nodes SET ports = '1,1,1,1', name = 'gone' WHERE hostname = '127.0.0.21'")
+        session.execute("UPDATE nodes SET hostname = '127.0.0.99' WHERE name = 'gone'")
+    began = time.monotonic()
+    (found,) = [value for name, value in d.health().items() if name == "gone"]
+    assert time.monotonic() - began >= 1.0
+    assert code(found) == 1014
+    assert found["errors"][0]["details"].startswith("Communication failure")
+
+
+def test_odd_answers_to_logins(running: Callable[..., Deployment]) -> None:
+    d = running(odd_login=True, lock_after=2, lock_seconds=60)
+    status, answer = d.login("secret")
+    assert (status, code(answer), answer["errors"][0]["details"]) == (401, 1024, "Password change required")
+    assert d.login("secret", PASSWORD)[0] == 200
+    assert [d.login("Wrong-1234")[0] for _number in range(2)] == [401, 401]
+    status, answer = d.login()
+    assert (status, code(answer)) == (429, 1015)
+
+
+def test_odd_codes(running: Callable[..., Deployment]) -> None:
+    d = running(odd_codes=True)
+    assert d.login("secret", PASSWORD)[0] == 200
+    status, answer = d.call("PATCH", "/v1/settings/application", raw=b"{")
+    assert (status, code(answer)) == (400, 1025)
+    d.fault("dead_database")
+    status, answer = d.login()
+    assert (status, code(answer)) == (500, 1023)
+
+
+@pytest.mark.parametrize(("switch", "status"), [(True, 200), (False, 404)])
+def test_the_root_answers_without_a_token(deploy: Callable[..., Deployment], switch: bool, status: int) -> None:
+    d = deploy(root_page=switch)
+    d.start_web()
+    assert d.call("GET", "/", auth="")[0] == status
+
+
+def test_a_probe_of_the_health_port_writes_a_line(deploy: Callable[..., Deployment]) -> None:
+    d = deploy(probe_log=True)
+    node = d.core()
+    socket.create_connection(("127.0.0.1", node.settings.core_ports[3])).close()
+    assert until(lambda: [line for line in d.lines if "health check: connection from 127.0.0.1" in line])
+
+
+# -- logs --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_vendors_core_logs(tmp_path: Path) -> None:
+    log = CoreLogFile(str(tmp_path), echo=False, vendor=True)
+    log.line("one")
+    leave_crash_log(str(tmp_path))
+    again = CoreLogFile(str(tmp_path), echo=False, vendor=True)
+    again.line("two")
+    (first,) = tmp_path.glob("wa-service.log.*")
+    link = tmp_path / "wa-service.INFO"
+    assert os.readlink(link) == first.name
+    assert link.read_text() == "one\ntwo\n"
+    with first.open("ab") as stream:
+        stream.truncate(CORE_LIMIT)
+    again.line("three")
+    assert link.read_text() == "three\n"
+    assert sorted(tmp_path.glob("wa-service.log.*"))[-1].name == os.readlink(link)
+    assert len(list(tmp_path.glob("*-crash.log"))) == 1
+
+
+def test_the_webapps_error_log_lies_elsewhere(deploy: Callable[..., Deployment], tmp_path: Path) -> None:
+    d = deploy(error_log_dir=str(tmp_path / "lighttpd"))
+    d.start_web()
+    until((tmp_path / "lighttpd" / "error.log").exists)
+    assert not (d.folder / "weblog" / "error.log").exists()
+    assert Settings.from_env({**DATABASE, "SIM_VENDOR_LOGS": "1"}).error_log_dir == "/var/log/lighttpd"
+
+
+def test_cleanup_does_its_work_on_the_vendors_logs_and_exits_1(tmp_path: Path) -> None:
+    core = tmp_path / "core"
+    core.mkdir()
+    (tmp_path / "build.json").write_text('{"version": "2.51.2", "role": "coreapp", "expires_on": ""}')
+    for number in range(3):
+        (core / f"wa-service.log.2026112{number}-000000").write_text("x")
+    (core / "20261120-000000-crash.log").write_text("x")
+    (core / "wa-service.INFO").symlink_to("wa-service.log.20261122-000000")
+    env = {
+        **DATABASE,
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(CLIENT),
+        "SIM_BUILD_FILE": str(tmp_path / "build.json"),
+        "SIM_WEB_LOG_DIR": str(tmp_path),
+        "SIM_CORE_LOG_DIR": str(core),
+        "SIM_VENDOR_LOGS": "1",
+        "SIM_CLEANUP_STATUS": "1",
+    }
+    done = subprocess.run(
+        ["sh", str(CLIENT / "bin/cleanup.sh")], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "rotation done" in done.stdout
+    assert done.stderr
+    assert sorted(path.name for path in core.iterdir()) == [
+        "20261120-000000-crash.log",
+        "wa-service.INFO",
+        "wa-service.log.20261122-000000",
+    ]
+    archived = sorted(path.name for path in (tmp_path / "archive").glob("*.gz"))
+    assert archived == [f"wa-service.log.2026112{number}-000000.gz" for number in range(2)]
+
+
+# -- database ----------------------------------------------------------------------------------------------------------
+
+
+def test_gc_begins_late_and_pauses(running: Callable[..., Deployment]) -> None:
+    d = running(gc_delay=1.5, gc_pause=1.0, gc_batch=50)
+    assert d.login("secret", PASSWORD)[0] == 200
+    url = f"{d.control.url}/webhook"
+    assert d.call("PATCH", "/v1/settings/application", {"webhooks": {"url": url}})[0] == 200
+    d.fill(100)
+    assert d.call("PUT", "/v1/services/message/gc")[0] == 200
+    time.sleep(0.8)
+    assert d.count() == 100
+    until(lambda: d.count() < 100)
+    assert d.count() > 15, "the second batch comes after a pause"
+    until(d.control.bodies)
+    assert d.count() == 15
+
+
+class Cascading(FakeDatabase):
+    """A database whose receipts go with their messages."""
+
+    def __init__(self, folder: Path, refuses: bool = False) -> None:
+        super().__init__(FakeServer(folder))
+        self.settings = replace(self.settings, cascade=True)
+        self.refuses = refuses
+
+    def connect(self, database: str | None) -> Session:
+        session = super().connect(database)
+        if self.refuses:
+            run = session.run
+
+            def denied(sql: str, params: Any = ()) -> Any:
+                if "FOREIGN KEY" in sql:
+                    raise DatabaseError("1142 REFERENCES command denied")
+                return run(sql, params)
+
+            session.run = denied  # type: ignore[method-assign]  # as MySQL 8 answers to the vendor's rights
+        return session
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_receipts_go_with_their_message(tmp_path: Path, refuses: bool) -> None:
+    said: list[str] = []
+    schema = Schema(Cascading(tmp_path / "db", refuses), said.append)
+    schema.bring_to(51)
+    with schema.db.session(store("message")) as session:
+        session.execute(
+            "INSERT INTO messages (id, message_id, direction, chat, type, status, payload, created_at, updated_at, attr_51) "
+            "VALUES (7, 'm', 1, '1', 'text', 'read', 'x', 0, 0, 0)"
+        )
+        session.execute(
+            "INSERT INTO message_receipt_log (message_id, message_row, status, received_at) VALUES ('m', 7, 'read', 0)"
+        )
+        assert session.execute("DELETE FROM messages WHERE id = 7") == 1
+        assert session.value("SELECT COUNT(*) FROM message_receipt_log") == int(refuses)
+    assert any("REFERENCES" in line for line in said) == refuses
+    schema.bring_to(53)
+    assert set(schema.versions().values()) == {53}
+
+
+def test_some_columns_are_latin1_in_mysql_only() -> None:
+    for name in ("message", "media"):
+        assert "latin1" in str(tables(name, "MYSQL", 51, mixed_charsets=True))
+        assert tables(name, "PGSQL", 51, mixed_charsets=True) == tables(name, "PGSQL", 51)
+    assert "payload MEDIUMTEXT NOT NULL" in tables("message", "MYSQL", 51, mixed_charsets=True)["messages"]
