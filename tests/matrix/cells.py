@@ -1,0 +1,51 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which versions are tested together. Of each two of database, host, Compose and ansible-core every pair of values is in a cell."""
+
+from __future__ import annotations
+
+import typing as t
+
+# A core is on the controller, so it has a run of its own, with one host for each database server.
+CORES = ("2.19.14", "2.20.10", "2.21.5", "2.22.0rc1")
+DATABASES = (
+    "mysql-9.7",
+    "postgres-13",
+    "mariadb-10.5",
+    "postgres-15",
+    "mariadb-10.11",
+    "postgres",
+    "mariadb",
+    "postgres-18",
+)
+RELEASES = ("bullseye", "bookworm", "trixie", "sid")
+COMPOSE = ("2.26", "2.40")
+
+
+class Cell(t.NamedTuple):
+    """One host: what is tested together on it."""
+
+    core: str
+    database: str
+    release: str
+    compose: str
+
+    @property
+    def host(self) -> str:
+        """The name of the host in the lab."""
+        return "on-" + self.database.replace(".", "")
+
+
+def cells(core: str) -> list[Cell]:
+    """The cells of one ansible-core."""
+    turn = CORES.index(core)
+    return [
+        # Releases turn by one from core to core; Compose turns by one after every second, so that it meets each release.
+        Cell(core, database, RELEASES[(number + turn) % 4], COMPOSE[(number // 4 + number + turn // 2) % 2])
+        for number, database in enumerate(DATABASES)
+    ]
+
+
+if __name__ == "__main__":
+    print("\n".join(CORES))

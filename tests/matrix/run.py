@@ -1,0 +1,303 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the collection on the cells of one ansible-core: each step on all hosts of a lab that have passed those before.
+
+    run.py CORE [DATABASE...]      with `ansible-playbook` of that core first in PATH; all cells of the core, or some of them
+
+What each cell has passed, or what it failed with, is written to tests/matrix/results.json. Ends with 1 when a cell failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(ROOT / "tests" / "lab")]
+
+import commands  # noqa: E402 - needs the paths above
+from cells import Cell, cells  # noqa: E402
+from engine import Record, lab_engine  # noqa: E402
+from observer import Lab  # noqa: E402
+
+RESULTS = HERE / "results.json"
+OLD, NEW = "2.51.2", "2.53.4"
+ROWS, LIMIT = 30000, 20000
+ABSENT = dict.fromkeys(
+    (f"wa_{one}_state" for one in ("host", "log_cleanup", "client", "db_env", "media_volume")), "absent"
+)
+RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+) ", re.MULTILINE)
+FAILURE = re.compile(r"^fatal: \[(\S+?)(?: -> \S+)?\]: .*?(?:\"msg\": \"(.*?)\"[,}])?$", re.MULTILINE)
+# The only warning that a cell may have: the server's own tool is not packaged for Debian.
+EXPECTED_WARNING = "the server's own tool is surer"
+
+
+class CellError(Exception):
+    """A cell is not as it should be."""
+
+
+class Matrix:
+    """The lab of one ansible-core, and what each of its cells has come to."""
+
+    def __init__(self, name: str, chosen: t.Sequence[Cell]) -> None:
+        self.name = name
+        self.cells = {cell.host: cell for cell in chosen}
+        self.good = list(self.cells)
+        self.passed: dict[str, list[str]] = {host: [] for host in self.cells}
+        self.failed: dict[str, str] = {}
+        self.labs = {host: Lab(name, host) for host in self.cells}
+
+    def up(self) -> None:
+        """A host for each cell, of its release, with its server and its Compose."""
+        hosts = ",".join(
+            f"{host}:ready@{one.release}@{one.database}@compose-{one.compose}" for host, one in self.cells.items()
+        )
+        databases = ",".join(one.database for one in self.cells.values())
+        lab = ("--name", self.name, "--hosts", hosts, "--db", databases, "--versions", OLD, NEW)
+        commands.run(ROOT / "tests/lab/lab", "up", *lab)
+
+    def down(self) -> None:
+        """Take the lab away."""
+        commands.run(ROOT / "tests/lab/lab", "down", "--name", self.name)
+
+    def fail(self, host: str, step: str, why: str) -> None:
+        """Note the first failure of a cell; the cell takes part in no later step."""
+        self.good.remove(host)
+        self.failed[host] = f"{step}: {' '.join(why.split())[:600]}"
+
+    def each(self, step: str, check: t.Callable[[str], None], but: t.Collection[str] = ()) -> None:
+        """Run a step on each host that has passed those before, `but` some."""
+        for host in [host for host in self.good if host not in but]:
+            try:
+                check(host)
+            except (CellError, AssertionError) as error:
+                self.fail(host, step, str(error))
+            else:
+                self.passed[host].append(step)
+
+    def play(
+        self,
+        step: str,
+        playbook: str,
+        changes: t.Callable[[int], bool],
+        *arguments: str,
+        inventory: str = "",
+        but: t.Collection[str] = (),
+        **variables: t.Any,
+    ) -> None:
+        """Run a playbook on all hosts that are left, `but` some; each must end well, with that many changes, without a warning."""
+        hosts = [host for host in self.good if host not in but]
+        if not hosts:
+            return
+        command = ["ansible-playbook", "-i", inventory or self.labs[hosts[0]].inventory, f"waba.onprem.{playbook}"]
+        command += ["--limit", ",".join(hosts), "--diff", *arguments, "-e", json.dumps(variables)]
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        print(f"### {step}\n{done.stdout}", flush=True)
+        ends = {
+            host: (int(changed), int(lost), int(failed)) for host, changed, lost, failed in RECAP.findall(done.stdout)
+        }
+        said = dict(FAILURE.findall(done.stdout))
+        warnings = [line for line in done.stdout.splitlines() if "WARNING]" in line and EXPECTED_WARNING not in line]
+
+        def check(host: str) -> None:
+            if host not in ends:
+                raise CellError(f"{playbook}.yml did not get to it: {done.stdout[-500:]}")
+            changed, lost, failed = ends[host]
+            if lost or failed:
+                raise CellError(said.get(host) or f"{playbook}.yml failed")
+            if not changes(changed):
+                raise CellError(f"{playbook}.yml had {changed} changes")
+            if warnings:
+                raise CellError(warnings[0])
+            if "Canary-" in done.stdout:
+                raise CellError("a secret was shown")
+
+        self.each(step, check, but)
+
+    def sql(self, host: str, statement: str) -> str:
+        """What the cell's database server answers, in a word."""
+        database = f"{host.replace('-', '_')}_messageStore"
+        words = self.labs[host].lab("sql", "--db", self.cells[host].database, "--database", database, statement).split()
+        return words[-1]
+
+    def containers(self, host: str) -> dict[str, Record]:
+        """The containers of a host, by name."""
+        with lab_engine(self.name, host) as engine:
+            return engine.containers()
+
+
+def expect(what: str, found: object, expected: object) -> None:
+    """Raise CellError unless they are the same."""
+    if found != expected:
+        raise CellError(f"{what}: found {found!r}, expected {expected!r}")
+
+
+def provision(matrix: Matrix) -> None:
+    """A client from nothing, nothing to do afterwards, and three kinds of drift that are predicted and put right."""
+    matrix.play("provision", "provision", lambda number: number > 0)
+    matrix.play("provision again", "provision", lambda number: number == 0)
+
+    def drift(host: str) -> None:
+        folder = f"/opt/waba/{host}"
+        matrix.labs[host].host(
+            f"set -e; rm /etc/cron.d/wa-{host}-log-cleanup; docker stop wa-{host}-waweb-1;"
+            f" sed -i 's/^WA_DB_CONNECTION_IDLE_TIMEOUT=.*/WA_DB_CONNECTION_IDLE_TIMEOUT=1/' {folder}/db.env"
+        )
+
+    matrix.each("drift", drift)
+    matrix.play("drift, predicted", "provision", lambda number: number > 1, "--check")
+    matrix.play("drift, put right", "provision", lambda number: number > 1)
+    matrix.play("nothing is left", "provision", lambda number: number == 0)
+
+
+def collect(matrix: Matrix) -> None:
+    """GC brings the table under its limit."""
+
+    def seed(host: str) -> None:
+        matrix.labs[host].lab(
+            "seed", "--db", matrix.cells[host].database, "--prefix", f"{host.replace('-', '_')}_", "--rows", str(ROWS)
+        )
+
+    def counted(host: str) -> None:
+        rows = int(matrix.sql(host, "SELECT COUNT(*) FROM messages"))
+        if not 0 < rows <= LIMIT:
+            raise CellError(f"{rows} messages are left of {ROWS}, with a limit of {LIMIT}")
+
+    matrix.each("seed", seed)
+    options = {
+        "wa_message_gc_max_messages": LIMIT,
+        "wa_message_gc_policy": "always",
+        "wa_message_gc_window": "00:00-24:00",
+    }
+    matrix.play("gc", "gc", lambda number: number == 1, **options)
+    matrix.each("messages are under the limit", counted)
+
+
+def upgrade(matrix: Matrix) -> None:
+    """The next version, with a dump; where the host's pg_dump is older than the server this is refused beforehand."""
+    kept: dict[str, str] = {}
+
+    def install(host: str) -> None:
+        kept[host] = matrix.sql(host, "SELECT COUNT(*) FROM messages")
+        package = "postgresql-client" if "postgres" in matrix.cells[host].database else "mariadb-client"
+        matrix.labs[host].host(f"apt-get update -qq && apt-get install -qq {package} >/dev/null 2>&1")
+
+    matrix.each("install the dump's tool", install)
+    too_old = [host for host in matrix.good if not dumpable(matrix, host)]
+    together = {"wa_upgrade_version": NEW, "wa_upgrade_waves": ["100%"]}
+    matrix.play("upgrade", "upgrade", lambda number: number > 0, but=too_old, wa_upgrade_dump=True, **together)
+    others = [host for host in matrix.good if host not in too_old]
+    skip = {"wa_upgrade_skip": ["database_backup"]}
+    matrix.play("upgrade without a dump", "upgrade", lambda number: number > 0, but=others, **together, **skip)
+
+    def upgraded(host: str) -> None:
+        images = {one["Config"]["Image"].rpartition(":v")[2] for one in matrix.containers(host).values()}
+        expect("versions", images, {NEW})
+        expect("messages", matrix.sql(host, "SELECT COUNT(*) FROM messages"), kept[host])
+        if host not in too_old:
+            matrix.labs[host].host("gzip --test /var/lib/waba/dumps/*.sql.gz")
+
+    matrix.each("the new version runs, with every message", upgraded)
+
+
+def dumpable(matrix: Matrix, host: str) -> bool:
+    """Whether the host's pg_dump is new enough; any tool of MySQL's family is."""
+    database = matrix.cells[host].database
+    if "postgres" not in database:
+        return True
+    tool = re.search(r"\) (\d+)", matrix.labs[host].host("pg_dump --version"))
+    server = re.match(r"\d+", matrix.sql(host, "SHOW server_version_num"))
+    return bool(tool and server) and int(tool[1]) >= int(server[0]) // 10000  # type: ignore[index] # bool() says so
+
+
+def adopt(matrix: Matrix) -> None:
+    """The client goes and leaves nothing; one that was started by hand is adopted, and keeps its containers."""
+    matrix.play("remove", "provision", lambda number: number > 0, wa_version=NEW, **ABSENT)
+    folder = ROOT / ".lab" / matrix.name / "adopted"
+    running: dict[str, dict[str, str]] = {}
+
+    def started(host: str) -> dict[str, str]:
+        return {name: one["State"]["StartedAt"] for name, one in matrix.containers(host).items()}
+
+    def start(host: str) -> None:
+        expect("containers", started(host), {})
+        cell, secrets = matrix.cells[host], json.loads((folder.parent / "secrets.json").read_text(encoding="utf-8"))
+        words = {
+            "REGISTRY": "registry.lab:5000/whatsapp",
+            "VERSION": OLD,
+            "DB_HOST": f"{cell.database}.lab",
+            "DB_PASSWORD": secrets["db_password"],
+            "PREFIX": f"hand_{host.replace('-', '_')}_",
+        }
+        layout = "postgres" if "postgres" in cell.database else "single"
+        given = "".join(f"export {name}='{value}'\n" for name, value in words.items())
+        matrix.labs[host].host(
+            f"{given}set -- {layout}\n" + (ROOT / "tests/lab/layouts/by-hand").read_text(encoding="utf-8")
+        )
+        running[host] = started(host)
+
+    matrix.each("start by hand", start)
+    shutil.rmtree(folder, ignore_errors=True)
+    matrix.play(
+        "adopt", "adopt", lambda number: number >= 0, wa_adopt_dir=str(folder), wa_adopt_vault_password="sesame"
+    )
+    password = folder.parent / "vault-password"
+    password.write_text("sesame\n", encoding="utf-8")
+    adopted = {"inventory": str(folder / "inventory.yml")}
+    vault = f"--vault-password-file={password}"
+    matrix.play("adopted, predicted", "provision", lambda number: number > 0, vault, "--check", **adopted)
+    matrix.play("adopted, provisioned", "provision", lambda number: number > 0, vault, **adopted)
+    matrix.play("adopted, nothing is left", "provision", lambda number: number == 0, vault, **adopted)
+    matrix.each("no container was started again", lambda host: expect("started", started(host), running[host]))
+
+
+def record(matrix: Matrix) -> None:
+    """Write what the cells have come to beside what others have."""
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    mine = [
+        {**cell._asdict(), "date": datetime.date.today().isoformat(), "failed": matrix.failed.get(host, "")}
+        for host, cell in matrix.cells.items()
+    ]
+    places = [[row[name] for name in Cell._fields] for row in mine]
+    kept = [row for row in kept if [row[name] for name in Cell._fields] not in places]
+    rows = sorted([*kept, *mine], key=lambda row: [row[name] for name in Cell._fields])
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def main(core: str, *databases: str) -> int:
+    """Run the steps, and say what came of them."""
+    os.environ |= {"ANSIBLE_PIPELINING": "true", "ANSIBLE_NOCOLOR": "1"}
+    version = commands.run("ansible-playbook", "--version").split("]")[0].split()[-1]
+    if version != core:
+        raise SystemExit(f"ansible-playbook is of ansible-core {version}; expected {core}")
+    matrix = Matrix(
+        f"matrix-{core.replace('.', '-')}", [one for one in cells(core) if not databases or one.database in databases]
+    )
+    began = time.monotonic()
+    with contextlib.ExitStack() as ends:
+        ends.callback(matrix.down)
+        matrix.up()
+        for steps in (provision, collect, upgrade, adopt):
+            steps(matrix)
+    record(matrix)
+    for host, cell in matrix.cells.items():
+        print(f"{' '.join(cell)}: {matrix.failed.get(host, f'{len(matrix.passed[host])} steps passed')}")
+    print(f"{len(matrix.good)} passed, {len(matrix.failed)} failed, {time.monotonic() - began:.0f} s")
+    return 1 if matrix.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
