@@ -22,7 +22,6 @@ from .model import (
     COMPOSES,
     ENGINES,
     HOME,
-    OWN,
     PROFILES,
     RELEASES,
     USER,
@@ -36,11 +35,12 @@ from .model import (
 from .shell import Interrupted, LabError, Shell
 from .yard import LAB_LABEL, Yard
 
-EPILOG = """
-hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@RELEASE][@ENGINE], such as h1,h2:bare@sid,h3:ready@postgres
+EPILOG = f"""
+hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE], such as h1,h2:bare@sid,h3:ready@postgres
         flavours: host (Docker and cron, no Python libraries), bare (SSH and Python only), ready (everything)
-        releases: {releases}
-""".format(releases=", ".join(RELEASES))
+        releases: {", ".join(RELEASES)}
+        versions of Compose: {", ".join(COMPOSES)}
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -80,11 +80,6 @@ def parser() -> argparse.ArgumentParser:
         "--registry-auth", action=argparse.BooleanOptionalAction, help="the registry asks for a user and a password"
     )
     up.add_argument("--profile", choices=PROFILES, help="how the simulated client behaves (default: ordinary)")
-    up.add_argument(
-        "--compose",
-        choices=(OWN, *COMPOSES),
-        help=f"the version of Compose's plugin on all hosts; {OWN} (default) is what the host's release has, or the usual one's",
-    )
     up.add_argument(
         "--port",
         action="append",
@@ -197,8 +192,6 @@ class Verbs:
             options.shards = given.shards
         if given.registry_auth is not None:
             options.registry_auth = given.registry_auth
-        if given.compose is not None:
-            options.compose = given.compose
         if given.profile is not None:
             options.profile = given.profile
         if given.port is not None:

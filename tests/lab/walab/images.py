@@ -25,7 +25,7 @@ from functools import cached_property
 from pathlib import Path
 
 from . import progress, ready
-from .model import COMPOSES, ENGINES, FLAVOURS, OWN, RELEASES, SUITE, Host, locked, product
+from .model import COMPOSES, ENGINES, FLAVOURS, RELEASES, SUITE, Host, locked, product
 from .shell import LabError, Shell
 
 HERE = Path(__file__).resolve().parent.parent
@@ -162,16 +162,17 @@ class Catalogue:
         # The registry with those in it.
         self.store = Image("store", (self.machines["registry"], *self.clients.values()), recipe=tuple(self.clients))
 
-    def host(self, host: Host, compose: str = OWN) -> Image:
+    def host(self, host: Host) -> Image:
         """The image of a host, with a version of Compose's plugin that is not its release's own, if one is asked for."""
         image = self.hosts[host.release][host.flavour]
-        if compose == OWN and host.release in WITHOUT_PLUGIN and host.flavour != "bare":
+        compose = host.compose
+        if not compose and host.release in WITHOUT_PLUGIN and host.flavour != "bare":
             compose = next(version for version, release in COMPOSES.items() if release == SUITE)
-        if compose == OWN or COMPOSES[compose] == host.release:
+        if not compose or COMPOSES[compose] == host.release:
             return image
         source = self.apts[COMPOSES[compose]]
-        arguments = (("SOURCE", source.tag), ("VERSION", compose))
-        return Image(f"{image.name}-compose-{compose}", (image, source), HERE / "images/compose", arguments=arguments)
+        arguments = (("SOURCE", source.tag), ("VERSION", compose.partition("-")[2]))
+        return Image(f"{image.name}-{compose}", (image, source), HERE / "images/compose", arguments=arguments)
 
     def by_name(self) -> dict[str, Image]:
         """All of them by their names; the client's by the names that they bear in the registry."""

@@ -31,9 +31,8 @@ FLAVOURS = ("host", "bare", "ready")
 # Debian releases that a host may be of. The first is the usual one, and that of all else that names no other.
 RELEASES = ("trixie", "bookworm", "bullseye", "sid")
 SUITE = RELEASES[0]
-# Versions of Compose's plugin, and the release that each is taken from.
-COMPOSES = {"2.26": SUITE, "2.40": "sid"}
-OWN = "own"  # a host's own release has it, or else the usual one
+# Versions of Compose's plugin, and the release that each is taken from; without a word, a host's own, or else the usual one's.
+COMPOSES = {"compose-2.26": SUITE, "compose-2.40": "sid"}
 # Database servers, PRODUCT or PRODUCT-VERSION, and the Debian suite that each is taken from; `both` are the usual two.
 ENGINES = {
     "mariadb": SUITE,
@@ -63,43 +62,44 @@ ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 @dataclass(frozen=True)
 class Host:
-    """One lab host as asked for: NAME[:FLAVOUR][@RELEASE][@ENGINE]."""
+    """One lab host as asked for: NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE]."""
 
     name: str
     flavour: str = "host"
     engine: str = ""
     release: str = SUITE
+    compose: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Host:
-        """Read NAME[:FLAVOUR][@RELEASE][@ENGINE], the last two in any order; raises LabError when it is not that."""
+        """Read NAME[:FLAVOUR] and, in any order, [@RELEASE][@ENGINE][@COMPOSE]; raises LabError when it is not that."""
         match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?((?:@[a-z0-9.-]+)*)", text)
         if not match:
             raise LabError(
-                f"{text!r} is no host: expected NAME[:FLAVOUR][@RELEASE][@ENGINE], such as h1, h2:bare, h3@bookworm "
-                "or h4:ready@sid@postgres"
+                f"{text!r} is no host: expected NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE], such as h1, h2:bare, "
+                "h3@bookworm or h4:ready@sid@postgres@compose-2.40"
             )
         name, flavour, words = match[1], match[2] or "host", match[3].split("@")[1:]
         if flavour not in FLAVOURS:
             raise LabError(f"host {name}: flavour {flavour!r} is none of {', '.join(FLAVOURS)}")
+        kinds = {"release": RELEASES, "database": ENGINES, "Compose": COMPOSES}
         for word in words:
-            if word not in (*RELEASES, *ENGINES):
-                raise LabError(
-                    f"host {name}: {word!r} is none of the Debian releases {', '.join(RELEASES)} "
-                    f"and none of the databases {', '.join(ENGINES)}"
-                )
-        releases, engines = ([word for word in words if word in known] for known in (RELEASES, ENGINES))
-        for several in (releases, engines):
+            if not any(word in known for known in kinds.values()):
+                known = "; ".join(f"{kind}: {', '.join(values)}" for kind, values in kinds.items())
+                raise LabError(f"host {name}: {word!r} is none of what may follow @ ({known})")
+        given = [[word for word in words if word in known] for known in kinds.values()]
+        for several in given:
             if len(several) > 1:
                 raise LabError(f"host {name} is given {' and '.join(several)}: name one of them")
+        release, engine, compose = ("".join(one) for one in given)
         if name in (*ENGINES, "registry", "control"):
             raise LabError(f"host {name}: the lab uses that name itself")
-        return cls(name, flavour, "".join(engines), "".join(releases) or SUITE)
+        return cls(name, flavour, engine, release or SUITE, compose)
 
     def __str__(self) -> str:
         flavour = f":{self.flavour}" if self.flavour != "host" else ""
-        release = f"@{self.release}" if self.release != SUITE else ""
-        return f"{self.name}{flavour}{release}{f'@{self.engine}' if self.engine else ''}"
+        words = (self.release if self.release != SUITE else "", self.engine, self.compose)
+        return self.name + flavour + "".join(f"@{word}" for word in words if word)
 
 
 def product(engine: str) -> str:
@@ -140,7 +140,6 @@ class Options:
     shared: bool = False
     shards: int = 1
     registry_auth: bool = False
-    compose: str = OWN
     profile: str = PROFILES[0]
     given_ports: dict[str, int] = field(default_factory=dict)
 

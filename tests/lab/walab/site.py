@@ -41,7 +41,7 @@ class Site:
     def wanted_images(self) -> list[images.Image]:
         """Every image this lab runs or seeds from."""
         options, catalogue = self.lab.options, self.catalogue
-        hosts = [catalogue.host(host, options.compose) for host in options.hosts]
+        hosts = [catalogue.host(host) for host in options.hosts]
         servers = [catalogue.machines[name] for name in options.engines]
         return [catalogue.store, catalogue.control, *hosts, *servers]
 
@@ -85,7 +85,7 @@ class Site:
         share = f"type=volume,source={self.yard.media},destination={MEDIA}"
         return Part(
             host.name,
-            self.catalogue.host(host, self.lab.options.compose).tag,
+            self.catalogue.host(host).tag,
             ports=((self.lab.ports[f"{host.name}-ssh"], 22), (self.lab.ports[f"{host.name}-api"], 9090)),
             volume="/var/lib/docker",
             environment=(("LAB_AUTHORIZED_KEY", key),),

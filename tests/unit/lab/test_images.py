@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab_samples import VERSIONS
 from walab.images import Builder, Catalogue, Image, context_tar, expires_on
-from walab.model import COMPOSES, ENGINES, OWN, Host
+from walab.model import COMPOSES, ENGINES, Host
 from walab.shell import LabError, Shell
 
 
@@ -114,33 +114,29 @@ def test_database_servers_stand_on_the_debian_release_that_has_their_version() -
 
 
 @pytest.mark.parametrize(
-    ("host", "compose", "chain"),
+    ("host", "chain"),
     [
-        ("h1", OWN, ["host", "apt", "debian"]),
-        ("h1", "2.26", ["host", "apt", "debian"]),
-        ("h1", "2.40", ["host-compose-2.40", "host", "apt", "debian"]),
-        ("h1:bare@bookworm", OWN, ["bare-bookworm", "apt-bookworm", "debian-bookworm"]),
+        ("h1", ["host", "apt", "debian"]),
+        ("h1@compose-2.26", ["host", "apt", "debian"]),
+        ("h1@compose-2.40", ["host-compose-2.40", "host", "apt", "debian"]),
+        ("h1:bare@bookworm", ["bare-bookworm", "apt-bookworm", "debian-bookworm"]),
         (
-            "h1:bare@bookworm",
-            "2.26",
+            "h1:bare@bookworm@compose-2.26",
             ["bare-bookworm-compose-2.26", "bare-bookworm", "apt-bookworm", "debian-bookworm"],
         ),
-        ("h1@bookworm", OWN, ["host-bookworm-compose-2.26", "host-bookworm", "apt-bookworm", "debian-bookworm"]),
+        ("h1@bookworm", ["host-bookworm-compose-2.26", "host-bookworm", "apt-bookworm", "debian-bookworm"]),
         (
-            "h1:ready@bullseye",
-            "2.40",
+            "h1:ready@compose-2.40@bullseye",
             ["ready-bullseye-compose-2.40", "ready-bullseye", "base-bullseye", "apt-bullseye", "debian-bullseye"],
         ),
-        ("h1:ready@sid", OWN, ["ready-sid", "apt-sid", "debian-sid"]),
-        ("h1@sid", "2.40", ["host-sid", "apt-sid", "debian-sid"]),
-        ("h1@sid", "2.26", ["host-sid-compose-2.26", "host-sid", "apt-sid", "debian-sid"]),
+        ("h1:ready@sid", ["ready-sid", "apt-sid", "debian-sid"]),
+        ("h1@sid@compose-2.40", ["host-sid", "apt-sid", "debian-sid"]),
+        ("h1@sid@compose-2.26", ["host-sid-compose-2.26", "host-sid", "apt-sid", "debian-sid"]),
     ],
 )
-def test_a_host_stands_on_its_debian_release_and_has_the_compose_that_is_asked_for(
-    host: str, compose: str, chain: list[str]
-) -> None:
+def test_a_host_stands_on_its_debian_release_and_has_the_compose_that_is_asked_for(host: str, chain: list[str]) -> None:
     catalogue = Catalogue(VERSIONS)
-    image = catalogue.host(Host.parse(host), compose)
+    image = catalogue.host(Host.parse(host))
     source = image.parents[-1]
     found = [image]
     while found[-1].parents:
@@ -148,8 +144,9 @@ def test_a_host_stands_on_its_debian_release_and_has_the_compose_that_is_asked_f
     assert [one.name for one in found] == chain
     assert found[-1].recipe[0] == Host.parse(host).release
     if "compose" in image.name:
-        assert source == catalogue.apts[COMPOSES[image.name.rpartition("-")[2]]]
-        assert dict(image.arguments) == {"SOURCE": source.tag, "VERSION": image.name.rpartition("-")[2]}
+        version = image.name.rpartition("-")[2]
+        assert source == catalogue.apts[COMPOSES[f"compose-{version}"]]
+        assert dict(image.arguments) == {"SOURCE": source.tag, "VERSION": version}
 
 
 def test_every_host_of_another_release_can_be_built_by_its_name() -> None:
