@@ -74,8 +74,9 @@ class ApiError(WaError):
         """Whether the same request may succeed a little later by the client's own table of codes."""
         if self.kind in ("expired", "denied", "login", "locked", "first_login", "media", "lost"):
             return False
-        timed_out = self.code == 1014 and re.search(r"time[d -]*out", self.found, re.IGNORECASE) is not None
-        return self.code in _RETRY_CODES or self.status in RETRY_STATUS or timed_out
+        # "Communication failure" is none of these: the Coreapp may have taken the call.
+        unreached = re.search(r"time[d -]*out|connection refused|getaddrinfo failed", self.found, re.IGNORECASE)
+        return self.code in _RETRY_CODES or self.status in RETRY_STATUS or bool(self.code == 1014 and unreached)
 
 
 def reported(subject: str, path: str, status: int, errors: t.Any, location: str = "") -> ApiError:

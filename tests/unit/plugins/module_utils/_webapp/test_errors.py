@@ -55,6 +55,8 @@ def said(status: int, code: t.Any = 0, title: str = "", details: str = "", path:
         (said(500, 1014, "Internal error", "Communication failure"), "coreapp", False),
         (said(500, 1014, "Internal error", "Connection timed out"), "coreapp", True),
         (said(500, 1014, "Internal error", "time-out"), "coreapp", True),
+        (said(500, 1014, "Internal error", "getaddrinfo failed"), "coreapp", True),
+        (said(500, 1014, "Internal error", "Connection refused"), "coreapp", True),
         (said(500, 1000, "Generic error", "timed out"), "other", False),
         *((said(500, code), "busy", True) for code in (1011, 1015, 1016, 1017, 1018)),
         (said(500, "1016"), "busy", True),
