@@ -31,7 +31,7 @@ class Extras:
 
 def template(service: Mapping, engine: str, web_bind: str, core_bind: str = "0.0.0.0") -> dict[str, t.Any]:
     """What roles/wa_client/templates/compose.yml.j2 says of a service with the role's defaults; a test compares them."""
-    port = 443 if service["kind"] == "web" else 6253
+    probe = "bash -c ': < /dev/tcp/127.0.0.1/443'" if service["kind"] == "web" else "nc -z 127.0.0.1 6253"
     bind = web_bind if service["kind"] == "web" else core_bind
     return {
         "environment": {"WA_CONFIG_ON_DB": "1", **service["environment"]},
@@ -44,7 +44,7 @@ def template(service: Mapping, engine: str, web_bind: str, core_bind: str = "0.0
         "logging": {"driver": "json-file", "options": {"max-size": "50m", "max-file": "7"}},
         "ports": [f"{bind}:{one['outside']}:{one['inside']}" for one in service["ports"]],
         "healthcheck": {
-            "test": ["CMD-SHELL", f"bash -c ': < /dev/tcp/127.0.0.1/{port}'"],
+            "test": ["CMD-SHELL", probe],
             "interval": "30s",
             "timeout": "5s",
             "start_period": "300s",

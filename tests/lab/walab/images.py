@@ -30,7 +30,16 @@ from .shell import LabError, Shell
 
 HERE = Path(__file__).resolve().parent.parent
 # The base is the client's base too: it is pulled into every lab host, so it has no more than the client needs.
-PACKAGES = ("ca-certificates", "gzip", "openssl", "procps", "python3", "python3-psycopg2", "python3-pymysql")
+PACKAGES = (
+    "ca-certificates",
+    "gzip",
+    "netcat-openbsd",
+    "openssl",
+    "procps",
+    "python3",
+    "python3-psycopg2",
+    "python3-pymysql",
+)
 STALE = 'Acquire::Check-Valid-Until "false"'  # a mirror may hold an older state of sid
 UNWANTED = ("doc", "info", "locale", "man", "lintian", "linda")
 NEEDED_BYTES = 5 * 1024**3
