@@ -177,7 +177,7 @@ def collect(matrix: Matrix) -> None:
             raise CellError(f"{rows} messages are left of {ROWS}, with a limit of {LIMIT}")
 
     matrix.each("seed", seed)
-    options = {
+    options: dict[str, t.Any] = {
         "wa_message_gc_max_messages": LIMIT,
         "wa_message_gc_policy": "always",
         "wa_message_gc_window": "00:00-24:00",
@@ -197,10 +197,10 @@ def upgrade(matrix: Matrix) -> None:
 
     matrix.each("install the dump's tool", install)
     too_old = [host for host in matrix.good if not dumpable(matrix, host)]
-    together = {"wa_upgrade_version": NEW, "wa_upgrade_waves": ["100%"]}
+    together: dict[str, t.Any] = {"wa_upgrade_version": NEW, "wa_upgrade_waves": ["100%"]}
     matrix.play("upgrade", "upgrade", lambda number: number > 0, but=too_old, wa_upgrade_dump=True, **together)
     others = [host for host in matrix.good if host not in too_old]
-    skip = {"wa_upgrade_skip": ["database_backup"]}
+    skip: dict[str, t.Any] = {"wa_upgrade_skip": ["database_backup"]}
     matrix.play("upgrade without a dump", "upgrade", lambda number: number > 0, but=others, **together, **skip)
 
     def upgraded(host: str) -> None:
@@ -256,7 +256,7 @@ def adopt(matrix: Matrix) -> None:
     )
     password = folder.parent / "vault-password"
     password.write_text("sesame\n", encoding="utf-8")
-    adopted = {"inventory": str(folder / "inventory.yml")}
+    adopted: dict[str, t.Any] = {"inventory": str(folder / "inventory.yml")}
     vault = f"--vault-password-file={password}"
     matrix.play("adopted, predicted", "provision", lambda number: number > 0, vault, "--check", **adopted)
     matrix.play("adopted, provisioned", "provision", lambda number: number > 0, vault, **adopted)
