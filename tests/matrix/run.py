@@ -38,7 +38,7 @@ ABSENT = dict.fromkeys(
     (f"wa_{one}_state" for one in ("host", "log_cleanup", "client", "db_env", "media_volume")), "absent"
 )
 RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+) ", re.MULTILINE)
-FAILURE = re.compile(r"^fatal: \[(\S+?)(?: -> \S+)?\]: .*?(?:\"msg\": \"(.*?)\"[,}])?$", re.MULTILINE)
+FAILURE = re.compile(r"^fatal: \[(\S+?)(?: -> \S+)?\]: .*?\"msg\": \"(.*?)\"[,}]", re.MULTILINE)
 # The only warning that a cell may have: the server's own tool is not packaged for Debian.
 EXPECTED_WARNING = "the server's own tool is surer"
 
@@ -151,10 +151,9 @@ def provision(matrix: Matrix) -> None:
     matrix.play("provision again", "provision", lambda number: number == 0)
 
     def drift(host: str) -> None:
-        folder = f"/opt/waba/{host}"
         matrix.labs[host].host(
             f"set -e; rm /etc/cron.d/wa-{host}-log-cleanup; docker stop wa-{host}-waweb-1;"
-            f" sed -i 's/^WA_DB_CONNECTION_IDLE_TIMEOUT=.*/WA_DB_CONNECTION_IDLE_TIMEOUT=1/' {folder}/db.env"
+            f" sed -i 's/^WA_DB_PORT=.*/WA_DB_PORT=3307/' /opt/waba/{host}/db.env"
         )
 
     matrix.each("drift", drift)
