@@ -25,14 +25,23 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("script/deep", "script/lib.sh"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(commands.REPOSITORY / name, root / name)
-    for name, text in {"tests/deep/test_one.py": "", ".gitignore": "/.lab\n/.venv\n", ".venv/bin/pytest": STUB}.items():
+    files = {
+        "tests/deep/test_one.py": "",
+        "tests/matrix/cells.py": "print('1.2.3')",
+        ".gitignore": "/.lab\n/.venv\n",
+        ".venv/bin/pytest": STUB,
+        "script/bootstrap": "#!/bin/sh\n",
+    }
+    for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    (root / ".venv/bin/pytest").chmod(0o755)
+    for name in (".venv/bin/pytest", "script/bootstrap"):
+        (root / name).chmod(0o755)
     (root / "molecule").mkdir()
     (root / "molecule/deep_two").mkdir()
     (root / "molecule/deep_two/molecule.yml").touch()
-    (root / "script/molecule").symlink_to("../.venv/bin/pytest")
+    for name in ("molecule", "matrix"):
+        (root / "script" / name).symlink_to("../.venv/bin/pytest")
     commands.run("git", "init", "--quiet", cwd=root)
     commit(root)
     (tmp_path / "ran").touch()
@@ -54,7 +63,7 @@ def deep(root: Path, *words: str) -> tuple[int, list[str]]:
     return done.returncode, (root.parent / "ran").read_text().split()
 
 
-ALL = ["tests/unit/plugins", "tests/integration", "tests/deep/test_one.py", "deep_two"]
+ALL = ["tests/unit/plugins", "tests/integration", "tests/deep/test_one.py", "deep_two", "1.2.3"]
 
 
 def test_what_a_commit_has_passed_is_not_run_again_unless_named(checkout: Path) -> None:

@@ -127,7 +127,7 @@ def test_an_entry_point_lists_the_options_that_it_reads(role: str, entry: str) -
     assert {name for name in listed - read if name not in plugins} == set()
 
 
-@pytest.mark.parametrize("script", ["role_tables.py", "fault_table.py"])
+@pytest.mark.parametrize("script", ["tables.py", "fault_table.py"])
 def test_generated_tables_are_in_step(script: str) -> None:
     run = subprocess.run(
         [sys.executable, str(ROOT / "script" / script), "--check"],

@@ -1,7 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes each role's table of variables, and the table of all of them in docs/variables.md, from the argument_specs."""
+"""Writes the tables that stand in documents.
+
+The variables of each role, and all of them in docs/variables.md, come from the argument_specs; the versions that were tested
+together, in README.md, from the results of the matrix.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROLES, ALL = ROOT / "roles", ROOT / "docs" / "variables.md"
-BEGIN, END = "<!-- variables: script/docs -->", "<!-- end of variables -->"
+BEGIN, END = "<!-- table: script/docs -->", "<!-- end of table -->"
+RESULTS = ROOT / "tests" / "matrix" / "results.json"
 
 
 def plain(text: str | list[str]) -> str:
@@ -58,6 +63,18 @@ def all_variables(roles: list[pathlib.Path]) -> str:
     return "\n".join(head + [row(name, option).rsplit(" | ", 1)[0] + " |" for _suffix, name, option in named])
 
 
+def tested_versions(results: list[dict[str, str]]) -> str:
+    """A row for each database server, a column for each ansible-core: the host's release and its Compose, and how it ended."""
+    cores = sorted({row["core"] for row in results})
+    cells = {(row["database"], row["core"]): row for row in results}
+    lines = [f"| Database server | {' | '.join(f'ansible-core {core}' for core in cores)} |", "|---" * (len(cores) + 1) + "|"]
+    for database in sorted({row["database"] for row in results}):
+        found = [cells.get((database, core)) for core in cores]
+        shown = [f"{one['release']}, {one['compose']}{' (failed)' * bool(one['failed'])}" if one else "" for one in found]
+        lines.append(f"| {database} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
 def rendered(file: pathlib.Path, content: str) -> str:
     """A file with its table as it has to be."""
     before, rest = file.read_text().split(BEGIN)
@@ -68,6 +85,7 @@ def main() -> int:
     stale = []
     roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
     tables = {role / "README.md": table(role) for role in roles} | {ALL: all_variables(roles)}
+    tables[ROOT / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
     for file, content in tables.items():
         wanted = rendered(file, content)
         if file.read_text() != wanted:
@@ -76,7 +94,7 @@ def main() -> int:
                 file.write_text(wanted)
     if "--check" in sys.argv and stale:
         print(
-            "tables of variables out of step with argument_specs: " + ", ".join(stale) + ". Run script/docs.",
+            "tables out of step with what they are made from: " + ", ".join(stale) + ". Run script/docs.",
             file=sys.stderr,
         )
         return 1
