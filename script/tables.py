@@ -67,10 +67,15 @@ def tested_versions(results: list[dict[str, str]]) -> str:
     """A row for each database server, a column for each ansible-core: the host's release and its Compose, and how it ended."""
     cores = sorted({row["core"] for row in results})
     cells = {(row["database"], row["core"]): row for row in results}
-    lines = [f"| Database server | {' | '.join(f'ansible-core {core}' for core in cores)} |", "|---" * (len(cores) + 1) + "|"]
+    lines = [
+        f"| Database server | {' | '.join(f'ansible-core {core}' for core in cores)} |",
+        "|---" * (len(cores) + 1) + "|",
+    ]
     for database in sorted({row["database"] for row in results}):
         found = [cells.get((database, core)) for core in cores]
-        shown = [f"{one['release']}, {one['compose']}{' (failed)' * bool(one['failed'])}" if one else "" for one in found]
+        shown = [
+            f"{one['release']}, {one['compose']}{' (failed)' * bool(one['failed'])}" if one else "" for one in found
+        ]
         lines.append(f"| {database} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
@@ -85,7 +90,8 @@ def main() -> int:
     stale = []
     roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
     tables = {role / "README.md": table(role) for role in roles} | {ALL: all_variables(roles)}
-    tables[ROOT / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
+    if RESULTS.exists():
+        tables[ROOT / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
     for file, content in tables.items():
         wanted = rendered(file, content)
         if file.read_text() != wanted:

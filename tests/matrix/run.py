@@ -279,7 +279,7 @@ def record(matrix: Matrix) -> None:
 def main(core: str, *databases: str) -> int:
     """Run the steps, and say what came of them."""
     os.environ |= {"ANSIBLE_PIPELINING": "true", "ANSIBLE_NOCOLOR": "1"}
-    version = commands.run("ansible-playbook", "--version").split("]")[0].split()[-1]
+    version = commands.run("ansible-playbook", "--version").partition("]")[0].split()[-1]
     if version != core:
         raise SystemExit(f"ansible-playbook is of ansible-core {version}; expected {core}")
     matrix = Matrix(

@@ -44,7 +44,11 @@ def table(title: str) -> dict[str, list[str]]:
 
 def test_every_scenario_and_deep_test_is_listed() -> None:
     scenarios = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
-    deep = {path.stem.replace("test_", "", 1) for path in ROOT.glob("tests/deep/test_*.py")} | {"fuzz", "integration", "matrix"}
+    deep = {path.stem.replace("test_", "", 1) for path in ROOT.glob("tests/deep/test_*.py")} | {
+        "fuzz",
+        "integration",
+        "matrix",
+    }
     layers = {name: "deep" if name in deep or name.startswith("deep_") else "ci" for name in scenarios | deep}
     assert {name: row[-1] for name, row in table("Scenarios and deep tests").items()} == layers
 
