@@ -261,12 +261,14 @@ class Builder:
             raise LabError(
                 "unpacking Debian packages takes root, or the package uidmap: run `tests/lab/lab images` as root once, or install that"
             )
-        scratch = self.folder / f"{SCRATCH}{os.getpid()}"
+        # Several may be made at once, one for each release.
+        own = f"{SCRATCH}{os.getpid()}-{image.recipe[0]}"
+        scratch = self.folder / own
         scratch.mkdir(exist_ok=True)
         # Memory is faster, and the unpacked system is 350 MB; a small machine takes the disk.
         fast = Path("/dev/shm")
         roomy = fast.is_dir() and os.access(fast, os.W_OK) and shutil.disk_usage(fast).free > 2 * 1024**3
-        unpack = fast / f"{SCRATCH}{os.getpid()}" if roomy else scratch
+        unpack = fast / own if roomy else scratch
         unpack.mkdir(exist_ok=True)
         tar = scratch / "debian.tar"
         options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNWANTED]
@@ -349,7 +351,7 @@ def clean_up(shell: Shell, build: Path) -> None:
 
 
 def _is_over(name: str) -> bool:
-    owner = name[len(SCRATCH) :]
+    owner = name[len(SCRATCH) :].partition("-")[0]
     return owner == str(os.getpid()) or not Path("/proc", owner).exists()
 
 
