@@ -94,13 +94,16 @@ def connect(
         return DatabaseError(subject or config.subject, f"{text} ({number})" if number else text, kind)
 
     def attempt(tls: ssl.SSLContext | None) -> Session:
+        connection = unconnected(tls)  # outside of what tells a strange greeting: an error here is the driver's
         try:
             # The socket is opened here so that the certificate is checked against the client's own name of the server.
             sock = socket.create_connection((config.host, config.port), timeout=config.connect_timeout)
         except (OSError, UnicodeError) as error:
             raise network_error(config, error) from None
         try:
-            return Session(config, log_in(sock, tls), (pymysql.MySQLError, pymysql.InterfaceError), translate)
+            sock.settimeout(None)
+            connection.connect(sock)
+            return Session(config, connection, (pymysql.MySQLError, pymysql.InterfaceError), translate)
         except ssl.SSLError as error:
             raise DatabaseError(config.subject, f"TLS failed: {one_line(error)}", "tls") from None
         except pymysql.MySQLError as error:
@@ -127,10 +130,10 @@ def connect(
                 "Compare engine, host name and port with the server's",
             ) from None
 
-    def log_in(sock: socket.socket, tls: ssl.SSLContext | None) -> t.Any:
+    def unconnected(tls: ssl.SSLContext | None) -> t.Any:
         # Newer drivers use TLS unless they are told not to; those before 1.0 do not, and take no such argument.
         clear = {"ssl_disabled": True} if tls is None and pymysql.VERSION[0] >= 1 else {}
-        connection = pymysql.connect(
+        return pymysql.connect(
             host=config.server_name or config.host,
             port=config.port,
             user=config.user,
@@ -145,9 +148,6 @@ def connect(
             defer_connect=True,
             **clear,
         )
-        sock.settimeout(None)
-        connection.connect(sock)
-        return connection
 
     try:
         session = attempt(None if config.plain else _tls_context(config))
