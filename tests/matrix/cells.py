@@ -21,6 +21,12 @@ DATABASES = (
 )
 RELEASES = ("bullseye", "bookworm", "trixie", "sid")
 COMPOSE = ("2.26", "2.40")
+# What administrators set, which the client's user then has to live with.
+SETTINGS = {
+    "mysql-9.7": "SET PERSIST sql_require_primary_key = ON",
+    "mariadb-10.5": "SET GLOBAL sql_mode = 'TRADITIONAL'",
+    "mariadb-10.11": "SET GLOBAL character_set_server = 'latin1', GLOBAL collation_server = 'latin1_swedish_ci'",
+}
 
 
 class Cell(t.NamedTuple):

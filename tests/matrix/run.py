@@ -27,7 +27,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "tests" / "lab")]
 
 import commands  # noqa: E402 - needs the paths above
-from cells import Cell, cells  # noqa: E402
+from cells import SETTINGS, Cell, cells  # noqa: E402
 from engine import Record, lab_engine  # noqa: E402
 from observer import Lab  # noqa: E402
 
@@ -66,6 +66,9 @@ class Matrix:
         databases = ",".join(one.database for one in self.cells.values())
         lab = ("--name", self.name, "--hosts", hosts, "--db", databases, "--versions", OLD, NEW)
         commands.run(ROOT / "tests/lab/lab", "up", *lab)
+        for host, one in self.cells.items():
+            if one.database in SETTINGS:
+                self.labs[host].lab("sql", "--db", one.database, SETTINGS[one.database])
 
     def down(self) -> None:
         """Take the lab away."""
