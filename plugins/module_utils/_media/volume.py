@@ -8,6 +8,7 @@ Paths are those of this machine. Whether they are the engine's, too, is proved b
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -22,6 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._media.rules import is
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
+KEY = "/etc/docker/key.json"
 _PATIENCE = 5.0  # seconds that a file system may take to answer; a dead NFS server never does
 _PROBE_FILE = re.compile(r"\.wa-probe-\d+-([0-9a-f]{24})")
 T = t.TypeVar("T")
@@ -167,7 +169,15 @@ class Engine:
         root = self.info["DockerRootDir"]
         if not self.maybe_here or not os.path.isdir(root):
             return None
-        return read(os.path.join(root, "engine-id")).strip()  # written since Docker 24
+        return read(os.path.join(root, "engine-id")).strip() or _id_of_key()
+
+
+def _id_of_key() -> str:
+    """The id of an engine before Docker 24, which takes it from its key and writes no `engine-id`; empty when there is none."""
+    try:
+        return str(json.loads(read(KEY))["kid"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def mount_table() -> list[filesystem.MountPoint]:

@@ -223,6 +223,34 @@ def test_the_engines_mark_proves_where_it_is(
     assert engine.count == 1  # asked once
 
 
+@pytest.mark.parametrize(
+    ("key", "here", "elsewhere"),
+    [
+        ('{"kty": "EC", "kid": "fake-engine", "d": "secret"}', True, False),
+        ('{"kid": "other"}', False, True),
+        ("{}", False, False),
+        ("[]", False, False),
+        ("no key", False, False),
+    ],
+)
+def test_an_older_engine_is_known_by_its_key(
+    engine: FakeDocker,
+    docker: Docker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    here: bool,
+    elsewhere: bool,
+) -> None:
+    (engine.root / "engine-id").unlink()
+    monkeypatch.setattr(volume, "KEY", str(tmp_path / "key.json"))
+    (tmp_path / "key.json").write_text(key)
+    found = volume.Engine(docker)
+    assert (found.here, found.elsewhere) == (here, elsewhere)
+    (engine.root / "engine-id").write_text("fake-engine")
+    assert volume.Engine(docker).here  # what a newer one has written counts, whatever key an older one has left
+
+
 def test_an_engine_whose_folder_is_not_here_is_elsewhere(
     engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
