@@ -90,8 +90,7 @@ def main() -> int:
     stale = []
     roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
     tables = {role / "README.md": table(role) for role in roles} | {ALL: all_variables(roles)}
-    if RESULTS.exists():
-        tables[ROOT / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
+    tables[ROOT / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
     for file, content in tables.items():
         wanted = rendered(file, content)
         if file.read_text() != wanted:
