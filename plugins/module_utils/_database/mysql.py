@@ -94,7 +94,8 @@ def connect(
         return DatabaseError(subject or config.subject, f"{text} ({number})" if number else text, kind)
 
     def attempt(tls: ssl.SSLContext | None) -> Session:
-        connection = unconnected(tls)  # outside of what tells a strange greeting: an error here is the driver's
+        # Before the `try` that recognises another server's greeting: an error here is the driver's.
+        connection = unconnected(tls)
         try:
             # The socket is opened here so that the certificate is checked against the client's own name of the server.
             sock = socket.create_connection((config.host, config.port), timeout=config.connect_timeout)
@@ -131,7 +132,7 @@ def connect(
             ) from None
 
     def unconnected(tls: ssl.SSLContext | None) -> t.Any:
-        # Newer drivers use TLS unless they are told not to; those before 1.0 do not, and take no such argument.
+        # PyMySQL 1.0 and newer use TLS unless `ssl_disabled` is set; older ones do not, and do not know that argument.
         clear = {"ssl_disabled": True} if tls is None and pymysql.VERSION[0] >= 1 else {}
         return pymysql.connect(
             host=config.server_name or config.host,

@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._media.rules import is
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
-KEY = "/etc/docker/key.json"
+KEY = "/etc/docker/key.json"  # of it only `kid` is used, which is no secret
 _PATIENCE = 5.0  # seconds that a file system may take to answer; a dead NFS server never does
 _PROBE_FILE = re.compile(r"\.wa-probe-\d+-([0-9a-f]{24})")
 T = t.TypeVar("T")
@@ -153,7 +153,7 @@ class Engine:
 
     @property
     def here(self) -> bool:
-        """Whether the engine's folder is the one on this machine, proved by the engine's own mark in it.
+        """Whether the engine's folder is the one on this machine, proved by the engine's own mark in it, or by its key before Docker 24.
 
         A socket may lead to another machine or into a container; then a path of that engine says nothing here.
         """
@@ -165,7 +165,7 @@ class Engine:
         return not self.maybe_here or self._mark() not in (self.info["ID"], "")
 
     def _mark(self) -> str | None:
-        """The mark in the engine's folder on this machine; empty when it cannot be read, None without that folder."""
+        """The id of the engine whose folder is on this machine; empty when it cannot be read, None without that folder."""
         root = self.info["DockerRootDir"]
         if not self.maybe_here or not os.path.isdir(root):
             return None

@@ -149,7 +149,7 @@ def test_a_shell_that_stays_does_not_hear_of_a_stop(tmp_path: Path) -> None:
     stays.send_signal(signal.SIGTERM)
     time.sleep(0.5)
     assert stays.poll() is None
-    assert stays.wait(20) == 3, "the exit code of the program, which was not told"
+    assert stays.wait(20) == 3, "the exit code of the program, which received no signal"
     launch.asked.unlink()
     goes = launch.start()
     until(launch.asked.exists)

@@ -110,11 +110,11 @@ def test_a_server_of_another_kind(greeting: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "plain", "told"),
+    ("version", "plain", "passed"),
     [((0, 9, 3), True, {}), ((0, 9, 3), False, {}), ((1, 0, 2), True, {"ssl_disabled": True}), ((1, 2, 4), False, {})],
 )
 def test_tls_is_switched_off_only_at_drivers_that_take_the_word(
-    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], plain: bool, told: dict[str, bool]
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], plain: bool, passed: dict[str, bool]
 ) -> None:
     seen: dict[str, t.Any] = {}
 
@@ -124,9 +124,9 @@ def test_tls_is_switched_off_only_at_drivers_that_take_the_word(
 
     monkeypatch.setattr(pymysql, "VERSION", version)
     monkeypatch.setattr(pymysql, "connect", connect)
-    with pytest.raises(TypeError):  # what an unknown driver cannot take is not told as another server's greeting
+    with pytest.raises(TypeError):  # not reported as another server's greeting
         database.connect(settings(1, plain=plain))
-    assert (seen["ssl"] is None, {key: seen[key] for key in seen if key == "ssl_disabled"}) == (plain, told)
+    assert (seen["ssl"] is None, {key: seen[key] for key in seen if key == "ssl_disabled"}) == (plain, passed)
 
 
 def test_any_greeting_is_an_error_with_words() -> None:
