@@ -23,8 +23,9 @@ options:
       - V(daily) also when the last one began O(min_interval) ago. One that began later and left the table above the limit
         is not repeated before that.
       - V(always) at every run.
+      - V(never) calls none. One that runs is followed to its end, as before an upgrade.
     type: str
-    choices: [limit, daily, always]
+    choices: [limit, daily, always, never]
     default: limit
   max_messages:
     description: The limit in rows. The vendor calls more than 2 million large, and wants it lower before an upgrade.
@@ -75,72 +76,48 @@ options:
     default: 10
   mark_read:
     description:
-      - Ids of inbound messages to mark as read first, so that GC takes them too.
+      - Ids of inbound messages to mark as read first, ten a second, so that GC takes them too.
       - This shows read receipts to the customers. It needs the application setting C(pass_through=false).
-      - Marking that was interrupted goes on with the next run that is given the same ids.
     type: list
     elements: str
-  mark_read_file:
-    description: A file on the managed host with more such ids, one a line.
-    type: path
-  mark_read_rate:
-    description: How many messages are marked in a second.
-    type: float
-    default: 5
   media:
     description:
-      - Whether to call GC of media too, once message GC has ended. It runs on the leader only.
-      - Nothing but a notification tells its end, so without O(notifications) nobody waits for it.
+      - Whether to call GC of media too, once message GC has ended. It runs on the leader only, and nobody waits for its end.
     type: bool
     default: false
-  completion:
-    description:
-      - What tells the end of a GC.
-      - V(database) is the table itself. Its delete rate is back at what it was before the call, for O(quiet_period), and no
-        C(DELETE) on it runs. Ordinary deletes that the look before the call has missed are told by their even, small shape.
-      - V(notifications) is one notification of every node in the file O(notifications).
-      - V(none) calls and looks no further. Such a GC counts as running for O(wait_timeout); none is called beside it.
-        RV(ignore:changed) then means that GC was called.
-    type: str
-    choices: [database, notifications, none]
-    default: database
   notifications:
     description:
       - A file on the managed host to which the business's own webhook consumer appends the client's GC notifications, one JSON
-        object a line.
-      - A numeric C(timestamp) (seconds since 1970) in the line's object tells those of an older run.
+        object a line, each as the client has posted it. A line that is none is skipped with a warning.
+      - Without it the tables alone show the end. With it every node must have notified, too, and RV(messages_deleted) is known.
+      - A number C(timestamp) (seconds since 1970) beside C(services) tells notifications of an older run apart.
     type: path
   wait:
     description:
       - Whether to follow the GC to its end.
-      - Without it, one step is done - start or take up, judge, return - and RV(running) tells whether to come again.
+      - Without it, one step is done - call or take up, look, return - and RV(running) says whether to come again.
     type: bool
     default: true
   wait_timeout:
     description:
       - How long to wait for the end of a round, in seconds or as text.
-      - What still deletes then is taken up by the next run, which waits as long again. A round that has deleted nothing in so
-        long is taken to delete nothing.
+      - What still deletes then is taken up by the next run, which waits as long again.
     type: str
     default: 2h
   poll_interval:
-    description:
-      - The pause between two looks, in seconds or as text.
-      - The next one comes sooner in the first minutes of a GC that deletes, and when it may tell the end.
+    description: The pause between two looks, in seconds or as text.
     type: str
     default: 10s
   quiet_period:
     description:
-      - How long the delete rate must be back to normal, in seconds or as text.
-      - Five times the longest pause seen between deletes, when that is longer.
-      - PostgreSQL counts the last deletes of an idle session up to ten seconds late. Such counts take nothing from this time, but in
-        the last three quarters of it there may be none. Less than ten seconds more than the pauses of a GC is too little.
-      - The rate before the call is taken over the same time, at most 30 seconds; 5 seconds when hardly a row goes in them.
+      - For how long nothing of GC may be seen before it is over, in seconds or as text.
+      - It must be longer than the client takes to begin after the call, and than its longest pause. Both are unknown; lower it
+        only for a client whose GC you know.
     type: str
-    default: 60s
+    default: 180s
   state_file:
     description:
-      - What is remembered on the managed host - the GC that runs, the last one, a refused login.
+      - What is kept on the managed host - the GC that runs, the last one, that a login was refused.
       - C(/var/lib/waba/gc-<deployment>.json) when not given.
     type: path
   lock_file:
@@ -152,17 +129,9 @@ options:
     description:
       - The RV(run_id) of an earlier step. When that run is over, its result is returned and no new one begins.
     type: str
-  session:
-    description:
-      - The RV(session) of an earlier step, which makes a login needless.
-      - One that was sealed with another key, or is of another API or user, counts for nothing.
-    type: str
-  seal_key:
-    description: The key for O(session) and RV(session). The action plugin sets it, the same for all of one C(ansible-playbook).
-    type: str
   retry_refused_login:
     description:
-      - Whether to try a login once more that was refused before with the same password.
+      - Whether to try a login again that was refused with the same password less than a day ago.
       - For one run, when the password has become the right one, as by V(first_login) of M(waba.onprem.wa_webapp), or when the
         account is no longer locked. Repeated wrong logins lock it.
     type: bool
@@ -174,14 +143,20 @@ extends_documentation_fragment:
 attributes:
   idempotent:
     support: partial
-    details:
-      With O(policy=always) GC is called at every run; RV(ignore:changed) still means that rows fell, but for O(completion=none).
+    details: With O(policy=always) GC is called at every run. RV(ignore:changed) means that this task has called GC, whatever that deleted.
 notes:
+  - How the end is known, in five sentences. Before the call, the module takes some 4,000 primary keys from across the table, and looks at
+    it twice. GC is over when for a whole O(quiet_period) no C(DELETE) on C(messages) runs, none of these keys has gone - but for as
+    many as traffic takes - and, where the server has a counter of the table's own (PostgreSQL, or MySQL with a readable
+    performance schema), it rises no faster than before the call. With O(notifications) every node must have sent its own, too.
+    A GC slower than RV(unnoticed_rate) could be taken for traffic. Counters of the whole server decide nothing, so other clients on it do
+    not matter.
+  - A GC that runs already, whoever has called it, is followed to its end and not called again.
   - Use it at one host of a deployment, the leader.
   - With O(wait=true) an action plugin drives the steps and shows one line of progress a look on standard error. No connection is
     held open. The variable C(wa_message_gc_progress=false) turns the lines off. With C(async) the module itself waits.
-  - Rows during the run are estimates. RV(messages_after) is exact when RV(exact) is true, which it is at or under the limit.
-  - A login that was refused is remembered by a slow, salted hash and not tried again until the password changes, but with O(retry_refused_login).
+  - Each step that asks the API logs in and out again. A login that was refused is not tried again with the same password for a day, but
+    with O(retry_refused_login).
 author:
   - waba.onprem contributors (@waba)
 """
@@ -200,11 +175,10 @@ EXAMPLES = r"""
     env_file: /opt/waba/support/db.env
     api_password: "{{ wa_api_password }}"
 
-- name: Start only
+- name: Wait until no GC runs
   waba.onprem.wa_message_gc:
+    policy: never
     env_file: /opt/waba/support/db.env
-    api_password: "{{ wa_api_password }}"
-    wait: false
 """
 
 RETURN = r"""
@@ -213,7 +187,7 @@ actions:
   returned: always
   type: list
   elements: str
-  sample: ["message GC deleted 1200000 rows (rounds: 1): 3200000 rows are more than 2000000"]
+  sample: ["called message GC (round 1): more rows than the limit"]
 messages_before:
   description: The rows before the first call; an estimate when there were more than the limit.
   returned: always
@@ -230,11 +204,7 @@ exact:
   type: bool
   sample: true
 messages_deleted:
-  description:
-    - The rows that GC deleted, from the notifications when every node sent one and the server's counters do not gainsay them
-      by a factor of 3, else from those.
-    - Those of MySQL and MariaDB count the deletes of all its tables, so they count only where the table got smaller, too, and
-      two exact counts are preferred to them.
+  description: The rows that GC deleted, by the notifications of every node in every round; V(null) without them.
   returned: always
   type: int
   sample: 1200000
@@ -247,7 +217,7 @@ nodes:
   description: For every node of the last round its C(status), and C(count) when it has notified one. A single client's is C(coreapp).
   returned: always
   type: dict
-  sample: {coreapp: {status: completed, count: 1200000}}
+  sample: {coreapp: {status: complete, count: 1200000}}
 databases:
   description: The databases that were counted.
   returned: always
@@ -255,22 +225,15 @@ databases:
   elements: str
   sample: [waba_messages]
 skip_reason:
-  description: Why GC was not due, or V(null).
+  description: Why no GC was called, or V(null).
   returned: always
   type: str
-  sample: the table holds 1200000 rows, and the limit is 2000000
+  sample: not more rows than the limit
 next_due:
   description: When GC may be due again, if that is known.
   returned: always
   type: str
   sample: "2026-02-01T01:00:00+01:00"
-callbacks:
-  description:
-    - V(complete) when every node has notified, V(unverified) when there were more than 10 million rows and not every node has,
-      V(none) otherwise. The vendor wants GC of such tables repeated until the notifications come back without errors.
-  returned: always
-  type: str
-  sample: complete
 running:
   description: Whether GC still runs and another step is needed.
   returned: always
@@ -281,27 +244,27 @@ run_id:
   returned: always
   type: str
   sample: 2f1c8a
-session:
+unnoticed_rate:
   description:
-    - What spares the next step a login, for O(session); V(null) when nobody is logged in, and once the run is over.
-    - It tells nothing to anybody but the process that runs C(ansible-playbook), which has the key.
+    - The rows a second below which a GC could have been taken for traffic; V(null) when none was followed.
+    - It falls with O(quiet_period), and is higher the more rows there are and the more of them traffic deletes.
   returned: always
-  type: str
-  sample: c29tZXRoaW5nIHRoYXQgbm9ib2R5IHJlYWRz
+  type: float
+  sample: 113.4
 progress:
   description:
-    - Where a running GC stands, with C(phase), C(round), C(rows) (estimate), C(deleted), C(rate), C(left) and C(fraction).
-    - C(again) is in how many seconds another look may tell the end, if that is known.
+    - Where a running GC stands, with C(phase) and C(round), and as estimates C(rows), C(deleted), C(rate), C(left) (seconds to the
+      limit) and C(fraction).
   returned: always
   type: dict
-  sample: {phase: deleting, round: 1, rows: 2400000, deleted: 800000, rate: 9500.0, left: 42.1, fraction: 0.66, again: 10.0}
+  sample: {phase: deleting, round: 1, rows: 2400000, deleted: 800000, rate: 9500.0, left: 42.1, fraction: 0.66}
 media:
   description: The status of media GC by node.
   returned: media GC was called
   type: dict
-  sample: {coreapp: {status: completed}}
+  sample: {coreapp: processing}
 marked_read:
-  description: How many inbound messages of the list were marked as read, by this run and by the interrupted ones before it.
+  description: How many inbound messages were marked as read.
   returned: messages were marked
   type: int
   sample: 3
@@ -315,7 +278,7 @@ seconds:
   description: The time since the run began.
   returned: always
   type: float
-  sample: 131.4
+  sample: 231.4
 """
 
 import os
@@ -332,8 +295,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import conne
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file_rules
 from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
-from ansible_collections.waba.onprem.plugins.module_utils._gc import progress as gc_progress
-from ansible_collections.waba.onprem.plugins.module_utils._gc import session as gc_session
 from ansible_collections.waba.onprem.plugins.module_utils._gc.run import GcRun
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import client as webapp
 
@@ -350,20 +311,15 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "env_format": {"type": "str", "choices": list(env_file_rules.FORMATS), "default": "portable"},
     "max_rounds": {"type": "int", "default": 10},
     "mark_read": {"type": "list", "elements": "str"},
-    "mark_read_file": {"type": "path"},
-    "mark_read_rate": {"type": "float", "default": 5},
     "media": {"type": "bool", "default": False},
-    "completion": {"type": "str", "choices": list(gc_policy.COMPLETIONS), "default": "database"},
     "notifications": {"type": "path"},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "str", "default": "2h"},
     "poll_interval": {"type": "str", "default": "10s"},
-    "quiet_period": {"type": "str", "default": "60s"},
+    "quiet_period": {"type": "str", "default": "180s"},
     "state_file": {"type": "path"},
     "lock_file": {"type": "path"},
     "run_id": {"type": "str"},
-    "session": {"type": "str"},
-    "seal_key": {"type": "str", "no_log": True},
     "retry_refused_login": {"type": "bool", "default": False},
 }
 
@@ -378,15 +334,14 @@ def complete(params: dict[str, t.Any]) -> None:
     params["env_file"] = env_file or names["env_file"]
     params["state_file"] = params["state_file"] or names["gc_state_file"]
     params["lock_file"] = names["lock_file"] if params["lock_file"] is None else params["lock_file"]
-    for option in ("max_messages", "max_rounds", "mark_read_rate"):
-        if params[option] < (0 if option == "max_messages" else 0.01):
-            raise WaError(f"option {option}", f"{params[option]}", "more than nothing")
+    for option, least in (("max_messages", 0), ("max_rounds", 1)):
+        if params[option] < least:
+            raise WaError(f"option {option}", f"{params[option]}", f"{least} or more")
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={**webapp.ARGUMENT_SPEC, **database.ARGUMENT_SPEC, **ARGUMENT_SPEC},
-        required_if=[("completion", "notifications", ["notifications"])],
         supports_check_mode=True,
     )
     params = module.params
@@ -396,9 +351,7 @@ def main() -> None:
         pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
         run = GcRun(params, result, module.check_mode)
         while not run.step() and params["wait"]:
-            time.sleep(gc_progress.pause(pause, result.values["progress"]))
-        if result.values["running"]:
-            result.values["session"] = gc_session.hand_on(run.webapp, params)
+            time.sleep(pause)
     except WaError as error:
         result.fail(error)
     result.exit()

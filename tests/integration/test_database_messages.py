@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gate and pulse against real databases: whose tables, what they count, what they cost, what they bear."""
+"""The count and the looks against real databases: whose tables, what is seen, what they cost, what they bear."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from waiting import until
 from ansible_collections.waba.onprem.plugins.module_utils._database import activity
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
 from ansible_collections.waba.onprem.plugins.module_utils._database import messages as database_messages
-from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import Judge
+
+KEYS = [[[1], [2]]]
 
 
 def test_an_alter_passes_while_it_polls(client: Client) -> None:
@@ -43,7 +44,7 @@ def test_an_alter_passes_while_it_polls(client: Client) -> None:
 
     def poll() -> None:
         while not stop.is_set():
-            activity.pulse(settings(client.where), tables)
+            activity.look(settings(client.where), tables, KEYS)
 
     poller = threading.Thread(target=poll)
     poller.start()
@@ -65,11 +66,11 @@ def test_prefixes_of_all_kinds(database: Server, prefix: str) -> None:
         create(database, decoy, 50)
         tables = find(database, prefix)
         assert [table.database for table in tables] == [name]
-        count = database_messages.gate(settings(database), tables, 30)
+        count = database_messages.count_up_to(settings(database), tables, 30)
         assert (count.rows, count.exact, count.large) == (30, True, False)
-        assert database_messages.gate(settings(database), tables, 29).large
-        assert activity.pulse(settings(database), tables).counters
-        assert database_messages.tidy(settings(database), tables, 10) == ""
+        assert database_messages.count_up_to(settings(database), tables, 29).large
+        assert activity.estimate(settings(database), tables)[0] >= 0
+        assert database_messages.vacuum(settings(database), tables, 10) == ""
     finally:
         drop(database, name)
         drop(database, decoy)
@@ -78,9 +79,9 @@ def test_prefixes_of_all_kinds(database: Server, prefix: str) -> None:
 def test_all_tables_of_a_client_are_summed_and_no_neighbours(database: Server) -> None:
     with databases(database, gc1_shard1=40, gc1_shard2=60, gc10_shard1=1000):
         tables = find(database)
-        count = database_messages.gate(settings(database), tables, 100)
+        count = database_messages.count_up_to(settings(database), tables, 100)
         assert (count.rows, count.exact, count.large) == (100, True, False)
-        assert database_messages.gate(settings(database), tables, 99).large
+        assert database_messages.count_up_to(settings(database), tables, 99).large
         with pytest.raises(Exception, match="ambiguous"):
             find(database, "gc1")
         assert len(find(database, "gc1", ["gc1_shard1"])) == 1
@@ -114,7 +115,7 @@ def test_sessions_are_read_only_bounded_and_gone_after_a_look(database: Server) 
             else:
                 names = ("transaction_read_only", "statement_timeout", "lock_timeout")
                 assert [session.value(f"SHOW {name}") for name in names] == ["on", "5s", "2s"]
-        activity.pulse(settings(database), find(database))
+        activity.look(settings(database), find(database), KEYS)
         sessions = {
             "mariadb": "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'wa';",
             "postgres": "SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'wa';",
@@ -156,7 +157,7 @@ def test_of_several_schemas_the_one_that_the_clients_statements_find(postgres: S
 
 def test_a_delete_that_runs_is_seen(client: Client) -> None:
     where, tables = client.where, find(client.where)
-    assert not activity.pulse(settings(where), tables).deleting
+    assert not activity.look(settings(where), tables, KEYS).deleting
     name = DATABASE[where.kind]
     with contextlib.ExitStack() as stack:
         holder = stack.enter_context(database_connection.connect(settings(where), name, read_only=False))
@@ -164,58 +165,83 @@ def test_a_delete_that_runs_is_seen(client: Client) -> None:
         holder.rows("SELECT id FROM messages WHERE id = 1 FOR UPDATE")
         waiter = threading.Thread(target=lambda: swallow(where, name, "DELETE FROM messages WHERE id = 1"))
         waiter.start()
-        until(lambda: activity.pulse(settings(where), tables).deleting)
+        until(lambda: activity.look(settings(where), tables, KEYS).deleting)
         holder.rows("ROLLBACK")
         waiter.join()
-    assert not activity.pulse(settings(where), tables).deleting
+    assert not activity.look(settings(where), tables, KEYS).deleting
 
 
 def test_a_transaction_that_was_forgotten_after_an_insert_is_no_gc(
     postgres: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(activity, "_LONG_CHANGE", 0.2)
-    monkeypatch.setattr(activity, "_FORGOTTEN", 1.0)
+    monkeypatch.setattr(activity, "_FORGOTTEN", 2.0)
     with databases(postgres, gc1_left=10):
         tables = find(postgres)
         with database_connection.connect(settings(postgres), "gc1_left", read_only=False) as session:
             session.rows("BEGIN")
             session.rows("INSERT INTO messages SELECT max(id) + 1 FROM messages")
-            until(lambda: activity.pulse(settings(postgres), tables).deleting, 1)
-            until(lambda: not activity.pulse(settings(postgres), tables).deleting, 3)
+            until(lambda: activity.look(settings(postgres), tables, KEYS).deleting, 2)
+            until(lambda: not activity.look(settings(postgres), tables, KEYS).deleting, 4)
             session.rows("DELETE FROM messages WHERE id = 1")  # and a DELETE is one, however long it is left
-            time.sleep(1.5)
-            assert activity.pulse(settings(postgres), tables).deleting
+            time.sleep(2.5)
+            assert activity.look(settings(postgres), tables, KEYS).deleting
 
 
-def test_sessions_that_idle_say_when_their_deletes_ended_though_these_are_counted_late(postgres: Server) -> None:
-    with databases(postgres, gc1_late=100):
-        tables = find(postgres)
+@pytest.mark.parametrize(
+    ("columns", "mariadb_values", "postgres_values"),
+    [
+        ({"id": "BIGINT"}, "seq", "seq"),
+        (
+            {"id": "BIGINT"},
+            "seq * seq * seq * 100000",
+            "seq::bigint * seq * seq * 100000",
+        ),  # uneven, though not enough for a hash
+        (
+            {"id": "BIGINT"},
+            "IF(seq = 1, 1, seq + 1e15)",
+            "CASE WHEN seq = 1 THEN 1 ELSE seq + 1e15 END",
+        ),  # one far away
+        ({"id": "VARCHAR(40)"}, "CONCAT('k', seq, 'é')", "'k' || seq || 'é'"),
+        ({"id": "VARCHAR(40)", "num": "BIGINT"}, "CONCAT('k', seq % 7), seq", "'k' || seq % 7, seq"),
+    ],
+)
+def test_the_keys_of_a_sample_are_from_the_whole_table_and_are_missed_when_they_go(
+    database: Server, columns: dict[str, str], mariadb_values: str, postgres_values: str
+) -> None:
+    names = ", ".join(columns)
+    define = f"CREATE TABLE messages ({', '.join(map(' '.join, columns.items()))}, part INT, PRIMARY KEY ({names}))"
+    fill = {
+        "mariadb": f"{define} CHARACTER SET utf8mb4; INSERT INTO messages SELECT {mariadb_values}, seq % 2 FROM seq_1_to_20000;",
+        "postgres": f"{define}; INSERT INTO messages SELECT {postgres_values}, seq % 2 FROM generate_series(1, 20000) AS seq;",
+    }[database.kind]
+    own = {"mariadb": "SET NAMES utf8mb4;", "postgres": "SET ROLE wa;"}[database.kind]
+    with databases(database, gc1_keys=1):
+        database.sql(f"{own} DROP TABLE messages; {fill}", "gc1_keys")
+        tables = find(database)
+        keys = activity.take_sample(settings(database), tables, 1_000, [20_000])
+        assert 500 <= len(keys[0]) <= 2_000
+        assert activity.look(settings(database), tables, keys).alive == len(keys[0])
+        database.sql("DELETE FROM messages WHERE part = 0;", "gc1_keys")
+        assert activity.look(settings(database), tables, keys).alive == pytest.approx(len(keys[0]) / 2, rel=0.25)
+        whole = activity.take_sample(settings(database), tables, 50_000, [20_000])
+        assert len(whole[0]) == 10_000
 
-        def look() -> activity.Pulse:
-            return activity.pulse(settings(postgres), tables)
 
-        assert (look().sessions, look().idle) == ((), None)
-        with database_connection.connect(settings(postgres), "gc1_late", read_only=False) as session:
-            first = look()
-            names = [other.name for other in first.sessions]
-            judge = Judge(over=5, late=10, counters=list(first.counters), rows=first.rows, sessions=names)
-            time.sleep(1.1)  # the server counts a session's deletes at once when it has not done so for a second
-            begin = time.monotonic()
-            for _batch in range(2):  # the first one, and the second when the session has idled
-                session.rows("DELETE FROM messages WHERE id IN (SELECT id FROM messages LIMIT 40)")
-            while judge.deleted < 80:
-                time.sleep(1.1)  # in less than a second a batch is no speed
-                at, pulse = time.monotonic() - begin, look()
-                names = [other.name for other in pulse.sessions]
-                figures = (pulse.counters, pulse.rows, pulse.deleting)
-                judge.sample(at, *figures, sessions=names, idle=pulse.idle, unchanged=pulse.unchanged)
-                assert at < 30
-            assert at > 9
-            assert (judge.active_at < 2.5, judge.moving) == (True, False)  # when the first batch was seen
-            session.rows("SELECT 1")
-            assert look().unchanged is None  # it has only read since
-            assert look().idle == pytest.approx(0, abs=1)
-        assert look().sessions == ()
+def test_the_tables_own_counters(database: Server) -> None:
+    with databases(database, gc1_counters=100):
+        tables = find(database)
+        before = activity.look(settings(database), tables, [[]])
+        database.sql("DELETE FROM messages WHERE id <= 40;", "gc1_counters")
+        if database.kind == "mariadb":
+            assert (before.deleted, before.inserted) == (None, None), "its performance schema is off"
+            return
+
+        def counted() -> int:
+            found = activity.look(settings(database), tables, [[]])
+            return (found.deleted or 0) - (before.deleted or 0)
+
+        until(lambda: counted() == 40, 15)
 
 
 def test_a_function_that_deletes_in_one_transaction_is_seen(postgres: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,19 +252,19 @@ def test_a_function_that_deletes_in_one_transaction_is_seen(postgres: Server, mo
         tables = find(postgres)
         worker = threading.Thread(target=lambda: swallow(postgres, "gc1_fn", "SELECT purge()"))
         worker.start()
-        until(lambda: activity.pulse(settings(postgres), tables).deleting, 3)
+        until(lambda: activity.look(settings(postgres), tables, KEYS).deleting, 3)
         worker.join()
-        assert not activity.pulse(settings(postgres), tables).deleting
+        assert not activity.look(settings(postgres), tables, KEYS).deleting
 
 
-# The gate's and the pulse's cost
+# What a count costs
 
 
-def test_the_gate_makes_no_temporary_table_and_reads_no_more_than_the_limit(mariadb: Server) -> None:
+def test_the_count_makes_no_temporary_table_and_reads_no_more_than_the_limit(mariadb: Server) -> None:
     with databases(mariadb, gc1_cost=ROWS):
         tables = find(mariadb)
         before = status(mariadb)
-        assert database_messages.gate(settings(mariadb), tables, 5_000).large
+        assert database_messages.count_up_to(settings(mariadb), tables, 5_000).large
         after = status(mariadb)
         read = sum(after[name] - before[name] for name in after if name.startswith("Handler_read"))
         assert read < 5_500
@@ -246,7 +272,7 @@ def test_the_gate_makes_no_temporary_table_and_reads_no_more_than_the_limit(mari
 
 
 @pytest.mark.parametrize(("to_purge", "by_primary_key"), [(0, False), (20, False), (21, True), (None, True)])
-def test_the_gate_goes_by_the_primary_key_while_deletes_are_not_purged(
+def test_the_count_goes_by_the_primary_key_while_deletes_are_not_purged(
     mariadb: Server, monkeypatch: pytest.MonkeyPatch, to_purge: int | None, by_primary_key: bool
 ) -> None:
     statements: list[str] = []
@@ -260,7 +286,7 @@ def test_the_gate_goes_by_the_primary_key_while_deletes_are_not_purged(
         tables = find(mariadb)
         monkeypatch.setattr(database_messages, "_to_purge", lambda _session: to_purge)
         monkeypatch.setattr(database_connection.Session, "rows", noted)
-        assert database_messages.gate(settings(mariadb), tables, 30).rows == 30
+        assert database_messages.count_up_to(settings(mariadb), tables, 30).rows == 30
     asked = [statement for statement in statements if "messages" in statement]
     assert len(asked) == 2
     assert all(("FORCE INDEX (PRIMARY)" in statement) == by_primary_key for statement in asked)
@@ -274,16 +300,16 @@ def status(where: Server) -> dict[str, int]:
     return {**found, "Handler_tmp_write": found.pop("Created_tmp_disk_tables")}
 
 
-def test_the_gate_dirties_no_page_after_the_vacuum(postgres: Server) -> None:
+def test_the_count_dirties_no_page_after_the_vacuum(postgres: Server) -> None:
     with databases(postgres, gc1_cost=ROWS):
         postgres.sql("DELETE FROM messages WHERE id % 3 = 0;", "gc1_cost")
         tables = find(postgres)
-        assert database_messages.tidy(settings(postgres), tables, 60) == ""
+        assert database_messages.vacuum(settings(postgres), tables, 60) == ""
         for statement in (f"SELECT 1 FROM messages OFFSET {LIMIT} LIMIT 1", "SELECT COUNT(*) FROM messages"):
             plan = postgres.sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement};", "gc1_cost")
             assert "dirtied" not in plan
             assert "Index Only Scan" in plan
-        count = database_messages.gate(settings(postgres), tables, LIMIT)
+        count = database_messages.count_up_to(settings(postgres), tables, LIMIT)
         assert (count.rows, count.exact) == (40_000, True)
 
 
@@ -292,8 +318,8 @@ def test_no_vacuum_of_a_table_that_is_somebody_elses(postgres: Server) -> None:
     with databases(postgres, gc1_alien=5):
         postgres.sql("GRANT SELECT ON messages TO reader;", "gc1_alien")
         tables = find(postgres, user="reader")
-        assert "does not own messages" in database_messages.tidy(settings(postgres, "reader"), tables, 10)
-        assert database_messages.gate(settings(postgres, "reader"), tables, 10).rows == 5
+        assert "does not own messages" in database_messages.vacuum(settings(postgres, "reader"), tables, 10)
+        assert database_messages.count_up_to(settings(postgres, "reader"), tables, 10).rows == 5
 
 
 def test_partitions_are_counted(postgres: Server) -> None:
@@ -307,15 +333,13 @@ def test_partitions_are_counted(postgres: Server) -> None:
             "gc1_parts",
         )
         tables = find(postgres)
-        assert database_messages.tidy(settings(postgres), tables, 10) == ""
-        assert database_messages.gate(settings(postgres), tables, 100).rows == 50
-        until(lambda: activity.pulse(settings(postgres), tables).counters == (50,))
-        seen = [activity.pulse(settings(postgres), tables).files]
-        for change in ("ANALYZE messages", "TRUNCATE messages_a", "DROP TABLE messages_b"):
-            postgres.sql(f"SET ROLE wa; {change};", "gc1_parts")
-            seen.append(activity.pulse(settings(postgres), tables).files)
-        assert seen[0] == seen[1], "an estimate that is corrected takes no rows"
-        assert len(set(seen)) == 3
+        assert database_messages.vacuum(settings(postgres), tables, 10) == ""
+        assert database_messages.count_up_to(settings(postgres), tables, 100).rows == 50
+        until(lambda: activity.look(settings(postgres), tables, KEYS).deleted == 50)
+        keys = activity.take_sample(settings(postgres), tables, 100, [50])
+        assert len(keys[0]) == 50
+        postgres.sql("SET ROLE wa; DROP TABLE messages_b;", "gc1_parts")
+        assert activity.look(settings(postgres), find(postgres), keys).alive == 25
     finally:
         drop(postgres, "gc1_parts")
 
@@ -354,7 +378,7 @@ def test_a_table_that_is_locked(database: Server) -> None:
             holder.rows("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
         begin = time.monotonic()
         with pytest.raises(database_connection.DatabaseError) as told:
-            database_messages.gate(settings(database), tables, 10)
+            database_messages.count_up_to(settings(database), tables, 10)
         assert told.value.kind == "lock"
         assert time.monotonic() - begin < 5
 
@@ -370,12 +394,12 @@ def test_a_server_that_takes_too_long_for_every_query(database: Server, monkeypa
         monkeypatch.setattr(database_messages, "connect", patient)
         for part in (mysql, pgsql):
             monkeypatch.setattr(part, "GRACE", 0.3)
-        assert not activity.pulse(config, tables).deleting
+        assert not activity.look(config, tables, KEYS).deleting
         # As at 30 s a query against a statement time-out of 5 s.
         relay.delay = 2.0
         begin = time.monotonic()
         with pytest.raises(database_connection.DatabaseError) as told:
-            activity.pulse(config, tables)
+            activity.look(config, tables, KEYS)
         assert time.monotonic() - begin < 5
         assert told.value.kind == {"mariadb": "timeout", "postgres": "unreachable"}[database.kind]
         assert told.value.retryable
@@ -391,11 +415,11 @@ def test_a_count_that_takes_too_long_is_unknown_and_counts_as_large(
         database.sql(f"ALTER TABLE messages {index[database.kind]};", "gc1_unknown")
         tables = find(database)
         assert tables[0].key == ()
-        assert database_messages.gate(settings(database), tables, 10 * ROWS).rows == ROWS
+        assert database_messages.count_up_to(settings(database), tables, 10 * ROWS).rows == ROWS
         monkeypatch.setattr(
             database_messages, "connect", functools.partial(database_connection.connect, statement_timeout=0.001)
         )
-        count = database_messages.gate(settings(database), tables, 10 * ROWS)
+        count = database_messages.count_up_to(settings(database), tables, 10 * ROWS)
         assert (count.exact, count.large) == (False, True)
         assert count.unknown == "gc1_unknown: the count took too long"
 
@@ -409,5 +433,5 @@ def test_a_server_too_busy_to_tell_of_its_purge_is_counted_all_the_same(
     with databases(mariadb, gc1_busy=100):
         tables = find(mariadb)
         monkeypatch.setattr(database_messages, "_to_purge", busy)
-        count = database_messages.gate(settings(mariadb), tables, 1000)
+        count = database_messages.count_up_to(settings(mariadb), tables, 1000)
     assert (count.rows, count.exact, count.large) == (100, True, False)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from database_servers import Server
-from simulated import LEFT, ROWS, Run, Simulated, gc_runner
+from simulated import LEFT, LIMIT, ROWS, Run, Simulated, gc_runner
 from waiting import until
 
 
@@ -137,10 +137,11 @@ def test_a_webapp_that_restarts(run: Run, client: Simulated) -> None:
 def test_it_never_ends(run: Run, client: Simulated) -> None:
     client.fault("gc_never_ends", value=20)
     result = run(wait_timeout="4")
-    assert "still deleting after 4s" in result["msg"]
-    assert "it is taken up and not started a second time" in result["msg"]
+    assert re.search("rows still go after [4-9]s", result["msg"]), result["msg"]
+    assert "it is taken up and not called a second time" in result["msg"]
     client.fault("gc_never_ends", on=False)
-    assert under_the_limit(run())
+    taken_up = run()
+    assert (taken_up["messages_after"], taken_up["rounds"], taken_up["changed"]) == (LEFT, 1, False)
 
 
 def test_it_ends_half_way(run: Run, client: Simulated, warned: list[str]) -> None:
@@ -169,11 +170,9 @@ def test_it_deletes_nothing(run: Run, client: Simulated) -> None:
 
 def test_traffic_as_fast_as_gc(run: Run, client: Simulated) -> None:
     client.fault("traffic", value=1500)
-    result = run(wait_timeout="5", max_rounds=1, max_messages=500)
-    assert result["failed"]
-    told = r"about \d+ rows remain after 1 rounds; traffic adds about [1-9]\d* rows a second"
-    assert re.search(told, result["msg"]), result["msg"]
-    assert result["messages_deleted"] >= 0.9 * (ROWS - LEFT)
+    result = run(max_rounds=1, max_messages=500)
+    assert re.search(r"about \d+ rows remain after 1 rounds", result["msg"]), result["msg"]
+    assert client.count() > LIMIT
 
 
 def test_one_transaction(run: Run, client: Simulated) -> None:
@@ -187,9 +186,9 @@ def test_one_transaction(run: Run, client: Simulated) -> None:
 def test_a_notification_that_never_comes(run: Run, client: Simulated) -> None:
     client.fault("gc_no_callback")
     with consumer(client) as path:
-        result = run(notifications=path, completion="notifications", wait_timeout="3")
+        result = run(notifications=path, wait_timeout="6")
     assert "no notification from coreapp within" in result["msg"]
-    assert "use completion: database" in result["msg"]
+    assert "or leave notifications out" in result["msg"]
 
 
 def test_a_notification_that_comes_late_and_twice(run: Run, client: Simulated) -> None:
@@ -197,10 +196,10 @@ def test_a_notification_that_comes_late_and_twice(run: Run, client: Simulated) -
     client.fault("gc_callback_twice")
     with consumer(client) as path:
         begin = time.monotonic()
-        result = run(notifications=path, completion="notifications")
+        result = run(notifications=path)
         assert time.monotonic() - begin > 2
         assert under_the_limit(result), result
-        assert (result["messages_deleted"], result["callbacks"]) == (ROWS - LEFT, "complete")
+        assert result["messages_deleted"] == ROWS - LEFT
 
 
 # TLS

@@ -97,13 +97,16 @@ def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
     # started first, then watched
     assert [task["running"] for task in done[GC]] == [True, False]
     assert {task["host"] for task in done[GC]} == {"h1"}
-    assert (done[GC][-1]["messages_after"], done[GC][-1]["callbacks"]) == (LEFT, "none")
+    assert (done[GC][-1]["messages_after"], done[GC][-1]["rounds"]) == (LEFT, 1)
     assert "h1 | message GC round 1 | " in output
     for arguments in ((), ("--check",)):
         again, _output = site.run(*arguments)
         assert [task["changed"] for task in again[GC]] == [False]
         assert "less than 24h00m" in again[GC][0]["skip_reason"]
-        assert again[GC][0]["next_due"]
+        [told] = again["Display why no GC was called"]
+        assert (
+            f"support: no message GC: {again[GC][0]['skip_reason']}; next at {again[GC][0]['next_due']}" == told["msg"]
+        )
     # no credential is left on the host
     assert sorted(path.name for path in site.folder.iterdir()) == ["gc-support.json", "gc-support.json.lock"]
     for path in site.folder.iterdir():
@@ -113,9 +116,7 @@ def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
     assert CANARY not in output
 
 
-def test_one_login_serves_all_rounds_of_both_tasks(
-    site: Site, client: Simulated, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_call_logs_in_and_out(site: Site, client: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens: list[str] = []
     original = auth.make_token
 
@@ -129,9 +130,9 @@ def test_one_login_serves_all_rounds_of_both_tasks(
     # The first round leaves more than the limit, and what comes after has less to delete.
     assert started["running"]
     assert watched["rounds"] >= 2
-    assert len(tokens) == 1
-    assert tokens[0] not in output
-    assert started["session"]
+    assert len(tokens) == watched["rounds"]
+    assert not any(token in output for token in tokens)
+    assert client.call("GET", "/v1/health")[0] == 200, "another session ends with none of them"
 
 
 def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated) -> None:

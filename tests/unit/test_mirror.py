@@ -30,13 +30,6 @@ WITHOUT = {
     "module_utils/_database/options",
     "module_utils/_docker/options",
     "module_utils/_env/options",
-    "module_utils/_gc/base",
-    "module_utils/_gc/deletes",
-    "module_utils/_gc/listener",
-    "module_utils/_gc/rounds",
-    "module_utils/_gc/run",
-    "module_utils/_gc/session",
-    "module_utils/_gc/state",
     "modules/wa_adopt",
 }
 

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client's `messages` tables: where they are, and how many rows they hold (the gate).
+"""The client's `messages` tables: where they are, and how many rows they hold.
 
-The gate is right and costs as much as the limit is high, whatever the table; it is for before and after a GC. For the
-time in between there is the pulse (`_database.activity`).
+The count is right and costs as much as its limit is high, whatever the table; it is for before and after a GC. For the
+time in between there is `_database.activity`.
 """
 
 from __future__ import annotations
@@ -170,10 +170,10 @@ def sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Se
             yield session, [table for table in tables if table.database == database]
 
 
-# The gate
+# The count
 
 
-def gate(config: Settings, tables: t.Sequence[Table], limit: int) -> Count:
+def count_up_to(config: Settings, tables: t.Sequence[Table], limit: int) -> Count:
     """Whether all tables together hold more than `limit` rows, and exactly how many when they do not."""
     total = 0
     for session, here in sessions(config, tables):
@@ -244,10 +244,10 @@ def _walk(session: Session, table: Table, limit: int, subject: str) -> int | Non
     return None
 
 
-# Before the closing gate
+# Before the closing count
 
 
-def tidy(config: Settings, tables: t.Sequence[Table], seconds: float) -> str:
+def vacuum(config: Settings, tables: t.Sequence[Table], seconds: float) -> str:
     """Let the server finish the deletes' after-work, for at most `seconds`: what could not be done, in words.
 
     PostgreSQL: VACUUM (ANALYZE) where the user owns the table. MariaDB: wait until purge no longer catches up. Without

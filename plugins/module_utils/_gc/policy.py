@@ -13,10 +13,8 @@ from datetime import datetime, timedelta
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
 
-POLICIES = ("limit", "daily", "always")
-COMPLETIONS = ("database", "notifications", "none")
+POLICIES = ("limit", "daily", "always", "never")
 _EARLY = 1 / 48  # of the interval: how much sooner than it the next run may begin, as schedulers are not to the second
-UNVERIFIED_ABOVE = 10_000_000  # domain 3: above it, repeat until the notifications come back without errors
 
 
 # Time
@@ -38,6 +36,25 @@ class Moment:
         if self.boot and self.boot == earlier.boot and self.uptime >= earlier.uptime:
             return self.uptime - earlier.uptime
         return self.wall - earlier.wall if self.wall >= earlier.wall else None
+
+
+def clock(wall: float) -> str:
+    """A wall-clock time (seconds since 1970) for people."""
+    return datetime.fromtimestamp(wall).astimezone().isoformat(timespec="seconds")
+
+
+def zone(name: str | None) -> t.Any:
+    """The time zone of a name such as Europe/Berlin; None, the host's own, without one."""
+    if not name:
+        return None
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise WaError(
+            "option timezone", f"{name!r} is not known on this host", "a name such as Europe/Berlin", "Install tzdata"
+        ) from None
 
 
 def parse_window(text: str) -> tuple[int, int]:
@@ -94,12 +111,12 @@ def check_due(
 ) -> Due:
     """Due by policy alone; window and traffic are judged on their own.
 
-    `limit`: only when the table is large. `daily`: also when the last run began `min_interval` ago (counted from its end, an
+    `never`; `limit`: only when the table is large. `daily`: also when the last run began `min_interval` ago (counted from its end, an
     hourly schedule would leave the window behind in a few nights); one that had left the table large is not repeated
     before that. `always`. An unknown time since the last run counts as long ago.
     """
-    if policy == "always":
-        return Due(True, "policy always")
+    if policy in ("always", "never"):
+        return Due(policy == "always", f"policy {policy}")
     left = min_interval * (1 - _EARLY) - since_last if ran_before and since_last is not None else 0.0
     if policy == "daily" and left > 0 and since_last is not None and (not large or last_left_large):
         told = f"the last one began {format_duration(since_last)} ago, less than {format_duration(min_interval)}"
@@ -154,12 +171,10 @@ def outbound_rate(
 # After a round
 
 
-def next_step(large: bool, deleted: int, rounds: int, max_rounds: int, window_open: bool) -> str:
-    """What follows a round that has ended: `done`, `again`, or why not: `nothing` deleted, `rounds` used up, `window` closed."""
+def next_step(large: bool, went: bool, rounds: int, max_rounds: int) -> str:
+    """What follows a round that has ended: `done`, `again`, or why not: `nothing` went, `rounds` used up."""
     if not large:
         return "done"
-    if deleted <= 0:
+    if not went:
         return "nothing"
-    if rounds >= max_rounds:
-        return "rounds"
-    return "again" if window_open else "window"
+    return "again" if rounds < max_rounds else "rounds"

@@ -10,6 +10,7 @@ One wrong login is never repeated (the client locks the account), a token serves
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 import time
@@ -97,6 +98,7 @@ class Webapp:
         self.patience = patience
         self.retries = 0
         self.token: str | None = params["api_token"]  # a secret
+        self._logged_in = False  # whether the token is one of ours
         self._password: str | None = params["api_password"]
         self._ca_path: str | None = params["api_ca_path"]
         self._validate: bool = params["api_validate_certs"]
@@ -129,6 +131,13 @@ class Webapp:
         """Have a token; a Webapp that starts or is overloaded is asked again, a refused login never."""
         # A login whose answer got lost may have been a wrong one: it is repeated once, not until the account is locked.
         self._patiently(self._have_token, LOGIN, self.patience, 1)
+
+    def log_out(self) -> None:
+        """End a session that this object has begun: each login leaves a row in the client's database for 7 days otherwise."""
+        if self.token and self._logged_in:
+            with contextlib.suppress(ApiError):  # what is left of the session ends by itself
+                self._send("POST", "/v1/users/logout", None, self._bearer())
+            self.token, self._logged_in = None, False
 
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
@@ -179,6 +188,7 @@ class Webapp:
         answer = self._send("POST", LOGIN, body, {"Authorization": f"Basic {pair}"})
         try:
             self.token = str(answer.body["users"][0]["token"])
+            self._logged_in = True
         except (KeyError, IndexError, TypeError):
             raise ApiError(
                 self._subject("POST", LOGIN),

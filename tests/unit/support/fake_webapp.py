@@ -74,6 +74,9 @@ class FakeWebapp:
                 return self._next(scripted) if scripted else self._login(body, authorization)
             if authorization.partition(" ")[2] not in self.tokens:
                 return self.unauthorised, None
+            if path == "/v1/users/logout":
+                self.tokens.discard(authorization.partition(" ")[2])
+                return 200, {}
             scripted = self.replies.get((method, path))
             return self._next(scripted) if scripted else error(404, 1006, "Not found")
 

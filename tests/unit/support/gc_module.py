@@ -11,8 +11,10 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.waba.onprem.plugins.module_utils._database import activity as pulses
-from ansible_collections.waba.onprem.plugins.module_utils._database import messages, ownership
+import pytest
+from fake_webapp import FakeWebapp
+
+from ansible_collections.waba.onprem.plugins.module_utils._database import activity, messages, ownership
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Settings
 
 RunModule = t.Callable[..., "dict[str, t.Any]"]
@@ -31,12 +33,11 @@ class Table:
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.counter = 0
+        self.gone = 0  # of the rows that were there at first
         self.deleting = False
         self.troubles: list[DatabaseError] = []
         self.read_only = False
-        self.estimate = 0  # how far the server's estimate of the rows is off
-        self.gates = 0
+        self.counts = 0
         self.slow_from = 10**6  # the number of the count from which the database is too slow for one
         self.threads: list[threading.Thread] = []
         self.databases = ["wamessageStore"]
@@ -48,7 +49,7 @@ class Table:
             time.sleep(delay)
             for _number in range(batches):
                 self.rows -= count // batches
-                self.counter += count // batches
+                self.gone += count // batches
                 time.sleep(pause)
 
         self.threads.append(threading.Thread(target=work))
@@ -68,19 +69,27 @@ class Table:
         names = ownership.anchors(prefix, found, wanted, lambda _name: True)
         return [messages.Table(name, name, ("id",)) for name in names]
 
-    def gate(self, _config: Settings, _tables: t.Any, limit: int) -> messages.Count:
-        self.gates += 1
-        if self.gates >= self.slow_from:
+    def count_up_to(self, _config: Settings, _tables: t.Any, limit: int) -> messages.Count:
+        self.counts += 1
+        if self.counts >= self.slow_from:
             return messages.Count(0, False, True, "wamessageStore: the count took too long")
         large = self.rows > limit
         return messages.Count(limit + 1 if large else self.rows, not large, large)
 
-    def pulse(self, _config: Settings, _tables: t.Any) -> pulses.Pulse:
-        self.trouble()
-        return pulses.Pulse(self.rows + self.estimate, (self.counter,), 0, self.deleting, self.read_only)
-
-    def tidy(self, _config: Settings, _tables: t.Any, _seconds: float) -> str:
+    def vacuum(self, _config: Settings, _tables: t.Any, _seconds: float) -> str:
         return ""
+
+    def estimate(self, _config: Settings, _tables: t.Any) -> list[int]:
+        return [self.rows]
+
+    def take_sample(self, _config: Settings, tables: t.Any, size: int, _rows: t.Any) -> list[list[list[int]]]:
+        """Rows go in the order of their keys, and only those of the sample do."""
+        return [[[self.gone + number] for number in range(min(self.rows, size))] for _table in tables]
+
+    def look(self, _config: Settings, _tables: t.Any, keys: t.Sequence[t.Sequence[list[int]]]) -> activity.Activity:
+        self.trouble()
+        alive = sum(key[0] >= self.gone for part in keys for key in part)
+        return activity.Activity(alive, None, None, self.deleting, self.read_only)
 
 
 def state(tmp_path: Path) -> dict[str, t.Any]:
@@ -107,3 +116,55 @@ def notify(path: Path, deleted: int = 400, node: str | None = None, status: str 
     gc: dict[str, t.Any] = {"messages_deleted": deleted, "status": status, **({"node": node} if node else {})}
     with path.open("a") as stream:
         stream.write(json.dumps({"services": [{"message": {"gc": gc}}], **more}) + "\n")
+
+
+# Fixtures, for the conftest.py of the folders that use them
+
+
+@pytest.fixture
+def table(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Table]:
+    found = Table(2_200)
+    for name in ("find_tables", "count_up_to", "vacuum"):
+        monkeypatch.setattr(messages, name, getattr(found, name))
+    for name in ("estimate", "take_sample", "look"):
+        monkeypatch.setattr(activity, name, getattr(found, name))
+    yield found
+    for thread in found.threads:
+        thread.join()
+
+
+@pytest.fixture
+def fake() -> t.Iterator[FakeWebapp]:
+    server = FakeWebapp()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def run(run_module: RunModule, fake: FakeWebapp, table: Table, tmp_path: Path) -> Run:
+    env = tmp_path / "db.env"
+    env.write_text(
+        "WA_DB_ENGINE=PGSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=5432\nWA_DB_USERNAME=wa\n"
+        f"WA_DB_PASSWORD={DATABASE_PASSWORD}\nWA_DB_NAME_PREFIX=wa\n"
+    )
+
+    def call(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        given = {
+            "api_url": fake.url,
+            "api_password": PASSWORD,
+            "env_file": str(env),
+            "state_file": str(tmp_path / "gc.json"),
+            "lock_file": str(tmp_path / "wa.lock"),
+            "max_messages": 2_000,
+            "quiet_period": "0.3",
+            "poll_interval": "0.1",
+            "wait_timeout": "30",
+        }
+        result = run_module("wa_message_gc", {**given, **options}, check)
+        assert DATABASE_PASSWORD not in json.dumps(result)
+        if (fake.requests or table.counts) and not check and not result.get("failed"):
+            # Whatever asked the client or the database has left its record.
+            assert PASSWORD not in Path({**given, **options}["state_file"]).read_text()
+        return result
+
+    return call

@@ -53,31 +53,28 @@ class Driver:
         return found
 
 
-def step(phase: str = "deleting", again: float | None = None, **more: t.Any) -> dict[str, t.Any]:
-    progress = {"phase": phase, "round": 1, "rows": None, "deleted": 5, "rate": 1.0, "again": again}
-    return {"running": True, "run_id": "r1", "progress": progress, **more}
+def step(*actions: str, **more: t.Any) -> dict[str, t.Any]:
+    progress = {"phase": "deleting", "round": 1, "rows": 9, "deleted": 5, "rate": 1.0}
+    return {
+        "running": True,
+        "changed": bool(actions),
+        "actions": list(actions),
+        "run_id": "r1",
+        "progress": progress,
+        **more,
+    }
 
 
-DONE = {"running": False, "changed": True, "run_id": "r1", "progress": None}
+DONE = {"running": False, "changed": False, "actions": [], "run_id": "r1", "progress": None}
 
 
 def test_steps_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = Driver(monkeypatch, step(), step(again=2.0), step(again=60.0), DONE, poll_interval="10s")
-    assert driver.run() == DONE
-    assert [asked.get("run_id") for asked in driver.asked] == [None, "r1", "r1", "r1"]
+    driver = Driver(monkeypatch, step("called"), step(), DONE, poll_interval="7s")
+    assert driver.run() == dict(DONE, changed=True, actions=["called"])
+    assert [asked.get("run_id") for asked in driver.asked] == [None, "r1", "r1"]
     assert all(asked["wait"] is False for asked in driver.asked)
-    assert driver.pauses == [10, pytest.approx(2 - 0.75), 10]  # a step takes a second, so the looks are two apart
-    assert driver.lines == ["h1 | message GC round 1 | 5 deleted, 1/s, deleting"] * 3
-
-
-def test_a_session_goes_from_step_to_step_under_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = Driver(monkeypatch, step(session="s1"), step(session="s2"), step(), DONE)
-    assert driver.run() == DONE
-    assert [asked.get("session") for asked in driver.asked] == [None, "s1", "s2", None]
-    [key] = {asked["seal_key"] for asked in driver.asked}
-    other = Driver(monkeypatch, step(session="s3"), wait=False)
-    assert other.run()["session"] == "s3", "for the task that goes on with it"
-    assert other.asked[0]["seal_key"] == key
+    assert driver.pauses == [7, 7]
+    assert driver.lines == ["h1 | message GC round 1 | ~9 rows, ~5 deleted, ~1/s, deleting"] * 2
 
 
 def test_lines_can_be_turned_off_and_warnings_come_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,5 +107,5 @@ def test_a_single_step_survives_a_lost_connection(monkeypatch: pytest.MonkeyPatc
 
 def test_a_failure_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(monkeypatch, step(), {"failed": True, "msg": "no"})
-    assert driver.run() == {"failed": True, "msg": "no"}
+    assert driver.run() == {"failed": True, "msg": "no", "changed": False, "actions": []}
     assert "option poll_interval" in Driver(monkeypatch, poll_interval="soon").run()["msg"]

@@ -1,22 +1,19 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What moves in the `messages` tables by a scripted server: counters, deletes that run, other sessions of the user."""
+"""What goes on in the `messages` tables by a scripted server: deletes that run, the tables' counters, estimates."""
 
 from __future__ import annotations
 
 import typing as t
-from datetime import datetime, timedelta, timezone
 
 import pytest
-from scripted_database import ScriptedDatabase
+from scripted_database import Refusal, ScriptedDatabase
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import activity, messages
-from ansible_collections.waba.onprem.plugins.module_utils._database.activity import Other, Pulse
-from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, PGSQL
+from ansible_collections.waba.onprem.plugins.module_utils._database.activity import Activity
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, PGSQL, DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._database.messages import Table
-
-NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize(
@@ -42,51 +39,29 @@ def test_which_statements_delete_messages(statement: str, deletes: bool) -> None
     assert activity.deletes_messages(statement) is deletes
 
 
-@pytest.mark.parametrize(
-    ("sessions", "idle", "unchanged"),
-    [
-        ([], None, None),
-        ([Other("a", None, True)], None, None),
-        ([Other("a", 5, True)], 5, None),
-        ([Other("a", 5, False)], 5, 5),
-        ([Other("a", 5, True), Other("b", 9, False), Other("c", None, False), Other("d", 7, False)], 5, 7),
-        ([Other("a", 0.0, False)], 0.0, 0.0),
-    ],
-)
-def test_for_how_long_all_sessions_have_been_idle(
-    sessions: list[Other], idle: float | None, unchanged: float | None
-) -> None:
-    found = Pulse(0, (), None, False, sessions=tuple(sessions))
-    assert (found.idle, found.unchanged) == (idle, unchanged)
-
-
-# MySQL
-
 TABLES = [Table("wa1", "wa1", ("id",)), Table("wa2", "wa2", ("id",))]
+KEYS = [[[1], [2]], [[3]]]
 
 
-def mysql(version: str = "8.0.36", running: t.Sequence[t.Any] = ()) -> ScriptedDatabase:
+def mysql(
+    running: t.Sequence[t.Any] = (), counters: t.Any = ((None, None),), version: str = "8.0.36"
+) -> ScriptedDatabase:
     server = ScriptedDatabase(MYSQL, version).on("information_schema_stats_expiry", None)
-    server.on("UNIX_TIMESTAMP", [(1000,), (40,), (None,)])
-    server.on("Handler_delete", [("Handler_delete", "7"), ("Uptime", "100")])
-    server.on("processlist", running)
-    return server.on("global.read_only", [(0, 0)])
+    server.on("SELECT table_rows", [(40,)]).on("processlist", running).on("count_delete", counters)
+    return server.on("global.read_only", [(0, 0)]).on("SELECT COUNT", [(1,)])
 
 
-@pytest.mark.parametrize(
-    ("version", "fresh"),
-    [("8.0.36", True), ("8.4.0", True), ("5.7.44", False), ("10.11.6-MariaDB", False)],
-)
-def test_counters_of_mysql(version: str, fresh: bool) -> None:
-    server = mysql(version)
-    assert activity.counters(server.session(), TABLES) == activity.Counters(40, 7, 0, (900.0,))
-    assert server.asked("UNIX_TIMESTAMP") == [("wa1", "messages", "wa2", "messages")]
+def look(server: ScriptedDatabase, monkeypatch: pytest.MonkeyPatch, tables: list[Table] = TABLES) -> Activity:
+    monkeypatch.setattr(messages, "connect", server.connect)
+    return activity.look(server.settings, tables, KEYS)
+
+
+@pytest.mark.parametrize(("version", "fresh"), [("8.0.36", True), ("5.7.44", False), ("10.11.6-MariaDB", False)])
+def test_estimates_of_mysql(version: str, fresh: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = mysql(version=version)
+    monkeypatch.setattr(messages, "connect", server.connect)
+    assert activity.estimate(server.settings, TABLES) == [40, 40]
     assert bool(server.asked("information_schema_stats_expiry = 0")) is fresh
-
-
-def test_a_mysql_that_does_not_count_has_counted_nothing() -> None:
-    server = mysql().on("Handler_delete", [])
-    assert activity.counters(server.session(), TABLES) == activity.Counters(40, 0, 0, (0.0,))
 
 
 @pytest.mark.parametrize(
@@ -101,106 +76,62 @@ def test_a_mysql_that_does_not_count_has_counted_nothing() -> None:
         ([("wa1", "DELETE FROM media")], False),
     ],
 )
-def test_deletes_that_run_on_mysql(running: list[t.Any], deletes: bool) -> None:
-    server = mysql(running=running)
-    assert activity.who(server.session(), TABLES) == (deletes, ())
+def test_deletes_that_run_on_mysql(running: list[t.Any], deletes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = mysql(running)
+    assert look(server, monkeypatch) == Activity(2, None, None, deletes, False)
     assert server.asked("processlist") == [(1.0,)]
-
-
-def test_the_pulse_of_mysql(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = mysql(running=[("wa1", "DELETE FROM messages")])
-    monkeypatch.setattr(messages, "connect", server.connect)
-    assert activity.pulse(server.settings, TABLES) == Pulse(40, (7,), None, True, origins=(900.0,))
     server.on("global.read_only", [(1, 0)])
-    assert activity.pulse(server.settings, TABLES).read_only
+    assert look(server, monkeypatch).read_only
+
+
+@pytest.mark.parametrize(
+    ("counters", "found"),
+    [
+        ([(7, 9)], (7, 9)),
+        ([(None, None)], (None, None)),
+        (Refusal("denied"), (None, None)),
+        (Refusal("missing"), (None, None)),
+    ],
+)
+def test_counters_of_the_performance_schema(counters: t.Any, found: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = look(mysql(counters=counters), monkeypatch)
+    assert (seen.deleted, seen.inserted) == found
+
+
+def test_a_server_that_is_away_while_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DatabaseError):
+        look(mysql(counters=Refusal("lost")), monkeypatch)
 
 
 # PostgreSQL
 
-TABLE = Table("wa1", "public", ("id",), ids=(11, 12))
+TABLE = [Table("wa1", "public", ("id",), ids=(11, 12)), Table("wa2", "public", ("id",), ids=(21,))]
 
 
-def row(
-    pid: int = 1,
-    lasts: float | None = None,
-    state: str | None = "active",
-    changed: float | None = 0,
-    query: str | None = "",
-) -> t.Any:
-    """A session as PostgreSQL tells it: its transaction lasts so long, its state changed so long ago."""
-    moments = [None if seconds is None else NOW - timedelta(seconds=seconds) for seconds in (lasts, changed)]
-    return NOW, pid, moments[0], state, moments[1], query, NOW
-
-
-def pgsql(
-    *sessions: t.Any, locks: t.Sequence[t.Any] = (), figures: t.Sequence[t.Any] | None = None
-) -> ScriptedDatabase:
-    server = ScriptedDatabase(PGSQL).on("pg_stat_get_activity", sessions).on("FROM pg_locks", locks)
-    server.on("pg_is_in_recovery", [(False,)])
-    return server.on("pg_stat_get_live_tuples", figures or [(11, 40, 3, 5, 110, NOW), (12, 2, 4, 6, 120, NOW)])
-
-
-def test_counters_of_postgresql() -> None:
-    server = pgsql()
-    found = activity.counters(server.session(), [TABLE, Table("wa1", "b", (), ids=(13,))])
-    assert found[:4] == (42, 7, 11, (NOW.timestamp(),))
-    assert server.asked("pg_stat_get_live_tuples") == [([11, 12, 13],)]
-
-
-def test_the_files_of_the_tables_tell_a_partition_that_was_emptied() -> None:
-    def files(*figures: tuple[int, int]) -> str:
-        told = [(oid, 0, 0, 0, file, NOW) for oid, file in figures]
-        return activity.counters(pgsql(figures=told).session(), [TABLE]).files
-
-    assert len(files((11, 110))) == 32
-    assert files((11, 110), (12, 120)) == files((12, 120), (11, 110))
-    assert len({files((11, 110), (12, 120)), files((11, 110)), files((11, 111), (12, 120))}) == 3
+def pgsql(*sessions: t.Any, lock: bool = False) -> ScriptedDatabase:
+    server = ScriptedDatabase(PGSQL).on("pg_stat_get_activity", sessions).on("FROM pg_locks", [(1,)] if lock else [])
+    server.on("pg_is_in_recovery", [(False,)]).on("SELECT COUNT", [(2,)])
+    return server.on("tuples_deleted", [(7, None)]).on("live_tuples", [(40,)])
 
 
 @pytest.mark.parametrize(
     ("session", "lock", "asked", "deletes"),
     [
-        (row(lasts=1.1, query="DELETE FROM messages"), False, False, True),
-        (row(lasts=1.0, query="DELETE FROM messages"), False, False, False),
-        (row(lasts=None, query="DELETE FROM messages"), False, False, False),
-        (row(lasts=9, query="SELECT gc()"), True, True, True),
-        (row(lasts=9, query="SELECT gc()"), False, True, False),
-        (row(lasts=5.1, query="SELECT gc()"), True, True, True),
-        (row(lasts=5, query="SELECT gc()"), True, False, False),
-        (row(lasts=9, state="idle in transaction", changed=59, query=None), True, True, True),
-        (row(lasts=99, state="idle in transaction", changed=60, query="INSERT"), True, False, False),  # forgotten
-        (row(lasts=99, state=None, changed=None, query=None), True, False, False),
+        ((1, "DELETE FROM messages", 1.1, True), False, False, True),
+        ((1, "DELETE FROM messages", 900, False), False, False, True),
+        ((1, "SELECT gc()", 9, True), True, True, True),
+        ((1, "SELECT gc()", 9, True), False, True, False),
+        ((1, None, 5.1, True), True, True, True),
+        ((1, "INSERT", 900, False), True, False, False),  # forgotten
+        ((1, "SELECT gc()", 5, True), True, False, False),
     ],
 )
-def test_deletes_that_run_on_postgresql(session: t.Any, lock: bool, asked: bool, deletes: bool) -> None:
-    server = pgsql(session, locks=[(1,)] if lock else [])
-    assert activity.who(server.session(), [TABLE])[0] is deletes
-    assert server.asked("pg_locks") == ([([1], [11, 12])] if asked else [])
-
-
-@pytest.mark.parametrize(
-    ("session", "idle", "reads"),
-    [
-        (row(state="idle", changed=7, query="SELECT 1"), 7.0, True),
-        (row(state="idle", changed=-1, query="show x"), 0.0, True),
-        (row(state="idle", changed=99, query="INSERT"), 99.0, False),
-        (row(state="active", changed=99, query="selection"), 0.0, False),
-        (row(state="idle in transaction", changed=59, query=" SELECT 1"), 0.0, True),
-        (row(state="idle in transaction", changed=60, query=""), None, False),
-        (row(state=None, changed=None, query=None), None, False),
-    ],
-)
-def test_other_sessions_on_postgresql(session: t.Any, idle: float | None, reads: bool) -> None:
-    server = pgsql(session)
-    assert activity.who(server.session(), [TABLE])[1] == (Other(f"1 {NOW}", idle, reads),)
-
-
-def test_the_pulse_of_postgresql_sums_its_databases(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = pgsql(row(state="idle", changed=7, query="INSERT"))
-    monkeypatch.setattr(messages, "connect", server.connect)
-    found = activity.pulse(server.settings, [TABLE, Table("wa2", "public", (), ids=(21,))])
+def test_deletes_that_run_on_postgresql(
+    session: t.Any, lock: bool, asked: bool, deletes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = pgsql(session, lock=lock)
+    found = look(server, monkeypatch, TABLE)
+    assert found == Activity(4, 14, 0, deletes, False)
     assert server.databases == ["wa1", "wa2"]
-    assert (found.rows, found.counters, found.inserted) == (84, (7, 7), 22)
-    assert (found.deleting, found.read_only, found.idle) == (False, False, 7.0)
-    assert found.origins == (NOW.timestamp(),) * 2
-    assert (len(found.files), len(found.sessions)) == (64, 2)
+    assert server.asked("pg_locks") == ([([1], [11, 12]), ([1], [21])] if asked else [])
+    assert server.asked("tuples_deleted") == [([11, 12],), ([21],)]

@@ -166,7 +166,7 @@ def test_a_session_for_each_place(make: Make, engine: str, places: list[t.Any]) 
     assert (seen, server.open) == (places, 0)
 
 
-# The gate
+# The count
 
 TABLE = Table("wa", "wa", ("id",))
 
@@ -198,7 +198,7 @@ def test_whether_there_are_more_than_the_limit(make: Make, engine: str, count: i
     server = make(engine)
     rows(server, count)
     table = TABLE if engine == MYSQL else Table("wa", "public", ("id",))
-    assert messages.gate(server.settings, [table], limit) == found
+    assert messages.count_up_to(server.settings, [table], limit) == found
     assert len(server.asked("COUNT")) == (0 if found.large else 1)
 
 
@@ -214,13 +214,13 @@ def test_whether_there_are_more_than_the_limit(make: Make, engine: str, count: i
 def test_all_tables_count_together(make: Make, counts: tuple[int, int], found: Count, limits: list[int]) -> None:
     server = make()
     rows(server, *counts)
-    assert messages.gate(server.settings, [TABLE, Table("wa2", "wa2", ("id",))], 10) == found
+    assert messages.count_up_to(server.settings, [TABLE, Table("wa2", "wa2", ("id",))], 10) == found
     assert server.asked("SELECT 1 FROM") == [(limit,) for limit in limits]
 
 
 def test_rows_that_came_between_probe_and_count_make_it_large(make: Make) -> None:
     server = make().on("SELECT 1 FROM", []).on("COUNT", [(12,)])
-    assert messages.gate(server.settings, [TABLE], 10) == Count(12, False, True)
+    assert messages.count_up_to(server.settings, [TABLE], 10) == Count(12, False, True)
 
 
 @pytest.mark.parametrize(
@@ -238,24 +238,24 @@ def test_the_primary_key_is_walked_while_deletes_are_not_purged(
 ) -> None:
     server = make().on("Innodb_history_list_length", history)
     rows(server, 3)
-    messages.gate(server.settings, [Table("wa", "wa", key)], 10)
+    messages.count_up_to(server.settings, [Table("wa", "wa", key)], 10)
     assert bool(server.asked(r"COUNT.* FORCE INDEX \(PRIMARY\)")) is forced
 
 
 def test_another_failure_than_lateness_is_told_with_its_table(make: Make) -> None:
     server = make().on("SELECT 1 FROM", Refusal("denied", "no right"))
     with pytest.raises(DatabaseError) as told:
-        messages.gate(server.settings, [TABLE], 10)
+        messages.count_up_to(server.settings, [TABLE], 10)
     assert (told.value.subject, told.value.found) == ("table messages in wa", "no right")
     server.on("Innodb_history_list_length", Refusal("lost", "gone"))
     with pytest.raises(DatabaseError, match="gone"):
-        messages.gate(server.settings, [TABLE], 10)
+        messages.count_up_to(server.settings, [TABLE], 10)
 
 
 @pytest.mark.parametrize("key", [(), ("shard", "id")])
 def test_a_table_that_cannot_be_walked_is_unknown_and_counts_as_large(make: Make, key: tuple[str, ...]) -> None:
     server = make().on("COUNT|SELECT 1 FROM `wa2`", LATE).on("SELECT 1 FROM `wa`", [])
-    found = messages.gate(server.settings, [Table("wa", "wa", key)], 10)
+    found = messages.count_up_to(server.settings, [Table("wa", "wa", key)], 10)
     assert found == Count(0, False, True, "wa: the count took too long")
 
 
@@ -290,13 +290,13 @@ def test_a_server_too_slow_to_count_at_once_is_walked(
     server = make(engine)
     walked(server, total)
     table = TABLE if engine == MYSQL else Table("wa", "public", ("id",))
-    assert messages.gate(server.settings, [table], limit) == found
+    assert messages.count_up_to(server.settings, [table], limit) == found
     assert len(server.asked("ORDER BY")) <= limit // 50_000 + 1
     assert server.databases == ([None, None] if engine == MYSQL else ["wa", "wa"])  # a session of its own
     assert server.open == 0
 
 
-# Before the closing gate
+# Before the closing count
 
 
 def test_mariadb_is_waited_for_while_it_purges(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +304,7 @@ def test_mariadb_is_waited_for_while_it_purges(make: Make, monkeypatch: pytest.M
     monkeypatch.setattr(messages, "time", clock)
     left = iter([9000, 5000, 400, 20])
     server = make().on("Innodb_history_list_length", lambda _values: [("x", next(left))])
-    assert messages.tidy(server.settings, [], 100) == ""
+    assert messages.vacuum(server.settings, [], 100) == ""
     assert clock.now == 0.75
 
 
@@ -323,7 +323,7 @@ def test_the_wait_for_a_purge_ends(
     clock = Clock()
     monkeypatch.setattr(messages, "time", clock)
     server = make().on("Innodb_history_list_length", lambda _values: answers(clock))
-    assert messages.tidy(server.settings, [], seconds) == ""
+    assert messages.vacuum(server.settings, [], seconds) == ""
     assert clock.now == until
 
 
@@ -333,7 +333,7 @@ OWNED = Table("wa", "public", ("id",), owned=True)
 @pytest.mark.parametrize(("seconds", "timeout"), [(1, 5), (60, 60), (9999, 1800)])
 def test_a_table_of_postgresql_is_vacuumed_by_its_owner(make: Make, seconds: float, timeout: float) -> None:
     server = make(PGSQL).on("VACUUM", None)
-    assert messages.tidy(server.settings, [OWNED], seconds) == ""
+    assert messages.vacuum(server.settings, [OWNED], seconds) == ""
     assert server.statements == [('VACUUM (ANALYZE) "public"."messages"', ())]
     assert (server.databases, server.options) == (["wa"], [{"read_only": False, "statement_timeout": timeout}])
 
@@ -341,12 +341,12 @@ def test_a_table_of_postgresql_is_vacuumed_by_its_owner(make: Make, seconds: flo
 @pytest.mark.parametrize("kind", ["timeout", "lock", "denied", "read_only"])
 def test_what_was_not_vacuumed_is_told(make: Make, kind: str) -> None:
     server = make(PGSQL).on("VACUUM", Refusal(kind, "busy"))
-    assert messages.tidy(server.settings, [Table("other", "public", ()), OWNED], 60) == (
+    assert messages.vacuum(server.settings, [Table("other", "public", ()), OWNED], 60) == (
         "other: the user does not own messages, so no VACUUM was done; wa: VACUUM not done: busy"
     )
     server.on("VACUUM", Refusal("lost", "gone"))
     with pytest.raises(DatabaseError, match="gone"):
-        messages.tidy(server.settings, [OWNED], 60)
+        messages.vacuum(server.settings, [OWNED], 60)
 
 
 def test_a_server_that_takes_no_writes_has_words_of_its_own(make: Make) -> None:

@@ -94,6 +94,7 @@ def test_time_since(now: Moment, earlier: Moment, seconds: float | None) -> None
         ("limit", True, 60.0, True, True, True, "more rows than the limit"),
         ("limit", False, None, False, False, False, "not more rows"),
         ("always", False, 1.0, False, True, True, "always"),
+        ("never", True, None, False, False, False, "never"),
         ("daily", False, None, False, False, True, "none is known"),
         ("daily", False, DAY, False, True, True, "24h00m ago"),
         ("daily", False, DAY - 1, False, True, True, "23h59m ago"),  # a scheduler is not to the second
@@ -131,17 +132,11 @@ def test_outbound_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("large", "deleted", "rounds", "window", "step"),
-    [
-        (False, 0, 1, True, "done"),
-        (True, 0, 1, True, "nothing"),
-        (True, 5, 3, True, "rounds"),
-        (True, 5, 1, True, "again"),
-        (True, 5, 1, False, "window"),
-    ],
+    ("large", "went", "rounds", "step"),
+    [(False, False, 1, "done"), (True, False, 1, "nothing"), (True, True, 3, "rounds"), (True, True, 1, "again")],
 )
-def test_what_follows(large: bool, deleted: int, rounds: int, window: bool, step: str) -> None:
-    assert next_step(large, deleted, rounds, 3, window) == step
+def test_what_follows(large: bool, went: bool, rounds: int, step: str) -> None:
+    assert next_step(large, went, rounds, 3) == step
 
 
 def test_an_hourly_schedule_keeps_to_its_hour() -> None:

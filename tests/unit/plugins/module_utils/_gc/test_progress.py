@@ -5,26 +5,22 @@
 
 from __future__ import annotations
 
-from ansible_collections.waba.onprem.plugins.module_utils._gc.progress import measure, pause, progress_line
+from ansible_collections.waba.onprem.plugins.module_utils._gc.progress import measure, progress_line
 
 
 def test_a_progress_line_is_whole_and_plain() -> None:
-    progress = measure("deleting", 2, 2_100_000, 2_200_000, 2_000_000, 100_000, 10_000.0)
-    line = progress_line("h1", vars(progress))
-    assert (
-        line
-        == "h1 | message GC round 2 | [##########..........] ~2,100,000 rows, 100,000 deleted, 10,000/s, 10s to the limit, deleting"
-    )
-    assert (
-        progress_line("h1", vars(measure("started", 1, None, 5, 10, 0, 0.0)))
-        == "h1 | message GC round 1 | 0 deleted, 0/s, started"
+    line = progress_line("h1", measure("deleting", 2, 2_200_000, 100_000.2, 10_000.0, 2_000_000))
+    assert line == (
+        "h1 | message GC round 2 | [##########..........] ~2,100,000 rows, ~100,000 deleted, ~10,000/s,"
+        " ~10s to the limit, deleting"
     )
     assert line.isascii()
+    assert progress_line("h1", measure("called", 1, 5, 0, 0.0, 10)) == (
+        "h1 | message GC round 1 | ~5 rows, ~0 deleted, ~0/s, called"
+    )
+    assert progress_line("h1", {"phase": "another run is at work"}) == "h1 | message GC | another run is at work"
 
 
-def test_the_end_is_looked_for_when_it_is_due() -> None:
-    assert pause(10, None) == pause(10, {"again": None}) == 10
-    assert pause(10, {"again": 42}) == 10
-    assert pause(10, {"again": 5}, takes=2) == 3
-    assert pause(10, {"again": 11}, takes=2) == 9
-    assert pause(10, {"again": -1}) == pause(10, {"again": 1}, takes=3) == 0.1
+def test_below_the_limit_nothing_is_left() -> None:
+    found = measure("deleting", 1, 3_000, 2_500, 10, 2_000)
+    assert (found["rows"], found["left"], found["fraction"]) == (500, None, 1.0)
