@@ -43,11 +43,6 @@ options:
   timezone:
     description: The time zone of O(window), such as V(Europe/Berlin); the host's when not given.
     type: str
-  max_outbound_rate:
-    description:
-      - Outbound messages a second above which the client is too busy for GC.
-      - Taken from two reads of C(/v1/stats/app), which is in memory; C(/v1/stats/db) is never read.
-    type: float
   databases:
     description:
       - The client's databases, of which those with a table C(messages) are counted. They need not begin with the prefix.
@@ -304,7 +299,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "min_interval": {"type": "str", "default": "24h"},
     "window": {"type": "str"},
     "timezone": {"type": "str"},
-    "max_outbound_rate": {"type": "float"},
     "databases": {"type": "list", "elements": "str"},
     "project": {"type": "str"},
     "env_file": {"type": "path"},

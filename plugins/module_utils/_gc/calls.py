@@ -10,7 +10,7 @@ import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._gc import policy
+from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import clock
 from ansible_collections.waba.onprem.plugins.module_utils._gc.state import StateFile
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError, Webapp
 
@@ -38,7 +38,7 @@ class Calls:
         if when is not None and not self._retry:
             raise WaError(
                 f"API user {self.webapp.username} at {self.url}",
-                f"this password was refused at {policy.clock(when)} and is tried again after a day at the earliest, since "
+                f"this password was refused at {clock(when)} and is tried again after a day at the earliest, since "
                 "repeated wrong logins lock the account",
                 "another password",
                 "Correct api_password; if it is right by now, as after a first login, set retry_refused_login for one run",
@@ -61,22 +61,6 @@ class Calls:
     def _refused(self, error: WaError) -> None:
         if isinstance(error, ApiError) and error.kind == "login" and self._password:
             self._state.refuse(self.webapp.username, self._password)
-
-    def why_busy(self, most: float | None, seconds: float) -> str:
-        """Why the client has too much traffic, by two reads `seconds` apart, or an empty text; `most` is in messages a second."""
-        if most is None:
-            return ""
-        one, begin = self.webapp.stats(), time.monotonic()
-        time.sleep(seconds)
-        rate = policy.outbound_rate(one, self.webapp.stats(), time.monotonic() - begin)
-        if rate is None:
-            raise WaError(
-                "max_outbound_rate",
-                "no figure of /v1/stats/app counts outbound messages",
-                "a counter of sent messages or of requests by type",
-                "Leave max_outbound_rate out and use window",
-            )
-        return f"{rate:.1f} outbound messages a second, more than {most:g}" if rate > most else ""
 
     def mark_read(self, ids: list[str]) -> list[str] | None:
         """Mark inbound messages as read: those that the client does not know, or None where its settings do not allow it."""

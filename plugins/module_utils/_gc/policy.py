@@ -80,15 +80,6 @@ def until_window(window: tuple[int, int], now: datetime) -> float:
     return (opens - now).total_seconds()
 
 
-def left_in_window(window: tuple[int, int], now: datetime) -> float:
-    """Seconds until the window that is open closes."""
-    end = window[1] % 1440
-    closes = now.replace(hour=end // 60, minute=end % 60, second=0, microsecond=0)
-    if closes <= now:
-        closes += timedelta(days=1)
-    return (closes - now).total_seconds()
-
-
 # Due or not
 
 
@@ -131,41 +122,6 @@ def check_due(
             f"the last one began {'at an unknown time' if since_last is None else format_duration(since_last) + ' ago'}",
         )
     return Due(False, "not more rows than the limit")
-
-
-def outbound_rate(
-    before: t.Sequence[tuple[str, dict[str, str], float]],
-    after: t.Sequence[tuple[str, dict[str, str], float]],
-    seconds: float,
-) -> float | None:
-    """Outbound messages a second between two reads of the application's figures; None when no figure tells.
-
-    The figures' names are not documented: one that names messages and an outbound direction is taken, else requests
-    whose labels name messages.
-    """
-
-    def total(rows: t.Sequence[tuple[str, dict[str, str], float]]) -> float | None:
-        sent = [
-            value
-            for name, _labels, value in rows
-            if re.search(r"mess", name, re.I) and re.search(r"out|sent|send", name, re.I)
-        ]
-        if sent:
-            return sum(sent)
-        asked = [
-            value
-            for name, labels, value in rows
-            if re.search(r"request", name, re.I)
-            and any(re.fullmatch(r"(/?v1)?/?messages?", label, re.I) for label in labels.values())
-            and not any(label.upper() in ("GET", "PUT", "DELETE") for label in labels.values())
-        ]
-        return sum(asked) if asked else None
-
-    one, other = total(before), total(after)
-    if one is None or other is None or seconds <= 0:
-        return None
-    # A restart between the reads sets the counters back.
-    return max(other - one, 0.0) / seconds if other >= one else other / seconds
 
 
 # After a round

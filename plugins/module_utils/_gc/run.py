@@ -131,9 +131,6 @@ class GcRun:
         try:
             if calls:
                 self.calls.log_in()
-                busy = self.calls.why_busy(self.params["max_outbound_rate"], self._pause_before())
-                if busy:
-                    return self._skip(busy)
             keys, watch, running = self._observe(count, before)
             databases = self.result.values["databases"]
             run = Run(
@@ -171,16 +168,13 @@ class GcRun:
             self.result.warn(f"{count.unknown}; the table counts as large")
         return count, before
 
-    def _pause_before(self) -> float:
-        return min(self.quiet, completion.BEFORE)
-
     def _observe(self, count: messages.Count, before: int) -> tuple[list[t.Any], completion.Watch, bool]:
         """A sample of the tables, what two looks at it have shown, and whether a GC runs already."""
         estimates = activity.estimate(self.config, self.tables)
         keys = activity.take_sample(self.config, self.tables, completion.SAMPLE, estimates)
         watch = completion.Watch.begin(sum(map(len, keys)), before, self._look(keys))
         begin = time.monotonic()
-        time.sleep(self._pause_before())
+        time.sleep(min(self.quiet, completion.BEFORE))
         look, seconds = self._look(keys), time.monotonic() - begin
         shrunk = count.rows - messages.count_up_to(self.config, self.tables, self.limit).rows if count.exact else None
         running = watch.is_running(look, seconds, shrunk)
@@ -227,17 +221,9 @@ class GcRun:
         """Say what would be done, and what would be in its way."""
         try:
             self.calls.check_credential()
-            busy = ""
-            if self.params["max_outbound_rate"] is not None:
-                self.calls.log_in()
-                busy = self.calls.why_busy(self.params["max_outbound_rate"], self._pause_before())
         except WaError as error:
             self.result.warn(f"GC would not be called: {error}")
             return True
-        finally:
-            self.calls.log_out()
-        if busy:
-            return self._skip(busy)
         if self.params["mark_read"]:
             self.result.record_change(f"mark {len(set(self.params['mark_read']))} inbound messages as read")
         self.result.record_change(f"call PUT /v1/services/message/gc at {self.calls.url}: {because}")
@@ -253,7 +239,7 @@ class GcRun:
         run.watch.restart()
         run.watch.went, run.vacuumed, run.answered, run.nodes = False, False, False, {}
         run.round += 1
-        run.called = run.waiting = moment()
+        run.called = run.waiting = run.looked = moment()  # what went before is no quiet
         run.mark = notifications.mark(self.params["notifications"])
         self.run_id = run.id
         self._save(run)
@@ -262,6 +248,7 @@ class GcRun:
         except WaError as error:
             self._close(run, str(error), called=run.round > 1)
             raise
+        run.looked = moment()  # the call may have been repeated
         run.answered = not isinstance(answer, str)
         if isinstance(answer, str):
             self.result.warn(f"{answer}: the table shows whether GC has begun")
@@ -305,9 +292,9 @@ class GcRun:
                 return self._end_round(run, messages.count_up_to(self.config, self.tables, self.limit))
             if waited > self.wait_timeout:
                 return self._give_up(run, silent, others, waited)
-            self._save(run)
             if run.watch.quiet() > self.quiet / 2:
                 self._vacuum(run, self.quiet / 4)  # the count that follows is quicker for it
+            self._save(run)
         except database.DatabaseError as error:
             self._bear(run, error)
             return False
@@ -370,6 +357,7 @@ class GcRun:
         if run.watch.quiet() < self.quiet:
             count = messages.count_up_to(self.config, self.tables, self.limit)
             if run.round == 0 and not count.large:
+                self.result.values.update(messages_after=count.rows, exact=True)
                 self.state.record.run = None
                 self.state.save()
                 return self._skip(

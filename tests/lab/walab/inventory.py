@@ -34,7 +34,8 @@ SIMULATION: dict[str, dict[str, str]] = {
         "SIM_PROBE_LOG": "1",
         "SIM_ROOT_PAGE": "1",
         "SIM_UNREACHABLE_TEXT": "Communication failure",
-        # Off until the message GC bears a late begin and long pauses: "SIM_GC_DELAY": "90", "SIM_GC_PAUSE": "75".
+        "SIM_GC_DELAY": "120",
+        "SIM_GC_PAUSE": "90",
     },
 }
 
@@ -90,8 +91,8 @@ def build(lab: Lab) -> dict[str, Any]:
         "wa_api_username": "admin",
         # A fresh client asks for a new password at its first login.
         "wa_client_api_new_password": "{{ wa_api_password }}",
-        # The simulated client pauses for tenths of a second between its deletes, not for the minutes of a real one.
-        "wa_message_gc_quiet_period": "5s",
+        # The simulated client pauses for tenths of a second between its deletes, but with this profile as a real one may.
+        "wa_message_gc_quiet_period": "180s" if lab.options.profile == "hostile" else "5s",
         "wa_message_gc_poll_interval": "2s",
         "lab_name": lab.name,
         "lab_versions": [version for version, _expires in lab.options.versions],

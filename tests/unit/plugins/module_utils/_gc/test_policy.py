@@ -15,9 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import (
     Moment,
     check_due,
-    left_in_window,
     next_step,
-    outbound_rate,
     parse_window,
     until_window,
 )
@@ -52,11 +50,6 @@ def test_the_window(window: str, now: str, wait: int) -> None:
 def test_what_is_no_window(text: str) -> None:
     with pytest.raises(WaError, match="option window"):
         parse_window(text)
-
-
-def test_what_is_left_of_the_window() -> None:
-    assert left_in_window(parse_window("22:00-04:00"), datetime.fromisoformat("2026-03-03 23:00:00")) == 5 * 3600
-    assert left_in_window(parse_window("22:00-04:00"), datetime.fromisoformat("2026-03-03 03:00:00")) == 3600
 
 
 @given(begin=st.integers(0, 1439), length=st.integers(1, 1438), minute=st.integers(0, 1439))
@@ -111,21 +104,6 @@ def test_due(policy: str, large: bool, since: float | None, left_large: bool, ra
     assert why in found.because
     if not due and policy == "daily":
         assert found.wait == DAY - 1800 - (since or 0)
-
-
-def test_outbound_rate() -> None:
-    def read(*rows: tuple[str, dict[str, str], float]) -> list[tuple[str, dict[str, str], float]]:
-        return list(rows)
-
-    sent = "outbound_messages"
-    assert outbound_rate(read((sent, {}, 100.0)), read((sent, {}, 160.0)), 10) == 6
-    # the Webapp restarted between the reads
-    assert outbound_rate(read((sent, {}, 100.0)), read((sent, {}, 20.0)), 10) == 2
-    request = "api_requests"
-    before = read((request, {"path": "/v1/messages", "method": "POST"}, 5.0), (request, {"path": "/v1/health"}, 9.0))
-    after = read((request, {"path": "/v1/messages", "method": "POST"}, 25.0), (request, {"path": "/v1/health"}, 99.0))
-    assert outbound_rate(before, after, 10) == 2
-    assert outbound_rate(read(("queue", {}, 1.0)), read(("queue", {}, 1.0)), 10) is None
 
 
 # After a round

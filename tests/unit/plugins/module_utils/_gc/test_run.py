@@ -18,6 +18,7 @@ from gc_module import CALL, GC, PASSWORD, Run, Table, collects, notify, processi
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._gc import calls as gc_calls
 
 
 def calls(fake: FakeWebapp) -> int:
@@ -158,6 +159,23 @@ def test_a_replica_is_refused(run: Run, fake: FakeWebapp, table: Table) -> None:
 
 
 # A process that is killed, a clock that is set
+
+
+@pytest.mark.parametrize("slow", ["marking", "call"])
+def test_what_goes_before_the_client_begins_is_no_quiet(
+    run: Run, fake: FakeWebapp, table: Table, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    monkeypatch.setattr(gc_calls, "_MARK_PAUSE", 1.0)
+    fake.on("GET", "/v1/settings/application", (200, {}))
+    fake.on("PUT", "/v1/messages/one", (200, {}))
+
+    def reply() -> t.Any:
+        time.sleep(1.0 if slow == "call" else 0.0)
+        return collects(table, delay=0.5)()
+
+    fake.on("PUT", GC, reply)
+    result = run(quiet_period="0.8", mark_read=["one"] if slow == "marking" else [])
+    assert (result["messages_after"], result["rounds"]) == (1_800, 1)
 
 
 def test_a_module_killed_in_the_call_is_judged_by_the_table(
