@@ -44,8 +44,8 @@ class Calls:
                 "Correct api_password; if it is right by now, as after a first login, set retry_refused_login for one run",
             )
 
-    def log_in(self) -> None:
-        """Have a token."""
+    def __enter__(self) -> Calls:
+        """Log in."""
         self.check_credential()
         try:
             self.webapp.log_in()
@@ -53,9 +53,10 @@ class Calls:
             self._refused(error)
             raise
         self._state.record.refused = None
+        return self
 
-    def log_out(self) -> None:
-        """End the session of `log_in`."""
+    def __exit__(self, *_exception: object) -> None:
+        """End the session."""
         self.webapp.log_out()
 
     def _refused(self, error: WaError) -> None:

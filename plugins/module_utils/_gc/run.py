@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 import uuid
@@ -128,13 +129,11 @@ class GcRun:
             return self._predict(due.because)
         if not self.check_mode:
             self.state.save()  # what cannot be kept is not begun
-        try:
-            if calls:
-                self.calls.log_in()
+        with self.calls if calls else contextlib.nullcontext():
             keys, watch, running = self._observe(count, before)
-            databases = self.result.values["databases"]
+            found = self.result.values["databases"]
             run = Run(
-                uuid.uuid4().hex[:12], due.because, databases, before, count.exact, now, moment(), moment(), keys, watch
+                uuid.uuid4().hex[:12], due.because, found, before, count.exact, now, moment(), moment(), keys, watch
             )
             if running:
                 return self._join(run)
@@ -143,8 +142,6 @@ class GcRun:
             self._mark_read()
             why, wait = self._closed()  # it has taken its time
             return self._skip(why, wait) if why else self._call(run)
-        finally:
-            self.calls.log_out()
 
     def _closed(self) -> tuple[str, float | None]:
         """Why no GC may be called now, or an empty text, and in how many seconds it may be, if that is known."""
@@ -381,16 +378,15 @@ class GcRun:
 
     def _end_round(self, run: Run, count: messages.Count) -> bool:
         """Decide what follows a round that is over."""
-        values, failed = (
-            self.result.values,
-            [f"{node}: {item['status']}" for node, item in run.nodes.items() if item["status"].startswith("failed")],
-        )
+        after = count.rows if count.exact else max(count.rows, sum(activity.estimate(self.config, self.tables)))
+        remain = f"{'' if count.exact else 'about '}{after} rows remain"
+        self.result.values.update(messages_after=after, exact=count.exact)
+        failed = [
+            f"{node}: {item['status']}" for node, item in run.nodes.items() if item["status"].startswith("failed")
+        ]
         counts = [item["count"] for item in run.nodes.values()]
         deleted = sum(counts) if counts and None not in counts and not failed else None
         run.deleted = None if run.deleted is None or deleted is None else run.deleted + deleted
-        after = count.rows if count.exact else max(count.rows, sum(activity.estimate(self.config, self.tables)))
-        remain = f"{after} rows remain" if count.exact else f"about {after} rows remain"
-        values.update(messages_after=after, exact=count.exact)
         went = run.watch.went or bool(deleted)
         if failed and count.large and not went:
             self._fail(run, f"GC failed on {'; '.join(failed)}; {remain}", count.large)
@@ -418,14 +414,12 @@ class GcRun:
 
     def _again(self, run: Run) -> bool:
         try:
-            self.calls.log_in()
-            return self._call(run)
+            with self.calls:
+                return self._call(run)
         except WaError as error:
             if self.state.record.run is run:
                 self._close(run, str(error))
             raise
-        finally:
-            self.calls.log_out()
 
     def _media(self, run: Run) -> None:
         """Call media GC: one at a time, so after the message GC. Nobody waits for it."""
@@ -434,13 +428,11 @@ class GcRun:
             self.result.warn(f"media GC was not called: {why}")
         elif self.params["media"] and run.round:
             try:
-                self.calls.log_in()
-                self.result.values["media"] = self.calls.start_media()
+                with self.calls:
+                    self.result.values["media"] = self.calls.start_media()
             except WaError as error:
                 self._close(run, str(error))
                 raise
-            finally:
-                self.calls.log_out()
             self.result.record_change("called media GC")
 
     # What is kept and returned
