@@ -43,28 +43,11 @@ options:
   timezone:
     description: The time zone of O(window), such as V(Europe/Berlin); the host's when not given.
     type: str
-  databases:
-    description:
-      - The client's databases, of which those with a table C(messages) are counted. They need not begin with the prefix.
-      - Found by the prefix in db.env when not given. A set that may hold a neighbour's database is refused.
-      - Of several schemas of a PostgreSQL database the one in the user's C(search_path) is the client's.
-    type: list
-    elements: str
   project:
     description:
       - The Compose project of the client.
-      - The defaults of O(env_file), O(state_file) and O(lock_file) come from it.
+      - The defaults of O(env_file) (C(/opt/waba/<deployment>/db.env)), O(state_file) and O(lock_file) come from it.
     type: str
-  env_file:
-    description:
-      - The client's db.env on the managed host, the only source of the database's settings.
-      - C(/opt/waba/<deployment>/db.env) when not given, with the deployment taken from O(project).
-    type: path
-  env_format:
-    description: Format of db.env. V(portable) is read alike by Docker Compose and C(docker run); the others write for one of them.
-    type: str
-    choices: [portable, compose, docker]
-    default: portable
   max_rounds:
     description: How often GC is called in one run, as long as each call has deleted something.
     type: int
@@ -135,6 +118,7 @@ extends_documentation_fragment:
   - waba.onprem.api
   - waba.onprem.attributes
   - waba.onprem.database
+  - waba.onprem.env
 attributes:
   idempotent:
     support: partial
@@ -288,7 +272,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
-from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file_rules
+from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
 from ansible_collections.waba.onprem.plugins.module_utils._gc.run import GcRun
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import client as webapp
@@ -299,10 +283,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "min_interval": {"type": "str", "default": "24h"},
     "window": {"type": "str"},
     "timezone": {"type": "str"},
-    "databases": {"type": "list", "elements": "str"},
     "project": {"type": "str"},
-    "env_file": {"type": "path"},
-    "env_format": {"type": "str", "choices": list(env_file_rules.FORMATS), "default": "portable"},
     "max_rounds": {"type": "int", "default": 10},
     "mark_read": {"type": "list", "elements": "str"},
     "media": {"type": "bool", "default": False},
@@ -335,7 +316,12 @@ def complete(params: dict[str, t.Any]) -> None:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**webapp.ARGUMENT_SPEC, **database.ARGUMENT_SPEC, **ARGUMENT_SPEC},
+        argument_spec={
+            **webapp.ARGUMENT_SPEC,
+            **database.ARGUMENT_SPEC,
+            **env_options.ARGUMENT_SPEC,
+            **ARGUMENT_SPEC,
+        },
         supports_check_mode=True,
     )
     params = module.params

@@ -139,7 +139,8 @@ def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated
     hour = time.gmtime().tm_hour
     window = f"{(hour + 2) % 24:02d}:00-{(hour + 4) % 24:02d}:00"
     closed, _output = site.run(wa_message_gc_window=window, wa_message_gc_timezone="UTC")
-    assert f"outside the window {window}" in closed[GC][0]["skip_reason"]
+    [told] = closed["Display why no GC was called"]
+    assert told["msg"].startswith(f"support: no message GC: outside the window {window}; next at 20"), told["msg"]
     elsewhere, _output = site.run("--limit", "h2")
     told = [task["msg"] for task in elsewhere["Display that the leader is not in this run"]]
     assert "No message GC for deployment support: its leader h1 is not in this run" in told[0]

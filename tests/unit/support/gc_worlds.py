@@ -40,6 +40,11 @@ class World:
     period: float = 180.0
     begins: float = 0.0  # when a GC that somebody else has called began, before the first look; 0: none
 
+    @property
+    def total_batches(self) -> int:
+        """How many batches GC needs."""
+        return math.ceil(1 / self.batch)
+
 
 class Server:
     """The table of a world, from the first look on; `call` begins GC."""
