@@ -84,7 +84,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 more = {"warnings": warnings} if warnings else {}
                 return {**kept, **step, **more, "actions": actions, "changed": bool(actions)}
             self._show(task_vars, progress_line(_host(task_vars), step["progress"]))
-            time.sleep(pause)
+            time.sleep(max(min(pause, step["progress"].get("quiet_left", pause)), _SHORTEST_PAUSE))
             step = self._step(dict(self._task.args, run_id=step["run_id"]), pause, task_vars)
 
 

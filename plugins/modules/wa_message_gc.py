@@ -83,7 +83,7 @@ options:
     type: str
     default: 2h
   poll_interval:
-    description: The pause between two looks, in seconds or as text.
+    description: The longest pause between two looks, in seconds or as text. The last one comes when the quiet period ends.
     type: str
     default: 10s
   quiet_period:
@@ -233,10 +233,10 @@ unnoticed_rate:
 progress:
   description:
     - Where a running GC stands, with C(phase) and C(round), and as estimates C(rows), C(deleted), C(rate), C(left) (seconds to the
-      limit) and C(fraction).
+      limit) and C(fraction). C(quiet_left) is in how many seconds it may be over.
   returned: always
   type: dict
-  sample: {phase: deleting, round: 1, rows: 2400000, deleted: 800000, rate: 9500.0, left: 42.1, fraction: 0.66}
+  sample: {phase: deleting, round: 1, rows: 2400000, deleted: 800000, rate: 9500.0, left: 42.1, fraction: 0.66, quiet_left: 180.0}
 media:
   description: The status of media GC by node.
   returned: media GC was called
@@ -331,7 +331,7 @@ def main() -> None:
         pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
         run = GcRun(params, result, module.check_mode)
         while not run.step() and params["wait"]:
-            time.sleep(pause)
+            time.sleep(min(pause, (result.values["progress"] or {}).get("quiet_left", pause)))
     except WaError as error:
         result.fail(error)
     result.exit()

@@ -157,7 +157,7 @@ def _pgsql_deletes(session: Session, tables: list[Table]) -> bool:
         "SELECT pid, left(query, 2000), extract(epoch FROM clock_timestamp() - xact_start),"
         " state = 'active' OR state_change > clock_timestamp() - interval '1 s' * %s"
         " FROM pg_stat_get_activity(NULL) WHERE pid <> pg_backend_pid()"
-        " AND datid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND datid = (SELECT datid FROM pg_stat_get_activity(pg_backend_pid()))"
         " AND xact_start < clock_timestamp() - interval '1 s' * %s",
         (_FORGOTTEN, _LONG_DELETE),
     )

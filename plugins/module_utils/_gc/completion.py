@@ -16,7 +16,7 @@ import typing as t
 from dataclasses import dataclass
 
 SAMPLE = 4000  # primary keys: looked up in some milliseconds, and enough to show all but the slowest GC
-BEFORE = 30.0  # seconds between the two looks before a call, at most a quiet period
+BEFORE = 10.0  # seconds between the two looks before a call, at most a quiet period; three times as many where none is called
 _DAY = 86400.0  # seconds that a table would last at the fastest rate at which old rows may go without a GC
 _TRICKLE = 0.2  # rows a second by which a table may get smaller although it did not before the call
 _USUAL = 2  # times the rate before the call that is still traffic

@@ -171,7 +171,7 @@ class GcRun:
         keys = activity.take_sample(self.config, self.tables, completion.SAMPLE, estimates)
         watch = completion.Watch.begin(sum(map(len, keys)), before, self._look(keys))
         begin = time.monotonic()
-        time.sleep(min(self.quiet, completion.BEFORE))
+        time.sleep(min(self.quiet, completion.BEFORE * (3 if self.params["policy"] == "never" else 1)))
         look, seconds = self._look(keys), time.monotonic() - begin
         shrunk = count.rows - messages.count_up_to(self.config, self.tables, self.limit).rows if count.exact else None
         running = watch.is_running(look, seconds, shrunk)
@@ -468,6 +468,7 @@ class GcRun:
         watch = run.watch
         gone = watch.gone(watch.sampled - watch.alive)
         where = progress.measure(phase, run.round, run.before, gone, watch.rate, self.limit)
+        where["quiet_left"] = max(self.quiet - watch.quiet(), 0.1)
         self.result.values.update(running=True, messages_deleted=None, progress=where)
 
     def _skip(self, because: str, wait: float | None = None) -> bool:

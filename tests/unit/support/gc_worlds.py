@@ -14,7 +14,7 @@ import random
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import SAMPLE, Look, Watch
+from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import BEFORE, SAMPLE, Look, Watch
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def follow(world: World, patience: float = 4 * 3600) -> Verdict:
     server = Server(world)
     if world.begins:
         server.call(-world.begins - world.delay)
-    before = min(world.period, 30.0)
+    before = min(world.period, BEFORE)
     watch = Watch.begin(server.sampled, world.rows, server.look(0))
     look = server.look(before)
     shrunk = round(server.gone(before) - server.gone(0)) if world.rows < 2_000_000 else None
@@ -176,7 +176,7 @@ def latest(world: World, end: float) -> float:
     late = world.late if world.counter == "late" else 0.0
     traffic = max(world.delivery, 160 + world.delivery if world.burst else 0.0)
     other = 200.0 + world.poll if world.counter in ("reset", "failover") else 0.0  # nobody knows what had been counted
-    return max(end, 30.0, traffic, other) + world.period + 2 * world.poll + world.pause + late + world.away
+    return max(end, BEFORE, traffic, other) + world.period + 2 * world.poll + world.pause + late + world.away
 
 
 def pick(draw: t.Callable[[t.Any], t.Any], st: t.Any) -> World:

@@ -77,6 +77,15 @@ def test_steps_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert driver.lines == ["h1 | message GC round 1 | ~9 rows, ~5 deleted, ~1/s, deleting"] * 2
 
 
+def test_the_last_look_comes_when_the_quiet_period_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [step() for _number in range(3)]
+    for one, left in zip(steps, (180.0, 4.0, 0.1)):
+        one["progress"]["quiet_left"] = left
+    driver = Driver(monkeypatch, *steps, DONE, poll_interval="7s")
+    driver.run()
+    assert driver.pauses == [7, 4, 0.5]
+
+
 def test_lines_can_be_turned_off_and_warnings_come_once(monkeypatch: pytest.MonkeyPatch) -> None:
     told = [step(warnings=["a node is down"], marked_read=3), step(warnings=["a node is down"]), DONE]
     driver = Driver(monkeypatch, *told)
