@@ -332,14 +332,14 @@ def bench_run(client: Client, rows: int, watch: bool) -> None:
 
 
 def bench_after(client: Client, rows: int) -> None:
-    """What the gate costs after GC and vacuum: no page is to be dirtied."""
+    """What the count costs after GC and vacuum: no page is to be dirtied."""
     left = client.count()
-    compare.title(f"{client.kind}, {rows:,} rows before GC, {left.rows:,} after it: gate")
+    compare.title(f"{client.kind}, {rows:,} rows before GC, {left.rows:,} after it: count")
     seconds, work = client.worked(client.count)
     if client.engine == database_connection.PGSQL:
         work = client.planned("SELECT COUNT(*) FROM messages")
     print(
-        f"  gate {seconds:.3f} s; COUNT(*) {client.count_task():.3f} s; "
+        f"  count {seconds:.3f} s; COUNT(*) {client.count_task():.3f} s; "
         + ", ".join(f"{k} {v:,}" for k, v in work.items())
     )
 
