@@ -8,13 +8,14 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, Session, quote
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, Session, connect, quote
 from ansible_collections.waba.onprem.plugins.module_utils._database.messages import NAME, Table
 
 Key = list[
     t.Any
 ]  # the values of the key's columns, as JSON holds them: bytes as {"hex": ...}, dates and the like as text
 _AT_ONCE = 500  # keys in a statement
+_LONG = 600.0  # seconds for a statement that reads a whole index, once a run
 
 
 def take(session: Session, table: Table, size: int, rows: int) -> list[Key]:
@@ -35,14 +36,18 @@ def take(session: Session, table: Table, size: int, rows: int) -> list[Key]:
     if len(found) > size:
         found = _spread(session, table, size)
         if len(found) < size / 2:
-            hashed = (
-                f"CRC32(CONCAT_WS(',', {columns}))"
-                if session.engine == MYSQL
-                else f"hashtext(concat_ws(',', {columns}))"
-            )
-            found = session.rows(f"SELECT {columns} FROM {name} WHERE {hashed} %% %s = 0", (max(rows // size, 1),))
+            found = _hashed(session, table, max(rows // size, 1))
             found = found[:: len(found) // size + 1] if len(found) > 2 * size else found
     return [[_plain(value) for value in row] for row in found]
+
+
+def _hashed(session: Session, table: Table, part: int) -> list[tuple[t.Any, ...]]:
+    """One key of `part` here and there, by its hash, in one read of an index that may take long."""
+    columns = _columns(session, table)
+    hashed = f"CRC32(CONCAT_WS(',', {columns}))" if session.engine == MYSQL else f"hashtext(concat_ws(',', {columns}))"
+    database = None if session.engine == MYSQL else table.database
+    with connect(session.settings, database, statement_timeout=_LONG) as patient:
+        return patient.rows(f"SELECT {columns} FROM {table.quoted(session.engine)} WHERE {hashed} %% %s = 0", (part,))
 
 
 def _spread(session: Session, table: Table, size: int) -> list[tuple[t.Any, ...]]:

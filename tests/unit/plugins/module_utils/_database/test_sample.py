@@ -49,13 +49,17 @@ def test_integers_are_spread_over_the_table(engine: str) -> None:
         (PGSQL, PAIR, [], 'hashtext(concat_ws(\',\', "node", "num")) %% %s = 0'),
     ],
 )
-def test_other_keys_are_taken_by_their_hash(engine: str, table: Table, edges: t.Any, hashed: str) -> None:
+def test_other_keys_are_taken_by_their_hash(
+    engine: str, table: Table, edges: t.Any, hashed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = [("k", number) if table is PAIR else (number,) for number in range(500)]
     server = ScriptedDatabase(engine).on("LIMIT %s", found).on("MIN", edges).on("UNION ALL", [(1,)])
     server.on("= 0", found)
+    monkeypatch.setattr(sample, "connect", server.connect)
     assert len(sample.take(server.session(), table, 100, 12_345)) in range(80, 201)
     assert server.statements[-1] == (server.statements[-1][0], (123,))
     assert hashed in server.statements[-1][0]
+    assert (server.databases, server.options) == ([None if engine == MYSQL else "wa1"], [{"statement_timeout": 600.0}])
 
 
 def test_without_a_primary_key_there_is_none() -> None:
