@@ -51,9 +51,9 @@ def mysql(
     return server.on("global.read_only", [(0, 0)]).on("SELECT COUNT", [(1,)])
 
 
-def look(server: ScriptedDatabase, monkeypatch: pytest.MonkeyPatch, tables: list[Table] = TABLES) -> Activity:
+def look(server: ScriptedDatabase, monkeypatch: pytest.MonkeyPatch, tables: t.Sequence[Table] = ()) -> Activity:
     monkeypatch.setattr(messages, "connect", server.connect)
-    return activity.look(server.settings, tables, KEYS)
+    return activity.look(server.settings, tables or TABLES, KEYS)
 
 
 @pytest.mark.parametrize(("version", "fresh"), [("8.0.36", True), ("5.7.44", False), ("10.11.6-MariaDB", False)])
