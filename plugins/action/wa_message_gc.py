@@ -72,7 +72,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(text, stderr=True)
 
     def _follow(self, step: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Step until all is over; the result tells of all steps."""
+        """Step until all is over; the result holds the actions and warnings of all steps."""
         kept: dict[str, t.Any] = {}
         actions: list[str] = []
         warnings: list[t.Any] = []

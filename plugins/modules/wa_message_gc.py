@@ -68,7 +68,7 @@ options:
       - A file on the managed host to which the business's own webhook consumer appends the client's GC notifications, one JSON
         object a line, each as the client has posted it. A line that is none is skipped with a warning.
       - Without it the tables alone show the end. With it every node must have notified, too, and RV(messages_deleted) is known.
-      - A number C(timestamp) (seconds since 1970) beside C(services) tells notifications of an older run apart.
+      - A number C(timestamp) (seconds since 1970) beside C(services) separates notifications of an older run.
     type: path
   wait:
     description:

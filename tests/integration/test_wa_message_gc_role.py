@@ -103,9 +103,9 @@ def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
         again, _output = site.run(*arguments)
         assert [task["changed"] for task in again[GC]] == [False]
         assert "less than 24h00m" in again[GC][0]["skip_reason"]
-        [told] = again["Display why no GC was called"]
+        [shown] = again["Display why no GC was called"]
         assert (
-            f"support: no message GC: {again[GC][0]['skip_reason']}; next at {again[GC][0]['next_due']}" == told["msg"]
+            f"support: no message GC: {again[GC][0]['skip_reason']}; next at {again[GC][0]['next_due']}" == shown["msg"]
         )
     # no credential is left on the host
     assert sorted(path.name for path in site.folder.iterdir()) == ["gc-support.json", "gc-support.json.lock"]
@@ -139,11 +139,11 @@ def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated
     hour = time.gmtime().tm_hour
     window = f"{(hour + 2) % 24:02d}:00-{(hour + 4) % 24:02d}:00"
     closed, _output = site.run(wa_message_gc_window=window, wa_message_gc_timezone="UTC")
-    [told] = closed["Display why no GC was called"]
-    assert told["msg"].startswith(f"support: no message GC: outside the window {window}; next at 20"), told["msg"]
+    [shown] = closed["Display why no GC was called"]
+    assert shown["msg"].startswith(f"support: no message GC: outside the window {window}; next at 20"), shown["msg"]
     elsewhere, _output = site.run("--limit", "h2")
-    [told] = elsewhere["Display that the leader is not in this run"]
-    assert "No message GC for deployment support: its leader h1 is not in this run" in told["msg"]
+    [shown] = elsewhere["Display that the leader is not in this run"]
+    assert "No message GC for deployment support: its leader h1 is not in this run" in shown["msg"]
     assert GC not in elsewhere or not elsewhere[GC]
     assert client.count() == ROWS
 

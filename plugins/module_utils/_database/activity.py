@@ -151,7 +151,7 @@ def _pgsql_deletes(session: Session, tables: list[Table]) -> bool:
     """Whether a transaction of this database deletes from `tables`.
 
     A function that deletes shows only its call, and another user's statement is hidden: the lock on the table, held for long,
-    tells. A session that was left in a transaction holds it too, after a single INSERT: it does nothing.
+    shows it. A session that was left in a transaction holds it too, after a single INSERT: it does nothing.
     """
     found = session.rows(
         "SELECT pid, left(query, 2000), extract(epoch FROM clock_timestamp() - xact_start),"

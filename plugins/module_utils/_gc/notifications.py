@@ -75,7 +75,7 @@ def read(path: str, since: t.Mapping[str, int], called: float, warn: t.Callable[
 
 
 def _notifications(body: dict[str, t.Any]) -> t.Iterator[Notification]:
-    """Those of message GC in one body of the client; one of media GC tells of `items_deleted`."""
+    """Those of message GC in one body of the client; one of media GC holds `items_deleted`."""
     services = body.get("services")
     for service in services if isinstance(services, list) else []:
         message = service.get("message") if isinstance(service, dict) else None

@@ -285,7 +285,9 @@ class GcRun:
             silent, others = self._listen(run)
             waited = now.since(run.waiting) or 0.0
             if run.watch.quiet() >= self.quiet and not silent:
-                self._vacuum(run, max(self.wait_timeout - waited, 30.0))
+                problem = self._vacuum(run, max(self.wait_timeout - waited, 30.0))
+                if problem:
+                    self.result.warn(problem)
                 return self._end_round(run, messages.count_up_to(self.config, self.tables, self.limit))
             if waited > self.wait_timeout:
                 return self._give_up(run, silent, others, waited)
@@ -327,12 +329,11 @@ class GcRun:
             run.nodes[node] = {"status": status, "count": one.deleted}
         return [node for node in nodes if node not in last], others
 
-    def _vacuum(self, run: Run, seconds: float) -> None:
-        if not run.vacuumed:
-            run.vacuumed = True
-            problem = messages.vacuum(self.config, self.tables, seconds)
-            if problem:
-                self.result.warn(problem)
+    def _vacuum(self, run: Run, seconds: float) -> str:
+        """Vacuum once a round; what could not be done in `seconds` is done again before the count."""
+        problem = "" if run.vacuumed else messages.vacuum(self.config, self.tables, seconds)
+        run.vacuumed = not problem
+        return problem
 
     def _bear(self, run: Run, error: database.DatabaseError) -> None:
         """Bear with a database that is away for a while; raise when it stays away."""

@@ -71,7 +71,7 @@ class Last:
 
 @dataclass
 class Refused:
-    """A login that was refused. `tag` tells another password, and is far too short to find one by."""
+    """A login that was refused. `tag` changes with the password, and is far too short to find one by."""
 
     user: str
     tag: str

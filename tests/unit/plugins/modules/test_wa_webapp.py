@@ -21,13 +21,6 @@ PASSWORD = "Right-1234"
 
 
 @pytest.fixture
-def fake() -> t.Iterator[FakeWebapp]:
-    server = FakeWebapp()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def run(run_module: RunModule, fake: FakeWebapp) -> t.Callable[..., dict[str, t.Any]]:
     def call(operation: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         given = {

@@ -152,6 +152,18 @@ def test_a_database_too_slow_to_count(run: Run, fake: FakeWebapp, table: Table, 
     assert (result["exact"], calls(fake)) == (False, 1)
 
 
+def test_a_vacuum_that_was_cut_off_is_done_before_the_count(
+    run: Run, fake: FakeWebapp, table: Table, warned: list[str]
+) -> None:
+    table.vacuums = ["VACUUM not done: time-out"]
+    fake.on("PUT", GC, collects(table))
+    assert run(quiet_period="1.5")["messages_after"] == 1_800
+    assert (table.vacuumed, warned) == (2, [])
+    table.rows, table.vacuums = 2_200, ["VACUUM not done: time-out"] * 99
+    run(quiet_period="1.5")
+    assert warned == ["VACUUM not done: time-out"]
+
+
 def test_a_replica_is_refused(run: Run, fake: FakeWebapp, table: Table) -> None:
     table.read_only = True
     assert "read only" in run()["msg"]
