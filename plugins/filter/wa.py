@@ -12,6 +12,7 @@ from datetime import datetime
 import yaml
 from ansible import context
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import replacement, unmanaged
@@ -33,6 +34,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failur
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
+from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
 
@@ -63,24 +67,6 @@ def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
     return apply
 
 
-def databases_of_others(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
-) -> list[list[str]]:
-    """Project and database, as `wa_info` writes it, of every deployment of the inventory but that of `host`."""
-    own = hostvars[host].get("wa_deployment") or host
-    found = []
-    for other in groups["all"]:
-        values = hostvars[other]
-        name = values.get("wa_deployment") or other
-        if name == own or not values.get("wa_db_env_hostname"):
-            continue
-        project = values.get("wa_project")
-        port = values.get("wa_db_env_port") or (5432 if values.get("wa_db_env_engine") == "PGSQL" else 3306)
-        database = f"{str(values['wa_db_env_hostname']).lower()}:{port}/{values.get('wa_db_env_name_prefix') or ''}"
-        found.append([topology.names(name, project)["project"], database])
-    return found
-
-
 def container_line(container: t.Mapping[str, t.Any]) -> str:
     """One container of `wa_info` for a message: name, image, project, state."""
     project = f"project {container['project']}" if container["project"] else "outside Compose"
@@ -103,24 +89,6 @@ def in_window(now: str, window: str) -> bool:
     return gc_policy.until_window(gc_policy.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
 
 
-def compose_extra(
-    text: str,
-    services: t.Mapping[str, t.Any],
-    networks: t.Mapping[str, t.Any],
-    volumes: t.Mapping[str, t.Any],
-    secret_files: t.Mapping[str, str],
-    cores: t.Sequence[str] = (),
-) -> dict[str, t.Any]:
-    """A rendered Compose file with what the operator adds. Keys that a file merges with `<<` and sets itself are no error."""
-    merged = compose_override.apply(yaml.safe_load(text), services, networks, volumes, secret_files, cores)
-    return t.cast("dict[str, t.Any]", json.loads(json.dumps(merged)))  # nothing shared, so that no anchor is written
-
-
-def compose_json(text: str) -> str:
-    """The text of a Compose file as JSON, which Compose reads as well. Keys that it merges with `<<` and sets itself are no error."""
-    return json.dumps(yaml.safe_load(text))
-
-
 class _AnyTag(yaml.SafeLoader):
     """Reads what a file of tasks may hold, without a meaning for tags such as `!vault`."""
 
@@ -134,11 +102,6 @@ def hook_refusal(text: str, path: str) -> str:
         return hooks.refusal(path, yaml.load(text, Loader=_AnyTag))
     except yaml.YAMLError as error:
         return f"{path}: no YAML: {' '.join(str(error).split())}."
-
-
-def env_lines(values: t.Mapping[str, t.Any]) -> str:
-    """Variables as an env file that Compose reads."""
-    return "".join(env_file.write(str(key), str(value), "compose") + "\n" for key, value in values.items())
 
 
 def failure(result: t.Mapping[str, t.Any], secrets: t.Any = ()) -> str:
@@ -207,6 +170,20 @@ def upgrade_screen(facts: t.Mapping[str, t.Any]) -> str:
     return failure_report.screen(failure_report.Failure(**facts, **commands))
 
 
+def provision_plan_of(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str], reached: t.Sequence[str], full: t.Any = False
+) -> list[str]:
+    """The concerns whose roles provision.yml enters for a host, by the looks at the members of its deployment in this play."""
+    looks = {member: hostvars[member].get("wa_drift") or {} for member in members if member in reached}
+    return provision_plan.concerns(looks, full=boolean(full))
+
+
+def with_roles_read(value: t.Any) -> t.Any:
+    """`value`. Where a play's keyword has it, the roles' files are read before workers are forked, once for all of them."""
+    inventory.warm()
+    return value
+
+
 class FilterModule:
     """The few filters that roles need over the rules of `_deployment.topology`, `_deployment.layout` and `_upgrade.plan`."""
 
@@ -221,25 +198,19 @@ class FilterModule:
             "upgrade_path": _with_ansible_errors(topology.check_jump),
             "upgrade_path_refusal": _refusal(topology.check_jump),
             "layout": _with_ansible_errors(layout.layout),
-            "address": _with_ansible_errors(layout.address),
-            "services": _with_ansible_errors(layout.services),
             "projects_at": _with_ansible_errors(topology.projects_at),
             "in_window": _with_ansible_errors(in_window),
             "text_list": _with_ansible_errors(units.words),
             "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
             "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
             "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
-            "clock_field": _with_ansible_errors(lambda value, name, most: units.clock_field(name, value, most)),
             "checked_variables": values.checked,
             "value_refusals": values.refusals,
-            "rename_services": _with_ansible_errors(compose_override.rename),
-            "compose_extra": _with_ansible_errors(compose_extra),
-            "compose_json": compose_json,
             "compose_message": compose_messages.one_line,
             "compose_refusal": _with_ansible_errors(upgrade_requirements.compose),
             "client_images": _with_ansible_errors(client_containers.repositories),
             "registries": _with_ansible_errors(client_containers.registries),
-            "env_lines": _with_ansible_errors(env_lines),
+            "env_lines": _with_ansible_errors(desired.env_lines),
             "hook_refusal": hook_refusal,
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "always_restarted": _with_ansible_errors(upgrade_plan.restless),
@@ -258,13 +229,15 @@ class FilterModule:
             "stale_line": stale_line,
             "restored_line": restored_line,
             "sort_unmanaged": unmanaged.sort,
-            "databases_of_others": _with_ansible_errors(databases_of_others),
+            "databases_of_others": _with_ansible_errors(topology.databases_of_others),
             "set_aside": replacement.set_aside,
             "other_media_volume": replacement.other_media,
             "second_coreapp": client_starts.second_coreapp,
             "unhealthy_containers": client_starts.not_healthy,
             "unrecorded_containers": client_starts.unrecorded,
             "failure": failure,
+            "provision_plan": provision_plan_of,
+            "with_roles_read": with_roles_read,
             "command_line": playbook_command,
             "upgrade_screen": upgrade_screen,
             "upgrade_standing": failure_report.standing,
@@ -272,5 +245,4 @@ class FilterModule:
             "unreachable_hosts": unreachable_hosts,
             "holds_secret": redact.holds_secret,
             "redact": redact.redact,
-            "secret_files": _with_ansible_errors(compose_override.secret_files),
         }

@@ -34,6 +34,9 @@ options:
     description: The mode of O(path), as an octal number in quotes.
     type: str
     default: "0640"
+  owner:
+    description: The user who owns O(path), by name. Left as it is when not given.
+    type: str
   keep:
     description: Whether containers run on what O(path) holds, so that it is kept before it changes. An earlier one stays.
     type: bool
@@ -101,20 +104,27 @@ restored:
 
 import contextlib
 import os
-import stat
+import pwd
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 
 def write(module: AnsibleModule, result: Result, content: str) -> None:
-    """Bring the file to `content` and its mode."""
-    path, mode = module.params["path"], int(module.params["mode"], 8)
+    """Bring the file to `content`, its mode and its owner."""
+    path, mode, owner = module.params["path"], int(module.params["mode"], 8), module.params["owner"]
     store = Store(path)
+
+    def own(number: int) -> None:
+        if owner:
+            os.fchown(number, _user(owner), -1)
+        os.fchmod(number, mode)
+
     missing = not os.path.isdir(store.folder)
     result.values["kept"] = False
     if missing and not module.check_mode:
@@ -129,11 +139,23 @@ def write(module: AnsibleModule, result: Result, content: str) -> None:
             if not module.check_mode:
                 if before is not None and module.params["keep"]:
                     result.values["kept"] = store.keep(before)
-                store.write(content, lambda draft: os.chmod(draft, mode))
-        elif stat.S_IMODE(os.stat(path).st_mode) != mode:
-            result.record_change(f"gave {path} the mode {module.params['mode']}")
+                store.write(content, own)
+            return
+        wanted = {"path": path, "state": "file", "mode": module.params["mode"], "owner": owner, "group": None}
+        differences = concern_files.differences({**wanted, "content": None, "sha256": None})
+        if differences:
+            result.record_change(f"changed mode or owner: {'; '.join(differences)}")
             if not module.check_mode:
-                os.chmod(path, mode)
+                with store.opened() as number:
+                    own(number)
+
+
+def _user(name: str) -> int:
+    """The number of a user of this host. Raises WaError."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise WaError("option owner", f"{name} does not exist here", "the name of a user of this host") from None
 
 
 def restore(module: AnsibleModule, result: Result) -> None:
@@ -166,6 +188,7 @@ def main() -> None:
             "path": {"type": "path"},
             "content": {"type": "str", "no_log": True},
             "mode": {"type": "str", "default": "0640"},
+            "owner": {"type": "str"},
             "keep": {"type": "bool", "default": False},
             "files": {"type": "list", "elements": "path", "default": []},
         },

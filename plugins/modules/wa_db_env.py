@@ -217,6 +217,12 @@ removed_keys:
   elements: str
   returned: always
   sample: [WA_DB_SSL_CA]
+undeclared_keys:
+  description: Keys that the file holds and that no option names. They are left in it.
+  type: list
+  elements: str
+  returned: always
+  sample: [WA_LOG_LEVEL]
 stale_containers:
   description: Running client containers that were created with other values than the file now holds.
   type: list
@@ -331,185 +337,20 @@ actions:
   sample: [set WA_DB_PORT]
 """
 
-import contextlib
 import os
-import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
-from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
-from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
-from ansible_collections.waba.onprem.plugins.module_utils._env import apply as env_apply
-from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import plan as env_plan
-from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
-
-# How long a second run waits for a first one, which may be looking at a slow database.
-LOCK_PATIENCE = 60.0
-
-OWN_SPEC: dict[str, dict[str, t.Any]] = {
-    "path": {"type": "path", "required": True},
-    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "engine": {"type": "str", "choices": ["MYSQL", "PGSQL"]},
-    "hostname": {"type": "raw"},
-    "port": {"type": "int"},
-    "username": {"type": "raw"},
-    "password": {"type": "raw", "no_log": True},
-    "name_prefix": {"type": "raw"},
-    "connection_idle_timeout": {"type": "str"},
-    "persistent": {"type": "raw"},
-    "ssl_ca": {"type": "str"},
-    "ssl_cert": {"type": "str"},
-    "ssl_key": {"type": "str", "no_log": False},
-    "extra": {"type": "dict", "default": {}},
-    "extra_secrets": {"type": "dict", "default": {}, "no_log": True},
-    "exclusive": {"type": "bool", "default": False},
-    "format": {"type": "str", "choices": list(env_file.FORMATS), "default": "portable"},
-    "check_connection": {"type": "str", "choices": ["false", "true", "always"], "default": "true"},
-    "containers": {"type": "bool", "default": False},
-    "project": {"type": "str"},
-    "confirm_identity": {"type": "dict", "default": {}},
-    "backup": {"type": "bool", "default": False},
-    "keep_previous": {"type": "bool", "default": False},
-    "mode": {"type": "raw", "default": "0600"},
-}
-
-
-def check_connection(
-    module: AnsibleModule, result: Result, plan: env_plan.Plan, environments: dict[str, dict[str, str]]
-) -> None:
-    """Log in as the client will, where it is asked for; raises WaError when the client could not work.
-
-    `environments` are those of the running containers, by id.
-    """
-    stale = result.values["stale_containers"]
-    asked = module.params["check_connection"]
-    if asked == "false" or (asked == "true" and not env_plan.reconnects(plan, stale)):
-        return
-    from ansible_collections.waba.onprem.plugins.module_utils._db_env import login_check
-
-    for environment in environments.values():
-        result.redact.add(value for key, value in environment.items() if env_plan.is_secret(module.params, key, value))
-    proof = login_check.Proof(module.params, result.warn)
-    result.values["server"] = proof.found
-    differing = [*stale, *result.values["overridden_containers"]]
-    for values in login_check.variants(plan.values, environments, differing):
-        proof(values)
-
-
-def check_identity(module: AnsibleModule, plan: env_plan.Plan) -> None:
-    """Raise WaError for a file that would name another database than the Coreapps have, unless that is confirmed."""
-    from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-    from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-    from ansible_collections.waba.onprem.plugins.module_utils._client import listing
-    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
-    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
-
-    path, project = module.params["path"], module.params["project"]
-    before = client_inspection.database(plan.before or "", module.params["format"])
-    wanted = client_identity.database(plan.values)
-    if wanted == before:
-        return
-    docker = Docker(module.params)
-    records = ((one, docker.inspect(one)) for one in docker.client_containers(project))
-    found = [listing.describe(one, record) for one, record in records if record is not None]
-    compose = compose_environment.Compose(path, lambda _text: None, module.run_command)
-    client_inspection.leave_out_overridden(docker, found, before, compose)
-    cores = [one for one in found if one["role"] in ("core", "master")]
-    clients = [client for name in {one["project"] for one in cores} for client in client_identity.services(cores, name)]
-    there = {name: client_identity.by_containers(clients, name) for name in client_identity.DATABASE}
-    differences = client_identity.differences(there, wanted, module.params["confirm_identity"])
-    client_identity.refuse(path, differences, "confirm_identity")
-
-
-def check_containers(module: AnsibleModule, result: Result, plan: env_plan.Plan) -> dict[str, dict[str, str]]:
-    """Tell which containers the file is not in force in; the environments of all that run, by id."""
-    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
-    from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
-    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
-    from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
-
-    held = env_file.held(plan.after or "", module.params["format"])
-    docker = Docker(module.params)
-    running = docker.client_containers(module.params["project"], stopped=False)
-    compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
-    stale, overridden = stale_containers.find(docker, running, held, plan.edited.removed, compose)
-    result.values.update(stale_containers=stale, overridden_containers=overridden)
-    for entry in stale:
-        if not entry["keeps_configuration"]:
-            result.warn(
-                f"container {entry['name']} must not be recreated: its configuration, registration included, lies in its "
-                f"own writable layer. {env_state.CONFIG_CURE}"
-            )
-    return {one.id: one.environment or {} for one in running}
-
-
-def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
-    """Whether running containers were created with what the file holds, and none is unhealthy: it is worth keeping."""
-    from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
-    from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
-    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
-
-    try:
-        docker = Docker(module.params)
-        running = docker.client_containers(module.params["project"], stopped=False)
-        records = [record for record in map(docker.inspect, running) if record is not None]
-        held = env_file.held(before, module.params["format"])
-        compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
-        stale, _overridden = stale_containers.find(docker, running, held, [], compose)
-    except WaError:
-        return False  # no engine, or several projects: whether the file is in force is not known
-    unhealthy = [one for one in records if (one["State"].get("Health") or {}).get("Status") == "unhealthy"]
-    return bool(records) and not stale and not unhealthy
-
-
-def run(module: AnsibleModule, result: Result) -> None:
-    """Observe, plan, check, apply."""
-    path = os.path.abspath(module.params["path"])
-    module.params["path"] = path
-    result.values.update(
-        path=path,
-        changed_keys=[],
-        removed_keys=[],
-        stale_containers=[],
-        overridden_containers=[],
-        server={},
-        previous_kept=False,
-    )
-    store = Store(path)
-    missing = not os.path.isdir(store.folder)
-    if missing and not module.check_mode and module.params["state"] == "present":
-        cure = "Make it (role wa_host does), readable by root and whoever runs docker compose"
-        found = "no folder" if os.path.lexists(store.folder) else "does not exist"
-        raise WaError(f"folder {store.folder}", found, "the folder of db.env", cure)
-    if missing and module.params["state"] == "present":
-        # No warning: in a prediction of provision.yml the role wa_host has just said that it would make it.
-        result.record_change(f"folder {store.folder} has to be made first")
-    patience = LOCK_PATIENCE + parse_duration("connect_timeout", module.params["connect_timeout"])
-    with contextlib.nullcontext() if module.check_mode or missing else store.lock(patience):
-        before = store.read()
-        result.redact.add(env_plan.secrets(module.params, before))
-        plan = env_plan.make(module.params, path, before)
-        for warning in plan.warnings:
-            result.warn(warning)
-        if plan.after is not None:
-            if module.params["containers"]:
-                check_identity(module, plan)
-            running = check_containers(module, result, plan) if module.params["containers"] else {}
-            check_connection(module, result, plan, running)
-        keeps = module.params["keep_previous"] and not module.check_mode and plan.after not in (None, plan.before)
-        if keeps and plan.before is not None and is_in_force(module, result, plan.before):
-            result.values["previous_kept"] = store.keep(plan.before)
-        env_apply.apply(module, result, store, plan)
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={**database_options.ARGUMENT_SPEC, **docker_options.ARGUMENT_SPEC, **OWN_SPEC},
+        argument_spec=db_env.SPEC,
         add_file_common_args=True,
         supports_check_mode=True,
     )
@@ -524,7 +365,7 @@ def main() -> None:
     # What Ansible itself shows at -vvv are the options; a short text would hide half of the output with it.
     module.no_log_values.update(text for text in env_plan.secrets(module.params, None) if len(text) > 3)
     try:
-        run(module, result)
+        db_env.run(module, result)
     except WaError as error:
         result.fail(error)
     result.exit()

@@ -155,6 +155,12 @@ missing:
   elements: str
   returned: when O(gather) has V(host)
   sample: [docker_compose]
+stopped_services:
+  description: Services that the host needs and that do not run, by the name of their program.
+  type: list
+  elements: str
+  returned: when O(gather) has V(host)
+  sample: [cron]
 reasons:
   description: Why each of RV(missing) counts as missing, in words.
   type: dict
@@ -603,12 +609,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+from ansible_collections.waba.onprem.plugins.module_utils._concern import host
 from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, seal, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images as docker_images
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
@@ -619,22 +624,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._host import requireme
 from ansible_collections.waba.onprem.plugins.module_utils._logs import status as log_status
 
 SURVEY = ("environment", "volume", "compose")
-
-
-def read_upgrade(lock_file: str) -> dict[str, t.Any]:
-    """The upgrade that holds the lock or has left it unfinished, without any value that it noted."""
-    journal = JournalFile(lock_file).load()
-    if journal is None:
-        return {}
-    held = upgrade_journal.is_held(journal, "", time.time())
-    return {
-        "blocking": upgrade_journal.blocks(journal, held),
-        "held": held,
-        "message": upgrade_journal.describe_block(journal, held),
-        "stage": journal["stage"],
-        "target": journal["target"],
-        "run_id": journal["run_id"],
-    }
 
 
 def survey(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
@@ -770,7 +759,7 @@ def main() -> None:
             result.fail(error)
     if module.params["lock_file"]:
         try:
-            result.values["upgrade"] = read_upgrade(module.params["lock_file"])
+            result.values["upgrade"] = host.read_upgrade(module.params["lock_file"])
         except WaError as error:
             result.fail(error)
     if module.params["log_cleanup_status_file"]:
@@ -781,6 +770,7 @@ def main() -> None:
     if "host" in gather:
         missing = host_requirements.missing(module, engine_error)
         result.values.update(missing=sorted(missing), reasons=missing, docker_version=version)
+        result.values["stopped_services"] = host_requirements.stopped_services(module)
         result.values["docker_refusal"] = host_requirements.refusal(module, missing)
     if "containers" in gather:
         result.values["containers"] = []

@@ -55,6 +55,13 @@ options:
     type: list
     elements: str
     default: []
+  undeclared_keys:
+    description:
+      - Keys of C(db.env) that the inventory does not declare. With it, what runs is not recreated for them, nor for what
+        another version of the collection or of Compose writes into the file; RV(pending) tells it.
+      - Without it every difference recreates.
+    type: list
+    elements: str
   confirm_identity:
     description: Values that are to change with intent, as in M(waba.onprem.wa_db_env).
     type: dict
@@ -80,7 +87,7 @@ EXAMPLES = r"""
   waba.onprem.wa_project_info:
     project: wa-support
     project_dir: /opt/waba/support
-    content: "{{ lookup('ansible.builtin.template', 'compose.yml.j2') | waba.onprem.compose_json }}"
+    content: "{{ lookup('waba.onprem.desired', 'client').document | to_json }}"
   register: predicted
 
 - name: Show it
@@ -123,6 +130,9 @@ containers:
     running:
       description: Whether it runs.
       type: bool
+    forced:
+      description: Whether it must be recreated for a reason that Compose itself does not see.
+      type: bool
   sample:
     - container: wa-support-waweb-1
       service: waweb
@@ -130,6 +140,7 @@ containers:
       reasons: ["db.env changed: WA_DB_PORT"]
       pending: []
       running: true
+      forced: false
 changes:
   description: What would be done, a line a container.
   type: list
@@ -144,6 +155,23 @@ pending:
   sample: ["recreate wa-support-wacore-1 (db.env changed: WA_DB_PORT)"]
 due:
   description: Whether C(docker compose up) has something to do, or may have.
+  type: bool
+  returned: always
+  sample: true
+services:
+  description: The services that C(docker compose up) has something to do for.
+  type: list
+  elements: str
+  returned: always
+  sample: [waweb]
+forced_services:
+  description: The services whose containers must be recreated for a reason that Compose itself does not see.
+  type: list
+  elements: str
+  returned: always
+  sample: []
+recreates:
+  description: Whether any container is recreated. Otherwise C(docker compose up --no-recreate) does all that is due.
   type: bool
   returned: always
   sample: true
@@ -208,6 +236,9 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
         "changes": [compose_plan.line(step) for step in steps if step.action != "none"],
         "pending": [compose_plan.pending_line(step) for step in steps if step.pending],
         "due": bool(by_compose),
+        "services": sorted({step.service for step in by_compose if not step.forced}),
+        "recreates": any(step.action in ("recreate", "restart", "remove", "unknown") for step in by_compose),
+        "forced_services": sorted({step.service for step in by_compose if step.forced}),
         "paused": [step.container for step in steps if step.action == "unpause"],
         "restarts": [compose_plan.line(step) for step in steps if step.action == "restart"],
         "other_builds": [str(error) for error in builds],
@@ -243,6 +274,7 @@ def main() -> None:
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
             surplus={"type": "list", "elements": "str", "default": []},
             moving={"type": "list", "elements": "str", "default": []},
+            undeclared_keys={"type": "list", "elements": "str"},
             confirm_identity={"type": "dict", "default": {}},
             media_folder={"type": "path"},
         ),
@@ -263,6 +295,7 @@ def main() -> None:
             recreate=params["recreate"],
             surplus=params["surplus"],
             moving=params["moving"],
+            undeclared=params["undeclared_keys"],
         )
         result.values = read(project, params)
     except ValueError:

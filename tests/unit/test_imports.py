@@ -21,9 +21,9 @@ LAYERS = (
     ("_database", "_docker", "_webapp"),
     ("_compose",),
     ("_client", "_db_env", "_dump", "_gc", "_host", "_logs", "_media", "_upgrade"),
-    ("_adopt",),
+    ("_adopt", "_concern"),
     ("plugin_utils",),
-    ("action", "doc_fragments", "filter", "modules"),
+    ("action", "doc_fragments", "filter", "lookup", "modules"),
 )
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 Arrow = tuple[str, str]
@@ -62,7 +62,7 @@ def faults(graph: t.Collection[Arrow]) -> list[str]:
     found = []
     for source, target in sorted(graph):
         here, there = package(source), package(target)
-        inside = here == there and target.startswith("module_utils/_")
+        inside = here == there and target.startswith(("module_utils/_", "plugin_utils/_"))
         if not inside and LEVEL[there] >= LEVEL[here]:
             found.append(f"{source} imports {target}")
     sorter = graphlib.TopologicalSorter[str]()

@@ -30,7 +30,7 @@ class Extras:
 
 
 def template(service: Mapping, engine: str, web_bind: str, core_bind: str = "0.0.0.0") -> dict[str, t.Any]:
-    """What roles/wa_client/templates/compose.yml.j2 says of a service with the role's defaults; a test compares them."""
+    """What `_compose.document` says of a service with the role's defaults; a test compares them."""
     probe = "bash -c ': < /dev/tcp/127.0.0.1/443'" if service["kind"] == "web" else "nc -z 127.0.0.1 6253"
     bind = web_bind if service["kind"] == "web" else core_bind
     return {

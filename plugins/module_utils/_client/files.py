@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
@@ -17,7 +18,6 @@ if t.TYPE_CHECKING:
 
 # Seconds that a run waits for another one that writes the same files.
 PATIENCE = 60.0
-HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # the beginning of each Compose file that is ours
 _IMAGE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 
 

@@ -12,7 +12,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 
 Document = t.Mapping[str, t.Any]
 MIGRATION = "dbupgrade"
+HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # the beginning of each Compose file that is ours
 OWN_LABEL = "onprem.waba.deployment"  # of all that is made from the rendered file
+DEFINITION_LABEL = "onprem.waba.definition"  # of a service: a digest of all that the inventory says of it
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LEFT_OUT = "<hidden>"  # what an adoption without a vault writes in place of a secret
 BESIDE = (

@@ -38,6 +38,7 @@ class Service:
     networks: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     unknown: str = ""
+    definition: str = ""  # the digest of what the inventory says of it, see `_compose.document`
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Found:
     compose_version: str = ""
     networks: tuple[str, ...] = ()  # ids
     volumes: tuple[str, ...] = ()
+    definition: str = ""  # the digest that it was created with; empty for none
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,19 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Why a container has another hash than its service: keys of its environment, and the rest of its definition, in words."""
+
+    environment: str = ""
+    keys: tuple[str, ...] = ()
+    definition: str = ""
+
+
+@dataclass(frozen=True)
 class Step:
     """What becomes of a container: none, create, recreate, start, unpause, restart, remove, or unknown.
 
-    `pending` are the reasons for a recreation that has to wait.
+    `pending` are the reasons for a recreation that has to wait. `forced`: Compose itself sees no reason for it.
     """
 
     container: str
@@ -81,6 +92,7 @@ class Step:
     reasons: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     running: bool = False
+    forced: bool = False
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -95,23 +107,32 @@ def plan(
     networks: t.Iterable[Network] = (),
     recreate: str = AUTO,
     version: str = "",
-    differences: t.Mapping[str, t.Sequence[str]] | None = None,
+    differences: t.Mapping[str, Difference] | None = None,
     env_changes: t.Mapping[str, t.Sequence[str]] | None = None,
     surplus: t.Iterable[str] = (),
     moving: t.Container[str] = (),
+    undeclared: t.Collection[str] | None = None,
 ) -> list[Step]:
     """One step a container, in order of services; then those of `surplus`, by name.
 
     `differences` are reasons by container for another hash, `env_changes` the keys of env files that are not written yet,
-    `moving` services that another host still has.
+    `moving` services that another host still has. `undeclared` are keys of db.env that the inventory does not declare: a
+    container that differs only in them, or only in what another version of the collection or of Compose writes, is left as it
+    is; with None every difference recreates.
     """
     by_key = {network.key: network for network in networks}
     steps: list[Step] = []
     for service in services:
         ours = sorted((one for one in found if one.service == service.name), key=lambda one: one.number)
         for one in ours[: service.count]:
-            reasons = _reasons(service, one, by_key, version, differences or {}, env_changes or {})
-            steps.append(_step(service, one, reasons, by_key, recreate, version))
+            reasons, waits = _reasons(service, one, by_key, version, differences or {}, env_changes or {}, undeclared)
+            detached = _detached(service, one, by_key)
+            step = _step(service, one, reasons + detached, by_key, recreate, version)
+            if step.action == "recreate" and not reasons:
+                step = replace(step, forced=True)
+            elif step.action in ("none", "start", "unpause") and waits:
+                step = replace(step, pending=step.pending + waits)
+            steps.append(step)
         for one in ours[service.count :]:
             reason = f"is more than the {service.count} that the service has"
             steps.append(Step(one.name, service.name, "remove", [reason], running=one.state == "running"))
@@ -164,11 +185,12 @@ def _reasons(
     one: Found,
     networks: t.Mapping[str, Network],
     version: str,
-    differences: t.Mapping[str, t.Sequence[str]],
+    differences: t.Mapping[str, Difference],
     env_changes: t.Mapping[str, t.Sequence[str]],
-) -> list[str]:
-    """Why Compose would recreate a container; empty when it would not."""
-    reasons = []
+    undeclared: t.Collection[str] | None,
+) -> tuple[list[str], list[str]]:
+    """Why Compose would recreate a container, and of that what waits; both empty when it would not."""
+    reasons, waits = [], []
     if one.image != service.image:
         reasons.append(f"image changes from {one.image} to {service.image}")
     elif service.image_id and service.image_id != one.image_label:
@@ -176,15 +198,27 @@ def _reasons(
     if env_changes.get(one.name):
         reasons.append("db.env changes: " + ", ".join(env_changes[one.name]))
     if not service.unknown and service.hash != one.hash:
-        reasons += differences.get(one.name, ["the definition in compose.yml changed"])
+        told = differences.get(one.name, Difference(definition="the definition in compose.yml changed"))
+        same = undeclared is not None and one.definition in ("", service.definition)
+        (waits if same else reasons).extend([told.definition] if told.definition else [])
+        known = undeclared is not None and {*told.keys} <= {*undeclared}
+        (waits if known else reasons).extend([told.environment] if told.environment else [])
     if one.state != "running" or numbers(version) < COMPARES_NETWORKS:
-        return reasons
+        return reasons, waits
     reasons += _renewed(service, networks, version)
-    for key in service.networks:
-        network = networks.get(key)
-        if network and not network.diverged and network.id not in one.networks:
-            reasons.append(f"is not on the network {network.name}")
-    return reasons + [f"does not mount the volume {name}" for name in service.volumes if name not in one.volumes]
+    return reasons + [f"does not mount the volume {name}" for name in service.volumes if name not in one.volumes], waits
+
+
+def _detached(service: Service, one: Found, networks: t.Mapping[str, Network]) -> list[str]:
+    """The networks of the service that a container is not on. Compose before 2.31 takes no notice of it."""
+    if one.state != "running" and not any(one.networks):
+        return []  # one that was never started is on none yet
+    wanted = [networks[key] for key in service.networks if key in networks]
+    return [
+        f"is not on the network {network.name}"
+        for network in wanted
+        if not network.diverged and network.id not in one.networks
+    ]
 
 
 def _renewed(service: Service, networks: t.Mapping[str, Network], version: str) -> list[str]:

@@ -16,12 +16,13 @@ import os
 import tempfile
 import typing as t
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import DEFINITION_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
@@ -53,6 +54,7 @@ class Project:
     recreate: str = compose_plan.AUTO
     surplus: t.Sequence[str] = ()
     moving: t.Sequence[str] = ()
+    undeclared: t.Sequence[str] | None = None
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
@@ -185,6 +187,7 @@ class Project:
             networks=tuple(body.get("networks") or ()) if not body.get("network_mode") else (),
             volumes=tuple(str((volumes.get(mount["source"]) or {}).get("name", mount["source"])) for mount in mounts),
             unknown=f"it shares {shared}, and what that stands for only Compose can tell" if shared else "",
+            definition=str((body.get("labels") or {}).get(DEFINITION_LABEL, "")),
         )
 
     @cached_property
@@ -249,6 +252,7 @@ class Project:
             self.env_changes,
             self.surplus,
             self.moving,
+            self.undeclared,
         )
 
     def lost_networks(self) -> list[WaError]:
@@ -264,7 +268,7 @@ class Project:
             if network.external and not network.id
         ]
 
-    def _differences(self) -> dict[str, list[str]]:
+    def _differences(self) -> dict[str, compose_plan.Difference]:
         """Why the hash of a service is another than its container's, by container; what is not known is left out."""
         by_name = {service.name: service for service in self.services}
         pairs = [
@@ -274,7 +278,7 @@ class Project:
         ]
         if not pairs:
             return {}
-        told: dict[str, list[str]] = {}
+        told: dict[str, compose_plan.Difference] = {}
         as_made = copy.deepcopy(self.resolved)
         for one, service in pairs:
             body = as_made["services"][service.name]
@@ -285,11 +289,12 @@ class Project:
                 keys += sorted(key for key in held if key not in wanted)
             body["environment"] = {key: value and value.replace("$", "$$") for key, value in held.items()}
             body["image"] = one.image
-            told[one.name] = [self._describe_env(service.name, keys)] if keys else []
+            words = self._describe_env(service.name, keys) if keys else ""
+            told[one.name] = compose_plan.Difference(words, tuple(keys))
         hashes = self._hashes(as_made)
         for one, service in pairs:
             if hashes.get(service.name) != one.hash:
-                told[one.name].append(self._describe_definition(one, service.name))
+                told[one.name] = replace(told[one.name], definition=self._describe_definition(one, service.name))
         return told
 
     def _held(self, name: str, wanted: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -359,6 +364,7 @@ def _found(row: t.Mapping[str, t.Any], image: str) -> compose_plan.Found:
         compose_version=labels.get(_LABEL + "version", ""),
         networks=tuple(one.get("NetworkID", "") for one in networks.values()),
         volumes=tuple(mount["Name"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Name")),
+        definition=labels.get(DEFINITION_LABEL, ""),
     )
 
 

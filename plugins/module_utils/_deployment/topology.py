@@ -17,6 +17,7 @@ TOPOLOGIES = ("single", "high_availability", "multiconnect")
 STATE_DIR = "/var/lib/waba"
 PROJECTS_DIR = "/opt/waba"
 WEB_PORT = 9090  # the vendor's samples publish the Webapp there
+DATABASE_PORTS = {"MYSQL": 3306, "PGSQL": 5432}
 CORE_PORT = 6250  # messages; contacts, control and health check are the next three
 # The variables `wa_...` that say what a deployment is and where it lies, in the order in which `deployment` takes them.
 DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file", "state_dir")
@@ -187,6 +188,23 @@ def projects_at(
             )
         projects.append(theirs["project"])
     return projects
+
+
+def databases_of_others(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
+) -> list[list[str]]:
+    """Project and database, as `wa_info` writes it, of every deployment of the inventory but that of `host`."""
+    own = hostvars[host].get("wa_deployment") or host
+    found = []
+    for other in groups["all"]:
+        values = hostvars[other]
+        name = values.get("wa_deployment") or other
+        if name == own or not values.get("wa_db_env_hostname"):
+            continue
+        port = values.get("wa_db_env_port") or DATABASE_PORTS.get(values.get("wa_db_env_engine") or "MYSQL", 0)
+        database = f"{str(values['wa_db_env_hostname']).lower()}:{port}/{values.get('wa_db_env_name_prefix') or ''}"
+        found.append([names(name, values.get("wa_project"))["project"], database])
+    return found
 
 
 def port_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, variable: str, default: int) -> int:

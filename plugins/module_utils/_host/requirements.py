@@ -58,6 +58,10 @@ CONFIGURATION = "/etc/docker/daemon.json"
 PROC = "/proc"
 DEFAULT_SOCKET = "/run/docker.sock"  # where an engine from a distribution's packages listens
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"  # where one that no package brought lies
+# Where Docker's client looks for plugins of all users (docker/cli, cli-plugins/manager).
+PLUGIN_FOLDERS = tuple(f"/usr/{place}/docker/cli-plugins" for place in ("local/lib", "local/libexec", "lib", "libexec"))
+CRON_NAMES = ("cron", "crond")
+CRON_PID_FILES = ("/run/crond.pid", "/run/cron.pid")
 _PLUGIN_BY_HAND = (
     "Put the Compose plugin (docker-compose, version 2, from Docker's releases of Compose) into"
     " /usr/local/lib/docker/cli-plugins, executable"
@@ -236,12 +240,35 @@ def compose_runs(module: AnsibleModule, engine_error: str) -> bool:
     return bool(command) and module.run_command([*command, "version", "--short"])[0] == 0
 
 
-def missing(module: AnsibleModule, engine_error: str) -> dict[str, str]:
-    """What the host lacks, with the reason."""
+def has_compose(module: AnsibleModule, engine_error: str) -> bool:
+    """`compose_runs`, told by where Docker's client looks for its plugins: to start a program takes longer than all else."""
+    found = any(os.access(f"{folder}/docker-compose", os.X_OK) for folder in PLUGIN_FOLDERS)
+    return bool(found and module.get_bin_path("docker")) or compose_runs(module, engine_error)
+
+
+def cron_runs(pid_files: t.Iterable[str] = CRON_PID_FILES) -> bool:
+    """Whether a cron daemon runs: by the process that its file names, or by the names of all processes."""
+    for path in pid_files:
+        with contextlib.suppress(OSError, ValueError):
+            number = int(files.read_text(path))
+            with open(f"{PROC}/{number}/comm", encoding="utf-8", errors="replace") as stream:
+                if stream.read().strip() in CRON_NAMES:
+                    return True
+    return bool({*CRON_NAMES} & {*_processes()})
+
+
+def stopped_services(module: AnsibleModule) -> list[str]:
+    """The cron daemon that the host has, where it does not run."""
+    found = [name for name in CRON_NAMES if module.get_bin_path(name, opt_dirs=SYSTEM_PATHS)]
+    return found[:1] if found and not cron_runs() else []
+
+
+def missing(module: AnsibleModule, engine_error: str, compose: bool | None = None) -> dict[str, str]:
+    """What the host lacks, with the reason; `compose` is whether `docker compose` runs, None to try it."""
     lacks = {}
     if engine_error:
         lacks["docker_engine"] = engine_error
-    if not compose_runs(module, engine_error):
+    if not (compose_runs(module, engine_error) if compose is None else compose):
         lacks["docker_compose"] = "docker compose does not run"
     if importlib.util.find_spec("requests") is None:
         lacks["python_requests"] = "the Python library requests cannot be imported; community.docker needs it"
@@ -249,7 +276,7 @@ def missing(module: AnsibleModule, engine_error: str) -> dict[str, str]:
         key, library = LIBRARIES[module.params["database_engine"]]
         if importlib.util.find_spec(library) is None:
             lacks[key] = f"the Python library {library} cannot be imported"
-    if not any(module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in ("cron", "crond")):
+    if not any(module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in CRON_NAMES):
         lacks["cron"] = "no cron daemon is installed"
     return lacks
 

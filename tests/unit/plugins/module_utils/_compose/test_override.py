@@ -1,24 +1,18 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an operator adds to the rendered Compose file, and what the rules of adoption take the template to say."""
+"""What an operator adds to the rendered Compose file."""
 
 from __future__ import annotations
 
-import json
 import typing as t
-from pathlib import Path
 
-import jinja2
 import pytest
-import yaml
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import service as adopt_service
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 
-ROLE = Path(__file__).resolve().parents[5] / "roles" / "wa_client"
 BASE = {
     "name": "biz",
     "x-client": {},
@@ -103,42 +97,6 @@ def test_several_services_of_one_name_are_one_that_is_scaled() -> None:
         "master1",
         "waweb",
     ]
-
-
-@pytest.mark.parametrize("engine", ["MYSQL", "PGSQL"])
-@pytest.mark.parametrize(("topology", "words"), [("single", []), ("multiconnect", ["web", "core1", "master1"])])
-def test_the_rules_of_adoption_know_the_template(engine: str, topology: str, words: list[str]) -> None:
-    wanted = layout.services(words, topology, "h1.example.com", alone=False)
-    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
-    environment = jinja2.Environment(trim_blocks=True)  # no page for a browser
-    environment.filters["to_json"] = json.dumps
-    text = environment.from_string((ROLE / "templates" / "compose.yml.j2").read_text()).render(
-        {
-            **defaults,
-            "__wa_common_deployment": {
-                "project": "biz",
-                "slug": "a",
-                "network": "biz_default",
-                "volume": "m",
-                "env_file": "/db.env",
-            },
-            "__wa_client_stop_seconds": 60,
-            "__wa_client_wait_script": adopt_service.WAIT[engine].rpartition("/")[2],
-            "__wa_common_images": {"web": "w", "coreapp": "c"},
-            "__wa_client_version": "1.0.0",
-            "__wa_client_wanted": wanted,
-        }
-    )
-    services = yaml.safe_load(text)["services"]
-    for service in wanted:
-        found = services[service["name"]]
-        found["networks"] = {key: {} for key in found["networks"]}
-        found["healthcheck"]["start_period"] = found["healthcheck"]["start_period"].replace("5m", "300s")
-        assert found["labels"] == {compose_override.OWN_LABEL: "a"}
-        told = adopt_service.template(service, engine, "0.0.0.0")
-        assert {key: value for key, value in told.items() if value} == {
-            key: value for key, value in found.items() if key not in ("image", "env_file", "depends_on", "labels")
-        }
 
 
 def test_the_migration_reads_the_coreapps_files() -> None:

@@ -15,6 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import (
     AUTO,
     LATER,
     NEVER,
+    Difference,
     Found,
     Network,
     Service,
@@ -26,6 +27,8 @@ SERVICE = Service("wacore", CORE, "h1", image_id=OLD, networks=("default",), vol
 RUNS = Found("wa-h1-wacore-1", "wacore", "running", "h1", CORE, OLD, OLD, networks=("n1",), volumes=("media",))
 NETWORK = Network("default", "wa-h1_default", "n1")
 MOVED = replace(NETWORK, diverged=True)
+PORTS = Difference(definition="compose.yml changed: ports")
+LOG_LEVEL = Difference("db.env changed: WA_LOG_LEVEL", ("WA_LOG_LEVEL",))
 
 
 def only(**arguments: t.Any) -> compose_plan.Step:
@@ -50,11 +53,11 @@ def only(**arguments: t.Any) -> compose_plan.Step:
         ({"one": replace(RUNS, state="paused")}, "unpause wa-h1-wacore-1 (is paused)"),
         ({"one": replace(RUNS, hash="h0")}, "recreate wa-h1-wacore-1 (the definition in compose.yml changed)"),
         (
-            {"one": replace(RUNS, hash="h0"), "differences": {RUNS.name: ["compose.yml changed: ports"]}},
+            {"one": replace(RUNS, hash="h0"), "differences": {RUNS.name: PORTS}},
             "recreate wa-h1-wacore-1 (compose.yml changed: ports)",
         ),
         # What is known of a db.env that is not written yet: its keys, and that nothing else differs.
-        ({"one": replace(RUNS, hash="h0"), "differences": {RUNS.name: []}, "env_changes": {}}, ""),
+        ({"one": replace(RUNS, hash="h0"), "differences": {RUNS.name: Difference()}, "env_changes": {}}, ""),
         (
             {"env_changes": {RUNS.name: ["WA_DB_PORT", "WA_DB_PASSWORD"]}},
             "recreate wa-h1-wacore-1 (db.env changes: WA_DB_PORT, WA_DB_PASSWORD)",
@@ -68,7 +71,7 @@ def only(**arguments: t.Any) -> compose_plan.Step:
             f"recreate wa-h1-wacore-1 ({CORE} is {NEW[:19]} now, it runs {OLD[:19]})",
         ),
         (
-            {"service": replace(SERVICE, image="r/coreapp:v3", hash="h2"), "differences": {RUNS.name: []}},
+            {"service": replace(SERVICE, image="r/coreapp:v3", hash="h2"), "differences": {RUNS.name: Difference()}},
             f"recreate wa-h1-wacore-1 (image changes from {CORE} to r/coreapp:v3)",
         ),
         # An image that this host has no more is fetched; whether it is the same, `other_builds` says.
@@ -87,7 +90,10 @@ def only(**arguments: t.Any) -> compose_plan.Step:
             {"network": replace(NETWORK, id="n2"), "version": "2.40.3"},
             "recreate wa-h1-wacore-1 (is not on the network wa-h1_default)",
         ),
-        ({"network": replace(NETWORK, id="n2"), "version": "2.26.1"}, ""),
+        (
+            {"network": replace(NETWORK, id="n2"), "version": "2.26.1"},
+            "recreate wa-h1-wacore-1 (is not on the network wa-h1_default)",
+        ),
         (
             {"one": replace(RUNS, volumes=("other",)), "version": "2.40.3"},
             "recreate wa-h1-wacore-1 (does not mount the volume media)",
@@ -132,6 +138,56 @@ def test_outside_the_window_starts_are_done_and_recreations_wait(
 ) -> None:
     step = only(recreate=LATER, **arguments)
     assert (step.action, step.pending) == (action, pending)
+
+
+@pytest.mark.parametrize(
+    ("label", "wanted", "difference", "undeclared", "action", "pending"),
+    [
+        # Another version of the collection, or of Compose, writes the same wishes otherwise: no reason to restart a client.
+        ("d1", "d1", PORTS, [], "none", ["compose.yml changed: ports"]),
+        ("", "d1", PORTS, [], "none", ["compose.yml changed: ports"]),
+        ("d1", "d2", PORTS, [], "recreate", []),
+        ("d1", "d1", PORTS, None, "recreate", []),
+        ("d1", "d1", LOG_LEVEL, ["WA_LOG_LEVEL"], "none", ["db.env changed: WA_LOG_LEVEL"]),
+        ("d1", "d1", LOG_LEVEL, [], "recreate", []),
+        ("d1", "d1", LOG_LEVEL, ["WA_OTHER"], "recreate", []),
+        ("d1", "d1", LOG_LEVEL, None, "recreate", []),
+    ],
+)
+def test_what_the_inventory_does_not_ask_for_waits(
+    label: str,
+    wanted: str,
+    difference: Difference,
+    undeclared: list[str] | None,
+    action: str,
+    pending: list[str],
+) -> None:
+    step = only(
+        one=replace(RUNS, hash="h0", definition=label),
+        service=replace(SERVICE, definition=wanted),
+        differences={RUNS.name: difference},
+        undeclared=undeclared,
+    )
+    assert (step.action, step.pending, step.forced) == (action, pending, False)
+
+
+@pytest.mark.parametrize(
+    ("state", "networks", "action", "forced"),
+    [
+        ("running", ("n0",), "recreate", True),
+        ("running", (), "recreate", True),
+        ("exited", ("n0",), "recreate", True),
+        ("created", ("",), "start", False),
+        ("created", (), "start", False),
+    ],
+)
+def test_a_container_that_has_lost_its_network_is_recreated_by_force(
+    state: str, networks: tuple[str, ...], action: str, forced: bool
+) -> None:
+    step = only(one=replace(RUNS, state=state, networks=networks), version="2.26.1")
+    assert (step.action, step.forced) == (action, forced)
+    known = only(one=replace(RUNS, state=state, networks=networks, hash="h0"), version="2.26.1")
+    assert (known.action, known.forced) == ("recreate", False)
 
 
 def test_missing_containers_are_created_with_the_names_that_compose_gives() -> None:

@@ -389,7 +389,10 @@ def test_a_db_env_that_is_not_written_yet_explains_what_is_left(
 
 @pytest.mark.parametrize(
     ("version", "expected"),
-    [("2.40.3", ["recreate wa-a-core-1 (is not on the network wa-a_default)"]), ("2.26.1", [])],
+    [
+        ("2.40.3", ["recreate wa-a-core-1 (is not on the network wa-a_default)"]),
+        ("2.26.1", ["recreate wa-a-core-1 (is not on the network wa-a_default)"]),
+    ],
 )
 def test_the_version_is_asked_where_networks_are_compared(
     make: Make, engine: FakeDocker, compose: FakeCompose, version: str, expected: list[str]

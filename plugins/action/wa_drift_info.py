@@ -1,0 +1,116 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
+from ansible_collections.waba.onprem.plugins.module_utils._concern import look
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
+
+display = Display()
+
+
+def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Desired states without what their specs call secret, and that alone: a secret's text is hidden wherever it occurs."""
+    shown: dict[str, dict[str, t.Any]] = {}
+    secrets: dict[str, dict[str, t.Any]] = {}
+    for name, options in wanted.items():
+        hidden = {key for key, spec in look.SPECS[name].items() if spec.get("no_log")}
+        shown[name] = {key: value for key, value in options.items() if key not in hidden}
+        secrets[name] = {key: value for key, value in options.items() if key in hidden}
+        files = options.get("files") or []
+        if any("content" in one for one in files):
+            shown[name]["files"] = [{key: value for key, value in one.items() if key != "content"} for one in files]
+            secrets[name]["files"] = [{"content": one["content"]} if "content" in one else {} for one in files]
+    return shown, secrets
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
+    """See the module's documentation; the desired state comes from the inventory."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Check the variables, run the module, say what differs."""
+        variables = task_vars or {}
+        super().run(tmp, variables)
+        ours = inventory.Inventory(variables, self._templar.template)
+        refused = inventory.refusals(ours)
+        if refused:
+            return {"failed": True, "msg": f"{ours.host}: {'. '.join(one.rstrip('.') for one in refused)}. Nothing was changed."}
+        try:
+            neighbours = topology.projects_at(variables["hostvars"], ours.host, variables["groups"])
+            shown, secrets = split(desired.for_the_look(ours, neighbours))
+        except WaError as error:
+            return {"failed": True, "msg": f"{ours.host}: {error} Nothing was changed."}
+        given = dict(self._task.args)
+        strict = boolean(given.pop("fail_on_drift", False), strict=False)
+        args = {**given, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
+        result: dict[str, t.Any] = self._execute_module(
+            module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=variables
+        )
+        if "concerns" not in result:
+            return result
+        self._judge_unmanaged(ours, neighbours, result)
+        for text in inventory.unknown(variables):  # without the host: said of a group it is one warning
+            display.warning(text)
+        for text in provision_plan.warnings(result["concerns"]):
+            display.warning(f"{ours.host}: {text}")
+        if strict:
+            return self._verdict(ours, result)
+        self._tell(ours, result)
+        return result
+
+    @staticmethod
+    def _verdict(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:
+        """The result of a look after the roles have acted."""
+        left = provision_plan.left(result["concerns"])
+        if not left:
+            return result
+        told = ". ".join(text.rstrip(".") for text in left)
+        return {"failed": True, "msg": f"{ours.host}: not as the inventory wants it: {told}.", "drift": left}
+
+    @staticmethod
+    def _tell(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
+        """Show what differs, and add it to the result with what provision.yml has to do whatever the look says."""
+        found = result["concerns"]
+        result["drift"] = provision_plan.lines(found)
+        result["restart"] = ours["wa_client_restart"]
+        result["always"] = provision_plan.always({name: ours.get(name) for name in provision_plan.SWITCHES})
+        for text in result["drift"]:
+            display.display(f"{ours.host} | {text}")
+        for text in provision_plan.pending(found):
+            display.display(f"{ours.host} | restart pending: {text}")
+
+    @staticmethod
+    def _judge_unmanaged(ours: inventory.Inventory, neighbours: t.Sequence[str], result: dict[str, t.Any]) -> None:
+        """Client containers that are nobody's of the inventory are the host's drift, where they are not another number's."""
+        if not result["unmanaged"]:
+            return
+        sorted_ = unmanaged.sort(
+            result["unmanaged"],
+            desired.deployment(ours)["project"],
+            neighbours,
+            desired.database(ours),
+            [port["outside"] for one in desired.services(ours) for port in one["ports"]],
+            [tuple(one) for one in topology.databases_of_others(ours.variables["hostvars"], ours.host, ours.variables["groups"])],
+            accepted="unknown_clients" in desired.skipped(ours),
+        )
+        told = [*sorted_["replaceable"], *sorted_["unknown"]]
+        lines = [f"{one['name']} ({one['image']}) is a client that this inventory does not describe" for one in told]
+        lines += [sorted_["refusal"]] if sorted_["refusal"] else []
+        if lines:
+            host = result["concerns"].setdefault("host", {"state": "in_sync"})
+            host.setdefault("changes", []).extend(lines)
+            host["state"] = host["state"] if host["state"] == "unknown" else "drifted"

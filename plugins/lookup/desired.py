@@ -1,0 +1,61 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: desired
+short_description: The desired state of a host by concern
+version_added: 0.1.0
+author:
+  - waba.onprem contributors (@waba)
+description:
+  - Returns what the inventory wants of a host, as one dictionary for each concern. The roles call their modules with it, and
+    M(waba.onprem.wa_drift_info) compares the host with it, so that the two never disagree.
+  - Options that the inventory does not give take the defaults of the roles, also where the role is not entered.
+options:
+  _terms:
+    description: Names of concerns.
+    type: list
+    elements: str
+    required: true
+    choices: [host, media_volume, db_env, client, log_cleanup]
+"""
+
+EXAMPLES = r"""
+- name: Ensure db.env
+  waba.onprem.wa_db_env:
+  module_defaults:
+    waba.onprem.wa_db_env: "{{ lookup('waba.onprem.desired', 'db_env') }}"
+"""
+
+RETURN = r"""
+_list:
+  description: The desired state of each concern; it may hold secrets.
+  type: list
+  elements: dict
+"""
+
+import typing as t
+
+from ansible.errors import AnsibleError
+from ansible.plugins.lookup import LookupBase
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
+    """See the documentation above."""
+
+    def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **_options: t.Any) -> list[t.Any]:
+        """The desired state of each concern in `terms`."""
+        inventory = Inventory(variables or {}, self._templar.template)
+        try:
+            return [desired.CONCERNS[term](inventory) for term in terms]
+        except KeyError as error:
+            raise AnsibleError(f"no concern is called {error}; expected one of {', '.join(desired.CONCERNS)}") from None
+        except WaError as error:
+            raise AnsibleError(str(error)) from None

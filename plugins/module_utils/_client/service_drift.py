@@ -1,0 +1,101 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the containers of a project differ from its services, without Compose: by their labels, images, states. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+
+_STATES = {"created": "was never started", "exited": "has exited", "dead": "is dead", "restarting": "restarts again and again"}
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the inventory wants of a service."""
+
+    name: str
+    image: str
+    definition: str  # the digest of all that the inventory says of it
+    image_id: str = ""  # what the image's name stands for on this host; empty: the host does not have it
+    count: int = 1
+    networks: t.Mapping[str, str] = field(default_factory=dict)  # names and ids; an empty id: there is none
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of the project, as the engine has it."""
+
+    name: str
+    service: str
+    state: str
+    image: str
+    image_id: str
+    definition: str = ""  # its label; empty for one that was not made from our file, or by an older version of it
+    own: bool = True
+    health: str = ""
+    networks: t.Mapping[str, str] = field(default_factory=dict)
+    log_capped: bool = True
+
+
+@dataclass
+class Differences:
+    """Lines for a person: what is changed without a restart, what takes one, what waits for an upgrade, what is only said."""
+
+    changes: list[str] = field(default_factory=list)
+    restarts: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def compare(services: t.Sequence[Service], containers: t.Sequence[Container], kept: bool = False) -> Differences:
+    """How `containers` differ from `services`; `kept`: those that were adopted stay as they were created."""
+    found = Differences()
+    adopted = kept and any(not one.own for one in containers)
+    for service in services:
+        ours = [one for one in containers if one.service == service.name]
+        missing = service.count - len(ours)
+        if missing > 0 and not (adopted and ours):
+            what = f"{missing} of {service.count} containers" if service.count > 1 else "its container"
+            found.changes.append(f"service {service.name}: {what} is missing")
+        if missing < 0 and not adopted:
+            found.restarts.append(f"service {service.name}: {len(ours)} containers, expected {service.count}")
+        for one in ours:
+            _compare_one(service, one, found, adopted)
+    names = {service.name for service in services}
+    if not adopted:
+        gone = [one.name for one in containers if one.service not in names]
+        found.restarts += [f"{name}: this host has its service no more" for name in gone]
+    return found
+
+
+def _compare_one(service: Service, one: Container, found: Differences, adopted: bool) -> None:
+    if one.state == "paused":
+        found.changes.append(f"{one.name} is paused")
+    elif one.state != "running":
+        found.changes.append(f"{one.name} {_STATES.get(one.state, f'is {one.state}')}")
+    if one.health == "unhealthy":
+        found.warnings.append(f"{one.name} is unhealthy. Look into its log (docker logs {one.name})")
+    wanted, has = image_reference.parse(service.image), image_reference.parse(one.image)
+    if adopted:
+        if wanted.version != has.version:
+            found.restarts.append(f"{one.name} runs version {has.version}, expected {wanted.version}")
+        caps = "" if one.log_capped else "; Docker keeps its log without a limit"
+        found.pending.append(f"{one.name} is kept as it was created until the next upgrade{caps}")
+        return
+    if one.image != service.image:
+        found.restarts.append(f"{one.name} runs {one.image}, expected {service.image}")
+    elif service.image_id and service.image_id != one.image_id:
+        found.restarts.append(f"{one.name} runs another build of {service.image}")
+    if one.definition and one.definition != service.definition:
+        found.restarts.append(f"{one.name} was created with other settings than the inventory has")
+    elif not one.definition:
+        found.pending.append(f"{one.name} was created by an older version of the collection")
+    for name, network in service.networks.items():
+        if not network:
+            found.restarts.append(f"{one.name}: its network {name} is missing")
+        elif one.networks.get(name) != network:
+            found.restarts.append(f"{one.name} is not on the network {name}")

@@ -1,0 +1,166 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Compose file of a client that the inventory describes. Pure rules.
+
+Each service bears a digest of all that the inventory says of it. A container with the same digest is as the inventory wants
+it, whatever else a newer version of the collection writes into the file: that waits for the next recreation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
+
+MEDIA_VOLUME_LABEL = "onprem.waba.media-volume"
+_PROGRAMS = "/opt/whatsapp/bin"
+_WAIT = {"MYSQL": "wait_on_mysql.sh", "PGSQL": "wait_on_postgres.sh"}
+Mapping = t.Mapping[str, t.Any]
+
+
+class Client(t.TypedDict):
+    """What the inventory says of one host's services, see `_deployment.topology` and `_deployment.layout`."""
+
+    deployment: Mapping
+    images: t.Mapping[str, str]  # repositories by kind: web, coreapp
+    version: str
+    engine: str  # MYSQL, PGSQL
+    services: t.Sequence[Mapping]
+    media_volume: str
+    stop_seconds: int
+    log_max_size: str
+    log_max_file: str
+    bind_address: t.Mapping[str, str]  # by kind: web, core
+    healthcheck: t.Mapping[str, t.Any]  # by kind: web, core
+    extra_services: Mapping
+    extra_networks: Mapping
+    extra_volumes: Mapping
+    secret_files: t.Mapping[str, str]  # by service
+
+
+def service(client: Client, one: Mapping) -> dict[str, t.Any]:
+    """One service as Compose reads it, without its digest and without what the operator adds."""
+    kind = "web" if one["kind"] == "web" else "core"
+    deployment = client["deployment"]
+    labels = {OWN_LABEL: deployment["slug"]}
+    if client["media_volume"] != deployment["volume"]:
+        labels[MEDIA_VOLUME_LABEL] = client["media_volume"]  # Compose sees no name of an external volume
+    found = {
+        "image": f"{client['images'][one['image']]}:v{client['version']}",
+        "depends_on": list(one["after"]),
+        "env_file": [deployment["env_file"]],
+        # The registration lives in the database, not in a container that is recreated.
+        "environment": {"WA_CONFIG_ON_DB": "1", **one["environment"]},
+        "command": [f"{_PROGRAMS}/{_WAIT[client['engine']]}", f"{_PROGRAMS}/launch_within_docker.sh"],
+        "ports": [f"{client['bind_address'][kind]}:{port['outside']}:{port['inside']}" for port in one["ports"]],
+        "networks": ["default"],
+        "volumes": ["media:/usr/local/wamedia"],
+        "labels": labels,
+        "cap_drop": ["MKNOD"],
+        "restart": "unless-stopped",  # what an upgrade has stopped stays stopped when Docker restarts
+        "stop_grace_period": f"{client['stop_seconds']}s",
+        "logging": {
+            "driver": "json-file",
+            "options": {"max-size": client["log_max_size"], "max-file": client["log_max_file"]},
+        },
+        "healthcheck": {
+            "test": client["healthcheck"][kind],
+            "interval": "30s",
+            "timeout": "5s",
+            "retries": 3,
+            "start_period": "5m",
+        },
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def definition(client: Client, name: str) -> str:
+    """The digest of what the inventory says of a service; the version is told by the container's image."""
+    one: Mapping = next((one for one in client["services"] if one["name"] == name), {})
+    said: dict[str, t.Any] = {
+        "extra": client["extra_services"].get(name, {}),
+        "networks": client["extra_networks"],
+        "volumes": client["extra_volumes"],
+        "secret_file": client["secret_files"].get(name, ""),
+    }
+    if one:
+        kind = "web" if one["kind"] == "web" else "core"
+        said.update(
+            deployment={key: client["deployment"][key] for key in ("slug", "env_file", "network")},
+            image=client["images"][one["image"]],
+            engine=client["engine"],
+            service=dict(one),
+            media_volume=client["media_volume"],
+            stop_seconds=client["stop_seconds"],
+            log=[client["log_max_size"], client["log_max_file"]],
+            bind_address=client["bind_address"][kind] if one["ports"] else "",
+            healthcheck=client["healthcheck"][kind],
+        )
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def document(client: Client) -> dict[str, t.Any]:
+    """The whole file. Raises WaError for additions of the operator that make no Compose file."""
+    deployment = client["deployment"]
+    services = {one["name"]: service(client, one) for one in client["services"]}
+    migration = service(client, {"kind": "core", "image": "coreapp", "after": [], "environment": {}, "ports": []})
+    migration.update(
+        {
+            "profiles": [override.MIGRATION],
+            "restart": "no",
+            "environment": {"WA_CONFIG_ON_DB": "1", "WA_DB_UPGRADE": "1"},
+        }
+    )
+    del migration["healthcheck"]
+    services[override.MIGRATION] = migration
+    made = {
+        "name": deployment["project"],
+        "services": services,
+        "networks": {"default": {"name": deployment["network"]}},
+        "volumes": {"media": {"name": client["media_volume"], "external": True}},
+    }
+    found = override.apply(
+        made,
+        client["extra_services"],
+        client["extra_networks"],
+        client["extra_volumes"],
+        client["secret_files"],
+        [one["name"] for one in client["services"] if one["kind"] == "core"],
+    )
+    for name, body in started(found).items():
+        body["labels"] = {**(body.get("labels") or {}), override.DEFINITION_LABEL: definition(client, name)}
+    return found
+
+
+def started(document: Mapping) -> dict[str, dict[str, t.Any]]:
+    """The services that `docker compose up` looks after."""
+    return {name: body for name, body in document["services"].items() if not body.get("profiles")}
+
+
+def wanted(document: Mapping) -> list[dict[str, t.Any]]:
+    """What containers are compared with: name, image, definition, count and the names of the networks of each service."""
+    project, networks = document["name"], document.get("networks") or {}
+
+    def network(key: str) -> str:
+        body = networks.get(key) or {}
+        return str(body.get("name") or (key if body.get("external") else f"{project}_{key}"))
+
+    return [
+        {
+            "name": name,
+            "image": str(body.get("image") or ""),
+            "definition": body["labels"][override.DEFINITION_LABEL],
+            "count": _count(body),
+            "networks": [] if body.get("network_mode") else [network(key) for key in body.get("networks") or ["default"]],
+        }
+        for name, body in started(document).items()
+    ]
+
+
+def _count(body: Mapping) -> int:
+    told = [body.get("scale"), (body.get("deploy") or {}).get("replicas"), 1]
+    return int(next(number for number in told if number is not None))

@@ -1,0 +1,176 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's project, compared: its files, and its containers without Compose; and client containers that are not its own."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from urllib.parse import quote
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing, service_drift
+from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import (
+    PROJECT_LABEL,
+    SERVICE_LABEL,
+    Docker,
+    is_id,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+
+_SERVICE: dict[str, dict[str, t.Any]] = {
+    "name": {"type": "str", "required": True},
+    "image": {"type": "str", "required": True},
+    "definition": {"type": "str", "required": True},
+    "count": {"type": "int", "default": 1},
+    "networks": {"type": "list", "elements": "str", "default": []},
+    "secret_file": {"type": "path"},
+}
+SPEC: dict[str, dict[str, t.Any]] = {
+    "project": {"type": "str", "required": True},
+    "version": {"type": "str", "required": True},
+    "services": {"type": "list", "elements": "dict", "options": _SERVICE, "default": []},
+    "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
+    "kept_files": {"type": "list", "elements": "path", "default": []},
+    "container_names": {"type": "list", "elements": "str", "default": []},
+    "keep_adopted": {"type": "bool", "default": True},
+    "neighbours": {"type": "list", "elements": "str", "default": []},
+    "env_file": {"type": "path", "required": True},
+    "env_format": {"type": "str", "default": "portable"},
+    "identity": {"type": "dict", "required": True},
+    "identity_file": {"type": "path", "required": True},
+}
+
+
+def observe(engine: Docker, params: t.Mapping[str, t.Any], diff: bool) -> Finding:
+    """How the project differs."""
+    found = Finding()
+    for one in params["files"]:
+        found.changes += concern_files.differences(one)
+        secret = one["mode"] == "0600"
+        shown = concern_files.diff(one) if diff and not secret else None
+        found.diff += [shown] if shown else []
+    found.changes += [
+        f"{path} was changed and not proven since" for path in params["kept_files"] if os.path.lexists(Store(path).previous)
+    ]
+    db_env = client_inspection.db_env(params["env_file"], params["env_format"])
+    wanted = client_identity.wanted_identity({**params["identity"], "file": db_env})
+    if wanted != client_inspection.record(params["identity_file"]):
+        found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
+    told = compare_recorded(engine, params) if not params["project"] else compare_project(engine, params)
+    found.changes += told.changes
+    found.restarts += told.restarts
+    found.pending += told.pending
+    found.warnings += told.warnings
+    return found
+
+
+def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:
+    """The containers outside Compose that the inventory records: each is there, runs, and has the version."""
+    found = service_drift.Differences()
+    there = {one.name: one for one in engine.client_containers("")}
+    for name in params["container_names"]:
+        one = there.get(name)
+        if one is None:
+            found.changes.append(f"{name} is missing")
+            continue
+        if not one.running:
+            found.changes.append(f"{name} is {one.state}")
+        if image_reference.parse(one.image).version != params["version"]:
+            found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
+        found.pending.append(f"{name} is kept as it was created until the next upgrade")
+    if not params["container_names"] and not there:
+        found.changes.append("there is no container of the client outside Compose")
+    return found
+
+
+def compare_project(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:
+    """The containers of the Compose project."""
+    records = _records(engine, params["project"])
+    ids = _network_ids(engine, {name for one in params["services"] for name in one["networks"]})
+    services = [
+        service_drift.Service(
+            name=one["name"],
+            image=one["image"],
+            definition=one["definition"],
+            image_id=(engine.image(one["image"]) or {}).get("Id", ""),
+            count=one["count"],
+            networks={name: ids[name] for name in one["networks"]},
+        )
+        for one in params["services"]
+    ]
+    containers = [_container(engine, record) for record in records]
+    found = service_drift.compare(services, containers, params["keep_adopted"])
+    texts = {one["path"]: one["content"] for one in params["files"]}
+    for service in params["services"]:
+        held = env_file.held(texts.get(service["secret_file"]) or "", "compose")
+        for record in records:
+            if held and record["Config"]["Labels"].get(SERVICE_LABEL) == service["name"]:
+                pairs = (line.partition("=")[::2] for line in record["Config"].get("Env") or [])
+                stale = sorted({*env_state.differing(dict(pairs), held)} & {*held})
+                name = record["Name"].lstrip("/")
+                found.restarts += [f"{name} was created with another {', '.join(stale)}"] if stale else []
+    return found
+
+
+def _records(engine: Docker, project: str) -> list[dict[str, t.Any]]:
+    """The project's containers, without migrations and what `docker compose run` has left."""
+    rows = engine.rows("containers of the project", filters={"label": [f"{PROJECT_LABEL}={project}"]})
+    records = [engine.inspect_id(row["Id"]) for row in rows if not _one_shot(row["Labels"])]
+    return sorted((one for one in records if one is not None), key=lambda one: str(one["Name"]))
+
+
+def _one_shot(labels: t.Mapping[str, str]) -> bool:
+    return labels.get(listing.ONE_OFF_LABEL) == "True" or labels.get(SERVICE_LABEL) == override.MIGRATION
+
+
+def _container(engine: Docker, record: dict[str, t.Any]) -> service_drift.Container:
+    labels = record["Config"].get("Labels") or {}
+    log = (record.get("HostConfig") or {}).get("LogConfig") or {}
+    networks = (record.get("NetworkSettings") or {}).get("Networks") or {}
+    image = record["Config"]["Image"]
+    if is_id(image, {"ImageID": record["Image"]}):
+        one = engine.container(record["Id"])
+        image = one.image if one else image
+    return service_drift.Container(
+        name=record["Name"].lstrip("/"),
+        service=labels.get(SERVICE_LABEL, ""),
+        state=record["State"]["Status"],
+        image=image,
+        image_id=record["Image"],
+        definition=labels.get(override.DEFINITION_LABEL, ""),
+        own=override.OWN_LABEL in labels,
+        health=(record["State"].get("Health") or {}).get("Status") or "",
+        networks={name: one.get("NetworkID", "") for name, one in networks.items()},
+        log_capped=log.get("Type") not in ("json-file", "") or "max-size" in (log.get("Config") or {}),
+    )
+
+
+def _network_ids(engine: Docker, names: t.Iterable[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = engine.request(f"network {name}", "GET", f"/networks/{quote(name, safe='')}")["Id"]
+        except NotFound:
+            found[name] = ""
+    return found
+
+
+def unmanaged(engine: Docker, project: str, neighbours: t.Container[str]) -> list[dict[str, t.Any]]:
+    """The client containers that are neither the project's nor another deployment's of the machine, as `wa_info` tells them."""
+    others = [
+        one
+        for one in engine.client_containers(all_projects=True)
+        if one.project != project and not (one.project and one.project in neighbours)
+    ]
+    records = ((one, engine.inspect(one)) for one in others)
+    return [listing.describe(one, record) for one, record in records if record is not None]

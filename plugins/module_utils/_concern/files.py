@@ -1,0 +1,98 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files and folders compared with what they are to be: there, kind, mode, owner, group, content."""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import os
+import pwd
+import stat
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
+SPEC: dict[str, dict[str, t.Any]] = {
+    "path": {"type": "path", "required": True},
+    "state": {"type": "str", "choices": ["file", "directory"], "default": "file"},
+    "mode": {"type": "str", "required": True},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "content": {"type": "str", "no_log": True},
+    "sha256": {"type": "str"},
+}
+_KINDS: dict[str, t.Callable[[int], bool]] = {"file": stat.S_ISREG, "directory": stat.S_ISDIR}
+
+
+def differences(wanted: t.Mapping[str, t.Any]) -> list[str]:
+    """How one file differs from what is `wanted` of it, in words; empty when it does not. Raises WaError."""
+    path = wanted["path"]
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return [f"{path} is missing"]
+    except OSError as error:
+        raise WaError(path, f"unreadable: {error.strerror}", f"a {wanted['state']}", "Use become") from None
+    if stat.S_ISLNK(found.st_mode) and wanted["state"] == "directory":
+        found = os.stat(path)  # a folder may be a link of root's; `_core.files` refuses those of others
+    if not _KINDS[wanted["state"]](found.st_mode):
+        return [f"{path} is no {wanted['state']}"]
+    told = []
+    mode = stat.S_IMODE(found.st_mode)
+    if mode != int(wanted["mode"], 8):
+        told.append(f"{path} has the mode {mode:04o}, expected {wanted['mode']}")
+    for kind, number, name in (("owner", found.st_uid, _user), ("group", found.st_gid, _group)):
+        if wanted[kind] is not None and name(number) != wanted[kind] and str(number) != wanted[kind]:
+            told.append(f"{path} has the {kind} {name(number)}, expected {wanted[kind]}")
+    if _digest(wanted) not in ("", _held(path)):
+        told.append(f"{path} has another content")
+    return told
+
+
+def diff(wanted: t.Mapping[str, t.Any]) -> dict[str, str] | None:
+    """The content of a file before and after, with what looks like a secret hidden; None where it does not differ."""
+    after = wanted["content"]
+    if after is None or _digest(wanted) == _held(wanted["path"]):
+        return None
+    try:
+        before = files.read_text(wanted["path"])
+    except (OSError, UnicodeDecodeError):
+        before = ""
+    header = wanted["path"]
+    return {
+        "before": redact.mask(before),
+        "after": redact.mask(after),
+        "before_header": header,
+        "after_header": header,
+    }
+
+
+def _digest(wanted: t.Mapping[str, t.Any]) -> str:
+    """The SHA-256 of the content that is wanted; empty where any will do."""
+    if wanted["content"] is not None:
+        return hashlib.sha256(wanted["content"].encode()).hexdigest()
+    return wanted["sha256"] or ""
+
+
+def _held(path: str) -> str:
+    try:
+        return hashlib.sha256(files.read_bytes(path, follow=False)).hexdigest()
+    except OSError:
+        return "unreadable"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)

@@ -1,0 +1,64 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host has to have, compared: packages, cron, folders; and who holds the lock."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+SPEC: dict[str, dict[str, t.Any]] = {
+    "database_engine": {"type": "str", "choices": ["MYSQL", "PGSQL"], "required": True},
+    "docker_host": {"type": "str"},
+    "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
+    "lock_file": {"type": "path", "required": True},
+    "compose_file": {"type": "path", "required": True},
+    "identity_file": {"type": "path", "required": True},
+}
+
+
+def observe(module: AnsibleModule, engine_error: str) -> Finding:
+    """How the host differs; `engine_error` says why the Docker Engine does not answer."""
+    params, found = module.params, Finding()
+    lacks = requirements.missing(module, engine_error, requirements.has_compose(module, engine_error))
+    found.changes += [f"{name} is missing: {reason}" for name, reason in sorted(lacks.items())]
+    found.changes += [f"{name} does not run" for name in requirements.stopped_services(module)]
+    upgrade = read_upgrade(params["lock_file"])
+    if upgrade.get("blocking"):
+        found.changes.append(upgrade["message"])
+    for ours in (params["compose_file"], params["identity_file"]):
+        files.refuse_links_of_others(os.path.dirname(ours))
+    client_files.refuse_unmanaged(params["compose_file"], Store(params["compose_file"]).read())
+    for one in params["files"]:
+        found.changes += concern_files.differences(one)
+    return found
+
+
+def read_upgrade(lock_file: str) -> dict[str, t.Any]:
+    """The upgrade that holds the lock or has left it unfinished, without any value that it noted; empty for none."""
+    journal = JournalFile(lock_file).load()
+    if journal is None:
+        return {}
+    held = upgrade_journal.is_held(journal, "", time.time())
+    return {
+        "blocking": upgrade_journal.blocks(journal, held),
+        "held": held,
+        "message": upgrade_journal.describe_block(journal, held),
+        "stage": journal["stage"],
+        "target": journal["target"],
+        "run_id": journal["run_id"],
+    }

@@ -1,0 +1,176 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One look at a host: each concern compared with its desired state by its own rules, in one process; nothing is changed."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.waba.onprem.plugins.module_utils._concern import (
+    client,
+    db_env,
+    host,
+    log_cleanup,
+    media_volume,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
+    "host": host.SPEC,
+    "media_volume": media_volume.SPEC,
+    "db_env": {**FILE_COMMON_ARGUMENTS, **db_env.SPEC},
+    "client": {**docker_options.ARGUMENT_SPEC, **client.SPEC},
+    "log_cleanup": log_cleanup.SPEC,
+}
+PATIENCE = "15s"  # for an answer of the Docker Engine; one that hangs must not hold up a fleet
+Desired = t.Mapping[str, t.Mapping[str, t.Any]]
+
+
+class Snapshot(Docker):
+    """The engine as it was at one moment: each question is asked once."""
+
+    def __init__(self, params: t.Mapping[str, t.Any]) -> None:
+        self._answers: dict[tuple[str, str], t.Any] = {}
+        super().__init__(params)
+
+    def request(
+        self,
+        subject: str,
+        method: str,
+        path: str,
+        query: t.Mapping[str, t.Any] | None = None,
+        body: t.Any = None,
+        headers: t.Mapping[str, str] | None = None,
+    ) -> t.Any:
+        """As `Docker.request`; what only asks is remembered."""
+        if method != "GET":
+            return super().request(subject, method, path, query, body, headers)
+        key = (path, str(query))
+        if key not in self._answers:
+            self._answers[key] = super().request(subject, method, path, query, body, headers)
+        return self._answers[key]
+
+
+class Part:
+    """The module as one concern sees it: with the concern's options, and always in check mode. All else is the module's."""
+
+    check_mode = True
+
+    def __init__(self, module: AnsibleModule, params: dict[str, t.Any]) -> None:
+        self._module, self.params, self.warnings = module, params, list[str]()
+
+    def __getattr__(self, name: str) -> t.Any:
+        return getattr(self._module, name)
+
+    def warn(self, text: str) -> None:
+        """Keep a warning."""
+        self.warnings.append(text)
+
+
+class Look:
+    """One look. `probe`: whether containers may write their probe files into the media volume."""
+
+    def __init__(self, module: AnsibleModule, probe: bool) -> None:
+        self.module, self.probe = module, probe
+        self.engine: Docker | None = None
+        self.engine_error = ""
+        self.redact = redact.Redactor()
+        self.unmanaged: list[dict[str, t.Any]] = []
+
+    def run(self, desired: Desired) -> dict[str, Finding]:
+        """What was found of each concern in `desired`."""
+        parts = {name: self._part(name, options) for name, options in desired.items()}
+        options = next((one.params for one in parts.values() if isinstance(one, Part) and "docker_timeout" in one.params), {})
+        try:
+            self.engine = Snapshot({**options, "docker_timeout": PATIENCE}) if options else None
+        except WaError as error:
+            self.engine_error = str(error)
+        found = {}
+        for name, part in parts.items():
+            if isinstance(part, Finding):
+                found[name] = part
+                continue
+            try:
+                finding = getattr(self, f"_{name}")(part)
+            except WaError as error:
+                finding = Finding(error=str(error))
+            except OSError as error:
+                finding = Finding(error=str(WaError(error.filename or name, error.strerror or str(error))))
+            finding.warnings += part.warnings
+            found[name] = finding
+        return found
+
+    def _part(self, name: str, options: t.Mapping[str, t.Any]) -> Part | Finding:
+        """The module with one concern's options, or why they are refused."""
+        checked = ArgumentSpecValidator(SPECS[name]).validate(dict(options))
+        if checked.error_messages:
+            # Messages quote values; those of secrets are none of them to show.
+            names = sorted(name for name, one in SPECS[name].items() if one.get("no_log"))
+            secrets = [options[one] for one in names if options.get(one)]
+            return Finding(error=redact.redact("; ".join(checked.error_messages), secrets))
+        self.module.no_log_values.update(checked._no_log_values)  # noqa: SLF001
+        return Part(self.module, checked.validated_parameters)
+
+    def _docker(self) -> Docker:
+        if self.engine is None:
+            raise WaError("Docker Engine", self.engine_error or "not asked", "an engine that answers")
+        return self.engine
+
+    def _host(self, part: t.Any) -> Finding:
+        return host.observe(part, self.engine_error)
+
+    def _media_volume(self, part: t.Any) -> Finding:
+        engine = self._docker()
+        params, result = media_volume.prepare(part)
+        volume = media_volume.MediaVolume(params, result, engine)
+        try:
+            volume.run()
+            actual = engine.volume(volume.name)
+            if self.probe and actual and not result.changed:
+                volume.prove(actual)
+        except WaError as error:  # a volume that is of no use is none that is in sync
+            return Finding(changes=[redact.mask_mount(str(error))])
+        return Finding(changes=list(result.actions))
+
+    def _db_env(self, part: t.Any) -> Finding:
+        result = Result(part, self.redact)
+        self.redact.add(str(value) for value in (part.params["password"], part.params["login_password"]) if value)
+        self.redact.add(str(value) for value in (part.params["extra_secrets"] or {}).values())
+        db_env.run(part, result, self._docker if part.params["containers"] else None)
+        found = Finding(changes=list(result.actions))
+        path = part.params["path"]
+        others: dict[str, list[str]] = {}
+        for one in result.values["stale_containers"]:
+            declared = [key for key in one["stale_keys"] if key not in result.values["undeclared_keys"]]
+            if declared:
+                found.restarts.append(f"{one['name']} was created with another {', '.join(declared)} than {path} holds")
+            for key in set(one["stale_keys"]) - {*declared}:
+                others.setdefault(key, []).append(one["name"])
+        found.pending += [
+            f"{path} holds {key}, which the inventory does not declare; it is not in force in {', '.join(names)}. Declare it in "
+            "wa_db_env_extra, or remove the line"
+            for key, names in sorted(others.items())
+        ]
+        if self.module._diff and result._diff and result.changed:  # noqa: SLF001
+            found.diff.append(result._diff)  # noqa: SLF001
+        return found
+
+    def _client(self, part: t.Any) -> Finding:
+        engine = self._docker()
+        self.unmanaged = client.unmanaged(engine, part.params["project"], part.params["neighbours"])
+        return client.observe(engine, part.params, self.module._diff)  # noqa: SLF001
+
+    def _log_cleanup(self, part: t.Any) -> Finding:
+        return log_cleanup.observe(part.params)

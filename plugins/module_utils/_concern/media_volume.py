@@ -1,0 +1,224 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What `wa_media_volume` does: the volume as its options say, how the containers mount it, and the proof. See the module."""
+
+from __future__ import annotations
+
+import posixpath
+import typing as t
+from dataclasses import asdict
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
+from ansible_collections.waba.onprem.plugins.module_utils._compose import operator_files
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
+from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem, probe_results
+from ansible_collections.waba.onprem.plugins.module_utils._media import rules as media_rules
+from ansible_collections.waba.onprem.plugins.module_utils._media import volume as media_volume
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import write_marker
+from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer, Plan
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
+SPEC: dict[str, dict[str, t.Any]] = {
+    "name": {"type": "str", "default": "whatsappMedia"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "driver": {"type": "str", "default": "local"},
+    # no_log keeps secrets in it out of the system's log; what is no secret is shown again below
+    "driver_options": {"type": "dict", "default": {}, "no_log": True},
+    "labels": {"type": "dict", "default": {}},
+    "mount_path": {"type": "path", "default": "/usr/local/wamedia"},
+    "on_drift": {"type": "str", "choices": ["fail", "report", "recreate"], "default": "fail"},
+    "min_free": {"type": "str"},
+    "probe": {"type": "bool", "default": True},
+    "require_mountpoint": {"type": "bool"},
+    "write_marker": {"type": "bool", "default": False},
+    "expect_marker": {"type": "str"},
+    "leaving": {"type": "list", "elements": "str", "default": []},
+    "project": {"type": "str"},
+    "confirm_identity": {"type": "dict", "default": {}},
+    **ARGUMENT_SPEC,
+}
+
+
+def prepare(module: AnsibleModule) -> tuple[dict[str, t.Any], Result]:
+    """The options as `MediaVolume` takes them, and a result that hides what is secret in them; the module shows the rest."""
+    params = dict(module.params)
+    options = {str(name): str(value) for name, value in params["driver_options"].items()}
+    module.no_log_values.difference_update(set(map(str, params["driver_options"].values())))
+    module.params["driver_options"] = redact.mask_options(options)
+    params["driver_options"] = options
+    params["labels"] = {str(name): str(value) for name, value in params["labels"].items()}
+    params["mount_path"] = posixpath.normpath(params["mount_path"])
+    params["min_free"] = parse_size("min_free", params["min_free"] or 0)
+    return params, Result(module, Redactor(redact.option_secrets(options)))
+
+
+
+class MediaVolume:
+    """One run of the module."""
+
+    def __init__(self, params: dict[str, t.Any], result: Result, docker: Docker | None = None) -> None:
+        self.params, self.result = params, result
+        self.name: str = params["name"]
+        self.docker = docker or Docker(params)
+        self.engine = media_volume.Engine(self.docker)
+        self.containers: list[Container] = []
+        self.consumers: list[Consumer] = []
+
+    def run(self) -> None:
+        """Observe, plan, judge, apply, prove."""
+        result, check = self.result, self.result.module.check_mode
+        present = self.params["state"] == "present"
+        actual = self.docker.volume(self.name)
+        if actual:
+            result.redact.add(redact.option_secrets(actual.get("Options") or {}))
+        result.values.update(volume=self.describe(actual), drift=[])
+        if present:
+            self.observe_consumers()
+            result.values.update(free_bytes=None, total_bytes=None)
+        plan = media_rules.plan(self.params, actual)
+        if actual and plan.removes:
+            leaving = self.params["leaving"] if check else []
+            plan.obstacle = media_volume.why_not_remove(self.docker, self.engine, actual, leaving)
+        result.values["drift"] = plan.drift
+        result.diff(*media_rules.diff(plan.before, plan.after), header=f"volume {self.name}")
+        if plan.obstacle:
+            raise plan.obstacle
+        if plan.after and actual is None:
+            self.check_identity()
+        if plan.after:
+            self.check(plan.after, None if plan.actions else actual)
+        if plan.actions:
+            actual = None if check else self.apply(plan)
+            for action in plan.actions:
+                result.record_change(action)
+            result.values["volume"] = media_rules.show(plan.after) or None if check else self.describe(actual)
+        if present:
+            self.warn(plan)
+        if present and not check:
+            if self.params["probe"]:
+                self.prove(actual or {})
+            if self.params["min_free"] and result.values["free_bytes"] is None:
+                result.warn(f"volume {self.name}: free space cannot be told from here, so min_free was not judged")
+            able = [one for one, told in zip(self.containers, self.consumers) if one.running and not told.reason]
+            if self.params["write_marker"] and able:
+                result.values["marker"] = write_marker(self.docker, able[0], self.params["mount_path"])
+
+    # Observe
+
+    def describe(self, actual: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
+        """The volume as the module returns it."""
+        shown = media_rules.show(media_rules.shape(actual)) if actual else None
+        return dict(shown, mountpoint=actual.get("Mountpoint") or None) if actual and shown else None
+
+    def observe_consumers(self) -> None:
+        """Judge how each client container is wired."""
+        path = self.params["mount_path"]
+        found = self.docker.client_containers(self.params["project"])
+        # What docker compose run left behind, and a migration that has ended, write no media.
+        self.containers = [one for one in found if one.running or not self.ended(one)]
+        files: dict[tuple[str, ...], t.Any] = {}
+        for one in self.containers:
+            labels = [
+                one.labels.get(name, "")
+                for name in (operator_files.CONFIG_FILES_LABEL, operator_files.WORKING_DIR_LABEL)
+            ]
+            key = (*labels, one.project)
+            if key not in files:
+                files[key] = operator_files.read(one.labels, one.project, self.result.module.run_command)
+            declared = (
+                media_rules.declared_mount_state(files[key], one.service, one.project, path) if files[key] else None
+            )
+            consumer = Consumer(
+                one.name, one.service, one.state, media_rules.mount_state_of(one.mounts, path), declared
+            )
+            folder = media_rules.folder_of(self.params["driver_options"])
+            media_rules.check_consumer(consumer, one.mounts, self.name, path, one.project, folder)
+            self.consumers.append(consumer)
+        self.result.values["consumers"] = [one.shown() for one in self.consumers]
+
+    def ended(self, one: Container) -> bool:
+        """Whether a container that does not run was made for one task only."""
+        if one.labels.get(ONE_OFF_LABEL) == "True":
+            return True
+        mounted = any(mount.destination.rstrip("/") == self.params["mount_path"] for mount in one.mounts)
+        if mounted or self.docker.inspect(one) is None:  # asked only where it would be at fault
+            return False
+        return (one.environment or {}).get(env_rules.UPGRADE) == "1"
+
+    # Judge
+
+    def check(self, wanted: dict[str, t.Any], actual: dict[str, t.Any] | None) -> None:
+        """Raise WaError for what makes the volume useless, before anything is changed; `actual` is what stays."""
+        driver, options = wanted["driver"], wanted["driver_options"]
+        if driver == "local":
+            mountpoint = actual["Mountpoint"] if actual else ""
+            media_volume.check_device(self.engine, options, self.params["require_mountpoint"], mountpoint)
+        elif actual is None and self.result.module.check_mode:
+            media_volume.check_driver(self.engine, self.name, driver)
+        if self.params["probe"]:
+            media_rules.check_wiring(self.consumers)
+        self.check_space(media_volume.space(self.engine, actual, driver, options))
+
+    def check_identity(self) -> None:
+        """Raise WaError where a new, empty volume would take the place of the one that the containers mount."""
+        containers = [
+            {"name": one.name, "state": one.state, "role": one.role, "mounts": [asdict(mount) for mount in one.mounts]}
+            for one in self.containers
+        ]
+        there = {"media_volume": client_identity.by_containers(containers, "media_volume", self.params["mount_path"])}
+        folder = media_rules.folder_of(self.params["driver_options"])
+        confirmed = self.params["confirm_identity"]
+        differences = client_identity.differences(there, {"media_volume": self.name}, confirmed, folder)
+        client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
+
+    def check_space(self, space: tuple[int, int] | None) -> None:
+        """Note the figures; raise WaError when too little is free."""
+        if space:
+            self.result.values.update(free_bytes=space[0], total_bytes=space[1])
+            filesystem.check_space(self.name, space[0], space[1], self.params["min_free"])
+
+    def warn(self, plan: Plan) -> None:
+        """What an operator should know and nothing fails of."""
+        for one in self.consumers:
+            if one.warning:
+                self.result.warn(one.warning)
+        if plan.drift and self.params["on_drift"] == "report":
+            self.result.warn(f"volume {self.name}: {media_rules.drift_text(plan.drift)}")
+
+    # Apply
+
+    def apply(self, plan: Plan) -> dict[str, t.Any] | None:
+        """Do it; returns Docker's record of the new volume."""
+        actual = media_volume.replace(self.docker, self.name, plan.before, plan.after)
+        if plan.after and actual:
+            # Somebody else may have made one in the meantime: Docker then answers with theirs.
+            drift = media_rules.drift(actual, *(plan.after[key] for key in ("driver", "driver_options", "labels")))
+            if drift:
+                raise WaError(
+                    f"volume {self.name}", f"made by somebody else meanwhile: {media_rules.drift_text(drift)}"
+                )
+        return actual
+
+    def prove(self, actual: dict[str, t.Any]) -> None:
+        """Let the running containers write and read; raise WaError with everything that is wrong."""
+        home = media_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
+        measure, path = self.result.values["free_bytes"] is None, self.params["mount_path"]
+        marker = self.params["expect_marker"] or ""
+        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, marker, measure)
+        self.result.values["consumers"] = [one.shown() for one in self.consumers]
+        for text in proof.warnings:
+            self.result.warn(f"volume {self.name}: {text}")
+        if measure:
+            self.check_space(proof.space)
+        proof.check()

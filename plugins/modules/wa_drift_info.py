@@ -1,0 +1,173 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_drift_info
+short_description: Compares a host with the inventory
+version_added: 0.1.0
+description:
+  - Says of each concern of a host (packages and folders, db.env, media volume, client, log cleanup) whether it is as the
+    inventory wants it, and in words what is not.
+  - It changes nothing, and asks neither Compose nor a package manager. Its one trace is that each container writes a file into
+    the media volume, reads another container's, and removes it; in check mode not even that.
+  - Run in a play it takes the desired state of the inventory from the roles' own variables and defaults; it is what
+    C(provision.yml) begins with, and ends with where it has changed something.
+author:
+  - waba.onprem contributors (@waba)
+options:
+  desired:
+    description: What to compare with in place of the inventory's desired state, by concern. An action plugin gives it.
+    type: dict
+  secrets:
+    description: The secret options of O(desired), by concern. An action plugin gives it.
+    type: dict
+  fail_on_drift:
+    description: Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.
+    type: bool
+    default: false
+  probe:
+    description: Whether each container shows that it can write the media volume. In check mode none does.
+    type: bool
+    default: true
+  restart:
+    description: When containers may be restarted for a change; what needs a restart is a drift with V(now) only.
+    type: str
+    choices: [now, window, report]
+    default: now
+extends_documentation_fragment:
+  - waba.onprem.attributes
+attributes:
+  check_mode:
+    description: The write probe of the media volume is left out.
+  diff_mode:
+    description: Each drifted file's difference is in RV(concerns), with secrets hidden.
+seealso:
+  - plugin: waba.onprem.desired
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: Compare the host with the inventory
+  waba.onprem.wa_drift_info:
+  register: wa_drift
+
+- name: Display what differs
+  ansible.builtin.debug:
+    msg: "{{ wa_drift.drift }}"
+"""
+
+RETURN = r"""
+concerns:
+  description: What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup).
+  type: dict
+  returned: success
+  contains:
+    state:
+      description:
+        - V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for the next upgrade) or
+          V(unknown).
+      type: str
+    changes:
+      description: What differs and can be mended without a restart, or is no matter of one.
+      type: list
+      elements: str
+    restarts:
+      description: What differs and takes a restart.
+      type: list
+      elements: str
+    pending:
+      description: What waits for the next upgrade.
+      type: list
+      elements: str
+    warnings:
+      description: What configuration does not mend.
+      type: list
+      elements: str
+    error:
+      description: Why it is not known.
+      type: str
+  sample:
+    host: {state: in_sync}
+    db_env: {state: drifted, changes: [set WA_DB_PORT]}
+drift:
+  description: All that differs, a line each, with the concern.
+  type: list
+  elements: str
+  returned: success
+  sample: ["db_env: set WA_DB_PORT"]
+unmanaged:
+  description: Client containers of the host that are no deployment's of the inventory, as M(waba.onprem.wa_info) tells them.
+  type: list
+  elements: dict
+  returned: success
+  sample: []
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils._concern import look
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+
+
+class ReadOnly(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
+    """A module whose own helpers neither change a file nor end it while it looks."""
+
+    looking = False
+
+    def fail_json(self, msg: str, **values: t.Any) -> t.NoReturn:
+        """End the module; while it looks, one concern only."""
+        if self.looking:
+            raise WaError("module", msg)
+        super().fail_json(msg, **values)
+        raise AssertionError("fail_json returned")
+
+
+def merged(desired: t.Mapping[str, t.Any], secrets: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
+    """The options of each concern with its secret ones; the secrets of a list's elements go to the elements."""
+    found = {name: dict(options) for name, options in desired.items()}
+    for name, options in secrets.items():
+        for key, value in options.items():
+            if key == "files":
+                found[name][key] = [{**one, **more} for one, more in zip(found[name][key], value)]
+            else:
+                found[name][key] = value
+    return found
+
+
+def main() -> None:
+    """Run the module."""
+    module = ReadOnly(
+        argument_spec={
+            "desired": {"type": "dict"},
+            "secrets": {"type": "dict", "no_log": True},
+            "fail_on_drift": {"type": "bool", "default": False},
+            "probe": {"type": "bool", "default": True},
+            "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
+        },
+        supports_check_mode=True,
+    )
+    probe = module.params["probe"] and not module.check_mode
+    module.check_mode = True  # Ansible's own helpers, too, only tell what they would do
+    result = Result(module)
+    if not module.params["desired"]:
+        result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
+    module.looking = True
+    seen = look.Look(module, probe)
+    found = seen.run(merged(module.params["desired"], module.params["secrets"] or {}))
+    module.looking = False
+    result.redact = seen.redact
+    restart = module.params["restart"]
+    result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
+    result.values["unmanaged"] = seen.unmanaged
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,351 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The desired state of a host by concern, from the inventory: what the concern's module is called with, and drift compared to.
+
+A value of None stands for an option that is not given.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import posixpath
+import shlex
+import typing as t
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
+from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
+from ansible_collections.waba.onprem.plugins.module_utils._core import units
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
+    client_containers,
+    layout,
+    paths,
+    topology,
+)
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import ROLES, Inventory
+
+SCRIPT = "/usr/local/sbin/wa-log-cleanup"
+CRON_FOLDER = "/etc/cron.d"
+State = dict[str, t.Any]
+
+
+def _present(options: t.Mapping[str, t.Any]) -> State:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def deployment(inventory: Inventory) -> State:
+    """The host's deployment, see `_deployment.topology.deployment`."""
+    given = [inventory.given(f"wa_{name}") for name in topology.DESCRIBED_BY]
+    return topology.deployment(inventory.host, inventory.variables["groups"], *given)
+
+
+def owner(inventory: Inventory) -> str | None:
+    """Who owns what the roles make: root, unless tasks run as the user who logs in."""
+    become = inventory.given("wa_become")
+    return "root" if become is None or boolean(become) else None
+
+
+def docker(inventory: Inventory) -> State:
+    """The options of every module that asks the Docker Engine."""
+    return _present({"docker_host": inventory.given("wa_docker_host"), "client_images": inventory.given("wa_images")})
+
+
+def host(inventory: Inventory) -> State:
+    """What the host has to have, and the folders of the deployment, each a file of `files`."""
+    place = deployment(inventory)
+    folders = [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
+    return _present(
+        {
+            "docker_host": inventory.given("wa_docker_host"),
+            "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
+            "files": [folder(path, owner(inventory)) for path in dict.fromkeys(folders)],
+            "lock_file": place["lock_file"],
+            "compose_file": place["compose_file"],
+            "identity_file": place["identity_file"],
+        }
+    )
+
+
+def identity(inventory: Inventory) -> State:
+    """Which client the inventory describes, as `_client.identity.wanted_identity` takes it, but for what db.env holds."""
+    options = {name: inventory.given(f"wa_db_env_{name}") for name in ("engine", "hostname", "port", "name_prefix")}
+    exclusive = boolean(inventory["wa_db_env_exclusive"])
+    return {
+        "host": inventory.host,
+        "deployment": deployment(inventory),
+        "db_env": {**options, "exclusive": exclusive} if inventory["wa_db_env_state"] == "present" else None,
+        "media_volume": media_volume_name(inventory),
+        "topology": inventory.given("wa_topology") or "single",
+        "shards": inventory.given("wa_shards") or 1,
+    }
+
+
+def folder(path: str, user: str | None) -> State:
+    """A folder that only its owner and group may enter."""
+    return _present({"path": path, "state": "directory", "mode": "0750", "owner": user})
+
+
+_DB_ENV = (
+    *("wa_db_env_engine", "wa_db_env_hostname", "wa_db_env_port", "wa_db_env_username", "wa_db_env_password"),
+    *("wa_db_env_name_prefix", "wa_db_env_connection_idle_timeout", "wa_db_env_persistent", "wa_db_env_ssl_ca"),
+    *("wa_db_env_ssl_cert", "wa_db_env_ssl_key", "wa_db_env_group", "wa_db_env_state", "wa_db_env_extra_secrets"),
+    *("wa_db_env_exclusive", "wa_db_env_check_connection", "wa_db_env_connect_timeout", "wa_db_env_containers"),
+    *("wa_db_env_backup", "wa_db_env_mode"),
+)
+_LOGIN = (
+    *("wa_db_login_host", "wa_db_login_port", "wa_db_login_ca_cert", "wa_db_login_client_cert"),
+    "wa_db_login_client_key",
+)
+
+
+def db_env(inventory: Inventory) -> State:
+    """The options of `wa_db_env`."""
+    place = deployment(inventory)
+    return _present(
+        {
+            **docker(inventory),
+            **{name[len("wa_db_env_") :]: inventory.get(name) for name in _DB_ENV},
+            **{name[len("wa_db_") :]: inventory.given(name) for name in _LOGIN},
+            "path": place["env_file"],
+            # Without it the registration lives in a container's own layer and is lost when the container is recreated.
+            "extra": {"WA_CONFIG_ON_DB": "1", **inventory["wa_db_env_extra"]},
+            "format": inventory.given("wa_env_format"),
+            "project": place["project"],
+            "confirm_identity": inventory.given("wa_confirm_identity"),
+            "owner": inventory.given("wa_db_env_owner") or owner(inventory),
+            "keep_previous": True,
+        }
+    )
+
+
+_MEDIA_VOLUME = (
+    *("wa_media_volume_state", "wa_media_volume_driver", "wa_media_volume_driver_options", "wa_media_volume_labels"),
+    *("wa_media_volume_mount_path", "wa_media_volume_on_drift", "wa_media_volume_min_free"),
+    "wa_media_volume_require_mountpoint",
+)
+
+
+def media_volume(inventory: Inventory) -> State:
+    """The options of `wa_media_volume`."""
+    return _present(
+        {
+            **docker(inventory),
+            **{name[len("wa_media_volume_") :]: inventory.get(name) for name in _MEDIA_VOLUME},
+            "name": media_volume_name(inventory),
+            "project": deployment(inventory)["project"],
+            "confirm_identity": inventory.given("wa_confirm_identity"),
+        }
+    )
+
+
+def media_volume_name(inventory: Inventory) -> str:
+    """The name of the deployment's media volume."""
+    return str(inventory.given("wa_media_volume_name") or deployment(inventory)["volume"])
+
+
+def layout_of(inventory: Inventory) -> dict[str, list[str]]:
+    """Which services run where, see `_deployment.layout.layout`."""
+    return layout.layout(
+        inventory.variables["hostvars"],
+        deployment(inventory),
+        inventory.given("wa_topology") or "single",
+        inventory.given("wa_shards") or 1,
+    )
+
+
+def version(inventory: Inventory) -> str:
+    """The client's version on this host: the inventory's, or the one that an upgrade prepares."""
+    return topology.normalise_version(inventory.given("__wa_client_next_version") or inventory.given("wa_version"))
+
+
+def services(inventory: Inventory) -> list[State]:
+    """The services of this host under their own names, see `_deployment.layout.services`."""
+    found = layout.services(
+        layout_of(inventory)[inventory.host],
+        inventory.given("wa_topology") or "single",
+        layout.address(inventory.variables["hostvars"], inventory.host),
+        len(deployment(inventory)["members"]) == 1,
+        inventory["wa_client_web_port"],
+        inventory["wa_client_core_port"],
+    )
+    return compose_override.rename(found, inventory["wa_client_service_names"])
+
+
+def compose_client(inventory: Inventory) -> compose_document.Client:
+    """What the Compose file is made from."""
+    place = deployment(inventory)
+    return {
+        "deployment": place,
+        "images": client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or ""),
+        "version": version(inventory),
+        "engine": inventory.given("wa_db_env_engine") or "MYSQL",
+        "services": services(inventory),
+        "media_volume": media_volume_name(inventory),
+        "stop_seconds": units.whole_seconds("wa_client_stop_grace_period", inventory["wa_client_stop_grace_period"]),
+        "log_max_size": str(inventory["wa_client_log_max_size"]),
+        "log_max_file": str(inventory["wa_client_log_max_file"]),
+        "bind_address": {
+            "web": inventory["wa_client_web_bind_address"],
+            "core": inventory["wa_client_core_bind_address"],
+        },
+        "healthcheck": {
+            "web": inventory["wa_client_healthcheck_web"],
+            "core": inventory["wa_client_healthcheck_core"],
+        },
+        "extra_services": inventory["wa_client_extra_services"],
+        "extra_networks": inventory["wa_client_extra_networks"],
+        "extra_volumes": inventory["wa_client_extra_volumes"],
+        "secret_files": compose_override.secret_files(
+            inventory["wa_client_extra_secret_environment"], place["project_dir"]
+        ),
+    }
+
+
+def env_lines(variables: t.Mapping[str, t.Any]) -> str:
+    """Variables as an env file that Compose reads."""
+    return "".join(env_file.write(str(key), str(value), "compose") + "\n" for key, value in variables.items())
+
+
+def client(inventory: Inventory) -> State:
+    """The client's project: its files, services with their digests, and what its containers may be called."""
+    place = deployment(inventory)
+    made = compose_client(inventory)
+    document = compose_document.document(made)
+    secrets = inventory["wa_client_extra_secret_environment"]
+    user = owner(inventory)
+    files = [{"path": place["compose_file"], "content": compose_file.write(document), "mode": "0640", "owner": user}]
+    files += [
+        {"path": path, "content": env_lines(secrets[name]), "mode": "0600", "owner": user}
+        for name, path in made["secret_files"].items()
+    ]
+    return {
+        **docker(inventory),
+        "project": place["project"],
+        "project_dir": place["project_dir"],
+        "version": made["version"],
+        "document": document,
+        "services": made["services"],
+        "secret_files": made["secret_files"],
+        "files": [_present(one) for one in files] if place["project"] else [],
+        "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
+        "database": database(inventory),
+        "container_names": units.words(inventory["wa_client_container_names"], "wa_client_container_names"),
+        "keep_adopted": not boolean(inventory["wa_client_replace_adopted"]),
+    }
+
+
+def database(inventory: Inventory) -> str:
+    """The database that the inventory names, as `wa_info` writes it; empty for none."""
+    server = inventory.given("wa_db_env_hostname")
+    if server is None:
+        return ""
+    port = inventory.given("wa_db_env_port") or topology.DATABASE_PORTS.get(inventory.given("wa_db_env_engine") or "MYSQL", 0)
+    return f"{str(server).lower()}:{port}/{inventory.given('wa_db_env_name_prefix') or ''}"
+
+
+def skipped(inventory: Inventory) -> list[str]:
+    """Checks of `wa_client_skip`."""
+    return units.words(inventory["wa_client_skip"], "wa_client_skip")
+
+
+def log_cleanup(inventory: Inventory) -> State:
+    """The nightly log cleanup: its script and cron file as `files`, and what tells of its last run."""
+    place = deployment(inventory)
+    script = {"path": SCRIPT, "content": script_text(), "mode": "0755", "owner": "root", "group": "root"}
+    cron = {
+        "path": f"{CRON_FOLDER}/{place['cron_file']}",
+        "content": cron_text(inventory),
+        "mode": "0644",  # cron skips a file that others may write, without a word
+        "owner": "root",
+        "group": "root",
+    }
+    return {"files": [script, cron], "status_file": place["log_cleanup_status_file"], "cron_file": cron["path"]}
+
+
+@functools.cache
+def script_text() -> str:
+    """The script of the nightly log cleanup."""
+    return (ROLES / "wa_log_cleanup" / "files" / "wa-log-cleanup").read_text(encoding="utf-8")
+
+
+def cron_text(inventory: Inventory) -> str:
+    """The cron file of the nightly log cleanup."""
+    place = deployment(inventory)
+    minute = units.clock_field("wa_log_cleanup_minute", inventory["wa_log_cleanup_minute"], 59)
+    hour = units.clock_field("wa_log_cleanup_hour", inventory["wa_log_cleanup_hour"], 23)
+    words = [SCRIPT, *(word for pair in sorted(script_options(inventory).items()) for word in pair)]
+    # A percent sign means a new line to cron.
+    line = " ".join(shlex.quote(str(word)) for word in words).replace("%", r"\%")
+    return f"#Ansible: waba.onprem log cleanup of {place['project']}\n{minute} {hour} * * * root {line}\n"
+
+
+def script_options(inventory: Inventory) -> dict[str, t.Any]:
+    """The options of the script. Those that keep the script's own default are left out, so that the line stays readable."""
+    place = deployment(inventory)
+    found = {"-p": place["project"], "-s": place["log_cleanup_status_file"], "-l": place["lock_file"]}
+    seconds = units.whole_seconds("wa_log_cleanup_timeout", inventory["wa_log_cleanup_timeout"])
+    folders = units.words(inventory["wa_log_cleanup_log_paths"], "wa_log_cleanup_log_paths")
+    metrics = inventory["wa_log_cleanup_metrics_file"]
+    if seconds != 300:
+        found["-t"] = f"{seconds}s"
+    if int(inventory["wa_log_cleanup_keep"]) != 30:
+        found["-k"] = inventory["wa_log_cleanup_keep"]
+    if metrics:
+        found["-m"] = paths.normalise("wa_log_cleanup_metrics_file", metrics)
+    if inventory["wa_log_cleanup_command"] != "/opt/whatsapp/bin/cleanup.sh":
+        found["-c"] = inventory["wa_log_cleanup_command"]
+    if folders != ["/var/log/whatsapp", "/usr/local/waent/logs", "/var/log/lighttpd"]:
+        found["-d"] = ":".join(folders)
+    if inventory.given("wa_images") is not None:
+        images = client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
+        found["-i"] = " ".join(images[kind] for kind in sorted(images))
+    if inventory.given("wa_docker_host") is not None:
+        found["-H"] = inventory.given("wa_docker_host")
+    return found
+
+
+def for_the_look(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str, State]:
+    """The desired state of all concerns that are to be present, as `wa_drift_info` takes it.
+
+    `neighbours` are the Compose projects of the other deployments on the host's machine.
+    """
+    found = {name: concern(inventory) for name, concern in CONCERNS.items() if inventory[f"wa_{name}_state"] == "present"}
+    if "db_env" in found:
+        del found["db_env"]["keep_previous"]
+    if "client" in found:
+        whole = found["client"]
+        services = compose_document.wanted(whole["document"])
+        for one in services:
+            if one["name"] in whole["secret_files"]:
+                one["secret_file"] = whole["secret_files"][one["name"]]
+        kept = ("docker_host", "client_images", "project", "version", "files", "kept_files", "container_names", "keep_adopted")
+        place = deployment(inventory)
+        found["client"] = _present(
+            {
+                **{name: whole[name] for name in kept if name in whole},
+                "services": services,
+                "neighbours": list(neighbours),
+                "env_file": place["env_file"],
+                "env_format": inventory.given("wa_env_format"),
+                "identity": identity(inventory),
+                "identity_file": place["identity_file"],
+            }
+        )
+    if "log_cleanup" in found:
+        script = found["log_cleanup"]["files"][0]  # it is the same everywhere, and long
+        script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
+    return found
+
+
+CONCERNS: dict[str, t.Callable[[Inventory], State]] = {
+    "host": host,
+    "media_volume": media_volume,
+    "db_env": db_env,
+    "client": client,
+    "log_cleanup": log_cleanup,
+}

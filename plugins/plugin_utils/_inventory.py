@@ -1,0 +1,153 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection's variables for one host, read once: what the inventory gives, or else the role's default.
+
+The roles' own files (`defaults/main.yml`, `meta/argument_specs.yml`) are the one source of names, types and defaults. They are
+read once in a run: forked workers inherit what the first reader has kept.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+import typing as t
+from pathlib import Path
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.template import trust_as_template
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+# The roles of provision.yml, whose options are checked before a host is touched.
+PROVISIONED = ("wa_host", "wa_db_env", "wa_media_volume", "wa_client", "wa_log_cleanup")
+# What several roles and the playbooks read; docs/variables.md describes them.
+SHARED = frozenset(
+    {
+        *("wa_adopt_dir", "wa_adopt_overwrite", "wa_adopt_vault_password", "wa_api_ca_path", "wa_api_password"),
+        *("wa_api_url", "wa_api_username", "wa_api_validate_certs", "wa_become", "wa_confirm_identity"),
+        *("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key", "wa_db_login_host"),
+        *("wa_db_login_port", "wa_deployment", "wa_docker_host", "wa_env_file", "wa_env_format", "wa_hosts"),
+        *("wa_images", "wa_leader", "wa_pipelining", "wa_project", "wa_project_dir", "wa_provision_full"),
+        *("wa_registry", "wa_secure_logging", "wa_shards", "wa_state_dir", "wa_topology", "wa_version"),
+    }
+)
+SHARED_MAPPINGS = ("wa_confirm_identity", "wa_images")
+# What roles and playbooks set for each other and for the operator.
+_RESULTS = re.compile(
+    r"wa_(drift|drift_left|client_leaving|host_lock_left|host_ready|trial_database_pending|upgrade_(leaders|waves)|\w+_result)"
+)
+_ALIKE = 0.6  # difflib's own bound for a close match
+Template = t.Callable[[t.Any], t.Any]
+
+
+def _load(path: Path) -> t.Any:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader) if path.exists() else {}
+
+
+@functools.cache
+def defaults() -> dict[str, t.Any]:
+    """The defaults of all roles; those that are templates may be templated."""
+    found: dict[str, t.Any] = {}
+    for path in sorted(ROLES.glob("*/defaults/main.yml")):
+        found.update(_load(path))
+    return {name: trust_as_template(value) if isinstance(value, str) else value for name, value in found.items()}
+
+
+@functools.cache
+def specs() -> dict[str, dict[str, t.Any]]:
+    """The options of the entry points of all roles, by role."""
+    return {
+        path.parents[1].name: {
+            name: option
+            for entry in _load(path)["argument_specs"].values()
+            for name, option in entry["options"].items()
+        }
+        for path in sorted(ROLES.glob("*/meta/argument_specs.yml"))
+    }
+
+
+@functools.cache
+def main_specs() -> dict[str, dict[str, t.Any]]:
+    """The options of `PROVISIONED` roles' main entry points."""
+    return {
+        role: _load(ROLES / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+        for role in PROVISIONED
+    }
+
+
+@functools.cache
+def known() -> frozenset[str]:
+    """All variables that a role documents or provides."""
+    return SHARED | {name for options in specs().values() for name in options}
+
+
+def warm() -> None:
+    """Read all files once, for the workers that are forked later."""
+    defaults(), main_specs(), known()  # noqa: B018
+
+
+class Inventory:
+    """Values of variables by name, each templated when it is first asked for."""
+
+    def __init__(self, variables: t.Mapping[str, t.Any], template: Template) -> None:
+        """`variables` are a task's, `template` is its templar's method."""
+        self.variables = variables
+        self._template = template
+        self._read: dict[str, t.Any] = {}
+
+    def given(self, name: str) -> t.Any:
+        """What the inventory says, None where it says nothing, or `omit`."""
+        if name not in self._read:
+            # In a list, from which Ansible itself takes what is `omit`.
+            found = self._template([self.variables[name]]) if name in self.variables else []
+            self._read[name] = found[0] if found else None
+        return self._read[name]
+
+    def __getitem__(self, name: str) -> t.Any:
+        """What the inventory says, or the role's default. Raises KeyError for a variable that has neither."""
+        if name in self.variables:
+            value = self.given(name)
+            if value is not None or name not in defaults():
+                return value
+        return self._template(defaults()[name])
+
+    def get(self, name: str) -> t.Any:
+        """What the inventory says, else the role's default, else None."""
+        return self[name] if name in self.variables or name in defaults() else None
+
+    @property
+    def host(self) -> str:
+        """The host's name in the inventory."""
+        return str(self.variables["inventory_hostname"])
+
+
+def unknown(names: t.Iterable[str]) -> list[str]:
+    """What to say of each variable of ours that no role knows: its name and the nearest known one."""
+    found = []
+    for name in sorted({name for name in names if name.startswith("wa_") and not _RESULTS.fullmatch(name)} - known()):
+        near = difflib.get_close_matches(name, known(), 1, _ALIKE)
+        found.append(f"no role knows the variable {name}" + (f"; do you mean {near[0]}?" if near else ""))
+    return found
+
+
+def refusals(inventory: Inventory) -> list[str]:
+    """What the roles of `PROVISIONED` would refuse of the host's variables; empty when nothing."""
+    options = {name: one for each in main_specs().values() for name, one in each.items()}
+    mappings = sorted({*SHARED_MAPPINGS, *(name for name, one in options.items() if one["type"] == "dict")})
+    # The specs take a text such as a=b, or JSON that -e NAME=... has left as text, and the roles do not.
+    wrong = [name for name in mappings if inventory.given(name) is not None and not isinstance(inventory.given(name), t.Mapping)]
+    if wrong:
+        cure = "On the command line give all of it as JSON: -e '{\"wa_db_env_extra\": {\"NAME\": \"value\"}}'"
+        return [str(WaError(", ".join(wrong), "no mapping", "one", cure))]
+    given = {name: inventory.given(name) for name in options if inventory.given(name) is not None}
+    found = list(ArgumentSpecValidator(options).validate(given, validate_role_argument_spec=True).error_messages)
+    if not found:
+        named = values.checked(name for name in inventory.variables if name.startswith("wa_"))
+        found = values.refusals({name: inventory.given(name) for name in named})
+    return list(dict.fromkeys(found))
