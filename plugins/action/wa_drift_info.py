@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
 display = Display()
@@ -50,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if refused:
             return {"failed": True, "msg": f"{ours.host}: {'. '.join(one.rstrip('.') for one in refused)}. Nothing was changed."}
         try:
-            neighbours = topology.projects_at(variables["hostvars"], ours.host, variables["groups"])
+            neighbours = machines.neighbours(variables["hostvars"], ours.host, variables["groups"])
             shown, secrets = split(desired.for_the_look(ours, neighbours))
         except WaError as error:
             return {"failed": True, "msg": f"{ours.host}: {error} Nothing was changed."}
@@ -87,6 +88,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         found = result["concerns"]
         result["drift"] = provision_plan.lines(found)
         result["restart"] = ours["wa_client_restart"]
+        result["members"] = desired.deployment(ours)["members"]
         result["always"] = provision_plan.always({name: ours.get(name) for name in provision_plan.SWITCHES})
         for text in result["drift"]:
             display.display(f"{ours.host} | {text}")

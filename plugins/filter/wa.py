@@ -36,6 +36,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requir
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
@@ -178,10 +179,14 @@ def provision_plan_of(
     return provision_plan.concerns(looks, full=boolean(full))
 
 
-def with_roles_read(value: t.Any) -> t.Any:
-    """`value`. Where a play's keyword has it, the roles' files are read before workers are forked, once for all of them."""
+def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
+    """True, once the roles' files and where all hosts are have been read.
+
+    In the condition of a meta task, which Ansible evaluates before it forks workers, that is done once for all of them.
+    """
     inventory.warm()
-    return value
+    machines.read(hostvars, groups)
+    return True
 
 
 class FilterModule:
@@ -237,7 +242,7 @@ class FilterModule:
             "unrecorded_containers": client_starts.unrecorded,
             "failure": failure,
             "provision_plan": provision_plan_of,
-            "with_roles_read": with_roles_read,
+            "inventory_read": inventory_read,
             "command_line": playbook_command,
             "upgrade_screen": upgrade_screen,
             "upgrade_standing": failure_report.standing,

@@ -209,6 +209,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Re
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import client as webapp_client
 
 # What no waiting cures.
@@ -384,15 +385,7 @@ def drain(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -
 
 def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     settings = webapp.application()
-    newer, older = settings.get("garbagecollector_enable"), settings.get("db_garbagecollector_enable")
-    if not isinstance(newer, dict) and not isinstance(older, bool):
-        raise WaError(
-            "application settings",
-            "neither garbagecollector_enable nor db_garbagecollector_enable is in them",
-            "the setting for automatic GC",
-            "This version of the client may not have it",
-        )
-    now = bool(newer.get("messages")) if isinstance(newer, dict) else bool(older)
+    now, newer = answers.automatic_gc(settings), settings.get("garbagecollector_enable")
     wanted = now if module.params["automatic"] is None else module.params["automatic"]
     note: str | None = module.params["restart_marker"]
     result.values.update(automatic=wanted, restart_needed=bool(note and os.path.exists(note)))
@@ -463,7 +456,11 @@ def main() -> None:
     )
     begin = time.monotonic()
     try:
-        OPERATIONS[params["operation"]](module, result, webapp_client.Webapp(params))
+        webapp = webapp_client.Webapp(params)
+        try:
+            OPERATIONS[params["operation"]](module, result, webapp)
+        finally:
+            webapp.log_out()
         result.values["seconds"] = round(time.monotonic() - begin, 1)
     except WaError as error:
         result.values["seconds"] = round(time.monotonic() - begin, 1)

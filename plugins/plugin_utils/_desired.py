@@ -336,10 +336,34 @@ def for_the_look(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str,
                 "identity_file": place["identity_file"],
             }
         )
+    if deployment(inventory)["is_leader"] and inventory.given("wa_message_gc_automatic") is not None:
+        found["automatic_gc"] = automatic_gc(inventory)
     if "log_cleanup" in found:
         script = found["log_cleanup"]["files"][0]  # it is the same everywhere, and long
         script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
     return found
+
+
+def automatic_gc(inventory: Inventory) -> State:
+    """What the automatic GC of messages is compared with, and the options to ask the client's API at its leader."""
+    place = deployment(inventory)
+    ca_path, url = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url")
+    password = inventory.given("wa_client_api_new_password")
+    checked = inventory.given("wa_api_validate_certs")
+    return _present(
+        {
+            "automatic": inventory["wa_message_gc_automatic"],
+            "api_url": url or f"https://127.0.0.1:{inventory['wa_client_web_port']}",
+            "api_username": inventory.given("wa_api_username"),
+            "api_password": inventory.given("wa_api_password") if password is None else password,
+            "api_ca_path": ca_path,
+            # A connection that never leaves the host needs no authority for the client's own certificate.
+            "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
+            "api_timeout": "10s",
+            "restart_marker": place["gc_state_file"].replace(".json", ".restart"),
+            "refused_login_file": f"{place['state_dir']}/api-login-{place['slug']}.json",
+        }
+    )
 
 
 CONCERNS: dict[str, t.Callable[[Inventory], State]] = {

@@ -9,8 +9,8 @@ import typing as t
 
 Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 # In the order in which provision.yml enters them.
-ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup")
-AUTOMATIC_GC, REMOVAL = "automatic_gc", "removal"
+ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc")
+REMOVAL = "removal"
 _GUARD = "host"  # its checks come before any change: which client is there, who holds the lock
 # What a drift of one concern touches as well: containers are created for another db.env or volume, and are told its result.
 _WITH = {
@@ -20,6 +20,7 @@ _WITH = {
     "db_env": ("db_env", "client"),
     "client": ("db_env", "client"),
     "log_cleanup": ("log_cleanup",),
+    "automatic_gc": ("automatic_gc",),
 }
 
 
@@ -34,7 +35,7 @@ def differs(finding: t.Mapping[str, t.Any], restart: str) -> bool:
 
 # Variables by which a concern is entered whatever the look says: it does not see them.
 SWITCHES = (
-    *("wa_trial_database_image", "wa_message_gc_automatic", "wa_host_state", "wa_trial_database_state"),
+    *("wa_trial_database_image", "wa_host_state", "wa_trial_database_state"),
     *("wa_media_volume_state", "wa_db_env_state", "wa_client_state", "wa_log_cleanup_state"),
 )
 
@@ -43,8 +44,7 @@ def always(values: t.Mapping[str, t.Any]) -> list[str]:
     """What is entered whatever the look says, by the values of `SWITCHES`."""
     if any(values[name] == "absent" for name in SWITCHES):
         return [REMOVAL, *ALL]
-    found = [AUTOMATIC_GC] if values["wa_message_gc_automatic"] is not None else []
-    return found + (["trial_database"] if values["wa_trial_database_image"] is not None else [])
+    return ["trial_database"] if values["wa_trial_database_image"] is not None else []
 
 
 def concerns(looks: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
@@ -59,7 +59,7 @@ def concerns(looks: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -
         for name, finding in (result.get("concerns") or {}).items():
             if differs(finding, result["restart"]):
                 found.update(_WITH[name])
-    return [name for name in (*ALL, AUTOMATIC_GC, REMOVAL) if name in found | {_GUARD}] if found else []
+    return [name for name in (*ALL, REMOVAL) if name in found | {_GUARD}] if found else []
 
 
 def lines(found: Concerns) -> list[str]:

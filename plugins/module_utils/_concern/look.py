@@ -11,6 +11,7 @@ from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.waba.onprem.plugins.module_utils._concern import (
+    automatic_gc,
     client,
     db_env,
     host,
@@ -33,6 +34,7 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "db_env": {**FILE_COMMON_ARGUMENTS, **db_env.SPEC},
     "client": {**docker_options.ARGUMENT_SPEC, **client.SPEC},
     "log_cleanup": log_cleanup.SPEC,
+    "automatic_gc": automatic_gc.SPEC,
 }
 PATIENCE = "15s"  # for an answer of the Docker Engine; one that hangs must not hold up a fleet
 Desired = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -174,3 +176,6 @@ class Look:
 
     def _log_cleanup(self, part: t.Any) -> Finding:
         return log_cleanup.observe(part.params)
+
+    def _automatic_gc(self, part: t.Any) -> Finding:
+        return automatic_gc.observe(part.params)

@@ -150,44 +150,63 @@ def _name(subject: str, value: t.Any) -> str:
     return str(value)
 
 
+Placed = t.Mapping[str, t.Any]  # a deployment on one host, as `placed` describes it
+
+
+def machine(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, str]:
+    """The machine that an inventory name stands for: address and port."""
+    return str(hostvars[host].get("ansible_host", host)), str(hostvars[host].get("ansible_port", ""))
+
+
+def placed(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
+) -> dict[str, t.Any]:
+    """What a host's deployment calls its own on the machine: `described`, the host, and the ports that it publishes."""
+    return {
+        **described(hostvars, host, groups),
+        "host": host,
+        "web_port": port_of(hostvars, host, "wa_client_web_port", WEB_PORT),
+        "core_port": port_of(hostvars, host, "wa_client_core_port", CORE_PORT),
+    }
+
+
+def neighbours(ours: Placed, others: t.Iterable[Placed]) -> list[str]:
+    """The Compose projects of the `others` on the machine of `ours`.
+
+    Raises WaError when two of them would share names, the Webapp's port, or the ports of the Coreapps.
+    """
+    cure = "Give each a wa_deployment (or wa_project, wa_project_dir) and a wa_client_web_port of its own"
+    projects = []
+    for theirs in others:
+        pair = f"hosts {ours['host']} and {theirs['host']}"
+        for name in ("project", "slug", "project_dir", "env_file"):
+            if theirs[name] == ours[name]:
+                raise WaError(
+                    pair, f"one machine and the same {name} {ours[name] or '(outside Compose)'}", cure=cure
+                )
+        if theirs["web_port"] == ours["web_port"]:
+            raise WaError(pair, f"one machine and the same API port {ours['web_port']}", cure=cure)
+        # Only clients over several hosts publish the ports of their Coreapps.
+        if theirs["core_port"] == ours["core_port"] and len(ours["members"]) > 1 < len(theirs["members"]):
+            raise WaError(
+                pair,
+                f"one machine and the same Coreapp ports from {ours['core_port']}",
+                cure="Give each a wa_client_core_port of its own, 40 apart",
+            )
+        projects.append(theirs["project"])
+    return projects
+
+
 def projects_at(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
 ) -> list[str]:
     """The Compose projects of the other deployments on the machine of `host`: inventory names with its address.
 
-    Raises WaError when two of them would share names, the Webapp's port, or the ports of the Coreapps.
+    Raises WaError as `neighbours` does.
     """
-
-    def address(name: str) -> tuple[str, str]:
-        return str(hostvars[name].get("ansible_host", name)), str(hostvars[name].get("ansible_port", ""))
-
-    ours = described(hostvars, host, groups)
-    projects = []
-    for other in groups["all"]:
-        if other == host or address(other) != address(host):
-            continue
-        theirs = described(hostvars, other, groups)
-        cure = "Give each a wa_deployment (or wa_project, wa_project_dir) and a wa_client_web_port of its own"
-        for name in ("project", "slug", "project_dir", "env_file"):
-            if theirs[name] == ours[name]:
-                raise WaError(
-                    f"hosts {host} and {other}",
-                    f"one machine and the same {name} {ours[name] or '(outside Compose)'}",
-                    cure=cure,
-                )
-        ports = [port_of(hostvars, name, "wa_client_web_port", WEB_PORT) for name in (host, other)]
-        if ports[0] == ports[1]:
-            raise WaError(f"hosts {host} and {other}", f"one machine and the same API port {ports[0]}", cure=cure)
-        # Only clients over several hosts publish the ports of their Coreapps.
-        firsts = [port_of(hostvars, name, "wa_client_core_port", CORE_PORT) for name in (host, other)]
-        if firsts[0] == firsts[1] and len(ours["members"]) > 1 < len(theirs["members"]):
-            raise WaError(
-                f"hosts {host} and {other}",
-                f"one machine and the same Coreapp ports from {firsts[0]}",
-                cure="Give each a wa_client_core_port of its own, 40 apart",
-            )
-        projects.append(theirs["project"])
-    return projects
+    here = machine(hostvars, host)
+    others = [name for name in groups["all"] if name != host and machine(hostvars, name) == here]
+    return neighbours(placed(hostvars, host, groups), (placed(hostvars, name, groups) for name in others))
 
 
 def databases_of_others(

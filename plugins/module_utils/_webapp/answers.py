@@ -9,6 +9,8 @@ import json
 import re
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+
 UNNAMED = "a node without a name"
 SINGLE = "coreapp"  # what a single client's only node is called: its answers do not name it
 
@@ -24,6 +26,21 @@ def parse_body(raw: bytes) -> tuple[dict[str, t.Any], str]:
     except (ValueError, RecursionError):
         return {}, "torn" if text[:1] in (b"{", b"[") else "foreign"
     return (body if isinstance(body, dict) else {}), "empty" if body is None else "json"
+
+
+def automatic_gc(settings: t.Mapping[str, t.Any]) -> bool:
+    """Whether the application settings have the automatic GC of messages on, by whichever name the version has for it."""
+    newer, older = settings.get("garbagecollector_enable"), settings.get("db_garbagecollector_enable")
+    if isinstance(newer, dict):
+        return bool(newer.get("messages"))
+    if isinstance(older, bool):
+        return older
+    raise WaError(
+        "application settings",
+        "neither garbagecollector_enable nor db_garbagecollector_enable is in them",
+        "the setting for automatic GC",
+        "This version of the client may not have it",
+    )
 
 
 def check_password(password: str) -> list[str]:

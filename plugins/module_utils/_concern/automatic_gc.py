@@ -1,0 +1,54 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's automatic GC of messages, compared with what the inventory wants. Asked once for a deployment, at its leader."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+from datetime import datetime
+
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers, client
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
+
+SPEC: dict[str, dict[str, t.Any]] = {
+    **client.ARGUMENT_SPEC,
+    "automatic": {"type": "bool", "required": True},
+    "restart_marker": {"type": "path", "required": True},
+    "refused_login_file": {"type": "path", "required": True},
+}
+
+
+def observe(params: t.Mapping[str, t.Any]) -> Finding:
+    """How the setting differs. A login that was refused is tried again after a day, or with another password."""
+    found = Finding()
+    if os.path.lexists(params["restart_marker"]):
+        found.restarts.append("the Coreapps have not been restarted since the automatic GC was set")
+    if not (params["api_password"] or params["api_token"]):
+        return Finding(warnings=["the automatic GC cannot be compared without wa_api_password. Set it"])
+    webapp = client.Webapp(params, patience=0.0)
+    refused = RefusedLogin(params["refused_login_file"])
+    when = refused.when(webapp.username, params["api_password"] or "")
+    if when is not None:
+        return Finding(
+            error=f"API user {webapp.username}: this password was refused at {datetime.fromtimestamp(when):%F %T} and is tried "
+            "again after a day, since repeated wrong logins lock the account. Correct wa_api_password"
+        )
+    try:
+        webapp.log_in()
+        refused.clear()
+        now = answers.automatic_gc(webapp.application())
+    except client.ApiError as error:
+        if error.kind == "login":
+            with contextlib.suppress(OSError):  # a host without the folder has no client to lock out yet
+                refused.note(webapp.username, params["api_password"])
+        raise
+    finally:
+        webapp.log_out()
+    if now != params["automatic"]:
+        words = ("off", "on")
+        found.changes.append(f"the automatic GC of messages is {words[now]}, expected {words[params['automatic']]}")
+    return found

@@ -1,0 +1,145 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What it costs to keep a fleet right: provision.yml beside nine plain tasks that keep the same state (peers/provision.yml).
+
+Both run on the same lab hosts over SSH, turn by turn, with pipelining and 10 forks. CPU is the controller's: of ansible-playbook
+and all that it starts here, ssh among it. A run that changes something is an error, but for the drifted one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import resource
+import subprocess
+import sys
+import typing as t
+
+import commands
+import compare
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PEERS = pathlib.Path(__file__).resolve().parent / "peers"
+NAME = "bench-provision"
+CHANGED = re.compile(r"changed=(\d+) .*failed=(\d+)")
+Variables = t.Mapping[str, t.Any]
+
+
+def lab(verb: str, *words: str) -> str:
+    return commands.run(ROOT / "tests/lab/lab", verb, "--name", NAME, *words)
+
+
+def inventory() -> str:
+    return str(ROOT / ".lab" / NAME / "inventory.yml")
+
+
+def play(playbook: str, *words: str) -> int:
+    """Run a playbook; returns how many tasks changed something."""
+    environment = {**os.environ, "ANSIBLE_FORKS": "10", "ANSIBLE_LOCALHOST_WARNING": "0"}
+    argv = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", inventory(), playbook, *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    told = CHANGED.findall(done.stdout)
+    if done.returncode or not told:
+        raise SystemExit(f"{playbook}: {done.stdout[-3000:]}{done.stderr[-2000:]}")
+    return sum(int(changed) for changed, _failed in told)
+
+
+def unchanged(playbook: str, *words: str) -> t.Callable[[], None]:
+    def run() -> None:
+        if changed := play(playbook, *words):
+            raise SystemExit(f"{playbook} {' '.join(words)}: {changed} tasks changed something while it was measured")
+
+    return run
+
+
+def peers_compose_file() -> None:
+    """The peers' template: the file of the first host with its name taken out, and each host's digests as variables."""
+    hosts = json.loads(commands.run("ansible-inventory", "-i", inventory(), "--list"))["_meta"]["hostvars"]
+    texts = {host: lab("ssh", host, "cat", f"/opt/waba/{host}/compose.yml") for host in hosts}
+    digest = re.compile(r"(?<=onprem\.waba\.definition: ).*")
+    first = min(texts)
+    numbers = iter(range(9))
+    template = digest.sub(lambda _match: "{{ digests[inventory_hostname][%d] }}" % next(numbers), texts[first])
+    for before in (f"wa-{first}", f"/{first}/", f"deployment: {first}"):
+        template = template.replace(before, before.replace(first, "{{ inventory_hostname }}"))
+    folder = ROOT / ".lab" / NAME
+    (folder / "compose.yml.j2").write_text(template)
+    (folder / "digests.json").write_text(json.dumps({"digests": {h: digest.findall(x) for h, x in texts.items()}}))
+
+
+def sides(*words: str) -> dict[str, t.Callable[[], None]]:
+    digests = ["-e", f"@{ROOT / '.lab' / NAME / 'digests.json'}"]
+    return {
+        "provision.yml": unchanged("waba.onprem.provision", *words),
+        "nine plain tasks": unchanged(str(ROOT / ".lab" / NAME / "peers" / "provision.yml"), *digests, *words),
+    }
+
+
+def tell(measured: t.Sequence[compare.Side], wall: float, cpu: float) -> None:
+    compare.tell(measured, wall)
+    compare.tell(measured, cpu, "cpu")
+
+
+def drifted(host: str) -> t.Callable[[], None]:
+    def run() -> None:
+        lab("ssh", host, "chmod", "0666", f"/etc/cron.d/wa-{host}-log-cleanup")
+        if play("waba.onprem.provision") != 1:
+            raise SystemExit("the drift was not what one task mends")
+
+    return run
+
+
+def growth() -> None:
+    """Controller CPU and memory for each host: several deployments on the engine of one lab host, by inventory names."""
+    one = json.loads(commands.run("ansible-inventory", "-i", inventory(), "--host", "h1"))
+    for count in (20, 100, 200):
+        hosts = {
+            f"n{number}": {"wa_client_web_port": 20000 + number, "wa_db_env_name_prefix": f"n{number}_"}
+            for number in range(count)
+        }
+        file = ROOT / ".lab" / NAME / f"names-{count}.json"
+        file.write_text(json.dumps({"all": {"vars": one, "hosts": hosts}}))
+        argv = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", str(file), str(PEERS / "look.yml")]
+        environment = {**os.environ, "ANSIBLE_FORKS": "10"}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(argv, capture_output=True, check=True, env=environment)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"  {count} names: {1000 * cpu / count:.0f} ms CPU a name, {after.ru_maxrss / 1024:.0f} MB", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hosts", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--keep", action="store_true", help="leave the lab up")
+    options, _rest = parser.parse_known_args()
+    lab("up", "--hosts", ",".join(f"h{number}:ready" for number in range(1, options.hosts + 1)))
+    try:
+        play("waba.onprem.provision")
+        folder = ROOT / ".lab" / NAME / "peers"
+        folder.mkdir(exist_ok=True)
+        for source in PEERS.iterdir():
+            (folder / source.name).write_text(source.read_text().replace("../../../roles", str(ROOT / "roles")))
+        peers_compose_file()
+        (ROOT / ".lab" / NAME / "compose.yml.j2").rename(folder / "compose.yml.j2")
+        compare.title("nothing to change, 1 host")
+        tell(compare.measure(sides("--limit", "h1"), options.rounds), 0.45, 0.6)
+        compare.title(f"nothing to change, {options.hosts} hosts, 10 forks")
+        tell(compare.measure(sides(), options.rounds), 0.35, 0.3)
+        compare.title(f"one drifted concern of one host among {options.hosts}")
+        pair = {"one cron file has another mode": drifted("h2"), "nothing to change": sides()["provision.yml"]}
+        compare.tell(compare.measure(pair, options.rounds), 1.3)
+        compare.title("the look alone, by inventory names of one host")
+        growth()
+    finally:
+        if not options.keep:
+            lab("down")
+
+
+if __name__ == "__main__":
+    main()
