@@ -15,7 +15,6 @@ import os
 import pathlib
 import re
 import resource
-import subprocess
 import sys
 import typing as t
 
@@ -25,7 +24,7 @@ import compare
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 NAME = "bench-provision"
-CHANGED = re.compile(r"changed=(\d+) .*failed=(\d+)")
+CHANGED = re.compile(r" changed=(\d+) ")
 Variables = t.Mapping[str, t.Any]
 
 
@@ -37,15 +36,14 @@ def inventory() -> str:
     return str(ROOT / ".lab" / NAME / "inventory.yml")
 
 
+def run(playbook: str, source: str, *words: str) -> str:
+    argv = [pathlib.Path(sys.executable).with_name("ansible-playbook"), "-i", source, playbook, *words]
+    return commands.run(*argv, env={**os.environ, "ANSIBLE_FORKS": "10"})
+
+
 def play(playbook: str, *words: str) -> int:
     """Run a playbook; returns how many tasks changed something."""
-    environment = {**os.environ, "ANSIBLE_FORKS": "10", "ANSIBLE_LOCALHOST_WARNING": "0"}
-    argv = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", inventory(), playbook, *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
-    told = CHANGED.findall(done.stdout)
-    if done.returncode or not told:
-        raise SystemExit(f"{playbook}: {done.stdout[-3000:]}{done.stderr[-2000:]}")
-    return sum(int(changed) for changed, _failed in told)
+    return sum(int(changed) for changed in CHANGED.findall(run(playbook, inventory(), *words)))
 
 
 def unchanged(playbook: str, *words: str) -> t.Callable[[], None]:
@@ -103,10 +101,8 @@ def growth() -> None:
         }
         file = ROOT / ".lab" / NAME / f"names-{count}.json"
         file.write_text(json.dumps({"all": {"vars": one, "hosts": hosts}}))
-        argv = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", str(file), str(PEERS / "look.yml")]
-        environment = {**os.environ, "ANSIBLE_FORKS": "10"}
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(argv, capture_output=True, check=True, env=environment)
+        run(str(PEERS / "look.yml"), str(file))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         print(f"  {count} names: {1000 * cpu / count:.0f} ms CPU a name, {after.ru_maxrss / 1024:.0f} MB", flush=True)

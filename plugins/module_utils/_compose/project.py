@@ -317,8 +317,8 @@ class Project:
         return "; ".join(f"{place} changed: {', '.join(changed)}" for place, changed in where.items() if changed)
 
     def _describe_definition(self, one: compose_plan.Found, service: str) -> str:
-        before = ((self._written.get("services") or {}).get(service)) or {}
-        after = self.resolved["services"][service]
+        before = _without_digest(((self._written.get("services") or {}).get(service)) or {})
+        after = _without_digest(self.resolved["services"][service])
         own = ("environment", "image")
         keys = sorted(key for key in {*before, *after} if before.get(key) != after.get(key) and key not in own)
         if before and keys:
@@ -338,6 +338,12 @@ class Project:
             return t.cast("Document", json.loads(self._compose(*where, "config", "--format", "json")))
         except (WaError, ValueError):
             return {}
+
+
+def _without_digest(body: Document) -> Document:
+    """A service without the digest of its definition, which changes with whatever else does."""
+    labels = {name: value for name, value in (body.get("labels") or {}).items() if name != DEFINITION_LABEL}
+    return {**body, "labels": labels} if body else body
 
 
 def network_hash(body: Document) -> str:

@@ -140,7 +140,7 @@ class Look:
         try:
             volume.run()
             actual = engine.volume(volume.name)
-            if self.probe and actual and not result.changed:
+            if self.probe and actual and not result.changed and any(one.running for one in volume.containers):
                 volume.prove(actual)
         except WaError as error:  # a volume that is of no use is none that is in sync
             return Finding(changes=[redact.mask_mount(str(error))])

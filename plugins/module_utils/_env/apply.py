@@ -49,7 +49,8 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
     if other:
         old = "".join(f"({name}: {value})\n" for name, value in moved["before"].items()) + old
         new = "".join(f"({name}: {value})\n" for name, value in moved["after"].items()) + new
-        result.record_change("changed " + ", ".join(sorted(moved["after"])))
+        told = [f"{name} from {moved['before'][name]} to {value}" for name, value in sorted(moved["after"].items())]
+        result.record_change(f"changed {', '.join(told)}")
     result.diff(old, new, store.path)
 
 

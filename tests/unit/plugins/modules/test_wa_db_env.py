@@ -193,7 +193,7 @@ def test_mode_alone_is_a_change(env: Env) -> None:
     assert stat.S_IMODE(env.path.stat().st_mode) == 0o644
     done = env()
     assert stat.S_IMODE(env.path.stat().st_mode) == 0o600
-    assert predicted["actions"] == done["actions"] == ["changed mode"]
+    assert predicted["actions"] == done["actions"] == ["changed mode from 0644 to 0600"]
     assert predicted["diff"] == done["diff"]
     assert done["diff"]["before"].startswith("(mode: 0644)\n")
     assert done["changed_keys"] == []
@@ -213,7 +213,7 @@ def test_new_secrets_never_stand_in_a_file_with_the_old_mode(env: Env, monkeypat
     done = env(hostname="other")
     assert seen[0] == (0o644, 0)  # what the draft inherits, while there is nothing to read in it
     assert all(mode == 0o600 or size == 0 for mode, size in seen)
-    assert done["actions"] == ["set WA_DB_HOSTNAME", "changed mode"]
+    assert done["actions"] == ["set WA_DB_HOSTNAME", "changed mode from 0644 to 0600"]
     assert stat.S_IMODE(env.path.stat().st_mode) == 0o600
 
 
@@ -232,7 +232,7 @@ def test_a_mode_that_cannot_be_set(env: Env, monkeypatch: pytest.MonkeyPatch) ->
 def test_modes_as_ansible_takes_them(env: Env, mode: t.Any, set_to: int) -> None:
     env.path.write_text(WRITTEN)
     os.chmod(env.path, 0o600)
-    assert env(mode=mode)["actions"] == ["changed mode"]
+    assert env(mode=mode)["actions"] == ["changed mode from 0600 to 0640"]
     assert stat.S_IMODE(env.path.stat().st_mode) == set_to
     assert not env(mode=mode)["changed"]
     env.path.write_text(WRITTEN)

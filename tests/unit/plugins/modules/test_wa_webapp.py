@@ -232,7 +232,7 @@ def test_automatic_gc_in_both_spellings(
     assert not [method for method, _path, _body in fake.requests if method == "PATCH"]
     result = run("automatic_gc", automatic=True)
     assert (result["changed"], result["restart_needed"]) == (True, restart)
-    assert fake.requests[-1] == ("PATCH", path, change)
+    assert fake.requests[-2:] == [("PATCH", path, change), ("POST", "/v1/users/logout", None)]
 
 
 @pytest.mark.parametrize("name", ["db_garbagecollector_enable", "garbagecollector_enable"])

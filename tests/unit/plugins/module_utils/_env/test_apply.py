@@ -77,11 +77,11 @@ def told(result: Result) -> dict[str, t.Any]:
     [
         ({"hostname": "new"}, ["kept a backup", "set WA_DB_HOSTNAME"], (["WA_DB_HOSTNAME"], [])),
         ({"hostname": "new", "backup": False}, ["set WA_DB_HOSTNAME"], (["WA_DB_HOSTNAME"], [])),
-        ({"mode": "0600"}, ["changed mode"], ([], [])),
-        ({"mode": "u=rw,go="}, ["changed mode"], ([], [])),
+        ({"mode": "0600"}, ["changed mode from 0640 to 0600"], ([], [])),
+        ({"mode": "u=rw,go="}, ["changed mode from 0640 to 0600"], ([], [])),
         (
             {"hostname": "new", "mode": "0600"},
-            ["kept a backup", "set WA_DB_HOSTNAME", "changed mode"],
+            ["kept a backup", "set WA_DB_HOSTNAME", "changed mode from 0640 to 0600"],
             (["WA_DB_HOSTNAME"], []),
         ),
         ({"mode": "0640", "owner": str(os.geteuid()), "hostname": "db"}, [], ([], [])),
