@@ -49,7 +49,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         ours = inventory.Inventory(variables, self._templar.template)
         refused = inventory.refusals(ours)
         if refused:
-            return {"failed": True, "msg": f"{ours.host}: {'. '.join(one.rstrip('.') for one in refused)}. Nothing was changed."}
+            return {
+                "failed": True,
+                "msg": f"{ours.host}: {'. '.join(one.rstrip('.') for one in refused)}. Nothing was changed.",
+            }
         try:
             neighbours = machines.neighbours(variables["hostvars"], ours.host, variables["groups"])
             shown, secrets = split(desired.for_the_look(ours, neighbours))
@@ -106,7 +109,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             neighbours,
             desired.database(ours),
             [port["outside"] for one in desired.services(ours) for port in one["ports"]],
-            [tuple(one) for one in topology.databases_of_others(ours.variables["hostvars"], ours.host, ours.variables["groups"])],
+            [(project, database) for project, database in topology.databases_of_others(*ours.everybody)],
             accepted="unknown_clients" in desired.skipped(ours),
         )
         told = [*sorted_["replaceable"], *sorted_["unknown"]]

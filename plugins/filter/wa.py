@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import typing as t
 from datetime import datetime
 
@@ -18,7 +17,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import identit
 from ansible_collections.waba.onprem.plugins.module_utils._client import replacement, unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
@@ -28,7 +26,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     topology,
     upgrade_journal,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, hooks
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
@@ -172,7 +169,10 @@ def upgrade_screen(facts: t.Mapping[str, t.Any]) -> str:
 
 
 def provision_plan_of(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str], reached: t.Sequence[str], full: t.Any = False
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    members: t.Sequence[str],
+    reached: t.Sequence[str],
+    full: t.Any = False,
 ) -> list[str]:
     """The concerns whose roles provision.yml enters for a host, by the looks at the members of its deployment in this play."""
     looks = {member: hostvars[member].get("wa_drift") or {} for member in members if member in reached}

@@ -109,6 +109,7 @@ import pwd
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -131,7 +132,7 @@ def write(module: AnsibleModule, result: Result, content: str) -> None:
         raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
     with contextlib.nullcontext() if module.check_mode or missing else store.lock(client_files.PATIENCE):
         before = store.read()
-        if content.startswith(client_files.HEADER):
+        if content.startswith(HEADER):
             client_files.refuse_unmanaged(path, before)
         if before != content:
             result.record_change(f"wrote {path}")

@@ -244,7 +244,9 @@ def database(inventory: Inventory) -> str:
     server = inventory.given("wa_db_env_hostname")
     if server is None:
         return ""
-    port = inventory.given("wa_db_env_port") or topology.DATABASE_PORTS.get(inventory.given("wa_db_env_engine") or "MYSQL", 0)
+    port = inventory.given("wa_db_env_port") or topology.DATABASE_PORTS.get(
+        inventory.given("wa_db_env_engine") or "MYSQL", 0
+    )
     return f"{str(server).lower()}:{port}/{inventory.given('wa_db_env_name_prefix') or ''}"
 
 
@@ -314,7 +316,9 @@ def for_the_look(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str,
 
     `neighbours` are the Compose projects of the other deployments on the host's machine.
     """
-    found = {name: concern(inventory) for name, concern in CONCERNS.items() if inventory[f"wa_{name}_state"] == "present"}
+    found = {
+        name: concern(inventory) for name, concern in CONCERNS.items() if inventory[f"wa_{name}_state"] == "present"
+    }
     if "db_env" in found:
         del found["db_env"]["keep_previous"]
     if "client" in found:
@@ -323,7 +327,16 @@ def for_the_look(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str,
         for one in services:
             if one["name"] in whole["secret_files"]:
                 one["secret_file"] = whole["secret_files"][one["name"]]
-        kept = ("docker_host", "client_images", "project", "version", "files", "kept_files", "container_names", "keep_adopted")
+        kept = (
+            "docker_host",
+            "client_images",
+            "project",
+            "version",
+            "files",
+            "kept_files",
+            "container_names",
+            "keep_adopted",
+        )
         place = deployment(inventory)
         found["client"] = _present(
             {

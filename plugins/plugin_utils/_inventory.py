@@ -89,7 +89,8 @@ def known() -> frozenset[str]:
 
 def warm() -> None:
     """Read all files once, for the workers that are forked later."""
-    defaults(), main_specs(), known()  # noqa: B018
+    for read in (defaults, main_specs, known):
+        read()
 
 
 class Inventory:
@@ -122,6 +123,11 @@ class Inventory:
         return self[name] if name in self.variables or name in defaults() else None
 
     @property
+    def everybody(self) -> tuple[t.Any, str, t.Any]:
+        """The variables of all hosts, the host's name, and the inventory's groups."""
+        return self.variables["hostvars"], self.host, self.variables["groups"]
+
+    @property
     def host(self) -> str:
         """The host's name in the inventory."""
         return str(self.variables["inventory_hostname"])
@@ -141,9 +147,13 @@ def refusals(inventory: Inventory) -> list[str]:
     options = {name: one for each in main_specs().values() for name, one in each.items()}
     mappings = sorted({*SHARED_MAPPINGS, *(name for name, one in options.items() if one["type"] == "dict")})
     # The specs take a text such as a=b, or JSON that -e NAME=... has left as text, and the roles do not.
-    wrong = [name for name in mappings if inventory.given(name) is not None and not isinstance(inventory.given(name), t.Mapping)]
+    wrong = [
+        name
+        for name in mappings
+        if inventory.given(name) is not None and not isinstance(inventory.given(name), t.Mapping)
+    ]
     if wrong:
-        cure = "On the command line give all of it as JSON: -e '{\"wa_db_env_extra\": {\"NAME\": \"value\"}}'"
+        cure = 'On the command line give all of it as JSON: -e \'{"wa_db_env_extra": {"NAME": "value"}}\''
         return [str(WaError(", ".join(wrong), "no mapping", "one", cure))]
     given = {name: inventory.given(name) for name in options if inventory.given(name) is not None}
     found = list(ArgumentSpecValidator(options).validate(given, validate_role_argument_spec=True).error_messages)

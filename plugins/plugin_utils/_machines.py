@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible.errors import AnsibleError
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
@@ -24,7 +27,7 @@ def read(hostvars: HostVars, groups: Groups) -> None:
         try:
             one = topology.placed(hostvars, host, groups)
             _placed.setdefault(topology.machine(hostvars, host), []).append(one)
-        except Exception:  # whatever a template of the inventory raises
+        except (AnsibleError, WaError):  # a template of the inventory, or what it gives
             continue
 
 

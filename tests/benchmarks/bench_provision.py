@@ -61,7 +61,9 @@ def peers_compose_file() -> None:
     digest = re.compile(r"(?<=onprem\.waba\.definition: ).*")
     first = min(texts)
     numbers = iter(range(9))
-    template = digest.sub(lambda _match: "{{ digests[inventory_hostname][%d] }}" % next(numbers), texts[first])
+    template = digest.sub(
+        lambda _match: "{{ digests[inventory_hostname][N] }}".replace("N", str(next(numbers))), texts[first]
+    )
     for before in (f"wa-{first}", f"/{first}/", f"deployment: {first}"):
         template = template.replace(before, before.replace(first, "{{ inventory_hostname }}"))
     folder = ROOT / ".lab" / NAME

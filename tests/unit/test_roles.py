@@ -348,7 +348,9 @@ def test_who_looks_for_the_clients_containers_knows_its_images() -> None:
                 asked.append(info)
             # The desired state has them: `_desired.docker`.
             wanted = str(task.get("module_defaults", "")).count("waba.onprem.desired")
-            blind += [f"{path.parent.parent.name}/{path.name}" for one in asked if "client_images" not in one and not wanted]
+            blind += [
+                f"{path.parent.parent.name}/{path.name}" for one in asked if "client_images" not in one and not wanted
+            ]
     assert blind == []
 
 

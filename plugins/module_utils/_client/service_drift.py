@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 
-_STATES = {"created": "was never started", "exited": "has exited", "dead": "is dead", "restarting": "restarts again and again"}
+_STATES = {
+    "created": "was never started",
+    "exited": "has exited",
+    "dead": "is dead",
+    "restarting": "restarts again and again",
+}
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,9 @@ def wanted(document: Mapping) -> list[dict[str, t.Any]]:
             "image": str(body.get("image") or ""),
             "definition": body["labels"][override.DEFINITION_LABEL],
             "count": _count(body),
-            "networks": [] if body.get("network_mode") else [network(key) for key in body.get("networks") or ["default"]],
+            "networks": []
+            if body.get("network_mode")
+            else [network(key) for key in body.get("networks") or ["default"]],
         }
         for name, body in started(document).items()
     ]

@@ -190,7 +190,8 @@ def _reasons(
     undeclared: t.Collection[str] | None,
 ) -> tuple[list[str], list[str]]:
     """Why Compose would recreate a container, and of that what waits; both empty when it would not."""
-    reasons, waits = [], []
+    reasons: list[str] = []
+    waits: list[str] = []
     if one.image != service.image:
         reasons.append(f"image changes from {one.image} to {service.image}")
     elif service.image_id and service.image_id != one.image_label:

@@ -60,7 +60,9 @@ def observe(engine: Docker, params: t.Mapping[str, t.Any], diff: bool) -> Findin
         shown = concern_files.diff(one) if diff and not secret else None
         found.diff += [shown] if shown else []
     found.changes += [
-        f"{path} was changed and not proven since" for path in params["kept_files"] if os.path.lexists(Store(path).previous)
+        f"{path} was changed and not proven since"
+        for path in params["kept_files"]
+        if os.path.lexists(Store(path).previous)
     ]
     db_env = client_inspection.db_env(params["env_file"], params["env_format"])
     wanted = client_identity.wanted_identity({**params["identity"], "file": db_env})

@@ -179,7 +179,7 @@ def run(module: AnsibleModule, result: Result, engine: t.Callable[[], Docker] | 
         plan = env_plan.make(module.params, path, before)
         for warning in plan.warnings:
             result.warn(warning)
-        result.values["undeclared_keys"] = plan.undeclared
+        result.values["undeclared_keys"] = list(plan.undeclared)
         if plan.after is not None:
             if module.params["containers"]:
                 check_identity(module, plan, docker())

@@ -94,7 +94,9 @@ class Look:
     def run(self, desired: Desired) -> dict[str, Finding]:
         """What was found of each concern in `desired`."""
         parts = {name: self._part(name, options) for name, options in desired.items()}
-        options = next((one.params for one in parts.values() if isinstance(one, Part) and "docker_timeout" in one.params), {})
+        options = next(
+            (one.params for one in parts.values() if isinstance(one, Part) and "docker_timeout" in one.params), {}
+        )
         try:
             self.engine = Snapshot({**options, "docker_timeout": PATIENCE}) if options else None
         except WaError as error:
@@ -122,7 +124,7 @@ class Look:
             names = sorted(name for name, one in SPECS[name].items() if one.get("no_log"))
             secrets = [options[one] for one in names if options.get(one)]
             return Finding(error=redact.redact("; ".join(checked.error_messages), secrets))
-        self.module.no_log_values.update(checked._no_log_values)  # noqa: SLF001
+        self.module.no_log_values.update(checked._no_log_values)
         return Part(self.module, checked.validated_parameters)
 
     def _docker(self) -> Docker:
@@ -165,14 +167,14 @@ class Look:
             "wa_db_env_extra, or remove the line"
             for key, names in sorted(others.items())
         ]
-        if self.module._diff and result._diff and result.changed:  # noqa: SLF001
-            found.diff.append(result._diff)  # noqa: SLF001
+        if self.module._diff and result._diff and result.changed:
+            found.diff.append(result._diff)
         return found
 
     def _client(self, part: t.Any) -> Finding:
         engine = self._docker()
         self.unmanaged = client.unmanaged(engine, part.params["project"], part.params["neighbours"])
-        return client.observe(engine, part.params, self.module._diff)  # noqa: SLF001
+        return client.observe(engine, part.params, self.module._diff)
 
     def _log_cleanup(self, part: t.Any) -> Finding:
         return log_cleanup.observe(part.params)

@@ -63,7 +63,6 @@ def prepare(module: AnsibleModule) -> tuple[dict[str, t.Any], Result]:
     return params, Result(module, Redactor(redact.option_secrets(options)))
 
 
-
 class MediaVolume:
     """One run of the module."""
 

@@ -181,9 +181,7 @@ def neighbours(ours: Placed, others: t.Iterable[Placed]) -> list[str]:
         pair = f"hosts {ours['host']} and {theirs['host']}"
         for name in ("project", "slug", "project_dir", "env_file"):
             if theirs[name] == ours[name]:
-                raise WaError(
-                    pair, f"one machine and the same {name} {ours[name] or '(outside Compose)'}", cure=cure
-                )
+                raise WaError(pair, f"one machine and the same {name} {ours[name] or '(outside Compose)'}", cure=cure)
         if theirs["web_port"] == ours["web_port"]:
             raise WaError(pair, f"one machine and the same API port {ours['web_port']}", cure=cure)
         # Only clients over several hosts publish the ports of their Coreapps.

@@ -21,7 +21,7 @@ class Plan(t.NamedTuple):
     values: dict[str, str]
     warnings: list[str]
     existing: dict[str, str | None]  # what the file holds now; None: not the same for every reader
-    undeclared: list[str] = []  # keys that the file goes on to hold and no option names
+    undeclared: tuple[str, ...] = ()  # keys that the file goes on to hold and no option names
 
     def removed(self) -> list[str]:
         """The keys that go, as they may be shown."""
@@ -75,7 +75,7 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
             f"{path}: {shown[key]} is not read the same by every reader ({reason}); declare it in extra to mend it"
             for key, reason in file.disagreements(edited.text).items()
         ]
-    undeclared = [key for key in values if key not in wanted]
+    undeclared = tuple(key for key in values if key not in wanted)
     return Plan(before, edited.text, edited, values, warnings, existing, undeclared)
 
 
