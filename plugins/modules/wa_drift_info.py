@@ -99,6 +99,11 @@ drift:
   elements: str
   returned: success
   sample: ["db_env: set WA_DB_PORT"]
+marker:
+  description: What the marker file in the media volume holds; V(null) when no container was asked.
+  type: str
+  returned: success
+  sample: 9f2c1b7a04d2e6b8c1a35f70
 unmanaged:
   description: Client containers of the host that are no deployment's of the inventory, as M(waba.onprem.wa_info) tells them.
   type: list
@@ -165,7 +170,7 @@ def main() -> None:
     result.redact = seen.redact
     restart = module.params["restart"]
     result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
-    result.values["unmanaged"] = seen.unmanaged
+    result.values.update(unmanaged=seen.unmanaged, marker=seen.marker)
     result.exit()
 
 

@@ -88,13 +88,13 @@ options:
     default: {}
   write_marker:
     description:
-      - Lets one running container show a file in the volume for two minutes, after which it takes itself away; for other
-        hosts that should mount the same share. Its name is returned as RV(marker). Not in check mode.
+      - Lets one running container write a new marker file into the volume, C(.wa-marker), for other hosts that should mount the
+        same share. What it holds is returned as RV(marker). Not in check mode.
     type: bool
     default: false
   expect_marker:
     description:
-      - The RV(marker) of another host, which every running container must see; part of the O(probe).
+      - The RV(marker) of another host, which every running container must read in its volume; part of the O(probe).
     type: str
   leaving:
     description:
@@ -179,10 +179,10 @@ total_bytes:
   type: int
   sample: 107374182400
 marker:
-  description: The name of the file that a container shows.
-  returned: when O(write_marker=true) and a container that is wired right runs
+  description: What the marker file in the volume holds; empty when there is none.
+  returned: when O(write_marker=true) or O(probe=true), and a container that is wired right runs
   type: str
-  sample: .wa-marker-2f1c8a
+  sample: 9f2c1b7a04d2e6b8c1a35f70
 actions:
   description: What was done, in words; in check mode what would be done.
   returned: always

@@ -59,7 +59,15 @@ def concerns(looks: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -
         for name, finding in (result.get("concerns") or {}).items():
             if differs(finding, result["restart"]):
                 found.update(_WITH[name])
+    if shares_no_volume(looks):
+        found.add("media_volume")
     return [name for name in (*ALL, REMOVAL) if name in found | {_GUARD}] if found else []
+
+
+def shares_no_volume(looks: t.Mapping[str, t.Mapping[str, t.Any]]) -> bool:
+    """Whether containers of several members were asked, and do not all read one marker in their media volume."""
+    markers = [one["marker"] for one in looks.values() if one.get("marker") is not None]
+    return len(looks) > 1 and len(markers) > 0 and (len({*markers}) > 1 or "" in markers)
 
 
 def lines(found: Concerns) -> list[str]:

@@ -560,7 +560,7 @@ def test_marker_is_seen_on_the_same_share_only(ansible: t.Any, clients: t.Any) -
     marked = ansible.module(MODULE, options(clients, volume, probe=False, write_marker=True))
     assert not marked.get("failed"), marked
     assert not marked["changed"]
-    assert clients.files(volume) == [f"/v/{marked['marker']}"]
+    assert clients.files(volume) == ["/v/.wa-marker"]
     assert not ansible.module(MODULE, options(clients, volume, expect_marker=marked["marker"])).get("failed")
     other = clients.volume(f"{clients.project}_far")
     clients.add("wacore", volume=other, project=f"{clients.project}far")

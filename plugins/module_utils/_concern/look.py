@@ -90,6 +90,7 @@ class Look:
         self.engine_error = ""
         self.redact = redact.Redactor()
         self.unmanaged: list[dict[str, t.Any]] = []
+        self.marker: str | None = None  # what the marker file in the media volume holds; None when nobody looked
 
     def run(self, desired: Desired) -> dict[str, Finding]:
         """What was found of each concern in `desired`."""
@@ -146,6 +147,7 @@ class Look:
                 volume.prove(actual)
         except WaError as error:  # a volume that is of no use is none that is in sync
             return Finding(changes=[redact.mask_mount(str(error))])
+        self.marker = result.values.get("marker")
         return Finding(changes=list(result.actions))
 
     def _db_env(self, part: t.Any) -> Finding:

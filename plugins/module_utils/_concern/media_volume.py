@@ -220,4 +220,5 @@ class MediaVolume:
             self.result.warn(f"volume {self.name}: {text}")
         if measure:
             self.check_space(proof.space)
+        self.result.values["marker"] = proof.marker
         proof.check()

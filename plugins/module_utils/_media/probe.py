@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 
 NAME = ".wa-probe-"
-MARKER_SECONDS = 120  # how long a marker stays
+MARKER = ".wa-marker"  # stays: what it holds tells on each host whether it is the volume of the others
 _FIGURES = re.compile(r"\s\d+\+\d+ records")
 _ODD = "(odd name)"
 _STALE = 600  # seconds after which a probe's file is one that a killed probe left
@@ -74,9 +74,10 @@ printf 'become\t%s:%s\n' "$user" "$gid"
 """
 
 # Lines of answer: a word, a folder, and what was found there, with tabs between.
-_PROBE = r"""
+_PROBE = (
+    r"""
 LC_ALL=C; export LC_ALL; umask 022
-path=$1 now=$2 token=$3 marker=$4 measure=$5
+path=$1 now=$2 token=$3 measure=$4
 name=.wa-probe-$now-$token
 clean() {
   trap - EXIT
@@ -121,8 +122,8 @@ while read -r _ _ _ _ point _; do
   case $point in "$real"/?*) printf 'covered\t%s\n' "${point#"$real"/}";; esac
 done 2>/dev/null </proc/self/mountinfo
 [ -z "$measure" ] || df -kP "$path" 2>/dev/null | { read -r _; read -r _ total _ free _ && printf 'space\t%s\t%s\n' "$free" "$total"; }
-if [ -n "$marker" ]; then
-  if [ -e "$path/$marker" ]; then printf 'marker\tseen\n'; else printf 'marker\tmissing\n'; fi
+if read -r held 2>/dev/null <"$path/MARKER"; then
+  case $held in *[!0-9a-f]*) ;; *) printf 'marker\t%s\n' "$held";; esac
 fi
 printf 'ready\n'
 while read -r order other; do
@@ -142,19 +143,18 @@ while read -r order other; do
     end) break;;
   esac
 done
-""".replace("STALE", str(_STALE)).replace("ODD", _ODD)
+""".replace("STALE", str(_STALE))
+    .replace("ODD", _ODD)
+    .replace("MARKER", MARKER)
+)
 
-# Outlives the connection on purpose, for other hosts to see.
-_BEACON = r"""
+# In one step, so that another host reads the earlier text or the new one.
+_WRITE_MARKER = r"""
 umask 022
-file=$1/$2
-trap 'rm -f "$file"' EXIT
-trap 'exit 1' HUP INT TERM
-printf '%s\n' "$2" | dd of="$file" conv=fsync 2>/dev/null || exit 1
-printf 'written\n'
-exec </dev/null >/dev/null 2>&1
-sleep SECONDS & wait $!
-""".replace("SECONDS", str(MARKER_SECONDS))
+file=$1/MARKER
+trap 'rm -f "$file.new"' EXIT
+printf '%s\n' "$2" | dd of="$file.new" conv=fsync 2>/dev/null && mv -f "$file.new" "$file" && printf 'written\n'
+""".replace("MARKER", MARKER)
 
 
 @dataclass
@@ -171,7 +171,7 @@ class Probe:
     read: list[tuple[str, str, str]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     covered: list[str] = field(default_factory=list)
-    marker: bool | None = None
+    marker: str = ""  # what the marker file holds; empty when there is none
     free: int | None = None
     total: int | None = None
     command: Exec | None = None
@@ -192,12 +192,11 @@ class Prober:
         docker: Docker,
         containers: t.Sequence[Container],
         path: str,
-        marker: str = "",
         measure: bool = True,
         seconds: float = 15.0,
     ) -> None:
         self.docker, self.path, self.seconds = docker, path, seconds
-        self.marker, self.measure = marker, measure
+        self.measure = measure
         self.now = int(time.time())
         self.probes = [Probe(container) for container in containers]
         self._selector = selectors.DefaultSelector()
@@ -225,7 +224,7 @@ class Prober:
 
     def _start(self, probe: Probe, user: str = "") -> None:
         script = ["/bin/sh", "-c", _PROBE, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _PROBE]
-        argv = [*script, self.path, str(self.now), probe.token, self.marker, "1" if self.measure else ""]
+        argv = [*script, self.path, str(self.now), probe.token, "1" if self.measure else ""]
         try:
             probe.command = Exec(self.docker, probe.container, argv, user)
         except WaError as error:
@@ -288,7 +287,7 @@ class Prober:
         elif word == "space":
             probe.free, probe.total = int(rest[0]) * 1024, int(rest[1]) * 1024
         elif word == "marker":
-            probe.marker = rest[0] == "seen"
+            probe.marker = rest[0]
         elif word == "covered":
             probe.covered.append(rest[0])
         elif word == "ready":
@@ -346,12 +345,12 @@ class Prober:
 
 
 def write_marker(docker: Docker, container: Container, path: str) -> str:
-    """Let a container show a file for `MARKER_SECONDS`, as the user of its processes; returns the file's name."""
-    name = f"{NAME}{int(time.time())}-{secrets.token_hex(12)}"
+    """Let a container write a new marker file, as the user of its processes; returns what it holds."""
+    token = secrets.token_hex(12)
     subject, user = f"container {container.name}", ""
     while True:
-        script = ["/bin/sh", "-c", _BEACON, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _BEACON]
-        command = Exec(docker, container, [*script, path, name], user)
+        script = ["/bin/sh", "-c", _WRITE_MARKER, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _WRITE_MARKER]
+        command = Exec(docker, container, [*script, path, token], user)
         with selectors.DefaultSelector() as selector:
             selector.register(command, selectors.EVENT_READ)
             until, more = time.monotonic() + 15.0, True
@@ -360,17 +359,11 @@ def write_marker(docker: Docker, container: Container, path: str) -> str:
         lines = command.stdout.splitlines()
         command.close()
         if "written" in lines:
-            return name
+            return token
         become = [line.partition("\t")[2] for line in lines if line.startswith("become\t")]
         if not become or user:
             raise WaError(subject, f"cannot write a file in {path}", "a writable media volume")
         user = become[0]
-
-
-def is_expired(marker: str) -> bool:
-    """Whether a marker may have taken itself away by now, so that not to see it says nothing."""
-    written = marker[len(NAME) :].partition("-")[0]
-    return not written.isdecimal() or time.time() - int(written) > MARKER_SECONDS - 5
 
 
 def _plain(text: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem
-from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Prober, arrives, is_expired
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import Prober, arrives
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
@@ -25,6 +25,7 @@ class Proof:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     space: tuple[int, int] | None = None
+    marker: str = ""  # what the marker file holds, as the first container sees it
 
     def check(self) -> None:
         """Raise WaError with everything that is wrong."""
@@ -48,8 +49,8 @@ def prove(
 ) -> Proof:
     """Let the running ones of `containers` write and read at `path`, and note in `consumers` how each fared.
 
-    `home` is the folder of this host where the files must arrive, None when there is none to look into; `marker` is
-    another host's file that all must see; `measure` asks for the space.
+    `home` is the folder of this host where the files must arrive, None when there is none to look into; `marker` is what the
+    leader's marker file holds, which all must see; `measure` asks for the space.
     """
     proof = Proof()
     running = [one for one in containers if one.running]
@@ -65,16 +66,15 @@ def prove(
                 proof.problems.append(f"{probe.container.name}: {filesystem.misplaced(home or '', lost)}")
 
     by_name = {one.name: one for one in consumers}
-    for probe in Prober(docker, running, path, marker, measure).run(look):
+    for probe in Prober(docker, running, path, measure).run(look):
         consumer = by_name[probe.container.name]
         found = filesystem.probe_problems(probe, path)
-        if probe.marker is False and is_expired(marker):
-            proof.warnings.append(f"{consumer.name}: came too late to see the leader's file; run this again")
-        elif probe.marker is False:
+        if marker and not probe.error and probe.marker != marker:
             found.append(
                 "does not see what the leader's container writes: the hosts do not share one volume "
                 "(mount the same share on all of them, then restart their containers)"
             )
+        proof.marker = proof.marker or probe.marker
         consumer.user, consumer.probe = probe.user, "failed" if found else "passed"
         proof.problems += [f"{consumer.name}: {text}" for text in found]
         if proof.space is None and probe.free is not None and probe.total is not None:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import MARKER
 from ansible_collections.waba.onprem.plugins.module_utils._media.rules import is_bind, needs_mount
 
 if t.TYPE_CHECKING:
@@ -322,7 +323,9 @@ def first_file(root: str) -> str | None:
 
 
 def _is_left(entry: os.DirEntry[str]) -> bool:
-    """Whether it is what a killed probe left: a file that holds its own name or the end of it, or nothing yet."""
+    """Whether it is ours: the marker, or what a killed probe left, which holds its own name or the end of it, or nothing yet."""
+    if entry.name == MARKER and entry.is_file(follow_symlinks=False):
+        return True
     match = _PROBE_FILE.fullmatch(entry.name)
     if not match or not entry.is_file(follow_symlinks=False):
         return False

@@ -37,7 +37,7 @@ class FakeProbes:
     ) -> int:
         """Write a file in the folder, do as told, and take it away: as the real script does, with what it says."""
         folder = folder or self.folder
-        _path, now, token, _marker, _measure = command.argv[-5:]
+        _path, now, token, _measure = command.argv[-4:]
         own = folder / f".wa-probe-{now}-{token}"
         if "ok" in wrote:
             own.write_text(token)

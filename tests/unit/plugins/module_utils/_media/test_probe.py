@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
-import time
 import typing as t
 from pathlib import Path
 
@@ -30,8 +29,8 @@ NOW = 1_700_000_000
 class Script:
     """The script of a probe in a folder, as it runs in a container."""
 
-    def __init__(self, folder: Path, token: str = "a", marker: str = "", measure: str = "") -> None:
-        argv = ["/bin/sh", "-c", media_probe._PROBE, "sh", str(folder), str(NOW), token, marker, measure]
+    def __init__(self, folder: Path, token: str = "a", measure: str = "") -> None:
+        argv = ["/bin/sh", "-c", media_probe._PROBE, "sh", str(folder), str(NOW), token, measure]
         self.child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def until(self, last: str) -> list[str]:
@@ -160,16 +159,31 @@ def test_an_odd_name_is_not_shown(media: Path) -> None:
     script.end()
 
 
-def test_a_marker_is_seen_or_missing_and_the_space_measured(media: Path) -> None:
-    (media / "mark").touch()
-    for marker, words in (("mark", "marker\tseen"), ("other", "marker\tmissing")):
-        script = Script(media, marker=marker, measure="1")
-        space, seen = script.until("ready")[-2:]
-        assert seen == words
-        word, free, total = space.split("\t")
-        assert word == "space"
-        assert 0 <= int(free) <= int(total)
-        script.end()
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [("0a1f\n", ["marker\t0a1f"]), (None, []), ("x\ty\n", []), ("", [])],
+)
+def test_the_marker_is_read_and_the_space_measured(media: Path, held: str | None, told: list[str]) -> None:
+    if held is not None:
+        (media / media_probe.MARKER).write_text(held)
+    script = Script(media, measure="1")
+    said = script.until("ready")
+    space = next(line for line in said if line.startswith("space"))
+    word, free, total = space.split("\t")
+    assert word == "space"
+    assert 0 <= int(free) <= int(total)
+    assert [line for line in said if line.startswith("marker")] == told
+    script.end()
+    assert (media / media_probe.MARKER).exists() is (held is not None)
+
+
+def test_a_marker_is_written_in_one_step(media: Path) -> None:
+    for token in ("0a", "0b"):
+        argv = ["/bin/sh", "-c", media_probe._WRITE_MARKER, "sh", str(media), token]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
+        assert done.stdout == "written\n"
+        assert (media / media_probe.MARKER).read_text() == f"{token}\n"
+    assert [path.name for path in media.iterdir() if path.name.startswith(".wa")] == [media_probe.MARKER]
 
 
 # The prober
@@ -202,7 +216,7 @@ def probing(engine: FakeDocker) -> Probing:
 
 
 def test_each_reads_what_its_neighbour_wrote(probes: FakeProbes, probing: Probing) -> None:
-    more = "space\t5\t9\nmarker\tseen\ncovered\tincoming\n"
+    more = "space\t5\t9\nmarker\t0a\ncovered\tincoming\n"
     probes.programs["a"] = functools.partial(probes.probe, more=more)
     there: list[set[str]] = []
 
@@ -210,25 +224,25 @@ def test_each_reads_what_its_neighbour_wrote(probes: FakeProbes, probing: Probin
         there.append(files(probes.folder))
         assert there[0] == {prober.file_name(probe) for probe in prober.probes}
 
-    one, two, three = probing("a", "b", "c", marker="m", between=between)
+    one, two, three = probing("a", "b", "c", between=between)
     assert len(there[0]) == 3
     assert [probe.error for probe in (one, two, three)] == [""] * 3
     assert [probe.written for probe in (one, two, three)] == [[("", "", "", "")]] * 3
     assert [probe.read for probe in (one, two, three)] == [[("c", "", "")], [("a", "", "")], [("b", "", "")]]
-    assert (one.user, one.free, one.total, one.marker, one.covered) == ("1000", 5120, 9216, True, ["incoming"])
-    assert (two.free, two.marker, two.covered) == (None, None, [])
+    assert (one.user, one.free, one.total, one.marker, one.covered) == ("1000", 5120, 9216, "0a", ["incoming"])
+    assert (two.free, two.marker, two.covered) == (None, "", [])
     assert probes.orders == {name: ["read"] for name in "abc"}
     assert files(probes.folder) == set()
 
 
 @pytest.mark.parametrize(("measure", "word"), [(True, "1"), (False, "")])
-def test_a_probe_is_told_path_marker_and_whether_to_measure(
+def test_a_probe_is_told_path_and_whether_to_measure(
     probes: FakeProbes, probing: Probing, measure: bool, word: str
 ) -> None:
-    (probe,) = probing("a", marker="m", measure=measure)
+    (probe,) = probing("a", measure=measure)
     (command,) = probes.commands
-    path, _now, token, marker, last = command.argv[-5:]
-    assert (path, token, marker, last) == (PATH, probe.token, "m", word)
+    path, _now, token, last = command.argv[-4:]
+    assert (path, token, last) == (PATH, probe.token, word)
     assert len(token) == 24
     assert command.user == ""
 
@@ -341,12 +355,9 @@ def test_a_marker_is_written_by_the_programs_user(engine: FakeDocker, become: bo
         return 0
 
     engine.on_exec = program
-    name = mark(engine)
-    prefix, now, token = name.rsplit("-", 2)
-    assert (prefix, len(token)) == (".wa-probe", 24)
-    assert abs(int(now) - time.time()) < 60
-    assert not media_probe.is_expired(name)
-    assert [command.argv[-2:] for command in commands] == [[PATH, name]] * (2 if become else 1)
+    token = mark(engine)
+    assert len(token) == 24
+    assert [command.argv[-2:] for command in commands] == [[PATH, token]] * (2 if become else 1)
     assert commands[-1].user == ("1000:1001" if become else "")
 
 
@@ -360,16 +371,6 @@ def test_a_marker_that_cannot_be_written_is_told(engine: FakeDocker, said: str) 
     with pytest.raises(WaError) as told:
         mark(engine)
     assert str(told.value) == f"container a: cannot write a file in {PATH}; expected a writable media volume."
-
-
-@pytest.mark.parametrize(("age", "expired"), [(0, False), (114, False), (116, True), (9999, True), (-60, False)])
-def test_when_a_marker_has_taken_itself_away(age: int, expired: bool) -> None:
-    assert media_probe.is_expired(f".wa-probe-{int(time.time()) - age}-x") is expired
-
-
-@pytest.mark.parametrize("marker", ["", ".wa-probe-", ".wa-probe-x-y", ".wa-probe-²-y"])
-def test_what_is_no_marker_says_nothing(marker: str) -> None:
-    assert media_probe.is_expired(marker)
 
 
 def test_whether_a_file_arrives(tmp_path: Path) -> None:
