@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-from ansible_collections.waba.onprem.plugins.module_utils._client import replacement, unmanaged
+from ansible_collections.waba.onprem.plugins.module_utils._client import replacement, service_drift, unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
@@ -240,6 +240,7 @@ class FilterModule:
             "second_coreapp": client_starts.second_coreapp,
             "unhealthy_containers": client_starts.not_healthy,
             "unrecorded_containers": client_starts.unrecorded,
+            "restart_policies": service_drift.restart_policies,
             "failure": failure,
             "provision_plan": provision_plan_of,
             "inventory_read": inventory_read,

@@ -218,7 +218,7 @@ removed_keys:
   returned: always
   sample: [WA_DB_SSL_CA]
 undeclared_keys:
-  description: Keys that the file holds and that no option names. They are left in it.
+  description: Keys that the file holds and that no option names, where any option names one. They are left in it.
   type: list
   elements: str
   returned: always
@@ -248,6 +248,10 @@ stale_containers:
       description: The keys that recreating it would put in force.
       type: list
       elements: str
+    undeclared_keys:
+      description: Those that recreating it would put in force although no option names them.
+      type: list
+      elements: str
     overridden_keys:
       description: Keys that differ because the Compose file sets them itself; recreating changes nothing about them.
       type: list
@@ -262,8 +266,16 @@ stale_containers:
       service: wacore
       role: core
       stale_keys: [WA_DB_PORT]
+      undeclared_keys: []
       overridden_keys: []
       keeps_configuration: true
+undeclared_containers:
+  description: Running client containers that differ from the file in RV(undeclared_keys), whether in others, too, or not.
+  returned: always
+  type: list
+  elements: dict
+  contains: *container
+  sample: []
 overridden_containers:
   description: Running client containers that differ from the file only in keys that the Compose file sets itself.
   type: list

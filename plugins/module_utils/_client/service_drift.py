@@ -27,6 +27,7 @@ class Service:
     definition: str  # the digest of all that the inventory says of it
     image_id: str = ""  # what the image's name stands for on this host; empty: the host does not have it
     count: int = 1
+    restart: str = "unless-stopped"
     networks: t.Mapping[str, str] = field(default_factory=dict)  # names and ids; an empty id: there is none
 
 
@@ -42,6 +43,7 @@ class Container:
     definition: str = ""  # its label; empty for one that was not made from our file, or by an older version of it
     own: bool = True
     health: str = ""
+    restart: str = "unless-stopped"
     networks: t.Mapping[str, str] = field(default_factory=dict)
     log_capped: bool = True
 
@@ -77,6 +79,21 @@ def compare(services: t.Sequence[Service], containers: t.Sequence[Container], ke
     return found
 
 
+def restart_policies(
+    containers: t.Iterable[t.Mapping[str, t.Any]], services: t.Mapping[str, t.Mapping[str, t.Any]]
+) -> list[dict[str, str]]:
+    """The containers of `wa_info` with another restart policy than their service in the Compose file, each with the wanted one.
+
+    Those that were not created from our file are left as they are.
+    """
+    wanted = {name: str(body.get("restart") or "no") for name, body in services.items()}
+    return [
+        {"name": one["name"], "policy": wanted[one["service"]]}
+        for one in containers
+        if one["own"] and not one["one_shot"] and one["restart"] != wanted.get(one["service"], one["restart"])
+    ]
+
+
 def _compare_one(service: Service, one: Container, found: Differences, adopted: bool) -> None:
     if one.state == "paused":
         found.changes.append(f"{one.name} is paused")
@@ -91,6 +108,8 @@ def _compare_one(service: Service, one: Container, found: Differences, adopted: 
         caps = "" if one.log_capped else "; Docker keeps its log without a limit"
         found.pending.append(f"{one.name} is kept as it was created until the next upgrade{caps}")
         return
+    if one.restart != service.restart:
+        found.changes.append(f"{one.name} has the restart policy {one.restart}, expected {service.restart}")
     if one.image != service.image:
         found.restarts.append(f"{one.name} runs {one.image}, expected {service.image}")
     elif service.image_id and service.image_id != one.image_id:

@@ -142,7 +142,7 @@ def started(document: Mapping) -> dict[str, dict[str, t.Any]]:
 
 
 def wanted(document: Mapping) -> list[dict[str, t.Any]]:
-    """What containers are compared with: name, image, definition, count and the names of the networks of each service."""
+    """What containers are compared with: of each service its name, image, definition, count, restart policy and networks."""
     project, networks = document["name"], document.get("networks") or {}
 
     def network(key: str) -> str:
@@ -155,6 +155,7 @@ def wanted(document: Mapping) -> list[dict[str, t.Any]]:
             "image": str(body.get("image") or ""),
             "definition": body["labels"][override.DEFINITION_LABEL],
             "count": _count(body),
+            "restart": str(body.get("restart") or "no"),
             "networks": []
             if body.get("network_mode")
             else [network(key) for key in body.get("networks") or ["default"]],

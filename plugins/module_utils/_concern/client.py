@@ -32,6 +32,7 @@ _SERVICE: dict[str, dict[str, t.Any]] = {
     "image": {"type": "str", "required": True},
     "definition": {"type": "str", "required": True},
     "count": {"type": "int", "default": 1},
+    "restart": {"type": "str", "default": "no"},
     "networks": {"type": "list", "elements": "str", "default": []},
     "secret_file": {"type": "path"},
 }
@@ -106,6 +107,7 @@ def compare_project(engine: Docker, params: t.Mapping[str, t.Any]) -> service_dr
             definition=one["definition"],
             image_id=(engine.image(one["image"]) or {}).get("Id", ""),
             count=one["count"],
+            restart=one["restart"],
             networks={name: ids[name] for name in one["networks"]},
         )
         for one in params["services"]
@@ -152,6 +154,7 @@ def _container(engine: Docker, record: dict[str, t.Any]) -> service_drift.Contai
         definition=labels.get(override.DEFINITION_LABEL, ""),
         own=override.OWN_LABEL in labels,
         health=(record["State"].get("Health") or {}).get("Status") or "",
+        restart=((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         networks={name: one.get("NetworkID", "") for name, one in networks.items()},
         log_capped=log.get("Type") not in ("json-file", "") or "max-size" in (log.get("Config") or {}),
     )

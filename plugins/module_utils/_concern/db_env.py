@@ -113,8 +113,17 @@ def check_containers(
     held = env_file.held(plan.after or "", module.params["format"])
     running = docker.client_containers(module.params["project"], stopped=False)
     compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
-    stale, overridden = stale_containers.find(docker, running, held, plan.edited.removed, compose)
-    result.values.update(stale_containers=stale, overridden_containers=overridden)
+    found, overridden = stale_containers.find(docker, running, held, plan.edited.removed, compose)
+    undeclared = result.values["undeclared_keys"]
+    for entry in found:
+        entry["undeclared_keys"] = [key for key in entry["stale_keys"] if key in undeclared]
+        entry["stale_keys"] = [key for key in entry["stale_keys"] if key not in undeclared]
+    stale = [entry for entry in found if entry["stale_keys"]]
+    result.values.update(
+        stale_containers=stale,
+        overridden_containers=overridden,
+        undeclared_containers=[entry for entry in found if entry["undeclared_keys"]],
+    )
     for entry in stale:
         if not entry["keeps_configuration"]:
             result.warn(
@@ -158,6 +167,7 @@ def run(module: AnsibleModule, result: Result, engine: t.Callable[[], Docker] | 
         changed_keys=[],
         removed_keys=[],
         undeclared_keys=[],
+        undeclared_containers=[],
         stale_containers=[],
         overridden_containers=[],
         server={},

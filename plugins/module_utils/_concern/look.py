@@ -157,12 +157,12 @@ class Look:
         db_env.run(part, result, self._docker if part.params["containers"] else None)
         found = Finding(changes=list(result.actions))
         path = part.params["path"]
-        others: dict[str, list[str]] = {}
         for one in result.values["stale_containers"]:
-            declared = [key for key in one["stale_keys"] if key not in result.values["undeclared_keys"]]
-            if declared:
-                found.restarts.append(f"{one['name']} was created with another {', '.join(declared)} than {path} holds")
-            for key in set(one["stale_keys"]) - {*declared}:
+            keys = ", ".join(one["stale_keys"])
+            found.restarts.append(f"{one['name']} was created with another {keys} than {path} holds")
+        others: dict[str, list[str]] = {}
+        for one in result.values["undeclared_containers"]:
+            for key in one["undeclared_keys"]:
                 others.setdefault(key, []).append(one["name"])
         found.pending += [
             f"{path} holds {key}, which the inventory does not declare; it is not in force in {', '.join(names)}. Declare it in "

@@ -75,7 +75,7 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
             f"{path}: {shown[key]} is not read the same by every reader ({reason}); declare it in extra to mend it"
             for key, reason in file.disagreements(edited.text).items()
         ]
-    undeclared = tuple(key for key in values if key not in wanted)
+    undeclared = tuple(key for key in values if wanted and key not in wanted)
     return Plan(before, edited.text, edited, values, warnings, existing, undeclared)
 
 

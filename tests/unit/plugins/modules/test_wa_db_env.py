@@ -377,7 +377,11 @@ def test_containers_with_old_values_are_named_by_keys(env: Env, engine: FakeDock
     renamed = {"hostname": "new", "confirm_identity": {"hostname": "new"}}
     done = env(check=True, containers=True, docker_host=engine.host, **renamed)
     names = {entry["name"]: entry["stale_keys"] for entry in done["stale_containers"]}
-    assert names == {"biz-wacore-1": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"], "biz-waweb-1": ["WA_DB_HOSTNAME"]}
+    assert names == {"biz-wacore-1": ["WA_DB_HOSTNAME"], "biz-waweb-1": ["WA_DB_HOSTNAME"]}
+    # What no option names is told, and nobody's reason to recreate.
+    assert [(one["name"], one["undeclared_keys"]) for one in done["undeclared_containers"]] == [
+        ("biz-wacore-1", ["WA_DB_PASSWORD"])
+    ]
     core, web = done["stale_containers"]
     assert not core["keeps_configuration"]
     assert core["role"] == "core"

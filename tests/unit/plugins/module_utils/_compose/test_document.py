@@ -126,10 +126,11 @@ def test_what_containers_are_compared_with() -> None:
     made = compose_document.document(client(extra_services=extra, extra_networks={"proxy": {"external": True}}))
     found = {one.pop("name"): one for one in compose_document.wanted(made)}
     digest = {name: one.pop("definition") for name, one in found.items()}
+    always = "unless-stopped"
     assert found == {
-        "wacore": {"image": "r/coreapp:v2.53.4", "count": 1, "networks": ["wa-a_default"]},
-        "waweb": {"image": "r/web:v2.53.4", "count": 1, "networks": ["wa-a_default", "proxy"]},
-        "proxy": {"image": "proxy:1", "count": 2, "networks": []},
+        "wacore": {"image": "r/coreapp:v2.53.4", "count": 1, "restart": always, "networks": ["wa-a_default"]},
+        "waweb": {"image": "r/web:v2.53.4", "count": 1, "restart": always, "networks": ["wa-a_default", "proxy"]},
+        "proxy": {"image": "proxy:1", "count": 2, "restart": "no", "networks": []},
     }
     assert made["services"]["proxy"]["labels"] == {override.DEFINITION_LABEL: digest["proxy"]}
 
