@@ -152,6 +152,7 @@ class Look:
 
     def _db_env(self, part: t.Any) -> Finding:
         result = Result(part, self.redact)
+        part.params["check_connection"] = "false"  # the role logs in before it writes; a look locks no account
         self.redact.add(str(value) for value in (part.params["password"], part.params["login_password"]) if value)
         self.redact.add(str(value) for value in (part.params["extra_secrets"] or {}).values())
         db_env.run(part, result, self._docker if part.params["containers"] else None)
