@@ -275,7 +275,16 @@ undeclared_containers:
   type: list
   elements: dict
   contains: *container
-  sample: []
+  sample:
+    - name: wa-support-wacore-1
+      id: 4f6c2a9d01be
+      project: wa-support
+      service: wacore
+      role: core
+      stale_keys: []
+      undeclared_keys: [WA_LOG_LEVEL]
+      overridden_keys: []
+      keeps_configuration: true
 overridden_containers:
   description: Running client containers that differ from the file only in keys that the Compose file sets itself.
   type: list
@@ -289,6 +298,7 @@ overridden_containers:
       service: waweb
       role: web
       stale_keys: []
+      undeclared_keys: []
       overridden_keys: [WA_DB_PORT]
       keeps_configuration: true
 server:

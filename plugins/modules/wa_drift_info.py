@@ -62,34 +62,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 concerns:
-  description: What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup).
+  description:
+    - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(automatic_gc). What is
+      empty is left out.
+    - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
+      the next upgrade) or V(unknown); C(changes), what differs and can be mended without a restart; C(restarts), what takes
+      one; C(pending), what waits for the next upgrade; C(warnings), what configuration does not mend; C(diff), in diff mode,
+      with secrets hidden; C(error), why it is not known.
   type: dict
   returned: success
-  contains:
-    state:
-      description:
-        - V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for the next upgrade) or
-          V(unknown).
-      type: str
-    changes:
-      description: What differs and can be mended without a restart, or is no matter of one.
-      type: list
-      elements: str
-    restarts:
-      description: What differs and takes a restart.
-      type: list
-      elements: str
-    pending:
-      description: What waits for the next upgrade.
-      type: list
-      elements: str
-    warnings:
-      description: What configuration does not mend.
-      type: list
-      elements: str
-    error:
-      description: Why it is not known.
-      type: str
   sample:
     host: {state: in_sync}
     db_env: {state: drifted, changes: [set WA_DB_PORT]}
