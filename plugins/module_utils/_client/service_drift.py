@@ -56,12 +56,13 @@ class Differences:
     restarts: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    kept: bool = False  # whether they are left as they were created
 
 
 def compare(services: t.Sequence[Service], containers: t.Sequence[Container], kept: bool = False) -> Differences:
     """How `containers` differ from `services`; `kept`: those that were adopted stay as they were created."""
-    found = Differences()
     adopted = kept and any(not one.own for one in containers)
+    found = Differences(kept=adopted)
     for service in services:
         ours = [one for one in containers if one.service == service.name]
         missing = service.count - len(ours)

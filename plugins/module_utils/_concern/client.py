@@ -70,6 +70,7 @@ def observe(engine: Docker, params: t.Mapping[str, t.Any], diff: bool) -> Findin
     if wanted != client_inspection.record(params["identity_file"]):
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
     told = compare_recorded(engine, params) if not params["project"] else compare_project(engine, params)
+    found.kept = told.kept
     found.changes += told.changes
     found.restarts += told.restarts
     found.pending += told.pending
@@ -79,7 +80,7 @@ def observe(engine: Docker, params: t.Mapping[str, t.Any], diff: bool) -> Findin
 
 def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:
     """The containers outside Compose that the inventory records: each is there, runs, and has the version."""
-    found = service_drift.Differences()
+    found = service_drift.Differences(kept=True)
     there = {one.name: one for one in engine.client_containers("")}
     for name in params["container_names"]:
         one = there.get(name)

@@ -27,6 +27,7 @@ class Finding:
     warnings: list[str] = field(default_factory=list)
     diff: list[dict[str, t.Any]] = field(default_factory=list)
     error: str = ""
+    kept: bool = False  # of the client: its containers were adopted, and nothing but an upgrade recreates them
 
     def state(self, restart: str = NOW) -> str:
         """`in_sync`, `drifted`, `restart_pending` or `unknown`, where restarts happen at `restart`: now, window, report."""

@@ -115,6 +115,9 @@ class Look:
                 finding = Finding(error=str(WaError(error.filename or name, error.strerror or str(error))))
             finding.warnings += part.warnings
             found[name] = finding
+        if "db_env" in found and "client" in found and found["client"].kept:
+            found["db_env"].pending += found["db_env"].restarts
+            found["db_env"].restarts = []
         return found
 
     def _part(self, name: str, options: t.Mapping[str, t.Any]) -> Part | Finding:
@@ -130,7 +133,7 @@ class Look:
 
     def _docker(self) -> Docker:
         if self.engine is None:
-            raise WaError("Docker Engine", self.engine_error or "not asked", "an engine that answers")
+            raise WaError("Docker Engine", "does not answer")  # why, the host's own concern says
         return self.engine
 
     def _host(self, part: t.Any) -> Finding:
