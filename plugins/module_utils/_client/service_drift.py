@@ -100,7 +100,7 @@ def _compare_one(service: Service, one: Container, found: Differences, adopted: 
         found.changes.append(f"{one.name} is paused")
     elif one.state != "running":
         found.changes.append(f"{one.name} {_STATES.get(one.state, f'is {one.state}')}")
-    if one.health == "unhealthy":
+    elif one.health == "unhealthy":
         found.warnings.append(f"{one.name} is unhealthy. Look into its log (docker logs {one.name})")
     wanted, has = image_reference.parse(service.image), image_reference.parse(one.image)
     if adopted:
