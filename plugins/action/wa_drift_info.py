@@ -69,8 +69,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         self._judge_unmanaged(ours, neighbours, result)
         for text in inventory.unknown(variables):  # without the host: said of a group it is one warning
             display.warning(text)
-        for text in provision_plan.warnings(result["concerns"]):
-            display.warning(f"{ours.host}: {text}")
         if strict:
             return self._verdict(ours, result)
         self._tell(ours, result)
@@ -97,6 +95,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(f"{ours.host} | {text}")
         for text in provision_plan.pending(found):
             display.display(f"{ours.host} | restart pending: {text}")
+        for text in provision_plan.warnings(found):
+            display.display(f"{ours.host} | warning: {text}")
 
     @staticmethod
     def _judge_unmanaged(ours: inventory.Inventory, neighbours: t.Sequence[str], result: dict[str, t.Any]) -> None:
