@@ -58,9 +58,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             shown, secrets = split(desired.for_the_look(ours, neighbours))
         except WaError as error:
             return {"failed": True, "msg": f"{ours.host}: {error} Nothing was changed."}
-        given = dict(self._task.args)
-        strict = boolean(given.pop("fail_on_drift", False), strict=False)
-        args = {**given, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
+        strict = boolean(self._task.args.get("fail_on_drift", False), strict=False)
+        args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
         result: dict[str, t.Any] = self._execute_module(
             module_name="waba.onprem.wa_drift_info", module_args=args, task_vars=variables
         )

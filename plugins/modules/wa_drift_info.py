@@ -26,7 +26,9 @@ options:
     description: The secret options of O(desired), by concern. An action plugin gives it.
     type: dict
   fail_on_drift:
-    description: Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.
+    description:
+      - Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.
+      - The record of which client is here, which a playbook writes when all has ended well, is then not compared.
     type: bool
     default: false
   probe:
@@ -80,6 +82,11 @@ drift:
   elements: str
   returned: success
   sample: ["db_env: set WA_DB_PORT"]
+hashes:
+  description: Compose's hash of each service of the project, by its containers, as C(provision.yml) records it.
+  type: str
+  returned: success
+  sample: wacore=6c48c27ee3bb waweb=85da83c521e1
 marker:
   description: What the marker file in the media volume holds; V(null) when no container was asked.
   type: str
@@ -97,6 +104,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._concern import look
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -145,13 +153,15 @@ def main() -> None:
     if not module.params["desired"]:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
     module.looking = True
-    seen = look.Look(module, probe)
+    seen = look.Look(module, probe, not module.params["fail_on_drift"])
     found = seen.run(merged(module.params["desired"], module.params["secrets"] or {}))
     module.looking = False
     result.redact = seen.redact
     restart = module.params["restart"]
     result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
-    result.values.update(unmanaged=seen.unmanaged, marker=seen.marker)
+    result.values.update(
+        unmanaged=seen.unmanaged, marker=seen.marker, hashes=client_inspection.hashes_text(seen.hashes)
+    )
     result.exit()
 
 

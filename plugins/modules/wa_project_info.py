@@ -62,6 +62,11 @@ options:
       - Without it every difference recreates.
     type: list
     elements: str
+  identity_file:
+    description:
+      - The record of which client is here that C(provision.yml) writes. It has the hashes of what was last applied; a container
+        with another one was made from a file that somebody had changed, and is recreated.
+    type: path
   confirm_identity:
     description: Values that are to change with intent, as in M(waba.onprem.wa_db_env).
     type: dict
@@ -216,6 +221,7 @@ from dataclasses import asdict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
@@ -275,6 +281,7 @@ def main() -> None:
             surplus={"type": "list", "elements": "str", "default": []},
             moving={"type": "list", "elements": "str", "default": []},
             undeclared_keys={"type": "list", "elements": "str"},
+            identity_file={"type": "path"},
             confirm_identity={"type": "dict", "default": {}},
             media_folder={"type": "path"},
         ),
@@ -296,6 +303,9 @@ def main() -> None:
             surplus=params["surplus"],
             moving=params["moving"],
             undeclared=params["undeclared_keys"],
+            proven=client_inspection.proven_hashes(
+                client_inspection.record(params["identity_file"]) if params["identity_file"] else {}
+            ),
         )
         result.values = read(project, params)
     except ValueError:

@@ -54,6 +54,21 @@ def record(path: str) -> dict[str, str]:
     )
 
 
+HASHES = (
+    "hashes"  # of the record: what Compose wrote as each service's hash when provision.yml had last proven the client
+)
+
+
+def proven_hashes(recorded: t.Mapping[str, str]) -> dict[str, str]:
+    """The hash of each service of which a record says that its containers were made from the file that was applied."""
+    return dict(pair.split("=", 1) for pair in recorded.get(HASHES, "").split() if "=" in pair)
+
+
+def hashes_text(hashes: t.Mapping[str, str]) -> str:
+    """Hashes by service as a record has them."""
+    return " ".join(f"{service}={digest}" for service, digest in sorted(hashes.items()))
+
+
 def others(path: str) -> list[dict[str, str]]:
     """The records of the other deployments on this host, beside the one at `path`. Raises WaError as `record` does."""
     beside = os.path.join(glob.escape(os.path.dirname(path)), "client-*.json")

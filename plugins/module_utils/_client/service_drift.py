@@ -29,6 +29,7 @@ class Service:
     count: int = 1
     restart: str = "unless-stopped"
     networks: t.Mapping[str, str] = field(default_factory=dict)  # names and ids; an empty id: there is none
+    proven: str = ""  # the hash of its containers when provision.yml last ended; empty: not recorded
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Container:
     state: str
     image: str
     image_id: str
+    hash: str = ""  # Compose's own, of all that it was created from
     definition: str = ""  # its label; empty for one that was not made from our file, or by an older version of it
     own: bool = True
     health: str = ""
@@ -117,6 +119,10 @@ def _compare_one(service: Service, one: Container, found: Differences, adopted: 
         found.restarts.append(f"{one.name} runs another build of {service.image}")
     if one.definition and one.definition != service.definition:
         found.restarts.append(f"{one.name} was created with other settings than the inventory has")
+    elif one.definition and not service.proven:
+        found.changes.append(f"{one.name} is not recorded as created from the Compose file")
+    elif one.definition and one.hash != service.proven:
+        found.restarts.append(f"{one.name} was created from another Compose file than the one that was applied")
     elif not one.definition:
         found.pending.append(f"{one.name} was created by an older version of the collection")
     for name, network in service.networks.items():

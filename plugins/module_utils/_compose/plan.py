@@ -112,20 +112,24 @@ def plan(
     surplus: t.Iterable[str] = (),
     moving: t.Container[str] = (),
     undeclared: t.Collection[str] | None = None,
+    proven: t.Mapping[str, str] | None = None,
 ) -> list[Step]:
     """One step a container, in order of services; then those of `surplus`, by name.
 
     `differences` are reasons by container for another hash, `env_changes` the keys of env files that are not written yet,
     `moving` services that another host still has. `undeclared` are keys of db.env that the inventory does not declare: a
     container that differs only in them, or only in what another version of the collection or of Compose writes, is left as it
-    is; with None every difference recreates.
+    is; with None every difference recreates. `proven` are hashes by service of what was last applied: a container with
+    another one was made from a file that somebody had changed.
     """
     by_key = {network.key: network for network in networks}
     steps: list[Step] = []
     for service in services:
         ours = sorted((one for one in found if one.service == service.name), key=lambda one: one.number)
         for one in ours[: service.count]:
-            reasons, waits = _reasons(service, one, by_key, version, differences or {}, env_changes or {}, undeclared)
+            reasons, waits = _reasons(
+                service, one, by_key, version, differences or {}, env_changes or {}, undeclared, proven
+            )
             detached = _detached(service, one, by_key)
             step = _step(service, one, reasons + detached, by_key, recreate, version)
             if step.action == "recreate" and not reasons:
@@ -188,6 +192,7 @@ def _reasons(
     differences: t.Mapping[str, Difference],
     env_changes: t.Mapping[str, t.Sequence[str]],
     undeclared: t.Collection[str] | None,
+    proven: t.Mapping[str, str] | None,
 ) -> tuple[list[str], list[str]]:
     """Why Compose would recreate a container, and of that what waits; both empty when it would not."""
     reasons: list[str] = []
@@ -200,7 +205,8 @@ def _reasons(
         reasons.append("db.env changes: " + ", ".join(env_changes[one.name]))
     if not service.unknown and service.hash != one.hash:
         told = differences.get(one.name, Difference(definition="the definition in compose.yml changed"))
-        same = undeclared is not None and one.definition in ("", service.definition)
+        made = one.definition == service.definition and (proven or {}).get(service.name) == one.hash
+        same = undeclared is not None and (made or not one.definition)
         (waits if same else reasons).extend([told.definition] if told.definition else [])
         known = undeclared is not None and {*told.keys} <= {*undeclared}
         (waits if known else reasons).extend([told.environment] if told.environment else [])

@@ -55,6 +55,7 @@ class Project:
     surplus: t.Sequence[str] = ()
     moving: t.Sequence[str] = ()
     undeclared: t.Sequence[str] | None = None
+    proven: t.Mapping[str, str] = field(default_factory=dict)
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
@@ -253,6 +254,7 @@ class Project:
             self.surplus,
             self.moving,
             self.undeclared,
+            self.proven,
         )
 
     def lost_networks(self) -> list[WaError]:

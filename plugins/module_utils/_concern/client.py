@@ -27,6 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
+HASH_LABEL = "com.docker.compose.config-hash"
 _SERVICE: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
     "image": {"type": "str", "required": True},
@@ -52,8 +53,8 @@ SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
-def observe(engine: Docker, params: t.Mapping[str, t.Any], diff: bool) -> Finding:
-    """How the project differs."""
+def observe(engine: Docker, params: t.Mapping[str, t.Any], diff: bool, compare_record: bool = True) -> Finding:
+    """How the project differs; with `compare_record` also from what the last whole run has recorded."""
     found = Finding()
     for one in params["files"]:
         found.changes += concern_files.differences(one)
@@ -67,9 +68,12 @@ def observe(engine: Docker, params: t.Mapping[str, t.Any], diff: bool) -> Findin
     ]
     db_env = client_inspection.db_env(params["env_file"], params["env_format"])
     wanted = client_identity.wanted_identity({**params["identity"], "file": db_env})
-    if wanted != client_inspection.record(params["identity_file"]):
+    recorded = client_inspection.record(params["identity_file"]) if compare_record else None
+    if recorded is not None and wanted != {
+        name: value for name, value in recorded.items() if name != client_inspection.HASHES
+    }:
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
-    told = compare_recorded(engine, params) if not params["project"] else compare_project(engine, params)
+    told = compare_recorded(engine, params) if not params["project"] else compare_project(engine, params, recorded)
     found.kept = told.kept
     found.changes += told.changes
     found.restarts += told.restarts
@@ -97,9 +101,12 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
     return found
 
 
-def compare_project(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:
-    """The containers of the Compose project."""
+def compare_project(
+    engine: Docker, params: t.Mapping[str, t.Any], recorded: t.Mapping[str, str] | None
+) -> service_drift.Differences:
+    """The containers of the Compose project; `recorded` is what the last whole run has, None not to compare with it."""
     records = _records(engine, params["project"])
+    proven = hashes(engine, params["project"]) if recorded is None else client_inspection.proven_hashes(recorded)
     ids = _network_ids(engine, {name for one in params["services"] for name in one["networks"]})
     services = [
         service_drift.Service(
@@ -109,6 +116,7 @@ def compare_project(engine: Docker, params: t.Mapping[str, t.Any]) -> service_dr
             image_id=(engine.image(one["image"]) or {}).get("Id", ""),
             count=one["count"],
             restart=one["restart"],
+            proven=proven.get(one["name"], ""),
             networks={name: ids[name] for name in one["networks"]},
         )
         for one in params["services"]
@@ -125,6 +133,15 @@ def compare_project(engine: Docker, params: t.Mapping[str, t.Any]) -> service_dr
                 name = record["Name"].lstrip("/")
                 found.restarts += [f"{name} was created with another {', '.join(stale)}"] if stale else []
     return found
+
+
+def hashes(engine: Docker, project: str) -> dict[str, str]:
+    """Compose's hash of each service by its containers, where all of one service have the same."""
+    found: dict[str, set[str]] = {}
+    for record in _records(engine, project) if project else []:
+        labels = record["Config"].get("Labels") or {}
+        found.setdefault(labels.get(SERVICE_LABEL, ""), set()).add(labels.get(HASH_LABEL, ""))
+    return {service: digest for service, (digest, *more) in found.items() if digest and not more}
 
 
 def _records(engine: Docker, project: str) -> list[dict[str, t.Any]]:
@@ -152,6 +169,7 @@ def _container(engine: Docker, record: dict[str, t.Any]) -> service_drift.Contai
         state=record["State"]["Status"],
         image=image,
         image_id=record["Image"],
+        hash=labels.get(HASH_LABEL, ""),
         definition=labels.get(override.DEFINITION_LABEL, ""),
         own=override.OWN_LABEL in labels,
         health=(record["State"].get("Health") or {}).get("Status") or "",

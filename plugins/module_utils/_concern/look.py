@@ -82,14 +82,18 @@ class Part:
 
 
 class Look:
-    """One look. `probe`: whether containers may write their probe files into the media volume."""
+    """One look. `probe`: whether containers may write their probe files into the media volume.
 
-    def __init__(self, module: AnsibleModule, probe: bool) -> None:
-        self.module, self.probe = module, probe
+    `compare_record`: whether what the last whole run has recorded counts, which a run only does when it has ended well.
+    """
+
+    def __init__(self, module: AnsibleModule, probe: bool, compare_record: bool = True) -> None:
+        self.module, self.probe, self.compare_record = module, probe, compare_record
         self.engine: Docker | None = None
         self.engine_error = ""
         self.redact = redact.Redactor()
         self.unmanaged: list[dict[str, t.Any]] = []
+        self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
         self.marker: str | None = None  # what the marker file in the media volume holds; None when nobody looked
 
     def run(self, desired: Desired) -> dict[str, Finding]:
@@ -180,7 +184,8 @@ class Look:
     def _client(self, part: t.Any) -> Finding:
         engine = self._docker()
         self.unmanaged = client.unmanaged(engine, part.params["project"], part.params["neighbours"])
-        return client.observe(engine, part.params, self.module._diff)
+        self.hashes = client.hashes(engine, part.params["project"])
+        return client.observe(engine, part.params, self.module._diff, self.compare_record)
 
     def _log_cleanup(self, part: t.Any) -> Finding:
         return log_cleanup.observe(part.params)

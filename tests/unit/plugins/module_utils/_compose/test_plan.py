@@ -167,8 +167,21 @@ def test_what_the_inventory_does_not_ask_for_waits(
         service=replace(SERVICE, definition=wanted),
         differences={RUNS.name: difference},
         undeclared=undeclared,
+        proven={SERVICE.name: "h0"},
     )
     assert (step.action, step.pending, step.forced) == (action, pending, False)
+
+
+@pytest.mark.parametrize("proven", [{}, {SERVICE.name: "h9"}, {"waweb": "h0"}])
+def test_a_container_made_from_a_file_that_somebody_had_changed_is_recreated(proven: dict[str, str]) -> None:
+    step = only(
+        one=replace(RUNS, hash="h0", definition="d1"),
+        service=replace(SERVICE, definition="d1"),
+        differences={RUNS.name: PORTS},
+        undeclared=[],
+        proven=proven,
+    )
+    assert (step.action, step.reasons) == ("recreate", ["compose.yml changed: ports"])
 
 
 @pytest.mark.parametrize(
