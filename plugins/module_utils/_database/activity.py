@@ -9,7 +9,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._database import sample
+from ansible_collections.waba.onprem.plugins.module_utils._database import processlist, sample
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
     MYSQL,
     DatabaseError,
@@ -107,17 +107,24 @@ def _look(session: Session, tables: list[Table], keys: t.Mapping[Table, t.Sequen
 
 def _mysql_deletes(session: Session, tables: list[Table]) -> bool:
     """Whether a DELETE on one of `tables` runs. Without the privilege PROCESS the server shows the user's own sessions only."""
-    running = session.rows(
-        "SELECT db, LEFT(info, 2000) FROM information_schema.processlist"
-        " WHERE info IS NOT NULL AND id <> CONNECTION_ID() AND time >= %s",
+    found = processlist.rows(
+        session,
+        f"db, {processlist.STATEMENT}",
+        "info IS NOT NULL AND id <> CONNECTION_ID() AND time >= %s",
         (_LONG_DELETE,),
     )
+    running = [(db, _text(statement)) for db, statement in found]
     own = {table.database for table in tables}
     # A statement outside our databases may still name them.
     return any(
         (db is None or db in own or any(name in info for name in own)) and deletes_messages(info)
         for db, info in running
     )
+
+
+def _text(statement: t.Any) -> str:
+    """A statement that the server gave as bytes."""
+    return bytes(statement or b"").decode(errors="replace")
 
 
 def _mysql_counters(session: Session, tables: list[Table]) -> tuple[int | None, int | None]:
@@ -154,14 +161,14 @@ def _pgsql_deletes(session: Session, tables: list[Table]) -> bool:
     shows it. A session that was left in a transaction holds it too, after a single INSERT: it does nothing.
     """
     found = session.rows(
-        "SELECT pid, left(query, 2000), extract(epoch FROM clock_timestamp() - xact_start),"
+        "SELECT pid, textsend(left(query, 2000)), extract(epoch FROM clock_timestamp() - xact_start),"
         " state = 'active' OR state_change > clock_timestamp() - interval '1 s' * %s"
         " FROM pg_stat_get_activity(NULL) WHERE pid <> pg_backend_pid()"
         " AND datid = (SELECT datid FROM pg_stat_get_activity(pg_backend_pid()))"
         " AND xact_start < clock_timestamp() - interval '1 s' * %s",
         (_FORGOTTEN, _LONG_DELETE),
     )
-    if any(deletes_messages(query or "") for _pid, query, _lasts, _acts in found):
+    if any(deletes_messages(_text(query)) for _pid, query, _lasts, _acts in found):
         return True
     long = [pid for pid, _query, lasts, acts in found if acts and lasts > _LONG_CHANGE]
     return bool(long) and bool(

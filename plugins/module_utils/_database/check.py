@@ -14,7 +14,7 @@ import secrets
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database import connection
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, messages
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
     DatabaseError,
     Session,
@@ -46,7 +46,7 @@ def check(
         _tell(doubt, check_version(version))
         _tell(warn, _check_tls(session, env, found))
         if session.is_read_only():
-            raise WaError(config.subject, "takes no writes", "the primary server", "Point the client at the primary")
+            raise messages.read_only(config)
         _tell(warn, _check_connections(session, found))
         names = connection.databases(session, prefix)
         holders = _holders(session, config, names)

@@ -13,15 +13,17 @@ _CURES = {
     "driver": "Install the package on the managed host; the role wa_host does",
     "unknown_host": "If the name resolves only among containers, set login_host and login_port to where the host reaches the database",
     "unreachable": "Start the server, open the port, or set login_host and login_port to where the host reaches the database",
-    "login": "Compare user and password with the server's; the server may also refuse this user from this host",
+    "login": "Compare user and password with the server's; the server may also refuse this user from this host, without TLS, or without a certificate of the client",
+    "client_cert": "Set login_client_cert and login_client_key to a certificate that the server accepts of this user, and to its key",
     "tls": "Set login_ca_cert to the authority of the server's certificate, and login_host to a name that the certificate has",
     "too_many": "Raise max_connections on the server, or end idle connections",
     "timeout": "The server is busy or slow: try again, or look for long statements on it",
     "lock": "Another statement holds the table: wait until it is done",
     "denied": "Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX and DROP on the client's databases",
-    "read_only": "Point the client at the primary server",
+    "read_only": "Point the client at the primary server, or have its administrator end read_only (MySQL, MariaDB) or default_transaction_read_only (PostgreSQL)",
     "lost": "The server restarted or fails over: try again when it is back",
     "starting": "Wait until the server has started",
+    "encoding": "Something on the server holds bytes that are no text, mostly a statement that runs just now: try again",
     "missing": "",
     "other": "",
 }
@@ -35,6 +37,7 @@ _MYSQL_KINDS = {
     **dict.fromkeys((1053, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031), "lost"),
     **dict.fromkeys((1049, 1146, 1051), "missing"),
     2026: "tls",
+    3854: "encoding",  # the list of sessions, while one of them runs a statement whose bytes are no text
     3159: "tls",  # the server takes no connection without it
     2003: "unreachable",
     2002: "unreachable",
@@ -62,10 +65,9 @@ _PGSQL_TEXTS = (
     (r"too many clients|connection slots|too many connections", "too_many"),
     (r"database .* does not exist", "missing"),
     (r"starting up|shutting down|recovery mode|not yet accepting", "starting"),
-    (
-        r"authentication failed|no pg_hba|no password|does not exist|not permitted to log in|authentication method",
-        "login",
-    ),
+    # Before the refusal that follows, when libpq tries again without TLS or without the certificate.
+    (r"client certificate|private key file|certificate authentication failed", "client_cert"),
+    (r"authentication failed|pg_hba|no password|does not exist|not permitted to log in|authentication method", "login"),
     # Before TLS: a server that ends a session says this of its encrypted connection, too.
     (r"server closed|terminating connection|connection reset|closed unexpectedly", "lost"),
     (r"ssl|certificate|tls", "tls"),
@@ -88,7 +90,16 @@ class DatabaseError(WaError):
 
         A name that does not resolve may do so again: that is how a failover by DNS looks.
         """
-        return self.kind in ("unreachable", "too_many", "timeout", "lock", "lost", "starting", "unknown_host")
+        return self.kind in (
+            "unreachable",
+            "too_many",
+            "timeout",
+            "lock",
+            "lost",
+            "starting",
+            "unknown_host",
+            "encoding",
+        )
 
 
 def mysql_kind(number: int) -> str:

@@ -13,7 +13,13 @@ import time
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
-from ansible_collections.waba.onprem.plugins.module_utils._database import check, connection, migration_lock, ownership
+from ansible_collections.waba.onprem.plugins.module_utils._database import (
+    check,
+    connection,
+    migration_lock,
+    ownership,
+    processlist,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
     DatabaseError,
     Session,
@@ -89,6 +95,7 @@ def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
         "version": version.text,
         "supported": not unsupported,
         "unsupported": unsupported[0] if unsupported else None,
+        "read_only": session.is_read_only(),
         "databases": names,
         "connections": used,
         "max_connections": most,
@@ -153,9 +160,10 @@ def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
 
 
 def _mysql_sessions(session: Session) -> list[dict[str, t.Any]]:
-    rows = session.rows(
-        "SELECT id, host, db, time, command, state FROM information_schema.processlist"
-        " WHERE user = %s AND id <> CONNECTION_ID() ORDER BY id",
+    rows = processlist.rows(
+        session,
+        "id, host, db, time, command, state",
+        "user = %s AND id <> CONNECTION_ID() ORDER BY id",
         (session.settings.user,),
     )
     holder = migration_lock.mysql_session(session)

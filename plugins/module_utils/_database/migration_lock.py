@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._database import connection
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, processlist
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Session, Settings
 
 _NAME = "waba.onprem.migration"
@@ -86,7 +86,7 @@ class MigrationLock:
         if number is None:
             return "", False
         # Another user's sessions are seen with the privilege PROCESS only.
-        seen = self.session.rows("SELECT user, host, time FROM information_schema.processlist WHERE id = %s", (number,))
+        seen = processlist.rows(self.session, "user, host, time", "id = %s", (number,))
         if not seen:
             return f"session {number} of another user", False
         user, host, silent = seen[0]

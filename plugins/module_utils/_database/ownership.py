@@ -23,7 +23,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._database import connection
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection, processlist
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Session, quote
 
 MESSAGES = "messages"
@@ -212,10 +212,7 @@ def _mysql(session: Session, names: t.Sequence[str]) -> dict[str, Traits]:
         (f"'{user}'@'{host}'",),
     )
     given = {re.sub(r"\\([_%])", r"\1", str(row[0])) for row in grants}
-    rows = session.rows(
-        "SELECT db, host FROM information_schema.processlist WHERE user = %s AND id <> CONNECTION_ID()",
-        (session.settings.user,),
-    )
+    rows = processlist.rows(session, "db, host", "user = %s AND id <> CONNECTION_ID()", (session.settings.user,))
     addresses = _by_database((name, str(host).rpartition(":")[0] or str(host)) for name, host in rows)
     found = {}
     for name in names:

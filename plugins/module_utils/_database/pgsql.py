@@ -42,6 +42,8 @@ def driver() -> t.Any:
             "driver",
             cure="Install the package python3-psycopg2; the role wa_host does",
         ) from None
+    # What a database holds that has no encoding is as its clients wrote it; to the driver it would be plain ASCII.
+    psycopg2.extensions.encodings["SQLASCII"] = "utf_8"
     return psycopg2
 
 

@@ -128,6 +128,9 @@ class Session:
                 cursor.close()
         except self._errors as error:
             raise self._translate(error, subject) from None
+        except UnicodeDecodeError as error:
+            found = f"it answered with bytes that are no UTF-8 text: {error.reason} at {error.start}"
+            raise DatabaseError(subject or self.settings.subject, found, "encoding") from None
         except OSError as error:
             raise DatabaseError(self.settings.subject, f"connection lost: {one_line(error)}", "lost") from None
 

@@ -40,6 +40,11 @@ def database(facts: t.Mapping[str, t.Any], seconds: float) -> list[str]:
     largest table; where the server tells its free room, it must hold that.
     """
     told = []
+    if facts.get("read_only"):
+        told.append(
+            "the database server takes no writes: a replica, or a primary set so; expected one that takes writes. Point db.env at "
+            "the primary server, or have its administrator end read_only or default_transaction_read_only."
+        )
     given = facts.get("statement_timeout") or 0
     if 0 < given < seconds:
         cure = facts.get("statement_timeout_fix") or ""

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real MariaDB and PostgreSQL servers in containers, and a pretended MySQL of any age, for tests that log in somewhere."""
+"""Real database servers in containers, of any kind that the lab has, and a pretended MySQL of any age, for tests that log in."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ import lab_images
 from commands import docker
 from engine import Engine
 
-PORTS = {"mariadb": 3306, "postgres": 5432}
-ENGINES = {"mariadb": "MYSQL", "postgres": "PGSQL"}
+PORTS = {"mysql": 3306, "mariadb": 3306, "postgres": 5432}
+ENGINES = {"mysql": "MYSQL", "mariadb": "MYSQL", "postgres": "PGSQL"}
 
 
 @dataclass
 class Server:
-    """A running server, reached at 127.0.0.1:`port`; `ca` is the certificate that it shows, its own authority."""
+    """A running server, reached at 127.0.0.1:`port`; `ca` is the certificate that it shows, its own authority.
+
+    `kind` is the product: mysql, mariadb or postgres.
+    """
 
     kind: str
     container: str
@@ -39,9 +42,9 @@ class Server:
         return ENGINES[self.kind]
 
     def sql(self, text: str, database: str = "") -> str:
-        """Run statements as the administrator; each line of rows is separated by tabs (MariaDB) or bars."""
-        if self.kind == "mariadb":
-            command = ["mariadb", "--batch", "--skip-column-names", *([database] if database else [])]
+        """Run statements as the administrator; each line of rows is separated by tabs (MySQL, MariaDB) or bars."""
+        if self.kind != "postgres":
+            command = [self.kind, "--batch", "--skip-column-names", *([database] if database else [])]
             return docker("exec", "-i", self.container, *command, stdin=text)
         command = [
             "psql",
@@ -68,20 +71,29 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(kind: str, folder: Path) -> t.Iterator[Server]:
-    """Start a server with TLS; it goes when the context ends."""
+def server(machine: str, folder: Path, files: t.Mapping[str, str] | None = None) -> t.Iterator[Server]:
+    """Start a server of the lab (`mariadb`, `mysql-9.7`, ...) with TLS; it goes when the context ends.
+
+    `files` are texts by their paths in the container, which are there before its first start.
+    """
+    kind = machine.partition("-")[0]
     tls = folder / "tls"
     tls.mkdir(parents=True)
     names = "subjectAltName=DNS:db.test,IP:127.0.0.1"
     make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=db.test"]
-    files = ["-addext", names, "-keyout", str(tls / "server-key.pem"), "-out", str(tls / "server.pem")]
-    commands.run(*make, *files)
+    made = ["-addext", names, "-keyout", str(tls / "server-key.pem"), "-out", str(tls / "server.pem")]
+    commands.run(*make, *made)
     (tls / "ca.pem").write_bytes((tls / "server.pem").read_bytes())
     (tls / "server-key.pem").chmod(0o600)
     name = f"waba-test-{kind}-{uuid.uuid4().hex[:8]}"
-    docker("create", "--name", name, "--publish", f"127.0.0.1::{PORTS[kind]}", lab_images.machine(kind))
+    docker("create", "--name", name, "--publish", f"127.0.0.1::{PORTS[kind]}", lab_images.machine(machine))
     try:
         docker("cp", f"{tls}/.", f"{name}:/lab/tls")
+        for number, (path, text) in enumerate((files or {}).items()):
+            given = folder / f"file-{number}"
+            given.write_text(text)
+            given.chmod(0o644)
+            docker("cp", str(given), f"{name}:{path}")
         docker("start", name)
         found = Server(kind, name, Engine().port(name, PORTS[kind]), tls / "ca.pem")
         found.wait()

@@ -68,12 +68,13 @@ def test_estimates_of_mysql(version: str, fresh: bool, monkeypatch: pytest.Monke
     ("running", "deletes"),
     [
         ([], False),
-        ([("wa1", "DELETE FROM messages")], True),
-        ([(None, "DELETE FROM wa1.messages")], True),
-        ([("other", "DELETE FROM messages")], False),
-        ([("other", "DELETE FROM wa2.messages")], True),
-        ([("wa1", "SELECT 1"), ("wa2", "DELETE FROM messages")], True),
-        ([("wa1", "DELETE FROM media")], False),
+        ([("wa1", b"DELETE FROM messages")], True),
+        ([(None, b"DELETE FROM wa1.messages")], True),
+        ([("other", b"DELETE FROM messages")], False),
+        ([("other", b"DELETE FROM wa2.messages")], True),
+        ([("wa1", b"SELECT 1"), ("wa2", b"DELETE FROM messages")], True),
+        ([("wa1", b"DELETE FROM media")], False),
+        ([("wa1", b"INSERT INTO keys VALUES (_binary '\xfc\xff"), ("wa1", b"DELETE FROM messages")], True),
     ],
 )
 def test_deletes_that_run_on_mysql(running: list[t.Any], deletes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,13 +118,13 @@ def pgsql(*sessions: t.Any, lock: bool = False) -> ScriptedDatabase:
 @pytest.mark.parametrize(
     ("session", "lock", "asked", "deletes"),
     [
-        ((1, "DELETE FROM messages", 1.1, True), False, False, True),
-        ((1, "DELETE FROM messages", 900, False), False, False, True),
-        ((1, "SELECT gc()", 9, True), True, True, True),
-        ((1, "SELECT gc()", 9, True), False, True, False),
+        ((1, b"DELETE FROM messages", 1.1, True), False, False, True),
+        ((1, b"DELETE FROM messages", 900, False), False, False, True),
+        ((1, b"SELECT gc()", 9, True), True, True, True),
+        ((1, b"SELECT gc()", 9, True), False, True, False),
         ((1, None, 5.1, True), True, True, True),
-        ((1, "INSERT", 900, False), True, False, False),  # forgotten
-        ((1, "SELECT gc()", 5, True), True, False, False),
+        ((1, b"INSERT", 900, False), True, False, False),  # forgotten
+        ((1, b"SELECT gc()", 5, True), True, False, False),
     ],
 )
 def test_deletes_that_run_on_postgresql(

@@ -160,7 +160,9 @@ def test_a_replica_is_refused(make: Make, engine: str) -> None:
     checked = make(engine)
     checked.server.on("global.read_only", [(1, 0)]).on("pg_is_in_recovery", [(True,)])
     assert str(checked.refused()) == (
-        f"{SERVER[engine]}: takes no writes; expected the primary server. Point the client at the primary"
+        f"{SERVER[engine]}: read only: a replica, or a primary set so; expected a server that takes writes. Point the client "
+        "at the primary server, or have its administrator end read_only (MySQL, MariaDB) or default_transaction_read_only "
+        "(PostgreSQL)"
     )
     assert "connections" not in checked.found
 

@@ -27,6 +27,7 @@ SUBJECT = "database MYSQL at db.lab:3306"
         *((number, "tls") for number in (2026, 3159)),
         *((number, "unreachable") for number in (2002, 2003)),
         (2005, "unknown_host"),
+        (3854, "encoding"),
         *((number, "other") for number in (0, 1064, 99999)),
     ],
 )
@@ -78,6 +79,14 @@ def test_codes_of_postgresql(code: str, kind: str) -> None:
         ("FATAL: the database system is not yet accepting connections", "starting"),
         ('FATAL: password authentication failed for user "wa"', "login"),
         ('FATAL: no pg_hba.conf entry for host "10.0.0.1", user "wa", SSL off', "login"),
+        ('FATAL: pg_hba.conf rejects connection for host "10.0.0.1", user "wa", database "wa1", SSL on', "login"),
+        ('FATAL: certificate authentication failed for user "wa"', "client_cert"),
+        (
+            'FATAL: connection requires a valid client certificate FATAL: no pg_hba.conf entry for user "wa", SSL off',
+            "client_cert",
+        ),
+        ('private key file "/k" has group or world access; FATAL: password authentication failed', "client_cert"),
+        ('could not load private key file "/k": key values mismatch', "client_cert"),
         ("fe_sendauth: no password supplied", "login"),
         ('FATAL: role "wa" does not exist', "login"),
         ('FATAL: role "wa" is not permitted to log in', "login"),
@@ -105,7 +114,11 @@ def test_words_of_libpq(text: str, kind: str) -> None:
     ("kind", "retryable"),
     [
         *((kind, True) for kind in ("unreachable", "too_many", "timeout", "lock", "lost", "starting", "unknown_host")),
-        *((kind, False) for kind in ("driver", "login", "tls", "denied", "read_only", "missing", "other")),
+        ("encoding", True),
+        *(
+            (kind, False)
+            for kind in ("driver", "login", "client_cert", "tls", "denied", "read_only", "missing", "other")
+        ),
     ],
 )
 def test_which_failures_may_pass(kind: str, retryable: bool) -> None:

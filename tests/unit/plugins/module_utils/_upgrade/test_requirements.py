@@ -60,6 +60,8 @@ LARGEST = {"database": "a", "name": "messages", "bytes": 5 * G}
             },
             ["until the upgrade is done: ALTER it;", "1.0 GiB free"],
         ),
+        ({"read_only": False}, []),
+        ({"read_only": True}, ["takes no writes: a replica, or a primary set so; expected one that takes writes."]),
     ],
 )
 def test_what_a_migration_needs_of_its_database(facts: dict[str, t.Any], words: list[str]) -> None:
