@@ -14,16 +14,21 @@ from ansible.template import Templar
 
 VARIABLES = pathlib.Path(__file__).resolve().parents[2] / "roles/wa_host/vars/main.yml"
 ALL = ["docker_engine", "docker_compose", "cron"]
+FAMILIES = {
+    **dict.fromkeys(("Rocky", "AlmaLinux", "Fedora", "Amazon"), "RedHat"),
+    **dict.fromkeys(("SLES", "openSUSE Leap"), "Suse"),
+    **{name: name for name in ("Archlinux", "Alpine")},
+}
 
 
-def read(name: str, distribution: str, major: str, missing: list[str], own: dict[str, list[str]]) -> t.Any:
+def read(name: str, distribution: str, major: str, missing: list[str], own: dict[str, t.Any]) -> t.Any:
     """A variable of the role on a host that lacks `missing`; `own` is wa_host_packages."""
     loader = DataLoader()
     given = {
         "ansible_facts": {
             "distribution": distribution,
             "distribution_major_version": major,
-            "os_family": "RedHat" if distribution == "Rocky" else "Debian",
+            "os_family": FAMILIES.get(distribution, "Debian"),
         },
         "wa_host_packages": own,
         "__wa_host_found": {"missing": missing},
@@ -41,6 +46,13 @@ def read(name: str, distribution: str, major: str, missing: list[str], own: dict
         ("Debian", "forky/sid", ["docker.io", "docker-cli", "iptables", "docker-compose", "cron"]),
         ("Ubuntu", "24", ["docker.io", "docker-compose-v2", "cron"]),
         ("Rocky", "9", ["docker-ce", "docker-ce-cli", "docker-compose-plugin", "cronie"]),
+        ("AlmaLinux", "9", ["docker-ce", "docker-ce-cli", "docker-compose-plugin", "cronie"]),
+        ("Fedora", "42", ["moby-engine", "docker-compose", "cronie"]),
+        ("Amazon", "2023", ["docker", "cronie"]),
+        ("SLES", "15", ["docker", "docker-compose", "cronie"]),
+        ("openSUSE Leap", "15", ["docker", "docker-compose", "cronie"]),
+        ("Archlinux", "", []),
+        ("Alpine", "3", []),
         ("Devuan", "5", ["docker.io", "docker-cli", "iptables", "docker-compose", "cron"]),
     ],
 )
@@ -61,3 +73,30 @@ def test_what_no_package_has_is_known_before_anything_is_installed(
     major: str, missing: list[str], own: dict[str, list[str]], expected: list[str]
 ) -> None:
     assert read("__wa_host_without_package", "Debian", major, missing, own) == expected
+
+
+@pytest.mark.parametrize(
+    ("distribution", "expected"), [("Amazon", ["docker_compose"]), ("SLES", []), ("Alpine", ALL), ("Archlinux", ALL)]
+)
+def test_what_is_not_known_of_a_distribution_is_asked_for(distribution: str, expected: list[str]) -> None:
+    assert sorted(read("__wa_host_without_package", distribution, "15", ALL, {})) == sorted(expected)
+    own = {word: ["x"] for word in ALL}
+    assert read("__wa_host_without_package", distribution, "15", ALL, own) == []
+    assert read("__wa_host_install", distribution, "15", ALL, own) == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "own", "service"),
+    [
+        ("Debian", {}, "cron"),
+        ("Debian", {"cron": "cronie"}, "cronie"),
+        ("Debian", {"cron": ["cronie"]}, "cronie"),
+        ("Ubuntu", {}, "cron"),
+        ("Rocky", {}, "crond"),
+        ("Amazon", {}, "crond"),
+        ("SLES", {}, "cron"),
+        ("Alpine", {"cron": "cronie"}, "crond"),
+    ],
+)
+def test_what_the_service_of_cron_is_called(distribution: str, own: dict[str, t.Any], service: str) -> None:
+    assert read("__wa_host_cron_service", distribution, "13", ["cron"], own) == service

@@ -106,6 +106,13 @@ class Docker:
         self.transport = Transport(params)
         self.version: str = params["docker_api_version"]
         if self.version == "auto":
+            if any("Podman" in str(one.get("Name")) for one in self.about.get("Components") or []):
+                raise WaError(
+                    f"Docker Engine at {self.transport.host}",
+                    "what answers there is Podman, which speaks like Docker and does not behave like it",
+                    "Docker itself",
+                    "Use another host, or set docker_host (wa_docker_host) to where a Docker Engine listens",
+                )
             newest = min(self.about.get("ApiVersion", API_VERSION), API_VERSION, key=_numbers)
             self.version = max(newest, self.about.get("MinAPIVersion", newest), key=_numbers)
 

@@ -13,7 +13,12 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 
 _CRON = ("/etc/crontab", "/etc/cron.*/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*")
-_UNITS = ("/etc/systemd/system/*.service", "/usr/lib/systemd/system/*.service", "/lib/systemd/system/*.service")
+# Where systemd reads units; an administrator's additions to one lie in a folder beside it.
+_UNITS = tuple(
+    f"{folder}/systemd/system/{name}"
+    for folder in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
+    for name in ("*.service", "*.service.d/*.conf")
+)
 _BOOT = ("/etc/rc.local", "/etc/init.d/*", "/etc/local.d/*")
 _DOCKER = re.compile(r"\bdocker(?:-compose)?\b")
 _TOLD = 4096  # a line of docker run may be long, and what it names is needed whole

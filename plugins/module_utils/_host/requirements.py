@@ -40,6 +40,8 @@ PACKAGES = {
     "podman-docker": "podman",
     "balena-engine": "balena",
 }
+# By rpm only: Debian once had a program of that name for the edge of a screen.
+RPM_PACKAGES = {"docker": "distribution"}
 BINARIES = ("docker", "dockerd", "containerd", "nerdctl", "balena-engine")
 # Where an engine lies that no package manager and no search path knows: unpacked by hand, or one user's own.
 PLACES = ("/opt/*/{}", "/opt/*/bin/{}", "/srv/*/{}", "/root/bin/{}", "/home/*/bin/{}", "/home/*/.local/bin/{}")
@@ -56,6 +58,11 @@ DATA = ("/var/lib/docker", "/var/lib/containerd", "/home/*/.local/share/docker")
 SNAPS = ("/snap/docker", "/var/snap/docker")
 CONFIGURATION = "/etc/docker/daemon.json"
 PROC = "/proc"
+# systemd-cron has no daemon: a generator turns the lines of /etc/cron.d into timers.
+CRON_GENERATORS = tuple(
+    f"{folder}/systemd/system-generators/systemd-crontab-generator" for folder in ("/usr/lib", "/lib")
+)
+SYSTEMD = "/run/systemd/system"  # is there while systemd is the host's first process
 DEFAULT_SOCKET = "/run/docker.sock"  # where an engine from a distribution's packages listens
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"  # where one that no package brought lies
 # Where Docker's client looks for plugins of all users (docker/cli, cli-plugins/manager).
@@ -84,7 +91,8 @@ class Traces:
     def vendor(self) -> str:
         """Who made the engine: `docker`, `distribution`, `moby`, `podman`, `snap`; empty when nobody can tell."""
         # Not by containerd alone: another vendor's engine, or a cluster's node, may stand on it.
-        made = [PACKAGES[name] for name in PACKAGES if name in self.packages and not name.startswith("containerd")]
+        known = {**PACKAGES, **RPM_PACKAGES}
+        made = [known[name] for name in known if name in self.packages and not name.startswith("containerd")]
         return made[0] if made else "snap" if self.snap else ""
 
 
@@ -101,7 +109,7 @@ def docker_refusal(engine_error: str, compose_runs: bool, traces: Traces, releas
         asked = engine_error.partition(". ")[0].rstrip(".")
         cure = (
             "The collection needs Docker itself: use another host"
-            if traces.vendor() == "podman"
+            if traces.vendor() == "podman" or "Podman" in asked
             else "Let it be asked (become, or the group docker)"
             if "no permission" in asked
             else "Start it (systemctl status docker tells why it is down), set wa_docker_host to where it listens, or remove "
@@ -119,13 +127,17 @@ def docker_refusal(engine_error: str, compose_runs: bool, traces: Traces, releas
 def compose_fix(vendor: str, release: t.Mapping[str, str]) -> str:
     """How the Compose plugin gets to an engine of that vendor on that release, in words."""
     debian = {release.get("ID", ""), *release.get("ID_LIKE", "").split()} & {"debian", "ubuntu"}
-    install = "apt-get install" if debian else "dnf install"
+    suse = {release.get("ID", ""), *release.get("ID_LIKE", "").split()} & {"suse", "sles", "opensuse"}
+    install = "apt-get install" if debian else "zypper install" if suse else "dnf install"
     if vendor == "docker":
         return f"Install Docker's own plugin: {install} docker-compose-plugin"
     if vendor == "moby":
         return f"Install its plugin: {install} {'moby-compose' if debian else 'docker-compose'}"
     if vendor == "snap":
-        return "Bring the snap up to date: snap refresh docker"
+        return (
+            "A snap reads no files outside of home folders, and the client's are in /opt and /var/lib: the collection needs Docker's "
+            "own packages or the distribution's. Plan an outage, note which volumes there are, and move the client to one of them"
+        )
     if vendor == "podman":
         return "The collection needs Docker itself: use another host"
     major = release.get("VERSION_ID", "").partition(".")[0]
@@ -134,6 +146,8 @@ def compose_fix(vendor: str, release: t.Mapping[str, str]) -> str:
     # Older releases of Debian have version 1 under that name, which is no plugin.
     if vendor == "distribution" and release.get("ID") == "debian" and (not major.isdecimal() or int(major) >= 13):
         return "Install the distribution's plugin: apt-get install docker-compose"
+    if vendor == "distribution" and suse:
+        return f"Install the distribution's plugin: {install} docker-compose"
     return _PLUGIN_BY_HAND
 
 
@@ -199,9 +213,10 @@ def _packages(module: AnsibleModule) -> list[str]:
         found |= {line.split("\t")[1] for line in told.splitlines() if "\t" in line and line[1:2] not in "nc"}
     rpm = module.get_bin_path("rpm")
     if rpm:
-        told = module.run_command([rpm, "-q", "--qf", "%{NAME}\n", *PACKAGES])[1]
-        found |= {*told.splitlines()} & {*PACKAGES}
-    return [name for name in PACKAGES if name in found]
+        known = {**PACKAGES, **RPM_PACKAGES}
+        told = module.run_command([rpm, "-q", "--qf", "%{NAME}\n", *known])[1]
+        found |= {*told.splitlines()} & {*known}
+    return [name for name in (*PACKAGES, *RPM_PACKAGES) if name in found]
 
 
 def _holds_anything(folder: str) -> bool:
@@ -233,6 +248,8 @@ def read_release() -> dict[str, str]:
 def compose_runs(module: AnsibleModule, engine_error: str) -> bool:
     """Whether the host has the command `docker compose`, or has it as soon as the client is there."""
     client = module.get_bin_path("docker")
+    if client and is_snap(client):
+        return False
     command = [client, "compose"] if client else []
     # The client comes with the engine; a release may have no package of the plugin, so that it is put there first.
     if not client and engine_error and os.access(PLUGIN, os.X_OK):
@@ -240,10 +257,26 @@ def compose_runs(module: AnsibleModule, engine_error: str) -> bool:
     return bool(command) and module.run_command([*command, "version", "--short"])[0] == 0
 
 
+def is_snap(program: str) -> bool:
+    """Whether a program is a snap's, which reads no files outside of home folders."""
+    return program.startswith("/snap/") or os.path.basename(os.path.realpath(program)) == "snap"
+
+
+def cron_problem(module: AnsibleModule) -> str:
+    """Why no line of a file in /etc/cron.d would be run, whether or not the daemon runs now; empty when one would."""
+    daemons = [*filter(None, (module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in CRON_NAMES))]
+    if any(os.path.basename(os.path.realpath(path)) != "busybox" for path in daemons):
+        return ""
+    if any(map(os.path.exists, CRON_GENERATORS)):
+        return "" if os.path.isdir(SYSTEMD) else "systemd-cron is installed, and systemd does not run"
+    return "the cron daemon of busybox reads no file in /etc/cron.d" if daemons else "no cron daemon is installed"
+
+
 def has_compose(module: AnsibleModule, engine_error: str) -> bool:
     """`compose_runs`, told by where Docker's client looks for its plugins: to start a program takes longer than all else."""
     found = any(os.access(f"{folder}/docker-compose", os.X_OK) for folder in PLUGIN_FOLDERS)
-    return bool(found and module.get_bin_path("docker")) or compose_runs(module, engine_error)
+    client = module.get_bin_path("docker")
+    return bool(found and client and not is_snap(client)) or compose_runs(module, engine_error)
 
 
 def cron_runs(pid_files: t.Iterable[str] = CRON_PID_FILES) -> bool:
@@ -260,7 +293,8 @@ def cron_runs(pid_files: t.Iterable[str] = CRON_PID_FILES) -> bool:
 def stopped_services(module: AnsibleModule) -> list[str]:
     """The cron daemon that the host has, where it does not run."""
     found = [name for name in CRON_NAMES if module.get_bin_path(name, opt_dirs=SYSTEM_PATHS)]
-    return found[:1] if found and not cron_runs() else []
+    # One that reads no file in /etc/cron.d is missing, and where systemd-cron does its work none has to run.
+    return found[:1] if found and not cron_problem(module) and not cron_runs() else []
 
 
 def missing(module: AnsibleModule, engine_error: str, compose: bool | None = None) -> dict[str, str]:
@@ -269,15 +303,16 @@ def missing(module: AnsibleModule, engine_error: str, compose: bool | None = Non
     if engine_error:
         lacks["docker_engine"] = engine_error
     if not (compose_runs(module, engine_error) if compose is None else compose):
-        lacks["docker_compose"] = "docker compose does not run"
+        lacks["docker_compose"] = "docker compose does not run, or is a snap's"
     if importlib.util.find_spec("requests") is None:
         lacks["python_requests"] = "the Python library requests cannot be imported; community.docker needs it"
     if module.params["database_engine"]:
         key, library = LIBRARIES[module.params["database_engine"]]
         if importlib.util.find_spec(library) is None:
             lacks[key] = f"the Python library {library} cannot be imported"
-    if not any(module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in CRON_NAMES):
-        lacks["cron"] = "no cron daemon is installed"
+    cron = cron_problem(module)
+    if cron:
+        lacks["cron"] = cron
     return lacks
 
 

@@ -143,8 +143,8 @@ def probe_kind(error: str) -> str:
     return next((kind for kind, words in _KINDS if any(word in error for word in words)), "other")
 
 
-def probe_problem(folder: str, error: str, owner: str, mode: str, user: str) -> str:
-    """Why a file could not be written in a folder, with what there is to do."""
+def probe_problem(folder: str, error: str, owner: str, mode: str, user: str, selinux: bool = False) -> str:
+    """Why a file could not be written in a folder, with what there is to do; `selinux` is whether that is in force here."""
     kind = probe_kind(error)
     there = f"{folder} (owner {owner or 'unknown'}, mode {mode or 'unknown'})"
     if kind == "full":
@@ -154,7 +154,12 @@ def probe_problem(folder: str, error: str, owner: str, mode: str, user: str) -> 
     if kind == "read_only":
         return f"{there} is on a read-only file system"
     if kind == "denied":
-        return f"{there} is not writable by {user or 'the user of the container'}: permission denied"
+        return f"{there} is not writable by {user or 'the user of the container'}: permission denied" + (
+            ". SELinux is in force on this host: a directory needs the label container_file_t (semanage fcontext, restorecon), an "
+            "NFS share the boolean virt_use_nfs"
+            if selinux
+            else ""
+        )
     if kind == "stale":
         return f"{there} is on a share that is gone: {error}"
     return f"{there} cannot be written: {error or 'unknown error'}"
@@ -171,8 +176,8 @@ class ProbeReport(t.Protocol):
     covered: list[str]
 
 
-def probe_problems(report: ProbeReport, path: str) -> list[str]:
-    """What is wrong by a probe, one text for each trouble, with the folders that share it."""
+def probe_problems(report: ProbeReport, path: str, selinux: bool = False) -> list[str]:
+    """What is wrong by a probe, one text for each trouble, with the folders that share it; for `selinux` see above."""
     if report.error:
         return [report.error]
     found = []
@@ -184,9 +189,8 @@ def probe_problems(report: ProbeReport, path: str) -> list[str]:
             key = (kind, error) if kind not in ("denied", "other") else (kind, error, folder)
             groups.setdefault(key, []).append(folder)
             if len(groups[key]) == 1:
-                found.append(
-                    (key, probe_problem(posixpath.join(path, folder).rstrip("/"), error, owner, mode, report.user))
-                )
+                whole = posixpath.join(path, folder).rstrip("/")
+                found.append((key, probe_problem(whole, error, owner, mode, report.user, selinux)))
     texts = []
     for key, text in found:
         others = [folder for folder in groups[key][1:] if folder]

@@ -17,6 +17,17 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
     from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Consumer
 
+_SELINUX = "/sys/fs/selinux/enforce"
+
+
+def selinux_is_enforced() -> bool:
+    """Whether SELinux is in force on this host; false where there is none, or it only warns."""
+    try:
+        with open(_SELINUX, encoding="ascii") as stream:
+            return stream.read().strip() == "1"
+    except OSError:
+        return False
+
 
 @dataclass
 class Proof:
@@ -68,7 +79,7 @@ def prove(
     by_name = {one.name: one for one in consumers}
     for probe in Prober(docker, running, path, measure).run(look):
         consumer = by_name[probe.container.name]
-        found = filesystem.probe_problems(probe, path)
+        found = filesystem.probe_problems(probe, path, docker.local and selinux_is_enforced())
         if marker and not probe.error and probe.marker != marker:
             found.append(
                 "does not see what the leader's container writes: the hosts do not share one volume "

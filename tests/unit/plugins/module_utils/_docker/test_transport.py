@@ -115,6 +115,15 @@ def test_the_version_is_negotiated(
     assert connect(engine.host).version == spoken
 
 
+def test_podman_is_refused_by_its_name(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"Version": "4.9.4", "ApiVersion": "1.41", "Components": [{"Name": "Podman Engine", "Version": "4.9.4"}]}
+    monkeypatch.setattr(engine, "_version", lambda **_rest: (200, told))
+    with pytest.raises(
+        WaError, match=r"what answers there is Podman, .*; expected Docker itself. Use another host, or set"
+    ):
+        connect(engine.host)
+
+
 def test_a_version_that_is_given_is_not_asked_for(engine: FakeDocker) -> None:
     assert connect(engine.host, docker_api_version="1.41").client_containers() == []
     assert engine.requests == ["GET /containers/json?all=1"]

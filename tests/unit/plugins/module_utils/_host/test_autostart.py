@@ -28,6 +28,9 @@ def test_lines_that_concern_the_client_are_told(tmp_path: Path) -> None:
     write(tmp_path, "etc/cron.d/old", "# 1 1 * * * root docker exec wacore cleanup.sh\n")
     write(tmp_path, "etc/systemd/system/wa.service", "[Service]\nExecStart=docker run \\\n  --name wacore \\\n  img\n")
     write(tmp_path, "etc/systemd/system/other.service", "[Service]\nExecStart=docker run --name wacore2 img\n")
+    write(tmp_path, "etc/systemd/system/app.service", "[Service]\nExecStart=/bin/true\n")
+    write(tmp_path, "etc/systemd/system/app.service.d/override.conf", "[Service]\nExecStop=docker stop wacore\n")
+    write(tmp_path, "run/systemd/system/now.service", "[Service]\nExecStart=docker start wacore\n")
     write(tmp_path, "etc/rc.local", "cd /srv/biz && docker-compose up -d\n")
     write(tmp_path, "etc/init.d/x", "echo wacore\n")
     found, unreadable = read(WORDS, str(tmp_path))
@@ -35,6 +38,8 @@ def test_lines_that_concern_the_client_are_told(tmp_path: Path) -> None:
     assert [(one["kind"], one["path"][len(str(tmp_path)) :], one["line"]) for one in found] == [
         ("cron", "/var/spool/cron/crontabs/root", "30 2 * * * docker exec 0123 /opt/whatsapp/bin/cleanup.sh"),
         ("unit", "/etc/systemd/system/wa.service", "ExecStart=docker run --name wacore img"),
+        ("unit", "/etc/systemd/system/app.service.d/override.conf", "ExecStop=docker stop wacore"),
+        ("unit", "/run/systemd/system/now.service", "ExecStart=docker start wacore"),
         ("boot", "/etc/rc.local", "cd /srv/biz && docker-compose up -d"),
     ]
 

@@ -19,6 +19,8 @@ DEBIAN = {"ID": "debian", "VERSION_ID": "13"}
 BOOKWORM = {"ID": "debian", "VERSION_ID": "12"}
 UBUNTU = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04"}
 ROCKY = {"ID": "rocky", "ID_LIKE": "rhel centos fedora", "VERSION_ID": "9.4"}
+SUSE = {"ID": "opensuse-leap", "ID_LIKE": "suse opensuse", "VERSION_ID": "15.6"}
+AMAZON = {"ID": "amzn", "ID_LIKE": "fedora", "VERSION_ID": "2023"}
 GONE = (
     "Docker Engine at unix:///run/docker.sock: the socket /run/docker.sock does not exist; expected an engine. Start it"
 )
@@ -44,7 +46,9 @@ def test_what_is_there_or_can_be_had_is_not_refused() -> None:
         (Traces(("docker.io",)), UBUNTU, "apt-get install docker-compose-v2"),
         (Traces(("moby-engine",)), UBUNTU, "apt-get install moby-compose"),
         (Traces(("moby-engine",)), ROCKY, "dnf install docker-compose"),
-        (Traces(snap=True), UBUNTU, "snap refresh docker"),
+        (Traces(("docker",)), SUSE, "zypper install docker-compose"),
+        (Traces(("docker",)), AMAZON, "into /usr/local/lib/docker/cli-plugins, executable"),
+        (Traces(snap=True), UBUNTU, "and move the client to one of them"),
         (Traces(("podman-docker",)), ROCKY, "use another host"),
         (Traces(others=("/usr/local/bin/dockerd",)), DEBIAN, "into /usr/local/lib/docker/cli-plugins, executable"),
         (Traces(), {}, "into /usr/local/lib/docker/cli-plugins, executable"),
@@ -81,6 +85,15 @@ def test_an_engine_that_does_not_answer_is_there(traces: Traces, compose_runs: b
     assert f"there is something of an engine on the host: {traces.listed()[0]}. Nothing is installed" in told
     assert cure in told or traces.vendor() == "podman"
     assert "wa_host_install_docker" not in told
+
+
+def test_podman_that_answers_is_no_engine_to_start() -> None:
+    error = (
+        "Docker Engine at unix:///run/podman/podman.sock: what answers there is Podman, which speaks like Docker. Use x"
+    )
+    told = docker_refusal(error, True, Traces(others=("socket /run/podman/podman.sock",)), ROCKY)
+    assert told.startswith("Docker Engine at unix:///run/podman/podman.sock: what answers there is Podman")
+    assert told.endswith("The collection needs Docker itself: use another host")
 
 
 def test_a_cluster_node_is_no_engine_of_docker() -> None:
@@ -187,6 +200,57 @@ def test_the_socket_that_was_asked_for_is_a_trace(host: Host, tmp_path: Path) ->
     (tmp_path / "own.sock").touch()
     host.params["docker_host"] = f"unix://{tmp_path}/own.sock"
     assert host_requirements.traces(host).listed() == [f"socket {tmp_path}/own.sock"]
+
+
+@pytest.mark.parametrize("way", ["snap/bin/docker", "usr/bin/docker"])
+def test_a_program_of_a_snap_does_not_count(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Whether PATH finds it where snaps are, or by a link to what starts them."""
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "snap/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/snap").touch()
+    (tmp_path / way).symlink_to(tmp_path / "usr/bin/snap")
+    monkeypatch.setattr(host, "get_bin_path", lambda _name: str(tmp_path / way))
+    assert not host_requirements.compose_runs(host, "")
+    assert host_requirements.is_snap("/snap/bin/docker")
+    assert not host_requirements.is_snap(str(tmp_path / "usr/bin/docker-ce"))
+
+
+BUSYBOX = "the cron daemon of busybox reads no file in /etc/cron.d"
+
+
+@pytest.mark.parametrize(
+    ("programs", "generator", "systemd", "problem"),
+    [
+        (("cron",), False, False, ""),  # cron of Debian; its service is cron
+        (("crond",), False, False, ""),  # cronie of any distribution; cron of Red Hat
+        ((), True, True, ""),
+        ((), True, False, "systemd-cron is installed, and systemd does not run"),
+        ((), False, True, "no cron daemon is installed"),
+        (("busybox",), False, False, BUSYBOX),
+        (("busybox", "cron"), False, False, ""),
+    ],
+)
+def test_who_reads_the_lines_of_cron(
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    programs: tuple[str, ...],
+    generator: bool,
+    systemd: bool,
+    problem: str,
+) -> None:
+    for name in programs:
+        host.program(name)
+        if name == "busybox":
+            (tmp_path / "crond").symlink_to(tmp_path / "busybox")
+    for name, there in (("CRON_GENERATORS", generator), ("SYSTEMD", systemd)):
+        path = tmp_path / name.lower()
+        if there:
+            path.mkdir()
+        monkeypatch.setattr(host_requirements, name, (str(path),) if name == "CRON_GENERATORS" else str(path))
+    assert host_requirements.cron_problem(host) == problem
 
 
 def test_an_empty_folder_of_data_is_none(host: Host, tmp_path: Path) -> None:

@@ -97,9 +97,11 @@ def test_complaints_are_told_apart(printed: str, error: str, kind: str) -> None:
     assert rules.probe_kind(found) == kind
 
 
-def problems(written: list[tuple[str, str, str, str]], read: list[tuple[str, str, str]] | None = None) -> list[str]:
+def problems(
+    written: list[tuple[str, str, str, str]], read: list[tuple[str, str, str]] | None = None, selinux: bool = False
+) -> list[str]:
     probe = Probe(container=None, user="1000:1000", written=written, read=read or [])  # type: ignore[arg-type]  # unused
-    return rules.probe_problems(probe, "/media")
+    return rules.probe_problems(probe, "/media", selinux)
 
 
 def test_problems_of_a_probe() -> None:
@@ -113,6 +115,10 @@ def test_problems_of_a_probe() -> None:
     assert full == ["/media (owner 0:0, mode 755) is full: no space or no inodes left (also in)"]
     unseen = problems([], [("c2", "", "No such file or directory"), ("c2", "in", "No such file or directory")])
     assert unseen == ["does not see what c2 writes in /media, /media/in: they do not share it"]
+    [advice] = problems([("", "0:0", "755", "Permission denied")], selinux=True)
+    assert advice.startswith(
+        denied[0] + ". SELinux is in force on this host: a directory needs the label container_file_t "
+    )
     assert problems([], [("c2", "", "cat: x: Permission denied")]) == [
         "cannot read what c2 writes in /media: cat: x: Permission denied"
     ]

@@ -131,3 +131,12 @@ def test_the_leaders_marker(probes: FakeProbes, prove: Prove, told: str, expecte
     assert (proof.problems, proof.warnings) == (problems, [])
     assert consumers["a"].probe == ("failed" if problems else "passed")
     assert proof.marker == told[7:].strip()
+
+
+@pytest.mark.parametrize(("text", "enforced"), [("1", True), ("0", False), (None, False)])
+def test_selinux_is_enforced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, enforced: bool) -> None:
+    path = tmp_path / "enforce"
+    if text:
+        path.write_text(text)
+    monkeypatch.setattr(probe_results, "_SELINUX", str(path))
+    assert probe_results.selinux_is_enforced() is enforced
