@@ -32,7 +32,10 @@ options:
     type: bool
     default: true
   api_timeout:
-    description: Seconds (or text such as V(30s)) to wait for an answer of the Webapp.
+    description:
+      - Seconds (or text such as V(30s)) to wait for an answer of the Webapp.
+      - For its health up to four times as long, once it has not answered in time; it waits some seconds for each node that
+        is dead.
     type: str
     default: 30s
 """

@@ -64,6 +64,7 @@ _T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
 _LONGEST_ASKED = 120.0  # seconds that one request waits altogether because the server asked for more than that
 _GATEWAY = (502, 503, 504)  # what a proxy says of a backend that is away
+_MOST_TIMES = 4  # how many times `api_timeout` an answer about health may take at last
 _LOST = 3  # how often a request whose answer got lost is repeated
 
 
@@ -103,6 +104,7 @@ class Webapp:
         self._ca_path: str | None = params["api_ca_path"]
         self._validate: bool = params["api_validate_certs"]
         self._timeout = parse_duration("api_timeout", params["api_timeout"])
+        self._health_timeout = self._timeout
         if self._ca_path:
             try:
                 files.open_regular(self._ca_path).close()
@@ -212,7 +214,10 @@ class Webapp:
             return error.code == 1005
         return False
 
-    def _send(self, method: str, path: str, body: t.Any, headers: dict[str, str]) -> Answer:
+    def _send(
+        self, method: str, path: str, body: t.Any, headers: dict[str, str], timeout: float | None = None
+    ) -> Answer:
+        timeout = timeout or self._timeout
         subject = self._subject(method, path)
         data = None if body is None else json.dumps(body)
         try:
@@ -221,7 +226,7 @@ class Webapp:
                 data=data,
                 method=method,
                 headers={**headers, "Accept": "application/json", "Content-Type": "application/json"},
-                timeout=self._timeout,
+                timeout=timeout,
                 validate_certs=self._validate,
                 ca_path=self._ca_path,
                 # The Webapp is on the premises; and a redirect must not carry the token elsewhere.
@@ -237,7 +242,7 @@ class Webapp:
             with error:
                 raise self._refusal(subject, path, error) from None
         except (URLError, AnsibleConnectionError, HTTPException, OSError, ValueError) as error:
-            raise silence(subject, error, self._timeout) from None
+            raise silence(subject, error, timeout) from None
 
     def _answer(self, subject: str, status: int, raw: bytes) -> Answer:
         body, form = parse_body(raw)
@@ -275,8 +280,22 @@ class Webapp:
         return True
 
     def health(self, again: bool = True) -> tuple[dict[str, t.Any], str]:
-        """The `health` part of `/v1/health` and the client's version."""
-        answer = self.call("GET", "/v1/health", again=again)
+        """The `health` part of `/v1/health` and the client's version.
+
+        A Webapp waits for each node that does not answer, 10 seconds and more (domain 10): after a silence it is given twice
+        the time, up to four times `api_timeout`.
+        """
+
+        def once() -> Answer:
+            self._have_token()
+            try:
+                return self._send("GET", "/v1/health", None, self._bearer(), self._health_timeout)
+            except ApiError as error:
+                if error.found.startswith("no answer"):
+                    self._health_timeout = min(self._health_timeout * 2, self._timeout * _MOST_TIMES)
+                raise
+
+        answer = self._patiently(once, "/v1/health", self.patience if again else 0.0, _LOST)
         health = answer.body.get("health")
         return (health if isinstance(health, dict) else {}), answer.version
 

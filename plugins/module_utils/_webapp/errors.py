@@ -20,6 +20,12 @@ _GATEWAY_STATUS = (502, 504)
 OWN_ANSWER = "the Webapp's own answer in JSON"
 PROXY_CURE = "See whether a proxy or load balancer is in between: api_url should be the Webapp's own address"
 _LONGEST_LOCATION = 200  # characters of an address that a message shows
+_DATABASE = 1023
+# A client may count logins by account or by address, and say of a lock what it says of too many calls.
+_LOGIN_BUSY_CURE = (
+    "Try again when there is less traffic. After wrong passwords it may also be a lock of this account or address: wait some "
+    "minutes, then use the right password"
+)
 _TLS_CURE = "Set api_ca_path to the authority of the Webapp's certificate"
 
 _CURES = {
@@ -35,6 +41,7 @@ _CURES = {
     "media": "Let the containers write the media volume (role wa_media_volume)",
     "coreapp": "Start the Coreapp and let the Webapp reach it",
     "busy": "Try again when there is less traffic",
+    "database": "See whether the client's database is up and has connections left",
     "token": "Give api_password for a new login, or a token that is still valid",
     "other": "",
 }
@@ -76,7 +83,12 @@ class ApiError(WaError):
             return False
         # "Communication failure" is none of these: the Coreapp may have taken the call.
         unreached = re.search(r"time[d -]*out|connection refused|getaddrinfo failed", self.found, re.IGNORECASE)
-        return self.code in _RETRY_CODES or self.status in RETRY_STATUS or bool(self.code == 1014 and unreached)
+        return (
+            self.code in _RETRY_CODES
+            or self.kind == "database"
+            or self.status in RETRY_STATUS
+            or bool(self.code == 1014 and unreached)
+        )
 
 
 def reported(subject: str, path: str, status: int, errors: t.Any, location: str = "") -> ApiError:
@@ -110,12 +122,15 @@ def reported(subject: str, path: str, status: int, errors: t.Any, location: str 
         kind = "denied"
     elif code == 1014:
         kind = "coreapp"
+    elif code == _DATABASE and not path.endswith("/gc"):  # of a GC nobody knows how far it got
+        kind = "database"
     elif code in _RETRY_CODES or status in RETRY_STATUS:
         kind = "busy"
     elif status in _GATEWAY_STATUS:
         kind = "lost"  # a proxy's word: the client may have taken the request
     if code or words:
-        return ApiError(subject, found, kind, status=status, code=code)
+        cure = _LOGIN_BUSY_CURE if login and kind == "busy" else ""
+        return ApiError(subject, found, kind, status=status, code=code, cure=cure)
     return _bare(subject, found + (f" to {location}" if location else ""), kind, status)
 
 
@@ -206,7 +221,8 @@ def silence(subject: str, error: Exception, timeout: float) -> ApiError:
         elif number in (62, 64):
             text, cure = (
                 f"its certificate is for another name ({reason.verify_message})",
-                "Set api_url to a name in the certificate",
+                "Set api_url to a name in the certificate; one that has no name but its common name serves for none: give the "
+                "Webapp another certificate, or set api_validate_certs to false",
             )
         else:
             text = f"its certificate is not from a known authority ({reason.verify_message})"

@@ -14,6 +14,7 @@ from webapp_session import GC, Time, session
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import silence
 
 
 @pytest.fixture
@@ -189,6 +190,23 @@ def test_what_may_be_done_twice_is_asked_for_again_when_its_answer_got_lost(fake
     with pytest.raises(ApiError, match="connection lost"):
         session(fake).health()
     assert fake.paths().count("GET /v1/health") == 8
+
+
+def test_a_health_that_takes_long_is_given_more_time(fake: FakeWebapp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the Webapp waits for its dead nodes, and not for ever."""
+    given: list[float] = []
+    webapp = session(fake)
+
+    def send(method: str, path: str, body: t.Any, headers: t.Any, timeout: float) -> t.Any:
+        given.append(timeout)
+        raise silence(path, TimeoutError(), timeout)
+
+    webapp.token = "t"
+    monkeypatch.setattr(webapp, "_send", send)
+    for _call in range(2):
+        with pytest.raises(ApiError, match="no answer within 8 s"):
+            webapp.health()
+    assert given == [2, 4, 8, 8] + [8] * 4
 
 
 def test_a_login_whose_answer_got_lost_is_repeated_once(fake: FakeWebapp) -> None:

@@ -60,6 +60,9 @@ def said(status: int, code: t.Any = 0, title: str = "", details: str = "", path:
         (said(500, 1000, "Generic error", "timed out"), "other", False),
         *((said(500, code), "busy", True) for code in (1011, 1015, 1016, 1017, 1018)),
         (said(500, "1016"), "busy", True),
+        (said(500, 1023, "Database error"), "database", True),
+        (said(500, 1023, "Database error", path="/v1/services/message/gc"), "other", False),
+        (said(500, 1023, "Database error", path=LOGIN), "database", True),
         (said(429), "busy", True),
         (said(503), "busy", True),
         (said(502), "lost", False),
@@ -224,6 +227,14 @@ START = "Start the Webapp, or set api_url to where the host reaches it"
 LOG = "Look into the Webapp's log, or raise api_timeout"
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_login_that_is_refused_for_traffic_may_be_locked(status: int) -> None:
+    locked = said(status, 1015, "Too many requests", path=LOGIN)
+    assert (locked.kind, locked.retryable) == ("busy", True)
+    assert str(locked).endswith("lock of this account or address: wait some minutes, then use the right password")
+    assert str(said(status, 1015, "Too many requests")).endswith("Try again when there is less traffic")
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "sent", "found", "cure"),
     [
@@ -235,7 +246,8 @@ LOG = "Look into the Webapp's log, or raise api_timeout"
             (
                 refused_certificate(number, "mismatch"),
                 *("tls", False, "its certificate is for another name (mismatch)"),
-                "Set api_url to a name in the certificate",
+                "Set api_url to a name in the certificate; one that has no name but its common name serves for none: give the "
+                "Webapp another certificate, or set api_validate_certs to false",
             )
             for number in (62, 64)
         ),
