@@ -68,6 +68,12 @@ PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"  # where one that no
 # Where Docker's client looks for plugins of all users (docker/cli, cli-plugins/manager).
 PLUGIN_FOLDERS = tuple(f"/usr/{place}/docker/cli-plugins" for place in ("local/lib", "local/libexec", "lib", "libexec"))
 CRON_NAMES = ("cron", "crond")
+SERVICE_PLACES = (
+    "/etc/init.d/{}",
+    "/etc/systemd/system/{}.service",
+    "/usr/lib/systemd/system/{}.service",
+    "/lib/systemd/system/{}.service",
+)
 CRON_PID_FILES = ("/run/crond.pid", "/run/cron.pid")
 _PLUGIN_BY_HAND = (
     "Put the Compose plugin (docker-compose, version 2, from Docker's releases of Compose) into"
@@ -291,10 +297,18 @@ def cron_runs(pid_files: t.Iterable[str] = CRON_PID_FILES) -> bool:
 
 
 def stopped_services(module: AnsibleModule) -> list[str]:
-    """The cron daemon that the host has, where it does not run."""
+    """The service of the cron daemon that the host has, where it does not run."""
     found = [name for name in CRON_NAMES if module.get_bin_path(name, opt_dirs=SYSTEM_PATHS)]
     # One that reads no file in /etc/cron.d is missing, and where systemd-cron does its work none has to run.
-    return found[:1] if found and not cron_problem(module) and not cron_runs() else []
+    return [cron_service(found[0])] if found and not cron_problem(module) and not cron_runs() else []
+
+
+def cron_service(program: str) -> str:
+    """What the service of a cron daemon is called: Debian and others name cronie's by its package, and not by its program."""
+    names = [
+        name for name in (program, "cronie") if any(os.path.exists(place.format(name)) for place in SERVICE_PLACES)
+    ]
+    return names[0] if names else program
 
 
 def missing(module: AnsibleModule, engine_error: str, compose: bool | None = None) -> dict[str, str]:

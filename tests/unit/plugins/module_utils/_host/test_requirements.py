@@ -253,6 +253,33 @@ def test_who_reads_the_lines_of_cron(
     assert host_requirements.cron_problem(host) == problem
 
 
+@pytest.mark.parametrize(
+    ("services", "program", "name"),
+    [
+        (("cron",), "cron", "cron"),
+        (("crond",), "crond", "crond"),
+        (("cronie",), "crond", "cronie"),
+        (("crond", "cronie"), "crond", "crond"),
+        ((), "crond", "crond"),
+    ],
+)
+def test_the_service_of_a_cron_daemon(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, services: tuple[str, ...], program: str, name: str
+) -> None:
+    (tmp_path / "services").mkdir()
+    for one in services:
+        (tmp_path / "services" / one).touch()
+    monkeypatch.setattr(host_requirements, "SERVICE_PLACES", (f"{tmp_path}/services/{{}}",))
+    monkeypatch.setattr(host_requirements, "CRON_PID_FILES", ())
+    host.program(program)
+    assert host_requirements.cron_service(program) == name
+    assert host_requirements.stopped_services(host) == [name]
+    host.program("busybox")
+    (tmp_path / program).unlink()
+    (tmp_path / "crond").symlink_to(tmp_path / "busybox")
+    assert host_requirements.stopped_services(host) == []  # missing, and not stopped
+
+
 def test_an_empty_folder_of_data_is_none(host: Host, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     assert host_requirements.traces(host) == Traces()
