@@ -74,7 +74,8 @@ def options(tmp_path_factory: pytest.TempPathFactory, docker_engine: str) -> t.I
         until(lambda: answers(found), 60)
         with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
             load = ["docker", "exec", "--interactive", name, "docker", "load"]
-            subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True)
+            loaded = subprocess.run(load, stdin=saved.stdout, check=False, capture_output=True, text=True)
+        assert loaded.returncode == 0, loaded.stderr
         client = ["--name", "wacore", "--volume", "media:/usr/local/wamedia", "--env", "WA_DB_ENGINE=MYSQL"]
         docker("exec", name, "docker", "tag", image, "whatsapp/coreapp:v2.53.4")
         docker("exec", name, "docker", "run", "--detach", *client, "whatsapp/coreapp:v2.53.4", "sleep", "9999")

@@ -261,8 +261,8 @@ def test_a_refusal_names_user_server_reason_and_fix(proof: Proof, monkeypatch: p
     assert str(caught.value) == (
         "login of the client as user wa to the database MYSQL at db.example.com:3306: Access denied for user "
         "'wa'@'10.0.0.2' (1045). Nothing was written, and no container was touched. Compare user and password with the "
-        "server's; the server may also refuse this user from this host. check_connection: false (role variable "
-        "wa_db_env_check_connection) skips this check"
+        "server's; the server may also refuse this user from this host, without TLS, or without a certificate of the client. "
+        "check_connection: false (role variable wa_db_env_check_connection) skips this check"
     )
 
 
