@@ -35,7 +35,10 @@ def look(restart: str = "now", always: t.Sequence[str] = (), **concerns: t.Mappi
         ([look(db_env=CHANGED)], ["host", "db_env", "client"]),
         ([look(client=CHANGED)], ["host", "db_env", "client"]),
         ([look(log_cleanup=CHANGED)], ["host", "log_cleanup"]),
-        ([look(log_cleanup=CHANGED, media_volume=CHANGED)], ["host", "media_volume", "db_env", "client", "log_cleanup"]),
+        (
+            [look(log_cleanup=CHANGED, media_volume=CHANGED)],
+            ["host", "media_volume", "db_env", "client", "log_cleanup"],
+        ),
         # What differs at one member is entered at all of them.
         ([look(), look(log_cleanup=CHANGED), look()], ["host", "log_cleanup"]),
         ([look(host=CHANGED), look(log_cleanup=CHANGED)], ["host", "log_cleanup"]),
@@ -96,7 +99,11 @@ def test_what_is_entered_whatever_the_look_says(values: dict[str, t.Any], expect
 FOUND: dict[str, dict[str, t.Any]] = {
     "host": {"state": "drifted", "changes": ["cron does not run"], "warnings": ["w1"]},
     "media_volume": {"state": "in_sync"},
-    "db_env": {"state": "restart_pending", "restarts": ["wacore was created with another WA_DB_PORT"], "pending": ["p1"]},
+    "db_env": {
+        "state": "restart_pending",
+        "restarts": ["wacore was created with another WA_DB_PORT"],
+        "pending": ["p1"],
+    },
     "client": {"state": "unknown", "error": "Docker Engine: no answer.", "warnings": ["w2"]},
     "log_cleanup": {"state": "drifted", "changes": ["c1"], "restarts": ["r1"]},
 }
