@@ -57,7 +57,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             neighbours = machines.neighbours(variables["hostvars"], ours.host, variables["groups"])
             shown, secrets = split(desired.for_the_look(ours, neighbours))
         except WaError as error:
-            return {"failed": True, "msg": f"{ours.host}: {error} Nothing was changed."}
+            return {"failed": True, "msg": f"{ours.host}: {str(error).rstrip('.')}. Nothing was changed."}
         strict = boolean(self._task.args.get("fail_on_drift", False), strict=False)
         args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
         result: dict[str, t.Any] = self._execute_module(
