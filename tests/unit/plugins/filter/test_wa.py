@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.filter import wa
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_a_failure_tells_no_secret() -> None:
 
 SYNCED = {"concerns": {"host": {"state": "in_sync"}}, "restart": "now", "always": []}
 DRIFTED = {"concerns": {"log_cleanup": {"state": "drifted", "changes": ["a"]}}, "restart": "now", "always": []}
-ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup"]
+ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc"]
 
 
 @pytest.mark.parametrize(
@@ -147,8 +148,9 @@ def test_the_plan_is_made_from_the_looks_at_the_members_of_the_play(
     assert wa.FilterModule().filters()["provision_plan"](hostvars, ["h1", "h2"], reached, full) == concerns
 
 
-def test_the_files_of_the_roles_are_read_for_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_inventory_is_read_for_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    monkeypatch.setattr(inventory, "warm", lambda: read.append("all"))
-    assert wa.FilterModule().filters()["with_roles_read"](["100%"]) == ["100%"]
-    assert read == ["all"]
+    monkeypatch.setattr(inventory, "warm", lambda: read.append("roles"))
+    monkeypatch.setattr(machines, "read", lambda _hostvars, groups: read.extend(groups["all"]))
+    assert wa.FilterModule().filters()["inventory_read"]({}, {"all": ["h1"]}) is True
+    assert read == ["roles", "h1"]
