@@ -101,7 +101,8 @@ class LookHost:
             labels={override.OWN_LABEL: "a", override.DEFINITION_LABEL: f"digest-of-{service}"},
         )
         made["NetworkSettings"] = {"Networks": {NETWORK: {"NetworkID": "n1"}}}
-        made["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {"max-size": "50m"}}}
+        log = {"Type": "json-file", "Config": {"max-size": "50m"}}
+        made["HostConfig"] = {"LogConfig": log, "RestartPolicy": {"Name": "unless-stopped"}}
         return made
 
     def files(self) -> dict[str, tuple[int, int, int, bytes]]:
@@ -151,6 +152,11 @@ class LookHost:
             "project": "wa-a",
         }
 
+    @staticmethod
+    def _service(name: str, image: str) -> dict[str, t.Any]:
+        more = {"networks": [NETWORK], "restart": "unless-stopped"}
+        return {"name": name, "image": image, "definition": f"digest-of-{name}", **more}
+
     def _client(self) -> dict[str, t.Any]:
         deployment = topology.deployment("a", {"all": ["a"]})
         named = {"engine": "MYSQL", "hostname": "db", "port": 3306, "name_prefix": None, "exclusive": False}
@@ -161,14 +167,8 @@ class LookHost:
             "project": "wa-a",
             "version": VERSION,
             "services": [
-                {"name": "wacore", "image": CORE, "definition": "digest-of-wacore", "networks": [NETWORK]},
-                {
-                    "name": "waweb",
-                    "image": WEB,
-                    "definition": "digest-of-waweb",
-                    "networks": [NETWORK],
-                    "secret_file": str(self.secret_file),
-                },
+                self._service("wacore", CORE),
+                {**self._service("waweb", WEB), "secret_file": str(self.secret_file)},
             ],
             "files": [file(self.compose, "0640", content=content), file(self.secret_file, "0600", **secret)],
             "kept_files": [str(self.db_env), str(self.compose), str(self.secret_file)],

@@ -20,7 +20,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as des
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 
 SECRETS = (PASSWORD, JWT_KEY, SERVICE_KEY)
-GIVEN = {
+GIVEN: dict[str, t.Any] = {
     "wa_db_env_extra_secrets": {"WA_WEB_JWT_CRYPTO_KEY": JWT_KEY},
     "wa_client_extra_secret_environment": {"waweb": {"WA_KEY": SERVICE_KEY}},
 }
@@ -46,7 +46,7 @@ class Driver:
         action._task = type("Task", (), {"args": arguments or {}})
         action._templar = Templar(loader=DataLoader(), variables=variables)
         action._execute_module = self.execute
-        found: dict[str, t.Any] = action.run(None, variables)
+        found: dict[str, t.Any] = action.run(None, {**variables})
         return found
 
     def execute(self, module_name: str, module_args: dict[str, t.Any], task_vars: t.Any) -> dict[str, t.Any]:

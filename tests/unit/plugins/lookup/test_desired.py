@@ -20,7 +20,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as des
 def looked_up(*terms: str, **given: t.Any) -> list[dict[str, t.Any]]:
     ours = inventory(**given)
     lookup = LookupModule(loader=DataLoader(), templar=Templar(loader=DataLoader(), variables=ours.variables))
-    found: list[dict[str, t.Any]] = lookup.run([*terms], ours.variables)
+    found: list[dict[str, t.Any]] = lookup.run([*terms], {**ours.variables})
     return found
 
 

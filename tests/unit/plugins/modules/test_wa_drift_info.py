@@ -68,6 +68,7 @@ def test_a_host_that_is_as_the_inventory_wants_it(host: LookHost, look: Look) ->
         "actions": [],
         "concerns": dict.fromkeys(CONCERNS, SYNCED),
         "unmanaged": [],
+        "marker": "",
     }
     assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
 
@@ -132,7 +133,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
         changes("set WA_DB_PORT"),
     ),
     ("db_env", lambda host: line(host, WA_DB_PASSWORD="Older-Pw"), changes("set WA_DB_PASSWORD")),
-    ("db_env", lambda host: host.db_env.chmod(0o644), changes("changed mode")),
+    ("db_env", lambda host: host.db_env.chmod(0o644), changes("changed mode from 0644 to 0600")),
     (
         "db_env",
         lambda host: host.db_env.unlink(),
@@ -219,6 +220,11 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
         "client",
         lambda host: host.web["NetworkSettings"].update(Networks={}),
         restarts(f"wa-a-waweb-1 is not on the network {NETWORK}"),
+    ),
+    (
+        "client",
+        lambda host: host.web["HostConfig"]["RestartPolicy"].update(Name="no"),
+        changes("wa-a-waweb-1 has the restart policy no, expected unless-stopped"),
     ),
     (
         "client",
@@ -461,6 +467,6 @@ def test_owners_are_compared(host: LookHost, look: Look) -> None:
     assert look()["concerns"] == {
         **dict.fromkeys(CONCERNS, SYNCED),
         "host": changes(f"{host.project} has the owner daemon, expected root"),
-        "db_env": changes("changed owner"),
+        "db_env": changes("changed owner from 1 to 0"),
         "client": changes(f"{host.compose} has the owner daemon, expected root"),
     }

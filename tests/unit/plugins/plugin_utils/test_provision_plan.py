@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
-ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup"]
-SYNCED = {name: {"state": "in_sync"} for name in ("host", "media_volume", "db_env", "client", "log_cleanup")}
+ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc"]
+SYNCED = {name: {"state": "in_sync"} for name in ALL if name != "trial_database"}
 CHANGED = {"state": "drifted", "changes": ["a"]}
 UNKNOWN = {"state": "unknown", "error": "a"}
 RESTART_NOW = {"state": "drifted", "restarts": ["a"]}
@@ -58,8 +58,9 @@ def look(restart: str = "now", always: t.Sequence[str] = (), **concerns: t.Mappi
         ([look("report"), look("window", db_env=RESTART_LATER)], ["host", "db_env", "client"]),
         ([look(client={"state": "in_sync", "warnings": ["a"]})], []),
         # What the look does not see.
-        ([look(always=["automatic_gc"])], ["host", "automatic_gc"]),
-        ([look(always=["automatic_gc"], log_cleanup=CHANGED)], ["host", "log_cleanup", "automatic_gc"]),
+        ([look(automatic_gc=CHANGED)], ["host", "automatic_gc"]),
+        ([look(automatic_gc=RESTART_NOW)], ["host", "automatic_gc"]),
+        ([look(automatic_gc=UNKNOWN, log_cleanup=CHANGED)], ["host", "log_cleanup", "automatic_gc"]),
         ([look(always=["trial_database"])], ["host", "trial_database"]),
         ([look(always=["removal", *ALL])], [*ALL, "removal"]),
         ([look(), look(always=["removal", *ALL])], [*ALL, "removal"]),
@@ -76,24 +77,41 @@ def test_what_is_entered(looks: list[dict[str, t.Any]], expected: list[str]) -> 
 @pytest.mark.parametrize("one", [look(), look(log_cleanup=CHANGED), look("report", client=RESTART_LATER), {}])
 def test_a_full_run_enters_everything(one: dict[str, t.Any]) -> None:
     assert provision_plan.concerns({"h1": one}, full=True) == ALL
-    assert provision_plan.concerns({"h1": look(always=["automatic_gc"])}, full=True) == [*ALL, "automatic_gc"]
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
         ({}, []),
-        ({"wa_message_gc_automatic": True}, ["automatic_gc"]),
-        ({"wa_message_gc_automatic": False}, ["automatic_gc"]),  # it is to be switched off
         ({"wa_trial_database_image": "mariadb:11"}, ["trial_database"]),
-        ({"wa_message_gc_automatic": True, "wa_trial_database_image": "a"}, ["automatic_gc", "trial_database"]),
-        *(({f"wa_{name}_state": "absent"}, ["removal", *ALL]) for name in ALL),
-        ({"wa_client_state": "absent", "wa_message_gc_automatic": True}, ["removal", *ALL]),
+        *(({f"wa_{name}_state": "absent"}, ["removal", *ALL]) for name in ALL[:-1]),
+        ({"wa_client_state": "absent", "wa_trial_database_image": "a"}, ["removal", *ALL]),
     ],
 )
 def test_what_is_entered_whatever_the_look_says(values: dict[str, t.Any], expected: list[str]) -> None:
     given = {name: "present" if name.endswith("_state") else None for name in provision_plan.SWITCHES}
     assert provision_plan.always({**given, **values}) == expected
+
+
+@pytest.mark.parametrize(
+    ("markers", "entered"),
+    [
+        ([None], False),
+        ([""], False),  # a host alone shares its volume with nobody
+        ([None, None], False),  # no container was asked
+        (["a1", "a1"], False),
+        (["a1", None], False),
+        (["a1", "b2"], True),
+        (["a1", ""], True),
+        (["", ""], True),  # there is no marker yet
+        (["", None], True),
+        (["a1", "a1", "b2"], True),
+    ],
+)
+def test_members_that_share_no_volume(markers: list[str | None], entered: bool) -> None:
+    looks = {f"h{number}": {**look(), "marker": marker} for number, marker in enumerate(markers)}
+    assert provision_plan.shares_no_volume(looks) is entered
+    assert provision_plan.concerns(looks) == (["host", "media_volume"] if entered else [])
 
 
 FOUND: dict[str, dict[str, t.Any]] = {

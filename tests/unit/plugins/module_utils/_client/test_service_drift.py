@@ -84,6 +84,12 @@ def test_a_container_that_does_not_run_is_a_change(state: str, text: str, own: b
             Differences(warnings=["wa-a-wacore-1 is unhealthy. Look into its log (docker logs wa-a-wacore-1)"]),
         ),
         ({}, {"health": "starting"}, Differences()),
+        (
+            {},
+            {"restart": "no"},
+            Differences(changes=["wa-a-wacore-1 has the restart policy no, expected unless-stopped"]),
+        ),
+        ({"restart": "no"}, {"restart": "no"}, Differences()),
         ({}, {"log_capped": False}, Differences()),  # the definition tells what a container of ours was created with
     ],
 )
@@ -122,6 +128,7 @@ def test_a_container_whose_service_is_no_more() -> None:
         ({}, Differences(pending=[KEPT])),
         ({"image": "mirror/coreapp:v2.53.4", "image_id": "sha256:0"}, Differences(pending=[KEPT])),
         ({"definition": "d0", "networks": {}}, Differences(pending=[KEPT])),
+        ({"restart": "always"}, Differences(pending=[KEPT])),
         ({"log_capped": False}, Differences(pending=[f"{KEPT}; Docker keeps its log without a limit"])),
         (
             {"image": "r/coreapp:v2.51.2"},
@@ -151,3 +158,24 @@ def test_one_that_is_to_be_replaced_is_compared_whole() -> None:
     assert service_drift.compare([WANTED], [adopted], kept=False) == Differences(
         restarts=[f"wa-a-wacore-1 runs s/coreapp:v2.53.4, expected {IMAGE}"], pending=[OLD]
     )
+
+
+@pytest.mark.parametrize(
+    ("container", "services", "expected"),
+    [
+        ({"restart": "unless-stopped"}, {"wacore": {"restart": "unless-stopped"}}, []),
+        ({"restart": "always"}, {"wacore": {"restart": "unless-stopped"}}, ["unless-stopped"]),
+        ({"restart": "always"}, {"wacore": {}}, ["no"]),
+        ({"restart": "no"}, {"wacore": {"restart": None}}, []),
+        ({"restart": "always", "own": False}, {"wacore": {}}, []),
+        ({"restart": "always", "one_shot": True}, {"wacore": {}}, []),
+        ({"restart": "always"}, {"waweb": {}}, []),  # its service is no more
+    ],
+)
+def test_a_restart_policy_that_was_changed_by_hand(
+    container: dict[str, t.Any], services: dict[str, t.Any], expected: list[str]
+) -> None:
+    one = {"name": "wa-a-wacore-1", "service": "wacore", "own": True, "one_shot": False, **container}
+    assert service_drift.restart_policies([one], services) == [
+        {"name": "wa-a-wacore-1", "policy": policy} for policy in expected
+    ]

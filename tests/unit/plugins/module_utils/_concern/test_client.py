@@ -37,7 +37,7 @@ def params(host: LookHost) -> dict[str, t.Any]:
     """The options as their spec leaves them."""
     defaults = {name: spec.get("default") for name, spec in client.SPEC.items()}
     given = {**defaults, **host.desired["client"]}
-    service = {"count": 1, "secret_file": None}
+    service = {"count": 1, "secret_file": None, "restart": "no"}
     file = {"state": "file", "owner": None, "group": None, "content": None, "sha256": None}
     return {
         **given,
