@@ -57,7 +57,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             neighbours = machines.neighbours(variables["hostvars"], ours.host, variables["groups"])
             shown, secrets = split(desired.for_the_look(ours, neighbours))
         except WaError as error:
-            return {"failed": True, "msg": f"{ours.host}: {error} Nothing was changed."}
+            return {"failed": True, "msg": f"{ours.host}: {str(error).rstrip('.')}. Nothing was changed."}
         strict = boolean(self._task.args.get("fail_on_drift", False), strict=False)
         args = {**self._task.args, "desired": shown, "secrets": secrets, "restart": ours["wa_client_restart"]}
         result: dict[str, t.Any] = self._execute_module(
@@ -76,7 +76,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     @staticmethod
     def _verdict(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:
         """The result of a look after the roles have acted."""
-        left = provision_plan.left(result["concerns"])
+        left = provision_plan.left(result["concerns"], ours["wa_client_restart"])
         if not left:
             return result
         told = ". ".join(text.rstrip(".") for text in left)
@@ -92,7 +92,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result["always"] = provision_plan.always({name: ours.get(name) for name in provision_plan.SWITCHES})
         for text in result["drift"]:
             display.display(f"{ours.host} | {text}")
-        for text in provision_plan.pending(found):
+        for text in provision_plan.pending(found, result["restart"]):
             display.display(f"{ours.host} | restart pending: {text}")
         for text in provision_plan.warnings(found):
             display.display(f"{ours.host} | warning: {text}")

@@ -53,9 +53,10 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **_options: t.Any) -> list[t.Any]:
         """The desired state of each concern in `terms`."""
         inventory = Inventory(variables or {}, self._templar.template)
+        unknown = [term for term in terms if term not in desired.CONCERNS]
+        if unknown:
+            raise AnsibleError(f"no concern is called {unknown[0]!r}; expected one of {', '.join(desired.CONCERNS)}")
         try:
             return [desired.CONCERNS[term](inventory) for term in terms]
-        except KeyError as error:
-            raise AnsibleError(f"no concern is called {error}; expected one of {', '.join(desired.CONCERNS)}") from None
         except WaError as error:
             raise AnsibleError(str(error)) from None

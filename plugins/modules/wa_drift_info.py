@@ -154,7 +154,7 @@ def main() -> None:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
     module.looking = True
     seen = look.Look(module, probe, not module.params["fail_on_drift"])
-    found = seen.run(merged(module.params["desired"], module.params["secrets"] or {}))
+    found = seen.run(merged(module.params["desired"], module.params.pop("secrets") or {}))
     module.looking = False
     result.redact = seen.redact
     restart = module.params["restart"]

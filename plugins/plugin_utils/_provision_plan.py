@@ -11,6 +11,7 @@ Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 # In the order in which provision.yml enters them.
 ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc")
 REMOVAL = "removal"
+NOW = "now"  # of `wa_client_restart`
 _GUARD = "host"  # its checks come before any change: which client is there, who holds the lock
 # What a drift of one concern touches as well: containers are created for another db.env or volume, and are told its result.
 _WITH = {
@@ -80,13 +81,13 @@ def lines(found: Concerns) -> list[str]:
     return told
 
 
-def pending(found: Concerns) -> list[str]:
-    """What waits for the next upgrade, or for the time of a restart, a line each."""
+def pending(found: Concerns, restart: str = NOW) -> list[str]:
+    """What waits for the next upgrade, or for the time that `restart` (`wa_client_restart`) gives, a line each."""
     waits = [text for finding in found.values() for text in finding.get("pending") or ()]
     later = [
         text
         for finding in found.values()
-        if finding["state"] == "restart_pending"
+        if restart != NOW or finding["state"] == "restart_pending"
         for text in finding.get("restarts") or ()
     ]
     return [*later, *waits]
@@ -97,12 +98,13 @@ def warnings(found: Concerns) -> list[str]:
     return [text for finding in found.values() for text in finding.get("warnings") or ()]
 
 
-def left(found: Concerns) -> list[str]:
+def left(found: Concerns, restart: str = NOW) -> list[str]:
     """What is still not as the inventory wants it, after the roles have acted; what waits for its time is not among it."""
     told = []
+    keys = ("changes", "restarts") if restart == NOW else ("changes",)
     for name, finding in found.items():
         if finding["state"] == "drifted":
-            told += [f"{name}: {text}" for key in ("changes", "restarts") for text in finding.get(key) or ()]
+            told += [f"{name}: {text}" for key in keys for text in finding.get(key) or ()]
         elif finding["state"] == "unknown":
             told.append(f"{name}: not known: {finding['error']}")
     return told

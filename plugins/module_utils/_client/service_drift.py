@@ -70,7 +70,7 @@ def compare(services: t.Sequence[Service], containers: t.Sequence[Container], ke
         missing = service.count - len(ours)
         if missing > 0 and not (adopted and ours):
             what = f"{missing} of {service.count} containers" if service.count > 1 else "its container"
-            found.changes.append(f"service {service.name}: {what} is missing")
+            found.changes.append(f"service {service.name}: {what} {'are' if missing > 1 else 'is'} missing")
         if missing < 0 and not adopted:
             found.restarts.append(f"service {service.name}: {len(ours)} containers, expected {service.count}")
         for one in ours:

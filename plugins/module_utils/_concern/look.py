@@ -183,6 +183,8 @@ class Look:
 
     def _client(self, part: t.Any) -> Finding:
         engine = self._docker()
+        # Hidden from logs and from what -vvv shows; a difference hides what is secret in it.
+        self.module.no_log_values.difference_update({one["content"] for one in part.params["files"]})
         self.unmanaged = client.unmanaged(engine, part.params["project"], part.params["neighbours"])
         self.hashes = client.hashes(engine, part.params["project"])
         return client.observe(engine, part.params, self.module._diff, self.compare_record)

@@ -296,6 +296,8 @@ class FakeDocker:
         if one is None:
             return 404, {"message": f"No such container: {key}"}
         state = {"Status": one["State"], "Running": one["State"] == "running"}
+        if one.get("Health"):
+            state["Health"] = {"Status": one["Health"]}
         config = dict(one["Config"], Labels=one["Labels"], User=one["Config"].get("User", ""))
         return 200, dict(one, Name="/" + one["Name"], State=state, Config=config)
 

@@ -10,6 +10,8 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.filter import wa
+from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 
 
 @pytest.mark.parametrize(
@@ -119,3 +121,36 @@ def test_a_failure_tells_no_secret() -> None:
     for result in results:
         assert "Canary" not in wa.failure(result, {"password": "Canary-3"})
         assert "Canary" not in str(wa.left(result, "h1")).replace("Canary-3", "")
+
+
+SYNCED = {"concerns": {"host": {"state": "in_sync"}}, "restart": "now", "always": []}
+DRIFTED = {"concerns": {"log_cleanup": {"state": "drifted", "changes": ["a"]}}, "restart": "now", "always": []}
+ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc"]
+
+
+@pytest.mark.parametrize(
+    ("looks", "reached", "full", "concerns"),
+    [
+        ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], False, []),
+        ({"h1": SYNCED, "h2": DRIFTED}, ["h1", "h2"], False, ["host", "log_cleanup"]),
+        ({"h1": SYNCED, "h2": DRIFTED}, ["h1"], False, []),  # --limit has left the other one out
+        ({"h1": SYNCED, "h2": None}, ["h1", "h2"], False, ALL),
+        ({"h1": SYNCED, "h2": {}}, ["h1", "h2"], False, ALL),
+        ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], "true", ALL),
+        ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], "false", []),
+        ({"h1": SYNCED, "h2": SYNCED, "other": DRIFTED}, ["h1", "h2", "other"], False, []),
+    ],
+)
+def test_the_plan_is_made_from_the_looks_at_the_members_of_the_play(
+    looks: dict[str, t.Any], reached: list[str], full: t.Any, concerns: list[str]
+) -> None:
+    hostvars = {name: {} if one is None else {"wa_drift": one} for name, one in looks.items()}
+    assert wa.FilterModule().filters()["provision_plan"](hostvars, ["h1", "h2"], reached, full) == concerns
+
+
+def test_the_inventory_is_read_for_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(inventory, "warm", lambda: read.append("roles"))
+    monkeypatch.setattr(machines, "read", lambda _hostvars, groups: read.extend(groups["all"]))
+    assert wa.FilterModule().filters()["inventory_read"]({}, {"all": ["h1"]}) is True
+    assert read == ["roles", "h1"]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 import typing as t
 from pathlib import Path
@@ -69,6 +70,43 @@ def test_check_mode_predicts_and_touches_nothing(run_module: Run, env: Path) -> 
     for operation in ("restore", "settle"):
         run_module(MODULE, {"operation": operation, "files": [str(env)]}, check=True)
     assert (env.read_text(), previous(env).read_text()) == (before, "B=1\n")
+
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
+@pytest.mark.parametrize("content", ["WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=old\n", "A=1\n"])
+def test_a_file_gets_its_owner(run_module: Run, env: Path, content: str) -> None:
+    os.chown(env, pwd.getpwnam("daemon").pw_uid, 0)
+    given = {"path": str(env), "content": content, "owner": "root"}
+    text = f"changed mode or owner: {env} has the owner daemon, expected root"
+    actions = [text if content == env.read_text() else f"wrote {env}"]
+    assert run_module(MODULE, given, check=True)["actions"] == actions
+    assert env.stat().st_uid != 0
+    done = run_module(MODULE, given)
+    assert (done["changed"], done["actions"]) == (True, actions)
+    assert (env.stat().st_uid, stat.S_IMODE(env.stat().st_mode), env.read_text()) == (0, 0o640, content)
+    assert run_module(MODULE, given)["changed"] is False
+
+
+def test_a_mode_that_is_mended_is_told_with_the_one_that_was_there(run_module: Run, env: Path) -> None:
+    env.chmod(0o666)
+    given = {"path": str(env), "content": env.read_text(), "mode": "0600", "owner": ME}
+    actions = [f"changed mode or owner: {env} has the mode 0666, expected 0600"]
+    assert run_module(MODULE, given, check=True)["actions"] == actions
+    assert stat.S_IMODE(env.stat().st_mode) == 0o666
+    assert run_module(MODULE, given)["actions"] == actions
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+
+
+def test_an_owner_that_this_host_does_not_have_leaves_the_file_alone(run_module: Run, env: Path) -> None:
+    before = env.read_text()
+    failed = run_module(MODULE, {"path": str(env), "content": "A=1\n", "owner": "no-such-user"})
+    assert failed["msg"] == (
+        "option owner: no-such-user does not exist here; expected the name of a user of this host."
+    )
+    assert (env.read_text(), sorted(os.listdir(env.parent))) == (before, ["db.env"])
 
 
 def test_what_served_before_is_put_back_and_kept_until_it_is_proven(run_module: Run, env: Path) -> None:

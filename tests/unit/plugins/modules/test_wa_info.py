@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from fake_docker import FakeDocker
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
 
 MODULE = "wa_info"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -241,18 +241,16 @@ def test_a_container_of_our_own_file_is_known_wherever_the_file_lies(engine: Fak
     assert {one["name"]: one["own"] for one in told} == {"owned": True, "theirs": False}
 
 
-@pytest.mark.parametrize(
-    ("text", "refused"), [("", False), (client_files.HEADER + "; more\n", False), ("a: b\n", True)]
-)
+@pytest.mark.parametrize(("text", "refused"), [("", False), (HEADER + "; more\n", False), ("a: b\n", True)])
 def test_a_compose_file_of_others_is_refused(run_module: Run, tmp_path: Path, text: str, refused: bool) -> None:
     path = tmp_path / "compose.yml"
     options = {"gather": ["identity"], "compose_file": str(path)}
     assert "msg" not in run_module(MODULE, options)
     path.write_text(text)
     assert ("is not this collection's" in run_module(MODULE, options).get("msg", "")) is refused
-    write = run_module("wa_client_files", {"path": str(path), "content": client_files.HEADER})
+    write = run_module("wa_client_files", {"path": str(path), "content": HEADER})
     assert ("is not this collection's" in write.get("msg", "")) is refused
-    assert path.read_text() == (text if refused else client_files.HEADER)
+    assert path.read_text() == (text if refused else HEADER)
 
 
 def test_a_nightly_cleanup_that_failed_is_a_warning(run_module: Run, tmp_path: Path, warned: list[str]) -> None:

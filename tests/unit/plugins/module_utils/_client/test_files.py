@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
@@ -24,14 +25,12 @@ def test_compose_files_are_told_by_their_ending(path: str, compose: bool) -> Non
     assert client_files.is_compose(path) is compose
 
 
-@pytest.mark.parametrize(
-    "text", [None, "", " \n", client_files.HEADER, f"{client_files.HEADER}; more\nservices: {{}}\n"]
-)
+@pytest.mark.parametrize("text", [None, "", " \n", HEADER, f"{HEADER}; more\nservices: {{}}\n"])
 def test_nothing_and_our_own_may_be_replaced(text: str | None) -> None:
     client_files.refuse_unmanaged("/srv/wa/compose.yml", text)
 
 
-@pytest.mark.parametrize("text", ["services: {}\n", f"\n{client_files.HEADER}", client_files.HEADER.lower()])
+@pytest.mark.parametrize("text", ["services: {}\n", f"\n{HEADER}", HEADER.lower()])
 def test_what_is_somebody_elses_is_refused(text: str) -> None:
     with pytest.raises(WaError) as told:
         client_files.refuse_unmanaged("/srv/wa/compose.yml", text)

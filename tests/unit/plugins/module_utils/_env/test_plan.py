@@ -59,6 +59,25 @@ def test_what_becomes_of_the_file(
     assert (plan.words(), plan.removed()) == (words, removed)
 
 
+@pytest.mark.parametrize(
+    ("before", "options", "undeclared"),
+    [
+        (BASE, {}, []),  # without any option nothing is declared at all
+        (BASE, {"engine": "MYSQL"}, ["WA_DB_HOSTNAME", "WA_DB_PORT", "WA_DB_USERNAME", "WA_DB_PASSWORD"]),
+        (BASE + "# c\n", {}, []),
+        (BASE + "TZ=UTC\nX=1\n", {"extra": {"X": "2"}, "hostname": "db"}, ["TZ"]),
+        (BASE + "WA_API_KEY=a\n", {"extra_secrets": {"WA_API_KEY": "b"}}, []),
+        (BASE + "TZ=UTC\n", {"extra": {"TZ": ""}}, []),  # it goes
+        (BASE + "TZ=UTC\n", {"exclusive": True}, []),
+        (None, {"engine": "MYSQL", "hostname": "db", "username": "wa", "password": SECRET}, []),
+    ],
+)
+def test_keys_that_no_option_names(before: str | None, options: dict[str, t.Any], undeclared: list[str]) -> None:
+    needed = {"engine": "MYSQL", "hostname": "db", "username": "wa", "password": SECRET, "port": 3306}
+    given = {**needed, **options} if before != BASE else options
+    assert list(made(before, **given).undeclared) == undeclared
+
+
 def test_no_file_is_asked_for_all_that_the_client_needs() -> None:
     options = {"engine": "PGSQL", "hostname": "db", "username": "wa", "password": SECRET}
     plan = made(None, **options)

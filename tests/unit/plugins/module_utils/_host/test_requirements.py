@@ -303,6 +303,95 @@ def test_a_plugin_that_waits_for_its_engine_runs(
     assert host_requirements.compose_runs(host, error) is runs
 
 
+@pytest.mark.parametrize(
+    ("plugin", "client", "found", "tried"),
+    [
+        (True, True, True, False),  # nothing is started where the plugin lies in its place
+        (True, False, False, True),
+        (False, True, False, True),
+    ],
+)
+def test_compose_is_told_by_where_its_plugin_lies(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: bool, client: bool, found: bool, tried: bool
+) -> None:
+    asked: list[str] = []
+
+    def runs(_module: t.Any, error: str) -> bool:
+        asked.append(error)
+        return False
+
+    monkeypatch.setattr(host_requirements, "compose_runs", runs)
+    monkeypatch.setattr(host_requirements, "PLUGIN_FOLDERS", (str(tmp_path / "none"), str(tmp_path / "plugins")))
+    (tmp_path / "plugins").mkdir()
+    path = tmp_path / "plugins" / "docker-compose"
+    path.touch(mode=0o755 if plugin else 0o644)  # one that cannot be run is none
+    if client:
+        host.program("docker")
+    assert host_requirements.has_compose(host, "no engine") is found
+    assert asked == ["no engine"] * tried
+
+
+@pytest.mark.parametrize(
+    ("processes", "pid_file", "runs"),
+    [
+        ({}, None, False),
+        ({12: "cron"}, "12\n", True),
+        ({12: "crond"}, "12", True),
+        ({12: "cron"}, None, True),  # it wrote no file, or the file lies elsewhere
+        ({12: "bash"}, "12", False),  # its number is another process's by now
+        ({12: "bash", 13: "cron"}, "12", True),
+        ({12: "crontab"}, None, False),
+        ({12: "cron"}, "none", True),
+        ({}, "12", False),
+    ],
+)
+def test_a_cron_daemon_that_runs(
+    host: Host, tmp_path: Path, processes: dict[int, str], pid_file: str | None, runs: bool
+) -> None:
+    for number, name in processes.items():
+        (tmp_path / "proc" / str(number)).mkdir(parents=True)
+        (tmp_path / "proc" / str(number) / "comm").write_text(f"{name}\n")
+    if pid_file is not None:
+        (tmp_path / "cron.pid").write_text(pid_file)
+    assert host_requirements.cron_runs([str(tmp_path / "none.pid"), str(tmp_path / "cron.pid")]) is runs
+
+
+@pytest.mark.parametrize(
+    ("programs", "runs", "stopped"),
+    [
+        ((), False, []),  # what is not installed is missing, and not stopped
+        (("cron",), False, ["cron"]),
+        (("crond",), False, ["crond"]),
+        (("cron", "crond"), False, ["cron"]),
+        (("cron",), True, []),
+    ],
+)
+def test_a_cron_daemon_that_was_stopped(
+    host: Host, monkeypatch: pytest.MonkeyPatch, programs: tuple[str, ...], runs: bool, stopped: list[str]
+) -> None:
+    monkeypatch.setattr(host_requirements, "cron_runs", lambda: runs)
+    for name in programs:
+        host.program(name)
+    assert host_requirements.stopped_services(host) == stopped
+
+
+def test_wa_info_tells_a_service_that_was_stopped(
+    engine: FakeDocker, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_requirements, "stopped_services", lambda _module: ["cron"])
+    done = run_module("wa_info", {"gather": ["host"], "docker_host": engine.host})
+    assert done["stopped_services"] == ["cron"]
+
+
+@pytest.mark.parametrize(("compose", "missing"), [(True, False), (False, True), (None, True)])
+def test_whether_compose_runs_may_be_known_already(
+    host: Host, monkeypatch: pytest.MonkeyPatch, compose: bool | None, missing: bool
+) -> None:
+    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module, _error: False)
+    host.params["database_engine"] = ""
+    assert ("docker_compose" in host_requirements.missing(host, "", compose)) is missing
+
+
 def test_wa_info_tells_the_refusal(
     engine: FakeDocker, run_module: RunModule, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,214 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action of wa_drift_info: refusals before a host is touched, what is sent apart as secret, what is said, the verdict."""
+
+from __future__ import annotations
+
+import copy
+import typing as t
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.action import ActionBase
+from ansible.template import Templar
+from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
+
+from ansible_collections.waba.onprem.plugins.action import wa_drift_info
+from ansible_collections.waba.onprem.plugins.modules.wa_drift_info import merged
+from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
+
+SECRETS = (PASSWORD, JWT_KEY, SERVICE_KEY)
+GIVEN: dict[str, t.Any] = {
+    "wa_db_env_extra_secrets": {"WA_WEB_JWT_CRYPTO_KEY": JWT_KEY},
+    "wa_client_extra_secret_environment": {"waweb": {"WA_KEY": SERVICE_KEY}},
+}
+SYNCED = {name: {"state": "in_sync"} for name in desired.CONCERNS}
+
+
+class Driver:
+    """The plugin with a module that gives one answer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None}
+        self.calls: list[dict[str, t.Any]] = []
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+        monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+        monkeypatch.setattr(wa_drift_info.display, "display", self.lines.append)
+        monkeypatch.setattr(wa_drift_info.display, "warning", self.warnings.append)
+        machines._placed.clear()
+
+    def __call__(self, arguments: dict[str, t.Any] | None = None, **given: t.Any) -> dict[str, t.Any]:
+        variables = inventory(**given).variables
+        action = object.__new__(wa_drift_info.ActionModule)
+        action._task = type("Task", (), {"args": arguments or {}})
+        action._templar = Templar(loader=DataLoader(), variables=variables)
+        action._execute_module = self.execute
+        found: dict[str, t.Any] = action.run(None, {**variables})
+        return found
+
+    def execute(self, module_name: str, module_args: dict[str, t.Any], task_vars: t.Any) -> dict[str, t.Any]:
+        assert module_name == "waba.onprem.wa_drift_info"
+        assert task_vars["inventory_hostname"] == "support"
+        self.calls.append(module_args)
+        return copy.deepcopy(self.answer)
+
+    def finds(self, **concerns: dict[str, t.Any]) -> None:
+        self.answer["concerns"] = {**SYNCED, **concerns}
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    return Driver(monkeypatch)
+
+
+def test_the_module_is_given_the_desired_state_and_apart_what_is_secret_in_it(driver: Driver) -> None:
+    driver({"probe": False}, **GIVEN)
+    (call,) = driver.calls
+    assert (call["restart"], call["probe"]) == ("now", False)
+    assert [secret for secret in SECRETS if secret in str(call["desired"])] == []
+    assert [secret for secret in SECRETS if secret not in str(call["secrets"])] == []
+    expected = desired.for_the_look(inventory(**GIVEN), [])
+    assert merged(call["desired"], call["secrets"]) == expected
+
+
+def test_what_is_in_sync_is_told_in_no_line(driver: Driver) -> None:
+    found = driver()
+    assert (found["drift"], found["always"], found["restart"], found["members"]) == ([], [], "now", ["support"])
+    assert (driver.lines, driver.warnings) == ([], [])
+
+
+def test_what_differs_is_told_line_by_line(driver: Driver) -> None:
+    driver.finds(
+        host={"state": "drifted", "changes": ["cron does not run"], "warnings": ["odd"]},
+        db_env={"state": "restart_pending", "restarts": ["wacore was created with another WA_DB_PORT"]},
+        client={"state": "restart_pending", "pending": ["waweb waits"]},
+    )
+    found = driver(wa_client_restart="window", wa_trial_database_image="mariadb:11")
+    assert found["drift"] == [
+        "host: cron does not run",
+        "db_env: wacore was created with another WA_DB_PORT (needs a restart)",
+    ]
+    assert (found["restart"], found["always"]) == ("window", ["trial_database"])
+    assert driver.lines == [
+        *(f"support | {text}" for text in found["drift"]),
+        "support | restart pending: wacore was created with another WA_DB_PORT",
+        "support | restart pending: waweb waits",
+    ]
+    assert driver.warnings == ["support: odd"]
+
+
+def test_a_variable_that_no_role_knows_is_a_warning(driver: Driver) -> None:
+    driver(wa_db_env_enginee="MYSQL")
+    assert driver.warnings == ["no role knows the variable wa_db_env_enginee; do you mean wa_db_env_engine?"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"wa_client_restart": "soon"},
+            "support: value of wa_client_restart must be one of: now, window, report, got: soon",
+        ),
+        (
+            {"wa_db_env_extra": "A=1"},
+            "support: wa_db_env_extra: no mapping; expected one. On the command line give all of ",
+        ),
+        ({"wa_log_cleanup_hour": 24}, "support: wa_log_cleanup_hour: "),
+        ({"wa_version": "latest"}, "support: version: 'latest' is no version of the client; expected "),
+        ({"wa_project_dir": "srv"}, "support: host support: wa_project_dir: "),
+    ],
+)
+def test_what_is_refused_touches_no_host(driver: Driver, given: dict[str, t.Any], said: str) -> None:
+    found = driver(**given)
+    assert found == {"failed": True, "msg": found["msg"]}
+    assert found["msg"].startswith(said)
+    assert found["msg"].endswith(". Nothing was changed.")
+    assert driver.calls == []
+
+
+@pytest.mark.parametrize("answer", [{"failed": True, "msg": "no Python"}, {"unreachable": True}, {"skipped": True}])
+def test_a_module_that_did_not_look_is_passed_on(driver: Driver, answer: dict[str, t.Any]) -> None:
+    driver.answer = answer
+    assert driver({"fail_on_drift": True}) == answer
+
+
+# After the roles have acted
+
+
+def test_the_second_look_is_well_with_what_waits_for_its_time(driver: Driver) -> None:
+    driver.finds(
+        db_env={"state": "restart_pending", "restarts": ["wacore was created with another WA_DB_PORT"]},
+        client={"state": "restart_pending", "pending": ["waweb waits"]},
+    )
+    found = driver({"fail_on_drift": "yes"}, wa_client_restart="window")
+    assert found["concerns"] == driver.answer["concerns"]
+    assert "failed" not in found
+    assert "fail_on_drift" not in driver.calls[0]
+
+
+def test_the_second_look_fails_with_all_that_is_left(driver: Driver) -> None:
+    driver.finds(
+        host={"state": "drifted", "changes": ["cron does not run."]},
+        client={"state": "unknown", "error": "Docker Engine: no answer."},
+    )
+    left = ["host: cron does not run.", "client: not known: Docker Engine: no answer."]
+    assert driver({"fail_on_drift": True}) == {
+        "failed": True,
+        "msg": "support: not as the inventory wants it: host: cron does not run. client: not known: Docker Engine: no answer.",
+        "drift": left,
+    }
+
+
+# Client containers that are nobody's
+
+
+def container(**more: t.Any) -> dict[str, t.Any]:
+    one = {"name": "old-core", "image": "r/coreapp:v2.51.2", "project": "", "state": "running", "role": "core"}
+    return {**one, "one_shot": False, "ports": [], "database": "db.example.com:3306/", **more}
+
+
+@pytest.mark.parametrize(
+    ("more", "given", "changes"),
+    [
+        ({}, {}, ["old-core (r/coreapp:v2.51.2) is a client that this inventory does not describe"]),
+        (
+            {"database": "192.0.2.9:3306/"},
+            {"wa_db_env_hostname": "192.0.2.1"},
+            ["old-core (r/coreapp:v2.51.2) is a client that this inventory does not describe"],
+        ),
+        (
+            {"database": "192.0.2.9:3306/"},
+            {"wa_db_env_hostname": "192.0.2.1", "wa_client_skip": ["unknown_clients"]},
+            [],
+        ),
+    ],
+)
+def test_a_client_of_nobody_is_the_hosts_drift(
+    driver: Driver, more: dict[str, t.Any], given: dict[str, t.Any], changes: list[str]
+) -> None:
+    driver.answer["unmanaged"] = [container(**more)]
+    found = driver(**given)
+    state = {"state": "drifted", "changes": changes} if changes else {"state": "in_sync"}
+    assert found["concerns"]["host"] == state
+    assert found["drift"] == [f"host: {text}" for text in changes]
+
+
+def test_a_port_that_is_taken_is_told(driver: Driver) -> None:
+    taken = container(name="wa-b-waweb-1", project="wa-b", role="web", ports=[9090], database="192.0.2.9:3306/")
+    driver.answer["unmanaged"] = [taken]
+    found = driver(wa_db_env_hostname="192.0.2.1", wa_client_skip=["unknown_clients"])
+    (text,) = found["concerns"]["host"]["changes"]
+    assert text.startswith(
+        "wa-b-waweb-1 (r/coreapp:v2.51.2, project wa-b, running), another number's, publishes port 9090;"
+    )
+
+
+def test_a_host_that_is_not_known_stays_so(driver: Driver) -> None:
+    driver.finds(host={"state": "unknown", "error": "odd"})
+    driver.answer["unmanaged"] = [container()]
+    found = driver()
+    assert found["concerns"]["host"]["state"] == "unknown"
+    assert len(found["drift"]) == 2

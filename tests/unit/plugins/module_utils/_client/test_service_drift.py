@@ -1,0 +1,181 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How containers differ from services: the very attribute is named, and an adopted container is never drift."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import service_drift
+from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Container, Differences, Service
+
+IMAGE = "r/coreapp:v2.53.4"
+WANTED = Service("wacore", IMAGE, "d1", "sha256:1", networks={"wa-a_default": "n1"})
+SYNCED = Container(
+    "wa-a-wacore-1", "wacore", "running", IMAGE, "sha256:1", "d1", health="healthy", networks={"wa-a_default": "n1"}
+)
+OLD = "wa-a-wacore-1 was created by an older version of the collection"
+KEPT = "wa-a-wacore-1 is kept as it was created until the next upgrade"
+
+
+def test_what_is_as_the_inventory_wants_it() -> None:
+    assert service_drift.compare([WANTED], [SYNCED]) == Differences()
+    assert service_drift.compare([], []) == Differences()
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("paused", "wa-a-wacore-1 is paused"),
+        ("created", "wa-a-wacore-1 was never started"),
+        ("exited", "wa-a-wacore-1 has exited"),
+        ("dead", "wa-a-wacore-1 is dead"),
+        ("restarting", "wa-a-wacore-1 restarts again and again"),
+        ("removing", "wa-a-wacore-1 is removing"),
+    ],
+)
+@pytest.mark.parametrize("own", [True, False])
+def test_a_container_that_does_not_run_is_a_change(state: str, text: str, own: bool) -> None:
+    found = service_drift.compare([WANTED], [replace(SYNCED, state=state, own=own)], kept=True)
+    assert found.changes == [text]
+    assert found.restarts == []
+
+
+@pytest.mark.parametrize(
+    ("service", "container", "expected"),
+    [
+        (
+            {},
+            {"image": "s/coreapp:v2.53.4"},
+            Differences(restarts=[f"wa-a-wacore-1 runs s/coreapp:v2.53.4, expected {IMAGE}"]),
+        ),
+        (
+            {},
+            {"image": "r/coreapp:v2.51.2", "image_id": "sha256:0"},
+            Differences(restarts=[f"wa-a-wacore-1 runs r/coreapp:v2.51.2, expected {IMAGE}"]),
+        ),
+        ({}, {"image_id": "sha256:0"}, Differences(restarts=[f"wa-a-wacore-1 runs another build of {IMAGE}"])),
+        ({"image_id": ""}, {"image_id": "sha256:0"}, Differences()),  # the host has no image of that name
+        (
+            {},
+            {"definition": "d0"},
+            Differences(restarts=["wa-a-wacore-1 was created with other settings than the inventory has"]),
+        ),
+        ({}, {"definition": ""}, Differences(pending=[OLD])),
+        (
+            {"networks": {"wa-a_default": ""}},
+            {},
+            Differences(restarts=["wa-a-wacore-1: its network wa-a_default is missing"]),
+        ),
+        ({}, {"networks": {}}, Differences(restarts=["wa-a-wacore-1 is not on the network wa-a_default"])),
+        (
+            {},
+            {"networks": {"wa-a_default": "n0"}},  # it was made anew since
+            Differences(restarts=["wa-a-wacore-1 is not on the network wa-a_default"]),
+        ),
+        ({}, {"networks": {"wa-a_default": "n1", "proxy": "n2"}}, Differences()),
+        (
+            {},
+            {"health": "unhealthy"},
+            Differences(warnings=["wa-a-wacore-1 is unhealthy. Look into its log (docker logs wa-a-wacore-1)"]),
+        ),
+        ({}, {"health": "starting"}, Differences()),
+        (
+            {},
+            {"restart": "no"},
+            Differences(changes=["wa-a-wacore-1 has the restart policy no, expected unless-stopped"]),
+        ),
+        ({"restart": "no"}, {"restart": "no"}, Differences()),
+        ({}, {"log_capped": False}, Differences()),  # the definition tells what a container of ours was created with
+    ],
+)
+def test_the_attribute_that_differs_is_named(
+    service: dict[str, t.Any], container: dict[str, t.Any], expected: Differences
+) -> None:
+    wanted, found = replace(WANTED, **service), replace(SYNCED, **container)
+    assert service_drift.compare([wanted], [found]) == expected
+    assert service_drift.compare([wanted], [found], kept=True) == expected  # none is adopted
+
+
+@pytest.mark.parametrize(
+    ("count", "numbers", "expected"),
+    [
+        (1, [], Differences(changes=["service wacore: its container is missing"])),
+        (2, [], Differences(changes=["service wacore: 2 of 2 containers are missing"])),
+        (2, [1], Differences(changes=["service wacore: 1 of 2 containers is missing"])),
+        (1, [1, 2], Differences(restarts=["service wacore: 2 containers, expected 1"])),
+        (2, [1, 2], Differences()),
+    ],
+)
+def test_the_number_of_containers(count: int, numbers: list[int], expected: Differences) -> None:
+    there = [replace(SYNCED, name=f"wa-a-wacore-{number}") for number in numbers]
+    assert service_drift.compare([replace(WANTED, count=count)], there) == expected
+
+
+def test_a_container_whose_service_is_no_more() -> None:
+    gone = replace(SYNCED, name="wa-a-master1-1", service="master1")
+    expected = Differences(restarts=["wa-a-master1-1: this host has its service no more"])
+    assert service_drift.compare([WANTED], [SYNCED, gone]) == expected
+
+
+@pytest.mark.parametrize(
+    ("container", "expected"),
+    [
+        ({}, Differences(pending=[KEPT])),
+        ({"image": "mirror/coreapp:v2.53.4", "image_id": "sha256:0"}, Differences(pending=[KEPT])),
+        ({"definition": "d0", "networks": {}}, Differences(pending=[KEPT])),
+        ({"restart": "always"}, Differences(pending=[KEPT])),
+        ({"log_capped": False}, Differences(pending=[f"{KEPT}; Docker keeps its log without a limit"])),
+        (
+            {"image": "r/coreapp:v2.51.2"},
+            Differences(restarts=["wa-a-wacore-1 runs version 2.51.2, expected 2.53.4"], pending=[KEPT]),
+        ),
+    ],
+)
+def test_an_adopted_container_is_kept_but_for_its_version(container: dict[str, t.Any], expected: Differences) -> None:
+    found = replace(SYNCED, own=False, **{"definition": "", "networks": {}, **container})
+    assert service_drift.compare([WANTED], [found], kept=True) == expected
+
+
+def test_an_adopted_project_keeps_its_number_of_containers_and_what_else_is_in_it() -> None:
+    adopted = replace(SYNCED, own=False)
+    more = replace(adopted, name="wa-a-wacore-2")
+    proxy = replace(adopted, name="wa-a-proxy-1", service="proxy")
+    found = service_drift.compare([WANTED], [adopted, more, proxy], kept=True)
+    assert (found.changes, found.restarts) == ([], [])
+    found = service_drift.compare([replace(WANTED, count=3)], [adopted], kept=True)
+    assert (found.changes, found.restarts) == ([], [])
+    found = service_drift.compare([WANTED], [proxy], kept=True)
+    assert found.changes == ["service wacore: its container is missing"]
+
+
+def test_one_that_is_to_be_replaced_is_compared_whole() -> None:
+    adopted = replace(SYNCED, own=False, definition="", image="s/coreapp:v2.53.4")
+    assert service_drift.compare([WANTED], [adopted], kept=False) == Differences(
+        restarts=[f"wa-a-wacore-1 runs s/coreapp:v2.53.4, expected {IMAGE}"], pending=[OLD]
+    )
+
+
+@pytest.mark.parametrize(
+    ("container", "services", "expected"),
+    [
+        ({"restart": "unless-stopped"}, {"wacore": {"restart": "unless-stopped"}}, []),
+        ({"restart": "always"}, {"wacore": {"restart": "unless-stopped"}}, ["unless-stopped"]),
+        ({"restart": "always"}, {"wacore": {}}, ["no"]),
+        ({"restart": "no"}, {"wacore": {"restart": None}}, []),
+        ({"restart": "always", "own": False}, {"wacore": {}}, []),
+        ({"restart": "always", "one_shot": True}, {"wacore": {}}, []),
+        ({"restart": "always"}, {"waweb": {}}, []),  # its service is no more
+    ],
+)
+def test_a_restart_policy_that_was_changed_by_hand(
+    container: dict[str, t.Any], services: dict[str, t.Any], expected: list[str]
+) -> None:
+    one = {"name": "wa-a-wacore-1", "service": "wacore", "own": True, "one_shot": False, **container}
+    assert service_drift.restart_policies([one], services) == [
+        {"name": "wa-a-wacore-1", "policy": policy} for policy in expected
+    ]

@@ -1,0 +1,172 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's project compared without Compose: what the engine has of each container, and clients that are nobody's."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from fake_docker import FakeDocker
+from look_host import CORE, NETWORK, SERVICE_KEY, VERSION, WEB, LookHost
+
+from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Differences
+from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._concern import client
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
+
+KEPT = "is kept as it was created until the next upgrade"
+
+
+@pytest.fixture
+def host(engine: FakeDocker, tmp_path: Path) -> LookHost:
+    return LookHost(engine, tmp_path)
+
+
+@pytest.fixture
+def docker(host: LookHost) -> Docker:
+    options = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
+    return Docker({**options, "docker_host": host.engine.host})
+
+
+@pytest.fixture
+def params(host: LookHost) -> dict[str, t.Any]:
+    """The options as their spec leaves them."""
+    defaults = {name: spec.get("default") for name, spec in client.SPEC.items()}
+    given = {**defaults, **host.desired["client"]}
+    service = {"count": 1, "secret_file": None, "restart": "no"}
+    file = {"state": "file", "owner": None, "group": None, "content": None, "sha256": None}
+    return {
+        **given,
+        "services": [{**service, **one} for one in given["services"]],
+        "files": [{**file, **one} for one in given["files"]],
+    }
+
+
+def test_a_project_in_sync(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+    assert client.observe(docker, params, True).shown("now") == {"state": "in_sync"}
+    assert host.touched() == {}
+
+
+def test_the_file_with_secrets_has_no_difference(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+    host.secret_file.write_text("WA_WEB_KEY=old\n")
+    found = client.observe(docker, params, True)
+    assert (found.changes, found.diff) == ([f"{host.secret_file} has another content"], [])
+    host.compose.write_text("a: 1\n")
+    assert [one["before_header"] for one in client.observe(docker, params, True).diff] == [str(host.compose)]
+    assert client.observe(docker, params, False).diff == []
+
+
+def test_what_compose_run_and_a_migration_have_left_is_no_service(
+    host: LookHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
+    host.engine.container("wa-a-run-1", CORE, "wa-a", "wacore", "exited", labels={"com.docker.compose.oneoff": "True"})
+    host.engine.container("wa-a-dbupgrade-1", CORE, "wa-a", "dbupgrade", "exited")
+    host.engine.container("wa-b-wacore-1", CORE, "wa-b", "wacore", "exited")
+    assert client.compare_project(docker, params) == Differences()
+
+
+def test_a_service_that_the_inventory_does_not_have(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+    host.container("master1", CORE)
+    gone = ["wa-a-master1-1: this host has its service no more"]
+    assert client.compare_project(docker, params) == Differences(restarts=gone)
+
+
+def test_an_image_whose_name_was_lost_is_told_by_its_name_at_creation(
+    host: LookHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
+    host.engine.images.pop(WEB)  # the host has no image of that name: which build runs cannot be compared
+    assert client.compare_project(docker, params) == Differences()
+    host.engine.images[WEB] = {}
+    host.web["Image"] = "sha256:0"
+    assert client.compare_project(docker, params) == Differences(restarts=[f"wa-a-waweb-1 runs another build of {WEB}"])
+
+
+@pytest.mark.parametrize(
+    ("log", "capped"),
+    [
+        ({"Type": "json-file", "Config": {}}, False),
+        ({"Type": "json-file", "Config": None}, False),
+        ({"Type": "json-file", "Config": {"max-size": "50m"}}, True),
+        ({"Type": "local", "Config": {}}, True),
+        ({"Type": "journald", "Config": {}}, True),
+    ],
+)
+def test_an_adopted_container_whose_log_has_no_limit(
+    host: LookHost, docker: Docker, params: dict[str, t.Any], log: dict[str, t.Any], capped: bool
+) -> None:
+    del host.web["Labels"][override.OWN_LABEL]
+    host.web["HostConfig"] = {"LogConfig": log}
+    more = "" if capped else "; Docker keeps its log without a limit"
+    assert client.compare_project(docker, params).pending == [
+        f"wa-a-wacore-1 {KEPT}",
+        f"wa-a-waweb-1 {KEPT}{more}",
+    ]
+
+
+def test_a_container_without_the_secrets_of_its_service(
+    host: LookHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
+    host.web["Config"]["Env"] = [one for one in host.web["Config"]["Env"] if not one.startswith("WA_WEB_KEY=")]
+    assert client.compare_project(docker, params) == Differences(
+        restarts=["wa-a-waweb-1 was created with another WA_WEB_KEY"]
+    )
+    host.web["Config"]["Env"] = None
+    assert SERVICE_KEY not in str(client.compare_project(docker, params))
+
+
+@pytest.mark.parametrize(
+    ("plant", "expected"),
+    [
+        ({}, Differences(pending=[f"biz_core {KEPT}"])),
+        ({"State": "exited"}, Differences(changes=["biz_core is exited"], pending=[f"biz_core {KEPT}"])),
+        ({"State": "paused"}, Differences(changes=["biz_core is paused"], pending=[f"biz_core {KEPT}"])),
+        ({"Name": "other"}, Differences(changes=["biz_core is missing"])),
+    ],
+)
+def test_containers_outside_compose_are_those_that_the_inventory_records(
+    host: LookHost, docker: Docker, params: dict[str, t.Any], plant: dict[str, t.Any], expected: Differences
+) -> None:
+    host.engine.container("biz_core", CORE, project="", volume="m").update(plant)
+    outside = {**params, "project": "", "container_names": ["biz_core"]}
+    assert client.compare_recorded(docker, outside) == expected
+    told = client.observe(docker, {**outside, "files": [], "kept_files": []}, False)
+    assert (told.changes, told.pending) == (expected.changes, expected.pending)
+
+
+def test_a_container_outside_compose_has_the_version(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+    host.engine.container("biz_core", "r/coreapp:v2.51.2", project="", volume="m")
+    outside = {**params, "project": "", "container_names": ["biz_core"]}
+    assert client.compare_recorded(docker, outside) == Differences(
+        restarts=[f"biz_core runs r/coreapp:v2.51.2, expected version {VERSION}"], pending=[f"biz_core {KEPT}"]
+    )
+
+
+def test_outside_compose_there_has_to_be_something(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+    outside = {**params, "project": "", "container_names": []}
+    nothing = ["there is no container of the client outside Compose"]
+    assert client.compare_recorded(docker, outside) == Differences(changes=nothing)
+    host.engine.container("biz_core", CORE, project="", volume="m")
+    assert client.compare_recorded(docker, outside) == Differences()
+
+
+def test_clients_that_are_nobodys(host: LookHost, docker: Docker) -> None:
+    host.engine.container("b-core", CORE, project="wa-b", volume="m")
+    host.engine.container("biz_core", CORE, project="", volume="m")
+    host.engine.container("web", "nginx:1", project="")
+    assert [one["name"] for one in client.unmanaged(docker, "wa-a", [])] == ["b-core", "biz_core"]
+    assert [one["name"] for one in client.unmanaged(docker, "wa-a", ["wa-b"])] == ["biz_core"]
+    assert [one["name"] for one in client.unmanaged(docker, "", ["wa-a", "wa-b"])] == []
+    # A neighbour outside Compose does not make all such containers its own.
+    assert [one["name"] for one in client.unmanaged(docker, "wa-a", ["wa-b", ""])] == ["biz_core"]
+
+
+def test_a_network_of_that_name_that_was_made_anew(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+    host.engine.networks[NETWORK] = {"Id": "n2"}
+    assert client.compare_project(docker, params).restarts == [
+        f"wa-a-wacore-1 is not on the network {NETWORK}",
+        f"wa-a-waweb-1 is not on the network {NETWORK}",
+    ]

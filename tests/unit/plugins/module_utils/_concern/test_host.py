@@ -1,0 +1,141 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host has to have, compared: each thing that it lacks is named, and who holds the lock."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._concern import host
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
+
+DOWN = "Docker Engine at unix:///run/docker.sock: nothing listens; expected an engine. Start it."
+
+
+class Module:
+    """What the comparison takes of a module."""
+
+    def __init__(self, folder: Path) -> None:
+        one = {"owner": None, "group": None, "content": None, "sha256": None, "state": "directory", "mode": "0750"}
+        self.params: dict[str, t.Any] = {
+            "database_engine": "MYSQL",
+            "docker_host": None,
+            "files": [{**one, "path": str(folder / name)} for name in ("project", "state")],
+            "lock_file": str(folder / "state" / "a.lock"),
+            "compose_file": str(folder / "project" / "compose.yml"),
+            "identity_file": str(folder / "state" / "client-a.json"),
+        }
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
+    """A host that has all it has to have."""
+    for name in ("project", "state"):
+        (tmp_path / name).mkdir(mode=0o750)
+    (tmp_path / "project" / "compose.yml").write_text(f"{HEADER}\nservices: {{}}\n")
+    monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
+    monkeypatch.setattr(requirements, "stopped_services", lambda _module: [])
+    monkeypatch.setattr(
+        requirements, "missing", lambda _module, error, compose: {"docker_engine": error} if error else {}
+    )
+    return Module(tmp_path)
+
+
+def hold(module: Module, stage: str, **more: t.Any) -> None:
+    """Leave the journal of an upgrade in the lock."""
+    claim = upgrade_journal.Claim("a", "run-1", "alice", "c1", "2.55.1")
+    journal = {**upgrade_journal.begin(None, claim, time.time(), 600.0), "stage": stage, **more}
+    JournalFile(module.params["lock_file"]).save(journal)
+
+
+def test_a_host_that_has_everything(module: Module) -> None:
+    assert host.observe(module, "").shown("now") == {"state": "in_sync"}
+
+
+def test_all_that_is_missing_is_named(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def missing(_module: t.Any, error: str, compose: bool) -> dict[str, str]:
+        asked.append((error, compose))
+        return {"python_mysql": "the Python library pymysql cannot be imported", "docker_engine": error}
+
+    monkeypatch.setattr(requirements, "missing", missing)
+    monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: False)
+    monkeypatch.setattr(requirements, "stopped_services", lambda _module: ["cron"])
+    (tmp_path / "project").chmod(0o755)
+    (tmp_path / "state").rmdir()
+    assert host.observe(module, DOWN).changes == [
+        f"docker_engine is missing: {DOWN}",
+        "python_mysql is missing: the Python library pymysql cannot be imported",
+        "cron does not run",
+        f"{tmp_path}/project has the mode 0755, expected 0750",
+        f"{tmp_path}/state is missing",
+    ]
+    assert asked == [(DOWN, False)]
+
+
+def test_a_compose_file_of_somebody_else_is_an_error(module: Module, tmp_path: Path) -> None:
+    path = tmp_path / "project" / "compose.yml"
+    path.write_text("services: {}\n")
+    with pytest.raises(WaError) as told:
+        host.observe(module, "")
+    assert str(told.value).startswith(
+        f"{path}: a Compose file that is not this collection's; expected none, or one that "
+    )
+    path.unlink()
+    assert host.observe(module, "").changes == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a link to somebody else")
+def test_a_link_of_somebody_else_is_an_error(module: Module, tmp_path: Path) -> None:
+    link = tmp_path / "linked"
+    link.symlink_to(tmp_path / "project")
+    os.lchown(link, 1, 1)
+    module.params["compose_file"] = str(link / "compose.yml")
+    with pytest.raises(WaError):
+        host.observe(module, "")
+
+
+@pytest.mark.parametrize(
+    ("stage", "more", "blocks"),
+    [
+        ("locked", {}, True),
+        ("migrating", {}, True),
+        ("migrating", {"lease_until": 0}, True),  # it was left, and the schema may be changed
+        ("locked", {"lease_until": 0}, False),  # it was left before anything was touched
+    ],
+)
+def test_an_upgrade_that_holds_the_lock_is_a_change(
+    module: Module, stage: str, more: dict[str, t.Any], blocks: bool
+) -> None:
+    hold(module, stage, **more)
+    told = host.read_upgrade(module.params["lock_file"])
+    assert {key: told[key] for key in ("blocking", "held", "stage", "target", "run_id")} == {
+        "blocking": blocks,
+        "held": not more,
+        "stage": stage,
+        "target": "2.55.1",
+        "run_id": "run-1",
+    }
+    assert host.observe(module, "").changes == ([told["message"]] if blocks else [])
+
+
+def test_without_an_upgrade_there_is_nothing_to_tell(module: Module) -> None:
+    assert host.read_upgrade(module.params["lock_file"]) == {}
+
+
+def test_a_lock_that_is_none_is_an_error(module: Module) -> None:
+    Path(module.params["lock_file"]).write_text("{")
+    with pytest.raises(WaError) as told:
+        host.observe(module, "")
+    assert str(told.value).startswith(f"lock file {module.params['lock_file']}: not written by an upgrade (")

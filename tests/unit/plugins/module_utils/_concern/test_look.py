@@ -1,0 +1,187 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One look: a concern that fails hides no other, options are checked by each concern's spec, the engine is asked once."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from fake_docker import FakeDocker
+
+from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env, host, log_cleanup, look, media_volume
+from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
+from ansible_collections.waba.onprem.plugins.modules.wa_drift_info import ReadOnly
+
+SECRET = "Canary-18-Pw"
+HOST = {"database_engine": "MYSQL", "lock_file": "/l", "compose_file": "/c", "identity_file": "/i"}
+LOG_CLEANUP = {"status_file": "/s", "cron_file": "/f"}
+
+
+class Module:
+    """What the look takes of a module."""
+
+    _diff = False
+    check_mode = False
+
+    def __init__(self) -> None:
+        self.no_log_values: set[str] = set()
+        self.params: dict[str, t.Any] = {}
+        self.warned: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+@pytest.fixture
+def module() -> Module:
+    return Module()
+
+
+def failing(error: Exception) -> t.Callable[..., Finding]:
+    def observe(*_arguments: t.Any) -> Finding:
+        raise error
+
+    return observe
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (WaError("file /a", "odd", "even"), "file /a: odd; expected even."),
+        (PermissionError(13, "Permission denied", "/a"), "/a: Permission denied."),
+        (OSError(28, "No space left on device"), "host: No space left on device."),
+        (OSError("odd"), "host: odd."),
+    ],
+)
+def test_a_concern_that_fails_hides_no_other(
+    module: Module, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    monkeypatch.setattr(host, "observe", failing(error))
+    monkeypatch.setattr(log_cleanup, "observe", lambda _params: Finding(changes=["a"]))
+    found = look.Look(module, True).run({"host": HOST, "log_cleanup": LOG_CLEANUP})
+    assert found == {"host": Finding(error=said), "log_cleanup": Finding(changes=["a"])}
+
+
+def test_what_ends_a_module_ends_a_concern() -> None:
+    module = object.__new__(ReadOnly)
+    module.looking = True
+    with pytest.raises(WaError) as told:
+        module.fail_json("no such user", rc=1)
+    assert str(told.value) == "module: no such user."
+
+
+def test_a_concern_sees_its_own_options_in_check_mode(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[t.Any] = []
+
+    def observe(part: t.Any, engine_error: str) -> Finding:
+        seen.append((part.check_mode, part.params["lock_file"], part._diff, engine_error))
+        part.warn("odd")
+        return Finding(warnings=["even"])
+
+    monkeypatch.setattr(host, "observe", observe)
+    found = look.Look(module, True).run({"host": HOST})
+    assert seen == [(True, "/l", False, "")]
+    assert found == {"host": Finding(warnings=["even", "odd"])}
+    assert (module.params, module.warned, module.check_mode) == ({}, [], False)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("host", {**HOST, "odd": 1}, "odd. Supported parameters include: "),
+        ("host", {**HOST, "database_engine": "x"}, "value of database_engine must be one of: MYSQL, PGSQL, got: x"),
+        ("log_cleanup", {}, "missing required arguments: cron_file, status_file"),
+        ("db_env", {"path": "/a", "password": {"a": SECRET}, "format": SECRET}, "value of format must be one of: "),
+        ("db_env", {"path": "/a", "extra_secrets": [SECRET]}, "argument 'extra_secrets' is of type list and we were "),
+        ("media_volume", {"driver_options": f"odd {SECRET}"}, "argument 'driver_options' is of type str and we were "),
+    ],
+)
+def test_options_are_checked_and_refused_without_a_secret(
+    module: Module, name: str, options: dict[str, t.Any], said: str
+) -> None:
+    finding = look.Look(module, True).run({name: options})[name]
+    assert finding.error.startswith(said)
+    assert SECRET not in finding.error
+    assert finding == Finding(error=finding.error)
+
+
+def test_secret_options_are_hidden_in_all_that_the_module_says(module: Module) -> None:
+    look.Look(module, True).run(
+        {"db_env": {"path": "/none/db.env", "password": SECRET, "extra_secrets": {"A": "Canary-2"}}}
+    )
+    assert {SECRET, "Canary-2"} <= module.no_log_values
+
+
+def test_an_engine_that_does_not_answer_leaves_the_others(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def observe(_part: t.Any, engine_error: str) -> Finding:
+        seen.append(engine_error)
+        return Finding()
+
+    monkeypatch.setattr(host, "observe", observe)
+    address = "unix:///none/docker.sock"
+    found = look.Look(module, True).run({"host": HOST, "media_volume": {"docker_host": address}})
+    said = f"Docker Engine at {address}: the socket /none/docker.sock does not exist"
+    assert seen[0].startswith(said)
+    assert found["host"] == Finding()
+    assert found["media_volume"].error == f"Docker Engine: {seen[0]}; expected an engine that answers."
+
+
+def test_a_volume_that_is_of_no_use_is_drifted(
+    module: Module, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = WaError("volume m", "mounted with user%Canary-18-Pw, password=Canary-18-Pw", "none")
+    monkeypatch.setattr(media_volume.MediaVolume, "run", failing(error))
+    found = look.Look(module, True).run({"media_volume": {"docker_host": engine.host, "name": "m"}})
+    assert [one.state() for one in found.values()] == ["drifted"]
+    assert "password=<hidden>" in found["media_volume"].changes[0]
+
+
+@pytest.mark.parametrize("asked", ["false", "true", "always"])
+def test_the_look_logs_in_nowhere(module: Module, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    seen: list[str] = []
+
+    def run(part: t.Any, result: t.Any, _engine: t.Any) -> None:
+        seen.append(part.params["check_connection"])
+        result.values.update(stale_containers=[], undeclared_containers=[])
+
+    monkeypatch.setattr(db_env, "run", run)
+    found = look.Look(module, True).run({"db_env": {"path": "/a", "check_connection": asked}})
+    assert (found, seen) == ({"db_env": Finding()}, ["false"])
+
+
+def test_keys_that_nobody_declares_wait(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_part: t.Any, result: t.Any, _engine: t.Any) -> None:
+        stale = [{"name": "a", "stale_keys": ["WA_DB_PORT", "WA_DB_USERNAME"]}]
+        undeclared = [{"name": "a", "undeclared_keys": ["TZ", "X"]}, {"name": "b", "undeclared_keys": ["TZ"]}]
+        result.values.update(stale_containers=stale, undeclared_containers=undeclared)
+
+    monkeypatch.setattr(db_env, "run", run)
+    cure = "Declare it in wa_db_env_extra, or remove the line"
+    held = "which the inventory does not declare; it is not in force in"
+    assert look.Look(module, True).run({"db_env": {"path": "/e"}})["db_env"] == Finding(
+        restarts=["a was created with another WA_DB_PORT, WA_DB_USERNAME than /e holds"],
+        pending=[f"/e holds TZ, {held} a, b. {cure}", f"/e holds X, {held} a. {cure}"],
+    )
+
+
+def test_a_snapshot_asks_each_question_once(engine: FakeDocker) -> None:
+    engine.volume("m")
+    options = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
+    snapshot = look.Snapshot({**options, "docker_host": engine.host})
+    assert [(snapshot.volume("m") or {}).get("Name") for _each in range(3)] == ["m"] * 3
+    assert snapshot.rows("containers") == snapshot.rows("containers")
+    snapshot.rows("containers", filters={"label": ["a"]})
+    assert [line.partition("?")[0] for line in engine.calls] == [
+        "GET /volumes/m",
+        "GET /containers/json",
+        "GET /containers/json",
+    ]
+    for _each in range(2):
+        snapshot.request("volume n", "POST", "/volumes/create", body={"Name": "n"})
+    assert engine.calls[3:] == ["POST /volumes/create"] * 2

@@ -1,0 +1,472 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_drift_info: each kind of drift is named with its attribute, under its concern alone; nothing is touched, no secret told."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from fake_docker import FakeDocker
+from fake_probes import FakeProbes
+from look_host import API_KEY, CANARIES, CORE, NETWORK, PASSWORD, SERVICE_KEY, VOLUME, WEB, LookHost
+
+from ansible_collections.waba.onprem.plugins.action.wa_drift_info import split
+from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._concern import log_cleanup
+from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
+from ansible_collections.waba.onprem.plugins.modules import wa_drift_info
+
+MODULE = "wa_drift_info"
+Run = t.Callable[..., "dict[str, t.Any]"]
+Look = t.Callable[..., "dict[str, t.Any]"]
+SYNCED = {"state": "in_sync"}
+CONCERNS = ("host", "media_volume", "db_env", "client", "log_cleanup")
+
+
+@pytest.fixture
+def host(engine: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LookHost:
+    monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
+    monkeypatch.setattr(requirements, "stopped_services", lambda _module: [])
+    monkeypatch.setattr(
+        requirements, "missing", lambda _module, error, _compose: {"docker_engine": error} if error else {}
+    )
+    monkeypatch.setattr(log_cleanup, "legacy_lines", lambda _places: [])
+    return LookHost(engine, tmp_path)
+
+
+@pytest.fixture
+def look(run_module: Run, host: LookHost) -> Look:
+    """Looks at the host; whatever is found, nothing is touched and no secret told."""
+
+    def run(check: bool = False, diff: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        host.planted()
+        desired, secrets = split(host.desired)
+        assert not any(canary in json.dumps(desired) for canary in CANARIES)
+        given = {"desired": desired, "secrets": secrets, **options}
+        done = run_module(MODULE, given, check=check)
+        assert host.touched() == {}
+        for canary in CANARIES:
+            assert canary not in json.dumps(done)
+        assert done["changed"] is False
+        found = done.get("concerns", {}).values()
+        assert diff or all(one.pop("diff", None) or True for one in found)
+        return done
+
+    return run
+
+
+def test_a_host_that_is_as_the_inventory_wants_it(host: LookHost, look: Look) -> None:
+    assert look() == {
+        "changed": False,
+        "actions": [],
+        "concerns": dict.fromkeys(CONCERNS, SYNCED),
+        "unmanaged": [],
+        "marker": "",
+    }
+    assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
+
+
+def test_each_question_is_asked_once(host: LookHost, look: Look) -> None:
+    look(check=True)
+    questions = host.engine.requests
+    assert len(questions) == len({*questions})
+    assert host.engine.count <= 14
+
+
+@pytest.mark.parametrize("options", [{"check": True}, {"probe": False}])
+def test_without_a_probe_the_engine_is_only_asked(host: LookHost, look: Look, options: dict[str, t.Any]) -> None:
+    assert look(**options)["concerns"] == dict.fromkeys(CONCERNS, SYNCED)
+    assert all(line.startswith("GET ") for line in host.engine.requests)
+
+
+def changes(*lines: str) -> dict[str, t.Any]:
+    return {"state": "drifted", "changes": list(lines)}
+
+
+def restarts(*lines: str) -> dict[str, t.Any]:
+    return {"state": "drifted", "restarts": list(lines)}
+
+
+def pending(*lines: str) -> dict[str, t.Any]:
+    return {"state": "restart_pending", "pending": list(lines)}
+
+
+def line(host: LookHost, **values: str) -> None:
+    """Write other values into db.env."""
+    host.db_env.write_text(host.lines({**host.environment, **values}))
+
+
+def created_with(container: dict[str, t.Any], **values: str) -> None:
+    """Say that a container was created with other variables."""
+    kept = [one for one in container["Config"]["Env"] if one.partition("=")[0] not in values]
+    container["Config"]["Env"] = kept + [f"{key}={value}" for key, value in values.items()]
+
+
+Plant = t.Callable[[LookHost], t.Any]
+DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
+    ("host", lambda host: host.project.chmod(0o755), changes("{}/project has the mode 0755, expected 0750")),
+    ("host", lambda host: host.state.chmod(0o2750), changes("{}/state has the mode 2750, expected 0750")),
+    (
+        "host",
+        lambda host: host.state.joinpath("a.lock").write_text("[]"),
+        {
+            "state": "unknown",
+            "error": "lock file {}/state/a.lock: not written by an upgrade (no journal of format 1); expected the journal of an upgrade. Find "
+            "out who holds the deployment; then remove the file",
+        },
+    ),
+    (
+        "media_volume",
+        lambda host: host.engine.volumes.clear(),
+        changes(f"create volume {VOLUME}"),
+    ),
+    (
+        "db_env",
+        lambda host: line(host, WA_DB_PORT="3307"),
+        changes("set WA_DB_PORT"),
+    ),
+    ("db_env", lambda host: line(host, WA_DB_PASSWORD="Older-Pw"), changes("set WA_DB_PASSWORD")),
+    ("db_env", lambda host: host.db_env.chmod(0o644), changes("changed mode from 0644 to 0600")),
+    (
+        "db_env",
+        lambda host: host.db_env.unlink(),
+        changes(
+            "set WA_DB_ENGINE, WA_DB_HOSTNAME, WA_DB_PORT, WA_DB_USERNAME, WA_DB_PASSWORD, WA_CONFIG_ON_DB, WA_API_KEY"
+        ),
+    ),
+    (
+        "db_env",
+        lambda host: created_with(host.core, WA_DB_PORT="3307"),
+        restarts("wa-a-wacore-1 was created with another WA_DB_PORT than {}/project/db.env holds"),
+    ),
+    (
+        "db_env",
+        lambda host: created_with(host.core, WA_DB_PASSWORD="Older-Pw", WA_API_KEY="Older-Key"),
+        restarts("wa-a-wacore-1 was created with another WA_DB_PASSWORD, WA_API_KEY than {}/project/db.env holds"),
+    ),
+    (
+        "db_env",
+        lambda host: line(host, TZ="UTC"),  # not declared: it is not put in force by itself
+        pending(
+            "{}/project/db.env holds TZ, which the inventory does not declare; it is not in force in wa-a-wacore-1, "
+            "wa-a-waweb-1. Declare it in wa_db_env_extra, or remove the line"
+        ),
+    ),
+    ("client", lambda host: host.core.update(State="paused"), changes("wa-a-wacore-1 is paused")),
+    ("client", lambda host: host.core.update(State="exited"), changes("wa-a-wacore-1 has exited")),
+    (
+        "client",
+        lambda host: host.engine.containers.pop(host.web["Id"]),
+        changes("service waweb: its container is missing"),
+    ),
+    (
+        "client",
+        lambda host: host.compose.chmod(0o644),
+        changes("{}/project/compose.yml has the mode 0644, expected 0640"),
+    ),
+    (
+        "client",
+        lambda host: host.compose.write_text(f"{override.HEADER}\nservices: {{}}\n"),
+        changes("{}/project/compose.yml has another content"),
+    ),
+    (
+        "client",
+        lambda host: host.secret_file.write_text(f"WA_WEB_KEY={API_KEY}\n"),
+        changes("{}/project/secret-waweb.env has another content"),
+    ),
+    (
+        "client",
+        lambda host: created_with(host.web, WA_WEB_KEY="Older-Key"),
+        restarts("wa-a-waweb-1 was created with another WA_WEB_KEY"),
+    ),
+    (
+        "client",
+        lambda host: host.project.joinpath("db.env.previous").touch(),
+        changes("{}/project/db.env was changed and not proven since"),
+    ),
+    (
+        "client",
+        lambda host: host.record.write_text("{ }"),
+        changes("{}/state/client-a.json does not record the client that the inventory describes"),
+    ),
+    (
+        "client",
+        lambda host: host.web["Labels"].update({override.DEFINITION_LABEL: "other"}),
+        restarts("wa-a-waweb-1 was created with other settings than the inventory has"),
+    ),
+    (
+        "client",
+        lambda host: host.web["Labels"].pop(override.DEFINITION_LABEL),
+        pending("wa-a-waweb-1 was created by an older version of the collection"),
+    ),
+    (
+        "client",
+        lambda host: host.web["Config"].update(Image="mirror/web:v2.53.4"),
+        restarts(f"wa-a-waweb-1 runs mirror/web:v2.53.4, expected {WEB}"),
+    ),
+    (
+        "client",
+        lambda host: host.core.update(Image="sha256:0"),
+        restarts(f"wa-a-wacore-1 runs another build of {CORE}"),
+    ),
+    (
+        "client",
+        lambda host: host.web["NetworkSettings"].update(Networks={}),
+        restarts(f"wa-a-waweb-1 is not on the network {NETWORK}"),
+    ),
+    (
+        "client",
+        lambda host: host.web["HostConfig"]["RestartPolicy"].update(Name="no"),
+        changes("wa-a-waweb-1 has the restart policy no, expected unless-stopped"),
+    ),
+    (
+        "client",
+        lambda host: host.engine.networks.clear(),
+        restarts(*(f"wa-a-{name}-1: its network {NETWORK} is missing" for name in ("wacore", "waweb"))),
+    ),
+    (
+        "client",
+        lambda host: host.web.update(Health="unhealthy"),
+        {**SYNCED, "warnings": ["wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"]},
+    ),
+    (
+        "log_cleanup",
+        lambda host: host.cron.chmod(0o666),
+        changes("{}/system/wa-a-log-cleanup has the mode 0666, expected 0644"),
+    ),
+    (
+        "log_cleanup",
+        lambda host: host.script.write_text("#!/bin/sh\nexit\n"),
+        changes("{}/system/wa-log-cleanup has another content"),
+    ),
+]
+
+
+@pytest.mark.parametrize("number", range(len(DRIFTS)))
+def test_a_drift_is_named_under_its_concern_alone(host: LookHost, look: Look, number: int) -> None:
+    concern, plant, expected = DRIFTS[number]
+    plant(host)
+    told = json.loads(json.dumps(expected).replace("{}", str(host.folder)))
+    found = look()["concerns"]
+    assert found == {**dict.fromkeys(CONCERNS, SYNCED), concern: told}
+
+
+def test_a_restart_that_waits_for_its_time_is_no_drift(host: LookHost, look: Look) -> None:
+    created_with(host.core, WA_DB_PORT="3307")
+    text = f"wa-a-wacore-1 was created with another WA_DB_PORT than {host.db_env} holds"
+    for restart in ("window", "report"):
+        assert look(restart=restart)["concerns"]["db_env"] == {"state": "restart_pending", "restarts": [text]}
+
+
+def test_an_adopted_client_is_kept_as_it_was_created(host: LookHost, look: Look) -> None:
+    for one in (host.core, host.web):
+        del one["Labels"][override.OWN_LABEL], one["Labels"][override.DEFINITION_LABEL]
+        one["NetworkSettings"] = {"Networks": {"bridge": {"NetworkID": "n0"}}}
+    host.web["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
+    kept = "is kept as it was created until the next upgrade"
+    assert look()["concerns"] == {
+        **dict.fromkeys(CONCERNS, SYNCED),
+        "client": pending(f"wa-a-wacore-1 {kept}", f"wa-a-waweb-1 {kept}; Docker keeps its log without a limit"),
+    }
+
+
+def test_the_drifts_of_all_concerns_are_told_at_once(host: LookHost, look: Look) -> None:
+    host.project.chmod(0o755)
+    host.cron.chmod(0o666)
+    host.core["State"] = "paused"
+    host.web["Mounts"] = []
+    line(host, WA_DB_PORT="3307")
+    found = look(check=True)["concerns"]
+    assert {name: one["state"] for name, one in found.items()} == dict.fromkeys(CONCERNS, "drifted")
+    assert [one["changes"] for one in found.values()] == [
+        [f"{host.project} has the mode 0755, expected 0750"],
+        found["media_volume"]["changes"],
+        ["set WA_DB_PORT"],
+        ["wa-a-wacore-1 is paused"],
+        [f"{host.cron} has the mode 0666, expected 0644"],
+    ]
+    assert "wa-a-waweb-1" in found["media_volume"]["changes"][0]
+
+
+def test_a_container_that_cannot_write_the_volume_is_a_drift(host: LookHost, look: Look) -> None:
+    probes = FakeProbes(Path(host.engine.mountpoint(VOLUME)))
+    probes.programs["wa-a-waweb-1"] = lambda command: probes.probe(
+        command, wrote="wrote\t\tno\t1000\t0755\tcannot create: Read-only\n"
+    )
+    host.engine.on_exec = probes
+    found = look()["concerns"]
+    assert found == {**dict.fromkeys(CONCERNS, SYNCED), "media_volume": found["media_volume"]}
+    assert found["media_volume"]["state"] == "drifted"
+    assert "wa-a-waweb-1" in found["media_volume"]["changes"][0]
+    assert look(check=True)["concerns"] == dict.fromkeys(CONCERNS, SYNCED)  # it is not tried there
+
+
+# A concern that fails
+
+
+def test_without_an_engine_the_rest_is_told(host: LookHost, look: Look, tmp_path: Path) -> None:
+    address = f"unix://{tmp_path}/none.sock"
+    for options in host.desired.values():
+        if "docker_host" in options:
+            options["docker_host"] = address
+    host.cron.chmod(0o666)
+    found = look()["concerns"]
+    assert [one["state"] for one in found.values()] == ["drifted", "unknown", "unknown", "unknown", "drifted"]
+    (missing,) = found["host"]["changes"]
+    reason = f"Docker Engine at {address}: the socket {tmp_path}/none.sock does not exist"
+    assert missing.startswith(f"docker_engine is missing: {reason}")
+    for name in ("media_volume", "db_env", "client"):
+        assert found[name]["error"].startswith(f"Docker Engine: {reason}")
+    assert found["log_cleanup"] == changes(f"{host.cron} has the mode 0666, expected 0644")
+
+
+def test_a_helper_of_ansible_that_gives_up_ends_its_concern_only(
+    host: LookHost, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.desired["db_env"]["owner"] = "no-such-user"
+    found = look()["concerns"]
+    assert found == {
+        **dict.fromkeys(CONCERNS, SYNCED),
+        "db_env": {"state": "unknown", "error": "module: chown failed: failed to look up user no-such-user."},
+    }
+
+
+@pytest.mark.parametrize(
+    ("concern", "options", "said"),
+    [
+        ("host", {"database_engine": "ORACLE"}, "value of database_engine must be one of: MYSQL, PGSQL, got: ORACLE"),
+        ("host", {"lock_file": None}, "missing required arguments: lock_file"),
+        ("db_env", {"port": "many"}, "argument 'port' is of type str and we were unable to convert to int: "),
+        (
+            "db_env",
+            {"extra_secrets": API_KEY},
+            "argument 'extra_secrets' is of type str and we were unable to convert ",
+        ),
+        ("media_volume", {"on_drift": "x"}, "value of on_drift must be one of: fail, report, recreate, got: x"),
+        (
+            "client",
+            {"services": [{"name": "waweb"}]},
+            "missing required arguments: definition, image found in services",
+        ),
+        (
+            "client",
+            {"files": [{"path": "/a", "content": SERVICE_KEY}]},
+            "missing required arguments: mode found in files",
+        ),
+        ("log_cleanup", {"files": [{"path": "/a", "mode": "0644", "state": "x"}]}, "value of state must be one of: "),
+    ],
+)
+def test_options_that_are_none_end_their_concern_only(
+    host: LookHost, look: Look, concern: str, options: dict[str, t.Any], said: str
+) -> None:
+    given = {**host.desired[concern], **options}
+    host.desired[concern] = {key: value for key, value in given.items() if value is not None}
+    found = look(check=True)["concerns"]
+    assert found[concern]["state"] == "unknown"
+    assert found[concern]["error"].startswith(said)
+    assert {name: one for name, one in found.items() if name != concern} == {
+        name: SYNCED for name in CONCERNS if name != concern
+    }
+
+
+def test_what_is_not_desired_is_not_compared(host: LookHost, look: Look) -> None:
+    for name in ("media_volume", "db_env", "client"):
+        del host.desired[name]
+    assert look()["concerns"] == {"host": SYNCED, "log_cleanup": SYNCED}
+
+
+# Client containers that are nobody's
+
+
+def test_client_containers_of_nobody_are_told_without_their_environment(host: LookHost, look: Look) -> None:
+    host.engine.container("old-core", CORE, project="", environment=host.environment)
+    host.engine.container("b-core", CORE, project="wa-b", environment=host.environment)
+    host.engine.container("c-core", CORE, project="wa-c", environment=host.environment)
+    host.engine.container("proxy", "nginx:1", project="")
+    host.desired["client"]["neighbours"] = ["wa-b"]
+    done = look()
+    assert [(one["name"], one["project"], one["database"]) for one in done["unmanaged"]] == [
+        ("c-core", "wa-c", "db:3306/"),
+        ("old-core", "", "db:3306/"),
+    ]
+    assert done["concerns"] == dict.fromkeys(CONCERNS, SYNCED)  # whose they are is for the controller to say
+
+
+# Secrets
+
+
+def test_the_difference_of_files_hides_secrets(host: LookHost, look: Look) -> None:
+    host.compose.write_text(f"{override.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {API_KEY}\n")
+    host.secret_file.write_text("WA_WEB_KEY=a\n")
+    line(host, WA_DB_PORT="3307", WA_DB_PASSWORD="Older-Pw")
+    found = look(diff=True)["concerns"]
+    (compose,) = found["client"]["diff"]
+    assert compose["before_header"] == str(host.compose)
+    assert compose["before"].endswith("      API_TOKEN: <hidden>\n")
+    assert compose["after"].endswith("      API_TOKEN: <hidden>\n")
+    (db_env,) = found["db_env"]["diff"]
+    assert "WA_DB_PORT=3307\n" in db_env["before"]
+    assert "WA_DB_PASSWORD=<changed>\n" in db_env["after"]
+    assert "Older-Pw" not in json.dumps(found)
+
+
+def test_a_compose_file_without_a_secret_is_shown_before_and_after(host: LookHost, look: Look) -> None:
+    after = f"{override.HEADER}\nservices:\n  waweb:\n    image: r/web:v2.53.4\n"
+    host.desired["client"]["files"][0]["content"] = after
+    host.compose.write_text(f"{override.HEADER}\n")
+    (shown,) = look(diff=True)["concerns"]["client"]["diff"]
+    assert (shown["before"], shown["after"]) == (f"{override.HEADER}\n", after)
+
+
+def test_what_ansible_shows_at_vvv_and_logs_has_no_secret(
+    host: LookHost, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _self, text, **more: logged.append(f"{text} {more}"))
+    done = look(_ansible_inject_invocation=True)
+    assert "invocation" in done
+    assert logged
+    assert not any(canary in str(logged) for canary in CANARIES)
+
+
+# The module itself
+
+
+def test_without_a_desired_state_it_says_who_gives_one(run_module: Run) -> None:
+    failed = run_module(MODULE, {})
+    assert failed["msg"] == "option desired: not given; expected what the action plugin of this module gives."
+
+
+def test_the_options_of_a_concern_are_put_together() -> None:
+    desired = {"db_env": {"port": 1}, "client": {"files": [{"path": "/a"}, {"path": "/b"}], "project": "wa-a"}}
+    secrets = {"db_env": {"password": PASSWORD}, "client": {"files": [{"content": "x"}, {}]}}
+    assert wa_drift_info.merged(desired, secrets) == {
+        "db_env": {"port": 1, "password": PASSWORD},
+        "client": {"files": [{"path": "/a", "content": "x"}, {"path": "/b"}], "project": "wa-a"},
+    }
+    assert wa_drift_info.merged(desired, {}) == desired
+    assert desired["db_env"] == {"port": 1}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
+def test_owners_are_compared(host: LookHost, look: Look) -> None:
+    for options in ("db_env",):
+        host.desired[options]["owner"] = "root"
+    for one in (*host.desired["client"]["files"], *host.desired["host"]["files"]):
+        one["owner"] = "root"
+    assert look()["concerns"] == dict.fromkeys(CONCERNS, SYNCED)
+    for path in (host.db_env, host.compose, host.project):
+        os.chown(path, pwd.getpwnam("daemon").pw_uid, 0)
+    assert look()["concerns"] == {
+        **dict.fromkeys(CONCERNS, SYNCED),
+        "host": changes(f"{host.project} has the owner daemon, expected root"),
+        "db_env": changes("changed owner from 1 to 0"),
+        "client": changes(f"{host.compose} has the owner daemon, expected root"),
+    }

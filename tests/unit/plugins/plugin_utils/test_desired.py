@@ -1,0 +1,276 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The desired state of each concern from the inventory: for one host and for three, and as the concerns' specs take it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+
+import pytest
+import yaml
+from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
+from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env, look, media_volume
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
+from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+
+HOSTS = ("a.example.com", "b.example.com", "c.example.com")
+SHARED: dict[str, t.Any] = {
+    "wa_db_env_extra_secrets": {"WA_WEB_JWT_CRYPTO_KEY": JWT_KEY},
+    "wa_media_volume_driver_options": {"type": "nfs", "o": "addr=nfs", "device": ":/export/media"},
+    "wa_leader": "b.example.com",
+}
+FOLDER = {"state": "directory", "mode": "0750", "owner": "root"}
+# What an inventory may give, and no default stands for.
+RICH: dict[str, t.Any] = {
+    **SHARED,
+    "wa_images": {"web": "m/web", "coreapp": "m/coreapp"},
+    "wa_docker_host": "unix:///srv/docker.sock",
+    "wa_env_format": "compose",
+    "wa_confirm_identity": {"port": "3307"},
+    "wa_db_env_port": 3307,
+    "wa_db_env_name_prefix": "x_",
+    "wa_db_env_persistent": "yes",
+    "wa_db_env_connection_idle_timeout": 30,
+    "wa_db_env_owner": "wa",
+    "wa_db_login_host": "127.0.0.1",
+    "wa_db_login_port": 3308,
+    "wa_media_volume_min_free": "5G",
+    "wa_media_volume_require_mountpoint": True,
+    "wa_client_extra_secret_environment": {"waweb": {"WA_KEY": SERVICE_KEY}},
+    "wa_client_extra_services": {"proxy": {"image": "proxy:1"}},
+    "wa_client_container_names": "a,b",
+    "wa_message_gc_automatic": True,
+    "wa_api_password": PASSWORD,
+    "wa_log_cleanup_metrics_file": "/var/lib/metrics/wa.prom",
+}
+
+
+def look_at(name: str = "support", hosts: t.Sequence[str] = (), **more: t.Any) -> dict[str, t.Any]:
+    return desired.for_the_look(inventory(name, hosts, **more), ["wa-other"])
+
+
+def test_the_host_of_a_single_client() -> None:
+    assert desired.host(inventory()) == {
+        "database_engine": "MYSQL",
+        "files": [{"path": path, **FOLDER} for path in ("/opt/waba/support", "/var/lib/waba")],
+        "lock_file": "/var/lib/waba/support.lock",
+        "compose_file": "/opt/waba/support/compose.yml",
+        "identity_file": "/var/lib/waba/client-support.json",
+    }
+    moved = desired.host(inventory(wa_state_dir="/srv/state/", wa_become=False, wa_db_env_engine=None))
+    assert [one["path"] for one in moved["files"]] == ["/opt/waba/support", "/srv/state", "/var/lib/waba"]
+    assert "owner" not in moved["files"][0]  # tasks run as the user who logs in
+    assert moved["database_engine"] == "MYSQL"
+
+
+def test_the_db_env_of_a_single_client() -> None:
+    assert desired.db_env(inventory()) == {
+        "path": "/opt/waba/support/db.env",
+        "state": "present",
+        "engine": "MYSQL",
+        "hostname": "DB.example.com",
+        "username": "wa",
+        "password": PASSWORD,
+        "extra": {"WA_CONFIG_ON_DB": "1"},
+        "extra_secrets": {},
+        "exclusive": False,
+        "check_connection": True,
+        "connect_timeout": "10s",
+        "containers": True,
+        "backup": False,
+        "mode": "0600",
+        "project": "wa-support",
+        "owner": "root",
+        "keep_previous": True,
+    }
+    assert desired.db_env(inventory(wa_db_env_extra={"WA_CONFIG_ON_DB": "0"}))["extra"] == {"WA_CONFIG_ON_DB": "0"}
+
+
+def test_the_media_volume() -> None:
+    assert desired.media_volume(inventory()) == {
+        "name": "wa-support_whatsappMedia",
+        "state": "present",
+        "driver": "local",
+        "driver_options": {},
+        "labels": {},
+        "mount_path": "/usr/local/wamedia",
+        "on_drift": "fail",
+        "project": "wa-support",
+    }
+    assert desired.media_volume(inventory(wa_media_volume_name="media"))["name"] == "media"
+
+
+def test_the_client_of_a_single_host() -> None:
+    ours = inventory(wa_client_extra_secret_environment={"waweb": {"WA_KEY": SERVICE_KEY}})
+    found = desired.client(ours)
+    compose, secret = found["files"]
+    assert compose == {
+        "path": "/opt/waba/support/compose.yml",
+        "content": compose_file.write(found["document"]),
+        "mode": "0640",
+        "owner": "root",
+    }
+    assert yaml.safe_load(compose["content"]) == json.loads(json.dumps(found["document"]))
+    assert secret == {
+        "path": "/opt/waba/support/secret-waweb.env",
+        "content": f"WA_KEY={SERVICE_KEY}\n",
+        "mode": "0600",
+        "owner": "root",
+    }
+    assert SERVICE_KEY not in compose["content"]
+    assert found["kept_files"] == ["/opt/waba/support/db.env", compose["path"], secret["path"]]
+    assert {key: found[key] for key in ("project", "version", "database", "container_names", "keep_adopted")} == {
+        "project": "wa-support",
+        "version": "2.53.4",
+        "database": "db.example.com:3306/",
+        "container_names": [],
+        "keep_adopted": True,
+    }
+    assert [one["name"] for one in found["services"]] == ["wacore", "waweb"]
+
+
+def test_what_the_look_is_given_of_a_client() -> None:
+    found = look_at()["client"]
+    assert found["services"] == compose_document.wanted(desired.client(inventory())["document"])
+    assert found["neighbours"] == ["wa-other"]
+    assert found["identity"] == desired.identity(inventory())
+    assert {"document", "secret_files", "database", "project_dir"} & {*found} == set()
+    secret = look_at(wa_client_extra_secret_environment={"waweb": {"WA_KEY": SERVICE_KEY}})["client"]["services"]
+    assert [one.get("secret_file") for one in secret] == [None, "/opt/waba/support/secret-waweb.env"]
+
+
+def test_a_client_outside_compose_has_no_files() -> None:
+    found = desired.client(inventory(wa_project="", wa_client_container_names=["biz_core"]))
+    assert (found["project"], found["files"], found["kept_files"]) == ("", [], [])
+    assert found["container_names"] == ["biz_core"]
+
+
+def test_three_hosts_are_one_client() -> None:
+    found = {name: look_at(name, HOSTS, **SHARED) for name in HOSTS}
+    assert {name: [one["name"] for one in state["client"]["services"]] for name, state in found.items()} == {
+        "a.example.com": ["wacore1", "master1", "waweb"],
+        "b.example.com": ["wacore2", "master2", "waweb"],
+        "c.example.com": ["wacore3", "waweb"],
+    }
+    for state in found.values():
+        assert state["db_env"] == found[HOSTS[0]]["db_env"]
+        assert state["media_volume"] == found[HOSTS[0]]["media_volume"]
+        assert state["host"]["lock_file"] == "/var/lib/waba/support.lock"
+        assert state["client"]["identity"]["deployment"]["leader"] == "b.example.com"
+    assert {state["client"]["identity"]["host"] for state in found.values()} == {*HOSTS}
+
+
+def test_only_the_leader_is_asked_for_the_automatic_gc() -> None:
+    given = {**SHARED, "wa_message_gc_automatic": False, "wa_api_password": PASSWORD}
+    found = {name: look_at(name, HOSTS, **given).get("automatic_gc") for name in HOSTS}
+    assert found == {
+        "a.example.com": None,
+        "c.example.com": None,
+        "b.example.com": {
+            "automatic": False,
+            "api_url": "https://127.0.0.1:9090",
+            "api_password": PASSWORD,
+            "api_validate_certs": False,
+            "api_timeout": "10s",
+            "restart_marker": "/var/lib/waba/gc-support.restart",
+            "refused_login_file": "/var/lib/waba/api-login-support.json",
+        },
+    }
+    assert "automatic_gc" not in look_at()
+    named = look_at(wa_message_gc_automatic=True, wa_api_url="https://lb", wa_client_api_new_password="New-Pw")
+    assert {key: named["automatic_gc"][key] for key in ("api_url", "api_password", "api_validate_certs")} == {
+        "api_url": "https://lb",
+        "api_password": "New-Pw",
+        "api_validate_certs": True,
+    }
+
+
+def test_the_log_cleanup() -> None:
+    found = desired.log_cleanup(inventory(wa_log_cleanup_minute=7))
+    script, cron = found["files"]
+    assert (script["path"], script["mode"], script["owner"]) == ("/usr/local/sbin/wa-log-cleanup", "0755", "root")
+    assert script["content"].startswith("#!")
+    assert cron == {
+        "path": "/etc/cron.d/wa-support-log-cleanup",
+        "content": "#Ansible: waba.onprem log cleanup of wa-support\n"
+        "7 3 * * * root /usr/local/sbin/wa-log-cleanup -l /var/lib/waba/support.lock -p wa-support "
+        "-s /var/lib/waba/log-cleanup-support.json\n",
+        "mode": "0644",
+        "owner": "root",
+        "group": "root",
+    }
+    assert found["status_file"] == "/var/lib/waba/log-cleanup-support.json"
+    told = look_at()["log_cleanup"]["files"][0]
+    assert "content" not in told
+    assert told["sha256"] == hashlib.sha256(script["content"].encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({"wa_log_cleanup_timeout": "5m", "wa_log_cleanup_keep": "30"}, {}),
+        ({"wa_log_cleanup_timeout": 600}, {"-t": "600s"}),
+        ({"wa_log_cleanup_keep": 7}, {"-k": 7}),
+        ({"wa_log_cleanup_metrics_file": "/var//m.prom"}, {"-m": "/var/m.prom"}),
+        ({"wa_log_cleanup_command": "/bin/true"}, {"-c": "/bin/true"}),
+        ({"wa_log_cleanup_log_paths": "/a,/b"}, {"-d": "/a:/b"}),
+        ({"wa_images": {"web": "m/web", "coreapp": "m/core"}}, {"-i": "m/core m/web"}),
+        ({"wa_docker_host": "unix:///d.sock"}, {"-H": "unix:///d.sock"}),
+    ],
+)
+def test_options_of_the_script_that_are_not_its_defaults(given: dict[str, t.Any], options: dict[str, t.Any]) -> None:
+    found = desired.script_options(inventory(**given))
+    assert {key: value for key, value in found.items() if key not in ("-p", "-s", "-l")} == options
+
+
+def test_a_word_that_cron_or_the_shell_would_read_is_quoted() -> None:
+    line = desired.cron_text(inventory(wa_log_cleanup_command="/opt/a b/%m", wa_log_cleanup_minute="1,2"))
+    assert " -c '/opt/a b/\\%m' " in line
+    assert line.splitlines()[1].startswith("1,2 3 * * * root ")
+    with pytest.raises(WaError) as told:
+        desired.cron_text(inventory(wa_log_cleanup_hour="1;2"))
+    assert str(told.value).startswith("wa_log_cleanup_hour: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "database"),
+    [
+        ({}, "db.example.com:3306/"),
+        ({"wa_db_env_engine": "PGSQL"}, "db.example.com:5432/"),
+        ({"wa_db_env_engine": None, "wa_db_env_port": 3307, "wa_db_env_name_prefix": "x_"}, "db.example.com:3307/x_"),
+        ({"wa_db_env_hostname": None}, ""),
+    ],
+)
+def test_the_database(given: dict[str, t.Any], database: str) -> None:
+    assert desired.database(inventory(**given)) == database
+
+
+@pytest.mark.parametrize("absent", ["host", "media_volume", "db_env", "client", "log_cleanup"])
+def test_what_is_to_be_absent_is_not_compared(absent: str) -> None:
+    assert {*look_at(**{f"wa_{absent}_state": "absent"})} == {*desired.CONCERNS} - {absent}
+
+
+@pytest.mark.parametrize("given", [{}, SHARED, RICH, {"wa_db_env_state": "absent"}, {"wa_project": ""}])
+@pytest.mark.parametrize("name", HOSTS)
+def test_role_and_look_take_the_same_options(given: dict[str, t.Any], name: str) -> None:
+    hosts = HOSTS if "wa_leader" in given else ()
+    for concern, options in look_at(name, hosts, **given).items():
+        assert ArgumentSpecValidator(look.SPECS[concern]).validate(options).error_messages == [], concern
+    ours = inventory(name, hosts, **given)
+    for concern, spec in (("db_env", {**FILE_COMMON_ARGUMENTS, **db_env.SPEC}), ("media_volume", media_volume.SPEC)):
+        options = desired.CONCERNS[concern](ours)
+        assert ArgumentSpecValidator(spec).validate(options).error_messages == [], concern
+
+
+def test_no_secret_is_in_what_is_not_secret() -> None:
+    shown = desired.client(inventory("b.example.com", HOSTS, **RICH))
+    text = str({**shown, "files": [one for one in shown["files"] if one["mode"] != "0600"]})
+    assert [secret for secret in (PASSWORD, JWT_KEY, SERVICE_KEY) if secret in text] == []

@@ -1,0 +1,175 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection's variables for one host: given, omitted or the role's default; what is refused, and what no role knows."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.template import trust_as_template
+from inventory_samples import PASSWORD, inventory
+
+from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as collection_inventory
+
+ROOT = Path(__file__).resolve().parents[4]
+OMIT = trust_as_template("{{ omit }}")
+JSON = """On the command line give all of it as JSON: -e '{"wa_db_env_extra": {"NAME": "value"}}'"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "given", "used"),
+    [
+        ("wa_client_web_port", None, None, 9090),
+        ("wa_client_web_port", 9091, 9091, 9091),
+        ("wa_client_web_port", OMIT, None, 9090),
+        ("wa_client_web_port", trust_as_template("{{ wa_shards + 9090 }}"), 9092, 9092),
+        ("wa_db_env_name_prefix", OMIT, None, None),
+        ("wa_db_env_name_prefix", "", "", ""),  # said, and not left out
+        ("wa_db_env_exclusive", False, False, False),
+        ("wa_db_env_extra", {"A": trust_as_template("{{ wa_shards }}"), "B": OMIT}, {"A": 2}, {"A": 2}),
+        ("wa_confirm_identity", None, None, None),
+    ],
+)
+def test_what_is_given_and_what_is_used(name: str, value: t.Any, given: t.Any, used: t.Any) -> None:
+    ours = inventory(wa_shards=2, **{name: value})
+    assert (ours.given(name), ours.get(name)) == (given, used)
+
+
+def test_a_default_that_is_a_template_is_of_the_host() -> None:
+    minutes = {name: inventory(name)["wa_log_cleanup_minute"] for name in ("a", "b", "c", "d")}
+    assert len({*minutes.values()}) > 1
+    assert minutes == {name: inventory(name)["wa_log_cleanup_minute"] for name in minutes}
+
+
+def test_a_variable_without_a_default_that_nobody_gives() -> None:
+    with pytest.raises(KeyError):
+        inventory()["wa_db_env_name_prefix"]
+    assert inventory().get("wa_db_env_name_prefix") is None
+
+
+def test_a_value_is_read_once() -> None:
+    read: list[t.Any] = []
+
+    def template(value: t.Any) -> t.Any:
+        read.append(value)
+        return value
+
+    ours = collection_inventory.Inventory({"inventory_hostname": "a", "wa_version": "1.2"}, template)
+    assert [ours.given("wa_version") for _each in range(3)] == ["1.2"] * 3
+    assert read == [["1.2"]]
+    assert ours.host == "a"
+
+
+# Names
+
+
+def documented() -> set[str]:
+    """The variables in the tables of docs/variables.md that a person writes; a row may name two."""
+    text = (ROOT / "docs" / "variables.md").read_text(encoding="utf-8").split("<!-- table: script/docs -->")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in re.findall(r"`(wa_\w+)`", row)}
+
+
+def test_the_shared_variables_are_those_that_the_documentation_describes() -> None:
+    playbooks = {"wa_adopt_dir", "wa_adopt_overwrite", "wa_adopt_vault_password"}  # described in the guide to adopt.yml
+    assert documented() | playbooks == {*collection_inventory.SHARED}
+    guide = (ROOT / "docs" / "guides" / "adopt.md").read_text(encoding="utf-8")
+    assert [name for name in sorted(playbooks) if name not in guide] == []
+
+
+def test_every_default_is_of_a_variable_that_a_role_documents() -> None:
+    assert {*collection_inventory.defaults()} - collection_inventory.known() == set()
+    assert {*collection_inventory.main_specs()} == {*collection_inventory.PROVISIONED}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("wa_db_env_enginee", ["no role knows the variable wa_db_env_enginee; do you mean wa_db_env_engine?"]),
+        ("wa_versions", ["no role knows the variable wa_versions; do you mean wa_version?"]),
+        ("wa_qqqq", ["no role knows the variable wa_qqqq"]),
+        ("wa_db_env_engine", []),
+        ("wa_adopt_dir", []),
+        ("wa_upgrade_dump", []),  # of a role that provision.yml does not enter
+        *(
+            (name, [])
+            for name in ("wa_drift", "wa_drift_left", "wa_db_env_result", "wa_host_ready", "wa_upgrade_waves")
+        ),
+        ("__wa_client_next_version", []),
+        ("wan_link", []),
+    ],
+)
+def test_a_name_that_no_role_knows_is_told_with_the_nearest(name: str, said: list[str]) -> None:
+    assert collection_inventory.unknown([name, "ansible_host", "wa_version"]) == said
+
+
+def test_all_unknown_names_are_told_in_order() -> None:
+    assert collection_inventory.unknown(["wa_zzzz", "wa_aaaaaaaaaaaaaaaaaaaa"]) == [
+        "no role knows the variable wa_aaaaaaaaaaaaaaaaaaaa",
+        "no role knows the variable wa_zzzz",
+    ]
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, []),
+        ({"wa_db_env_extra": {"A": "1"}, "wa_images": {"web": "r/web"}}, []),
+        ({"wa_db_env_extra": "A=1"}, [f"wa_db_env_extra: no mapping; expected one. {JSON}"]),
+        ({"wa_db_env_extra": '{"A": 1}'}, [f"wa_db_env_extra: no mapping; expected one. {JSON}"]),
+        ({"wa_db_env_extra": ["A"]}, [f"wa_db_env_extra: no mapping; expected one. {JSON}"]),
+        (
+            {"wa_images": "r/web", "wa_confirm_identity": "port=1", "wa_log_cleanup_hour": 24},
+            [f"wa_confirm_identity, wa_images: no mapping; expected one. {JSON}"],
+        ),
+        ({"wa_db_env_extra": OMIT}, []),
+        (
+            {"wa_db_env_engine": "ORACLE"},
+            ["value of wa_db_env_engine must be one of: MYSQL, PGSQL, got: ORACLE"],
+        ),
+        (
+            {"wa_client_restart": "soon", "wa_media_volume_on_drift": "x"},
+            [
+                "value of wa_client_restart must be one of: now, window, report, got: soon",
+                "value of wa_media_volume_on_drift must be one of: fail, report, recreate, got: x",
+            ],
+        ),
+        (
+            {"wa_log_cleanup_hour": 24},
+            [
+                "wa_log_cleanup_hour: 24; expected a number from 0 to 23, or what cron takes for several. Such as 3, or 2,14"
+            ],
+        ),
+        ({"wa_client_web_port": "9090", "wa_log_cleanup_keep": "7"}, []),
+        (
+            {"wa_upgrade_drain_timeout": "soon"},
+            ["wa_upgrade_drain_timeout: 'soon' is no duration; expected seconds, or text such as 30s, 10m, 24h"],
+        ),
+        ({"wa_client_restart": trust_as_template("{{ 'win' ~ 'dow' }}")}, []),
+    ],
+)
+def test_what_is_refused(given: dict[str, t.Any], said: list[str]) -> None:
+    assert sorted(collection_inventory.refusals(inventory(**given))) == said
+
+
+def test_what_is_refused_tells_no_secret() -> None:
+    for given in (
+        {"wa_db_env_extra_secrets": f"KEY={PASSWORD}"},
+        {"wa_db_env_password": {"a": PASSWORD}, "wa_client_restart": "x"},
+    ):
+        assert PASSWORD not in str(collection_inventory.refusals(inventory(**given)))
+
+
+def test_all_files_are_read_at_once() -> None:
+    for read in (collection_inventory.defaults, collection_inventory.main_specs, collection_inventory.known):
+        read.cache_clear()
+    collection_inventory.warm()
+    for read in (collection_inventory.defaults, collection_inventory.main_specs, collection_inventory.known):
+        assert read.cache_info().currsize == 1

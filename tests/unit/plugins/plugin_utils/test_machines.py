@@ -1,0 +1,84 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which deployments share a machine, by what was read once, and without that by asking anew."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleError
+
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
+
+HOSTVARS: dict[str, dict[str, t.Any]] = {
+    "a": {"ansible_host": "192.0.2.1"},
+    "b": {"ansible_host": "192.0.2.1", "wa_client_web_port": 9091},
+    "c": {"ansible_host": "192.0.2.2"},
+    "d": {"ansible_host": "192.0.2.1", "ansible_port": 2222},
+}
+GROUPS = {"all": list(HOSTVARS)}
+
+
+@pytest.fixture(autouse=True)
+def forget() -> t.Iterator[None]:
+    machines._placed.clear()
+    yield
+    machines._placed.clear()
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_the_neighbours_of_each_host(read: bool) -> None:
+    if read:
+        machines.read(HOSTVARS, GROUPS)
+    found = {host: machines.neighbours(HOSTVARS, host, GROUPS) for host in HOSTVARS}
+    assert found == {"a": ["wa-b"], "b": ["wa-a"], "c": [], "d": []}
+
+
+def test_what_was_read_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines.read(HOSTVARS, GROUPS)
+    asked: list[str] = []
+    placed = topology.placed
+
+    def count(hostvars: t.Any, host: str, groups: t.Any) -> dict[str, t.Any]:
+        asked.append(host)
+        return placed(hostvars, host, groups)
+
+    monkeypatch.setattr(topology, "placed", count)
+    for host in HOSTVARS:
+        machines.neighbours(HOSTVARS, host, GROUPS)
+    assert asked == list(HOSTVARS)  # each for itself alone
+
+
+def test_two_that_collide_are_refused_at_both() -> None:
+    hostvars = {**HOSTVARS, "b": {"ansible_host": "192.0.2.1"}}
+    machines.read(hostvars, GROUPS)
+    for host, other in (("a", "b"), ("b", "a")):
+        with pytest.raises(WaError) as told:
+            machines.neighbours(hostvars, host, GROUPS)
+        assert str(told.value).startswith(
+            f"hosts {host} and {other}: one machine and the same API port 9090. Give each "
+        )
+    assert machines.neighbours(hostvars, "c", GROUPS) == []
+
+
+class Broken(dict[str, t.Any]):
+    """Variables with a template that has no value."""
+
+    def get(self, key: str, default: t.Any = None) -> t.Any:
+        if key == "wa_project_dir":
+            raise AnsibleError("'x' is undefined")
+        return super().get(key, default)
+
+
+def test_a_host_whose_variables_are_none_fails_by_itself() -> None:
+    hostvars = {**HOSTVARS, "b": Broken(HOSTVARS["b"]), "d": {**HOSTVARS["d"], "wa_deployment": "none"}}
+    machines.read(hostvars, GROUPS)
+    assert machines.neighbours(hostvars, "a", GROUPS) == []
+    with pytest.raises(AnsibleError):
+        machines.neighbours(hostvars, "b", GROUPS)
+    with pytest.raises(WaError):
+        machines.neighbours(hostvars, "d", GROUPS)

@@ -1,0 +1,194 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host that is as its inventory wants it, for tests of the look: files in a folder, containers of a fake engine.
+
+host = LookHost(engine, tmp_path)
+host.desired["db_env"]["port"] = 3307     # or plant a drift in its files and containers
+assert host.touched() == {}               # nothing but a probe's commands was asked of the engine, and no file changed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import typing as t
+from pathlib import Path
+
+from fake_docker import FakeDocker
+from fake_probes import FakeProbes
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity
+from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
+
+VERSION = "2.53.4"
+CORE, WEB = f"r/coreapp:v{VERSION}", f"r/web:v{VERSION}"
+VOLUME, NETWORK = "wa-a_whatsappMedia", "wa-a_default"
+# Each in another place, and none of them may ever be shown.
+PASSWORD, API_KEY, SERVICE_KEY = "Canary-18-Pw", "Canary-18-Key", "Canary-18-Web"
+CANARIES = (PASSWORD, API_KEY, SERVICE_KEY)
+_ASKS = re.compile(r"GET |POST /containers/[^/]+/exec$|POST /exec/[^/]+/start$")
+
+
+def file(path: Path, mode: str, **more: t.Any) -> dict[str, t.Any]:
+    return {"path": str(path), "mode": mode, **more}
+
+
+class LookHost:
+    """The host of the deployment `a`. `desired` is what its action plugin would send, secrets included."""
+
+    def __init__(self, engine: FakeDocker, folder: Path) -> None:
+        self.engine, self.folder = engine, folder / "host"
+        self.project, self.state, self.system = (self.folder / name for name in ("project", "state", "system"))
+        for path in (self.project, self.state, self.system):
+            path.mkdir(parents=True)
+            path.chmod(0o750)
+        self.db_env, self.compose = self.project / "db.env", self.project / "compose.yml"
+        self.secret_file, self.record = self.project / "secret-waweb.env", self.state / "client-a.json"
+        self.cron, self.script = self.system / "wa-a-log-cleanup", self.system / "wa-log-cleanup"
+        self.environment = {
+            "WA_DB_ENGINE": "MYSQL",
+            "WA_DB_HOSTNAME": "db",
+            "WA_DB_PORT": "3306",
+            "WA_DB_USERNAME": "wa",
+            "WA_DB_PASSWORD": PASSWORD,
+            "WA_CONFIG_ON_DB": "1",
+            "WA_API_KEY": API_KEY,
+        }
+        self.write(self.db_env, self.lines(self.environment), 0o600)
+        self.desired: dict[str, dict[str, t.Any]] = {
+            "host": self._host(),
+            "media_volume": {"docker_host": engine.host, "name": VOLUME, "project": "wa-a"},
+            "db_env": self._db_env(),
+            "client": self._client(),
+            "log_cleanup": self._log_cleanup(),
+        }
+        for one in self.desired["client"]["files"] + self.desired["log_cleanup"]["files"]:
+            self.write(Path(one["path"]), one.get("content", "#!/bin/sh\n"), int(one["mode"], 8))
+        facts = {**self.desired["client"]["identity"], "file": {}}
+        self.write(self.record, json.dumps(identity.wanted_identity(facts)), 0o640)
+        engine.images.update({CORE: {}, WEB: {}})
+        engine.networks[NETWORK] = {"Id": "n1"}
+        engine.volume(VOLUME)
+        engine.on_exec = FakeProbes(Path(engine.mountpoint(VOLUME)))
+        self.core = self.container("wacore", CORE)
+        self.web = self.container("waweb", WEB, WA_WEB_KEY=SERVICE_KEY)
+        self.before = self.files()
+
+    @staticmethod
+    def lines(values: t.Mapping[str, str]) -> str:
+        """An env file."""
+        return "".join(f"{key}={value}\n" for key, value in values.items())
+
+    @staticmethod
+    def write(path: Path, text: str, mode: int) -> None:
+        """Write a file with its mode."""
+        path.write_text(text)
+        path.chmod(mode)
+
+    def container(self, service: str, image: str, **environment: str) -> dict[str, t.Any]:
+        """Add a container of the project that is as the inventory wants it."""
+        made = self.engine.container(
+            f"wa-a-{service}-1",
+            image,
+            "wa-a",
+            service,
+            volume=VOLUME,
+            environment={**self.environment, **environment},
+            labels={override.OWN_LABEL: "a", override.DEFINITION_LABEL: f"digest-of-{service}"},
+        )
+        made["NetworkSettings"] = {"Networks": {NETWORK: {"NetworkID": "n1"}}}
+        log = {"Type": "json-file", "Config": {"max-size": "50m"}}
+        made["HostConfig"] = {"LogConfig": log, "RestartPolicy": {"Name": "unless-stopped"}}
+        return made
+
+    def files(self) -> dict[str, tuple[int, int, int, bytes]]:
+        """All that lies on the host: mode, owner, time of the last change, content."""
+        found = {}
+        for path in [self.folder, *self.folder.rglob("*")]:
+            seen = path.lstat()
+            data = path.read_bytes() if path.is_file() else os.fsencode(str(sorted(os.listdir(path))))
+            found[str(path)] = (seen.st_mode, seen.st_uid, seen.st_mtime_ns, data)
+        return found
+
+    def planted(self) -> None:
+        """From now on `touched` compares with what the host is like now."""
+        self.before = self.files()
+        self.engine.requests.clear()
+
+    def touched(self) -> dict[str, t.Any]:
+        """What was changed: files, files left in the volume, and requests that do more than ask or probe."""
+        asked = [line for line in self.engine.requests if not _ASKS.match(line)]
+        after = self.files()
+        files = [path for path in sorted({*self.before, *after}) if self.before.get(path) != after.get(path)]
+        left = os.listdir(self.engine.mountpoint(VOLUME)) if VOLUME in self.engine.volumes else []
+        return {key: value for key, value in (("requests", asked), ("files", files), ("left", left)) if value}
+
+    def _host(self) -> dict[str, t.Any]:
+        return {
+            "docker_host": self.engine.host,
+            "database_engine": "MYSQL",
+            "files": [file(path, "0750", state="directory") for path in (self.project, self.state)],
+            "lock_file": str(self.state / "a.lock"),
+            "compose_file": str(self.compose),
+            "identity_file": str(self.record),
+        }
+
+    def _db_env(self) -> dict[str, t.Any]:
+        return {
+            "docker_host": self.engine.host,
+            "path": str(self.db_env),
+            "engine": "MYSQL",
+            "hostname": "db",
+            "port": 3306,
+            "username": "wa",
+            "password": PASSWORD,
+            "extra": {"WA_CONFIG_ON_DB": "1"},
+            "extra_secrets": {"WA_API_KEY": API_KEY},
+            "containers": True,
+            "project": "wa-a",
+        }
+
+    @staticmethod
+    def _service(name: str, image: str) -> dict[str, t.Any]:
+        more = {"networks": [NETWORK], "restart": "unless-stopped"}
+        return {"name": name, "image": image, "definition": f"digest-of-{name}", **more}
+
+    def _client(self) -> dict[str, t.Any]:
+        deployment = topology.deployment("a", {"all": ["a"]})
+        named = {"engine": "MYSQL", "hostname": "db", "port": 3306, "name_prefix": None, "exclusive": False}
+        content = f"{override.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {SERVICE_KEY}\n"
+        secret = {"content": self.lines({"WA_WEB_KEY": SERVICE_KEY})}
+        return {
+            "docker_host": self.engine.host,
+            "project": "wa-a",
+            "version": VERSION,
+            "services": [
+                self._service("wacore", CORE),
+                {**self._service("waweb", WEB), "secret_file": str(self.secret_file)},
+            ],
+            "files": [file(self.compose, "0640", content=content), file(self.secret_file, "0600", **secret)],
+            "kept_files": [str(self.db_env), str(self.compose), str(self.secret_file)],
+            "env_file": str(self.db_env),
+            "identity": {
+                "host": "a",
+                "deployment": deployment,
+                "db_env": named,
+                "media_volume": VOLUME,
+                "topology": "single",
+                "shards": 1,
+            },
+            "identity_file": str(self.record),
+        }
+
+    def _log_cleanup(self) -> dict[str, t.Any]:
+        digest = hashlib.sha256(b"#!/bin/sh\n").hexdigest()
+        line = "7 3 * * * root /usr/local/sbin/wa-log-cleanup -p wa-a\n"
+        return {
+            "files": [file(self.script, "0755", sha256=digest), file(self.cron, "0644", content=line)],
+            "status_file": str(self.state / "log-cleanup-a.json"),
+            "cron_file": str(self.cron),
+        }
