@@ -37,7 +37,7 @@ def inventory() -> str:
 
 
 def run(playbook: str, source: str, *words: str) -> str:
-    argv = [pathlib.Path(sys.executable).with_name("ansible-playbook"), "-i", source, playbook, *words]
+    argv = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", source, playbook, *words]
     return commands.run(*argv, env={**os.environ, "ANSIBLE_FORKS": "10"})
 
 
