@@ -20,8 +20,9 @@ from pathlib import Path
 from fake_docker import FakeDocker
 from fake_probes import FakeProbes
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import identity
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity, inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._concern.client import HASH_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
 VERSION = "2.53.4"
@@ -69,7 +70,9 @@ class LookHost:
         for one in self.desired["client"]["files"] + self.desired["log_cleanup"]["files"]:
             self.write(Path(one["path"]), one.get("content", "#!/bin/sh\n"), int(one["mode"], 8))
         facts = {**self.desired["client"]["identity"], "file": {}}
-        self.write(self.record, json.dumps(identity.wanted_identity(facts)), 0o640)
+        self.hashes = {name: f"hash-of-{name}" for name in ("wacore", "waweb")}
+        recorded = {**identity.wanted_identity(facts), inspection.HASHES: inspection.hashes_text(self.hashes)}
+        self.write(self.record, json.dumps(recorded), 0o640)
         engine.images.update({CORE: {}, WEB: {}})
         engine.networks[NETWORK] = {"Id": "n1"}
         engine.volume(VOLUME)
@@ -98,7 +101,11 @@ class LookHost:
             service,
             volume=VOLUME,
             environment={**self.environment, **environment},
-            labels={override.OWN_LABEL: "a", override.DEFINITION_LABEL: f"digest-of-{service}"},
+            labels={
+                override.OWN_LABEL: "a",
+                override.DEFINITION_LABEL: f"digest-of-{service}",
+                HASH_LABEL: f"hash-of-{service}",
+            },
         )
         made["NetworkSettings"] = {"Networks": {NETWORK: {"NetworkID": "n1"}}}
         log = {"Type": "json-file", "Config": {"max-size": "50m"}}

@@ -20,6 +20,7 @@ from look_host import API_KEY, CANARIES, CORE, NETWORK, PASSWORD, SERVICE_KEY, V
 from ansible_collections.waba.onprem.plugins.action.wa_drift_info import split
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override
 from ansible_collections.waba.onprem.plugins.module_utils._concern import log_cleanup
+from ansible_collections.waba.onprem.plugins.module_utils._concern.client import HASH_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 from ansible_collections.waba.onprem.plugins.modules import wa_drift_info
 
@@ -69,6 +70,7 @@ def test_a_host_that_is_as_the_inventory_wants_it(host: LookHost, look: Look) ->
         "concerns": dict.fromkeys(CONCERNS, SYNCED),
         "unmanaged": [],
         "marker": "",
+        "hashes": "wacore=hash-of-wacore waweb=hash-of-waweb",
     }
     assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
 
@@ -193,8 +195,21 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     ),
     (
         "client",
-        lambda host: host.record.write_text("{ }"),
+        lambda host: host.record.write_text(host.record.read_text().replace('"db"', '"other"')),
         changes("{}/state/client-a.json does not record the client that the inventory describes"),
+    ),
+    (
+        "client",
+        lambda host: host.record.unlink(),
+        changes(
+            "{}/state/client-a.json does not record the client that the inventory describes",
+            *(f"wa-a-{name}-1 is not recorded as created from the Compose file" for name in ("wacore", "waweb")),
+        ),
+    ),
+    (
+        "client",
+        lambda host: host.web["Labels"].update({HASH_LABEL: "other"}),
+        restarts("wa-a-waweb-1 was created from another Compose file than the one that was applied"),
     ),
     (
         "client",
@@ -277,6 +292,22 @@ def test_an_adopted_client_is_kept_as_it_was_created(host: LookHost, look: Look)
     }
 
 
+def test_a_db_env_that_is_not_in_force_in_an_adopted_client_waits(host: LookHost, look: Look) -> None:
+    for one in (host.core, host.web):
+        del one["Labels"][override.OWN_LABEL], one["Labels"][override.DEFINITION_LABEL]
+    created_with(host.core, WA_DB_PORT="3307")
+    assert look()["concerns"]["db_env"] == pending(
+        f"wa-a-wacore-1 was created with another WA_DB_PORT than {host.db_env} holds"
+    )
+
+
+def test_the_look_of_a_run_that_has_not_recorded_yet_compares_no_record(host: LookHost, look: Look) -> None:
+    host.record.unlink()
+    done = look(fail_on_drift=True)
+    assert done["concerns"] == dict.fromkeys(CONCERNS, SYNCED)
+    assert done["hashes"] == "wacore=hash-of-wacore waweb=hash-of-waweb"
+
+
 def test_the_drifts_of_all_concerns_are_told_at_once(host: LookHost, look: Look) -> None:
     host.project.chmod(0o755)
     host.cron.chmod(0o666)
@@ -323,7 +354,7 @@ def test_without_an_engine_the_rest_is_told(host: LookHost, look: Look, tmp_path
     reason = f"Docker Engine at {address}: the socket {tmp_path}/none.sock does not exist"
     assert missing.startswith(f"docker_engine is missing: {reason}")
     for name in ("media_volume", "db_env", "client"):
-        assert found[name]["error"].startswith(f"Docker Engine: {reason}")
+        assert found[name]["error"] == "Docker Engine: does not answer."  # why, the host's own concern says
     assert found["log_cleanup"] == changes(f"{host.cron} has the mode 0666, expected 0644")
 
 

@@ -14,9 +14,17 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import service
 from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Container, Differences, Service
 
 IMAGE = "r/coreapp:v2.53.4"
-WANTED = Service("wacore", IMAGE, "d1", "sha256:1", networks={"wa-a_default": "n1"})
+WANTED = Service("wacore", IMAGE, "d1", "sha256:1", networks={"wa-a_default": "n1"}, proven="h1")
 SYNCED = Container(
-    "wa-a-wacore-1", "wacore", "running", IMAGE, "sha256:1", "d1", health="healthy", networks={"wa-a_default": "n1"}
+    name="wa-a-wacore-1",
+    service="wacore",
+    state="running",
+    image=IMAGE,
+    image_id="sha256:1",
+    hash="h1",
+    definition="d1",
+    health="healthy",
+    networks={"wa-a_default": "n1"},
 )
 OLD = "wa-a-wacore-1 was created by an older version of the collection"
 KEPT = "wa-a-wacore-1 is kept as it was created until the next upgrade"
@@ -66,6 +74,18 @@ def test_a_container_that_does_not_run_is_a_change(state: str, text: str, own: b
             Differences(restarts=["wa-a-wacore-1 was created with other settings than the inventory has"]),
         ),
         ({}, {"definition": ""}, Differences(pending=[OLD])),
+        (
+            {},
+            {"hash": "h0"},  # the file was changed by hand, and Compose was called
+            Differences(restarts=["wa-a-wacore-1 was created from another Compose file than the one that was applied"]),
+        ),
+        (
+            {"proven": ""},
+            {},
+            Differences(changes=["wa-a-wacore-1 is not recorded as created from the Compose file"]),
+        ),
+        ({"proven": ""}, {"definition": ""}, Differences(pending=[OLD])),
+        ({}, {"health": "unhealthy", "state": "exited"}, Differences(changes=["wa-a-wacore-1 has exited"])),
         (
             {"networks": {"wa-a_default": ""}},
             {},
@@ -125,14 +145,14 @@ def test_a_container_whose_service_is_no_more() -> None:
 @pytest.mark.parametrize(
     ("container", "expected"),
     [
-        ({}, Differences(pending=[KEPT])),
-        ({"image": "mirror/coreapp:v2.53.4", "image_id": "sha256:0"}, Differences(pending=[KEPT])),
-        ({"definition": "d0", "networks": {}}, Differences(pending=[KEPT])),
-        ({"restart": "always"}, Differences(pending=[KEPT])),
-        ({"log_capped": False}, Differences(pending=[f"{KEPT}; Docker keeps its log without a limit"])),
+        ({}, Differences(kept=True, pending=[KEPT])),
+        ({"image": "mirror/coreapp:v2.53.4", "image_id": "sha256:0"}, Differences(kept=True, pending=[KEPT])),
+        ({"definition": "d0", "networks": {}}, Differences(kept=True, pending=[KEPT])),
+        ({"restart": "always"}, Differences(kept=True, pending=[KEPT])),
+        ({"log_capped": False}, Differences(kept=True, pending=[f"{KEPT}; Docker keeps its log without a limit"])),
         (
             {"image": "r/coreapp:v2.51.2"},
-            Differences(restarts=["wa-a-wacore-1 runs version 2.51.2, expected 2.53.4"], pending=[KEPT]),
+            Differences(kept=True, restarts=["wa-a-wacore-1 runs version 2.51.2, expected 2.53.4"], pending=[KEPT]),
         ),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from fake_docker import FakeDocker
 from look_host import CORE, NETWORK, SERVICE_KEY, VERSION, WEB, LookHost
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Differences
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override
 from ansible_collections.waba.onprem.plugins.module_utils._concern import client
@@ -66,23 +67,27 @@ def test_what_compose_run_and_a_migration_have_left_is_no_service(
     host.engine.container("wa-a-run-1", CORE, "wa-a", "wacore", "exited", labels={"com.docker.compose.oneoff": "True"})
     host.engine.container("wa-a-dbupgrade-1", CORE, "wa-a", "dbupgrade", "exited")
     host.engine.container("wa-b-wacore-1", CORE, "wa-b", "wacore", "exited")
-    assert client.compare_project(docker, params) == Differences()
+    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences()
 
 
 def test_a_service_that_the_inventory_does_not_have(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
     host.container("master1", CORE)
     gone = ["wa-a-master1-1: this host has its service no more"]
-    assert client.compare_project(docker, params) == Differences(restarts=gone)
+    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
+        restarts=gone
+    )
 
 
 def test_an_image_whose_name_was_lost_is_told_by_its_name_at_creation(
     host: LookHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.engine.images.pop(WEB)  # the host has no image of that name: which build runs cannot be compared
-    assert client.compare_project(docker, params) == Differences()
+    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences()
     host.engine.images[WEB] = {}
     host.web["Image"] = "sha256:0"
-    assert client.compare_project(docker, params) == Differences(restarts=[f"wa-a-waweb-1 runs another build of {WEB}"])
+    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
+        restarts=[f"wa-a-waweb-1 runs another build of {WEB}"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,7 @@ def test_an_adopted_container_whose_log_has_no_limit(
     del host.web["Labels"][override.OWN_LABEL]
     host.web["HostConfig"] = {"LogConfig": log}
     more = "" if capped else "; Docker keeps its log without a limit"
-    assert client.compare_project(docker, params).pending == [
+    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])).pending == [
         f"wa-a-wacore-1 {KEPT}",
         f"wa-a-waweb-1 {KEPT}{more}",
     ]
@@ -111,20 +116,22 @@ def test_a_container_without_the_secrets_of_its_service(
     host: LookHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.web["Config"]["Env"] = [one for one in host.web["Config"]["Env"] if not one.startswith("WA_WEB_KEY=")]
-    assert client.compare_project(docker, params) == Differences(
+    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
         restarts=["wa-a-waweb-1 was created with another WA_WEB_KEY"]
     )
     host.web["Config"]["Env"] = None
-    assert SERVICE_KEY not in str(client.compare_project(docker, params))
+    assert SERVICE_KEY not in str(
+        client.compare_project(docker, params, client_inspection.record(params["identity_file"]))
+    )
 
 
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
-        ({}, Differences(pending=[f"biz_core {KEPT}"])),
-        ({"State": "exited"}, Differences(changes=["biz_core is exited"], pending=[f"biz_core {KEPT}"])),
-        ({"State": "paused"}, Differences(changes=["biz_core is paused"], pending=[f"biz_core {KEPT}"])),
-        ({"Name": "other"}, Differences(changes=["biz_core is missing"])),
+        ({}, Differences(kept=True, pending=[f"biz_core {KEPT}"])),
+        ({"State": "exited"}, Differences(kept=True, changes=["biz_core is exited"], pending=[f"biz_core {KEPT}"])),
+        ({"State": "paused"}, Differences(kept=True, changes=["biz_core is paused"], pending=[f"biz_core {KEPT}"])),
+        ({"Name": "other"}, Differences(kept=True, changes=["biz_core is missing"])),
     ],
 )
 def test_containers_outside_compose_are_those_that_the_inventory_records(
@@ -141,16 +148,28 @@ def test_a_container_outside_compose_has_the_version(host: LookHost, docker: Doc
     host.engine.container("biz_core", "r/coreapp:v2.51.2", project="", volume="m")
     outside = {**params, "project": "", "container_names": ["biz_core"]}
     assert client.compare_recorded(docker, outside) == Differences(
-        restarts=[f"biz_core runs r/coreapp:v2.51.2, expected version {VERSION}"], pending=[f"biz_core {KEPT}"]
+        kept=True,
+        restarts=[f"biz_core runs r/coreapp:v2.51.2, expected version {VERSION}"],
+        pending=[f"biz_core {KEPT}"],
     )
 
 
 def test_outside_compose_there_has_to_be_something(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
     outside = {**params, "project": "", "container_names": []}
     nothing = ["there is no container of the client outside Compose"]
-    assert client.compare_recorded(docker, outside) == Differences(changes=nothing)
+    assert client.compare_recorded(docker, outside) == Differences(kept=True, changes=nothing)
     host.engine.container("biz_core", CORE, project="", volume="m")
-    assert client.compare_recorded(docker, outside) == Differences()
+    assert client.compare_recorded(docker, outside) == Differences(kept=True)
+
+
+def test_the_hash_of_a_service_is_that_of_all_its_containers(host: LookHost, docker: Docker) -> None:
+    assert client.hashes(docker, "wa-a") == host.hashes
+    host.container("wacore", CORE)
+    host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={client.HASH_LABEL: "other"})
+    assert client.hashes(docker, "wa-a") == {"waweb": "hash-of-waweb"}
+    host.web["Labels"].pop(client.HASH_LABEL)
+    assert client.hashes(docker, "wa-a") == {}
+    assert client.hashes(docker, "") == {}
 
 
 def test_clients_that_are_nobodys(host: LookHost, docker: Docker) -> None:
@@ -166,7 +185,7 @@ def test_clients_that_are_nobodys(host: LookHost, docker: Docker) -> None:
 
 def test_a_network_of_that_name_that_was_made_anew(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
     host.engine.networks[NETWORK] = {"Id": "n2"}
-    assert client.compare_project(docker, params).restarts == [
+    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])).restarts == [
         f"wa-a-wacore-1 is not on the network {NETWORK}",
         f"wa-a-waweb-1 is not on the network {NETWORK}",
     ]

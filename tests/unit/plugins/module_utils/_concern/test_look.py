@@ -129,7 +129,7 @@ def test_an_engine_that_does_not_answer_leaves_the_others(module: Module, monkey
     said = f"Docker Engine at {address}: the socket /none/docker.sock does not exist"
     assert seen[0].startswith(said)
     assert found["host"] == Finding()
-    assert found["media_volume"].error == f"Docker Engine: {seen[0]}; expected an engine that answers."
+    assert found["media_volume"].error == "Docker Engine: does not answer."
 
 
 def test_a_volume_that_is_of_no_use_is_drifted(
