@@ -156,7 +156,7 @@ missing:
   returned: when O(gather) has V(host)
   sample: [docker_compose]
 stopped_services:
-  description: Services that the host needs and that do not run, by the name of their program.
+  description: The names of services that the host needs and that do not run.
   type: list
   elements: str
   returned: when O(gather) has V(host)
@@ -524,6 +524,9 @@ database:
     unsupported:
       description: Why it does not, in words; V(null) when it does.
       type: str
+    read_only:
+      description: Whether the server takes no writes - a replica, or a primary that was set so. A migration could not run there.
+      type: bool
     databases:
       description: The client's own databases; empty before its first start. See O(databases).
       type: list
@@ -583,6 +586,7 @@ database:
     version: 11.8.3-MariaDB
     supported: false
     unsupported: MariaDB is not among what the vendor supports
+    read_only: false
     databases: [waba1, waba_messages]
     statement_timeout: 3600.0
     statement_timeout_fix: ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 86400;
