@@ -108,7 +108,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             neighbours,
             desired.database(ours),
             [port["outside"] for one in desired.services(ours) for port in one["ports"]],
-            [(project, database) for project, database in topology.databases_of_others(*ours.everybody)],
+            topology.databases_of_others(*ours.everybody),
             accepted="unknown_clients" in desired.skipped(ours),
         )
         told = [*sorted_["replaceable"], *sorted_["unknown"]]

@@ -280,7 +280,7 @@ def main() -> None:
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
             surplus={"type": "list", "elements": "str", "default": []},
             moving={"type": "list", "elements": "str", "default": []},
-            undeclared_keys={"type": "list", "elements": "str"},
+            undeclared_keys={"type": "list", "elements": "str", "no_log": False},
             identity_file={"type": "path"},
             confirm_identity={"type": "dict", "default": {}},
             media_folder={"type": "path"},

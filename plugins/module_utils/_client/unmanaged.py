@@ -51,7 +51,7 @@ def sort(
     neighbours: t.Collection[str],
     database: str,
     ports: t.Collection[int] = (),
-    known: t.Collection[tuple[str, str]] = (),
+    known: t.Collection[t.Sequence[str]] = (),
     names: t.Collection[str] = (),
     accepted: bool = False,
 ) -> dict[str, t.Any]:

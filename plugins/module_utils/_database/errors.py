@@ -13,14 +13,16 @@ _CURES = {
     "driver": "Install the package on the managed host; the role wa_host does",
     "unknown_host": "If the name resolves only among containers, set login_host and login_port to where the host reaches the database",
     "unreachable": "Start the server, open the port, or set login_host and login_port to where the host reaches the database",
-    "login": "Compare user and password with the server's; the server may also refuse this user from this host, without TLS, or without a certificate of the client",
+    "login": "Compare user and password with the server's; the server may also refuse this user from this host, without TLS, or "
+    "without a certificate of the client",
     "client_cert": "Set login_client_cert and login_client_key to a certificate that the server accepts of this user, and to its key",
     "tls": "Set login_ca_cert to the authority of the server's certificate, and login_host to a name that the certificate has",
     "too_many": "Raise max_connections on the server, or end idle connections",
     "timeout": "The server is busy or slow: try again, or look for long statements on it",
     "lock": "Another statement holds the table: wait until it is done",
     "denied": "Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX and DROP on the client's databases",
-    "read_only": "Point the client at the primary server, or have its administrator end read_only (MySQL, MariaDB) or default_transaction_read_only (PostgreSQL)",
+    "read_only": "Point the client at the primary server, or have its administrator end read_only (MySQL, MariaDB) or "
+    "default_transaction_read_only (PostgreSQL)",
     "lost": "The server restarted or fails over: try again when it is back",
     "starting": "Wait until the server has started",
     "encoding": "Something on the server holds bytes that are no text, mostly a statement that runs just now: try again",
