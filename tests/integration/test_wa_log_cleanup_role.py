@@ -98,8 +98,7 @@ def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
     assert host.role(names, **often)["support"]["changed"] == 1
     assert host.role(names, **often)["support"]["changed"] == 0
     assert list(host.tasks("support")) == [
-        "Install the cleanup script",
-        "Install the cron job",
+        "Install the cleanup script and its cron file",
         "Find older cron lines that do the same",
     ]
     assert host.role(names, check=True, **often)["support"]["changed"] == 0
