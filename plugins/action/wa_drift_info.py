@@ -13,7 +13,6 @@ from ansible.utils.display import Display
 from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._concern import look
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
@@ -108,7 +107,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             neighbours,
             desired.database(ours),
             [port["outside"] for one in desired.services(ours) for port in one["ports"]],
-            topology.databases_of_others(*ours.everybody),
+            machines.databases_of_others(*ours.everybody),
             accepted="unknown_clients" in desired.skipped(ours),
         )
         told = [*sorted_["replaceable"], *sorted_["unknown"]]

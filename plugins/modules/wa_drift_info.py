@@ -13,7 +13,7 @@ description:
   - Says of each concern of a host (packages and folders, db.env, media volume, client, log cleanup) whether it is as the
     inventory wants it, and in words what is not.
   - It changes nothing, and asks neither Compose nor a package manager. Its one trace is that each container writes a file into
-    the media volume, reads another container's, and removes it; in check mode not even that.
+    the media volume, reads another container's, and removes it; not so in check mode.
   - Run in a play it takes the desired state of the inventory from the roles' own variables and defaults; it is what
     C(provision.yml) begins with, and ends with where it has changed something.
 author:
@@ -25,6 +25,11 @@ options:
   secrets:
     description: The secret options of O(desired), by concern. An action plugin gives it.
     type: dict
+  concerns:
+    description: The concerns to compare; all of them when not given.
+    type: list
+    elements: str
+    choices: [host, media_volume, db_env, client, log_cleanup, automatic_gc]
   fail_on_drift:
     description:
       - Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.
@@ -32,7 +37,7 @@ options:
     type: bool
     default: false
   probe:
-    description: Whether each container shows that it can write the media volume. In check mode none does.
+    description: Whether each container shows that it can write the media volume. In check mode it only tells whether it may.
     type: bool
     default: true
   restart:
@@ -44,7 +49,7 @@ extends_documentation_fragment:
   - waba.onprem.attributes
 attributes:
   check_mode:
-    description: The write probe of the media volume is left out.
+    description: No container writes into the media volume; each only tells whether it may.
   diff_mode:
     description: Each drifted file's difference is in RV(concerns), with secrets hidden.
 seealso:
@@ -141,20 +146,22 @@ def main() -> None:
         argument_spec={
             "desired": {"type": "dict"},
             "secrets": {"type": "dict", "no_log": True},
+            "concerns": {"type": "list", "elements": "str", "choices": list(look.SPECS)},
             "fail_on_drift": {"type": "bool", "default": False},
             "probe": {"type": "bool", "default": True},
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
         },
         supports_check_mode=True,
     )
-    probe = module.params["probe"] and not module.check_mode
+    write = not module.check_mode
     module.check_mode = True  # Ansible's own helpers, too, only tell what they would do
     result = Result(module)
     if not module.params["desired"]:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
     module.looking = True
-    seen = look.Look(module, probe, not module.params["fail_on_drift"])
-    found = seen.run(merged(module.params["desired"], module.params.pop("secrets") or {}))
+    seen = look.Look(module, module.params["probe"], write, not module.params["fail_on_drift"])
+    desired = merged(module.params["desired"], module.params.pop("secrets") or {})
+    found = seen.run({name: one for name, one in desired.items() if name in (module.params["concerns"] or look.SPECS)})
     module.looking = False
     result.redact = seen.redact
     restart = module.params["restart"]

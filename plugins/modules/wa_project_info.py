@@ -158,28 +158,14 @@ pending:
   elements: str
   returned: always
   sample: ["recreate wa-support-wacore-1 (db.env changed: WA_DB_PORT)"]
-due:
-  description: Whether C(docker compose up) has something to do, or may have.
-  type: bool
-  returned: always
-  sample: true
-services:
-  description: The services that C(docker compose up) has something to do for.
+calls:
+  description:
+    - The calls of C(docker compose up) that do what is due, in their order. Each has C(services), empty for all of them, and
+      C(recreate), which is V(auto), V(never) or V(always).
   type: list
-  elements: str
+  elements: dict
   returned: always
-  sample: [waweb]
-forced_services:
-  description: The services whose containers must be recreated for a reason that Compose itself does not see.
-  type: list
-  elements: str
-  returned: always
-  sample: []
-recreates:
-  description: Whether any container is recreated. Otherwise C(docker compose up --no-recreate) does all that is due.
-  type: bool
-  returned: always
-  sample: true
+  sample: [{services: [], recreate: auto}]
 paused:
   description: Names of paused containers, which Compose does not start.
   type: list
@@ -233,18 +219,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import engine 
 def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What becomes of the project's containers, as the module returns it."""
     steps = project.plan()
-    by_compose = [
-        step for step in steps if step.action not in ("none", "unpause") and step.container not in project.surplus
-    ]
     builds = compose_plan.other_builds(project.services, project.found, steps, project.recreate)
     return {
         "containers": [asdict(step) for step in steps],
         "changes": [compose_plan.line(step) for step in steps if step.action != "none"],
         "pending": [compose_plan.pending_line(step) for step in steps if step.pending],
-        "due": bool(by_compose),
-        "services": sorted({step.service for step in by_compose if not step.forced}),
-        "recreates": any(step.action in ("recreate", "restart", "remove", "unknown") for step in by_compose),
-        "forced_services": sorted({step.service for step in by_compose if step.forced}),
+        "calls": compose_plan.calls(steps, project.surplus, project.recreate),
         "paused": [step.container for step in steps if step.action == "unpause"],
         "restarts": [compose_plan.line(step) for step in steps if step.action == "restart"],
         "other_builds": [str(error) for error in builds],

@@ -8,6 +8,7 @@ To ask every host about all others costs what grows with the square of their num
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ansible.errors import AnsibleError
@@ -17,18 +18,29 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import top
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 Groups = t.Mapping[str, t.Sequence[str]]
-_placed: dict[tuple[str, str], list[dict[str, t.Any]]] = {}  # by machine; workers that are forked later inherit it
+# By machine, and by deployment; workers that are forked later inherit both.
+_placed: dict[tuple[str, str], list[dict[str, t.Any]]] = {}
+_databases: list[tuple[str, str, str]] = []
 
 
 def read(hostvars: HostVars, groups: Groups) -> None:
-    """Note where all hosts of the inventory are. One whose variables make no deployment is left out: it fails by itself."""
+    """Note where all hosts of the inventory are, and their databases."""
     _placed.clear()
+    for place, one in _each(groups, lambda host: (topology.machine(hostvars, host), topology.placed(hostvars, host, groups))):
+        _placed.setdefault(place, []).append(one)
+    _databases[:] = _each(groups, lambda host: topology.database_of(hostvars, host))
+
+
+_T = t.TypeVar("_T")
+
+
+def _each(groups: Groups, ask: t.Callable[[str], _T]) -> list[_T]:
+    """What `ask` says of each host. One whose variables make no sense is left out: it fails by itself."""
+    found = []
     for host in groups["all"]:
-        try:
-            one = topology.placed(hostvars, host, groups)
-            _placed.setdefault(topology.machine(hostvars, host), []).append(one)
-        except (AnsibleError, WaError):  # a template of the inventory, or what it gives
-            continue
+        with contextlib.suppress(AnsibleError, WaError):  # a template of the inventory, or what it gives
+            found.append(ask(host))
+    return found
 
 
 def neighbours(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
@@ -38,3 +50,10 @@ def neighbours(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
         return topology.projects_at(hostvars, host, groups)
     others = (one for one in _placed[here] if one["host"] != host)
     return topology.neighbours(topology.placed(hostvars, host, groups), others)
+
+
+def databases_of_others(hostvars: HostVars, host: str, groups: Groups) -> list[list[str]]:
+    """Project and database of every deployment of the inventory but that of `host`."""
+    known = _databases or _each(groups, lambda one: topology.database_of(hostvars, one))
+    own = topology.database_of(hostvars, host)[0]
+    return [[project, database] for name, project, database in known if name != own and database]

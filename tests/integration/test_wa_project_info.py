@@ -84,8 +84,8 @@ class Project:
             assert not result.get("failed"), result
             assert not result["changed"]
             assert "Canary" not in play.stdout
-        assert {key: results[0][key] for key in ("containers", "due")} == {
-            key: results[1][key] for key in ("containers", "due")
+        assert {key: results[0][key] for key in ("containers", "calls")} == {
+            key: results[1][key] for key in ("containers", "calls")
         }
         assert self.look() == before
         return t.cast("dict[str, t.Any]", results[1])
@@ -109,7 +109,7 @@ def project(ansible: t.Any, clients: t.Any, tmp_path: Path) -> t.Iterator[Projec
 
 
 def test_what_is_predicted_is_what_compose_does(project: Project) -> None:
-    assert project.predict()["due"] is False
+    assert project.predict()["calls"] == []
     before = project.look()
 
     project.env.write_text("WA_DB_HOSTNAME=other\nWA_DB_PASSWORD=x\nWA_DB_PORT=1\n")
@@ -145,7 +145,7 @@ def test_what_is_predicted_is_what_compose_does(project: Project) -> None:
     project.up()
     after = project.look()
     assert {service for service in after if after[service][0] != before[service][0]} == {"waweb"}
-    assert project.predict()["due"] is False
+    assert project.predict()["calls"] == []
 
 
 def test_what_does_not_run_is_told_by_its_state(project: Project) -> None:
@@ -154,7 +154,7 @@ def test_what_does_not_run_is_told_by_its_state(project: Project) -> None:
     changed = project.edited("wacore", shm_size="1m")
     assert project.changes(recreate="later") == ["start wacore-1 (has exited)", "create waweb-1 (is missing)"]
     predicted = project.predict(changed, recreate="later")
-    assert predicted["due"] is True
+    assert predicted["calls"] != []
     assert predicted["pending"] == [f"{project.name}-wacore-1 (compose.yml changed: shm_size)"]
     stopped = project.look()["wacore"][0]
     project.document = changed
@@ -167,7 +167,7 @@ def test_what_does_not_run_is_told_by_its_state(project: Project) -> None:
     }
     docker("pause", f"{project.name}-waweb-1")
     paused = project.predict(recreate="never")
-    assert (paused["paused"], paused["due"]) == ([f"{project.name}-waweb-1"], False)
+    assert (paused["paused"], paused["calls"]) == ([f"{project.name}-waweb-1"], [])
     docker("unpause", f"{project.name}-waweb-1")
 
 
@@ -185,7 +185,7 @@ def test_another_build_under_the_same_tag_is_told_with_both_ids(project: Project
         # The cure that it names, as an operator copies it.
         docker("tag", runs[:19], tag)
         assert project.predict()["other_builds"] == []
-        assert project.predict()["due"] is False
+        assert project.predict()["calls"] == []
         # A name that is gone, and a registry that does not answer.
         docker("image", "rm", "--no-prune", tag)
         (refused,) = project.predict()["other_builds"]

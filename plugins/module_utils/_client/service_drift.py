@@ -72,7 +72,8 @@ def compare(services: t.Sequence[Service], containers: t.Sequence[Container], ke
             what = f"{missing} of {service.count} containers" if service.count > 1 else "its container"
             found.changes.append(f"service {service.name}: {what} {'are' if missing > 1 else 'is'} missing")
         if missing < 0 and not adopted:
-            found.restarts.append(f"service {service.name}: {len(ours)} containers, expected {service.count}")
+            there = "1 container" if len(ours) == 1 else f"{len(ours)} containers"
+            found.restarts.append(f"service {service.name}: {there}, expected {service.count}")
         for one in ours:
             _compare_one(service, one, found, adopted)
     names = {service.name for service in services}

@@ -15,13 +15,25 @@ _QUOTES = re.compile(
     r"(unterminated quoted value|[Ii]nvalid template:|missing a value|escape any \$ with another \$\.?|\bnear\b).*",
     re.DOTALL,
 )
+_CURES = (
+    (
+        re.compile(r"no basic auth credentials|unauthorized|denied:|\b401\b"),
+        "Set wa_client_registry_username and wa_client_registry_password",
+    ),
+    (
+        re.compile(r"manifest unknown|manifest for \S+ not found|failed to resolve reference"),
+        "See that the registry has this version (wa_registry, wa_images, wa_version)",
+    ),
+)
 _WARNING = re.compile(r"^time=\S+ level=warning |^WARN\[|^level=warning ")
 
 
 def one_line(words: str, secrets: t.Any = ()) -> str:
-    """Compose's complaint in one line; `secrets` hold values known to be in what it read."""
+    """Compose's complaint in one line, with the cure where a registry refuses; `secrets` hold values known to be in what it read."""
     lines = [line.strip() for line in words.splitlines() if line.strip() and not _WARNING.match(line.strip())]
-    return str(redact.redact(quoteless("; ".join(dict.fromkeys(lines))), secrets))
+    said = str(redact.redact(quoteless("; ".join(dict.fromkeys(lines))), secrets))
+    cure = next((cure for refused, cure in _CURES if refused.search(said)), "")
+    return f"{said.rstrip('.')}. {cure}" if cure else said
 
 
 def quoteless(words: str) -> str:

@@ -275,6 +275,26 @@ def _other_build(service: Service, runs: str, names: t.Iterable[str]) -> WaError
     )
 
 
+def calls(steps: t.Iterable[Step], surplus: t.Container[str], recreate: str) -> list[dict[str, t.Any]]:
+    """The calls of `docker compose up` that carry out `steps`: their services, empty for all, and whether they recreate.
+
+    Where nothing waits it is one call for all services: Compose hashes a service that it starts without those it depends on
+    otherwise. Containers of `surplus` are removed without Compose.
+    """
+    steps = [*steps]
+    due = [step for step in steps if step.action not in ("none", "unpause") and step.container not in surplus]
+    forced = sorted({step.service for step in due if step.forced})
+    plain = sorted({step.service for step in due if not step.forced})
+    recreates = recreate == AUTO and any(step.action in ("recreate", "restart", "remove", "unknown") for step in due)
+    found: list[dict[str, t.Any]] = []
+    if plain:
+        some = forced or any(step.pending for step in steps)
+        found.append({"services": plain if some else [], "recreate": "auto" if recreates else "never"})
+    if forced:
+        found.append({"services": forced, "recreate": "always"})
+    return found
+
+
 def _build_name(image: str) -> tuple[str, str]:
     reference = image_reference.parse(image)
     return reference.last, reference.tag

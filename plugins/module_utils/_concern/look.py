@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 import typing as t
 
 from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
@@ -24,6 +26,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import Unreachable
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -37,6 +40,7 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "automatic_gc": automatic_gc.SPEC,
 }
 PATIENCE = "15s"  # for an answer of the Docker Engine; one that hangs must not hold up a fleet
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 Desired = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
@@ -82,13 +86,13 @@ class Part:
 
 
 class Look:
-    """One look. `probe`: whether containers may write their probe files into the media volume.
+    """One look. `probe`: whether containers are asked about the media volume, `write`: whether they write probe files into it.
 
     `compare_record`: whether what the last whole run has recorded counts, which a run only does when it has ended well.
     """
 
-    def __init__(self, module: AnsibleModule, probe: bool, compare_record: bool = True) -> None:
-        self.module, self.probe, self.compare_record = module, probe, compare_record
+    def __init__(self, module: AnsibleModule, probe: bool, write: bool, compare_record: bool = True) -> None:
+        self.module, self.probe, self.write, self.compare_record = module, probe, write, compare_record
         self.engine: Docker | None = None
         self.engine_error = ""
         self.redact = redact.Redactor()
@@ -117,6 +121,9 @@ class Look:
                 finding = Finding(error=str(error))
             except OSError as error:
                 finding = Finding(error=str(WaError(error.filename or name, error.strerror or str(error))))
+            except _DEFECTS as error:  # it hides no other concern; its text may quote a secret
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                finding = Finding(error=f"{name}: {type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}.")
             finding.warnings += part.warnings
             found[name] = finding
         if "db_env" in found and "client" in found and found["client"].kept:
@@ -151,7 +158,9 @@ class Look:
             volume.run()
             actual = engine.volume(volume.name)
             if self.probe and actual and not result.changed and any(one.running for one in volume.containers):
-                volume.prove(actual)
+                volume.prove(actual, self.write)
+        except Unreachable:
+            raise
         except WaError as error:  # a volume that is of no use is none that is in sync
             return Finding(changes=[redact.mask_mount(str(error))])
         self.marker = result.values.get("marker")

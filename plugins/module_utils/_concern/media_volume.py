@@ -209,12 +209,12 @@ class MediaVolume:
                 )
         return actual
 
-    def prove(self, actual: dict[str, t.Any]) -> None:
-        """Let the running containers write and read; raise WaError with everything that is wrong."""
+    def prove(self, actual: dict[str, t.Any], write: bool = True) -> None:
+        """Let the running containers write and read, or only tell whether they may; raise WaError with everything that is wrong."""
         home = media_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
         measure, path = self.result.values["free_bytes"] is None, self.params["mount_path"]
         marker = self.params["expect_marker"] or ""
-        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, marker, measure)
+        proof = probe_results.prove(self.docker, self.containers, self.consumers, path, home, marker, measure, write)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
         for text in proof.warnings:
             self.result.warn(f"volume {self.name}: {text}")

@@ -207,21 +207,19 @@ def projects_at(
     return neighbours(placed(hostvars, host, groups), (placed(hostvars, name, groups) for name in others))
 
 
-def databases_of_others(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
-) -> list[list[str]]:
-    """Project and database, as `wa_info` writes it, of every deployment of the inventory but that of `host`."""
-    own = hostvars[host].get("wa_deployment") or host
-    found = []
-    for other in groups["all"]:
-        values = hostvars[other]
-        name = values.get("wa_deployment") or other
-        if name == own or not values.get("wa_db_env_hostname"):
-            continue
-        port = values.get("wa_db_env_port") or DATABASE_PORTS.get(values.get("wa_db_env_engine") or "MYSQL", 0)
-        database = f"{str(values['wa_db_env_hostname']).lower()}:{port}/{values.get('wa_db_env_name_prefix') or ''}"
-        found.append([names(name, values.get("wa_project"))["project"], database])
-    return found
+def database_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, str, str]:
+    """Deployment, project and database, as `wa_info` writes it, that the inventory gives a host; no database is an empty text."""
+    values = hostvars[host]
+    name = values.get("wa_deployment") or host
+    project = names(name, values.get("wa_project"))["project"]
+    if not values.get("wa_db_env_hostname"):
+        return name, project, ""
+    port = values.get("wa_db_env_port") or DATABASE_PORTS.get(values.get("wa_db_env_engine") or "MYSQL", 0)
+    return (
+        name,
+        project,
+        f"{str(values['wa_db_env_hostname']).lower()}:{port}/{values.get('wa_db_env_name_prefix') or ''}",
+    )
 
 
 def port_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, variable: str, default: int) -> int:

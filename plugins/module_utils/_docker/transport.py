@@ -31,6 +31,10 @@ class Unauthorized(WaError):
     """A login that is missing or wrong: to ask again is of no use."""
 
 
+class Unreachable(WaError):
+    """The engine does not answer: nothing is known of what it has."""
+
+
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection over a socket that somebody else opened."""
 
@@ -131,7 +135,7 @@ class Transport:
             raise Unauthorized(subject, f"Docker refused: {words}")
         raise WaError(subject, f"Docker refused: {words}")
 
-    def unreachable(self, error: Exception) -> WaError:
+    def unreachable(self, error: Exception) -> Unreachable:
         """Why the engine does not answer, with the cure."""
         cure = "Start the Docker Engine (systemctl start docker), or set docker_host"
         found = f"no answer: {error or type(error).__name__}"
@@ -141,7 +145,7 @@ class Transport:
         elif self.path and not os.access(self.path, os.R_OK | os.W_OK):
             found = f"no permission on the socket {self.path}"
             cure = "Use become, or add the user to the group docker"
-        return WaError(f"Docker Engine at {self.host}", found, "an engine that answers", cure)
+        return Unreachable(f"Docker Engine at {self.host}", found, "an engine that answers", cure)
 
 
 def reason(body: bytes) -> str:

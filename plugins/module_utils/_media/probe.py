@@ -77,7 +77,7 @@ printf 'become\t%s:%s\n' "$user" "$gid"
 _PROBE = (
     r"""
 LC_ALL=C; export LC_ALL; umask 022
-path=$1 now=$2 token=$3 measure=$4
+path=$1 now=$2 token=$3 measure=$4 write=$5
 name=.wa-probe-$now-$token
 clean() {
   trap - EXIT
@@ -94,6 +94,10 @@ show() {
   shown=${1#"$path"}; shown=${shown#/}
   case $shown in *[[:cntrl:]]*) shown="ODD";; esac
 }
+refused() {
+  facts=$(stat -c '%u:%g %a' "$dir" 2>/dev/null) || facts=
+  printf 'wrote\t%s\tbad\t%s\t%s\t%s\n' "$shown" "${facts% *}" "${facts#* }" "$1"
+}
 set --
 for dir in "$path" "$path"/* "$path"/.[!.]*; do
   case $dir in */lost+found | */.snapshot | */.snapshots | */.zfs) continue;; esac
@@ -104,6 +108,10 @@ trap 'exit 1' HUP INT TERM
 if [ "$#" = 0 ]; then printf 'wrote\t\tbad\t\t\tNo such directory\n'; fi
 for dir do
   show "$dir"
+  if [ -z "$write" ]; then
+    if [ -w "$dir" ]; then printf 'wrote\t%s\tok\n' "$shown"; else refused "not writable"; fi
+    continue
+  fi
   for old in "$dir"/.wa-probe-*; do
     age=${old##*/.wa-probe-}; age=${age%%-*}
     case $age in *[!0-9]* | "") ;; *) [ $((now - age)) -lt STALE ] || rm -f "$old" 2>/dev/null;; esac
@@ -112,8 +120,7 @@ for dir do
     printf 'wrote\t%s\tok\n' "$shown"
   else
     set -f; error=$(printf '%s ' $error); set +f
-    facts=$(stat -c '%u:%g %a' "$dir" 2>/dev/null) || facts=
-    printf 'wrote\t%s\tbad\t%s\t%s\t%s\n' "$shown" "${facts% *}" "${facts#* }" "$error"
+    refused "$error"
   fi
 done
 real=$path
@@ -185,7 +192,10 @@ class Probe:
 
 
 class Prober:
-    """Runs the probes of several containers side by side, within `seconds` for each of its three steps."""
+    """Runs the probes of several containers side by side, within `seconds` for each of its three steps.
+
+    Without `write` no file is made: each container only tells whether it may write there.
+    """
 
     def __init__(
         self,
@@ -193,10 +203,11 @@ class Prober:
         containers: t.Sequence[Container],
         path: str,
         measure: bool = True,
+        write: bool = True,
         seconds: float = 15.0,
     ) -> None:
         self.docker, self.path, self.seconds = docker, path, seconds
-        self.measure = measure
+        self.measure, self.write = measure, write
         self.now = int(time.time())
         self.probes = [Probe(container) for container in containers]
         self._selector = selectors.DefaultSelector()
@@ -211,20 +222,25 @@ class Prober:
             for probe in self.probes:
                 self._start(probe)
             self._await({"ready"})
-            ready = [probe for probe in self.probes if probe.stage == "ready"]
-            for writer, reader in zip(ready, [*ready[1:], *ready[:1]]):
-                self._order(reader, f"read {writer.token}\n", "reading")
-            self._await({"read"})
-            for writer, reader in zip(ready, [*ready[1:], *ready[:1]]):
-                self._compare(writer, reader)
-            between(self)
+            if self.write:
+                self._exchange()
+                between(self)
         finally:
             self._finish()
         return self.probes
 
+    def _exchange(self) -> None:
+        """Let each read what its neighbour has written."""
+        ready = [probe for probe in self.probes if probe.stage == "ready"]
+        for writer, reader in zip(ready, [*ready[1:], *ready[:1]]):
+            self._order(reader, f"read {writer.token}\n", "reading")
+        self._await({"read"})
+        for writer, reader in zip(ready, [*ready[1:], *ready[:1]]):
+            self._compare(writer, reader)
+
     def _start(self, probe: Probe, user: str = "") -> None:
         script = ["/bin/sh", "-c", _PROBE, "sh"] if user else ["/bin/sh", "-c", _FIND_USER, "sh", _PROBE]
-        argv = [*script, self.path, str(self.now), probe.token, "1" if self.measure else ""]
+        argv = [*script, self.path, str(self.now), probe.token, "1" if self.measure else "", "1" if self.write else ""]
         try:
             probe.command = Exec(self.docker, probe.container, argv, user)
         except WaError as error:

@@ -57,11 +57,12 @@ def prove(
     home: str | None,
     marker: str,
     measure: bool,
+    write: bool = True,
 ) -> Proof:
     """Let the running ones of `containers` write and read at `path`, and note in `consumers` how each fared.
 
     `home` is the folder of this host where the files must arrive, None when there is none to look into; `marker` is what the
-    leader's marker file holds, which all must see; `measure` asks for the space.
+    leader's marker file holds, which all must see; `measure` asks for the space. Without `write` they only tell whether they may write.
     """
     proof = Proof()
     running = [one for one in containers if one.running]
@@ -77,7 +78,7 @@ def prove(
                 proof.problems.append(f"{probe.container.name}: {filesystem.misplaced(home or '', lost)}")
 
     by_name = {one.name: one for one in consumers}
-    for probe in Prober(docker, running, path, measure).run(look):
+    for probe in Prober(docker, running, path, measure, write).run(look):
         consumer = by_name[probe.container.name]
         found = filesystem.probe_problems(probe, path, docker.local and selinux_is_enforced())
         if marker and not probe.error and probe.marker != marker:

@@ -37,9 +37,9 @@ class FakeProbes:
     ) -> int:
         """Write a file in the folder, do as told, and take it away: as the real script does, with what it says."""
         folder = folder or self.folder
-        _path, now, token, _measure = command.argv[-4:]
+        _path, now, token, _measure, write = command.argv[-5:]
         own = folder / f".wa-probe-{now}-{token}"
-        if "ok" in wrote:
+        if "ok" in wrote and write:
             own.write_text(token)
         command.write(f"{first}{wrote}{more}ready\n")
         orders = self.orders.setdefault(command.container["Name"], [])

@@ -66,7 +66,7 @@ def test_a_probe_costs_two_requests_for_each_container(engine: FakeDocker, run_m
 
     def probe(command: FakeExec) -> int:
         """Do as the probe's script does, in the volume's own folder."""
-        _path, now, token, _measure = command.argv[-4:]
+        _path, now, token, *_more = command.argv[-5:]
         (folder / f".wa-probe-{now}-{token}").write_text(token)
         command.write("user\t1000\nwrote\t\tok\nspace\t5\t9\nready\n")
         while (order := command.read_line().split())[0] != "end":

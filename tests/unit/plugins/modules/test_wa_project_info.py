@@ -88,10 +88,7 @@ def test_a_project_that_is_as_its_file_says(engine: FakeDocker, info: Run) -> No
         ],
         "changes": [],
         "pending": [],
-        "due": False,
-        "services": [],
-        "forced_services": [],
-        "recreates": False,
+        "calls": [],
         "paused": [],
         "restarts": [],
         "other_builds": [],
@@ -103,22 +100,22 @@ def test_a_project_that_is_as_its_file_says(engine: FakeDocker, info: Run) -> No
 @pytest.mark.parametrize(
     ("state", "options", "told"),
     [
-        ("", {}, {"changes": ["create wa-a-core-1 (is missing)"], "due": True}),
-        ("exited", {}, {"changes": ["start wa-a-core-1 (has exited)"], "due": True}),
+        ("", {}, {"changes": ["create wa-a-core-1 (is missing)"], "calls": [{"services": [], "recreate": "never"}]}),
+        ("exited", {}, {"changes": ["start wa-a-core-1 (has exited)"], "calls": [{"services": [], "recreate": "never"}]}),
         (
             "paused",
             {},
-            {"changes": ["unpause wa-a-core-1 (is paused)"], "due": False, "paused": ["wa-a-core-1"]},
+            {"changes": ["unpause wa-a-core-1 (is paused)"], "calls": [], "paused": ["wa-a-core-1"]},
         ),
         (
             "running",
             {"surplus": ["wa-a-core-1"]},
-            {"changes": ["remove wa-a-core-1 (this host has its service no more)"], "due": False},
+            {"changes": ["remove wa-a-core-1 (this host has its service no more)"], "calls": []},
         ),
         (
             "",
             {"recreate": "later", "moving": ["core"]},
-            {"changes": [], "pending": ["wa-a-core-1 (moves here from another host)"], "due": False},
+            {"changes": [], "pending": ["wa-a-core-1 (moves here from another host)"], "calls": []},
         ),
     ],
 )
@@ -151,7 +148,7 @@ def test_a_db_env_that_is_not_written_yet(
         recreate=recreate,
         confirm_identity={"port": "3307"},
     )
-    assert (found["changes"], found["pending"], found["due"]) == (changes, pending, bool(changes))
+    assert (found["changes"], found["pending"], bool(found["calls"])) == (changes, pending, bool(changes))
 
 
 def test_keys_of_a_db_env_that_will_differ(engine: FakeDocker, info: Run) -> None:

@@ -25,9 +25,11 @@ GROUPS = {"all": list(HOSTVARS)}
 
 @pytest.fixture(autouse=True)
 def forget() -> t.Iterator[None]:
-    machines._placed.clear()
+    for kept in (machines._placed, machines._databases):
+        kept.clear()
     yield
-    machines._placed.clear()
+    for kept in (machines._placed, machines._databases):
+        kept.clear()
 
 
 @pytest.mark.parametrize("read", [True, False])
@@ -69,7 +71,7 @@ class Broken(dict[str, t.Any]):
     """Variables with a template that has no value."""
 
     def get(self, key: str, default: t.Any = None) -> t.Any:
-        if key == "wa_project_dir":
+        if key in ("wa_project_dir", "wa_db_env_port"):
             raise AnsibleError("'x' is undefined")
         return super().get(key, default)
 
@@ -82,3 +84,20 @@ def test_a_host_whose_variables_are_none_fails_by_itself() -> None:
         machines.neighbours(hostvars, "b", GROUPS)
     with pytest.raises(WaError):
         machines.neighbours(hostvars, "d", GROUPS)
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_the_databases_of_other_deployments(read: bool) -> None:
+    hostvars = {
+        "a": {"wa_db_env_hostname": "DB", "wa_db_env_port": 3307, "wa_db_env_name_prefix": "a_"},
+        "b": {"wa_deployment": "cluster", "wa_project": "biz", "wa_db_env_hostname": "db", "wa_db_env_engine": "PGSQL"},
+        "c": {"wa_deployment": "cluster", "wa_project": "biz", "wa_db_env_hostname": "db", "wa_db_env_engine": "PGSQL"},
+        "d": {},
+        "e": Broken(wa_db_env_hostname="odd"),
+    }
+    groups = {"all": list(hostvars), "cluster": ["b", "c"]}
+    if read:
+        machines.read(hostvars, groups)
+    cluster = ["biz", "db:5432/"]
+    assert machines.databases_of_others(hostvars, "a", groups) == [cluster, cluster]
+    assert machines.databases_of_others(hostvars, "c", groups) == [["wa-a", "db:3307/a_"]]

@@ -289,3 +289,33 @@ def test_containers_of_one_image_are_refused_in_one_sentence() -> None:
         "runs under this version, because the start of another build may migrate the database. To keep what runs: docker "
         f"tag {OLD[:19]} {CORE} on this host. To take the other build, give it a version of its own and run upgrade.yml"
     )
+
+
+@pytest.mark.parametrize(
+    ("steps", "recreate", "expected"),
+    [
+        ([], AUTO, []),
+        ([("none", {}), ("unpause", {})], AUTO, []),
+        ([("none", {"pending": ["a"]})], LATER, []),
+        ([("create", {}), ("none", {})], AUTO, [{"services": [], "recreate": "never"}]),
+        ([("recreate", {}), ("none", {})], AUTO, [{"services": [], "recreate": "auto"}]),
+        ([("unknown", {})], AUTO, [{"services": [], "recreate": "auto"}]),
+        ([("restart", {})], NEVER, [{"services": [], "recreate": "never"}]),
+        ([("start", {}), ("none", {"pending": ["a"]})], LATER, [{"services": ["s0"], "recreate": "never"}]),
+        ([("recreate", {"forced": True})], AUTO, [{"services": ["s0"], "recreate": "always"}]),
+        (
+            [("recreate", {"forced": True}), ("recreate", {}), ("start", {})],
+            AUTO,
+            [{"services": ["s1", "s2"], "recreate": "auto"}, {"services": ["s0"], "recreate": "always"}],
+        ),
+        ([("remove", {"container": "gone"})], AUTO, []),
+    ],
+)
+def test_calls(
+    steps: list[tuple[str, dict[str, t.Any]]], recreate: str, expected: list[dict[str, t.Any]]
+) -> None:
+    made = [
+        compose_plan.Step(**{"container": f"c{number}", "service": f"s{number}", "action": action, **more})
+        for number, (action, more) in enumerate(steps)
+    ]
+    assert compose_plan.calls(made, ["gone"], recreate) == expected

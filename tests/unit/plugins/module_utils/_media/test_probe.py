@@ -29,8 +29,8 @@ NOW = 1_700_000_000
 class Script:
     """The script of a probe in a folder, as it runs in a container."""
 
-    def __init__(self, folder: Path, token: str = "a", measure: str = "") -> None:
-        argv = ["/bin/sh", "-c", media_probe._PROBE, "sh", str(folder), str(NOW), token, measure]
+    def __init__(self, folder: Path, token: str = "a", measure: str = "", write: str = "1") -> None:
+        argv = ["/bin/sh", "-c", media_probe._PROBE, "sh", str(folder), str(NOW), token, measure, write]
         self.child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def until(self, last: str) -> list[str]:
@@ -67,6 +67,18 @@ def media(tmp_path: Path) -> Path:
 
 def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob(".wa-probe-*")}
+
+
+def test_without_leave_to_write_it_only_tells_whether_it_may(media: Path) -> None:
+    stale = media / "incoming" / f".wa-probe-{NOW - 99999}-a"
+    stale.write_text("a")
+    (media / "gone").mkdir(mode=0o500)
+    before = {path: path.stat().st_mtime_ns for path in [media, *media.rglob("*")]}
+    script = Script(media, write="")
+    may = "ok" if os.access(media / "gone", os.W_OK) else f"bad\t{os.getuid()}:{os.getgid()}\t500\tnot writable"
+    assert script.until("ready") == ["wrote\t\tok", f"wrote\tgone\t{may}", "wrote\tincoming\tok", "wrote\t.hidden\tok"]
+    assert script.end() == []
+    assert {path: path.stat().st_mtime_ns for path in [media, *media.rglob("*")]} == before
 
 
 def test_a_file_in_each_folder_is_read_by_the_neighbour_and_taken_away(media: Path) -> None:
@@ -235,14 +247,12 @@ def test_each_reads_what_its_neighbour_wrote(probes: FakeProbes, probing: Probin
     assert files(probes.folder) == set()
 
 
-@pytest.mark.parametrize(("measure", "word"), [(True, "1"), (False, "")])
-def test_a_probe_is_told_path_and_whether_to_measure(
-    probes: FakeProbes, probing: Probing, measure: bool, word: str
-) -> None:
-    (probe,) = probing("a", measure=measure)
+@pytest.mark.parametrize(("measure", "write"), [(True, True), (False, True), (True, False)])
+def test_a_probe_is_told_path_and_what_to_do(probes: FakeProbes, probing: Probing, measure: bool, write: bool) -> None:
+    (probe,) = probing("a", measure=measure, write=write)
     (command,) = probes.commands
-    path, _now, token, last = command.argv[-4:]
-    assert (path, token, last) == (PATH, probe.token, word)
+    path, _now, token, *words = command.argv[-5:]
+    assert (path, token, words) == (PATH, probe.token, ["1" if measure else "", "1" if write else ""])
     assert len(token) == 24
     assert command.user == ""
 
@@ -295,7 +305,7 @@ def test_what_could_not_be_taken_away_is_told(probes: FakeProbes, probing: Probi
 
 def test_a_probe_that_dies_is_told_and_another_one_takes_its_files_away(probes: FakeProbes, probing: Probing) -> None:
     def dies(command: FakeExec) -> int:
-        _path, now, token, _measure = command.argv[-4:]
+        _path, now, token, *_more = command.argv[-5:]
         (probes.folder / f".wa-probe-{now}-{token}").write_text(token)
         command.write("wrote\t\tok\n")
         command.write("out of memory\n", 2)
