@@ -26,6 +26,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     topology,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import ROLES, Inventory
 
@@ -217,6 +218,9 @@ def client(inventory: Inventory) -> State:
     made = compose_client(inventory)
     document = compose_document.document(made)
     secrets = inventory["wa_client_extra_secret_environment"]
+    for service in made["secret_files"]:
+        for key, value in secrets[service].items():
+            env_rules.check_text(f"wa_client_extra_secret_environment: {service}: {key}", key, value, removable=False)
     user = owner(inventory)
     files = [{"path": place["compose_file"], "content": compose_file.write(document), "mode": "0640", "owner": user}]
     files += [

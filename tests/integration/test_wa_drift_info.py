@@ -45,6 +45,7 @@ class Look:
             "wa_registry": "registry.example.com/whatsapp",
             "wa_project_dir": f"{self.folder}/{{{{ inventory_hostname }}}}",
             "wa_state_dir": f"{self.folder}/state",
+            "wa_db_env_engine": "PGSQL",
             "wa_db_env_hostname": "db.example.com",
             "wa_db_env_username": "whatsapp",
             "wa_db_env_password": SECRET,
@@ -75,7 +76,7 @@ def test_a_host_that_has_nothing_yet(look: Look) -> None:
     assert sorted(found["concerns"]) == CONCERNS
     assert found["changed"] is False
     assert "client: service wacore: its container is missing" in found["drift"]
-    assert f"db_env: create {look.folder}/{look.name}/db.env" in "\n".join(found["drift"])
+    assert found["concerns"]["db_env"]["state"] == "drifted"
     assert sorted(path.name for path in look.folder.iterdir()) == ["inventory.yml", "look.yml"]
 
 
@@ -102,7 +103,7 @@ def test_a_variable_that_does_not_template_fails_its_own_host_only(look: Look) -
 @pytest.mark.parametrize(
     ("variables", "named"),
     [
-        ({"wa_db_env_extra_secrets": {"A": {"b": SECRET}}}, "wa_db_env_extra_secrets"),
+        ({"wa_db_env_extra_secrets": {"A": {"b": SECRET}}}, "option extra_secrets: A: "),
         ({"wa_db_env_extra_secrets": [SECRET]}, "wa_db_env_extra_secrets"),
         ({"wa_db_env_password": {"a": SECRET}}, "password"),
         ({"wa_db_env_port": "odd"}, "wa_db_env_port"),

@@ -59,7 +59,7 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
         if value is None:
             continue
         if option in TEXTS:
-            _check_text(f"option {option}", option, value, removable=option not in REQUIRED)
+            check_text(f"option {option}", option, value, removable=option not in REQUIRED)
         text = _persistent(value) if option == "persistent" else str(value)
         if not text and option in REQUIRED:
             raise WaError(f"option {option} ({key})", "empty", "a value: the client cannot start without it")
@@ -105,12 +105,13 @@ def _check_extra(
         raise WaError(subject, "repeats a setting that has its own option", f"option {managed[key]}")
     if key in wanted:
         raise WaError(subject, "stands in extra and in extra_secrets", "one of the two")
-    _check_text(subject, key, value)
+    check_text(subject, key, value)
     if key == UPGRADE and value:
         raise _upgrade(subject)
 
 
-def _check_text(subject: str, name: str, value: t.Any, removable: bool = True) -> None:
+def check_text(subject: str, name: str, value: t.Any, removable: bool = True) -> None:
+    """Raise WaError for a value that is no text; `removable`: an empty one removes the key."""
     if not isinstance(value, str):
         kinds = {bool: "a boolean", int: "a number", float: "a number", type(None): "nothing (null)"}
         raise WaError(
