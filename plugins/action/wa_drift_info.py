@@ -87,7 +87,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         found = result["concerns"]
         result["drift"] = provision_plan.lines(found)
         result["restart"] = ours["wa_client_restart"]
-        result["members"] = desired.deployment(ours)["members"]
+        members = desired.deployment(ours)["members"]
+        result["members"] = [one for one in members if one in ours.variables.get("ansible_play_hosts_all", members)]
         result["always"] = provision_plan.always({name: ours.get(name) for name in provision_plan.SWITCHES})
         for text in result["drift"]:
             display.display(f"{ours.host} | {text}")

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-from ansible_collections.waba.onprem.plugins.module_utils._client import replacement, service_drift, unmanaged
+from ansible_collections.waba.onprem.plugins.module_utils._client import replacement, unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
@@ -169,14 +169,21 @@ def upgrade_screen(facts: t.Mapping[str, t.Any]) -> str:
 
 
 def provision_plan_of(
-    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
-    members: t.Sequence[str],
-    reached: t.Sequence[str],
-    full: t.Any = False,
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str], full: t.Any = False
 ) -> list[str]:
-    """The concerns whose roles provision.yml enters for a host, by the looks at the members of its deployment in this play."""
-    looks = {member: hostvars[member].get("wa_drift") or {} for member in members if member in reached}
-    return provision_plan.concerns(looks, full=boolean(full))
+    """The concerns whose roles provision.yml enters for a host, by the looks at the members of its deployment in this run."""
+    return provision_plan.concerns(_looks(hostvars, members), full=boolean(full))
+
+
+def hosts_to_correct(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], full: t.Any = False) -> list[str]:
+    """The hosts that provision.yml enters roles for, by the looks of this run."""
+    return provision_plan.hosts_to_correct(
+        {host: look for host, look in _looks(hostvars, hostvars).items() if look}, full=boolean(full)
+    )
+
+
+def _looks(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> dict[str, t.Mapping[str, t.Any]]:
+    return {host: hostvars[host].get("wa_drift") or {} for host in hosts}
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
@@ -240,9 +247,9 @@ class FilterModule:
             "second_coreapp": client_starts.second_coreapp,
             "unhealthy_containers": client_starts.not_healthy,
             "unrecorded_containers": client_starts.unrecorded,
-            "restart_policies": service_drift.restart_policies,
             "failure": failure,
             "provision_plan": provision_plan_of,
+            "hosts_to_correct": hosts_to_correct,
             "inventory_read": inventory_read,
             "command_line": playbook_command,
             "upgrade_screen": upgrade_screen,

@@ -166,6 +166,12 @@ calls:
   elements: dict
   returned: always
   sample: [{services: [], recreate: auto}]
+restart_policies:
+  description: The containers whose restart policy somebody has changed, each with C(name) and the C(policy) of its service.
+  type: list
+  elements: dict
+  returned: always
+  sample: [{name: wa-support-waweb-1, policy: unless-stopped}]
 paused:
   description: Names of paused containers, which Compose does not start.
   type: list
@@ -219,10 +225,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import engine 
 def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What becomes of the project's containers, as the module returns it."""
     steps = project.plan()
+    policies = project.restart_policies(steps)
     builds = compose_plan.other_builds(project.services, project.found, steps, project.recreate)
     return {
         "containers": [asdict(step) for step in steps],
-        "changes": [compose_plan.line(step) for step in steps if step.action != "none"],
+        "changes": [compose_plan.line(step) for step in steps if step.action != "none"]
+        + [f"update {one['name']} (restart policy {one['policy']})" for one in policies],
+        "restart_policies": policies,
         "pending": [compose_plan.pending_line(step) for step in steps if step.pending],
         "calls": compose_plan.calls(steps, project.surplus, project.recreate),
         "paused": [step.container for step in steps if step.action == "unpause"],

@@ -26,7 +26,9 @@ _databases: list[tuple[str, str, str]] = []
 def read(hostvars: HostVars, groups: Groups) -> None:
     """Note where all hosts of the inventory are, and their databases."""
     _placed.clear()
-    for place, one in _each(groups, lambda host: (topology.machine(hostvars, host), topology.placed(hostvars, host, groups))):
+    for place, one in _each(
+        groups, lambda host: (topology.machine(hostvars, host), topology.placed(hostvars, host, groups))
+    ):
         _placed.setdefault(place, []).append(one)
     _databases[:] = _each(groups, lambda host: topology.database_of(hostvars, host))
 

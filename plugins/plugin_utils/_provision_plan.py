@@ -65,6 +65,16 @@ def concerns(looks: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -
     return [name for name in (*ALL, REMOVAL) if name in found | {_GUARD}] if found else []
 
 
+def hosts_to_correct(looks: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
+    """The hosts of all deployments that have something to do: members are corrected together."""
+    found: dict[str, None] = {}
+    for result in looks.values():
+        members = {member: looks.get(member, {}) for member in result.get("members") or ()}
+        if concerns(members, full):
+            found.update(dict.fromkeys(members))
+    return list(found)
+
+
 def shares_no_volume(looks: t.Mapping[str, t.Mapping[str, t.Any]]) -> bool:
     """Whether containers of several members were asked, and do not all read one marker in their media volume."""
     markers = [one["marker"] for one in looks.values() if one.get("marker") is not None]

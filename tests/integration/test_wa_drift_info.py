@@ -108,7 +108,10 @@ def test_a_variable_that_does_not_template_fails_its_own_host_only(look: Look) -
         ({"wa_db_env_password": {"a": SECRET}}, "password"),
         ({"wa_db_env_port": "odd"}, "wa_db_env_port"),
         ({"wa_client_extra_secret_environment": {"waweb": [SECRET]}}, "wa_client_extra_secret_environment"),
-        ({"wa_client_extra_secret_environment": {"waweb": {"TOKEN": {"a": SECRET}}}}, "wa_client_extra_secret_environment"),
+        (
+            {"wa_client_extra_secret_environment": {"waweb": {"TOKEN": {"a": SECRET}}}},
+            "wa_client_extra_secret_environment",
+        ),
         ({"wa_media_volume_driver_options": {"o": {"password": SECRET}}}, "media"),
         ({"wa_media_volume_driver_options": {"o": f"username=a,password={SECRET}"}}, ""),
         ({"wa_media_volume_min_free": "odd"}, "wa_media_volume_min_free"),

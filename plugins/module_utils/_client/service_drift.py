@@ -48,6 +48,7 @@ class Container:
     restart: str = "unless-stopped"
     networks: t.Mapping[str, str] = field(default_factory=dict)
     log_capped: bool = True
+    stale: bool = False  # created with another db.env, which explains another hash
 
 
 @dataclass
@@ -83,21 +84,6 @@ def compare(services: t.Sequence[Service], containers: t.Sequence[Container], ke
     return found
 
 
-def restart_policies(
-    containers: t.Iterable[t.Mapping[str, t.Any]], services: t.Mapping[str, t.Mapping[str, t.Any]]
-) -> list[dict[str, str]]:
-    """The containers of `wa_info` with another restart policy than their service in the Compose file, each with the wanted one.
-
-    Those that were not created from our file are left as they are.
-    """
-    wanted = {name: str(body.get("restart") or "no") for name, body in services.items()}
-    return [
-        {"name": one["name"], "policy": wanted[one["service"]]}
-        for one in containers
-        if one["own"] and not one["one_shot"] and one["restart"] != wanted.get(one["service"], one["restart"])
-    ]
-
-
 def _compare_one(service: Service, one: Container, found: Differences, adopted: bool) -> None:
     if one.state == "paused":
         found.changes.append(f"{one.name} is paused")
@@ -122,7 +108,7 @@ def _compare_one(service: Service, one: Container, found: Differences, adopted: 
         found.restarts.append(f"{one.name} was created with other settings than the inventory has")
     elif one.definition and not service.proven:
         found.changes.append(f"{one.name} is not recorded as created from the Compose file")
-    elif one.definition and one.hash != service.proven:
+    elif one.definition and one.hash != service.proven and not one.stale:
         found.restarts.append(f"{one.name} was created from another Compose file than the one that was applied")
     elif not one.definition:
         found.pending.append(f"{one.name} was created by an older version of the collection")

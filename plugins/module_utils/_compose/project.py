@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import DEFINITION_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import DEFINITION_LABEL, OWN_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
@@ -256,6 +256,22 @@ class Project:
             self.undeclared,
             self.proven,
         )
+
+    def restart_policies(self, steps: t.Iterable[compose_plan.Step]) -> list[dict[str, str]]:
+        """The containers made from our file that stay and have another restart policy than their service, with the wanted one.
+
+        `docker update` changes it without a trace that Compose would notice.
+        """
+        found = []
+        for step in steps:
+            record = self.engine.inspect_id(step.container) if step.action in ("none", "start", "unpause") else None
+            body = (self.document.get("services") or {}).get(step.service)
+            if record is None or body is None or OWN_LABEL not in (record["Config"].get("Labels") or {}):
+                continue
+            wanted = str(body.get("restart") or "no")
+            if wanted != (((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no"):
+                found.append({"name": step.container, "policy": wanted})
+        return found
 
     def lost_networks(self) -> list[WaError]:
         """External networks that are not there: Compose would stop at them."""

@@ -53,8 +53,17 @@ SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
-def observe(engine: Docker, params: t.Mapping[str, t.Any], diff: bool, compare_record: bool = True) -> Finding:
-    """How the project differs; with `compare_record` also from what the last whole run has recorded."""
+def observe(
+    engine: Docker,
+    params: t.Mapping[str, t.Any],
+    diff: bool,
+    compare_record: bool = True,
+    stale: t.Container[str] = (),
+) -> Finding:
+    """How the project differs; with `compare_record` also from what the last whole run has recorded.
+
+    `stale` are containers with another db.env, which is told elsewhere: so they have another hash of Compose's, too.
+    """
     found = Finding()
     for one in params["files"]:
         found.changes += concern_files.differences(one)
@@ -73,7 +82,9 @@ def observe(engine: Docker, params: t.Mapping[str, t.Any], diff: bool, compare_r
         name: value for name, value in recorded.items() if name != client_inspection.HASHES
     }:
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
-    told = compare_recorded(engine, params) if not params["project"] else compare_project(engine, params, recorded)
+    told = (
+        compare_recorded(engine, params) if not params["project"] else compare_project(engine, params, recorded, stale)
+    )
     found.kept = told.kept
     found.changes += told.changes
     found.restarts += told.restarts
@@ -102,7 +113,7 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
 
 
 def compare_project(
-    engine: Docker, params: t.Mapping[str, t.Any], recorded: t.Mapping[str, str] | None
+    engine: Docker, params: t.Mapping[str, t.Any], recorded: t.Mapping[str, str] | None, stale: t.Container[str] = ()
 ) -> service_drift.Differences:
     """The containers of the Compose project; `recorded` is what the last whole run has, None not to compare with it."""
     records = _records(engine, params["project"])
@@ -121,7 +132,7 @@ def compare_project(
         )
         for one in params["services"]
     ]
-    containers = [_container(engine, record) for record in records]
+    containers = [_container(engine, record, stale) for record in records]
     found = service_drift.compare(services, containers, params["keep_adopted"])
     texts = {one["path"]: one["content"] for one in params["files"]}
     for service in params["services"]:
@@ -155,7 +166,7 @@ def _one_shot(labels: t.Mapping[str, str]) -> bool:
     return labels.get(listing.ONE_OFF_LABEL) == "True" or labels.get(SERVICE_LABEL) == override.MIGRATION
 
 
-def _container(engine: Docker, record: dict[str, t.Any]) -> service_drift.Container:
+def _container(engine: Docker, record: dict[str, t.Any], stale: t.Container[str]) -> service_drift.Container:
     labels = record["Config"].get("Labels") or {}
     log = (record.get("HostConfig") or {}).get("LogConfig") or {}
     networks = (record.get("NetworkSettings") or {}).get("Networks") or {}
@@ -175,6 +186,7 @@ def _container(engine: Docker, record: dict[str, t.Any]) -> service_drift.Contai
         health=(record["State"].get("Health") or {}).get("Status") or "",
         restart=((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         networks={name: one.get("NetworkID", "") for name, one in networks.items()},
+        stale=record["Name"].lstrip("/") in stale,
         log_capped=log.get("Type") not in ("json-file", "") or "max-size" in (log.get("Config") or {}),
     )
 

@@ -97,6 +97,7 @@ class Look:
         self.engine_error = ""
         self.redact = redact.Redactor()
         self.unmanaged: list[dict[str, t.Any]] = []
+        self.stale: set[str] = set()  # containers that were created with another db.env
         self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
         self.marker: str | None = None  # what the marker file in the media volume holds; None when nobody looked
 
@@ -123,7 +124,9 @@ class Look:
                 finding = Finding(error=str(WaError(error.filename or name, error.strerror or str(error))))
             except _DEFECTS as error:  # it hides no other concern; its text may quote a secret
                 place = traceback.extract_tb(error.__traceback__)[-1]
-                finding = Finding(error=f"{name}: {type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}.")
+                finding = Finding(
+                    error=f"{name}: {type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}."
+                )
             finding.warnings += part.warnings
             found[name] = finding
         if "db_env" in found and "client" in found and found["client"].kept:
@@ -176,6 +179,7 @@ class Look:
         path = part.params["path"]
         for one in result.values["stale_containers"]:
             keys = ", ".join(one["stale_keys"])
+            self.stale.add(one["name"])
             found.restarts.append(f"{one['name']} was created with another {keys} than {path} holds")
         others: dict[str, list[str]] = {}
         for one in result.values["undeclared_containers"]:
@@ -196,7 +200,7 @@ class Look:
         self.module.no_log_values.difference_update({one["content"] for one in part.params["files"]})
         self.unmanaged = client.unmanaged(engine, part.params["project"], part.params["neighbours"])
         self.hashes = client.hashes(engine, part.params["project"])
-        return client.observe(engine, part.params, self.module._diff, self.compare_record)
+        return client.observe(engine, part.params, self.module._diff, self.compare_record, self.stale)
 
     def _log_cleanup(self, part: t.Any) -> Finding:
         return log_cleanup.observe(part.params)

@@ -129,7 +129,7 @@ ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanu
 
 
 @pytest.mark.parametrize(
-    ("looks", "reached", "full", "concerns"),
+    ("looks", "members", "full", "concerns"),
     [
         ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], False, []),
         ({"h1": SYNCED, "h2": DRIFTED}, ["h1", "h2"], False, ["host", "log_cleanup"]),
@@ -138,14 +138,29 @@ ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanu
         ({"h1": SYNCED, "h2": {}}, ["h1", "h2"], False, ALL),
         ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], "true", ALL),
         ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], "false", []),
-        ({"h1": SYNCED, "h2": SYNCED, "other": DRIFTED}, ["h1", "h2", "other"], False, []),
+        ({"h1": SYNCED, "h2": SYNCED, "other": DRIFTED}, ["h1", "h2"], False, []),
     ],
 )
-def test_the_plan_is_made_from_the_looks_at_the_members_of_the_play(
-    looks: dict[str, t.Any], reached: list[str], full: t.Any, concerns: list[str]
+def test_the_plan_is_made_from_the_looks_at_the_members_of_the_run(
+    looks: dict[str, t.Any], members: list[str], full: t.Any, concerns: list[str]
 ) -> None:
     hostvars = {name: {} if one is None else {"wa_drift": one} for name, one in looks.items()}
-    assert wa.FilterModule().filters()["provision_plan"](hostvars, ["h1", "h2"], reached, full) == concerns
+    assert wa.FilterModule().filters()["provision_plan"](hostvars, members, full) == concerns
+
+
+@pytest.mark.parametrize(
+    ("full", "hosts"),
+    [(False, ["h1", "h2", "lost"]), ("true", ["alone", "h1", "h2", "lost"]), ("false", ["h1", "h2", "lost"])],
+)
+def test_the_hosts_to_correct_are_those_of_deployments_that_differ(full: t.Any, hosts: list[str]) -> None:
+    members = {"alone": ["alone"], "h1": ["h1", "h2"], "h2": ["h1", "h2"], "half": ["half", "lost"]}
+    looks = {"alone": SYNCED, "h1": SYNCED, "h2": DRIFTED, "half": SYNCED}
+    hostvars: dict[str, dict[str, t.Any]] = {
+        host: {"wa_drift": {**look, "members": members[host]}} for host, look in looks.items()
+    }
+    hostvars.update(lost={"wa_drift": {"failed": True, "msg": "a"}}, elsewhere={})
+    found = wa.FilterModule().filters()["hosts_to_correct"](hostvars, full)
+    assert sorted(found) == sorted([*hosts, "half"])  # whose other member was not compared
 
 
 def test_the_inventory_is_read_for_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ from ansible.module_utils.basic import AnsibleModule
 from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
+
 MODULE = "wa_project_info"
 CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
 SECRET = "Canary-81-Pw"
@@ -89,6 +91,7 @@ def test_a_project_that_is_as_its_file_says(engine: FakeDocker, info: Run) -> No
         "changes": [],
         "pending": [],
         "calls": [],
+        "restart_policies": [],
         "paused": [],
         "restarts": [],
         "other_builds": [],
@@ -101,7 +104,11 @@ def test_a_project_that_is_as_its_file_says(engine: FakeDocker, info: Run) -> No
     ("state", "options", "told"),
     [
         ("", {}, {"changes": ["create wa-a-core-1 (is missing)"], "calls": [{"services": [], "recreate": "never"}]}),
-        ("exited", {}, {"changes": ["start wa-a-core-1 (has exited)"], "calls": [{"services": [], "recreate": "never"}]}),
+        (
+            "exited",
+            {},
+            {"changes": ["start wa-a-core-1 (has exited)"], "calls": [{"services": [], "recreate": "never"}]},
+        ),
         (
             "paused",
             {},
@@ -249,3 +256,27 @@ def test_an_engine_that_does_not_answer(info: Run, tmp_path: Path) -> None:
     assert failed["msg"].startswith(
         f"Docker Engine at unix://{tmp_path}/none.sock: the socket {tmp_path}/none.sock does not"
     )
+
+
+@pytest.mark.parametrize(
+    ("container", "service", "expected"),
+    [
+        ({"restart": "unless-stopped"}, {"restart": "unless-stopped"}, []),
+        ({"restart": "always"}, {"restart": "unless-stopped"}, ["unless-stopped"]),
+        ({"restart": "always"}, {}, ["no"]),
+        ({"restart": "no"}, {"restart": None}, []),
+        ({"restart": "always", "labels": {}}, {}, []),  # not made from our file
+        ({"restart": "always", "state": "exited"}, {"restart": "no"}, ["no"]),
+    ],
+)
+def test_a_restart_policy_that_was_changed_by_hand(
+    engine: FakeDocker, info: Run, container: dict[str, t.Any], service: dict[str, t.Any], expected: list[str]
+) -> None:
+    body, container = {**BODY, **service}, {**container}
+    policy = container.pop("restart")
+    one = runs(engine, body=body, **{"labels": {OWN_LABEL: "a"}, **container})
+    one["HostConfig"] = {"RestartPolicy": {"Name": policy}}
+    found = info({"core": body})
+    assert found["restart_policies"] == [{"name": "wa-a-core-1", "policy": wanted} for wanted in expected]
+    lines = [f"update wa-a-core-1 (restart policy {wanted})" for wanted in expected]
+    assert found["changes"] == (["start wa-a-core-1 (has exited)"] if one["State"] == "exited" else []) + lines

@@ -25,6 +25,18 @@ def look(restart: str = "now", always: t.Sequence[str] = (), **concerns: t.Mappi
     return {"concerns": {**SYNCED, **concerns}, "restart": restart, "always": list(always)}
 
 
+def test_the_members_of_a_deployment_that_differs_are_corrected_together() -> None:
+    looks = {
+        "h1": {**look(), "members": ["h1", "h2", "lost"]},
+        "h2": {**look(), "members": ["h1", "h2", "lost"]},
+        "alone": {**look(), "members": ["alone"]},
+        "odd": {**look(log_cleanup=CHANGED), "members": ["odd"]},
+    }
+    assert provision_plan.hosts_to_correct(looks) == ["h1", "h2", "lost", "odd"]  # `lost` was not compared
+    assert provision_plan.hosts_to_correct({"alone": looks["alone"]}) == []
+    assert provision_plan.hosts_to_correct({"alone": looks["alone"]}, full=True) == ["alone"]
+
+
 @pytest.mark.parametrize(
     ("looks", "expected"),
     [

@@ -79,6 +79,7 @@ def test_a_container_that_does_not_run_is_a_change(state: str, text: str, own: b
             {"hash": "h0"},  # the file was changed by hand, and Compose was called
             Differences(restarts=["wa-a-wacore-1 was created from another Compose file than the one that was applied"]),
         ),
+        ({}, {"hash": "h0", "stale": True}, Differences()),  # another db.env explains it, and is told elsewhere
         (
             {"proven": ""},
             {},
@@ -178,24 +179,3 @@ def test_one_that_is_to_be_replaced_is_compared_whole() -> None:
     assert service_drift.compare([WANTED], [adopted], kept=False) == Differences(
         restarts=[f"wa-a-wacore-1 runs s/coreapp:v2.53.4, expected {IMAGE}"], pending=[OLD]
     )
-
-
-@pytest.mark.parametrize(
-    ("container", "services", "expected"),
-    [
-        ({"restart": "unless-stopped"}, {"wacore": {"restart": "unless-stopped"}}, []),
-        ({"restart": "always"}, {"wacore": {"restart": "unless-stopped"}}, ["unless-stopped"]),
-        ({"restart": "always"}, {"wacore": {}}, ["no"]),
-        ({"restart": "no"}, {"wacore": {"restart": None}}, []),
-        ({"restart": "always", "own": False}, {"wacore": {}}, []),
-        ({"restart": "always", "one_shot": True}, {"wacore": {}}, []),
-        ({"restart": "always"}, {"waweb": {}}, []),  # its service is no more
-    ],
-)
-def test_a_restart_policy_that_was_changed_by_hand(
-    container: dict[str, t.Any], services: dict[str, t.Any], expected: list[str]
-) -> None:
-    one = {"name": "wa-a-wacore-1", "service": "wacore", "own": True, "one_shot": False, **container}
-    assert service_drift.restart_policies([one], services) == [
-        {"name": "wa-a-wacore-1", "policy": policy} for policy in expected
-    ]

@@ -31,8 +31,14 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.messages impo
             'failed to read /c/db.env: line 2: unexpected character "-" in variable name near <hidden>',
         ),
         ('time="2026" level=warning msg="The \\"Canary\\" variable is not set."\nno', "no"),
-        ("Head https://r/v2/a: no basic auth credentials", "Head https://r/v2/a: no basic auth credentials. Set wa_client_registry_username and wa_client_registry_password"),
-        ("manifest for r/a:v2 not found: manifest unknown.", "manifest for r/a:v2 not found: manifest unknown. See that the registry has this version (wa_registry, wa_images, wa_version)"),
+        (
+            "Head https://r/v2/a: no basic auth credentials",
+            "Head https://r/v2/a: no basic auth credentials. Set wa_client_registry_username and wa_client_registry_password",
+        ),
+        (
+            "manifest for r/a:v2 not found: manifest unknown.",
+            "manifest for r/a:v2 not found: manifest unknown. See that the registry has this version (wa_registry, wa_images, wa_version)",
+        ),
         ("Invalid containerPort: known-one", "Invalid containerPort: <hidden>"),
     ],
 )

@@ -311,9 +311,7 @@ def test_containers_of_one_image_are_refused_in_one_sentence() -> None:
         ([("remove", {"container": "gone"})], AUTO, []),
     ],
 )
-def test_calls(
-    steps: list[tuple[str, dict[str, t.Any]]], recreate: str, expected: list[dict[str, t.Any]]
-) -> None:
+def test_calls(steps: list[tuple[str, dict[str, t.Any]]], recreate: str, expected: list[dict[str, t.Any]]) -> None:
     made = [
         compose_plan.Step(**{"container": f"c{number}", "service": f"s{number}", "action": action, **more})
         for number, (action, more) in enumerate(steps)
