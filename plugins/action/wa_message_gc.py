@@ -18,15 +18,12 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
-from ansible_collections.waba.onprem.plugins.module_utils._gc.progress import progress_line
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, parse_duration
 
 display = Display()
 
 _LOST_CONNECTIONS = 5
 _SHORTEST_PAUSE = 0.5
-# What a step adds to the result as it happens, and the last step alone would forget.
-_KEPT = ("marked_read", "mark_read_unknown")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
@@ -36,10 +33,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Run the module, step by step when it is to wait."""
+        """Run the module, step by step when it is to wait; the result holds the actions and warnings of all steps."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
-        args = self._task.args
+        args = dict(self._task.args)
         if self._task.async_val or self._task.check_mode:
             found: dict[str, t.Any] = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
             return found
@@ -47,8 +44,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             pause = max(parse_duration("poll_interval", args.get("poll_interval") or "10s"), _SHORTEST_PAUSE)
         except WaError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
-        step = self._step(args, pause, task_vars)
-        return self._follow(step, pause, task_vars) if boolean(args.get("wait", True), strict=False) else step
+        actions: list[str] = []
+        warnings: list[t.Any] = []
+        while True:
+            step = self._step(args, pause, task_vars)
+            actions += step.get("actions") or []
+            warnings += [one for one in step.pop("warnings", None) or [] if one not in warnings]
+            if step.get("failed") or not (step.get("running") and boolean(args.get("wait", True), strict=False)):
+                more = {"warnings": warnings} if warnings else {}
+                return {**step, **more, "actions": actions, "changed": bool(actions)}
+            self._show(task_vars, progress_line(step["progress"]))
+            time.sleep(max(min(pause, step["progress"].get("quiet_left", pause)), _SHORTEST_PAUSE))
+            args["run_id"] = step["run_id"]
 
     def _step(self, args: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """One step. It may be done twice: a GC that was called before the connection was lost is remembered on the host."""
@@ -61,32 +68,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                 lost += 1
                 if lost > _LOST_CONNECTIONS:
                     raise
-                self._show(
-                    task_vars,
-                    f"{_host(task_vars)} | message GC | connection lost ({lost} of {_LOST_CONNECTIONS}): {error.message}",
-                )
+                self._show(task_vars, f" | connection lost ({lost} of {_LOST_CONNECTIONS}): {error.message}")
                 time.sleep(pause)
 
     def _show(self, task_vars: dict[str, t.Any], text: str) -> None:
         if boolean(self._templar.template(task_vars.get("wa_message_gc_progress", True)), strict=False):
-            display.display(text, stderr=True)
-
-    def _follow(self, step: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Step until all is over; the result holds the actions and warnings of all steps."""
-        kept: dict[str, t.Any] = {}
-        actions: list[str] = []
-        warnings: list[t.Any] = []
-        while True:
-            actions += step.get("actions") or []
-            warnings += [one for one in step.pop("warnings", None) or [] if one not in warnings]
-            kept.update({key: step[key] for key in _KEPT if key in step})
-            if step.get("failed") or not step.get("running"):
-                more = {"warnings": warnings} if warnings else {}
-                return {**kept, **step, **more, "actions": actions, "changed": bool(actions)}
-            self._show(task_vars, progress_line(_host(task_vars), step["progress"]))
-            time.sleep(max(min(pause, step["progress"].get("quiet_left", pause)), _SHORTEST_PAUSE))
-            step = self._step(dict(self._task.args, run_id=step["run_id"]), pause, task_vars)
+            display.display(f"{task_vars.get('inventory_hostname', 'host')} | message GC{text}", stderr=True)
 
 
-def _host(task_vars: dict[str, t.Any]) -> str:
-    return str(task_vars.get("inventory_hostname", "host"))
+def progress_line(progress: t.Mapping[str, t.Any]) -> str:
+    """Where a GC stands, for people, in plain characters; its figures are estimates."""
+    parts = [f" round {progress['round']} |" if progress.get("round") else " |"]
+    if progress.get("rows") is not None:
+        parts.append(f"~{progress['rows']:,} rows, ~{progress['deleted']:,} deleted, ~{progress['rate']:,.0f}/s,")
+    if progress.get("left") is not None:
+        parts.append(f"~{format_duration(progress['left'])} to the limit,")
+    return " ".join([*parts, progress["phase"]])

@@ -26,7 +26,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     topology,
     upgrade_journal,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, hooks
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
@@ -84,7 +83,7 @@ def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
 
 def in_window(now: str, window: str) -> bool:
     """Whether a time of the day such as `02:30` lies in a window such as `01:00-05:00`, which may pass midnight."""
-    return gc_policy.until_window(gc_policy.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
+    return units.until_window(units.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
 
 
 class _AnyTag(yaml.SafeLoader):

@@ -15,13 +15,15 @@ description:
   - Rows are deleted by the client only, never by this module.
   - The vendor recommends the client's automatic GC and advises against GC from outside in most cases. It is for the
     time before an upgrade, and for clients whose automatic GC is off.
+  - It marks no inbound message as read, which would let GC take more of them but shows read receipts to the customers, and
+    it calls no GC of media.
 options:
   policy:
     description:
       - When GC is due.
       - V(limit) when the tables C(messages) hold more than O(max_messages) rows.
-      - V(daily) also when the last one began O(min_interval) ago. One that began later and left the table above the limit
-        is not repeated before that.
+      - V(daily) also when the last one began 24 hours ago, less half an hour, since no scheduler is to the second. One that
+        began later and left the table above the limit is not repeated before that.
       - V(always) at every run.
       - V(never) calls none. One that runs is followed to its end, as before an upgrade.
     type: str
@@ -31,38 +33,16 @@ options:
     description: The limit in rows. The vendor calls more than 2 million large, and wants it lower before an upgrade.
     type: int
     default: 2000000
-  min_interval:
-    description:
-      - The time between two runs with O(policy=daily), in seconds or as text. The vendor asks for 24 hours.
-      - Counted from begin to begin, less one part in 48 (half an hour in 24), since no scheduler is to the second.
-    type: str
-    default: 24h
   window:
-    description: When GC may start, such as V(01:00-05:00), the end not included. It may pass midnight. Any time when not given.
-    type: str
-  timezone:
-    description: The time zone of O(window), such as V(Europe/Berlin); the host's when not given.
+    description:
+      - When GC may start, such as V(01:00-05:00), in the host's time, the end not included. It may pass midnight.
+      - Any time when not given.
     type: str
   project:
     description:
       - The Compose project of the client.
       - The defaults of O(env_file) (C(/opt/waba/<deployment>/db.env)), O(state_file) and O(lock_file) come from it.
     type: str
-  max_rounds:
-    description: How often GC is called in one run, as long as each call has deleted something.
-    type: int
-    default: 10
-  mark_read:
-    description:
-      - Ids of inbound messages to mark as read first, ten a second, so that GC takes them too.
-      - This shows read receipts to the customers. It needs the application setting C(pass_through=false).
-    type: list
-    elements: str
-  media:
-    description:
-      - Whether to call GC of media too, once message GC has ended. It runs on the leader only, and nobody waits for its end.
-    type: bool
-    default: false
   notifications:
     description:
       - A file on the managed host to which the business's own webhook consumer appends the client's GC notifications, one JSON
@@ -78,7 +58,8 @@ options:
     default: true
   wait_timeout:
     description:
-      - How long to wait for the end of a round, in seconds or as text.
+      - How long to wait for the end of a round, in seconds or as text. GC is called up to ten times in one run, as long as
+        each call has deleted something.
       - What still deletes then is taken up by the next run, which waits as long again.
     type: str
     default: 2h
@@ -95,8 +76,9 @@ options:
     default: 180s
   state_file:
     description:
-      - What is kept on the managed host - the GC that runs, the last one, that a login was refused.
-      - C(/var/lib/waba/gc-<deployment>.json) when not given.
+      - What is kept on the managed host of the GC that runs, or else of the last one.
+      - C(/var/lib/waba/gc-<deployment>.json) when not given. That a login was refused is kept beside it, in
+        C(api-login-<deployment>.json).
     type: path
   lock_file:
     description:
@@ -128,15 +110,16 @@ notes:
     small ones. GC is over when for a whole O(quiet_period) no look has seen a delete on C(messages) that runs, and no more of these
     keys have gone than traffic takes - in 180 seconds 0.2 percent, at which a table would last a day. Where the server counts the
     deletes and inserts of the table itself (PostgreSQL, or MySQL with a readable performance schema), these must not show that it gets
-    smaller faster than before the call, either. With O(notifications) every node must have sent its own. A GC slower than
-    RV(unnoticed_rate) could be taken for traffic; counters of the whole server decide nothing, so other clients on it do not matter.
+    smaller faster than before the call, either, but for counts that come within 20 seconds and only catch up with the keys that have
+    gone. With O(notifications) every node must have sent its own. A GC slower than RV(unnoticed_rate) could be taken for traffic;
+    counters of the whole server decide nothing, so other clients on it do not matter.
   - A GC that runs already, whoever has called it, is followed to its end and not called again. It is seen when rows go, or a delete
     runs, in the ten seconds before the call.
   - Use it at one host of a deployment, the leader.
   - With O(wait=true) an action plugin drives the steps and shows one line of progress a look on standard error. No connection is
     held open. The variable C(wa_message_gc_progress=false) turns the lines off. With C(async) the module itself waits.
-  - Each step that asks the API logs in and out again. A login that was refused is not tried again with the same password for a day, but
-    with O(retry_refused_login).
+  - A call logs in, and out again; a step that only looks needs no login. A login that was refused is not tried again with the same
+    password for a day, but with O(retry_refused_login).
 author:
   - waba.onprem contributors (@waba)
 """
@@ -151,7 +134,6 @@ EXAMPLES = r"""
   waba.onprem.wa_message_gc:
     policy: daily
     window: 01:00-05:00
-    timezone: Europe/Berlin
     env_file: /opt/waba/support/db.env
     api_password: "{{ wa_api_password }}"
 
@@ -233,32 +215,11 @@ unnoticed_rate:
   sample: 113.4
 progress:
   description:
-    - Where a running GC stands, with C(phase) and C(round), and as estimates C(rows), C(deleted), C(rate), C(left) (seconds to the
-      limit) and C(fraction). C(quiet_left) is in how many seconds it may be over.
+    - Where a running GC stands, with C(phase) and C(round), and as estimates C(rows), C(deleted), C(rate) and C(left) (seconds to
+      the limit). C(quiet_left) is in how many seconds it may be over.
   returned: always
   type: dict
-  sample: {phase: deleting, round: 1, rows: 2400000, deleted: 800000, rate: 9500.0, left: 42.1, fraction: 0.66, quiet_left: 180.0}
-media:
-  description: The status of media GC by node.
-  returned: media GC was called
-  type: dict
-  sample: {coreapp: processing}
-marked_read:
-  description: How many inbound messages were marked as read.
-  returned: messages were marked
-  type: int
-  sample: 3
-mark_read_unknown:
-  description: The ids that the client does not know.
-  returned: messages were marked
-  type: list
-  elements: str
-  sample: [gBGGFlA5FpafAgkOuJbRq54qwbM]
-seconds:
-  description: The time since the run began.
-  returned: always
-  type: float
-  sample: 231.4
+  sample: {phase: deleting, round: 1, rows: 2400000, deleted: 800000, rate: 9500.0, left: 42.1, quiet_left: 180.0}
 """
 
 import os
@@ -281,13 +242,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp import client 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "policy": {"type": "str", "choices": list(gc_policy.POLICIES), "default": "limit"},
     "max_messages": {"type": "int", "default": 2000000},
-    "min_interval": {"type": "str", "default": "24h"},
     "window": {"type": "str"},
-    "timezone": {"type": "str"},
     "project": {"type": "str"},
-    "max_rounds": {"type": "int", "default": 10},
-    "mark_read": {"type": "list", "elements": "str"},
-    "media": {"type": "bool", "default": False},
     "notifications": {"type": "path"},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "str", "default": "2h"},
@@ -310,9 +266,8 @@ def complete(params: dict[str, t.Any]) -> None:
     params["env_file"] = env_file or names["env_file"]
     params["state_file"] = params["state_file"] or names["gc_state_file"]
     params["lock_file"] = names["lock_file"] if params["lock_file"] is None else params["lock_file"]
-    for option, least in (("max_messages", 0), ("max_rounds", 1)):
-        if params[option] < least:
-            raise WaError(f"option {option}", f"{params[option]}", f"{least} or more")
+    if params["max_messages"] < 0:
+        raise WaError("option max_messages", f"{params['max_messages']}", "0 or more")
 
 
 def main() -> None:

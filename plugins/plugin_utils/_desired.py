@@ -378,7 +378,7 @@ def automatic_gc(inventory: Inventory) -> State:
             "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
             "api_timeout": "10s",
             "restart_marker": place["gc_state_file"].replace(".json", ".restart"),
-            "refused_login_file": f"{place['state_dir']}/api-login-{place['slug']}.json",
+            "refused_login_file": place["refused_login_file"],
         }
     )
 

@@ -10,7 +10,6 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
-from ansible_collections.waba.onprem.plugins.module_utils._gc import policy as gc_policy
 
 Rule = t.Callable[[str, t.Any], t.Any]  # of a variable's name and value; raises WaError
 
@@ -29,7 +28,7 @@ def _words(name: str, value: t.Any) -> list[str]:
 
 
 def _window(_name: str, value: t.Any) -> tuple[int, int]:
-    return gc_policy.parse_window(str(value))
+    return units.parse_window(str(value))
 
 
 def _hour(name: str, value: t.Any) -> str:

@@ -149,8 +149,7 @@ class Client:
         return messages.count_up_to(self.settings, self.tables, LIMIT)
 
     def sample(self) -> list[list[list[t.Any]]]:
-        estimates = activity.estimate(self.settings, self.tables)
-        return activity.take_sample(self.settings, self.tables, completion.SAMPLE, estimates)
+        return activity.take_sample(self.settings, self.tables, completion.SAMPLE)
 
     def statements_of_look(self, keys: list[list[list[t.Any]]]) -> tuple[float, float]:
         """Seconds of the look without its sample, and of all its statements, on a new connection that is there already."""

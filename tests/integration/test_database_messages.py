@@ -11,23 +11,10 @@ import functools
 import socket
 import threading
 import time
-import typing as t
 
 import pytest
 from database_servers import Server
-from gc_tables import (
-    CANARY,
-    DATABASE,
-    LIMIT,
-    ROWS,
-    Client,
-    create,
-    databases,
-    drop,
-    find,
-    settings,
-    swallow,
-)
+from gc_tables import CANARY, DATABASE, LIMIT, ROWS, Client, create, databases, drop, find, settings, swallow
 from relay import Relay
 from waiting import until
 
@@ -219,12 +206,12 @@ def test_the_keys_of_a_sample_are_from_the_whole_table_and_are_missed_when_they_
     with databases(database, gc1_keys=1):
         database.sql(f"{own} DROP TABLE messages; {fill}", "gc1_keys")
         tables = find(database)
-        keys = activity.take_sample(settings(database), tables, 1_000, [20_000])
+        keys = activity.take_sample(settings(database), tables, 1_000)
         assert 500 <= len(keys[0]) <= 2_000
         assert activity.look(settings(database), tables, keys).alive == len(keys[0])
         database.sql("DELETE FROM messages WHERE part = 0;", "gc1_keys")
         assert activity.look(settings(database), tables, keys).alive == pytest.approx(len(keys[0]) / 2, rel=0.25)
-        whole = activity.take_sample(settings(database), tables, 50_000, [20_000])
+        whole = activity.take_sample(settings(database), tables, 50_000)
         assert len(whole[0]) == 10_000
 
 
@@ -271,27 +258,6 @@ def test_the_count_makes_no_temporary_table_and_reads_no_more_than_the_limit(mar
         assert after["Handler_tmp_write"] - before["Handler_tmp_write"] < 50  # SHOW STATUS itself writes some hundred
 
 
-@pytest.mark.parametrize(("to_purge", "by_primary_key"), [(0, False), (20, False), (21, True), (None, True)])
-def test_the_count_goes_by_the_primary_key_while_deletes_are_not_purged(
-    mariadb: Server, monkeypatch: pytest.MonkeyPatch, to_purge: int | None, by_primary_key: bool
-) -> None:
-    statements: list[str] = []
-    rows = database_connection.Session.rows
-
-    def noted(session: database_connection.Session, statement: str, *rest: t.Any) -> t.Any:
-        statements.append(statement)
-        return rows(session, statement, *rest)
-
-    with databases(mariadb, gc1_purge=30):
-        tables = find(mariadb)
-        monkeypatch.setattr(database_messages, "_to_purge", lambda _session: to_purge)
-        monkeypatch.setattr(database_connection.Session, "rows", noted)
-        assert database_messages.count_up_to(settings(mariadb), tables, 30).rows == 30
-    asked = [statement for statement in statements if "messages" in statement]
-    assert len(asked) == 2
-    assert all(("FORCE INDEX (PRIMARY)" in statement) == by_primary_key for statement in asked)
-
-
 def status(where: Server) -> dict[str, int]:
     rows = where.sql(
         "SHOW GLOBAL STATUS WHERE Variable_name LIKE 'Handler_read%' OR Variable_name = 'Created_tmp_disk_tables';"
@@ -336,7 +302,7 @@ def test_partitions_are_counted(postgres: Server) -> None:
         assert database_messages.vacuum(settings(postgres), tables, 10) == ""
         assert database_messages.count_up_to(settings(postgres), tables, 100).rows == 50
         until(lambda: activity.look(settings(postgres), tables, KEYS).deleted == 50)
-        keys = activity.take_sample(settings(postgres), tables, 100, [50])
+        keys = activity.take_sample(settings(postgres), tables, 100)
         assert len(keys[0]) == 50
         postgres.sql("SET ROLE wa; DROP TABLE messages_b;", "gc1_parts")
         assert activity.look(settings(postgres), find(postgres), keys).alive == 25
@@ -422,16 +388,3 @@ def test_a_count_that_takes_too_long_is_unknown_and_counts_as_large(
         count = database_messages.count_up_to(settings(database), tables, 10 * ROWS)
         assert (count.exact, count.large) == (False, True)
         assert count.unknown == "gc1_unknown: the count took too long"
-
-
-def test_a_server_too_busy_to_tell_of_its_purge_is_counted_all_the_same(
-    mariadb: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def busy(_session: object) -> int:
-        raise database_connection.DatabaseError("server", "max_statement_time exceeded", "timeout")
-
-    with databases(mariadb, gc1_busy=100):
-        tables = find(mariadb)
-        monkeypatch.setattr(database_messages, "_to_purge", busy)
-        count = database_messages.count_up_to(settings(mariadb), tables, 1000)
-    assert (count.rows, count.exact, count.large) == (100, True, False)

@@ -29,7 +29,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import (
     facts,
     messages,
     migration_lock,
-    sample,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Settings
@@ -337,12 +336,9 @@ def test_text_in_other_charsets(site: Site) -> None:
     """latin1 in MySQL, SQL_ASCII in PostgreSQL: keys that are no ASCII are found again."""
     assert site.check()["messages_database"]
     assert site.count() == (3, True)
-    [table] = site.tables()
-    database = None if site.where.kind == "mysql" else table.database
-    with database_connection.connect(site.settings(), database) as session:
-        keys = sample.take(session, table, 100, 3)
-        assert sorted(keys) == [["a"], ["z"], ["\u00e9t\u00e9"]]
-        assert sample.count(session, table, keys) == 3
+    [keys] = activity.take_sample(site.settings(), site.tables(), 100)
+    assert sorted(keys) == [["a"], ["z"], ["\u00e9t\u00e9"]]
+    assert activity.look(site.settings(), site.tables(), [keys]).alive == 3
 
 
 def test_statements_that_are_no_text(site: Site) -> None:

@@ -136,9 +136,9 @@ def test_each_call_logs_in_and_out(site: Site, client: Simulated, monkeypatch: p
 
 
 def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated) -> None:
-    hour = time.gmtime().tm_hour
+    hour = time.localtime().tm_hour
     window = f"{(hour + 2) % 24:02d}:00-{(hour + 4) % 24:02d}:00"
-    closed, _output = site.run(wa_message_gc_window=window, wa_message_gc_timezone="UTC")
+    closed, _output = site.run(wa_message_gc_window=window)
     [shown] = closed["Display why no GC was called"]
     assert shown["msg"].startswith(f"support: no message GC: outside the window {window}; next at 20"), shown["msg"]
     elsewhere, _output = site.run("--limit", "h2")

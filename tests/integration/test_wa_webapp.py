@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import re
+import ssl
 import stat
 import typing as t
 from pathlib import Path
@@ -96,6 +99,34 @@ def test_a_client_that_has_expired_is_told_at_once(newer: Simulated) -> None:
         newer.fault("expired", on=False)
     assert "upgrade it (a build lives about 180 days)" in result["msg"]
     assert result["seconds"] < 10
+
+
+def test_the_certificate(newer: Simulated, tmp_path: Path) -> None:
+    unknown = run(newer, "health", api_validate_certs=True)
+    assert "its certificate is not from a known authority" in unknown["msg"]
+    assert "Set api_ca_path to the authority" in unknown["msg"]
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(fetch(newer))
+    given: dict[str, t.Any] = {"api_validate_certs": True, "api_ca_path": str(ca)}
+    for fault, told in (
+        ("tls_expired", "its certificate has expired.*Renew the Webapp's certificate"),
+        ("tls_wrong_name", "its certificate is for another name.*Set api_url to a name in the certificate"),
+    ):
+        newer.fault(fault)
+        assert re.search(told, run(newer, "health", **given)["msg"], re.S)
+        newer.fault(fault, on=False)
+    assert not run(newer, "health", **given).get("failed")
+
+
+def fetch(client: Simulated) -> bytes:
+    """The authority of the Webapp's certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = http.client.HTTPSConnection(*client.address, context=context, timeout=20)
+    connection.request("GET", "/v1/certificates/external/ca", None, {"Authorization": f"Bearer {client.token}"})
+    found = connection.getresponse().read()
+    connection.close()
+    return found
 
 
 def test_the_settings_backup(newer: Simulated, tmp_path: Path) -> None:

@@ -173,6 +173,7 @@ PLACES = (
     "state_dir",
     "lock_file",
     "gc_state_file",
+    "refused_login_file",
     "log_cleanup_status_file",
 )
 

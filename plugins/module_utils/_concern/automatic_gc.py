@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import typing as t
-from datetime import datetime
 
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers, client
@@ -31,23 +29,9 @@ def observe(params: t.Mapping[str, t.Any]) -> Finding:
         return Finding(warnings=["the automatic GC cannot be compared without wa_api_password. Set it"])
     webapp = client.Webapp(params, patience=0.0)
     refused = RefusedLogin(params["refused_login_file"])
-    when = refused.when(webapp.username, params["api_password"] or "")
-    if when is not None:
-        return Finding(
-            error=f"API user {webapp.username}: this password was refused at {datetime.fromtimestamp(when):%F %T} and is tried "
-            "again after a day, since repeated wrong logins lock the account. Correct wa_api_password"
-        )
-    try:
-        webapp.log_in()
-        refused.clear()
+    refused.check(webapp, params["api_password"], "Correct wa_api_password")
+    with refused.session(webapp, params["api_password"]):
         now = answers.automatic_gc(webapp.application())
-    except client.ApiError as error:
-        if error.kind == "login":
-            with contextlib.suppress(OSError):  # a host without the folder has no client to lock out yet
-                refused.note(webapp.username, params["api_password"])
-        raise
-    finally:
-        webapp.log_out()
     if now != params["automatic"]:
         words = ("off", "on")
         found.changes.append(f"the automatic GC of messages is {words[now]}, expected {words[params['automatic']]}")

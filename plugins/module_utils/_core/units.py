@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import typing as t
+from datetime import datetime, timedelta
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
@@ -109,3 +110,22 @@ def clock_field(name: str, value: t.Any, most: int) -> str:
             name, f"{value!r}", f"a number from 0 to {most}, or what cron takes for several", "Such as 3, or 2,14"
         )
     return text
+
+
+def parse_window(text: str) -> tuple[int, int]:
+    """The minutes of the day at which a window such as `01:00-05:00` begins and ends (it may pass midnight)."""
+    match = re.fullmatch(r"\s*(\d{1,2}):([0-5]\d)\s*-\s*(\d{1,2}):([0-5]\d)\s*", text)
+    begin, end = (int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])) if match else (0, 0)
+    if begin >= 1440 or end > 1440 or begin == end:
+        raise WaError("option window", f"{text!r} is no window", "two different times of the day, such as 01:00-05:00")
+    return begin, end
+
+
+def until_window(window: tuple[int, int], now: datetime) -> float:
+    """Seconds until the window opens; 0 inside it (the end is outside)."""
+    begin, end = window
+    minute = now.hour * 60 + now.minute
+    if begin <= minute < end if begin < end else minute >= begin or minute < end:
+        return 0.0
+    opens = now.replace(hour=begin // 60, minute=begin % 60, second=0, microsecond=0)
+    return (opens + timedelta(days=opens <= now) - now).total_seconds()

@@ -1,45 +1,58 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes on in the client's `messages` tables at this moment: deletes that run, deletes that the server has counted."""
+"""What goes on in the client's `messages` tables: deletes that run, what the server has counted, and a sample of primary keys.
+
+The sample is taken once, then looked up to see whether its rows are still there.
+"""
 
 from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._database import processlist, sample
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import processlist
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import (
     MYSQL,
     DatabaseError,
     Session,
     Settings,
+    connect,
+    quote,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._database.messages import NAME, Table, sessions
+from ansible_collections.waba.onprem.plugins.module_utils._database.messages import NAME, Table, read_only, sessions
 
+# The values of the key's columns, as JSON holds them: bytes as {"hex": ...}, dates and the like as text.
+Key = list[t.Any]
+_AT_ONCE = 500  # keys in a statement
+_LONG = 600.0  # seconds for a statement that reads a whole index, once a run
 # A delete shorter than this is ordinary traffic, or shows in the rows that go.
 _LONG_DELETE = 1.0
 # A transaction that may write to `messages` and goes on for this long is more than one row of traffic.
 _LONG_CHANGE = 5.0
 # A transaction that has done nothing for so long was forgotten, not paused.
 _FORGOTTEN = 180.0
+_T = t.TypeVar("_T")
 _DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?delete\b.*?\bmessages\b", re.I | re.S)
 
 
-@dataclass(frozen=True)
-class Activity:
+class Activity(t.NamedTuple):
     """What one look shows.
 
-    `alive` is how many keys of a sample are there, `deleted` and `inserted` are the rows that the tables' own counters have seen
-    go and come (None where there are none, or they may not be read), `deleting` is whether another session deletes now.
+    `alive` is how many keys of a sample are there, `deleting` whether another session deletes now, `deleted` and `inserted` are the
+    rows that the tables' own counters have seen go and come (None where there are none, or they may not be read).
     """
 
     alive: int
-    deleted: int | None
-    inserted: int | None
     deleting: bool
-    read_only: bool = False
+    deleted: int | None = None
+    inserted: int | None = None
+
+    @property
+    def net(self) -> int | None:
+        """By how many rows the tables have got smaller: traffic inserts what it deletes later."""
+        return None if self.deleted is None or self.inserted is None else self.deleted - self.inserted
 
 
 def deletes_messages(statement: str) -> bool:
@@ -49,9 +62,25 @@ def deletes_messages(statement: str) -> bool:
 
 def estimate(config: Settings, tables: t.Sequence[Table]) -> list[int]:
     """The rows of each of `tables` as the server's statistics have them: wrong by half or double."""
-    found: dict[Table, int] = {}
-    for session, here in sessions(config, tables):
-        found.update((table, _estimate(session, table)) for table in here)
+    return _each(config, tables, _estimate)
+
+
+def take_sample(config: Settings, tables: t.Sequence[Table], size: int) -> list[list[Key]]:
+    """The keys of a sample of about `size` rows, for each of `tables` in proportion to its estimated rows.
+
+    They are from across the table, or all keys where there are no more. Raises WaError for a table without a primary key.
+    """
+    estimated = {table: max(rows, 1) for table, rows in zip(tables, estimate(config, tables))}
+    total = sum(estimated.values())
+
+    def take(session: Session, table: Table) -> list[Key]:
+        return _take(session, table, max(size * estimated[table] // total, 100), estimated[table])
+
+    return _each(config, tables, take)
+
+
+def _each(config: Settings, tables: t.Sequence[Table], ask: t.Callable[[Session, Table], _T]) -> list[_T]:
+    found = {table: ask(session, table) for session, here in sessions(config, tables) for table in here}
     return [found[table] for table in tables]
 
 
@@ -67,28 +96,15 @@ def _estimate(session: Session, table: Table) -> int:
     )
 
 
-def take_sample(
-    config: Settings, tables: t.Sequence[Table], size: int, rows: t.Sequence[int]
-) -> list[list[sample.Key]]:
-    """The keys of a sample of about `size` rows, for each of `tables` in proportion to its estimated `rows`."""
-    total = max(sum(rows), 1)
-    shares = {table: (max(size * some // total, 100), some) for table, some in zip(tables, rows)}
-    found: dict[Table, list[sample.Key]] = {}
-    for session, here in sessions(config, tables):
-        found.update((table, sample.take(session, table, *shares[table])) for table in here)
-    return [found[table] for table in tables]
-
-
-def look(config: Settings, tables: t.Sequence[Table], keys: t.Sequence[t.Sequence[sample.Key]]) -> Activity:
-    """What goes on in `tables`; `keys` are those of a sample, for each of them."""
+def look(config: Settings, tables: t.Sequence[Table], keys: t.Sequence[t.Sequence[Key]]) -> Activity:
+    """What goes on in `tables`; `keys` are those of a sample, for each of them. Raises DatabaseError for a server that takes no writes."""
     own = dict(zip(tables, keys))
     seen = [_look(session, here, own) for session, here in sessions(config, tables)]
     return Activity(
         sum(one.alive for one in seen),
+        any(one.deleting for one in seen),
         _sum([one.deleted for one in seen]),
         _sum([one.inserted for one in seen]),
-        any(one.deleting for one in seen),
-        any(one.read_only for one in seen),
     )
 
 
@@ -97,12 +113,13 @@ def _sum(parts: list[int | None]) -> int | None:
     return sum(known) if len(known) == len(parts) else None
 
 
-def _look(session: Session, tables: list[Table], keys: t.Mapping[Table, t.Sequence[sample.Key]]) -> Activity:
+def _look(session: Session, tables: list[Table], keys: t.Mapping[Table, t.Sequence[Key]]) -> Activity:
+    if session.is_read_only():
+        raise read_only(session.settings)
     mysql = session.engine == MYSQL
     deleting = _mysql_deletes(session, tables) if mysql else _pgsql_deletes(session, tables)
-    deleted, inserted = _mysql_counters(session, tables) if mysql else _pgsql_counters(session, tables)
-    alive = sum(sample.count(session, table, keys[table]) for table in tables)
-    return Activity(alive, deleted, inserted, deleting, session.is_read_only())
+    counted = _mysql_counters(session, tables) if mysql else _pgsql_counters(session, tables)
+    return Activity(sum(_count(session, table, keys[table]) for table in tables), deleting, *counted)
 
 
 def _mysql_deletes(session: Session, tables: list[Table]) -> bool:
@@ -177,3 +194,83 @@ def _pgsql_deletes(session: Session, tables: list[Table]) -> bool:
             (long, [oid for table in tables for oid in table.ids]),
         )
     )
+
+
+# The sample
+
+
+def _take(session: Session, table: Table, size: int, rows: int) -> list[Key]:
+    """Integer keys are found beside evenly spaced values, in some thousand reads of the index.
+
+    Where those lie too unevenly, and for other keys, the index is read once.
+    """
+    if not table.key:
+        raise WaError(
+            f"table {NAME} in {table.database}",
+            "it has no primary key",
+            "one, since a GC is followed by the keys of the rows that it deletes",
+            "Use the client's automatic GC for this database",
+        )
+    name, columns = table.quoted(session.engine), _columns(session, table)
+    found = session.rows(f"SELECT {columns} FROM {name} LIMIT %s", (size + 1,))
+    if len(found) > size:
+        found = _spread(session, table, size)
+        if len(found) < size / 2:
+            found = _hashed(session, table, max(rows // size, 1))
+            found = found[:: len(found) // size + 1] if len(found) > 2 * size else found
+    return [[_plain(value) for value in row] for row in found]
+
+
+def _hashed(session: Session, table: Table, part: int) -> list[tuple[t.Any, ...]]:
+    """One key of `part` here and there, by its hash, in one read of an index that may take long."""
+    columns = _columns(session, table)
+    hashed = f"CRC32(CONCAT_WS(',', {columns}))" if session.engine == MYSQL else f"hashtext(concat_ws(',', {columns}))"
+    database = None if session.engine == MYSQL else table.database
+    with connect(session.settings, database, statement_timeout=_LONG) as patient:
+        return patient.rows(f"SELECT {columns} FROM {table.quoted(session.engine)} WHERE {hashed} %% %s = 0", (part,))
+
+
+def _spread(session: Session, table: Table, size: int) -> list[tuple[t.Any, ...]]:
+    """The keys next to evenly spaced values, each once; none where the key is not one integer."""
+    name, column = table.quoted(session.engine), _columns(session, table)
+    if len(table.key) > 1:
+        return []
+    [(low, high)] = session.rows(f"SELECT MIN({column}), MAX({column}) FROM {name}")
+    if not (isinstance(low, int) and isinstance(high, int)):
+        return []
+    one = f"(SELECT {column} FROM {name} WHERE {column} >= %s ORDER BY {column} LIMIT 1)"
+    values = [low + (high - low) * number // (size - 1) for number in range(size)]
+    found: dict[tuple[t.Any, ...], None] = {}
+    for part in _parts(values):
+        found.update(dict.fromkeys(session.rows(" UNION ALL ".join([one] * len(part)), part)))
+    return list(found)
+
+
+def _count(session: Session, table: Table, keys: t.Sequence[Key]) -> int:
+    """How many of `keys` are still there."""
+    name, columns = table.quoted(session.engine), _columns(session, table)
+    mark = f"({', '.join(['%s'] * len(table.key))})" if len(table.key) > 1 else "%s"
+    total = 0
+    for part in _parts(keys):
+        values = [_value(value) for key in part for value in key]
+        where = f"({columns}) IN ({', '.join([mark] * len(part))})"
+        total += int(session.value(f"SELECT COUNT(*) FROM {name} WHERE {where}", values))
+    return total
+
+
+def _columns(session: Session, table: Table) -> str:
+    return ", ".join(quote(session.engine, column) for column in table.key)
+
+
+def _parts(values: t.Sequence[_T]) -> t.Iterator[t.Sequence[_T]]:
+    return (values[begin : begin + _AT_ONCE] for begin in range(0, len(values), _AT_ONCE))
+
+
+def _plain(value: t.Any) -> t.Any:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"hex": bytes(value).hex()}
+    return value if isinstance(value, (int, str)) else str(value)
+
+
+def _value(plain: t.Any) -> t.Any:
+    return bytes.fromhex(plain["hex"]) if isinstance(plain, dict) else plain

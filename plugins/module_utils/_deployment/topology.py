@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing as t
 
@@ -82,12 +83,19 @@ def places(
         "state_dir": state,
         "identity_file": f"{STATE_DIR}/client-{part}.json",  # the one place that no variable moves
         "gc_state_file": f"{state}/gc-{part}.json",
+        "refused_login_file": refused_login_file(f"{state}/gc-{part}.json"),
         "log_cleanup_status_file": f"{state}/log-cleanup-{part}.json",
         "lock_file": f"{state}/{part}.lock",
     }
     if env in found.values():
         raise WaError(f"host {host}: wa_env_file", f"{env} is another file of the deployment", "a file of its own")
     return dict(found, env_file=env)
+
+
+def refused_login_file(gc_state_file: str) -> str:
+    """Where it is kept that the client has refused a login: beside the state of message GC, and shared by all that log in by themselves."""
+    folder, name = os.path.split(gc_state_file)
+    return os.path.join(folder, f"api-login-{name[3:] if name.startswith('gc-') else name}")
 
 
 def deployment(

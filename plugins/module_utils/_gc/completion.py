@@ -5,15 +5,16 @@
 
 A GC is over when for a whole quiet period no statement that deletes from `messages` was seen to run, no rows of a sample of
 primary keys have gone, and the table's own counters, where the server has them, show no more deletes than come with inserts or
-went before the call.
+went before the call. Counters that come late, to what the sample has shown already, do not begin the period anew.
 What the rule takes for traffic is slower than `Watch.unnoticed`.
 """
 
 from __future__ import annotations
 
 import math
-import typing as t
 from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._database.activity import Activity
 
 SAMPLE = 4000  # primary keys: looked up in some milliseconds, and enough to show all but the slowest GC
 BEFORE = 10.0  # seconds between the two looks before a call, at most a quiet period; three times as many where none is called
@@ -21,23 +22,8 @@ _DAY = 86400.0  # seconds that a table would last at the fastest rate at which o
 _TRICKLE = 0.2  # rows a second by which a table may get smaller although it did not before the call
 _USUAL = 2  # times the rate before the call that is still traffic
 _CHANCE = 5  # keys more than expected that go by chance: a GC is not seen in so few before a call
-
-
-class Look(t.NamedTuple):
-    """What is seen at one moment: keys of the sample that are there, whether a delete runs, and the table's own counters.
-
-    `deleted` and `inserted` are None where the server has no such counters.
-    """
-
-    alive: int
-    deleting: bool
-    deleted: int | None = None
-    inserted: int | None = None
-
-    @property
-    def net(self) -> int | None:
-        """By how many rows the table has got smaller: traffic inserts what it deletes later."""
-        return None if self.deleted is None or self.inserted is None else self.deleted - self.inserted
+_LATE = 20.0  # seconds after the last sign in which counters may still come (PostgreSQL: up to 10 s late, seen at the next look)
+_ROUGH = 1.1  # times the rows that the sample has shown to go, by which that estimate may be too low
 
 
 @dataclass
@@ -49,6 +35,7 @@ class Watch:
     alive: int  # keys at the last look
     deleted: int | None  # by the table's own counter at the last look; None where there is none
     net: int | None  # the same, less the rows inserted: by how many the table got smaller
+    first: int | None  # what the counter had counted when the sample was taken; None after a reset
     quiet_alive: int  # both at the start of the present quiet period
     quiet_net: int | None
     at: float = 0.0  # the last look
@@ -59,11 +46,12 @@ class Watch:
     went: bool = False  # whether a sign of GC was seen since the call
 
     @classmethod
-    def begin(cls, sampled: int, rows: int, look: Look) -> Watch:
+    def begin(cls, sampled: int, rows: int, look: Activity) -> Watch:
         """Begin with the look that was taken with the sample."""
-        return cls(sampled, max(rows, sampled, 1), look.alive, look.deleted, look.net, look.alive, look.net)
+        rows = max(rows, sampled, 1)
+        return cls(sampled, rows, look.alive, look.deleted, look.net, look.deleted, look.alive, look.net)
 
-    def is_running(self, look: Look, seconds: float, shrunk: int | None) -> bool:
+    def is_running(self, look: Activity, seconds: float, shrunk: int | None) -> bool:
         """Whether a GC runs already, by the second look before the call, `seconds` after the first; else it gives the usual rates.
 
         Rows that go are a GC's where the table shrinks by them; `shrunk` is by how many rows it did, None where it holds too
@@ -77,12 +65,15 @@ class Watch:
         self.usual_rows = max((look.net or 0) - (self.net or 0), 0) / seconds
         return False
 
-    def take(self, look: Look, seconds: float, period: float) -> None:
+    def take(self, look: Activity, seconds: float, period: float) -> None:
         """Take a look `seconds` after the last one; `period` is the quiet period in seconds."""
         reset = (look.deleted or 0) < (self.deleted or 0)  # the server's statistics: nobody knows what they had counted
         self.at += seconds
         self.rate = self.gone(self.alive - look.alive) / seconds if seconds > 0 else 0.0
         self.alive, self.deleted, self.net = look.alive, look.deleted, look.net
+        self.first = None if reset else self.first
+        if self._shrinks(period) and self._comes_late():
+            self.went, self.quiet_net = True, self.net
         if reset or look.deleting or self._keys_go(period) or self._shrinks(period):
             self.went = self.went or not reset
             self.restart()
@@ -127,3 +118,9 @@ class Watch:
         return (
             self.net is not None and self.quiet_net is not None and self.net - self.quiet_net > self._usual_rows(period)
         )
+
+    def _comes_late(self) -> bool:
+        """Whether the counters show no more than what the sample has shown to go until a moment ago."""
+        if self.first is None or self.deleted is None or self.at - self.quiet_since > _LATE:
+            return False
+        return self.deleted - self.first <= _ROUGH * self.gone(self.sampled - self.alive)

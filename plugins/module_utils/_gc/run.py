@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
 import time
 import typing as t
 import uuid
@@ -13,29 +13,29 @@ from datetime import datetime, timedelta
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration, parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import (
+    format_duration,
+    parse_duration,
+    parse_window,
+    until_window,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._database import activity, messages
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._env.options import read_env
-from ansible_collections.waba.onprem.plugins.module_utils._gc import completion, notifications, policy, progress
-from ansible_collections.waba.onprem.plugins.module_utils._gc.calls import Calls
-from ansible_collections.waba.onprem.plugins.module_utils._gc.state import Last, Run, StateFile, moment
+from ansible_collections.waba.onprem.plugins.module_utils._gc import completion, notifications, policy
+from ansible_collections.waba.onprem.plugins.module_utils._gc.state import Run, StateFile, moment
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError, Webapp
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
 
 _BRIEF, _PATIENT = 5.0, 120.0  # seconds to wait for another run's step, with and without a run to follow
 _AWAY = 600.0  # seconds for which a database may be away while GC runs
-_HOLDERS = "unread inbound messages (mark_read), the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
-_KEPT = (
-    "messages_before",
-    "messages_after",
-    "exact",
-    "messages_deleted",
-    "rounds",
-    "nodes",
-    "databases",
-    "unnoticed_rate",
-    "seconds",
+_HOLDERS = "unread inbound messages, the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
+_REFUSED_CURE = (
+    "Correct api_password; if it is right by now, as after a first login, set retry_refused_login for one run"
 )
+_RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
 
 
 class GcRun:
@@ -48,9 +48,7 @@ class GcRun:
         self.limit: int = params["max_messages"]
         self.quiet = parse_duration("quiet_period", params["quiet_period"])
         self.wait_timeout = parse_duration("wait_timeout", params["wait_timeout"])
-        self.min_interval = parse_duration("min_interval", params["min_interval"])
-        self.window = policy.parse_window(params["window"]) if params["window"] else None
-        self.zone = policy.zone(params["timezone"])
+        self.window = parse_window(params["window"]) if params["window"] else None
         env = read_env(params["env_file"], params["env_format"])
         result.redact.add([env.get("WA_DB_PASSWORD")])
         self.config = database.settings(params, env)
@@ -62,19 +60,22 @@ class GcRun:
             "prefix": self.prefix,
         }
         self.state = StateFile(params["state_file"], client)
-        self.calls = Calls(params, self.state)
+        self.webapp = Webapp(params)
+        self.refused = RefusedLogin(topology.refused_login_file(params["state_file"]))
         self.tables: list[messages.Table] = []
         self.run_id: str = params["run_id"] or ""
-        result.values.update(
-            dict.fromkeys((*_KEPT, "skip_reason", "next_due", "run_id", "progress")),
-            exact=False,
-            messages_deleted=0,
-            rounds=0,
-            nodes={},
-            databases=[],
-            running=False,
-            seconds=0.0,
+        self.values = result.values
+        nothing = (
+            "messages_before",
+            "messages_after",
+            "unnoticed_rate",
+            "skip_reason",
+            "next_due",
+            "run_id",
+            "progress",
         )
+        self.values.update(dict.fromkeys(nothing), exact=False, messages_deleted=0, rounds=0, nodes={})
+        self.values.update(databases=[], running=False)
 
     def step(self) -> bool:
         """Call GC or take up the one that runs, look once, and return whether all is over."""
@@ -86,19 +87,22 @@ class GcRun:
                 self.state.load(self.result.warn, keep=False)
                 return self._step()
         if not self.run_id:
-            found = f"another run has held its lock for {_PATIENT:g} s"
-            raise WaError(f"state file {self.state.path}", found, cure="Wait for the other run, then try again")
-        self.result.values.update(running=True, run_id=self.run_id, progress={"phase": "another run is at work"})
+            found, cure = f"another run has held its lock for {_PATIENT:g} s", "Wait for the other run, then try again"
+            raise WaError(f"state file {self.state.path}", found, "a free lock", cure)
+        self.values.update(running=True, run_id=self.run_id, progress={"phase": "another run is at work"})
         return False
 
     def _step(self) -> bool:
-        run, last = self.state.record.run, self.state.record.last
-        if run and self.run_id in ("", run.id):
-            return self._report(run) if self.check_mode else self._watch(run)
-        if self.run_id and last and last.id == self.run_id:
-            self.result.values.update(last.values, run_id=last.id)
-            if last.failure:
-                raise self._error(last.failure)
+        run = self.state.record.run
+        if run and not run.over and self.run_id in ("", run.id):
+            if not self.check_mode:
+                return self._watch(run)
+            self._progress(run, "followed by another run, or taken up by the next")
+            return True
+        if run and self.run_id == run.id:
+            self._figures(run)
+            if run.failure:
+                raise WaError(f"run {run.id}", run.failure.rstrip("."))
             return True
         if self.run_id:
             return self._skip("the run to follow is over: it called no GC, or another has ended since")
@@ -110,38 +114,37 @@ class GcRun:
         why, wait = self._closed()
         if why:
             return self._skip(why, wait)
-        self._find(self.params["databases"])
-        count, before = self._count_before()
-        now, last = moment(), self.state.record.last
-        due = policy.check_due(
-            self.params["policy"],
-            count.large,
-            now.since(last.began) if last else None,
-            bool(last and last.large),
-            self.min_interval,
-            last is not None,
-        )
         calls = self.params["policy"] != "never"
+        self._find(self.params["databases"])
+        count, before = self._count()
+        self.values.update(messages_before=before, exact=count.exact)
+        if count.unknown:
+            self.result.warn(f"{count.unknown}; the table counts as large")
+        now, last = moment(), self.state.record.run
+        since = now.since(last.began) if last and (last.round or not last.failure) else None
+        due = policy.check_due(self.params["policy"], count.large, since, bool(last and last.large))
         if calls and not due.due:
-            self.result.values.update(messages_after=before if count.exact else None)
+            self.values.update(messages_after=before if count.exact else None)
             return self._skip(due.because, due.wait)
         if calls and self.check_mode:
             return self._predict(due.because)
+        if calls:
+            self._check_login()
         if not self.check_mode:
             self.state.save()  # what cannot be kept is not begun
-        with self.calls if calls else contextlib.nullcontext():
-            keys, watch, running = self._observe(count, before)
-            found = self.result.values["databases"]
-            run = Run(
-                uuid.uuid4().hex[:12], due.because, found, before, count.exact, now, moment(), moment(), keys, watch
-            )
-            if running:
-                return self._join(run)
-            if not calls:
-                return self._skip("no GC runs")
-            self._mark_read()
-            why, wait = self._closed()  # it has taken its time
-            return self._skip(why, wait) if why else self._call(run)
+        keys, watch, running = self._observe(count, before)
+        found = self.values["databases"]
+        run = Run(uuid.uuid4().hex[:12], found, before, count.exact, keys, watch, now, moment(), moment())
+        if running:
+            run.watch.went, self.run_id = True, run.id
+            if not self.check_mode:
+                self._save(run)
+            self._progress(run, "a GC runs that was called elsewhere")
+            return self.check_mode
+        if not calls:
+            return self._skip("no GC runs")
+        why, wait = self._call(run, due.because)
+        return self._skip(why, wait) if why else False
 
     def _closed(self) -> tuple[str, float | None]:
         """Why no GC may be called now, or an empty text, and in how many seconds it may be, if that is known."""
@@ -149,119 +152,99 @@ class GcRun:
         blocked = JournalFile(lock).why_blocked(time.time()) if lock else ""
         if blocked:
             return f"an upgrade goes on: {blocked}", None
-        closed = policy.until_window(self.window, self._local()) if self.window else 0.0
+        closed = until_window(self.window, datetime.now()) if self.window else 0.0
         return (f"outside the window {self.params['window']}", closed) if closed else ("", None)
 
     def _find(self, wanted: list[str] | None) -> None:
         if not self.tables:
             self.tables = messages.find_tables(self.config, self.prefix, wanted, self.result.warn)
-        self.result.values["databases"] = list(dict.fromkeys(table.database for table in self.tables))
+        self.values["databases"] = list(dict.fromkeys(table.database for table in self.tables))
 
-    def _count_before(self) -> tuple[messages.Count, int]:
+    def _count(self) -> tuple[messages.Count, int]:
+        """The count up to the limit, and the rows: counted, or estimated where there are more."""
         count = messages.count_up_to(self.config, self.tables, self.limit)
-        before = count.rows if count.exact else max(count.rows, sum(activity.estimate(self.config, self.tables)))
-        self.result.values.update(messages_before=before, exact=count.exact)
-        if count.unknown:
-            self.result.warn(f"{count.unknown}; the table counts as large")
-        return count, before
+        if count.exact:
+            return count, count.rows
+        return count, max(count.rows, sum(activity.estimate(self.config, self.tables)))
 
     def _observe(self, count: messages.Count, before: int) -> tuple[list[t.Any], completion.Watch, bool]:
         """A sample of the tables, what two looks at it have shown, and whether a GC runs already."""
-        estimates = activity.estimate(self.config, self.tables)
-        keys = activity.take_sample(self.config, self.tables, completion.SAMPLE, estimates)
-        watch = completion.Watch.begin(sum(map(len, keys)), before, self._look(keys))
+        keys = activity.take_sample(self.config, self.tables, completion.SAMPLE)
+        watch = completion.Watch.begin(sum(map(len, keys)), before, activity.look(self.config, self.tables, keys))
         begin = time.monotonic()
         time.sleep(min(self.quiet, completion.BEFORE * (3 if self.params["policy"] == "never" else 1)))
-        look, seconds = self._look(keys), time.monotonic() - begin
+        look, seconds = activity.look(self.config, self.tables, keys), time.monotonic() - begin
         shrunk = count.rows - messages.count_up_to(self.config, self.tables, self.limit).rows if count.exact else None
         running = watch.is_running(look, seconds, shrunk)
         watch.take(look, seconds, self.quiet)
         return keys, watch, running
 
-    def _look(self, keys: list[t.Any]) -> completion.Look:
-        found = activity.look(self.config, self.tables, keys)
-        if found.read_only:
-            raise messages.read_only(self.config)
-        return completion.Look(found.alive, found.deleting, found.deleted, found.inserted)
-
-    def _join(self, run: Run) -> bool:
-        """Follow a GC that somebody else has begun."""
-        run.watch.went = True
-        self.run_id = run.id
-        if not self.check_mode:
-            self._save(run)
-        self._progress(run, "a GC runs that was called elsewhere")
-        return self.check_mode
-
-    def _report(self, run: Run) -> bool:
-        """Say in check mode where a GC that is followed stands."""
-        self._find(run.databases)
-        run.watch.take(self._look(run.keys), moment().since(run.looked) or 0.0, self.quiet)
-        self._progress(run, self._phase(run, []))
-        return True
-
-    def _mark_read(self) -> None:
-        ids = list(dict.fromkeys(self.params["mark_read"] or []))
-        if not ids:
-            return
-        unknown = self.calls.mark_read(ids)
-        if unknown is None:
-            self.result.warn("mark_read is skipped, since it needs the application setting pass_through=false")
-            return
-        self.result.values.update(marked_read=len(ids) - len(unknown), mark_read_unknown=unknown)
-        if unknown:
-            self.result.warn(f"mark_read: {len(unknown)} of {len(ids)} ids are unknown to the client")
-        if len(unknown) < len(ids):
-            self.result.record_change(f"marked {len(ids) - len(unknown)} inbound messages as read")
-
     def _predict(self, because: str) -> bool:
-        """Say what would be done, and what would be in its way."""
+        """Say what would be done, or what would be in its way."""
         try:
-            self.calls.check_credential()
+            self._check_login()
         except WaError as error:
             self.result.warn(f"GC would not be called: {error}")
             return True
-        if self.params["mark_read"]:
-            self.result.record_change(f"mark {len(set(self.params['mark_read']))} inbound messages as read")
-        self.result.record_change(f"call PUT /v1/services/message/gc at {self.calls.url}: {because}")
-        if self.params["media"]:
-            self.result.record_change(f"call PUT /v1/services/media/gc at {self.calls.url}")
+        self.result.record_change(f"call PUT /v1/services/message/gc at {self.webapp.url}: {because}")
         self._diff(f"at most {self.limit}")
         return True
 
     # The call
 
-    def _call(self, run: Run) -> bool:
-        """Call GC: the next round of `run`. What it needs is logged in already."""
-        run.watch.restart()
-        run.watch.went, run.vacuumed, run.answered, run.nodes = False, False, False, {}
-        run.round += 1
-        run.called = run.waiting = run.looked = moment()  # what went before is no quiet
-        run.mark = notifications.mark(self.params["notifications"])
-        self.run_id = run.id
-        self._save(run)
+    def _check_login(self) -> None:
+        """Raise WaError unless there is a credential to try."""
+        if not self.params["retry_refused_login"] or not self.params["api_password"]:
+            self.refused.check(self.webapp, self.params["api_password"], _REFUSED_CURE)
+
+    def _call(self, run: Run, because: str) -> tuple[str, float | None]:
+        """Call GC as the next round of `run`, in a session that ends with it; or why none may be called now, as `_closed` says it."""
+        known = self.state.record.run is run
         try:
-            answer = self.calls.start()
+            self._check_login()
+            with self.refused.session(self.webapp, self.params["api_password"]):
+                why, wait = self._closed()  # looks and login have taken their time
+                if why:
+                    return why, wait
+                run.watch.restart()
+                run.watch.went, run.vacuumed, run.nodes, run.after = False, False, {}, None
+                run.round += 1
+                run.unanswered += 1
+                run.called = run.waiting = run.looked = moment()  # what went before is no quiet
+                run.mark = notifications.mark(self.params["notifications"])
+                self.run_id = run.id
+                self._save(run)
+                answer = self._start()
+            if isinstance(answer, str):
+                self.result.warn(f"{answer}: the table shows whether GC has begun")
+            else:
+                self._take_answer(run, answer)
         except WaError as error:
-            self._close(run, str(error), called=run.round > 1)
-            raise
+            run.round = run.round if known else 0  # no GC has begun
+            raise self._fail(run, error) from None
         run.looked = moment()  # the call may have been repeated
-        run.answered = not isinstance(answer, str)
-        if isinstance(answer, str):
-            self.result.warn(f"{answer}: the table shows whether GC has begun")
-        else:
-            run.nodes = {node: {"status": status, "count": None} for node, status in answer.items()}
-            failed = [f"{node} {status}" for node, status in answer.items() if status.startswith("failed")]
-            if failed and len(failed) == len(answer):
-                failure = f"started on no node: {'; '.join(failed)}"
-                self._close(run, failure, called=run.round > 1)
-                raise self._error(failure, cure="Look into the Coreapps' logs")
-            if failed:
-                self.result.warn(f"GC did not start on {'; '.join(failed)}")
-        self.result.record_change(f"called message GC (round {run.round}): {run.because}")
+        self.result.record_change(f"called message GC (round {run.round}): {because}")
         self._save(run)
         self._progress(run, "called")
-        return False
+        return "", None
+
+    def _start(self) -> dict[str, str] | str:
+        """Call message GC: the status by node; or why it is not known whether the call has begun one."""
+        try:
+            return self.webapp.start_gc("message")
+        except ApiError as error:
+            if _RUNS_ALREADY.search(error.found) or (error.kind == "lost" and error.sent):
+                return error.found
+            raise
+
+    def _take_answer(self, run: Run, answer: dict[str, str]) -> None:
+        run.unanswered -= 1
+        run.nodes = {node: {"status": status, "count": None} for node, status in answer.items()}
+        failed = [f"{node} {status}" for node, status in answer.items() if status.startswith("failed")]
+        if failed and len(failed) == len(answer):
+            raise self._error(f"started on no node: {'; '.join(failed)}", cure="Look into the Coreapps' logs")
+        if failed:
+            self.result.warn(f"GC did not start on {'; '.join(failed)}")
 
     # After a call
 
@@ -271,34 +254,60 @@ class GcRun:
         if not self.run_id:
             run.waiting = now  # a new driver has its own time to wait
         self.run_id = run.id
-        self.result.values.update(run_id=run.id)
         try:
-            self._find(run.databases)
-            if len(self.tables) != len(run.keys):
-                self._close(run, "the client's tables have changed since")
-                raise self._error("the client's tables have changed since its call", cure="Run again")
-            look, span = self._look(run.keys), now.since(run.looked)
-            run.watch.take(look, span or 0.0, self.quiet)
-            if span is None:
-                run.watch.restart()  # nobody knows for how long nothing has gone
-            run.looked, run.trouble = now, None
-            silent, others = self._listen(run)
-            waited = now.since(run.waiting) or 0.0
-            if run.watch.quiet() >= self.quiet and not silent:
-                problem = self._vacuum(run, max(self.wait_timeout - waited, 30.0))
-                if problem:
-                    self.result.warn(problem)
-                return self._end_round(run, messages.count_up_to(self.config, self.tables, self.limit))
-            if waited > self.wait_timeout:
-                return self._give_up(run, silent, others, waited)
-            if run.watch.quiet() > self.quiet / 2:
-                self._vacuum(run, self.quiet / 4)  # the count that follows is quicker for it
-            self._save(run)
+            return self._look_again(run, now)
         except database.DatabaseError as error:
-            self._bear(run, error)
+            self._figures(run)
+            self._save(run)
+            if not error.retryable and error.kind not in ("read_only", "missing"):
+                raise
+            away = min(now.since(run.looked) or 0.0, now.since(run.waiting) or 0.0)
+            if away > min(self.wait_timeout, _AWAY):
+                found = f"{error.found} for {format_duration(away)} while GC runs"
+                cure = "Run again when it does: the GC is taken up"
+                raise WaError(error.subject, found, "a database that answers", cure) from None
+            self.tables = []
+            self._progress(run, f"database: {error.found}")
             return False
+
+    def _look_again(self, run: Run, now: policy.Moment) -> bool:
+        self._find(run.databases)
+        if len(self.tables) != len(run.keys):
+            raise self._fail(run, self._error("the client's tables have changed since its call", cure="Run again"))
+        span = now.since(run.looked)
+        run.watch.take(activity.look(self.config, self.tables, run.keys), span or 0.0, self.quiet)
+        if span is None:
+            run.watch.restart()  # nobody knows for how long nothing has gone
+        run.looked = now
+        silent, others = self._listen(run)
+        quiet, waited = run.watch.quiet(), now.since(run.waiting) or 0.0
+        after = policy.after_look(quiet >= self.quiet, not silent, waited > self.wait_timeout)
+        if after == "over":
+            problem = self._vacuum(run, max(self.wait_timeout - waited, 30.0))
+            if problem:
+                self.result.warn(problem)
+            return self._end_round(run, *self._count())
+        if after == "deletes":
+            return self._leave(run, waited)
+        if after == "silent":
+            more = f", but from {', '.join(others)}, which the call did not name" if others else ""
+            failure = self._error(
+                f"no notification from {', '.join(silent)} within {format_duration(waited)}{more}",
+                f"one of each node in {self.params['notifications']}",
+                "See that the webhook's consumer appends them there, or leave notifications out",
+            )
+            raise self._fail(run, failure)
+        if quiet > self.quiet / 2:
+            self._vacuum(run, self.quiet / 4)  # the count that follows is quicker for it
+        self._save(run)
         self._progress(run, self._phase(run, silent))
         return False
+
+    def _vacuum(self, run: Run, seconds: float) -> str:
+        """Vacuum once a round; what could not be done in `seconds` is done again before the count."""
+        problem = "" if run.vacuumed else messages.vacuum(self.config, self.tables, seconds)
+        run.vacuumed = not problem
+        return problem
 
     def _phase(self, run: Run, silent: list[str]) -> str:
         quiet = run.watch.quiet()
@@ -313,128 +322,68 @@ class GcRun:
         path = self.params["notifications"]
         if not path or not run.nodes or run.called is None:
             return [], []
-        # The wall clock may have been set since the call.
-        called = run.called.wall
-        elapsed = moment().since(run.called)
-        if elapsed is not None:
-            called = min(called, time.time() - elapsed)
-        nodes = [
-            node
-            for node, item in run.nodes.items()
-            if not item["status"].startswith("failed") or item["count"] is not None
+        elapsed = moment().since(run.called)  # the wall clock may have been set since the call
+        called = run.called.wall if elapsed is None else min(run.called.wall, time.time() - elapsed)
+        failed = [
+            node for node, item in run.nodes.items() if item["count"] is None and item["status"].startswith("failed")
         ]
+        nodes = [node for node in run.nodes if node not in failed]  # those failed to start
         last, others = notifications.by_node(notifications.read(path, run.mark, called, self.result.warn), nodes)
         for node, one in last.items():
             status = f"failed: {one.details or 'no details'}" if one.status == "failed" else one.status
             run.nodes[node] = {"status": status, "count": one.deleted}
         return [node for node in nodes if node not in last], others
 
-    def _vacuum(self, run: Run, seconds: float) -> str:
-        """Vacuum once a round; what could not be done in `seconds` is done again before the count."""
-        problem = "" if run.vacuumed else messages.vacuum(self.config, self.tables, seconds)
-        run.vacuumed = not problem
-        return problem
-
-    def _bear(self, run: Run, error: database.DatabaseError) -> None:
-        """Bear with a database that is away for a while; raise when it stays away."""
-        now = moment()
-        run.trouble = run.trouble or now
+    def _leave(self, run: Run, waited: float) -> bool:
+        """Rows still go: raise, or leave them alone where they may be traffic's, in a table that is small."""
+        count = messages.count_up_to(self.config, self.tables, self.limit)
+        if run.round == 0 and not count.large:
+            self.values.update(messages_after=count.rows, exact=True)
+            self.state.record.run = None
+            self.state.save()
+            return self._skip(
+                f"rows of a table under the limit have gone for {format_duration(waited)}, by traffic or by a GC"
+            )
         self._save(run)
         self._figures(run)
-        if not error.retryable and error.kind not in ("read_only", "missing"):
-            raise error
-        lasts = now.since(run.trouble) or 0.0
-        if lasts > min(self.wait_timeout, _AWAY):
-            found = f"{error.found} for {format_duration(lasts)} while GC runs"
-            raise WaError(error.subject, found, "a database that answers", "Run again when it does: the GC is taken up")
-        self.tables = []
-        self._progress(run, f"database: {error.found}")
-
-    def _give_up(self, run: Run, silent: list[str], others: list[str], waited: float) -> bool:
-        """The time is up: raise, or leave the rows alone that go in a table that is small."""
-        if run.watch.quiet() < self.quiet:
-            count = messages.count_up_to(self.config, self.tables, self.limit)
-            if run.round == 0 and not count.large:
-                self.result.values.update(messages_after=count.rows, exact=True)
-                self.state.record.run = None
-                self.state.save()
-                return self._skip(
-                    f"rows of a table under the limit have gone for {format_duration(waited)}, by traffic or by a GC"
-                )
-            self._save(run)
-            self._figures(run)
-            raise self._error(
-                f"rows still go after {format_duration(waited)}",
-                f"its end within wait_timeout ({self.params['wait_timeout']})",
-                "Run again: it is taken up and not called a second time",
-            )
-        more = f", but from {', '.join(others)}, which the call did not name" if others else ""
-        failure = f"no notification from {', '.join(silent)} within {format_duration(waited)}{more}"
-        self._close(run, failure)
         raise self._error(
-            failure,
-            f"one of each node in {self.params['notifications']}",
-            "See that the webhook's consumer appends them there, or leave notifications out",
+            f"rows still go after {format_duration(waited)}",
+            f"its end within wait_timeout ({self.params['wait_timeout']})",
+            "Run again: it is taken up and not called a second time",
         )
 
-    def _end_round(self, run: Run, count: messages.Count) -> bool:
-        """Decide what follows a round that is over."""
-        after = count.rows if count.exact else max(count.rows, sum(activity.estimate(self.config, self.tables)))
+    def _end_round(self, run: Run, count: messages.Count, after: int) -> bool:
+        """Do what follows a round that is over."""
         remain = f"{'' if count.exact else 'about '}{after} rows remain"
-        self.result.values.update(messages_after=after, exact=count.exact)
-        failed = [
+        run.after, run.exact, run.large = after, count.exact, count.large
+        failed = "; ".join(
             f"{node}: {item['status']}" for node, item in run.nodes.items() if item["status"].startswith("failed")
-        ]
+        )
         counts = [item["count"] for item in run.nodes.values()]
         deleted = sum(counts) if counts and None not in counts and not failed else None
         run.deleted = None if run.deleted is None or deleted is None else run.deleted + deleted
         went = run.watch.went or bool(deleted)
-        if failed and count.large and not went:
-            self._fail(run, f"GC failed on {'; '.join(failed)}; {remain}", count.large)
-        if failed:
-            self.result.warn(f"GC failed on {'; '.join(failed)}")
-        if count.unknown:
-            # No call for a table that may be small: who comes next counts first.
-            self._fail(run, f"{count.unknown}, so nobody knows whether GC is to be called again; {remain}", True)
-        step = policy.next_step(count.large, went, run.round, self.params["max_rounds"])
-        if step == "nothing" and not (run.answered or run.repeated):
-            run.repeated, step = True, "again"  # nobody knows whether the call has reached the client
+        step = policy.after_round(count.large, not count.unknown, went, bool(failed), run.unanswered, run.round)
+        if failed and step != "failed":
+            self.result.warn(f"GC failed on {failed}")
         if step == "again" and self.params["policy"] != "never":
-            why, _wait = self._closed()
+            why = self._closed()[0] or self._call(run, "more rows than the limit")[0]
             if not why:
-                return self._again(run)
+                return False
             self.result.warn(f"{remain}; no GC is called again: {why}")
-        elif step == "nothing":
-            self._fail(run, f"round {run.round} deleted nothing and {remain}, usually held by {_HOLDERS}", True)
-        elif step == "rounds":
-            self._fail(run, f"{remain} after {run.round} rounds", True)
         self._diff(after)
-        self._media(run)
-        self._close(run, "", large=count.large)
+        failures = {
+            "failed": f"GC failed on {failed}; {remain}",
+            "unknown": f"{count.unknown}, so nobody knows whether GC is to be called again; {remain}",
+            "nothing": f"round {run.round} deleted nothing and {remain}, usually held by {_HOLDERS}",
+            "rounds": f"{remain} after {run.round} rounds",
+        }
+        if step in failures:
+            cure = "Mark inbound messages as read, wait for less traffic, or run again tomorrow"
+            expected = f"at most {self.limit} rows"
+            raise self._fail(run, WaError(f"messages in {', '.join(run.databases)}", failures[step], expected, cure))
+        self._close(run)
         return True
-
-    def _again(self, run: Run) -> bool:
-        try:
-            with self.calls:
-                return self._call(run)
-        except WaError as error:
-            if self.state.record.run is run:
-                self._close(run, str(error))
-            raise
-
-    def _media(self, run: Run) -> None:
-        """Call media GC: one at a time, so after the message GC. Nobody waits for it."""
-        why = self._closed()[0] if self.params["media"] and run.round else ""
-        if why:
-            self.result.warn(f"media GC was not called: {why}")
-        elif self.params["media"] and run.round:
-            try:
-                with self.calls:
-                    self.result.values["media"] = self.calls.start_media()
-            except WaError as error:
-                self._close(run, str(error))
-                raise
-            self.result.record_change("called media GC")
 
     # What is kept and returned
 
@@ -442,63 +391,63 @@ class GcRun:
         self.state.record.run = run
         self.state.save()
 
-    def _close(self, run: Run, failure: str, called: bool = True, large: bool = True) -> None:
-        """The run is over: keep what the next one and a follower need to know. `called`: whether GC ever began."""
+    def _close(self, run: Run) -> None:
+        """The run is over: keep what the next one and a follower need to know."""
+        run.over, run.keys = True, []
         self._figures(run)
-        self.result.values.update(running=False, progress=None)
-        if called:
-            kept = {name: self.result.values[name] for name in _KEPT}
-            self.state.record.last = Last(run.id, run.began, large, failure, kept)
-        self.state.record.run = None
-        self.state.save()
+        self._save(run)
+
+    def _fail(self, run: Run, error: WaError) -> WaError:
+        """The run is over, with an error, which is returned."""
+        run.failure = str(error)
+        self._close(run)
+        return error
 
     def _figures(self, run: Run) -> None:
-        self.result.values.update(
+        self.values.update(
             run_id=run.id,
             messages_before=run.before,
+            messages_after=run.after,
+            exact=run.exact,
             messages_deleted=run.deleted if run.round else None,
             rounds=run.round,
             nodes=run.nodes,
             databases=run.databases,
             unnoticed_rate=round(run.watch.unnoticed(self.quiet), 1),
-            seconds=round(moment().since(run.began) or 0.0, 1),
+            running=False,
+            progress=None,
         )
 
     def _progress(self, run: Run, phase: str) -> None:
+        """Where a GC stands that runs; the figures are estimates."""
         self._figures(run)
         watch = run.watch
         gone = watch.gone(watch.sampled - watch.alive)
-        where = progress.measure(phase, run.round, run.before, gone, watch.rate, self.limit)
-        where["quiet_left"] = max(self.quiet - watch.quiet(), 0.1)
-        self.result.values.update(running=True, messages_deleted=None, progress=where)
+        rows = max(round(run.before - gone), 0)
+        where = {
+            "phase": phase,
+            "round": run.round,
+            "rows": rows,
+            "deleted": round(gone),
+            "rate": watch.rate,
+            "left": (rows - self.limit) / watch.rate if watch.rate > 0 and rows > self.limit else None,
+            "quiet_left": max(self.quiet - watch.quiet(), 0.1),
+        }
+        self.values.update(running=True, messages_deleted=None, progress=where)
 
     def _skip(self, because: str, wait: float | None = None) -> bool:
         """GC is not called, or not again: say why, and when it may be."""
-        values = self.result.values
-        values.update(skip_reason=because, running=False, progress=None)
+        self.values.update(skip_reason=because, running=False, progress=None)
         if wait is not None:
-            when = self._local() + timedelta(seconds=wait)
+            when = datetime.now().astimezone() + timedelta(seconds=wait)
             if self.window:
-                when += timedelta(seconds=policy.until_window(self.window, when))
-            values["next_due"] = when.isoformat(timespec="seconds")
+                when += timedelta(seconds=until_window(self.window, when))
+            self.values["next_due"] = when.isoformat(timespec="seconds")
         return True
 
-    def _local(self) -> datetime:
-        return datetime.now(self.zone) if self.zone else datetime.now().astimezone()
-
     def _diff(self, after: t.Any) -> None:
-        values = self.result.values
-        self.result.diff({"messages": values["messages_before"]}, {"messages": after}, ", ".join(values["databases"]))
-
-    def _fail(self, run: Run, found: str, large: bool) -> t.NoReturn:
-        self._close(run, found, large=large)
-        self._diff(self.result.values["messages_after"])
-        raise WaError(
-            f"messages in {', '.join(run.databases)}",
-            found,
-            f"at most {self.limit} rows",
-            "Mark inbound messages as read, wait for less traffic, or run again tomorrow",
-        )
+        before = {"messages": self.values["messages_before"]}
+        self.result.diff(before, {"messages": after}, ", ".join(self.values["databases"]))
 
     def _error(self, found: str, expected: str = "", cure: str = "") -> WaError:
-        return WaError(f"message GC of {self.calls.url}", found, expected, cure)
+        return WaError(f"message GC of {self.webapp.url}", found, expected, cure)

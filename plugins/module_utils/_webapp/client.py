@@ -17,7 +17,6 @@ import time
 import typing as t
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote
 
 from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
 from ansible.module_utils.urls import open_url
@@ -326,16 +325,6 @@ class Webapp:
             return gc_nodes(answer.body, what)
 
         return self._patiently(once, path, self.patience, 0)
-
-    def mark_read(self, message: str) -> bool:
-        """Mark one inbound message as read; false when the client does not know the id."""
-        try:
-            self.call("PUT", f"/v1/messages/{quote(message, safe='')}", {"status": "read"})
-        except ApiError as error:
-            if error.status == 404 or error.code in (1006, 1008, 1009, 1010):
-                return False
-            raise
-        return True
 
     def application(self) -> dict[str, t.Any]:
         """The application settings (administrators only)."""

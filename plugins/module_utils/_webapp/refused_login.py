@@ -10,8 +10,11 @@ import hashlib
 import json
 import os
 import time
+import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError, Webapp
 
 SECONDS = 86400.0  # after which the same password is tried once more
 
@@ -22,25 +25,46 @@ class RefusedLogin:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def when(self, user: str, password: str) -> float | None:
-        """When this very login was refused, in seconds since 1970, if less than a day ago; None if it may be tried."""
+    def check(self, webapp: Webapp, password: str | None, cure: str) -> None:
+        """Raise WaError where there is no credential to try: none was given, or this very login was refused less than a day ago."""
+        if webapp.token:
+            return
+        if not password:
+            raise WaError("api_password", "not given", "the API user's password, or api_token")
         try:
             held = json.loads(files.read_text(self.path))
-            told = float(held["at"]) if (held["user"], held["tag"]) == (user, _tag(password)) else None
+            same, at = (held["user"], held["tag"]) == (webapp.username, _tag(password)), float(held["at"])
         except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return told if told is not None and 0 <= time.time() - told < SECONDS else None
+            return
+        if same and 0 <= time.time() - at < SECONDS:
+            raise WaError(
+                f"API user {webapp.username} at {webapp.url}",
+                f"this password was refused at {time.strftime('%F %T', time.localtime(at))} and is tried again after a day, since "
+                "repeated wrong logins lock the account",
+                "another password",
+                cure,
+            )
+
+    @contextlib.contextmanager
+    def session(self, webapp: Webapp, password: str | None) -> t.Iterator[None]:
+        """Log in, and out again. A refusal is noted, also one of a login in between, and forgotten when a login goes well."""
+        given = webapp.token
+        try:
+            webapp.log_in()
+            if not given:
+                self.clear()
+            yield
+        except ApiError as error:
+            if error.kind == "login" and password:
+                with contextlib.suppress(OSError):  # a host without the folder has no client to lock out yet
+                    self.note(webapp.username, password)
+            raise
+        finally:
+            webapp.log_out()
 
     def note(self, user: str, password: str) -> None:
         """Remember that this login was refused now. Raises OSError."""
-        text = json.dumps({"user": user, "tag": _tag(password), "at": int(time.time())})
-        draft = f"{self.path}.wa_new"
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(draft)
-        number = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(draft, self.path)
+        files.write_json(self.path, {"user": user, "tag": _tag(password), "at": int(time.time())})
 
     def clear(self) -> None:
         """Forget it: a login went well."""

@@ -25,7 +25,7 @@ from simclient.settings import DatabaseSettings
 from simclient_deployment import PASSWORD, Deployment
 from waiting import until
 
-from ansible_collections.waba.onprem.plugins.module_utils._gc import calls
+from ansible_collections.waba.onprem.plugins.module_utils._gc import run as gc_run
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import Webapp
 
 __all__ = ["PASSWORD", "Simulated", "auth", "gc_runner", "run_module"]
@@ -116,7 +116,7 @@ def run_module(name: str, options: dict[str, t.Any], check: bool = False) -> dic
 
 def gc_runner(client: Simulated, state_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run(check=False, **options)`: wa_message_gc with short times; the API's retryable failures are borne for 3.5 s."""
-    monkeypatch.setattr(calls, "Webapp", functools.partial(Webapp, patience=3.5))
+    monkeypatch.setattr(gc_run, "Webapp", functools.partial(Webapp, patience=3.5))
 
     def run(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         given = {

@@ -14,7 +14,8 @@ import random
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import BEFORE, SAMPLE, Look, Watch
+from ansible_collections.waba.onprem.plugins.module_utils._database.activity import Activity
+from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import BEFORE, SAMPLE, Watch
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,12 @@ class Server:
         """How many rows GC has deleted."""
         return self.commits[bisect.bisect_right(self.commits, (at, math.inf)) - 1][1]
 
-    def look(self, at: float) -> Look:
+    def look(self, at: float) -> Activity:
         """What a look shows."""
         lost = bisect.bisect_left(self.ranks, self.gone(at)) + bisect.bisect_right(self.deliveries, at)
         deleting = any(begin + 1 <= at < end for begin, end in self.statements)
         deleted, inserted = self._counters(at)
-        return Look(self.sampled - lost, deleting, deleted, inserted)
+        return Activity(self.sampled - lost, deleting, deleted, inserted)
 
     def _counters(self, at: float) -> tuple[int | None, int | None]:
         world = self.world

@@ -77,20 +77,16 @@ def test_steps_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     assert driver.lines == ["h1 | message GC round 1 | ~9 rows, ~5 deleted, ~1/s, deleting"] * 2
 
 
-def test_the_last_look_comes_when_the_quiet_period_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = [step() for _number in range(3)]
+def test_the_last_look_comes_when_the_quiet_period_ends_and_lines_can_be_turned_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = [step(warnings=["a node is down"]), step(warnings=["a node is down"]), step()]
     for one, left in zip(steps, (180.0, 4.0, 0.1)):
-        one["progress"]["quiet_left"] = left
+        one["progress"] = {**one["progress"], "quiet_left": left}
     driver = Driver(monkeypatch, *steps, DONE, poll_interval="7s")
-    driver.run()
-    assert driver.pauses == [7, 4, 0.5]
-
-
-def test_lines_can_be_turned_off_and_warnings_come_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = [step(warnings=["a node is down"], marked_read=3), step(warnings=["a node is down"]), DONE]
-    driver = Driver(monkeypatch, *told)
     result = driver.run(wa_message_gc_progress=False)
-    assert (result["warnings"], result["marked_read"], driver.lines) == (["a node is down"], 3, [])
+    assert (driver.pauses, driver.lines) == ([7, 4, 0.5], [])
+    assert result["warnings"] == ["a node is down"], "each once"
 
 
 def test_a_lost_connection_is_tried_again_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,14 +103,31 @@ def test_a_lost_connection_is_tried_again_a_bounded_number_of_times(monkeypatch:
 def test_a_single_step_survives_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(monkeypatch, LOST, LOST, step(), wait=False)
     assert driver.run()["running"]
-    assert driver.pauses == [10, 10]
-    assert "h1 | message GC | connection lost (2 of 5): the host is away" in driver.lines
-    gone = Driver(monkeypatch, *[LOST] * 6, wait=False)
+    assert (driver.pauses, driver.answers) == ([10, 10], [])
     with pytest.raises(AnsibleConnectionFailure):
-        gone.run()
+        Driver(monkeypatch, *[LOST] * 6, wait=False).run()
 
 
 def test_a_failure_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(monkeypatch, step(), {"failed": True, "msg": "no"})
     assert driver.run() == {"failed": True, "msg": "no", "changed": False, "actions": []}
     assert "option poll_interval" in Driver(monkeypatch, poll_interval="soon").run()["msg"]
+
+
+@pytest.mark.parametrize(
+    ("progress", "line"),
+    [
+        (
+            {"phase": "deleting", "round": 2, "rows": 2_100_000, "deleted": 100_000, "rate": 1e4, "left": 10.0},
+            " round 2 | ~2,100,000 rows, ~100,000 deleted, ~10,000/s, ~10s to the limit, deleting",
+        ),
+        (
+            {"phase": "called", "round": 0, "rows": 5, "deleted": 0, "rate": 0.0, "left": None},
+            " | ~5 rows, ~0 deleted, ~0/s, called",
+        ),
+        ({"phase": "another run is at work"}, " | another run is at work"),
+    ],
+)
+def test_a_progress_line_is_whole_and_plain(progress: dict[str, t.Any], line: str) -> None:
+    assert wa_message_gc.progress_line(progress) == line
+    assert line.isascii()

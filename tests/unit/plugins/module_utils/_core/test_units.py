@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import typing as t
+from datetime import datetime
 
 import pytest
+from hypothesis import given as examples
+from hypothesis import strategies as st
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -83,3 +86,38 @@ def test_a_number_that_is_none_is_refused_by_its_name(given: t.Any) -> None:
 def test_a_duration_of_nothing_is_refused_by_its_name(given: t.Any) -> None:
     with pytest.raises(WaError, match=r"option timeout: .*; expected "):
         units.whole_seconds("timeout", given)
+
+
+@pytest.mark.parametrize(
+    ("window", "now", "wait"),
+    [
+        ("01:00-05:00", "00:59", 60),
+        ("01:00-05:00", "01:00", 0),
+        ("01:00-05:00", "04:59", 0),
+        ("01:00-05:00", "05:00", 20 * 3600),
+        ("22:00-04:00", "23:00", 0),
+        ("22:00-04:00", "00:00", 0),
+        ("22:00-04:00", "03:59", 0),
+        ("22:00-04:00", "04:00", 18 * 3600),
+        ("22:00-24:00", "23:59", 0),
+        ("22:00-24:00", "00:00", 22 * 3600),
+    ],
+)
+def test_the_window(window: str, now: str, wait: int) -> None:
+    moment = datetime.fromisoformat(f"2026-03-03 {now}:00")
+    assert units.until_window(units.parse_window(window), moment) == wait
+
+
+@pytest.mark.parametrize("text", ["", "1-5", "01:00", "25:00-26:00", "01:60-02:00", "01:00-01:00", "01:00-05:00x"])
+def test_what_is_no_window(text: str) -> None:
+    with pytest.raises(WaError, match="option window"):
+        units.parse_window(text)
+
+
+@examples(begin=st.integers(0, 1439), length=st.integers(1, 1438), minute=st.integers(0, 1439))
+def test_a_window_opens_when_it_says(begin: int, length: int, minute: int) -> None:
+    end = (begin + length) % 1440
+    window = units.parse_window(f"{begin // 60:02d}:{begin % 60:02d}-{end // 60:02d}:{end % 60:02d}")
+    wait = units.until_window(window, datetime(2026, 3, 3, minute // 60, minute % 60))
+    assert (minute + wait / 60) % 1440 == (begin if wait else minute)
+    assert (wait == 0) == ((minute - begin) % 1440 < length)

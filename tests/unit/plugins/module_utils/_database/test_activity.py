@@ -1,15 +1,17 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes on in the `messages` tables by a scripted server: deletes that run, the tables' counters, estimates."""
+"""What goes on in the `messages` tables by a scripted server: deletes that run, counters, estimates, and a sample of keys."""
 
 from __future__ import annotations
 
 import typing as t
+from datetime import datetime
 
 import pytest
 from scripted_database import Refusal, ScriptedDatabase
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database import activity, messages
 from ansible_collections.waba.onprem.plugins.module_utils._database.activity import Activity
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import MYSQL, PGSQL, DatabaseError
@@ -41,6 +43,7 @@ def test_which_statements_delete_messages(statement: str, deletes: bool) -> None
 
 TABLES = [Table("wa1", "wa1", ("id",)), Table("wa2", "wa2", ("id",))]
 KEYS = [[[1], [2]], [[3]]]
+Patch = pytest.MonkeyPatch
 
 
 def mysql(
@@ -51,13 +54,13 @@ def mysql(
     return server.on("global.read_only", [(0, 0)]).on("SELECT COUNT", [(1,)])
 
 
-def look(server: ScriptedDatabase, monkeypatch: pytest.MonkeyPatch, tables: t.Sequence[Table] = ()) -> Activity:
+def look(server: ScriptedDatabase, monkeypatch: Patch, tables: t.Sequence[Table] = ()) -> Activity:
     monkeypatch.setattr(messages, "connect", server.connect)
     return activity.look(server.settings, tables or TABLES, KEYS)
 
 
 @pytest.mark.parametrize(("version", "fresh"), [("8.0.36", True), ("5.7.44", False), ("10.11.6-MariaDB", False)])
-def test_estimates_of_mysql(version: str, fresh: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimates_of_mysql(version: str, fresh: bool, monkeypatch: Patch) -> None:
     server = mysql(version=version)
     monkeypatch.setattr(messages, "connect", server.connect)
     assert activity.estimate(server.settings, TABLES) == [40, 40]
@@ -77,29 +80,27 @@ def test_estimates_of_mysql(version: str, fresh: bool, monkeypatch: pytest.Monke
         ([("wa1", b"INSERT INTO keys VALUES (_binary '\xfc\xff"), ("wa1", b"DELETE FROM messages")], True),
     ],
 )
-def test_deletes_that_run_on_mysql(running: list[t.Any], deletes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deletes_that_run_on_mysql(running: list[t.Any], deletes: bool, monkeypatch: Patch) -> None:
     server = mysql(running)
-    assert look(server, monkeypatch) == Activity(2, None, None, deletes, False)
+    assert look(server, monkeypatch) == Activity(2, deletes, None, None)
     assert server.asked("processlist") == [(1.0,)]
     server.on("global.read_only", [(1, 0)])
-    assert look(server, monkeypatch).read_only
+    with pytest.raises(DatabaseError, match="read only: a replica"):
+        look(server, monkeypatch)
 
 
 @pytest.mark.parametrize(
     ("counters", "found"),
     [
-        ([(7, 9)], (7, 9)),
-        ([(None, None)], (None, None)),
-        (Refusal("denied"), (None, None)),
-        (Refusal("missing"), (None, None)),
+        ([(7, 9)], (7, 9, -2)),
+        ([(None, None)], (None, None, None)),
+        (Refusal("denied"), (None, None, None)),
+        (Refusal("missing"), (None, None, None)),
     ],
 )
-def test_counters_of_the_performance_schema(counters: t.Any, found: t.Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counters_of_the_performance_schema(counters: t.Any, found: t.Any, monkeypatch: Patch) -> None:
     seen = look(mysql(counters=counters), monkeypatch)
-    assert (seen.deleted, seen.inserted) == found
-
-
-def test_a_server_that_is_away_while_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (seen.deleted, seen.inserted, seen.net) == found
     with pytest.raises(DatabaseError):
         look(mysql(counters=Refusal("lost")), monkeypatch)
 
@@ -107,12 +108,6 @@ def test_a_server_that_is_away_while_it_counts(monkeypatch: pytest.MonkeyPatch) 
 # PostgreSQL
 
 TABLE = [Table("wa1", "public", ("id",), ids=(11, 12)), Table("wa2", "public", ("id",), ids=(21,))]
-
-
-def pgsql(*sessions: t.Any, lock: bool = False) -> ScriptedDatabase:
-    server = ScriptedDatabase(PGSQL).on("pg_stat_get_activity", sessions).on("FROM pg_locks", [(1,)] if lock else [])
-    server.on("pg_is_in_recovery", [(False,)]).on("SELECT COUNT", [(2,)])
-    return server.on("tuples_deleted", [(7, None)]).on("live_tuples", [(40,)])
 
 
 @pytest.mark.parametrize(
@@ -128,11 +123,86 @@ def pgsql(*sessions: t.Any, lock: bool = False) -> ScriptedDatabase:
     ],
 )
 def test_deletes_that_run_on_postgresql(
-    session: t.Any, lock: bool, asked: bool, deletes: bool, monkeypatch: pytest.MonkeyPatch
+    session: t.Any, lock: bool, asked: bool, deletes: bool, monkeypatch: Patch
 ) -> None:
-    server = pgsql(session, lock=lock)
-    found = look(server, monkeypatch, TABLE)
-    assert found == Activity(4, 14, 0, deletes, False)
+    server = ScriptedDatabase(PGSQL).on("pg_stat_get_activity", [session]).on("FROM pg_locks", [(1,)] if lock else [])
+    server.on("pg_is_in_recovery", [(False,)]).on("SELECT COUNT", [(2,)])
+    server.on("tuples_deleted", [(7, None)]).on("live_tuples", [(40,)])
+    assert look(server, monkeypatch, TABLE) == Activity(4, deletes, 14, 0)
     assert server.databases == ["wa1", "wa2"]
     assert server.asked("pg_locks") == ([([1], [11, 12]), ([1], [21])] if asked else [])
     assert server.asked("tuples_deleted") == [([11, 12],), ([21],)]
+
+
+# The sample
+
+
+def take(server: ScriptedDatabase, monkeypatch: Patch, table: Table, size: int, rows: int) -> list[activity.Key]:
+    monkeypatch.setattr(messages, "connect", server.connect)
+    server.on("information_schema_stats_expiry", None).on("table_rows|live_tuples", [(rows,)])
+    (keys,) = activity.take_sample(server.settings, [table], size)
+    return keys
+
+
+def numbers(count: int) -> list[tuple[int]]:
+    return [(number,) for number in range(count)]
+
+
+def nearest(values: t.Sequence[t.Any]) -> list[tuple[int]]:
+    """Of a table that holds every seventh number: the next one, as a union of one statement a value finds it."""
+    return [(-(-value // 7) * 7,) for value in values]
+
+
+@pytest.mark.parametrize("engine", [MYSQL, PGSQL])
+def test_integers_are_spread_over_the_table_and_a_small_one_is_taken_whole(engine: str, monkeypatch: Patch) -> None:
+    server = ScriptedDatabase(engine).on("LIMIT %s", numbers(1001)).on("MIN", [(7, 70_000)]).on("UNION ALL", nearest)
+    keys = take(server, monkeypatch, TABLES[0], 1000, 10_000)
+    assert (len(keys), keys[0], keys[-1]) == (1000, [7], [70_000])
+    assert [len(values) for values in server.asked("UNION ALL")] == [500, 500]
+    small = ScriptedDatabase(engine).on("LIMIT %s", numbers(2))
+    assert take(small, monkeypatch, TABLES[0], 300, 2) == [[0], [1]]
+    assert small.asked("LIMIT %s") == [(301,)]
+
+
+PAIR = Table("wa1", "public", ("node", "num"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "table", "edges", "hashed"),
+    [
+        (MYSQL, TABLES[0], [(1, 2**62)], "CRC32(CONCAT_WS(',', `id`)) %% %s = 0"),  # one far away
+        (MYSQL, TABLES[0], [("a", "z")], "CRC32(CONCAT_WS(',', `id`)) %% %s = 0"),
+        (PGSQL, PAIR, [], 'hashtext(concat_ws(\',\', "node", "num")) %% %s = 0'),
+    ],
+)
+def test_other_keys_are_taken_by_their_hash(
+    engine: str, table: Table, edges: t.Any, hashed: str, monkeypatch: Patch
+) -> None:
+    found = [("k", number) if table is PAIR else (number,) for number in range(500)]
+    server = ScriptedDatabase(engine).on("LIMIT %s", found).on("MIN", edges).on("UNION ALL", [(1,)]).on("= 0", found)
+    monkeypatch.setattr(activity, "connect", server.connect)
+    assert len(take(server, monkeypatch, table, 100, 12_345)) in range(80, 201)
+    assert hashed in server.statements[-1][0]
+    assert server.statements[-1][1] == (123,)
+    where = None if engine == MYSQL else "wa1"
+    assert (server.databases, server.options) == ([where] * 3, [{}, {}, {"statement_timeout": 600.0}])
+
+
+def test_what_json_holds_comes_back_as_the_key(monkeypatch: Patch) -> None:
+    moment = datetime(2026, 2, 3, 4, 5, 6)
+    server = mysql().on("LIMIT %s", [(b"\x00\xff", 1, "ä", moment)])
+    table = Table("wa1", "wa1", ("a", "b", "c", "d"))
+    keys = take(server, monkeypatch, table, 5, 1)
+    assert keys == [[{"hex": "00ff"}, 1, "ä", "2026-02-03 04:05:06"]]
+    assert activity.look(server.settings, [table], [keys]).alive == 1
+    assert server.statements[-1][0].endswith("WHERE (`a`, `b`, `c`, `d`) IN ((%s, %s, %s, %s))")
+    assert server.statements[-1][1] == (b"\x00\xff", 1, "ä", "2026-02-03 04:05:06")
+    with pytest.raises(WaError, match="it has no primary key"):
+        take(server, monkeypatch, Table("wa1", "wa1", ()), 10, 10)
+
+
+def test_keys_are_looked_up_in_parts(monkeypatch: Patch) -> None:
+    server = mysql().on("SELECT COUNT", lambda values: [(len(values) - 1,)])
+    monkeypatch.setattr(messages, "connect", server.connect)
+    assert activity.look(server.settings, TABLES[:1], [[[number] for number in range(1_200)]]).alive == 1_197
+    assert [len(values) for values in server.asked("SELECT COUNT")] == [500, 500, 200]

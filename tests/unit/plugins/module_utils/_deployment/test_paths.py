@@ -85,6 +85,7 @@ def test_a_deployment_carries_the_paths_of_the_inventory_in_their_one_form() -> 
         "state_dir": "/data/st",
         "identity_file": "/var/lib/waba/client-a1.json",
         "gc_state_file": "/data/st/gc-a1.json",
+        "refused_login_file": "/data/st/api-login-a1.json",
         "log_cleanup_status_file": "/data/st/log-cleanup-a1.json",
         "lock_file": "/data/st/a1.lock",
     }

@@ -13,13 +13,14 @@ from gc_worlds import World, follow, latest, left, pick, unseen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import Look, Watch
+from ansible_collections.waba.onprem.plugins.module_utils._database.activity import Activity
+from ansible_collections.waba.onprem.plugins.module_utils._gc.completion import Watch
 
 PERIOD = 180.0
 
 
-def look(alive: int, deleted: int | None = None, deleting: bool = False, inserted: int = 0) -> Look:
-    return Look(alive, deleting, deleted, None if deleted is None else inserted)
+def look(alive: int, deleted: int | None = None, deleting: bool = False, inserted: int = 0) -> Activity:
+    return Activity(alive, deleting, deleted, None if deleted is None else inserted)
 
 
 def watch(sampled: int = 4000, rows: int = 3_000_000, deleted: int | None = None) -> Watch:
@@ -47,6 +48,18 @@ def watch(sampled: int = 4000, rows: int = 3_000_000, deleted: int | None = None
             [(3000, None, False), (3500, None, False)],
             0,
         ),  # another server, which lacks the last deletes
+        # the counters come late, and show no more than the sample has shown
+        (4000, 3_000_000, [(3000, 0, False), (3000, 750_000, False)], 10),
+        (4000, 3_000_000, [(3000, 0, False), (3000, 400_000, False), (3000, 800_000, False)], 20),
+        (4000, 3_000_000, [(3000, 0, False), (3000, 826_000, False)], 0),  # more
+        (4000, 3_000_000, [(3000, 0, False)] * 3 + [(3000, 750_000, False)], 0),  # later than statistics come
+        (4000, 3_000_000, [(3000, 750_000, False), (3000, 750_040, False)], 10),
+        (
+            4000,
+            3_000_000,
+            [(3000, 0, False), (3000, 9, False, 9), (3000, -9, False), (3000, 100, False)],
+            0,
+        ),  # since a reset
     ],
 )
 def test_what_breaks_the_quiet(sampled: int, rows: int, looks: list[tuple[t.Any, ...]], quiet: int) -> None:

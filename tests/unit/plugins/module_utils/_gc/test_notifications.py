@@ -15,84 +15,54 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._gc.notifications import Notification, by_node, mark, read
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import SINGLE
 
-START = {"offset": 0, "inode": 0, "lines": 0}
+
+def line(status: str = "complete", deleted: t.Any = 5, top: t.Any = None, **gc: t.Any) -> str:
+    gc = {"messages_deleted": deleted, "status": status, **gc}
+    return json.dumps({"services": [{"message": {"gc": gc}}], **(top or {})}) + "\n"
 
 
-def line(
-    status: str = "complete",
-    count: str = "messages_deleted",
-    deleted: t.Any = 5,
-    top: dict[str, t.Any] | None = None,
-    **gc: t.Any,
-) -> str:
-    return (
-        json.dumps({"services": [{"message": {"gc": {count: deleted, "status": status, **gc}}}], **(top or {})}) + "\n"
-    )
-
-
-def parse(path: Path, text: str, called: float = 0.0) -> tuple[list[Notification], list[str]]:
-    path.write_text(text)
-    warned: list[str] = []
-    return read(str(path), START, called, warned.append), warned
+DONE = Notification("", "complete", 5)
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        (line(), [Notification("", "complete", 5)]),
+        (line(), [DONE]),
         (
             line(node="a:1") + "\n" + line(node="b:2", deleted=0),
-            [Notification("a:1", "complete", 5), Notification("b:2", "complete", 0)],
+            [DONE._replace(node="a:1"), ("b:2", "complete", 0, "")],
         ),
-        (
-            line("FAILED", errors=[{"code": 1014, "details": "time-out"}]),
-            [Notification("", "failed", 5, "1014 time-out")],
-        ),
-        (line("failed", top={"errors": [{"code": 1, "title": "x"}, "?"]}), [Notification("", "failed", 5, "1 x")]),
-        (line(count="items_deleted"), []),  # of media
-        (line(deleted="many"), [Notification("", "complete", 0)]),
+        (line("FAILED", errors=[{"code": 1014, "details": "time-out"}]), [("", "failed", 5, "1014 time-out")]),
+        (line("failed", top={"errors": [{"code": 1, "title": "x"}, "?"]}), [("", "failed", 5, "1 x")]),
+        (line(items_deleted=5), []),  # of media
+        (line(deleted="many"), [DONE._replace(deleted=0)]),
         (line(""), []),
         ('{"services": {}}\n{"services": [1, {"message": 2}, {"message": {"gc": []}}]}\n{"messages": []}\n', []),
-        (
-            line(top={"timestamp": 98}) + line(top={"timestamp": 99.5}),
-            [Notification("", "complete", 5)],
-        ),  # called at 100
+        (line(top={"timestamp": 98}) + line(top={"timestamp": 99.5}), [DONE]),  # called at 100
         (line().rstrip("\n"), []),  # still being written
     ],
 )
-def test_what_counts(tmp_path: Path, text: str, found: list[Notification]) -> None:
-    assert parse(tmp_path / "n", text, 100.0) == (found, [])
+def test_what_counts(tmp_path: Path, text: str, found: list[t.Any]) -> None:
+    path = tmp_path / "n"
+    assert mark(None) == mark(str(path)) == [0, 0]
+    assert read(str(path), [0, 0], 100.0, pytest.fail) == []
+    path.write_text(text)
+    assert read(str(path), [0, 0], 100.0, pytest.fail) == found
 
 
 @pytest.mark.parametrize("bad", ["torn {", "[]", '"text"', "7", '{"a": 1} {"b": 2}', "[" * 100_000])
-def test_a_bad_line_is_named_by_its_number(tmp_path: Path, bad: str) -> None:
-    path = tmp_path / "n"
-    found, warned = parse(path, f"{line()}{bad}\n{line(node='a:1')}")
-    assert [one.node for one in found] == ["", "a:1"]
-    assert warned == [f"notifications {path}: line 2 is skipped, since it is not one JSON object"]
-
-
-def test_only_what_came_after_the_mark(tmp_path: Path) -> None:
-    path = tmp_path / "n"
-    assert mark(None) == mark(str(path)) == START
-    assert read(str(path), START, 0, print) == []
+def test_only_what_came_after_the_mark_and_a_bad_line_is_named_by_its_number(tmp_path: Path, bad: str) -> None:
+    path, warned = tmp_path / "n", []  # type: Path, list[str]
     path.write_text(line() + line())
     since = mark(str(path))
-    assert since["lines"] == 2
-    warned: list[str] = []
-    with path.open("a") as stream:
-        stream.write("torn\n" + line(node="new"))
-    assert [one.node for one in read(str(path), since, 0, warned.append)] == ["new"]
-    assert "line 3 " in warned[0]
-    path.rename(tmp_path / "rotated")
-    path.write_text("torn\n" + line(node="rotated"))
-    assert [one.node for one in read(str(path), since, 0, warned.append)] == ["rotated"]
-    assert "line 1 " in warned[1]
-
-
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for number, nodes in ((3, ["new"]), (1, ["new"])):
+        with path.open("a") as stream:
+            stream.write(f"{bad}\n{line(node='new')}")
+        assert [one.node for one in read(str(path), since, 0, warned.append)] == nodes
+        assert warned.pop() == f"notifications {path}: line {number} is skipped, since it is not one JSON object"
+        path.rename(tmp_path / "rotated")
     with pytest.raises(WaError, match="not readable"):
-        read(str(tmp_path), START, 0, print)
+        read(str(tmp_path), [0, 0], 0, print)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +78,5 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     ],
 )
 def test_whose_it_is(names: list[str], nodes: list[str], owner: dict[str, int], others: list[str]) -> None:
-    found = [Notification(name, "complete", number) for number, name in enumerate(names)]
-    last, rest = by_node(found, nodes)
+    last, rest = by_node([DONE._replace(node=name, deleted=number) for number, name in enumerate(names)], nodes)
     assert ({node: one.deleted for node, one in last.items()}, rest) == (owner, others)

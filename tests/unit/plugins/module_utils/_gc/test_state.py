@@ -18,12 +18,12 @@ from gc_module import CALL, GC, Run, Table, collects, state
     "text",
     [
         "",
-        '{"version": 2, "cli',
+        '{"version": 3, "cli',
         "[]",
-        '{"format": 1, "client": {}, "run": null, "last": null, "refused": null, "marked": null}',
-        '{"version": 2, "client": {}, "run": {"id": "x"}, "last": null, "refused": null}',
-        '{"version": 2, "client": {}, "run": "x", "last": null, "refused": null}',
-        '{"version": 2, "client": {}, "run": null, "last": {"id": "x"}, "refused": null}',
+        '{"version": 2, "client": {}, "run": null, "last": null, "refused": null}',  # an older one
+        '{"version": 3, "client": {}, "run": {"id": "x"}}',
+        '{"version": 3, "client": {}, "run": "x"}',
+        '{"version": 3, "client": [1], "run": null}',
     ],
 )
 def test_a_state_file_that_cannot_be_read_is_set_aside(
@@ -37,23 +37,15 @@ def test_a_state_file_that_cannot_be_read_is_set_aside(
     assert run()["messages_after"] == 1_800
     assert Path(f"{path}.old").read_text() == text
     assert f"state file {path}: corrupt, or of another version of the collection; kept as {path}.old" in warned
-
-
-def test_a_state_file_of_another_client(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
-    fake.on("PUT", GC, collects(table))
-    run()
     data = state(tmp_path)
     data["client"]["prefix"] = "other"
-    (tmp_path / "gc.json").write_text(json.dumps(data))
+    path.write_text(json.dumps(data))
     assert "belongs to another client (prefix other)" in run()["msg"]
 
 
-def test_a_state_file_that_cannot_be_written(run: Run, fake: FakeWebapp) -> None:
+def test_a_state_file_that_cannot_be_written(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
     assert "cannot be used" in run(state_file="/proc/nothing/gc.json")["msg"]
     assert fake.requests == []
-
-
-def test_a_folder_that_turns_unwritable_in_the_middle(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
     folder, away = tmp_path / "state", tmp_path / "away"
     folder.mkdir()
     options = {"state_file": str(folder / "gc.json")}

@@ -355,14 +355,6 @@ def test_answers_to_gc(fake: FakeWebapp, body: dict[str, t.Any], nodes: dict[str
     assert session(fake).start_gc("message") == nodes
 
 
-def test_mark_as_read(fake: FakeWebapp) -> None:
-    fake.on("PUT", "/v1/messages/a%2Fb", (200, None))
-    webapp = session(fake)
-    assert webapp.mark_read("a/b")
-    assert not webapp.mark_read("unknown")
-    assert fake.requests[1][2] == {"status": "read"}
-
-
 def test_an_address_that_is_none(fake: FakeWebapp) -> None:
     with pytest.raises(WaError, match="api_url"):
         session(fake, api_url="127.0.0.1:9090")

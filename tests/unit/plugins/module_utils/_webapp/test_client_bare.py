@@ -160,7 +160,7 @@ def test_an_overloaded_client_is_asked_again(bare: BareWebapp, body: bytes) -> N
 def test_other_calls_than_gc_are_not_lost(bare: BareWebapp) -> None:
     bare.on("PUT", "/v1/messages/x", Reply(500, PAGE))
     with pytest.raises(ApiError) as told:
-        session(bare).mark_read("x")
+        session(bare).call("PUT", "/v1/messages/x")
     assert told.value.kind == "other"
 
 

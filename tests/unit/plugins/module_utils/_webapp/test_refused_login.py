@@ -8,13 +8,18 @@ from __future__ import annotations
 import json
 import stat
 import time
+import typing as t
 from pathlib import Path
 
 import pytest
+from fake_webapp import FakeWebapp
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._webapp import client
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
 
 SECRET = "Canary-18-Pw"
+REFUSED = "this password was refused at "
 
 
 @pytest.fixture
@@ -22,29 +27,73 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "api-login-a.json"
 
 
+@pytest.fixture
+def fake() -> t.Iterator[FakeWebapp]:
+    server = FakeWebapp()
+    yield server
+    server.close()
+
+
+def webapp(url: str = "https://a", password: str = SECRET, **options: t.Any) -> client.Webapp:
+    defaults = {name: spec.get("default") for name, spec in client.ARGUMENT_SPEC.items()}
+    return client.Webapp({**defaults, "api_url": url, "api_password": password, **options}, patience=0.0)
+
+
+def reason(login: RefusedLogin, password: str | None = SECRET, **options: t.Any) -> str:
+    try:
+        login.check(webapp(**options), password, "Correct it")
+    except WaError as error:
+        return str(error)
+    return ""
+
+
 def test_a_refusal_stands_for_a_day(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     login = RefusedLogin(str(path))
-    assert login.when("admin", SECRET) is None
+    assert reason(login) == ""
     now = int(time.time())
     monkeypatch.setattr(time, "time", lambda: now)
     login.note("admin", SECRET)
-    assert login.when("admin", SECRET) == now
-    assert login.when("admin", "Other-Pw") is None
-    assert login.when("other", SECRET) is None
+    told = reason(login)
+    assert told.startswith(
+        f"API user admin at https://a: {REFUSED}{time.strftime('%F %T', time.localtime(now))} and is "
+    )
+    assert told.endswith("since repeated wrong logins lock the account; expected another password. Correct it")
+    assert reason(login, "Other-Pw") == ""
+    assert reason(login, api_username="other") == ""
+    assert reason(login, api_token="given") == "", "no login is needed"
     monkeypatch.setattr(time, "time", lambda: now + 86399)
-    assert login.when("admin", SECRET) == now
+    assert REFUSED in reason(login)
     for moment in (now + 86400, now - 1):  # a clock that was wrong keeps nobody out
         monkeypatch.setattr(time, "time", lambda moment=moment: moment)
-        assert login.when("admin", SECRET) is None
+        assert reason(login) == ""
     login.clear()
     login.clear()
     assert not path.exists()
+    assert reason(login, None).startswith("api_password: not given; expected the API user's password, or api_token")
+
+
+def test_a_session_notes_a_refusal_and_a_good_login_forgets_it(path: Path, fake: FakeWebapp) -> None:
+    login = RefusedLogin(str(path))
+    with pytest.raises(WaError, match="HTTP 401"), login.session(webapp(fake.url), SECRET):
+        pass
+    assert REFUSED in reason(login)
+    fake.tokens.add("given")
+    with login.session(webapp(fake.url, api_token="given"), SECRET):
+        pass
+    assert REFUSED in reason(login), "a token shows nothing of the password"
+    assert fake.tokens == {"given"}, "nor is it logged out"
+    fake.passwords["admin"] = SECRET
+    with login.session(webapp(fake.url), SECRET):
+        assert len(fake.tokens) == 2
+    assert (path.exists(), fake.tokens) == (False, {"given"})
+    fake.passwords["admin"] = "Changed-1"
+    gone = RefusedLogin(str(path.parent / "none" / path.name))
+    with pytest.raises(WaError, match="HTTP 401"), gone.session(webapp(fake.url), SECRET):
+        pass
 
 
 def test_nothing_tells_the_password(path: Path) -> None:
-    for draft in (None, "left by a killed run"):
-        if draft:
-            path.with_name(f"{path.name}.wa_new").write_text(draft)
+    for _number in range(2):
         RefusedLogin(str(path)).note("admin", SECRET)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         held = json.loads(path.read_text())
@@ -56,7 +105,7 @@ def test_nothing_tells_the_password(path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"user": "admin", "tag": "x", "at": "y"}', "null"])
 def test_a_file_that_holds_none_keeps_nobody_out(path: Path, text: str) -> None:
     path.write_text(text)
-    assert RefusedLogin(str(path)).when("admin", SECRET) is None
+    assert reason(RefusedLogin(str(path))) == ""
 
 
 def test_a_folder_that_is_not_there_is_an_error(path: Path) -> None:
