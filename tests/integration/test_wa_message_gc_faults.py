@@ -113,7 +113,8 @@ def test_what_passes_while_it_is_tried_again(run: Run, client: Simulated, fault:
         timer = threading.Timer(1.0, client.start_web, (), {"web_port": client.address[1]})
         client.closers.pop()()
     else:
-        client.fault(fault, **({"value": 0.2} if fault == "token_expires" else {}))
+        entry: dict[str, t.Any] = {"value": 0.2} if fault == "token_expires" else {}
+        client.fault(fault, **entry)
     timer.start()
     result = run(api_token="an-old-one" if fault == "token_expires" else None)
     timer.join()
