@@ -88,7 +88,7 @@ def test_a_host_whose_variables_are_none_fails_by_itself() -> None:
 
 @pytest.mark.parametrize("read", [True, False])
 def test_the_databases_of_other_deployments(read: bool) -> None:
-    hostvars = {
+    hostvars: dict[str, dict[str, t.Any]] = {
         "a": {"wa_db_env_hostname": "DB", "wa_db_env_port": 3307, "wa_db_env_name_prefix": "a_"},
         "b": {"wa_deployment": "cluster", "wa_project": "biz", "wa_db_env_hostname": "db", "wa_db_env_engine": "PGSQL"},
         "c": {"wa_deployment": "cluster", "wa_project": "biz", "wa_db_env_hostname": "db", "wa_db_env_engine": "PGSQL"},
