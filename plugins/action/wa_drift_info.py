@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
-from ansible_collections.waba.onprem.plugins.module_utils._concern import look
+from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
@@ -22,11 +22,11 @@ display = Display()
 
 
 def split(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """Desired states without what their specs call secret, and that alone: a secret's text is hidden wherever it occurs."""
+    """Returns the desired states without secret options (`no_log`), and those options alone, to be sent hidden."""
     shown: dict[str, dict[str, t.Any]] = {}
     secrets: dict[str, dict[str, t.Any]] = {}
     for name, options in wanted.items():
-        hidden = {key for key, spec in look.SPECS[name].items() if spec.get("no_log")}
+        hidden = {key for key, spec in comparison.SPECS[name].items() if spec.get("no_log")}
         shown[name] = {key: value for key, value in options.items() if key not in hidden}
         secrets[name] = {key: value for key, value in options.items() if key in hidden}
         files = options.get("files") or []
@@ -42,7 +42,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Check the variables, run the module, say what differs."""
+        """Checks the variables, runs the module, and displays the differences."""
         variables = task_vars or {}
         super().run(tmp, variables)
         ours = inventory.Inventory(variables, self._templar.template)
@@ -54,7 +54,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             }
         try:
             neighbours = machines.neighbours(variables["hostvars"], ours.host, variables["groups"])
-            shown, secrets = split(desired.for_the_look(ours, neighbours))
+            shown, secrets = split(desired.for_comparison(ours, neighbours))
         except WaError as error:
             return {"failed": True, "msg": f"{ours.host}: {str(error).rstrip('.')}. Nothing was changed."}
         strict = boolean(self._task.args.get("fail_on_drift", False), strict=False)
@@ -64,26 +64,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         )
         if "concerns" not in result:
             return result
-        self._judge_unmanaged(ours, neighbours, result)
-        for text in inventory.unknown(variables):  # without the host: said of a group it is one warning
+        self._add_unmanaged(ours, neighbours, result)
+        for text in inventory.unknown(
+            variables
+        ):  # without the host's name, so that equal warnings of many hosts are displayed once
             display.warning(text)
         if strict:
-            return self._verdict(ours, result)
-        self._tell(ours, result)
+            return self._fail_on_drift(ours, result)
+        self._report(ours, result)
         return result
 
     @staticmethod
-    def _verdict(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:
-        """The result of a look after the roles have acted."""
-        left = provision_plan.left(result["concerns"], ours["wa_client_restart"])
+    def _fail_on_drift(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Returns the result, or a failure if differences remain after the roles have run."""
+        left = provision_plan.remaining(result["concerns"], ours["wa_client_restart"])
         if not left:
             return result
-        told = ". ".join(text.rstrip(".") for text in left)
-        return {"failed": True, "msg": f"{ours.host}: not as the inventory wants it: {told}.", "drift": left}
+        remaining = ". ".join(text.rstrip(".") for text in left)
+        return {"failed": True, "msg": f"{ours.host}: not as the inventory wants it: {remaining}.", "drift": left}
 
     @staticmethod
-    def _tell(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
-        """Show what differs, and add it to the result with what provision.yml has to do whatever the look says."""
+    def _report(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
+        """Displays the differences, and adds them and the concerns that always run to the result."""
         found = result["concerns"]
         result["drift"] = provision_plan.lines(found)
         result["restart"] = ours["wa_client_restart"]
@@ -98,22 +100,24 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(f"{ours.host} | warning: {text}")
 
     @staticmethod
-    def _judge_unmanaged(ours: inventory.Inventory, neighbours: t.Sequence[str], result: dict[str, t.Any]) -> None:
-        """Client containers that are nobody's of the inventory are the host's drift, where they are not another number's."""
+    def _add_unmanaged(ours: inventory.Inventory, neighbours: t.Sequence[str], result: dict[str, t.Any]) -> None:
+        """Reports unmanaged client containers as drift of the host, unless they belong to another number."""
         if not result["unmanaged"]:
             return
-        sorted_ = unmanaged.sort(
+        sorting = unmanaged.sort(
             result["unmanaged"],
             desired.deployment(ours)["project"],
             neighbours,
             desired.database(ours),
             [port["outside"] for one in desired.services(ours) for port in one["ports"]],
-            machines.databases_of_others(*ours.everybody),
+            machines.databases_of_others(*ours.all_hosts),
             accepted="unknown_clients" in desired.skipped(ours),
         )
-        told = [*sorted_["replaceable"], *sorted_["unknown"]]
-        lines = [f"{one['name']} ({one['image']}) is a client that this inventory does not describe" for one in told]
-        lines += [sorted_["refusal"]] if sorted_["refusal"] else []
+        containers = [*sorting["replaceable"], *sorting["unknown"]]
+        lines = [
+            f"{one['name']} ({one['image']}) is a client that this inventory does not describe" for one in containers
+        ]
+        lines += [sorting["refusal"]] if sorting["refusal"] else []
         if lines:
             host = result["concerns"].setdefault("host", {"state": "in_sync"})
             host.setdefault("changes", []).extend(lines)

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Drives the module's public `wait: false` step and shows one line of progress a look.
+"""Calls the module with `wait: false` until GC is over and displays a progress line after each call.
 
-No connection is held open while GC runs; a lost one is tried again a bounded number of times. The lines go to standard
-error: on standard output they would break JSON callbacks, and hang the playbook when that closes.
+No connection is held open while GC runs; a lost one is retried a limited number of times. The lines go to standard error:
+on standard output they would break JSON callbacks, and block the playbook when it is closed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Run the module, step by step when it is to wait; the result holds the actions and warnings of all steps."""
+        """Runs the module, in steps if it has to wait. The result has the actions and warnings of all steps."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         args = dict(self._task.args)
@@ -58,7 +58,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             args["run_id"] = step["run_id"]
 
     def _step(self, args: dict[str, t.Any], pause: float, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        """One step. It may be done twice: a GC that was called before the connection was lost is remembered on the host."""
+        """Runs one step. It can be repeated after a lost connection: the host keeps the record of a started GC."""
         lost = 0
         while True:
             try:
@@ -77,7 +77,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
 
 def progress_line(progress: t.Mapping[str, t.Any]) -> str:
-    """Where a GC stands, for people, in plain characters; its figures are estimates."""
+    """Returns the progress of a GC as a line of plain ASCII; the figures are estimates."""
     parts = [f" round {progress['round']} |" if progress.get("round") else " |"]
     if progress.get("rows") is not None:
         parts.append(f"~{progress['rows']:,} rows, ~{progress['deleted']:,} deleted, ~{progress['rate']:,.0f}/s,")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tells the module who runs it, and looks whether the process that holds a lock still lives on this controller."""
+"""Passes the identity of this run to the module, and checks whether the process that holds a lock still runs here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        """Run the module; a lock whose holder is gone is taken over."""
+        """Runs the module; a lock whose holder on this controller has ended is taken over."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
         args = dict(

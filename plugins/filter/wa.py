@@ -38,7 +38,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _values as valu
 
 
 def _with_ansible_errors(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
-    """`rule` with its errors in Ansible's own kind."""
+    """Returns `rule` with WaError converted to AnsibleFilterError."""
 
     @functools.wraps(rule)
     def apply(*args: t.Any, **kwargs: t.Any) -> t.Any:
@@ -51,7 +51,7 @@ def _with_ansible_errors(rule: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]
 
 
 def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
-    """Why `rule` refuses what it is given, for an assertion of a role; an empty text when it does not."""
+    """Returns a function that returns the error of `rule` as text, empty if there is none, for an assertion of a role."""
 
     @functools.wraps(rule)
     def apply(*args: t.Any, **options: t.Any) -> str:
@@ -65,36 +65,36 @@ def _refusal(rule: t.Callable[..., t.Any]) -> t.Callable[..., str]:
 
 
 def container_line(container: t.Mapping[str, t.Any]) -> str:
-    """One container of `wa_info` for a message: name, image, project, state."""
+    """Returns a container of `wa_info` for a message: name, image, project, state."""
     project = f"project {container['project']}" if container["project"] else "outside Compose"
     return f"{container['name']} ({container['image']}, {project}, {container['state']})"
 
 
 def stale_line(container: t.Mapping[str, t.Any]) -> str:
-    """One container of `wa_db_env` that was created with another db.env, for a message: its name and the keys."""
+    """Returns a stale container of `wa_db_env` for a message: its name and keys."""
     return f"{container['name']} ({', '.join(container['stale_keys'])})"
 
 
 def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """The files that `wa_client_files` has put back, for a message, with the names of the variables that had changed."""
-    told = [one["path"] + (f" ({', '.join(one['env_keys'])})" if one["env_keys"] else "") for one in files]
-    return "the new " + " and ".join(told)
+    """Returns the files restored by `wa_client_files` for a message, with the names of the changed variables."""
+    parts = [one["path"] + (f" ({', '.join(one['env_keys'])})" if one["env_keys"] else "") for one in files]
+    return "the new " + " and ".join(parts)
 
 
 def in_window(now: str, window: str) -> bool:
-    """Whether a time of the day such as `02:30` lies in a window such as `01:00-05:00`, which may pass midnight."""
+    """Returns whether a time such as `02:30` is in a window such as `01:00-05:00`, which may pass midnight."""
     return units.until_window(units.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
 
 
 class _AnyTag(yaml.SafeLoader):
-    """Reads what a file of tasks may hold, without a meaning for tags such as `!vault`."""
+    """Reads a task file and ignores tags such as `!vault`."""
 
 
 _AnyTag.add_multi_constructor("!", lambda _loader, _suffix, _node: "")
 
 
 def hook_refusal(text: str, path: str) -> str:
-    """Why the file of tasks `path`, which holds `text`, cannot be a hook of an upgrade, or an empty text."""
+    """Returns why the task file `path` with the content `text` cannot be an upgrade hook; empty if it can."""
     try:
         return hooks.refusal(path, yaml.load(text, Loader=_AnyTag))
     except yaml.YAMLError as error:
@@ -102,47 +102,47 @@ def hook_refusal(text: str, path: str) -> str:
 
 
 def failure(result: t.Mapping[str, t.Any], secrets: t.Any = ()) -> str:
-    """What a failed task says; of a loop over members, what each of those that failed says, with its host.
+    """Returns the message of a failed task; for a loop over members, the message of each failed item with its host.
 
-    A command's own last line of complaint goes with it. Known `secrets` and what looks like one are taken out: the task may
-    have been hidden for their sake.
+    The last line of a command's standard error is included. `secrets` and anything that looks like a secret are redacted:
+    the task may have `no_log`.
     """
     return str(redact.redact(_failure(result), secrets))
 
 
 def _failure(result: t.Mapping[str, t.Any]) -> str:
-    told = []
+    parts = []
     for one in result.get("results") or []:
         if one.get("failed"):
             member = _member(one.get("item"))
-            told.append((f"{member}: " if member else "") + (_said(one) or "no reason given"))
-    return "; ".join(dict.fromkeys(told)) or _said(result)
+            parts.append((f"{member}: " if member else "") + (_message(one) or "no reason given"))
+    return "; ".join(dict.fromkeys(parts)) or _message(result)
 
 
-def _said(result: t.Mapping[str, t.Any]) -> str:
-    complaint = [line.strip() for line in str(result.get("stderr") or "").splitlines() if line.strip()]
-    said = ": ".join(text for text in (str(result.get("msg") or ""), *complaint[-1:]) if text)
-    return compose_messages.quoteless(said)
+def _message(result: t.Mapping[str, t.Any]) -> str:
+    stderr = [line.strip() for line in str(result.get("stderr") or "").splitlines() if line.strip()]
+    message = ": ".join(text for text in (str(result.get("msg") or ""), *stderr[-1:]) if text)
+    return compose_messages.quoteless(message)
 
 
-def left(result: t.Mapping[str, t.Any], host: str) -> list[str]:
-    """Where a task that may fail has not done its work, each with the reason: of a loop over members, or at `host`."""
-    asked = result.get("results", [result])
+def unfinished(result: t.Mapping[str, t.Any], host: str) -> list[str]:
+    """Returns each host on which a task has failed, with the reason: of a loop over members, or `host`."""
+    results = result.get("results", [result])
     return [
-        f"{_member(one.get('item')) or host}: {'cannot be reached' if one.get('unreachable') else redact.mask(_said(one))}"
-        for one in asked
+        f"{_member(one.get('item')) or host}: {'cannot be reached' if one.get('unreachable') else redact.mask(_message(one))}"
+        for one in results
         if one.get("unreachable") or one.get("msg")
     ]
 
 
 def unreachable_hosts(result: t.Mapping[str, t.Any], host: str) -> list[str]:
-    """The hosts that a task did not reach: of a loop over members each of those, otherwise `host`, which it was for."""
-    asked = result.get("results") or [result]
-    return list(dict.fromkeys(_member(one.get("item")) or host for one in asked if one.get("unreachable")))
+    """Returns the hosts that were unreachable in a task: of a loop over members, or `host`."""
+    results = result.get("results") or [result]
+    return list(dict.fromkeys(_member(one.get("item")) or host for one in results if one.get("unreachable")))
 
 
 def _member(item: t.Any) -> str:
-    """The host of a loop's item: a member's own, or one that holds a member's: a job that is awaited, a pair with it."""
+    """Returns the host of a loop item: a member, or an item that contains one (an async job, a pair)."""
     while not isinstance(item, t.Mapping) or "host" not in item:
         if isinstance(item, t.Mapping):
             item = item.get("item")
@@ -154,12 +154,12 @@ def _member(item: t.Any) -> str:
 
 
 def playbook_command(name: str, variables: t.Mapping[str, t.Any] | None = None, limit: str | None = None) -> str:
-    """The command that runs a playbook of the collection as this run does: inventory, limit, vault, hosts."""
+    """Returns the command that runs a playbook with the inventory, limit, vault and hosts of this run."""
     return command_line.playbook(name, variables or {}, context.CLIARGS, limit)
 
 
 def upgrade_screen(facts: t.Mapping[str, t.Any]) -> str:
-    """What is said when an upgrade has failed."""
+    """Returns the report of a failed upgrade."""
     commands: dict[str, t.Any] = {
         "upgrade_command": playbook_command("upgrade", {"wa_upgrade_version": facts["target"]}),
         "provision_command": playbook_command("provision", {"wa_version": facts["before"]}),
@@ -170,25 +170,27 @@ def upgrade_screen(facts: t.Mapping[str, t.Any]) -> str:
 def provision_plan_of(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str], full: t.Any = False
 ) -> list[str]:
-    """The concerns whose roles provision.yml enters for a host, by the looks at the members of its deployment in this run."""
-    return provision_plan.concerns(_looks(hostvars, members), full=boolean(full))
+    """Returns the concerns whose roles provision.yml runs on a host, from the comparisons of its deployment's members."""
+    return provision_plan.concerns(_results(hostvars, members), full=boolean(full))
 
 
 def hosts_to_correct(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], full: t.Any = False) -> list[str]:
-    """The hosts that provision.yml enters roles for, by the looks of this run."""
+    """Returns the hosts on which provision.yml runs roles, from the comparisons of this run."""
     return provision_plan.hosts_to_correct(
-        {host: look for host, look in _looks(hostvars, hostvars).items() if look}, full=boolean(full)
+        {host: result for host, result in _results(hostvars, hostvars).items() if result}, full=boolean(full)
     )
 
 
-def _looks(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]) -> dict[str, t.Mapping[str, t.Any]]:
+def _results(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str]
+) -> dict[str, t.Mapping[str, t.Any]]:
     return {host: hostvars[host].get("wa_drift") or {} for host in hosts}
 
 
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
-    """True, once the roles' files and where all hosts are have been read.
+    """Reads the roles' files and the machines of all hosts, and returns True.
 
-    In the condition of a meta task, which Ansible evaluates before it forks workers, that is done once for all of them.
+    Used in the condition of a meta task, which Ansible evaluates before it forks workers: they inherit the caches.
     """
     inventory.warm()
     machines.read(hostvars, groups)
@@ -196,7 +198,7 @@ def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Ma
 
 
 class FilterModule:
-    """The few filters that roles need over the rules of `_deployment.topology`, `_deployment.layout` and `_upgrade.plan`."""
+    """Filters of the roles, most of them over rules in `module_utils`."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
@@ -211,7 +213,7 @@ class FilterModule:
             "layout": _with_ansible_errors(layout.layout),
             "projects_at": _with_ansible_errors(machines.neighbours),
             "in_window": _with_ansible_errors(in_window),
-            "text_list": _with_ansible_errors(units.words),
+            "text_list": _with_ansible_errors(units.text_list),
             "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
             "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
             "whole_seconds": _with_ansible_errors(lambda text, name: units.whole_seconds(name, text)),
@@ -253,7 +255,7 @@ class FilterModule:
             "command_line": playbook_command,
             "upgrade_screen": upgrade_screen,
             "upgrade_standing": failure_report.standing,
-            "unfinished_upgrade": left,
+            "unfinished_upgrade": unfinished,
             "unreachable_hosts": unreachable_hosts,
             "holds_secret": redact.holds_secret,
             "redact": redact.redact,

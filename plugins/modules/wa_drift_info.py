@@ -110,7 +110,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._concern import look
+from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 
@@ -146,7 +146,7 @@ def main() -> None:
         argument_spec={
             "desired": {"type": "dict"},
             "secrets": {"type": "dict", "no_log": True},
-            "concerns": {"type": "list", "elements": "str", "choices": list(look.SPECS)},
+            "concerns": {"type": "list", "elements": "str", "choices": list(comparison.SPECS)},
             "fail_on_drift": {"type": "bool", "default": False},
             "probe": {"type": "bool", "default": True},
             "restart": {"type": "str", "choices": ["now", "window", "report"], "default": "now"},
@@ -159,15 +159,17 @@ def main() -> None:
     if not module.params["desired"]:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
     module.looking = True
-    seen = look.Look(module, module.params["probe"], write, not module.params["fail_on_drift"])
+    compared = comparison.HostComparison(module, module.params["probe"], write, not module.params["fail_on_drift"])
     desired = merged(module.params["desired"], module.params.pop("secrets") or {})
-    found = seen.run({name: one for name, one in desired.items() if name in (module.params["concerns"] or look.SPECS)})
+    found = compared.run(
+        {name: one for name, one in desired.items() if name in (module.params["concerns"] or comparison.SPECS)}
+    )
     module.looking = False
-    result.redact = seen.redact
+    result.redact = compared.redact
     restart = module.params["restart"]
     result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
     result.values.update(
-        unmanaged=seen.unmanaged, marker=seen.marker, hashes=client_inspection.hashes_text(seen.hashes)
+        unmanaged=compared.unmanaged, marker=compared.marker, hashes=client_inspection.hashes_text(compared.hashes)
     )
     result.exit()
 

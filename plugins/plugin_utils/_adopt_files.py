@@ -127,7 +127,7 @@ class Writer:
             self._plan(name, content, "", shown)
 
     def check(self) -> None:
-        """Raise WaError when files would lose what somebody wrote into them."""
+        """Raises WaError if an operator's changes in existing files would be lost."""
         if self._conflicts:
             raise WaError(
                 f"folder {self._folder}",
@@ -137,16 +137,16 @@ class Writer:
             )
 
     def write(self) -> None:
-        """Write what was planned, each file whole or not at all, readable by its owner only."""
+        """Writes the planned files, each atomically, readable by its owner only."""
         for file in self.files:
             path = os.path.join(self._folder, file.path)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             files.replace(path, file.content)
 
     def _compare(self, name: str, document: t.Any) -> tuple[str, t.Any]:
-        """The text before, and the document to write: None when the file says all of it already.
+        """Returns the text before, and the document to write: None if the file already contains it.
 
-        What the operator has added stays; what he has changed is a conflict.
+        An operator's additions stay; changed values are a conflict.
         """
         path = os.path.join(self._folder, name)
         if not os.path.exists(path):

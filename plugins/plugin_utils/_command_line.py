@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command that runs a playbook of the collection with the inventory, limit and passwords of this run, for messages."""
+"""Builds the command that runs a playbook with the inventory, limit and passwords of this run, for messages."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _ONCE = {
     "become_password_file": "--become-password-file",
 }
 _FLAGS = {"ask_vault_pass": "--ask-vault-pass", "ask_pass": "--ask-pass", "become_ask_pass": "--ask-become-pass"}
-# Said anew by each command, or by the operator alone.
-_NEVER = ("wa_version", "wa_upgrade_version", "wa_upgrade_take_over")
+# Never copied from this run: the command sets them, or the operator does.
+_NOT_PASSED_ON = ("wa_version", "wa_upgrade_version", "wa_upgrade_take_over")
 
 
 def playbook(
@@ -36,10 +36,10 @@ def playbook(
     inventory: t.Sequence[str] | None = None,
     options: t.Sequence[str] = (),
 ) -> str:
-    """The command for the shell that runs the collection's playbook `name` with `variables`, and otherwise as `cli` does.
+    """Returns the shell command that runs the collection's playbook `name` with `variables` and the options `cli`.
 
-    `cli` are the options of this run as Ansible has them; `limit` and `inventory` stand in for its own. Of its extra variables
-    those that may hold a secret are named behind the command, without their values.
+    `cli` are this run's options (`context.CLIARGS`); `limit` and `inventory` replace its own. Extra variables that may hold
+    a secret are named after the command, without their values.
     """
     argv = ["ansible-playbook"]
     for source in inventory if inventory is not None else _list(cli.get("inventory")):
@@ -47,19 +47,19 @@ def playbook(
     subset = limit or cli.get("subset")
     argv += ["--limit", str(subset)] if subset else []
     for key, option in _REPEATED.items():
-        argv += [word for value in _list(cli.get(key)) for word in (option, value)]
+        argv += [argument for value in _list(cli.get(key)) for argument in (option, value)]
     for key, option in _ONCE.items():
         argv += [option, str(cli[key])] if cli.get(key) else []
     argv += [option for key, option in _FLAGS.items() if cli.get(key)]
     argv += [f"waba.onprem.{name}", *options]
     files, given = _extra_variables(_list(cli.get("extra_vars")))
-    carried = {key: value for key, value in given.items() if _is_carried(name, key, value) and key not in variables}
+    passed_on = {key: value for key, value in given.items() if _is_passed_on(name, key, value) and key not in variables}
     for path in files:
         argv += ["-e", path]
-    for key, value in {**carried, **variables}.items():
-        argv += ["-e", _word(key, value)]
+    for key, value in {**passed_on, **variables}.items():
+        argv += ["-e", _extra_var(key, value)]
     relevant = {key for key in given if name == "upgrade" or not key.startswith("wa_upgrade_")}
-    left = sorted(relevant - set(carried) - set(variables) - set(_NEVER))
+    left = sorted(relevant - set(passed_on) - set(variables) - set(_NOT_PASSED_ON))
     return shlex.join(argv) + (f"   (and -e for {', '.join(left)}, as in this run)" if left else "")
 
 
@@ -68,7 +68,7 @@ def _list(value: t.Any) -> list[str]:
 
 
 def _extra_variables(raw: t.Iterable[str]) -> tuple[list[str], dict[str, t.Any]]:
-    """Files as they were given, and the variables that were given in words."""
+    """Returns the files and the variables of the options `-e`."""
     files: list[str] = []
     given: dict[str, t.Any] = {}
     for text in raw:
@@ -77,23 +77,23 @@ def _extra_variables(raw: t.Iterable[str]) -> tuple[list[str], dict[str, t.Any]]
             continue
         try:
             read = yaml.safe_load(text) if text.lstrip()[:1] in ("{", "[", "/", ".") else parse_kv(text)
-        except (AnsibleError, yaml.YAMLError):  # Ansible has refused it, or says so elsewhere
+        except (AnsibleError, yaml.YAMLError):  # Ansible itself reports it
             continue
         given.update(read if isinstance(read, dict) else {})
     return files, given
 
 
-def _is_carried(name: str, key: str, value: t.Any) -> bool:
-    """Whether a variable of this run belongs to the command and may be shown: hosts, and how an upgrade is to be done."""
+def _is_passed_on(name: str, key: str, value: t.Any) -> bool:
+    """Returns whether the command includes a variable of this run: `wa_hosts` and options of an upgrade without secrets."""
     plain = isinstance(value, (str, int, float)) or (
         isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value)
     )
     secret = "password" in key or key == "wa_upgrade_snapshot_command"
     wanted = key == "wa_hosts" or (name == "upgrade" and key.startswith("wa_upgrade_"))
-    return plain and wanted and not secret and key not in _NEVER
+    return plain and wanted and not secret and key not in _NOT_PASSED_ON
 
 
-def _word(key: str, value: t.Any) -> str:
-    """A variable as `-e` takes it: as text where that says the same."""
+def _extra_var(key: str, value: t.Any) -> str:
+    """Returns a variable for `-e`: `KEY=VALUE` for plain text, else JSON."""
     text = isinstance(value, str) and value and not set(value) & set(" \t\n'\"\\={[")
     return f"{key}={value}" if text else json.dumps({key: value})

@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[A-Za-z/][\w /.-]*")
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes no anchors, and quotes each text that one reader of YAML or another takes for something else."""
+    """Writes no anchors, and quotes each text that a YAML parser may read as another type."""
 
     def ignore_aliases(self, _data: t.Any) -> bool:
         return True
@@ -35,6 +35,6 @@ _Dumper.add_representer(str, _text)
 
 
 def write(document: t.Mapping[str, t.Any]) -> str:
-    """A document of `_compose.document` as text."""
-    plain = json.loads(json.dumps(document))  # Ansible's own kinds of text are none for a dumper
+    """Returns a document of `_compose.document` as text."""
+    plain = json.loads(json.dumps(document))  # the dumper does not support Ansible's own string types
     return PREFACE + yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=200, allow_unicode=True)

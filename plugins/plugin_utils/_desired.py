@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The desired state of a host by concern, from the inventory: what the concern's module is called with, and drift compared to.
+"""The desired state of a host by concern, from the inventory. Modules are called with it, and drift is compared with it.
 
-A value of None stands for an option that is not given.
+None stands for an option that is not set.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ def _present(options: t.Mapping[str, t.Any]) -> State:
 
 
 def deployment(inventory: Inventory) -> State:
-    """The host's deployment, see `_deployment.topology.deployment`."""
+    """Returns the host's deployment, see `_deployment.topology.deployment`."""
     given = [inventory.given(f"wa_{name}") for name in topology.DESCRIBED_BY]
     return topology.deployment(inventory.host, inventory.variables["groups"], *given)
 
 
 def owner(inventory: Inventory) -> str | None:
-    """Who owns what the roles make: root, unless tasks run as the user who logs in."""
+    """Returns the owner of the roles' files: root, or None if tasks run as the login user."""
     become = inventory.given("wa_become")
     return "root" if become is None or boolean(become) else None
 
 
 def docker(inventory: Inventory) -> State:
-    """The options of every module that asks the Docker Engine."""
+    """Returns the options of the modules that connect to the Docker Engine."""
     return _present({"docker_host": inventory.given("wa_docker_host"), "client_images": inventory.given("wa_images")})
 
 
 def host(inventory: Inventory) -> State:
-    """What the host has to have, and the folders of the deployment, each a file of `files`."""
+    """Returns the requirements of the host, and the folders of the deployment as `files`."""
     place = deployment(inventory)
     folders = [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
     return _present(
@@ -73,7 +73,7 @@ def host(inventory: Inventory) -> State:
 
 
 def identity(inventory: Inventory) -> State:
-    """Which client the inventory describes, as `_client.identity.wanted_identity` takes it, but for what db.env holds."""
+    """Returns the facts for `_client.identity.wanted_identity`, without the content of db.env."""
     options = {name: inventory.given(f"wa_db_env_{name}") for name in ("engine", "hostname", "port", "name_prefix")}
     exclusive = boolean(inventory["wa_db_env_exclusive"])
     return {
@@ -87,7 +87,7 @@ def identity(inventory: Inventory) -> State:
 
 
 def folder(path: str, user: str | None) -> State:
-    """A folder that only its owner and group may enter."""
+    """Returns the desired state of a folder with mode 0750."""
     return _present({"path": path, "state": "directory", "mode": "0750", "owner": user})
 
 
@@ -113,7 +113,7 @@ def db_env(inventory: Inventory) -> State:
             **{name[len("wa_db_env_") :]: inventory.get(name) for name in _DB_ENV},
             **{name[len("wa_db_") :]: inventory.given(name) for name in _LOGIN},
             "path": place["env_file"],
-            # Without it the registration lives in a container's own layer and is lost when the container is recreated.
+            # Without it the registration is in a container's writable layer, and recreating the container loses it.
             "extra": {"WA_CONFIG_ON_DB": "1", **inventory["wa_db_env_extra"]},
             "format": inventory.given("wa_env_format"),
             "project": place["project"],
@@ -150,7 +150,7 @@ def media_volume_name(inventory: Inventory) -> str:
 
 
 def layout_of(inventory: Inventory) -> dict[str, list[str]]:
-    """Which services run where, see `_deployment.layout.layout`."""
+    """Returns the services of each member, see `_deployment.layout.layout`."""
     return layout.layout(
         inventory.variables["hostvars"],
         deployment(inventory),
@@ -160,12 +160,12 @@ def layout_of(inventory: Inventory) -> dict[str, list[str]]:
 
 
 def version(inventory: Inventory) -> str:
-    """The client's version on this host: the inventory's, or the one that an upgrade prepares."""
+    """Returns the client's version on this host: the inventory's, or the target of the upgrade in progress."""
     return topology.normalise_version(inventory.given("__wa_client_next_version") or inventory.given("wa_version"))
 
 
 def services(inventory: Inventory) -> list[State]:
-    """The services of this host under their own names, see `_deployment.layout.services`."""
+    """Returns the services of this host under their configured names, see `_deployment.layout.services`."""
     found = layout.services(
         layout_of(inventory)[inventory.host],
         inventory.given("wa_topology") or "single",
@@ -178,7 +178,7 @@ def services(inventory: Inventory) -> list[State]:
 
 
 def compose_client(inventory: Inventory) -> compose_document.Client:
-    """What the Compose file is made from."""
+    """Returns the input of `_compose.document`."""
     place = deployment(inventory)
     return {
         "deployment": place,
@@ -208,12 +208,12 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
 
 
 def env_lines(variables: t.Mapping[str, t.Any]) -> str:
-    """Variables as an env file that Compose reads."""
+    """Returns variables as the text of an env file for Compose."""
     return "".join(env_file.write(str(key), str(value), "compose") + "\n" for key, value in variables.items())
 
 
 def client(inventory: Inventory) -> State:
-    """The client's project: its files, services with their digests, and what its containers may be called."""
+    """Returns the client's project: its files, services with their definitions, and container names."""
     place = deployment(inventory)
     made = compose_client(inventory)
     document = compose_document.document(made)
@@ -238,13 +238,13 @@ def client(inventory: Inventory) -> State:
         "files": [_present(one) for one in files] if place["project"] else [],
         "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
         "database": database(inventory),
-        "container_names": units.words(inventory["wa_client_container_names"], "wa_client_container_names"),
+        "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
         "keep_adopted": not boolean(inventory["wa_client_replace_adopted"]),
     }
 
 
 def database(inventory: Inventory) -> str:
-    """The database that the inventory names, as `wa_info` writes it; empty for none."""
+    """Returns the database of the inventory in the format of `wa_info`, `HOST:PORT/PREFIX`; empty for none."""
     server = inventory.given("wa_db_env_hostname")
     if server is None:
         return ""
@@ -255,18 +255,18 @@ def database(inventory: Inventory) -> str:
 
 
 def skipped(inventory: Inventory) -> list[str]:
-    """Checks of `wa_client_skip`."""
-    return units.words(inventory["wa_client_skip"], "wa_client_skip")
+    """Returns the checks in `wa_client_skip`."""
+    return units.text_list(inventory["wa_client_skip"], "wa_client_skip")
 
 
 def log_cleanup(inventory: Inventory) -> State:
-    """The nightly log cleanup: its script and cron file as `files`, and what tells of its last run."""
+    """Returns the nightly log cleanup: its script and cron file as `files`, and its status file."""
     place = deployment(inventory)
     script = {"path": SCRIPT, "content": script_text(), "mode": "0755", "owner": "root", "group": "root"}
     cron = {
         "path": f"{CRON_FOLDER}/{place['cron_file']}",
         "content": cron_text(inventory),
-        "mode": "0644",  # cron skips a file that others may write, without a word
+        "mode": "0644",  # cron silently ignores a file that others may write
         "owner": "root",
         "group": "root",
     }
@@ -284,18 +284,18 @@ def cron_text(inventory: Inventory) -> str:
     place = deployment(inventory)
     minute = units.clock_field("wa_log_cleanup_minute", inventory["wa_log_cleanup_minute"], 59)
     hour = units.clock_field("wa_log_cleanup_hour", inventory["wa_log_cleanup_hour"], 23)
-    words = [SCRIPT, *(word for pair in sorted(script_options(inventory).items()) for word in pair)]
+    arguments = [SCRIPT, *(argument for pair in sorted(script_options(inventory).items()) for argument in pair)]
     # A percent sign means a new line to cron.
-    line = " ".join(shlex.quote(str(word)) for word in words).replace("%", r"\%")
+    line = " ".join(shlex.quote(str(argument)) for argument in arguments).replace("%", r"\%")
     return f"#Ansible: waba.onprem log cleanup of {place['project']}\n{minute} {hour} * * * root {line}\n"
 
 
 def script_options(inventory: Inventory) -> dict[str, t.Any]:
-    """The options of the script. Those that keep the script's own default are left out, so that the line stays readable."""
+    """Returns the options of the script that differ from its defaults, so that the cron line stays short."""
     place = deployment(inventory)
     found = {"-p": place["project"], "-s": place["log_cleanup_status_file"], "-l": place["lock_file"]}
     seconds = units.whole_seconds("wa_log_cleanup_timeout", inventory["wa_log_cleanup_timeout"])
-    folders = units.words(inventory["wa_log_cleanup_log_paths"], "wa_log_cleanup_log_paths")
+    folders = units.text_list(inventory["wa_log_cleanup_log_paths"], "wa_log_cleanup_log_paths")
     metrics = inventory["wa_log_cleanup_metrics_file"]
     if seconds != 300:
         found["-t"] = f"{seconds}s"
@@ -315,8 +315,8 @@ def script_options(inventory: Inventory) -> dict[str, t.Any]:
     return found
 
 
-def for_the_look(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str, State]:
-    """The desired state of all concerns that are to be present, as `wa_drift_info` takes it.
+def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str, State]:
+    """Returns the desired state of all concerns with state `present`, as options of `wa_drift_info`.
 
     `neighbours` are the Compose projects of the other deployments on the host's machine.
     """
@@ -326,11 +326,11 @@ def for_the_look(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str,
     if "db_env" in found:
         del found["db_env"]["keep_previous"]
     if "client" in found:
-        whole = found["client"]
-        services = compose_document.wanted(whole["document"])
+        options = found["client"]
+        services = compose_document.wanted(options["document"])
         for one in services:
-            if one["name"] in whole["secret_files"]:
-                one["secret_file"] = whole["secret_files"][one["name"]]
+            if one["name"] in options["secret_files"]:
+                one["secret_file"] = options["secret_files"][one["name"]]
         kept = (
             "docker_host",
             "client_images",
@@ -344,7 +344,7 @@ def for_the_look(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str,
         place = deployment(inventory)
         found["client"] = _present(
             {
-                **{name: whole[name] for name in kept if name in whole},
+                **{name: options[name] for name in kept if name in options},
                 "services": services,
                 "neighbours": list(neighbours),
                 "env_file": place["env_file"],
@@ -356,13 +356,13 @@ def for_the_look(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[str,
     if deployment(inventory)["is_leader"] and inventory.given("wa_message_gc_automatic") is not None:
         found["automatic_gc"] = automatic_gc(inventory)
     if "log_cleanup" in found:
-        script = found["log_cleanup"]["files"][0]  # it is the same everywhere, and long
+        script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
         script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
     return found
 
 
 def automatic_gc(inventory: Inventory) -> State:
-    """What the automatic GC of messages is compared with, and the options to ask the client's API at its leader."""
+    """Returns the desired automatic message GC, and the options for the client's API at the leader."""
     place = deployment(inventory)
     ca_path, url = inventory.given("wa_api_ca_path"), inventory.given("wa_api_url")
     password = inventory.given("wa_client_api_new_password")
@@ -374,7 +374,7 @@ def automatic_gc(inventory: Inventory) -> State:
             "api_username": inventory.given("wa_api_username"),
             "api_password": inventory.given("wa_api_password") if password is None else password,
             "api_ca_path": ca_path,
-            # A connection that never leaves the host needs no authority for the client's own certificate.
+            # On a loopback connection the client's self-signed certificate needs no CA.
             "api_validate_certs": (ca_path is not None or url is not None) if checked is None else checked,
             "api_timeout": "10s",
             "restart_marker": place["gc_state_file"].replace(".json", ".restart"),

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection's variables for one host, read once: what the inventory gives, or else the role's default.
+"""The collection's variables for one host: the inventory's value, or else the role's default.
 
-The roles' own files (`defaults/main.yml`, `meta/argument_specs.yml`) are the one source of names, types and defaults. They are
-read once in a run: forked workers inherit what the first reader has kept.
+The roles' files (`defaults/main.yml`, `meta/argument_specs.yml`) define names, types and defaults. They are read once in a
+run: forked workers inherit the cache.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _load(path: Path) -> t.Any:
 
 @functools.cache
 def defaults() -> dict[str, t.Any]:
-    """The defaults of all roles; those that are templates may be templated."""
+    """Returns the defaults of all roles; texts are trusted as templates."""
     found: dict[str, t.Any] = {}
     for path in sorted(ROLES.glob("*/defaults/main.yml")):
         found.update(_load(path))
@@ -61,7 +61,7 @@ def defaults() -> dict[str, t.Any]:
 
 @functools.cache
 def specs() -> dict[str, dict[str, t.Any]]:
-    """The options of the entry points of all roles, by role."""
+    """Returns the options of all entry points, by role."""
     return {
         path.parents[1].name: {
             name: option
@@ -74,7 +74,7 @@ def specs() -> dict[str, dict[str, t.Any]]:
 
 @functools.cache
 def main_specs() -> dict[str, dict[str, t.Any]]:
-    """The options of `PROVISIONED` roles' main entry points."""
+    """Returns the options of the main entry points of `PROVISIONED`, by role."""
     return {
         role: _load(ROLES / role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
         for role in PROVISIONED
@@ -83,35 +83,35 @@ def main_specs() -> dict[str, dict[str, t.Any]]:
 
 @functools.cache
 def known() -> frozenset[str]:
-    """All variables that a role documents or provides."""
+    """Returns the names of all documented variables."""
     return SHARED | {name for options in specs().values() for name in options}
 
 
 def warm() -> None:
-    """Read all files once, for the workers that are forked later."""
+    """Fills the caches before workers are forked."""
     for read in (defaults, main_specs, known):
         read()
 
 
 class Inventory:
-    """Values of variables by name, each templated when it is first asked for."""
+    """Values of variables by name, each templated on first access."""
 
     def __init__(self, variables: t.Mapping[str, t.Any], template: Template) -> None:
-        """`variables` are a task's, `template` is its templar's method."""
+        """`variables` are a task's variables, `template` is its templar's method."""
         self.variables = variables
         self._template = template
         self._read: dict[str, t.Any] = {}
 
     def given(self, name: str) -> t.Any:
-        """What the inventory says, None where it says nothing, or `omit`."""
+        """Returns the inventory's value; None if it is not set or is `omit`."""
         if name not in self._read:
-            # In a list, from which Ansible itself takes what is `omit`.
+            # Templated in a list, from which Ansible removes `omit`.
             found = self._template([self.variables[name]]) if name in self.variables else []
             self._read[name] = found[0] if found else None
         return self._read[name]
 
     def __getitem__(self, name: str) -> t.Any:
-        """What the inventory says, or the role's default. Raises KeyError for a variable that has neither."""
+        """Returns the inventory's value, else the role's default. Raises KeyError if there is neither."""
         if name in self.variables:
             value = self.given(name)
             if value is not None or name not in defaults():
@@ -119,12 +119,12 @@ class Inventory:
         return self._template(defaults()[name])
 
     def get(self, name: str) -> t.Any:
-        """What the inventory says, else the role's default, else None."""
+        """Returns the inventory's value, else the role's default, else None."""
         return self[name] if name in self.variables or name in defaults() else None
 
     @property
-    def everybody(self) -> tuple[t.Any, str, t.Any]:
-        """The variables of all hosts, the host's name, and the inventory's groups."""
+    def all_hosts(self) -> tuple[t.Any, str, t.Any]:
+        """Returns `hostvars`, the host's name, and `groups`."""
         return self.variables["hostvars"], self.host, self.variables["groups"]
 
     @property
@@ -134,7 +134,7 @@ class Inventory:
 
 
 def unknown(names: t.Iterable[str]) -> list[str]:
-    """What to say of each variable of ours that no role knows: its name and the nearest known one."""
+    """Returns a message for each variable `wa_*` that no role defines, with the most similar known name."""
     found = []
     for name in sorted({name for name in names if name.startswith("wa_") and not _RESULTS.fullmatch(name)} - known()):
         near = difflib.get_close_matches(name, known(), 1, _ALIKE)
@@ -143,10 +143,10 @@ def unknown(names: t.Iterable[str]) -> list[str]:
 
 
 def refusals(inventory: Inventory) -> list[str]:
-    """What the roles of `PROVISIONED` would refuse of the host's variables; empty when nothing."""
+    """Returns the errors that the roles of `PROVISIONED` would report for the host's variables."""
     options = {name: one for each in main_specs().values() for name, one in each.items()}
     mappings = sorted({*SHARED_MAPPINGS, *(name for name, one in options.items() if one["type"] == "dict")})
-    # The specs take a text such as a=b, or JSON that -e NAME=... has left as text, and the roles do not.
+    # Argument specs accept texts such as a=b or JSON (from -e NAME=...) as dict; the roles do not.
     wrong = [
         name
         for name in mappings

@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which deployments of the inventory share a machine, found out once in a run and not by each host anew.
+"""Finds the deployments of the inventory that share a machine, once in a run for all hosts.
 
-To ask every host about all others costs what grows with the square of their number.
+If each host compared itself with all others, the cost would grow with the square of the number of hosts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _databases: list[tuple[str, str, str]] = []
 
 
 def read(hostvars: HostVars, groups: Groups) -> None:
-    """Note where all hosts of the inventory are, and their databases."""
+    """Caches the machine and the database of each host of the inventory."""
     _placed.clear()
     for place, one in _each(
         groups, lambda host: (topology.machine(hostvars, host), topology.placed(hostvars, host, groups))
@@ -37,16 +37,16 @@ _T = t.TypeVar("_T")
 
 
 def _each(groups: Groups, ask: t.Callable[[str], _T]) -> list[_T]:
-    """What `ask` says of each host. One whose variables make no sense is left out: it fails by itself."""
+    """Returns the result of `ask` for each host. A host with invalid variables is left out: its own run reports them."""
     found = []
     for host in groups["all"]:
-        with contextlib.suppress(AnsibleError, WaError):  # a template of the inventory, or what it gives
+        with contextlib.suppress(AnsibleError, WaError):  # a template fails, or its value is invalid
             found.append(ask(host))
     return found
 
 
 def neighbours(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
-    """As `_deployment.topology.projects_at`, by what `read` has noted, if it has."""
+    """Returns the result of `_deployment.topology.projects_at`, from the cache of `read` if it is filled."""
     here = topology.machine(hostvars, host)
     if here not in _placed:
         return topology.projects_at(hostvars, host, groups)
@@ -55,7 +55,7 @@ def neighbours(hostvars: HostVars, host: str, groups: Groups) -> list[str]:
 
 
 def databases_of_others(hostvars: HostVars, host: str, groups: Groups) -> list[list[str]]:
-    """Project and database of every deployment of the inventory but that of `host`."""
+    """Returns project and database of each deployment of the inventory other than that of `host`."""
     known = _databases or _each(groups, lambda one: topology.database_of(hostvars, one))
     own = topology.database_of(hostvars, host)[0]
     return [[project, database] for name, project, database in known if name != own and database]

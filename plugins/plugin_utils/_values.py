@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which form values of the inventory must have that argument specs cannot say: checked before a host is touched. Pure rules."""
+"""Checks values of variables beyond what argument specs can express, before a host is changed. Pure rules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
 
-Rule = t.Callable[[str, t.Any], t.Any]  # of a variable's name and value; raises WaError
+Rule = t.Callable[[str, t.Any], t.Any]  # called with a variable's name and value; raises WaError
 
 
-def _from_nothing(name: str, value: t.Any) -> int:
+def _count(name: str, value: t.Any) -> int:
     return units.whole_number(name, value, 0)
 
 
@@ -23,8 +23,8 @@ def _size(name: str, value: t.Any) -> None:
         raise WaError(name, f"{value!r}", "a size above nothing, such as 20M")
 
 
-def _words(name: str, value: t.Any) -> list[str]:
-    return units.words(value, name)
+def _text_list(name: str, value: t.Any) -> list[str]:
+    return units.text_list(value, name)
 
 
 def _window(_name: str, value: t.Any) -> tuple[int, int]:
@@ -40,24 +40,24 @@ def _minute(name: str, value: t.Any) -> str:
 
 
 def _optional(rule: Rule) -> Rule:
-    """`rule`, where an empty text or nothing stands for none."""
+    """Returns `rule` for a variable that may be empty or unset."""
     return lambda name, value: None if value is None or value == "" else rule(name, value)
 
 
 RULES: dict[str, Rule] = {
-    "wa_client_container_names": _words,
+    "wa_client_container_names": _text_list,
     "wa_client_core_port": units.parse_port,
     "wa_client_health_timeout": units.whole_seconds,
     "wa_client_log_max_file": units.whole_number,
     "wa_client_log_max_size": _size,
     "wa_client_restart_window": _window,
-    "wa_client_skip": _words,
+    "wa_client_skip": _text_list,
     "wa_client_stop_grace_period": units.whole_seconds,
     "wa_client_web_port": units.parse_port,
     "wa_db_env_connect_timeout": units.parse_duration,
     "wa_log_cleanup_hour": _hour,
-    "wa_log_cleanup_keep": _from_nothing,
-    "wa_log_cleanup_log_paths": _words,
+    "wa_log_cleanup_keep": _count,
+    "wa_log_cleanup_log_paths": _text_list,
     "wa_log_cleanup_metrics_file": _optional(paths.normalise),
     "wa_log_cleanup_minute": _minute,
     "wa_log_cleanup_timeout": units.whole_seconds,
@@ -69,18 +69,18 @@ RULES: dict[str, Rule] = {
     "wa_upgrade_migration_timeout": units.whole_seconds,
     "wa_upgrade_min_free": units.parse_size,
     "wa_upgrade_min_free_logs": units.parse_size,
-    "wa_upgrade_skip": _words,
+    "wa_upgrade_skip": _text_list,
     "wa_upgrade_statement_timeout": units.whole_seconds,
 }
 
 
 def checked(names: t.Iterable[str]) -> list[str]:
-    """Those of `names` that have a rule, sorted."""
+    """Returns the sorted `names` that have a rule."""
     return sorted(RULES.keys() & {*names})
 
 
 def refusals(values: t.Mapping[str, t.Any]) -> list[str]:
-    """What is wrong with the values of variables, each by its name; empty when nothing is."""
+    """Returns a message for each invalid value, beginning with the variable's name."""
     found = []
     for name, value in sorted(values.items()):
         try:

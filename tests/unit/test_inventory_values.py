@@ -334,10 +334,10 @@ def test_any_size_is_refused_or_a_number_of_bytes(value: t.Any) -> None:
 
 @given(st.sampled_from(["expired", "a,b", " a , ", ",", ["a", " b"]]) | WRONG)
 def test_any_list_is_refused_or_a_list_of_words(value: t.Any) -> None:
-    found = attempt(units.words, value, "wa_upgrade_skip")
+    found = attempt(units.text_list, value, "wa_upgrade_skip")
     if found is not None:
         assert all(isinstance(word, str) and word == word.strip() and word for word in found)
-        assert units.words(found, "wa_upgrade_skip") == found
+        assert units.text_list(found, "wa_upgrade_skip") == found
         assert isinstance(value, (list, tuple)) or value is None or len(found) <= value.count(",") + 1
 
 

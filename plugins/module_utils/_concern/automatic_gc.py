@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client's automatic GC of messages, compared with what the inventory wants. Asked once for a deployment, at its leader."""
+"""Compares the client's automatic message GC with the inventory. Only the leader of a deployment reads it from the API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def observe(params: t.Mapping[str, t.Any]) -> Finding:
-    """How the setting differs. A login that was refused is tried again after a day, or with another password."""
+    """Returns how the setting differs. A refused login is retried after a day, or when the password has changed."""
     found = Finding()
     if os.path.lexists(params["restart_marker"]):
         found.restarts.append("the Coreapps have not been restarted since the automatic GC was set")
@@ -31,8 +31,10 @@ def observe(params: t.Mapping[str, t.Any]) -> Finding:
     refused = RefusedLogin(params["refused_login_file"])
     refused.check(webapp, params["api_password"], "Correct wa_api_password")
     with refused.session(webapp, params["api_password"]):
-        now = answers.automatic_gc(webapp.application())
-    if now != params["automatic"]:
-        words = ("off", "on")
-        found.changes.append(f"the automatic GC of messages is {words[now]}, expected {words[params['automatic']]}")
+        enabled = answers.automatic_gc(webapp.application())
+    if enabled != params["automatic"]:
+        states = ("off", "on")
+        found.changes.append(
+            f"the automatic GC of messages is {states[enabled]}, expected {states[params['automatic']]}"
+        )
     return found

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client's project, compared: its files, and its containers without Compose; and client containers that are not its own."""
+"""Compares the client's project with the inventory: its files, its containers, and unmanaged client containers. Compose is not run."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ def observe(
     compare_record: bool = True,
     stale: t.Container[str] = (),
 ) -> Finding:
-    """How the project differs; with `compare_record` also from what the last whole run has recorded.
+    """Returns how the project differs; with `compare_record` also from what the last complete run has recorded.
 
-    `stale` are containers with another db.env, which is told elsewhere: so they have another hash of Compose's, too.
+    `stale` are containers that were created with another db.env. The concern `db_env` reports them, so their changed
+    Compose hash is not reported again.
     """
     found = Finding()
     for one in params["files"]:
@@ -82,19 +83,19 @@ def observe(
         name: value for name, value in recorded.items() if name != client_inspection.HASHES
     }:
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
-    told = (
+    differences = (
         compare_recorded(engine, params) if not params["project"] else compare_project(engine, params, recorded, stale)
     )
-    found.kept = told.kept
-    found.changes += told.changes
-    found.restarts += told.restarts
-    found.pending += told.pending
-    found.warnings += told.warnings
+    found.kept = differences.kept
+    found.changes += differences.changes
+    found.restarts += differences.restarts
+    found.pending += differences.pending
+    found.warnings += differences.warnings
     return found
 
 
 def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:
-    """The containers outside Compose that the inventory records: each is there, runs, and has the version."""
+    """Checks that each recorded container outside Compose exists, runs, and has the expected version."""
     found = service_drift.Differences(kept=True)
     there = {one.name: one for one in engine.client_containers("")}
     for name in params["container_names"]:
@@ -115,7 +116,7 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
 def compare_project(
     engine: Docker, params: t.Mapping[str, t.Any], recorded: t.Mapping[str, str] | None, stale: t.Container[str] = ()
 ) -> service_drift.Differences:
-    """The containers of the Compose project; `recorded` is what the last whole run has, None not to compare with it."""
+    """Compares the containers of the Compose project. `recorded` is the record of the last complete run, None to skip it."""
     records = _records(engine, params["project"])
     proven = hashes(engine, params["project"]) if recorded is None else client_inspection.proven_hashes(recorded)
     ids = _network_ids(engine, {name for one in params["services"] for name in one["networks"]})
@@ -147,7 +148,7 @@ def compare_project(
 
 
 def hashes(engine: Docker, project: str) -> dict[str, str]:
-    """Compose's hash of each service by its containers, where all of one service have the same."""
+    """Returns Compose's hash of each service from its containers' labels; services with mixed hashes are left out."""
     found: dict[str, set[str]] = {}
     for record in _records(engine, project) if project else []:
         labels = record["Config"].get("Labels") or {}
@@ -156,7 +157,7 @@ def hashes(engine: Docker, project: str) -> dict[str, str]:
 
 
 def _records(engine: Docker, project: str) -> list[dict[str, t.Any]]:
-    """The project's containers, without migrations and what `docker compose run` has left."""
+    """Returns the project's containers, without migrations and one-off containers of `docker compose run`."""
     rows = engine.rows("containers of the project", filters={"label": [f"{PROJECT_LABEL}={project}"]})
     records = [engine.inspect_id(row["Id"]) for row in rows if not _one_shot(row["Labels"])]
     return sorted((one for one in records if one is not None), key=lambda one: str(one["Name"]))
@@ -202,7 +203,7 @@ def _network_ids(engine: Docker, names: t.Iterable[str]) -> dict[str, str]:
 
 
 def unmanaged(engine: Docker, project: str, neighbours: t.Container[str]) -> list[dict[str, t.Any]]:
-    """The client containers that are neither the project's nor another deployment's of the machine, as `wa_info` tells them."""
+    """Returns the client containers of no deployment on this machine, in the format of `wa_info`."""
     others = [
         one
         for one in engine.client_containers(all_projects=True)

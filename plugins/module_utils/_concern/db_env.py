@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `wa_db_env` does: a db.env as the options say, compared with the containers and tried at the database. See the module."""
+"""Implements `wa_db_env`: writes db.env, compares it with the containers, and checks the login. See the module."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
-# How long a second run waits for a first one, which may be looking at a slow database.
-LOCK_PATIENCE = 60.0
+# Seconds that a run waits for another one, which may be checking a slow database.
+LOCK_TIMEOUT = 60.0
 
 SPEC: dict[str, dict[str, t.Any]] = {
     **database_options.ARGUMENT_SPEC,
@@ -60,27 +60,27 @@ SPEC: dict[str, dict[str, t.Any]] = {
 def check_connection(
     module: AnsibleModule, result: Result, plan: env_plan.Plan, environments: dict[str, dict[str, str]]
 ) -> None:
-    """Log in as the client will, where it is asked for; raises WaError when the client could not work.
+    """Logs in as the client will, if `check_connection` requires it. Raises WaError when the client could not work.
 
-    `environments` are those of the running containers, by id.
+    `environments` are the environments of the running containers, by id.
     """
     stale = result.values["stale_containers"]
-    asked = module.params["check_connection"]
-    if asked == "false" or (asked == "true" and not env_plan.reconnects(plan, stale)):
+    requested = module.params["check_connection"]
+    if requested == "false" or (requested == "true" and not env_plan.reconnects(plan, stale)):
         return
     from ansible_collections.waba.onprem.plugins.module_utils._db_env import login_check
 
     for environment in environments.values():
         result.redact.add(value for key, value in environment.items() if env_plan.is_secret(module.params, key, value))
-    proof = login_check.Proof(module.params, result.warn)
-    result.values["server"] = proof.found
+    check = login_check.Proof(module.params, result.warn)
+    result.values["server"] = check.found
     differing = [*stale, *result.values["overridden_containers"]]
     for values in login_check.variants(plan.values, environments, differing):
-        proof(values)
+        check(values)
 
 
 def check_identity(module: AnsibleModule, plan: env_plan.Plan, docker: Docker) -> None:
-    """Raise WaError for a file that would name another database than the Coreapps have, unless that is confirmed."""
+    """Raises WaError if the file would name another database than the Coreapps use, unless that is confirmed."""
     from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
     from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
     from ansible_collections.waba.onprem.plugins.module_utils._client import listing
@@ -97,15 +97,15 @@ def check_identity(module: AnsibleModule, plan: env_plan.Plan, docker: Docker) -
     client_inspection.leave_out_overridden(docker, found, before, compose)
     cores = [one for one in found if one["role"] in ("core", "master")]
     clients = [client for name in {one["project"] for one in cores} for client in client_identity.services(cores, name)]
-    there = {name: client_identity.by_containers(clients, name) for name in client_identity.DATABASE}
-    differences = client_identity.differences(there, wanted, module.params["confirm_identity"])
+    current = {name: client_identity.by_containers(clients, name) for name in client_identity.DATABASE}
+    differences = client_identity.differences(current, wanted, module.params["confirm_identity"])
     client_identity.refuse(path, differences, "confirm_identity")
 
 
 def check_containers(
     module: AnsibleModule, result: Result, plan: env_plan.Plan, docker: Docker
 ) -> dict[str, dict[str, str]]:
-    """Tell which containers the file is not in force in; the environments of all that run, by id."""
+    """Records which containers are stale. Returns the environments of all running containers, by id."""
     from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
     from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
     from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
@@ -134,7 +134,7 @@ def check_containers(
 
 
 def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
-    """Whether running containers were created with what the file holds, and none is unhealthy: it is worth keeping."""
+    """Returns whether the running containers were created with the file's content and none is unhealthy."""
     from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
     from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -147,13 +147,13 @@ def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
         compose = compose_environment.Compose(module.params["path"], result.warn, module.run_command)
         stale, _overridden = stale_containers.find(docker, running, held, [], compose)
     except WaError:
-        return False  # no engine, or several projects: whether the file is in force is not known
+        return False  # without an engine, or with several projects, it is unknown whether the file is in force
     unhealthy = [one for one in records if (one["State"].get("Health") or {}).get("Status") == "unhealthy"]
     return bool(records) and not stale and not unhealthy
 
 
 def run(module: AnsibleModule, result: Result, engine: t.Callable[[], Docker] | None = None) -> None:
-    """Observe, plan, check, apply. `engine` connects to the Docker Engine, where containers are to be read."""
+    """Observes, plans, checks and applies. `engine` connects to the Docker Engine when containers are to be read."""
 
     def docker() -> Docker:
         from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -180,10 +180,10 @@ def run(module: AnsibleModule, result: Result, engine: t.Callable[[], Docker] | 
         found = "no folder" if os.path.lexists(store.folder) else "does not exist"
         raise WaError(f"folder {store.folder}", found, "the folder of db.env", cure)
     if missing and module.params["state"] == "present":
-        # No warning: in a prediction of provision.yml the role wa_host has just said that it would make it.
+        # No warning: in check mode of provision.yml the role wa_host has just predicted this folder.
         result.record_change(f"folder {store.folder} has to be made first")
-    patience = LOCK_PATIENCE + parse_duration("connect_timeout", module.params["connect_timeout"])
-    with contextlib.nullcontext() if module.check_mode or missing else store.lock(patience):
+    timeout = LOCK_TIMEOUT + parse_duration("connect_timeout", module.params["connect_timeout"])
+    with contextlib.nullcontext() if module.check_mode or missing else store.lock(timeout):
         before = store.read()
         result.redact.add(env_plan.secrets(module.params, before))
         plan = env_plan.make(module.params, path, before)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files and folders compared with what they are to be: there, kind, mode, owner, group, content."""
+"""Compares files and folders with their desired state: existence, type, mode, owner, group, content."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KINDS: dict[str, t.Callable[[int], bool]] = {"file": stat.S_ISREG, "directory":
 
 
 def differences(wanted: t.Mapping[str, t.Any]) -> list[str]:
-    """How one file differs from what is `wanted` of it, in words; empty when it does not. Raises WaError."""
+    """Returns a line for each way in which one file differs from `wanted`. Raises WaError if it cannot be read."""
     path = wanted["path"]
     try:
         found = os.lstat(path)
@@ -37,25 +37,25 @@ def differences(wanted: t.Mapping[str, t.Any]) -> list[str]:
     except OSError as error:
         raise WaError(path, f"unreadable: {error.strerror}", f"a {wanted['state']}", "Use become") from None
     if stat.S_ISLNK(found.st_mode) and wanted["state"] == "directory":
-        found = os.stat(path)  # a folder may be a link of root's; `_core.files` refuses those of others
+        found = os.stat(path)  # a folder may be root's symbolic link; `_core.files` refuses links of other users
     if not _KINDS[wanted["state"]](found.st_mode):
         return [f"{path} is no {wanted['state']}"]
-    told = []
+    lines = []
     mode = stat.S_IMODE(found.st_mode)
     if mode != int(wanted["mode"], 8):
-        told.append(f"{path} has the mode {mode:04o}, expected {wanted['mode']}")
+        lines.append(f"{path} has the mode {mode:04o}, expected {wanted['mode']}")
     for kind, number, name in (("owner", found.st_uid, _user), ("group", found.st_gid, _group)):
         if wanted[kind] is not None and name(number) != wanted[kind] and str(number) != wanted[kind]:
-            told.append(f"{path} has the {kind} {name(number)}, expected {wanted[kind]}")
-    if _digest(wanted) not in ("", _held(path)):
-        told.append(f"{path} has another content")
-    return told
+            lines.append(f"{path} has the {kind} {name(number)}, expected {wanted[kind]}")
+    if _digest(wanted) not in ("", _content_digest(path)):
+        lines.append(f"{path} has another content")
+    return lines
 
 
 def diff(wanted: t.Mapping[str, t.Any]) -> dict[str, str] | None:
-    """The content of a file before and after, with what looks like a secret hidden; None where it does not differ."""
+    """Returns the diff of a file's content with secrets hidden; None if it does not differ."""
     after = wanted["content"]
-    if after is None or _digest(wanted) == _held(wanted["path"]):
+    if after is None or _digest(wanted) == _content_digest(wanted["path"]):
         return None
     try:
         before = files.read_text(wanted["path"])
@@ -71,13 +71,13 @@ def diff(wanted: t.Mapping[str, t.Any]) -> dict[str, str] | None:
 
 
 def _digest(wanted: t.Mapping[str, t.Any]) -> str:
-    """The SHA-256 of the content that is wanted; empty where any will do."""
+    """Returns the SHA-256 of the desired content; empty if any content is accepted."""
     if wanted["content"] is not None:
         return hashlib.sha256(wanted["content"].encode()).hexdigest()
     return wanted["sha256"] or ""
 
 
-def _held(path: str) -> str:
+def _content_digest(path: str) -> str:
     try:
         return hashlib.sha256(files.read_bytes(path, follow=False)).hexdigest()
     except OSError:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host has to have, compared: packages, cron, folders; and who holds the lock."""
+"""Compares a host with its requirements: packages, cron, folders, and the lock of an upgrade."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def observe(module: AnsibleModule, engine_error: str) -> Finding:
-    """How the host differs; `engine_error` says why the Docker Engine does not answer."""
+    """Returns how the host differs. `engine_error` is the reason why the Docker Engine does not answer, or empty."""
     params, found = module.params, Finding()
-    lacks = requirements.missing(module, engine_error, requirements.has_compose(module, engine_error))
-    found.changes += [f"{name} is missing: {reason}" for name, reason in sorted(lacks.items())]
+    missing = requirements.missing(module, engine_error, requirements.has_compose(module, engine_error))
+    found.changes += [f"{name} is missing: {reason}" for name, reason in sorted(missing.items())]
     found.changes += [f"{name} does not run" for name in requirements.stopped_services(module)]
     upgrade = read_upgrade(params["lock_file"])
     if upgrade.get("blocking"):
@@ -49,7 +49,7 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
 
 
 def read_upgrade(lock_file: str) -> dict[str, t.Any]:
-    """The upgrade that holds the lock or has left it unfinished, without any value that it noted; empty for none."""
+    """Returns the upgrade that holds the lock or is unfinished, without its journal's values; empty for none."""
     journal = JournalFile(lock_file).load()
     if journal is None:
         return {}

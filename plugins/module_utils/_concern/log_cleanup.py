@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nightly log cleanup, compared: its script, its cron file, its last run, and older cron lines that do the same."""
+"""Compares the nightly log cleanup: its script, cron file and last run, and reports legacy cron lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LEGACY = re.compile(r"^[^#\n]*docker[^#\n]*exec[^#\n]*cleanup\.sh.*$", re.MULTI
 
 
 def observe(params: t.Mapping[str, t.Any], places: t.Iterable[str] = _PLACES) -> Finding:
-    """How the log cleanup differs."""
+    """Returns how the log cleanup differs."""
     found = Finding()
     for one in params["files"]:
         found.changes += concern_files.differences(one)
@@ -42,7 +42,7 @@ def observe(params: t.Mapping[str, t.Any], places: t.Iterable[str] = _PLACES) ->
 
 
 def legacy_lines(places: t.Iterable[str]) -> list[str]:
-    """Cron lines that run the vendor's cleanup by `docker exec`, each with its file; what cannot be read has none."""
+    """Returns the cron lines that run the vendor's cleanup by `docker exec`, each with its file. Unreadable files are skipped."""
     found = []
     for place in places:
         try:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `wa_media_volume` does: the volume as its options say, how the containers mount it, and the proof. See the module."""
+"""Implements `wa_media_volume`: the volume, its mounts in the containers, and the write probe. See the module."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "default": "whatsappMedia"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "driver": {"type": "str", "default": "local"},
-    # no_log keeps secrets in it out of the system's log; what is no secret is shown again below
+    # no_log keeps its secrets out of the system log; values that are not secret are shown again below
     "driver_options": {"type": "dict", "default": {}, "no_log": True},
     "labels": {"type": "dict", "default": {}},
     "mount_path": {"type": "path", "default": "/usr/local/wamedia"},
@@ -51,7 +51,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def prepare(module: AnsibleModule) -> tuple[dict[str, t.Any], Result]:
-    """The options as `MediaVolume` takes them, and a result that hides what is secret in them; the module shows the rest."""
+    """Returns the options for `MediaVolume`, and a result that redacts their secrets."""
     params = dict(module.params)
     options = {str(name): str(value) for name, value in params["driver_options"].items()}
     module.no_log_values.difference_update(set(map(str, params["driver_options"].values())))
@@ -75,7 +75,7 @@ class MediaVolume:
         self.consumers: list[Consumer] = []
 
     def run(self) -> None:
-        """Observe, plan, judge, apply, prove."""
+        """Observes, plans, checks, applies, and probes the volume."""
         result, check = self.result, self.result.module.check_mode
         present = self.params["state"] == "present"
         actual = self.docker.volume(self.name)
@@ -108,23 +108,25 @@ class MediaVolume:
             if self.params["probe"]:
                 self.prove(actual or {})
             if self.params["min_free"] and result.values["free_bytes"] is None:
-                result.warn(f"volume {self.name}: free space cannot be told from here, so min_free was not judged")
-            able = [one for one, told in zip(self.containers, self.consumers) if one.running and not told.reason]
-            if self.params["write_marker"] and able:
-                result.values["marker"] = write_marker(self.docker, able[0], self.params["mount_path"])
+                result.warn(f"volume {self.name}: the free space is unknown on this host, so min_free was not checked")
+            writers = [
+                one for one, consumer in zip(self.containers, self.consumers) if one.running and not consumer.reason
+            ]
+            if self.params["write_marker"] and writers:
+                result.values["marker"] = write_marker(self.docker, writers[0], self.params["mount_path"])
 
     # Observe
 
     def describe(self, actual: dict[str, t.Any] | None) -> dict[str, t.Any] | None:
-        """The volume as the module returns it."""
+        """Returns the volume in the module's format; None if it does not exist."""
         shown = media_rules.show(media_rules.shape(actual)) if actual else None
         return dict(shown, mountpoint=actual.get("Mountpoint") or None) if actual and shown else None
 
     def observe_consumers(self) -> None:
-        """Judge how each client container is wired."""
+        """Records how each client container mounts the media folder."""
         path = self.params["mount_path"]
         found = self.docker.client_containers(self.params["project"])
-        # What docker compose run left behind, and a migration that has ended, write no media.
+        # One-off containers of docker compose run and a finished migration write no media.
         self.containers = [one for one in found if one.running or not self.ended(one)]
         files: dict[tuple[str, ...], t.Any] = {}
         for one in self.containers:
@@ -147,18 +149,18 @@ class MediaVolume:
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
 
     def ended(self, one: Container) -> bool:
-        """Whether a container that does not run was made for one task only."""
+        """Returns whether a stopped container was a one-off container or a migration."""
         if one.labels.get(ONE_OFF_LABEL) == "True":
             return True
         mounted = any(mount.destination.rstrip("/") == self.params["mount_path"] for mount in one.mounts)
-        if mounted or self.docker.inspect(one) is None:  # asked only where it would be at fault
+        if mounted or self.docker.inspect(one) is None:  # inspected only where it would be reported
             return False
         return (one.environment or {}).get(env_rules.UPGRADE) == "1"
 
-    # Judge
+    # Check
 
     def check(self, wanted: dict[str, t.Any], actual: dict[str, t.Any] | None) -> None:
-        """Raise WaError for what makes the volume useless, before anything is changed; `actual` is what stays."""
+        """Raises WaError, before any change, if the volume could not be used. `actual` is the volume that stays, or None."""
         driver, options = wanted["driver"], wanted["driver_options"]
         if driver == "local":
             mountpoint = actual["Mountpoint"] if actual else ""
@@ -170,7 +172,7 @@ class MediaVolume:
         self.check_space(media_volume.space(self.engine, actual, driver, options))
 
     def check_identity(self) -> None:
-        """Raise WaError where a new, empty volume would take the place of the one that the containers mount."""
+        """Raises WaError if a new, empty volume would replace the one that the containers mount."""
         containers = [
             {"name": one.name, "state": one.state, "role": one.role, "mounts": [asdict(mount) for mount in one.mounts]}
             for one in self.containers
@@ -182,13 +184,13 @@ class MediaVolume:
         client_identity.refuse(f"volume {self.name}", differences, "confirm_identity")
 
     def check_space(self, space: tuple[int, int] | None) -> None:
-        """Note the figures; raise WaError when too little is free."""
+        """Records free and total bytes. Raises WaError if less than `min_free` is free."""
         if space:
             self.result.values.update(free_bytes=space[0], total_bytes=space[1])
             filesystem.check_space(self.name, space[0], space[1], self.params["min_free"])
 
     def warn(self, plan: Plan) -> None:
-        """What an operator should know and nothing fails of."""
+        """Adds the warnings about consumers and drift."""
         for one in self.consumers:
             if one.warning:
                 self.result.warn(one.warning)
@@ -198,10 +200,10 @@ class MediaVolume:
     # Apply
 
     def apply(self, plan: Plan) -> dict[str, t.Any] | None:
-        """Do it; returns Docker's record of the new volume."""
+        """Applies the plan. Returns Docker's record of the new volume."""
         actual = media_volume.replace(self.docker, self.name, plan.before, plan.after)
         if plan.after and actual:
-            # Somebody else may have made one in the meantime: Docker then answers with theirs.
+            # Another process may have created the volume meanwhile: Docker then returns that one.
             drift = media_rules.drift(actual, *(plan.after[key] for key in ("driver", "driver_options", "labels")))
             if drift:
                 raise WaError(
@@ -210,7 +212,7 @@ class MediaVolume:
         return actual
 
     def prove(self, actual: dict[str, t.Any], write: bool = True) -> None:
-        """Let the running containers write and read, or only tell whether they may; raise WaError with everything that is wrong."""
+        """Probes the volume from the running containers, without `write` only their permissions. Raises WaError with all problems."""
         home = media_volume.home(self.engine, actual) if any(one.running for one in self.containers) else None
         measure, path = self.result.values["free_bytes"] is None, self.params["mount_path"]
         marker = self.params["expect_marker"] or ""

@@ -61,17 +61,17 @@ def format_size(size: int) -> str:
 
 def format_duration(seconds: float) -> str:
     """`seconds` as text for people: `42s`, `3m05s`, `2h10m`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    minutes, rest = divmod(whole, 60)
+    total = round(seconds)
+    if total < 60:
+        return f"{total}s"
+    minutes, rest = divmod(total, 60)
     if minutes < 60:
         return f"{minutes}m{rest:02d}s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02d}m"
 
 
-def words(value: t.Any, name: str) -> list[str]:
+def text_list(value: t.Any, name: str) -> list[str]:
     """A list of texts from `value`: a list, or one text with commas, as `-e name=a,b` gives it. None is an empty list.
 
     `name` is the variable's, for the error. A text is never read letter by letter.

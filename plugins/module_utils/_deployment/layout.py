@@ -9,8 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_port
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import words as read_words
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_port, text_list
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import (
     CORE_PORT,
     TOPOLOGIES,
@@ -265,7 +264,7 @@ def _check_addresses(name: str, addresses: t.Mapping[str, str]) -> None:
 
 def _accepted(hostvars: HostVars, member: str) -> list[str]:
     """What a member may go without."""
-    return read_words(hostvars[member].get("wa_client_skip"), f"host {member}: wa_client_skip")
+    return text_list(hostvars[member].get("wa_client_skip"), f"host {member}: wa_client_skip")
 
 
 def _check_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:

@@ -70,7 +70,7 @@ def test_the_module_is_given_the_desired_state_and_apart_what_is_secret_in_it(dr
     assert (call["restart"], call["probe"]) == ("now", False)
     assert [secret for secret in SECRETS if secret in str(call["desired"])] == []
     assert [secret for secret in SECRETS if secret not in str(call["secrets"])] == []
-    expected = desired.for_the_look(inventory(**GIVEN), [])
+    expected = desired.for_comparison(inventory(**GIVEN), [])
     assert merged(call["desired"], call["secrets"]) == expected
 
 

@@ -75,7 +75,7 @@ def test_a_refusal_is_the_rules_own_sentence() -> None:
     ],
 )
 def test_where_work_was_left_undone(result: dict[str, t.Any], told: list[str]) -> None:
-    assert wa.left(result, "leader") == told
+    assert wa.unfinished(result, "leader") == told
 
 
 def test_a_registration_that_a_recreate_would_lose_is_named() -> None:
@@ -120,7 +120,7 @@ def test_a_failure_tells_no_secret() -> None:
     ]
     for result in results:
         assert "Canary" not in wa.failure(result, {"password": "Canary-3"})
-        assert "Canary" not in str(wa.left(result, "h1")).replace("Canary-3", "")
+        assert "Canary" not in str(wa.unfinished(result, "h1")).replace("Canary-3", "")
 
 
 SYNCED = {"concerns": {"host": {"state": "in_sync"}}, "restart": "now", "always": []}

@@ -16,7 +16,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from inventory_samples import JWT_KEY, PASSWORD, SERVICE_KEY, inventory
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
-from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env, look, media_volume
+from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison, db_env, media_volume
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
@@ -54,7 +54,7 @@ RICH: dict[str, t.Any] = {
 
 
 def look_at(name: str = "support", hosts: t.Sequence[str] = (), **more: t.Any) -> dict[str, t.Any]:
-    return desired.for_the_look(inventory(name, hosts, **more), ["wa-other"])
+    return desired.for_comparison(inventory(name, hosts, **more), ["wa-other"])
 
 
 def test_the_host_of_a_single_client() -> None:
@@ -263,7 +263,7 @@ def test_what_is_to_be_absent_is_not_compared(absent: str) -> None:
 def test_role_and_look_take_the_same_options(given: dict[str, t.Any], name: str) -> None:
     hosts = HOSTS if "wa_leader" in given else ()
     for concern, options in look_at(name, hosts, **given).items():
-        assert ArgumentSpecValidator(look.SPECS[concern]).validate(options).error_messages == [], concern
+        assert ArgumentSpecValidator(comparison.SPECS[concern]).validate(options).error_messages == [], concern
     ours = inventory(name, hosts, **given)
     for concern, spec in (("db_env", {**FILE_COMMON_ARGUMENTS, **db_env.SPEC}), ("media_volume", media_volume.SPEC)):
         options = desired.CONCERNS[concern](ours)

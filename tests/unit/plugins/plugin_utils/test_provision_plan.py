@@ -157,9 +157,9 @@ def test_what_waits_is_said_apart() -> None:
 
 def test_what_waits_for_its_time_is_no_failure_after_the_roles_have_acted() -> None:
     first = ["host: cron does not run", "client: not known: Docker Engine: no answer.", "log_cleanup: c1"]
-    assert provision_plan.left(FOUND, "window") == first
-    assert provision_plan.left(FOUND, "report") == first
-    assert provision_plan.left(FOUND) == [*first, "log_cleanup: r1"]
-    assert provision_plan.left({"client": {"state": "drifted", "restarts": ["r1"]}}) == ["client: r1"]
-    assert provision_plan.left(SYNCED) == []
-    assert provision_plan.left({"client": UPGRADE}) == []
+    assert provision_plan.remaining(FOUND, "window") == first
+    assert provision_plan.remaining(FOUND, "report") == first
+    assert provision_plan.remaining(FOUND) == [*first, "log_cleanup: r1"]
+    assert provision_plan.remaining({"client": {"state": "drifted", "restarts": ["r1"]}}) == ["client: r1"]
+    assert provision_plan.remaining(SYNCED) == []
+    assert provision_plan.remaining({"client": UPGRADE}) == []

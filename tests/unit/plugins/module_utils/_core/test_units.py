@@ -48,13 +48,13 @@ def test_people_can_read_them() -> None:
     [(None, []), ("", []), ("expired", ["expired"]), ("a, b,,", ["a", "b"]), (["a", " b "], ["a", "b"]), ([1], ["1"])],
 )
 def test_a_text_is_a_list_by_its_commas(given: t.Any, found: list[str]) -> None:
-    assert units.words(given, "wa_upgrade_skip") == found
+    assert units.text_list(given, "wa_upgrade_skip") == found
 
 
 @pytest.mark.parametrize("given", [{"a": 1}, 5, True, [["a"]], [None]])
 def test_what_is_no_list_is_refused(given: t.Any) -> None:
     with pytest.raises(WaError, match=r"wa_upgrade_skip: .* is no list"):
-        units.words(given, "wa_upgrade_skip")
+        units.text_list(given, "wa_upgrade_skip")
 
 
 def test_a_port_may_be_given_as_text() -> None:

@@ -10,7 +10,13 @@ import typing as t
 import pytest
 from fake_docker import FakeDocker
 
-from ansible_collections.waba.onprem.plugins.module_utils._concern import db_env, host, log_cleanup, look, media_volume
+from ansible_collections.waba.onprem.plugins.module_utils._concern import (
+    comparison,
+    db_env,
+    host,
+    log_cleanup,
+    media_volume,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
@@ -55,7 +61,7 @@ def failing(error: Exception) -> t.Callable[..., Finding]:
         (PermissionError(13, "Permission denied", "/a"), "/a: Permission denied."),
         (OSError(28, "No space left on device"), "host: No space left on device."),
         (OSError("odd"), "host: odd."),
-        (KeyError(SECRET), "host: KeyError in test_look.py:46."),
+        (KeyError(SECRET), "host: KeyError in test_comparison.py:46."),
     ],
 )
 def test_a_concern_that_fails_hides_no_other(
@@ -63,7 +69,7 @@ def test_a_concern_that_fails_hides_no_other(
 ) -> None:
     monkeypatch.setattr(host, "observe", failing(error))
     monkeypatch.setattr(log_cleanup, "observe", lambda _params: Finding(changes=["a"]))
-    found = look.Look(module, True, True).run({"host": HOST, "log_cleanup": LOG_CLEANUP})
+    found = comparison.HostComparison(module, True, True).run({"host": HOST, "log_cleanup": LOG_CLEANUP})
     assert found == {"host": Finding(error=said), "log_cleanup": Finding(changes=["a"])}
 
 
@@ -84,7 +90,7 @@ def test_a_concern_sees_its_own_options_in_check_mode(module: Module, monkeypatc
         return Finding(warnings=["even"])
 
     monkeypatch.setattr(host, "observe", observe)
-    found = look.Look(module, True, True).run({"host": HOST})
+    found = comparison.HostComparison(module, True, True).run({"host": HOST})
     assert seen == [(True, "/l", False, "")]
     assert found == {"host": Finding(warnings=["even", "odd"])}
     assert (module.params, module.warned, module.check_mode) == ({}, [], False)
@@ -104,14 +110,14 @@ def test_a_concern_sees_its_own_options_in_check_mode(module: Module, monkeypatc
 def test_options_are_checked_and_refused_without_a_secret(
     module: Module, name: str, options: dict[str, t.Any], said: str
 ) -> None:
-    finding = look.Look(module, True, True).run({name: options})[name]
+    finding = comparison.HostComparison(module, True, True).run({name: options})[name]
     assert finding.error.startswith(said)
     assert SECRET not in finding.error
     assert finding == Finding(error=finding.error)
 
 
 def test_secret_options_are_hidden_in_all_that_the_module_says(module: Module) -> None:
-    look.Look(module, True, True).run(
+    comparison.HostComparison(module, True, True).run(
         {"db_env": {"path": "/none/db.env", "password": SECRET, "extra_secrets": {"A": "Canary-2"}}}
     )
     assert {SECRET, "Canary-2"} <= module.no_log_values
@@ -126,7 +132,7 @@ def test_an_engine_that_does_not_answer_leaves_the_others(module: Module, monkey
 
     monkeypatch.setattr(host, "observe", observe)
     address = "unix:///none/docker.sock"
-    found = look.Look(module, True, True).run({"host": HOST, "media_volume": {"docker_host": address}})
+    found = comparison.HostComparison(module, True, True).run({"host": HOST, "media_volume": {"docker_host": address}})
     said = f"Docker Engine at {address}: the socket /none/docker.sock does not exist"
     assert seen[0].startswith(said)
     assert found["host"] == Finding()
@@ -138,7 +144,9 @@ def test_a_volume_that_is_of_no_use_is_drifted(
 ) -> None:
     error = WaError("volume m", "mounted with user%Canary-18-Pw, password=Canary-18-Pw", "none")
     monkeypatch.setattr(media_volume.MediaVolume, "run", failing(error))
-    found = look.Look(module, True, True).run({"media_volume": {"docker_host": engine.host, "name": "m"}})
+    found = comparison.HostComparison(module, True, True).run(
+        {"media_volume": {"docker_host": engine.host, "name": "m"}}
+    )
     assert [one.state() for one in found.values()] == ["drifted"]
     assert "password=<hidden>" in found["media_volume"].changes[0]
 
@@ -152,7 +160,7 @@ def test_the_look_logs_in_nowhere(module: Module, monkeypatch: pytest.MonkeyPatc
         result.values.update(stale_containers=[], undeclared_containers=[])
 
     monkeypatch.setattr(db_env, "run", run)
-    found = look.Look(module, True, True).run({"db_env": {"path": "/a", "check_connection": asked}})
+    found = comparison.HostComparison(module, True, True).run({"db_env": {"path": "/a", "check_connection": asked}})
     assert (found, seen) == ({"db_env": Finding()}, ["false"])
 
 
@@ -165,7 +173,7 @@ def test_keys_that_nobody_declares_wait(module: Module, monkeypatch: pytest.Monk
     monkeypatch.setattr(db_env, "run", run)
     cure = "Declare it in wa_db_env_extra, or remove the line"
     held = "which the inventory does not declare; it is not in force in"
-    assert look.Look(module, True, True).run({"db_env": {"path": "/e"}})["db_env"] == Finding(
+    assert comparison.HostComparison(module, True, True).run({"db_env": {"path": "/e"}})["db_env"] == Finding(
         restarts=["a was created with another WA_DB_PORT, WA_DB_USERNAME than /e holds"],
         pending=[f"/e holds TZ, {held} a, b. {cure}", f"/e holds X, {held} a. {cure}"],
     )
@@ -174,7 +182,7 @@ def test_keys_that_nobody_declares_wait(module: Module, monkeypatch: pytest.Monk
 def test_a_snapshot_asks_each_question_once(engine: FakeDocker) -> None:
     engine.volume("m")
     options = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
-    snapshot = look.Snapshot({**options, "docker_host": engine.host})
+    snapshot = comparison.Snapshot({**options, "docker_host": engine.host})
     assert [(snapshot.volume("m") or {}).get("Name") for _each in range(3)] == ["m"] * 3
     assert snapshot.rows("containers") == snapshot.rows("containers")
     snapshot.rows("containers", filters={"label": ["a"]})

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One look at a host: each concern compared with its desired state by its own rules, in one process; nothing is changed."""
+"""Compares each concern of a host with its desired state in one process. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "log_cleanup": log_cleanup.SPEC,
     "automatic_gc": automatic_gc.SPEC,
 }
-PATIENCE = "15s"  # for an answer of the Docker Engine; one that hangs must not hold up a fleet
+ENGINE_TIMEOUT = "15s"  # time-out of each Docker request: an engine that hangs must not delay other hosts
 _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 Desired = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 class Snapshot(Docker):
-    """The engine as it was at one moment: each question is asked once."""
+    """A Docker client that caches each GET request, so that all concerns see one state."""
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
         self._answers: dict[tuple[str, str], t.Any] = {}
@@ -60,7 +60,7 @@ class Snapshot(Docker):
         body: t.Any = None,
         headers: t.Mapping[str, str] | None = None,
     ) -> t.Any:
-        """As `Docker.request`; what only asks is remembered."""
+        """Returns the result of `Docker.request`; GET requests are cached."""
         if method != "GET":
             return super().request(subject, method, path, query, body, headers)
         key = (path, str(query))
@@ -69,8 +69,8 @@ class Snapshot(Docker):
         return self._answers[key]
 
 
-class Part:
-    """The module as one concern sees it: with the concern's options, and always in check mode. All else is the module's."""
+class ConcernModule:
+    """The module with the options of one concern, always in check mode. Other attributes are the module's."""
 
     check_mode = True
 
@@ -81,14 +81,14 @@ class Part:
         return getattr(self._module, name)
 
     def warn(self, text: str) -> None:
-        """Keep a warning."""
+        """Records a warning."""
         self.warnings.append(text)
 
 
-class Look:
-    """One look. `probe`: whether containers are asked about the media volume, `write`: whether they write probe files into it.
+class HostComparison:
+    """One comparison of a host. With `probe` containers check the media volume, with `write` by writing probe files.
 
-    `compare_record`: whether what the last whole run has recorded counts, which a run only does when it has ended well.
+    With `compare_record` the record of the last complete run is compared, too.
     """
 
     def __init__(self, module: AnsibleModule, probe: bool, write: bool, compare_record: bool = True) -> None:
@@ -99,63 +99,68 @@ class Look:
         self.unmanaged: list[dict[str, t.Any]] = []
         self.stale: set[str] = set()  # containers that were created with another db.env
         self.hashes: dict[str, str] = {}  # Compose's hash of each service of the project
-        self.marker: str | None = None  # what the marker file in the media volume holds; None when nobody looked
+        self.marker: str | None = None  # content of the marker file in the media volume; None if it was not read
 
     def run(self, desired: Desired) -> dict[str, Finding]:
-        """What was found of each concern in `desired`."""
-        parts = {name: self._part(name, options) for name, options in desired.items()}
+        """Returns the finding of each concern in `desired`."""
+        concerns = {name: self._validate(name, options) for name, options in desired.items()}
         options = next(
-            (one.params for one in parts.values() if isinstance(one, Part) and "docker_timeout" in one.params), {}
+            (
+                one.params
+                for one in concerns.values()
+                if isinstance(one, ConcernModule) and "docker_timeout" in one.params
+            ),
+            {},
         )
         try:
-            self.engine = Snapshot({**options, "docker_timeout": PATIENCE}) if options else None
+            self.engine = Snapshot({**options, "docker_timeout": ENGINE_TIMEOUT}) if options else None
         except WaError as error:
             self.engine_error = str(error)
         found = {}
-        for name, part in parts.items():
-            if isinstance(part, Finding):
-                found[name] = part
+        for name, concern in concerns.items():
+            if isinstance(concern, Finding):
+                found[name] = concern
                 continue
             try:
-                finding = getattr(self, f"_{name}")(part)
+                finding = getattr(self, f"_{name}")(concern)
             except WaError as error:
                 finding = Finding(error=str(error))
             except OSError as error:
                 finding = Finding(error=str(WaError(error.filename or name, error.strerror or str(error))))
-            except _DEFECTS as error:  # it hides no other concern; its text may quote a secret
+            except _DEFECTS as error:  # other concerns are still reported; the error's text may contain a secret
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 finding = Finding(
                     error=f"{name}: {type(error).__name__} in {os.path.basename(place.filename)}:{place.lineno}."
                 )
-            finding.warnings += part.warnings
+            finding.warnings += concern.warnings
             found[name] = finding
         if "db_env" in found and "client" in found and found["client"].kept:
             found["db_env"].pending += found["db_env"].restarts
             found["db_env"].restarts = []
         return found
 
-    def _part(self, name: str, options: t.Mapping[str, t.Any]) -> Part | Finding:
-        """The module with one concern's options, or why they are refused."""
+    def _validate(self, name: str, options: t.Mapping[str, t.Any]) -> ConcernModule | Finding:
+        """Returns the module with one concern's options, or a finding with the reason why they are invalid."""
         checked = ArgumentSpecValidator(SPECS[name]).validate(dict(options))
         if checked.error_messages:
-            # Messages quote values; those of secrets are none of them to show.
+            # The validator's messages quote values, which may be secrets.
             names = sorted(name for name, one in SPECS[name].items() if one.get("no_log"))
             secrets = [options[one] for one in names if options.get(one)]
             return Finding(error=redact.redact("; ".join(checked.error_messages), secrets))
         self.module.no_log_values.update(checked._no_log_values)
-        return Part(self.module, checked.validated_parameters)
+        return ConcernModule(self.module, checked.validated_parameters)
 
     def _docker(self) -> Docker:
         if self.engine is None:
-            raise WaError("Docker Engine", "does not answer")  # why, the host's own concern says
+            raise WaError("Docker Engine", "does not answer")  # the concern `host` reports the reason
         return self.engine
 
-    def _host(self, part: t.Any) -> Finding:
-        return host.observe(part, self.engine_error)
+    def _host(self, concern: t.Any) -> Finding:
+        return host.observe(concern, self.engine_error)
 
-    def _media_volume(self, part: t.Any) -> Finding:
+    def _media_volume(self, concern: t.Any) -> Finding:
         engine = self._docker()
-        params, result = media_volume.prepare(part)
+        params, result = media_volume.prepare(concern)
         volume = media_volume.MediaVolume(params, result, engine)
         try:
             volume.run()
@@ -164,19 +169,20 @@ class Look:
                 volume.prove(actual, self.write)
         except Unreachable:
             raise
-        except WaError as error:  # a volume that is of no use is none that is in sync
+        except WaError as error:  # a volume that cannot be used is drifted
             return Finding(changes=[redact.mask_mount(str(error))])
         self.marker = result.values.get("marker")
         return Finding(changes=list(result.actions))
 
-    def _db_env(self, part: t.Any) -> Finding:
-        result = Result(part, self.redact)
-        part.params["check_connection"] = "false"  # the role logs in before it writes; a look locks no account
-        self.redact.add(str(value) for value in (part.params["password"], part.params["login_password"]) if value)
-        self.redact.add(str(value) for value in (part.params["extra_secrets"] or {}).values())
-        db_env.run(part, result, self._docker if part.params["containers"] else None)
+    def _db_env(self, concern: t.Any) -> Finding:
+        result = Result(concern, self.redact)
+        # The role logs in before it writes; a comparison must not lock an account.
+        concern.params["check_connection"] = "false"
+        self.redact.add(str(value) for value in (concern.params["password"], concern.params["login_password"]) if value)
+        self.redact.add(str(value) for value in (concern.params["extra_secrets"] or {}).values())
+        db_env.run(concern, result, self._docker if concern.params["containers"] else None)
         found = Finding(changes=list(result.actions))
-        path = part.params["path"]
+        path = concern.params["path"]
         for one in result.values["stale_containers"]:
             keys = ", ".join(one["stale_keys"])
             self.stale.add(one["name"])
@@ -194,16 +200,16 @@ class Look:
             found.diff.append(result._diff)
         return found
 
-    def _client(self, part: t.Any) -> Finding:
+    def _client(self, concern: t.Any) -> Finding:
         engine = self._docker()
-        # Hidden from logs and from what -vvv shows; a difference hides what is secret in it.
-        self.module.no_log_values.difference_update({one["content"] for one in part.params["files"]})
-        self.unmanaged = client.unmanaged(engine, part.params["project"], part.params["neighbours"])
-        self.hashes = client.hashes(engine, part.params["project"])
-        return client.observe(engine, part.params, self.module._diff, self.compare_record, self.stale)
+        # The options are hidden in logs and with -vvv. Diffs have their own redaction, so the content itself is not a secret.
+        self.module.no_log_values.difference_update({one["content"] for one in concern.params["files"]})
+        self.unmanaged = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
+        self.hashes = client.hashes(engine, concern.params["project"])
+        return client.observe(engine, concern.params, self.module._diff, self.compare_record, self.stale)
 
-    def _log_cleanup(self, part: t.Any) -> Finding:
-        return log_cleanup.observe(part.params)
+    def _log_cleanup(self, concern: t.Any) -> Finding:
+        return log_cleanup.observe(concern.params)
 
-    def _automatic_gc(self, part: t.Any) -> Finding:
-        return automatic_gc.observe(part.params)
+    def _automatic_gc(self, concern: t.Any) -> Finding:
+        return automatic_gc.observe(concern.params)
