@@ -130,7 +130,7 @@ def write(module: AnsibleModule, result: Result, content: str) -> None:
     result.values["kept"] = False
     if missing and not module.check_mode:
         raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
-    with contextlib.nullcontext() if module.check_mode or missing else store.lock(client_files.PATIENCE):
+    with contextlib.nullcontext() if module.check_mode or missing else store.lock(client_files.LOCK_TIMEOUT):
         before = store.read()
         if content.startswith(HEADER):
             client_files.refuse_unmanaged(path, before)
@@ -166,7 +166,7 @@ def restore(module: AnsibleModule, result: Result) -> None:
     with contextlib.ExitStack() as stack:
         if not module.check_mode:
             for store in stores:  # every run locks them in this order
-                stack.enter_context(store.lock(client_files.PATIENCE))
+                stack.enter_context(store.lock(client_files.LOCK_TIMEOUT))
             result.values["restored"] = client_files.restore(stores)
     for one in result.values["restored"]:
         result.record_change(f"put back {one['path']}")
@@ -178,7 +178,7 @@ def settle(module: AnsibleModule, result: Result) -> None:
         if os.path.lexists(store.previous):
             result.actions.append(f"removed {store.previous}")
             if not module.check_mode:
-                with store.lock(client_files.PATIENCE):
+                with store.lock(client_files.LOCK_TIMEOUT):
                     store.drop()
 
 

@@ -139,7 +139,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._dump import tools as 
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 
 
-def check_room(folder: str, needed: int) -> None:
+def check_free_space(folder: str, needed: int) -> None:
     """Raise WaError when the file system of `folder`, existing or not, has less room."""
     place = folder
     while not os.path.isdir(place):
@@ -186,11 +186,11 @@ class Dump:
             found = dump_stream.finished(path)
             if found:
                 facts, size, sha256 = found
-                self.tell(path, facts, size, sha256)
+                self.report(path, facts, size, sha256)
                 return True
         return False
 
-    def tell(self, path: str, facts: dict[str, t.Any], size: int, sha256: str) -> None:
+    def report(self, path: str, facts: dict[str, t.Any], size: int, sha256: str) -> None:
         """Set what is returned of a whole dump."""
         self.result.values.update(
             dest=path,
@@ -206,7 +206,7 @@ class Dump:
     def run(self, module: AnsibleModule) -> None:
         """Look, judge, and unless in check mode dump."""
         result, check_mode = self.result, module.check_mode
-        source = dump_tools.look(self.config, self.prefix, self.params["databases"])
+        source = dump_tools.inspect(self.config, self.prefix, self.params["databases"])
         folder = os.path.dirname(self.base)
         for path in dump_stream.left_over(folder, remove=not check_mode):
             result.record_change(f"remove the half dump {path}")
@@ -218,7 +218,7 @@ class Dump:
         for doubt in (*dump_commands.check(tool, source.version), *source.doubts):
             result.warn(doubt)
         wanted = self.params["min_free"]
-        check_room(folder, source.size if wanted is None else parse_size("min_free", wanted))
+        check_free_space(folder, source.size if wanted is None else parse_size("min_free", wanted))
         path = f"{self.base}.sql.{dump_tools.compressor()}"
         result.values.update(dest=path, tool=tool.text)
         result.record_change(f"dump {', '.join(source.databases)} with {tool.text} to {path}")
@@ -251,7 +251,7 @@ class Dump:
                 lambda: dump_tools.secret(tool, self.config, source.tls),
             )
             stream.finish()
-        self.tell(path, facts, stream.size, stream.sha256)
+        self.report(path, facts, stream.size, stream.sha256)
         self.result.values["seconds"] = round(time.monotonic() - start, 1)
 
 

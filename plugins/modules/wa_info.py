@@ -627,20 +627,20 @@ from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
 from ansible_collections.waba.onprem.plugins.module_utils._logs import status as log_status
 
-SURVEY = ("environment", "volume", "compose")
+INSPECTION_PARTS = ("environment", "volume", "compose")
 
 
-def survey(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
+def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
     """How the containers were created and what else acts on them: masked for everybody, sealed for who has the key."""
     gather = set(params["gather"])
     read: dict[str, t.Any] = {"files": docker_inspection.read_files(params["files"])}
-    if engine and gather & {*SURVEY, "autostart"}:
+    if engine and gather & {*INSPECTION_PARTS, "autostart"}:
         read.update(docker_inspection.read(engine, params["project"]))
         read["compose_files"] = docker_inspection.read_files(
             path for one in read["containers"] for path in one["files"]
         )
     if engine and "autostart" in gather:
-        lines, read["unreadable_paths"] = autostart.read(docker_inspection.words(read))
+        lines, read["unreadable_paths"] = autostart.read(docker_inspection.search_terms(read))
         read["autostart"] = [*lines, *read.pop("watchers")]
     if params["seal_key"]:
         result.values["sealed"] = seal.seal(params["seal_key"], read)
@@ -722,7 +722,7 @@ def main() -> None:
             gather={
                 "type": "list",
                 "elements": "str",
-                "choices": ["host", "containers", "images", "database", *SURVEY, "autostart", "identity"],
+                "choices": ["host", "containers", "images", "database", *INSPECTION_PARTS, "autostart", "identity"],
                 "default": ["containers"],
             },
             database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
@@ -805,9 +805,9 @@ def main() -> None:
             )
         except WaError as error:
             result.fail(error)
-    if {*gather} & {*SURVEY, "autostart"} or module.params["files"]:
+    if {*gather} & {*INSPECTION_PARTS, "autostart"} or module.params["files"]:
         try:
-            survey(engine, module.params, result)
+            inspected(engine, module.params, result)
         except WaError as error:
             result.fail(error)
     result.exit()

@@ -300,7 +300,7 @@ def report_all(module: AnsibleModule, result: Result, reports: list[dict[str, t.
     return failures
 
 
-def short_of_room(reports: list[dict[str, t.Any]], wanted: int) -> str:
+def low_on_space(reports: list[dict[str, t.Any]], wanted: int) -> str:
     """The containers where less than `wanted` bytes are free, in words."""
     short = [report for report in reports if report.get("free_bytes") is not None and report["free_bytes"] < wanted]
     return ", ".join(f"{report['name']} has {format_size(report['free_bytes'])}" for report in short)
@@ -374,7 +374,7 @@ def run(module: AnsibleModule, result: Result) -> None:
         if not module.check_mode:
             remember(state_file, reports, remembered, module, result)
     failures = report_all(module, result, reports, missing)
-    short = short_of_room(reports, min_free)
+    short = low_on_space(reports, min_free)
     unknown = [report["name"] for report in reports if report.get("free_bytes", 0) is None]
     if min_free and unknown:
         result.warn(f"whether {params['min_free']} are free cannot be told, df is missing: {', '.join(unknown)}")

@@ -119,9 +119,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 
-LOOK_EVERY = 1.0  # seconds between two looks at the journal, which are also what the server hears
+POLL_INTERVAL = 1.0  # seconds between two looks at the journal, which are also what the server hears
 BEGINS_WITHIN = 120.0  # seconds from the lock to the upgrade's journal
-DOCKER_PATIENCE = 5  # seconds; the server gives up a session that is not heard for longer
+DOCKER_TIMEOUT = 5  # seconds; the server gives up a session that is not heard for longer
 
 
 class Need:
@@ -153,7 +153,7 @@ class Need:
     def may_run(self) -> bool:
         """Whether the migration may run: an engine that does not answer cannot tell that it does not."""
         try:
-            engine = docker_engine.Docker({**self.params, "docker_timeout": DOCKER_PATIENCE})
+            engine = docker_engine.Docker({**self.params, "docker_timeout": DOCKER_TIMEOUT})
             found = engine.container(self.params["container"])
         except WaError:
             return True
@@ -173,7 +173,7 @@ class Keeper:
     ) -> None:
         self.config, self.own, self.need, self.params, self.result = config, own, need, params, result
         self.began = time.monotonic()
-        self.patience = self.began + parse_duration("wait_timeout", params["wait_timeout"])
+        self.wait_until = self.began + parse_duration("wait_timeout", params["wait_timeout"])
         self.taken: float | None = None
 
     def run(self) -> None:
@@ -186,14 +186,14 @@ class Keeper:
                 # The session is lost, or the server away: whoever asks first holds the lock next.
                 if not error.retryable or self._is_late():
                     raise
-                time.sleep(LOOK_EVERY)
+                time.sleep(POLL_INTERVAL)
 
     def _held(self) -> float:
         return 0.0 if self.taken is None else time.monotonic() - self.taken
 
     def _is_late(self) -> bool:
         """Whether it was waited for long enough; one that was had is asked for again as long as it is needed."""
-        return self.taken is None and time.monotonic() > self.patience
+        return self.taken is None and time.monotonic() > self.wait_until
 
     def _keep(self, lock: migration_lock.MigrationLock) -> None:
         """Take the lock in one session, and keep it. Raises DatabaseError when the session is lost."""
@@ -205,27 +205,27 @@ class Keeper:
                     holder = lock.holder()[0] or "another session"
                     found = f"{holder} holds the migration lock still"
                     raise WaError(self.config.subject, found, "one migration at a time")
-                time.sleep(LOOK_EVERY)
+                time.sleep(POLL_INTERVAL)
             if self.taken is None:
                 self.taken = time.monotonic()
                 self.result.values["waited"] = round(self.taken - self.began, 1)
             while self.need.lasts(self._held()):
                 lock.keep_alive()
                 self.result.values["held"] = round(self._held(), 1)
-                time.sleep(LOOK_EVERY)
+                time.sleep(POLL_INTERVAL)
 
 
-def look(config: database.Settings, own: str, patience: float) -> dict[str, t.Any]:
+def read_lock(config: database.Settings, own: str, timeout: float) -> dict[str, t.Any]:
     """Who holds the migration lock; a server that is away for a moment is asked again for `patience` seconds."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while True:
         try:
             with database.connect(config) as session:
-                return migration_lock.look(session, own)
+                return migration_lock.inspect(session, own)
         except DatabaseError as error:
             if not error.retryable or time.monotonic() > end:
                 raise
-            time.sleep(LOOK_EVERY)
+            time.sleep(POLL_INTERVAL)
 
 
 def run(params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
@@ -237,9 +237,9 @@ def run(params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
     config = database.settings(params, env)
     own = migration_lock.lock_id(env, params["databases"])
     keeper = Keeper(config, own, Need(params), params, result)
-    told = look(config, own, 0.0 if check_mode else keeper.patience - keeper.began)
-    result.values.update(unsupported_reason=told["unsupported_reason"], holder=told["holder"])
-    if told["supported"] and not check_mode:
+    lock = read_lock(config, own, 0.0 if check_mode else keeper.wait_until - keeper.began)
+    result.values.update(unsupported_reason=lock["unsupported_reason"], holder=lock["holder"])
+    if lock["supported"] and not check_mode:
         keeper.run()
 
 

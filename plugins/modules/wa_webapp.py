@@ -216,20 +216,20 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp import client 
 _FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
 # What a client says that reaches no database. The Coreapp tries again after 8 seconds, so more than two such tries are enough.
 _NO_DATABASE = re.compile(r"code 1023\b|database error|can.t connect to .*server|too many connections", re.IGNORECASE)
-_DATABASE_PATIENCE = 20.0
+_DATABASE_TIMEOUT = 20.0
 _AWAY = 2.0  # seconds without an answer after which the API is taken for stopped
 
 
 def wait_for(
-    params: dict[str, t.Any], result: Result, subject: str, look: t.Callable[[], tuple[bool, str]], patient: bool
+    params: dict[str, t.Any], result: Result, subject: str, poll: t.Callable[[], tuple[bool, str]], patient: bool
 ) -> None:
     """Call `look` until it is content; raise WaError with its last words when the time is up."""
-    patience = parse_duration("wait_timeout", params["wait_timeout"])
-    end = time.monotonic() + patience
+    timeout = parse_duration("wait_timeout", params["wait_timeout"])
+    end = time.monotonic() + timeout
     pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
     while True:
         try:
-            good, reason = look()
+            good, reason = poll()
         except webapp_client.ApiError as error:
             if error.kind in _FINAL:
                 raise
@@ -241,7 +241,7 @@ def wait_for(
             raise WaError(
                 subject,
                 reason,
-                f"it to be well within {format_duration(patience)}",
+                f"it to be well within {format_duration(timeout)}",
                 "Look into the logs of Coreapp and Webapp",
             )
         time.sleep(pause)
@@ -252,7 +252,7 @@ def health(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) 
     expected = params["expect_version"] and topology.normalise_version(params["expect_version"])
     result.values.update(healthy=False, nodes={}, version="")
 
-    def look() -> tuple[bool, str]:
+    def poll() -> tuple[bool, str]:
         result.values["healthy"] = False
         answer, version = webapp.health(again=False)
         nodes = {"coreapp": answer} if "gateway_status" in answer else answer
@@ -264,14 +264,14 @@ def health(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) 
             result.values["healthy_at"] = time.time()
         return good, reason
 
-    wait_for(params, result, f"health of {webapp.url}", look, params["wait"])
+    wait_for(params, result, f"health of {webapp.url}", poll, params["wait"])
 
 
 def reachable(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    def look() -> tuple[bool, str]:
+    def poll() -> tuple[bool, str]:
         return webapp.answers(), "answers"
 
-    wait_for(module.params, result, f"API {webapp.url}", look, module.params["wait"])
+    wait_for(module.params, result, f"API {webapp.url}", poll, module.params["wait"])
 
 
 def monitor_outage(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
@@ -295,9 +295,9 @@ def monitor_outage(module: AnsibleModule, result: Result, webapp: webapp_client.
 
 def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     password = module.params["api_new_password"]
-    lacks = webapp_client.check_password(password)
-    if lacks:
-        raise WaError("api_new_password", "not a password that the client takes", ", ".join(lacks))
+    missing = webapp_client.check_password(password)
+    if missing:
+        raise WaError("api_new_password", "not a password that the client takes", ", ".join(missing))
 
     def has_password() -> bool:
         try:
@@ -312,7 +312,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
     known: list[bool] = []
     away: list[float] = []  # since when the client has not reached its database
 
-    def look() -> tuple[bool, str]:
+    def poll() -> tuple[bool, str]:
         try:
             known[:] = [has_password()]
         except webapp_client.ApiError as error:
@@ -320,7 +320,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
                 away.clear()
                 raise
             away.append(time.monotonic())
-            if away[-1] - away[0] >= _DATABASE_PATIENCE:
+            if away[-1] - away[0] >= _DATABASE_TIMEOUT:
                 cure = (
                     "Start the database server, or let the containers reach it: docker logs of the Coreapp tells more"
                 )
@@ -329,7 +329,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
         return True, "answers"
 
     # A client that has just been started answers 1011 until its database is set up.
-    wait_for(module.params, result, f"API {webapp.url}", look, not module.check_mode)
+    wait_for(module.params, result, f"API {webapp.url}", poll, not module.check_mode)
     if known[0] if known else has_password():
         return
     if not module.check_mode:
@@ -372,7 +372,7 @@ def stats(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -
 
 
 def drain(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
-    def look() -> tuple[bool, str]:
+    def poll() -> tuple[bool, str]:
         figures = [value for name, _labels, value in webapp.stats(again=False) if name.endswith("callback_queue_size")]
         if not figures:
             raise WaError("/v1/stats/app", "no callback_queue_size in it", "the figure of queued callbacks")
@@ -380,30 +380,30 @@ def drain(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -
         return not result.values["queue"], f"{result.values['queue']} callbacks queued"
 
     result.values["queue"] = None
-    wait_for(module.params, result, f"callbacks of {webapp.url}", look, module.params["wait"] and not module.check_mode)
+    wait_for(module.params, result, f"callbacks of {webapp.url}", poll, module.params["wait"] and not module.check_mode)
 
 
 def automatic_gc(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) -> None:
     settings = webapp.application()
     now, newer = answers.automatic_gc(settings), settings.get("garbagecollector_enable")
     wanted = now if module.params["automatic"] is None else module.params["automatic"]
-    note: str | None = module.params["restart_marker"]
-    result.values.update(automatic=wanted, restart_needed=bool(note and os.path.exists(note)))
+    marker: str | None = module.params["restart_marker"]
+    result.values.update(automatic=wanted, restart_needed=bool(marker and os.path.exists(marker)))
     if wanted == now:
         return
     result.record_change(f"turned the automatic GC of messages {'on' if wanted else 'off'}")
     result.diff({"automatic": now}, {"automatic": wanted}, webapp.url)
     result.values["restart_needed"] |= not isinstance(newer, dict)
     if not module.check_mode:
-        if note and result.values["restart_needed"]:
-            write_note(note)
+        if marker and result.values["restart_needed"]:
+            write_marker(marker)
         change: t.Any = {**newer, "messages": wanted} if isinstance(newer, dict) else wanted
         webapp.set_application(
             {"garbagecollector_enable" if isinstance(newer, dict) else "db_garbagecollector_enable": change}
         )
 
 
-def write_note(path: str) -> None:
+def write_marker(path: str) -> None:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600))
     except OSError as error:

@@ -248,12 +248,12 @@ def bench_look(client: Client, rows: int, state: str, samples: int = 30) -> None
     whole, inner, activities = [], [], []
     for _number in range(samples):
         begin = time.perf_counter()
-        activity.look(client.settings, client.tables, keys)
+        activity.inspect(client.settings, client.tables, keys)
         whole.append(time.perf_counter() - begin)
         without, seconds = client.statements_of_look(keys)
         activities.append(without)
         inner.append(seconds)
-    work = client.worked(lambda: activity.look(client.settings, client.tables, keys))[1]
+    work = client.worked(lambda: activity.inspect(client.settings, client.tables, keys))[1]
     told: list[float] = []
     their_work = client.worked(lambda: told.append(client.count_task()))[1]
     for name, values in (("activity", activities), ("and sample", inner), ("whole", whole)):

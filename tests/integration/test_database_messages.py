@@ -31,7 +31,7 @@ def test_an_alter_passes_while_it_polls(client: Client) -> None:
 
     def poll() -> None:
         while not stop.is_set():
-            activity.look(settings(client.where), tables, KEYS)
+            activity.inspect(settings(client.where), tables, KEYS)
 
     poller = threading.Thread(target=poll)
     poller.start()
@@ -102,7 +102,7 @@ def test_sessions_are_read_only_bounded_and_gone_after_a_look(database: Server) 
             else:
                 names = ("transaction_read_only", "statement_timeout", "lock_timeout")
                 assert [session.value(f"SHOW {name}") for name in names] == ["on", "5s", "2s"]
-        activity.look(settings(database), find(database), KEYS)
+        activity.inspect(settings(database), find(database), KEYS)
         sessions = {
             "mariadb": "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'wa';",
             "postgres": "SELECT COUNT(*) FROM pg_stat_activity WHERE usename = 'wa';",
@@ -116,7 +116,7 @@ def test_tables_that_the_user_may_not_read_are_somebody_elses(postgres: Server) 
         postgres.sql("CREATE TABLE messages (id bigint PRIMARY KEY);", "gc1_strangers")
         with databases(postgres, gc1_mine=5):
             told: list[str] = []
-            assert [table.database for table in find(postgres, tell=told.append)] == ["gc1_mine"]
+            assert [table.database for table in find(postgres, warn=told.append)] == ["gc1_mine"]
             assert told == ["gc1_strangers: public.messages was not counted, since user wa may not read it"]
     finally:
         drop(postgres, "gc1_strangers")
@@ -135,7 +135,7 @@ def test_of_several_schemas_the_one_that_the_clients_statements_find(postgres: S
     with databases(postgres, gc1_schemas=5):
         postgres.sql(another("older"), "gc1_schemas")
         told: list[str] = []
-        assert [table.schema for table in find(postgres, tell=told.append)] == ["public"]
+        assert [table.schema for table in find(postgres, warn=told.append)] == ["public"]
         assert "gc1_schemas: messages in older was not counted" in told[0]
         postgres.sql("DROP TABLE messages;" + another("newer"), "gc1_schemas")
         with pytest.raises(Exception, match="ambiguous: it is in the schemas newer, older, and none of them"):
@@ -144,7 +144,7 @@ def test_of_several_schemas_the_one_that_the_clients_statements_find(postgres: S
 
 def test_a_delete_that_runs_is_seen(client: Client) -> None:
     where, tables = client.where, find(client.where)
-    assert not activity.look(settings(where), tables, KEYS).deleting
+    assert not activity.inspect(settings(where), tables, KEYS).deleting
     name = DATABASE[where.kind]
     with contextlib.ExitStack() as stack:
         holder = stack.enter_context(database_connection.connect(settings(where), name, read_only=False))
@@ -152,10 +152,10 @@ def test_a_delete_that_runs_is_seen(client: Client) -> None:
         holder.rows("SELECT id FROM messages WHERE id = 1 FOR UPDATE")
         waiter = threading.Thread(target=lambda: swallow(where, name, "DELETE FROM messages WHERE id = 1"))
         waiter.start()
-        until(lambda: activity.look(settings(where), tables, KEYS).deleting)
+        until(lambda: activity.inspect(settings(where), tables, KEYS).deleting)
         holder.rows("ROLLBACK")
         waiter.join()
-    assert not activity.look(settings(where), tables, KEYS).deleting
+    assert not activity.inspect(settings(where), tables, KEYS).deleting
 
 
 def test_a_transaction_that_was_forgotten_after_an_insert_is_no_gc(
@@ -168,11 +168,11 @@ def test_a_transaction_that_was_forgotten_after_an_insert_is_no_gc(
         with database_connection.connect(settings(postgres), "gc1_left", read_only=False) as session:
             session.rows("BEGIN")
             session.rows("INSERT INTO messages SELECT max(id) + 1 FROM messages")
-            until(lambda: activity.look(settings(postgres), tables, KEYS).deleting, 2)
-            until(lambda: not activity.look(settings(postgres), tables, KEYS).deleting, 4)
+            until(lambda: activity.inspect(settings(postgres), tables, KEYS).deleting, 2)
+            until(lambda: not activity.inspect(settings(postgres), tables, KEYS).deleting, 4)
             session.rows("DELETE FROM messages WHERE id = 1")  # and a DELETE is one, however long it is left
             time.sleep(2.5)
-            assert activity.look(settings(postgres), tables, KEYS).deleting
+            assert activity.inspect(settings(postgres), tables, KEYS).deleting
 
 
 @pytest.mark.parametrize(
@@ -208,9 +208,9 @@ def test_the_keys_of_a_sample_are_from_the_whole_table_and_are_missed_when_they_
         tables = find(database)
         keys = activity.take_sample(settings(database), tables, 1_000)
         assert 500 <= len(keys[0]) <= 2_000
-        assert activity.look(settings(database), tables, keys).alive == len(keys[0])
+        assert activity.inspect(settings(database), tables, keys).alive == len(keys[0])
         database.sql("DELETE FROM messages WHERE part = 0;", "gc1_keys")
-        assert activity.look(settings(database), tables, keys).alive == pytest.approx(len(keys[0]) / 2, rel=0.25)
+        assert activity.inspect(settings(database), tables, keys).alive == pytest.approx(len(keys[0]) / 2, rel=0.25)
         whole = activity.take_sample(settings(database), tables, 50_000)
         assert len(whole[0]) == 10_000
 
@@ -218,14 +218,14 @@ def test_the_keys_of_a_sample_are_from_the_whole_table_and_are_missed_when_they_
 def test_the_tables_own_counters(database: Server) -> None:
     with databases(database, gc1_counters=100):
         tables = find(database)
-        before = activity.look(settings(database), tables, [[]])
+        before = activity.inspect(settings(database), tables, [[]])
         database.sql("DELETE FROM messages WHERE id <= 40;", "gc1_counters")
         if database.kind == "mariadb":
             assert (before.deleted, before.inserted) == (None, None), "its performance schema is off"
             return
 
         def counted() -> int:
-            found = activity.look(settings(database), tables, [[]])
+            found = activity.inspect(settings(database), tables, [[]])
             return (found.deleted or 0) - (before.deleted or 0)
 
         until(lambda: counted() == 40, 15)
@@ -239,9 +239,9 @@ def test_a_function_that_deletes_in_one_transaction_is_seen(postgres: Server, mo
         tables = find(postgres)
         worker = threading.Thread(target=lambda: swallow(postgres, "gc1_fn", "SELECT purge()"))
         worker.start()
-        until(lambda: activity.look(settings(postgres), tables, KEYS).deleting, 3)
+        until(lambda: activity.inspect(settings(postgres), tables, KEYS).deleting, 3)
         worker.join()
-        assert not activity.look(settings(postgres), tables, KEYS).deleting
+        assert not activity.inspect(settings(postgres), tables, KEYS).deleting
 
 
 # What a count costs
@@ -301,11 +301,11 @@ def test_partitions_are_counted(postgres: Server) -> None:
         tables = find(postgres)
         assert database_messages.vacuum(settings(postgres), tables, 10) == ""
         assert database_messages.count_up_to(settings(postgres), tables, 100).rows == 50
-        until(lambda: activity.look(settings(postgres), tables, KEYS).deleted == 50)
+        until(lambda: activity.inspect(settings(postgres), tables, KEYS).deleted == 50)
         keys = activity.take_sample(settings(postgres), tables, 100)
         assert len(keys[0]) == 50
         postgres.sql("SET ROLE wa; DROP TABLE messages_b;", "gc1_parts")
-        assert activity.look(settings(postgres), find(postgres), keys).alive == 25
+        assert activity.inspect(settings(postgres), find(postgres), keys).alive == 25
     finally:
         drop(postgres, "gc1_parts")
 
@@ -360,12 +360,12 @@ def test_a_server_that_takes_too_long_for_every_query(database: Server, monkeypa
         monkeypatch.setattr(database_messages, "connect", patient)
         for part in (mysql, pgsql):
             monkeypatch.setattr(part, "GRACE", 0.3)
-        assert not activity.look(config, tables, KEYS).deleting
+        assert not activity.inspect(config, tables, KEYS).deleting
         # As at 30 s a query against a statement time-out of 5 s.
         relay.delay = 2.0
         begin = time.monotonic()
         with pytest.raises(database_connection.DatabaseError) as told:
-            activity.look(config, tables, KEYS)
+            activity.inspect(config, tables, KEYS)
         assert time.monotonic() - begin < 5
         assert told.value.kind == {"mariadb": "timeout", "postgres": "unreachable"}[database.kind]
         assert told.value.retryable

@@ -115,7 +115,7 @@ class Site:
 
     def deletes(self) -> bool:
         """Whether a delete is seen at this moment."""
-        return activity.look(self.settings(), self.tables(), [[["a"], ["\u00e9t\u00e9"]]]).deleting
+        return activity.inspect(self.settings(), self.tables(), [[["a"], ["\u00e9t\u00e9"]]]).deleting
 
     def count(self) -> tuple[int, bool]:
         found = messages.count_up_to(self.settings(), self.tables(), 100)
@@ -338,7 +338,7 @@ def test_text_in_other_charsets(site: Site) -> None:
     assert site.count() == (3, True)
     [keys] = activity.take_sample(site.settings(), site.tables(), 100)
     assert sorted(keys) == [["a"], ["z"], ["\u00e9t\u00e9"]]
-    assert activity.look(site.settings(), site.tables(), [keys]).alive == 3
+    assert activity.inspect(site.settings(), site.tables(), [keys]).alive == 3
 
 
 def test_statements_that_are_no_text(site: Site) -> None:

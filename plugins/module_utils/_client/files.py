@@ -17,7 +17,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 # Seconds that a run waits for another one that writes the same files.
-PATIENCE = 60.0
+LOCK_TIMEOUT = 60.0
 _IMAGE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 
 

@@ -45,7 +45,7 @@ class Found(t.NamedTuple):
     where: str
 
 
-There = t.Mapping[str, t.Sequence[Found]]
+Current = t.Mapping[str, t.Sequence[Found]]
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def wanted_database(options: t.Mapping[str, t.Any], file: Values) -> dict[str, s
     Options that are not given keep what the file has, as the module does. Raises WaError for what the module refuses.
     """
     held = {OPTIONS[name]: value for name, value in file.items() if value}
-    asked = settings({name: options.get(name) for name in (*DATABASE, "exclusive")}, held)
-    values = {**({} if options.get("exclusive") else held), **{key: text or "" for key, text in asked.items()}}
+    changed = settings({name: options.get(name) for name in (*DATABASE, "exclusive")}, held)
+    values = {**({} if options.get("exclusive") else held), **{key: text or "" for key, text in changed.items()}}
     if all(values.get(OPTIONS[name]) for name in ("engine", "hostname", "port")):
         check_database(values, "db.env")
     return database(values)
@@ -125,9 +125,9 @@ def services(
     containers: t.Iterable[Container], project: str, neighbours: t.Container[str] = (), replace: bool = False
 ) -> list[Container]:
     """The containers that tell which client is there: the project's own; without any, those that it is to `replace`."""
-    able = [one for one in containers if one["identity"] and not one["one_shot"] and one["service"] != MIGRATION]
-    ours = [one for one in able if one["project"] == project]
-    return ours or [one for one in able if replace and one["project"] not in neighbours]
+    candidates = [one for one in containers if one["identity"] and not one["one_shot"] and one["service"] != MIGRATION]
+    ours = [one for one in candidates if one["project"] == project]
+    return ours or [one for one in candidates if replace and one["project"] not in neighbours]
 
 
 def by_containers(containers: t.Iterable[Container], attribute: str, path: str = MEDIA_PATH) -> list[Found]:
@@ -170,7 +170,7 @@ def leaders(wanted: str, members: t.Sequence[str], records: t.Mapping[str, Value
 # The comparison
 
 
-def differences(there: There, wanted: Values, confirmed: t.Any = None, folder: str = "") -> list[Difference]:
+def differences(current: Current, wanted: Values, confirmed: t.Any = None, folder: str = "") -> list[Difference]:
     """Where what is wanted is none of what is there, and `confirmed` does not name the new value.
 
     `folder` is the directory that the wanted media volume binds: containers that mount it directly have those media.
@@ -179,12 +179,12 @@ def differences(there: There, wanted: Values, confirmed: t.Any = None, folder: s
     agreed = _confirmed(confirmed)
     found = []
     for attribute in ATTRIBUTES:
-        values, value = there.get(attribute) or [], wanted.get(attribute)
+        values, value = current.get(attribute) or [], wanted.get(attribute)
         if not values or value is None or any(_same(attribute, one.value, value, folder) for one in values):
             continue
         if agreed.get(attribute) != value:
             found.append(
-                Difference(attribute, values[0].value, values[0].where, value, _lost(attribute, values[0], there))
+                Difference(attribute, values[0].value, values[0].where, value, _lost(attribute, values[0], current))
             )
     return found
 
@@ -212,10 +212,10 @@ def _same(attribute: str, found: str, wanted: str, folder: str) -> bool:
     return found == wanted
 
 
-def _lost(attribute: str, found: Found, there: There) -> str:
+def _lost(attribute: str, found: Found, current: Current) -> str:
     """What nobody would see any more, in words."""
     if attribute in DATABASE:
-        has = {name: there[name][0].value if there.get(name) else "?" for name in DATABASE}
+        has = {name: current[name][0].value if current.get(name) else "?" for name in DATABASE}
         prefix = f"with the prefix {has['name_prefix']!r}" if has["name_prefix"] else "without a prefix"
         where = f"{has['engine']} {has['hostname']}:{has['port']}"
         return f"registration, settings and messages in the databases {prefix} on {where}"
@@ -263,7 +263,7 @@ def rendered(
     """
     services = [one for one in containers if not one["one_shot"] and one["service"] != MIGRATION]
     # A Webapp on other values than the Coreapps is a drift to be mended, and no other client.
-    there = {name: by_containers(services, name) for name in (*DATABASE, "media_volume")}
+    current = {name: by_containers(services, name) for name in (*DATABASE, "media_volume")}
     found: dict[str, Difference] = {}
     for one in services:
         body = (document.get("services") or {}).get(one["service"])
@@ -277,7 +277,7 @@ def rendered(
         }
         if _value(one, "media_volume", MEDIA_PATH) is not None:
             wanted["media_volume"] = _mounted(body, document.get("volumes") or {})
-        for each in differences(there, wanted, confirmed, folder):
+        for each in differences(current, wanted, confirmed, folder):
             found.setdefault(each.attribute, each)
     return list(found.values())
 
@@ -301,45 +301,46 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     host), `neighbours` (other Compose projects of the machine), `replace` (whether containers of others are to go),
     `mount_path`, `folder`, `confirmed`, and `attributes`, those to compare.
     """
-    host, project, looks = facts["host"], facts["deployment"]["project"], facts["looks"]
+    host, project, inspections = facts["host"], facts["deployment"]["project"], facts["looks"]
     known = {tuple(pair) for pair in facts.get("known") or []}  # of other deployments of the inventory
 
-    def own(look: t.Mapping[str, t.Any]) -> list[Container]:
-        found = look.get("containers") or []
+    def own(inspection: t.Mapping[str, t.Any]) -> list[Container]:
+        found = inspection.get("containers") or []
         return [one for one in found if one["project"] == project or (one["project"], one.get("database")) not in known]
 
     clients = {
-        name: services(own(look), project, facts["neighbours"], facts["replace"]) for name, look in looks.items()
+        name: services(own(inspection), project, facts["neighbours"], facts["replace"])
+        for name, inspection in inspections.items()
     }
-    records = {name: _record(look.get("identity") or {}, project) for name, look in looks.items()}
-    files = {name: (look.get("identity") or {}).get("db_env") or {} for name, look in looks.items()}
+    records = {name: _record(inspection.get("identity") or {}, project) for name, inspection in inspections.items()}
+    files = {name: (inspection.get("identity") or {}).get("db_env") or {} for name, inspection in inspections.items()}
     everywhere = [one for those in clients.values() for one in those]
     wanted = facts["wanted"]
 
     def kept(source: t.Mapping[str, Values], attribute: str, hosts: t.Iterable[str], where: str) -> list[Found]:
         return [Found(source[one][attribute], f"{where} {one}") for one in hosts if attribute in source.get(one, {})]
 
-    there: dict[str, list[Found]] = {}
+    current: dict[str, list[Found]] = {}
     for attribute in (*DATABASE, "topology"):
-        there[attribute] = (
+        current[attribute] = (
             by_containers(everywhere, attribute)
-            or kept(records, attribute, looks, "as recorded on")
-            or kept(files, attribute, looks, "db.env on")
+            or kept(records, attribute, inspections, "as recorded on")
+            or kept(files, attribute, inspections, "db.env on")
         )
-    there["media_volume"] = by_containers(
+    current["media_volume"] = by_containers(
         clients.get(host, []), "media_volume", posixpath.normpath(facts["mount_path"])
     ) or kept(records, "media_volume", [host], "as recorded on")
     # A client that moves into another project takes its containers with it where they are to be replaced.
-    there["project"] = [] if clients.get(host) else kept(records, "project", [host], "as recorded on")
-    there["shards"] = kept(records, "shards", looks, "as recorded on")
+    current["project"] = [] if clients.get(host) else kept(records, "project", [host], "as recorded on")
+    current["shards"] = kept(records, "shards", inspections, "as recorded on")
     for attribute in ("project_dir", "env_file", "state_dir", "deployment"):
-        there[attribute] = kept(records, attribute, [host], "as recorded on")
-    there["project_dir"] = there["project_dir"] or _folders(clients.get(host, []), facts["deployment"]["slug"])
+        current[attribute] = kept(records, attribute, [host], "as recorded on")
+    current["project_dir"] = current["project_dir"] or _folders(clients.get(host, []), facts["deployment"]["slug"])
     if _inside(records.get(host, {})) and _inside(wanted):
-        there["env_file"] = []  # it goes where its folder goes
-    there["leader"] = leaders(wanted["leader"], facts["deployment"]["members"], records)
+        current["env_file"] = []  # it goes where its folder goes
+    current["leader"] = leaders(wanted["leader"], facts["deployment"]["members"], records)
     return differences(
-        {name: values for name, values in there.items() if name in facts["attributes"]},
+        {name: values for name, values in current.items() if name in facts["attributes"]},
         wanted,
         facts["confirmed"],
         facts["folder"],

@@ -86,10 +86,10 @@ def leave_out_overridden(
     Compose files are read only where a container differs from `file`.
     """
     for one in containers:
-        told = one["identity"].get("database", {})
-        differing = [name for name, value in told.items() if file and file.get(name, value) != value]
+        recorded = one["identity"].get("database", {})
+        differing = [name for name, value in recorded.items() if file and file.get(name, value) != value]
         container = engine.container(one["id"]) if differing else None
         keys = compose.overrides(container) if container else set()
         for name in differing:
             if env_rules.OPTIONS[name] in keys:
-                del told[name]
+                del recorded[name]

@@ -165,5 +165,5 @@ def wanted(document: Mapping) -> list[dict[str, t.Any]]:
 
 
 def _count(body: Mapping) -> int:
-    told = [body.get("scale"), (body.get("deploy") or {}).get("replicas"), 1]
-    return int(next(number for number in told if number is not None))
+    counts = [body.get("scale"), (body.get("deploy") or {}).get("replicas"), 1]
+    return int(next(number for number in counts if number is not None))

@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
 _FILES_LABEL = "com.docker.compose.project.config_files"
 _FOLDER_LABEL = "com.docker.compose.project.working_dir"
 _UNKNOWN = "keys that it sets itself are reported as stale"
-_PATIENCE = "20"  # seconds, for a command that asks nobody
+_TIMEOUT = "20"  # seconds, for a command that asks nobody
 _DEEPEST = 8  # services may extend services
 
 
@@ -110,8 +110,8 @@ class Compose:
         folder = container.labels.get(_FOLDER_LABEL)
         command += [f"--project-directory={folder}"] if folder else []
         try:
-            _code, output, _words = self._run(
-                ["timeout", _PATIENCE, *command, "--profile=*", "config", "--format=json"]
+            _code, output, _stderr = self._run(
+                ["timeout", _TIMEOUT, *command, "--profile=*", "config", "--format=json"]
             )
             service = json.loads(output)["services"][container.service]
             held = {entry.key: entry.value for entry in read_compose(core_files.read_text(self._env_path)) if entry.key}

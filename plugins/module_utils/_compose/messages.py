@@ -28,14 +28,14 @@ _CURES = (
 _WARNING = re.compile(r"^time=\S+ level=warning |^WARN\[|^level=warning ")
 
 
-def one_line(words: str, secrets: t.Any = ()) -> str:
+def one_line(text: str, secrets: t.Any = ()) -> str:
     """Compose's complaint in one line, with the cure where a registry refuses; `secrets` hold values known to be in what it read."""
-    lines = [line.strip() for line in words.splitlines() if line.strip() and not _WARNING.match(line.strip())]
-    said = str(redact.redact(quoteless("; ".join(dict.fromkeys(lines))), secrets))
-    cure = next((cure for refused, cure in _CURES if refused.search(said)), "")
-    return f"{said.rstrip('.')}. {cure}" if cure else said
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _WARNING.match(line.strip())]
+    output = str(redact.redact(quoteless("; ".join(dict.fromkeys(lines))), secrets))
+    cure = next((cure for refused, cure in _CURES if refused.search(output)), "")
+    return f"{output.rstrip('.')}. {cure}" if cure else output
 
 
-def quoteless(words: str) -> str:
+def quoteless(text: str) -> str:
     """`words` without what Compose quotes from an env file or a template."""
-    return _QUOTES.sub(r"\1 " + redact.HIDDEN, words)
+    return _QUOTES.sub(r"\1 " + redact.HIDDEN, text)

@@ -204,12 +204,12 @@ def _reasons(
     if env_changes.get(one.name):
         reasons.append("db.env changes: " + ", ".join(env_changes[one.name]))
     if not service.unknown and service.hash != one.hash:
-        told = differences.get(one.name, Difference(definition="the definition in compose.yml changed"))
+        difference = differences.get(one.name, Difference(definition="the definition in compose.yml changed"))
         made = one.definition == service.definition and (proven or {}).get(service.name) == one.hash
         same = undeclared is not None and (made or not one.definition)
-        (waits if same else reasons).extend([told.definition] if told.definition else [])
-        known = undeclared is not None and {*told.keys} <= {*undeclared}
-        (waits if known else reasons).extend([told.environment] if told.environment else [])
+        (waits if same else reasons).extend([difference.definition] if difference.definition else [])
+        known = undeclared is not None and {*difference.keys} <= {*undeclared}
+        (waits if known else reasons).extend([difference.environment] if difference.environment else [])
     if one.state != "running" or numbers(version) < COMPARES_NETWORKS:
         return reasons, waits
     reasons += _renewed(service, networks, version)

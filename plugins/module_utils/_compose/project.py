@@ -30,7 +30,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import registr
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 _LABEL = "com.docker.compose."
-_PATIENCE = "60"  # seconds, for a command that asks nobody
+_TIMEOUT = "60"  # seconds, for a command that asks nobody
 _SHARED = ("network_mode", "ipc", "pid")
 Document = dict[str, t.Any]
 Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
@@ -59,7 +59,7 @@ class Project:
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
-        command = ["timeout", _PATIENCE, "docker", "--host", self.engine.transport.host, "compose", *arguments]
+        command = ["timeout", _TIMEOUT, "docker", "--host", self.engine.transport.host, "compose", *arguments]
         # Root's own environment may choose profiles, for other projects.
         own = {"COMPOSE_PROFILES": ""}
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)

@@ -27,7 +27,7 @@ def observe(params: t.Mapping[str, t.Any]) -> Finding:
         found.restarts.append("the Coreapps have not been restarted since the automatic GC was set")
     if not (params["api_password"] or params["api_token"]):
         return Finding(warnings=["the automatic GC cannot be compared without wa_api_password. Set it"])
-    webapp = client.Webapp(params, patience=0.0)
+    webapp = client.Webapp(params, retry_time=0.0)
     refused = RefusedLogin(params["refused_login_file"])
     refused.check(webapp, params["api_password"], "Correct wa_api_password")
     with refused.session(webapp, params["api_password"]):

@@ -72,7 +72,7 @@ def check_connection(
 
     for environment in environments.values():
         result.redact.add(value for key, value in environment.items() if env_plan.is_secret(module.params, key, value))
-    check = login_check.Proof(module.params, result.warn)
+    check = login_check.LoginCheck(module.params, result.warn)
     result.values["server"] = check.found
     differing = [*stale, *result.values["overridden_containers"]]
     for values in login_check.variants(plan.values, environments, differing):

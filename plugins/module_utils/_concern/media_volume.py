@@ -168,7 +168,7 @@ class MediaVolume:
         elif actual is None and self.result.module.check_mode:
             media_volume.check_driver(self.engine, self.name, driver)
         if self.params["probe"]:
-            media_rules.check_wiring(self.consumers)
+            media_rules.check_mounts(self.consumers)
         self.check_space(media_volume.space(self.engine, actual, driver, options))
 
     def check_identity(self) -> None:

@@ -72,13 +72,13 @@ def refuse_links_of_others(path: str) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: str, patience: float) -> t.Iterator[None]:
+def lock(path: str, timeout: float) -> t.Iterator[None]:
     """Hold the lock file at `path`, which is removed afterwards; a killed process's lock ends with it.
 
     Only its owner can open it, and so lock it. Raises WaError when another process holds it for `patience` seconds,
     OSError when it cannot be made.
     """
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         try:
@@ -90,7 +90,7 @@ def lock(path: str, patience: float) -> t.Iterator[None]:
         os.close(handle)
         if time.monotonic() >= end:
             cure = f"Wait for that process (fuser {path} names it), then run again"
-            raise WaError(f"lock file {path}", f"another process has held it for {patience:g} s", "a free lock", cure)
+            raise WaError(f"lock file {path}", f"another process has held it for {timeout:g} s", "a free lock", cure)
         time.sleep(0.05)
     try:
         yield
@@ -101,9 +101,9 @@ def lock(path: str, patience: float) -> t.Iterator[None]:
         os.close(handle)
 
 
-def acquire(handle: int, patience: float = 0) -> bool:
+def acquire(handle: int, timeout: float = 0) -> bool:
     """Lock an open file for this process; false when another one holds it for `patience` seconds. Raises OSError."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

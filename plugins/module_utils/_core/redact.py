@@ -52,21 +52,21 @@ class Redactor:
     """Hides secrets in any value, however deep and in whichever common escaping they appear."""
 
     def __init__(self, secrets: t.Iterable[str | None] = ()) -> None:
-        self._whole: set[str] = set()
+        self._secrets: set[str] = set()
         self.add(secrets)
 
     def add(self, secrets: t.Iterable[str | None]) -> None:
         """Hide these from now on; None and empty ones are passed over."""
         for secret in secrets:
             if secret:
-                self._whole.update((secret, quote(secret, safe=""), repr(secret)[1:-1]))
+                self._secrets.update((secret, quote(secret, safe=""), repr(secret)[1:-1]))
         # The longest first, so that a secret that contains another one leaves no rest.
-        self._parts = sorted((s for s in self._whole if len(s) >= _SHORTEST_SUBSTRING), key=len, reverse=True)
+        self._parts = sorted((s for s in self._secrets if len(s) >= _SHORTEST_SUBSTRING), key=len, reverse=True)
 
     def __call__(self, value: t.Any) -> t.Any:
         """`value` with every secret replaced by `<hidden>`; dictionaries, lists and tuples are copied."""
         if isinstance(value, str):
-            if value in self._whole:
+            if value in self._secrets:
                 return HIDDEN
             for part in self._parts:
                 value = value.replace(part, HIDDEN)

@@ -96,10 +96,10 @@ def _estimate(session: Session, table: Table) -> int:
     )
 
 
-def look(config: Settings, tables: t.Sequence[Table], keys: t.Sequence[t.Sequence[Key]]) -> Activity:
+def inspect(config: Settings, tables: t.Sequence[Table], keys: t.Sequence[t.Sequence[Key]]) -> Activity:
     """What goes on in `tables`; `keys` are those of a sample, for each of them. Raises DatabaseError for a server that takes no writes."""
     own = dict(zip(tables, keys))
-    seen = [_look(session, here, own) for session, here in sessions(config, tables)]
+    seen = [_inspect(session, here, own) for session, here in sessions(config, tables)]
     return Activity(
         sum(one.alive for one in seen),
         any(one.deleting for one in seen),
@@ -113,7 +113,7 @@ def _sum(parts: list[int | None]) -> int | None:
     return sum(known) if len(known) == len(parts) else None
 
 
-def _look(session: Session, tables: list[Table], keys: t.Mapping[Table, t.Sequence[Key]]) -> Activity:
+def _inspect(session: Session, tables: list[Table], keys: t.Mapping[Table, t.Sequence[Key]]) -> Activity:
     if session.is_read_only():
         raise read_only(session.settings)
     mysql = session.engine == MYSQL

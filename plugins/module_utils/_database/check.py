@@ -43,11 +43,11 @@ def check(
     with connection.connect(config, read_only=False) as session:
         version = session.version()
         found.update(product=version.product, version=version.text)
-        _tell(doubt, check_version(version))
-        _tell(warn, _check_tls(session, env, found))
+        _emit(doubt, check_version(version))
+        _emit(warn, _check_tls(session, env, found))
         if session.is_read_only():
             raise messages.read_only(config)
-        _tell(warn, _check_connections(session, found))
+        _emit(warn, _check_connections(session, found))
         names = connection.databases(session, prefix)
         holders = _holders(session, config, names)
         found.update(databases=names, messages_databases=holders)
@@ -57,13 +57,13 @@ def check(
                 f"{config.subject}: {len(holders)} databases that begin with {prefix!r} hold a table messages "
                 f"({', '.join(holders)}): shards, or another client's whose prefix begins alike"
             )
-            _tell(doubt, [text])
+            _emit(doubt, [text])
         # Under an empty prefix every database matches; only those that are a client's tell something.
         candidates = names if prefix else holders
-        _tell(warn, _check_privileges(session, config, candidates, prefix))
+        _emit(warn, _check_privileges(session, config, candidates, prefix))
 
 
-def _tell(warn: t.Callable[[str], None] | None, warnings: t.Iterable[str]) -> None:
+def _emit(warn: t.Callable[[str], None] | None, warnings: t.Iterable[str]) -> None:
     if warn:
         for warning in warnings:
             warn(warning)
@@ -151,14 +151,14 @@ def _check_privileges(session: Session, config: Settings, names: t.Sequence[str]
         if not names:
             may = session.value("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
             missing = {"new databases": [] if may else ["CREATE DATABASE (CREATEDB)"]}
-    bad = {name: lacks for name, lacks in missing.items() if lacks}
+    bad = {name: privileges for name, privileges in missing.items() if privileges}
     if not bad:
         return []
-    told = "; ".join(f"{', '.join(lacks)} on {name}" for name, lacks in bad.items())
+    details = "; ".join(f"{', '.join(privileges)} on {name}" for name, privileges in bad.items())
     if len(bad) == len(missing):
-        cure = "ALTER ROLE ... CREATEDB, or make the databases first" if "CREATEDB" in told else ""
-        raise DatabaseError(config.subject, f"user {config.user} lacks {told}", "denied", cure=cure)
-    return [f"{config.subject}: user {config.user} lacks {told} (another client's, whose prefix begins alike?)"]
+        cure = "ALTER ROLE ... CREATEDB, or make the databases first" if "CREATEDB" in details else ""
+        raise DatabaseError(config.subject, f"user {config.user} lacks {details}", "denied", cure=cure)
+    return [f"{config.subject}: user {config.user} lacks {details} (another client's, whose prefix begins alike?)"]
 
 
 def missing_mysql(session: Session, name: str) -> list[str]:
@@ -176,16 +176,16 @@ def missing_mysql(session: Session, name: str) -> list[str]:
         "INDEX": f"CREATE INDEX i ON {table} (a)",
         "DROP": f"DROP TABLE {table}",
     }
-    lacks = []
+    privileges = []
     for privilege, statement in statements.items():
         try:
             session.rows(statement)
         except DatabaseError as error:
             if error.kind in ("denied", "login"):  # 1044 counts as a refused login while connecting
-                lacks.append(privilege)
+                privileges.append(privilege)
             elif error.kind not in ("missing", "other"):
                 raise
-    return lacks
+    return privileges
 
 
 def _missing_pgsql(config: Settings, name: str) -> list[str]:
@@ -218,11 +218,11 @@ def _missing_on_messages(session: Session) -> list[str]:
         " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = 'messages' AND c.relkind IN ('r', 'p')"
         " AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
     )
-    lacks: list[str] = []
+    privileges: list[str] = []
     for oid, owner in rows:
         for privilege in PRIVILEGES[:4]:
             if not session.value("SELECT has_table_privilege(%s::oid, %s)", (oid, privilege)):
-                lacks.append(privilege)
+                privileges.append(privilege)
         if not owner:
-            lacks.append("ALTER, INDEX and DROP (ownership of messages)")
-    return list(dict.fromkeys(lacks))
+            privileges.append("ALTER, INDEX and DROP (ownership of messages)")
+    return list(dict.fromkeys(privileges))

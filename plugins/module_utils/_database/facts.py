@@ -27,7 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
     quote,
 )
 
-_LOOK_EVERY = 0.1  # seconds between two looks at who is still connected
+_POLL_INTERVAL = 0.1  # seconds between two looks at who is still connected
 _LOCK_EVERY = 0.5  # the same of the migration lock, which may take hours
 HOUR = 3600.0  # domain 7: the vendor's word for the database's query time-out during an upgrade
 # What may end an ALTER or keep it waiting, or end the connection that waits for it. MySQL's max_execution_time is not
@@ -59,28 +59,28 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
     prefix, wanted = env.get("WA_DB_NAME_PREFIX", ""), params.get("databases")
     own = migration_lock.lock_id(env, wanted)
-    look = _mysql if config.engine == connection.MYSQL else _pgsql
+    read = _mysql if config.engine == connection.MYSQL else _pgsql
     with connection.connect(config) as session:
         names = ownership.find(session, prefix, wanted, strict=False)
     enough = parse_duration("min_statement_timeout", params.get("min_statement_timeout") or HOUR)
     end = time.monotonic() + parse_duration("idle_timeout", params.get("idle_timeout") or 0)
     while True:
-        facts = look(config, names, enough, own)
+        facts = read(config, names, enough, own)
         if time.monotonic() >= end or not facts["sessions"]:
             break
-        time.sleep(_LOOK_EVERY)
-    patience = parse_duration("migration_lock_timeout", params.get("migration_lock_timeout") or 0)
-    if patience:
-        facts["migration_lock"] = _wait_for_migration_lock(config, own, patience)
+        time.sleep(_POLL_INTERVAL)
+    timeout = parse_duration("migration_lock_timeout", params.get("migration_lock_timeout") or 0)
+    if timeout:
+        facts["migration_lock"] = _wait_for_migration_lock(config, own, timeout)
     return {"engine": config.engine, "server": server, **facts}
 
 
-def _wait_for_migration_lock(config: Settings, own: str, patience: float) -> dict[str, t.Any]:
+def _wait_for_migration_lock(config: Settings, own: str, timeout: float) -> dict[str, t.Any]:
     """Who holds the migration lock, at the latest `patience` seconds after the first look."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + timeout
     with connection.connect(config) as session:
         while True:
-            lock = migration_lock.look(session, own)
+            lock = migration_lock.inspect(session, own)
             if lock["owned"] or not lock["supported"] or time.monotonic() >= end:
                 return lock
             time.sleep(_LOCK_EVERY)
@@ -142,7 +142,7 @@ def _mysql(config: Settings, names: list[str], enough: float, own: str) -> dict[
         limits = _mysql_limits(session, enough)
         connection.limit(session)
         facts = {**_common(session, names), **limits, **_by_owner(_mysql_sessions(session), names)}
-        facts["migration_lock"] = migration_lock.look(session, own)
+        facts["migration_lock"] = migration_lock.inspect(session, own)
         if facts["product"] == "MySQL" and session.version().numbers >= (8,):
             session.rows("SET SESSION information_schema_stats_expiry = 0")
         facts.update(_sizes(_mysql_tables(session, names)))
@@ -211,7 +211,7 @@ def _mysql_free(session: Session) -> int | None:
 def _pgsql(config: Settings, names: list[str], enough: float, own: str) -> dict[str, t.Any]:
     with connection.connect(config) as session:
         facts = {**_common(session, names), **_by_owner(_pgsql_sessions(session), names)}
-        facts["migration_lock"] = migration_lock.look(session, own)
+        facts["migration_lock"] = migration_lock.inspect(session, own)
     tables: list[tuple[str, str, int]] = []
     timeouts: dict[str, float] = {}
     cures: list[str] = []

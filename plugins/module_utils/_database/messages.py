@@ -68,7 +68,7 @@ def find_tables(
     config: Settings,
     prefix: str,
     wanted: t.Sequence[str] | None = None,
-    tell: t.Callable[[str], None] = lambda _text: None,
+    warn: t.Callable[[str], None] = lambda _text: None,
 ) -> list[Table]:
     """The `messages` tables of the client with `prefix`; `wanted`, when given, are its databases whatever their prefix.
 
@@ -76,11 +76,11 @@ def find_tables(
     the client reads with this user; `tell` gets the words that say so.
     """
     with connect(config) as session:
-        found = ownership.look(session, prefix, wanted)
+        found = ownership.inspect(session, prefix, wanted)
         names = ownership.anchors(prefix, found, wanted, lambda name: ownership.has_rows(session, name))
         for name, traits in found.items():
             for schema in traits.unreadable:
-                tell(f"{name}: {schema}.{NAME} was not counted, since user {config.user} may not read it")
+                warn(f"{name}: {schema}.{NAME} was not counted, since user {config.user} may not read it")
         if not names:
             raise _nothing_found(prefix, wanted)
         if config.engine == MYSQL:
@@ -89,7 +89,7 @@ def find_tables(
     for name in names:
         with connect(config, name) as session:
             readable = [table for table in _pgsql_tables(session, name) if table.readable]
-        tables += _one_schema(config, readable, tell)
+        tables += _one_schema(config, readable, warn)
     return tables
 
 
@@ -106,7 +106,7 @@ def _nothing_found(prefix: str, wanted: t.Sequence[str] | None) -> WaError:
     )
 
 
-def _one_schema(config: Settings, tables: list[Table], tell: t.Callable[[str], None]) -> list[Table]:
+def _one_schema(config: Settings, tables: list[Table], warn: t.Callable[[str], None]) -> list[Table]:
     """Of the tables in several schemas of one database, the one that the user's search_path finds, as the client's statements do."""
     if len(tables) <= 1:
         return tables
@@ -119,7 +119,7 @@ def _one_schema(config: Settings, tables: list[Table], tell: t.Callable[[str], N
             "one that the client's statements find",
             f"Set the user's search_path in this database as the client has it: ALTER ROLE {config.user} IN DATABASE",
         )
-    tell(
+    warn(
         f"{name}: {NAME} in {schemas} was not counted, since it is not the one in the search_path of user {config.user}"
     )
     return mine

@@ -18,9 +18,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 
 _NAME = "waba.onprem.migration"
 _SILENCE = 20  # seconds after which the server gives the session up
-_HEARD = 10  # seconds for which a session that was heard counts as alive
+_ALIVE_WITHIN = 10  # seconds for which a session that was heard counts as alive
 # PostgreSQL's locks belong to a database; this one every server has, and no CREATE DATABASE copies it, as it does template1.
-_HOME = "postgres"
+_DATABASE = "postgres"
 _CLASS, _KEY = (int.from_bytes(hashlib.sha256(_NAME.encode()).digest()[at : at + 4], "big") >> 1 for at in (0, 4))
 PGSQL_SESSIONS = "waba.onprem migration%"  # how the sessions that hold a lock call themselves, as a pattern
 # Two locks in one session, without which nobody could tell whose it is.
@@ -29,8 +29,8 @@ _TWO_LOCKS = {"MySQL": (5, 7, 5), "MariaDB": (10, 0, 2)}
 
 def lock_id(env: t.Mapping[str, str], databases: t.Sequence[str] | None) -> str:
     """What tells one client on a database server from another: its user and its databases in db.env, as a digest."""
-    words = [env.get("WA_DB_USERNAME", ""), env.get("WA_DB_NAME_PREFIX", ""), *sorted(databases or ())]
-    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]
+    parts = [env.get("WA_DB_USERNAME", ""), env.get("WA_DB_NAME_PREFIX", ""), *sorted(databases or ())]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 class MigrationLock:
@@ -47,7 +47,7 @@ class MigrationLock:
         if not self.mysql:
             # Asked where it was connected to, since pg_hba.conf decides, too.
             here = self.session.value("SELECT current_database()")
-            return "" if here == _HOME else f"its user cannot connect to the database {_HOME}"
+            return "" if here == _DATABASE else f"its user cannot connect to the database {_DATABASE}"
         if [value for _name, value in self.session.rows("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'") if value == "ON"]:
             return "the nodes of a Galera cluster have no lock in common"
         version = self.session.version()
@@ -90,8 +90,8 @@ class MigrationLock:
         if not seen:
             return f"session {number} of another user", False
         user, host, silent = seen[0]
-        words = f"session {number} of user {user} from {host.rpartition(':')[0] or host}"
-        return words, number == own and int(silent or 0) < _HEARD
+        description = f"session {number} of user {user} from {host.rpartition(':')[0] or host}"
+        return description, number == own and int(silent or 0) < _ALIVE_WITHIN
 
     def _pgsql_holder(self) -> tuple[str, bool]:
         seen = self.session.rows(
@@ -99,7 +99,7 @@ class MigrationLock:
             " FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
             " WHERE l.locktype = 'advisory' AND l.granted AND l.classid = %s::oid AND l.objid = %s::oid AND l.objsubid = 2"
             " AND l.database = (SELECT oid FROM pg_database WHERE datname = %s)",
-            (_HEARD, _CLASS, _KEY, _HOME),
+            (_ALIVE_WITHIN, _CLASS, _KEY, _DATABASE),
         )
         if not seen:
             return "", False
@@ -120,7 +120,7 @@ def mysql_session(session: Session) -> int:
 def connect(config: Settings, own: str, deployment: str) -> MigrationLock:
     """A session that can have the lock, and says so where that can be seen. Raises DatabaseError."""
     mysql = config.engine == connection.MYSQL
-    session = connection.connect(config, None if mysql else _HOME)
+    session = connection.connect(config, None if mysql else _DATABASE)
     try:
         if mysql:
             session.rows(f"SET SESSION wait_timeout = {_SILENCE}")
@@ -139,7 +139,7 @@ def connect(config: Settings, own: str, deployment: str) -> MigrationLock:
     return MigrationLock(session, own)
 
 
-def look(session: Session, own: str) -> dict[str, t.Any]:
+def inspect(session: Session, own: str) -> dict[str, t.Any]:
     """The lock as wa_info tells it."""
     lock = MigrationLock(session, own)
     why = lock.unsupported()

@@ -59,7 +59,7 @@ def anchors(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows:
     """
     holding = sorted(name for name, traits in found.items() if traits.messages)
     if wanted:
-        _all_there(wanted, found)
+        _all_present(wanted, found)
         return [name for name in holding if name in wanted]
     certain = [
         name
@@ -69,8 +69,8 @@ def anchors(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows:
     ]
     doubtful = [name for name in holding if name not in certain and (not certain or has_rows(name))]
     # Shards differ in numbers at most; another word in the name may be a neighbour's, or a copy that was set aside.
-    words = {re.sub(r"\d+", "", _rest(prefix, name)) for name in certain}
-    if doubtful or len(words) > 1 or (not prefix and len(certain) > 1):
+    stems = {re.sub(r"\d+", "", _rest(prefix, name)) for name in certain}
+    if doubtful or len(stems) > 1 or (not prefix and len(certain) > 1):
         raise _ambiguous(
             prefix,
             f"more than one client may have a table messages in {', '.join(holding)}; candidates: {', '.join(sorted(found))}",
@@ -100,17 +100,17 @@ def own(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows: Has
     return sorted(ours)
 
 
-def _all_there(wanted: t.Sequence[str], found: Found) -> None:
+def _all_present(wanted: t.Sequence[str], found: Found) -> None:
     missing = [name for name in wanted if name not in found]
     if missing:
         seen = f"not seen on the server: {', '.join(missing)}"
         raise WaError("option databases", seen, "some of: " + (", ".join(sorted(found)) or "(none found)"))
 
 
-def _ambiguous(prefix: str, told: str) -> WaError:
+def _ambiguous(prefix: str, candidates: str) -> WaError:
     return WaError(
         "client's database",
-        f"ambiguous for prefix {prefix!r}: {told}",
+        f"ambiguous for prefix {prefix!r}: {candidates}",
         "the databases of one client",
         "Name all of this client's own in the option databases (variable wa_message_gc_databases of the roles)",
     )
@@ -176,8 +176,8 @@ def _signs(prefix: str, name: str, found: Found, holding: t.Sequence[str]) -> in
         return 0
     traits, anchor = found[name], [found[one] for one in holding]
     addresses = frozenset[str]().union(*(one.addresses for one in anchor))
-    foreign = bool(traits.owner) and traits.owner not in {one.owner for one in anchor}
-    signs = named + traits.given + bool(traits.addresses & addresses) - foreign
+    other_owner = bool(traits.owner) and traits.owner not in {one.owner for one in anchor}
+    signs = named + traits.given + bool(traits.addresses & addresses) - other_owner
     return min(signs, _ENOUGH - 1) if rival == named else signs
 
 
@@ -189,13 +189,13 @@ def find(session: Session, prefix: str, wanted: t.Sequence[str] | None, *, stric
 
     Without `strict` those of `wanted` that are not there are left out, as long as one is: a migration may drop one.
     """
-    found = look(session, prefix, wanted)
+    found = inspect(session, prefix, wanted)
     if wanted and not strict:
         wanted = [name for name in wanted if name in found] or wanted
     return own(prefix, found, wanted, lambda name: has_rows(session, name))
 
 
-def look(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> dict[str, Traits]:
+def inspect(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> dict[str, Traits]:
     """The databases that begin with `prefix`, and those `wanted`, with what the server tells of them."""
     names = connection.databases(session, prefix)
     if wanted:

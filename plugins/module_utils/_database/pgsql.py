@@ -26,7 +26,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
     one_line,
 )
 
-_FOREIGN_PATIENCE = 60.0
+_DEFAULT_TIMEOUT = 60.0
 
 
 def driver() -> t.Any:
@@ -107,14 +107,15 @@ def connect(
     psycopg2.extensions.set_wait_callback(_wait)
     base: t.Any = psycopg2.extensions.connection
 
-    class Patient(base):  # type: ignore[misc]  # the driver has no types
-        patience = config.connect_timeout
+    class TimedConnection(base):  # type: ignore[misc]  # the driver has no types
+        wait_timeout = config.connect_timeout
 
     try:
         connection = psycopg2.connect(
-            connection_factory=Patient, **{key: value for key, value in wanted.items() if value not in (None, "")}
+            connection_factory=TimedConnection,
+            **{key: value for key, value in wanted.items() if value not in (None, "")},
         )
-        connection.patience = statement_timeout + GRACE
+        connection.wait_timeout = statement_timeout + GRACE
         connection.set_session(autocommit=True)
         with connection.cursor() as cursor:  # what the server or the user has, before this session sets its own
             cursor.execute("SHOW default_transaction_read_only")
@@ -133,8 +134,8 @@ def _wait(connection: t.Any) -> None:
     psycopg2 = driver()
     extensions = psycopg2.extensions
     # The callback serves every connection of the process, also those of others.
-    patience = getattr(connection, "patience", _FOREIGN_PATIENCE)
-    end = time.monotonic() + patience
+    wait_timeout = getattr(connection, "wait_timeout", _DEFAULT_TIMEOUT)
+    end = time.monotonic() + wait_timeout
     while True:
         state = connection.poll()
         if state == extensions.POLL_OK:
@@ -142,4 +143,4 @@ def _wait(connection: t.Any) -> None:
         number = [connection.fileno()]
         readers, writers = (number, []) if state == extensions.POLL_READ else ([], number)
         if not any(select.select(readers, writers, [], max(end - time.monotonic(), 0))):
-            raise psycopg2.OperationalError(f"no answer: timed out after {patience:g} s")
+            raise psycopg2.OperationalError(f"no answer: timed out after {wait_timeout:g} s")

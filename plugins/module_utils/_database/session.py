@@ -151,8 +151,8 @@ class Session:
         if self.engine == PGSQL:
             return self.began_read_only or bool(self.value("SELECT pg_is_in_recovery()"))
         # A managed replica may tell so only by the second one; MariaDB knows more values than OFF and ON.
-        told = self.rows("SELECT @@global.read_only, @@global.innodb_read_only")[0]
-        return any(str(value).upper() not in ("0", "OFF") for value in told)
+        flags = self.rows("SELECT @@global.read_only, @@global.innodb_read_only")[0]
+        return any(str(value).upper() not in ("0", "OFF") for value in flags)
 
 
 def parse_version(engine: str, text: str) -> Version:

@@ -27,7 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import 
 from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import execute
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import CONNECTION, OPTIONS
 
-_PATIENCE = 10.0  # seconds for a container's resolver
+_TIMEOUT = 10.0  # seconds for a container's resolver
 _NOT_FOUND = 2  # getent's own exit code
 _WRONG_NAME = "Correct the host name"
 _NO_NAME = (
@@ -98,12 +98,12 @@ class Clients:
             return "", ""
         for container in self.running:
             try:
-                told = execute(self.docker, container, ["getent", "ahosts", "--", name], timeout=_PATIENCE)
+                answer = execute(self.docker, container, ["getent", "ahosts", "--", name], timeout=_TIMEOUT)
             except WaError:
                 continue  # an image without a shell
-            if told.rc == 0 and told.stdout.split():
-                return told.stdout.split()[0], f"the address in container {container.name}"
-            if told.rc == _NOT_FOUND:
+            if answer.rc == 0 and answer.stdout.split():
+                return answer.stdout.split()[0], f"the address in container {container.name}"
+            if answer.rc == _NOT_FOUND:
                 found = f"the name {name} does not resolve in container {container.name}"
                 raise DatabaseError(config.subject, found, "unknown_host", cure=_WRONG_NAME)
         return host_names.address(self.docker, self.records, name)
@@ -195,7 +195,7 @@ def tls(config: Settings, values: Values, clients: Clients) -> t.Iterator[Settin
         yield replace(config, **paths)
 
 
-class Proof:
+class LoginCheck:
     """One proof with a module's options; `found` is filled with what is learnt of the server."""
 
     def __init__(self, params: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> None:

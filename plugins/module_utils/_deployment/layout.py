@@ -18,7 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology i
 
 PORTS_EACH = 4
 JWT_KEY = "WA_WEB_JWT_CRYPTO_KEY"
-_WORD = re.compile(r"web|(core|master)([1-9][0-9]{0,2})")
+_SERVICE = re.compile(r"web|(core|master)([1-9][0-9]{0,2})")
 _LOOPBACK = re.compile(r"localhost|127\..*|::1")
 # What the members of a deployment must agree on: it has one database and one version.
 _SHARED = (
@@ -48,7 +48,9 @@ def layout(
     shards = int(shards)
     _check_agreement(name, hostvars, members)
     declared = {member: hostvars[member].get("wa_client_services") for member in members}
-    places = place(name, members, topology, shards, {m: words for m, words in declared.items() if words is not None})
+    places = place(
+        name, members, topology, shards, {m: services for m, services in declared.items() if services is not None}
+    )
     if "web" not in places[leader] and not hostvars[leader].get("wa_api_url"):
         raise WaError(
             f"deployment {name}: leader {leader}",
@@ -78,16 +80,18 @@ def place(
             f"not set for {', '.join(without)}",
             f"to be set for every member, as for {', '.join(declared)}, or for none",
         )
-    places = {m: _words(m, declared[m]) for m in members} if declared else _by_position(members, topology, shards)
+    places = (
+        {m: _parse_services(m, declared[m]) for m in members} if declared else _by_position(members, topology, shards)
+    )
     _check_places(name, places, topology, shards)
-    return {member: sorted(words, key=order) for member, words in places.items()}
+    return {member: sorted(services, key=order) for member, services in places.items()}
 
 
 def services(
-    words: t.Iterable[str],
+    services: t.Iterable[str],
     topology: str,
     where: str,
-    alone: bool = True,
+    is_single_host: bool = True,
     web_port: t.Any = 9090,
     core_port: t.Any = CORE_PORT,
 ) -> list[dict[str, t.Any]]:
@@ -102,12 +106,12 @@ def services(
     if topology == "single":
         core = _service("wacore", "core", [], {})
         return [core, {**_service("waweb", "web", [web_port], {"WACORE_HOSTNAME": "wacore"}), "after": ["wacore"]}]
-    ordered = sorted(words, key=order)
+    ordered = sorted(services, key=order)
     found = []
-    for word, slot in _slots(ordered).items():
-        kind = word.rstrip("0123456789")
-        name = service_name(word, topology)
-        first = CORE_PORT if alone else core_port + PORTS_EACH * slot
+    for service, slot in _slots(ordered).items():
+        kind = service.rstrip("0123456789")
+        name = service_name(service, topology)
+        first = CORE_PORT if is_single_host else core_port + PORTS_EACH * slot
         ports = list(range(first, first + PORTS_EACH))
         if ports[-1] >= 1 << 16:
             raise WaError(
@@ -116,14 +120,14 @@ def services(
         environment = {"WA_APP_MULTICONNECT": "1"}
         if kind == "master":
             environment["WA_MASTER_NODE"] = "1"
-        environment["COREAPP_HOSTNAME"] = name if alone else where
+        environment["COREAPP_HOSTNAME"] = name if is_single_host else where
         environment["COREAPP_EXTERNAL_PORTS"] = ",".join(str(port) for port in ports)
-        found.append(_service(name, kind, [] if alone else ports, environment))
+        found.append(_service(name, kind, [] if is_single_host else ports, environment))
     if "web" in ordered:
         environment = {
             "WA_APP_MULTICONNECT": "1",
-            "WEBAPP_HOSTNAME": "waweb" if alone else where,
-            "WEBAPP_EXTERNAL_PORTS": str(443 if alone else web_port),
+            "WEBAPP_HOSTNAME": "waweb" if is_single_host else where,
+            "WEBAPP_EXTERNAL_PORTS": str(443 if is_single_host else web_port),
         }
         found.append(_service("waweb", "web", [web_port], environment))
     return found
@@ -147,27 +151,27 @@ def _service(name: str, kind: str, ports: t.Sequence[int], environment: t.Mappin
     }
 
 
-def _slots(words: t.Sequence[str]) -> dict[str, int]:
+def _slots(services: t.Sequence[str]) -> dict[str, int]:
     """Places in the row of ports: the first Coreapp 0, the first master 1, as the vendor has them; then all others."""
-    cores = [word for word in words if word.startswith("core")]
-    masters = [word for word in words if word.startswith("master")]
+    cores = [service for service in services if service.startswith("core")]
+    masters = [service for service in services if service.startswith("master")]
     slots = dict.fromkeys(cores[:1], 0) | dict.fromkeys(masters[:1], 1)
-    for slot, word in enumerate([*cores[1:], *masters[1:]], start=2):
-        slots[word] = slot
+    for slot, service in enumerate([*cores[1:], *masters[1:]], start=2):
+        slots[service] = slot
     return slots
 
 
-def service_name(word: str, topology: str) -> str:
+def service_name(service: str, topology: str) -> str:
     """What the rendered Compose file calls a service: `waweb`, `wacore`, `wacore2`, `master1`."""
-    if word == "web":
+    if service == "web":
         return "waweb"
-    return "wacore" if topology == "single" and word == "core1" else re.sub("^core", "wacore", word)
+    return "wacore" if topology == "single" and service == "core1" else re.sub("^core", "wacore", service)
 
 
-def order(word: str) -> tuple[int, int]:
+def order(service: str) -> tuple[int, int]:
     """Webapp, Coreapps by number, masters by number."""
-    kind = word.rstrip("0123456789")
-    return ("web", "core", "master").index(kind), int(word[len(kind) :] or 0)
+    kind = service.rstrip("0123456789")
+    return ("web", "core", "master").index(kind), int(service[len(kind) :] or 0)
 
 
 def _by_position(members: t.Sequence[str], topology: str, shards: int) -> dict[str, list[str]]:
@@ -177,23 +181,23 @@ def _by_position(members: t.Sequence[str], topology: str, shards: int) -> dict[s
     """
     if topology == "single":
         return {member: ["web", "core1"] for member in members}
-    words = [f"core{number}" for number in range(1, max(shards + 1, len(members)) + 1)]
+    services = [f"core{number}" for number in range(1, max(shards + 1, len(members)) + 1)]
     found = {member: ["web"] for member in members}
-    for row in (words, ["master1", "master2"]):
-        for position, word in enumerate(row):
-            found[members[position % len(members)]].append(word)
+    for row in (services, ["master1", "master2"]):
+        for position, service in enumerate(row):
+            found[members[position % len(members)]].append(service)
     return found
 
 
-def _words(member: str, words: t.Any) -> list[str]:
+def _parse_services(member: str, services: t.Any) -> list[str]:
     """A member's `wa_client_services`, each word checked."""
     subject, cure = f"host {member}: wa_client_services", "Give a list such as [web, core1, master1]"
-    if isinstance(words, str) or not isinstance(words, t.Sequence) or not words:
-        raise WaError(subject, f"{words!r}", "a list with one service at least", cure)
-    for word in words:
-        if not _WORD.fullmatch(str(word)):
-            raise WaError(subject, f"{word!r} is no service", "web, core1, core2 ..., master1, master2 ...", cure)
-    return [str(word) for word in words]
+    if isinstance(services, str) or not isinstance(services, t.Sequence) or not services:
+        raise WaError(subject, f"{services!r}", "a list with one service at least", cure)
+    for service in services:
+        if not _SERVICE.fullmatch(str(service)):
+            raise WaError(subject, f"{service!r} is no service", "web, core1, core2 ..., master1, master2 ...", cure)
+    return [str(service) for service in services]
 
 
 def check_topology(name: str, members: t.Sequence[str], topology: t.Any, shards: t.Any) -> None:
@@ -217,21 +221,21 @@ def _check_places(name: str, places: t.Mapping[str, t.Sequence[str]], topology: 
     """Raises WaError when the services do not make a client of that topology."""
     subject = f"deployment {name}: wa_client_services"
     holders: dict[str, list[str]] = {}
-    for member, words in places.items():
-        for word in words:
-            holders.setdefault(f"web of {member}" if word == "web" else word, []).append(member)
-    for word, where in sorted(holders.items()):
+    for member, services in places.items():
+        for service in services:
+            holders.setdefault(f"web of {member}" if service == "web" else service, []).append(member)
+    for service, where in sorted(holders.items()):
         if len(where) > 1:
-            raise WaError(subject, f"{word} twice ({', '.join(where)})", "each service once")
-    found = [word for words in places.values() for word in words]
+            raise WaError(subject, f"{service} twice ({', '.join(where)})", "each service once")
+    found = [service for services in places.values() for service in services]
     if topology == "single":
         if sorted(found) != ["core1", "web"]:
             raise WaError(subject, ", ".join(found), "[web, core1], which is what a single client has")
         return
     for kind, called in (("web", "Webapp"), ("core", "Coreapp"), ("master", "master")):
-        if not any(word.startswith(kind) for word in found):
+        if not any(service.startswith(kind) for service in found):
             raise WaError(subject, f"no {called} on any host", f"Webapp, Coreapp and master with {topology}")
-    cores = [word for word in found if word.startswith("core")]
+    cores = [service for service in found if service.startswith("core")]
     if len(cores) < shards:
         expected = f"at least {shards} Coreapps for wa_shards: {shards}, and one more so that one may fail"
         raise WaError(subject, ", ".join(cores), expected)
@@ -246,8 +250,10 @@ def _check_agreement(name: str, hostvars: HostVars, members: t.Sequence[str]) ->
             is_version = variable == "wa_version" and value is not None
             values.setdefault(normalise_version(value) if is_version else str(value), []).append(member)
         if len(values) > 1:
-            told = "; ".join(f"{value} on {', '.join(where)}" for value, where in sorted(values.items()))
-            raise WaError(f"deployment {name}: {variable}", told, "one value for all members", "Set it for the group")
+            details = "; ".join(f"{value} on {', '.join(where)}" for value, where in sorted(values.items()))
+            raise WaError(
+                f"deployment {name}: {variable}", details, "one value for all members", "Set it for the group"
+            )
 
 
 def _check_addresses(name: str, addresses: t.Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 
-_PATIENCE = 30.0  # seconds: whoever holds the guard does so for milliseconds
+_TIMEOUT = 30.0  # seconds: whoever holds the guard does so for milliseconds
 
 
 class JournalFile:
@@ -35,7 +35,7 @@ class JournalFile:
         """Keep every other process out while the file is judged and written; lasts milliseconds."""
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(files.lock(self.guard, _PATIENCE))
+                stack.enter_context(files.lock(self.guard, _TIMEOUT))
             except OSError as error:
                 raise self._unusable(self.path, error) from None
             yield

@@ -71,15 +71,15 @@ def places(
 
     Raises WaError for a path that is none, or that others use. None takes the default.
     """
-    home = paths.folder(
+    project_dir = paths.folder(
         f"host {host}: wa_project_dir", f"{PROJECTS_DIR}/{part}" if project_dir is None else project_dir
     )
     state = paths.folder(f"host {host}: wa_state_dir", STATE_DIR if state_dir is None else state_dir)
-    env = paths.file(f"host {host}: wa_env_file", f"{home}/db.env" if env_file is None else env_file)
-    paths.distinct(host, wa_project_dir=home, wa_state_dir=state, wa_env_file=env)
+    env = paths.file(f"host {host}: wa_env_file", f"{project_dir}/db.env" if env_file is None else env_file)
+    paths.distinct(host, wa_project_dir=project_dir, wa_state_dir=state, wa_env_file=env)
     found = {
-        "project_dir": home,
-        "compose_file": f"{home}/compose.yml",
+        "project_dir": project_dir,
+        "compose_file": f"{project_dir}/compose.yml",
         "state_dir": state,
         "identity_file": f"{STATE_DIR}/client-{part}.json",  # the one place that no variable moves
         "gc_state_file": f"{state}/gc-{part}.json",
@@ -299,7 +299,7 @@ def check_health(
         if absent:
             return False, f"not among the nodes yet: {', '.join(absent)}; there are {', '.join(sorted(nodes))}"
     status = {name: str(node.get("gateway_status", "missing")) for name, node in nodes.items()}
-    told = ", ".join(f"{name} {value}" for name, value in sorted(status.items()))
+    summary = ", ".join(f"{name} {value}" for name, value in sorted(status.items()))
     waiting = [name for name, value in sorted(status.items()) if value == "uninitialized"]
     if waiting:
         return False, "starting or migrating: " + ", ".join(waiting)
@@ -308,12 +308,16 @@ def check_health(
         return False, "not registered: " + ", ".join(lost)
     serving = [name for name, value in status.items() if value in ("connected", "connecting")]
     if topology == "single":
-        return (True, told) if len(serving) == 1 == len(nodes) else (False, f"expected one Coreapp connected: {told}")
+        return (
+            (True, summary)
+            if len(serving) == 1 == len(nodes)
+            else (False, f"expected one Coreapp connected: {summary}")
+        )
     cores = [name for name in serving if nodes[name].get("role", "coreapp") == "coreapp"]
     if topology == "high_availability":
         good = len(serving) == len(cores) == 1
-        return (True, told) if good else (False, f"expected exactly one Coreapp connected: {told}")
+        return (True, summary) if good else (False, f"expected exactly one Coreapp connected: {summary}")
     masters = [name for name in serving if nodes[name].get("role") == "primary_master"]
     if len(cores) == shards and len(masters) == 1:
-        return True, told
-    return False, f"expected {shards} Coreapps and the primary master connected: {told}"
+        return True, summary
+    return False, f"expected {shards} Coreapps and the primary master connected: {summary}"

@@ -18,7 +18,7 @@ STAGES = ("locked", "stopping", "migrating", "starting", "verifying")
 # Up to here going back is just starting the old version.
 _HARMLESS = ("locked", "stopping")
 _END_OF_TIME = 253402300800  # the year 10000, which no clock shows
-_WORDS = {
+_STAGE_TEXT = {
     "locked": "was begun and had touched nothing",
     "stopping": "had begun to stop the client; the schema is untouched",
     "migrating": "had begun the migration; the schema may be changed",
@@ -94,7 +94,7 @@ def describe_block(journal: t.Mapping[str, t.Any], held: bool) -> str:
 
 def describe_unfinished(journal: t.Mapping[str, t.Any]) -> str:
     """What an unfinished run left, for a message."""
-    return f"an upgrade to {journal['target']} by {journal['user']} {_WORDS[journal['stage']]}"
+    return f"an upgrade to {journal['target']} by {journal['user']} {_STAGE_TEXT[journal['stage']]}"
 
 
 def begin(

@@ -64,7 +64,7 @@ def settings(record: Record, image: Record) -> tuple[dict[str, t.Any], list[str]
     `image` is the `Config` of its image, empty when the image is gone.
     """
     host, config = record["HostConfig"], record["Config"]
-    found: dict[str, t.Any] = {word: host[key] for key, word in _SAME.items() if host.get(key)}
+    found: dict[str, t.Any] = {option: host[key] for key, option in _SAME.items() if host.get(key)}
     found["restart"] = _restart(host.get("RestartPolicy") or {})
     log = host.get("LogConfig") or {}
     found["logging"] = {"driver": log.get("Type", ""), "options": log.get("Config") or {}}
@@ -84,7 +84,7 @@ def settings(record: Record, image: Record) -> tuple[dict[str, t.Any], list[str]
     found["tmpfs"] = [f"{path}:{how}".rstrip(":") for path, how in (host.get("Tmpfs") or {}).items()]
     found["tmpfs"] += [_tmpfs(one) for one in host.get("Mounts") or [] if one.get("Type") == "tmpfs"]
     left = sorted(key for key, value in host.items() if value and key not in _SAME and key not in _OTHERWISE)
-    return {word: value for word, value in found.items() if value not in (None, "", [], {})}, left
+    return {option: value for option, value in found.items() if value not in (None, "", [], {})}, left
 
 
 def ports(bindings: t.Mapping[str, t.Any]) -> list[str]:
@@ -101,8 +101,8 @@ def ports(bindings: t.Mapping[str, t.Any]) -> list[str]:
 
 def seconds(nanoseconds: int) -> str:
     """A duration as Compose writes it."""
-    whole, rest = divmod(nanoseconds, 10**9)
-    return f"{whole}s" if not rest else f"{nanoseconds // 10**6}ms"
+    full_seconds, rest = divmod(nanoseconds, 10**9)
+    return f"{full_seconds}s" if not rest else f"{nanoseconds // 10**6}ms"
 
 
 def _pairs(lines: t.Any) -> dict[str, str]:
@@ -153,10 +153,12 @@ def _limits(host: Record) -> dict[str, t.Any]:
 
 def _program(record: Record, image: Record) -> dict[str, t.Any]:
     config = record["Config"]
-    words = {"Cmd": "command", "Entrypoint": "entrypoint", "User": "user", "WorkingDir": "working_dir"}
-    words["StopSignal"] = "stop_signal"
+    options = {"Cmd": "command", "Entrypoint": "entrypoint", "User": "user", "WorkingDir": "working_dir"}
+    options["StopSignal"] = "stop_signal"
     found: dict[str, t.Any] = {
-        word: config.get(key) for key, word in words.items() if (config.get(key) or None) != (image.get(key) or None)
+        option: config.get(key)
+        for key, option in options.items()
+        if (config.get(key) or None) != (image.get(key) or None)
     }
     name = config.get("Hostname") or ""
     # Who shares another one's network has its name, too, and may not be given one.
@@ -172,10 +174,10 @@ def _program(record: Record, image: Record) -> dict[str, t.Any]:
         times["StartInterval"] = "start_interval"
         found["healthcheck"] = {
             "test": check.get("Test"),
-            **{word: seconds(check[key]) for key, word in times.items() if check.get(key)},
+            **{option: seconds(check[key]) for key, option in times.items() if check.get(key)},
             **({"retries": check["Retries"]} if check.get("Retries") else {}),
         }
-    return {word: value for word, value in found.items() if value}
+    return {option: value for option, value in found.items() if value}
 
 
 def _networks(record: Record) -> dict[str, t.Any]:
@@ -190,7 +192,7 @@ def _networks(record: Record) -> dict[str, t.Any]:
             "ipv4_address": fixed.get("IPv4Address"),
             "ipv6_address": fixed.get("IPv6Address"),
         }
-        found[name] = {word: value for word, value in how.items() if value}
+        found[name] = {option: value for option, value in how.items() if value}
     return found
 
 
@@ -201,7 +203,7 @@ def _volume(mount: Record, image: Record) -> str:
     if kind not in ("volume", "bind") or (nameless and destination in (image.get("Volumes") or {})):
         return ""
     how = [] if mount.get("RW") else ["ro"]
-    how += [word for word in str(mount.get("Mode") or "").split(",") if word in ("z", "Z") and kind == "bind"]
+    how += [option for option in str(mount.get("Mode") or "").split(",") if option in ("z", "Z") and kind == "bind"]
     how += [mount["Propagation"]] if mount.get("Propagation") not in (None, "", "rprivate") else []
     source = mount["Name"] if kind == "volume" else mount["Source"]
     return ":".join([source, destination, *([",".join(how)] if how else [])])

@@ -193,9 +193,9 @@ class Exec:
                 return None
             time.sleep(0.05)
         code = int(state["ExitCode"])
-        words = " ".join(self.stdout.split())
-        if code in (126, 127) and (words.startswith("OCI runtime exec failed") or "unable to find user" in words):
-            raise WaError(self.subject, f"a command cannot be started: {words}")
+        output = " ".join(self.stdout.split())
+        if code in (126, 127) and (output.startswith("OCI runtime exec failed") or "unable to find user" in output):
+            raise WaError(self.subject, f"a command cannot be started: {output}")
         return code
 
 

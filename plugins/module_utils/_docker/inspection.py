@@ -105,10 +105,10 @@ def files(labels: t.Mapping[str, str]) -> list[str]:
     return [os.path.normpath(os.path.join(folder, path)) for path in paths if path]
 
 
-def words(survey: t.Mapping[str, t.Any]) -> set[str]:
+def search_terms(inspected: t.Mapping[str, t.Any]) -> set[str]:
     """What a line that concerns these containers names: names, ids, folders, files, images, the vendor's cleanup."""
     found = {"cleanup.sh"}
-    for one in survey["containers"]:
+    for one in inspected["containers"]:
         found |= {one["name"], one["id"], one["id"][:12], one["image"], one["folder"], *one["files"]}
     return found - {""}
 
@@ -146,14 +146,14 @@ def _name(find: t.Callable[[int], t.Any], number: int) -> str:
         return str(number)
 
 
-def secrets(survey: t.Mapping[str, t.Any]) -> set[str]:
+def secrets(inspected: t.Mapping[str, t.Any]) -> set[str]:
     """Every value in a survey that must not be shown."""
     found = {
         value
-        for one in [*survey.get("containers", []), *survey.get("sidecars", [])]
+        for one in [*inspected.get("containers", []), *inspected.get("sidecars", [])]
         for key, value in one["environment"].items()
         if value and (redact.is_secret(key) or redact.holds_password(value))
     }
-    for volume in survey.get("volumes", []):
+    for volume in inspected.get("volumes", []):
         found |= redact.option_secrets(volume.get("Options") or {})
     return found

@@ -51,8 +51,8 @@ def _login(registry: str, run: Run) -> dict[str, str]:
 def _ask(helper: str, registry: str, run: Run) -> dict[str, str]:
     command = ["timeout", _SECONDS, f"docker-credential-{helper}", "get"]
     _code, output, _errors = run(command, data=registry, handle_exceptions=False)
-    told = json.loads(output)
-    return _shape(told["Username"], told["Secret"], registry)
+    login = json.loads(output)
+    return _shape(login["Username"], login["Secret"], registry)
 
 
 def _decoded(entry: t.Mapping[str, str], registry: str) -> dict[str, str]:

@@ -128,12 +128,12 @@ class Transport:
             raise self.unreachable(error) from None
         finally:
             connection.close()
-        words = reason(raw) or answer.reason
+        message = reason(raw) or answer.reason
         if answer.status == 404:
-            raise NotFound(subject, f"Docker does not have it: {words}")
+            raise NotFound(subject, f"Docker does not have it: {message}")
         if answer.status == 401:
-            raise Unauthorized(subject, f"Docker refused: {words}")
-        raise WaError(subject, f"Docker refused: {words}")
+            raise Unauthorized(subject, f"Docker refused: {message}")
+        raise WaError(subject, f"Docker refused: {message}")
 
     def unreachable(self, error: Exception) -> Unreachable:
         """Why the engine does not answer, with the cure."""

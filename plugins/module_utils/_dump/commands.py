@@ -198,9 +198,9 @@ def restore_commands(
         client = ["psql", *options, "--dbname=" + conninfo(config, facts["home"], address)]
     else:
         client = _mysql_client(facts["product"] == "MariaDB", bool(facts["tls"]), config)
-    told = f"The next command drops these databases and makes them as they were, and no other: {', '.join(facts['databases'])}"
+    notice = f"The next command drops these databases and makes them as they were, and no other: {', '.join(facts['databases'])}"
     return [
-        f"echo {shlex.quote(f'{sha256}  {path}')} | sha256sum --check && echo {shlex.quote(told)}",
+        f"echo {shlex.quote(f'{sha256}  {path}')} | sha256sum --check && echo {shlex.quote(notice)}",
         f"{unpack} | {shlex.join(client)}",
     ]
 

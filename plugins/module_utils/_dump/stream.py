@@ -244,10 +244,10 @@ class Stream:
                 sink.write(_without(head, leave_out))
             code = await tool.wait()
             complaints.seek(0)
-            words = " ".join(complaints.read(20000).decode(errors="replace").split())[-1500:]
+            message = " ".join(complaints.read(20000).decode(errors="replace").split())[-1500:]
         name = os.path.basename(call[0])
         if code:
-            raise WaError(self.subject, f"{name} ended with {code}: {words or 'no word'}", "exit code 0")
+            raise WaError(self.subject, f"{name} ended with {code}: {message or 'no word'}", "exit code 0")
         if mark not in tail:
             raise WaError(self.subject, f"the output of {name} ends early", mark.decode())
 
@@ -272,8 +272,8 @@ class Stream:
 
     async def _failure(self, child: _Process, name: str) -> WaError:
         code = await child.wait()
-        words = (await _of(child.stderr).read(2000)).decode(errors="replace").strip()
-        return WaError(self.subject, f"{name} ended with {code}: {words or 'no word'}", "exit code 0")
+        message = (await _of(child.stderr).read(2000)).decode(errors="replace").strip()
+        return WaError(self.subject, f"{name} ended with {code}: {message or 'no word'}", "exit code 0")
 
     def finish(self) -> None:
         """Give the file its name, now that it is whole and on the disk."""

@@ -45,12 +45,12 @@ class Source:
     doubts: tuple[str, ...] = ()
 
 
-def look(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
+def inspect(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
     """The client's own databases and what of them its user may read."""
     with database_connection.connect(config) as session:
         version, names = session.version(), ownership.find(session, prefix, wanted)
         if session.engine == MYSQL:
-            return _look_mysql(session, version, names)
+            return _inspect_mysql(session, version, names)
         for name in names:
             _check_pgsql_rights(config, name)
         size = session.value("SELECT coalesce(sum(pg_database_size(n)), 0) FROM unnest(%s::name[]) AS n", (names,))
@@ -104,7 +104,7 @@ def _refuse_unreadable(config: Settings, database: str, unreadable: t.Sequence[s
         )
 
 
-def _look_mysql(session: Session, version: Version, names: list[str]) -> Source:
+def _inspect_mysql(session: Session, version: Version, names: list[str]) -> Source:
     if not names:
         return Source(version, names, 0, "")
     _check_mysql_rights(session, names)

@@ -39,7 +39,7 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
     if plan.before != plan.after:
         if not module.check_mode:
             _report_backup(result, store.write(plan.after, lambda draft: _own(module, attributes, draft), kept))
-        result.record_change(plan.words())
+        result.record_change(plan.summary())
     elif other and not module.check_mode:
         with store.opened() as number:
             _own(module, attributes, number)
@@ -49,8 +49,8 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
     if other:
         old = "".join(f"({name}: {value})\n" for name, value in moved["before"].items()) + old
         new = "".join(f"({name}: {value})\n" for name, value in moved["after"].items()) + new
-        told = [f"{name} from {moved['before'][name]} to {value}" for name, value in sorted(moved["after"].items())]
-        result.record_change(f"changed {', '.join(told)}")
+        changes = [f"{name} from {moved['before'][name]} to {value}" for name, value in sorted(moved["after"].items())]
+        result.record_change(f"changed {', '.join(changes)}")
     result.diff(old, new, store.path)
 
 

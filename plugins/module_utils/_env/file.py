@@ -139,8 +139,8 @@ def _without_bom(raw: str, number: int) -> str:
 
 def _plain_key(key: str) -> str:
     """Something to call a broken name by."""
-    words = key.split()
-    return words[0] if words else "="
+    parts = key.split()
+    return parts[0] if parts else "="
 
 
 def _key_problem(key: str) -> str:

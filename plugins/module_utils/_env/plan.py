@@ -28,7 +28,7 @@ class Plan(t.NamedTuple):
         names = file.names(self.before or "")
         return [names[key] for key in self.edited.removed]
 
-    def words(self) -> str:
+    def summary(self) -> str:
         """What becomes of the content."""
         parts = [f"set {', '.join(self.edited.changed)}"] if self.edited.changed else []
         if self.edited.removed:

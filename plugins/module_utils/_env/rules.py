@@ -38,7 +38,7 @@ KEYS: dict[str, tuple[int, int]] = {"WA_API_KEY": (12, 128), "WA_WEB_JWT_CRYPTO_
 FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor's
 # domain: values may pass unquoted through an INI file, where these end or change a value, and words become others.
 _DOUBTFUL = ("|", '"', ";", "${")
-_DOUBTFUL_WORDS = ("null", "none", "no", "off", "false", "yes", "on", "true")
+_DOUBTFUL_VALUES = ("null", "none", "no", "off", "false", "yes", "on", "true")
 _TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t", "1.0"), ("0", "false", "no", "off", "n", "f", "0.0")
 # domain: the vendor's templates; the least is theirs too.
 _IDLE_SECONDS, _IDLE_LEAST, _IDLE_MOST = 1000, 60000, 28800000
@@ -210,15 +210,15 @@ def _check_texts(values: t.Mapping[str, str], path: str) -> list[str]:
         subject = f"{path}: {key}"
         marks = [mark for mark in (*_DOUBTFUL, *(FORBIDDEN_IN_PASSWORD if key in KEYS else "")) if mark in value]
         if marks:
-            told = "characters" if is_secret(key) or holds_password(value) else " ".join(marks)
+            characters = "characters" if is_secret(key) or holds_password(value) else " ".join(marks)
             found.append(
-                f"{subject} contains {told} that the client may read as something else; expected none of "
+                f"{subject} contains {characters} that the client may read as something else; expected none of "
                 f"{' '.join((*_DOUBTFUL, *(FORBIDDEN_IN_PASSWORD if key in KEYS else '')))}. Give it another value, or see "
                 "that the client works with it"
             )
-        if value.lower() in _DOUBTFUL_WORDS:
+        if value.lower() in _DOUBTFUL_VALUES:
             found.append(
-                f"{subject} is one of the words {', '.join(_DOUBTFUL_WORDS)}, which the client may read as 1 or as nothing; "
+                f"{subject} is one of the words {', '.join(_DOUBTFUL_VALUES)}, which the client may read as 1 or as nothing; "
                 "expected 1, 0 or another text"
             )
         shortest, longest = KEYS.get(key, (0, 0))

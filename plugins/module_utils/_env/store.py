@@ -77,11 +77,11 @@ class Store:
             ) from None
 
     @contextlib.contextmanager
-    def lock(self, patience: float) -> t.Iterator[None]:
+    def lock(self, timeout: float) -> t.Iterator[None]:
         """Keep other runs of the collection away from the file; waits up to `patience` seconds. A killed run's lock is free."""
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(files.lock(self._lock, patience))
+                stack.enter_context(files.lock(self._lock, timeout))
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise WaError(f"folder {self.folder}", error.strerror or "unusable", "a folder") from None
             except OSError as error:
@@ -97,7 +97,7 @@ class Store:
                     raise WaError(self._draft, found, cure=cure) from None
             yield
 
-    def write(self, text: str, dress: t.Callable[[int], None], backup: str | None = None) -> str:
+    def write(self, text: str, set_attributes: t.Callable[[int], None], backup: str | None = None) -> str:
         """Replace the file by `text` in one step; `dress` gives the still empty open draft owner and mode. Needs the lock.
 
         A `backup` is the text to keep beside it, with mode 0600; the newest two stay. Returns its path, or an empty
@@ -105,7 +105,7 @@ class Store:
         """
         made = self._backup(backup)
         try:
-            self._write_private(self._draft, text, dress)
+            self._write_private(self._draft, text, set_attributes)
             self._want_unchanged()
             self._step(os.replace, self._draft, self.path)
         except BaseException:  # a module also ends by SystemExit
@@ -231,16 +231,16 @@ class Store:
         found = glob.glob(glob.escape(self.path) + ".*~")
         return sorted(path for path in found if _BACKUP.fullmatch(path[len(self.path) :]))
 
-    def _write_private(self, path: str, text: str, dress: t.Callable[[int], None] | None = None) -> None:
+    def _write_private(self, path: str, text: str, set_attributes: t.Callable[[int], None] | None = None) -> None:
         """Make a file that only its owner can read, or that `dress` opens to others before there is anything to read.
 
         What fails leaves none.
         """
 
         def prepare(number: int) -> None:
-            if dress:
+            if set_attributes:
                 self._inherit(number)
-                dress(number)
+                set_attributes(number)
 
         try:
             files.write_new(path, text.encode(), prepare)

@@ -46,35 +46,35 @@ class Watch:
     went: bool = False  # whether a sign of GC was seen since the call
 
     @classmethod
-    def begin(cls, sampled: int, rows: int, look: Activity) -> Watch:
+    def begin(cls, sampled: int, rows: int, now: Activity) -> Watch:
         """Begin with the look that was taken with the sample."""
         rows = max(rows, sampled, 1)
-        return cls(sampled, rows, look.alive, look.deleted, look.net, look.deleted, look.alive, look.net)
+        return cls(sampled, rows, now.alive, now.deleted, now.net, now.deleted, now.alive, now.net)
 
-    def is_running(self, look: Activity, seconds: float, shrunk: int | None) -> bool:
+    def is_running(self, now: Activity, seconds: float, shrunk: int | None) -> bool:
         """Whether a GC runs already, by the second look before the call, `seconds` after the first; else it gives the usual rates.
 
         Rows that go are a GC's where the table shrinks by them; `shrunk` is by how many rows it did, None where it holds too
         many to be counted.
         """
-        lost = self.alive - look.alive
+        lost = self.alive - now.alive
         traffic = shrunk is not None and shrunk < self.gone(lost) / 2
-        if look.deleting or (not traffic and lost > self.sampled * seconds / _DAY + _CHANCE):
+        if now.deleting or (not traffic and lost > self.sampled * seconds / _DAY + _CHANCE):
             return True
         self.usual_keys = max(lost, 0) / seconds if traffic else 0.0
-        self.usual_rows = max((look.net or 0) - (self.net or 0), 0) / seconds
+        self.usual_rows = max((now.net or 0) - (self.net or 0), 0) / seconds
         return False
 
-    def take(self, look: Activity, seconds: float, period: float) -> None:
+    def take(self, now: Activity, seconds: float, period: float) -> None:
         """Take a look `seconds` after the last one; `period` is the quiet period in seconds."""
-        reset = (look.deleted or 0) < (self.deleted or 0)  # the server's statistics: nobody knows what they had counted
+        reset = (now.deleted or 0) < (self.deleted or 0)  # the server's statistics: nobody knows what they had counted
         self.at += seconds
-        self.rate = self.gone(self.alive - look.alive) / seconds if seconds > 0 else 0.0
-        self.alive, self.deleted, self.net = look.alive, look.deleted, look.net
+        self.rate = self.gone(self.alive - now.alive) / seconds if seconds > 0 else 0.0
+        self.alive, self.deleted, self.net = now.alive, now.deleted, now.net
         self.first = None if reset else self.first
         if self._shrinks(period) and self._comes_late():
             self.went, self.quiet_net = True, self.net
-        if reset or look.deleting or self._keys_go(period) or self._shrinks(period):
+        if reset or now.deleting or self._keys_go(period) or self._shrinks(period):
             self.went = self.went or not reset
             self.restart()
 

@@ -61,7 +61,7 @@ def check_due(policy: str, large: bool, since_last: float | None, last_left_larg
     return Due(False, "not more rows than the limit")
 
 
-def after_look(quiet: bool, notified: bool, late: bool) -> str:
+def next_step(quiet: bool, notified: bool, late: bool) -> str:
     """What follows a look: the round is `over`, `goes on`, or the time to wait for its end is up: `deletes`, `silent`.
 
     `quiet` is whether nothing of GC was seen for the quiet period, `notified` whether every node has sent its notification.

@@ -170,13 +170,13 @@ class GcRun:
     def _observe(self, count: messages.Count, before: int) -> tuple[list[t.Any], completion.Watch, bool]:
         """A sample of the tables, what two looks at it have shown, and whether a GC runs already."""
         keys = activity.take_sample(self.config, self.tables, completion.SAMPLE)
-        watch = completion.Watch.begin(sum(map(len, keys)), before, activity.look(self.config, self.tables, keys))
+        watch = completion.Watch.begin(sum(map(len, keys)), before, activity.inspect(self.config, self.tables, keys))
         begin = time.monotonic()
         time.sleep(min(self.quiet, completion.BEFORE * (3 if self.params["policy"] == "never" else 1)))
-        look, seconds = activity.look(self.config, self.tables, keys), time.monotonic() - begin
+        seen, seconds = activity.inspect(self.config, self.tables, keys), time.monotonic() - begin
         shrunk = count.rows - messages.count_up_to(self.config, self.tables, self.limit).rows if count.exact else None
-        running = watch.is_running(look, seconds, shrunk)
-        watch.take(look, seconds, self.quiet)
+        running = watch.is_running(seen, seconds, shrunk)
+        watch.take(seen, seconds, self.quiet)
         return keys, watch, running
 
     def _predict(self, because: str) -> bool:
@@ -255,7 +255,7 @@ class GcRun:
             run.waiting = now  # a new driver has its own time to wait
         self.run_id = run.id
         try:
-            return self._look_again(run, now)
+            return self._poll(run, now)
         except database.DatabaseError as error:
             self._figures(run)
             self._save(run)
@@ -270,18 +270,18 @@ class GcRun:
             self._progress(run, f"database: {error.found}")
             return False
 
-    def _look_again(self, run: Run, now: policy.Moment) -> bool:
+    def _poll(self, run: Run, now: policy.Moment) -> bool:
         self._find(run.databases)
         if len(self.tables) != len(run.keys):
             raise self._fail(run, self._error("the client's tables have changed since its call", cure="Run again"))
         span = now.since(run.looked)
-        run.watch.take(activity.look(self.config, self.tables, run.keys), span or 0.0, self.quiet)
+        run.watch.take(activity.inspect(self.config, self.tables, run.keys), span or 0.0, self.quiet)
         if span is None:
             run.watch.restart()  # nobody knows for how long nothing has gone
         run.looked = now
         silent, others = self._listen(run)
         quiet, waited = run.watch.quiet(), now.since(run.waiting) or 0.0
-        after = policy.after_look(quiet >= self.quiet, not silent, waited > self.wait_timeout)
+        after = policy.next_step(quiet >= self.quiet, not silent, waited > self.wait_timeout)
         if after == "over":
             problem = self._vacuum(run, max(self.wait_timeout - waited, 30.0))
             if problem:

@@ -72,14 +72,14 @@ class StateFile:
         self.record = Record(client)
 
     @contextlib.contextmanager
-    def lock(self, patience: float) -> t.Iterator[bool]:
+    def lock(self, timeout: float) -> t.Iterator[bool]:
         """Hold the file's lock: one step at a time, whoever drives it. Yields false when it is not free for `patience` seconds."""
         try:
             handle = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise self._unusable(error) from None
         try:
-            yield files.acquire(handle, patience)
+            yield files.acquire(handle, timeout)
         finally:
             os.close(handle)
 

@@ -21,13 +21,13 @@ _UNITS = tuple(
 )
 _BOOT = ("/etc/rc.local", "/etc/init.d/*", "/etc/local.d/*")
 _DOCKER = re.compile(r"\bdocker(?:-compose)?\b")
-_TOLD = 4096  # a line of docker run may be long, and what it names is needed whole
+_MAX_LINE = 4096  # a line of docker run may be long, and what it names is needed whole
 # Scripts that such lines call are read as well; those of the system, and the collection's own, are none.
 _SCRIPT = re.compile(r"(?<![\w./-])/[\w.+@/-]+")
 _SYSTEM = re.compile(r"/(?:usr/)?s?bin/|/(?:usr/)?lib|/proc/|/dev/|/sys/|/etc/init\.d/|.*/wa-log-cleanup$")
 
 
-def read(words: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]], list[str]]:
+def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]], list[str]]:
     """The lines that name one of `words` (containers, projects' folders, images, `cleanup.sh`), and what was not readable.
 
     Each line as `kind` (cron, unit, boot), `path`, `line`. Lines that were commented out start nothing.
@@ -51,12 +51,12 @@ def read(words: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
                 except OSError:
                     unreadable.append(path)
                     continue
-                found += [{"kind": kind, "path": path, "line": line} for line in _lines(text, words)]
+                found += [{"kind": kind, "path": path, "line": line} for line in _lines(text, terms)]
                 for script in _scripts(text):
                     source = os.path.realpath(os.path.join(root, script.lstrip("/")))
                     if source not in seen:
                         seen.add(source)
-                        lines = _lines(_script(source), words)
+                        lines = _lines(_script(source), terms)
                         found += [{"kind": kind, "path": f"{path}, by {script}", "line": line} for line in lines]
     return found, unreadable
 
@@ -77,15 +77,15 @@ def _script(path: str) -> str:
     return text if text.startswith("#!") else ""
 
 
-def _lines(text: str, words: t.Collection[str]) -> list[str]:
+def _lines(text: str, terms: t.Collection[str]) -> list[str]:
     """The lines that concern the client, those of a script that goes on in the next line as one."""
     joined = re.sub(r"\\\n\s*", " ", text)
     if not _DOCKER.search(joined):
         # A unit may call a script: then only the project's folder tells.
-        words = [word for word in words if word.startswith("/")]
+        terms = [term for term in terms if term.startswith("/")]
     return [
-        " ".join(line.split())[:_TOLD]
+        " ".join(line.split())[:_MAX_LINE]
         for line in joined.splitlines()
         if not line.lstrip().startswith(("#", ";"))
-        and any(re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", line) for word in words)
+        and any(re.search(rf"(?<![\w.-]){re.escape(term)}(?![\w.-])", line) for term in terms)
     ]

@@ -214,14 +214,14 @@ def _packages(module: AnsibleModule) -> list[str]:
     found: set[str] = set()
     dpkg = module.get_bin_path("dpkg-query")
     if dpkg:
-        told = module.run_command([dpkg, "-W", "-f", "${db:Status-Abbrev}\t${Package}\n", *PACKAGES])[1]
+        output = module.run_command([dpkg, "-W", "-f", "${db:Status-Abbrev}\t${Package}\n", *PACKAGES])[1]
         # The second letter is the state: n for not installed, c for the configuration files that a removal has left.
-        found |= {line.split("\t")[1] for line in told.splitlines() if "\t" in line and line[1:2] not in "nc"}
+        found |= {line.split("\t")[1] for line in output.splitlines() if "\t" in line and line[1:2] not in "nc"}
     rpm = module.get_bin_path("rpm")
     if rpm:
         known = {**PACKAGES, **RPM_PACKAGES}
-        told = module.run_command([rpm, "-q", "--qf", "%{NAME}\n", *known])[1]
-        found |= {*told.splitlines()} & {*known}
+        output = module.run_command([rpm, "-q", "--qf", "%{NAME}\n", *known])[1]
+        found |= {*output.splitlines()} & {*known}
     return [name for name in (*PACKAGES, *RPM_PACKAGES) if name in found]
 
 
@@ -313,25 +313,27 @@ def cron_service(program: str) -> str:
 
 def missing(module: AnsibleModule, engine_error: str, compose: bool | None = None) -> dict[str, str]:
     """What the host lacks, with the reason; `compose` is whether `docker compose` runs, None to try it."""
-    lacks = {}
+    reasons = {}
     if engine_error:
-        lacks["docker_engine"] = engine_error
+        reasons["docker_engine"] = engine_error
     if not (compose_runs(module, engine_error) if compose is None else compose):
-        lacks["docker_compose"] = "docker compose does not run, or is a snap's"
+        reasons["docker_compose"] = "docker compose does not run, or is a snap's"
     if importlib.util.find_spec("requests") is None:
-        lacks["python_requests"] = "the Python library requests cannot be imported; community.docker needs it"
+        reasons["python_requests"] = "the Python library requests cannot be imported; community.docker needs it"
     if module.params["database_engine"]:
         key, library = LIBRARIES[module.params["database_engine"]]
         if importlib.util.find_spec(library) is None:
-            lacks[key] = f"the Python library {library} cannot be imported"
+            reasons[key] = f"the Python library {library} cannot be imported"
     cron = cron_problem(module)
     if cron:
-        lacks["cron"] = cron
-    return lacks
+        reasons["cron"] = cron
+    return reasons
 
 
-def refusal(module: AnsibleModule, lacks: t.Mapping[str, str]) -> str:
+def refusal(module: AnsibleModule, reasons: t.Mapping[str, str]) -> str:
     """Why what the host lacks of Docker may not be installed, by what is there; nothing is read where it lacks nothing."""
-    if not {"docker_engine", "docker_compose"} & {*lacks}:
+    if not {"docker_engine", "docker_compose"} & {*reasons}:
         return ""
-    return docker_refusal(lacks.get("docker_engine", ""), "docker_compose" not in lacks, traces(module), read_release())
+    return docker_refusal(
+        reasons.get("docker_engine", ""), "docker_compose" not in reasons, traces(module), read_release()
+    )

@@ -36,9 +36,9 @@ LOCK_DIR = "/run"
 _MEASURE_TIMEOUT = 60.0
 _OUTPUT_LINES = 10
 _OUTPUT_WIDTH = 500
-_WORDS_LINES = 5  # of a failure's text
-_WORDS_WIDTH = 200
-_SETTLE_LOOKS = 4  # looks, half a second apart: a container that goes or is restarted has many states on the way
+_REASON_LINES = 5  # of a failure's text
+_REASON_WIDTH = 200
+_SETTLE_CHECKS = 4  # looks, half a second apart: a container that goes or is restarted has many states on the way
 
 
 def project_of(containers: t.Iterable[Container]) -> str:
@@ -127,7 +127,7 @@ class Cleaner:
         """Find out why a command did not run to its end: the container went, stopped, was restarted, or itself."""
         report.update(status="failed", reason=reason)
         try:
-            for _look in range(_SETTLE_LOOKS):
+            for _check in range(_SETTLE_CHECKS):
                 now = self.docker.inspect(container)
                 if now and record and now["State"].get("StartedAt") != record["State"].get("StartedAt"):
                     report.update(status="failed", reason="was restarted while it was cleaned")
@@ -175,8 +175,8 @@ class Cleaner:
             report["reason"] = f"{ended} (exit code {report['rc']}): {_last_lines(report['output'])}"
         elif report["rc"] and (report["_violations"] or before.files is None or (after and after.files is None)):
             broken = "; ".join(one["message"] for one in report["_violations"]) or "what it left cannot be measured"
-            words = _last_lines(report["output"])
-            report["reason"] = f"the cleanup failed (exit code {report['rc']}), {broken}: {words}"
+            output = _last_lines(report["output"])
+            report["reason"] = f"the cleanup failed (exit code {report['rc']}), {broken}: {output}"
         elif before.blind:
             report["reason"] = "nothing can be measured: the image has neither ls nor du"
         else:
@@ -240,7 +240,7 @@ class Cleaner:
 
 
 def _last_lines(output: t.Sequence[str]) -> str:
-    return " | ".join(line[:_WORDS_WIDTH] for line in output[-_WORDS_LINES:]) or "it wrote nothing"
+    return " | ".join(line[:_REASON_WIDTH] for line in output[-_REASON_LINES:]) or "it wrote nothing"
 
 
 def _line(file: measuring.LogFile) -> str:

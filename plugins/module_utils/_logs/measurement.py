@@ -160,13 +160,13 @@ def parse_measurement(text: str, token: str) -> Measurement:
     """The measurement that the shell function `measure` printed. Raises WaError when it is not whole."""
     found = Measurement()
     files: dict[tuple[str, str], LogFile] = {}
-    folder, header, whole = "", "", False
+    folder, header, complete = "", "", False
     for line in text.split("\n"):
         if line.startswith(token + " "):
-            _token, word, *rest = line.split(" ", 2)
+            _token, mark, *rest = line.split(" ", 2)
             value = rest[0] if rest else ""
-            whole = _mark(found, word, value) or whole
-            folder, header = value if word == "folder" else "", ""
+            complete = _mark(found, mark, value) or complete
+            folder, header = value if mark == "folder" else "", ""
             continue
         match = _LINE.fullmatch(line)
         if match and match["kind"] == "-":
@@ -178,30 +178,30 @@ def parse_measurement(text: str, token: str) -> Measurement:
             header = f"{header}\n{line}" if header and line else line
             if line.endswith(":"):
                 folder = posixpath.normpath(header[:-1])
-    if not whole:
+    if not complete:
         raise WaError("measuring the logs", "the answer is not whole: " + (text.strip()[-200:] or "nothing came"))
     if found.files is not None:
         found.files = list(files.values())
     return found
 
 
-def _mark(found: Measurement, word: str, value: str) -> bool:
+def _mark(found: Measurement, mark: str, value: str) -> bool:
     """Take in a line of `measure` that is not from ls; True for the last one."""
-    if word == "folder":
+    if mark == "folder":
         found.folders.append(value)
-    elif word == "missing":
+    elif mark == "missing":
         found.missing.append(value)
-    elif word == "closed":
+    elif mark == "closed":
         found.unreadable.append(value)
-    elif word == "blind":
+    elif mark == "blind":
         found.files, found.blind = None, True
-    elif word == "used":
+    elif mark == "used":
         found.files = None
         found.du_bytes += int(value) * 1024
-    elif word == "free":
+    elif mark == "free":
         free = int(value) * 1024
         found.free_bytes = free if found.free_bytes is None else min(found.free_bytes, free)
-    return word == "end"
+    return mark == "end"
 
 
 def _mtime(match: re.Match[str]) -> float | None:

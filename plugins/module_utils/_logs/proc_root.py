@@ -40,9 +40,9 @@ def walk(pid: int, container_id: str, paths: list[str], proc: str = "/proc") -> 
                 raise NotHere(f"process {pid} is not of container {container_id}")
         with open(f"{proc}/{pid}/mountinfo", encoding="utf-8") as file:
             mounts = file.read()
-        foreign = {kind for path in paths for kind in kinds_at(mounts, posixpath.normpath(path))} - _LOCAL
-        if foreign:
-            raise NotHere(f"file systems of kind {', '.join(sorted(foreign))}")
+        unsupported = {kind for path in paths for kind in kinds_at(mounts, posixpath.normpath(path))} - _LOCAL
+        if unsupported:
+            raise NotHere(f"file systems of kind {', '.join(sorted(unsupported))}")
         found = Measurement()
         for path in paths:
             _take(found, root, posixpath.normpath(path))

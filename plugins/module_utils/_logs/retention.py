@@ -106,14 +106,14 @@ def lost_core_files(role: str, before: Measurement, after: Measurement, limits: 
     """
     if before.files is None or after.files is None:
         return []
-    there = {(file.path, file.inode): file for file in after.files}
+    files = {(file.path, file.inode): file for file in after.files}
     known = {(file.path, file.inode) for file in before.files}
-    fresh = {(file.folder, file.log_name) for key, file in there.items() if file.live and key not in known}
+    fresh = {(file.folder, file.log_name) for key, file in files.items() if file.live and key not in known}
     lost = []
     for file in live_core_files(role, before):
-        now = there.get((file.path, file.inode))
-        whole = now is not None and now.size >= file.size
-        if not whole and file.size <= limits.max_size(role) and (file.folder, file.log_name) not in fresh:
+        now = files.get((file.path, file.inode))
+        intact = now is not None and now.size >= file.size
+        if not intact and file.size <= limits.max_size(role) and (file.folder, file.log_name) not in fresh:
             lost.append(file)
     return lost
 
@@ -129,8 +129,8 @@ def predict(role: str, found: Measurement, limits: Limits) -> Prediction:
     for file in plan.rotate + plan.archive:
         own = posixpath.join(file.folder, ARCHIVE)
         incoming.setdefault(own if own in homes or not homes else min(homes), []).append(file)
-    for home in sorted(homes | set(incoming)):
-        candidates = [file for file in archived if file.folder == home] + incoming.get(home, [])
+    for folder in sorted(homes | set(incoming)):
+        candidates = [file for file in archived if file.folder == folder] + incoming.get(folder, [])
         by_name = _groups(candidates, (lambda file: file.log_name) if role == "web" else (lambda file: ""))
         for group in by_name.values():
             plan.remove += _newest_first(group)[limits.keep :]

@@ -140,29 +140,29 @@ _KINDS = (
 
 def probe_kind(error: str) -> str:
     """What kind of failure an error text of a probe tells: full, quota, read_only, denied, stale or other."""
-    return next((kind for kind, words in _KINDS if any(word in error for word in words)), "other")
+    return next((kind for kind, patterns in _KINDS if any(pattern in error for pattern in patterns)), "other")
 
 
 def probe_problem(folder: str, error: str, owner: str, mode: str, user: str, selinux: bool = False) -> str:
     """Why a file could not be written in a folder, with what there is to do; `selinux` is whether that is in force here."""
     kind = probe_kind(error)
-    there = f"{folder} (owner {owner or 'unknown'}, mode {mode or 'unknown'})"
+    place = f"{folder} (owner {owner or 'unknown'}, mode {mode or 'unknown'})"
     if kind == "full":
-        return f"{there} is full: no space or no inodes left"
+        return f"{place} is full: no space or no inodes left"
     if kind == "quota":
-        return f"{there} is over its quota"
+        return f"{place} is over its quota"
     if kind == "read_only":
-        return f"{there} is on a read-only file system"
+        return f"{place} is on a read-only file system"
     if kind == "denied":
-        return f"{there} is not writable by {user or 'the user of the container'}: permission denied" + (
+        return f"{place} is not writable by {user or 'the user of the container'}: permission denied" + (
             ". SELinux is in force on this host: a directory needs the label container_file_t (semanage fcontext, restorecon), an "
             "NFS share the boolean virt_use_nfs"
             if selinux
             else ""
         )
     if kind == "stale":
-        return f"{there} is on a share that is gone: {error}"
-    return f"{there} cannot be written: {error or 'unknown error'}"
+        return f"{place} is on a share that is gone: {error}"
+    return f"{place} cannot be written: {error or 'unknown error'}"
 
 
 class ProbeReport(t.Protocol):
@@ -189,8 +189,8 @@ def probe_problems(report: ProbeReport, path: str, selinux: bool = False) -> lis
             key = (kind, error) if kind not in ("denied", "other") else (kind, error, folder)
             groups.setdefault(key, []).append(folder)
             if len(groups[key]) == 1:
-                whole = posixpath.join(path, folder).rstrip("/")
-                found.append((key, probe_problem(whole, error, owner, mode, report.user, selinux)))
+                full_path = posixpath.join(path, folder).rstrip("/")
+                found.append((key, probe_problem(full_path, error, owner, mode, report.user, selinux)))
     texts = []
     for key, text in found:
         others = [folder for folder in groups[key][1:] if folder]

@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 NAME = ".wa-probe-"
 MARKER = ".wa-marker"  # stays: what it holds tells on each host whether it is the volume of the others
 _FIGURES = re.compile(r"\s\d+\+\d+ records")
-_ODD = "(odd name)"
+_UNPRINTABLE = "(odd name)"
 _STALE = 600  # seconds after which a probe's file is one that a killed probe left
 
 # The container's program may run as another user than its entry point: take the user of most of its processes other
@@ -151,7 +151,7 @@ while read -r order other; do
   esac
 done
 """.replace("STALE", str(_STALE))
-    .replace("ODD", _ODD)
+    .replace("ODD", _UNPRINTABLE)
     .replace("MARKER", MARKER)
 )
 
@@ -188,7 +188,7 @@ class Probe:
     @property
     def folders(self) -> list[str]:
         """The folders where its file is; one whose name cannot be shown is not among them."""
-        return [folder for folder, _owner, _mode, error in self.written if not error and folder != _ODD]
+        return [folder for folder, _owner, _mode, error in self.written if not error and folder != _UNPRINTABLE]
 
 
 class Prober:
@@ -248,7 +248,7 @@ class Prober:
             return
         probe.seen, probe.user, probe.stage = 0, user, "writing"
         self._selector.register(probe.command, selectors.EVENT_READ, probe)
-        self._hear(probe)  # the first lines may be there already
+        self._receive(probe)  # the first lines may be there already
 
     def _order(self, probe: Probe, text: str, stage: str) -> None:
         if probe.command and probe.stage != "over":
@@ -264,14 +264,14 @@ class Prober:
             if not late or wait <= 0:
                 break
             for key, _events in self._selector.select(wait):
-                self._hear(key.data)
+                self._receive(key.data)
         for probe in late:
             probe.error = probe.error or (
                 f"no answer within {self.seconds:.0f}s: the file system at {self.path} hangs, as that of a dead share does"
             )
             self._over(probe)
 
-    def _hear(self, probe: Probe) -> None:
+    def _receive(self, probe: Probe) -> None:
         command = probe.command
         if command is None:
             return
@@ -289,32 +289,32 @@ class Prober:
                 probe.error = self._why(command)
             self._over(probe)
 
-    def _take(self, probe: Probe, words: list[str]) -> None:
-        word, rest = words[0], words[1:]
-        if word == "user":
+    def _take(self, probe: Probe, fields: list[str]) -> None:
+        kind, rest = fields[0], fields[1:]
+        if kind == "user":
             probe.user = rest[0]
-        elif word == "become":
+        elif kind == "become":
             probe.stage = "again"
-        elif word == "wrote":
+        elif kind == "wrote":
             if rest[1] == "ok":
                 probe.written.append((rest[0], "", "", ""))
             else:
                 probe.written.append((rest[0], rest[2], rest[3], _plain(rest[4])))
-        elif word == "space":
+        elif kind == "space":
             probe.free, probe.total = int(rest[0]) * 1024, int(rest[1]) * 1024
-        elif word == "marker":
+        elif kind == "marker":
             probe.marker = rest[0]
-        elif word == "covered":
+        elif kind == "covered":
             probe.covered.append(rest[0])
-        elif word == "ready":
+        elif kind == "ready":
             probe.stage = "ready"
-        elif word == "read":
+        elif kind == "read":
             probe.read.append(("", rest[0], "" if rest[1] == "ok" else rest[1]))
-        elif word == "done":
+        elif kind == "done":
             probe.stage = "read"
-        elif word == "left":
+        elif kind == "left":
             probe.left.append(rest[0])
-        elif word == "gone":
+        elif kind == "gone":
             probe.stage = "gone"
 
     @staticmethod
@@ -324,8 +324,8 @@ class Prober:
             code = command.exit_code()
         except WaError as error:
             return error.found
-        words = " ".join((command.stderr or command.stdout).split())
-        return f"the probe ended early (exit code {code}){': ' + words if words else ''}"
+        output = " ".join((command.stderr or command.stdout).split())
+        return f"the probe ended early (exit code {code}){': ' + output if output else ''}"
 
     def _over(self, probe: Probe) -> None:
         probe.stage = "over"
@@ -339,9 +339,10 @@ class Prober:
         """What the reader could not read of what the writer wrote."""
         if reader.stage == "over":
             return
-        told = {folder: error for _writer, folder, error in reader.read}
+        errors = {folder: error for _writer, folder, error in reader.read}
         reader.read = [
-            (writer.container.name, folder, told.get(folder, "No such file or directory")) for folder in writer.folders
+            (writer.container.name, folder, errors.get(folder, "No such file or directory"))
+            for folder in writer.folders
         ]
 
     def _finish(self) -> None:

@@ -69,7 +69,7 @@ def prove(
     if not running:
         proof.warnings.append("no client container runs, so nothing was proven")
 
-    def look(prober: Prober) -> None:
+    def inspect(prober: Prober) -> None:
         """See that the files are where the host has the volume."""
         for probe in prober.probes if home else ():
             name, folders = prober.file_name(probe), probe.folders
@@ -78,7 +78,7 @@ def prove(
                 proof.problems.append(f"{probe.container.name}: {filesystem.misplaced(home or '', lost)}")
 
     by_name = {one.name: one for one in consumers}
-    for probe in Prober(docker, running, path, measure, write).run(look):
+    for probe in Prober(docker, running, path, measure, write).run(inspect):
         consumer = by_name[probe.container.name]
         found = filesystem.probe_problems(probe, path, docker.local and selinux_is_enforced())
         if marker and not probe.error and probe.marker != marker:

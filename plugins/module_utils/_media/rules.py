@@ -241,7 +241,7 @@ def _split(mounted: MountState, volume: str, project: str) -> str:
     return ""
 
 
-def check_wiring(consumers: t.Sequence[Consumer]) -> None:
+def check_mounts(consumers: t.Sequence[Consumer]) -> None:
     """Raise WaError that names every container that is wired wrong."""
     wrong = [f"{one.name} {one.reason}" for one in consumers if one.reason]
     if wrong:

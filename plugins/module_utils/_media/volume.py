@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
 KEY = "/etc/docker/key.json"  # of it only `kid` is used, which is no secret
-_PATIENCE = 5.0  # seconds that a file system may take to answer; a dead NFS server never does
+_TIMEOUT = 5.0  # seconds that a file system may take to answer; a dead NFS server never does
 _PROBE_FILE = re.compile(r"\.wa-probe-\d+-([0-9a-f]{24})")
 T = t.TypeVar("T")
 
@@ -34,7 +34,7 @@ class FilesystemTimeout(Exception):
     """A file system does not answer."""
 
 
-def bounded(function: t.Callable[[], T], seconds: float = _PATIENCE) -> T:
+def bounded(function: t.Callable[[], T], seconds: float = _TIMEOUT) -> T:
     """The answer of a function that touches files, or FilesystemTimeout when none comes in time (a dead share hangs callers)."""
     answer: list[T] = []
     failure: list[OSError] = []
@@ -364,7 +364,7 @@ def visit(path: str) -> None:
     except FilesystemTimeout:
         raise WaError(
             f"device {path}",
-            f"no answer within {_PATIENCE:.0f}s: the share is dead",
+            f"no answer within {_TIMEOUT:.0f}s: the share is dead",
             "a share that answers",
             "Bring its server back, or unmount it (umount -l)",
         ) from None

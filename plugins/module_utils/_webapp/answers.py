@@ -93,15 +93,15 @@ def gc_nodes(body: t.Mapping[str, t.Any], what: str) -> dict[str, str]:
     return nodes
 
 
-def gc_said(body: t.Mapping[str, t.Any], what: str) -> tuple[dict[str, str], bool]:
+def parse_gc_failure(body: t.Mapping[str, t.Any], what: str) -> tuple[dict[str, str], bool]:
     """The nodes that an answer names itself, whatever its HTTP status, and whether GC of `what` began on one of them.
 
     Only a status that is no failure says so: of a node without a status nothing is known.
     """
     items = _gc_items(body, what) or []
-    said = {name: _node_status(item) for name, item in items if item}
+    status = {name: _node_status(item) for name, item in items if item}
     began = any(_has_status(item) and not _node_status(item).startswith("failed") for _name, item in items)
-    return said, began
+    return status, began
 
 
 def _has_status(item: t.Any) -> bool:
@@ -115,9 +115,9 @@ def _gc_items(body: t.Mapping[str, t.Any], what: str) -> list[tuple[str, t.Any]]
     services = body.get("services")
     parts = services if isinstance(services, list) else [services]
     found = [part[what] for part in parts if isinstance(part, dict) and isinstance(part.get(what), dict)]
-    told = [part["gc"] for part in found if "gc" in part]
+    answers = [part["gc"] for part in found if "gc" in part]
     items: list[tuple[str, t.Any]] = []
-    for gc in (one for many in told for one in (many if isinstance(many, list) else [many])):
+    for gc in (one for many in answers for one in (many if isinstance(many, list) else [many])):
         if not isinstance(gc, dict):
             items.append((SINGLE, gc))
         elif "status" in gc or ("errors" in gc and not any(isinstance(item, dict) for item in gc.values())):
@@ -126,16 +126,16 @@ def _gc_items(body: t.Mapping[str, t.Any], what: str) -> list[tuple[str, t.Any]]
             items += [
                 (UNNAMED, {"errors": item}) if node == "errors" else (str(node), item) for node, item in gc.items()
             ]
-    return items if told else None
+    return items if answers else None
 
 
-def _meant(words: str, nodes: t.Mapping[str, str]) -> str:
+def _meant(text: str, nodes: t.Mapping[str, str]) -> str:
     """The node that the words of a failure are about: the one they name, or the failed one that has no words yet."""
-    named = re.search(r"[\w.-]+:[0-9a-f]{12}", words)
+    named = re.search(r"[\w.-]+:[0-9a-f]{12}", text)
     if named:
         return named.group()
     wordless = [node for node, status in nodes.items() if status == "failed"]
-    hosts = [node for node in wordless if re.search(rf"(?<![\w.-]){re.escape(node.partition(':')[0])}(?![\w-])", words)]
+    hosts = [node for node in wordless if re.search(rf"(?<![\w.-]){re.escape(node.partition(':')[0])}(?![\w-])", text)]
     meant = hosts or wordless
     return meant[0] if len(meant) == 1 else UNNAMED
 
@@ -152,5 +152,5 @@ def _node_status(item: t.Any) -> str:
     status = str(item.get("status") or "processing")
     if not re.search(r"fail|error", status, re.IGNORECASE):
         return status
-    words = ", ".join(str(item[key]) for key in ("title", "details") if item.get(key))
-    return f"failed: {words}" if words else "failed"
+    text = ", ".join(str(item[key]) for key in ("title", "details") if item.get(key))
+    return f"failed: {text}" if text else "failed"

@@ -28,19 +28,19 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import par
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import (
     check_password,
     gc_nodes,
-    gc_said,
     metrics,
     parse_body,
+    parse_gc_failure,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import (
     LOGIN,
     OWN_ANSWER,
     PROXY_CURE,
     ApiError,
-    asked_pause,
     gc_refusal,
     no_success,
     reported,
+    requested_pause,
     safe_location,
     silence,
     too_long,
@@ -61,7 +61,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 FIRST_PASSWORD = "secret"  # domain: what a client that was never logged in to has
 _T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
-_LONGEST_ASKED = 120.0  # seconds that one request waits altogether because the server asked for more than that
+_LONGEST_REQUESTED = 120.0  # seconds that one request waits altogether because the server asked for more than that
 _GATEWAY = (502, 503, 504)  # what a proxy says of a backend that is away
 _MOST_TIMES = 4  # how many times `api_timeout` an answer about health may take at last
 _LOST = 3  # how often a request whose answer got lost is repeated
@@ -82,7 +82,7 @@ class Webapp:
     def __init__(
         self,
         params: t.Mapping[str, t.Any],
-        patience: float = 60.0,
+        retry_time: float = 60.0,
         sleep: t.Callable[[float], None] = time.sleep,
         clock: t.Callable[[], float] = time.monotonic,
     ) -> None:
@@ -95,7 +95,7 @@ class Webapp:
         if not re.match(r"https?://", self.url):
             raise WaError("api_url", f"{self.url!r} is no address", "https://host:port")
         self.username: str = params["api_username"] or "admin"
-        self.patience = patience
+        self.retry_time = retry_time
         self.retries = 0
         self.token: str | None = params["api_token"]  # a secret
         self._logged_in = False  # whether the token is one of ours
@@ -126,12 +126,12 @@ class Webapp:
             self._have_token()
             return self._send(method, path, body, self._bearer())
 
-        return self._patiently(once, path, self.patience if again else 0.0, _LOST)
+        return self._retry(once, path, self.retry_time if again else 0.0, _LOST)
 
     def log_in(self) -> None:
         """Have a token; a Webapp that starts or is overloaded is asked again, a refused login never."""
         # A login whose answer got lost may have been a wrong one: it is repeated once, not until the account is locked.
-        self._patiently(self._have_token, LOGIN, self.patience, 1)
+        self._retry(self._have_token, LOGIN, self.retry_time, 1)
 
     def log_out(self) -> None:
         """End a session that this object has begun: each login leaves a row in the client's database for 7 days otherwise."""
@@ -147,9 +147,9 @@ class Webapp:
         if not self.token:
             self.login()
 
-    def _patiently(self, once: t.Callable[[], _T], path: str, patience: float, lost: int) -> _T:
+    def _retry(self, once: t.Callable[[], _T], path: str, retry_time: float, lost: int) -> _T:
         """Call `once` until it succeeds, fails for good, `patience` seconds are over, or its answer got lost `lost` times more."""
-        end = self._clock() + patience
+        end = self._clock() + retry_time
         pause = 1.0
         renewed = False
         waited = 0.0  # because the server asked for it
@@ -163,18 +163,18 @@ class Webapp:
                     continue
                 if error.kind == "denied" and self._expired(path):
                     error = ApiError(error.subject, error.found, "expired", status=error.status, code=error.code)
-                asked = error.retry_after if error.retry_after > _LONGEST_PAUSE else 0.0
-                pause_now = asked or min(max(pause, error.retry_after), _LONGEST_PAUSE)
+                requested = error.retry_after if error.retry_after > _LONGEST_PAUSE else 0.0
+                pause_now = requested or min(max(pause, error.retry_after), _LONGEST_PAUSE)
                 absent = error.kind == "unreachable" and not error.sent
                 if error.kind == "lost" and lost > 0:
                     lost, absent = lost - 1, True
                 if not (error.retryable or absent):
                     raise error from None
-                if asked and (self._clock() >= end or waited + asked > _LONGEST_ASKED):
+                if requested and (self._clock() >= end or waited + requested > _LONGEST_REQUESTED):
                     raise too_long(error) from None
-                if not asked and self._clock() + pause_now > end:
+                if not requested and self._clock() + pause_now > end:
                     raise error from None
-            waited += asked
+            waited += requested
             self.retries += 1
             self._sleep(pause_now)
             pause *= 2
@@ -261,7 +261,7 @@ class Webapp:
         location = safe_location(self.url + path, error.headers.get("Location") or "") if redirect else ""
         refused = reported(subject, path, error.code, body.get("errors") or [], location)
         refused.body, refused.form = body, form
-        refused.retry_after = asked_pause(error.headers)
+        refused.retry_after = requested_pause(error.headers)
         return refused
 
     # Calls
@@ -294,7 +294,7 @@ class Webapp:
                     self._health_timeout = min(self._health_timeout * 2, self._timeout * _MOST_TIMES)
                 raise
 
-        answer = self._patiently(once, "/v1/health", self.patience if again else 0.0, _LOST)
+        answer = self._retry(once, "/v1/health", self.retry_time if again else 0.0, _LOST)
         health = answer.body.get("health")
         return (health if isinstance(health, dict) else {}), answer.version
 
@@ -315,7 +315,7 @@ class Webapp:
             try:
                 answer = self._send("PUT", path, None, self._bearer())
             except ApiError as error:
-                nodes, began = gc_said(error.body, what)
+                nodes, began = parse_gc_failure(error.body, what)
                 if not began:
                     raise gc_refusal(error, nodes) from None
                 return gc_nodes(error.body, what)
@@ -324,7 +324,7 @@ class Webapp:
                 raise failure
             return gc_nodes(answer.body, what)
 
-        return self._patiently(once, path, self.patience, 0)
+        return self._retry(once, path, self.retry_time, 0)
 
     def application(self) -> dict[str, t.Any]:
         """The application settings (administrators only)."""

@@ -95,24 +95,25 @@ def reported(subject: str, path: str, status: int, errors: t.Any, location: str 
     """The failure that the client told by HTTP status and `errors`; `location`: where a redirect leads."""
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     code = int(first["code"]) if str(first.get("code")).isdecimal() else 0
-    words = ": ".join(str(first[key]) for key in ("title", "details") if first.get(key))
-    found = f"HTTP {status}" + (f", code {code}" if code else "") + (f", {words}" if words else "")
+    message = ": ".join(str(first[key]) for key in ("title", "details") if first.get(key))
+    found = f"HTTP {status}" + (f", code {code}" if code else "") + (f", {message}" if message else "")
     login = path == LOGIN
-    about_login = re.search(r"password|credential|user ?name|token|session", words, re.IGNORECASE)
+    about_login = re.search(r"password|credential|user ?name|token|session", message, re.IGNORECASE)
     kind = "other"
     if code == 1031:
         kind = "locked"
     elif login and (
-        code == 1024 or re.search(r"new.?password|first.?login|change.*password|password.*change", words, re.IGNORECASE)
+        code == 1024
+        or re.search(r"new.?password|first.?login|change.*password|password.*change", message, re.IGNORECASE)
     ):
         kind = "first_login"
     elif status == 401 and about_login:
         kind = "login" if login else "token"
     elif code == 1005 and re.search(
-        r"(client|build|version|software).*expire|expire.*(client|build|version)", words, re.IGNORECASE
+        r"(client|build|version|software).*expire|expire.*(client|build|version)", message, re.IGNORECASE
     ):
         kind = "expired"
-    elif code == 1005 and re.search(r"media|writ|permission", words, re.IGNORECASE):
+    elif code == 1005 and re.search(r"media|writ|permission", message, re.IGNORECASE):
         kind = "media"
     elif status == 401:
         kind = "login" if login else "token"
@@ -128,7 +129,7 @@ def reported(subject: str, path: str, status: int, errors: t.Any, location: str 
         kind = "busy"
     elif status in _GATEWAY_STATUS:
         kind = "lost"  # a proxy's word: the client may have taken the request
-    if code or words:
+    if code or message:
         cure = _LOGIN_BUSY_CURE if login and kind == "busy" else ""
         return ApiError(subject, found, kind, status=status, code=code, cure=cure)
     return _bare(subject, found + (f" to {location}" if location else ""), kind, status)
@@ -158,7 +159,7 @@ def safe_location(url: str, location: str) -> str:
     return "".join(c for c in f"{parts.scheme}://{host}{path}" if c.isprintable())[:_LONGEST_LOCATION]
 
 
-def asked_pause(headers: t.Any) -> float:
+def requested_pause(headers: t.Any) -> float:
     """The seconds that `Retry-After` asks to wait; a date counts from the server's own `Date`. 0: nothing is asked."""
     after = str((headers.get("Retry-After") if headers else "") or "").strip()
     if after.isascii() and after.isdigit():

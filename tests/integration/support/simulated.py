@@ -116,7 +116,7 @@ def run_module(name: str, options: dict[str, t.Any], check: bool = False) -> dic
 
 def gc_runner(client: Simulated, state_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run(check=False, **options)`: wa_message_gc with short times; the API's retryable failures are borne for 3.5 s."""
-    monkeypatch.setattr(gc_run, "Webapp", functools.partial(Webapp, patience=3.5))
+    monkeypatch.setattr(gc_run, "Webapp", functools.partial(Webapp, retry_time=3.5))
 
     def run(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         given = {

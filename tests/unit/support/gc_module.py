@@ -84,7 +84,7 @@ class Table:
         """Rows go in the order of their keys, and only those of the sample do."""
         return [[[self.gone + number] for number in range(min(self.rows, size))] for _table in tables]
 
-    def look(self, _config: Settings, _tables: t.Any, keys: t.Sequence[t.Sequence[list[int]]]) -> activity.Activity:
+    def inspect(self, _config: Settings, _tables: t.Any, keys: t.Sequence[t.Sequence[list[int]]]) -> activity.Activity:
         self.trouble()
         return activity.Activity(sum(key[0] >= self.gone for part in keys for key in part), False)
 
@@ -122,7 +122,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Table]:
     found = Table(2_200)
     for name in ("find_tables", "count_up_to", "vacuum"):
         monkeypatch.setattr(messages, name, getattr(found, name))
-    for name in ("estimate", "take_sample", "look"):
+    for name in ("estimate", "take_sample", "inspect"):
         monkeypatch.setattr(activity, name, getattr(found, name))
     yield found
     for thread in found.threads:

@@ -529,7 +529,7 @@ class Login:
 @pytest.fixture
 def login(monkeypatch: pytest.MonkeyPatch) -> Login:
     found = Login()
-    monkeypatch.setattr(login_check, "Proof", found.proof)
+    monkeypatch.setattr(login_check, "LoginCheck", found.proof)
     return found
 
 

@@ -257,7 +257,7 @@ def test_a_lock_of_another_user_on_the_folder_holds_nothing(run: Run, tmp_path: 
 def test_a_guard_that_is_held_is_waited_for_with_an_end(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock_file, "_PATIENCE", 0.1)
+    monkeypatch.setattr(lock_file, "_TIMEOUT", 0.1)
     guard = tmp_path / ".support.lock.guard"
     with guard.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

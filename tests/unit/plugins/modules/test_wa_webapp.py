@@ -139,7 +139,7 @@ def test_first_login_waits_for_a_client_that_has_just_been_started(run: Run, fak
 def test_first_login_does_not_wait_long_for_a_database(
     run: Run, fake: FakeWebapp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ansible_collections.waba.onprem.plugins.modules.wa_webapp._DATABASE_PATIENCE", 0.2)
+    monkeypatch.setattr("ansible_collections.waba.onprem.plugins.modules.wa_webapp._DATABASE_TIMEOUT", 0.2)
     fake.on("POST", "/v1/users/login", error(500, 1014, "Database error: Can't connect to MySQL server on 'db'"))
     told = run("first_login", api_new_password="Newer-5678", wait_timeout="30s")
     assert "Can't connect to MySQL server" in told["msg"]

@@ -144,7 +144,7 @@ def test_another_media_volume_is_told_by_a_label() -> None:
 @pytest.mark.parametrize("engine", ["MYSQL", "PGSQL"])
 @pytest.mark.parametrize(("topology", "words"), [("single", []), ("multiconnect", ["web", "core1", "master1"])])
 def test_the_rules_of_adoption_know_the_file(engine: str, topology: str, words: list[str]) -> None:
-    wanted = layout.services(words, topology, "h1.example.com", alone=False)
+    wanted = layout.services(words, topology, "h1.example.com", is_single_host=False)
     made = client(engine=engine, services=wanted)
     for one in wanted:
         found = compose_document.service(made, one)

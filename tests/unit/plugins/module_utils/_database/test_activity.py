@@ -56,7 +56,7 @@ def mysql(
 
 def look(server: ScriptedDatabase, monkeypatch: Patch, tables: t.Sequence[Table] = ()) -> Activity:
     monkeypatch.setattr(messages, "connect", server.connect)
-    return activity.look(server.settings, tables or TABLES, KEYS)
+    return activity.inspect(server.settings, tables or TABLES, KEYS)
 
 
 @pytest.mark.parametrize(("version", "fresh"), [("8.0.36", True), ("5.7.44", False), ("10.11.6-MariaDB", False)])
@@ -194,7 +194,7 @@ def test_what_json_holds_comes_back_as_the_key(monkeypatch: Patch) -> None:
     table = Table("wa1", "wa1", ("a", "b", "c", "d"))
     keys = take(server, monkeypatch, table, 5, 1)
     assert keys == [[{"hex": "00ff"}, 1, "ä", "2026-02-03 04:05:06"]]
-    assert activity.look(server.settings, [table], [keys]).alive == 1
+    assert activity.inspect(server.settings, [table], [keys]).alive == 1
     assert server.statements[-1][0].endswith("WHERE (`a`, `b`, `c`, `d`) IN ((%s, %s, %s, %s))")
     assert server.statements[-1][1] == (b"\x00\xff", 1, "ä", "2026-02-03 04:05:06")
     with pytest.raises(WaError, match="it has no primary key"):
@@ -204,5 +204,5 @@ def test_what_json_holds_comes_back_as_the_key(monkeypatch: Patch) -> None:
 def test_keys_are_looked_up_in_parts(monkeypatch: Patch) -> None:
     server = mysql().on("SELECT COUNT", lambda values: [(len(values) - 1,)])
     monkeypatch.setattr(messages, "connect", server.connect)
-    assert activity.look(server.settings, TABLES[:1], [[[number] for number in range(1_200)]]).alive == 1_197
+    assert activity.inspect(server.settings, TABLES[:1], [[[number] for number in range(1_200)]]).alive == 1_197
     assert [len(values) for values in server.asked("SELECT COUNT")] == [500, 500, 200]

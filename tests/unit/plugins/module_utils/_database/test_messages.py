@@ -44,7 +44,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
     def call(engine: str = MYSQL, version: str = "", **found: Traits) -> ScriptedDatabase:
         server = ScriptedDatabase(engine, version)
         monkeypatch.setattr(messages, "connect", server.connect)
-        monkeypatch.setattr(ownership, "look", lambda *_arguments: found)
+        monkeypatch.setattr(ownership, "inspect", lambda *_arguments: found)
         monkeypatch.setattr(ownership, "has_rows", lambda *_arguments: True)
         return server.on("Innodb_history_list_length", [])
 

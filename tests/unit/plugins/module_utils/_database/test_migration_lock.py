@@ -210,12 +210,12 @@ def test_a_session_that_cannot_be_prepared_is_closed(monkeypatch: pytest.MonkeyP
 def test_the_lock_is_told(locks: t.Any, told: dict[str, t.Any]) -> None:
     server = ScriptedDatabase(MYSQL).on("wsrep_on", []).on("IS_USED_LOCK", [locks])
     server.on("processlist", [("wa", "h:1", 0)])
-    assert migration_lock.look(server.session(), OWN) == {"supported": True, "unsupported_reason": None, **told}
+    assert migration_lock.inspect(server.session(), OWN) == {"supported": True, "unsupported_reason": None, **told}
 
 
 def test_an_unsupported_lock_is_told_and_not_looked_for() -> None:
     server = ScriptedDatabase(MYSQL, "5.6.1").on("wsrep_on", [])
-    assert migration_lock.look(server.session(), OWN) == {
+    assert migration_lock.inspect(server.session(), OWN) == {
         "supported": False,
         "unsupported_reason": "5.6.1 holds one lock a session",
         "holder": None,

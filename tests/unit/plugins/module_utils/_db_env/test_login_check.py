@@ -20,7 +20,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import conne
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import Settings
 from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._db_env import login_check
-from ansible_collections.waba.onprem.plugins.module_utils._db_env.login_check import Clients, Proof
+from ansible_collections.waba.onprem.plugins.module_utils._db_env.login_check import Clients, LoginCheck
 
 VALUES = {
     "WA_DB_ENGINE": "MYSQL",
@@ -236,25 +236,25 @@ def refused(kind: str, words: str = "Access denied for user 'wa'@'10.0.0.2' (104
 
 
 @pytest.fixture
-def proof(resolves: dict[str, str]) -> Proof:
+def proof(resolves: dict[str, str]) -> LoginCheck:
     resolves["db.example.com"] = "192.0.2.1"
-    return Proof(PARAMS, lambda _text: None)
+    return LoginCheck(PARAMS, lambda _text: None)
 
 
-def test_a_login_that_works(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_that_works(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, [None], None)
     proof(VALUES)
     assert server.tries == [True]
     assert proof.found == {"product": "MySQL"}
 
 
-def test_a_server_that_is_about_to_start_is_waited_for(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_about_to_start_is_waited_for(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, [refused("starting"), refused("starting"), None], None)
     proof(VALUES)
     assert server.tries == [True] * 3
 
 
-def test_a_refusal_names_user_server_reason_and_fix(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_names_user_server_reason_and_fix(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
     Server(monkeypatch, [refused("login")], refused("login"))
     with pytest.raises(WaError) as caught:
         proof(VALUES)
@@ -267,14 +267,16 @@ def test_a_refusal_names_user_server_reason_and_fix(proof: Proof, monkeypatch: p
 
 
 @pytest.mark.parametrize("kind", ["login", "tls"])
-def test_a_server_that_wants_tls_of_a_client_without(proof: Proof, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_a_server_that_wants_tls_of_a_client_without(
+    proof: LoginCheck, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
     server = Server(monkeypatch, [refused(kind)], None)
     with pytest.raises(WaError, match=r"takes this user with TLS only, and WA_DB_SSL_CA is not set.*wa_db_env_ssl_ca"):
         proof(VALUES)
     assert server.tries == [True, False]
 
 
-def test_a_library_that_only_this_host_lacks_is_no_refusal(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_only_this_host_lacks_is_no_refusal(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, [refused("driver", "PyMySQL needs cryptography")], None)
     proof(VALUES)
     assert server.tries == [True, False]
@@ -286,7 +288,7 @@ def test_a_library_that_only_this_host_lacks_is_no_refusal(proof: Proof, monkeyp
         proof(VALUES)
 
 
-def test_another_failure_is_not_tried_again(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_failure_is_not_tried_again(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, [refused("unreachable", "not reachable: Connection refused")], None)
     with pytest.raises(WaError, match="Connection refused"):
         proof(VALUES)

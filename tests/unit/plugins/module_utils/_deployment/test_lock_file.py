@@ -153,7 +153,7 @@ def test_why_nothing_else_may_touch_the_client(file: JournalFile, stage: str, at
 
 
 def test_one_at_a_time_judges_and_writes(file: JournalFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_file, "_PATIENCE", 0.1)
+    monkeypatch.setattr(lock_file, "_TIMEOUT", 0.1)
     inside, go_on = threading.Event(), threading.Event()
 
     def other() -> None:

@@ -239,7 +239,7 @@ def mysql(
 
 
 def looked(server: ScriptedDatabase) -> tools.Source:
-    source = tools.look(server.settings, "wa", None)
+    source = tools.inspect(server.settings, "wa", None)
     assert server.open == 0
     return source
 

@@ -56,7 +56,7 @@ def test_what_becomes_of_the_file(
 ) -> None:
     plan = made(before, **options)
     assert (plan.before, plan.after) == (before, after)
-    assert (plan.words(), plan.removed()) == (words, removed)
+    assert (plan.summary(), plan.removed()) == (words, removed)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_write_replaces_the_file_in_one_step(store: Store, tmp_path: Path) -> 
     path.write_text("old")
     seen = []
 
-    def dress(draft: int) -> None:
+    def set_attributes(draft: int) -> None:
         found = os.fstat(draft)
         seen.append((path.read_text(), found.st_size, stat.S_IMODE(found.st_mode)))
         os.fchmod(draft, 0o640)
@@ -81,7 +81,7 @@ def test_a_write_replaces_the_file_in_one_step(store: Store, tmp_path: Path) -> 
     os.chmod(path, 0o600)
     with store.lock(1):
         assert store.read() == "old"
-        store.write("new", dress)
+        store.write("new", set_attributes)
     assert seen == [("old", 0, 0o600)]  # nothing stands in it until it has its mode
     assert path.read_text() == "new"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
@@ -104,7 +104,7 @@ def test_what_a_killed_run_left_goes(store: Store, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("step", ["fsync", "replace", "dress", "rules"])
+@pytest.mark.parametrize("step", ["fsync", "replace", "set_attributes", "rules"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -113,8 +113,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     def full(*_arguments: t.Any) -> None:
         raise OSError(28, "No space left on device")
 
-    def dress(_draft: int) -> None:
-        if step == "dress":
+    def set_attributes(_draft: int) -> None:
+        if step == "set_attributes":
             raise SystemExit(1)  # as fail_json ends a module
         if step == "rules":
             raise WaError("a", "b")
@@ -124,7 +124,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     with store.lock(1):
         store.read()
         with pytest.raises((WaError, SystemExit)) as caught:
-            store.write("new", dress, backup="old")
+            store.write("new", set_attributes, backup="old")
     assert "No space left" in str(caught.value) or not hasattr(os, step)
     assert (tmp_path / "db.env").read_text() == "old"
     assert os.listdir(tmp_path) == ["db.env"]

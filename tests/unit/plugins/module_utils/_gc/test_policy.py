@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import Moment, after_look, after_round, check_due
+from ansible_collections.waba.onprem.plugins.module_utils._gc.policy import Moment, after_round, check_due, next_step
 
 DAY = 86400.0
 
@@ -75,7 +75,7 @@ def test_an_hourly_schedule_keeps_to_its_hour() -> None:
     ],
 )
 def test_what_follows_a_look(quiet: bool, notified: bool, late: bool, follows: str) -> None:
-    assert after_look(quiet, notified, late) == follows
+    assert next_step(quiet, notified, late) == follows
 
 
 @pytest.mark.parametrize(

@@ -198,8 +198,8 @@ def test_the_folder_that_the_volume_binds_is_as_good_as_the_volume() -> None:
 def test_wiring_names_every_wrong_one() -> None:
     wrong = [judged([]), judged([Mount("bind", "/srv", PATH, True)]), judged([RIGHT])]
     with pytest.raises(WaError, match=r"mounts nothing .*; biz-wacore-1 mounts bind /srv"):
-        rules.check_wiring(wrong)
-    rules.check_wiring(wrong[2:])
+        rules.check_mounts(wrong)
+    rules.check_mounts(wrong[2:])
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import (
     check_password,
     gc_nodes,
-    gc_said,
     metrics,
     parse_body,
+    parse_gc_failure,
 )
 
 
@@ -66,8 +66,8 @@ def test_the_password_rule(password: str, lacks: list[str]) -> None:
 
 @pytest.mark.parametrize("gc", [None, {}, [], {"a:1": {}}, {"error": "Connection timed out"}, {"count": 5}])
 def test_what_tells_no_status_tells_of_no_begin(gc: t.Any) -> None:
-    assert not gc_said({"services": {"message": {"gc": gc}}}, "message")[1]
-    assert not gc_said({"services": {"media": {"gc": {"status": "processing"}}}}, "message")[1]
+    assert not parse_gc_failure({"services": {"message": {"gc": gc}}}, "message")[1]
+    assert not parse_gc_failure({"services": {"media": {"gc": {"status": "processing"}}}}, "message")[1]
 
 
 def test_a_deeply_nested_body_breaks_nothing() -> None:
@@ -166,4 +166,4 @@ def test_whose_failure_the_words_tell(details: str, expected: dict[str, str]) ->
     ],
 )
 def test_what_an_answer_says_itself(gc: t.Any, said: dict[str, str], began: bool) -> None:
-    assert gc_said({"services": {"message": {"gc": gc}}}, "message") == (said, began)
+    assert parse_gc_failure({"services": {"message": {"gc": gc}}}, "message") == (said, began)

@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp import errors 
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import (
     LOGIN,
     ApiError,
-    asked_pause,
+    requested_pause,
     safe_location,
 )
 
@@ -148,7 +148,7 @@ def test_no_location_shows_a_credential(location: str, shown: str) -> None:
     ],
 )
 def test_retry_after_of_all_kinds(headers: t.Any, seconds: float) -> None:
-    assert asked_pause(headers) == seconds
+    assert requested_pause(headers) == seconds
 
 
 @pytest.mark.parametrize(("length", "shown"), [(200, 200), (500, 200)])

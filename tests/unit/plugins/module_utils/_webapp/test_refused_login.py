@@ -36,7 +36,7 @@ def fake() -> t.Iterator[FakeWebapp]:
 
 def webapp(url: str = "https://a", password: str = SECRET, **options: t.Any) -> client.Webapp:
     defaults = {name: spec.get("default") for name, spec in client.ARGUMENT_SPEC.items()}
-    return client.Webapp({**defaults, "api_url": url, "api_password": password, **options}, patience=0.0)
+    return client.Webapp({**defaults, "api_url": url, "api_password": password, **options}, retry_time=0.0)
 
 
 def reason(login: RefusedLogin, password: str | None = SECRET, **options: t.Any) -> str:
