@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that a client is started from: what differs between two versions of one, and which may be put back."""
+"""The client's Compose and env files: differences between two versions, and the restore of the previous ones."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _IMAGE = re.compile(r"^\s*image:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
 
 
 def is_compose(path: str) -> bool:
-    """Whether a file of the client is a Compose file; the others are env files."""
+    """Returns whether a file of the client is a Compose file; the others are env files."""
     return path.endswith((".yml", ".yaml"))
 
 
 def refuse_unmanaged(path: str, text: str | None) -> None:
-    """Raise WaError when the text in `path`, where our Compose file belongs, is somebody else's."""
+    """Raises WaError if the Compose file at `path` was not written by this collection."""
     if text and text.strip() and not text.startswith(HEADER):
         raise WaError(
             path,
@@ -38,7 +38,7 @@ def refuse_unmanaged(path: str, text: str | None) -> None:
 
 
 def changed_keys(before: str, after: str) -> list[str]:
-    """The names of the variables that differ between two texts of an env file; no value."""
+    """Returns the names of the variables that differ between two texts of an env file, without values."""
     old, new = (
         {entry.name: entry.raw for entry in env_file.read_docker(text) if entry.key} for text in (before, after)
     )
@@ -46,16 +46,16 @@ def changed_keys(before: str, after: str) -> list[str]:
 
 
 def other_version(before: str, after: str) -> bool:
-    """Whether two Compose files start images of different versions: going back to an older one is an upgrade's business."""
+    """Returns whether two Compose files use images of different versions, which only an upgrade may change."""
     old, new = ({image_reference.parse(image).tag for image in _IMAGE.findall(text)} for text in (before, after))
     return old != new
 
 
 def restore(stores: t.Sequence[Store]) -> list[dict[str, t.Any]]:
-    """Put back what each file held before its change; returns those that changed, each as path and keys.
+    """Restores the previous content of each file. Returns path and changed keys of each changed file.
 
-    What was kept stays until the client is proven healthy with it. Raises WaError, and changes no file, when a Compose
-    file of another version would come back.
+    The previous content is kept until the client is healthy with it. Raises WaError, and changes no file, if a Compose
+    file of another version would be restored.
     """
     pairs = [(store, store.read_previous(), store.read() or "") for store in stores]
     todo = [(store, kept, now) for store, kept, now in pairs if kept is not None and kept != now]

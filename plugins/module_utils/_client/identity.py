@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which client this is: the values whose change starts another, empty client beside the one that is there. Pure rules."""
+"""The identity of a client: the values whose change would start another, empty client. Pure rules."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Container = t.Mapping[str, t.Any]  # as `wa_info` describes one
 
 
 class Found(t.NamedTuple):
-    """A value that is there, and who says so: a container, a file, a host."""
+    """A current value, and where it was found: a container, a file, a host."""
 
     value: str
     where: str
@@ -50,7 +50,7 @@ Current = t.Mapping[str, t.Sequence[Found]]
 
 @dataclass(frozen=True)
 class Difference:
-    """One attribute that would change, and what would be lost from sight with it, in words."""
+    """One attribute that would change, and a text about the data that would become inaccessible."""
 
     attribute: str
     found: str
@@ -63,7 +63,7 @@ class Difference:
 
 
 def normalise(attribute: str, value: t.Any) -> str:
-    """A value of an attribute in the form in which it is compared."""
+    """Returns an attribute's value in normal form for comparison."""
     text = "" if value is None else str(value).strip()
     if attribute == "engine":
         return text.upper()
@@ -77,9 +77,9 @@ def normalise(attribute: str, value: t.Any) -> str:
 
 
 def database(values: t.Mapping[str, str | None]) -> dict[str, str]:
-    """The attributes of the database in a container's environment or a db.env; empty when it names no server.
+    """Returns the database attributes of a container's environment or a db.env; empty if it names no server.
 
-    A key whose value is None cannot be known and is left out.
+    A key with the value None is unknown and is left out.
     """
     if not values.get(OPTIONS["hostname"]):
         return {}
@@ -91,7 +91,7 @@ def database(values: t.Mapping[str, str | None]) -> dict[str, str]:
 
 
 def of_container(environment: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """The identity in a container's environment, as `wa_info` tells it; empty for one that has no database."""
+    """Returns the identity in a container's environment in the format of `wa_info`; empty without a database."""
     clustered = environment.get("WA_APP_MULTICONNECT", "").strip().lower() in ("1", "true")
     found = database(environment)
     return {"database": found, "clustered": clustered} if found else {}
@@ -101,9 +101,9 @@ def of_container(environment: t.Mapping[str, str]) -> dict[str, t.Any]:
 
 
 def wanted_database(options: t.Mapping[str, t.Any], file: Values) -> dict[str, str]:
-    """The database that db.env names once `wa_db_env` has set `options`; `file` is what `database` found in it.
+    """Returns the database in db.env after `wa_db_env` with `options`; `file` is the result of `database` for the file.
 
-    Options that are not given keep what the file has, as the module does. Raises WaError for what the module refuses.
+    Options that are not set keep the file's values, as in the module. Raises WaError for options that the module refuses.
     """
     held = {OPTIONS[name]: value for name, value in file.items() if value}
     changed = settings({name: options.get(name) for name in (*DATABASE, "exclusive")}, held)
@@ -117,21 +117,21 @@ def wanted_database(options: t.Mapping[str, t.Any], file: Values) -> dict[str, s
 
 
 def _rank(one: Container) -> tuple[bool, bool]:
-    """What runs tells more than what was stopped, and a Coreapp, which holds the registration, more than a Webapp."""
+    """Returns a sort key: running containers before stopped ones, Coreapps (which hold the registration) before Webapps."""
     return one["state"] not in _ALIVE, one["role"] == "web"
 
 
 def services(
     containers: t.Iterable[Container], project: str, neighbours: t.Container[str] = (), replace: bool = False
 ) -> list[Container]:
-    """The containers that tell which client is there: the project's own; without any, those that it is to `replace`."""
+    """Returns the containers that identify the client: the project's; without any, those that it would `replace`."""
     candidates = [one for one in containers if one["identity"] and not one["one_shot"] and one["service"] != MIGRATION]
     ours = [one for one in candidates if one["project"] == project]
     return ours or [one for one in candidates if replace and one["project"] not in neighbours]
 
 
 def by_containers(containers: t.Iterable[Container], attribute: str, path: str = MEDIA_PATH) -> list[Found]:
-    """What the containers that tell most say of an attribute, each value once; `path` is where media are mounted."""
+    """Returns the distinct values of an attribute in the containers ranked first; `path` is the mount path of media."""
     told: list[tuple[tuple[bool, bool], Found]] = []
     for one in containers:
         value = _value(one, attribute, path)
@@ -146,7 +146,7 @@ def by_containers(containers: t.Iterable[Container], attribute: str, path: str =
 
 
 def _value(one: Container, attribute: str, path: str) -> str | None:
-    """None where a container does not tell."""
+    """Returns a container's value of an attribute; None if unknown."""
     if attribute == "media_volume":
         mounts = [mount for mount in one["mounts"] if posixpath.normpath(mount["destination"]) == path]
         return mounts[0]["name"] or mounts[0]["kind"] if mounts else None
@@ -156,7 +156,7 @@ def _value(one: Container, attribute: str, path: str) -> str | None:
 
 
 def leaders(wanted: str, members: t.Sequence[str], records: t.Mapping[str, Values]) -> list[Found]:
-    """The leaders that the members' records name, without `wanted` under the name that it had in the inventory before."""
+    """Returns the leaders in the members' records, without `wanted` under an earlier inventory name."""
     own = records.get(wanted) or {}
     renamed = bool(own) and own.get("leader") == own.get("host")
     named = {host: record["leader"] for host, record in records.items() if record.get("leader")}
@@ -171,10 +171,10 @@ def leaders(wanted: str, members: t.Sequence[str], records: t.Mapping[str, Value
 
 
 def differences(current: Current, wanted: Values, confirmed: t.Any = None, folder: str = "") -> list[Difference]:
-    """Where what is wanted is none of what is there, and `confirmed` does not name the new value.
+    """Returns the attributes whose wanted value differs from all current ones and is not in `confirmed`.
 
-    `folder` is the directory that the wanted media volume binds: containers that mount it directly have those media.
-    Raises WaError for a confirmation that names nothing that can be confirmed.
+    `folder` is the directory that the wanted media volume binds: containers that mount it directly have the same media.
+    Raises WaError for an unknown attribute in `confirmed`.
     """
     agreed = _confirmed(confirmed)
     found = []
@@ -213,7 +213,7 @@ def _same(attribute: str, found: str, wanted: str, folder: str) -> bool:
 
 
 def _lost(attribute: str, found: Found, current: Current) -> str:
-    """What nobody would see any more, in words."""
+    """Returns a text about the data that would become inaccessible."""
     if attribute in DATABASE:
         has = {name: current[name][0].value if current.get(name) else "?" for name in DATABASE}
         prefix = f"with the prefix {has['name_prefix']!r}" if has["name_prefix"] else "without a prefix"
@@ -233,7 +233,7 @@ def _lost(attribute: str, found: Found, current: Current) -> str:
 
 
 def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) -> None:
-    """Raise WaError that tells all differences, what would be lost, and both cures."""
+    """Raises WaError with all differences, the data that would become inaccessible, and both solutions; none if empty."""
     if not found:
         return
     told = ", ".join(
@@ -256,13 +256,12 @@ def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) 
 def rendered(
     document: t.Mapping[str, t.Any], containers: t.Iterable[Container], confirmed: t.Any = None, folder: str = ""
 ) -> list[Difference]:
-    """Where the services of a resolved Compose file are another client than their containers, whatever file says so.
+    """Returns the differences between the services of a resolved Compose file and the project's `containers`.
 
-    `containers` are those of the project. What the document does not set is not compared; `confirmed` and `folder` are
-    those of `differences`.
+    Only values set in the document are compared; `confirmed` and `folder` are those of `differences`.
     """
     services = [one for one in containers if not one["one_shot"] and one["service"] != MIGRATION]
-    # A Webapp on other values than the Coreapps is a drift to be mended, and no other client.
+    # A Webapp with other values than the Coreapps has drifted; it is not another client.
     current = {name: by_containers(services, name) for name in (*DATABASE, "media_volume")}
     found: dict[str, Difference] = {}
     for one in services:
@@ -283,7 +282,7 @@ def rendered(
 
 
 def _mounted(body: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.Any]) -> str:
-    """What a service of a resolved Compose file mounts for media; empty for nothing."""
+    """Returns the source of a service's media mount in a resolved Compose file; empty if there is none."""
     for mount in body.get("volumes") or []:
         if posixpath.normpath(str(mount.get("target", ""))) == MEDIA_PATH:
             source = str(mount.get("source") or mount.get("type") or "")
@@ -291,14 +290,14 @@ def _mounted(body: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.Any]) -> str
     return ""
 
 
-# The role's whole comparison
+# The role's complete comparison
 
 
 def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
-    """All differences of one host; `facts` is what the role `wa_host` knows:
+    """Returns all differences of one host. `facts` are gathered by the role `wa_host`:
 
-    `host`, `deployment`, `wanted` (see `wanted_identity`), `looks` (what `wa_info` told of each member of this run, by
-    host), `neighbours` (other Compose projects of the machine), `replace` (whether containers of others are to go),
+    `host`, `deployment`, `wanted` (see `wanted_identity`), `looks` (results of `wa_info` by member of this run),
+    `neighbours` (other Compose projects of the machine), `replace` (whether unmanaged containers are replaced),
     `mount_path`, `folder`, `confirmed`, and `attributes`, those to compare.
     """
     host, project, inspections = facts["host"], facts["deployment"]["project"], facts["looks"]
@@ -330,14 +329,14 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
     current["media_volume"] = by_containers(
         clients.get(host, []), "media_volume", posixpath.normpath(facts["mount_path"])
     ) or kept(records, "media_volume", [host], "as recorded on")
-    # A client that moves into another project takes its containers with it where they are to be replaced.
+    # If unmanaged containers are replaced, a client may move into another project.
     current["project"] = [] if clients.get(host) else kept(records, "project", [host], "as recorded on")
     current["shards"] = kept(records, "shards", inspections, "as recorded on")
     for attribute in ("project_dir", "env_file", "state_dir", "deployment"):
         current[attribute] = kept(records, attribute, [host], "as recorded on")
     current["project_dir"] = current["project_dir"] or _folders(clients.get(host, []), facts["deployment"]["slug"])
     if _inside(records.get(host, {})) and _inside(wanted):
-        current["env_file"] = []  # it goes where its folder goes
+        current["env_file"] = []  # it moves with its folder
     current["leader"] = leaders(wanted["leader"], facts["deployment"]["members"], records)
     return differences(
         {name: values for name, values in current.items() if name in facts["attributes"]},
@@ -348,29 +347,28 @@ def compare(facts: t.Mapping[str, t.Any]) -> list[Difference]:
 
 
 def _record(identity: t.Mapping[str, t.Any], project: str) -> Values:
-    """A host's own record; without one that of the deployment of the same project, which had another name."""
+    """Returns the host's record; without one, the record of the same project under an earlier deployment name."""
     others = identity.get("others") or []
     return identity.get("recorded") or next((one for one in others if one.get("project") == project), {})
 
 
 def _folders(containers: t.Iterable[Container], slug: str) -> list[Found]:
-    """The deployment's usual folder, where a container was created from a Compose file in it; others may be adopted."""
+    """Returns the deployment's default folder if a container was created from a Compose file in it."""
     default = f"{PROJECTS_DIR}/{slug}"
     made = [one["name"] for one in containers if default in map(posixpath.dirname, one["files"])]
     return [Found(default, name) for name in made[:1]]
 
 
 def _inside(values: Values) -> bool:
-    """Whether db.env lies in the project's folder under its usual name."""
+    """Returns whether db.env is at its default path in the project's folder."""
     return values.get("env_file") == f"{values.get('project_dir')}/db.env"
 
 
 def wanted_identity(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """All attributes as the inventory wants them, and `host`, for the record that a host keeps.
+    """Returns the identity that the inventory describes, and `host`, as written into the host's record.
 
-    `facts` has `host`, `deployment`, `db_env` (the options of `wa_db_env`, or None when it is to be absent), `file` (the
-    database in db.env), `media_volume`, `topology`, `shards`. Raises WaError for a value that no client can have: it
-    could not be confirmed either.
+    `facts` has `host`, `deployment`, `db_env` (the options of `wa_db_env`, None for state absent), `file` (the database
+    in db.env), `media_volume`, `topology`, `shards`. Raises WaError for an invalid value.
     """
     deployment = facts["deployment"]
     check_topology(deployment["name"], deployment["members"], facts["topology"], facts["shards"])
@@ -385,5 +383,5 @@ def wanted_identity(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
 
 
 def refusal(facts: t.Mapping[str, t.Any]) -> None:
-    """Raise WaError when the inventory describes another client than the one that is there."""
+    """Raises WaError if the inventory describes another client than the one on the host."""
     refuse(facts["host"], compare({**facts, "wanted": wanted_identity(facts)}))

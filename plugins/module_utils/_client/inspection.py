@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads on a host what tells which client is there: its db.env, the record of the last run, what the Compose files set."""
+"""Reads the identity of a host's client: db.env, the record of the last run, and Compose files."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if t.TYPE_CHECKING:
 
 
 def database(text: str, env_format: str) -> dict[str, str]:
-    """The database that the text of a db.env names; empty for none. No secret is in it."""
+    """Returns the database in the text of a db.env, without secrets; empty for none."""
     entries = env_file.read(text, env_format)
     return identity.database({entry.key: entry.value for entry in entries if entry.key})
 
 
 def db_env(path: str, env_format: str) -> dict[str, str]:
-    """The database that a db.env on this host names; empty without a file."""
+    """Returns the database in a db.env on this host; empty without a file."""
     return database(Store(path).read() or "", env_format)
 
 
 def record(path: str) -> dict[str, str]:
-    """The identity that the last whole run has written, or an empty one. Raises WaError for a file that holds none."""
+    """Returns the identity written by the last complete run; empty for none. Raises WaError for an invalid file."""
     try:
         found = json.loads(files.read_text(path))
         if isinstance(found, dict):
@@ -54,23 +54,21 @@ def record(path: str) -> dict[str, str]:
     )
 
 
-HASHES = (
-    "hashes"  # of the record: what Compose wrote as each service's hash when provision.yml had last proven the client
-)
+HASHES = "hashes"  # key of the record: Compose's hash of each service when provision.yml last found the client healthy
 
 
 def proven_hashes(recorded: t.Mapping[str, str]) -> dict[str, str]:
-    """The hash of each service of which a record says that its containers were made from the file that was applied."""
+    """Returns the recorded hash of each service whose containers were created from the applied file."""
     return dict(pair.split("=", 1) for pair in recorded.get(HASHES, "").split() if "=" in pair)
 
 
 def hashes_text(hashes: t.Mapping[str, str]) -> str:
-    """Hashes by service as a record has them."""
+    """Returns hashes by service in the format of the record."""
     return " ".join(f"{service}={digest}" for service, digest in sorted(hashes.items()))
 
 
 def others(path: str) -> list[dict[str, str]]:
-    """The records of the other deployments on this host, beside the one at `path`. Raises WaError as `record` does."""
+    """Returns the records of the other deployments on this host, next to `path`. Raises WaError as `record` does."""
     beside = os.path.join(glob.escape(os.path.dirname(path)), "client-*.json")
     return [record(one) for one in sorted(glob.glob(beside)) if one != path]
 
@@ -81,9 +79,9 @@ def leave_out_overridden(
     file: t.Mapping[str, str],
     compose: compose_environment.Compose,
 ) -> None:
-    """Take out of the identity of each container what its Compose file sets beside db.env: that says nothing of db.env.
+    """Removes from each container's identity the values that its Compose file sets, which do not come from db.env.
 
-    Compose files are read only where a container differs from `file`.
+    Compose files are read only if a container differs from `file`.
     """
     for one in containers:
         recorded = one["identity"].get("database", {})

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client containers of a host as `wa_info` tells them: no value of their environment but which database it names."""
+"""Describes the client containers of a host for `wa_info`, without environment values other than the database."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ ONE_OFF_LABEL = "com.docker.compose.oneoff"
 
 
 def one_shot(container: docker_engine.Container, environment: t.Mapping[str, str]) -> bool:
-    """Whether a container is none of the client's services: a migration, or what `docker compose run` or a try has left."""
+    """Returns whether a container is not a service: a migration, or a one-off container of `docker compose run`."""
     tried = container.state in ("created", "exited", "dead") and not environment.get("WA_DB_HOSTNAME")
     return tried or environment.get("WA_DB_UPGRADE") == "1" or container.labels.get(ONE_OFF_LABEL) == "True"
 
 
 def _seconds(stamp: str) -> float:
-    """The engine's time stamp in seconds since 1970, to the second; 0 for its word for never."""
+    """Returns the engine's time stamp in seconds since 1970; 0 if the engine reports no time."""
     moment = datetime.fromisoformat(stamp[:19] + "+00:00") if stamp else datetime.fromtimestamp(0, timezone.utc)
     return max(moment.timestamp(), 0.0)
 
 
 def database(environment: t.Mapping[str, str]) -> str:
-    """Which databases a container is connected to, as `HOST:PORT/PREFIX`; empty without a database."""
+    """Returns a container's database as `HOST:PORT/PREFIX`; empty without a database."""
     host, port, prefix = (environment.get(f"WA_DB_{key}", "") for key in ("HOSTNAME", "PORT", "NAME_PREFIX"))
     return f"{host.lower()}:{port}/{prefix}" if host else ""
 
 
 def api_port(record: dict[str, t.Any]) -> int:
-    """The port of the host at which a container's port 443 is published; 0 when it is not."""
+    """Returns the host port of a container's port 443; 0 if it is not published."""
     bindings = ((record.get("HostConfig") or {}).get("PortBindings") or {}).get("443/tcp") or []
     return next((int(one["HostPort"]) for one in bindings if one.get("HostPort", "").isdecimal()), 0)
 
 
 def ports(record: t.Mapping[str, t.Any]) -> list[int]:
-    """The ports of the host that a running container publishes."""
+    """Returns the host ports that a running container publishes."""
     published = (record.get("NetworkSettings") or {}).get("Ports") or {}
     return sorted({int(one["HostPort"]) for those in published.values() for one in those or [] if one.get("HostPort")})
 
 
 def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> dict[str, t.Any]:
-    """A client container, with the engine's `record` of it, without values of its environment but those that name the database."""
+    """Returns the description of a client container; `record` is the engine's inspection of it."""
     environment = container.environment or {}
     return {
         "name": container.name,
@@ -88,16 +88,16 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
 
 
 def read(engine: docker_engine.Docker, project: str | None, names: list[str]) -> list[dict[str, t.Any]]:
-    """The client containers of one project or of all; one that goes away meanwhile is left out."""
+    """Returns the client containers of one project or of all; a container removed meanwhile is left out."""
     found = engine.client_containers(project=project, all_projects=project is None, names=names)
     records = ((container, engine.inspect(container)) for container in found)
     return [describe(container, record) for container, record in records if record is not None]
 
 
 def layer_media(engine: docker_engine.Docker, container: t.Mapping[str, t.Any], path: str) -> str:
-    """The media at `path` that go with a described container, in words: what is in its own layer, or why that is not known.
+    """Returns a text about media at `path` in a container's writable layer, or why they are unknown; empty for none.
 
-    The engine is asked only where nothing is mounted there: files of a mount are in no layer.
+    The engine is queried only if nothing is mounted at `path`: files on a mount are not in the layer.
     """
     path = posixpath.normpath(path)
     mounted = {posixpath.normpath(mount["destination"]) for mount in container["mounts"]}

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How containers that are not the project's are replaced: set aside under another name until the new ones are proven. Pure rules."""
+"""Replaces unmanaged containers: they are renamed and kept until the new ones are healthy. Pure rules."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SUFFIX = "-replaced"
 
 
 def set_aside(containers: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """Each container with its name, the one that it bears while it is set aside, and what brings it back.
+    """Returns each container with its name, its temporary name, and the state to restore.
 
-    What a run that was ended in the middle has set aside bears that name already, and is brought back running.
+    A container renamed by an interrupted run already has the temporary name, and is restored as running.
     """
     found = []
     for one in containers:
@@ -36,7 +36,7 @@ def set_aside(containers: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t
 
 
 def lost_with_layers(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """Why containers of `wa_info` must not be removed, or an empty text: what their own writable layers hold goes with them."""
+    """Returns why containers of `wa_info` must not be removed (data in their writable layers); empty if they may."""
     inside = [str(one["name"]) for one in containers if not one["keeps_configuration"]]
     if inside:
         lost = "keeps its configuration, registration included, in its own writable layer; recreating it loses both"
@@ -61,9 +61,9 @@ def lost_by_recreation(
     services: t.Mapping[str, t.Any] | None = None,
     volumes: t.Mapping[str, t.Any] | None = None,
 ) -> str:
-    """Why containers of `wa_info` must not be recreated, or an empty text: registration or media of some would be lost.
+    """Returns why containers of `wa_info` must not be recreated (registration or media would be lost); empty if they may.
 
-    `services` and `volumes` are what the operator adds to the rendered file, which mounts no configuration by itself.
+    `services` and `volumes` are the operator's additions to the rendered Compose file, which mounts no configuration.
     """
     mounted = {
         str(((volumes or {}).get(source) or {}).get("name") or source)
@@ -86,12 +86,12 @@ def lost_by_recreation(
 
 
 def _source(volume: t.Any) -> str:
-    """What a volume of a Compose service mounts, in its short or its long form."""
+    """Returns source and target of a volume of a Compose service, in short or long syntax."""
     return str(volume.get("source", "")) if isinstance(volume, t.Mapping) else str(volume).partition(":")[0]
 
 
 def removed_by_a_stop(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
-    """Why containers cannot be set aside, or an empty text: Docker would remove some, with volumes, when they stop."""
+    """Returns why containers cannot be kept (Docker removes those with --rm when they stop); empty if they can."""
     names = [str(one["name"]) for one in containers if one["auto_remove"]]
     return (
         f"{', '.join(names)}: made by docker run --rm, so that a stop removes it with its volumes that have no name, and it could "
@@ -103,10 +103,10 @@ def removed_by_a_stop(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
 
 
 def other_media(containers: t.Sequence[t.Mapping[str, t.Any]], volume: str, path: str, device: str = "") -> str:
-    """Why containers cannot be replaced, or an empty text: their media are not on the volume that the new ones mount.
+    """Returns why containers cannot be replaced (their media are on another volume); empty if they can.
 
-    `path` is where media are mounted in a container; what is mounted above or below it holds media, too. A folder is the
-    volume's when the volume stands on it (`device`).
+    `path` is the mount path of media; mounts above or below it hold media, too. A bound folder counts as the volume if it
+    is the volume's `device`.
     """
     path = posixpath.normpath(path)
     found = []

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the containers of a project differ from its services, without Compose: by their labels, images, states. Pure rules."""
+"""Compares a project's containers with its services by labels, images and states, without running Compose. Pure rules."""
 
 from __future__ import annotations
 
@@ -20,50 +20,54 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Service:
-    """What the inventory wants of a service."""
+    """The desired state of a service."""
 
     name: str
     image: str
-    definition: str  # the digest of all that the inventory says of it
-    image_id: str = ""  # what the image's name stands for on this host; empty: the host does not have it
+    definition: str  # digest of the inventory's definition
+    image_id: str = ""  # image id of the image's name on this host; empty if the host does not have it
     count: int = 1
     restart: str = "unless-stopped"
-    networks: t.Mapping[str, str] = field(default_factory=dict)  # names and ids; an empty id: there is none
-    proven: str = ""  # the hash of its containers when provision.yml last ended; empty: not recorded
+    networks: t.Mapping[str, str] = field(
+        default_factory=dict
+    )  # names and ids; an empty id if the network does not exist
+    proven: str = ""  # hash of its containers at the end of the last provision.yml; empty if not recorded
 
 
 @dataclass(frozen=True)
 class Container:
-    """A container of the project, as the engine has it."""
+    """The actual state of a container of the project."""
 
     name: str
     service: str
     state: str
     image: str
     image_id: str
-    hash: str = ""  # Compose's own, of all that it was created from
-    definition: str = ""  # its label; empty for one that was not made from our file, or by an older version of it
+    hash: str = ""  # Compose's label config-hash
+    definition: str = (
+        ""  # the label of the rendered Compose file; empty for a container not created from it, or by an older version
+    )
     own: bool = True
     health: str = ""
     restart: str = "unless-stopped"
     networks: t.Mapping[str, str] = field(default_factory=dict)
     log_capped: bool = True
-    stale: bool = False  # created with another db.env, which explains another hash
+    stale: bool = False  # created with another db.env, which explains a different hash
 
 
 @dataclass
 class Differences:
-    """Lines for a person: what is changed without a restart, what takes one, what waits for an upgrade, what is only said."""
+    """Lines for the operator: changes without a restart, restarts, changes that wait for an upgrade, warnings."""
 
     changes: list[str] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    kept: bool = False  # whether they are left as they were created
+    kept: bool = False  # whether adopted containers are kept as they were created
 
 
 def compare(services: t.Sequence[Service], containers: t.Sequence[Container], kept: bool = False) -> Differences:
-    """How `containers` differ from `services`; `kept`: those that were adopted stay as they were created."""
+    """Returns how `containers` differ from `services`; with `kept`, adopted containers are not recreated."""
     adopted = kept and any(not one.own for one in containers)
     found = Differences(kept=adopted)
     for service in services:

@@ -1,33 +1,31 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which containers may be started, since WhatsApp bans a number with two Coreapps, and which are not healthy. Pure rules."""
+"""Checks which containers may be started (two Coreapps get a number banned) and which are unhealthy. Pure rules."""
 
 from __future__ import annotations
 
 import typing as t
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]
-# Docker's words for a container that runs, or goes on by itself.
+# Docker's states of a container that runs, or resumes by itself.
 ACTIVE = ("running", "restarting", "paused")
 
 
 def second_coreapp(
     containers: Containers, project: str, starts: t.Sequence[str] | None = None, database: str = ""
 ) -> str:
-    """Why a start must not be made, or an empty text: another Coreapp of the same single client would run beside it.
+    """Returns why a start is refused (it would run a second Coreapp of a single client); empty if it is allowed.
 
-    `containers` are all of the host as `wa_info` returns them. `starts` are the names that are started; None stands for
-    `docker compose up` of `project`, after which one Coreapp runs for its services. `database` is the client's own where
-    no container tells it. Only for a client of topology `single`: the others run several Coreapps.
+    `containers` are all containers of the host from `wa_info`. `starts` are the names to start; None stands for
+    `docker compose up` of `project`. `database` is the client's database if no container has it. Only for topology
+    `single`: the others run several Coreapps.
     """
     cores = [one for one in containers if one["role"] == "core" and not _migration(one)]
     databases = {database, *(one["database"] for one in cores if one["project"] == project)} - {""}
     cores = [one for one in cores if one["project"] == project or one["database"] in databases]
     active = [one for one in cores if one["state"] in ACTIVE or one["name"] in (starts or ())]
-    if (
-        starts is not None
-    ):  # where no project owns them, Docker starts the stopped ones, too, when it or the host restarts
+    if starts is not None:  # Docker starts stopped containers outside Compose, too, when it or the host restarts
         active += [
             one for one in cores if one not in active and one["state"] == "exited" and one["restart"] == "always"
         ]
@@ -48,12 +46,12 @@ def second_coreapp(
 
 
 def unrecorded(containers: Containers, names: t.Sequence[str]) -> list[str]:
-    """The containers outside Compose that are stopped and not among the recorded `names`: they stay as they are."""
+    """Returns the stopped containers outside Compose that are not in the recorded `names`."""
     return [str(one["name"]) for one in containers if one["state"] not in ACTIVE and one["name"] not in names]
 
 
 def not_healthy(containers: Containers) -> list[str]:
-    """The client's services that do not run, or that Docker does not call healthy, each with its state."""
+    """Returns the client's services that do not run or are not healthy, each with its state."""
     services = [one for one in containers if not one["one_shot"]]
     ill = [one for one in services if one["state"] != "running" or one["health"] not in ("", "healthy")]
     return [f"{one['name']} ({', '.join(filter(None, (one['state'], one['health'])))})" for one in ill]

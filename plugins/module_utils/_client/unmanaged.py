@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Client containers of a host that are not the deployment's: which may be replaced, which are another number's. Pure rules.
+"""Sorts unmanaged client containers: which may be replaced, which belong to another number. Pure rules.
 
-The same databases prove that a container belongs to this deployment's number, the same server and prefix; so does a name
-that only Compose gives, to this deployment's container.
+A container belongs to this deployment's number if it has the same database (server and prefix), or a name that only
+Compose gives to this deployment's containers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Container = t.Mapping[str, t.Any]  # as `wa_info` describes one
 
 
 def same_client(found: str, own: str) -> bool | None:
-    """Whether two databases, as `HOST:PORT/PREFIX`, are of one client; None when it cannot be known.
+    """Returns whether two databases (`HOST:PORT/PREFIX`) are of one client; None if unknown.
 
-    A server may have several names, so other names tell nothing; another prefix or port, or another address, does.
+    A server may have several names, so different names prove nothing; a different prefix, port or address does.
     """
     if not found or not own:
         return None
@@ -27,7 +27,7 @@ def same_client(found: str, own: str) -> bool | None:
     if prefix != own_prefix or (port and own_port and port != own_port):
         return False
     if host == own_host:
-        return True  # one that names no port uses the engine's own
+        return True  # without a port, the engine's default applies
     return False if _is_address(host) and _is_address(own_host) else None
 
 
@@ -55,15 +55,14 @@ def sort(
     names: t.Collection[str] = (),
     accepted: bool = False,
 ) -> dict[str, t.Any]:
-    """The containers of `wa_info` that are not those of `project`, sorted.
+    """Returns the containers of `wa_info` that are not in `project`, sorted into groups.
 
-    `replaceable` are of this deployment's number. `others` are another number's and stay. `unknown` are of a client that no
-    deployment of the inventory describes, while `project` has no container: the one that runs was not adopted, or the
-    inventory is wrong; `accepted` makes another number's of them `others`. `refusal` says, in a text that is empty for none,
-    which of them stand in the way: it cannot be told whose they are, or they have a name or a port that the deployment needs.
-    `neighbours` are the projects of the machine's other deployments, `known` pairs of project and database of all other
-    deployments of the inventory, `database` is the deployment's own, `ports` those that it publishes, `names` those of its
-    containers.
+    `replaceable` belong to this deployment's number. `others` belong to another number and are kept. `unknown` belong to a
+    client that the inventory does not describe, while `project` has no container: the running client was not adopted, or
+    the inventory is wrong; with `accepted` they count as `others`. `refusal` is a message about containers whose owner is
+    unknown, or that have a name or port that the deployment needs; empty for none. `neighbours` are the projects of the
+    machine's other deployments, `known` pairs of project and database of all other deployments of the inventory, `database`
+    is the deployment's own, `ports` are its published ports, `names` its containers' names.
     """
     containers = list(containers)
     new = not any(one["project"] == project and not one["one_shot"] for one in containers)

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Compose file of a client that the inventory describes. Pure rules.
+"""Renders the Compose file of a client from the inventory. Pure rules.
 
-Each service bears a digest of all that the inventory says of it. A container with the same digest is as the inventory wants
-it, whatever else a newer version of the collection writes into the file: that waits for the next recreation.
+Each service has a label with a digest of its definition in the inventory. A container with the same digest is in sync;
+changes that only a newer version of the collection makes to the file wait for the next recreation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Mapping = t.Mapping[str, t.Any]
 
 
 class Client(t.TypedDict):
-    """What the inventory says of one host's services, see `_deployment.topology` and `_deployment.layout`."""
+    """The input of the Compose file of one host, see `_deployment.topology` and `_deployment.layout`."""
 
     deployment: Mapping
     images: t.Mapping[str, str]  # repositories by kind: web, coreapp
@@ -43,17 +43,19 @@ class Client(t.TypedDict):
 
 
 def service(client: Client, one: Mapping) -> dict[str, t.Any]:
-    """One service as Compose reads it, without its digest and without what the operator adds."""
+    """Returns the definition of one service, without its digest and the operator's additions."""
     kind = "web" if one["kind"] == "web" else "core"
     deployment = client["deployment"]
     labels = {OWN_LABEL: deployment["slug"]}
     if client["media_volume"] != deployment["volume"]:
-        labels[MEDIA_VOLUME_LABEL] = client["media_volume"]  # Compose sees no name of an external volume
+        labels[MEDIA_VOLUME_LABEL] = client[
+            "media_volume"
+        ]  # Compose's hash does not include the name of an external volume
     found = {
         "image": f"{client['images'][one['image']]}:v{client['version']}",
         "depends_on": list(one["after"]),
         "env_file": [deployment["env_file"]],
-        # The registration lives in the database, not in a container that is recreated.
+        # Keeps the registration in the database, so that containers can be recreated.
         "environment": {"WA_CONFIG_ON_DB": "1", **one["environment"]},
         "command": [f"{_PROGRAMS}/{_WAIT[client['engine']]}", f"{_PROGRAMS}/launch_within_docker.sh"],
         "ports": [f"{client['bind_address'][kind]}:{port['outside']}:{port['inside']}" for port in one["ports"]],
@@ -61,7 +63,7 @@ def service(client: Client, one: Mapping) -> dict[str, t.Any]:
         "volumes": ["media:/usr/local/wamedia"],
         "labels": labels,
         "cap_drop": ["MKNOD"],
-        "restart": "unless-stopped",  # what an upgrade has stopped stays stopped when Docker restarts
+        "restart": "unless-stopped",  # containers stopped by an upgrade stay stopped when Docker restarts
         "stop_grace_period": f"{client['stop_seconds']}s",
         "logging": {
             "driver": "json-file",
@@ -79,7 +81,7 @@ def service(client: Client, one: Mapping) -> dict[str, t.Any]:
 
 
 def definition(client: Client, name: str) -> str:
-    """The digest of what the inventory says of a service; the version is told by the container's image."""
+    """Returns the digest of a service's definition, without the version, which the container's image has."""
     one: Mapping = next((one for one in client["services"] if one["name"] == name), {})
     said: dict[str, t.Any] = {
         "extra": client["extra_services"].get(name, {}),
@@ -104,7 +106,7 @@ def definition(client: Client, name: str) -> str:
 
 
 def document(client: Client) -> dict[str, t.Any]:
-    """The whole file. Raises WaError for additions of the operator that make no Compose file."""
+    """Returns the complete document. Raises WaError if the operator's additions are not valid Compose."""
     deployment = client["deployment"]
     services = {one["name"]: service(client, one) for one in client["services"]}
     migration = service(client, {"kind": "core", "image": "coreapp", "after": [], "environment": {}, "ports": []})
@@ -137,12 +139,12 @@ def document(client: Client) -> dict[str, t.Any]:
 
 
 def started(document: Mapping) -> dict[str, dict[str, t.Any]]:
-    """The services that `docker compose up` looks after."""
+    """Returns the services that `docker compose up` starts."""
     return {name: body for name, body in document["services"].items() if not body.get("profiles")}
 
 
 def wanted(document: Mapping) -> list[dict[str, t.Any]]:
-    """What containers are compared with: of each service its name, image, definition, count, restart policy and networks."""
+    """Returns the desired state of each service: name, image, definition, count, restart policy and networks."""
     project, networks = document["name"], document.get("networks") or {}
 
     def network(key: str) -> str:

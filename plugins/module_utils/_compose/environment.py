@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the Compose files of a container set beside db.env: `environment:`, later `env_file:`s, what is extended or included."""
+"""Finds the variables that a container's Compose files set in addition to db.env (`environment:`, other `env_file:`s)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if t.TYPE_CHECKING:
 _FILES_LABEL = "com.docker.compose.project.config_files"
 _FOLDER_LABEL = "com.docker.compose.project.working_dir"
 _UNKNOWN = "keys that it sets itself are reported as stale"
-_TIMEOUT = "20"  # seconds, for a command that asks nobody
-_DEEPEST = 8  # services may extend services
+_TIMEOUT = "20"  # seconds, for a local command
+_DEEPEST = 8  # limit of nested `extends`
 
 
 class Compose:
-    """What the Compose files say that containers were made from; read only when a container differs, each once."""
+    """The Compose files of containers, each read once, and only if a container differs."""
 
     def __init__(
         self,
@@ -33,15 +33,15 @@ class Compose:
         warn: t.Callable[[str], None],
         run: t.Callable[[list[str]], tuple[int, str, str]],
     ) -> None:
-        """`run` runs a command and gives its code, output and complaints (`module.run_command`)."""
+        """`run` is `module.run_command`: it returns exit code, stdout and stderr."""
         self._env_path = os.path.realpath(env_path)
         self._warn = warn
         self._run = run
         self._documents: dict[str, t.Any] = {}
 
     def overrides(self, container: Container) -> set[str]:
-        """The keys that the container's service gets from elsewhere than db.env: `environment:`, later `env_file:`s."""
-        folder = container.labels.get(_FOLDER_LABEL, "")  # Compose v1 notes the files relative to it
+        """Returns the keys that the container's service does not get from db.env but from `environment:` or other `env_file:`s."""
+        folder = container.labels.get(_FOLDER_LABEL, "")  # Compose v1 records the files relative to it
         files = [os.path.join(folder, path) for path in container.labels.get(_FILES_LABEL, "").split(",") if path]
         if files and (not self._yaml() or self._needs_compose(files, container.service)):
             return self._by_compose(container, files)
@@ -60,7 +60,7 @@ class Compose:
         return keys
 
     def _needs_compose(self, files: t.Sequence[str], service: str) -> bool:
-        """Whether only Compose can tell: the service comes by `include`, or names files by variables."""
+        """Returns whether only Compose can resolve the service: it uses `include`, or variables in file names."""
         documents = [self._document(path) for path in files]
         if not any(isinstance(document, dict) and document.get("include") for document in documents):
             settings = [env_state.service_settings(document, service) for document in documents]
@@ -86,7 +86,7 @@ class Compose:
         return self._documents[path]
 
     def _yaml(self) -> t.Any:
-        """The library that reads YAML, or None: Ansible does not need it on a managed host."""
+        """Returns the module yaml, or None: Ansible does not require it on a managed host."""
         try:
             import yaml
         except ImportError:
@@ -100,12 +100,12 @@ class Compose:
         except OSError as error:
             self._warn(f"{path} is not read ({error.strerror}): {_UNKNOWN}")
         except yaml.YAMLError:
-            # The parser's text quotes the file, which may hold secrets.
+            # The parser's message quotes the file, which may contain secrets.
             self._warn(f"{path} is no YAML that can be read: {_UNKNOWN}")
         return None
 
     def _by_compose(self, container: Container, files: t.Sequence[str]) -> set[str]:
-        """The same by `docker compose config`: what a service gets that the file, as it is now, does not give it."""
+        """Returns the same from `docker compose config`: variables of a service that the current db.env does not set."""
         command = ["docker", "compose", *(f"--file={path}" for path in files), f"--project-name={container.project}"]
         folder = container.labels.get(_FOLDER_LABEL)
         command += [f"--project-directory={folder}"] if folder else []
@@ -119,7 +119,7 @@ class Compose:
             lack = "" if self._yaml() else " (and the Python library PyYAML, python3-yaml, is not there)"
             self._warn(f"docker compose config does not tell what {', '.join(files)} sets{lack}: {_UNKNOWN}")
             return set()
-        # The output is a Compose file again, where a dollar sign is doubled.
+        # The output is a Compose file, in which a dollar sign is doubled.
         environment = {
             key: (value or "").replace("$$", "$") for key, value in (service.get("environment") or {}).items()
         }

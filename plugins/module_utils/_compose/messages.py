@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Compose says of a file, without the values that it quotes from there and from env files. Pure rules."""
+"""Compose's error output without the values that it quotes from Compose files and env files. Pure rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 
-# Behind these words Compose repeats the value that it cannot read; a warning may name a piece of one as a variable.
+# After these phrases Compose quotes the value that it cannot parse; a warning may quote a part of it as a variable.
 _QUOTES = re.compile(
     r"(unterminated quoted value|[Ii]nvalid template:|missing a value|escape any \$ with another \$\.?|\bnear\b).*",
     re.DOTALL,
@@ -29,7 +29,7 @@ _WARNING = re.compile(r"^time=\S+ level=warning |^WARN\[|^level=warning ")
 
 
 def one_line(text: str, secrets: t.Any = ()) -> str:
-    """Compose's complaint in one line, with the cure where a registry refuses; `secrets` hold values known to be in what it read."""
+    """Returns Compose's error output in one line, with a solution for registry errors; values in `secrets` are hidden."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _WARNING.match(line.strip())]
     output = str(redact.redact(quoteless("; ".join(dict.fromkeys(lines))), secrets))
     cure = next((cure for refused, cure in _CURES if refused.search(output)), "")
@@ -37,5 +37,5 @@ def one_line(text: str, secrets: t.Any = ()) -> str:
 
 
 def quoteless(text: str) -> str:
-    """`words` without what Compose quotes from an env file or a template."""
+    """Returns `text` without the values that Compose quotes from an env file or a template."""
     return _QUOTES.sub(r"\1 " + redact.HIDDEN, text)

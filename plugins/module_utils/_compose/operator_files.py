@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads the operator's own Compose files: plainly where that is enough, through `docker compose config` elsewhere."""
+"""Reads the operator's Compose files: as YAML if that is sufficient, else with `docker compose config`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Run = t.Callable[..., t.Any]  # AnsibleModule.run_command
 
 
 def read(labels: t.Mapping[str, str], project: str, run: Run) -> dict[str, t.Any] | None:
-    """What the Compose files that a container was made from say now: `services` and `volumes`; None when unknown.
+    """Returns `services` and `volumes` of a container's Compose files as they are now; None if unknown.
 
-    `run` is used where only Compose itself can tell, as for `${NAME}`.
+    `run` is used if only Compose can resolve them, as for `${NAME}`.
     """
     folder = labels.get(WORKING_DIR_LABEL, "")
     paths = [os.path.join(folder, path) for path in labels.get(CONFIG_FILES_LABEL, "").split(",") if path]
@@ -30,11 +30,11 @@ def read(labels: t.Mapping[str, str], project: str, run: Run) -> dict[str, t.Any
 
 
 def _plain(paths: t.Sequence[str]) -> dict[str, t.Any] | None:
-    """One file without anything that Compose would have to resolve, read as YAML."""
+    """Returns one file as YAML; None if Compose would have to resolve something in it."""
     if len(paths) != 1:
         return None
     try:
-        import yaml  # only here: it takes time, and is no part of Ansible's demands on a managed host
+        import yaml  # imported only here: it is slow, and Ansible does not require it on a managed host
     except ImportError:
         return None
     try:
@@ -54,7 +54,7 @@ def _plain(paths: t.Sequence[str]) -> dict[str, t.Any] | None:
 
 
 def _resolved(paths: t.Sequence[str], folder: str, project: str, run: Run) -> dict[str, t.Any] | None:
-    """The files as Compose itself resolves them. Its output holds the environment: only mounts leave this function."""
+    """Returns the mounts from `docker compose config`. Its output contains the environment, which is not returned."""
     command = ["timeout", _SECONDS, "docker", "compose", *(f"--file={path}" for path in paths)]
     if folder:
         command.append(f"--project-directory={folder}")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an operator adds to the rendered Compose file, merged as Compose itself merges an override. Pure rules."""
+"""Merges the operator's additions into the rendered Compose file, as Compose merges an override. Pure rules."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 
 Document = t.Mapping[str, t.Any]
 MIGRATION = "dbupgrade"
-HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # the beginning of each Compose file that is ours
-OWN_LABEL = "onprem.waba.deployment"  # of all that is made from the rendered file
-DEFINITION_LABEL = "onprem.waba.definition"  # of a service: a digest of all that the inventory says of it
+HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # first line of each Compose file written by the collection
+OWN_LABEL = "onprem.waba.deployment"  # label of everything created from the rendered file
+DEFINITION_LABEL = "onprem.waba.definition"  # label of a service: digest of its definition in the inventory
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LEFT_OUT = "<hidden>"  # what an adoption without a vault writes in place of a secret
-BESIDE = (
-    "beside"  # profile of the operator's own services: what starts, stops and recreates the client leaves them alone
-)
-# What the one-shot migration needs of the Coreapp's additions to reach the same database.
+_LEFT_OUT = "<hidden>"  # placeholder that an adoption without a vault writes in place of a secret
+BESIDE = "beside"  # profile of the operator's services: they are not started, stopped or recreated with the client
+# Options of the Coreapp's additions that the one-shot migration needs to reach the same database.
 _MIGRATION_NEEDS = (
     *("volumes", "networks", "network_mode", "extra_hosts", "dns", "dns_search", "user", "security_opt"),
     "env_file",
@@ -28,9 +26,9 @@ _MIGRATION_NEEDS = (
 
 
 def secret_files(environment: t.Any, folder: str) -> dict[str, str]:
-    """The file of each service with secret variables of its own: `wa_client_extra_secret_environment`, by service.
+    """Returns the env file of each service in `wa_client_extra_secret_environment`.
 
-    Raises WaError for a name that is no service's, which would be a path of another file.
+    Raises WaError for an invalid service name, which could be the path of another file.
     """
     subject, cure = "wa_client_extra_secret_environment", "Give {waweb: {WA_API_KEY: ...}}, from a vault"
     if not isinstance(environment, t.Mapping):
@@ -44,9 +42,9 @@ def secret_files(environment: t.Any, folder: str) -> dict[str, str]:
 
 
 def rename(services: t.Iterable[Document], names: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
-    """The services of `_deployment.layout.services` under the operator's own names, wherever one names another.
+    """Returns the services of `_deployment.layout.services` under the operator's names, also in references.
 
-    Several that get one name are one service, scaled.
+    Several services with one name become one scaled service.
     """
     found: dict[str, dict[str, t.Any]] = {}
     for service in services:
@@ -58,7 +56,7 @@ def rename(services: t.Iterable[Document], names: t.Mapping[str, str]) -> list[d
 
 
 def merge(below: t.Any, above: t.Any) -> t.Any:
-    """`above` over `below`: mappings are merged, null takes a key away, everything else is replaced."""
+    """Returns `below` overridden by `above`: mappings are merged, null removes a key, other values are replaced."""
     if not isinstance(below, t.Mapping) or not isinstance(above, t.Mapping):
         return above
     found = {**below, **{key: merge(below.get(key), value) for key, value in above.items()}}
@@ -73,9 +71,9 @@ def apply(
     secret_files: t.Mapping[str, str],
     cores: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
-    """A rendered document with what is added: to its services by name, or as services beside them.
+    """Returns a rendered document with the additions: to its services by name, or as additional services.
 
-    `secret_files` are the files with a service's secret variables, by service; `cores` the names of the Coreapps.
+    `secret_files` are the env files with secret variables, by service; `cores` the names of the Coreapps.
     """
     found = {key: value for key, value in document.items() if not key.startswith("x-")}
     ours = dict(found["services"])
@@ -95,14 +93,14 @@ def apply(
                 "no service of this host, and it has no image to be one beside them",
                 "one of " + ", ".join(sorted(set(ours) - {MIGRATION})) + ", or an image",
             )
-        if isinstance(extra.get("labels"), list):  # as a mapping it adds to ours, as Compose merges an override
+        if isinstance(extra.get("labels"), list):  # as a mapping it extends ours, as Compose merges an override
             extra = {**extra, "labels": dict(str(one).partition("=")[::2] for one in extra["labels"])}
         ours[name] = merge(ours.get(name, {"profiles": [BESIDE]}), extra)
     core = next((name for name in cores if name in services), None)
     if core is not None and MIGRATION in ours:
         needs = {key: services[core][key] for key in _MIGRATION_NEEDS if key in services[core]}
         if needs.get("env_file", ()) is None:
-            del needs["env_file"]  # a Coreapp without db.env has its settings elsewhere; the migration needs it
+            del needs["env_file"]  # a Coreapp without db.env gets its settings elsewhere; the migration needs them, too
         ours[MIGRATION] = merge(ours[MIGRATION], needs)
     secret_core = next((name for name in cores if name in secret_files), None)
     for name, path in secret_files.items():

@@ -1,11 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `docker compose up` does to each container of a project, and why. Pure rules.
+"""Predicts what `docker compose up` does to each container of a project, and why. Pure rules.
 
-Compose recreates a container whose label `config-hash` is not its service's hash, or whose label `image` is not the id that
-the image's name has here. Since 2.31 it also makes a network anew that carries another hash than its definition, whether
-containers may be recreated or not, and recreates what is not on the service's networks and volumes.
+Compose recreates a container whose label `config-hash` is not its service's hash, or whose label `image` is not the current
+id of the image's name. Since 2.31 it also recreates a network whose hash differs from its definition, independently of the
+option for containers, and containers that are not on the service's networks and volumes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-AUTO, LATER, NEVER = "auto", "later", "never"  # recreate what differs; tell what differs; leave it as it is
-COMPARES_NETWORKS = (2, 31)  # the first Compose that does
+AUTO, LATER, NEVER = "auto", "later", "never"  # recreate, report, or keep containers that differ
+COMPARES_NETWORKS = (2, 31)  # the first version of Compose that does
 _STOPPED = ("exited", "created", "dead")
 _STATES = {"created": "was never started", "exited": "has exited", "paused": "is paused", "dead": "is dead"}
 _GONE = "this host has its service no more"
@@ -26,19 +26,19 @@ _GONE = "this host has its service no more"
 
 @dataclass(frozen=True)
 class Service:
-    """A service as Compose wants it; `unknown` says why only Compose itself can tell its hash."""
+    """The desired state of a service; `unknown` is the reason why its hash cannot be computed without Compose."""
 
     name: str
     image: str
     hash: str
-    image_id: str = ""  # what the name stands for on this host; empty: the host does not have it
-    registry_ids: tuple[str, ...] = ()  # ids of images on this host that are what the registry has under that name
+    image_id: str = ""  # image id of the name on this host; empty if the host does not have it
+    registry_ids: tuple[str, ...] = ()  # ids of images on this host that are the registry's current image of that name
     count: int = 1
     container_name: str = ""
     networks: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     unknown: str = ""
-    definition: str = ""  # the digest of what the inventory says of it, see `_compose.document`
+    definition: str = ""  # digest of its definition in the inventory, see `_compose.document`
 
 
 @dataclass(frozen=True)
@@ -56,23 +56,23 @@ class Found:
     compose_version: str = ""
     networks: tuple[str, ...] = ()  # ids
     volumes: tuple[str, ...] = ()
-    definition: str = ""  # the digest that it was created with; empty for none
+    definition: str = ""  # digest of the definition that it was created with; empty for none
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network that the project uses; `id` is empty when the host has none of this name."""
+    """A network that the project uses; `id` is empty if it does not exist."""
 
     key: str
     name: str
     id: str = ""
     external: bool = False
-    diverged: bool = False  # Compose made it from another definition
+    diverged: bool = False  # created from another definition
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Why a container has another hash than its service: keys of its environment, and the rest of its definition, in words."""
+    """Why a container's hash differs from its service's: keys of its environment, and a text about its definition."""
 
     environment: str = ""
     keys: tuple[str, ...] = ()
@@ -81,9 +81,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Step:
-    """What becomes of a container: none, create, recreate, start, unpause, restart, remove, or unknown.
+    """The action for a container: none, create, recreate, start, unpause, restart, remove, or unknown.
 
-    `pending` are the reasons for a recreation that has to wait. `forced`: Compose itself sees no reason for it.
+    `pending` are reasons for a recreation that has to wait. With `forced`, Compose would not recreate it by itself.
     """
 
     container: str
@@ -96,7 +96,7 @@ class Step:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """The first two numbers of a version of Compose."""
+    """Returns major and minor of a Compose version."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
@@ -114,13 +114,13 @@ def plan(
     undeclared: t.Collection[str] | None = None,
     proven: t.Mapping[str, str] | None = None,
 ) -> list[Step]:
-    """One step a container, in order of services; then those of `surplus`, by name.
+    """Returns one step for each container, in order of services; then those of `surplus`, by name.
 
-    `differences` are reasons by container for another hash, `env_changes` the keys of env files that are not written yet,
-    `moving` services that another host still has. `undeclared` are keys of db.env that the inventory does not declare: a
-    container that differs only in them, or only in what another version of the collection or of Compose writes, is left as it
-    is; with None every difference recreates. `proven` are hashes by service of what was last applied: a container with
-    another one was made from a file that somebody had changed.
+    `differences` are reasons for a different hash by container, `env_changes` keys of env files that are not written yet,
+    `moving` services that still run on another host. `undeclared` are keys of db.env that the inventory does not declare: a
+    container that differs only in them, or only in what another version of the collection or of Compose writes, is not
+    recreated; with None every difference recreates. `proven` are hashes by service of the last applied file: a container
+    with another hash was created from a file that was changed manually.
     """
     by_key = {network.key: network for network in networks}
     steps: list[Step] = []
@@ -151,8 +151,8 @@ def plan(
 
 
 def _deferred(steps: list[Step], moving: t.Container[str]) -> list[Step]:
-    """The steps of a run that may start, but neither stop nor restart anything."""
-    waits = any(step.action == "restart" for step in steps)  # Compose would do that, whatever it is called for
+    """Returns the steps of a run that may start containers, but neither stop nor restart them."""
+    waits = any(step.action == "restart" for step in steps)  # Compose would do that with any options
     found = []
     for step in steps:
         if step.action == "create" and step.service in moving:
@@ -173,7 +173,7 @@ def _step(
     if reasons and recreate == AUTO:
         return Step(one.name, service.name, "recreate", reasons + state, running=running)
     renewed = _renewed(service, networks, version)
-    if renewed and not state:  # also without leave to recreate
+    if renewed and not state:  # also without permission to recreate
         return Step(one.name, service.name, "restart", renewed, running=running)
     if one.state in _STOPPED:
         return Step(one.name, service.name, "start", state, pending)
@@ -194,7 +194,7 @@ def _reasons(
     undeclared: t.Collection[str] | None,
     proven: t.Mapping[str, str] | None,
 ) -> tuple[list[str], list[str]]:
-    """Why Compose would recreate a container, and of that what waits; both empty when it would not."""
+    """Returns the reasons for a recreation now, and those that wait; both empty if Compose would not recreate it."""
     reasons: list[str] = []
     waits: list[str] = []
     if one.image != service.image:
@@ -217,9 +217,9 @@ def _reasons(
 
 
 def _detached(service: Service, one: Found, networks: t.Mapping[str, Network]) -> list[str]:
-    """The networks of the service that a container is not on. Compose before 2.31 takes no notice of it."""
+    """Returns the service's networks that a container is not connected to. Compose before 2.31 ignores them."""
     if one.state != "running" and not any(one.networks):
-        return []  # one that was never started is on none yet
+        return []  # a container that was never started has none yet
     wanted = [networks[key] for key in service.networks if key in networks]
     return [
         f"is not on the network {network.name}"
@@ -238,7 +238,7 @@ def _renewed(service: Service, networks: t.Mapping[str, Network], version: str) 
 def other_builds(
     services: t.Iterable[Service], found: t.Sequence[Found], steps: t.Iterable[Step], recreate: str = AUTO
 ) -> list[WaError]:
-    """The containers that would get another image than what runs under the same version: its start may migrate the database."""
+    """Returns the containers that would get another build of the same version, whose start may migrate the database."""
     by_name = {service.name: service for service in services}
     own = {one.name: one for one in found}
     refused: dict[tuple[Service, str], list[str]] = {}
@@ -276,10 +276,10 @@ def _other_build(service: Service, runs: str, names: t.Iterable[str]) -> WaError
 
 
 def calls(steps: t.Iterable[Step], surplus: t.Container[str], recreate: str) -> list[dict[str, t.Any]]:
-    """The calls of `docker compose up` that carry out `steps`: their services, empty for all, and whether they recreate.
+    """Returns the calls of `docker compose up` for `steps`: services (empty for all), and whether they recreate.
 
-    Where nothing waits it is one call for all services: Compose hashes a service that it starts without those it depends on
-    otherwise. Containers of `surplus` are removed without Compose.
+    If nothing waits it is one call for all services: without its dependencies a service gets a different hash.
+    Containers of `surplus` are removed without Compose.
     """
     steps = [*steps]
     due = [step for step in steps if step.action not in ("none", "unpause") and step.container not in surplus]
@@ -305,10 +305,10 @@ def _short(image_id: str) -> str:
 
 
 def line(step: Step) -> str:
-    """A step in words: `recreate wa-a-waweb-1 (db.env changed: WA_DB_PORT)`."""
+    """Returns a step as text: `recreate wa-a-waweb-1 (db.env changed: WA_DB_PORT)`."""
     return f"{step.action} {step.container} ({'; '.join(step.reasons)})"
 
 
 def pending_line(step: Step) -> str:
-    """What waits, in words."""
+    """Returns the reasons that wait, as text."""
     return f"{step.container} ({'; '.join(step.pending)})"
