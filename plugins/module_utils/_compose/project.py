@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what a Compose file, written or not, asks for, and what the engine has of it; changes nothing.
+"""Reads the desired state from a Compose file (written or not) and the actual state from the engine; changes nothing.
 
-`docker compose config --hash` resolves no env file, so it is asked about the resolved document: its hashes are those that
-Compose writes into the containers' labels (tried with 2.26 and 2.40). `up --dry-run` is not used: it is not dry in every version.
+`docker compose config --hash` does not resolve env files, so it is run on the resolved document: its hashes are those in
+the containers' labels (tested with 2.26 and 2.40). `up --dry-run` is not used: it makes changes in some versions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import registr
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 _LABEL = "com.docker.compose."
-_TIMEOUT = "60"  # seconds, for a command that asks nobody
+_TIMEOUT = "60"  # seconds, for a local command
 _SHARED = ("network_mode", "ipc", "pid")
 Document = dict[str, t.Any]
 Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
@@ -38,10 +38,10 @@ Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
 
 @dataclass
 class Project:
-    """One Compose project: its file's content, where it lies, and the engine that it runs on.
+    """One Compose project: the content and folder of its file, and its engine.
 
-    `document` is the file as a mapping; `env_files` are contents, by path, of env files that may not be written yet.
-    `env_changes` are the keys, by container, by which a db.env will differ that is not written yet; None: it is as it will be.
+    `document` is the file as a mapping; `env_files` are the contents, by path, of env files that may not be written yet.
+    `env_changes` are the keys, by container, that a db.env not yet written will change; None if it is written.
     """
 
     run: Run
@@ -60,7 +60,7 @@ class Project:
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
         command = ["timeout", _TIMEOUT, "docker", "--host", self.engine.transport.host, "compose", *arguments]
-        # Root's own environment may choose profiles, for other projects.
+        # Root's environment may select profiles for other projects.
         own = {"COMPOSE_PROFILES": ""}
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
@@ -82,23 +82,23 @@ class Project:
 
     @cached_property
     def compose_version(self) -> str:
-        """The version of the Compose that is here."""
+        """Returns the version of the installed Compose."""
         return self._compose("version", "--short").strip().lstrip("v")
 
     @cached_property
     def resolved(self) -> Document:
-        """The document as `docker compose up` sees it: interpolated, profiles chosen, env files read."""
+        """Returns the resolved document: interpolated, with profiles applied and env files read."""
         with self._planned_env_files() as document:
             return t.cast("Document", json.loads(self._config(document, "--format", "json")))
 
     @contextmanager
     def _planned_env_files(self) -> t.Iterator[Document]:
-        """The document, with each of `env_files` read from a private copy that is gone afterwards."""
+        """Returns the document with each of `env_files` replaced by a private temporary copy."""
         if not self.env_files:
             yield self.document
             return
         document = copy.deepcopy(self.document)
-        # Mode 0700; with pipelining the module's own folder is not there, and its making is warned of.
+        # Mode 0700. With pipelining the module's temporary folder does not exist, and creating it would cause a warning.
         folder = tempfile.mkdtemp()
         copies: dict[str, str] = {}
         try:
@@ -127,24 +127,24 @@ class Project:
 
     @cached_property
     def rows(self) -> list[dict[str, t.Any]]:
-        """The project's containers as the engine lists them, without what `docker compose run` has left."""
+        """Returns the engine's list of the project's containers, without one-off containers."""
         rows = self.engine.rows("list of containers", filters={"label": [f"{_LABEL}project={self.name}"]})
         return [row for row in rows if (row.get("Labels") or {}).get(_LABEL + "oneoff") != "True"]
 
     @cached_property
     def found(self) -> list[compose_plan.Found]:
-        """The project's containers."""
+        """Returns the project's containers."""
         return [_found(row, self._image_name(row)) for row in self.rows]
 
     def _image_name(self, row: t.Mapping[str, t.Any]) -> str:
-        """The image that a container was made from, as it was named then: the engine lists the id once the name has moved."""
+        """Returns the image name that a container was created from: the engine lists the id after the tag has moved."""
         if not docker_engine.is_id(row["Image"], row):
             return str(row["Image"])
         container = self.engine.container(row["Id"])
         return container.image if container else str(row["Image"])
 
     def _environment(self, name: str) -> tuple[dict[str, str], dict[str, str]]:
-        """The environment of a container, and what its image sets."""
+        """Returns the environment of a container, and that of its image."""
         if name not in self._environments:
             container = self.engine.container(name)
             record = self.engine.inspect(container) if container else None
@@ -155,7 +155,7 @@ class Project:
         return self._environments[name]
 
     def secrets(self) -> list[str]:
-        """Values that no message may hold, as far as they were read."""
+        """Returns the secrets read so far, to be redacted in messages."""
         services = self.__dict__.get("resolved", {}).get("services", {}).values()
         pairs = [pair for service in services for pair in (service.get("environment") or {}).items()]
         pairs += [pair for own, _image in self._environments.values() for pair in own.items()]
@@ -166,7 +166,7 @@ class Project:
 
     @cached_property
     def services(self) -> list[compose_plan.Service]:
-        """The services that `docker compose up` looks after."""
+        """Returns the services that `docker compose up` starts."""
         hashes = self._hashes(self.resolved)
         return [self._service(name, body, hashes[name]) for name, body in self.resolved.get("services", {}).items()]
 
@@ -197,7 +197,7 @@ class Project:
         return {name: (self.engine.image(name) or {}).get("Id", "") for name in sorted(names)}
 
     def _registry_ids(self, image: str) -> tuple[str, ...]:
-        """Ids among those that run of the image that the registry has under this name, as the engine tells it; none when it does not."""
+        """Returns the ids of running containers' images that are the registry's current image of this name; none if unknown."""
         running = {one.image_id for one in self.found if one.image_id}
         if not running or not image:
             return ()
@@ -214,7 +214,7 @@ class Project:
 
     @cached_property
     def networks(self) -> list[compose_plan.Network]:
-        """The networks of the services, as the engine has them."""
+        """Returns the actual state of the services' networks."""
         used = {key for service in self.services for key in service.networks}
         wanted = {key: body for key, body in (self.resolved.get("networks") or {}).items() if key in used}
         return [self._network(key, body) for key, body in wanted.items()]
@@ -232,7 +232,7 @@ class Project:
     # What becomes of it
 
     def plan(self) -> list[compose_plan.Step]:
-        """What Compose does to each container, and why."""
+        """Returns the step for each container, with its reasons."""
         services, networks = self.services, self.networks
         used = {name for service in services for name in service.volumes}
         compared = any(network.diverged for network in networks) or any(
@@ -258,9 +258,9 @@ class Project:
         )
 
     def restart_policies(self, steps: t.Iterable[compose_plan.Step]) -> list[dict[str, str]]:
-        """The containers made from our file that stay and have another restart policy than their service, with the wanted one.
+        """Returns the kept containers of the rendered file whose restart policy differs, with the desired one.
 
-        `docker update` changes it without a trace that Compose would notice.
+        `docker update` changes it without a recreation.
         """
         found = []
         for step in steps:
@@ -274,7 +274,7 @@ class Project:
         return found
 
     def lost_networks(self) -> list[WaError]:
-        """External networks that are not there: Compose would stop at them."""
+        """Returns the missing external networks, at which Compose would fail."""
         return [
             WaError(
                 f"network {network.name}",
@@ -287,7 +287,7 @@ class Project:
         ]
 
     def _differences(self) -> dict[str, compose_plan.Difference]:
-        """Why the hash of a service is another than its container's, by container; what is not known is left out."""
+        """Returns why the hash of a service differs from its container's, by container; unknown reasons are left out."""
         by_name = {service.name: service for service in self.services}
         pairs = [
             (one, by_name[one.service])
@@ -303,7 +303,7 @@ class Project:
             wanted = {key: _plain(value) for key, value in (body.get("environment") or {}).items()}
             held = self._held(one.name, wanted)
             keys = [key for key, value in wanted.items() if held.get(key) != value]
-            if self.env_changes is None:  # otherwise the rest is the db.env's that is not written yet
+            if self.env_changes is None:  # otherwise the difference comes from a db.env that is not written yet
                 keys += sorted(key for key in held if key not in wanted)
             body["environment"] = {key: value and value.replace("$", "$$") for key, value in held.items()}
             body["image"] = one.image
@@ -316,7 +316,7 @@ class Project:
         return told
 
     def _held(self, name: str, wanted: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        """What a container was given at its creation: its environment without what only its image sets."""
+        """Returns a container's environment without the variables that only its image sets."""
         own, image = self._environment(name)
         held: dict[str, t.Any] = {key: None for key, value in wanted.items() if value is None and key not in own}
         return {**held, **{key: value for key, value in own.items() if key in wanted or image.get(key) != value}}
@@ -347,7 +347,7 @@ class Project:
 
     @cached_property
     def _written(self) -> Document:
-        """The file in force, resolved, or nothing when Compose cannot read it."""
+        """Returns the resolved document of the file in force; empty if Compose cannot read it."""
         path = os.path.join(self.folder, "compose.yml")
         if not os.path.exists(path):
             return {}
@@ -359,15 +359,15 @@ class Project:
 
 
 def _without_digest(body: Document) -> Document:
-    """A service without the digest of its definition, which changes with whatever else does."""
+    """Returns a service without the digest of its definition, which always changes together with other options."""
     labels = {name: value for name, value in (body.get("labels") or {}).items() if name != DEFINITION_LABEL}
     return {**body, "labels": labels} if body else body
 
 
 def network_hash(body: Document) -> str:
-    """The hash that Compose since 2.31 writes into a network's label: of its definition as `config` prints it."""
+    """Returns the hash in a network's label (Compose 2.31 and later), from its definition printed by `config`."""
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-    for character in "<>&\u2028\u2029":  # as Go writes JSON
+    for character in "<>&\u2028\u2029":  # as Go encodes JSON
         text = text.replace(character, f"\\u{ord(character):04x}")
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -407,5 +407,5 @@ def _listed(value: t.Any) -> list[t.Any]:
 
 
 def _plain(value: t.Any) -> t.Any:
-    """A value of a resolved document, where a dollar sign is doubled."""
+    """Returns a value of a resolved document with doubled dollar signs undone."""
     return value.replace("$$", "$") if isinstance(value, str) else value

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""YAML of Compose files, which may bear Compose's own tags, `!override` and `!reset`."""
+"""Reads YAML of Compose files with Compose's tags `!override` and `!reset`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typing as t
 
 
 def loader(yaml: t.Any) -> t.Any:
-    """A safe loader of the library `yaml`, given by who has it, that takes what is tagged for what it is without."""
+    """Returns a safe loader of the module `yaml` (passed by the caller) that ignores Compose's tags."""
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     found = type("ComposeLoader", (base,), {})
     found.add_multi_constructor("!", lambda load, tag, node: _plain(yaml, load, tag, node))  # type: ignore[attr-defined]  # made above

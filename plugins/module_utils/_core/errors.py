@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one exception that every rule, adapter and module of the collection raises on purpose."""
+"""The exception of the collection for failures that an operator can act on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 class WaError(Exception):
     """A failure that an operator can act on.
 
-    It reads as one line: which object, what was found, what was expected, the cure. The parts stay readable as
-    attributes. Parts never hold a secret's value; a module still passes the text through its redactor.
+    The message is one line: object, what was found, what was expected, what to do (`cure`). The parts are attributes.
+    They never contain a secret; a module also passes the text through its redactor.
     """
 
     def __init__(self, subject: str, found: str, expected: str = "", cure: str = "") -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files: reading what others may have made, locks that no other local user can hold, writing in one step. No wait is endless."""
+"""Safe reads of files that other users may have created, private lock files with a time-out, and atomic writes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-LARGEST = 1 << 20  # bytes: no configuration file is larger
-_LINKS = 40  # as many as Linux follows
+LARGEST = 1 << 20  # bytes: the limit for a configuration file
+_LINKS = 40  # Linux's limit of nested symbolic links
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def open_regular(path: str, follow: bool = True) -> t.BinaryIO:
-    """The file at `path`, opened for reading. Raises OSError, also for what is no regular file, such as a FIFO."""
+    """Returns the file at `path`, opened for reading. Raises OSError, also if it is not a regular file, such as a FIFO."""
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    # Looked at first: to open a device may already do something.
+    # Checked first: opening a device may have effects.
     if not stat.S_ISREG(os.stat(path, follow_symlinks=follow).st_mode):
         raise OSError(errno.EINVAL, "no regular file", path)
     number = os.open(path, flags if follow else flags | os.O_NOFOLLOW)
@@ -36,7 +36,7 @@ def open_regular(path: str, follow: bool = True) -> t.BinaryIO:
 
 
 def read_bytes(path: str, most: int = LARGEST, follow: bool = True) -> bytes:
-    """What a regular file holds. Raises OSError, also for one with more than `most` bytes."""
+    """Returns the content of a regular file. Raises OSError, also if it has more than `most` bytes."""
     with open_regular(path, follow) as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -45,19 +45,19 @@ def read_bytes(path: str, most: int = LARGEST, follow: bool = True) -> bytes:
 
 
 def read_text(path: str, most: int = LARGEST) -> str:
-    """The same as text, with its line endings as they are. Raises OSError and UnicodeDecodeError."""
+    """Returns the content as text with its line endings unchanged. Raises OSError and UnicodeDecodeError."""
     return read_bytes(path, most).decode("utf-8")
 
 
 def refuse_links_of_others(path: str) -> None:
-    """Raise WaError when a link on the way to `path` is another user's, who can lead what root does there elsewhere."""
+    """Raises WaError if a symbolic link in `path` belongs to another user, who could redirect root's access."""
     here, left, links = "/", [part for part in path.split("/") if part], 0
     while left and links <= _LINKS:
         here = os.path.normpath(os.path.join(here, left.pop(0)))
         try:
             found = os.lstat(here)
             target = os.readlink(here) if stat.S_ISLNK(found.st_mode) else None
-        except OSError:  # what is not there cannot lead anywhere
+        except OSError:  # a missing component cannot redirect
             return
         if target is None:
             continue
@@ -73,10 +73,10 @@ def refuse_links_of_others(path: str) -> None:
 
 @contextlib.contextmanager
 def lock(path: str, timeout: float) -> t.Iterator[None]:
-    """Hold the lock file at `path`, which is removed afterwards; a killed process's lock ends with it.
+    """Holds the lock file at `path` and removes it afterwards. The lock of a killed process is released.
 
-    Only its owner can open it, and so lock it. Raises WaError when another process holds it for `patience` seconds,
-    OSError when it cannot be made.
+    Only its owner can open and lock it. Raises WaError if another process holds it for `timeout` seconds, OSError if it
+    cannot be created.
     """
     end = time.monotonic() + timeout
     while True:
@@ -95,14 +95,14 @@ def lock(path: str, timeout: float) -> t.Iterator[None]:
     try:
         yield
     finally:
-        # Before the lock ends: whoever waits finds out that this file is not the lock any more.
+        # Removed before the lock is released: a waiting process then detects that its open file is no longer the lock.
         with contextlib.suppress(OSError):
             os.unlink(path)
         os.close(handle)
 
 
 def acquire(handle: int, timeout: float = 0) -> bool:
-    """Lock an open file for this process; false when another one holds it for `patience` seconds. Raises OSError."""
+    """Locks an open file; returns false if another process holds it for `timeout` seconds. Raises OSError."""
     end = time.monotonic() + timeout
     while True:
         try:
@@ -115,7 +115,7 @@ def acquire(handle: int, timeout: float = 0) -> bool:
 
 
 def _take(handle: int) -> bool:
-    """The same at once; true on a file system without locks, where each write is still one step."""
+    """Tries to lock without waiting. Returns true on a file system without locks, where writes are still atomic."""
     try:
         return acquire(handle)
     except OSError as error:
@@ -125,7 +125,7 @@ def _take(handle: int) -> bool:
 
 
 def stands_at(path: str, handle: int) -> bool:
-    """Whether the open file is the one at `path`: who held it before has removed it."""
+    """Returns whether the open file is still the one at `path`: the previous holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:
@@ -133,9 +133,9 @@ def stands_at(path: str, handle: int) -> bool:
 
 
 def write_new(path: str, data: bytes, prepare: t.Callable[[int], None] | None = None) -> None:
-    """Make a file that only its owner can read, or that `prepare` opens to others while it is still empty.
+    """Creates a file that only its owner can read, unless `prepare` changes its mode while it is empty.
 
-    It is on the disk afterwards; what fails leaves none. Raises OSError, also when there is one, or a link.
+    The file is synced to disk; a failure removes it. Raises OSError, also if the file or a link exists.
     """
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -151,7 +151,7 @@ def write_new(path: str, data: bytes, prepare: t.Callable[[int], None] | None = 
 
 
 def replace(path: str, data: bytes) -> None:
-    """Put `data` in the place of the file at `path`, for its owner only. Raises OSError, with the old file as it was."""
+    """Replaces the file at `path` atomically, readable by its owner only. Raises OSError; the old file is then unchanged."""
     folder, name = os.path.split(os.path.abspath(path))
     draft = os.path.join(folder, f".{name}-{secrets.token_hex(4)}")
     write_new(draft, data)
@@ -164,12 +164,12 @@ def replace(path: str, data: bytes) -> None:
 
 
 def write_json(path: str, data: t.Any) -> None:
-    """The same with `data` as JSON, for a file that a later run must be able to trust."""
+    """Replaces the file at `path` atomically with `data` as JSON."""
     replace(path, f"{json.dumps(data, indent=1)}\n".encode())
 
 
 def sync_folder(folder: str) -> None:
-    """Make new names in `folder` survive a power cut. Raises OSError."""
+    """Syncs the directory `folder`, so that new names survive a power failure. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

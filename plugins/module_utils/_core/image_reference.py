@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Image references by Docker's own rules: registry, repository, tag, digest. Pure rules."""
+"""Parses image references by Docker's rules: registry, repository, tag, digest. Pure rules."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-_HUB_NAMES = ("docker.io", "index.docker.io")  # Docker's default registry, which short names leave out
-_OFFICIAL = "library/"  # where the default registry keeps a name without a slash
+_HUB_NAMES = ("docker.io", "index.docker.io")  # Docker's default registry, omitted in short names
+_OFFICIAL = "library/"  # namespace of names without a slash in the default registry
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
 _REPOSITORY = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
@@ -20,7 +20,7 @@ _REPOSITORY = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
 
 @dataclass(frozen=True)
 class Reference:
-    """The parts of an image reference; `registry` is empty for Docker's default one, `tag` and `digest` when not given."""
+    """The parts of an image reference; `registry` is empty for Docker's default, `tag` and `digest` if not set."""
 
     registry: str
     path: str
@@ -29,32 +29,32 @@ class Reference:
 
     @property
     def repository(self) -> str:
-        """Registry and path as Docker shows them: `web`, `acme/web`, `registry.example.com:5000/wa/web`."""
+        """Returns registry and path as Docker displays them: `web`, `acme/web`, `registry.example.com:5000/wa/web`."""
         return f"{self.registry}/{self.path}" if self.registry else self.path
 
     @property
     def last(self) -> str:
-        """The last component of the path."""
+        """Returns the last component of the path."""
         return self.path.rpartition("/")[2]
 
     @property
     def version(self) -> str:
-        """The client's version from the tag, without one leading `v`; empty without a tag."""
+        """Returns the client's version from the tag, without one leading `v`; empty without a tag."""
         return self.tag[1:] if self.tag.startswith("v") else self.tag
 
 
 def without_v(version: str) -> str:
-    """A version as operators or the client give it, without the `v`, which is sometimes doubled; a tag is exact."""
+    """Returns a version of operators or the client without leading `v`, which is sometimes doubled. Tags are exact."""
     return version.strip().lstrip("vV")
 
 
 def has_tag(image: str) -> bool:
-    """Whether a text that stands for an image names a tag."""
+    """Returns whether an image reference has a tag."""
     return ":" in image.partition("@")[0].rpartition("/")[2]
 
 
 def parse(image: str) -> Reference:
-    """The parts of any text that stands for an image; it never fails.
+    """Returns the parts of an image reference; accepts any text.
 
     The first component is a registry if it has a dot, a colon or an upper-case letter, or is `localhost`. Without tag and
     digest Docker takes the tag `latest`.
@@ -78,9 +78,9 @@ def _is_registry(component: str) -> bool:
 
 
 def repository(subject: str, text: t.Any) -> str:
-    """A repository as an operator gives it, in Docker's short form.
+    """Returns a configured repository in Docker's short form.
 
-    Raises WaError for what is none, above all for one with a tag or a digest: the version comes from elsewhere.
+    Raises WaError for an invalid repository, also for one with a tag or digest: the version is configured separately.
     """
     name = str(text)
     found = parse(name)

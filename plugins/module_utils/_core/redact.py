@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is a secret and how it is hidden: the one redactor, the one rule for names, the one list of patterns. Pure rules."""
+"""Detects and hides secrets: the redactor, the rule for names of secrets, and the list of patterns. Pure rules."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from urllib.parse import quote
 
 HIDDEN = "<hidden>"
 CHANGED = "<changed>"
-# A shorter secret is hidden only where it is the whole value: replacing every "a" would tell it.
+# A shorter secret is hidden only if it is the complete value: replacing every "a" would reveal it.
 _SHORTEST_SUBSTRING = 4
 
 _WORDS = "pass|secret|token|credential|basic_?auth"
-# PWD is a shell's working directory, and what ends in SSL_KEY the path of a file.
+# PWD is a shell's working directory, and names ending in SSL_KEY hold paths of files.
 _NAME = re.compile(
     rf"{_WORDS}|.pwd|(?-i:^pwd)|(?:api|crypto|private|access|encryption)_?key|(?<!ssl_)key$", re.IGNORECASE
 )
-# A user or token before a host, a password with a slash in it, and user:password@host as proxies are given.
+# A user or token before a host, a password that contains a slash, and user:password@host as in proxy settings.
 _USER_INFO = re.compile(r"://[^/\s@]+@|://[^/\s:@]*:(?!\d+(?:/|$))\S*@|^[^\s:/@]+:[^\s/@]+@\S")
-# Each with what stays before the secret: NAME=value, --password value, a URL's or a header's, curl -u, docker login -p.
+# Patterns with the visible prefix of a secret: NAME=value, --password value, URLs, headers, curl -u, docker login -p.
 _FLAG = rf"--?[\w-]*(?:passphrase|passw(?:or)?d|{_WORDS}|pwd|key)"
 _IN_TEXT = [
     re.compile(pattern)
@@ -37,7 +37,7 @@ _IN_TEXT = [
     )
 ]
 _SECRET_FLAG = re.compile(rf"(?i){_FLAG}")
-# The same in a mount's options, where a value ends at a comma only; `credentials` is a file that holds one.
+# The same in mount options, where a value ends at a comma only; `credentials` is the path of a file with a secret.
 _IN_OPTIONS = [
     re.compile(pattern)
     for pattern in (
@@ -49,22 +49,22 @@ Options = t.Mapping[str, str]
 
 
 class Redactor:
-    """Hides secrets in any value, however deep and in whichever common escaping they appear."""
+    """Hides secrets in nested values, also in common escaped forms."""
 
     def __init__(self, secrets: t.Iterable[str | None] = ()) -> None:
         self._secrets: set[str] = set()
         self.add(secrets)
 
     def add(self, secrets: t.Iterable[str | None]) -> None:
-        """Hide these from now on; None and empty ones are passed over."""
+        """Adds secrets; None and empty values are ignored."""
         for secret in secrets:
             if secret:
                 self._secrets.update((secret, quote(secret, safe=""), repr(secret)[1:-1]))
-        # The longest first, so that a secret that contains another one leaves no rest.
+        # The longest first, so that a secret that contains another one is hidden completely.
         self._parts = sorted((s for s in self._secrets if len(s) >= _SHORTEST_SUBSTRING), key=len, reverse=True)
 
     def __call__(self, value: t.Any) -> t.Any:
-        """`value` with every secret replaced by `<hidden>`; dictionaries, lists and tuples are copied."""
+        """Returns `value` with every secret replaced by `<hidden>`; dictionaries, lists and tuples are copied."""
         if isinstance(value, str):
             if value in self._secrets:
                 return HIDDEN
@@ -79,24 +79,24 @@ class Redactor:
 
 
 def diff_secret(before: str | None, after: str | None) -> tuple[str | None, str | None]:
-    """The pair to show in a diff for a secret's old and new value: told apart, but never shown nor hashed."""
+    """Returns two distinct placeholders for a secret's old and new value in a diff, without the values or hashes."""
     if before == after:
         return (HIDDEN, HIDDEN) if before is not None else (None, None)
     return (HIDDEN if before is not None else None, CHANGED if after is not None else None)
 
 
 def is_secret(name: str, declared: t.Container[str] = ()) -> bool:
-    """Whether the value of a variable or option must never be shown: declared so, or by its name."""
+    """Returns whether the value of a variable or option is a secret: declared so, or by its name."""
     return name in declared or bool(_NAME.search(name))
 
 
 def holds_password(value: str) -> bool:
-    """Whether a value is a URL with a user, a password or a token in it, whatever its name."""
+    """Returns whether a value is a URL with a user, a password or a token."""
     return bool(_USER_INFO.search(value))
 
 
 def mask(value: t.Any) -> t.Any:
-    """`value` without what looks like a secret, and without the texts of files."""
+    """Returns `value` without anything that looks like a secret, and without the contents of files."""
     if isinstance(value, str):
         for pattern in _IN_TEXT:
             value = pattern.sub(lambda match: match.group(1) + HIDDEN, value)
@@ -108,7 +108,7 @@ def mask(value: t.Any) -> t.Any:
             if key != "text"
         }
     if isinstance(value, (list, tuple)):
-        # In a command the secret may be the word behind its name.
+        # In a command the secret may be the argument after its name.
         named = [False, *(isinstance(one, str) and bool(_SECRET_FLAG.fullmatch(one)) for one in value)]
         return [
             HIDDEN if before and isinstance(one, str) and not one.startswith("-") else mask(one)
@@ -118,7 +118,7 @@ def mask(value: t.Any) -> t.Any:
 
 
 def option_secrets(options: Options) -> set[str]:
-    """The secret values in the driver options of a volume."""
+    """Returns the secrets in the driver options of a volume."""
     found = {value for name, value in options.items() if is_secret(name)}
     for value in options.values():
         found.update(match.group(2) for pattern in _IN_OPTIONS for match in pattern.finditer(value))
@@ -126,29 +126,29 @@ def option_secrets(options: Options) -> set[str]:
 
 
 def mask_options(options: Options) -> dict[str, str]:
-    """Driver options to show: every secret value is replaced."""
+    """Returns driver options with every secret replaced."""
     return {name: HIDDEN if is_secret(name) else mask_mount(value) for name, value in options.items()}
 
 
 def mask_mount(text: str) -> str:
-    """A mount's options, or a text that quotes them, without `password=...` and the password of an address."""
+    """Returns mount options, or a text that quotes them, without passwords."""
     for pattern in _IN_OPTIONS:
         text = pattern.sub(lambda match: match.group(1) + HIDDEN, text)
     return text
 
 
 def holds_secret(value: t.Any) -> bool:
-    """Whether `mask` would hide a part of it, or has: what was there before may be shown beside it."""
+    """Returns whether `mask` would hide or has hidden a part of a value."""
     return bool(mask(value) != value) or HIDDEN in str(value)
 
 
 def redact(value: t.Any, secrets: t.Any = ()) -> t.Any:
-    """`value`, others' words above all, without known `secrets` (text, or anything that holds text) and what looks like one."""
+    """Returns `value`, such as another program's output, without `secrets` (nested texts) and what looks like a secret."""
     return mask(Redactor(_texts(secrets))(value))
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:
-    """Every text and number in `value`, keys apart."""
+    """Returns every text and number in `value`, without keys."""
     if isinstance(value, t.Mapping):
         value = list(value.values())
     if isinstance(value, (list, tuple)):

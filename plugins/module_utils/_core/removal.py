@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Removes files and empty folders. Nothing here can remove what a folder holds: `unlink` and `rmdir` refuse to."""
+"""Removes files and empty folders only, with `unlink` and `rmdir`: the content of a folder is never removed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as locks
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-SHOWN = 5  # names of what a folder holds
+SHOWN = 5  # maximum of names listed for a folder
 
 
 @dataclass
 class Plan:
-    """What is there and goes, and which folders stay, each with the reason."""
+    """The paths to remove, and the folders to keep, each with the reason."""
 
     files: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -30,9 +30,9 @@ class Plan:
 def plan(
     files: t.Iterable[str], folders: t.Iterable[str], keep: t.Collection[str] = (), leaving: t.Iterable[str] = ()
 ) -> Plan:
-    """What a removal would do once `leaving`, paths as `files` are, have gone.
+    """Returns the plan of a removal after the paths `leaving` have been removed.
 
-    Raises WaError for a folder where a file is to be removed and for a file that a process has locked, before any is removed.
+    Raises WaError, before any removal, if a path of a file is a folder or a process has locked a file.
     """
     found = Plan()
     for path in dict.fromkeys(each for given in files for each in _matching(given) if each not in keep):
@@ -58,7 +58,7 @@ def plan(
 
 
 def apply(found: Plan) -> None:
-    """Remove what is planned. A folder that something was put into meanwhile stays. Raises WaError with the path."""
+    """Removes the planned paths; a folder that is no longer empty is kept. Raises WaError with the path."""
     for path in found.files:
         _remove(os.unlink, path)
     for path in list(found.folders):
@@ -70,7 +70,7 @@ def apply(found: Plan) -> None:
 
 
 def _matching(path: str) -> list[str]:
-    """The paths that `path` stands for: a `*` in its last part is any text, nothing else in it has a meaning."""
+    """Returns the paths that match `path`: a `*` in its last component matches any text."""
     folder, name = os.path.split(path)
     if "*" not in name:
         return [path]
@@ -91,7 +91,7 @@ def _remove(call: t.Callable[[str], None], path: str) -> None:
 
 
 def _mode(path: str) -> int | None:
-    """The kind of what is at `path`, of a link itself; None when nothing is."""
+    """Returns the type of `path` without following links; None if it does not exist."""
     try:
         return os.lstat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -101,11 +101,11 @@ def _mode(path: str) -> int | None:
 
 
 def _is_locked(path: str) -> bool:
-    """Whether a process holds `flock` on the file at `path`, as runs do on their lock files."""
+    """Returns whether a process holds a `flock` on the file at `path`."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return False  # gone meanwhile, or of a kind that its removal tells
+        return False  # removed meanwhile, or of a type that its removal reports
     try:
         return not locks.acquire(handle)
     except OSError:
@@ -115,7 +115,7 @@ def _is_locked(path: str) -> bool:
 
 
 def _reason(path: str, mode: int, going: t.Container[str]) -> str:
-    """Why the folder at `path` stays once what is `going` has gone; empty when nothing keeps it."""
+    """Returns why the folder at `path` is kept after `going` are removed; empty if it can be removed."""
     if not stat.S_ISDIR(mode):
         return "is a link" if stat.S_ISLNK(mode) else "is no folder"
     if os.path.ismount(path):

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What leaves a module: one result shape and one diff shape; `redact` hides what is secret in them."""
+"""The result and diff of a module; `redact` hides their secrets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if t.TYPE_CHECKING:
 
 
 class Result:
-    """Collects what a module did and found, then ends it with `exit` or `fail`; both pass the redactor."""
+    """Collects a module's actions and values, then ends it with `exit` or `fail`; both redact the result."""
 
     def __init__(self, module: AnsibleModule, redactor: Redactor | None = None) -> None:
         self.module = module
@@ -26,18 +26,18 @@ class Result:
         self._diff: dict[str, t.Any] | None = None
 
     def record_change(self, action: str) -> None:
-        """Record a change, done or (in check mode) predicted, in words."""
+        """Records a change, made or (in check mode) predicted, as text."""
         self.changed = True
         self.actions.append(action)
 
     def diff(self, before: t.Any, after: t.Any, header: str = "") -> None:
-        """Set the diff: text or structures before and after; `header` names the object."""
+        """Sets the diff: text or structures before and after; `header` names the object."""
         self._diff = {"before": before, "after": after}
         if header:
             self._diff.update(before_header=header, after_header=header)
 
     def warn(self, text: str) -> None:
-        """Show a warning, redacted."""
+        """Adds a warning, redacted."""
         self.module.warn(self.redact(text))
 
     def _shape(self) -> dict[str, t.Any]:
@@ -47,11 +47,11 @@ class Result:
         return t.cast("dict[str, t.Any]", self.redact(shape))
 
     def exit(self) -> t.NoReturn:
-        """End the module well."""
+        """Ends the module successfully."""
         self.module.exit_json(**self._shape())
         raise AssertionError("exit_json returned")
 
     def fail(self, error: WaError | str) -> t.NoReturn:
-        """End the module with an error; the figures gathered so far go with it."""
+        """Ends the module with an error; the result includes the values gathered so far."""
         self.module.fail_json(msg=self.redact(str(error)), **self._shape())
         raise AssertionError("fail_json returned")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Durations, sizes, lists and numbers as operators write them: one parser for all modules. Pure rules, no I/O."""
+"""Parses durations, sizes, lists and numbers in variables and options. Pure rules, no I/O."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-# Digits of ASCII, which scripts and other programs read, too; so many that no number passes its type.
+# ASCII digits, which other programs accept, too; their number is limited so that no value overflows.
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([smhd]?)")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 
 
 def parse_duration(name: str, text: str | int | float) -> float:
-    """Seconds in `text`: a number of seconds, or text such as `30s`, `10m`, `24h`, `7d`.
+    """Returns the seconds in `text`: a number of seconds, or text such as `30s`, `10m`, `24h`, `7d`.
 
     `name` is the option's name, for the error. Raises WaError when the text is not a duration.
     """
@@ -31,7 +31,7 @@ def parse_duration(name: str, text: str | int | float) -> float:
 
 
 def whole_seconds(name: str, text: str | int | float) -> int:
-    """`text` in whole seconds, rounded up, for programs that know no other form. Raises WaError for less than a second."""
+    """Returns `text` in whole seconds, rounded up. Raises WaError for less than a second."""
     seconds = parse_duration(name, text)
     if seconds < 1:
         raise WaError(f"option {name}", f"{text!r}", "at least a second")
@@ -39,7 +39,7 @@ def whole_seconds(name: str, text: str | int | float) -> int:
 
 
 def parse_size(name: str, text: str | int) -> int:
-    """Bytes in `text`: a number of bytes, or text such as `20M`, `5G` (powers of 1024).
+    """Returns the bytes in `text`: a number of bytes, or text such as `20M`, `5G` (powers of 1024).
 
     `name` is the option's name, for the error. Raises WaError when the text is not a size.
     """
@@ -50,7 +50,7 @@ def parse_size(name: str, text: str | int) -> int:
 
 
 def format_size(size: int) -> str:
-    """`size` in bytes as text for people: `512 B`, `19.4 MiB`."""
+    """Returns `size` in bytes as readable text: `512 B`, `19.4 MiB`."""
     value = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(value) < 1024:
@@ -60,7 +60,7 @@ def format_size(size: int) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """`seconds` as text for people: `42s`, `3m05s`, `2h10m`."""
+    """Returns `seconds` as readable text: `42s`, `3m05s`, `2h10m`."""
     total = round(seconds)
     if total < 60:
         return f"{total}s"
@@ -72,9 +72,9 @@ def format_duration(seconds: float) -> str:
 
 
 def text_list(value: t.Any, name: str) -> list[str]:
-    """A list of texts from `value`: a list, or one text with commas, as `-e name=a,b` gives it. None is an empty list.
+    """Returns a list of texts from `value`: a list, or one text with commas, as in `-e name=a,b`. None is an empty list.
 
-    `name` is the variable's, for the error. A text is never read letter by letter.
+    `name` is the variable's name, for the error.
     """
     if value is None:
         return []
@@ -85,7 +85,7 @@ def text_list(value: t.Any, name: str) -> list[str]:
 
 
 def parse_port(name: str, value: t.Any) -> int:
-    """A port from `value`, which `-e` gives as text. Raises WaError for what is none."""
+    """Returns a port from `value`, which `-e` passes as text. Raises WaError if it is invalid."""
     text = str(value).strip()
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 1 << 16:
         raise WaError(name, f"{value!r} is no port", "a number from 1 to 65535")
@@ -93,7 +93,7 @@ def parse_port(name: str, value: t.Any) -> int:
 
 
 def whole_number(name: str, value: t.Any, least: int = 1) -> int:
-    """A whole number of at least `least` from `value`, which `-e` gives as text. Raises WaError for what is none."""
+    """Returns an integer of at least `least` from `value`, which `-e` passes as text. Raises WaError if it is invalid."""
     text = str(value).strip()
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
         raise WaError(name, f"{value!r}", f"a whole number, at least {least}")
@@ -101,7 +101,7 @@ def whole_number(name: str, value: t.Any, least: int = 1) -> int:
 
 
 def clock_field(name: str, value: t.Any, most: int) -> str:
-    """The hours (`most` 23) or minutes (59) of a line of cron, which ignores a whole file for one line that is none."""
+    """Returns hours (`most` 23) or minutes (59) for a cron line. Cron ignores a complete file with an invalid line."""
     text = str(value).strip()
     parts = [re.fullmatch(r"(?:\*|([0-9]{1,2})(?:-([0-9]{1,2}))?)(?:/[1-9][0-9]?)?", part) for part in text.split(",")]
     numbers = [int(number) for part in parts if part for number in part.groups() if number]
@@ -113,7 +113,7 @@ def clock_field(name: str, value: t.Any, most: int) -> str:
 
 
 def parse_window(text: str) -> tuple[int, int]:
-    """The minutes of the day at which a window such as `01:00-05:00` begins and ends (it may pass midnight)."""
+    """Returns begin and end of a window such as `01:00-05:00` in minutes of the day (it may pass midnight)."""
     match = re.fullmatch(r"\s*(\d{1,2}):([0-5]\d)\s*-\s*(\d{1,2}):([0-5]\d)\s*", text)
     begin, end = (int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])) if match else (0, 0)
     if begin >= 1440 or end > 1440 or begin == end:
@@ -122,7 +122,7 @@ def parse_window(text: str) -> tuple[int, int]:
 
 
 def until_window(window: tuple[int, int], now: datetime) -> float:
-    """Seconds until the window opens; 0 inside it (the end is outside)."""
+    """Returns the seconds until the window opens; 0 inside it (the end is outside)."""
     begin, end = window
     minute = now.hour * 60 + now.minute
     if begin <= minute < end if begin < end else minute >= begin or minute < end:
