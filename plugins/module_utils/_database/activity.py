@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes on in the client's `messages` tables: deletes that run, what the server has counted, and a sample of primary keys.
+"""Measures the activity on the client's `messages` tables: running deletes, the server's counters, a sample of primary keys.
 
-The sample is taken once, then looked up to see whether its rows are still there.
+The sample is taken once; later measurements count how many of its rows still exist.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 )
 from ansible_collections.waba.onprem.plugins.module_utils._database.messages import NAME, Table, read_only, sessions
 
-# The values of the key's columns, as JSON holds them: bytes as {"hex": ...}, dates and the like as text.
+# The values of the key's columns in JSON: bytes as {"hex": ...}, dates and other types as text.
 Key = list[t.Any]
-_AT_ONCE = 500  # keys in a statement
-_LONG = 600.0  # seconds for a statement that reads a whole index, once a run
-# A delete shorter than this is ordinary traffic, or shows in the rows that go.
+_AT_ONCE = 500  # keys per statement
+_LONG = 600.0  # seconds for a statement that reads a complete index, once per run
+# A shorter delete is ordinary traffic, or is visible in the deleted rows.
 _LONG_DELETE = 1.0
-# A transaction that may write to `messages` and goes on for this long is more than one row of traffic.
+# A transaction that may write to `messages` and takes longer is more than the traffic of one row.
 _LONG_CHANGE = 5.0
-# A transaction that has done nothing for so long was forgotten, not paused.
+# A transaction that is idle for longer was abandoned, not paused.
 _FORGOTTEN = 180.0
 _T = t.TypeVar("_T")
 _DELETE = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*(?:with\b.*?\b)?delete\b.*?\bmessages\b", re.I | re.S)
 
 
 class Activity(t.NamedTuple):
-    """What one look shows.
+    """The result of one measurement.
 
-    `alive` is how many keys of a sample are there, `deleting` whether another session deletes now, `deleted` and `inserted` are the
-    rows that the tables' own counters have seen go and come (None where there are none, or they may not be read).
+    `alive` is the number of existing keys of the sample, `deleting` whether another session deletes now, `deleted` and
+    `inserted` are the rows in the tables' counters (None if there are none, or they may not be read).
     """
 
     alive: int
@@ -51,24 +51,24 @@ class Activity(t.NamedTuple):
 
     @property
     def net(self) -> int | None:
-        """By how many rows the tables have got smaller: traffic inserts what it deletes later."""
+        """Returns by how many rows the tables have shrunk: traffic inserts as many rows as it deletes later."""
         return None if self.deleted is None or self.inserted is None else self.deleted - self.inserted
 
 
 def deletes_messages(statement: str) -> bool:
-    """Whether an SQL statement deletes from a table called `messages`."""
+    """Returns whether an SQL statement deletes from a table named `messages`."""
     return _DELETE.match(statement) is not None
 
 
 def estimate(config: Settings, tables: t.Sequence[Table]) -> list[int]:
-    """The rows of each of `tables` as the server's statistics have them: wrong by half or double."""
+    """Returns the rows of each of `tables` from the server's statistics, which may be wrong by a factor of two."""
     return _each(config, tables, _estimate)
 
 
 def take_sample(config: Settings, tables: t.Sequence[Table], size: int) -> list[list[Key]]:
-    """The keys of a sample of about `size` rows, for each of `tables` in proportion to its estimated rows.
+    """Returns the keys of a sample of about `size` rows, for each of `tables` in proportion to its estimated rows.
 
-    They are from across the table, or all keys where there are no more. Raises WaError for a table without a primary key.
+    They are spread over the table; a smaller table gives all its keys. Raises WaError for a table without a primary key.
     """
     estimated = {table: max(rows, 1) for table, rows in zip(tables, estimate(config, tables))}
     total = sum(estimated.values())
@@ -97,7 +97,7 @@ def _estimate(session: Session, table: Table) -> int:
 
 
 def inspect(config: Settings, tables: t.Sequence[Table], keys: t.Sequence[t.Sequence[Key]]) -> Activity:
-    """What goes on in `tables`; `keys` are those of a sample, for each of them. Raises DatabaseError for a server that takes no writes."""
+    """Returns the activity on `tables`; `keys` is the sample of each. Raises DatabaseError if the server is read-only."""
     own = dict(zip(tables, keys))
     seen = [_inspect(session, here, own) for session, here in sessions(config, tables)]
     return Activity(
@@ -123,7 +123,7 @@ def _inspect(session: Session, tables: list[Table], keys: t.Mapping[Table, t.Seq
 
 
 def _mysql_deletes(session: Session, tables: list[Table]) -> bool:
-    """Whether a DELETE on one of `tables` runs. Without the privilege PROCESS the server shows the user's own sessions only."""
+    """Returns whether a DELETE on one of `tables` runs. Without PROCESS the server shows the user's own sessions only."""
     found = processlist.rows(
         session,
         f"db, {processlist.STATEMENT}",
@@ -132,7 +132,7 @@ def _mysql_deletes(session: Session, tables: list[Table]) -> bool:
     )
     running = [(db, _text(statement)) for db, statement in found]
     own = {table.database for table in tables}
-    # A statement outside our databases may still name them.
+    # A session in another database may still name these tables.
     return any(
         (db is None or db in own or any(name in info for name in own)) and deletes_messages(info)
         for db, info in running
@@ -140,12 +140,12 @@ def _mysql_deletes(session: Session, tables: list[Table]) -> bool:
 
 
 def _text(statement: t.Any) -> str:
-    """A statement that the server gave as bytes."""
+    """Returns a statement that the server returned as bytes as text."""
     return bytes(statement or b"").decode(errors="replace")
 
 
 def _mysql_counters(session: Session, tables: list[Table]) -> tuple[int | None, int | None]:
-    """Rows deleted and inserted by the performance schema, which is off in MariaDB and closed to MySQL's users unless granted."""
+    """Returns deleted and inserted rows from the performance schema (off in MariaDB by default; needs a grant in MySQL)."""
     names = [name for table in tables for name in (table.database, NAME)]
     where = " OR ".join(["(object_schema = %s AND object_name = %s)"] * len(tables))
     of = "performance_schema.table_io_waits_summary_by_table"
@@ -160,22 +160,21 @@ def _mysql_counters(session: Session, tables: list[Table]) -> tuple[int | None, 
     return (None, None) if deleted is None else (int(deleted), int(inserted))
 
 
-# Each look is a new session, in which all that a statement names is looked up for the first time: so functions and not the
-# views over them.
+# Functions instead of views over them: each measurement is a new session that has to look up every name again.
 
 
 def _pgsql_counters(session: Session, tables: list[Table]) -> tuple[int, int]:
-    """Rows deleted and inserted by the statistics of the tables and their partitions."""
+    """Returns deleted and inserted rows from the statistics of the tables and their partitions."""
     ask = "SELECT sum(pg_stat_get_tuples_deleted(oid)), sum(pg_stat_get_tuples_inserted(oid)) FROM unnest(%s::oid[]) AS oid"
     [(deleted, inserted)] = session.rows(ask, ([oid for table in tables for oid in table.ids],))
     return int(deleted or 0), int(inserted or 0)
 
 
 def _pgsql_deletes(session: Session, tables: list[Table]) -> bool:
-    """Whether a transaction of this database deletes from `tables`.
+    """Returns whether a transaction of this database deletes from `tables`.
 
-    A function that deletes shows only its call, and another user's statement is hidden: the lock on the table, held for long,
-    shows it. A session that was left in a transaction holds it too, after a single INSERT: it does nothing.
+    A function that deletes shows only its call, and another user's statement is hidden: both are detected by a lock on the
+    table held for long. A session idle in a transaction also holds it, after a single INSERT, and does not count.
     """
     found = session.rows(
         "SELECT pid, textsend(left(query, 2000)), extract(epoch FROM clock_timestamp() - xact_start),"
@@ -200,9 +199,9 @@ def _pgsql_deletes(session: Session, tables: list[Table]) -> bool:
 
 
 def _take(session: Session, table: Table, size: int, rows: int) -> list[Key]:
-    """Integer keys are found beside evenly spaced values, in some thousand reads of the index.
+    """Returns keys next to evenly spaced integers, with some thousand index reads.
 
-    Where those lie too unevenly, and for other keys, the index is read once.
+    If the keys are distributed too unevenly, or are no integers, the complete index is read once.
     """
     if not table.key:
         raise WaError(
@@ -222,7 +221,7 @@ def _take(session: Session, table: Table, size: int, rows: int) -> list[Key]:
 
 
 def _hashed(session: Session, table: Table, part: int) -> list[tuple[t.Any, ...]]:
-    """One key of `part` here and there, by its hash, in one read of an index that may take long."""
+    """Returns one key in `part`, selected by hash in one read of the complete index, which may take long."""
     columns = _columns(session, table)
     hashed = f"CRC32(CONCAT_WS(',', {columns}))" if session.engine == MYSQL else f"hashtext(concat_ws(',', {columns}))"
     database = None if session.engine == MYSQL else table.database
@@ -231,7 +230,7 @@ def _hashed(session: Session, table: Table, part: int) -> list[tuple[t.Any, ...]
 
 
 def _spread(session: Session, table: Table, size: int) -> list[tuple[t.Any, ...]]:
-    """The keys next to evenly spaced values, each once; none where the key is not one integer."""
+    """Returns the distinct keys next to evenly spaced values; none if the key is not a single integer."""
     name, column = table.quoted(session.engine), _columns(session, table)
     if len(table.key) > 1:
         return []
@@ -247,7 +246,7 @@ def _spread(session: Session, table: Table, size: int) -> list[tuple[t.Any, ...]
 
 
 def _count(session: Session, table: Table, keys: t.Sequence[Key]) -> int:
-    """How many of `keys` are still there."""
+    """Returns how many of `keys` still exist."""
     name, columns = table.quoted(session.engine), _columns(session, table)
     mark = f"({', '.join(['%s'] * len(table.key))})" if len(table.key) > 1 else "%s"
     total = 0

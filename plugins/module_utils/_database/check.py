@@ -1,11 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Judges a database before the client is pointed at it: login, version, privileges, databases, room for connections.
+"""Checks a database before the client uses it: login, version, privileges, databases, free connections.
 
-Nothing is left on the server, not even when the run is killed. On MySQL the privileges are tried with statements about
-a table that does not exist: the server looks at the privileges first, and so refuses them in one of two ways. On
-PostgreSQL a table is made and dropped in a transaction that is rolled back.
+Nothing remains on the server, even if the run is killed. On MySQL the privileges are tested with statements about a table
+that does not exist: the server checks the privileges first, and returns one of two errors. On PostgreSQL a table is
+created and dropped in a transaction that is rolled back.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def check(
     warn: t.Callable[[str], None],
     doubt: t.Callable[[str], None] | None = None,
 ) -> None:
-    """Judge the database: `found` is filled with what is learnt, `warn` gets what may break the client, `doubt` remarks.
+    """Checks the database. `found` receives the facts, `warn` warnings that may break the client, `doubt` minor remarks.
 
-    `env` is what the file will hold: its prefix, and whether the client will speak TLS. Raises WaError when the client
-    could not work; `found` and the warnings up to there stand.
+    `env` is the future content of db.env: its prefix, and whether the client will use TLS. Raises WaError if the client
+    could not work; `found` and earlier warnings are kept.
     """
     prefix = env.get("WA_DB_NAME_PREFIX", "")
     with connection.connect(config, read_only=False) as session:
@@ -58,7 +58,7 @@ def check(
                 f"({', '.join(holders)}): shards, or another client's whose prefix begins alike"
             )
             _emit(doubt, [text])
-        # Under an empty prefix every database matches; only those that are a client's tell something.
+        # With an empty prefix every database matches; only a client's databases are relevant.
         candidates = names if prefix else holders
         _emit(warn, _check_privileges(session, config, candidates, prefix))
 
@@ -70,7 +70,7 @@ def _emit(warn: t.Callable[[str], None] | None, warnings: t.Iterable[str]) -> No
 
 
 def check_version(version: connection.Version) -> list[str]:
-    """A warning for a server that the client's vendor does not support."""
+    """Returns a warning for a server version that the vendor does not support."""
     numbers = version.numbers[:2]
     if version.product == "MySQL":
         good = numbers in ((5, 7), (8, 0))
@@ -104,7 +104,7 @@ def _check_tls(session: Session, env: t.Mapping[str, str], found: dict[str, t.An
 
 
 def connections(session: Session) -> tuple[int, int]:
-    """How many connections there are, and how many there may be."""
+    """Returns warnings about free connections; records the current number and the limit."""
     if session.engine == connection.MYSQL:
         rows = session.rows("SHOW GLOBAL STATUS LIKE 'Threads_connected'")
         return int(rows[0][1]) if rows else 1, int(session.value("SELECT @@global.max_connections"))
@@ -123,7 +123,7 @@ def _check_connections(session: Session, found: dict[str, t.Any]) -> list[str]:
 
 
 def _holders(session: Session, config: Settings, names: t.Sequence[str]) -> list[str]:
-    """The databases that hold a table `messages`."""
+    """Returns the databases with a table `messages`."""
     if not names:
         return []
     if session.engine == connection.MYSQL:
@@ -138,7 +138,7 @@ def _holders(session: Session, config: Settings, names: t.Sequence[str]) -> list
 
 
 def _check_privileges(session: Session, config: Settings, names: t.Sequence[str], prefix: str) -> list[str]:
-    """Every database of the client's must grant everything; where there is none yet, the user must be able to make it."""
+    """Checks that the user has all privileges on the client's databases, or may create them if there are none."""
     if session.engine == connection.MYSQL:
         missing = {name: missing_mysql(session, name) for name in names}
         if not names:
@@ -162,15 +162,15 @@ def _check_privileges(session: Session, config: Settings, names: t.Sequence[str]
 
 
 def missing_mysql(session: Session, name: str) -> list[str]:
-    """The privileges that the user lacks on a database, existing or not."""
+    """Returns the privileges that the user lacks on a database, existing or not."""
     table = f"{quote(connection.MYSQL, name)}.{quote(connection.MYSQL, 'wa_check_' + secrets.token_hex(4))}"
-    # Each of them fails: the table is not there. It is the kind of failure that counts.
+    # Each statement fails because the table does not exist; the error number shows whether the privilege is missing.
     statements = {
         "SELECT": f"SELECT 1 FROM {table}",
         "INSERT": f"INSERT INTO {table} (a) VALUES (1)",
         "UPDATE": f"UPDATE {table} SET a = 1",
         "DELETE": f"DELETE FROM {table}",
-        # Two columns of one name: refused after the privileges were looked at.
+        # Two columns of one name: refused after the privileges were checked.
         "CREATE": f"CREATE TABLE {table} (a INT, a INT)",
         "ALTER": f"ALTER TABLE {table} ADD b INT",
         "INDEX": f"CREATE INDEX i ON {table} (a)",
@@ -189,7 +189,7 @@ def missing_mysql(session: Session, name: str) -> list[str]:
 
 
 def _missing_pgsql(config: Settings, name: str) -> list[str]:
-    """The privileges that the user lacks in a database, by trying them in a transaction that is rolled back."""
+    """Returns the privileges that the user lacks in a database, tested in a transaction that is rolled back."""
     table = quote(connection.PGSQL, "wa_check_" + secrets.token_hex(4))
     steps = (
         ("CREATE", f"CREATE TABLE {table} (a int)"),
@@ -212,7 +212,7 @@ def _missing_pgsql(config: Settings, name: str) -> list[str]:
 
 
 def _missing_on_messages(session: Session) -> list[str]:
-    """What the user lacks on a table `messages` that is there: the data privileges, and to be its owner."""
+    """Returns the privileges that the user lacks on an existing table `messages`, including ownership."""
     rows = session.rows(
         "SELECT c.oid::bigint, pg_has_role(current_user, c.relowner, 'USAGE') FROM pg_class c"
         " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = 'messages' AND c.relkind IN ('r', 'p')"

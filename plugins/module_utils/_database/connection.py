@@ -1,11 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that speaks to the client's database: connections, their errors told apart, versions, names.
+"""Connects to the client's database; the only adapter for databases.
 
-Sessions are in autocommit mode, read only unless asked otherwise, and bounded on both sides: the server ends a
-statement after the statement time-out, the client stops to wait a little later. Only the driver that is needed is
-imported, when it is needed.
+Sessions are in autocommit mode and read-only by default. Time-outs apply on both sides: the server ends a statement after
+the statement time-out, the client stops waiting a little later. Only the driver of the engine is imported, on first use.
 """
 
 from __future__ import annotations
@@ -55,10 +54,10 @@ LOCK_TIMEOUT = 2.0
 
 
 def settings(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> Settings:
-    """Settings from a module's `login_*` options over the WA_DB_* variables of db.env, as the client reads them.
+    """Returns settings from a module's `login_*` options, which override the WA_DB_* variables of db.env.
 
-    Raises WaError for an unknown engine, a missing value or a port that is none. The WA_DB_SSL_* paths are paths
-    inside the containers and are not used.
+    Raises WaError for an unknown engine, a missing value or an invalid port. WA_DB_SSL_* are paths inside the containers
+    and are not used.
     """
     engine = env.get("WA_DB_ENGINE", "").strip().upper()
     if engine not in DEFAULT_PORTS:
@@ -96,11 +95,10 @@ def connect(
     lock_timeout: float = LOCK_TIMEOUT,
     limited: bool = True,
 ) -> Session:
-    """Connect, to no database of MySQL and to a maintenance database of PostgreSQL when none is given.
+    """Connects. Without `database`: to none of MySQL, to a maintenance database of PostgreSQL.
 
-    Time-outs are seconds. Without `limited` the session is as the server gives it to the user. Raises DatabaseError,
-    whose `kind` tells an unknown name, an unreachable server, a refused login, TLS, too many connections and a missing
-    database apart.
+    Time-outs are in seconds. Without `limited` the session keeps the server's settings. Raises DatabaseError, whose `kind`
+    distinguishes an unknown name, an unreachable server, a refused login, TLS, too many connections and a missing database.
     """
     for what, path in (
         ("login_ca_cert", config.ca_cert),
@@ -118,7 +116,7 @@ def connect(
         return mysql.connect(config, database, read_only, statement_timeout, lock_timeout, limited)
     if database is not None:
         return pgsql.connect(config, database, read_only, statement_timeout, lock_timeout, limited)
-    # Which databases a user may open is the administrator's choice; one of these nearly always is open to all.
+    # The administrator chooses which databases a user may open; one of these is nearly always open to all.
     first: DatabaseError | None = None
     for name in ("postgres", "template1", config.user):
         try:
@@ -131,16 +129,16 @@ def connect(
 
 
 def limit(session: Session) -> None:
-    """Make a session that was connected without `limited` read only, and bound as others are."""
+    """Makes a session that was connected without `limited` read-only, and sets the usual time-outs."""
     adapter = mysql if session.engine == MYSQL else pgsql
     adapter.limit(session, True, STATEMENT_TIMEOUT, LOCK_TIMEOUT)
 
 
 def databases(session: Session, prefix: str) -> list[str]:
-    """The databases whose name begins with `prefix`, sorted; all that the user sees for an empty prefix.
+    """Returns the sorted databases whose name begins with `prefix`; all visible databases for an empty prefix.
 
-    A server that folds names (PostgreSQL without quotes, MySQL with lower_case_table_names) may hold the prefix in
-    lower case: that is looked for when the prefix as written has no database.
+    A server that folds names (PostgreSQL without quotes, MySQL with lower_case_table_names) may store the prefix in lower
+    case, which is tried if the prefix as written has no database.
     """
     if session.engine == MYSQL:
         statement = "SELECT schema_name FROM information_schema.schemata"
@@ -153,6 +151,6 @@ def databases(session: Session, prefix: str) -> list[str]:
         )
         folds, own = True, ["postgres"]
     found = sorted(str(row[0]) for row in session.rows(statement) if str(row[0]) not in own)
-    # Compared here, not by LIKE: a prefix may hold % and _, and the server's collation may ignore case.
+    # Compared here instead of LIKE: a prefix may contain % and _, and the server's collation may ignore case.
     exact = [name for name in found if name.startswith(prefix)]
     return exact if exact or not folds else [name for name in found if name.startswith(prefix.lower())]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the client's database may say no with, told apart by number, code or words. Pure rules."""
+"""Classifies errors of the client's database by number, code or text. Pure rules."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _MYSQL_KINDS = {
     **dict.fromkeys((1053, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031), "lost"),
     **dict.fromkeys((1049, 1146, 1051), "missing"),
     2026: "tls",
-    3854: "encoding",  # the list of sessions, while one of them runs a statement whose bytes are no text
-    3159: "tls",  # the server takes no connection without it
+    3854: "encoding",  # the process list, while a session runs a statement with bytes that are not valid text
+    3159: "tls",  # the server requires it for each connection
     2003: "unreachable",
     2002: "unreachable",
     2005: "unknown_host",
@@ -54,7 +54,7 @@ _PGSQL_KINDS = {
     "40": "lock",
     "42501": "denied",
     "25006": "read_only",
-    "25P03": "lost",  # the server ends a transaction that has lasted too long
+    "25P03": "lost",  # the server ends a transaction that takes too long
     "25P04": "lost",
     "57P03": "starting",
     "57P": "lost",
@@ -62,15 +62,15 @@ _PGSQL_KINDS = {
     "3D000": "missing",
     "42P01": "missing",
 }
-# libpq gives no code for an error while it connects, only text (English unless the server speaks otherwise).
+# libpq returns no code for connection errors, only text (English unless the server is localised).
 _PGSQL_TEXTS = (
     (r"too many clients|connection slots|too many connections", "too_many"),
     (r"database .* does not exist", "missing"),
     (r"starting up|shutting down|recovery mode|not yet accepting", "starting"),
-    # Before the refusal that follows, when libpq tries again without TLS or without the certificate.
+    # Checked before the refusal that follows when libpq retries without TLS or without the certificate.
     (r"client certificate|private key file|certificate authentication failed", "client_cert"),
     (r"authentication failed|pg_hba|no password|does not exist|not permitted to log in|authentication method", "login"),
-    # Before TLS: a server that ends a session says this of its encrypted connection, too.
+    # Checked before TLS: a server that ends a session reports this for an encrypted connection, too.
     (r"server closed|terminating connection|connection reset|closed unexpectedly", "lost"),
     (r"ssl|certificate|tls", "tls"),
     (r"could not translate host name|name or service", "unknown_host"),
@@ -80,7 +80,7 @@ _PGSQL_TEXTS = (
 
 
 class DatabaseError(WaError):
-    """A failure of the database; `kind` tells which, `retryable` whether another try may go better."""
+    """A failure of the database; `kind` is its class, `retryable` whether a retry may succeed."""
 
     def __init__(self, subject: str, found: str, kind: str, expected: str = "", cure: str = "") -> None:
         super().__init__(subject, found, expected, cure or _CURES[kind])
@@ -88,9 +88,9 @@ class DatabaseError(WaError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same statement may succeed a little later, with nothing changed by anybody.
+        """Returns whether the same statement may succeed a little later without any change.
 
-        A name that does not resolve may do so again: that is how a failover by DNS looks.
+        This includes a name that does not resolve, as during a DNS failover.
         """
         return self.kind in (
             "unreachable",
@@ -105,15 +105,15 @@ class DatabaseError(WaError):
 
 
 def mysql_kind(number: int) -> str:
-    """The kind of an error number of MySQL, MariaDB or PyMySQL."""
+    """Returns the kind of an error number of MySQL, MariaDB or PyMySQL."""
     return _MYSQL_KINDS.get(number, "other")
 
 
 def pgsql_kind(code: str) -> str:
-    """The kind of a PostgreSQL SQLSTATE, the most exact match first; `other` for an unknown one."""
+    """Returns the kind of a PostgreSQL SQLSTATE by the longest match; `other` for an unknown one."""
     return _PGSQL_KINDS.get(code) or _PGSQL_KINDS.get(code[:3]) or _PGSQL_KINDS.get(code[:2]) or "other"
 
 
 def pgsql_kind_of_text(text: str) -> str:
-    """The kind of what libpq says without a code, which it does while it connects."""
+    """Returns the kind of a libpq connection error, which has no code."""
     return next((kind for pattern, kind in _PGSQL_TEXTS if re.search(pattern, text, re.IGNORECASE)), "lost")

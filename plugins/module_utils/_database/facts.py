@@ -1,10 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an upgrade must know of the client's database: who is on it, what ends a long statement, how large it is.
+"""Reads the facts that an upgrade needs about the client's database: sessions, time-outs of statements, sizes.
 
-All of it is read as the client's own user: it is the client that migrates, and a user sees its own sessions without
-any privilege.
+They are read as the client's user: the client itself migrates, and a user sees its own sessions without any privilege.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
     quote,
 )
 
-_POLL_INTERVAL = 0.1  # seconds between two looks at who is still connected
-_LOCK_EVERY = 0.5  # the same of the migration lock, which may take hours
-HOUR = 3600.0  # domain 7: the vendor's word for the database's query time-out during an upgrade
-# What may end an ALTER or keep it waiting, or end the connection that waits for it. MySQL's max_execution_time is not
-# among them: it concerns SELECT only.
+_POLL_INTERVAL = 0.1  # seconds between two queries of the sessions
+_LOCK_EVERY = 0.5  # seconds between two queries of the migration lock, which may be held for hours
+HOUR = 3600.0  # domain 7: the vendor's value of the database's query time-out during an upgrade
+# Time-outs that may end an ALTER, delay it, or end the connection that waits for it. MySQL's max_execution_time is
+# not included: it applies to SELECT only.
 _MYSQL = (
     "max_statement_time",
     "lock_wait_timeout",
@@ -51,9 +50,9 @@ _ENDS = ("max_statement_time", "statement_timeout", "transaction_timeout")
 
 
 def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """The facts, as wa_info returns them, at the latest `idle_timeout` and `migration_lock_timeout` after the first look.
+    """Returns the facts in the format of wa_info, after at most `idle_timeout` and `migration_lock_timeout`.
 
-    Nothing else waits longer than the connection's and a statement's time-out.
+    Other waits are limited by the time-outs of the connection and of a statement.
     """
     config = connection.settings({**params, "login_user": None, "login_password": None}, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
@@ -76,7 +75,7 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
 
 
 def _wait_for_migration_lock(config: Settings, own: str, timeout: float) -> dict[str, t.Any]:
-    """Who holds the migration lock, at the latest `patience` seconds after the first look."""
+    """Returns the holder of the migration lock, after waiting at most `timeout` seconds for it to be free."""
     end = time.monotonic() + timeout
     with connection.connect(config) as session:
         while True:
@@ -103,7 +102,7 @@ def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
 
 
 def _by_owner(sessions: list[dict[str, t.Any]], names: t.Collection[str]) -> dict[str, t.Any]:
-    """Sessions of the client's user: on the client's own databases, and others, which may be another application's."""
+    """Returns the sessions of the client's user: on the client's databases, and on others (other applications)."""
     return {
         "sessions": [one for one in sessions if one["database"] in names],
         "other_sessions": [one for one in sessions if one["database"] not in names],
@@ -111,7 +110,7 @@ def _by_owner(sessions: list[dict[str, t.Any]], names: t.Collection[str]) -> dic
 
 
 def _limits(timeouts: dict[str, float], cures: t.Sequence[str], enough: float) -> dict[str, t.Any]:
-    """The time-outs as facts: 0 stands for none there, None here; `cures` count when less than `enough` is there."""
+    """Returns the time-outs as facts: the server's 0 becomes None; solutions are added for those below `enough`."""
     ends = [seconds for name, seconds in timeouts.items() if name in _ENDS and seconds]
     shortest = min(ends, default=None)
     return {
@@ -123,7 +122,7 @@ def _limits(timeouts: dict[str, float], cures: t.Sequence[str], enough: float) -
 
 
 def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
-    """Facts of (database, table, bytes)."""
+    """Returns facts about tables from (database, table, bytes)."""
     found = list(tables)
     messages = [size for _database_name, name, size in found if name == "messages"]
     largest = max(found, key=lambda one: one[2], default=None)
@@ -155,7 +154,7 @@ def _mysql_limits(session: Session, enough: float) -> dict[str, t.Any]:
     timeouts = {str(name): float(value) for name, value in rows}
     user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
     account = "@".join("'" + part.replace("\\", "\\\\").replace("'", "''") + "'" for part in (user, host))
-    # An account's own limit goes before the server's, and concerns nobody else.
+    # An account's limit takes precedence over the server's.
     return _limits(timeouts, [f"ALTER USER {account} WITH MAX_STATEMENT_TIME {enough:.0f};"], enough)
 
 
@@ -193,7 +192,7 @@ def _mysql_tables(session: Session, names: list[str]) -> list[tuple[str, str, in
 
 
 def _mysql_free(session: Session) -> int | None:
-    """The room where the data lies: known only to MariaDB's plugin `disks`, and to users with the privilege FILE."""
+    """Returns the free bytes of the data directory: only from MariaDB's plugin `disks`, with the privilege FILE."""
     try:
         disks = session.rows("SELECT path, available FROM information_schema.disks")
     except DatabaseError as error:
@@ -215,7 +214,7 @@ def _pgsql(config: Settings, names: list[str], enough: float, own: str) -> dict[
     tables: list[tuple[str, str, int]] = []
     timeouts: dict[str, float] = {}
     cures: list[str] = []
-    # Time-outs may be set for one database, and the tables of a database are seen only from inside.
+    # Time-outs may be set for one database, and the tables of a database are visible only in a connection to it.
     places: list[str | None] = [*names] or [None]
     for name in places:
         with connection.connect(config, name, limited=False) as session:
@@ -242,7 +241,7 @@ def _pgsql_timeouts(session: Session, database: str | None, enough: float) -> tu
     cures = []
     for name, seconds, source in sorted(rows):
         if name in _ENDS and 0 < seconds < enough:
-            # A role's setting for one database goes before the role's own, that before the database's and the server's.
+            # Precedence: role in database, role, database, server.
             where = ""
             if source == "database user" and database is not None:
                 where = " IN DATABASE " + quote(connection.PGSQL, database).replace("%%", "%")

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client's `messages` tables: where they are, and how many rows they hold.
+"""Finds the client's `messages` tables and counts their rows.
 
-The count is right and costs as much as its limit is high, whatever the table; it is for before and after a GC. For the
-time in between there is `_database.activity`.
+The count is exact up to a limit, which also limits its cost. It is used before and after a GC; during a GC
+`_database.activity` is used.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 
 NAME = "messages"  # domain 2: named by Meta
 _VACUUM_TIMEOUT = 1800.0
-_PURGED = 21  # fewer transactions than this to purge are the server's ordinary rest
-_STRIDE = 50_000  # rows that a slow server walks in one statement
+_PURGED = 21  # fewer transactions to purge are normal for an idle server
+_STRIDE = 50_000  # rows that a slow server reads in one statement
 
 
 @dataclass(frozen=True)
 class Table:
     """One `messages` table.
 
-    `key` holds the columns of its primary key, `ids` are PostgreSQL's object ids of it and its partitions; `readable` is
-    whether the user may count its rows, `visible` whether its name alone finds it.
+    `key` are the columns of its primary key, `ids` PostgreSQL's object ids of it and its partitions; `readable` is whether
+    the user may count its rows, `visible` whether it is found by its unqualified name.
     """
 
     database: str
@@ -47,15 +47,15 @@ class Table:
     visible: bool = True
 
     def quoted(self, engine: str) -> str:
-        """Its name in a statement."""
+        """Returns its quoted name for a statement."""
         return f"{quote(engine, self.schema)}.{quote(engine, NAME)}"
 
 
 @dataclass(frozen=True)
 class Count:
-    """How many rows there are: exactly, or at least (`exact` false). `unknown` says why nothing was learnt.
+    """The number of rows: exact, or a minimum (`exact` false). `unknown` is the reason why it could not be counted.
 
-    `large` is whether there are more than the limit; what is unknown counts as large.
+    `large` is whether there are more than the limit; unknown counts as large.
     """
 
     rows: int
@@ -70,10 +70,10 @@ def find_tables(
     wanted: t.Sequence[str] | None = None,
     warn: t.Callable[[str], None] = lambda _text: None,
 ) -> list[Table]:
-    """The `messages` tables of the client with `prefix`; `wanted`, when given, are its databases whatever their prefix.
+    """Returns the `messages` tables of the client with `prefix`; `wanted`, if set, are its databases with any prefix.
 
-    Raises WaError when there is none, or when it may be another client's. What the user may not read is somebody else's, since
-    the client reads with this user; `tell` gets the words that say so.
+    Raises WaError if there is none, or if it may be another client's. Tables that the user may not read are skipped with a
+    warning to `warn`: the client reads with this user, so they belong to another one.
     """
     with connect(config) as session:
         found = ownership.inspect(session, prefix, wanted)
@@ -107,7 +107,7 @@ def _nothing_found(prefix: str, wanted: t.Sequence[str] | None) -> WaError:
 
 
 def _one_schema(config: Settings, tables: list[Table], warn: t.Callable[[str], None]) -> list[Table]:
-    """Of the tables in several schemas of one database, the one that the user's search_path finds, as the client's statements do."""
+    """Returns, of tables in several schemas of one database, the one found by the user's search_path."""
     if len(tables) <= 1:
         return tables
     name, mine = tables[0].database, [table for table in tables if table.visible]
@@ -160,7 +160,7 @@ def _pgsql_tables(session: Session, database: str) -> list[Table]:
 
 
 def sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Session, list[Table]]]:
-    """A session for each place to ask, with the tables there: one for a MySQL server, one for each PostgreSQL database."""
+    """Yields each session with its tables: one for a MySQL server, one for each PostgreSQL database."""
     if config.engine == MYSQL:
         with connect(config) as session:
             yield session, list(tables)
@@ -174,7 +174,7 @@ def sessions(config: Settings, tables: t.Sequence[Table]) -> t.Iterator[tuple[Se
 
 
 def count_up_to(config: Settings, tables: t.Sequence[Table], limit: int) -> Count:
-    """Whether all tables together hold more than `limit` rows, and exactly how many when they do not."""
+    """Returns whether all tables together have more than `limit` rows, and the exact number if not."""
     total = 0
     for session, here in sessions(config, tables):
         purged = _is_purged(session)
@@ -194,7 +194,7 @@ def count_up_to(config: Settings, tables: t.Sequence[Table], limit: int) -> Coun
 
 
 def _is_purged(session: Session) -> bool:
-    """Whether MariaDB has purged what was deleted. A server too busy to tell has not."""
+    """Returns whether MariaDB has purged deleted rows; false if the server is too busy to answer."""
     if session.engine != MYSQL:
         return False
     try:
@@ -206,11 +206,11 @@ def _is_purged(session: Session) -> bool:
 
 
 def _rows_up_to(session: Session, table: Table, limit: int, purged: bool) -> int | None:
-    """The exact number of rows, or None when there are more than `limit`. `purged`: no deleted rows are left behind."""
+    """Returns the exact number of rows, None if more than `limit`. `purged`: no deleted rows wait for a purge."""
     name = table.quoted(session.engine)
     subject = f"table {NAME} in {table.database}"
     if session.engine == MYSQL:
-        # A secondary index is a fraction of the table, but far slower until deletes are purged: each entry is looked up.
+        # A secondary index is smaller, but much slower before deleted rows are purged: each entry needs a lookup.
         name += " FORCE INDEX (PRIMARY)" if table.key and not purged else ""
         probe = f"SELECT 1 FROM {name} LIMIT %s, 1"
     else:
@@ -227,7 +227,7 @@ def _rows_up_to(session: Session, table: Table, limit: int, purged: bool) -> int
 
 
 def _walk(session: Session, table: Table, limit: int, subject: str) -> int | None:
-    """The same in many short statements along the primary key, for a server too slow to count at once."""
+    """Counts in many short statements along the primary key, for a server too slow to count in one."""
     name, key = table.quoted(session.engine), quote(session.engine, table.key[0])
     if session.engine == MYSQL:
         name += " FORCE INDEX (PRIMARY)"
@@ -244,14 +244,14 @@ def _walk(session: Session, table: Table, limit: int, subject: str) -> int | Non
     return None
 
 
-# Before the closing count
+# Before the final count
 
 
 def vacuum(config: Settings, tables: t.Sequence[Table], seconds: float) -> str:
-    """Let the server finish the deletes' after-work, for at most `seconds`: what could not be done, in words.
+    """Cleans up after deletes for at most `seconds`. Returns messages about what could not be done.
 
-    PostgreSQL: VACUUM (ANALYZE) where the user owns the table. MariaDB: wait until purge no longer catches up. Without
-    it the closing count takes minutes and writes gigabytes.
+    PostgreSQL: VACUUM (ANALYZE) if the user owns the table. MariaDB: waits until the purge makes no more progress. Without
+    it the final count takes minutes and writes gigabytes.
     """
     if config.engine == MYSQL:
         with connect(config) as session:
@@ -275,7 +275,7 @@ def vacuum(config: Settings, tables: t.Sequence[Table], seconds: float) -> str:
 
 
 def _await_purge(session: Session, seconds: float) -> None:
-    """Wait while the history that MariaDB has to purge gets shorter."""
+    """Waits while MariaDB's history list gets shorter."""
     end = time.monotonic() + min(seconds, 120)
     lowest, since = None, time.monotonic()
     while time.monotonic() < end:
@@ -290,12 +290,12 @@ def _await_purge(session: Session, seconds: float) -> None:
 
 
 def _to_purge(session: Session) -> int | None:
-    """How many transactions MariaDB has still to purge; None from MySQL, which does not tell ordinary users."""
+    """Returns MariaDB's history list length; None for MySQL, which hides it from ordinary users."""
     found = session.rows("SHOW GLOBAL STATUS LIKE 'Innodb_history_list_length'")
     return int(found[0][1]) if found else None
 
 
 def read_only(config: Settings) -> DatabaseError:
-    """The failure when the server takes no writes: the client can delete nothing there."""
+    """Returns the error for a read-only server, on which the client cannot delete."""
     found = "read only: a replica, or a primary set so"
     return DatabaseError(config.subject, found, "read_only", "a server that takes writes")

@@ -1,11 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The migration lock on a database server, kept by the server itself: one at a time, whoever upgrades from wherever.
+"""The migration lock on a database server: it serialises migrations of all deployments on that server.
 
-MySQL and MariaDB keep it as a named lock, PostgreSQL as an advisory lock. Neither needs a privilege, and both fall away
-with their session. A server gives a session up that it has not heard for a while, so that a host that has lost its power
-keeps nobody waiting.
+It is a named lock in MySQL and MariaDB, an advisory lock in PostgreSQL. Neither needs a privilege, and both are released
+at the end of the session. The server ends a session without activity, so that a failed host does not block others.
 """
 
 from __future__ import annotations
@@ -17,35 +16,35 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import conne
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Session, Settings
 
 _NAME = "waba.onprem.migration"
-_SILENCE = 20  # seconds after which the server gives the session up
-_ALIVE_WITHIN = 10  # seconds for which a session that was heard counts as alive
-# PostgreSQL's locks belong to a database; this one every server has, and no CREATE DATABASE copies it, as it does template1.
+_SILENCE = 20  # seconds without activity after which the server ends the session
+_ALIVE_WITHIN = 10  # seconds for which a session counts as alive after its last activity
+# PostgreSQL's locks belong to a database. Every server has this one, and unlike template1 CREATE DATABASE never copies it.
 _DATABASE = "postgres"
 _CLASS, _KEY = (int.from_bytes(hashlib.sha256(_NAME.encode()).digest()[at : at + 4], "big") >> 1 for at in (0, 4))
-PGSQL_SESSIONS = "waba.onprem migration%"  # how the sessions that hold a lock call themselves, as a pattern
-# Two locks in one session, without which nobody could tell whose it is.
+PGSQL_SESSIONS = "waba.onprem migration%"  # LIKE pattern of the names of sessions that hold a lock
+# Two locks in one session: the second one identifies the client.
 _TWO_LOCKS = {"MySQL": (5, 7, 5), "MariaDB": (10, 0, 2)}
 
 
 def lock_id(env: t.Mapping[str, str], databases: t.Sequence[str] | None) -> str:
-    """What tells one client on a database server from another: its user and its databases in db.env, as a digest."""
+    """Returns a digest of user, prefix and databases in db.env, which identifies a client on a database server."""
     parts = [env.get("WA_DB_USERNAME", ""), env.get("WA_DB_NAME_PREFIX", ""), *sorted(databases or ())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 class MigrationLock:
-    """The lock of one client, as seen and taken in `session`."""
+    """The migration lock as seen and acquired by one client in `session`."""
 
     def __init__(self, session: Session, own: str) -> None:
-        """Look for the client `own`, a `lock_id`, in a session at the server, that of PostgreSQL in no client's database."""
+        """`own` is the client's `lock_id`; on PostgreSQL `session` is connected to the database `postgres`."""
         self.session = session
         self.own = own
         self.mysql = session.engine == connection.MYSQL
 
     def unsupported(self) -> str:
-        """Why the server supports no migration lock for this user, or an empty text."""
+        """Returns why the server supports no migration lock for this user; empty if it does."""
         if not self.mysql:
-            # Asked where it was connected to, since pg_hba.conf decides, too.
+            # Checks the database that it is connected to, since pg_hba.conf may forbid `postgres`.
             here = self.session.value("SELECT current_database()")
             return "" if here == _DATABASE else f"its user cannot connect to the database {_DATABASE}"
         if [value for _name, value in self.session.rows("SHOW GLOBAL VARIABLES LIKE 'wsrep_on'") if value == "ON"]:
@@ -54,13 +53,13 @@ class MigrationLock:
         return "" if version.numbers >= _TWO_LOCKS[version.product] else f"{version.text} holds one lock a session"
 
     def holder(self) -> tuple[str, bool]:
-        """Who holds the lock, in words, and whether that is this client, and lives; no words when nobody has."""
+        """Returns the holder of the lock as text (empty for none), and whether it is this client in a live session."""
         return self._mysql_holder() if self.mysql else self._pgsql_holder()
 
     def take(self) -> bool:
-        """Take the lock unless another session has it; it lasts as long as this session is heard."""
+        """Acquires the lock unless another session holds it; it is kept as long as this session is active."""
         if not self.mysql:
-            # In a transaction, which a connection pooler leaves to one session of the server.
+            # In a transaction, which a connection pooler keeps in one session of the server.
             self.session.rows("BEGIN")
             if self.session.value("SELECT pg_try_advisory_xact_lock(%s, %s)", (_CLASS, _KEY)):
                 return True
@@ -68,14 +67,14 @@ class MigrationLock:
             return False
         if self.session.value("SELECT GET_LOCK(%s, 0)", (_NAME,)) != 1:
             return False
-        # The session that held the lock may be about to release this one, too.
+        # The previous holder's session may be about to release this lock, too.
         if self.session.value("SELECT GET_LOCK(%s, 2)", (self._mysql_own(),)) == 1:
             return True
         self.session.value("SELECT RELEASE_LOCK(%s)", (_NAME,))
         return False
 
     def keep_alive(self) -> None:
-        """Keep the session; raises DatabaseError when it is lost, and the lock with it."""
+        """Keeps the session active. Raises DatabaseError if the session, and with it the lock, is lost."""
         self.session.value("SELECT 1")
 
     def _mysql_own(self) -> str:
@@ -85,7 +84,7 @@ class MigrationLock:
         number, own = self.session.rows("SELECT IS_USED_LOCK(%s), IS_USED_LOCK(%s)", (_NAME, self._mysql_own()))[0]
         if number is None:
             return "", False
-        # Another user's sessions are seen with the privilege PROCESS only.
+        # Other users' sessions are visible with the privilege PROCESS only.
         seen = processlist.rows(self.session, "user, host, time", "id = %s", (number,))
         if not seen:
             return f"session {number} of another user", False
@@ -108,29 +107,29 @@ class MigrationLock:
 
 
 def _label(own: str, deployment: str) -> str:
-    """How the session calls itself on PostgreSQL, which everybody sees."""
+    """Returns the application_name of the session on PostgreSQL, which is visible to all users."""
     return f"waba.onprem migration {own} {deployment}"
 
 
 def mysql_session(session: Session) -> int:
-    """The number of the session that holds the lock on MySQL, 0 when none has."""
+    """Returns the connection id that holds the lock on MySQL, 0 for none."""
     return int(session.value("SELECT IS_USED_LOCK(%s)", (_NAME,)) or 0)
 
 
 def connect(config: Settings, own: str, deployment: str) -> MigrationLock:
-    """A session that can have the lock, and says so where that can be seen. Raises DatabaseError."""
+    """Returns a session for the lock, with a name that other users can see. Raises DatabaseError."""
     mysql = config.engine == connection.MYSQL
     session = connection.connect(config, None if mysql else _DATABASE)
     try:
         if mysql:
             session.rows(f"SET SESSION wait_timeout = {_SILENCE}")
         else:
-            # A pooler may not pass these on; nothing depends on them but how soon a lost host is noticed.
+            # A pooler may ignore these; they only determine how soon a lost host is detected.
             session.rows(
                 f"SET tcp_keepalives_idle = {_SILENCE // 2}; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 2"
             )
             session.value("SELECT set_config('application_name', %s, false)", (_label(own, deployment)[:63],))
-            # What ends a transaction that lasts; the second one is new in PostgreSQL 17.
+            # Settings that end a long transaction; the second one is new in PostgreSQL 17.
             ends = ["idle_in_transaction_session_timeout", "transaction_timeout"]
             session.rows("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY (%s)", (ends,))
     except DatabaseError:
@@ -140,7 +139,7 @@ def connect(config: Settings, own: str, deployment: str) -> MigrationLock:
 
 
 def inspect(session: Session, own: str) -> dict[str, t.Any]:
-    """The lock as wa_info tells it."""
+    """Returns the lock in the format of wa_info."""
     lock = MigrationLock(session, own)
     why = lock.unsupported()
     holder, ours = ("", False) if why else lock.holder()

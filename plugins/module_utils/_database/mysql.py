@@ -23,12 +23,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
     one_line,
 )
 
-# What the driver raises when a greeting is none of MySQL's, or one that it cannot read.
+# Exceptions of the driver for a handshake that is not MySQL's or is malformed.
 _NO_GREETING = (LookupError, NameError, ValueError, TypeError, AttributeError, AssertionError, struct.error)
 
 
 def driver() -> t.Any:
-    """PyMySQL."""
+    """Returns the module PyMySQL."""
     try:
         import pymysql
     except ImportError:
@@ -40,16 +40,16 @@ def driver() -> t.Any:
 
 
 def _tls_context(config: Settings) -> ssl.SSLContext:
-    """TLS with the server verified when an authority is given, else only used when the server offers it."""
+    """Returns the TLS context: with a CA the server is verified, else TLS is used only if the server offers it."""
     try:
         context = ssl.create_default_context(cafile=config.ca_cert)
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # authorities that were made long ago lack extensions
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # old CA certificates lack extensions
         if not config.ca_cert or not config.verify_name:
             context.check_hostname = False
         if not config.ca_cert:
             context.verify_mode = ssl.CERT_NONE
         if config.client_cert:
-            # Without a password of its own, OpenSSL would ask a terminal for it.
+            # Without a password OpenSSL would prompt on a terminal.
             context.load_cert_chain(config.client_cert, config.client_key, password=lambda: "")
     except (ssl.SSLError, OSError, ValueError) as error:
         raise DatabaseError(config.subject, f"certificate files not usable: {one_line(error)}", "tls") from None
@@ -57,11 +57,11 @@ def _tls_context(config: Settings) -> ssl.SSLContext:
 
 
 def limit(session: Session, read_only: bool, statement_timeout: float, lock_timeout: float) -> None:
-    """Bound what the session's statements may wait and take, in seconds, and what they may do."""
+    """Limits the session's lock waits and statement time in seconds, and makes it read-only if required."""
     seconds = max(1, round(lock_timeout))
     session.rows(f"SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}")
     version = session.version()
-    # Servers older than these have no such limit; the client's own read time-out still holds.
+    # Older servers have no such limit; the driver's read time-out still applies.
     if version.product == "MariaDB" and version.numbers >= (10, 1):
         session.rows(f"SET SESSION max_statement_time = {statement_timeout:.3f}")
     elif version.product == "MySQL" and version.numbers >= (5, 7, 8):
@@ -78,7 +78,7 @@ def connect(
     lock_timeout: float,
     limited: bool = True,
 ) -> Session:
-    """Connect; times are seconds, and without `limited` only ours. Raises DatabaseError."""
+    """Connects; time-outs are in seconds, without `limited` on the client's side only. Raises DatabaseError."""
     pymysql = driver()
 
     def translate(error: BaseException, subject: str = "") -> DatabaseError:
@@ -94,10 +94,10 @@ def connect(
         return DatabaseError(subject or config.subject, f"{text} ({number})" if number else text, kind)
 
     def attempt(tls: ssl.SSLContext | None) -> Session:
-        # Before the `try` that recognises another server's greeting: an error here is the driver's.
+        # Outside of the `try` that detects another server's handshake: an error here is the driver's.
         connection = unconnected(tls)
         try:
-            # The socket is opened here so that the certificate is checked against the client's own name of the server.
+            # The socket is opened here so that the certificate is checked against the client's name of the server.
             sock = socket.create_connection((config.host, config.port), timeout=config.connect_timeout)
         except (OSError, UnicodeError) as error:
             raise network_error(config, error) from None
@@ -138,7 +138,7 @@ def connect(
             host=config.server_name or config.host,
             port=config.port,
             user=config.user,
-            password=config.password.encode(),  # the driver would take Latin-1, and fail beyond it
+            password=config.password.encode(),  # the driver would use Latin-1 and fail for other characters
             database=database,
             autocommit=True,
             charset="utf8mb4",
@@ -153,7 +153,7 @@ def connect(
     try:
         session = attempt(None if config.plain else _tls_context(config))
     except DatabaseError as error:
-        # PyMySQL 1.2 refuses a server without TLS where 1.1 went on in the clear.
+        # PyMySQL 1.2 refuses a server without TLS, where 1.1 continued unencrypted.
         if config.ca_cert or "doesn't support" not in error.found:
             raise
         session = attempt(None)

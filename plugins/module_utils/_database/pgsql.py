@@ -30,7 +30,7 @@ _DEFAULT_TIMEOUT = 60.0
 
 
 def driver() -> t.Any:
-    """psycopg2."""
+    """Returns the module psycopg2."""
     try:
         import psycopg2
         import psycopg2.extensions
@@ -42,13 +42,13 @@ def driver() -> t.Any:
             "driver",
             cure="Install the package python3-psycopg2; the role wa_host does",
         ) from None
-    # What a database holds that has no encoding is as its clients wrote it; to the driver it would be plain ASCII.
+    # A database with SQL_ASCII stores bytes as its clients wrote them; the driver would read it as ASCII.
     psycopg2.extensions.encodings["SQLASCII"] = "utf_8"
     return psycopg2
 
 
 def limit(session: Session, read_only: bool, statement_timeout: float, lock_timeout: float) -> None:
-    """Bound what the session's statements may wait and take, in seconds, and what they may do."""
+    """Limits the session's lock waits and statement time in seconds, and makes it read-only if required."""
     session.rows(
         f"SET statement_timeout = {round(statement_timeout * 1000)}; SET lock_timeout = {round(lock_timeout * 1000)};"
         f" SET default_transaction_read_only = {'on' if read_only else 'off'}"
@@ -63,7 +63,7 @@ def connect(
     lock_timeout: float,
     limited: bool = True,
 ) -> Session:
-    """Connect; times are seconds, and without `limited` only ours. Raises DatabaseError."""
+    """Connects; time-outs are in seconds, without `limited` on the client's side only. Raises DatabaseError."""
     psycopg2 = driver()
 
     def translate(error: BaseException, subject: str = "") -> DatabaseError:
@@ -83,7 +83,7 @@ def connect(
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     options = f"-c statement_timeout={round(statement_timeout * 1000)} -c lock_timeout={round(lock_timeout * 1000)}"
     wanted = {
-        # hostaddr is where to go, host what the certificate must say.
+        # hostaddr is the address, host the name in the certificate.
         "host": ",".join([config.server_name or config.host] * len(addresses)),
         "hostaddr": ",".join(addresses),
         "port": config.port,
@@ -99,9 +99,9 @@ def connect(
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 2,
-        "passfile": os.devnull,  # no password but the client's
+        "passfile": os.devnull,  # only the client's password
     }
-    # Nor what this user has in its environment: a service, options, a demand of its own.
+    # Nor settings from this user's environment.
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
     psycopg2.extensions.set_wait_callback(_wait)
@@ -117,10 +117,10 @@ def connect(
         )
         connection.wait_timeout = statement_timeout + GRACE
         connection.set_session(autocommit=True)
-        with connection.cursor() as cursor:  # what the server or the user has, before this session sets its own
+        with connection.cursor() as cursor:  # the default of the server or the user, before this session changes it
             cursor.execute("SHOW default_transaction_read_only")
             began_read_only = cursor.fetchone()[0] == "on"
-            if began_read_only:  # or an earlier session's own, which a pooler has kept
+            if began_read_only:  # or an earlier session's setting kept by a pooler
                 cursor.execute("SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'")
                 began_read_only = cursor.fetchone()[0] == "on"
         connection.set_session(readonly=read_only if limited else None)
@@ -130,10 +130,10 @@ def connect(
 
 
 def _wait(connection: t.Any) -> None:
-    """Wait for the server's next word, but not for ever, as psycopg2 does when it is left alone."""
+    """Waits for the server's answer with a time-out; psycopg2 itself would wait without limit."""
     psycopg2 = driver()
     extensions = psycopg2.extensions
-    # The callback serves every connection of the process, also those of others.
+    # The callback is used for all connections of the process.
     wait_timeout = getattr(connection, "wait_timeout", _DEFAULT_TIMEOUT)
     end = time.monotonic() + wait_timeout
     while True:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One connection to the client's database, whatever the engine: settings, names in statements, rows, versions."""
+"""One connection to the client's database, for all engines: settings, quoted names, rows, versions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError
 
 MYSQL, PGSQL = "MYSQL", "PGSQL"
-# How much later than the server the client gives up a statement, so that the server's own word comes first.
+# Seconds by which the client's time-out is longer than the server's, so that the server's error arrives first.
 GRACE = 5.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where and as whom to connect. `server_name` is the name that the server's certificate must have."""
+    """Address and credentials of a connection. `server_name` is the name required in the server's certificate."""
 
     engine: str
     host: str
@@ -32,12 +32,12 @@ class Settings:
     client_cert: str | None = None
     client_key: str | None = None
     connect_timeout: float = 10.0
-    plain: bool = False  # MySQL: no TLS, even where the server offers it
-    verify_name: bool = True  # whether the certificate's name counts, beside its authority
+    plain: bool = False  # MySQL: no TLS, even if the server offers it
+    verify_name: bool = True  # whether the certificate's name is verified in addition to its CA
 
     @property
     def subject(self) -> str:
-        """The server as errors name it."""
+        """Returns the server's name for error messages."""
         return f"database {self.engine} at {self.host}:{self.port}"
 
 
@@ -51,24 +51,24 @@ class Version:
 
 
 def quote(engine: str, name: str) -> str:
-    """`name` as an identifier of the engine; the only way a name gets into a statement."""
+    """Returns `name` as a quoted identifier of the engine. All names in statements are quoted by it."""
     if "\0" in name:
         raise WaError("identifier", f"{name!r} holds a zero byte", "a name")
     mark = "`" if engine == MYSQL else '"'
-    # Both drivers format statements with %, so a percent sign in a name is doubled.
+    # Both drivers format statements with %, so a percent sign in a name must be doubled.
     return mark + name.replace(mark, mark * 2).replace("%", "%%") + mark
 
 
 def one_line(error: BaseException) -> str:
-    """An error's own words in one line; PyMySQL gives (number, text)."""
+    """Returns an error's message in one line; PyMySQL's arguments are (number, text)."""
     args = error.args
     text = args[1] if len(args) > 1 and isinstance(args[0], int) else str(error)
     return " ".join(str(text).split()) or type(error).__name__
 
 
 def network_error(config: Settings, error: OSError | UnicodeError) -> DatabaseError:
-    """The same words for both engines when the server cannot even be reached."""
-    if isinstance(error, UnicodeError):  # a label that is empty or longer than 63 characters
+    """Returns the message for an unreachable server, the same for both engines."""
+    if isinstance(error, UnicodeError):  # a DNS label that is empty or longer than 63 characters
         return DatabaseError(config.subject, "the name does not resolve: not a host name", "unknown_host")
     if isinstance(error, socket.gaierror):
         return DatabaseError(config.subject, f"the name does not resolve: {one_line(error)}", "unknown_host")
@@ -80,7 +80,7 @@ def network_error(config: Settings, error: OSError | UnicodeError) -> DatabaseEr
 
 
 class Session:
-    """One connection. Use it as a context manager and keep it only as long as its statements run."""
+    """One connection. Use it as a context manager, only while its statements run."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Session:
         translate: t.Callable[[BaseException, str], DatabaseError],
         began_read_only: bool = False,
     ) -> None:
-        """Take a driver's connection, its exceptions, what makes them ours, and whether PostgreSQL gave it read only."""
+        """`connection` is a driver's connection, followed by its exceptions, their translation, and the initial read-only state."""
         self.settings = config
         self.engine = config.engine
         self.began_read_only = began_read_only
@@ -107,21 +107,21 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the connection; a connection that is lost already is no error."""
+        """Closes the connection; a lost connection is not an error."""
         try:
             self._connection.close()
         except self._ends:
             return
 
     def rows(self, statement: str, values: t.Sequence[t.Any] = (), subject: str = "") -> list[tuple[t.Any, ...]]:
-        """The rows of one statement. `values` are bound; names in it come from `quote`. Raises DatabaseError.
+        """Returns the rows of one statement. `values` are bound; names are quoted with `quote`. Raises DatabaseError.
 
-        A literal percent sign is written twice in `statement`, with values and without.
+        A literal percent sign is doubled in `statement`, with and without values.
         """
         try:
             cursor = self._connection.cursor()
             try:
-                # The drivers look for % only when there are values.
+                # The drivers format % only if there are values.
                 cursor.execute(statement if values else statement.replace("%%", "%"), tuple(values) or None)
                 return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
             finally:
@@ -135,29 +135,29 @@ class Session:
             raise DatabaseError(self.settings.subject, f"connection lost: {one_line(error)}", "lost") from None
 
     def value(self, statement: str, values: t.Sequence[t.Any] = (), subject: str = "") -> t.Any:
-        """The first column of the first row, or None."""
+        """Returns the first column of the first row, or None."""
         found = self.rows(statement, values, subject)
         return found[0][0] if found else None
 
     def version(self) -> Version:
-        """The server's product and version, asked once."""
+        """Returns the server's product and version, cached."""
         if self._version is None:
             text = self.value("SELECT version()" if self.engine == MYSQL else "SHOW server_version")
             self._version = parse_version(self.engine, str(text))
         return self._version
 
     def is_read_only(self) -> bool:
-        """Whether the server takes no writes from the client's user: a replica, or a primary that was set so."""
+        """Returns whether the server is read-only for the client's user: a replica, or a primary with read_only."""
         if self.engine == PGSQL:
             return self.began_read_only or bool(self.value("SELECT pg_is_in_recovery()"))
-        # A managed replica may tell so only by the second one; MariaDB knows more values than OFF and ON.
+        # A managed replica may set only the second one; MariaDB has more values than OFF and ON.
         flags = self.rows("SELECT @@global.read_only, @@global.innodb_read_only")[0]
         return any(str(value).upper() not in ("0", "OFF") for value in flags)
 
 
 def parse_version(engine: str, text: str) -> Version:
-    """The version in a server's own words: `8.0.36-0ubuntu0`, `5.5.5-10.11.6-MariaDB`, `13.14 (Debian 13.14-1)`."""
+    """Parses a server's version text: `8.0.36-0ubuntu0`, `5.5.5-10.11.6-MariaDB`, `13.14 (Debian 13.14-1)`."""
     product = "PostgreSQL" if engine == PGSQL else "MariaDB" if "mariadb" in text.lower() else "MySQL"
-    # MariaDB puts 5.5.5- in front for the sake of old replication clients.
+    # MariaDB prepends 5.5.5- for old replication clients.
     match = re.search(r"\d+(?:\.\d+)*", re.sub(r"^5\.5\.5-(?=\d)", "", text))
     return Version(product, tuple(int(part) for part in match.group().split(".")) if match else (), text)
