@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Proves that the client can log in with what a db.env will hold, before anybody puts it in force.
+"""Checks that the client can log in with the future content of a db.env, before the file is written.
 
-The connection is the client's own as far as this host can make it: the address that the name has inside the containers,
-and the client's TLS settings with the files that lie there.
+The connection is as close to the client's as possible: it uses the address that the name has inside the containers, and
+the client's TLS settings with the files in the containers.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import 
 from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import execute
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import CONNECTION, OPTIONS
 
-_TIMEOUT = 10.0  # seconds for a container's resolver
-_NOT_FOUND = 2  # getent's own exit code
+_TIMEOUT = 10.0  # seconds for a name lookup in a container
+_NOT_FOUND = 2  # getent's exit code
 _WRONG_NAME = "Correct the host name"
 _NO_NAME = (
     "Correct the host name; or set login_host and login_port (wa_db_login_host, wa_db_login_port) to where this "
@@ -49,9 +49,9 @@ def variants(
     environments: t.Mapping[str, Values],
     differing: t.Iterable[t.Mapping[str, t.Any]],
 ) -> list[dict[str, str]]:
-    """What the containers will connect with: the file's values, under those that their Compose files set themselves.
+    """Returns the distinct sets of values that the containers will use: the file's, overridden by their Compose files.
 
-    `environments` are the running containers' by id, `differing` what was found of those whose values differ.
+    `environments` are those of the running containers by id, `differing` the containers whose values differ.
     """
     overridden = {entry["id"]: entry["overridden_keys"] for entry in differing}
     found: list[dict[str, str]] = []
@@ -64,7 +64,7 @@ def variants(
 
 
 class Clients:
-    """The client's containers, as far as the engine can be asked; `doubt` says why it cannot."""
+    """The client's containers; `doubt` is the reason why the engine cannot be queried."""
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
         self.docker: Docker | None = None
@@ -78,22 +78,22 @@ class Clients:
             self.running = [one for one in found if one.running]
             inspected = [self.docker.inspect(one) for one in self.running or found]
             self.records = [record for record in inspected if record]
-        except WaError as error:  # a module that is used alone may need no engine
+        except WaError as error:  # a module that is used alone may run without an engine
             self.doubt = str(error)
 
     @property
     def share_the_host(self) -> bool:
-        """Whether this host's loopback addresses may be the client's, too; unknown counts as yes."""
+        """Returns whether this host's loopback addresses may be the client's, too; unknown counts as yes."""
         if self.records:
             return any(host_names.on_host_network(record) for record in self.records)
         return not self.project
 
     def address(self, config: Settings, name: str) -> tuple[str, str]:
-        """Where the containers go for a name, and who says so; empty texts when only this host can tell.
+        """Returns the address of a name inside the containers, and its source; empty if only this host can resolve it.
 
-        Raises DatabaseError for a name that a running container does not find.
+        Raises DatabaseError if a running container cannot resolve the name.
         """
-        # The addresses of another machine's containers lead nowhere.
+        # Addresses of containers on another machine are not reachable.
         if self.docker is None or not self.docker.local or _is_address(name):
             return "", ""
         for container in self.running:
@@ -109,7 +109,7 @@ class Clients:
         return host_names.address(self.docker, self.records, name)
 
     def read(self, path: str) -> bytes | None:
-        """A file that one of the containers has, or None."""
+        """Returns the content of a file in one of the containers, or None."""
         for record in self.records if self.docker else []:
             content = container_files.read(t.cast("Docker", self.docker), record["Id"], path)
             if content is not None:
@@ -124,7 +124,7 @@ def _is_address(text: str) -> bool:
 
 
 def _resolve(config: Settings) -> list[str]:
-    """The addresses that this host's resolver has for a name. Raises DatabaseError."""
+    """Returns the addresses of a name from this host's resolver. Raises DatabaseError."""
     try:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -133,10 +133,10 @@ def _resolve(config: Settings) -> list[str]:
 
 
 def route(config: Settings, clients: Clients, elsewhere: str | None) -> tuple[Settings, str]:
-    """The way to the server that the client's containers take, and what leads there, in words.
+    """Returns the settings to connect to the server that the client's containers use, and the source of the address.
 
-    `elsewhere` is `login_host`, where this host reaches the server; a running container has to find the name all the
-    same. Raises WaError for a name that nobody knows, and for one that means another machine in a container.
+    `elsewhere` is `login_host`, the address for this host; a running container must still resolve the name. Raises WaError
+    for an unknown name, and for one that means another machine inside a container.
     """
     name = config.server_name
     address, via = clients.address(config, name)
@@ -162,9 +162,9 @@ def route(config: Settings, clients: Clients, elsewhere: str | None) -> tuple[Se
 
 @contextlib.contextmanager
 def tls(config: Settings, values: Values, clients: Clients) -> t.Iterator[Settings]:
-    """The client's TLS settings: `login_*` options, else the files at the paths in the containers, else none of them.
+    """Returns the client's TLS settings: `login_*` options, else the files in the containers, else none.
 
-    Copies are private and go at the end. Raises WaError for a file that no container has.
+    Private copies are removed at the end. Raises WaError for a file that no container has.
     """
     if not (values.get(OPTIONS["ssl_ca"]) or values.get(OPTIONS["ssl_cert"])):
         yield replace(config, ca_cert=None, client_cert=None, client_key=None, plain=True)
@@ -186,17 +186,17 @@ def tls(config: Settings, values: Values, clients: Clients) -> t.Iterator[Settin
                     f"Mount it there first, or set {option} (wa_db_env_{option}) to where the same file lies on this host",
                 )
             if content is not None:
-                copy = stack.enter_context(tempfile.NamedTemporaryFile())  # made with mode 0600
+                copy = stack.enter_context(tempfile.NamedTemporaryFile())  # created with mode 0600
                 copy.write(content)
                 copy.flush()
                 paths[field] = copy.name
-                # How strict the client is about the name is not known; its authority it always checks.
+                # It is unknown whether the client verifies the name; it always verifies the CA.
                 paths.update({"verify_name": False} if field == "ca_cert" else {})
         yield replace(config, **paths)
 
 
 class LoginCheck:
-    """One proof with a module's options; `found` is filled with what is learnt of the server."""
+    """A login check with a module's options; `found` receives facts about the server."""
 
     def __init__(self, params: t.Mapping[str, t.Any], warn: t.Callable[[str], None]) -> None:
         self.params = dict(params, login_user=None, login_password=None)
@@ -206,7 +206,7 @@ class LoginCheck:
         self.found: dict[str, t.Any] = {}
 
     def __call__(self, values: Values) -> None:
-        """Log in as the client will with `values`. Raises WaError with user, server, reason and cure."""
+        """Logs in with `values`, as the client will. Raises WaError with user, server, reason and solution."""
         config = database.settings(self.params, values)
         server = f"{config.engine} at {config.server_name}:{values.get(OPTIONS['port'], config.port)}"
         subject = f"login of the client as user {config.user} to the database {server}"
@@ -222,7 +222,7 @@ class LoginCheck:
             raise WaError(subject + at, found, error.expected, cure) from None
 
     def _log_in(self, config: Settings, values: Values) -> None:
-        """Log in, patient with a server that is about to start."""
+        """Logs in; retries while the server is starting."""
         end = time.monotonic() + config.connect_timeout
         while True:
             try:
@@ -231,7 +231,7 @@ class LoginCheck:
             except DatabaseError as error:
                 if error.kind != "starting" or time.monotonic() > end:
                     raise
-            time.sleep(0.5)  # a server says so for a moment after its start
+            time.sleep(0.5)  # a server reports this for a moment after its start
 
     def _check(self, config: Settings, values: Values) -> None:
         doubt = self.warn if self.thorough else None
@@ -243,9 +243,9 @@ class LoginCheck:
             self._with_tls(config, values, error)
 
     def _with_tls(self, config: Settings, values: Values, error: DatabaseError) -> None:
-        """What TLS changes about a login that failed without it. Raises WaError."""
+        """Retries a failed login with TLS. Raises WaError with the reason of the failure."""
         secure = replace(config, plain=False)
-        if error.kind == "driver":  # only this host's driver lacks something; the password is proven all the same
+        if error.kind == "driver":  # only this host's driver is incomplete; the password is correct
             try:
                 database_check.check(secure, values, self.found, self.warn, self.warn if self.thorough else None)
             except DatabaseError as other:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which containers run with other values than db.env holds: whether the file is in force."""
+"""Finds stale containers, which run with other values than db.env contains."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def find(
     gone: t.Iterable[str],
     compose: environment.Compose,
 ) -> tuple[list[dict[str, t.Any]], list[dict[str, t.Any]]]:
-    """The containers that were created with other values than `held`, and those that differ only by overridden keys.
+    """Returns the containers created with other values than `held`, and those that differ only in overridden keys.
 
-    Each as name, id, project, service, role, stale_keys, overridden_keys, keeps_configuration. One request a container, and one
-    an image that explains keys.
+    Each has name, id, project, service, role, stale_keys, overridden_keys, keeps_configuration. Costs one request for each
+    container, and one for each image whose environment is needed.
     """
     images: dict[str, dict[str, str]] = {}
     found: list[dict[str, t.Any]] = []

@@ -1,11 +1,12 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which containers are the client's: the one rule, for every module, role and the nightly script. Pure rules.
+"""Detects the client's containers, for all modules, roles and the nightly script. Pure rules.
 
-A container is the client's if its image is of a configured repository (`wa_images`); or if its command starts the vendor's
-program; or if its image has the name of a client image and something of the client is in it. A name such as `web` alone is
-no evidence. `roles/wa_log_cleanup/files/wa-log-cleanup` has the same rule in shell; a test compares the two.
+A container is the client's if its image is from a configured repository (`wa_images`); or if its command starts the
+vendor's program; or if its image has the name of a client image and the container has another sign of the client. A name
+such as `web` alone is not sufficient. `roles/wa_log_cleanup/files/wa-log-cleanup` has the same rule in shell; a test
+compares the two.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 KINDS = ("web", "coreapp")  # the last components of the vendor's two repositories
 MEDIA_FOLDER = "/usr/local/wamedia"
 DATA_FOLDER = "/usr/local/waent"
-# What starts the client, whatever the image is called. A sidecar that runs cleanup.sh by `docker exec` does not.
+# Commands that start the client, with any image name. A sidecar that runs cleanup.sh by `docker exec` does not match.
 _LAUNCH = re.compile(r"^/opt/whatsapp/|/opt/whatsapp/bin/(?:launch|wait_on)_|launch_within_docker\.sh")
 _PROGRAM_FOLDER = "/opt/whatsapp"
 _VARIABLE = re.compile(r"WA_|(?:WACORE|COREAPP|WEBAPP)_HOSTNAME$")
@@ -29,14 +30,14 @@ _VARIABLE = re.compile(r"WA_|(?:WACORE|COREAPP|WEBAPP)_HOSTNAME$")
 
 @dataclass(frozen=True)
 class ClientImages:
-    """The configured repositories of each kind, in Docker's short form; empty means the vendor's last components."""
+    """The configured repositories of each kind, in Docker's short form; if empty, the vendor's last components apply."""
 
     web: tuple[str, ...] = ()
     coreapp: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, configured: t.Mapping[str, t.Any] | None, subject: str = "client_images") -> ClientImages:
-        """From a module's option or from `wa_images`: a repository or several for each kind. Raises WaError."""
+        """Returns the images from a module's option or `wa_images`: one or several repositories for each kind. Raises WaError."""
         if not isinstance(configured or {}, t.Mapping):
             raise WaError(subject, repr(configured), "a repository for web and one for coreapp")
         found = {}
@@ -51,12 +52,12 @@ class ClientImages:
         return cls(**found)
 
     def configured(self, image: str) -> str:
-        """`web` or `coreapp` for an image of a configured repository, otherwise an empty text."""
+        """Returns `web` or `coreapp` for an image from a configured repository, otherwise empty."""
         name = image_reference.parse(image).repository
         return "web" if name in self.web else "coreapp" if name in self.coreapp else ""
 
     def named(self, image: str) -> str:
-        """The kind that an image's name stands for: configured, or by its last component; then it proves nothing."""
+        """Returns the kind of an image by its name: configured, or by its last component, which is not sufficient alone."""
         last = image_reference.parse(image).last
         alike = [kind for kind in KINDS if last in [image_reference.parse(one).last for one in getattr(self, kind)]]
         return self.configured(image) or next(iter(alike), last if last in KINDS else "")
@@ -64,7 +65,7 @@ class ClientImages:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the rule looks at. `environment` holds names of variables, None when it was not read."""
+    """The input of the rule. `environment` are names of variables, None if not read."""
 
     image: str
     command: str = ""
@@ -73,12 +74,12 @@ class Facts:
 
 
 def launches(command: str) -> bool:
-    """Whether a container's command starts the vendor's program."""
+    """Returns whether a container's command starts the vendor's program."""
     return bool(_LAUNCH.search(command))
 
 
 def evidence(facts: Facts) -> list[str]:
-    """What of the client is in a container, in words."""
+    """Returns the signs of the client in a container, as text."""
     folders = [posixpath.normpath(path) for path in facts.mounted]
     found = [
         f"a mount at {path}"
@@ -91,7 +92,7 @@ def evidence(facts: Facts) -> list[str]:
 
 
 def is_client(facts: Facts, images: ClientImages) -> bool | None:
-    """Whether a container is the client's; None when only its environment tells, which was not read."""
+    """Returns whether a container is the client's; None if its environment has to be read to decide."""
     if images.configured(facts.image) or launches(facts.command):
         return True
     if not images.named(facts.image):
@@ -100,7 +101,7 @@ def is_client(facts: Facts, images: ClientImages) -> bool | None:
 
 
 def kind(image: str, images: ClientImages, environment: t.Mapping[str, str]) -> str:
-    """`web` or `coreapp` of a client's container. One that nothing tells apart counts as a Coreapp, which has more to lose."""
+    """Returns `web` or `coreapp` for a client container. If unknown it counts as a Coreapp, which holds the registration."""
     named = images.named(image)
     if named:
         return named
@@ -110,7 +111,7 @@ def kind(image: str, images: ClientImages, environment: t.Mapping[str, str]) -> 
 
 
 def repositories(configured: t.Mapping[str, t.Any] | None, registry: str | None) -> dict[str, str]:
-    """The repository of each kind that an inventory names, by `wa_images` or below `wa_registry`. Raises WaError."""
+    """Returns the repository of each kind from `wa_images`, or in `wa_registry`. Raises WaError."""
     images = ClientImages.of(configured, "wa_images")
     found = {}
     for name in KINDS:
@@ -124,5 +125,5 @@ def repositories(configured: t.Mapping[str, t.Any] | None, registry: str | None)
 
 
 def registries(images: t.Mapping[str, str]) -> list[str]:
-    """The registries of these repositories, each once; an empty text is Docker's default one, which has no name here."""
+    """Returns the distinct registries of these repositories; empty stands for Docker's default."""
     return sorted({image_reference.parse(image).registry for image in images.values()})

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which services of the client run on which member of a deployment, and how they reach each other. Pure rules."""
+"""Places the client's services on the members of a deployment, with their addresses and ports. Pure rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PORTS_EACH = 4
 JWT_KEY = "WA_WEB_JWT_CRYPTO_KEY"
 _SERVICE = re.compile(r"web|(core|master)([1-9][0-9]{0,2})")
 _LOOPBACK = re.compile(r"localhost|127\..*|::1")
-# What the members of a deployment must agree on: it has one database and one version.
+# Variables that must be equal on all members: a deployment has one database and one version.
 _SHARED = (
     "wa_topology",
     "wa_shards",
@@ -30,7 +30,7 @@ _SHARED = (
     "wa_db_env_hostname",
     "wa_db_env_name_prefix",
 )
-# What an adopted client may go without, as it does: `wa_client_skip`.
+# Checks that an adopted client may skip: `wa_client_skip`.
 UNSHARED_MEDIA, NO_COMMON_KEY = "shared_media", "common_key"
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 
@@ -38,10 +38,10 @@ HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
 def layout(
     hostvars: HostVars, deployment: t.Mapping[str, t.Any], topology: str = "single", shards: t.Any = 1
 ) -> dict[str, list[str]]:
-    """Which services run where: member -> `web`, `core1`, `master1`, ...
+    """Returns the services of each member: `web`, `core1`, `master1`, ...
 
-    `deployment` is what `_deployment.topology.deployment` gives. All that is said of single members comes from the inventory
-    (`hostvars`): `wa_client_services`, `wa_client_address`, `wa_api_url`. Raises WaError for what makes no client.
+    `deployment` is the result of `_deployment.topology.deployment`. Variables of single members come from `hostvars`:
+    `wa_client_services`, `wa_client_address`, `wa_api_url`. Raises WaError for an invalid layout.
     """
     name, members, leader = str(deployment["name"]), list(deployment["members"]), str(deployment["leader"])
     check_topology(name, members, topology, shards)
@@ -72,7 +72,7 @@ def place(
     shards: int = 1,
     declared: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, list[str]]:
-    """The services of each member: those `declared` for all of them, or places by position."""
+    """Returns the services of each member: those `declared` for all members, or a default by position."""
     without = [member for member in members if member not in (declared or {})]
     if declared and without:
         raise WaError(
@@ -95,12 +95,11 @@ def services(
     web_port: t.Any = 9090,
     core_port: t.Any = CORE_PORT,
 ) -> list[dict[str, t.Any]]:
-    """What one host's Compose file has to say of its services, the Webapp last.
+    """Returns the definitions of one host's services, the Webapp last.
 
-    Each is a mapping with `name`, `kind` (web, core, master), `image` (web, coreapp), `ports` (`outside`, `inside`),
-    `environment`, and `after`, the services that it is started after.
-    `where` is the address at which the other members reach the host. On a host that is `alone` the services find each
-    other by their names and publish nothing but the Webapp.
+    Each has `name`, `kind` (web, core, master), `image` (web, coreapp), `ports` (`outside`, `inside`), `environment`, and
+    `after`, the services that it is started after. `where` is the host's address for the other members. With
+    `is_single_host` the services find each other by name, and only the Webapp's port is published.
     """
     web_port, core_port = parse_port("wa_client_web_port", web_port), parse_port("wa_client_core_port", core_port)
     if topology == "single":
@@ -134,7 +133,7 @@ def services(
 
 
 def address(hostvars: HostVars, member: str) -> str:
-    """Where the other members reach a host: `wa_client_address`, else `ansible_host`, else its inventory name."""
+    """Returns a host's address for the other members: `wa_client_address`, else `ansible_host`, else its inventory name."""
     values = hostvars[member]
     return str(values.get("wa_client_address") or values.get("ansible_host") or member)
 
@@ -152,7 +151,7 @@ def _service(name: str, kind: str, ports: t.Sequence[int], environment: t.Mappin
 
 
 def _slots(services: t.Sequence[str]) -> dict[str, int]:
-    """Places in the row of ports: the first Coreapp 0, the first master 1, as the vendor has them; then all others."""
+    """Returns the index of each service's port range: the first Coreapp 0, the first master 1, as the vendor's; then others."""
     cores = [service for service in services if service.startswith("core")]
     masters = [service for service in services if service.startswith("master")]
     slots = dict.fromkeys(cores[:1], 0) | dict.fromkeys(masters[:1], 1)
@@ -162,22 +161,22 @@ def _slots(services: t.Sequence[str]) -> dict[str, int]:
 
 
 def service_name(service: str, topology: str) -> str:
-    """What the rendered Compose file calls a service: `waweb`, `wacore`, `wacore2`, `master1`."""
+    """Returns the name of a service in the rendered Compose file: `waweb`, `wacore`, `wacore2`, `master1`."""
     if service == "web":
         return "waweb"
     return "wacore" if topology == "single" and service == "core1" else re.sub("^core", "wacore", service)
 
 
 def order(service: str) -> tuple[int, int]:
-    """Webapp, Coreapps by number, masters by number."""
+    """Returns a sort key: Webapp, Coreapps by number, masters by number."""
     kind = service.rstrip("0123456789")
     return ("web", "core", "master").index(kind), int(service[len(kind) :] or 0)
 
 
 def _by_position(members: t.Sequence[str], topology: str, shards: int) -> dict[str, list[str]]:
-    """A Webapp on every member, Coreapps in turn, the two masters on the first two.
+    """Returns a Webapp on every member, Coreapps in turn, the two masters on the first two members.
 
-    A cluster gets one Coreapp more than it has shards, so that one may fail, and one on each member at least.
+    A cluster gets at least one Coreapp more than shards, so that one may fail, and at least one on each member.
     """
     if topology == "single":
         return {member: ["web", "core1"] for member in members}
@@ -190,7 +189,7 @@ def _by_position(members: t.Sequence[str], topology: str, shards: int) -> dict[s
 
 
 def _parse_services(member: str, services: t.Any) -> list[str]:
-    """A member's `wa_client_services`, each word checked."""
+    """Returns a member's `wa_client_services`. Raises WaError for an invalid entry."""
     subject, cure = f"host {member}: wa_client_services", "Give a list such as [web, core1, master1]"
     if isinstance(services, str) or not isinstance(services, t.Sequence) or not services:
         raise WaError(subject, f"{services!r}", "a list with one service at least", cure)
@@ -201,7 +200,7 @@ def _parse_services(member: str, services: t.Any) -> list[str]:
 
 
 def check_topology(name: str, members: t.Sequence[str], topology: t.Any, shards: t.Any) -> None:
-    """Raise WaError for values of `wa_topology` and `wa_shards` that make no client on these members."""
+    """Raises WaError if `wa_topology` and `wa_shards` are invalid for these members."""
     if topology not in TOPOLOGIES:
         raise WaError(f"deployment {name}: wa_topology", f"{topology!r} is unknown", "one of: " + ", ".join(TOPOLOGIES))
     if topology == "single" and len(members) > 1:
@@ -218,7 +217,7 @@ def check_topology(name: str, members: t.Sequence[str], topology: t.Any, shards:
 
 
 def _check_places(name: str, places: t.Mapping[str, t.Sequence[str]], topology: str, shards: int) -> None:
-    """Raises WaError when the services do not make a client of that topology."""
+    """Raises WaError if the services do not fit the topology."""
     subject = f"deployment {name}: wa_client_services"
     holders: dict[str, list[str]] = {}
     for member, services in places.items():
@@ -242,7 +241,7 @@ def _check_places(name: str, places: t.Mapping[str, t.Sequence[str]], topology: 
 
 
 def _check_agreement(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
-    """One database and one version: members that say otherwise are refused."""
+    """Raises WaError if the members' variables for the database or the version differ."""
     for variable in _SHARED:
         values: dict[str, list[str]] = {}
         for member in members:
@@ -269,12 +268,12 @@ def _check_addresses(name: str, addresses: t.Mapping[str, str]) -> None:
 
 
 def _accepted(hostvars: HostVars, member: str) -> list[str]:
-    """What a member may go without."""
+    """Returns a member's `wa_client_skip`."""
     return text_list(hostvars[member].get("wa_client_skip"), f"host {member}: wa_client_skip")
 
 
 def _check_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> None:
-    """A volume of the host's own disk is shared with nobody: media that one host receives, the others would not find."""
+    """Raises WaError if the media volume is on a member's own disk, where other members would not find the media."""
     for member in members:
         values = hostvars[member]
         if UNSHARED_MEDIA in _accepted(hostvars, member):
@@ -291,7 +290,7 @@ def _check_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> Non
 
 
 def _key(hostvars: HostVars, member: str) -> t.Any:
-    """The Webapp's key, from db.env or from a file of its own service."""
+    """Returns the Webapp's key, from db.env or from the service's env file."""
     single = _mapping(hostvars, member, "wa_client_extra_secret_environment")
     shared = _mapping(hostvars, member, "wa_db_env_extra_secrets")
     return next(
@@ -300,7 +299,7 @@ def _key(hostvars: HostVars, member: str) -> t.Any:
 
 
 def _mapping(hostvars: HostVars, member: str, variable: str) -> t.Mapping[str, t.Any]:
-    """A variable that holds names and values; its value, which may be a secret, is not told."""
+    """Returns a variable with a mapping. The error does not contain its value, which may be a secret."""
     value = hostvars[member].get(variable) or {}
     if not isinstance(value, t.Mapping):
         raise WaError(f"host {member}: {variable}", f"a {type(value).__name__}", "a mapping from names to values")
@@ -308,7 +307,7 @@ def _mapping(hostvars: HostVars, member: str, variable: str) -> t.Mapping[str, t
 
 
 def _check_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:
-    """Tokens of one Webapp are good at another only with the same key. Its value is never told."""
+    """Raises WaError if the Webapps' keys differ: tokens are valid only with the same key. Never contains the key."""
     if len(webs) < 2:
         return
     webs = [member for member in webs if NO_COMMON_KEY not in _accepted(hostvars, member)]

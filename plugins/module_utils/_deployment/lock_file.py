@@ -14,11 +14,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 
-_TIMEOUT = 30.0  # seconds: whoever holds the guard does so for milliseconds
+_TIMEOUT = 30.0  # seconds; the guard is held for milliseconds only
 
 
 class JournalFile:
-    """The lock file at `path`. Use `exclusively` around a `load` and the `save` or `remove` that follows from it."""
+    """The lock file at `path`. Use `exclusively` around a `load` and the following `save` or `remove`."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -27,12 +27,12 @@ class JournalFile:
         self.change = path.rsplit(".", 1)[0] + ".change.json"
 
     def has_folder(self) -> bool:
-        """Whether the folder is there in which a lock could lie."""
+        """Returns whether the folder of the lock file exists."""
         return os.path.isdir(os.path.dirname(self.guard))
 
     @contextlib.contextmanager
     def exclusively(self) -> t.Iterator[None]:
-        """Keep every other process out while the file is judged and written; lasts milliseconds."""
+        """Holds the guard lock while the file is read and written, for milliseconds."""
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(files.lock(self.guard, _TIMEOUT))
@@ -41,15 +41,15 @@ class JournalFile:
             yield
 
     def load(self) -> dict[str, t.Any] | None:
-        """The journal, or None when there is no lock. Raises WaError for a file that holds none."""
+        """Returns the journal, None if there is no lock. Raises WaError for an invalid file."""
         return self._load(self.path)
 
     def load_change(self) -> dict[str, t.Any] | None:
-        """Which run changes the client's containers outside an upgrade, or None when there is no note of one."""
+        """Returns the record of a run that changes the client's containers outside an upgrade, None if there is none."""
         return self._load(self.change, upgrade_journal.check_change, "note", "a run")
 
     def load_last(self) -> dict[str, t.Any] | None:
-        """The journal of the upgrade that ended last, or None when none has. Raises WaError for a file that holds none."""
+        """Returns the journal of the last finished upgrade, None if there is none. Raises WaError for an invalid file."""
         return self._load(self.last())
 
     def _load(
@@ -74,7 +74,7 @@ class JournalFile:
             ) from None
 
     def why_blocked(self, now: float) -> str:
-        """Why nothing else may touch the deployment's client at `now` (seconds since 1970), or an empty text."""
+        """Returns why the deployment's client must not be changed at `now` (seconds since 1970); empty if it may."""
         journal = self.load()
         if journal is None:
             return ""
@@ -82,30 +82,30 @@ class JournalFile:
         return upgrade_journal.describe_block(journal, held) if upgrade_journal.blocks(journal, held) else ""
 
     def save(self, journal: dict[str, t.Any]) -> None:
-        """Write the journal whole or not at all."""
+        """Writes the journal atomically."""
         self._write(self.path, journal)
 
     def save_change(self, change: dict[str, t.Any]) -> None:
-        """Note which run changes the client's containers."""
+        """Records which run changes the client's containers."""
         self._write(self.change, change)
 
     def archive(self, journal: dict[str, t.Any]) -> str:
-        """Keep `journal` as that of the last upgrade, end the lock, and return where it lies."""
+        """Archives `journal` as that of the last upgrade, releases the lock, and returns the path of the archive."""
         last = self.last()
         self._write(last, journal)
         self.remove()
         return last
 
     def last(self) -> str:
-        """Where the journal of the last finished upgrade lies."""
+        """Returns the path of the journal of the last finished upgrade."""
         return self.path.rsplit(".", 1)[0] + ".last-upgrade.json"
 
     def remove(self) -> None:
-        """End the lock."""
+        """Releases the lock."""
         self._remove(self.path)
 
     def remove_change(self) -> None:
-        """Remove the note of a change that has ended."""
+        """Removes the record of a finished change."""
         self._remove(self.change)
 
     def _remove(self, path: str) -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paths on a host as the inventory gives them: one normalised form, and none that could harm the host. Pure rules."""
+"""Normalises and checks paths on a host from the inventory, so that none can harm the host. Pure rules."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-# Nothing of ours belongs at or below these: programs, kernel file systems, what a restart empties, the engine's own data.
+# Forbidden with everything below: programs, kernel file systems, folders emptied at boot, the engine's data.
 _TREES = re.compile(
     r"/(bin|boot|dev|lib(32|64|x32)?|lost\+found|proc|run|sbin|snap|sys|usr(?!/local/)|var/(lib/(containerd|docker)|lock|run))(/.*)?"
 )
-# Folders that others share: a mode of ours would lock them out.
+# Folders shared with other programs, which our mode would lock out.
 _SHARED = re.compile(
     r"/((etc|home|media|mnt|opt|root|srv|tmp|var)?"
     r"|etc/(apt|cron\.(d|daily|hourly|monthly|weekly)|default|docker|init\.d|logrotate\.d|pki|ssh|ssl|sudoers\.d|systemd)"
     r"|usr/local/(bin|etc|include|lib|lib64|sbin|share|src)"
     r"|var/(backups|cache|lib|log|mail|opt|spool|tmp))"
 )
-# Shells, cron, Compose, its labels and Ansible's own expansion of paths give these a meaning.
+# Characters with a special meaning for shells, cron, Compose, its labels, or Ansible's path expansion.
 _SPECIAL = frozenset("\"'`\\$,;*?[]{}<>|&!()")
-_LONGEST = 200  # characters; with a name of ours behind it a path stays usable everywhere, sockets apart
+_LONGEST = 200  # characters; with our file names appended a path stays within all limits except those of sockets
 
 
 def normalise(subject: str, value: t.Any) -> str:
-    """`value` as the one form of an absolute path: no trailing or doubled slash, no `.`.
+    """Returns an absolute path in normal form: no trailing or doubled slash, no `.`.
 
-    `subject` names the option, for the error. Raises WaError for what is no absolute path, or one that would be read
-    otherwise by a shell, cron or Compose.
+    `subject` names the option, for the error. Raises WaError if it is not an absolute path, or contains characters that a
+    shell, cron or Compose would interpret.
     """
     cure = "Give an absolute path such as /srv/wa"
     if not isinstance(value, str):
@@ -55,7 +55,7 @@ def normalise(subject: str, value: t.Any) -> str:
 
 
 def folder(subject: str, value: t.Any) -> str:
-    """A folder that is the deployment's own: `normalise`, and no folder that the system or other programs use."""
+    """Returns a normalised folder for the deployment alone. Raises WaError if the system or other programs use it."""
     path = file(subject, value)
     if posixpath.dirname(path) == "/home":
         raise WaError(subject, f"{path} is a user's home", "a folder for the client alone", f"Use {path}/wa")
@@ -63,7 +63,7 @@ def folder(subject: str, value: t.Any) -> str:
 
 
 def file(subject: str, value: t.Any) -> str:
-    """A file of ours: `normalise`, and neither a folder that others use nor a place that is the system's."""
+    """Returns a normalised path of a file. Raises WaError for a shared folder or a path of the system."""
     path = normalise(subject, value)
     if _SHARED.fullmatch(path) or _TREES.fullmatch(path):
         raise WaError(
@@ -73,7 +73,7 @@ def file(subject: str, value: t.Any) -> str:
 
 
 def distinct(host: str, **paths: str) -> None:
-    """Raises WaError when two of the options `paths` name one place, or a file stands where a folder is to be."""
+    """Raises WaError if two of the options `paths` are equal, or a file has the path of a folder."""
     folders = {name: path for name, path in paths.items() if name.endswith("_dir")}
     for name, path in paths.items():
         for other, where in folders.items():

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Deployments: who belongs together, what its things are called, which versions and health are good. Pure rules."""
+"""Deployments: members, names and paths, versions and upgrades, health by topology. Pure rules."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import pat
 TOPOLOGIES = ("single", "high_availability", "multiconnect")
 STATE_DIR = "/var/lib/waba"
 PROJECTS_DIR = "/opt/waba"
-WEB_PORT = 9090  # the vendor's samples publish the Webapp there
+WEB_PORT = 9090  # the Webapp's port in the vendor's samples
 DATABASE_PORTS = {"MYSQL": 3306, "PGSQL": 5432}
 CORE_PORT = 6250  # messages; contacts, control and health check are the next three
-# The variables `wa_...` that say what a deployment is and where it lies, in the order in which `deployment` takes them.
+# The variables `wa_...` that define a deployment and its paths, in the order of the arguments of `deployment`.
 DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file", "state_dir")
 _VERSION = re.compile(r"\d+(?:\.\d+){1,3}")
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_LONGEST_SLUG = 100  # characters; names of files, volumes and containers are made from it
+_LONGEST_SLUG = 100  # characters; it is part of names of files, volumes and containers
 
 
 def slug(deployment: str) -> str:
-    """The part of every name that comes from a deployment: lower-case letters, digits, `_` and `-`.
+    """Returns a deployment's name for use in other names: lower-case letters, digits, `_` and `-`.
 
-    Compose wants this of project names, and cron skips files with any other character in their name.
+    Compose requires this of project names, and cron ignores files with other characters in their names.
     """
     text = re.sub(r"[^a-z0-9_-]+", "-", deployment.lower()).strip("-")
     if not text:
@@ -41,16 +41,16 @@ def slug(deployment: str) -> str:
 
 
 def check_volume_name(name: str, subject: str = "option name") -> None:
-    """Raise WaError for a name that Docker would not keep: without one it makes an anonymous volume each time."""
+    """Raises WaError for an invalid volume name; without a name Docker would create an anonymous volume each time."""
     if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+", name):
         raise WaError(subject, f"{name!r} is no name of a volume", "two or more letters, digits, _ . -")
 
 
 def names(deployment: str, project: str | None = None) -> dict[str, str]:
-    """What the collection calls the things of a deployment, so that several on one machine never collide.
+    """Returns the names of a deployment's objects, so that several deployments on one machine never collide.
 
-    `project` is the Compose project of an adopted client; it decides project, volume and network. An empty one stands for
-    containers outside Compose.
+    `project` is the Compose project of an adopted client, which determines project, volume and network. An empty text
+    stands for containers outside Compose.
     """
     part = slug(deployment)
     wanted = project or f"wa-{part}"
@@ -67,9 +67,9 @@ def names(deployment: str, project: str | None = None) -> dict[str, str]:
 def places(
     host: str, part: str, project_dir: t.Any = None, env_file: t.Any = None, state_dir: t.Any = None
 ) -> dict[str, str]:
-    """Where the things of the deployment with the slug `part` lie on `host`, each path in its one form.
+    """Returns the normalised paths of the deployment with the slug `part` on `host`.
 
-    Raises WaError for a path that is none, or that others use. None takes the default.
+    Raises WaError for an invalid path, or one used by other programs. None selects the default.
     """
     project_dir = paths.folder(
         f"host {host}: wa_project_dir", f"{PROJECTS_DIR}/{part}" if project_dir is None else project_dir
@@ -81,7 +81,7 @@ def places(
         "project_dir": project_dir,
         "compose_file": f"{project_dir}/compose.yml",
         "state_dir": state,
-        "identity_file": f"{STATE_DIR}/client-{part}.json",  # the one place that no variable moves
+        "identity_file": f"{STATE_DIR}/client-{part}.json",  # not configurable
         "gc_state_file": f"{state}/gc-{part}.json",
         "refused_login_file": refused_login_file(f"{state}/gc-{part}.json"),
         "log_cleanup_status_file": f"{state}/log-cleanup-{part}.json",
@@ -93,7 +93,7 @@ def places(
 
 
 def refused_login_file(gc_state_file: str) -> str:
-    """Where it is kept that the client has refused a login: beside the state of message GC, and shared by all that log in by themselves."""
+    """Returns the path of the record of refused logins, which is shared by all modules that log in by themselves."""
     folder, name = os.path.split(gc_state_file)
     return os.path.join(folder, f"api-login-{name[3:] if name.startswith('gc-') else name}")
 
@@ -108,11 +108,11 @@ def deployment(
     env_file: t.Any = None,
     state_dir: t.Any = None,
 ) -> dict[str, t.Any]:
-    """The deployment of `host`: its name, members, leader, the names of its things and where they lie on this host.
+    """Returns the deployment of `host`: name, members, leader, names of its objects, and their paths on this host.
 
-    Members and leader come from the inventory (`groups`), never from the hosts that a run happens to reach: a leader
-    that moves under `--limit` takes lock, state and GC along. The last three are `wa_project_dir`, `wa_env_file` and
-    `wa_state_dir` as the inventory gives them; None takes the default.
+    Members and leader come from the inventory (`groups`), never from the hosts of a run: a leader
+    that changes with `--limit` would change lock, state and GC, too. The last three are `wa_project_dir`, `wa_env_file` and
+    `wa_state_dir` of the inventory; None selects the default.
     """
     name = _name(f"host {host}: wa_deployment", name) or host
     leader = _name(f"host {host}: wa_leader", leader)
@@ -144,13 +144,13 @@ def deployment(
 def described(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
 ) -> dict[str, t.Any]:
-    """The deployment of any host of the inventory, from its own variables."""
+    """Returns the deployment of any host of the inventory, from its variables."""
     values = hostvars[host]
     return deployment(host, groups, *(values.get(f"wa_{name}") for name in DESCRIBED_BY))
 
 
 def _name(subject: str, value: t.Any) -> str:
-    """A name from the inventory as text: YAML reads one of digits as a number. None is empty."""
+    """Returns a name from the inventory as text, since YAML reads digits as a number. None is empty."""
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
@@ -162,14 +162,14 @@ Placed = t.Mapping[str, t.Any]  # a deployment on one host, as `placed` describe
 
 
 def machine(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, str]:
-    """The machine that an inventory name stands for: address and port."""
+    """Returns the machine of an inventory host: address and port."""
     return str(hostvars[host].get("ansible_host", host)), str(hostvars[host].get("ansible_port", ""))
 
 
 def placed(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
 ) -> dict[str, t.Any]:
-    """What a host's deployment calls its own on the machine: `described`, the host, and the ports that it publishes."""
+    """Returns what a host's deployment uses on its machine: `described`, the host, and the published ports."""
     return {
         **described(hostvars, host, groups),
         "host": host,
@@ -179,9 +179,9 @@ def placed(
 
 
 def neighbours(ours: Placed, others: t.Iterable[Placed]) -> list[str]:
-    """The Compose projects of the `others` on the machine of `ours`.
+    """Returns the Compose projects of the `others` on the machine of `ours`.
 
-    Raises WaError when two of them would share names, the Webapp's port, or the ports of the Coreapps.
+    Raises WaError if two of them would share names, the Webapp's port, or the ports of the Coreapps.
     """
     cure = "Give each a wa_deployment (or wa_project, wa_project_dir) and a wa_client_web_port of its own"
     projects = []
@@ -192,7 +192,7 @@ def neighbours(ours: Placed, others: t.Iterable[Placed]) -> list[str]:
                 raise WaError(pair, f"one machine and the same {name} {ours[name] or '(outside Compose)'}", cure=cure)
         if theirs["web_port"] == ours["web_port"]:
             raise WaError(pair, f"one machine and the same API port {ours['web_port']}", cure=cure)
-        # Only clients over several hosts publish the ports of their Coreapps.
+        # Only clients on several hosts publish the ports of their Coreapps.
         if theirs["core_port"] == ours["core_port"] and len(ours["members"]) > 1 < len(theirs["members"]):
             raise WaError(
                 pair,
@@ -206,7 +206,7 @@ def neighbours(ours: Placed, others: t.Iterable[Placed]) -> list[str]:
 def projects_at(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
 ) -> list[str]:
-    """The Compose projects of the other deployments on the machine of `host`: inventory names with its address.
+    """Returns the Compose projects of the other deployments on the machine of `host`, which has several inventory names.
 
     Raises WaError as `neighbours` does.
     """
@@ -216,7 +216,7 @@ def projects_at(
 
 
 def database_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> tuple[str, str, str]:
-    """Deployment, project and database, as `wa_info` writes it, that the inventory gives a host; no database is an empty text."""
+    """Returns deployment, project and database (in the format of `wa_info`, empty for none) of a host."""
     values = hostvars[host]
     name = values.get("wa_deployment") or host
     project = names(name, values.get("wa_project"))["project"]
@@ -231,14 +231,14 @@ def database_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str) -> t
 
 
 def port_of(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, variable: str, default: int) -> int:
-    """A port that the inventory gives a host: a number, also where it was written as text."""
+    """Returns a port of a host from the inventory as a number."""
     return parse_port(f"host {host}: {variable}", hostvars[host].get(variable, default))
 
 
 def normalise_version(text: t.Any) -> str:
-    """A client version as Meta writes it in tags, without the `v`: ` vv2.53.4 ` -> `2.53.4`.
+    """Returns a client version as in Meta's tags, without the `v`: ` vv2.53.4 ` -> `2.53.4`.
 
-    Operators give it with and without `v`, sometimes doubled (setup-scripts issue 21). Raises WaError otherwise.
+    Operators write it with and without `v`, sometimes doubled (setup-scripts issue 21). Raises WaError if it is invalid.
     """
     version = without_v(str(text))
     if not _VERSION.fullmatch(version):
@@ -247,12 +247,12 @@ def normalise_version(text: t.Any) -> str:
 
 
 def version_key(text: str) -> tuple[int, ...]:
-    """A key that sorts versions by number: 2.9 before 2.10."""
+    """Returns a sort key by number: 2.9 before 2.10."""
     return tuple(int(part) for part in normalise_version(text).split("."))
 
 
 def check_jump(running: t.Iterable[str], target: str) -> bool:
-    """Whether an upgrade from the `running` versions to `target` has anything to do.
+    """Returns whether an upgrade from the `running` versions to `target` is needed.
 
     Raises WaError for a downgrade (a migration cannot be undone) and for mixed versions (web and core must match).
     """
@@ -280,13 +280,13 @@ def check_jump(running: t.Iterable[str], target: str) -> bool:
 def check_health(
     topology: str, health: t.Mapping[str, t.Any], shards: int = 1, containers: t.Iterable[str] = ()
 ) -> tuple[bool, str]:
-    """Whether the `health` part of `/v1/health` is good for a topology, and why not, in words (domain: health).
+    """Returns whether the `health` part of `/v1/health` is good for a topology, and a text about it (domain: health).
 
-    `containers` are ids of Coreapps and masters that must be among the nodes of a cluster, which bear them in their
-    names: a node that was just recreated is known only once it has arrived.
+    `containers` are ids of Coreapps and masters that must be among the nodes of a cluster, whose names contain them: a
+    recreated node is listed only after it has joined.
 
-    single: the Coreapp is connected or connecting. High availability: exactly one Coreapp connected. Multiconnect: as
-    many Coreapps as `shards` and the primary master connected. Everything else on standby is disconnected, and well.
+    single: the Coreapp is connected or connecting. High availability: exactly one Coreapp is connected. Multiconnect: as
+    many Coreapps as `shards` and the primary master are connected. Standby nodes are disconnected, which is healthy.
     """
     if topology not in TOPOLOGIES:
         raise WaError("wa_topology", f"{topology!r} is unknown", "one of: " + ", ".join(TOPOLOGIES))

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The stages of an upgrade, who may go on with one, and what a journal is. Pure rules."""
+"""The journal of an upgrade: its stages, its holder, and when another run may resume it. Pure rules."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 FORMAT = 1
-# locked: the old version serves. stopping: the old version stops, the schema is untouched. migrating: the schema may be
+# locked: the old version runs. stopping: the old version is being stopped, the schema is unchanged. migrating: the schema may be
 # changed. starting: the schema is changed, the new version comes up. verifying: the new version serves.
 STAGES = ("locked", "stopping", "migrating", "starting", "verifying")
-# Up to here going back is just starting the old version.
+# Stages from which a rollback only starts the old version.
 _HARMLESS = ("locked", "stopping")
-_END_OF_TIME = 253402300800  # the year 10000, which no clock shows
+_END_OF_TIME = 253402300800  # the year 10000
 _STAGE_TEXT = {
     "locked": "was begun and had touched nothing",
     "stopping": "had begun to stop the client; the schema is untouched",
@@ -29,7 +29,7 @@ _STAGE_TEXT = {
 
 @dataclass(frozen=True)
 class Claim:
-    """Who wants to upgrade what: the run (its process on the controller), its user, its controller, and the version."""
+    """A request for an upgrade: the run (its process on the controller), user, controller, and version."""
 
     deployment: str
     run_id: str
@@ -39,18 +39,18 @@ class Claim:
 
 
 def is_held(journal: t.Mapping[str, t.Any], run_id: str, now: float, dead_runs: t.Collection[str] = ()) -> bool:
-    """Whether a run other than `run_id` has a lease that lasts; a run in `dead_runs` is known to have ended."""
+    """Returns whether a run other than `run_id` has a valid lease. Runs in `dead_runs` are known to have ended."""
     return bool(
         journal["run_id"] != run_id and journal["run_id"] not in dead_runs and float(journal["lease_until"]) > now
     )
 
 
 def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
-    """Whether the lock of a member keeps another run out; both are as `wa_upgrade_journal` reads them, `own` the member's.
+    """Returns whether the lock of a member blocks other runs. Both locks are results of `wa_upgrade_journal`; `own` is the member's.
 
-    A run takes its leader's lock first and gives it back last, with a lease of one stage; a member's lasts for a whole upgrade,
-    so it counts only as long as the leader's of the same run does. Where the leader has none, and the upgrade that ended last
-    there was another one, the member's own word stands.
+    A run acquires its leader's lock first and releases it last, with a lease of one stage; a member's lease lasts for the
+    complete upgrade, so it counts only while the leader's lock of the same run is valid. If the leader has none, and its
+    last finished upgrade was another one, the member's own lease counts.
     """
     if not own.get("held"):
         return False
@@ -61,22 +61,22 @@ def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
 
 
 def is_migrated(journal: t.Mapping[str, t.Any]) -> bool:
-    """Whether the upgrade is past its migration."""
+    """Returns whether the upgrade has completed its migration."""
     return STAGES.index(journal["stage"]) > STAGES.index("migrating")
 
 
 def is_migration_due(journal: t.Mapping[str, t.Any], now: float) -> bool:
-    """Whether a run has the journal and has not come past its migration."""
+    """Returns whether a run holds the journal and has not completed its migration."""
     return not is_migrated(journal) and float(journal["lease_until"]) > now
 
 
 def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
-    """Whether nothing else may start, stop or change the client: while a run holds it, and from when one has touched it."""
+    """Returns whether the client must not be started, stopped or changed: a run holds it, or has begun to change it."""
     return held or journal["stage"] != "locked"
 
 
 def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
-    """Who holds a journal and since when, for a message."""
+    """Returns the holder of a journal and since when, for a message."""
     return (
         f"the upgrade to {journal['target']} by {journal['user']} from {journal['controller']}, since "
         f"{clock(journal['stages'][0]['at'])}, at stage {journal['stage']}, "
@@ -85,7 +85,7 @@ def describe_holder(journal: t.Mapping[str, t.Any]) -> str:
 
 
 def describe_block(journal: t.Mapping[str, t.Any], held: bool) -> str:
-    """Why nothing else may start or stop the client, and what to do, for a message."""
+    """Returns why the client must not be started or stopped, and what to do, for a message."""
     on = f"upgrade.yml with wa_upgrade_version: {journal['target']}, which goes on from there"
     if held:
         return f"locked by {describe_holder(journal)}. Wait for it; if its run was killed, run {on}"
@@ -93,7 +93,7 @@ def describe_block(journal: t.Mapping[str, t.Any], held: bool) -> str:
 
 
 def describe_unfinished(journal: t.Mapping[str, t.Any]) -> str:
-    """What an unfinished run left, for a message."""
+    """Returns the state that an unfinished run has left, for a message."""
     return f"an upgrade to {journal['target']} by {journal['user']} {_STAGE_TEXT[journal['stage']]}"
 
 
@@ -108,11 +108,11 @@ def begin(
     resume: bool = True,
     stage: str = STAGES[0],
 ) -> dict[str, t.Any]:
-    """The journal with which `claim` begins or goes on with an upgrade.
+    """Returns the journal with which `claim` begins or resumes an upgrade.
 
-    `found` is the journal that is there; times are in seconds since 1970, `lease` in seconds. Without `resume` what was left
-    unfinished is forgotten; `stage` is where one begins that has no journal. Raises WaError when another run holds it, and
-    when what is to be resumed had another target.
+    `found` is the existing journal; times are in seconds since 1970, `lease` in seconds. Without `resume` an unfinished
+    upgrade is discarded; `stage` is the first stage without a journal. Raises WaError if another run holds it, or if the
+    unfinished upgrade has another target.
     """
     subject = f"upgrade of {claim.deployment}"
     if found is not None and found["deployment"] != claim.deployment:
@@ -154,7 +154,7 @@ def begin(
 
 
 def runs(journal: t.Mapping[str, t.Any]) -> list[str]:
-    """The runs that have had this upgrade, one after the other."""
+    """Returns the ids of the runs of this upgrade in order."""
     return [str(one) for one in journal.get("runs") or [journal["run_id"]]]
 
 
@@ -166,7 +166,7 @@ def advance(
     now: float,
     lease: float,
 ) -> dict[str, t.Any]:
-    """The journal of `run_id` at its next `stage`, with `notes` added. Raises WaError when the run has lost it."""
+    """Returns the journal of `run_id` at its next `stage`, with `notes` added. Raises WaError if the run has lost it."""
     journal = _own(found, run_id)
     if STAGES.index(stage) < STAGES.index(journal["stage"]):
         raise WaError("upgrade journal", f"stage {journal['stage']}", f"none after {stage}: stages only go forward")
@@ -176,7 +176,7 @@ def advance(
 
 
 def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: str, now: float) -> dict[str, t.Any]:
-    """The journal of `run_id` at its end: `done`, `failed` (to be gone on with) or `rolled_back` (the old version serves)."""
+    """Returns the journal of `run_id` at its end: `done`, `failed` (to be resumed) or `rolled_back` (the old version runs)."""
     journal = _own(found, run_id)
     if outcome == "rolled_back" and journal["stage"] not in _HARMLESS:
         raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
@@ -191,9 +191,9 @@ def hold(
     lease: float,
     dead_runs: t.Collection[str] = (),
 ) -> dict[str, t.Any]:
-    """The note with which `claim` changes the client's containers outside an upgrade; `found` is the one that is there.
+    """Returns the record with which `claim` changes the client's containers outside an upgrade; `found` is the existing one.
 
-    Raises WaError while another run does so, and where an `upgrade` has the client.
+    Raises WaError if another run changes them, or if an `upgrade` holds the client.
     """
     refuse_change(found, claim, now, dead_runs)
     if upgrade is not None:
@@ -207,7 +207,7 @@ def hold(
 def refuse_change(
     found: t.Mapping[str, t.Any] | None, claim: Claim, now: float, dead_runs: t.Collection[str] = ()
 ) -> None:
-    """Raise WaError while another run than `claim` changes the client's containers."""
+    """Raises WaError while another run than `claim` changes the client's containers."""
     if found is not None and is_held(found, claim.run_id, now, dead_runs):
         raise WaError(
             f"client of {claim.deployment}",
@@ -219,7 +219,7 @@ def refuse_change(
 
 
 def check_change(data: t.Any) -> dict[str, t.Any]:
-    """`data` as the note of a change. Raises ValueError when it is none."""
+    """Returns `data` as the record of a change. Raises ValueError if it is invalid."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f"no note of format {FORMAT}")
     for key in ("deployment", "run_id", "user", "controller"):
@@ -231,7 +231,7 @@ def check_change(data: t.Any) -> dict[str, t.Any]:
 
 
 def check(data: t.Any) -> dict[str, t.Any]:
-    """`data` as a journal. Raises ValueError when it is none."""
+    """Returns `data` as a journal. Raises ValueError if it is invalid."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f"no journal of format {FORMAT}")
     for key in ("deployment", "run_id", "user", "controller", "target"):
@@ -265,5 +265,5 @@ def _entry(stage: str, now: float) -> dict[str, t.Any]:
 
 
 def clock(at: float) -> str:
-    """A moment in seconds since 1970, for a message."""
+    """Returns a time (seconds since 1970) as text, for a message."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a small file inside a container, running or stopped, in its image or on one of its mounts; finds those of its layer."""
+"""Reads a small file in a running or stopped container, and finds files in its writable layer."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
-_LARGEST = 1 << 20  # a file of certificates is far smaller
-_DEEPEST = 8  # links to links
-_HEADERS = 1 << 13  # of a tar member, with a name and attributes of any length that files have
-_FOLDERS = 256  # empty ones that are asked for
+_LARGEST = 1 << 20  # bytes; certificate files are much smaller
+_DEEPEST = 8  # limit of nested links
+_HEADERS = 1 << 13  # bytes of a tar header, with a name and attributes of maximum length
+_FOLDERS = 256  # limit of empty folders that are checked
 
 
 def read(docker: Docker, container: str, path: str) -> bytes | None:
-    """The file's content; None when there is no such file. Raises WaError when the engine does not answer."""
+    """Returns the file's content; None if it does not exist. Raises WaError if the engine does not answer."""
     for _step in range(_DEEPEST):
         try:
             archive = docker.archive(container, path, _LARGEST)
@@ -37,7 +37,7 @@ def read(docker: Docker, container: str, path: str) -> bytes | None:
 
 
 def first_member(archive: bytes) -> tuple[str, bytes | None]:
-    """Where the first member of a tar archive links to (empty: it is no link), and its content (None: it is no file)."""
+    """Returns the link target of a tar archive's first member (empty if no link) and its content (None if no file)."""
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             member = tar.next()
@@ -53,9 +53,9 @@ def first_member(archive: bytes) -> tuple[str, bytes | None]:
 
 
 def in_layer(docker: Docker, container: str, folder: str) -> str:
-    """The first file under a folder that is in a container's own writable layer; empty for none. Empty folders do not count.
+    """Returns the first file under a folder in a container's writable layer; empty for none. Empty folders are ignored.
 
-    Raises WaError where it cannot be told, NotFound when the container is gone.
+    Raises WaError if it cannot be determined, NotFound if the container is gone.
     """
     changed = docker.changes(container)
     parents = {posixpath.dirname(path) for path in changed}
@@ -64,7 +64,7 @@ def in_layer(docker: Docker, container: str, folder: str) -> str:
         try:
             archive = docker.archive(container, path, _HEADERS)
         except NotFound:
-            docker.changes(container)  # the container is there, and the file was a passing one
+            docker.changes(container)  # the container exists, so only the file is gone
             continue
         if not _is_folder(archive):
             return path

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a container was created, in the words of a Compose file: from the engine's records alone. Pure rules.
+"""Converts the engine's inspection of a container into options of a Compose service. Pure rules.
 
-Whoever created it (Compose of any version, `docker run`, a template) and whatever became of the file, the engine knows.
-What the image itself sets is left out: it changes with the image.
+It works for containers created by any version of Compose or by `docker run`, also if the file no longer exists. Values set
+by the image are left out: they change with the image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typing as t
 
 Record = t.Mapping[str, t.Any]
 
-# The engine's word -> Compose's, for values that mean the same and are nothing when empty.
+# Keys of the engine -> options of Compose, for values that are equal and can be omitted when empty.
 _SAME = {
     "CapAdd": "cap_add",
     "CapDrop": "cap_drop",
@@ -42,7 +42,7 @@ _SAME = {
     "Sysctls": "sysctls",
     "Init": "init",
 }
-# Told by another key, or the engine's own business.
+# Covered by another key, or internal to the engine.
 _OTHERWISE = {
     *("Binds", "Mounts", "Tmpfs", "LogConfig", "NetworkMode", "PortBindings", "RestartPolicy", "Links", "Devices"),
     *("Ulimits", "NanoCpus", "PidsLimit", "ShmSize", "IpcMode", "Runtime", "MemorySwap", "CgroupnsMode"),
@@ -53,15 +53,15 @@ _DEFAULT_SHM = 64 * 1024 * 1024
 
 
 def environment(record: Record, image: Record) -> dict[str, str]:
-    """The container's environment without what its image sets to the same."""
+    """Returns the container's environment without equal values of its image."""
     own = _pairs(image.get("Env"))
     return {key: value for key, value in _pairs(record["Config"].get("Env")).items() if own.get(key) != value}
 
 
 def settings(record: Record, image: Record) -> tuple[dict[str, t.Any], list[str]]:
-    """All but image and environment, and the engine's words for what Compose has none for.
+    """Returns all options but image and environment, and the engine's keys without a Compose option.
 
-    `image` is the `Config` of its image, empty when the image is gone.
+    `image` is the `Config` of its image, empty if the image is gone.
     """
     host, config = record["HostConfig"], record["Config"]
     found: dict[str, t.Any] = {option: host[key] for key, option in _SAME.items() if host.get(key)}
@@ -78,7 +78,7 @@ def settings(record: Record, image: Record) -> tuple[dict[str, t.Any], list[str]
     found["network_mode"] = ("bridge" if mode == "default" else mode) if shared else ""
     found["external_links"] = sorted({_link(one) for one in _links(record)})
     found["networks"] = {} if shared else _networks(record)
-    # The engine lists mounts in an order that changes from one answer to the next.
+    # The engine lists mounts in a different order each time.
     mounts = sorted(record.get("Mounts") or [], key=lambda mount: str(mount["Destination"]))
     found["volumes"] = [one for one in (_volume(mount, image) for mount in mounts) if one]
     found["tmpfs"] = [f"{path}:{how}".rstrip(":") for path, how in (host.get("Tmpfs") or {}).items()]
@@ -88,7 +88,7 @@ def settings(record: Record, image: Record) -> tuple[dict[str, t.Any], list[str]
 
 
 def ports(bindings: t.Mapping[str, t.Any]) -> list[str]:
-    """Published ports as Compose writes them: `9090:443`, `127.0.0.1:9090:443`, `53:53/udp`."""
+    """Returns published ports in Compose's syntax: `9090:443`, `127.0.0.1:9090:443`, `53:53/udp`."""
     found = []
     for inside, outsides in sorted(bindings.items()):
         target = inside[: -len("/tcp")] if inside.endswith("/tcp") else inside
@@ -100,7 +100,7 @@ def ports(bindings: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def seconds(nanoseconds: int) -> str:
-    """A duration as Compose writes it."""
+    """Returns a duration in Compose's syntax."""
     full_seconds, rest = divmod(nanoseconds, 10**9)
     return f"{full_seconds}s" if not rest else f"{nanoseconds // 10**6}ms"
 
@@ -110,7 +110,7 @@ def _pairs(lines: t.Any) -> dict[str, str]:
 
 
 def _links(record: Record) -> list[str]:
-    """Links as they were asked for: of the default bridge, and of networks, where Compose puts them."""
+    """Returns the configured links: of the default bridge, and of networks, where Compose sets them."""
     networks = (record["NetworkSettings"].get("Networks") or {}).values()
     return [*(record["HostConfig"].get("Links") or []), *(link for one in networks for link in one.get("Links") or [])]
 
@@ -138,7 +138,7 @@ def _limits(host: Record) -> dict[str, t.Any]:
     memory, swap, pids = host.get("Memory") or 0, host.get("MemorySwap") or 0, host.get("PidsLimit") or 0
     return {
         "cpus": host["NanoCpus"] / 10**9 if host.get("NanoCpus") else None,
-        "memswap_limit": swap if swap and swap != 2 * memory else None,  # twice the memory is what the engine adds
+        "memswap_limit": swap if swap and swap != 2 * memory else None,  # the engine's default is twice the memory
         "pids_limit": pids if pids > 0 else None,
         "shm_size": host["ShmSize"] if host.get("ShmSize") not in (None, 0, _DEFAULT_SHM) else None,
         "ipc": host["IpcMode"] if host.get("IpcMode") not in (None, "", "private", "shareable") else None,
@@ -161,7 +161,7 @@ def _program(record: Record, image: Record) -> dict[str, t.Any]:
         if (config.get(key) or None) != (image.get(key) or None)
     }
     name = config.get("Hostname") or ""
-    # Who shares another one's network has its name, too, and may not be given one.
+    # A container in another one's network namespace has that one's hostname, and must not set one.
     shared = str(record["HostConfig"].get("NetworkMode")).startswith("container:")
     found["hostname"] = name if name and not record["Id"].startswith(name) and not shared else None
     found["domainname"] = config.get("Domainname")
@@ -181,7 +181,7 @@ def _program(record: Record, image: Record) -> dict[str, t.Any]:
 
 
 def _networks(record: Record) -> dict[str, t.Any]:
-    """Each network by its real name, with the aliases that somebody chose and fixed addresses."""
+    """Returns each network by its real name, with configured aliases and fixed addresses."""
     labels = record["Config"].get("Labels") or {}
     usual = {record["Name"].lstrip("/"), labels.get(_COMPOSE_LABEL + "service", ""), record["Id"][:12]}
     found = {}
@@ -197,7 +197,7 @@ def _networks(record: Record) -> dict[str, t.Any]:
 
 
 def _volume(mount: Record, image: Record) -> str:
-    """A mount as Compose writes it in short, or nothing for a folder that the image asks a nameless volume for."""
+    """Returns a mount in Compose's short syntax; empty for an anonymous volume declared by the image."""
     kind, destination = mount.get("Type"), mount["Destination"]
     nameless = kind == "volume" and re.fullmatch(r"[0-9a-f]{64}", mount.get("Name") or "")
     if kind not in ("volume", "bind") or (nameless and destination in (image.get("Volumes") or {})):

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that speaks to Docker: the engine, client containers, images, volumes. `_docker.transport` is its transport."""
+"""Connects to the Docker Engine (the only adapter): client containers, images, volumes. Uses `_docker.transport`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 ARGUMENT_SPEC = options.ARGUMENT_SPEC
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
-API_VERSION = "1.45"  # the newest whose answers were seen; what an engine changes later does not reach us
+API_VERSION = "1.45"  # the newest tested API version; later changes of the API have no effect
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Mount:
 
 @dataclass
 class Container:
-    """A container as Docker lists it. `environment` is None until `Docker.inspect` has read it."""
+    """A container from Docker's list. `environment` is None until `Docker.inspect` has read it."""
 
     id: str
     name: str
@@ -45,41 +45,41 @@ class Container:
     state: str
     labels: dict[str, str]
     mounts: list[Mount]
-    command: str = field(default="", repr=False)  # the whole line, which may hold secrets
-    environment: dict[str, str] | None = field(default=None, repr=False)  # holds secrets
+    command: str = field(default="", repr=False)  # the complete command line, which may contain secrets
+    environment: dict[str, str] | None = field(default=None, repr=False)  # contains secrets
     images: deployment_client_containers.ClientImages = field(
         default_factory=deployment_client_containers.ClientImages, repr=False
     )
 
     @property
     def project(self) -> str:
-        """The Compose project, or an empty text for a container outside Compose."""
+        """Returns the Compose project; empty for a container outside Compose."""
         return self.labels.get(PROJECT_LABEL, "")
 
     @property
     def service(self) -> str:
-        """The Compose service, or the container's name outside Compose."""
+        """Returns the Compose service, or the container's name outside Compose."""
         return self.labels.get(SERVICE_LABEL) or self.name
 
     @property
     def running(self) -> bool:
-        """Whether a command can be run in it now: a paused or restarting container cannot."""
+        """Returns whether commands can be executed in it: not in a paused or restarting container."""
         return self.state == "running"
 
     @property
     def client(self) -> bool:
-        """Whether it is the client's. One that only its environment would tell is none until `Docker.inspect` has read it."""
+        """Returns whether it is the client's; false if that depends on its environment, until `Docker.inspect` has read it."""
         return bool(deployment_client_containers.is_client(self.facts, self.images))
 
     @property
     def facts(self) -> deployment_client_containers.Facts:
-        """What the rule for the client's containers looks at."""
+        """Returns the input of the rule for the client's containers."""
         mounted = [mount.destination for mount in self.mounts]
         return deployment_client_containers.Facts(self.image, self.command, mounted, self.environment)
 
     @property
     def role(self) -> str:
-        """`web`, `core`, `master` or `other`; only the environment tells a master, so only after `inspect`."""
+        """Returns `web`, `core`, `master` or `other`; a master is detected only after `inspect`."""
         if not self.client:
             return "other"
         environment = self.environment or {}
@@ -93,15 +93,15 @@ def _numbers(version: str) -> list[int]:
 
 
 def is_id(image: str, row: t.Mapping[str, t.Any]) -> bool:
-    """Whether a listed container's image is told by its id, or the first digits of it."""
+    """Returns whether a listed container's image is an id or a short id."""
     return image.startswith("sha256:") or row["ImageID"].partition(":")[2].startswith(image)
 
 
 class Docker:
-    """One Docker Engine, for any number of threads. Every method raises WaError with the engine's own words."""
+    """One Docker Engine; thread-safe. Every method raises WaError with the engine's message."""
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
-        """Connect with a module's `docker_*` options; the API version is negotiated here, once."""
+        """Connects with a module's `docker_*` options and negotiates the API version."""
         self.images = deployment_client_containers.ClientImages.of(params.get("client_images"))
         self.transport = Transport(params)
         self.version: str = params["docker_api_version"]
@@ -118,12 +118,12 @@ class Docker:
 
     @cached_property
     def about(self) -> dict[str, t.Any]:
-        """The engine's versions, as `docker version` tells them."""
+        """Returns the engine's versions, as `docker version`."""
         return t.cast("dict[str, t.Any]", self.transport.request("Docker Engine", "GET", "/version"))
 
     @property
     def local(self) -> bool:
-        """Whether a Unix socket leads to the engine, so that it may run on this machine."""
+        """Returns whether the engine is reached by a Unix socket, so that it may run on this machine."""
         return bool(self.transport.path)
 
     def request(
@@ -135,7 +135,7 @@ class Docker:
         body: t.Any = None,
         headers: t.Mapping[str, str] | None = None,
     ) -> t.Any:
-        """The engine's answer about `subject`; what it does not have is NotFound, which is a WaError, too."""
+        """Returns the engine's answer. Raises NotFound (a WaError) if the object does not exist; `subject` names it."""
         return self.transport.request(subject, method, f"/v{self.version}{path}", query, body, headers)
 
     def _find(self, subject: str, path: str) -> dict[str, t.Any] | None:
@@ -145,7 +145,7 @@ class Docker:
             return None
 
     def info(self) -> dict[str, t.Any]:
-        """What the engine tells of itself, as `docker info` does."""
+        """Returns the result of `docker info`."""
         return t.cast("dict[str, t.Any]", self.request("Docker Engine", "GET", "/info"))
 
     # Containers
@@ -157,17 +157,16 @@ class Docker:
         all_projects: bool = False,
         names: t.Sequence[str] = (),
     ) -> list[Container]:
-        """All client containers of one project, sorted by name; one request, and one more where a row does not tell.
+        """Returns all client containers of one project, sorted by name.
 
-        That is one for an image that is listed by its id or digest, for the names that it has, and one for a container
-        that only its environment proves to be the client's. `project` is a Compose project, `""` for containers outside
-        Compose, None for the only project there is: two found is an error unless `all_projects` asks for just that. A
-        container with one of `names` counts whatever it is.
+        Costs one request, one more for an image listed by id or digest, and one for a container that is detected by its
+        environment only. `project` is a Compose project, `""` for containers outside Compose, None for the only project:
+        several raise WaError unless `all_projects` is set. A container with one of `names` always counts.
         """
         found = []
         for row in self.rows("list of containers", stopped):
             image = row["Image"]
-            # Docker lists the bare id once the tag has moved to a newer image.
+            # Docker lists only the id after the tag has moved to a newer image.
             if is_id(image, row):
                 record = self._record(row["Id"], row["Id"][:12])
                 if record is None:
@@ -176,7 +175,7 @@ class Docker:
                 if is_id(image, row):
                     image = self._name_of(image)
             elif not image_reference.parse(image).tag:
-                # Pinned by its digest: only a tag that the same image has tells the version.
+                # Pinned by digest: the version comes from a tag of the same image.
                 image = self._name_of(image)
             container = self._container(row, image)
             if project is not None and container.project != project:
@@ -202,7 +201,7 @@ class Docker:
         return container.client
 
     def _name_of(self, image: str) -> str:
-        """The name of an image by which a container was not made: one of its repository, else a client's, else what was given."""
+        """Returns a tagged name of a container's image: of its repository, else of a client image, else the given name."""
         record = self.image(image) or {}
         names = [*(record.get("RepoTags") or []), *(record.get("RepoDigests") or [])]
         own = image_reference.parse(image).repository
@@ -239,7 +238,7 @@ class Docker:
     def rows(
         self, subject: str, stopped: bool = True, filters: t.Mapping[str, t.Sequence[str]] | None = None
     ) -> list[dict[str, t.Any]]:
-        """Containers as the engine lists them; `filters` as `docker ps` has them."""
+        """Returns the engine's list of containers; `filters` are those of `docker ps`."""
         query = {"all": int(stopped), **({"filters": json.dumps(filters)} if filters else {})}
         return t.cast("list[dict[str, t.Any]]", self.request(subject, "GET", "/containers/json", query))
 
@@ -247,7 +246,7 @@ class Docker:
         return self._find(f"container {name}", f"/containers/{quote(key, safe='')}/json")
 
     def container(self, name: str) -> Container | None:
-        """The container of this name or id (its first digits do), or None; one request."""
+        """Returns the container with this name, id or short id, or None. Costs one request."""
         record = self._record(name, name)
         if record is None:
             return None
@@ -257,7 +256,7 @@ class Docker:
         return self._container(row, record["Config"]["Image"])
 
     def inspect(self, container: Container) -> dict[str, t.Any] | None:
-        """The engine's whole record of a container, which also fills `environment`; None when it is gone."""
+        """Returns the inspection of a container and sets its `environment`; None if it is gone."""
         record = self._record(container.id, container.name)
         if record is not None:
             pairs = (line.partition("=") for line in record["Config"].get("Env") or [])
@@ -265,29 +264,29 @@ class Docker:
         return record
 
     def inspect_id(self, identifier: str) -> dict[str, t.Any] | None:
-        """The engine's whole record of a container by its id; None when it is gone."""
+        """Returns the inspection of a container by its id; None if it is gone."""
         return self._record(identifier, identifier[:12])
 
     def archive(self, container: str, path: str, limit: int) -> bytes:
-        """The first `limit` bytes of a tar archive of a path inside a container. Raises NotFound."""
+        """Returns the first `limit` bytes of a tar archive of a path in a container. Raises NotFound."""
         address = f"/v{self.version}/containers/{quote(container, safe='')}/archive"
         subject = f"{path} in container {container[:12]}"
         return t.cast("bytes", self.transport.request(subject, "GET", address, {"path": path}, raw_limit=limit))
 
     def changes(self, container: str) -> list[str]:
-        """The paths that a container's own writable layer adds or changes, each with the folders above it. Raises NotFound."""
+        """Returns the paths added or changed in a container's writable layer, with their parent folders. Raises NotFound."""
         address = f"/containers/{quote(container, safe='')}/changes"
         found = self.request(f"layer of container {container[:12]}", "GET", address) or []
-        return [str(one["Path"]) for one in found if one["Kind"] in (0, 1)]  # 2 is one that it hides
+        return [str(one["Path"]) for one in found if one["Kind"] in (0, 1)]  # 2 is a deleted path
 
     # Images
 
     def image(self, name: str) -> dict[str, t.Any] | None:
-        """The engine's record of an image, by name or id, or None."""
+        """Returns the inspection of an image, by name or id, or None."""
         return self._find(f"image {name}", f"/images/{quote(name, safe='/:@')}/json")
 
     # Volumes
 
     def volume(self, name: str) -> dict[str, t.Any] | None:
-        """The engine's record of a volume, or None."""
+        """Returns the inspection of a volume, or None."""
         return self._find(f"volume {name}", f"/volumes/{quote(name, safe='')}")

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands inside containers, through the Docker API: many at once, bounded in time, really ended when time is up.
+"""Executes commands in containers through the Docker API: in parallel, with time-outs that really end the commands.
 
-Docker has no call to end a command. Here its standard input does it: a line, or the end of the connection (this
-process was killed, the network broke), tells a small shell around the command to end the command and all it started.
+Docker has no call to end a command. Here a shell wrapper ends the command and its children when it reads a line, or the end
+of the connection (this process was killed, the network failed), from standard input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 
-# Only POSIX shell and /proc; grep and sleep are used when they are there. Exit code 124: ended; 125: some of it lives.
+# Needs a POSIX shell and /proc only; grep and sleep are optional. Exit code 124: ended; 125: some processes survived.
 _SUPERVISOR = r"""
 exec 3<&0 </dev/null
 tenths=$1; mark=$2; shift 2
@@ -65,13 +65,13 @@ if ! ended "$tenths"; then kill -KILL $found; ended 20 || code=125; fi
 exit "$code"
 """
 _MARK = "WABA_EXEC"
-_KEEP = 16 << 20  # bytes of one stream that are kept; the rest is read and dropped
-_AFTER_KILL = 10.0  # seconds that the shell needs at most after SIGKILL, and a little more
+_KEEP = 16 << 20  # bytes kept of each stream; the rest is discarded
+_AFTER_KILL = 10.0  # seconds to wait for the shell after SIGKILL
 
 
 @dataclass
 class Outcome:
-    """How a command ended. `rc` is None when it could not be ended (it hangs in the kernel, as on a dead NFS server)."""
+    """The result of a command. `rc` is None if it could not be ended (it hangs in the kernel, as on a dead NFS server)."""
 
     rc: int | None
     stdout: str
@@ -81,7 +81,7 @@ class Outcome:
 
 
 class Exec:
-    """One command that runs in one container, with its three streams; `fileno` makes it usable with `selectors`."""
+    """One command running in one container, with its three streams; `fileno` makes it usable with `selectors`."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Exec:
         user: str = "",
         environment: t.Sequence[str] = (),
     ) -> None:
-        """Start `argv`; `user` is `uid`, `uid:gid` or a name, and empty for the container's own."""
+        """Starts `argv`; `user` is `uid`, `uid:gid` or a name, empty for the container's user."""
         self.docker, self.container = docker, container
         self.subject = f"container {container.name}"
         self.started = time.monotonic()
@@ -102,15 +102,17 @@ class Exec:
         created = docker.request(self.subject, "POST", f"/containers/{container.id}/exec", body=body)
         self.id: str = created["Id"]
         self._socket = self._start()
-        self._unframe()  # what came together with the answer's head
+        self._unframe()  # data that arrived together with the response header
 
     def fileno(self) -> int:
-        """The connection's file descriptor."""
+        """Returns the connection's file descriptor."""
         return self._socket.fileno()
 
     def _start(self) -> socket.socket:
         try:
-            connection = self.docker.transport.connect()  # http.client would swallow what comes with the answer's head
+            connection = (
+                self.docker.transport.connect()
+            )  # http.client would discard data that arrives with the response header
         except OSError as error:
             raise self.docker.transport.unreachable(error) from None
         body = b'{"Detach":false,"Tty":false}'
@@ -136,14 +138,14 @@ class Exec:
         return connection
 
     def send(self, text: str) -> None:
-        """Give `text` to the command's standard input; a command that is gone already is no error."""
+        """Writes `text` to the command's standard input; a command that has ended is not an error."""
         try:
             self._socket.sendall(text.encode())
         except OSError:
             return
 
     def feed(self) -> bool:
-        """Read what has arrived; False at the end of the streams."""
+        """Reads available data; returns false at the end of the streams."""
         while True:
             try:
                 data = self._socket.recv(65536)
@@ -167,22 +169,22 @@ class Exec:
 
     @property
     def stdout(self) -> str:
-        """What the command wrote so far."""
+        """Returns the standard output so far."""
         return self._streams[1].decode(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """What the command wrote to its error stream so far."""
+        """Returns the standard error so far."""
         return self._streams[2].decode(errors="replace")
 
     def close(self) -> None:
-        """Drop the connection; a command that waits for its standard input sees the end of it."""
+        """Closes the connection; the command's standard input ends."""
         self._socket.close()
 
     def exit_code(self, wait: float = 2.0) -> int | None:
-        """The exit code, or None when the command still runs after `wait` seconds.
+        """Returns the exit code, None if the command still runs after `wait` seconds.
 
-        Raises WaError when the command could not be started at all (no such user, no shell in the image).
+        Raises WaError if the command could not be started (no such user, no shell in the image).
         """
         until = time.monotonic() + wait
         while True:
@@ -210,7 +212,7 @@ def _read_until(connection: socket.socket, end: bytes) -> bytes:
 
 
 def _message(body: bytes, connection: socket.socket) -> str:
-    """What an error answer says; the body may come in chunks and late."""
+    """Returns the message of an error response, whose body may be chunked and late."""
     try:
         while b"}" not in body:
             more = connection.recv(4096)
@@ -218,7 +220,7 @@ def _message(body: bytes, connection: socket.socket) -> str:
                 break
             body += more
     except OSError:
-        pass  # what has come is enough
+        pass  # the received part is sufficient
     return reason(body[body.find(b"{") : body.rfind(b"}") + 1] or body)
 
 
@@ -234,10 +236,10 @@ class Job:
 def execute_all(
     docker: Docker, jobs: t.Sequence[Job], timeout: float = 60.0, grace: float = 2.0
 ) -> list[Outcome | WaError]:
-    """Run all jobs at the same time; the answers are in the jobs' order, an error in the place of its job.
+    """Runs all jobs in parallel. Returns results in the order of the jobs, with an error in place of a failed job.
 
-    After `timeout` seconds a command gets SIGTERM, `grace` seconds later SIGKILL, and with it all that it started
-    inside its container. The commands have no standard input. The image needs `/bin/sh`.
+    After `timeout` seconds a command and its children in the container get SIGTERM, `grace` seconds later SIGKILL. The
+    commands have no standard input. The image needs `/bin/sh`.
     """
     answers: dict[int, Outcome | WaError] = {}
     running: dict[Exec, int] = {}
@@ -282,7 +284,7 @@ def _outcome(command: Exec, stopped: bool) -> Outcome | WaError:
         return error
     finally:
         command.close()
-    # One that ended by itself in the moment of the time-out has its own exit code.
+    # A command that ended at the moment of the time-out has its own exit code.
     timed_out = stopped and code in (None, 124, 125)
     rc = None if timed_out and code == 125 else code
     return Outcome(rc, command.stdout, command.stderr, timed_out, seconds)
@@ -296,7 +298,7 @@ def execute(
     timeout: float = 60.0,
     grace: float = 2.0,
 ) -> Outcome:
-    """Run one command and wait for its end; see `execute_all`. Raises WaError when it cannot be started."""
+    """Runs one command and waits for its end; see `execute_all`. Raises WaError if it cannot be started."""
     (answer,) = execute_all(docker, [Job(container, argv, user)], timeout, grace)
     if isinstance(answer, WaError):
         raise answer

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host name means inside the client's containers, as the Docker Engine tells it.
+"""Resolves host names as inside the client's containers, from the engine's inspections.
 
-Containers find a name in this order: `extra_hosts` and links, then names and aliases on their networks, then the host's
-own name servers. This host reaches containers by their addresses, not by their names.
+Containers resolve a name in this order: `extra_hosts` and links, names and aliases on their networks, the host's name
+servers. This host reaches containers by their addresses, not by their names.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
 Record = t.Mapping[str, t.Any]
-_GATEWAY = "host-gateway"  # Docker's word for the address of the host itself
+_GATEWAY = "host-gateway"  # Docker's placeholder for the address of the host
 _SYSTEM = ("bridge", "host", "none")  # networks without names
 
 
 def extra_host(record: Record, name: str) -> str:
-    """The address that a container's `extra_hosts` gives a name, or an empty text."""
+    """Returns the address of a name in a container's `extra_hosts`; empty for none."""
     for entry in (record.get("HostConfig") or {}).get("ExtraHosts") or []:
         host, _colon, address = entry.partition(":")
         if host.casefold() == name.casefold():
@@ -31,7 +31,7 @@ def extra_host(record: Record, name: str) -> str:
 
 
 def linked(record: Record, name: str) -> str:
-    """The container that a container's links give a name, or an empty text."""
+    """Returns the container of a name in a container's links; empty for none."""
     links = list((record.get("HostConfig") or {}).get("Links") or [])  # /db:/biz_wacore_1/database
     for network in networks(record).values():
         links += network.get("Links") or []  # db:database
@@ -43,26 +43,26 @@ def linked(record: Record, name: str) -> str:
 
 
 def networks(record: Record) -> dict[str, dict[str, t.Any]]:
-    """The networks of a container, by name."""
+    """Returns the networks of a container, by name."""
     return (record.get("NetworkSettings") or {}).get("Networks") or {}
 
 
 def names(record: Record, network: str) -> set[str]:
-    """The names, in lower case, by which the others on a network find a container."""
+    """Returns the lower-case names of a container on a network."""
     known = networks(record).get(network) or {}
     own = [record["Name"].lstrip("/"), record["Id"][:12], *(known.get("Aliases") or []), *(known.get("DNSNames") or [])]
     return {form for one in own for form in (one.casefold(), f"{one}.{network}".casefold())}
 
 
 def on_host_network(record: Record) -> bool:
-    """Whether a container shares the host's own network, so that names and loopback addresses mean the same there."""
+    """Returns whether a container uses the host's network, so that names and loopback addresses are the host's."""
     return bool((record.get("HostConfig") or {}).get("NetworkMode") == "host")
 
 
 def address(docker: Docker, clients: t.Sequence[Record], name: str) -> tuple[str, str]:
-    """Where a container of `clients` would go for `name`, and who says so; empty texts when Docker does not know it.
+    """Returns the address of `name` in the containers `clients`, and its source; empty if Docker does not know it.
 
-    Without any client container, which is before the first start, every network of the host's is looked at.
+    Before the first start, without any client container, all networks of the host are searched.
     """
     for record in clients:
         given = extra_host(record, name)
@@ -89,7 +89,7 @@ def address(docker: Docker, clients: t.Sequence[Record], name: str) -> tuple[str
 
 
 def _gateway(docker: Docker) -> str:
-    """The host's address on Docker's own bridge."""
+    """Returns the host's address on Docker's default bridge."""
     try:
         bridge = docker.request("network bridge", "GET", "/networks/bridge")
     except NotFound:

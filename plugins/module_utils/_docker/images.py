@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client's images: which versions a host has, which the registry has, and the room that there is for more."""
+"""The client's images: local versions, availability in the registry, and free disk space."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import registr
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound, Unauthorized
 
 _VERSION = re.compile(r"\d+(\.\d+)+")
-_ASK_EVERY = 5.0  # seconds between two questions to a registry
+_ASK_EVERY = 5.0  # seconds between two requests to a registry
 
 
 def local(engine: docker_engine.Docker) -> list[dict[str, t.Any]]:
-    """The tagged client images that the host has, sorted by name; two requests.
+    """Returns the host's tagged client images, sorted by name. Costs two requests.
 
-    Of the configured repositories where there are any, otherwise of those whose last component is the vendor's.
+    They are from the configured repositories, by default from those with the vendor's last component.
     """
     used = {row["ImageID"] for row in engine.rows("list of containers")}
     images = engine.images
@@ -40,10 +40,10 @@ def local(engine: docker_engine.Docker) -> list[dict[str, t.Any]]:
 def missing(
     engine: docker_engine.Docker, names: t.Iterable[str], run: registry_login.Run, retries: int = 0
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Those of the images `names` that neither the host nor the registry has, and those of which the registry did not tell.
+    """Returns the images of `names` that neither the host nor the registry has, and those with an unclear answer.
 
-    Each is told with the registry's own words. The engine asks the registry, with the login that this user has for it; `run`
-    is `AnsibleModule.run_command`. Registries answer 403, 429 and 5xx under load, so these are asked again.
+    Each has the registry's message. The engine queries the registry with this user's login; `run` is
+    `AnsibleModule.run_command`. Registries answer 403, 429 and 5xx under load, so these are retried.
     """
     lacking: dict[str, str] = {}
     unknown = {name: "" for name in names if engine.image(name) is None}
@@ -67,10 +67,10 @@ def missing(
 
 
 def wrong_builds(engine: docker_engine.Docker, names: t.Iterable[str], run: registry_login.Run) -> dict[str, str]:
-    """Those of the images `names` that the host has and that are another build, each with what tells so.
+    """Returns the host's images of `names` that are another build than their name says, each with the evidence.
 
-    That is another name of the same build, of another version or of the other image of the client; or the digest that the
-    registry has. Images that were loaded from a file have no digest, and a registry that does not answer tells nothing.
+    The evidence is another name of the same build (another version, or the other image of the client), or the registry's
+    digest. Images loaded from a file have no digest; a registry that does not answer is ignored.
     """
     wrong: dict[str, str] = {}
     for name in names:
@@ -91,7 +91,7 @@ def wrong_builds(engine: docker_engine.Docker, names: t.Iterable[str], run: regi
 
 
 def _contradicts(engine: docker_engine.Docker, name: str, other: str) -> bool:
-    """Whether no build can have both names: they are of different versions, or of different images of the client."""
+    """Returns whether one build cannot have both names: they have different versions, or are different client images."""
     kinds = [engine.images.configured(one) or engine.images.named(one) for one in (name, other)]
     versions = [image_reference.parse(one).version for one in (name, other)]
     if not all(kinds):
@@ -100,7 +100,7 @@ def _contradicts(engine: docker_engine.Docker, name: str, other: str) -> bool:
 
 
 def _registry_digest(engine: docker_engine.Docker, name: str, run: registry_login.Run) -> str:
-    """The digest that the registry has under a name; empty when it does not tell."""
+    """Returns the registry's digest of a name; empty if unknown."""
     path = f"/distribution/{quote(name, safe='/:@')}/json"
     try:
         answer = engine.request(f"image {name}", "GET", path, headers=registry_login.header(name, run))
@@ -110,7 +110,7 @@ def _registry_digest(engine: docker_engine.Docker, name: str, run: registry_logi
 
 
 def free_bytes(engine: docker_engine.Docker) -> int | None:
-    """The free bytes of the file system that the engine keeps images on; None when it is not on this host."""
+    """Returns the free bytes of the engine's file system for images; None if it is not on this host."""
     folder = str(engine.info().get("DockerRootDir", ""))
     if not engine.local or not os.path.isdir(folder):
         return None

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads all that an engine knows of the client's projects: how each container was created, from which files, on what."""
+"""Inspects the client's projects: settings of each container, Compose files, volumes and networks."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
 _COMPOSE = "com.docker.compose."
-# What starts or replaces other containers by itself.
+# Programs that start or replace other containers.
 _WATCHERS = re.compile(r"autoheal|watchtower|ouroboros|willfarrell|dockerheal", re.IGNORECASE)
 
 
 def read(engine: Docker, project: str | None = None) -> dict[str, t.Any]:
-    """The client's containers, those beside them in their projects, their volumes and networks, and watchers.
+    """Returns the client's containers, other containers of their projects, their volumes and networks, and watchers.
 
-    Nothing in it is masked: `mask` does that.
+    Secrets are not masked; use `mask`.
     """
     rows = engine.rows("list of containers")
     clients = engine.client_containers(project=project, all_projects=project is None)
     projects = {one.project for one in clients} - {""}
-    ours = {one.id: one.image for one in clients}  # the image by a name, where the record has its id
+    ours = {one.id: one.image for one in clients}  # the image's name if the inspection has only its id
     images: dict[str, dict[str, t.Any]] = {}
     containers: list[dict[str, t.Any]] = []
     sidecars: list[dict[str, t.Any]] = []
@@ -99,14 +99,14 @@ def _container(
 
 
 def files(labels: t.Mapping[str, str]) -> list[str]:
-    """The Compose files that a container was created from; Compose v1 noted them relative to the project's folder."""
+    """Returns the Compose files of a container; Compose v1 recorded them relative to the project's folder."""
     folder = labels.get(_COMPOSE + "project.working_dir", "")
     paths = labels.get(_COMPOSE + "project.config_files", "").split(",")
     return [os.path.normpath(os.path.join(folder, path)) for path in paths if path]
 
 
 def search_terms(inspected: t.Mapping[str, t.Any]) -> set[str]:
-    """What a line that concerns these containers names: names, ids, folders, files, images, the vendor's cleanup."""
+    """Returns the terms that lines about these containers contain: names, ids, folders, files, images, cleanup.sh."""
     found = {"cleanup.sh"}
     for one in inspected["containers"]:
         found |= {one["name"], one["id"], one["id"][:12], one["image"], one["folder"], *one["files"]}
@@ -122,7 +122,7 @@ def _network(engine: Docker, name: str) -> dict[str, t.Any] | None:
 
 
 def read_files(paths: t.Iterable[str]) -> list[dict[str, t.Any]]:
-    """Each file's text with mode, owner and time of its last change; `problem` instead of the text when it cannot be read."""
+    """Returns each file's text, mode, owner and modification time; `problem` instead of the text if it cannot be read."""
     found = []
     for path in dict.fromkeys(paths):
         one: dict[str, t.Any] = {"path": path, "problem": "", "text": None}
@@ -147,7 +147,7 @@ def _name(find: t.Callable[[int], t.Any], number: int) -> str:
 
 
 def secrets(inspected: t.Mapping[str, t.Any]) -> set[str]:
-    """Every value in a survey that must not be shown."""
+    """Returns every secret in an inspection."""
     found = {
         value
         for one in [*inspected.get("containers", []), *inspected.get("sidecars", [])]

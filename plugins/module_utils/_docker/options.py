@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of every module that asks Docker, apart from the adapter: a module that may not need Docker does not load its library."""
+"""The options of modules that use Docker, separate from the adapter, so that modules load it only when needed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""This user's logins at registries, as `docker login` keeps them; the engine itself knows none and is handed one."""
+"""Reads this user's registry logins, as stored by `docker login`; the engine needs one with each request."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Run = t.Callable[..., t.Any]  # AnsibleModule.run_command
 
 
 def registry_of(image: str) -> str:
-    """The registry of an image as logins are filed."""
+    """Returns the key of an image's registry in the file of logins."""
     return image_reference.parse(image).registry or _HUB
 
 
 def header(image: str, run: Run) -> dict[str, str]:
-    """The HTTP header that hands the engine the login for an image's registry; empty without a login.
+    """Returns the HTTP header with the login for an image's registry; empty without a login.
 
-    `run` asks the program that keeps logins, where there is one.
+    `run` calls the credential helper if one is configured.
     """
     login = _login(registry_of(image), run)
     if not login:
@@ -44,7 +44,7 @@ def _login(registry: str, run: Run) -> dict[str, str]:
             if registry in (key, key.partition("://")[2].partition("/")[0]):
                 return _decoded(entry, registry)
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
-        pass  # the registry then says that it wants a login
+        pass  # the registry then reports that it requires a login
     return {}
 
 

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP to a Docker Engine over a Unix socket, TCP or TLS, with what Python brings.
+"""HTTP to a Docker Engine over a Unix socket, TCP or TLS, with Python's standard library.
 
-Not through the `docker` SDK: every managed host would need it, and to load it takes more CPU than a whole run of a module.
-The tests observe with it what this client has done. A connection is made for each request, so that threads may share one
+The `docker` SDK is not used: every managed host would need it, and loading it takes more CPU than a complete run of a
+module. The tests use it to verify this client. Each request has its own connection, so that threads may share one
 `Transport`.
 """
 
@@ -24,19 +24,19 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import par
 
 
 class NotFound(WaError):
-    """Docker does not have the thing that was asked for."""
+    """The requested object does not exist in Docker."""
 
 
 class Unauthorized(WaError):
-    """A login that is missing or wrong: to ask again is of no use."""
+    """A missing or wrong login; a retry is useless."""
 
 
 class Unreachable(WaError):
-    """The engine does not answer: nothing is known of what it has."""
+    """The engine does not answer, so its state is unknown."""
 
 
 class _Connection(http.client.HTTPConnection):
-    """An HTTP connection over a socket that somebody else opened."""
+    """An HTTP connection over an open socket."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__("docker")
@@ -47,10 +47,10 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Transport:
-    """The way to one engine, by a module's `docker_*` options."""
+    """The transport to one engine, from a module's `docker_*` options."""
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
-        """Nothing is opened yet. Raises WaError for an address that cannot be spoken to."""
+        """Does not connect yet. Raises WaError for an unsupported address."""
         self.host: str = params["docker_host"]
         self.timeout = parse_duration("docker_timeout", params["docker_timeout"])
         parts = urlsplit(self.host)
@@ -72,7 +72,7 @@ class Transport:
     def _context(self, params: t.Mapping[str, t.Any]) -> ssl.SSLContext:
         try:
             context = ssl.create_default_context(cafile=params["docker_ca_path"])
-            # An authority that was made as Docker's manual says lacks extensions.
+            # A CA created as in Docker's manual lacks extensions.
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             if params["docker_client_cert"]:
                 context.load_cert_chain(params["docker_client_cert"], params["docker_client_key"])
@@ -83,7 +83,7 @@ class Transport:
         return context
 
     def connect(self) -> socket.socket:
-        """An open connection, which gives up after `docker_timeout`. Raises OSError."""
+        """Returns an open connection with the time-out `docker_timeout`. Raises OSError."""
         if self.path:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
@@ -106,9 +106,9 @@ class Transport:
         headers: t.Mapping[str, str] | None = None,
         raw_limit: int = 0,
     ) -> t.Any:
-        """The engine's answer; with `raw_limit` its first bytes as they are, at most so many.
+        """Returns the engine's answer; with `raw_limit` at most that many raw bytes.
 
-        Raises NotFound, or WaError about `subject` with the engine's own words.
+        Raises NotFound, or WaError about `subject` with the engine's message.
         """
         connection = _Connection(self)
         try:
@@ -136,7 +136,7 @@ class Transport:
         raise WaError(subject, f"Docker refused: {message}")
 
     def unreachable(self, error: Exception) -> Unreachable:
-        """Why the engine does not answer, with the cure."""
+        """Returns why the engine does not answer, with the solution."""
         cure = "Start the Docker Engine (systemctl start docker), or set docker_host"
         found = f"no answer: {error or type(error).__name__}"
         if self.path and not os.path.exists(self.path):
@@ -149,8 +149,8 @@ class Transport:
 
 
 def reason(body: bytes) -> str:
-    """What an error's answer says, in one line."""
+    """Returns the message of an error response in one line."""
     text = body.decode(errors="replace")
-    with suppress(ValueError, KeyError, TypeError):  # a proxy before the engine has words of its own
+    with suppress(ValueError, KeyError, TypeError):  # a proxy before the engine has its own format
         text = str(json.loads(text)["message"])
     return " ".join(text.split())
