@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the servers' own tools are called for a dump that can be restored by the client's user. Pure rules.
+"""Builds the calls of the servers' dump tools, for a dump that the client's user can restore. Pure rules.
 
-The password is in the text of a file of options (MySQL, MariaDB) or of passwords (PostgreSQL), never among arguments.
+The password is in the text of an option file (MySQL, MariaDB) or password file (PostgreSQL), never in arguments.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import PGSQL, Settings, Version
 
 HEADER = "-- waba.onprem "
-COMPRESSORS = {"zst": ("zstd", "-3"), "gz": ("gzip", "-1")}  # the client stands still meanwhile: fast before small
+COMPRESSORS = {
+    "zst": ("zstd", "-3"),
+    "gz": ("gzip", "-1"),
+}  # the client is stopped meanwhile: speed is more important than size
 _MARKS = {"PostgreSQL": b"-- PostgreSQL database dump complete", "MySQL": b"-- Dump completed"}
-# What a newer pg_dump sets in the dump and an older server does not know, with the version that brought it.
+# Settings that a newer pg_dump writes and older servers do not know, with the version that introduced them.
 _SETTINGS = ((17, b"SET transaction_timeout = 0;\n"),)
 _LOCK_WAIT = 30
 
 
 def package(server: Version) -> str:
-    """The package that has a tool for this server, by the names of two families of distributions."""
+    """Returns the packages with a tool for this server, in Debian's and Red Hat's names."""
     if server.product == "PostgreSQL":
         newer = f", version {server.numbers[0]} or newer" if server.numbers else ""
         return f"postgresql-client (Debian, Ubuntu) or postgresql (Red Hat){newer}"
@@ -38,7 +41,7 @@ def package(server: Version) -> str:
 
 @dataclass(frozen=True)
 class Tool:
-    """A program that dumps: `product` is whose it is, `numbers` its version."""
+    """A dump tool: `product` is its server product, `numbers` its version."""
 
     path: str
     product: str
@@ -46,17 +49,17 @@ class Tool:
 
     @property
     def text(self) -> str:
-        """The tool as people read it."""
+        """Returns product and version as text."""
         return f"{self.path} ({self.product} {'.'.join(str(number) for number in self.numbers)})"
 
     @property
     def mark(self) -> bytes:
-        """What its output ends with when it is whole."""
+        """Returns the end of the output of a complete dump."""
         return _MARKS["PostgreSQL" if self.product == "PostgreSQL" else "MySQL"]
 
 
 def parse_tool(path: str, output: str) -> Tool | None:
-    """The tool at `path` by what it says to `--version`; None when that is not understood."""
+    """Returns the tool at `path` from its output of `--version`; None if it is unknown."""
     match = (
         re.search(r"\(PostgreSQL\) (\d[\d.]*)", output)
         or re.search(r"(?:Distrib|from) (\d[\d.]*)", output)
@@ -69,9 +72,9 @@ def parse_tool(path: str, output: str) -> Tool | None:
 
 
 def check(tool: Tool, server: Version) -> list[str]:
-    """Warnings about this tool for this server; raises WaError when its dump would be none."""
+    """Returns warnings about this tool for this server. Raises WaError if it cannot dump this server."""
     if tool.product != server.product:
-        # Tried: with the options below each understands the other's server, new kinds of objects aside.
+        # Tested: with the options below each tool works with the other's server, except for new types of objects.
         return [f"{tool.text} is used on {server.product} {server.text}: the server's own tool is surer"]
     if tool.numbers[:1] >= server.numbers[:1]:
         return []
@@ -84,17 +87,17 @@ def check(tool: Tool, server: Version) -> list[str]:
 def arguments(
     tool: Tool, config: Settings, databases: t.Sequence[str], kinds: t.Collection[str], address: str = ""
 ) -> list[list[str]]:
-    """The calls of the tool, one after the other, without the option that gives it the password.
+    """Returns the calls of the tool in order, without the option for the password.
 
-    `kinds` says which of `events`, `routines` and `triggers` of MySQL are dumped. `address` is where PostgreSQL's server is,
-    when that is not what its certificate says.
+    `kinds` are those of MySQL's `events`, `routines` and `triggers` to dump. `address` is PostgreSQL's address if its
+    certificate has another name.
     """
     if tool.product == "PostgreSQL":
         options = ["--create", "--clean", "--if-exists", "--format=plain", "--no-password", "--encoding=UTF8"]
         options += [f"--lock-wait-timeout={_LOCK_WAIT * 1000}"]
         return [[tool.path, *options, "--dbname=" + conninfo(config, name, address)] for name in databases]
     options = ["--single-transaction", "--quick", "--hex-blob", "--default-character-set=utf8mb4"]
-    # The client's user may neither lock tables nor see tablespaces.
+    # The client's user may neither lock tables nor read tablespaces.
     options += ["--skip-lock-tables", "--skip-add-locks", "--no-tablespaces", "--add-drop-database"]
     options += ["--max-allowed-packet=1G", "--comments"]
     options += [f"--{kind}" if kind in kinds else f"--skip-{kind}" for kind in ("events", "routines", "triggers")]
@@ -106,7 +109,7 @@ def arguments(
 
 
 def option_file(tool: Tool, config: Settings, tls: bool) -> str:
-    """The file that tells a tool of MySQL or MariaDB how to connect; `tls` is whether our own connection has it."""
+    """Returns the option file of a MySQL or MariaDB tool for the connection; `tls` is whether our connection uses TLS."""
     lines = ["[client]", "protocol=TCP", f"port={config.port}"]
     values = {"host": config.host, "user": config.user, "password": config.password}
     named = config.host == (config.server_name or config.host)
@@ -120,7 +123,7 @@ def option_file(tool: Tool, config: Settings, tls: bool) -> str:
             raise WaError(f"database dump: {key}", "holds a line's end", "one line")
         lines.append(f'{key}="' + value.replace("\\", "\\\\").replace('"', '\\"') + '"')
     if tool.product == "MariaDB":
-        # Before 11.4 it speaks TLS only when told to. Without the check the authority still counts, the name does not.
+        # Before 11.4 TLS is off by default. Without verification of the server's name the CA is still verified.
         lines.append("ssl" if tls else "skip-ssl")
         lines.append(("" if config.ca_cert and named else "skip-") + "ssl-verify-server-cert")
     elif config.ca_cert:
@@ -132,14 +135,14 @@ def option_file(tool: Tool, config: Settings, tls: bool) -> str:
 
 
 def password_file(config: Settings) -> str:
-    """The file that tells PostgreSQL's tools the password."""
+    """Returns the password file of PostgreSQL's tools."""
     if "\n" in config.password or "\0" in config.password:
         raise WaError("database dump: password", "holds a line's end", "one line")
     return "*:*:*:*:" + config.password.replace("\\", "\\\\").replace(":", "\\:") + "\n"
 
 
 def conninfo(config: Settings, database: str, address: str = "") -> str:
-    """How PostgreSQL's tools connect, without the password."""
+    """Returns the connection string of PostgreSQL's tools, without the password."""
     values = {
         "host": config.server_name or config.host if address else config.host,
         "hostaddr": address,
@@ -162,19 +165,19 @@ def _conninfo_value(value: str) -> str:
 
 
 def unknown_settings(tool: Tool, server: Version) -> list[bytes]:
-    """Lines of the dump's head that the server would refuse."""
+    """Returns the lines of the dump's header that the server would refuse."""
     if tool.product != "PostgreSQL":
         return []
     return [line for since, line in _SETTINGS if server.numbers[:1] < (since,) <= tool.numbers[:1]]
 
 
 def header(facts: t.Mapping[str, t.Any]) -> bytes:
-    """The dump's first line: a comment for the server, what a later run needs to know for us."""
+    """Returns the dump's first line: an SQL comment with the facts that a later run needs."""
     return (HEADER + json.dumps(dict(facts), sort_keys=True) + "\n").encode()
 
 
 def parse_header(line: bytes) -> dict[str, t.Any] | None:
-    """What `header` wrote; None when the line is another."""
+    """Returns the facts written by `header`; None for another line."""
     text = line.decode(errors="replace")
     if not text.startswith(HEADER):
         return None
@@ -188,9 +191,9 @@ def parse_header(line: bytes) -> dict[str, t.Any] | None:
 def restore_commands(
     path: str, sha256: str, facts: t.Mapping[str, t.Any], config: Settings, address: str = ""
 ) -> list[str]:
-    """Shell commands that check the dump and put it in the place of what the databases hold; they ask for the password.
+    """Returns shell commands that verify the dump and replace the databases by it; they prompt for the password.
 
-    `facts` are the header's: whose tool made it, whether with TLS, and a database of PostgreSQL that is none of them.
+    `facts` are those of the header: the tool's product, whether TLS is used, and a PostgreSQL database that is not dumped.
     """
     unpack = shlex.join([COMPRESSORS[path.rpartition(".")[2]][0], "--decompress", "--stdout", path])
     if config.engine == PGSQL:
@@ -206,7 +209,7 @@ def restore_commands(
 
 
 def _mysql_client(mariadb: bool, tls: bool, config: Settings) -> list[str]:
-    # Not with what a my.cnf says, such as to go on after an error.
+    # Without settings of a my.cnf, such as continuing after an error.
     client = ["mariadb" if mariadb else "mysql", "--no-defaults", "--protocol=TCP"]
     client += [
         f"--host={config.host}",

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Streams a dump from the server's tool through a compressor into a file that looks whole only when it is.
+"""Streams a dump from the server's tool through a compressor into a file, which gets its name only when it is complete.
 
-Tool, compressor, and a check that unpacks what is written run side by side; nothing is read twice. Whoever is killed,
-the others end with it: each of them reads from or writes to this process.
+Tool, compressor, and a check that decompresses the output run in parallel; nothing is read twice. If one is killed, the
+others end, too: each reads from or writes to this process.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from ansible_collections.waba.onprem.plugins.module_utils._dump import commands 
 
 PART = ".part"
 _CHUNK = 1 << 20
-_HEAD = 1 << 16  # a dump's settings are at its head
+_HEAD = 1 << 16  # a dump's settings are in its header
 _TAIL = 4096
 _Secret = t.Callable[[], t.ContextManager["tuple[list[str], dict[str, t.Any]]"]]
 _Process = asyncio.subprocess.Process
 _PIPE, _NULL = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-_ENVIRONMENT = {"LC_ALL": "C", "HOME": "/nonexistent"}  # no file of this user's changes what is dumped
+_ENVIRONMENT = {"LC_ALL": "C", "HOME": "/nonexistent"}  # no configuration file of this user changes the dump
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of each child: without anything of ours that a tool would take for an option."""
+    """Returns the environment of each child, without variables that a tool would use as options."""
     return {"PATH": os.environ.get("PATH", os.defpath), **_ENVIRONMENT, **more}
 
 
 def left_over(folder: str, remove: bool = False) -> list[str]:
-    """Half dumps in `folder` that nobody writes any more, removed when asked."""
+    """Returns the incomplete dumps in `folder` that no process writes, and removes them on request."""
     found = []
     for kind in rules.COMPRESSORS:
         for path in glob.glob(os.path.join(glob.escape(folder), f"*.sql.{kind}{PART}")):
@@ -56,7 +56,7 @@ def left_over(folder: str, remove: bool = False) -> list[str]:
 
 
 def finished(path: str) -> tuple[dict[str, t.Any], int, str] | None:
-    """What a finished dump tells of itself, its size and SHA-256; None when there is no such file."""
+    """Returns the header's facts, size and SHA-256 of a finished dump; None if the file does not exist."""
     try:
         with files.open_regular(path, follow=False) as file:
             digest = hashlib.sha256()
@@ -89,19 +89,19 @@ async def _first_line(argv: t.Sequence[str]) -> bytes:
 
 
 async def _start(argv: t.Sequence[str], **options: t.Any) -> _Process:
-    # A group of its own, so that a wrapper's children end with it.
+    # A separate process group, so that a wrapper's children end with it.
     options = {"env": environment(), "stdin": _NULL, "start_new_session": True, "limit": _CHUNK, **options}
     return await asyncio.create_subprocess_exec(*argv, **options)
 
 
 async def _end(children: t.Sequence[_Process]) -> None:
-    """End those that still run."""
+    """Ends the processes that still run."""
     for child in children:
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
     for child in children:
-        # asyncio takes a process for ended only when its pipes are, and does not look at one that nobody reads.
+        # asyncio treats a process as ended only after its pipes, and does not notice the end of an unread pipe.
         for pipe in (child.stdout, child.stderr):
             if pipe:
                 await pipe.read()
@@ -112,7 +112,7 @@ _Pipe = t.TypeVar("_Pipe")
 
 
 def _of(pipe: _Pipe | None) -> _Pipe:
-    """A pipe that was asked for."""
+    """Returns a pipe that exists."""
     return t.cast("_Pipe", pipe)
 
 
@@ -121,7 +121,7 @@ def _without(head: bytes, lines: t.Sequence[bytes]) -> bytes:
 
 
 class Stream:
-    """One dump on its way into `path`. Use it as a context manager: a failure leaves no file."""
+    """One dump in progress into `path`. Use it as a context manager: a failure leaves no file."""
 
     def __init__(self, path: str, timeout: float) -> None:
         self.path = path
@@ -133,7 +133,7 @@ class Stream:
 
     @property
     def sha256(self) -> str:
-        """Of the file as it was written."""
+        """Returns the SHA-256 of the written file."""
         return self._digest.hexdigest()
 
     def __enter__(self) -> Stream:
@@ -167,10 +167,10 @@ class Stream:
         leave_out: t.Sequence[bytes],
         secret: _Secret,
     ) -> None:
-        """Run `calls` one after the other into the file. Each must end well and with `mark`.
+        """Runs `calls` in order into the file. Each must succeed, and its output must end with `mark`.
 
-        Lines of the head that are in `leave_out` are. `secret` gives, for the time of one call, the arguments and options
-        with which the tool learns the password.
+        Header lines in `leave_out` are omitted. `secret` is a context manager for the duration of one call that returns the
+        arguments and options that pass the password to the tool.
         """
         asyncio.run(self._write(header, calls, mark, leave_out, secret))
 
@@ -252,7 +252,7 @@ class Stream:
             raise WaError(self.subject, f"the output of {name} ends early", mark.decode())
 
     async def _keep(self, packer: _Process, checker: _Process) -> None:
-        """Write what is packed, and have it checked on the way."""
+        """Writes the compressed data, and passes it to the check."""
         check = _of(checker.stdin)
         while chunk := await _of(packer.stdout).read(_CHUNK):
             try:
@@ -263,7 +263,7 @@ class Stream:
                 raise WaError(self.subject, f"cannot be written: {error.strerror}", "room", "Make room there") from None
             self._digest.update(chunk)
             self.size += len(chunk)
-            with contextlib.suppress(ConnectionError):  # its exit code tells
+            with contextlib.suppress(ConnectionError):  # its exit code is checked later
                 check.write(chunk)
                 await check.drain()
         check.close()
@@ -276,7 +276,7 @@ class Stream:
         return WaError(self.subject, f"{name} ended with {code}: {message or 'no word'}", "exit code 0")
 
     def finish(self) -> None:
-        """Give the file its name, now that it is whole and on the disk."""
+        """Renames the complete and synced file to its final name."""
         try:
             os.fsync(self._file.fileno())
             os.rename(self.path + PART, self.path)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Finds the tools for a dump on this host, and what the dump needs to know of the server; tells a tool the password."""
+"""Finds the dump tools on this host, reads what to dump from the server, and passes the password to a tool."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
 from ansible_collections.waba.onprem.plugins.module_utils._dump import commands as rules
 from ansible_collections.waba.onprem.plugins.module_utils._dump.stream import environment
 
-# Where distributions put PostgreSQL's tools by version.
+# Folders of distributions with PostgreSQL's tools by version.
 _PGSQL_FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin")
 _MYSQL_NAMES = {"MariaDB": ("mariadb-dump", "mysqldump"), "MySQL": ("mysqldump", "mariadb-dump")}
 
 
 @dataclass(frozen=True)
 class Source:
-    """What there is to dump. `home` is a database of PostgreSQL that is none of the client's."""
+    """The objects to dump. `home` is a PostgreSQL database that is not the client's."""
 
     version: Version
     databases: list[str]
     size: int
     home: str
     tls: bool = False
-    kinds: frozenset[str] = frozenset()  # of MySQL's events, routines and triggers those that may be read
+    kinds: frozenset[str] = frozenset()  # readable types of MySQL's events, routines and triggers
     doubts: tuple[str, ...] = ()
 
 
 def inspect(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
-    """The client's own databases and what of them its user may read."""
+    """Returns the client's databases and the objects that its user may read."""
     with database_connection.connect(config) as session:
         version, names = session.version(), ownership.find(session, prefix, wanted)
         if session.engine == MYSQL:
@@ -58,9 +58,9 @@ def inspect(config: Settings, prefix: str, wanted: list[str] | None) -> Source:
 
 
 def _check_pgsql_rights(config: Settings, database: str) -> None:
-    """Raise WaError when pg_dump as the client's user would fail in that database, which it does at the first such table."""
+    """Raises WaError if pg_dump would fail as the client's user in that database."""
     with database_connection.connect(config, database) as session:
-        # What belongs to an extension is not dumped. Row security ends pg_dump, which wants all rows.
+        # Objects of extensions are not dumped. pg_dump fails for tables with row security.
         rows = session.rows(
             "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'"
@@ -74,7 +74,7 @@ def _check_pgsql_rights(config: Settings, database: str) -> None:
 
 
 def _check_mysql_rights(session: Session, names: t.Sequence[str]) -> None:
-    """Raise WaError when the client's user may not read a table or a view there: the tool fails at the first."""
+    """Raises WaError if the client's user may not read a table or a view there, at which the tool would fail."""
     for name in names:
         unreadable = []
         for table, kind in session.rows(
@@ -139,9 +139,9 @@ def _inspect_mysql(session: Session, version: Version, names: list[str]) -> Sour
 
 
 def _lost(session: Session, names: list[str]) -> dict[str, list[tuple[t.Any, ...]]]:
-    """By kind what in these databases the user may not read, or not make again, as it must for a restore.
+    """Returns by type the objects in these databases that the user may not read, or not create again for a restore.
 
-    The tool ends at a trigger that it may not read, and a restore in the middle at what another account has defined.
+    The tool fails at an unreadable trigger; a restore fails halfway at an object defined by another account.
     """
     those = f"({', '.join(['%s'] * len(names))})"
     user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
@@ -163,7 +163,7 @@ def _lost(session: Session, names: list[str]) -> dict[str, list[tuple[t.Any, ...
 
 
 def _may_see_events(session: Session, names: list[str]) -> bool:
-    """Whether the user may ask for events; one that may not has made none."""
+    """Returns whether the user may read events; a user without the privilege has created none."""
     try:
         for name in names:
             session.rows(f"SHOW EVENTS FROM {database_connection.quote(MYSQL, name)}")
@@ -175,13 +175,13 @@ def _may_see_events(session: Session, names: list[str]) -> bool:
 
 
 def find(server: Version, run: t.Callable[[list[str]], str]) -> rules.Tool:
-    """The tool of this host that fits best; `run` gives the output of a command. Raises WaError with the package's name when there is none."""
+    """Returns the best tool on this host; `run` returns a command's output. Raises WaError with the package's name if there is none."""
     candidates = _pgsql_candidates(server) if server.product == "PostgreSQL" else _MYSQL_NAMES[server.product]
     paths = dict.fromkeys(path for path in map(shutil.which, candidates) if path)
     found = [tool for tool in (rules.parse_tool(path, run([path, "--version"])) for path in paths) if tool]
     own = [tool for tool in found if tool.product == server.product]
     if own or found:
-        # Of PostgreSQL the first that is not too old; they are sorted.
+        # For PostgreSQL the first one that is new enough; they are sorted.
         fitting = [tool for tool in own if tool.numbers[:1] >= server.numbers[:1]]
         return (fitting or own or found)[0]
     name = "pg_dump" if server.product == "PostgreSQL" else _MYSQL_NAMES[server.product][0]
@@ -190,7 +190,7 @@ def find(server: Version, run: t.Callable[[list[str]], str]) -> rules.Tool:
 
 
 def _pgsql_candidates(server: Version) -> list[str]:
-    """pg_dump of the server's version, then newer ones: an older one cannot, a much newer one says more than needed."""
+    """Returns pg_dump of the server's version, then newer ones; older ones cannot dump it."""
     installed: dict[int, str] = {}
     for folder in _PGSQL_FOLDERS:
         for path in glob.glob(folder.format("[0-9]*") + "/pg_dump"):
@@ -201,7 +201,7 @@ def _pgsql_candidates(server: Version) -> list[str]:
 
 
 def compressor() -> str:
-    """The ending of the compressed file: the best that this host has."""
+    """Returns the file extension of the best compressor on this host."""
     for kind, command in rules.COMPRESSORS.items():
         if shutil.which(command[0]):
             return kind
@@ -209,7 +209,7 @@ def compressor() -> str:
 
 
 def address(config: Settings) -> str:
-    """Where PostgreSQL's tools must go when the certificate has another name; empty when it has not."""
+    """Returns the address for PostgreSQL's tools if the certificate has another name; empty otherwise."""
     if config.engine == MYSQL or config.host == (config.server_name or config.host):
         return ""
     try:
@@ -220,12 +220,12 @@ def address(config: Settings) -> str:
 
 @contextlib.contextmanager
 def secret(tool: rules.Tool, config: Settings, tls: bool) -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
-    """Arguments and options of the tool's process with which it learns the password from a file that is only memory."""
+    """Yields arguments and process options that pass the password to the tool in a file that exists in memory only."""
     mysql = config.engine == MYSQL
     text = rules.option_file(tool, config, tls) if mysql else rules.password_file(config)
     descriptor = os.memfd_create("waba")
     try:
-        os.fchmod(descriptor, 0o600)  # the tools refuse one that others may read
+        os.fchmod(descriptor, 0o600)  # the tools refuse a file that others may read
         with open(descriptor, "wb", closefd=False) as file:
             file.write(text.encode())
         path = f"/dev/fd/{descriptor}"

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes a db.env what its plan says, or in check mode says so: content, backup, owner and mode."""
+"""Applies a plan to a db.env, or predicts it in check mode: content, backup, owner and mode."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
 
 
 def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Plan) -> None:
-    """Bring the file to `plan`, and its attributes to the module's file options."""
+    """Applies `plan` to the file, and the module's file options to its attributes."""
     result.values.update(changed_keys=plan.edited.changed, removed_keys=plan.removed())
     old = env_plan.show(module.params, plan.before)
     new = env_plan.show(module.params, plan.after, plan.edited.changed)
@@ -44,7 +44,7 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
         with store.opened() as number:
             _own(module, attributes, number)
     if not module.check_mode:
-        # What only a path can be given, such as `chattr +i`, which an empty draft could not bear.
+        # Attributes that are set on a path only, such as `chattr +i`, which would block writing the draft.
         _set(module, {**attributes, "owner": None, "group": None, "mode": None})
     if other:
         old = "".join(f"({name}: {value})\n" for name, value in moved["before"].items()) + old
@@ -55,7 +55,7 @@ def apply(module: AnsibleModule, result: Result, store: Store, plan: env_plan.Pl
 
 
 def _differ(module: AnsibleModule, attributes: t.Mapping[str, t.Any], moved: dict[str, t.Any]) -> bool:
-    """Whether the file has other attributes; `moved` is told which. Nothing is touched, as in check mode."""
+    """Returns whether attributes differ; `moved` receives the differences. Nothing is changed, as in check mode."""
     check_mode, module.check_mode = module.check_mode, True
     try:
         return bool(module.set_fs_attributes_if_different(attributes, False, diff=moved))
@@ -64,9 +64,9 @@ def _differ(module: AnsibleModule, attributes: t.Mapping[str, t.Any], moved: dic
 
 
 def _own(module: AnsibleModule, attributes: t.Mapping[str, t.Any], number: int) -> None:
-    """Give an open file owner, group and mode; a draft before it becomes the file, so that what fails leaves the old one.
+    """Sets owner, group and mode of an open file. A draft gets them before it replaces the file.
 
-    By its descriptor: a path may have become a link to any other file of the host.
+    Uses the file descriptor: a path could have become a link to another file.
     """
     user = _id("owner", attributes["owner"], lambda name: pwd.getpwnam(name).pw_uid)
     group = _id("group", attributes["group"], lambda name: grp.getgrnam(name).gr_gid)
@@ -82,7 +82,7 @@ def _own(module: AnsibleModule, attributes: t.Mapping[str, t.Any], number: int) 
 
 
 def _id(option: str, name: str | int | None, find: t.Callable[[str], int]) -> int:
-    """The number of a user or a group, -1 for none given. Raises WaError for one that the host does not have."""
+    """Returns the id of a user or a group, -1 if not set. Raises WaError if the host does not have it."""
     if name is None:
         return -1
     try:
@@ -92,7 +92,7 @@ def _id(option: str, name: str | int | None, find: t.Callable[[str], int]) -> in
 
 
 def _mode(module: AnsibleModule, wanted: str | int, now: os.stat_result) -> int:
-    """A mode as Ansible takes it: a number, octal text, or symbolic text relative to what is there `now`."""
+    """Returns a mode from Ansible's formats: a number, octal text, or symbolic text relative to the mode `now`."""
     if isinstance(wanted, int):
         return wanted
     try:
@@ -108,13 +108,13 @@ def _mode(module: AnsibleModule, wanted: str | int, now: os.stat_result) -> int:
 def _set(module: AnsibleModule, attributes: t.Mapping[str, t.Any]) -> None:
     try:
         module.set_fs_attributes_if_different(attributes, False)
-    except OSError as error:  # Ansible lets some of them through
+    except OSError as error:  # Ansible accepts some invalid modes
         cure = "It may be immutable (see lsattr): chattr -i"
         raise WaError(attributes["path"], f"cannot be given owner or mode: {error.strerror}", cure=cure) from None
 
 
 def _report_backup(result: Result, made: str | None) -> None:
-    """Say that there is a backup, or with None that there would be one."""
+    """Records the backup; None for a predicted one."""
     if made != "":
         result.actions.append("kept a backup")
     if made:

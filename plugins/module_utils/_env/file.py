@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The format of db.env: how its two readers read a line, how to write a line for them, how to edit a file. Pure rules.
+"""The format of db.env: parses, writes and edits it for its two readers. Pure rules.
 
-The readers are Docker Compose v2 (`env_file:`) and `docker run --env-file`. Both were measured (Compose 2.26.1, Docker
-26.1.5); the tests compare every rule here with the real programs.
+The readers are Docker Compose v2 (`env_file:`) and `docker run --env-file`. The rules were derived from Compose 2.26.1 and
+Docker 26.1.5; the tests compare each of them with the real programs.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 
 FORMATS = ("portable", "compose", "docker")
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# docker's line scanner gives up at 64 KiB; the kernel at 128 KiB.
+# Limits: docker's line scanner 64 KiB, the kernel 128 KiB.
 LONGEST_LINE = 65000
 _UNCLOSED = "a quote that is never closed"
 _BOM = "\ufeff"
-# What Go calls space: the readers trim by it. Compose trims less at the start of a value than at its end.
+# Go's definition of white space, used by the readers. Compose trims less at the start of a value than at its end.
 _SPACE = "\t\v\f\r \x85\xa0"
 _ALL_SPACE = (
     _SPACE + "\n\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
-# (?i)[_a-z] of Go takes the long s and the Kelvin sign as well.
+# Go's (?i)[_a-z] also matches the long s and the Kelvin sign.
 _DOLLAR = re.compile("\\$(?:(?P<escaped>\\$)|(?P<name>[_a-zA-Z\u017f\u212a{]))")
 _ESCAPE = re.compile(r"\\(?:[abcfnrtv$\"\\]|0[0-9]{0,3})")
 _ESCAPED = {
@@ -46,10 +46,10 @@ _ESCAPED = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A piece of the file, a line or several: a setting when `key` is not empty, else a comment or an empty line.
+    """One or several lines of the file: a setting if `key` is not empty, else a comment or an empty line.
 
-    `value` is what the reader makes of it, or None when that depends on the environment of whoever reads.
-    `problem` says why the reader cannot read it.
+    `value` is the value for the reader, None if it depends on the reader's environment. `problem` is the reason why the
+    reader cannot parse it.
     """
 
     raw: str = field(repr=False)
@@ -60,13 +60,13 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The key as it may be shown. A stray line can be the second half of a secret, so it is told by number."""
+        """Returns the key for messages. An invalid line may be a part of a secret, so only its number is returned."""
         plain = KEY.fullmatch(self.key) and (self.value is not None or self.key.isupper() or self.key.startswith("WA_"))
         return self.key if plain else f"line {self.line}"
 
 
 def read_docker(text: str) -> list[Entry]:
-    """The entries as `docker run --env-file` reads them: what follows `=` up to the line's end, nothing else."""
+    """Returns the entries as read by `docker run --env-file`: the value is everything after `=`."""
     entries = []
     for number, raw in enumerate(_lines(text), start=1):
         line = raw[:-1] if raw.endswith("\n") else raw
@@ -82,14 +82,14 @@ def read_docker(text: str) -> list[Entry]:
             problem = "white space in the name"
         elif len(line) > LONGEST_LINE // 4 and len(line.encode()) > LONGEST_LINE:
             problem = f"more than {LONGEST_LINE} bytes"
-        # A name alone is trimmed; before an equals sign what is no space or tab stays, be it a carriage return.
+        # A name alone is trimmed; before an equals sign only spaces and tabs are, so a carriage return is kept.
         name = key if equals else key.strip(_ALL_SPACE)
         entries.append(Entry(raw, number, name or "=", value if equals else None, problem))
     return entries
 
 
 def read_compose(text: str) -> list[Entry]:
-    """The entries as Docker Compose v2 reads them: quotes, escapes, comments after a value, `$` interpolated."""
+    """Returns the entries as read by Docker Compose v2: with quotes, escapes, trailing comments, and `$` interpolation."""
     entries = []
     lines = _lines(text)
     index = 0
@@ -112,7 +112,7 @@ def read_compose(text: str) -> list[Entry]:
             value = rest.partition("\n")[0].partition(" #")[0].rstrip(_ALL_SPACE)
             entries.append(Entry(raw, number, key, _interpolate(value)))
             continue
-        # A quoted value may go on over the next lines; if it never ends, only this line is at fault.
+        # A quoted value may span lines; if it is never closed, only this line is invalid.
         inside, left, used = _quoted(rest, lines, index)
         if inside is None:
             entries.append(Entry(raw, number, key, None, _UNCLOSED))
@@ -127,18 +127,18 @@ def read_compose(text: str) -> list[Entry]:
 
 
 def _lines(text: str) -> list[str]:
-    """`text` cut after each line feed only: other line separators are ordinary characters for both readers."""
+    """Returns `text` split after line feeds only: other line separators are ordinary characters for both readers."""
     parts = text.split("\n")
     return [part + "\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
 
 
 def _without_bom(raw: str, number: int) -> str:
-    """Line `number` without the mark that some editors put at the very start of a file."""
+    """Returns line `number` without a byte order mark at the start of the file."""
     return raw.removeprefix(_BOM) if number == 1 else raw
 
 
 def _plain_key(key: str) -> str:
-    """Something to call a broken name by."""
+    """Returns a name for an invalid key."""
     parts = key.split()
     return parts[0] if parts else "="
 
@@ -154,10 +154,10 @@ def _key_problem(key: str) -> str:
 
 
 def _quoted(first: str, lines: t.Sequence[str], index: int) -> tuple[str | None, str, int]:
-    """The text in the quotes that `first` begins with, `\\quote` resolved; the rest of its last line; how many more
-    `lines` from `index` on it takes.
+    """Returns the text in the quotes at the start of `first` with `\\quote` resolved, the rest of its last line, and the
+    number of additional `lines` from `index`.
 
-    The text is None when the quote is never closed.
+    The text is None if the quote is never closed.
     """
     quote, escaped = first[0], False
     chars: list[str] = []
@@ -194,18 +194,18 @@ def _interpolate(value: str) -> str | None:
     return _DOLLAR.sub("$", value)
 
 
-# Reading a whole file
+# Reading a complete file
 
 
 def read(text: str, env_format: str) -> list[Entry]:
-    """The entries for an edit: as docker reads them for `docker`, as Compose does for `compose` and `portable`."""
+    """Returns the entries for an edit: as read by docker for `docker`, as read by Compose for `compose` and `portable`."""
     return read_docker(text) if env_format == "docker" else read_compose(text)
 
 
 def names(text: str) -> dict[str, str]:
-    """For each key of the file how it may be shown.
+    """Returns the name of each key of the file for messages.
 
-    What docker alone takes for a key is a line within quotes to Compose, such as one of a private key.
+    A key for docker only is a line within quotes for Compose, such as a line of a private key.
     """
     shown = {entry.key: entry.name for entry in read_compose(text) if entry.key}
     for entry in read_docker(text):
@@ -215,7 +215,7 @@ def names(text: str) -> dict[str, str]:
 
 
 def disagreements(text: str) -> dict[str, str]:
-    """Keys that Compose and docker read differently, each with the reason in words. Needs a file that both can read."""
+    """Returns the keys that Compose and docker read differently, each with the reason. Both must be able to read the file."""
     compose, docker = ({entry.key: entry for entry in how(text) if entry.key} for how in (read_compose, read_docker))
     found = {}
     for key in [*compose, *(key for key in docker if key not in compose)]:
@@ -230,7 +230,7 @@ def disagreements(text: str) -> dict[str, str]:
 
 
 def check_readable(text: str, env_format: str, path: str) -> None:
-    """Raise WaError when a reader that counts for `env_format` cannot read the file at all."""
+    """Raises WaError if a reader of `env_format` cannot parse the file."""
     hows = {"compose": ("Docker Compose",), "docker": ("docker run",)}.get(env_format, ("Docker Compose", "docker run"))
     for name in hows:
         for entry in read_docker(text) if name == "docker run" else read_compose(text):
@@ -248,10 +248,10 @@ def _unreadable(entry: Entry, reader: str, env_format: str, path: str) -> WaErro
 
 
 def load(text: str, env_format: str, path: str = "db.env") -> dict[str, str]:
-    """The settings in a db.env, for whoever needs them (GC, reports), as `env_format` reads them.
+    """Returns the settings in a db.env as read with `env_format`.
 
-    Under `portable` both readings of every `WA_DB_` key must agree; one whose value depends on the reader's
-    environment is refused as well. Other keys with these faults are left out. Raises WaError naming the key.
+    With `portable` both readers must agree on every `WA_DB_` key, whose value must not depend on the reader's environment.
+    Other keys with these problems are left out. Raises WaError with the key.
     """
     check_readable(text, env_format, path)
     differ = disagreements(text) if env_format == "portable" else {}
@@ -273,9 +273,9 @@ def load(text: str, env_format: str, path: str = "db.env") -> dict[str, str]:
 
 
 def held(text: str, env_format: str) -> dict[str, set[str]]:
-    """The values that a container may have got from the file: one, or two where `portable` readers disagree.
+    """Returns the values that a container may have got from the file: two if the readers of `portable` disagree.
 
-    A key whose value depends on the environment of whoever read the file is left out.
+    A key whose value depends on the reader's environment is left out.
     """
     hows = {"compose": [read_compose], "docker": [read_docker]}.get(env_format, [read_compose, read_docker])
     readings = [{entry.key: entry.value for entry in how(text) if entry.key} for how in hows]
@@ -287,7 +287,7 @@ def held(text: str, env_format: str) -> dict[str, set[str]]:
 
 
 def portable_faults(value: str) -> list[str]:
-    """What in `value` the readers read differently, in words that name characters and never the value."""
+    """Returns the names of characters in `value` that the readers treat differently, never the value."""
     faults = []
     if "$" in value:
         faults.append("a dollar sign ($)")
@@ -301,7 +301,7 @@ def portable_faults(value: str) -> list[str]:
 
 
 def write(key: str, value: str, env_format: str) -> str:
-    """The line (without its end) that makes `env_format` read `value` for `key`. Raises WaError when there is none."""
+    """Returns the line (without its end) that sets `key` to `value` in `env_format`. Raises WaError if it is impossible."""
     if not KEY.fullmatch(key):
         raise WaError(f"{key!r}", "no name of a variable", "letters, digits and _, not a digit first")
     for char, name in (("\n", "a line feed"), ("\r", "a carriage return"), ("\0", "a NUL")):
@@ -323,7 +323,7 @@ def write(key: str, value: str, env_format: str) -> str:
             "a value that Docker Compose and docker run read alike",
             "Choose another value, or say who reads the file: format: compose or format: docker",
         )
-    # Single quotes keep everything but themselves; a backslash before the closing one would escape it.
+    # Single quotes preserve everything but themselves; a backslash before the closing one would escape it.
     if "'" not in value and "\\" not in value:
         return f"{key}='{value}'"
     escaped = re.sub(r'([\\$"])', r"\\\1", value)
@@ -332,12 +332,12 @@ def write(key: str, value: str, env_format: str) -> str:
 
 @dataclass(frozen=True)
 class Edited:
-    """A file's text after an edit and what the edit did, by key."""
+    """A file's text after an edit, and the changed keys."""
 
     text: str = field(repr=False)
     changed: list[str]
     removed: list[str]
-    duplicates: list[str]  # as they may be shown
+    duplicates: list[str]  # names for messages
 
 
 def edit(
@@ -347,10 +347,10 @@ def edit(
     exclusive: bool = False,
     path: str = "db.env",
 ) -> Edited:
-    """`text` with `settings` in force: a text sets the key, None removes it.
+    """Returns `text` with `settings` applied: a text sets the key, None removes it.
 
-    Comments, order, unknown keys, line ends and lines that are right already stay byte for byte; of a key that stands
-    there twice only the last stays. `exclusive` drops everything that `settings` does not hold. Raises WaError.
+    Comments, order, unknown keys, line ends and unchanged settings are preserved byte for byte; of a duplicate key only
+    the last is kept. `exclusive` removes everything that is not in `settings`. Raises WaError.
     """
     lines = {key: write(key, value, env_format) for key, value in settings.items() if value is not None}
     entries = read(text, env_format)
@@ -368,7 +368,7 @@ def edit(
     for position, entry in enumerate(entries):
         if entry.key and (position != last[entry.key] or entry.key in removed):
             continue
-        # A quote in a line that is written below would close it, and all in between be its value.
+        # A quote in a line written below would close it, and everything in between would become its value.
         if entry.problem == _UNCLOSED and entry.key not in changed:
             raise _unreadable(entry, "Docker Compose", env_format, path)
         if entry.key in changed:
@@ -383,7 +383,7 @@ def edit(
 
 
 def _is(entry: Entry, value: str | None, env_format: str) -> bool:
-    """Whether an existing entry gives `value` to everybody who counts for `env_format`."""
+    """Returns whether an existing entry has `value` for all readers of `env_format`."""
     if entry.problem or entry.value != value:
         return False
     if env_format != "portable":

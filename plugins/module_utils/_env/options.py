@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options that name the client's db.env and its databases, and the settings that the file holds."""
+"""The options for the client's db.env and databases, and the settings in the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def read_env(path: str, env_format: str) -> dict[str, str]:
-    """The settings in a db.env on this host, as `env_format` reads them."""
+    """Returns the settings in a db.env on this host as read with `env_format`."""
     try:
         text = files.read_text(path)
     except (OSError, UnicodeError) as error:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a db.env has to become under a module's options, judged by every rule, and how that is shown. Pure rules."""
+"""Plans a db.env from a module's options, checks it by all rules, and prepares its diff. Pure rules."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file, rule
 
 
 class Plan(t.NamedTuple):
-    """The file's text before (None: no file) and after (None: no file), and how the one becomes the other."""
+    """The file's text before and after (None: no file), and the changes between them."""
 
     before: str | None
     after: str | None
     edited: file.Edited
     values: dict[str, str]
     warnings: list[str]
-    existing: dict[str, str | None]  # what the file holds now; None: not the same for every reader
-    undeclared: tuple[str, ...] = ()  # keys that the file goes on to hold and no option names
+    existing: dict[str, str | None]  # current values; None if the readers disagree
+    undeclared: tuple[str, ...] = ()  # remaining keys that no option names
 
     def removed(self) -> list[str]:
-        """The keys that go, as they may be shown."""
+        """Returns the names of the removed keys for messages."""
         names = file.names(self.before or "")
         return [names[key] for key in self.edited.removed]
 
     def summary(self) -> str:
-        """What becomes of the content."""
+        """Returns a summary of the change."""
         parts = [f"set {', '.join(self.edited.changed)}"] if self.edited.changed else []
         if self.edited.removed:
             parts.append(f"removed {', '.join(self.removed())}")
@@ -39,7 +39,7 @@ class Plan(t.NamedTuple):
 
 
 def secrets(params: t.Mapping[str, t.Any], before: str | None) -> list[str]:
-    """The values in the file, by whichever reading, and in `extra` that must never be shown."""
+    """Returns the secrets in the file, for all readers, and in `extra`."""
     entries = [entry for how in (file.read_compose, file.read_docker) for entry in how(before or "")]
     given = [
         value
@@ -50,7 +50,7 @@ def secrets(params: t.Mapping[str, t.Any], before: str | None) -> list[str]:
 
 
 def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
-    """The plan for a file whose text is `before`; raises WaError for what the client cannot work with."""
+    """Returns the plan for a file with the text `before`. Raises WaError if the client could not work with the result."""
     env_format = params["format"]
     existing = {entry.key: entry.value for entry in file.read(before or "", env_format) if entry.key}
     if params["state"] == "absent":
@@ -80,18 +80,18 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
 
 
 def reconnects(plan: Plan, stale: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
-    """Whether the client will connect with other values than now: by the file, or in a container made before it changed."""
+    """Returns whether the client will connect with changed values, because of the file or of a stale container."""
     changed = any((plan.existing.get(key) or "") != plan.values.get(key, "") for key in rules.CONNECTION)
     return changed or any(set(rules.CONNECTION) & set(entry["stale_keys"]) for entry in stale)
 
 
 def is_secret(params: t.Mapping[str, t.Any], key: str, value: t.Any = None) -> bool:
-    """Whether a value must never be shown: by its name, or because a URL with a user in it is one under any name."""
+    """Returns whether a value is a secret: by its name, or because it is a URL with credentials."""
     return redact.is_secret(key, params["extra_secrets"] or {}) or redact.holds_password(str(value or ""))
 
 
 def show(params: t.Mapping[str, t.Any], text: str | None, changed: t.Container[str] = ()) -> str:
-    """`text` for a diff: values of public settings only, and no comment's text, which may be an old password."""
+    """Returns `text` for a diff: only values of public settings, and no comments, which may contain an old password."""
     public = {*rules.OPTIONS.values(), state.CONFIG_ON_DB, *(params["extra"] or {})}
     lines = []
     for entry in file.read(text or "", params["format"]):

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may stand in a client's db.env: the vendor's rules and the mistakes that operators make. Pure rules."""
+"""Checks the content of a client's db.env: the vendor's rules and common mistakes. Pure rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import ho
 from ansible_collections.waba.onprem.plugins.module_utils._env.file import KEY
 
 ENGINES = {"MYSQL": 3306, "PGSQL": 5432}
-# The order in which a new file lists them.
+# In the order of a new file.
 OPTIONS = {
     "engine": "WA_DB_ENGINE",
     "hostname": "WA_DB_HOSTNAME",
@@ -27,29 +27,29 @@ OPTIONS = {
     "ssl_cert": "WA_DB_SSL_CERT",
     "ssl_key": "WA_DB_SSL_KEY",
 }
-TEXTS = ("hostname", "username", "password", "name_prefix")  # what YAML could take for a number
+TEXTS = ("hostname", "username", "password", "name_prefix")  # values that YAML may read as numbers
 REQUIRED = ("engine", "hostname", "port", "username", "password")
 PASSWORD = "WA_DB_PASSWORD"
-# What decides whether the client gets into its database.
+# Keys that determine the login at the database.
 CONNECTION = tuple(key for option, key in OPTIONS.items() if option not in ("connection_idle_timeout", "persistent"))
 UPGRADE = "WA_DB_UPGRADE"
-# The Webapp's keys: shortest and longest, where that is known.
+# The Webapp's keys: minimum and maximum length, if known.
 KEYS: dict[str, tuple[int, int]] = {"WA_API_KEY": (12, 128), "WA_WEB_JWT_CRYPTO_KEY": (0, 0)}
-FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor's
-# domain: values may pass unquoted through an INI file, where these end or change a value, and words become others.
+FORBIDDEN_IN_PASSWORD = "?{}&~!()^="  # domain: three sources of the vendor
+# domain: values may be written unquoted into an INI file, where these characters end or change a value.
 _DOUBTFUL = ("|", '"', ";", "${")
 _DOUBTFUL_VALUES = ("null", "none", "no", "off", "false", "yes", "on", "true")
 _TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t", "1.0"), ("0", "false", "no", "off", "n", "f", "0.0")
-# domain: the vendor's templates; the least is theirs too.
+# domain: the vendor's templates, also for the minimum.
 _IDLE_SECONDS, _IDLE_LEAST, _IDLE_MOST = 1000, 60000, 28800000
 _IDLE_SUSPECTS = (28800, 86400)  # 8 and 24 hours in seconds
 _LONGEST_STORE = len("configStore") + 4
 
 
 def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> dict[str, str | None]:
-    """What the options ask of the file: key -> text to set, or None to remove it; keys left alone are not in it.
+    """Returns the settings from the options: key -> text to set, or None to remove it. Unchanged keys are not included.
 
-    `existing` is what the file holds now. Raises WaError for `extra` with surprises.
+    `existing` are the file's current settings. Raises WaError for an invalid `extra`.
     """
     wanted: dict[str, str | None] = {}
     for option, key in OPTIONS.items():
@@ -73,9 +73,9 @@ def settings(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> di
 
 
 def _default_port(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) -> int | None:
-    """The engine's own port for a file that has none (`exclusive`: that would be left none) or one for another engine;
+    """Returns the engine's default port if the file has none (or with `exclusive` would have none) or another engine's.
 
-    else None: leave it alone.
+    None: do not change it.
     """
     before = existing.get(OPTIONS["engine"])
     engine = params.get("engine") or before
@@ -111,7 +111,7 @@ def _check_extra(
 
 
 def check_text(subject: str, name: str, value: t.Any, removable: bool = True) -> None:
-    """Raise WaError for a value that is no text; `removable`: an empty one removes the key."""
+    """Raises WaError for a value that is not text; with `removable` an empty one removes the key."""
     if not isinstance(value, str):
         kinds = {bool: "a boolean", int: "a number", float: "a number", type(None): "nothing (null)"}
         raise WaError(
@@ -132,7 +132,7 @@ def _upgrade(subject: str) -> WaError:
 
 
 def check(values: t.Mapping[str, str], path: str) -> list[str]:
-    """Judge the whole file as it would be: warnings, in words. Raises WaError for what the client cannot work with."""
+    """Checks the future content of the file. Returns warnings. Raises WaError if the client could not work with it."""
     if UPGRADE in values:
         raise _upgrade(f"{path}: {UPGRADE}")
     for key, value in values.items():
@@ -159,7 +159,7 @@ def check(values: t.Mapping[str, str], path: str) -> list[str]:
 
 
 def check_database(values: t.Mapping[str, str], path: str) -> list[str]:
-    """Warnings about which database `values` name: engine, server, port, prefix. Raises WaError for what is none."""
+    """Returns warnings about engine, server, port and prefix in `values`. Raises WaError for invalid ones."""
     engine = values[OPTIONS["engine"]]
     if engine not in ENGINES:
         raise WaError(f"{path}: {OPTIONS['engine']}", f"{engine!r}", " or ".join(ENGINES))
@@ -202,7 +202,7 @@ def _check_password(text: str, path: str) -> list[str]:
 
 
 def _check_texts(values: t.Mapping[str, str], path: str) -> list[str]:
-    """Doubts about the client's variables, whichever they are; no value of a secret is in them."""
+    """Returns warnings about the client's variables, without secrets."""
     found = []
     for key, value in values.items():
         if not key.startswith("WA_"):

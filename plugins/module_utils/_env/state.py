@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a db.env is in force: what a container was created with against what the file holds. Pure rules."""
+"""Compares a container's environment with db.env, to decide whether the file is in force. Pure rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFIG_CURE = (
 
 @dataclass
 class Verdict:
-    """The keys by which one container differs from the file: `stale` for want of a recreate, `overridden` on purpose."""
+    """The keys that differ between a container and the file: `stale` needs a recreation, `overridden` is intended."""
 
     stale: list[str] = field(default_factory=list)
     overridden: list[str] = field(default_factory=list)
@@ -32,11 +32,10 @@ def differing(
     held: t.Mapping[str, t.Collection[str]],
     gone: t.Iterable[str] = (),
 ) -> list[str]:
-    """Keys whose value in a container's environment is not one that the file gives.
+    """Returns the keys whose value in a container's environment is not the file's.
 
-    `held` is what the file holds: key -> the values that a reader makes of it; keys whose value cannot be known from
-    the file alone are not in it. `gone` are keys that the file has lost; those that every db.env may have are
-    looked for anyway.
+    `held` is the file's content: key -> values for its readers, without keys whose value is unknown. `gone` are removed
+    keys; the standard keys of a db.env are always checked for removal.
     """
     found = [key for key, values in held.items() if environment.get(key) not in values]
     suspects = [*OPTIONS.values(), CONFIG_ON_DB, *gone]
@@ -50,15 +49,15 @@ def check(
     image: t.Mapping[str, str],
     overrides: t.Container[str],
 ) -> Verdict:
-    """Sort the `differing` keys of a container.
+    """Sorts the `differing` keys of a container.
 
-    `image` is the image's own environment, which explains a key that the file does not hold; `overrides` are the keys
-    that the Compose file sets itself: recreating the container would change nothing about them.
+    `image` is the image's environment, which explains a key that is not in the file; `overrides` are the keys set by the
+    Compose file, which a recreation would not change.
     """
     verdict = Verdict()
     for key in keys:
         if key in overrides:
-            # A key that only the Compose file knows is no business of db.env's.
+            # A key set only by the Compose file does not concern db.env.
             if key in held:
                 verdict.overridden.append(key)
         elif key in held or image.get(key) != environment.get(key):
@@ -67,10 +66,10 @@ def check(
 
 
 def keeps_configuration(role: str, environment: t.Mapping[str, str], mounted: t.Iterable[str]) -> bool:
-    """Whether the client's configuration, its registration included, outlives this container.
+    """Returns whether the client's configuration, including its registration, survives a removal of this container.
 
-    `role` is `web`, `core` or `master`; `mounted` are the folders in the container that a volume or a folder of the
-    host stands on. Not so: configuration neither in the database nor on a volume (domain: WA_CONFIG_ON_DB).
+    `role` is `web`, `core` or `master`; `mounted` are the mount points in the container. It is lost if it is neither in
+    the database nor on a volume (domain: WA_CONFIG_ON_DB).
     """
     if role not in ("core", "master") or environment.get(CONFIG_ON_DB) == "1":
         return True
@@ -78,15 +77,15 @@ def keeps_configuration(role: str, environment: t.Mapping[str, str], mounted: t.
 
 
 def holds_configuration(folder: str) -> bool:
-    """Whether what is mounted at `folder` in a container holds the configuration that is not in the database."""
+    """Returns whether a mount at `folder` in a container contains the configuration files."""
     folder = posixpath.normpath(folder)
     return folder == "/" or f"{CONFIG_FOLDER}/".startswith(f"{folder}/")
 
 
 def configuration_mount(role: str, environment: t.Mapping[str, str], mounts: t.Iterable[tuple[str, str]]) -> str:
-    """The volume or folder of the host on which a container keeps its configuration; empty for none, as with a database.
+    """Returns the volume or host folder with a container's configuration; empty if it is in the database.
 
-    `mounts` are names and the folders in the container; of several the one nearest to the configuration has it.
+    `mounts` are names and mount points; the innermost one counts.
     """
     if role not in ("core", "master") or environment.get(CONFIG_ON_DB) == "1":
         return ""
@@ -95,7 +94,7 @@ def configuration_mount(role: str, environment: t.Mapping[str, str], mounts: t.I
 
 
 def service_settings(document: t.Any, service: str) -> tuple[list[str], list[str], t.Any]:
-    """What one Compose document says of a service: keys of `environment`, paths of `env_file`, and `extends`."""
+    """Returns a service's keys of `environment`, paths of `env_file`, and `extends` in a Compose document."""
     services = document.get("services") if isinstance(document, dict) else None
     body = services.get(service) if isinstance(services, dict) else None
     if not isinstance(body, dict):

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A db.env on the disk: read with its faults named, written whole or not at all, one writer at a time."""
+"""Reads and writes a db.env on disk: atomically, with a lock, and with errors that name the problem."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKUPS_KEPT = 2
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _BACKUP = re.compile(r"\.\d{8}T\d{6}\.\d{6}Z~")
 _LONGEST_FILE = 1 << 20
-# Not blocked by a pipe, not led misplaced by a link.
+# Does not block on a FIFO and does not follow a link.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CURES = {
     errno.EPERM: "It may be immutable (see lsattr): chattr -i",
@@ -30,20 +30,20 @@ _CURES = {
 
 
 class Store:
-    """One file. `read` needs no lock, because writers replace the file in one step."""
+    """One file. `read` needs no lock, because writes are atomic."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.folder, self.name = os.path.split(path)
-        # What the file held when the client last was proven healthy with it; it is there as long as the file is not proven.
+        # Content with which the client was last healthy; kept until the client is healthy with the new content.
         self.previous = f"{path}.previous"
-        # One fixed name: what a killed run left behind is found and taken away by the next one.
+        # A fixed name, so that the next run removes the draft of a killed one.
         self._draft = os.path.join(self.folder, f".{self.name}.wa_new")
         self._lock = os.path.join(self.folder, f".{self.name}.wa_lock")
         self._seen: tuple[int, ...] | None = None
 
     def read(self) -> str | None:
-        """The file's text, None when it does not exist. Raises WaError for what is no readable UTF-8 file."""
+        """Returns the file's text, None if it does not exist. Raises WaError if it is not a readable UTF-8 file."""
         self._seen = None
         try:
             number = os.open(self.path, _READ)
@@ -78,7 +78,7 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, timeout: float) -> t.Iterator[None]:
-        """Keep other runs of the collection away from the file; waits up to `patience` seconds. A killed run's lock is free."""
+        """Locks the file against other runs; waits up to `timeout` seconds. The lock of a killed run is released."""
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(files.lock(self._lock, timeout))
@@ -87,7 +87,7 @@ class Store:
             except OSError as error:
                 if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                     raise WaError(f"lock file {self._lock}", f"cannot be made: {error.strerror}", "a lock") from None
-                # Nobody can write where no lock can be made, and a run that changes nothing needs to write nothing.
+                # If no lock file can be created, the file cannot be written either, and a run without changes needs no lock.
             if os.path.lexists(self._draft):  # on a read-only file system not even a missing file can be removed
                 try:
                     os.unlink(self._draft)
@@ -98,10 +98,10 @@ class Store:
             yield
 
     def write(self, text: str, set_attributes: t.Callable[[int], None], backup: str | None = None) -> str:
-        """Replace the file by `text` in one step; `dress` gives the still empty open draft owner and mode. Needs the lock.
+        """Replaces the file by `text` atomically; `set_attributes` sets owner and mode of the empty draft. Needs the lock.
 
-        A `backup` is the text to keep beside it, with mode 0600; the newest two stay. Returns its path, or an empty
-        text. What fails leaves the old file, and nothing else. Raises WaError.
+        `backup` is the text of a backup next to it, with mode 0600; the newest two are kept. Returns its path, empty for
+        none. A failure leaves the old file unchanged. Raises WaError.
         """
         made = self._backup(backup)
         try:
@@ -117,7 +117,7 @@ class Store:
         return made
 
     def remove(self, backup: str | None = None) -> str:
-        """Remove the file, with a backup as `write` makes it. Needs the lock."""
+        """Removes the file, with a backup as in `write`. Needs the lock."""
         made = self._backup(backup)
         try:
             self._want_unchanged()
@@ -130,7 +130,7 @@ class Store:
         return made
 
     def keep(self, text: str) -> bool:
-        """Keep `text` as the last proven content, with mode 0600; an earlier one stays. Needs the lock. Raises WaError."""
+        """Saves `text` as the previous content, with mode 0600, unless one exists. Needs the lock. Raises WaError."""
         if os.path.lexists(self.previous):
             return False
         self._write_private(self._draft, text)
@@ -143,11 +143,11 @@ class Store:
         return True
 
     def read_previous(self) -> str | None:
-        """The last proven content; None when there is none."""
+        """Returns the previous content; None if there is none."""
         return Store(self.previous).read()
 
     def drop(self) -> bool:
-        """Remove the last proven content; returns whether there was one. Needs the lock. Raises WaError."""
+        """Removes the previous content; returns whether there was one. Needs the lock. Raises WaError."""
         if not os.path.lexists(self.previous):
             return False
         self._step(os.unlink, self.previous)
@@ -161,7 +161,7 @@ class Store:
         return path
 
     def _inherit(self, draft: int) -> None:
-        """Give the open draft the old file's owner, mode and access list, as far as this user may."""
+        """Copies owner, mode and ACL of the old file to the open draft, as far as permitted."""
         try:
             number = os.open(self.path, _READ)
         except FileNotFoundError:
@@ -178,7 +178,7 @@ class Store:
 
     @contextlib.contextmanager
     def opened(self) -> t.Iterator[int]:
-        """The file, open, for a change of owner or mode that no link can lead elsewhere. Raises WaError."""
+        """Returns the open file, to change owner or mode without following a link. Raises WaError."""
         try:
             number = os.open(self.path, _READ)
         except OSError as error:
@@ -191,7 +191,7 @@ class Store:
             os.close(number)
 
     def _want_unchanged(self) -> None:
-        """Raise WaError when somebody without the lock, an editor for one, has put another file there since `read`."""
+        """Raises WaError if another program without the lock, such as an editor, has replaced the file since `read`."""
         try:
             now = _signature(os.stat(self.path, follow_symlinks=False))
         except FileNotFoundError:
@@ -213,11 +213,11 @@ class Store:
             raise WaError(self.path, f"cannot be replaced: {error.strerror}", "a file that may change", cure) from None
 
     def _settle(self) -> None:
-        """Make the new name survive a power cut, and let old backups go."""
+        """Syncs the directory and removes old backups."""
         try:
             files.sync_folder(self.folder)
         except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EROFS):  # a file system that cannot
+            if error.errno not in (errno.EINVAL, errno.EROFS):  # not supported by the file system
                 raise WaError(f"folder {self.folder}", f"cannot be written to the disk: {error.strerror}") from None
         for old in self.backups()[:-BACKUPS_KEPT]:
             try:
@@ -227,14 +227,14 @@ class Store:
                 raise WaError(f"old backup {old}", found, "the last two only", f"{self.path} itself is done") from None
 
     def backups(self) -> list[str]:
-        """The backups that `backup` made, the oldest first."""
+        """Returns the backups, the oldest first."""
         found = glob.glob(glob.escape(self.path) + ".*~")
         return sorted(path for path in found if _BACKUP.fullmatch(path[len(self.path) :]))
 
     def _write_private(self, path: str, text: str, set_attributes: t.Callable[[int], None] | None = None) -> None:
-        """Make a file that only its owner can read, or that `dress` opens to others before there is anything to read.
+        """Creates a file that only its owner can read, unless `set_attributes` changes that while it is empty.
 
-        What fails leaves none.
+        A failure removes it.
         """
 
         def prepare(number: int) -> None:
@@ -249,7 +249,7 @@ class Store:
 
 
 def _attributes(number: int) -> list[str]:
-    """The names of an open file's extended attributes; a file system without them has none."""
+    """Returns the names of an open file's extended attributes; none if the file system does not support them."""
     try:
         return os.listxattr(number)
     except OSError as error:
@@ -259,5 +259,5 @@ def _attributes(number: int) -> list[str]:
 
 
 def _signature(kind: os.stat_result) -> tuple[int, ...]:
-    """What tells one file, and one content of it, from another."""
+    """Returns values that identify a file and its content."""
     return kind.st_dev, kind.st_ino, kind.st_size, kind.st_mtime_ns
