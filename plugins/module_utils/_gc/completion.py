@@ -1,12 +1,12 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Message GC: whether one runs, and when it is over. Pure rules.
+"""Detects a running message GC and its completion. Pure rules.
 
-A GC is over when for a whole quiet period no statement that deletes from `messages` was seen to run, no rows of a sample of
-primary keys have gone, and the table's own counters, where the server has them, show no more deletes than come with inserts or
-went before the call. Counters that come late, to what the sample has shown already, do not begin the period anew.
-What the rule takes for traffic is slower than `Watch.unnoticed`.
+A GC is complete when for a full quiet period no statement that deletes from `messages` ran, no rows of a sample of primary
+keys were deleted, and the table's counters, if the server has them, show no more deletes than come with inserts or occurred
+before the call. Late counters, for deletes that the sample has already shown, do not restart the period. A GC slower than
+`Watch.unnoticed` may be taken for traffic.
 """
 
 from __future__ import annotations
@@ -16,46 +16,48 @@ from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._database.activity import Activity
 
-SAMPLE = 4000  # primary keys: looked up in some milliseconds, and enough to show all but the slowest GC
-BEFORE = 10.0  # seconds between the two looks before a call, at most a quiet period; three times as many where none is called
-_DAY = 86400.0  # seconds that a table would last at the fastest rate at which old rows may go without a GC
-_TRICKLE = 0.2  # rows a second by which a table may get smaller although it did not before the call
-_USUAL = 2  # times the rate before the call that is still traffic
-_CHANCE = 5  # keys more than expected that go by chance: a GC is not seen in so few before a call
-_LATE = 20.0  # seconds after the last sign in which counters may still come (PostgreSQL: up to 10 s late, seen at the next look)
-_ROUGH = 1.1  # times the rows that the sample has shown to go, by which that estimate may be too low
+SAMPLE = 4000  # primary keys: a lookup takes some milliseconds, and detects all but the slowest GC
+BEFORE = 10.0  # seconds between the two measurements before a call, at most a quiet period; three times as many without a call
+_DAY = 86400.0  # seconds in which a table would be emptied at the highest rate of deletes without a GC
+_TRICKLE = 0.2  # rows a second by which a table may shrink although it did not before the call
+_USUAL = 2  # multiple of the rate before the call that still counts as traffic
+_CHANCE = 5  # keys above the expected number that may be deleted by chance: before a call so few do not show a GC
+_LATE = (
+    20.0  # seconds after the last sign in which late counters may arrive (PostgreSQL: up to 10 s, plus one measurement)
+)
+_ROUGH = 1.1  # factor by which the estimate of deleted rows from the sample may be too low
 
 
 @dataclass
 class Watch:
-    """What the looks at one GC have shown: plain data, kept between steps. Times are in seconds since the sample was taken."""
+    """The measurements of one GC as plain data, kept between steps. Times are in seconds since the sample was taken."""
 
     sampled: int  # keys
-    rows: int  # of the tables when the sample was taken; an estimate where there are many
-    alive: int  # keys at the last look
-    deleted: int | None  # by the table's own counter at the last look; None where there is none
-    net: int | None  # the same, less the rows inserted: by how many the table got smaller
-    first: int | None  # what the counter had counted when the sample was taken; None after a reset
-    quiet_alive: int  # both at the start of the present quiet period
+    rows: int  # of the tables when the sample was taken; an estimate for large tables
+    alive: int  # existing keys at the last measurement
+    deleted: int | None  # the table's counter at the last measurement; None if there is none
+    net: int | None  # the same minus inserted rows: by how many the table shrank
+    first: int | None  # the counter when the sample was taken; None after a reset
+    quiet_alive: int  # both at the start of the current quiet period
     quiet_net: int | None
-    at: float = 0.0  # the last look
+    at: float = 0.0  # time of the last measurement
     quiet_since: float = 0.0
-    usual_keys: float = 0.0  # before the call, a second: keys that went, and by how many rows the table got smaller
+    usual_keys: float = 0.0  # rates per second before the call: deleted keys, and rows by which the table shrank
     usual_rows: float = 0.0
-    rate: float = 0.0  # rows a second between the last two looks; an estimate
+    rate: float = 0.0  # rows a second between the last two measurements; an estimate
     went: bool = False  # whether a sign of GC was seen since the call
 
     @classmethod
     def begin(cls, sampled: int, rows: int, now: Activity) -> Watch:
-        """Begin with the look that was taken with the sample."""
+        """Returns a watch that begins with the measurement taken with the sample."""
         rows = max(rows, sampled, 1)
         return cls(sampled, rows, now.alive, now.deleted, now.net, now.deleted, now.alive, now.net)
 
     def is_running(self, now: Activity, seconds: float, shrunk: int | None) -> bool:
-        """Whether a GC runs already, by the second look before the call, `seconds` after the first; else it gives the usual rates.
+        """Returns whether a GC runs already, from the second measurement before the call; else records the usual rates.
 
-        Rows that go are a GC's where the table shrinks by them; `shrunk` is by how many rows it did, None where it holds too
-        many to be counted.
+        `seconds` is the time since the first measurement. Deleted rows indicate a GC if the table shrinks; `shrunk` is by how
+        many rows it did, None if it has too many to be counted.
         """
         lost = self.alive - now.alive
         traffic = shrunk is not None and shrunk < self.gone(lost) / 2
@@ -66,8 +68,10 @@ class Watch:
         return False
 
     def take(self, now: Activity, seconds: float, period: float) -> None:
-        """Take a look `seconds` after the last one; `period` is the quiet period in seconds."""
-        reset = (now.deleted or 0) < (self.deleted or 0)  # the server's statistics: nobody knows what they had counted
+        """Adds a measurement, `seconds` after the last one; `period` is the quiet period in seconds."""
+        reset = (now.deleted or 0) < (
+            self.deleted or 0
+        )  # the server's statistics were reset, so earlier counts are unknown
         self.at += seconds
         self.rate = self.gone(self.alive - now.alive) / seconds if seconds > 0 else 0.0
         self.alive, self.deleted, self.net = now.alive, now.deleted, now.net
@@ -79,21 +83,21 @@ class Watch:
             self.restart()
 
     def restart(self) -> None:
-        """Begin a new quiet period at the last look."""
+        """Begins a new quiet period at the last measurement."""
         self.quiet_since, self.quiet_alive, self.quiet_net = self.at, self.alive, self.net
 
     def gone(self, keys: int) -> float:
-        """The rows that have gone when so many keys of the sample have; an estimate."""
+        """Returns the estimated number of deleted rows for a number of deleted keys of the sample."""
         return max(keys, 0) * self.rows / max(self.sampled, 1)
 
     def quiet(self) -> float:
-        """For how many seconds nothing of GC was seen."""
+        """Returns the seconds without a sign of GC."""
         return self.at - self.quiet_since
 
     def unnoticed(self, period: float) -> float:
-        """The rows a second below which a GC could be taken for traffic; above, the chance is below one in a million.
+        """Returns the rows a second below which a GC could be taken for traffic; above, the chance is below one in a million.
 
-        Where the table has counters of its own, slower ones are seen, too, unless the statistics come late.
+        If the table has counters, slower ones are detected, too, unless the statistics are late.
         """
         usual = self._usual_keys(period)
         keys = (
@@ -102,25 +106,25 @@ class Watch:
         return keys * self.rows / max(self.sampled, 1) / period
 
     def _usual_keys(self, period: float) -> float:
-        """The most keys that go in a quiet period by traffic."""
+        """Returns the maximum of keys deleted by traffic in a quiet period."""
         return period * (self.sampled / _DAY + _USUAL * self.usual_keys)
 
     def _usual_rows(self, period: float) -> float:
-        """By how many rows the table gets smaller at most in a quiet period by traffic."""
+        """Returns the maximum of rows by which traffic shrinks the table in a quiet period."""
         return period * (_USUAL * self.usual_rows + _TRICKLE)
 
     def _keys_go(self, period: float) -> bool:
         lost = self.quiet_alive - self.alive
-        return lost > self._usual_keys(period) or lost < 0  # fewer than none: another server after a failover
+        return lost > self._usual_keys(period) or lost < 0  # negative: another server after a failover
 
     def _shrinks(self, period: float) -> bool:
-        """Whether the table's own counters show more deletes than traffic's, which inserts what it deletes later."""
+        """Returns whether the table's counters show more deletes than traffic, which inserts as many rows as it deletes."""
         return (
             self.net is not None and self.quiet_net is not None and self.net - self.quiet_net > self._usual_rows(period)
         )
 
     def _comes_late(self) -> bool:
-        """Whether the counters show no more than what the sample has shown to go until a moment ago."""
+        """Returns whether the counters show no more deletes than the sample has shown until a moment ago."""
         if self.first is None or self.deleted is None or self.at - self.quiet_since > _LATE:
             return False
         return self.deleted - self.first <= _ROUGH * self.gone(self.sampled - self.alive)

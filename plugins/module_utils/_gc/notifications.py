@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Message GC: the client's notifications, in the file to which the business's own webhook consumer appends them.
+"""Reads the client's notifications of message GC from the file to which the business's webhook consumer appends them.
 
-One JSON object a line: the body that the client has posted, with its time of arrival beside `services` if the consumer adds one
+Each line is a JSON object: the body posted by the client, optionally with its time of arrival next to `services`
 (`timestamp`, seconds since 1970).
 """
 
@@ -17,11 +17,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import SINGLE
 
-_SLACK = 1.0  # seconds by which a consumer's time may be cut off
+_SLACK = 1.0  # seconds by which a consumer's time may be rounded down
 
 
 class Notification(t.NamedTuple):
-    """One notification of message GC: the node's name (empty when it has none), its status, what it deleted, its errors."""
+    """One notification of message GC: the node's name (may be empty), status, number of deleted rows, errors."""
 
     node: str
     status: str
@@ -30,7 +30,7 @@ class Notification(t.NamedTuple):
 
 
 def mark(path: str | None) -> list[int]:
-    """Where the file ends now, and which file it is: what is before belongs to older runs."""
+    """Returns the end and identity of the file: earlier content belongs to older runs."""
     try:
         found = os.stat(path or "")
     except OSError:
@@ -39,10 +39,9 @@ def mark(path: str | None) -> list[int]:
 
 
 def read(path: str, since: t.Sequence[int], called: float, warn: t.Callable[[str], None]) -> list[Notification]:
-    """The notifications appended since a `mark`, but for those that arrived before the call (`called`, seconds since 1970).
+    """Returns the notifications appended since a `mark`, without those before the call (`called`, seconds since 1970).
 
-    A file that was rotated is read from its start; a last line without its end is still being written. Raises WaError for one
-    that cannot be read.
+    A rotated file is read from its start; an incomplete last line is ignored. Raises WaError if the file cannot be read.
     """
     try:
         with files.open_regular(path) as stream:
@@ -69,7 +68,7 @@ def read(path: str, since: t.Sequence[int], called: float, warn: t.Callable[[str
 
 
 def _notifications(body: dict[str, t.Any]) -> t.Iterator[Notification]:
-    """Those of message GC in one body of the client; one of media GC holds `items_deleted`."""
+    """Returns the notifications of message GC in one body of the client; those of media GC have `items_deleted`."""
     for service in _dicts(body.get("services")):
         message = service.get("message")
         gc = message.get("gc") if isinstance(message, dict) else None
@@ -86,9 +85,9 @@ def _dicts(value: t.Any) -> list[dict[str, t.Any]]:
 
 
 def by_node(found: t.Iterable[Notification], nodes: t.Sequence[str]) -> tuple[dict[str, Notification], list[str]]:
-    """The last notification of every one of `nodes`, and the names of others that have sent one.
+    """Returns the last notification of each of `nodes`, and the names of other nodes that have sent one.
 
-    A single client's notification names no node, nor does its answer to the call; a lone node takes any.
+    A single client's notification and answer name no node; a single node takes any notification.
     """
     last: dict[str, Notification] = {}
     others: list[str] = []
@@ -102,7 +101,7 @@ def by_node(found: t.Iterable[Notification], nodes: t.Sequence[str]) -> tuple[di
 
 
 def _node_of(name: str, nodes: t.Sequence[str]) -> str | None:
-    """The node of the call that a notification's name means: by its name, or by its host's where that is unique."""
+    """Returns the node of the call for a notification: by its name, or by its host's name if that is unique."""
     if len(nodes) == 1 and (not name or nodes[0] == SINGLE):
         return nodes[0]
     same = [node for node in nodes if name and name in (node.casefold(), node.casefold().partition(":")[0])]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Message GC: whether it is due, what follows a look, what follows a round. Pure rules."""
+"""Decides whether message GC is due, and the next step after a measurement and after a round. Pure rules."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_duration
 
 POLICIES = ("limit", "daily", "always", "never")
-ROUNDS = 10  # calls in one run at most, as long as each has deleted something
-_DAY = 86400.0  # seconds between two runs of the policy `daily`, from begin to begin: the vendor asks for 24 hours
-_EARLY = 1800.0  # seconds by which the next run may begin sooner, as schedulers are not to the second
+ROUNDS = 10  # maximum of calls in one run, as long as each deletes rows
+_DAY = 86400.0  # seconds between the starts of two runs of the policy `daily`: the vendor requires 24 hours
+_EARLY = 1800.0  # seconds by which the next run may begin earlier, as schedulers are not exact
 
 
 class Moment(t.NamedTuple):
-    """A moment on the host: wall clock, seconds since it booted, and which boot that was."""
+    """A time on the host: wall clock, seconds since boot, and boot id."""
 
     wall: float
     uptime: float
     boot: str
 
     def since(self, earlier: Moment) -> float | None:
-        """Seconds from `earlier` to this; None when they cannot be known (a reboot and a clock that stepped back).
+        """Returns the seconds since `earlier`; None if unknown (a reboot and a clock that was set back).
 
-        Within one boot the wall clock is not looked at: it may step.
+        Within one boot the wall clock is not used: it may be set.
         """
         if self.boot and self.boot == earlier.boot and self.uptime >= earlier.uptime:
             return self.uptime - earlier.uptime
@@ -33,7 +33,7 @@ class Moment(t.NamedTuple):
 
 
 class Due(t.NamedTuple):
-    """Whether GC is due: `because` says why, or why not; `wait` is in how many seconds it may become due."""
+    """Whether GC is due: `because` is the reason; `wait` are the seconds until it may become due."""
 
     due: bool
     because: str
@@ -41,11 +41,11 @@ class Due(t.NamedTuple):
 
 
 def check_due(policy: str, large: bool, since_last: float | None, last_left_large: bool) -> Due:
-    """Due by policy alone; window and lock are looked at on their own.
+    """Returns whether GC is due by the policy; window and lock are checked separately.
 
-    `limit`: when the table is large. `daily`: also when the last run began a day ago (counted from its end, an hourly schedule would
-    leave the window behind in a few nights); one that has left the table large is not repeated before that. `since_last` is None
-    where no run is known.
+    `limit`: if the table is large. `daily`: also if the last run began a day ago (counted from its end, an hourly schedule would
+    miss the window after a few nights); a run that left the table large is not repeated earlier. `since_last` is None
+    if no run is known.
     """
     if policy in ("always", "never"):
         return Due(policy == "always", f"policy {policy}")
@@ -62,9 +62,9 @@ def check_due(policy: str, large: bool, since_last: float | None, last_left_larg
 
 
 def next_step(quiet: bool, notified: bool, late: bool) -> str:
-    """What follows a look: the round is `over`, `goes on`, or the time to wait for its end is up: `deletes`, `silent`.
+    """Returns the next step after a measurement: the round is `over`, `goes on`, or has timed out: `deletes`, `silent`.
 
-    `quiet` is whether nothing of GC was seen for the quiet period, `notified` whether every node has sent its notification.
+    `quiet` is whether there was no sign of GC in the quiet period, `notified` whether every node has sent a notification.
     """
     if quiet and notified:
         return "over"
@@ -72,10 +72,10 @@ def next_step(quiet: bool, notified: bool, late: bool) -> str:
 
 
 def after_round(large: bool, known: bool, went: bool, failed: bool, unanswered: int, rounds: int) -> str:
-    """What follows a round that is over: `done`, `again`, or why the run fails: `failed`, `unknown`, `nothing`, `rounds`.
+    """Returns the next step after a round: `done`, `again`, or the reason of a failure: `failed`, `unknown`, `nothing`, `rounds`.
 
-    `known` is whether the rows could be counted: who comes next counts first, since no GC is called for a table that may be small.
-    One call of which nobody knows whether it has reached the client (`unanswered` counts them) is repeated.
+    `known` is whether the rows could be counted: the next run counts first, since GC is not called for a table that may be
+    small. A call that may not have reached the client (`unanswered` is their number) is repeated once.
     """
     if not large:
         return "done"

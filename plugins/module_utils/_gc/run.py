@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One message GC from due to proven, in steps that different processes can take: call or take up, look, return."""
+"""Runs one message GC in steps, which different processes may take: call or resume, measure, return."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._gc.state import Run, 
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError, Webapp
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
 
-_BRIEF, _PATIENT = 5.0, 120.0  # seconds to wait for another run's step, with and without a run to follow
-_AWAY = 600.0  # seconds for which a database may be away while GC runs
+_BRIEF, _PATIENT = 5.0, 120.0  # seconds to wait for another run's step, with and without a GC to follow
+_AWAY = 600.0  # seconds for which a database may be unreachable while GC runs
 _HOLDERS = "unread inbound messages, the client's retention of 7 days, or traffic that adds rows as fast as GC deletes"
 _REFUSED_CURE = (
     "Correct api_password; if it is right by now, as after a first login, set retry_refused_login for one run"
@@ -39,7 +39,7 @@ _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(g
 
 
 class GcRun:
-    """Brings one client's `messages` under the limit. `step` is called until it returns true."""
+    """Reduces one client's `messages` to the limit. `step` is called until it returns true."""
 
     def __init__(self, params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
         self.params = params
@@ -78,7 +78,7 @@ class GcRun:
         self.values.update(databases=[], running=False)
 
     def step(self) -> bool:
-        """Call GC or take up the one that runs, look once, and return whether all is over."""
+        """Calls GC or resumes the running one, measures once, and returns whether the run is over."""
         if self.check_mode:
             self.state.load(self.result.warn, keep=True)
             return self._step()
@@ -131,7 +131,7 @@ class GcRun:
         if calls:
             self._check_login()
         if not self.check_mode:
-            self.state.save()  # what cannot be kept is not begun
+            self.state.save()  # a GC that cannot be recorded is not started
         keys, watch, running = self._observe(count, before)
         found = self.values["databases"]
         run = Run(uuid.uuid4().hex[:12], found, before, count.exact, keys, watch, now, moment(), moment())
@@ -147,7 +147,7 @@ class GcRun:
         return self._skip(why, wait) if why else False
 
     def _closed(self) -> tuple[str, float | None]:
-        """Why no GC may be called now, or an empty text, and in how many seconds it may be, if that is known."""
+        """Returns why GC may not be called now (empty if it may), and the seconds until it may, if known."""
         lock = self.params["lock_file"]
         blocked = JournalFile(lock).why_blocked(time.time()) if lock else ""
         if blocked:
@@ -161,14 +161,14 @@ class GcRun:
         self.values["databases"] = list(dict.fromkeys(table.database for table in self.tables))
 
     def _count(self) -> tuple[messages.Count, int]:
-        """The count up to the limit, and the rows: counted, or estimated where there are more."""
+        """Returns the count up to the limit, and the number of rows: exact, or estimated if there are more."""
         count = messages.count_up_to(self.config, self.tables, self.limit)
         if count.exact:
             return count, count.rows
         return count, max(count.rows, sum(activity.estimate(self.config, self.tables)))
 
     def _observe(self, count: messages.Count, before: int) -> tuple[list[t.Any], completion.Watch, bool]:
-        """A sample of the tables, what two looks at it have shown, and whether a GC runs already."""
+        """Returns a sample of the tables, its watch after two measurements, and whether a GC runs already."""
         keys = activity.take_sample(self.config, self.tables, completion.SAMPLE)
         watch = completion.Watch.begin(sum(map(len, keys)), before, activity.inspect(self.config, self.tables, keys))
         begin = time.monotonic()
@@ -180,7 +180,7 @@ class GcRun:
         return keys, watch, running
 
     def _predict(self, because: str) -> bool:
-        """Say what would be done, or what would be in its way."""
+        """Predicts the action in check mode, or the reason why it is not possible."""
         try:
             self._check_login()
         except WaError as error:
@@ -193,24 +193,24 @@ class GcRun:
     # The call
 
     def _check_login(self) -> None:
-        """Raise WaError unless there is a credential to try."""
+        """Raises WaError unless there is a credential to try."""
         if not self.params["retry_refused_login"] or not self.params["api_password"]:
             self.refused.check(self.webapp, self.params["api_password"], _REFUSED_CURE)
 
     def _call(self, run: Run, because: str) -> tuple[str, float | None]:
-        """Call GC as the next round of `run`, in a session that ends with it; or why none may be called now, as `_closed` says it."""
+        """Calls GC as the next round of `run` in its own API session. Returns the result of `_closed` if it may not be called."""
         known = self.state.record.run is run
         try:
             self._check_login()
             with self.refused.session(self.webapp, self.params["api_password"]):
-                why, wait = self._closed()  # looks and login have taken their time
+                why, wait = self._closed()  # checked again, because measurements and login take time
                 if why:
                     return why, wait
                 run.watch.restart()
                 run.watch.went, run.vacuumed, run.nodes, run.after = False, False, {}, None
                 run.round += 1
                 run.unanswered += 1
-                run.called = run.waiting = run.looked = moment()  # what went before is no quiet
+                run.called = run.waiting = run.looked = moment()  # the time before the call does not count
                 run.mark = notifications.mark(self.params["notifications"])
                 self.run_id = run.id
                 self._save(run)
@@ -229,7 +229,7 @@ class GcRun:
         return "", None
 
     def _start(self) -> dict[str, str] | str:
-        """Call message GC: the status by node; or why it is not known whether the call has begun one."""
+        """Calls message GC. Returns the status by node, or why it is unknown whether GC has started."""
         try:
             return self.webapp.start_gc("message")
         except ApiError as error:
@@ -249,10 +249,10 @@ class GcRun:
     # After a call
 
     def _watch(self, run: Run) -> bool:
-        """Look once at a GC that runs, and end its round when it is over."""
+        """Measures a running GC once, and ends its round if it is over."""
         now = moment()
         if not self.run_id:
-            run.waiting = now  # a new driver has its own time to wait
+            run.waiting = now  # a new process has its own time-out
         self.run_id = run.id
         try:
             return self._poll(run, now)
@@ -277,7 +277,7 @@ class GcRun:
         span = now.since(run.looked)
         run.watch.take(activity.inspect(self.config, self.tables, run.keys), span or 0.0, self.quiet)
         if span is None:
-            run.watch.restart()  # nobody knows for how long nothing has gone
+            run.watch.restart()  # the time without deletes is unknown
         run.looked = now
         silent, others = self._listen(run)
         quiet, waited = run.watch.quiet(), now.since(run.waiting) or 0.0
@@ -298,13 +298,13 @@ class GcRun:
             )
             raise self._fail(run, failure)
         if quiet > self.quiet / 2:
-            self._vacuum(run, self.quiet / 4)  # the count that follows is quicker for it
+            self._vacuum(run, self.quiet / 4)  # makes the following count faster
         self._save(run)
         self._progress(run, self._phase(run, silent))
         return False
 
     def _vacuum(self, run: Run, seconds: float) -> str:
-        """Vacuum once a round; what could not be done in `seconds` is done again before the count."""
+        """Vacuums once a round; if `seconds` are not sufficient, it is repeated before the count."""
         problem = "" if run.vacuumed else messages.vacuum(self.config, self.tables, seconds)
         run.vacuumed = not problem
         return problem
@@ -318,7 +318,7 @@ class GcRun:
         return f"{'quiet' if run.watch.went else 'nothing deleted yet'} for {quiet:.0f} of {self.quiet:g} s"
 
     def _listen(self, run: Run) -> tuple[list[str], list[str]]:
-        """The nodes that have not notified and are to, and others that have."""
+        """Returns the nodes whose notification is missing, and unexpected nodes that have sent one."""
         path = self.params["notifications"]
         if not path or not run.nodes or run.called is None:
             return [], []
@@ -335,7 +335,7 @@ class GcRun:
         return [node for node in nodes if node not in last], others
 
     def _leave(self, run: Run, waited: float) -> bool:
-        """Rows still go: raise, or leave them alone where they may be traffic's, in a table that is small."""
+        """Handles rows that are still deleted at the time-out: fails, unless the table is small and it may be traffic."""
         count = messages.count_up_to(self.config, self.tables, self.limit)
         if run.round == 0 and not count.large:
             self.values.update(messages_after=count.rows, exact=True)
@@ -353,7 +353,7 @@ class GcRun:
         )
 
     def _end_round(self, run: Run, count: messages.Count, after: int) -> bool:
-        """Do what follows a round that is over."""
+        """Executes the next step after a round."""
         remain = f"{'' if count.exact else 'about '}{after} rows remain"
         run.after, run.exact, run.large = after, count.exact, count.large
         failed = "; ".join(
@@ -385,20 +385,20 @@ class GcRun:
         self._close(run)
         return True
 
-    # What is kept and returned
+    # State and result
 
     def _save(self, run: Run) -> None:
         self.state.record.run = run
         self.state.save()
 
     def _close(self, run: Run) -> None:
-        """The run is over: keep what the next one and a follower need to know."""
+        """Ends the run and saves the state for the next run and for followers."""
         run.over, run.keys = True, []
         self._figures(run)
         self._save(run)
 
     def _fail(self, run: Run, error: WaError) -> WaError:
-        """The run is over, with an error, which is returned."""
+        """Ends the run with an error, which is returned."""
         run.failure = str(error)
         self._close(run)
         return error
@@ -419,7 +419,7 @@ class GcRun:
         )
 
     def _progress(self, run: Run, phase: str) -> None:
-        """Where a GC stands that runs; the figures are estimates."""
+        """Returns the progress of a running GC; the figures are estimates."""
         self._figures(run)
         watch = run.watch
         gone = watch.gone(watch.sampled - watch.alive)
@@ -436,7 +436,7 @@ class GcRun:
         self.values.update(running=True, messages_deleted=None, progress=where)
 
     def _skip(self, because: str, wait: float | None = None) -> bool:
-        """GC is not called, or not again: say why, and when it may be."""
+        """Records why GC is not called (again), and when it may be."""
         self.values.update(skip_reason=because, running=False, progress=None)
         if wait is not None:
             when = datetime.now().astimezone() + timedelta(seconds=wait)

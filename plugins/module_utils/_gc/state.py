@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is kept about message GC on the host: the one that runs, or else the last one. One record in one file, with one lock."""
+"""The state file of message GC on the host: the running GC or the last one, in one locked file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSION = 3
 
 
 def moment() -> Moment:
-    """Now, on this host."""
+    """Returns the current time on this host."""
     try:
         boot = files.read_text("/proc/sys/kernel/random/boot_id").strip()
     except OSError:
@@ -31,33 +31,33 @@ def moment() -> Moment:
 
 @dataclass
 class Run:
-    """A GC that is followed, or the one that ended last (`over`)."""
+    """The running GC, or the last one (`over`)."""
 
     id: str
     databases: list[str]
     before: int  # rows before the first call
-    exact: bool  # whether the last figure, `before` or `after`, was counted; else it is an estimate
+    exact: bool  # whether the last number, `before` or `after`, is exact; else it is an estimate
     keys: list[list[t.Any]]  # the sample, for each table
     watch: Watch
     began: Moment
-    looked: Moment  # the last look
-    waiting: Moment  # since when the end of the round is waited for
+    looked: Moment  # time of the last measurement
+    waiting: Moment  # start of the wait for the end of the round
     called: Moment | None = None
-    round: int = 0  # 0: one that somebody else has begun
-    unanswered: int = 0  # calls of which nobody knows whether they have reached the client
+    round: int = 0  # 0: started by another program
+    unanswered: int = 0  # calls that may not have reached the client
     nodes: dict[str, dict[str, t.Any]] = field(default_factory=dict)
-    mark: list[int] = field(default_factory=list)  # in the file of notifications, at the call
-    deleted: int | None = 0  # by the notifications of the rounds that have ended; None when some are missing
+    mark: list[int] = field(default_factory=list)  # position in the file of notifications at the call
+    deleted: int | None = 0  # from the notifications of finished rounds; None if some are missing
     vacuumed: bool = False  # in this round
     after: int | None = None  # rows at the end of the last round
     over: bool = False
-    large: bool = True  # whether it has left more rows than the limit
+    large: bool = True  # whether it left more rows than the limit
     failure: str = ""
 
 
 @dataclass
 class Record:
-    """All that is kept; `client` says whose it is."""
+    """The content of the file; `client` identifies the client."""
 
     client: dict[str, str]
     run: Run | None = None
@@ -65,7 +65,7 @@ class Record:
 
 
 class StateFile:
-    """The record of one deployment at `path`. `client` says whose it is; another's is refused."""
+    """The state file of one deployment at `path`; a file of another `client` is refused."""
 
     def __init__(self, path: str, client: dict[str, str]) -> None:
         self.path = path
@@ -73,7 +73,7 @@ class StateFile:
 
     @contextlib.contextmanager
     def lock(self, timeout: float) -> t.Iterator[bool]:
-        """Hold the file's lock: one step at a time, whoever drives it. Yields false when it is not free for `patience` seconds."""
+        """Holds the file's lock, so that one process takes a step at a time. Yields false if it is not free within `timeout` seconds."""
         try:
             handle = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -92,7 +92,7 @@ class StateFile:
         )
 
     def load(self, warn: t.Callable[[str], None], keep: bool) -> None:
-        """Read the file. One that this version cannot read is set aside, unless `keep`. Raises WaError for another client's."""
+        """Reads the file. An unreadable one is renamed, unless `keep`. Raises WaError for another client's."""
         try:
             found = _record(json.loads(files.read_text(self.path)))
         except FileNotFoundError:
@@ -117,7 +117,7 @@ class StateFile:
         self.record = found
 
     def save(self) -> None:
-        """Write the file whole or not at all; only its owner reads it."""
+        """Writes the file atomically, readable by its owner only."""
         try:
             files.write_json(self.path, asdict(self.record))
         except OSError as error:
@@ -125,7 +125,7 @@ class StateFile:
 
 
 def _record(data: dict[str, t.Any]) -> Record:
-    """The record in plain data. Raises ValueError, KeyError or TypeError for plain data of another shape."""
+    """Returns the record from plain data. Raises ValueError, KeyError or TypeError for invalid data."""
     if data["version"] != VERSION:
         raise ValueError("another version")
     run = data["run"]

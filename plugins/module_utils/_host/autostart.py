@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host starts by itself and that concerns the client: cron lines, systemd units, boot scripts."""
+"""Finds cron lines, systemd units and boot scripts of a host that concern the client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 
 _CRON = ("/etc/crontab", "/etc/cron.*/*", "/var/spool/cron/*", "/var/spool/cron/crontabs/*")
-# Where systemd reads units; an administrator's additions to one lie in a folder beside it.
+# systemd's unit folders; drop-ins are in a folder next to the unit.
 _UNITS = tuple(
     f"{folder}/systemd/system/{name}"
     for folder in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
@@ -21,16 +21,16 @@ _UNITS = tuple(
 )
 _BOOT = ("/etc/rc.local", "/etc/init.d/*", "/etc/local.d/*")
 _DOCKER = re.compile(r"\bdocker(?:-compose)?\b")
-_MAX_LINE = 4096  # a line of docker run may be long, and what it names is needed whole
-# Scripts that such lines call are read as well; those of the system, and the collection's own, are none.
+_MAX_LINE = 4096  # characters; a line of docker run may be long, and its names must be complete
+# Scripts called by such lines are read, too, except those of the system and of this collection.
 _SCRIPT = re.compile(r"(?<![\w./-])/[\w.+@/-]+")
 _SYSTEM = re.compile(r"/(?:usr/)?s?bin/|/(?:usr/)?lib|/proc/|/dev/|/sys/|/etc/init\.d/|.*/wa-log-cleanup$")
 
 
 def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]], list[str]]:
-    """The lines that name one of `words` (containers, projects' folders, images, `cleanup.sh`), and what was not readable.
+    """Returns the lines that contain one of `terms` (containers, folders, images, `cleanup.sh`), and unreadable paths.
 
-    Each line as `kind` (cron, unit, boot), `path`, `line`. Lines that were commented out start nothing.
+    Each line has `kind` (cron, unit, boot), `path`, `line`. Comments are ignored.
     """
     found: list[dict[str, str]] = []
     unreadable: list[str] = []
@@ -62,13 +62,13 @@ def read(terms: t.Collection[str], root: str = "/") -> tuple[list[dict[str, str]
 
 
 def _scripts(text: str) -> list[str]:
-    """The programs that a file calls by their whole path and that may be somebody's own scripts."""
+    """Returns the programs called with an absolute path that may be an administrator's scripts."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith(("#", ";"))]
     return [path for line in lines for path in _SCRIPT.findall(line) if not _SYSTEM.match(path)]
 
 
 def _script(path: str) -> str:
-    """The text of a script; nothing for what is none, such as a FIFO or a program, or cannot be read."""
+    """Returns the text of a script; empty if it is not one (such as a FIFO or a binary), or cannot be read."""
     try:
         with files.open_regular(path) as file:
             text = file.read(files.LARGEST).decode("utf-8", "replace")
@@ -78,10 +78,10 @@ def _script(path: str) -> str:
 
 
 def _lines(text: str, terms: t.Collection[str]) -> list[str]:
-    """The lines that concern the client, those of a script that goes on in the next line as one."""
+    """Returns the lines that concern the client, with continuation lines joined."""
     joined = re.sub(r"\\\n\s*", " ", text)
     if not _DOCKER.search(joined):
-        # A unit may call a script: then only the project's folder tells.
+        # A script called by a unit is matched by the project's folder only.
         terms = [term for term in terms if term.startswith("/")]
     return [
         " ".join(line.split())[:_MAX_LINE]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host lacks to be managed, and whether Docker may be installed on it."""
+"""Checks the requirements of a managed host, and whether Docker may be installed on it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if t.TYPE_CHECKING:
 
 LIBRARIES = {"MYSQL": ("python_mysql", "pymysql"), "PGSQL": ("python_postgresql", "psycopg2")}
 SYSTEM_PATHS = ["/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/local/bin", "/snap/bin"]
-# Packages of the engine and of what it stands on: installing another vendor's beside one removes it.
+# Packages of engines and their runtimes: installing another vendor's package removes an existing one.
 PACKAGES = {
     "docker-ce": "docker",
     "docker-ce-cli": "docker",
@@ -40,10 +40,10 @@ PACKAGES = {
     "podman-docker": "podman",
     "balena-engine": "balena",
 }
-# By rpm only: Debian once had a program of that name for the edge of a screen.
+# By rpm only: Debian had an unrelated program of that name.
 RPM_PACKAGES = {"docker": "distribution"}
 BINARIES = ("docker", "dockerd", "containerd", "nerdctl", "balena-engine")
-# Where an engine lies that no package manager and no search path knows: unpacked by hand, or one user's own.
+# Paths of engines that were not installed by a package manager: unpacked manually, or for one user.
 PLACES = ("/opt/*/{}", "/opt/*/bin/{}", "/srv/*/{}", "/root/bin/{}", "/home/*/bin/{}", "/home/*/.local/bin/{}")
 PROCESSES = ("dockerd", "containerd", "balena-engine-d", "dockerd-rootless")
 UNITS = ("docker*.service", "docker*.socket", "containerd*.service", "snap.docker.*.service", "balena-engine*.service")
@@ -58,13 +58,13 @@ DATA = ("/var/lib/docker", "/var/lib/containerd", "/home/*/.local/share/docker")
 SNAPS = ("/snap/docker", "/var/snap/docker")
 CONFIGURATION = "/etc/docker/daemon.json"
 PROC = "/proc"
-# systemd-cron has no daemon: a generator turns the lines of /etc/cron.d into timers.
+# systemd-cron has no daemon: a generator converts the lines of /etc/cron.d into timers.
 CRON_GENERATORS = tuple(
     f"{folder}/systemd/system-generators/systemd-crontab-generator" for folder in ("/usr/lib", "/lib")
 )
-SYSTEMD = "/run/systemd/system"  # is there while systemd is the host's first process
-DEFAULT_SOCKET = "/run/docker.sock"  # where an engine from a distribution's packages listens
-PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"  # where one that no package brought lies
+SYSTEMD = "/run/systemd/system"  # exists if systemd is the host's init process
+DEFAULT_SOCKET = "/run/docker.sock"  # socket of an engine from a distribution's packages
+PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"  # path of an engine that was installed without a package
 # Where Docker's client looks for plugins of all users (docker/cli, cli-plugins/manager).
 PLUGIN_FOLDERS = tuple(f"/usr/{place}/docker/cli-plugins" for place in ("local/lib", "local/libexec", "lib", "libexec"))
 CRON_NAMES = ("cron", "crond")
@@ -83,30 +83,30 @@ _PLUGIN_BY_HAND = (
 
 @dataclass(frozen=True)
 class Traces:
-    """What of any container engine is on the host."""
+    """Traces of any container engine on the host."""
 
     packages: tuple[str, ...] = ()
     snap: bool = False
     others: tuple[str, ...] = ()
 
     def listed(self) -> list[str]:
-        """All of them, in words."""
+        """Returns all traces as text."""
         packages = [f"package {name}" for name in self.packages]
         return [*packages, *(["snap docker"] if self.snap else []), *self.others]
 
     def vendor(self) -> str:
-        """Who made the engine: `docker`, `distribution`, `moby`, `podman`, `snap`; empty when nobody can tell."""
-        # Not by containerd alone: another vendor's engine, or a cluster's node, may stand on it.
+        """Returns the engine's vendor: `docker`, `distribution`, `moby`, `podman`, `snap`; empty if unknown."""
+        # Not by containerd alone: another vendor's engine, or a Kubernetes node, may use it.
         known = {**PACKAGES, **RPM_PACKAGES}
         made = [known[name] for name in known if name in self.packages and not name.startswith("containerd")]
         return made[0] if made else "snap" if self.snap else ""
 
 
 def docker_refusal(engine_error: str, compose_runs: bool, traces: Traces, release: t.Mapping[str, str]) -> str:
-    """Why nothing of Docker may be installed on the host, with the cure; empty when it may, or nothing is missing.
+    """Returns why Docker must not be installed on the host, with the solution; empty if it may, or nothing is missing.
 
-    An engine that does not answer, or may not be asked, is there all the same: installing the distribution's beside it
-    would take it away from under a client that runs. `release` is the host's os-release.
+    An engine that does not answer, or denies access, still exists: installing the distribution's would remove it together
+    with a running client. `release` is the host's os-release.
     """
     if compose_runs if not engine_error else not traces.listed():
         return ""
@@ -131,7 +131,7 @@ def docker_refusal(engine_error: str, compose_runs: bool, traces: Traces, releas
 
 
 def compose_fix(vendor: str, release: t.Mapping[str, str]) -> str:
-    """How the Compose plugin gets to an engine of that vendor on that release, in words."""
+    """Returns how to install the Compose plugin for an engine of that vendor on that release."""
     debian = {release.get("ID", ""), *release.get("ID_LIKE", "").split()} & {"debian", "ubuntu"}
     suse = {release.get("ID", ""), *release.get("ID_LIKE", "").split()} & {"suse", "sles", "opensuse"}
     install = "apt-get install" if debian else "zypper install" if suse else "dnf install"
@@ -149,7 +149,7 @@ def compose_fix(vendor: str, release: t.Mapping[str, str]) -> str:
     major = release.get("VERSION_ID", "").partition(".")[0]
     if vendor == "distribution" and release.get("ID") == "ubuntu":
         return "Install the distribution's plugin: apt-get install docker-compose-v2"
-    # Older releases of Debian have version 1 under that name, which is no plugin.
+    # Older releases of Debian have version 1 under that name, which is not a plugin.
     if vendor == "distribution" and release.get("ID") == "debian" and (not major.isdecimal() or int(major) >= 13):
         return "Install the distribution's plugin: apt-get install docker-compose"
     if vendor == "distribution" and suse:
@@ -158,7 +158,7 @@ def compose_fix(vendor: str, release: t.Mapping[str, str]) -> str:
 
 
 def traces(module: AnsibleModule) -> Traces:
-    """Read what of any container engine is on the host."""
+    """Returns the traces of any container engine on the host."""
     known = [module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in BINARIES]
     elsewhere = _present(place.format(name) for place in PLACES for name in BINARIES)
     programs = [path for path in elsewhere if not os.path.isdir(path)]
@@ -185,13 +185,13 @@ def traces(module: AnsibleModule) -> Traces:
 
 
 def _present(patterns: t.Iterable[str]) -> list[str]:
-    """What is at these paths, links that lead nowhere among it; a `*` stands for any one name."""
+    """Returns the existing paths, including dangling links; `*` matches one name."""
     found = [path for pattern in patterns for path in (glob.glob(pattern) if "*" in pattern else [pattern])]
     return [path for path in dict.fromkeys(found) if os.path.lexists(path)]
 
 
 def _processes() -> list[str]:
-    """The names of the host's processes, as the kernel has them: their first 15 letters."""
+    """Returns the names of the host's processes from the kernel, limited to 15 characters."""
     names = []
     for path in glob.glob(f"{PROC}/[0-9]*/comm"):
         with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
@@ -200,7 +200,7 @@ def _processes() -> list[str]:
 
 
 def _data_root() -> list[str]:
-    """Where an engine of this host keeps its data by its configuration: the next engine would start what lies there."""
+    """Returns the configured data folder of an engine: a new engine would start the containers in it."""
     try:
         given = json.loads(files.read_text(CONFIGURATION))
     except (OSError, ValueError):
@@ -210,12 +210,12 @@ def _data_root() -> list[str]:
 
 
 def _packages(module: AnsibleModule) -> list[str]:
-    """Which of `PACKAGES` are installed, by whichever package manager the host has."""
+    """Returns which of `PACKAGES` are installed, from dpkg or rpm."""
     found: set[str] = set()
     dpkg = module.get_bin_path("dpkg-query")
     if dpkg:
         output = module.run_command([dpkg, "-W", "-f", "${db:Status-Abbrev}\t${Package}\n", *PACKAGES])[1]
-        # The second letter is the state: n for not installed, c for the configuration files that a removal has left.
+        # The second letter is the state: n for not installed, c for remaining configuration files.
         found |= {line.split("\t")[1] for line in output.splitlines() if "\t" in line and line[1:2] not in "nc"}
     rpm = module.get_bin_path("rpm")
     if rpm:
@@ -231,17 +231,17 @@ def _holds_anything(folder: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        return True  # it is there, and nobody may look into it
+        return True  # it exists, but is not readable
 
 
 def os_release(text: str) -> dict[str, str]:
-    """The fields of an os-release file."""
+    """Returns the fields of an os-release file."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
     return {key.strip(): value.strip().strip("\"'") for key, _equals, value in pairs}
 
 
 def read_release() -> dict[str, str]:
-    """The host's os-release; empty where it has none."""
+    """Returns the host's os-release; empty if it has none."""
     for path in ("/etc/os-release", "/usr/lib/os-release"):
         try:
             with open(path, encoding="utf-8", errors="replace") as stream:
@@ -252,24 +252,24 @@ def read_release() -> dict[str, str]:
 
 
 def compose_runs(module: AnsibleModule, engine_error: str) -> bool:
-    """Whether the host has the command `docker compose`, or has it as soon as the client is there."""
+    """Returns whether the host has `docker compose`, or will have it after the installation of the Docker CLI."""
     client = module.get_bin_path("docker")
     if client and is_snap(client):
         return False
     command = [client, "compose"] if client else []
-    # The client comes with the engine; a release may have no package of the plugin, so that it is put there first.
+    # The CLI is installed with the engine; without a package of the plugin, the plugin may be installed first.
     if not client and engine_error and os.access(PLUGIN, os.X_OK):
         command = [PLUGIN]
     return bool(command) and module.run_command([*command, "version", "--short"])[0] == 0
 
 
 def is_snap(program: str) -> bool:
-    """Whether a program is a snap's, which reads no files outside of home folders."""
+    """Returns whether a program is from a snap, which cannot read files outside of home folders."""
     return program.startswith("/snap/") or os.path.basename(os.path.realpath(program)) == "snap"
 
 
 def cron_problem(module: AnsibleModule) -> str:
-    """Why no line of a file in /etc/cron.d would be run, whether or not the daemon runs now; empty when one would."""
+    """Returns why files in /etc/cron.d would be ignored, whether or not the daemon runs; empty if they are read."""
     daemons = [*filter(None, (module.get_bin_path(name, opt_dirs=SYSTEM_PATHS) for name in CRON_NAMES))]
     if any(os.path.basename(os.path.realpath(path)) != "busybox" for path in daemons):
         return ""
@@ -279,14 +279,14 @@ def cron_problem(module: AnsibleModule) -> str:
 
 
 def has_compose(module: AnsibleModule, engine_error: str) -> bool:
-    """`compose_runs`, told by where Docker's client looks for its plugins: to start a program takes longer than all else."""
+    """Returns the result of `compose_runs` from the plugin folders, without starting a program, which is slow."""
     found = any(os.access(f"{folder}/docker-compose", os.X_OK) for folder in PLUGIN_FOLDERS)
     client = module.get_bin_path("docker")
     return bool(found and client and not is_snap(client)) or compose_runs(module, engine_error)
 
 
 def cron_runs(pid_files: t.Iterable[str] = CRON_PID_FILES) -> bool:
-    """Whether a cron daemon runs: by the process that its file names, or by the names of all processes."""
+    """Returns whether a cron daemon runs: from its PID file, or from the names of all processes."""
     for path in pid_files:
         with contextlib.suppress(OSError, ValueError):
             number = int(files.read_text(path))
@@ -297,14 +297,14 @@ def cron_runs(pid_files: t.Iterable[str] = CRON_PID_FILES) -> bool:
 
 
 def stopped_services(module: AnsibleModule) -> list[str]:
-    """The service of the cron daemon that the host has, where it does not run."""
+    """Returns the service of the installed cron daemon if it does not run."""
     found = [name for name in CRON_NAMES if module.get_bin_path(name, opt_dirs=SYSTEM_PATHS)]
-    # One that reads no file in /etc/cron.d is missing, and where systemd-cron does its work none has to run.
+    # A daemon that ignores /etc/cron.d counts as missing, and with systemd-cron no daemon has to run.
     return [cron_service(found[0])] if found and not cron_problem(module) and not cron_runs() else []
 
 
 def cron_service(program: str) -> str:
-    """What the service of a cron daemon is called: Debian and others name cronie's by its package, and not by its program."""
+    """Returns the name of a cron daemon's service: Debian and others name cronie's by its package."""
     names = [
         name for name in (program, "cronie") if any(os.path.exists(place.format(name)) for place in SERVICE_PLACES)
     ]
@@ -312,7 +312,7 @@ def cron_service(program: str) -> str:
 
 
 def missing(module: AnsibleModule, engine_error: str, compose: bool | None = None) -> dict[str, str]:
-    """What the host lacks, with the reason; `compose` is whether `docker compose` runs, None to try it."""
+    """Returns missing requirements with the reason; `compose` is whether `docker compose` runs, None to test it."""
     reasons = {}
     if engine_error:
         reasons["docker_engine"] = engine_error
@@ -331,7 +331,7 @@ def missing(module: AnsibleModule, engine_error: str, compose: bool | None = Non
 
 
 def refusal(module: AnsibleModule, reasons: t.Mapping[str, str]) -> str:
-    """Why what the host lacks of Docker may not be installed, by what is there; nothing is read where it lacks nothing."""
+    """Returns why missing parts of Docker must not be installed; reads nothing if nothing is missing."""
     if not {"docker_engine", "docker_compose"} & {*reasons}:
         return ""
     return docker_refusal(

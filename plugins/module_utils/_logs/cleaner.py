@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cleans the logs of many containers: the lock, the work in one container, what is remembered from run to run."""
+"""Cleans the logs of many containers: the lock, the cleanup in one container, the state between runs."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ LOCK_DIR = "/run"
 _MEASURE_TIMEOUT = 60.0
 _OUTPUT_LINES = 10
 _OUTPUT_WIDTH = 500
-_REASON_LINES = 5  # of a failure's text
+_REASON_LINES = 5  # of a failure's reason
 _REASON_WIDTH = 200
-_SETTLE_CHECKS = 4  # looks, half a second apart: a container that goes or is restarted has many states on the way
+_SETTLE_CHECKS = 4  # checks, half a second apart, because a container that stops or restarts has transient states
 
 
 def project_of(containers: t.Iterable[Container]) -> str:
-    """The name that the lock and the state file bear; `_` cannot begin a Compose project's name."""
+    """Returns the name in the lock and state files; a Compose project's name cannot begin with `_`."""
     return "+".join(sorted({container.project or "_" for container in containers}))
 
 
 def lock(stack: ExitStack, containers: t.Sequence[Container], wait: float, result: Result) -> None:
-    """Hold the lock of each project until the stack is closed; the cron job holds the same ones."""
+    """Holds the lock of each project until the stack is closed; the cron job uses the same locks."""
     for project in sorted({container.project or "_" for container in containers}):
         path = f"{LOCK_DIR}/wa-log-cleanup-{project}.lock"
         try:
@@ -57,7 +57,7 @@ def lock(stack: ExitStack, containers: t.Sequence[Container], wait: float, resul
             continue
         stack.callback(os.close, descriptor)
         with contextlib.suppress(PermissionError):
-            os.fchmod(descriptor, 0o600)  # whoever could open it could hold it for ever
+            os.fchmod(descriptor, 0o600)  # a user who can open the file could hold the lock
         if not files.acquire(descriptor, wait):
             raise WaError(
                 f"log cleanup of project {project}",
@@ -68,7 +68,7 @@ def lock(stack: ExitStack, containers: t.Sequence[Container], wait: float, resul
 
 
 class Cleaner:
-    """Cleans or measures a container; threads may share one."""
+    """Cleans or measures a container; thread-safe."""
 
     def __init__(self, docker: Docker, params: dict[str, t.Any], check: bool, remembered: dict[str, list[str]]) -> None:
         self.docker, self.params, self.check, self.remembered = docker, params, check, remembered
@@ -81,7 +81,7 @@ class Cleaner:
         self.log_max = parse_size("docker_log_max", params["docker_log_max"]) if params["docker_log_max"] else None
 
     def __call__(self, container: Container) -> dict[str, t.Any]:
-        """The container's part of the result; keys that begin with `_` are for this module only."""
+        """Returns the container's part of the result; keys that begin with `_` are internal."""
         started = time.monotonic()
         report: dict[str, t.Any] = {
             "name": container.name,
@@ -102,7 +102,8 @@ class Cleaner:
                 report["_secrets"] = [
                     value
                     for key, value in (container.environment or {}).items()
-                    if redact.is_secret(key) or "KEY" in key  # also what may be a key's: a script prints anything
+                    if redact.is_secret(key)
+                    or "KEY" in key  # also values that look like secrets: a script may print anything
                 ]
                 report["_docker_log"] = self.docker_log(record)
                 self.clean(container, report, record["State"].get("Pid", 0))
@@ -114,7 +115,7 @@ class Cleaner:
         return report
 
     def idle(self, report: dict[str, t.Any], record: dict[str, t.Any] | None, when: str = "") -> None:
-        """Judge a container in which nothing can be run."""
+        """Reports a container in which commands cannot be executed."""
         state = record["State"]["Status"] if record else "gone"
         stopped = state in ("exited", "created", "dead", "removing")
         skipped = (stopped and self.params["ignore_stopped"]) or (record is None and not self.params["containers"])
@@ -124,7 +125,7 @@ class Cleaner:
     def interrupted(
         self, container: Container, report: dict[str, t.Any], record: dict[str, t.Any] | None, reason: str
     ) -> None:
-        """Find out why a command did not run to its end: the container went, stopped, was restarted, or itself."""
+        """Reports why a command did not complete: the container was removed, stopped or restarted, or the command failed."""
         report.update(status="failed", reason=reason)
         try:
             for _check in range(_SETTLE_CHECKS):
@@ -138,22 +139,22 @@ class Cleaner:
                     return
                 time.sleep(0.5)
         except WaError:
-            return  # the engine itself is away, as `reason` says
+            return  # the engine does not answer, as in `reason`
 
     def run(self, container: Container, script: str, arguments: t.Sequence[str], timeout: float) -> tuple[Outcome, str]:
-        """Run one of the rules' scripts; also returns the token that marks its lines."""
+        """Runs one of the scripts. Returns its result and the token that marks its lines."""
         token = "wa" + secrets.token_hex(12)
         argv = ["/bin/sh", "-c", script, "sh", token, "\n".join(self.params["log_paths"]), *arguments]
         return execute(self.docker, container, argv, timeout=timeout), token
 
     def clean(self, container: Container, report: dict[str, t.Any], pid: int) -> None:
-        """Measure, and unless in check mode clean and measure again; `pid` is the container's first process."""
+        """Measures, and unless in check mode cleans and measures again; `pid` is the container's main process."""
         if self.check:
             self.figures(report, self.measure(container, pid), None)
             report["status"] = "measured"
             return
         outcome, token = self.run(container, measuring.RUN_SCRIPT, shlex.split(self.params["command"]), self.timeout)
-        # Masked also by the names of variables, since not every secret is one of the container's environment.
+        # Masked also by names of variables, since not every secret is in the container's environment.
         lines = [redact.mask(line) for line in outcome.stderr.splitlines() if line.strip()]
         report["output"] = [line[:_OUTPUT_WIDTH] for line in lines[-_OUTPUT_LINES:]]
         late = f"took more than {self.params['timeout']} and " + (
@@ -182,14 +183,14 @@ class Cleaner:
         else:
             report["status"] = "cleaned"
             if report["rc"]:
-                # What the vendor's script returns is not documented: it is the logs that count.
+                # The exit code of the vendor's script is not documented: the result is determined from the logs.
                 report["_warning"] = (
                     f"the cleanup ended with exit code {report['rc']}, but all rotation rules hold: "
                     f"{_last_lines(report['output'])}"
                 )
 
     def measure(self, container: Container, pid: int = 0) -> measuring.Measurement:
-        """Only measure: from outside where that can be, else by a process in the container."""
+        """Measures only: from outside if possible, else with a process in the container."""
         if self.docker.local and pid:
             with contextlib.suppress(proc_root.NotHere):
                 return proc_root.walk(pid, container.id, self.params["log_paths"])
@@ -201,7 +202,7 @@ class Cleaner:
     def figures(
         self, report: dict[str, t.Any], before: measuring.Measurement, after: measuring.Measurement | None
     ) -> None:
-        """Put the measurements into the report, with what the rules say of them."""
+        """Adds the measurements and their evaluation to the report."""
         last = after or before
         report.update(bytes_before=before.bytes, files_before=before.count, free_bytes=last.free_bytes)
         if after is None:
@@ -224,7 +225,7 @@ class Cleaner:
         report["_large"] = [file.path for file in rules.oversized(report["role"], after, self.limits)]
 
     def docker_log(self, record: dict[str, t.Any]) -> dict[str, t.Any] | None:
-        """What is wrong with Docker's own log of a container, if anything."""
+        """Returns the problem with Docker's log of a container; empty for none."""
         if self.log_max is None:
             return None
         config, path = record["HostConfig"]["LogConfig"], record.get("LogPath") or ""
@@ -234,7 +235,7 @@ class Cleaner:
             try:
                 size = sum(os.stat(file).st_blocks * 512 for file in files)
             except OSError:
-                size = None  # not ours to read, or another machine's path
+                size = None  # not readable, or a path of another machine
         problem = rules.docker_log_problem(config["Type"], config.get("Config") or {}, size, self.log_max)
         return {"driver": config["Type"], "size": size, "problem": problem} if problem else None
 
@@ -254,9 +255,9 @@ def remember(
     module: AnsibleModule,
     result: Result,
 ) -> None:
-    """Write down the live logs that are too large now, for the next run to compare with.
+    """Saves the live logs that are too large, for comparison in the next run.
 
-    What is `remembered` of a container that was not measured now stays, unless the container is gone.
+    The `remembered` logs of a container that was not measured are kept, unless the container is gone.
     """
     large = {report["id"]: report["_large"] for report in reports}
     for key, paths in remembered.items():
@@ -274,7 +275,7 @@ def remember(
 
 
 def recall(path: str) -> dict[str, list[str]]:
-    """The live logs that the last run left too large; one that cannot be read knows none."""
+    """Returns the live logs that the last run left too large; none if the file cannot be read."""
     try:
         found = json.loads(core_files.read_text(path))
     except (OSError, ValueError):
@@ -291,7 +292,7 @@ def clean_all(
     check: bool,
     remembered: dict[str, list[str]],
 ) -> list[dict[str, t.Any]]:
-    """The reports of all containers, in their order; at most `workers` at a time."""
+    """Returns the reports of all containers in order; processes at most `workers` in parallel."""
     cleaner = Cleaner(docker, params, check, remembered)
     with ThreadPoolExecutor(max(1, min(params["workers"], len(containers)))) as pool:
         return list(pool.map(cleaner, containers))

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the logs of a container are measured: the scripts that run in it, and what their output means. No I/O here."""
+"""The scripts that measure the logs in a container, and the parser of their output. No I/O here."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 ARCHIVE = "archive"
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 
-# Lists all log folders, one process each. It wants a POSIX shell and ls or du; df is a bonus. `-q` keeps a name with a
-# newline on one line, `--full-time` gives the time as a number; BusyBox knows only the latter, others neither.
-# Variables: T a token that no file name holds, P the folders, one a line.
+# Lists all log folders, one process each. It needs a POSIX shell and ls or du; df is optional. `-q` keeps a name with a
+# newline on one line, `--full-time` prints the time as a number; BusyBox supports only the latter, others neither.
+# Variables: T is a token that no file name contains, P the folders, one per line.
 _MEASURE = r"""
 measure() (
   unset POSIXLY_CORRECT TIME_STYLE QUOTING_STYLE BLOCK_SIZE BLOCKSIZE LS_BLOCK_SIZE
@@ -49,7 +49,7 @@ measure() (
 """
 
 MEASURE_SCRIPT = _MEASURE + "T=$1 P=$2\nmeasure\n"
-# The cleanup's own output goes to the error stream, so that it cannot disturb the measuring.
+# The cleanup's output is sent to standard error, so that it cannot affect the measurement.
 RUN_SCRIPT = _MEASURE + 'T=$1 P=$2\nshift 2\nmeasure\n"$@" </dev/null >&2\necho "$T rc $?"\nmeasure\n'
 
 _LINE = re.compile(
@@ -58,7 +58,7 @@ _LINE = re.compile(
 )
 _ROTATED = re.compile(r"\.log[-._]\d")
 _LOG = re.compile(r"\.log(?=$|[-._])")
-# The Coreapp's log, which it opens under a new name each time: `wa-service.log.<date>`, `wa-service.log.INFO.<date>`.
+# The Coreapp's logs, opened with a new name each time: `wa-service.log.<date>`, `wa-service.log.INFO.<date>`.
 _CORE_LOG = re.compile(r"wa-service.*\.log(?:[-._].*)?")
 _CRASH = "-crash.log"
 _STAMP = re.compile(r"[-_.]?\d[\dTZ:_.-]*")
@@ -66,7 +66,7 @@ _STAMP = re.compile(r"[-_.]?\d[\dTZ:_.-]*")
 
 @dataclass(frozen=True)
 class LogFile:
-    """A regular file below a log folder. `used` is what it takes on disk, which a sparse file's `size` is not."""
+    """A regular file below a log folder. `used` are the bytes on disk, which differ from `size` for a sparse file."""
 
     path: str
     inode: int
@@ -77,29 +77,29 @@ class LogFile:
 
     @property
     def folder(self) -> str:
-        """The folder that holds the file."""
+        """Returns the file's folder."""
         return posixpath.dirname(self.path)
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """Returns the file's name."""
         return posixpath.basename(self.path)
 
     @property
     def hidden(self) -> bool:
-        """Whether this is no log but some tool's own file, such as a lock: no rule counts it."""
+        """Returns whether this is not a log but a tool's file, such as a lock, which is ignored."""
         return self.name.startswith(".")
 
     @property
     def archived(self) -> bool:
-        """Whether the file is one of an archive folder."""
+        """Returns whether the file is in an archive folder."""
         return ARCHIVE in self.folder.split("/") and not self.hidden
 
     @property
     def rotated(self) -> bool:
-        """Whether the name says that this is no longer a live log: compressed, or with a number behind `.log`.
+        """Returns whether the name is that of a rotated log: compressed, or with a number after `.log`.
 
-        A Coreapp's log bears a date from the beginning: the newest is live, whatever its name.
+        A Coreapp's log always has a date in its name: the newest one is live.
         """
         if self.hidden or self.crash:
             return False
@@ -107,22 +107,22 @@ class LogFile:
 
     @property
     def core(self) -> bool:
-        """Whether this is a Coreapp's own log, not compressed."""
+        """Returns whether this is an uncompressed log of a Coreapp."""
         return bool(_CORE_LOG.fullmatch(self.name)) and not self.name.endswith(COMPRESSED)
 
     @property
     def crash(self) -> bool:
-        """Whether this tells of a crash: written once, and nothing that the cleanup rotates."""
+        """Returns whether this is a crash log, which is written once and not rotated."""
         return self.name.endswith(_CRASH) and not self.archived
 
     @property
     def live(self) -> bool:
-        """Whether this is a log outside the archive that may still be written to."""
+        """Returns whether this is a log outside the archive that may still be written."""
         return not (self.hidden or self.archived or self.rotated or self.crash) and bool(_LOG.search(self.name))
 
     @property
     def log_name(self) -> str:
-        """The log that the file belongs to: `access` for `access.log-20261124.gz`, `wa-service` for `wa-service-7.log`."""
+        """Returns the name of the file's log: `access` for `access.log-20261124.gz`, `wa-service` for `wa-service-7.log`."""
         base = self.name
         for ending in COMPRESSED:
             if base.endswith(ending):
@@ -133,7 +133,7 @@ class LogFile:
 
 @dataclass
 class Measurement:
-    """What the log folders of one container hold. `files` is None when only `du` could tell, `blind` when nothing could."""
+    """The content of one container's log folders. `files` is None if only `du` is available; `blind` if nothing is."""
 
     files: list[LogFile] | None = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -145,19 +145,19 @@ class Measurement:
 
     @property
     def bytes(self) -> int | None:
-        """Bytes on disk of all files, None when unknown."""
+        """Returns the bytes on disk of all files, None if unknown."""
         if self.files is not None:
             return sum(file.used for file in self.files)
         return None if self.blind else self.du_bytes
 
     @property
     def count(self) -> int | None:
-        """The number of files, None when unknown."""
+        """Returns the number of files, None if unknown."""
         return None if self.files is None else len(self.files)
 
 
 def parse_measurement(text: str, token: str) -> Measurement:
-    """The measurement that the shell function `measure` printed. Raises WaError when it is not whole."""
+    """Parses the output of the shell function `measure`. Raises WaError if it is incomplete."""
     found = Measurement()
     files: dict[tuple[str, str], LogFile] = {}
     folder, header, complete = "", "", False
@@ -186,7 +186,7 @@ def parse_measurement(text: str, token: str) -> Measurement:
 
 
 def _mark(found: Measurement, mark: str, value: str) -> bool:
-    """Take in a line of `measure` that is not from ls; True for the last one."""
+    """Adds a line of `measure` that is not from ls; returns true for the last one."""
     if mark == "folder":
         found.folders.append(value)
     elif mark == "missing":
@@ -212,7 +212,7 @@ def _mtime(match: re.Match[str]) -> float | None:
 
 
 def parse_run(text: str, token: str) -> tuple[Measurement, int | None, Measurement | None]:
-    """Before, exit code and after of a run; the last two are None when it was cut short."""
+    """Parses measurement before, exit code and measurement after; the last two are None if the run was interrupted."""
     before, found, rest = text.partition(f"{token} rc ")
     if not found:
         return parse_measurement(before, token), None, None

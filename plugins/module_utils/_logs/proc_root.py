@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a container's log folders from outside, through `/proc/<pid>/root`: no process is started in the container.
+"""Reads a container's log folders from outside, through `/proc/<pid>/root`, without a process in the container.
 
-Docker takes 70 ms of CPU to start one (measured), a walk takes a millisecond. It needs root, on the engine's own machine;
-where it cannot be sure to look at that container it says so, and the caller asks in the container.
+Docker needs 70 ms of CPU to start a process (measured), this needs a millisecond. It requires root on the engine's machine;
+if it cannot identify the container reliably it raises NotHere, and the caller measures in the container.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import stat
 
 from ansible_collections.waba.onprem.plugins.module_utils._logs.measurement import LogFile, Measurement
 
-# A look at any other may wait for a server that is away, and nobody could end it: in the container, time is bounded.
+# Other file systems may block on a dead server without a time-out; a process in the container has one.
 _LOCAL = frozenset(("aufs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"))
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -25,16 +25,16 @@ class NotHere(Exception):
 
 
 def walk(pid: int, container_id: str, paths: list[str], proc: str = "/proc") -> Measurement:
-    """What the folders `paths` of a container hold; `pid` is its first process. Raises NotHere.
+    """Returns the content of the folders `paths` of a container; `pid` is its main process. Raises NotHere.
 
-    Nothing is followed out of the container: a link on the way to a log folder is for the container's own eyes.
+    Symbolic links are not followed, since they could leave the container.
     """
     try:
         root = os.open(f"{proc}/{pid}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise NotHere(str(error)) from None
     try:
-        # After the root is held: a number that was given to another process in between is found out here.
+        # Checked after the root is open, to detect a PID that was reused by another process.
         with open(f"{proc}/{pid}/cgroup", encoding="utf-8") as file:
             if container_id not in file.read():
                 raise NotHere(f"process {pid} is not of container {container_id}")
@@ -47,14 +47,14 @@ def walk(pid: int, container_id: str, paths: list[str], proc: str = "/proc") -> 
         for path in paths:
             _take(found, root, posixpath.normpath(path))
         return found
-    except (OSError, RecursionError) as error:  # folders in folders, deeper than anybody can look
+    except (OSError, RecursionError) as error:  # too deeply nested folders
         raise NotHere(str(error)) from None
     finally:
         os.close(root)
 
 
 def kinds_at(mountinfo: str, path: str) -> set[str]:
-    """The kinds of file systems at a path and below it, by a process's `mountinfo`, see proc(5)."""
+    """Returns the types of the file systems at and below a path, from a process's `mountinfo`, see proc(5)."""
     above, found = ("/", ""), set()
     for line in mountinfo.splitlines():
         fields, _dash, rest = line.partition(" - ")
@@ -62,14 +62,14 @@ def kinds_at(mountinfo: str, path: str) -> set[str]:
         kind = rest.split(" ")[0]
         if (path.rstrip("/") + "/").startswith(point.rstrip("/") + "/"):
             if len(point) >= len(above[0]):
-                above = (point, kind)  # of two at one point, the later one is seen
+                above = (point, kind)  # of two at one mount point, the later one is visible
         elif point.startswith(path.rstrip("/") + "/"):
             found.add(kind)
     return found | {above[1]}
 
 
 def _take(found: Measurement, root: int, path: str) -> None:
-    """Add one log folder to what was `found`."""
+    """Adds one log folder to `found`."""
     folder = _open(root, path)
     if folder is None:
         found.missing.append(path)
@@ -96,7 +96,7 @@ def _take(found: Measurement, root: int, path: str) -> None:
 
 
 def _open(root: int, path: str) -> int | None:
-    """The folder's descriptor, None when there is none. Raises OSError for a link, and for what cannot be read."""
+    """Returns the folder's descriptor, None if it does not exist. Raises OSError if it is a link or unreadable."""
     here = os.dup(root)
     for part in path.strip("/").split("/"):
         try:
@@ -114,7 +114,7 @@ def _open(root: int, path: str) -> int | None:
 
 
 def _stat(name: str, folder: int) -> os.stat_result | None:
-    """A file's record; None when it went between the listing and the look."""
+    """Returns a file's record; None if it was removed meanwhile."""
     try:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -122,10 +122,10 @@ def _stat(name: str, folder: int) -> os.stat_result | None:
 
 
 def _shown(name: str) -> str:
-    """A name as `ls -q` shows it: on one line, and text whatever its bytes."""
+    """Returns a name in the format of `ls -q`: on one line, with unprintable bytes replaced."""
     return "".join(one if one.isprintable() else "?" for one in os.fsencode(name).decode(errors="replace"))
 
 
 def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # a folder that went meanwhile holds nothing
+    if not isinstance(error, FileNotFoundError):  # a folder removed meanwhile is empty
         raise error

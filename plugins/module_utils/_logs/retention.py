@@ -1,11 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the client's cleanup does to its logs, and what a broken one leaves. Pure rules.
+"""Predicts the client's log cleanup, and detects what a failed one leaves. Pure rules.
 
 The rotation rules are Meta's: the Webapp keeps the newest 30 archives of each log name and rotates above 20 MB; the
-Coreapp keeps the newest 30 files of its archive folder and rotates above 15 MB, and its old files go only by cleanup.
-Sizes are MiB: the Webapp's 20 are logrotate's, whose `M` is; for the Coreapp's 15 the larger reading never cries wolf.
+Coreapp keeps the newest 30 files of its archive folder and rotates above 15 MB, and only the cleanup removes its old files.
+Sizes are in MiB, as logrotate's `M` for the Webapp; for the Coreapp the larger unit avoids false alarms.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from ansible_collections.waba.onprem.plugins.module_utils._logs.measurement impo
     Measurement,
 )
 
-_SHOWN = 10  # paths named in a violation
-_LIGHTTPD = "/var/log/lighttpd"  # domain: the Webapp's error log lies there, with whatever rotation the image has
+_SHOWN = 10  # maximum of paths in a violation
+_LIGHTTPD = "/var/log/lighttpd"  # domain: folder of the Webapp's error log, whose rotation depends on the image
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many archives stay, and above how many bytes a live log is rotated."""
+    """The number of archives to keep, and the size in bytes above which a live log is rotated."""
 
     keep: int = 30
     web_max_size: int = 20 << 20
     core_max_size: int = 15 << 20
 
     def max_size(self, role: str) -> int:
-        """The size in bytes above which a container of this role rotates a log."""
+        """Returns the size in bytes above which a container of this role rotates a log."""
         return self.web_max_size if role == "web" else self.core_max_size
 
 
 @dataclass
 class Prediction:
-    """What a cleanup would do, by the rules: paths to rotate, to move compressed into the archive, to remove."""
+    """The predicted actions of a cleanup: paths to rotate, to compress into the archive, to remove."""
 
     rotate: list[LogFile] = field(default_factory=list)
     archive: list[LogFile] = field(default_factory=list)
@@ -49,24 +49,24 @@ class Prediction:
 
     @property
     def changed(self) -> bool:
-        """Whether there is anything to do."""
+        """Returns whether there is anything to do."""
         return bool(self.rotate or self.archive or self.remove)
 
     @property
     def free_bytes(self) -> int:
-        """Bytes that the removal frees; what compression saves comes on top and cannot be known before."""
+        """Returns the bytes freed by removals, without the unknown savings of compression."""
         return sum(file.used for file in self.remove)
 
     @property
     def compress_bytes(self) -> int:
-        """Bytes that are compressed and stay."""
+        """Returns the bytes that are compressed."""
         gone = {file.path for file in self.remove}
         return sum(file.used for file in self.rotate + self.archive if file.path not in gone)
 
 
 def _newest_first(files: t.Iterable[LogFile]) -> list[LogFile]:
-    """Newest first; where ls gave no time, the live logs are newer than the archive and each listing is in order."""
-    files = sorted(files, key=lambda file: file.name, reverse=True)  # of one moment, the name with the later date
+    """Sorts newest first; without times, live logs are newer than the archive and each listing is in order."""
+    files = sorted(files, key=lambda file: file.name, reverse=True)  # with equal times, the name with the later date
     if any(file.mtime is None for file in files):
         return sorted(files, key=lambda file: (file.archived, file.order))
     return sorted(files, key=lambda file: (-t.cast("float", file.mtime), file.archived))
@@ -80,12 +80,12 @@ def _groups(files: t.Iterable[LogFile], key: t.Callable[[LogFile], t.Any]) -> di
 
 
 def oversized(role: str, found: Measurement, limits: Limits) -> list[LogFile]:
-    """The live logs above the size at which they are rotated."""
+    """Returns the live logs above their rotation size."""
     return [file for file in found.files or [] if file.live and file.size > limits.max_size(role)]
 
 
 def old_core_files(role: str, found: Measurement) -> list[LogFile]:
-    """A Coreapp's logs that are not the newest of their name: nothing but the cleanup ever takes them away."""
+    """Returns a Coreapp's logs that are not the newest of their name, which only the cleanup removes."""
     if role == "web":
         return []
     live = _groups((file for file in found.files or [] if file.live), lambda file: (file.folder, file.log_name))
@@ -93,16 +93,16 @@ def old_core_files(role: str, found: Measurement) -> list[LogFile]:
 
 
 def live_core_files(role: str, found: Measurement) -> list[LogFile]:
-    """A Coreapp's logs that are the newest of their name: it holds them open, and they must not be removed nor cut."""
+    """Returns a Coreapp's newest logs of each name: they are open, and must not be removed or truncated."""
     old = old_core_files(role, found)
     newest = [file for file in found.files or [] if file.live and file.core and file not in old]
     return [] if role == "web" else newest
 
 
 def lost_core_files(role: str, before: Measurement, after: Measurement, limits: Limits) -> list[LogFile]:
-    """The live logs of `before` that were removed or cut though they are not above their size.
+    """Returns the live logs of `before` that were removed or truncated although they are not above their rotation size.
 
-    One beside which the Coreapp has opened a newer log was not live any more.
+    A log is no longer live after the Coreapp has opened a newer one.
     """
     if before.files is None or after.files is None:
         return []
@@ -119,7 +119,7 @@ def lost_core_files(role: str, before: Measurement, after: Measurement, limits: 
 
 
 def predict(role: str, found: Measurement, limits: Limits) -> Prediction:
-    """What a cleanup of a container of this role would do now (`web`, or `core` and `master`, which keep one rule)."""
+    """Returns the predicted cleanup of a container of this role (`web`, or `core` and `master` with equal rules)."""
     plan = Prediction(rotate=oversized(role, found, limits))
     plan.rotate = [file for file in plan.rotate if file not in old_core_files(role, found)]
     plan.archive = old_core_files(role, found)
@@ -139,7 +139,7 @@ def predict(role: str, found: Measurement, limits: Limits) -> Prediction:
 
 @dataclass
 class Difference:
-    """How the files differ from one measurement to the next; the client's own writing in between does not count."""
+    """The changes of files between two measurements, without the client's own writes."""
 
     gone: list[LogFile] = field(default_factory=list)
     came: list[LogFile] = field(default_factory=list)
@@ -149,9 +149,9 @@ class Difference:
 
 
 def compare(before: Measurement, after: Measurement) -> Difference:
-    """What a cleanup changed between two measurements.
+    """Returns the changes of a cleanup between two measurements.
 
-    A live log that grows, or a new one, is the client at work. Without a list of files only the bytes can tell.
+    Growing and new live logs are the client's writes. Without a list of files only the bytes are compared.
     """
     if before.files is None or after.files is None:
         freed = (before.bytes or 0) - (after.bytes or 0)
@@ -175,10 +175,10 @@ def compare(before: Measurement, after: Measurement) -> Difference:
 def violations(
     role: str, before: Measurement, after: Measurement, limits: Limits, large_before: t.Container[str] = ()
 ) -> list[dict[str, t.Any]]:
-    """What a good cleanup would not have left. `large_before` are the live logs that the last run left too large.
+    """Returns the violations of the rules after a cleanup. `large_before` are the live logs that the last run left too large.
 
-    The client writes on meanwhile: a Coreapp log that got old only after `before` is not the cleanup's fault, nor is a
-    new log that is too large again already. Each violation has `rule`, `paths` (the first few), `count` and `message`.
+    The client continues to write: a Coreapp log that became old after `before`, and a new log that is already too large,
+    are not violations. Each violation has `rule`, `paths` (the first few), `count` and `message`.
     """
     files = after.files or []
     archived = [file for file in files if file.archived]
@@ -220,9 +220,9 @@ def violations(
 
 
 def docker_log_problem(driver: str, options: t.Mapping[str, str], size: int | None, most: int) -> str:
-    """Why Docker's own log of a container may fill the disk, in words; empty when it may not.
+    """Returns why Docker's log of a container may fill the disk; empty if it may not.
 
-    `size` is what it holds now in bytes (None: unknown), `most` what is allowed. Only two drivers write files.
+    `size` is its current size in bytes (None: unknown), `most` the maximum. Only two log drivers write files.
     """
     if driver not in ("json-file", "local"):
         return ""

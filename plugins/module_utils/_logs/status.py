@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the status file of the nightly log cleanup says of its last run. Pure rules, but for `read`."""
+"""Evaluates the status file of the nightly log cleanup. Pure rules, except for `read`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files, re
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 _DAY = 86400
-# A daily job, with an hour for the clock's change and one for a slow night.
+# A daily job, plus an hour for daylight saving time and one for a slow run.
 LATEST = _DAY + 2 * 3600
-_LONGEST = 3600  # of a run: a few containers at their time-out
-_SHOWN = 3  # failures named
+_LONGEST = 3600  # maximum duration of a run with some containers at their time-out
+_SHOWN = 3  # maximum of failures in a message
 
 
 def read(path: str, cron_file: str, now: float) -> str:
-    """What is wrong with the nightly log cleanup, or an empty text; `now` in seconds since 1970."""
+    """Returns the problem with the nightly log cleanup, empty for none; `now` is in seconds since 1970."""
     try:
         text: str | None = files.read_text(path)
     except FileNotFoundError:
@@ -38,9 +38,9 @@ def read(path: str, cron_file: str, now: float) -> str:
 
 
 def problem(text: str | None, installed: float | None, now: float) -> str:
-    """The same in words, by the status file's text (None: there is none) and the time since which its job is installed."""
+    """Returns the problem from the status file's text (None: no file) and the time of installation of its cron job."""
     if installed is None:
-        return ""  # no job, no status to expect
+        return ""  # without a job no status is expected
     if text is None:
         return f"it has never run, since {_moment(installed)}" if now - installed > LATEST else ""
     try:
@@ -57,7 +57,7 @@ def _last_run(result: str, started: float, success: float, failures: t.Sequence[
     if result == "failed":
         more = f"; and {len(failures) - _SHOWN} more" if len(failures) > _SHOWN else ""
         return f"{last} failed: {'; '.join(failures[:_SHOWN]) or 'no reason given'}{more}"
-    # One that dies every night at the same place was always started less than a day ago.
+    # A job that fails every night was always started less than a day ago.
     late = now - success > _DAY + LATEST
     good = f"the last good one was of {_moment(success)}" if success else "there was no good one"
     if result == "running" and now - started > _DAY:
@@ -71,8 +71,8 @@ def _last_run(result: str, started: float, success: float, failures: t.Sequence[
 
 def _too_old(started: float, installed: float, now: float) -> str:
     if started - now > LATEST:
-        return f"its last run was of {_moment(started)}, which has not come yet"  # the clock was wrong then
-    # A job whose line was just changed has not had its time yet.
+        return f"its last run was of {_moment(started)}, which has not come yet"  # the clock was wrong at that time
+    # A job whose line was just changed has not run yet.
     return f"its last run was of {_moment(started)}" if now - max(started, installed) > LATEST else ""
 
 
