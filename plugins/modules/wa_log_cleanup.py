@@ -377,7 +377,7 @@ def run(module: AnsibleModule, result: Result) -> None:
     short = low_on_space(reports, min_free)
     unknown = [report["name"] for report in reports if report.get("free_bytes", 0) is None]
     if min_free and unknown:
-        result.warn(f"whether {params['min_free']} are free cannot be told, df is missing: {', '.join(unknown)}")
+        result.warn(f"it is unknown whether {params['min_free']} are free, because df is missing: {', '.join(unknown)}")
     if short and (params["min_free_action"] == "warn" or module.check_mode):
         result.warn(f"less than {params['min_free']} free after the cleanup: {short}")
     elif short:

@@ -258,7 +258,7 @@ def health(module: AnsibleModule, result: Result, webapp: webapp_client.Webapp) 
         nodes = {"coreapp": answer} if "gateway_status" in answer else answer
         good, reason = topology.check_health(params["topology"], answer, params["shards"], params["containers"])
         if good and expected and version != expected:
-            good, reason = False, f"version {version or 'not told'}, expected {expected}"
+            good, reason = False, f"version {version or 'unknown'}, expected {expected}"
         result.values.update(healthy=good, nodes=nodes, version=version)
         if good:
             result.values["healthy_at"] = time.time()

@@ -106,4 +106,4 @@ def layer_media(engine: docker_engine.Docker, container: t.Mapping[str, t.Any], 
     try:
         return container_files.in_layer(engine, container["id"], path)
     except WaError as error:
-        return f"what cannot be told of {path} ({error})"
+        return f"unknown content of {path} ({error})"

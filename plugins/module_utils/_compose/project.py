@@ -187,7 +187,7 @@ class Project:
             container_name=str(body.get("container_name", "")),
             networks=tuple(body.get("networks") or ()) if not body.get("network_mode") else (),
             volumes=tuple(str((volumes.get(mount["source"]) or {}).get("name", mount["source"])) for mount in mounts),
-            unknown=f"it shares {shared}, and what that stands for only Compose can tell" if shared else "",
+            unknown=f"it shares {shared}, which only Compose can resolve" if shared else "",
             definition=str((body.get("labels") or {}).get(DEFINITION_LABEL, "")),
         )
 

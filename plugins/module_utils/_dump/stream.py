@@ -247,7 +247,7 @@ class Stream:
             message = " ".join(complaints.read(20000).decode(errors="replace").split())[-1500:]
         name = os.path.basename(call[0])
         if code:
-            raise WaError(self.subject, f"{name} ended with {code}: {message or 'no word'}", "exit code 0")
+            raise WaError(self.subject, f"{name} ended with {code}: {message or 'no message'}", "exit code 0")
         if mark not in tail:
             raise WaError(self.subject, f"the output of {name} ends early", mark.decode())
 
@@ -273,7 +273,7 @@ class Stream:
     async def _failure(self, child: _Process, name: str) -> WaError:
         code = await child.wait()
         message = (await _of(child.stderr).read(2000)).decode(errors="replace").strip()
-        return WaError(self.subject, f"{name} ended with {code}: {message or 'no word'}", "exit code 0")
+        return WaError(self.subject, f"{name} ended with {code}: {message or 'no message'}", "exit code 0")
 
     def finish(self) -> None:
         """Renames the complete and synced file to its final name."""

@@ -179,7 +179,7 @@ def parse_measurement(text: str, token: str) -> Measurement:
             if line.endswith(":"):
                 folder = posixpath.normpath(header[:-1])
     if not complete:
-        raise WaError("measuring the logs", "the answer is not whole: " + (text.strip()[-200:] or "nothing came"))
+        raise WaError("measuring the logs", "the output is incomplete: " + (text.strip()[-200:] or "no output"))
     if found.files is not None:
         found.files = list(files.values())
     return found

@@ -214,7 +214,7 @@ def violations(
         found.append({"rule": "no_folder", "count": len(after.missing), "paths": after.missing, "message": message})
     if after.unreadable:
         paths = sorted(set(after.unreadable))
-        message = "log folders that cannot be read whole: " + ", ".join(paths)
+        message = "log folders that cannot be read completely: " + ", ".join(paths)
         found.append({"rule": "unreadable", "count": len(paths), "paths": paths, "message": message})
     return found
 

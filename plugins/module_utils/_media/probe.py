@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 NAME = ".wa-probe-"
 MARKER = ".wa-marker"  # stays: what it holds tells on each host whether it is the volume of the others
 _FIGURES = re.compile(r"\s\d+\+\d+ records")
-_UNPRINTABLE = "(odd name)"
+_UNPRINTABLE = "(unprintable name)"
 _STALE = 600  # seconds after which a probe's file is one that a killed probe left
 
 # The container's program may run as another user than its entry point: take the user of most of its processes other

@@ -81,8 +81,8 @@ MEDIA = "/usr/local/wamedia"
         # None of these is asked about: its media are no layer's.
         (MEDIA + "/", None, (500, "no"), ""),
         ("/usr/local", None, (500, "no"), ""),
-        ("/usr/local/wamedia2", None, (500, "driver failed"), f"what cannot be told of {MEDIA} (layer of container "),
-        (MEDIA + "/incoming", None, (404, "no such container"), f"what cannot be told of {MEDIA} (layer of container "),
+        ("/usr/local/wamedia2", None, (500, "driver failed"), f"unknown content of {MEDIA} (layer of container "),
+        (MEDIA + "/incoming", None, (404, "no such container"), f"unknown content of {MEDIA} (layer of container "),
     ],
 )
 def test_what_goes_with_a_container_is_told(

@@ -184,7 +184,7 @@ def test_room_that_cannot_be_told(
     monkeypatch.setattr(measurement, "MEASURE_SCRIPT", script.replace("df -Pk", "no-such-tool"))
     result = run_module(MODULE, dict(options, min_free="1K"), check=True)
     assert not result.get("failed"), result
-    assert warned == ["whether 1K are free cannot be told, df is missing: biz-wacore-1"]
+    assert warned == ["it is unknown whether 1K are free, because df is missing: biz-wacore-1"]
 
 
 @pytest.mark.parametrize(

@@ -226,5 +226,5 @@ def test_media_in_a_containers_own_layer(
     found = listing.layer_media(t.cast("t.Any", None), one, "/usr/local/./wamedia/")
     assert found == ("/usr/local/wamedia/photo" if asked else "")
     broken = listing.layer_media(t.cast("t.Any", None), {**one, "id": "broken"}, "/m")
-    told = "what cannot be told of /m (layer: cannot be read.)"
+    told = "unknown content of /m (layer: cannot be read.)"
     assert broken == ("" if role == "other" or mounted == ["/"] else told)

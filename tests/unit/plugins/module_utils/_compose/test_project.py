@@ -219,12 +219,12 @@ def test_a_container_whose_tag_has_moved_is_told_by_the_name_it_was_made_from(ma
         ({"volumes": [{"type": "volume", "source": "unnamed"}]}, {"volumes": ("unnamed",)}),
         (
             {"network_mode": "service:web"},
-            {"unknown": "it shares service:web, and what that stands for only Compose can tell"},
+            {"unknown": "it shares service:web, which only Compose can resolve"},
         ),
-        ({"pid": "service:web"}, {"unknown": "it shares service:web, and what that stands for only Compose can tell"}),
+        ({"pid": "service:web"}, {"unknown": "it shares service:web, which only Compose can resolve"}),
         (
             {"volumes_from": ["web"]},
-            {"unknown": "it shares volumes_from, and what that stands for only Compose can tell"},
+            {"unknown": "it shares volumes_from, which only Compose can resolve"},
         ),
     ],
 )

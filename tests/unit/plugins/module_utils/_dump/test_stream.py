@@ -83,7 +83,7 @@ def test_lines_of_the_head_are_left_out(path: Path) -> None:
     ("script", "told"),
     [
         ("echo x; echo it broke >&2; exit 3", "sh ended with 3: it broke"),
-        (WHOLE + "; exit 1", "sh ended with 1: no word"),
+        (WHOLE + "; exit 1", "sh ended with 1: no message"),
         ("echo x", "ends early"),
         (WHOLE + "; head -c 9000 /dev/zero", "ends early"),
         ("kill -9 $$", "sh ended with -9"),

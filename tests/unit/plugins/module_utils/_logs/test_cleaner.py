@@ -337,8 +337,8 @@ def test_a_cleanup_that_takes_too_long_is_ended(engine: FakeDocker, clean: Clean
         (Outcome(None, "", "", True, 1.0), False, "a: the measuring took more than 20s and cannot be ended."),
         (Outcome(137, "", "", True, 1.0), False, "a: the measuring took more than 20s and was ended."),
         (Outcome(137, "", "", True, 1.0), True, "a: the measuring took more than 60 s."),
-        (Outcome(0, "", "", False, 1.0), False, "measuring the logs: the answer is not whole: nothing came."),
-        (Outcome(0, "", "", False, 1.0), True, "measuring the logs: the answer is not whole: nothing came."),
+        (Outcome(0, "", "", False, 1.0), False, "measuring the logs: the output is incomplete: no output."),
+        (Outcome(0, "", "", False, 1.0), True, "measuring the logs: the output is incomplete: no output."),
     ],
 )
 def test_measuring_that_comes_to_no_end(

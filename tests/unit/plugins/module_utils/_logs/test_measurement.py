@@ -169,11 +169,11 @@ def test_other_kinds_of_ls() -> None:
 def test_answers_that_are_not_whole() -> None:
     """An answer that was cut short is an error, never an empty folder."""
     for text in ("", "waTOKEN folder /l\n/l/.:\ntotal 0\n", "OCI runtime exec failed"):
-        with pytest.raises(WaError, match="not whole"):
+        with pytest.raises(WaError, match="is incomplete"):
             parse_measurement(text, TOKEN)
     before, rc, after = parse_run("waTOKEN end\n", TOKEN)
     assert (before.count, rc, after) == (0, None, None)
-    with pytest.raises(WaError, match="not whole"):
+    with pytest.raises(WaError, match="is incomplete"):
         parse_run("waTOKEN end\nwaTOKEN rc 0\nwaTOKEN folder /l\n", TOKEN)
 
 

@@ -166,7 +166,7 @@ def test_an_odd_name_is_not_shown(media: Path) -> None:
     (media / "a\tb\nwrote\t\tok").mkdir()
     script = Script(media)
     assert sorted(script.until("ready")) == sorted(
-        ["wrote\t\tok", "wrote\tincoming\tok", "wrote\t.hidden\tok", "wrote\t(odd name)\tok"]
+        ["wrote\t\tok", "wrote\tincoming\tok", "wrote\t.hidden\tok", "wrote\t(unprintable name)\tok"]
     )
     script.end()
 
@@ -271,7 +271,7 @@ def test_a_probe_without_setpriv_is_started_again_as_the_programs_user(probes: F
     assert (second.user, probe.user, probe.error) == ("1000:1001", "1000:1001", "")
 
 
-BAD = "wrote\tin\tbad\t0:0\t755\tdd: failed to open '/m/in/.wa-probe-1-a': Permission denied\nwrote\t(odd name)\tok\n"
+BAD = "wrote\tin\tbad\t0:0\t755\tdd: failed to open '/m/in/.wa-probe-1-a': Permission denied\nwrote\t(unprintable name)\tok\n"
 
 
 def test_folders_that_cannot_be_written_are_not_asked_for(probes: FakeProbes, probing: Probing) -> None:
