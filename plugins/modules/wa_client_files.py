@@ -117,7 +117,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.store import Stor
 
 
 def write(module: AnsibleModule, result: Result, content: str) -> None:
-    """Bring the file to `content`, its mode and its owner."""
+    """Sets content, mode and owner of the file."""
     path, mode, owner = module.params["path"], int(module.params["mode"], 8), module.params["owner"]
     store = Store(path)
 
@@ -152,7 +152,7 @@ def write(module: AnsibleModule, result: Result, content: str) -> None:
 
 
 def _user(name: str) -> int:
-    """The number of a user of this host. Raises WaError."""
+    """Returns the id of a user of this host. Raises WaError."""
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -160,12 +160,12 @@ def _user(name: str) -> int:
 
 
 def restore(module: AnsibleModule, result: Result) -> None:
-    """Put back what the files held before."""
+    """Restores the previous contents of the files."""
     stores = [Store(path) for path in module.params["files"]]
     result.values["restored"] = []
     with contextlib.ExitStack() as stack:
         if not module.check_mode:
-            for store in stores:  # every run locks them in this order
+            for store in stores:  # all runs lock them in this order
                 stack.enter_context(store.lock(client_files.LOCK_TIMEOUT))
             result.values["restored"] = client_files.restore(stores)
     for one in result.values["restored"]:
@@ -173,7 +173,7 @@ def restore(module: AnsibleModule, result: Result) -> None:
 
 
 def settle(module: AnsibleModule, result: Result) -> None:
-    """Remove what was kept."""
+    """Removes the previous contents."""
     for store in map(Store, module.params["files"]):
         if os.path.lexists(store.previous):
             result.actions.append(f"removed {store.previous}")
@@ -199,7 +199,7 @@ def main() -> None:
     os.umask(0o077)
     result = Result(module)
     content: str = module.params.pop("content") or ""
-    # Hidden from logs and from what -vvv shows; the diff is the role's to hide where the content holds secrets.
+    # Hidden in logs and with -vvv; the role hides the diff if the content contains secrets.
     module.no_log_values.discard(content)
     try:
         if module.params["operation"] == "write":

@@ -140,7 +140,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import options as
 
 
 def check_free_space(folder: str, needed: int) -> None:
-    """Raise WaError when the file system of `folder`, existing or not, has less room."""
+    """Raises WaError if the file system of `folder`, existing or not, has less than `needed` bytes free."""
     place = folder
     while not os.path.isdir(place):
         place = os.path.dirname(place)
@@ -153,7 +153,7 @@ def check_free_space(folder: str, needed: int) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """Make the folder and those above it. Raises WaError, also where another user's link leads elsewhere."""
+    """Creates the folder and its parents. Raises WaError, also if another user's link is in the path."""
     files.refuse_links_of_others(folder)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
@@ -162,7 +162,7 @@ def make_folder(folder: str) -> None:
 
 
 class Dump:
-    """One dump: what there is, what is to do, and doing it."""
+    """One dump: observes, plans and applies."""
 
     def __init__(self, params: dict[str, t.Any], result: Result) -> None:
         self.params, self.result = params, result
@@ -180,7 +180,7 @@ class Dump:
         result.values.update(seconds=0.0, databases=[], restore_commands=[])
 
     def exists(self) -> bool:
-        """Whether there is a finished dump of the name; it is told then."""
+        """Returns whether a finished dump of the name exists, and sets the result from it."""
         for kind in dump_commands.COMPRESSORS:
             path = f"{self.base}.sql.{kind}"
             found = dump_stream.finished(path)
@@ -191,7 +191,7 @@ class Dump:
         return False
 
     def report(self, path: str, facts: dict[str, t.Any], size: int, sha256: str) -> None:
-        """Set what is returned of a whole dump."""
+        """Sets the result of a complete dump."""
         self.result.values.update(
             dest=path,
             bytes=size,
@@ -204,7 +204,7 @@ class Dump:
         )
 
     def run(self, module: AnsibleModule) -> None:
-        """Look, judge, and unless in check mode dump."""
+        """Observes, checks, and unless in check mode dumps."""
         result, check_mode = self.result, module.check_mode
         source = dump_tools.inspect(self.config, self.prefix, self.params["databases"])
         folder = os.path.dirname(self.base)
@@ -228,7 +228,7 @@ class Dump:
             self.write(path, tool, source)
 
     def write(self, path: str, tool: dump_commands.Tool, source: dump_tools.Source) -> None:
-        """Make the file."""
+        """Writes the dump."""
         start = time.monotonic()
         facts = {
             "databases": source.databases,

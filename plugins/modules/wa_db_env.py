@@ -376,7 +376,7 @@ def main() -> None:
         add_file_common_args=True,
         supports_check_mode=True,
     )
-    os.umask(0o077)  # whatever is created here holds secrets
+    os.umask(0o077)  # all files created here contain secrets
     result = Result(module)
     secrets = [
         module.params["password"],
@@ -384,7 +384,7 @@ def main() -> None:
         *(module.params["extra_secrets"] or {}).values(),
     ]
     result.redact.add(str(value) for value in secrets if value is not None)
-    # What Ansible itself shows at -vvv are the options; a short text would hide half of the output with it.
+    # Ansible displays the options with -vvv; hiding a short text would hide large parts of the output.
     module.no_log_values.update(text for text in env_plan.secrets(module.params, None) if len(text) > 3)
     try:
         db_env.run(module, result)

@@ -116,12 +116,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.result import Re
 
 
 class ReadOnly(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
-    """A module whose own helpers neither change a file nor end it while it looks."""
+    """A module whose helpers neither change a file nor end it during the comparison."""
 
     looking = False
 
     def fail_json(self, msg: str, **values: t.Any) -> t.NoReturn:
-        """End the module; while it looks, one concern only."""
+        """Ends the module; during the comparison, one concern only."""
         if self.looking:
             raise WaError("module", msg)
         super().fail_json(msg, **values)
@@ -129,7 +129,7 @@ class ReadOnly(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
 
 
 def merged(desired: t.Mapping[str, t.Any], secrets: t.Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
-    """The options of each concern with its secret ones; the secrets of a list's elements go to the elements."""
+    """Returns the options of each concern merged with its secret options, also in elements of lists."""
     found = {name: dict(options) for name, options in desired.items()}
     for name, options in secrets.items():
         for key, value in options.items():
@@ -154,7 +154,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     write = not module.check_mode
-    module.check_mode = True  # Ansible's own helpers, too, only tell what they would do
+    module.check_mode = True  # so that Ansible's helpers only predict changes
     result = Result(module)
     if not module.params["desired"]:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))

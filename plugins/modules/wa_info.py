@@ -675,8 +675,8 @@ def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], res
 
 
 def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
-    """The client's database, and what an upgrade must know of it."""
-    # Imported where it is asked for: the adapter of databases takes longer to load than containers to read.
+    """Returns the facts about the client's database for an upgrade."""
+    # Imported on use: loading the database adapter takes longer than reading containers.
     from ansible_collections.waba.onprem.plugins.module_utils._database import facts as database_facts
 
     if not params["env_file"]:
@@ -687,14 +687,14 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
 
 
 def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
-    """Which client db.env and the record tell of; the containers read before are rid of what their Compose files set."""
+    """Returns the identity in db.env and in the record; removes values of Compose files from the containers' identities."""
     path, recorded = module.params["env_file"], module.params["identity_file"]
-    # The folders that the roles make, and give a mode.
+    # The folders that the roles create, with a mode.
     for ours in filter(None, (module.params["compose_file"], recorded)):
         files.refuse_links_of_others(os.path.dirname(ours))
     db_env = client_inspection.db_env(path, module.params["env_format"]) if path else {}
     if engine and db_env:
-        # Without warnings: wa_db_env tells what its file does not reach.
+        # Without warnings: wa_db_env reports overridden keys.
         compose = compose_environment.Compose(path, lambda _text: None, module.run_command)
         client_inspection.leave_out_overridden(engine, result.values.get("containers", []), db_env, compose)
     if module.params["compose_file"]:
@@ -706,7 +706,7 @@ def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, re
 
 
 def read_containers(engine: docker_engine.Docker, params: dict[str, t.Any]) -> list[dict[str, t.Any]]:
-    """The client containers, all healthy unless the time is up."""
+    """Returns the client containers as soon as all are healthy, at the latest at the time-out."""
     end = time.monotonic() + units.parse_duration("healthy_timeout", params["healthy_timeout"])
     while True:
         found = listing.read(engine, params["project"], params["container_names"])

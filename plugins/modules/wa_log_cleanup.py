@@ -250,7 +250,7 @@ STATE_DIR = "/var/lib/waba"
 
 
 def select(docker: Docker, params: dict[str, t.Any], result: Result) -> tuple[list[Container], list[str]]:
-    """The containers to clean, and the names given that do not exist."""
+    """Returns the containers to clean, and the given names that do not exist."""
     if not params["containers"]:
         found = docker.client_containers(params["project"])
         if not found:
@@ -268,7 +268,7 @@ def select(docker: Docker, params: dict[str, t.Any], result: Result) -> tuple[li
 
 
 def report_all(module: AnsibleModule, result: Result, reports: list[dict[str, t.Any]], missing: list[str]) -> list[str]:
-    """Fill the result from the containers' reports and return the failures."""
+    """Sets the result from the containers' reports. Returns the failures."""
     failures = [f"{name}: does not exist" for name in missing]
     skipped, violations, docker_logs, before, after = [], [], [], [], []
     for report in reports:
@@ -301,13 +301,13 @@ def report_all(module: AnsibleModule, result: Result, reports: list[dict[str, t.
 
 
 def low_on_space(reports: list[dict[str, t.Any]], wanted: int) -> str:
-    """The containers where less than `wanted` bytes are free, in words."""
+    """Returns a text for each container with less than `wanted` bytes free."""
     short = [report for report in reports if report.get("free_bytes") is not None and report["free_bytes"] < wanted]
     return ", ".join(f"{report['name']} has {format_size(report['free_bytes'])}" for report in short)
 
 
 def main() -> None:
-    """Clean the logs."""
+    """Cleans the logs."""
     module = AnsibleModule(
         argument_spec={
             "containers": {"type": "list", "elements": "str"},
@@ -341,7 +341,7 @@ def main() -> None:
 
 
 def check_options(params: dict[str, t.Any]) -> None:
-    """Refuse what no run could make sense of, before anything is touched."""
+    """Raises WaError for invalid options, before any change."""
     if params["workers"] < 1 or params["keep"] < 0:
         raise WaError("options workers and keep", f"{params['workers']} and {params['keep']}", "at least 1 and 0")
     whole_seconds("timeout", params["timeout"])
@@ -359,7 +359,7 @@ def check_options(params: dict[str, t.Any]) -> None:
 
 
 def run(module: AnsibleModule, result: Result) -> None:
-    """Observe, clean (not in check mode) and report; raises WaError for what failed."""
+    """Observes, cleans (not in check mode) and reports. Raises WaError for failures."""
     params = module.params
     check_options(params)
     min_free = parse_size("min_free", params["min_free"]) if params["min_free"] else 0

@@ -257,7 +257,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def complete(params: dict[str, t.Any]) -> None:
-    """Fill the paths that come from the deployment's name, and refuse what makes no sense."""
+    """Sets the paths derived from the deployment's name. Raises WaError for invalid options."""
     project, env_file = params["project"], params["env_file"]
     if not project and not env_file:
         raise WaError("option env_file", "neither it nor project is given", "one of them")

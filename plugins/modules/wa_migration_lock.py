@@ -119,25 +119,25 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
 
-POLL_INTERVAL = 1.0  # seconds between two looks at the journal, which are also what the server hears
+POLL_INTERVAL = 1.0  # seconds between two reads of the journal; each also keeps the database session active
 BEGINS_WITHIN = 120.0  # seconds from the lock to the upgrade's journal
-DOCKER_TIMEOUT = 5  # seconds; the server gives up a session that is not heard for longer
+DOCKER_TIMEOUT = 5  # seconds; less than the time after which the server ends an inactive session
 
 
 class Need:
-    """Whether the lock is needed, by what the upgrade has left on this host."""
+    """Determines whether the lock is still needed, from the upgrade's journal and containers on this host."""
 
     def __init__(self, params: dict[str, t.Any]) -> None:
         self.params = params
         self.file = JournalFile(params["lock_file"])
         found = self.file.load()
-        # What is there already may be a dead run's, which this one has not taken over yet.
+        # An existing journal may be a dead run's, which this run has not taken over yet.
         self.found = _run(found) if found else ("", False)
         self.seen = found is not None
         self.begun = False
 
     def lasts(self, held: float) -> bool:
-        """Whether it is needed, `held` seconds after it was taken."""
+        """Returns whether it is needed, `held` seconds after it was acquired."""
         return self._upgrades(held) or self.may_run()
 
     def _upgrades(self, held: float) -> bool:
@@ -151,7 +151,7 @@ class Need:
         return due or (not self.begun and held < BEGINS_WITHIN)
 
     def may_run(self) -> bool:
-        """Whether the migration may run: an engine that does not answer cannot tell that it does not."""
+        """Returns whether the migration may be running; true if the engine does not answer."""
         try:
             engine = docker_engine.Docker({**self.params, "docker_timeout": DOCKER_TIMEOUT})
             found = engine.container(self.params["container"])
@@ -161,12 +161,12 @@ class Need:
 
 
 def _run(journal: dict[str, t.Any]) -> tuple[str, bool]:
-    """Which run has the journal, and whether it has ended by its own word."""
+    """Returns the run that holds the journal, and whether it has recorded its end."""
     return str(journal["run_id"]), not journal["lease_until"]
 
 
 class Keeper:
-    """Waits for the lock and keeps it, over as many sessions as that takes."""
+    """Waits for the lock and keeps it, over several sessions if necessary."""
 
     def __init__(
         self, config: database.Settings, own: str, need: Need, params: dict[str, t.Any], result: Result
@@ -177,13 +177,13 @@ class Keeper:
         self.taken: float | None = None
 
     def run(self) -> None:
-        """Until it is not needed any more. Raises WaError when it is not had in time, or cannot be."""
+        """Waits for the lock and keeps it until it is no longer needed. Raises WaError at the time-out or if it is impossible."""
         while self.need.lasts(self._held()):
             try:
                 self._keep(migration_lock.connect(self.config, self.own, self.params["deployment"]))
                 return
             except DatabaseError as error:
-                # The session is lost, or the server away: whoever asks first holds the lock next.
+                # The session is lost, or the server is unreachable: another client may acquire the lock next.
                 if not error.retryable or self._is_late():
                     raise
                 time.sleep(POLL_INTERVAL)
@@ -192,11 +192,11 @@ class Keeper:
         return 0.0 if self.taken is None else time.monotonic() - self.taken
 
     def _is_late(self) -> bool:
-        """Whether it was waited for long enough; one that was had is asked for again as long as it is needed."""
+        """Returns whether the time-out is over; a lost lock is requested again as long as it is needed."""
         return self.taken is None and time.monotonic() > self.wait_until
 
     def _keep(self, lock: migration_lock.MigrationLock) -> None:
-        """Take the lock in one session, and keep it. Raises DatabaseError when the session is lost."""
+        """Acquires the lock in one session, and keeps it. Raises DatabaseError if the session is lost."""
         with lock.session:
             while not lock.take():
                 if not self.need.lasts(self._held()):
@@ -216,7 +216,7 @@ class Keeper:
 
 
 def read_lock(config: database.Settings, own: str, timeout: float) -> dict[str, t.Any]:
-    """Who holds the migration lock; a server that is away for a moment is asked again for `patience` seconds."""
+    """Returns the holder of the migration lock; retries for `timeout` seconds if the server is unreachable."""
     end = time.monotonic() + timeout
     while True:
         try:
@@ -229,7 +229,7 @@ def read_lock(config: database.Settings, own: str, timeout: float) -> dict[str, 
 
 
 def run(params: dict[str, t.Any], result: Result, check_mode: bool) -> None:
-    """Wait for the lock, and keep it while it is needed."""
+    """Waits for the lock, and keeps it while it is needed."""
     if not params["env_file"]:
         raise WaError("option env_file", "not given", "the client's db.env")
     env = env_options.read_env(params["env_file"], params["env_format"])

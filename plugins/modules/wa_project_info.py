@@ -223,7 +223,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import engine 
 
 
 def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """What becomes of the project's containers, as the module returns it."""
+    """Returns the planned steps of the project's containers in the module's format."""
     steps = project.plan()
     policies = project.restart_policies(steps)
     builds = compose_plan.other_builds(project.services, project.found, steps, project.recreate)
@@ -243,7 +243,7 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
 
 
 def another_client(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> list[str]:
-    """Why the file's services would be another client than the containers that are there."""
+    """Returns a message if the file's services would be another client than the existing containers; empty otherwise."""
     if project.recreate == compose_plan.NEVER:
         return []
     found = listing.read(project.engine, project.name, [])

@@ -238,7 +238,7 @@ IDENTITY = ("run_id", "user", "controller")
 def plan(
     params: dict[str, t.Any], found: dict[str, t.Any] | None, change: dict[str, t.Any] | None, now: float
 ) -> tuple[dict[str, t.Any] | None, str]:
-    """The journal as it is to be, and what that means in words; no words mean no change."""
+    """Returns the planned journal, and a description of the change; empty for no change."""
     operation, run_id = params["operation"], params["run_id"]
     if operation == "begin":
         claim = upgrade_journal.Claim(
@@ -266,14 +266,14 @@ def plan(
         return after, f"note stage {params['stage']}"
     if operation == "end":
         if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
-            return None, ""  # a run that fails ends what it holds, and leaves what another one does
+            return None, ""  # a failed run releases its own record only
         after = upgrade_journal.end(found, run_id, params["outcome"], params["reason"], now)
         return after, f"end the lock: {params['outcome']}"
     return found, ""
 
 
 def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) -> str:
-    """Write the journal; returns where a finished one lies."""
+    """Writes the journal. Returns the path of the archive of a finished one."""
     if params["operation"] == "end" and params["outcome"] != "failed":
         return file.archive(after)
     file.save(after)
@@ -283,7 +283,7 @@ def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) 
 def plan_change(
     params: dict[str, t.Any], change: dict[str, t.Any] | None, upgrade: dict[str, t.Any] | None, now: float
 ) -> dict[str, t.Any] | None:
-    """Who is to change the client's containers outside an upgrade; None for nobody."""
+    """Returns the planned record of a change outside an upgrade; None for none."""
     if params["operation"] == "release":
         held = change is not None and upgrade_journal.is_held(change, params["run_id"], now, params["dead_runs"])
         return change if held else None
@@ -294,7 +294,7 @@ def plan_change(
 
 
 def run(module: AnsibleModule, result: Result) -> None:
-    """Observe, plan, apply, with every other process kept out."""
+    """Observes, plans and applies while other processes are locked out."""
     params = module.params
     file = JournalFile(params["path"])
     found: dict[str, t.Any] | None = None

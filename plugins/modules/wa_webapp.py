@@ -212,18 +212,18 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import top
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import client as webapp_client
 
-# What no waiting cures.
+# Failures that waiting does not resolve.
 _FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
-# What a client says that reaches no database. The Coreapp tries again after 8 seconds, so more than two such tries are enough.
+# Messages of a client without its database. The Coreapp retries after 8 seconds, so more than two retries are sufficient.
 _NO_DATABASE = re.compile(r"code 1023\b|database error|can.t connect to .*server|too many connections", re.IGNORECASE)
 _DATABASE_TIMEOUT = 20.0
-_AWAY = 2.0  # seconds without an answer after which the API is taken for stopped
+_AWAY = 2.0  # seconds without an answer after which the API counts as stopped
 
 
 def wait_for(
     params: dict[str, t.Any], result: Result, subject: str, poll: t.Callable[[], tuple[bool, str]], patient: bool
 ) -> None:
-    """Call `look` until it is content; raise WaError with its last words when the time is up."""
+    """Calls `poll` until it returns true. Raises WaError with its last reason at the time-out."""
     timeout = parse_duration("wait_timeout", params["wait_timeout"])
     end = time.monotonic() + timeout
     pause = max(parse_duration("poll_interval", params["poll_interval"]), 0.1)
@@ -303,7 +303,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
         try:
             webapp.login(password)
         except webapp_client.ApiError as error:
-            # A fresh client may refuse any login that brings no new password; what it says differs by version.
+            # A new client may refuse any login without a new password; the message depends on its version.
             if error.kind not in ("login", "first_login"):
                 raise
             return False
@@ -328,7 +328,7 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
             raise
         return True, "answers"
 
-    # A client that has just been started answers 1011 until its database is set up.
+    # A client that is starting answers 1011 until its database is set up.
     wait_for(module.params, result, f"API {webapp.url}", poll, not module.check_mode)
     if known[0] if known else has_password():
         return
@@ -360,7 +360,7 @@ def settings_backup(module: AnsibleModule, result: Result, webapp: webapp_client
     if module.check_mode:
         return
     data = webapp.backup(module.params["backup_password"])
-    # Not by atomic_move: that would open a new file up to everybody, as far as the umask lets it.
+    # Not with atomic_move, which would create a new file with the default mode of the umask.
     files.replace(dest, json.dumps({"settings": {"data": data}}).encode())
 
 

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which databases of a server are one client's own: by evidence, since a prefix alone also finds a neighbour's.
+"""Determines which databases of a server belong to one client. A prefix alone could also match another client's.
 
 The names of the client's databases are not documented (the prefix, then the name of a store, no separator), so no name is
 required. Each sign below is weak and independent of the others; two of them make a database the client's, a single one makes
@@ -37,14 +37,14 @@ _ENOUGH = 2
 
 @dataclass(frozen=True)
 class Traits:
-    """What the server tells the client's user about one database."""
+    """The traits of one database, as visible to the client's user."""
 
-    messages: bool = False  # whether it has a table of that name which the user may read
-    beside: bool = False  # whether it has another of the tables that Meta names
-    given: bool = False  # whether it is the user's by a grant that names it, or by owning it
-    owner: str = ""  # the role that owns it, on PostgreSQL
-    addresses: frozenset[str] = field(default_factory=frozenset)  # from where the user has sessions on it
-    unreadable: tuple[str, ...] = ()  # schemas in which the user may not read `messages`
+    messages: bool = False  # whether it has a readable table `messages`
+    beside: bool = False  # whether it has another table named by Meta
+    given: bool = False  # whether a grant names it for the user, or the user owns it
+    owner: str = ""  # the owner, on PostgreSQL
+    addresses: frozenset[str] = field(default_factory=frozenset)  # addresses of the user's sessions on it
+    unreadable: tuple[str, ...] = ()  # schemas with a `messages` that the user may not read
 
 
 Found = t.Mapping[str, Traits]
@@ -52,7 +52,7 @@ HasRows = t.Callable[[str], bool]
 
 
 def anchors(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows: HasRows) -> list[str]:
-    """The databases with the client's `messages`, sorted; none where no candidate has such a table.
+    """Returns the sorted databases with the client's `messages`; none if no candidate has such a table.
 
     `found` are the candidates, those that begin with `prefix` and those `wanted`, which decides. Raises WaError when they may
     be two clients'. A database without a row in `messages` beside the client's own is what a wrong prefix has left.
@@ -68,7 +68,7 @@ def anchors(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows:
         and not any(_extends(prefix, name, other) for other in holding)
     ]
     doubtful = [name for name in holding if name not in certain and (not certain or has_rows(name))]
-    # Shards differ in numbers at most; another word in the name may be a neighbour's, or a copy that was set aside.
+    # Shards differ in numbers only; another name may be another client's, or a renamed copy.
     stems = {re.sub(r"\d+", "", _rest(prefix, name)) for name in certain}
     if doubtful or len(stems) > 1 or (not prefix and len(certain) > 1):
         raise _ambiguous(
@@ -79,7 +79,7 @@ def anchors(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows:
 
 
 def own(prefix: str, found: Found, wanted: t.Sequence[str] | None, has_rows: HasRows) -> list[str]:
-    """All databases of the client, sorted; none when it has none yet. Arguments and errors are those of `anchors`.
+    """Returns all sorted databases of the client; none if it has none yet. Arguments and errors are those of `anchors`.
 
     Those `wanted` are all when one of them has no `messages`; otherwise the ones that surely go with them are the client's, too.
     """
@@ -120,17 +120,17 @@ def _ambiguous(prefix: str, candidates: str) -> WaError:
 
 
 def _folded(prefix: str, name: str) -> str:
-    """The prefix as the name has it: a server that folds names has it in lower case."""
+    """Returns the prefix as it is in the name: in lower case if the server folds names."""
     return prefix if name.startswith(prefix) else prefix.lower()
 
 
 def _rest(prefix: str, name: str) -> str:
-    """What follows the prefix. The number of a shard behind it does not make it another store's, nor do capitals."""
+    """Returns the name of the store after the prefix, without a shard's number, in lower case."""
     return re.sub(r"[_.-]?\d+$", "", name[len(prefix) :]).lower()
 
 
 def _extends(prefix: str, name: str, other: str) -> bool:
-    """Whether a name is what another client's, whose prefix begins with ours, would be: `wa10messageStore` to `wa1`."""
+    """Returns whether a name fits another client whose prefix begins with ours: `wa10messageStore` for `wa1`."""
     longer, shorter = _rest(prefix, name), _rest(prefix, other)
     return longer != shorter and longer.endswith(shorter)
 
@@ -144,7 +144,7 @@ def _ends_a_word(prefix: str, name: str) -> bool:
 
 def _anchor_signs(prefix: str, name: str, traits: Traits) -> int:
     rest = _rest(prefix, name)
-    # `message` further behind stands for another prefix in front of it.
+    # `message` at a later position indicates another prefix before it.
     named = 1 if rest.startswith("message") else -1 if "message" in rest else 0
     return 1 + named + _ends_a_word(prefix, name) + traits.beside + traits.given
 
@@ -153,13 +153,13 @@ def _name_signs(prefix: str, name: str, endings: t.Collection[str]) -> int:
     rest = _rest(prefix, name)
     fitting = (one for one in endings if one and rest.endswith(one) and rest not in endings)
     ending = max(fitting, key=len, default="")
-    # `web` alone is no store beside `configStore`: it may be another application's.
+    # `web` alone is not a store next to `configStore`: it may be another application's.
     store = rest[: len(rest) - len(ending)] in _STORES and bool(ending or not any(endings))
     return _ends_a_word(prefix, name) + bool(ending) + store
 
 
 def _signs(prefix: str, name: str, found: Found, holding: t.Sequence[str]) -> int:
-    """How many signs there are that the database is of the client that has `messages` in `holding`; 0 for a neighbour's."""
+    """Returns the number of signs that the database belongs to the client with `messages` in `holding`; 0 for another client's."""
     # Both of `messagestore`: it may be that of `message` or of `messages`.
     rests = [_rest(prefix, one) for one in holding]
     endings = {one[len(stem) :] for one in rests for stem in ("message", "messages") if one.startswith(stem)}
@@ -185,7 +185,7 @@ def _signs(prefix: str, name: str, found: Found, holding: t.Sequence[str]) -> in
 
 
 def find(session: Session, prefix: str, wanted: t.Sequence[str] | None, *, strict: bool = True) -> list[str]:
-    """The client's own databases on the server of `session`, sorted.
+    """Returns the client's sorted databases on the server of `session`.
 
     Without `strict` those of `wanted` that are not there are left out, as long as one is: a migration may drop one.
     """
@@ -196,7 +196,7 @@ def find(session: Session, prefix: str, wanted: t.Sequence[str] | None, *, stric
 
 
 def inspect(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> dict[str, Traits]:
-    """The databases that begin with `prefix`, and those `wanted`, with what the server tells of them."""
+    """Returns the databases that begin with `prefix`, and those `wanted`, with their traits."""
     names = connection.databases(session, prefix)
     if wanted:
         there = connection.databases(session, "")
@@ -206,7 +206,7 @@ def inspect(session: Session, prefix: str, wanted: t.Sequence[str] | None) -> di
 
 def _mysql(session: Session, names: t.Sequence[str]) -> dict[str, Traits]:
     user, _at, host = str(session.value("SELECT CURRENT_USER()")).rpartition("@")
-    # A pattern such as wa% says no more than the prefix does. Who may alter a database is no mere reader of it.
+    # A grant on a pattern such as wa% is no more evidence than the prefix. ALTER excludes users who only read.
     grants = session.rows(
         "SELECT table_schema FROM information_schema.schema_privileges WHERE privilege_type = 'ALTER' AND grantee = %s",
         (f"'{user}'@'{host}'",),
@@ -223,13 +223,13 @@ def _mysql(session: Session, names: t.Sequence[str]) -> dict[str, Traits]:
 
 
 def _mysql_has(session: Session, database: str, table: str) -> bool:
-    # Both names as constants: the server then opens one table, not all.
+    # Both names as constants, so that the server opens one table instead of all.
     where = "table_schema = %s AND table_name = %s AND table_type = 'BASE TABLE'"
     return bool(session.rows(f"SELECT 1 FROM information_schema.tables WHERE {where}", (database, table)))
 
 
 def _pgsql(session: Session, names: t.Sequence[str]) -> dict[str, Traits]:
-    # Before this looks into each of them; earlier looks of ours are known by their name.
+    # Read before this connects to each of them; earlier connections of ours are known by their name.
     rows = session.rows(
         "SELECT datname, coalesce(host(client_addr), 'local') FROM pg_stat_activity WHERE usename = current_user"
         " AND datname IS NOT NULL AND application_name NOT LIKE 'waba.onprem%%'"
@@ -251,7 +251,7 @@ def _pgsql(session: Session, names: t.Sequence[str]) -> dict[str, Traits]:
 
 
 def _pgsql_tables(session: Session, database: str) -> tuple[bool, bool, tuple[str, ...]]:
-    """Whether it has `messages`, whether a table that goes with it, and the schemas where `messages` may not be read."""
+    """Returns whether it has `messages`, whether it has a related table, and the schemas with an unreadable `messages`."""
     try:
         with connection.connect(session.settings, database) as there:
             rows = there.rows(
@@ -262,7 +262,7 @@ def _pgsql_tables(session: Session, database: str) -> tuple[bool, bool, tuple[st
                 ([MESSAGES, *_BESIDE],),
             )
     except DatabaseError as error:
-        # Where the client's user may not go, the client is not.
+        # A database without access for the client's user is not the client's.
         if error.kind not in ("login", "denied", "missing"):
             raise
         return False, False, ()
@@ -272,7 +272,7 @@ def _pgsql_tables(session: Session, database: str) -> tuple[bool, bool, tuple[st
 
 
 def has_rows(session: Session, database: str) -> bool:
-    """Whether `messages` in that database has a row; true where that cannot be told."""
+    """Returns whether `messages` in that database has a row; true if unknown."""
     try:
         if session.engine == connection.MYSQL:
             name = f"{quote(session.engine, database)}.{quote(session.engine, MESSAGES)}"

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files behind the media volume: is the share there, is there room, what does a probe tell. Pure rules, no I/O."""
+"""Checks the file system of the media volume: mounts, free space, results of probes. Pure rules, no I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import format_size
 
-# File systems that live elsewhere; anything mounted through FUSE may be one.
+# Network file systems; any FUSE mount may be one.
 _SHARES = (
     "nfs",
     "nfs4",
@@ -35,14 +35,14 @@ _SHARES = (
 
 @dataclass(frozen=True)
 class MountPoint:
-    """One line of the kernel's table of mounts."""
+    """One line of the kernel's mount table."""
 
     path: str
     kind: str
 
 
 def parse_mounts(text: str) -> list[MountPoint]:
-    """The mounts in `/proc/self/mountinfo`."""
+    """Returns the mounts in `/proc/self/mountinfo`."""
     found = []
     for line in text.splitlines():
         fields = line.split()
@@ -53,7 +53,7 @@ def parse_mounts(text: str) -> list[MountPoint]:
 
 
 def parse_fstab(text: str) -> list[MountPoint]:
-    """The mounts that `/etc/fstab` promises, without the root and what is no directory."""
+    """Returns the mounts in `/etc/fstab`, without the root and entries without a mount point."""
     rows = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
     return [
         MountPoint(posixpath.normpath(row[1]), row[2])
@@ -64,22 +64,22 @@ def parse_fstab(text: str) -> list[MountPoint]:
 
 def _covering(mounts: t.Iterable[MountPoint], path: str) -> MountPoint | None:
     over = [one for one in mounts if one.path == "/" or path == one.path or path.startswith(one.path + "/")]
-    # Of several at one place the last is on top, as a share over its automounter.
+    # Of several at one mount point the last is visible, such as a share over its automounter.
     return max(reversed(over), key=lambda one: len(one.path), default=None)
 
 
 def is_share(kind: str) -> bool:
-    """Whether a file system type is one that is shared by hosts."""
+    """Returns whether a file system type is a network file system."""
     return kind in _SHARES or kind.startswith("fuse.")
 
 
 def check_device(
     device: str, mounts: t.Sequence[MountPoint], promised: t.Sequence[MountPoint], required: bool | None
 ) -> None:
-    """Raise WaError when the share behind a bind is not mounted: media would go to the host's own disk.
+    """Raises WaError if the share of a bind is not mounted: media would be written to the host's disk.
 
-    `required` None: it must be mounted where `/etc/fstab` promises a share at or above the device. True: the device
-    must be a mount point or lie on a shared file system. False: any directory will do.
+    `required` None: it must be mounted if `/etc/fstab` has a share at or above the device. True: the device must be a mount
+    point or on a network file system. False: any directory is accepted.
     """
     if required is False:
         return
@@ -106,7 +106,7 @@ def check_device(
 
 
 def misplaced(home: str, folders: t.Sequence[str]) -> str:
-    """Why a container's files in some folders are not where the host has the volume."""
+    """Returns why a container's files in some folders do not appear in the volume on the host."""
     if "" not in folders:
         parts = ", ".join(posixpath.join(home, folder) for folder in folders)
         return f"what it writes does not arrive in {parts} on the host: something else is mounted there, here or in it"
@@ -117,7 +117,7 @@ def misplaced(home: str, folders: t.Sequence[str]) -> str:
 
 
 def check_space(volume: str, free: int | None, total: int | None, least: int) -> None:
-    """Raise WaError when fewer than `least` bytes are free."""
+    """Raises WaError if fewer than `least` bytes are free."""
     if free is not None and total is not None and free < least:
         raise WaError(
             f"file system of volume {volume}",
@@ -127,7 +127,7 @@ def check_space(volume: str, free: int | None, total: int | None, least: int) ->
         )
 
 
-# What a probe tells
+# Results of a probe
 
 _KINDS = (
     ("full", ("No space left on device",)),
@@ -139,12 +139,12 @@ _KINDS = (
 
 
 def probe_kind(error: str) -> str:
-    """What kind of failure an error text of a probe tells: full, quota, read_only, denied, stale or other."""
+    """Returns the kind of a probe's error text: full, quota, read_only, denied, stale or other."""
     return next((kind for kind, patterns in _KINDS if any(pattern in error for pattern in patterns)), "other")
 
 
 def probe_problem(folder: str, error: str, owner: str, mode: str, user: str, selinux: bool = False) -> str:
-    """Why a file could not be written in a folder, with what there is to do; `selinux` is whether that is in force here."""
+    """Returns why a file could not be written in a folder, with the solution; `selinux` is whether SELinux is enforcing."""
     kind = probe_kind(error)
     place = f"{folder} (owner {owner or 'unknown'}, mode {mode or 'unknown'})"
     if kind == "full":
@@ -166,7 +166,7 @@ def probe_problem(folder: str, error: str, owner: str, mode: str, user: str, sel
 
 
 class ProbeReport(t.Protocol):
-    """What the probe of one container told, see `_media.probe.Probe`."""
+    """The result of a container's probe, see `_media.probe.Probe`."""
 
     user: str
     error: str
@@ -177,7 +177,7 @@ class ProbeReport(t.Protocol):
 
 
 def probe_problems(report: ProbeReport, path: str, selinux: bool = False) -> list[str]:
-    """What is wrong by a probe, one text for each trouble, with the folders that share it; for `selinux` see above."""
+    """Returns a text for each problem found by a probe, with its folders; for `selinux` see above."""
     if report.error:
         return [report.error]
     found = []
@@ -185,7 +185,7 @@ def probe_problems(report: ProbeReport, path: str, selinux: bool = False) -> lis
     for folder, owner, mode, error in report.written:
         if error:
             kind = probe_kind(error)
-            # A file system that is full or read-only is so in every folder; permissions differ by folder.
+            # A full or read-only file system affects every folder; permissions differ by folder.
             key = (kind, error) if kind not in ("denied", "other") else (kind, error, folder)
             groups.setdefault(key, []).append(folder)
             if len(groups[key]) == 1:

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Proves that containers share a writable folder: each writes, its neighbour reads, nothing remains.
+"""Checks that containers share a writable folder: each writes a file, another one reads it, all files are removed.
 
-One command in each container, all at the same time. It writes its file, then does what it is told on its standard
-input; the end of that input, whatever the reason, makes it take its files away and end.
+Runs one command in each container, in parallel. It writes its file and then reads orders from standard input; at the end
+of the input, for any reason, it removes its files and exits.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 
 NAME = ".wa-probe-"
-MARKER = ".wa-marker"  # stays: what it holds tells on each host whether it is the volume of the others
+MARKER = ".wa-marker"  # permanent: its content shows on each host whether the volume is the same
 _FIGURES = re.compile(r"\s\d+\+\d+ records")
 _UNPRINTABLE = "(unprintable name)"
-_STALE = 600  # seconds after which a probe's file is one that a killed probe left
+_STALE = 600  # seconds after which a probe's file is left from a killed probe
 
 # The container's program may run as another user than its entry point: take the user of most of its processes other
 # than root, the older one in doubt, and become that user with its groups. Without setpriv the caller is told instead.
@@ -73,7 +73,7 @@ fi
 printf 'become\t%s:%s\n' "$user" "$gid"
 """
 
-# Lines of answer: a word, a folder, and what was found there, with tabs between.
+# Output lines: kind, folder, and result, separated by tabs.
 _PROBE = (
     r"""
 LC_ALL=C; export LC_ALL; umask 022
@@ -155,7 +155,7 @@ done
     .replace("MARKER", MARKER)
 )
 
-# In one step, so that another host reads the earlier text or the new one.
+# Atomic, so that another host reads either the old or the new text.
 _WRITE_MARKER = r"""
 umask 022
 file=$1/MARKER
@@ -166,19 +166,19 @@ printf '%s\n' "$2" | dd of="$file.new" conv=fsync 2>/dev/null && mv -f "$file.ne
 
 @dataclass
 class Probe:
-    """What the probe of one container told. `error` is set when it told nothing or not all."""
+    """The result of one container's probe. `error` is set if it is missing or incomplete."""
 
     container: Container
     token: str = field(default_factory=lambda: secrets.token_hex(12))
     user: str = ""
     error: str = ""
-    # (folder, owner, mode, error text; empty when it went well)
+    # (folder, owner, mode, error text; empty on success)
     written: list[tuple[str, str, str, str]] = field(default_factory=list)
-    # (name of the container that wrote, folder, error text; empty when it went well)
+    # (name of the writing container, folder, error text; empty on success)
     read: list[tuple[str, str, str]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     covered: list[str] = field(default_factory=list)
-    marker: str = ""  # what the marker file holds; empty when there is none
+    marker: str = ""  # content of the marker file; empty if there is none
     free: int | None = None
     total: int | None = None
     command: Exec | None = None
@@ -187,14 +187,14 @@ class Probe:
 
     @property
     def folders(self) -> list[str]:
-        """The folders where its file is; one whose name cannot be shown is not among them."""
+        """Returns the folders with its file, without those with an unprintable name."""
         return [folder for folder, _owner, _mode, error in self.written if not error and folder != _UNPRINTABLE]
 
 
 class Prober:
-    """Runs the probes of several containers side by side, within `seconds` for each of its three steps.
+    """Runs the probes of several containers in parallel, with `seconds` for each of three steps.
 
-    Without `write` no file is made: each container only tells whether it may write there.
+    Without `write` no file is created: each container only checks its write permission.
     """
 
     def __init__(
@@ -213,11 +213,11 @@ class Prober:
         self._selector = selectors.DefaultSelector()
 
     def file_name(self, probe: Probe) -> str:
-        """The name of the file that a probe writes in each folder."""
+        """Returns the name of the file that a probe writes in each folder."""
         return f"{NAME}{self.now}-{probe.token}"
 
     def run(self, between: t.Callable[[Prober], None] = lambda _prober: None) -> list[Probe]:
-        """Write, read, take away; `between` is called while all files are there."""
+        """Writes, reads and removes; `between` is called while all files exist."""
         try:
             for probe in self.probes:
                 self._start(probe)
@@ -230,7 +230,7 @@ class Prober:
         return self.probes
 
     def _exchange(self) -> None:
-        """Let each read what its neighbour has written."""
+        """Lets each container read the files of the next one."""
         ready = [probe for probe in self.probes if probe.stage == "ready"]
         for writer, reader in zip(ready, [*ready[1:], *ready[:1]]):
             self._order(reader, f"read {writer.token}\n", "reading")
@@ -248,7 +248,7 @@ class Prober:
             return
         probe.seen, probe.user, probe.stage = 0, user, "writing"
         self._selector.register(probe.command, selectors.EVENT_READ, probe)
-        self._receive(probe)  # the first lines may be there already
+        self._receive(probe)  # the first lines may have arrived already
 
     def _order(self, probe: Probe, text: str, stage: str) -> None:
         if probe.command and probe.stage != "over":
@@ -256,7 +256,7 @@ class Prober:
             probe.command.send(text)
 
     def _await(self, stages: set[str]) -> None:
-        """Go on until each probe is over or in one of `stages`; those that are late are over, too."""
+        """Waits until each probe has ended or reached one of `stages`; at the time-out the others are ended."""
         until = time.monotonic() + self.seconds
         while True:
             late = [probe for probe in self.probes if probe.stage not in stages and probe.stage != "over"]
@@ -319,7 +319,7 @@ class Prober:
 
     @staticmethod
     def _why(command: Exec) -> str:
-        """Why a probe ended before its time."""
+        """Returns why a probe ended early."""
         try:
             code = command.exit_code()
         except WaError as error:
@@ -336,7 +336,7 @@ class Prober:
 
     @staticmethod
     def _compare(writer: Probe, reader: Probe) -> None:
-        """What the reader could not read of what the writer wrote."""
+        """Records which files of the writer the reader could not read."""
         if reader.stage == "over":
             return
         errors = {folder: error for _writer, folder, error in reader.read}
@@ -346,7 +346,7 @@ class Prober:
         ]
 
     def _finish(self) -> None:
-        """Make all of them take their files away; what a broken one left is taken away by another."""
+        """Lets all containers remove their files; those of a failed probe are removed by another container."""
         broken = [probe for probe in self.probes if probe.stage == "over" and probe.written]
         helper = next((probe for probe in self.probes if probe.command), None)
         if helper:
@@ -362,7 +362,7 @@ class Prober:
 
 
 def write_marker(docker: Docker, container: Container, path: str) -> str:
-    """Let a container write a new marker file, as the user of its processes; returns what it holds."""
+    """Lets a container write a new marker file, as the user of its processes. Returns its content."""
     token = secrets.token_hex(12)
     subject, user = f"container {container.name}", ""
     while True:
@@ -384,12 +384,12 @@ def write_marker(docker: Docker, container: Container, path: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The complaint in what `dd` printed, without its figures."""
+    """Returns the error in the output of `dd`, without its statistics."""
     return _FIGURES.split(text.split(": ", 2)[-1], maxsplit=1)[0].strip()
 
 
 def arrives(folder: str, name: str) -> bool | None:
-    """Whether a probe's file is in a folder of this host; None when the folder cannot be looked into."""
+    """Returns whether a probe's file is in a folder of this host; None if the folder is not readable."""
     try:
         os.lstat(os.path.join(folder, name))
     except FileNotFoundError:

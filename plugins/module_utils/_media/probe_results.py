@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the probes of all running containers prove of the media volume, told in an operator's words."""
+"""Evaluates the probes of all running containers into problems and warnings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SELINUX = "/sys/fs/selinux/enforce"
 
 
 def selinux_is_enforced() -> bool:
-    """Whether SELinux is in force on this host; false where there is none, or it only warns."""
+    """Returns whether SELinux is enforcing on this host; false if it is absent or permissive."""
     try:
         with open(_SELINUX, encoding="ascii") as stream:
             return stream.read().strip() == "1"
@@ -31,15 +31,15 @@ def selinux_is_enforced() -> bool:
 
 @dataclass
 class Proof:
-    """What came out: `problems` make the volume useless, `space` is free and total bytes as a container sees them."""
+    """The result: `problems` make the volume unusable, `space` is free and total bytes in a container."""
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     space: tuple[int, int] | None = None
-    marker: str = ""  # what the marker file holds, as the first container sees it
+    marker: str = ""  # content of the marker file in the first container
 
     def check(self) -> None:
-        """Raise WaError with everything that is wrong."""
+        """Raises WaError with all problems."""
         if self.problems:
             raise WaError(
                 "media volume",
@@ -59,10 +59,10 @@ def prove(
     measure: bool,
     write: bool = True,
 ) -> Proof:
-    """Let the running ones of `containers` write and read at `path`, and note in `consumers` how each fared.
+    """Lets the running `containers` write and read at `path`, and records each result in `consumers`.
 
-    `home` is the folder of this host where the files must arrive, None when there is none to look into; `marker` is what the
-    leader's marker file holds, which all must see; `measure` asks for the space. Without `write` they only tell whether they may write.
+    `home` is the folder of this host in which the files must appear, None if unknown; `marker` is the content of the
+    leader's marker file, which all must read; `measure` requests the space. Without `write` only permissions are checked.
     """
     proof = Proof()
     running = [one for one in containers if one.running]
@@ -70,7 +70,7 @@ def prove(
         proof.warnings.append("no client container runs, so nothing was proven")
 
     def inspect(prober: Prober) -> None:
-        """See that the files are where the host has the volume."""
+        """Checks that the files appear in the volume's folder on the host."""
         for probe in prober.probes if home else ():
             name, folders = prober.file_name(probe), probe.folders
             lost = [one for one in folders if arrives(os.path.join(home or "", one), name) is False]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The media volume: is it the right one, do the containers mount it. Pure rules, no I/O."""
+"""Compares the media volume with its options, and checks the containers' mounts. Pure rules, no I/O."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import (
 )
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import check_volume_name
 
-# What Docker's local driver accepts, and what each option needs beside it (moby: volume/local).
+# Options of Docker's local driver, and the options that each of them requires (moby: volume/local).
 _LOCAL_NEEDS = {"type": ("device",), "device": ("type",), "o": ("device", "type"), "size": ()}
 
 
 def check_options(driver: str, options: Options) -> None:
-    """Raise WaError for options that Docker's local driver refuses; other drivers know their own."""
+    """Raises WaError for options that Docker's local driver refuses; other drivers check their own."""
     if driver != "local":
         return
     for name in options:
@@ -42,12 +42,12 @@ def check_options(driver: str, options: Options) -> None:
 
 
 def is_bind(options: Options) -> bool:
-    """Whether the options of a local volume bind a directory of the host."""
+    """Returns whether the options of a local volume bind a directory of the host."""
     return bool({"bind", "rbind"} & set(options.get("o", "").split(",")))
 
 
 def needs_mount(options: Options) -> bool:
-    """Whether a local volume with these options is mounted from somewhere, so only while a container uses it."""
+    """Returns whether a local volume with these options is mounted on use only, such as NFS."""
     return bool(options.get("device") or options.get("type"))
 
 
@@ -61,7 +61,7 @@ def _same(driver: str, name: str, found: str | None, wanted: str) -> bool:
 
 
 def _shown(name: str, found: str | None, wanted: str) -> tuple[str | None, str]:
-    """Two differing values to show; a secret that differs shows as changed, one that does not as hidden."""
+    """Returns two values for display; a changed secret is shown as changed, an equal one as hidden."""
     if found is None:
         return None, mask_options({name: wanted})[name]
     before, after = mask_options({name: found})[name], mask_options({name: wanted})[name]
@@ -70,9 +70,9 @@ def _shown(name: str, found: str | None, wanted: str) -> tuple[str | None, str]:
 
 
 def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options, labels: Options) -> list[dict[str, t.Any]]:
-    """How a volume as Docker tells it differs from what is wanted: `what`, `found`, `wanted`, secrets masked.
+    """Returns the differences of Docker's volume from the options: `what`, `found`, `wanted`, with secrets masked.
 
-    Only the options and labels that are given are compared.
+    Only options and labels that are set are compared.
     """
     found: list[dict[str, t.Any]] = []
     if actual["Driver"] not in (driver, f"{driver}:latest"):
@@ -90,7 +90,7 @@ def drift(actual: t.Mapping[str, t.Any], driver: str, options: Options, labels: 
 
 
 def drift_text(rows: t.Iterable[t.Mapping[str, t.Any]]) -> str:
-    """Drift in one line."""
+    """Returns the drift as one line."""
     return ", ".join(f"{row['what']} is {row['found'] or 'not set'}, wanted {row['wanted']}" for row in rows)
 
 
@@ -99,7 +99,7 @@ def drift_text(rows: t.Iterable[t.Mapping[str, t.Any]]) -> str:
 
 @dataclass(frozen=True)
 class MountState:
-    """What a container has, or should have, where media go: `kind` is volume, bind, tmpfs or nothing."""
+    """The actual or declared mount of media in a container: `kind` is volume, bind, tmpfs or nothing."""
 
     kind: str
     name: str = ""
@@ -111,7 +111,7 @@ class MountState:
 
 
 class Mounted(t.Protocol):
-    """A mount as the Docker adapter tells it."""
+    """A mount from the Docker adapter."""
 
     @property
     def kind(self) -> str: ...
@@ -125,7 +125,7 @@ class Mounted(t.Protocol):
 
 @dataclass
 class Consumer:
-    """One client container and what is told of it. `differs`: which of mounted, declared, wanted is the odd one."""
+    """One client container and its check. `differs` is the deviating one of mounted, declared, wanted."""
 
     name: str
     service: str
@@ -139,7 +139,7 @@ class Consumer:
     probe: str = "not probed"
 
     def shown(self) -> dict[str, t.Any]:
-        """The consumer as the module returns it."""
+        """Returns the consumer in the module's format."""
         return {
             "name": self.name,
             "service": self.service,
@@ -162,12 +162,12 @@ def _mount_state(mounts: t.Sequence[Mounted], path: str) -> MountState:
 
 
 def folder_of(options: Options) -> str:
-    """The directory of the host that a local volume with these options binds, or an empty text."""
+    """Returns the host directory that a local volume with these options binds; empty for none."""
     return posixpath.normpath(options["device"]) if is_bind(options) and options.get("device") else ""
 
 
 def _through(state: MountState, volume: str, folder: str) -> MountState:
-    """A mount that has the volume's own folder directly is as good as one on the volume: adopted containers have that."""
+    """Returns a bind mount of the volume's folder, as in adopted containers, as the equivalent mount of the volume."""
     same = folder and state.kind == "bind" and posixpath.normpath(state.name) == folder
     return MountState("volume", volume, state.writable) if same else state
 
@@ -175,7 +175,7 @@ def _through(state: MountState, volume: str, folder: str) -> MountState:
 def check_consumer(
     consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, path: str, project: str, folder: str = ""
 ) -> None:
-    """Set `reason`, `differs` and `warning` of a consumer by what it mounts and declares; `folder` is what the volume binds."""
+    """Sets `reason`, `differs` and `warning` of a consumer from its mounts; `folder` is the directory that the volume binds."""
     path = posixpath.normpath(path)
     wanted, mounted = MountState("volume", volume), _through(consumer.mounted, volume, folder)
     declared = _through(consumer.declared, volume, folder) if consumer.declared else None
@@ -226,7 +226,7 @@ def check_consumer(
 
 
 def _split(mounted: MountState, volume: str, project: str) -> str:
-    """The classic: Compose puts its project in front of a volume's name unless it is external or has a `name`."""
+    """Returns a hint if the mounted volume's name differs only by the Compose project's prefix, or is anonymous."""
     if mounted.kind != "volume":
         return ""
     if mounted.name == f"{project}_{volume}":
@@ -242,7 +242,7 @@ def _split(mounted: MountState, volume: str, project: str) -> str:
 
 
 def check_mounts(consumers: t.Sequence[Consumer]) -> None:
-    """Raise WaError that names every container that is wired wrong."""
+    """Raises WaError with every container that does not mount the volume correctly."""
     wrong = [f"{one.name} {one.reason}" for one in consumers if one.reason]
     if wrong:
         raise WaError(
@@ -255,12 +255,12 @@ def check_mounts(consumers: t.Sequence[Consumer]) -> None:
 
 
 def mount_state_of(mounts: t.Sequence[Mounted], path: str) -> MountState:
-    """What is mounted at `path`."""
+    """Returns the mount at `path`."""
     return _mount_state(mounts, posixpath.normpath(path))
 
 
 def declared_mount_state(compose: t.Mapping[str, t.Any], service: str, project: str, path: str) -> MountState | None:
-    """What a Compose file, already parsed, declares for a service at `path`; None when it does not know the service."""
+    """Returns a service's declared mount at `path` in a parsed Compose file; None if the service is not in it."""
     one = (compose.get("services") or {}).get(service)
     if not isinstance(one, dict):
         return None
@@ -292,11 +292,11 @@ def _real_name(compose: t.Mapping[str, t.Any], key: str, project: str) -> str:
     return key if external or not key else f"{project}_{key}"
 
 
-# What the module shows
+# Values that the module returns
 
 
 def shape(actual: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The part of Docker's record of a volume that a task can set; secrets are in it."""
+    """Returns driver, options and labels of Docker's inspection of a volume, including secrets."""
     return {
         "name": actual["Name"],
         "driver": actual["Driver"],
@@ -306,14 +306,14 @@ def shape(actual: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def show(volume: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
-    """A volume's shape with its secrets hidden; empty for no volume."""
+    """Returns a volume's shape with secrets hidden; empty for no volume."""
     return dict(volume, driver_options=mask_options(volume["driver_options"])) if volume else {}
 
 
 def diff(
     before: t.Mapping[str, t.Any] | None, after: t.Mapping[str, t.Any] | None
 ) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """Two shapes for a diff: a secret that changes shows as changed."""
+    """Returns two shapes for a diff; a changed secret is shown as changed."""
     shown = show(before), show(after)
     if before and after:
         old, new = before["driver_options"], after["driver_options"]
@@ -326,7 +326,7 @@ def diff(
 
 @dataclass
 class Plan:
-    """What there is to do. `after` is None for no volume; `obstacle` is what forbids the plan."""
+    """The planned actions. `after` is None for no volume; `obstacle` is the error that prevents the plan."""
 
     before: dict[str, t.Any] | None
     after: dict[str, t.Any] | None
@@ -336,15 +336,14 @@ class Plan:
 
     @property
     def removes(self) -> bool:
-        """Whether a volume that is there goes."""
+        """Returns whether an existing volume is removed."""
         return self.before is not None and bool(self.actions)
 
 
 def plan(params: t.Mapping[str, t.Any], actual: t.Mapping[str, t.Any] | None) -> Plan:
-    """Compare what is wanted (the module's options) with what is there (Docker's record, or None).
+    """Returns the plan from the module's options and Docker's inspection (None for no volume).
 
-    A volume that is made anew keeps the options and labels that are not given. Raises WaError for options that the
-    local driver refuses.
+    A recreated volume keeps options and labels that are not set. Raises WaError for options that the local driver refuses.
     """
     name, driver, options, labels = (params[key] for key in ("name", "driver", "driver_options", "labels"))
     check_volume_name(name)

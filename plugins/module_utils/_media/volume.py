@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Docker volume and the files behind it: make, remove, who uses it, does it hold files, how much room is there.
+"""Manages a Docker volume and its files: creates and removes it, finds its users and files, measures free space.
 
-Paths are those of this machine. Whether they are the engine's, too, is proved before anything is removed.
+Paths are those of this machine. Before a removal it is verified that they are the engine's, too.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._media.rules import is
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 
-KEY = "/etc/docker/key.json"  # of it only `kid` is used, which is no secret
-_TIMEOUT = 5.0  # seconds that a file system may take to answer; a dead NFS server never does
+KEY = "/etc/docker/key.json"  # only its `kid` is used, which is not secret
+_TIMEOUT = 5.0  # seconds for an answer of a file system; a dead NFS server never answers
 _PROBE_FILE = re.compile(r"\.wa-probe-\d+-([0-9a-f]{24})")
 T = t.TypeVar("T")
 
@@ -35,7 +35,7 @@ class FilesystemTimeout(Exception):
 
 
 def bounded(function: t.Callable[[], T], seconds: float = _TIMEOUT) -> T:
-    """The answer of a function that touches files, or FilesystemTimeout when none comes in time (a dead share hangs callers)."""
+    """Returns the result of a function that accesses files. Raises FilesystemTimeout, since a dead share blocks its callers."""
     answer: list[T] = []
     failure: list[OSError] = []
 
@@ -45,7 +45,7 @@ def bounded(function: t.Callable[[], T], seconds: float = _TIMEOUT) -> T:
         except OSError as error:
             failure.append(error)
 
-    # A daemon, so that a hanging one does not keep this process.
+    # A daemon thread, so that a blocked one does not keep the process alive.
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(seconds)
@@ -57,7 +57,7 @@ def bounded(function: t.Callable[[], T], seconds: float = _TIMEOUT) -> T:
 
 
 def create(docker: Docker, name: str, driver: str, options: dict[str, str], labels: dict[str, str]) -> dict[str, t.Any]:
-    """Make a volume and return Docker's record of it; one of that name that is there already comes back as it is."""
+    """Creates a volume and returns its inspection; an existing volume of that name is returned unchanged."""
     subject = f"volume {name}"
     body = {"Name": name, "Driver": driver, "DriverOpts": options or None, "Labels": labels or None}
     try:
@@ -78,14 +78,14 @@ def _no_driver(name: str, driver: str) -> WaError:
 
 
 def check_driver(engine: Engine, name: str, driver: str) -> None:
-    """Raise WaError as `create` would, when the engine does not list a driver; for check mode."""
+    """Raises WaError as `create` would if the engine does not list a driver; for check mode."""
     listed = (engine.info.get("Plugins") or {}).get("Volume") or []
     if driver not in listed and f"{driver}:latest" not in listed:
         raise _no_driver(name, driver)
 
 
 def remove(docker: Docker, name: str) -> None:
-    """Remove a volume; Docker itself refuses one in use. A volume that is gone already is well."""
+    """Removes a volume; Docker refuses one in use. A missing volume is not an error."""
     try:
         docker.request(f"volume {name}", "DELETE", f"/volumes/{quote(name, safe='')}")
     except WaError:
@@ -96,9 +96,9 @@ def remove(docker: Docker, name: str) -> None:
 def replace(
     docker: Docker, name: str, before: dict[str, t.Any] | None, after: dict[str, t.Any] | None
 ) -> dict[str, t.Any] | None:
-    """Make the volume `before` (None: there is none) the volume `after`; returns Docker's record of that.
+    """Replaces the volume `before` (None for none) by `after`. Returns its inspection.
 
-    Both as `_media.rules.shape` has them. When `after` cannot be made, `before` is made again.
+    Both are shapes of `_media.rules.shape`. If `after` cannot be created, `before` is created again.
     """
 
     def make(shape: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -120,7 +120,7 @@ def replace(
 
 
 def users(docker: Docker, actual: t.Mapping[str, t.Any]) -> list[str]:
-    """The names of all containers, stopped ones too, that mount a volume, or its folder on the host as a bind."""
+    """Returns the names of all containers, including stopped ones, that mount a volume or bind its folder."""
     name, options = actual["Name"], actual.get("Options") or {}
     folders = [actual.get("Mountpoint") or "", options["device"] if is_bind(options) else ""]
 
@@ -134,7 +134,7 @@ def users(docker: Docker, actual: t.Mapping[str, t.Any]) -> list[str]:
 
 
 class Engine:
-    """What the engine tells of itself, asked at most once."""
+    """Facts about the engine, each read at most once."""
 
     def __init__(self, docker: Docker) -> None:
         self.docker = docker
@@ -142,31 +142,31 @@ class Engine:
 
     @property
     def info(self) -> dict[str, t.Any]:
-        """The answer of `docker info`."""
+        """Returns the result of `docker info`."""
         if self._info is None:
             self._info = self.docker.info()
         return self._info
 
     @property
     def maybe_here(self) -> bool:
-        """Whether the engine may run on this machine."""
+        """Returns whether the engine may run on this machine."""
         return self.docker.local
 
     @property
     def here(self) -> bool:
-        """Whether the engine's folder is the one on this machine, proved by the engine's own mark in it, or by its key before Docker 24.
+        """Returns whether the engine's folder is on this machine, verified by `engine-id` in it, or by its key before Docker 24.
 
-        A socket may lead to another machine or into a container; then a path of that engine says nothing here.
+        A socket may lead to another machine or into a container; then the engine's paths are not valid here.
         """
         return bool(self.info["ID"]) and self._mark() == self.info["ID"]
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the engine is surely not on this machine: its folder is missing here, or is another engine's."""
+        """Returns whether the engine is certainly not on this machine: its folder is missing, or is another engine's."""
         return not self.maybe_here or self._mark() not in (self.info["ID"], "")
 
     def _mark(self) -> str | None:
-        """The id of the engine whose folder is on this machine; empty when it cannot be read, None without that folder."""
+        """Returns the id of the engine whose folder is on this machine; empty if unreadable, None without a folder."""
         root = self.info["DockerRootDir"]
         if not self.maybe_here or not os.path.isdir(root):
             return None
@@ -174,7 +174,7 @@ class Engine:
 
 
 def _id_of_key() -> str:
-    """The id of an engine before Docker 24, which takes it from its key and writes no `engine-id`; empty when there is none."""
+    """Returns the id of an engine before Docker 24, which derives it from its key; empty for none."""
     try:
         return str(json.loads(read(KEY))["kid"])
     except (ValueError, KeyError, TypeError):
@@ -182,14 +182,14 @@ def _id_of_key() -> str:
 
 
 def mount_table() -> list[filesystem.MountPoint]:
-    """What is mounted on this machine."""
+    """Returns the mounts of this machine."""
     return filesystem.parse_mounts(read("/proc/self/mountinfo"))
 
 
 def why_not_remove(
     docker: Docker, engine: Engine, actual: dict[str, t.Any], leaving: t.Collection[str] = ()
 ) -> WaError | None:
-    """What forbids to remove a volume: a container that uses it and is none of `leaving`, a file in it, or not knowing."""
+    """Returns the error that prevents a removal: a container not in `leaving` uses the volume, or it may contain files."""
     name, expected = actual["Name"], "a volume that no container uses and that holds no file"
     using = [one for one in users(docker, actual) if one not in leaving]
     if using:
@@ -211,12 +211,12 @@ def why_not_remove(
 
 
 def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
-    """A file in the volume or None; OSError or FilesystemTimeout when nobody can tell."""
+    """Returns a file in the volume or None. Raises OSError or FilesystemTimeout if it is unknown."""
     options = actual.get("Options") or {}
     if actual["Driver"] != "local":
         raise OSError(f"driver {actual['Driver']} keeps them")
-    if options.get("type") == "tmpfs" and not is_bind(options):  # a bind takes no notice of the type
-        return None  # its files went with the last container
+    if options.get("type") == "tmpfs" and not is_bind(options):  # a bind ignores the type
+        return None  # its files are removed with the last container
     if not engine.here:
         raise OSError("the engine is not known to run on this machine")
     root = actual["Mountpoint"]
@@ -232,7 +232,7 @@ def _holds(engine: Engine, actual: dict[str, t.Any]) -> str | None:
 
 
 def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
-    """The folder of this host where the files of a volume in use must be; None when there is none to look into."""
+    """Returns the host folder with the files of a volume in use; None if it is not accessible."""
     options = actual.get("Options") or {}
     if actual["Driver"] != "local" or not engine.here:
         return None
@@ -243,9 +243,9 @@ def home(engine: Engine, actual: t.Mapping[str, t.Any]) -> str | None:
 
 
 def check_device(engine: Engine, options: t.Mapping[str, str], required: bool | None, mountpoint: str = "") -> None:
-    """Raise WaError when a volume lives in a directory of this host where a share is missing, stale or dead.
+    """Raises WaError if a volume is in a directory of this host with a missing, stale or dead share.
 
-    That is the directory it binds; or its own folder `mountpoint`, when a share is `required` there.
+    That is the directory that it binds, or its folder `mountpoint` if a share is `required` there.
     """
     if is_bind(options):
         path = options["device"]
@@ -268,14 +268,14 @@ def check_device(engine: Engine, options: t.Mapping[str, str], required: bool | 
         promised = filesystem.parse_fstab(read("/etc/fstab"))
         filesystem.check_device(device, mount_table(), promised, required)
     except WaError:
-        if not engine.elsewhere:  # asked only now: it costs a request
+        if not engine.elsewhere:  # last, because it costs a request
             raise
 
 
 def space(
     engine: Engine, actual: t.Mapping[str, t.Any] | None, driver: str, options: t.Mapping[str, str]
 ) -> tuple[int, int] | None:
-    """Free and total bytes of the file system of a volume, or of one to be made; None when this host cannot tell."""
+    """Returns free and total bytes of the file system of an existing or planned volume; None if unknown on this host."""
     if driver != "local" or not engine.maybe_here:
         return None
     if is_bind(options):
@@ -291,7 +291,7 @@ def space(
     while True:
         try:
             return free_bytes(path)
-        except PermissionError:  # only root may look into Docker's folder; it is the same file system above
+        except PermissionError:  # only root may read Docker's folder; its parent is on the same file system
             if path == "/":
                 return None
             path = os.path.dirname(path)
@@ -300,11 +300,10 @@ def space(
 
 
 def first_file(root: str) -> str | None:
-    """The path below `root` of the first thing that is no directory, or None when there is none.
+    """Returns the path below `root` of the first entry that is not a directory; None if there is none.
 
-    A file that a killed probe left holds no media and does not count.
-
-    Raises OSError where a directory cannot be read, and for another file system mounted inside.
+    Files left by killed probes are ignored. Raises OSError if a directory cannot be read, or another file system is mounted
+    inside.
     """
     home = os.stat(root).st_dev
     waiting = [root]
@@ -323,25 +322,25 @@ def first_file(root: str) -> str | None:
 
 
 def _is_left(entry: os.DirEntry[str]) -> bool:
-    """Whether it is ours: the marker, or what a killed probe left, which holds its own name or the end of it, or nothing yet."""
+    """Returns whether a file is ours: the marker, or a probe's file, whose content is its token, the end of its name, or empty."""
     if entry.name == MARKER and entry.is_file(follow_symlinks=False):
         return True
     match = _PROBE_FILE.fullmatch(entry.name)
     if not match or not entry.is_file(follow_symlinks=False):
         return False
-    # The client may write here: what was a file a moment ago may be a link or a FIFO now.
+    # The client may write here, so the file may have been replaced by a link or a FIFO.
     with files.open_regular(entry.path, follow=False) as file:
         return file.read(99).decode(errors="replace") in ("", f"{match.group(1)}\n", f"{entry.name}\n")
 
 
 def free_bytes(path: str) -> tuple[int, int]:
-    """Free (for users other than root) and total bytes of the file system of `path`."""
+    """Returns free (for users other than root) and total bytes of the file system of `path`."""
     answer = bounded(lambda: os.statvfs(path))
     return answer.f_bavail * answer.f_frsize, answer.f_blocks * answer.f_frsize
 
 
 def read(path: str) -> str:
-    """A small text file of the host, or an empty text when it cannot be read."""
+    """Returns a small text file of the host; empty if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
@@ -350,7 +349,7 @@ def read(path: str) -> str:
 
 
 def visit(path: str) -> None:
-    """Touch a directory, so that an automounter mounts it. Raises WaError when it is missing, stale or dead."""
+    """Accesses a directory, so that an automounter mounts it. Raises WaError if it is missing, stale or dead."""
     try:
         bounded(lambda: os.listdir(path))
     except FileNotFoundError:
@@ -360,7 +359,7 @@ def visit(path: str) -> None:
     except NotADirectoryError:
         raise WaError(f"device {path}", "is no directory", "a directory") from None
     except PermissionError:
-        return  # root_squash: that it is there is enough
+        return  # root_squash: its existence is sufficient
     except FilesystemTimeout:
         raise WaError(
             f"device {path}",

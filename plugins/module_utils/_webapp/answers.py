@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the answers of the client's API mean. Pure rules."""
+"""Parses the answers of the client's API. Pure rules."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 UNNAMED = "a node without a name"
-SINGLE = "coreapp"  # what a single client's only node is called: its answers do not name it
+SINGLE = "coreapp"  # name of a single client's node, which its answers do not contain
 
 
 def parse_body(raw: bytes) -> tuple[dict[str, t.Any], str]:
-    """The body of an answer as a dictionary (empty for anything else) and its form.
+    """Returns the body of an answer as a dictionary (empty for anything else) and its form.
 
-    `empty` (null too), `json`, `torn` (the begin of JSON) or `foreign` (a proxy's HTML).
+    The form is `empty` (also for null), `json`, `torn` (truncated JSON) or `foreign` (such as a proxy's HTML).
     """
     text = raw.strip().removeprefix(b"\xef\xbb\xbf").strip()
     try:
@@ -29,7 +29,7 @@ def parse_body(raw: bytes) -> tuple[dict[str, t.Any], str]:
 
 
 def automatic_gc(settings: t.Mapping[str, t.Any]) -> bool:
-    """Whether the application settings have the automatic GC of messages on, by whichever name the version has for it."""
+    """Returns whether automatic message GC is enabled in the application settings, in the format of any version."""
     newer, older = settings.get("garbagecollector_enable"), settings.get("db_garbagecollector_enable")
     if isinstance(newer, dict):
         return bool(newer.get("messages"))
@@ -44,7 +44,7 @@ def automatic_gc(settings: t.Mapping[str, t.Any]) -> bool:
 
 
 def check_password(password: str) -> list[str]:
-    """What a new API password lacks by the client's rule; empty when it is good."""
+    """Returns the rules of the client that a new API password violates; empty if it is valid."""
     rules = (
         (8 <= len(password) <= 64, "8 to 64 characters"),
         (re.search(r"\d", password), "a digit"),
@@ -56,9 +56,9 @@ def check_password(password: str) -> list[str]:
 
 
 def metrics(body: t.Any) -> list[tuple[str, dict[str, str], float]]:
-    """The figures in an answer of `/v1/stats/...` as (name, labels, value), however deep they are nested.
+    """Returns the metrics in an answer of `/v1/stats/...` as (name, labels, value), at any depth.
 
-    A figure is `"name": {"data": [{"labels": {}, "value": 1}]}` or plainly `"name": 1`.
+    A metric is `"name": {"data": [{"labels": {}, "value": 1}]}` or `"name": 1`.
     """
     found: list[tuple[str, dict[str, str], float]] = []
     for name, item in body.items() if isinstance(body, dict) else ():
@@ -77,15 +77,15 @@ def metrics(body: t.Any) -> list[tuple[str, dict[str, str], float]]:
 
 
 def gc_nodes(body: t.Mapping[str, t.Any], what: str) -> dict[str, str]:
-    """The status by node in the answer to a call that starts GC of `what`.
+    """Returns the status by node in the answer to a call that starts GC of `what`.
 
-    A single client's only node is called `coreapp`. A node that fails has the text of its failure.
+    A single client's node is called `coreapp`. A failed node has the text of its failure.
     """
     items = _gc_items(body, what)
     if items is None:
         return {SINGLE: "processing"}
     nodes = {name: _node_status(item) for name, item in items}
-    # Some failures come beside the nodes that began; their words name the node.
+    # Some failures are listed next to the nodes that started; their text names the node.
     errors = body.get("errors")
     for item in errors if isinstance(errors, list) else []:
         name, status = _meant(str(item), nodes), _node_status({"errors": [item]})
@@ -94,9 +94,9 @@ def gc_nodes(body: t.Mapping[str, t.Any], what: str) -> dict[str, str]:
 
 
 def parse_gc_failure(body: t.Mapping[str, t.Any], what: str) -> tuple[dict[str, str], bool]:
-    """The nodes that an answer names itself, whatever its HTTP status, and whether GC of `what` began on one of them.
+    """Returns the nodes named in an answer with any HTTP status, and whether GC of `what` has started on one of them.
 
-    Only a status that is no failure says so: of a node without a status nothing is known.
+    Only a status that is not a failure counts as started: without a status nothing is known.
     """
     items = _gc_items(body, what) or []
     status = {name: _node_status(item) for name, item in items if item}
@@ -105,13 +105,13 @@ def parse_gc_failure(body: t.Mapping[str, t.Any], what: str) -> tuple[dict[str, 
 
 
 def _has_status(item: t.Any) -> bool:
-    """Whether a node's part of an answer tells a status in one word."""
+    """Returns whether a node's part of an answer has a status of one word."""
     status = item.get("status") if isinstance(item, dict) else item
     return isinstance(status, str) and re.fullmatch(r"[\w-]+", status) is not None
 
 
 def _gc_items(body: t.Mapping[str, t.Any], what: str) -> list[tuple[str, t.Any]] | None:
-    """What an answer tells of GC of `what` as (node, item); None when it tells nothing."""
+    """Returns the entries about GC of `what` in an answer as (node, item); None if there are none."""
     services = body.get("services")
     parts = services if isinstance(services, list) else [services]
     found = [part[what] for part in parts if isinstance(part, dict) and isinstance(part.get(what), dict)]
@@ -130,7 +130,7 @@ def _gc_items(body: t.Mapping[str, t.Any], what: str) -> list[tuple[str, t.Any]]
 
 
 def _meant(text: str, nodes: t.Mapping[str, str]) -> str:
-    """The node that the words of a failure are about: the one they name, or the failed one that has no words yet."""
+    """Returns the node that a failure's text concerns: the one it names, or the only failed one without a text."""
     named = re.search(r"[\w.-]+:[0-9a-f]{12}", text)
     if named:
         return named.group()
@@ -141,7 +141,7 @@ def _meant(text: str, nodes: t.Mapping[str, str]) -> str:
 
 
 def _node_status(item: t.Any) -> str:
-    """The status of one node in a GC answer, or the words of its failure."""
+    """Returns the status of one node in a GC answer, or the text of its failure."""
     if not isinstance(item, dict):
         text = str(item)
         return f"failed: {text}" if re.search(r"fail|error", text, re.IGNORECASE) else text

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place that speaks to the client's HTTPS API: login, errors by code, retries, and the calls that we use.
+"""Calls the client's HTTPS API; the only adapter for it: login, errors by code, retries, and the calls in use.
 
-One wrong login is never repeated (the client locks the account), a token serves as long as the object lives, and a
-401 to anything but a login asks for a new one once.
+A wrong login is never repeated (the client locks the account). A token is used for the lifetime of the object; after a 401
+to any other request a new one is requested once.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "api_timeout": {"type": "str", "default": "30s"},
 }
 
-FIRST_PASSWORD = "secret"  # domain: what a client that was never logged in to has
+FIRST_PASSWORD = "secret"  # domain: the initial password of a new client
 _T = t.TypeVar("_T")
 _LONGEST_PAUSE = 30.0
-_LONGEST_REQUESTED = 120.0  # seconds that one request waits altogether because the server asked for more than that
-_GATEWAY = (502, 503, 504)  # what a proxy says of a backend that is away
-_MOST_TIMES = 4  # how many times `api_timeout` an answer about health may take at last
-_LOST = 3  # how often a request whose answer got lost is repeated
+_LONGEST_REQUESTED = 120.0  # seconds that one request waits in total on request of the server
+_GATEWAY = (502, 503, 504)  # a proxy's status for an unreachable backend
+_MOST_TIMES = 4  # maximum time of a health request as a multiple of `api_timeout`
+_LOST = 3  # number of retries after a lost answer
 
 
 class Answer(t.NamedTuple):
-    """A good answer: the HTTP status, the body, the client's version without `v` (empty when not told), the body's form."""
+    """A successful answer: HTTP status, body, the client's version without `v` (empty if unknown), the body's form."""
 
     status: int
     body: dict[str, t.Any]
@@ -77,7 +77,7 @@ class Answer(t.NamedTuple):
 
 
 class Webapp:
-    """A session with one Webapp. Every call raises ApiError; no text of one holds a credential."""
+    """A session with one Webapp. Every call raises ApiError, whose text contains no credential."""
 
     def __init__(
         self,
@@ -86,9 +86,9 @@ class Webapp:
         sleep: t.Callable[[float], None] = time.sleep,
         clock: t.Callable[[], float] = time.monotonic,
     ) -> None:
-        """Use a module's `api_*` options. `patience`: seconds during which a retryable failure is tried again."""
+        """Uses a module's `api_*` options. `retry_time` are the seconds during which retryable failures are retried."""
         self.url = str(params["api_url"]).rstrip("/")
-        # urllib would send them instead of ours, and every message names the address.
+        # urllib would send credentials in the address instead of ours, and messages contain the address.
         if "@" in self.url:
             cure = "Use api_username and api_password"
             raise WaError("api_url", "it holds a user name or a password", "https://host:port", cure)
@@ -98,7 +98,7 @@ class Webapp:
         self.retry_time = retry_time
         self.retries = 0
         self.token: str | None = params["api_token"]  # a secret
-        self._logged_in = False  # whether the token is one of ours
+        self._logged_in = False  # whether this object has requested the token
         self._password: str | None = params["api_password"]
         self._ca_path: str | None = params["api_ca_path"]
         self._validate: bool = params["api_validate_certs"]
@@ -117,9 +117,9 @@ class Webapp:
     # Requests
 
     def call(self, method: str, path: str, body: t.Any = None, *, again: bool = True) -> Answer:
-        """One request with a token, retried by the client's table of codes while `patience` lasts (`again`).
+        """Sends one request with a token; with `again` retryable codes are retried for `retry_time` seconds.
 
-        A request whose answer got lost is repeated too.
+        A request whose answer was lost is repeated, too.
         """
 
         def once() -> Answer:
@@ -129,14 +129,14 @@ class Webapp:
         return self._retry(once, path, self.retry_time if again else 0.0, _LOST)
 
     def log_in(self) -> None:
-        """Have a token; a Webapp that starts or is overloaded is asked again, a refused login never."""
-        # A login whose answer got lost may have been a wrong one: it is repeated once, not until the account is locked.
+        """Ensures a token; retried while the Webapp is starting or overloaded, never after a refused login."""
+        # A login whose answer was lost may have been wrong: it is repeated only once, so that the account is not locked.
         self._retry(self._have_token, LOGIN, self.retry_time, 1)
 
     def log_out(self) -> None:
-        """End a session that this object has begun: each login leaves a row in the client's database for 7 days otherwise."""
+        """Ends a session started by this object; otherwise each login leaves a row in the client's database for 7 days."""
         if self.token and self._logged_in:
-            with contextlib.suppress(ApiError):  # what is left of the session ends by itself
+            with contextlib.suppress(ApiError):  # the session expires by itself
                 self._send("POST", "/v1/users/logout", None, self._bearer())
             self.token, self._logged_in = None, False
 
@@ -148,17 +148,17 @@ class Webapp:
             self.login()
 
     def _retry(self, once: t.Callable[[], _T], path: str, retry_time: float, lost: int) -> _T:
-        """Call `once` until it succeeds, fails for good, `patience` seconds are over, or its answer got lost `lost` times more."""
+        """Calls `once` until it succeeds, fails finally, `retry_time` seconds are over, or `lost` answers were lost."""
         end = self._clock() + retry_time
         pause = 1.0
         renewed = False
-        waited = 0.0  # because the server asked for it
+        waited = 0.0  # on request of the server
         while True:
             try:
                 return once()
             except ApiError as error:
                 if error.kind == "token" and not renewed and self._password:
-                    # Tokens end after 7 days, and all of them when the password is changed.
+                    # Tokens expire after 7 days, and when the password is changed.
                     self.token, renewed = None, True
                     continue
                 if error.kind == "denied" and self._expired(path):
@@ -180,7 +180,7 @@ class Webapp:
             pause *= 2
 
     def login(self, password: str | None = None, new_password: str | None = None) -> None:
-        """Get a token with the password, once; `new_password` completes the first login."""
+        """Requests a token with the password, once; `new_password` completes the first login."""
         password = self._password if password is None else password
         if not password:
             raise WaError("api_password", "not given", "the API user's password, or api_token")
@@ -204,7 +204,7 @@ class Webapp:
         return f"API {self.url}: {method} {path}"
 
     def _expired(self, path: str) -> bool:
-        """Whether even the health is denied: an expired client answers 1005 to everything, an administrator's call only to others."""
+        """Returns whether the health request is denied, too: an expired client answers 1005 to all requests."""
         if path == "/v1/health":
             return True
         try:
@@ -228,10 +228,10 @@ class Webapp:
                 timeout=timeout,
                 validate_certs=self._validate,
                 ca_path=self._ca_path,
-                # The Webapp is on the premises; and a redirect must not carry the token elsewhere.
+                # No proxy, since the Webapp is local; no redirects, which would send the token to another server.
                 use_proxy=False,
                 follow_redirects="none",
-                # An entry of ~/.netrc would take the place of our Authorization header.
+                # An entry of ~/.netrc would replace our Authorization header.
                 use_netrc=False,
                 http_agent="waba.onprem",
             )
@@ -267,9 +267,9 @@ class Webapp:
     # Calls
 
     def answers(self) -> bool:
-        """Whether the Webapp speaks HTTP at all, asked without a credential; raises ApiError when it does not.
+        """Checks without a credential that the Webapp answers HTTP. Raises ApiError if it does not.
 
-        What a proxy before it says of a backend that is away is no answer.
+        A proxy's error about an unreachable backend does not count as an answer.
         """
         try:
             self._send("GET", "/v1/health", None, {})
@@ -279,10 +279,10 @@ class Webapp:
         return True
 
     def health(self, again: bool = True) -> tuple[dict[str, t.Any], str]:
-        """The `health` part of `/v1/health` and the client's version.
+        """Returns the `health` part of `/v1/health` and the client's version.
 
-        A Webapp waits for each node that does not answer, 10 seconds and more (domain 10): after a silence it is given twice
-        the time, up to four times `api_timeout`.
+        A Webapp waits 10 seconds and more for each node that does not answer (domain 10): after a time-out the next request
+        gets twice the time, up to four times `api_timeout`.
         """
 
         def once() -> Answer:
@@ -299,14 +299,14 @@ class Webapp:
         return (health if isinstance(health, dict) else {}), answer.version
 
     def stats(self, again: bool = True) -> list[tuple[str, dict[str, str], float]]:
-        """The figures of `/v1/stats/app`: in memory, safe to poll (never `/v1/stats/db`)."""
+        """Returns the metrics of `/v1/stats/app`, which are in memory and safe to poll (unlike `/v1/stats/db`)."""
         return metrics(self.call("GET", "/v1/stats/app", again=again).body)
 
     def start_gc(self, what: str) -> dict[str, str]:
-        """Ask for GC of `message` or `media`: the status by node; a single client's only one is called `coreapp`.
+        """Starts GC of `message` or `media`. Returns the status by node; a single client's node is called `coreapp`.
 
-        Not repeated after an answer that got lost (`lost` and `sent`: the client may have begun), nor when one names a
-        node that began, whatever its HTTP status. A node that fails is in the result with the text of its failure.
+        Not repeated after a lost answer (`lost` and `sent`: GC may have started), nor if an answer with any HTTP status names
+        a node that has started. A failed node is in the result with the text of its failure.
         """
         path = f"/v1/services/{what}/gc"
 
@@ -327,17 +327,17 @@ class Webapp:
         return self._retry(once, path, self.retry_time, 0)
 
     def application(self) -> dict[str, t.Any]:
-        """The application settings (administrators only)."""
+        """Returns the application settings (administrators only)."""
         settings = self.call("GET", "/v1/settings/application").body.get("settings")
         found = settings.get("application", settings) if isinstance(settings, dict) else {}
         return found if isinstance(found, dict) else {}
 
     def set_application(self, change: dict[str, t.Any]) -> None:
-        """Change application settings; what is not named stays."""
+        """Changes application settings; others are kept."""
         self.call("PATCH", "/v1/settings/application", change)
 
     def backup(self, password: str) -> str:
-        """The settings and the registration (never messages), encrypted with `password`."""
+        """Returns the settings and the registration (without messages), encrypted with `password`."""
         data = self.call("POST", "/v1/settings/backup", {"password": password}).body.get("settings")
         text = data.get("data") if isinstance(data, dict) else None
         if not isinstance(text, str) or not text:

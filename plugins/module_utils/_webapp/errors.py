@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the client's API may say no with, told apart by HTTP status, code or words. Pure rules."""
+"""Classifies errors of the client's API by HTTP status, code or text. Pure rules."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from urllib.parse import urljoin, urlsplit
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 LOGIN = "/v1/users/login"
-_RETRY_CODES = (1011, 1015, 1016, 1017, 1018)  # domain: worth retrying whatever the text
+_RETRY_CODES = (1011, 1015, 1016, 1017, 1018)  # domain: retryable with any text
 RETRY_STATUS = (429, 503)
 _GATEWAY_STATUS = (502, 504)
 OWN_ANSWER = "the Webapp's own answer in JSON"
 PROXY_CURE = "See whether a proxy or load balancer is in between: api_url should be the Webapp's own address"
-_LONGEST_LOCATION = 200  # characters of an address that a message shows
+_LONGEST_LOCATION = 200  # maximum of characters of an address in a message
 _DATABASE = 1023
-# A client may count logins by account or by address, and say of a lock what it says of too many calls.
+# A client may count logins by account or by address, and report a lock as too many calls.
 _LOGIN_BUSY_CURE = (
     "Try again when there is less traffic. After wrong passwords it may also be a lock of this account or address: wait some "
     "minutes, then use the right password"
@@ -48,10 +48,10 @@ _CURES = {
 
 
 class ApiError(WaError):
-    """A failure of the API; `kind` tells which, `status` is the HTTP code (0: no answer), `code` the client's own.
+    """A failure of the API; `kind` is its class, `status` the HTTP status (0: no answer), `code` the client's code.
 
-    `sent` is false when the request surely never reached the client. `retry_after`: the seconds that the server asked
-    to wait. `bare`: an HTTP status without the client's words; `body` and `form` are those of `parse_body`.
+    `sent` is false if the request certainly did not reach the client. `retry_after` are the seconds to wait requested by
+    the server. `bare`: an HTTP status without the client's message; `body` and `form` are those of `parse_body`.
     """
 
     def __init__(
@@ -78,10 +78,10 @@ class ApiError(WaError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may succeed a little later by the client's own table of codes."""
+        """Returns whether a retry may succeed, by the client's table of codes."""
         if self.kind in ("expired", "denied", "login", "locked", "first_login", "media", "lost"):
             return False
-        # "Communication failure" is none of these: the Coreapp may have taken the call.
+        # "Communication failure" is not included: the Coreapp may have accepted the call.
         unreached = re.search(r"time[d -]*out|connection refused|getaddrinfo failed", self.found, re.IGNORECASE)
         return (
             self.code in _RETRY_CODES
@@ -92,7 +92,7 @@ class ApiError(WaError):
 
 
 def reported(subject: str, path: str, status: int, errors: t.Any, location: str = "") -> ApiError:
-    """The failure that the client told by HTTP status and `errors`; `location`: where a redirect leads."""
+    """Returns the failure reported by HTTP status and `errors`; `location` is the target of a redirect."""
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     code = int(first["code"]) if str(first.get("code")).isdecimal() else 0
     message = ": ".join(str(first[key]) for key in ("title", "details") if first.get(key))
@@ -118,17 +118,17 @@ def reported(subject: str, path: str, status: int, errors: t.Any, location: str 
     elif status == 401:
         kind = "login" if login else "token"
     elif code == 1005 and login:
-        kind = "login" if about_login else "expired"  # a wrong password is a 401, as far as is known
+        kind = "login" if about_login else "expired"  # a wrong password is always a 401 in known versions
     elif code == 1005 or status == 403:
         kind = "denied"
     elif code == 1014:
         kind = "coreapp"
-    elif code == _DATABASE and not path.endswith("/gc"):  # of a GC nobody knows how far it got
+    elif code == _DATABASE and not path.endswith("/gc"):  # the state of a GC is unknown
         kind = "database"
     elif code in _RETRY_CODES or status in RETRY_STATUS:
         kind = "busy"
     elif status in _GATEWAY_STATUS:
-        kind = "lost"  # a proxy's word: the client may have taken the request
+        kind = "lost"  # from a proxy: the client may have accepted the request
     if code or message:
         cure = _LOGIN_BUSY_CURE if login and kind == "busy" else ""
         return ApiError(subject, found, kind, status=status, code=code, cure=cure)
@@ -136,9 +136,9 @@ def reported(subject: str, path: str, status: int, errors: t.Any, location: str 
 
 
 def _bare(subject: str, found: str, kind: str, status: int) -> ApiError:
-    """A failure without the client's words: something else may have answered."""
+    """Returns a failure without the client's message: another server may have answered."""
     if status == 401:
-        bare = ApiError(subject, found, kind, status=status)  # the client's own may be empty too
+        bare = ApiError(subject, found, kind, status=status)  # the client's may be empty, too
     else:
         cure = ". ".join(part for part in (_CURES[kind], PROXY_CURE) if part)
         bare = ApiError(subject, found, kind, status=status, expected=OWN_ANSWER, cure=cure)
@@ -147,7 +147,7 @@ def _bare(subject: str, found: str, kind: str, status: int) -> ApiError:
 
 
 def safe_location(url: str, location: str) -> str:
-    """Where a redirect of `url` leads, without credentials, parameters, query and fragment; empty when nowhere."""
+    """Returns the target of a redirect of `url`, without credentials, parameters, query and fragment; empty for none."""
     try:
         parts = urlsplit(urljoin(url, "".join(location.split()))) if location.strip() else None
         host = parts.netloc.rpartition("@")[2] if parts else ""
@@ -160,7 +160,7 @@ def safe_location(url: str, location: str) -> str:
 
 
 def requested_pause(headers: t.Any) -> float:
-    """The seconds that `Retry-After` asks to wait; a date counts from the server's own `Date`. 0: nothing is asked."""
+    """Returns the seconds of `Retry-After`, 0 if it is not set; a date is relative to the server's `Date`."""
     after = str((headers.get("Retry-After") if headers else "") or "").strip()
     if after.isascii() and after.isdigit():
         return float(after)
@@ -171,7 +171,7 @@ def requested_pause(headers: t.Any) -> float:
 
 
 def too_long(error: ApiError) -> ApiError:
-    """A failure whose server asks to wait longer than we do."""
+    """Returns the failure for a server that requests a longer wait than allowed."""
     found = f"{error.found}; the server asks to wait {error.retry_after:g} s"
     cure = f"Run again after that time. {error.cure}"
     longer = ApiError(
@@ -182,10 +182,10 @@ def too_long(error: ApiError) -> ApiError:
 
 
 def gc_refusal(error: ApiError, failed: t.Mapping[str, str]) -> ApiError:
-    """What a refused GC call means. `failed`: the nodes that the answer names, none of which began.
+    """Returns the failure of a refused GC call. `failed` are the nodes in the answer, none of which has started.
 
-    A 5xx without the client's words is a proxy's: the client may have taken the call. With a 503 both an overloaded client
-    and a proxy without one say that nobody has.
+    A 5xx without the client's message is a proxy's: the client may have accepted the call. A 503, from an overloaded client
+    or from a proxy without a backend, means that it has not.
     """
     if not error.bare:
         return error
@@ -201,7 +201,7 @@ def gc_refusal(error: ApiError, failed: t.Mapping[str, str]) -> ApiError:
 
 
 def no_success(subject: str, status: int, form: str) -> ApiError | None:
-    """The failure in a 2xx answer whose body is not the client's; one that was cut off is, so its call was taken."""
+    """Returns the failure of a 2xx answer whose body is not the client's; a truncated one is, so its call was accepted."""
     if form == "torn":
         return ApiError(subject, f"HTTP {status} with a body that was cut off", "lost", status=status)
     if form == "foreign":
@@ -211,7 +211,7 @@ def no_success(subject: str, status: int, form: str) -> ApiError | None:
 
 
 def silence(subject: str, error: Exception, timeout: float) -> ApiError:
-    """The failure when no answer came within `timeout` seconds, or none at all."""
+    """Returns the failure without an answer, or after `timeout` seconds."""
     reason = getattr(error, "reason", None) or error
     text = " ".join(str(reason).split()) or type(reason).__name__
     if isinstance(reason, ssl.SSLCertVerificationError):
@@ -229,7 +229,7 @@ def silence(subject: str, error: Exception, timeout: float) -> ApiError:
             text = f"its certificate is not from a known authority ({reason.verify_message})"
         return ApiError(subject, text, "tls", sent=False, cure=cure)
     if isinstance(reason, ssl.SSLError) or "CERTIFICATE_VERIFY" in text:
-        # A socket that closes in the handshake is a Webapp that stops or starts, not a bad certificate.
+        # A socket closed in the handshake is a Webapp that stops or starts, not an invalid certificate.
         ended = isinstance(reason, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
         return ApiError(subject, f"TLS failed: {text}", "unreachable" if ended else "tls", sent=False)
     if isinstance(reason, (TimeoutError,)) or "timed out" in text:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A login that the Webapp has refused is remembered: the client locks an account after repeated wrong ones (domain: login)."""
+"""Records a refused login, since the client locks an account after repeated wrong logins (domain: login)."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import ApiError, Webapp
 
-SECONDS = 86400.0  # after which the same password is tried once more
+SECONDS = 86400.0  # seconds after which the same password is tried again
 
 
 class RefusedLogin:
-    """The refusal that stands for one deployment, in a file of its own. No password can be found by what it holds."""
+    """The file with the refused login of one deployment. The password cannot be derived from its content."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def check(self, webapp: Webapp, password: str | None, cure: str) -> None:
-        """Raise WaError where there is no credential to try: none was given, or this very login was refused less than a day ago."""
+        """Raises WaError if there is no credential to try: none is set, or the same login was refused less than a day ago."""
         if webapp.token:
             return
         if not password:
@@ -47,7 +47,7 @@ class RefusedLogin:
 
     @contextlib.contextmanager
     def session(self, webapp: Webapp, password: str | None) -> t.Iterator[None]:
-        """Log in, and out again. A refusal is noted, also one of a login in between, and forgotten when a login goes well."""
+        """Logs in, and out at the end. Records a refusal, also of a repeated login, and removes the record after a success."""
         given = webapp.token
         try:
             webapp.log_in()
@@ -56,22 +56,22 @@ class RefusedLogin:
             yield
         except ApiError as error:
             if error.kind == "login" and password:
-                with contextlib.suppress(OSError):  # a host without the folder has no client to lock out yet
+                with contextlib.suppress(OSError):  # a host without the folder has no client yet
                     self.note(webapp.username, password)
             raise
         finally:
             webapp.log_out()
 
     def note(self, user: str, password: str) -> None:
-        """Remember that this login was refused now. Raises OSError."""
+        """Records that this login was refused now. Raises OSError."""
         files.write_json(self.path, {"user": user, "tag": _tag(password), "at": int(time.time())})
 
     def clear(self) -> None:
-        """Forget it: a login went well."""
+        """Removes the record after a successful login."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 
 
 def _tag(password: str) -> str:
-    """Three hexadecimal digits that change with the password, far too few to find one by."""
+    """Returns three hexadecimal digits of a digest of the password, too few to derive it."""
     return hashlib.sha256(password.encode()).hexdigest()[:3]
