@@ -352,7 +352,7 @@ backup_file:
   returned: when a backup was made
   sample: /opt/waba/support/db.env.20260131T030000Z~
 actions:
-  description: What was done (in check mode, would be), in words.
+  description: Actions that were made, or predicted in check mode.
   type: list
   elements: str
   returned: always

@@ -215,7 +215,7 @@ freed_bytes:
   type: int
   sample: 188743680
 actions:
-  description: What was done, or in check mode would be, in words.
+  description: Actions that were made, or predicted in check mode.
   returned: always
   type: list
   elements: str

@@ -184,7 +184,7 @@ marker:
   type: str
   sample: 9f2c1b7a04d2e6b8c1a35f70
 actions:
-  description: What was done, in words; in check mode what would be done.
+  description: Actions that were made, or predicted in check mode.
   returned: always
   type: list
   elements: str

@@ -74,7 +74,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or in check mode would be, in words; always empty, since nothing is left changed.
+  description: Actions that were made, or predicted in check mode; always empty, since nothing is left changed.
   type: list
   elements: str
   returned: always

@@ -121,7 +121,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or in check mode would be, in words.
+  description: Actions that were made, or predicted in check mode.
   returned: always
   type: list
   elements: str
