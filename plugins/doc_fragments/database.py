@@ -38,5 +38,5 @@ options:
     type: str
     default: 10s
 requirements:
-  - PyMySQL 1.1.1 or newer (MySQL, MariaDB) or psycopg2 (PostgreSQL) on the managed host, for what speaks to the database
+  - PyMySQL 1.1.1 or newer (MySQL, MariaDB) or psycopg2 (PostgreSQL) on the managed host, for options that connect to the database
 """

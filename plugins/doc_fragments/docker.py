@@ -16,7 +16,7 @@ options:
     default: unix:///var/run/docker.sock
   docker_tls:
     description:
-      - Whether to speak TLS and verify the engine's certificate.
+      - Whether to use TLS and verify the engine's certificate.
       - The environment variable E(DOCKER_TLS_VERIFY) is used when the option is not given.
     type: bool
     default: false
@@ -43,7 +43,7 @@ options:
     default: auto
   client_images:
     description:
-      - The image repositories of the client, whole and without tag and digest, as the variable C(wa_images) of the roles.
+      - The complete names of the client's image repositories, without tag and digest, as the variable C(wa_images) of the roles.
       - A container is the client's if its image is of one of them, or if its command starts the vendor's program in
         C(/opt/whatsapp), in whatever image.
       - When not given, or where the registry has changed since, the last component of a container's image counts, C(web)

@@ -11,7 +11,7 @@ short_description: Dump the databases of a WhatsApp Business API client into a c
 version_added: 0.1.0
 description:
   - Streams the client's own databases with the server's own tool (C(mariadb-dump), C(mysqldump), C(pg_dump)) through
-    C(zstd), or C(gzip) where that is missing, into one file, which gets its name only when it is whole.
+    C(zstd), or C(gzip) where that is missing, into one file, which gets its name only when it is complete.
   - Each program's exit code counts, the tool's own mark at the end, and that what is written can be unpacked.
   - A dump is worth something only when taken after the client was stopped, and restored before a newer version was
     ever connected.
@@ -41,7 +41,7 @@ extends_documentation_fragment:
   - waba.onprem.env
 attributes:
   idempotent:
-    description: A finished dump of the name is left and told; another O(name) is another dump.
+    description: A finished dump of this name is kept and returned; another O(name) is another dump.
 requirements:
   - the tool for the database's server on the managed host, for PostgreSQL not older than the server
 notes:

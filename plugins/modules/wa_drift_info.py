@@ -11,7 +11,7 @@ short_description: Compares a host with the inventory
 version_added: 0.1.0
 description:
   - Says of each concern of a host (packages and folders, db.env, media volume, client, log cleanup) whether it is as the
-    inventory wants it, and in words what is not.
+    inventory wants it, and describes the differences.
   - It changes nothing, and asks neither Compose nor a package manager. Its one trace is that each container writes a file into
     the media volume, reads another container's, and removes it; not so in check mode.
   - Run in a play it takes the desired state of the inventory from the roles' own variables and defaults; it is what
@@ -37,7 +37,7 @@ options:
     type: bool
     default: false
   probe:
-    description: Whether each container shows that it can write the media volume. In check mode it only tells whether it may.
+    description: Whether each container shows that it can write the media volume. In check mode only the permission is checked.
     type: bool
     default: true
   restart:
@@ -49,7 +49,7 @@ extends_documentation_fragment:
   - waba.onprem.attributes
 attributes:
   check_mode:
-    description: No container writes into the media volume; each only tells whether it may.
+    description: No container writes into the media volume; only the permission is checked.
   diff_mode:
     description: Each drifted file's difference is in RV(concerns), with secrets hidden.
 seealso:
@@ -74,7 +74,7 @@ concerns:
       empty is left out.
     - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
       the next upgrade) or V(unknown); C(changes), what differs and can be mended without a restart; C(restarts), what takes
-      one; C(pending), what waits for the next upgrade; C(warnings), what configuration does not mend; C(diff), in diff mode,
+      one; C(pending), what waits for the next upgrade; C(warnings), what configuration does not correct; C(diff), in diff mode,
       with secrets hidden; C(error), why it is not known.
   type: dict
   returned: success
@@ -98,7 +98,7 @@ marker:
   returned: success
   sample: 9f2c1b7a04d2e6b8c1a35f70
 unmanaged:
-  description: Client containers of the host that are no deployment's of the inventory, as M(waba.onprem.wa_info) tells them.
+  description: Client containers of the host that are no deployment's of the inventory, as M(waba.onprem.wa_info) returns them.
   type: list
   elements: dict
   returned: success

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Tells what a host lacks to be managed, which containers of the client it has, and what an upgrade must know of the
     client's database. It changes nothing.
-  - Which containers are the client's is told at O(client_images).
+  - O(client_images) describes which containers are the client's.
 author:
   - waba.onprem contributors (@waba)
 options:
@@ -24,10 +24,10 @@ options:
       - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
         used. It needs O(env_file).
-      - V(environment), V(volume) and V(compose) tell how each client container was created, and those beside it in its
+      - V(environment), V(volume) and V(compose) return how each client container was created, and those beside it in its
         Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.
       - V(autostart) is what starts, cleans or replaces the containers by itself - cron lines, systemd units, watchers.
-      - V(identity) is which client O(env_file) and O(identity_file) tell of. With it, RV(containers[].identity) leaves out
+      - V(identity) is the client that O(env_file) and O(identity_file) describe. With it, RV(containers[].identity) leaves out
         what a Compose file sets itself, beside O(env_file).
     type: list
     elements: str
@@ -73,13 +73,13 @@ options:
     elements: str
     default: []
   registry_retries:
-    description: How often to ask a registry again, 5 seconds apart, that told neither that it has an image nor that it has not.
+    description: How often to query a registry again, 5 seconds apart, if its answer about an image is unclear.
     type: int
     default: 0
   lock_file:
     description:
       - The deployment's lock file, see M(waba.onprem.wa_upgrade_journal).
-      - With it, RV(upgrade) tells of an upgrade that runs or was not finished.
+      - With it, RV(upgrade) returns an upgrade that is running or unfinished.
     type: path
   identity_file:
     description: The record of which client is here that C(provision.yml) writes, for V(identity) in O(gather).
@@ -96,7 +96,7 @@ options:
   log_cleanup_status_file:
     description:
       - The status file of the nightly log cleanup, which role P(waba.onprem.wa_log_cleanup#role) installs.
-      - With it, a last run that failed, or is older than a day, is a warning; RV(log_cleanup_problem) tells it.
+      - With it, a last run that failed, or is older than a day, is a warning; RV(log_cleanup_problem) returns it.
     type: path
   log_cleanup_cron_file:
     description: The file of the job that writes O(log_cleanup_status_file). Without it no run is expected.
@@ -135,7 +135,7 @@ EXAMPLES = r"""
     database_engine: MYSQL
   register: info
 
-- name: See who is on the database and what would end a long migration
+- name: Read the database sessions and the time-outs that would end a long migration
   waba.onprem.wa_info:
     gather: [database]
     env_file: /opt/waba/support/db.env
@@ -162,7 +162,7 @@ stopped_services:
   returned: when O(gather) has V(host)
   sample: [cron]
 reasons:
-  description: Why each of RV(missing) counts as missing, in words.
+  description: The reason why each of RV(missing) counts as missing.
   type: dict
   returned: when O(gather) has V(host)
   sample: {docker_compose: "docker compose does not run: unknown command"}
@@ -215,7 +215,7 @@ missing_images:
   sample: {"registry.example.com/whatsapp/web:v2.55.1": manifest unknown}
 unanswered_images:
   description:
-    - Those of O(required_images) that the host has not and of which their registry did not tell, each with the last words.
+    - Those of O(required_images) that the host does not have and whose registry gave no clear answer, each with its message.
     - Such are a registry under load (403, 429, 5xx), one that is away, and a login that is missing or wrong.
   type: dict
   returned: when O(gather) has V(images)
@@ -246,10 +246,10 @@ upgrade:
       description: Whether nothing else may start or stop the client - the upgrade runs, or has stopped the client.
       type: bool
     held:
-      description: Whether the upgrade runs, as far as its lease tells; otherwise it was left unfinished.
+      description: Whether the upgrade is running, by its lease; otherwise it is unfinished.
       type: bool
     message:
-      description: Who holds the lock or left it, since when, and what to do, in words.
+      description: A message about who holds or left the lock, since when, and what to do.
       type: str
     stage:
       description: The stage that it has reached.
@@ -273,7 +273,7 @@ environment:
   returned: when O(gather) has V(environment)
   sample: {wa-support-waweb-1: {WA_DB_ENGINE: MYSQL, WA_DB_PASSWORD: "********"}}
 volumes:
-  description: The volumes that the containers mount, as the engine tells them; secrets are hidden.
+  description: The volumes that the containers mount, as the engine returns them; secrets are hidden.
   type: list
   elements: dict
   returned: when O(gather) has V(volume)
@@ -466,7 +466,7 @@ containers:
     layer_media:
       description:
         - A file at O(media_path) that is in the container's own writable layer, where nothing is mounted there. It is lost
-          with the container. Empty for none; why it is not known when the engine does not tell.
+          with the container. Empty for none; a reason if the engine gives no answer.
         - V(null) without O(media_path).
       type: str
   sample:
@@ -509,7 +509,7 @@ database:
     migration_lock:
       description:
         - The migration lock on the server, see M(waba.onprem.wa_migration_lock).
-        - C(holder) is who has it, in words, V(null) when nobody does; C(owned) whether that is this deployment;
+        - C(holder) describes its holder, V(null) if it is free; C(owned) whether that is this deployment;
           C(supported) whether the client's user can hold such a lock on the server; C(unsupported_reason) why it cannot.
       type: dict
     product:
@@ -522,7 +522,7 @@ database:
       description: Whether the client's vendor supports it - MySQL 5.7 and 8.0, PostgreSQL 11 to 13.
       type: bool
     unsupported:
-      description: Why it does not, in words; V(null) when it does.
+      description: The reason why it does not; V(null) when it does.
       type: str
     read_only:
       description: Whether the server takes no writes - a replica, or a primary that was set so. A migration could not run there.
@@ -570,7 +570,7 @@ database:
       description: The largest table, with C(database), C(name) and C(bytes); V(null) when there is none.
       type: dict
     free_bytes:
-      description: The room where the server has its data. Only MariaDB with its plugin C(disks) tells it; otherwise V(null).
+      description: The free bytes of the server's data directory. Only from MariaDB with its plugin C(disks); otherwise V(null).
       type: int
     connections:
       description: How many connections the server has.

@@ -187,7 +187,7 @@ violations:
       V(live_removed), V(live_too_large), V(unreadable) or V(no_folder).', type: str}
     count: {description: Number of files., type: int}
     paths: {description: The first ten of them., type: list, elements: str}
-    message: {description: The violation in words., type: str}
+    message: {description: A message about the violation., type: str}
   sample:
     - container: wa-support-waweb-1
       rule: too_many

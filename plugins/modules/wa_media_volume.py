@@ -63,10 +63,10 @@ options:
     type: str
   probe:
     description:
-      - Whether containers must be wired right, and must prove that they can write.
+      - Whether the containers must mount the volume correctly, and must prove that they can write.
       - Each running one writes a small file in the volume's root and in each folder there, reads that of another one and
         takes its own away.
-      - V(false) only reports the wiring. In check mode the wiring is judged, and no probe is run.
+      - V(false) only reports the mounts. In check mode the mounts are checked, and no probe is run.
     type: bool
     default: true
   require_mountpoint:
@@ -131,7 +131,7 @@ EXAMPLES = r"""
     driver_options: {type: none, o: bind, device: /srv/media}
     require_mountpoint: true
 
-- name: Only tell how containers are wired
+- name: Report how containers mount the volume
   waba.onprem.wa_media_volume:
     project: biz
     probe: false
@@ -153,7 +153,7 @@ drift:
 consumers:
   description:
     - The client's containers, with what they mount, what their Compose file declares, and what is wrong.
-    - C(differs) names the odd one of mounted, declared and wanted.
+    - C(differs) names the one of mounted, declared and wanted that differs from the others.
   returned: when O(state=present)
   type: list
   elements: dict
@@ -169,18 +169,18 @@ consumers:
       probe: passed
       user: "1000:1000"
 free_bytes:
-  description: Bytes that are free on the volume's file system, or null when they cannot be told.
+  description: Bytes that are free on the volume's file system, or null if unknown.
   returned: when O(state=present)
   type: int
   sample: 42949672960
 total_bytes:
-  description: Size of the volume's file system in bytes, or null when it cannot be told.
+  description: Size of the volume's file system in bytes, or null if unknown.
   returned: when O(state=present)
   type: int
   sample: 107374182400
 marker:
   description: What the marker file in the volume holds; empty when there is none.
-  returned: when O(write_marker=true) or O(probe=true), and a container that is wired right runs
+  returned: when O(write_marker=true) or O(probe=true), and a container that mounts the volume correctly runs
   type: str
   sample: 9f2c1b7a04d2e6b8c1a35f70
 actions:

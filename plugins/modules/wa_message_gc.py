@@ -64,7 +64,7 @@ options:
     type: str
     default: 2h
   poll_interval:
-    description: The longest pause between two looks, in seconds or as text. The last one comes when the quiet period ends.
+    description: The longest pause between two measurements, in seconds or as text. The last one is made when the quiet period ends.
     type: str
     default: 10s
   quiet_period:
@@ -107,18 +107,18 @@ attributes:
     details: With O(policy=always) GC is called at every run. RV(ignore:changed) means that this task has called GC, whatever that deleted.
 notes:
   - How the end is known, in five sentences. Before the call, some 4,000 primary keys from across the tables are noted, or all keys of
-    small ones. GC is over when for a whole O(quiet_period) no look has seen a delete on C(messages) that runs, and no more of these
+    small ones. GC is complete when for a full O(quiet_period) no measurement has seen a running delete on C(messages), and no more of these
     keys have gone than traffic takes - in 180 seconds 0.2 percent, at which a table would last a day. Where the server counts the
     deletes and inserts of the table itself (PostgreSQL, or MySQL with a readable performance schema), these must not show that it gets
     smaller faster than before the call, either, but for counts that come within 20 seconds and only catch up with the keys that have
     gone. With O(notifications) every node must have sent its own. A GC slower than RV(unnoticed_rate) could be taken for traffic;
-    counters of the whole server decide nothing, so other clients on it do not matter.
+    counters of the complete server are not used, so other clients on it do not matter.
   - A GC that runs already, whoever has called it, is followed to its end and not called again. It is seen when rows go, or a delete
     runs, in the ten seconds before the call.
   - Use it at one host of a deployment, the leader.
-  - With O(wait=true) an action plugin drives the steps and shows one line of progress a look on standard error. No connection is
+  - With O(wait=true) an action plugin drives the steps and displays a line of progress for each measurement on standard error. No connection is
     held open. The variable C(wa_message_gc_progress=false) turns the lines off. With C(async) the module itself waits.
-  - A call logs in, and out again; a step that only looks needs no login. A login that was refused is not tried again with the same
+  - A call logs in, and out again; a step that only measures needs no login. A login that was refused is not tried again with the same
     password for a day, but with O(retry_refused_login).
 author:
   - waba.onprem contributors (@waba)

@@ -13,11 +13,11 @@ description:
   - Two migrations at once slow each other down on one database server, and both clients are away all the while. So the server
     keeps a lock that all deployments ask for, whoever upgrades them and from wherever, and of whatever database user.
   - Waits until the lock is free, takes it, and ends when it is not needed any more. That is when the upgrade's journal at
-    O(lock_file) is past the migration, has ended or is nobody's any more since its lease is over, and O(container) does not run.
+    O(lock_file) is past the migration, has ended or has an expired lease, and O(container) does not run.
     Meant for C(async).
   - Nobody needs to release the lock. It goes with this process's session, and a server gives up a session of a host that
     has lost its power within half a minute.
-  - P(waba.onprem.wa_info#module) tells who holds the migration lock.
+  - P(waba.onprem.wa_info#module) returns the holder of the migration lock.
 options:
   deployment:
     description: The deployment's name, which PostgreSQL shows to those who wait.
@@ -85,7 +85,7 @@ unsupported_reason:
   returned: always
   sample: the nodes of a Galera cluster have no lock in common
 holder:
-  description: Who held the lock at first, in words; V(null) when nobody had.
+  description: A description of the first holder of the lock; V(null) if it was free.
   type: str
   returned: always
   sample: session 42 of user wa from 10.0.0.7

@@ -10,7 +10,7 @@ module: wa_project_info
 short_description: Predicts what Compose does to the containers of a project, and why
 version_added: 0.1.0
 description:
-  - Compares the containers of a Compose project with a Compose file, which need not be written yet, and tells which of them
+  - Compares the containers of a Compose project with a Compose file, which need not be written yet, and returns which of them
     C(docker compose up) would create, recreate, start or restart, with the reasons. It changes nothing.
   - It compares the hashes that C(docker compose config) gives with the labels of the containers and networks, and the ids of
     images. It never runs C(docker compose up --dry-run), which is not dry in every version of Compose.
@@ -41,7 +41,7 @@ options:
   recreate:
     description:
       - V(auto) is C(docker compose up), V(never) C(docker compose up --no-recreate).
-      - V(later) is as V(never), and what would be recreated is told in RV(pending).
+      - V(later) is as V(never), and RV(pending) lists what would be recreated.
     type: str
     choices: [auto, later, never]
     default: auto
@@ -58,14 +58,14 @@ options:
   undeclared_keys:
     description:
       - Keys of C(db.env) that the inventory does not declare. With it, what runs is not recreated for them, nor for what
-        another version of the collection or of Compose writes into the file; RV(pending) tells it.
+        another version of the collection or of Compose writes into the file; RV(pending) lists it.
       - Without it every difference recreates.
     type: list
     elements: str
   identity_file:
     description:
       - The record of which client is here that C(provision.yml) writes. It has the hashes of what was last applied; a container
-        with another one was made from a file that somebody had changed, and is recreated.
+        with another one was created from a file that was changed manually, and is recreated.
     type: path
   confirm_identity:
     description: Values that are to change with intent, as in M(waba.onprem.wa_db_env).
@@ -122,10 +122,10 @@ containers:
     action:
       description:
         - V(create), V(recreate), V(start), V(unpause), V(restart), V(remove) or V(none).
-        - V(unknown) when only Compose itself can tell.
+        - V(unknown) if only Compose itself can determine it.
       type: str
     reasons:
-      description: Why, in words; no value of a variable is among them.
+      description: The reason, without values of variables.
       type: list
       elements: str
     pending:
@@ -167,7 +167,7 @@ calls:
   returned: always
   sample: [{services: [], recreate: auto}]
 restart_policies:
-  description: The containers whose restart policy somebody has changed, each with C(name) and the C(policy) of its service.
+  description: The containers whose restart policy was changed, each with C(name) and the C(policy) of its service.
   type: list
   elements: dict
   returned: always

@@ -12,7 +12,7 @@ short_description: Lock and journal of a deployment's upgrade
 version_added: 0.1.0
 description:
   - One file is both. While it is there, no other upgrade begins, and neither C(provision.yml) nor the cron job of the log
-    cleanup starts or stops anything of the deployment. What it holds tells a later run where an interrupted one stood.
+    cleanup starts or stops anything of the deployment. Its content records the stage of an interrupted run for a later one.
   - The lock ends with the upgrade, and is only a lease - of the seconds that the present stage may take - when the
     controller dies.
   - V(begin) creates the file or takes it over. It is taken over by itself when its lease is over, and when the process
@@ -23,7 +23,7 @@ description:
   - V(hold) notes in a second file that this run changes the client's containers outside an upgrade, until V(release) or the
     end of its lease. It is refused while another run does so, and so is V(begin), since two C(docker compose up) at once
     leave the client without containers that run. V(release) also removes the note of a run that has ended.
-  - V(read) tells what is there.
+  - V(read) returns the current content.
 options:
   operation:
     description: What to do.
@@ -52,7 +52,7 @@ options:
     description:
       - Whether V(begin) goes on with what an unfinished upgrade has left here.
       - Without it that is forgotten, unless another run holds it. For the other members of a deployment whose leader has
-        begun anew, since the leader's journal tells where an upgrade stands.
+        begun anew, since the leader's journal records the stage of an upgrade.
     type: bool
     default: true
   stage:
@@ -193,7 +193,7 @@ held:
   type: bool
   sample: true
 holder:
-  description: Who holds the lock or left the journal, in words; empty when there is none.
+  description: A description of who holds the lock or left the journal; empty when there is none.
   returned: always
   type: str
   sample: ops@controller.example.com, since 03:00:12
@@ -213,7 +213,7 @@ took_over:
   type: bool
   sample: false
 archive_path:
-  description: Where the journal of the finished upgrade lies.
+  description: The path of the journal of the finished upgrade.
   returned: operation is end and outcome is done or rolled_back
   type: str
   sample: /var/lib/waba/support.last-upgrade.json

@@ -19,7 +19,7 @@ description:
   - V(stats) returns the figures of C(/v1/stats/app), which are in memory and safe to read often.
   - V(drain) waits until no callback is queued any more.
   - V(automatic_gc) reads, and when O(automatic) is given sets, whether the client collects garbage in C(messages) by itself.
-  - V(monitor_outage) looks, without a credential, until the API has not answered for two seconds, for O(wait_timeout) at most, and
+  - V(monitor_outage) polls, without a credential, until the API has not answered for two seconds, for O(wait_timeout) at most, and
     tells when it did last. Start it before an outage (with C(async)) to measure that at the API.
 options:
   operation:
@@ -47,10 +47,10 @@ options:
     elements: str
     default: []
   expect_version:
-    description: The version that the API must tell, with or without V(v); any when not given.
+    description: The version that the API must report, with or without V(v); any when not given.
     type: str
   wait:
-    description: Whether V(health), V(reachable) and V(drain) wait; without it they look once and do not fail.
+    description: Whether V(health), V(reachable) and V(drain) wait; without it they check once and do not fail.
     type: bool
     default: true
   wait_timeout:
@@ -58,7 +58,7 @@ options:
     type: str
     default: 120s
   poll_interval:
-    description: The pause between two looks, in seconds or as text.
+    description: The pause between two checks, in seconds or as text.
     type: str
     default: 1s
   api_new_password:
@@ -147,7 +147,7 @@ nodes:
   type: dict
   sample: {coreapp: {gateway_status: connected}}
 version:
-  description: The client's version as the API tells it, without V(v).
+  description: The client's version as reported by the API, without V(v).
   returned: operation is health
   type: str
   sample: 2.53.4

@@ -73,7 +73,7 @@ def _predict(client: Client, found: Described, path: str, file: t.Mapping[str, t
     if before is None:
         found.changes.append(f"writes {path}: no file was found that the containers have their database settings from")
     elif plan.after != before:
-        found.changes.append(f"{path}: {plan.words()}")
+        found.changes.append(f"{path}: {plan.summary()}")
     unread = {one["path"]: one["problem"] for one in client.survey["files"] if one["text"] is None}
     for name in sorted({name for one in client.containers for name in one["env_files"]} & {*unread}):
         if unread[name] != os.strerror(errno.ENOENT):
