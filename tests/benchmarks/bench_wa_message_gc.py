@@ -158,7 +158,7 @@ class Client:
         for given in (none, keys):
             for session, here in messages.sessions(self.settings, self.tables):
                 begin = time.perf_counter()
-                activity._look(session, here, dict(zip(self.tables, given)))
+                activity._inspect(session, here, dict(zip(self.tables, given)))
                 seconds.append(time.perf_counter() - begin)
         return seconds[0], seconds[1]
 

@@ -147,9 +147,9 @@ def find(
     prefix: str = PREFIX,
     wanted: list[str] | None = None,
     user: str = "wa",
-    tell: t.Callable[[str], None] = lambda _text: None,
+    warn: t.Callable[[str], None] = lambda _text: None,
 ) -> list[database_messages.Table]:
-    return database_messages.find_tables(settings(where, user), prefix, wanted, tell)
+    return database_messages.find_tables(settings(where, user), prefix, wanted, warn)
 
 
 def swallow(where: Server, database: str, statement: str) -> None:
