@@ -163,3 +163,15 @@ def test_what_waits_for_its_time_is_no_failure_after_the_roles_have_acted() -> N
     assert provision_plan.remaining({"client": {"state": "drifted", "restarts": ["r1"]}}) == ["client: r1"]
     assert provision_plan.remaining(SYNCED) == []
     assert provision_plan.remaining({"client": UPGRADE}) == []
+
+
+def test_a_client_that_is_down_is_not_reported_twice() -> None:
+    gc = {"state": "unknown", "error": "API: not reachable."}
+    down = {"state": "drifted", "changes": ["service waweb: its container is missing"]}
+    assert provision_plan.lines({"client": down, "automatic_gc": gc}) == [
+        "client: service waweb: its container is missing"
+    ]
+    assert provision_plan.lines({"client": {"state": "in_sync"}, "automatic_gc": gc}) == [
+        "automatic_gc: not known: API: not reachable."
+    ]
+    assert provision_plan.concerns({"h1": look(client=down, automatic_gc=gc)})[-1] == "automatic_gc"
