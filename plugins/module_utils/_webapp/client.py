@@ -18,9 +18,6 @@ import typing as t
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 
-from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
-from ansible.module_utils.urls import open_url
-
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.image_reference import without_v
@@ -216,6 +213,10 @@ class Webapp:
     def _send(
         self, method: str, path: str, body: t.Any, headers: dict[str, str], timeout: float | None = None
     ) -> Answer:
+        # Imported where it is asked for: it takes longer to load than a host to be compared.
+        from ansible.module_utils.urls import ConnectionError as AnsibleConnectionError
+        from ansible.module_utils.urls import open_url
+
         timeout = timeout or self._timeout
         subject = self._subject(method, path)
         data = None if body is None else json.dumps(body)
