@@ -174,11 +174,12 @@ def provision_plan_of(
     return provision_plan.concerns(_results(hostvars, members), full=boolean(full))
 
 
-def hosts_to_correct(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], full: t.Any = False) -> list[str]:
-    """Returns the hosts on which provision.yml runs roles, from the comparisons of this run."""
-    return provision_plan.hosts_to_correct(
-        {host: result for host, result in _results(hostvars, hostvars).items() if result}, full=boolean(full)
-    )
+def hosts_to_correct(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], full: t.Any = False
+) -> list[str]:
+    """Returns those of the compared `hosts` on which provision.yml runs roles, with the other members of their deployments."""
+    results = _results(hostvars, (host for host in hosts if host in hostvars))
+    return provision_plan.hosts_to_correct({host: one for host, one in results.items() if one}, full=boolean(full))
 
 
 def _results(

@@ -158,8 +158,8 @@ def test_the_hosts_to_correct_are_those_of_deployments_that_differ(full: t.Any, 
     hostvars: dict[str, dict[str, t.Any]] = {
         host: {"wa_drift": {**look, "members": members[host]}} for host, look in looks.items()
     }
-    hostvars.update(lost={"wa_drift": {"failed": True, "msg": "a"}}, elsewhere={})
-    found = wa.FilterModule().filters()["hosts_to_correct"](hostvars, full)
+    hostvars.update(lost={"wa_drift": {"failed": True, "msg": "a"}}, earlier=hostvars["h2"])
+    found = wa.FilterModule().filters()["hosts_to_correct"](hostvars, [*members, "lost", "gone"], full)
     assert sorted(found) == sorted([*hosts, "half"])  # whose other member was not compared
 
 
