@@ -11,6 +11,7 @@ import functools
 import socket
 import threading
 import time
+import typing as t
 
 import pytest
 from database_servers import Server
@@ -331,20 +332,27 @@ def test_too_many_connections(mariadb: Server) -> None:
         assert told.value.retryable
 
 
-def test_a_table_that_is_locked(database: Server) -> None:
-    with databases(database, gc1_locked=5), contextlib.ExitStack() as stack:
-        holder = stack.enter_context(database_connection.connect(settings(database), "gc1_locked", read_only=False))
-        tables = find(database)
+@contextlib.contextmanager
+def locked(database: Server, name: str) -> t.Iterator[None]:
+    """Hold a lock on the table that lets nobody read it."""
+    if database.kind == "mariadb":
+        database.sql("GRANT LOCK TABLES ON *.* TO 'wa'@'%';")
+    with database_connection.connect(settings(database), name, read_only=False) as holder:
         if database.kind == "mariadb":
-            database.sql("GRANT LOCK TABLES ON *.* TO 'wa'@'%';")
-            fresh = stack.enter_context(database_connection.connect(settings(database), "gc1_locked", read_only=False))
-            fresh.rows("LOCK TABLES messages WRITE")
+            holder.rows("LOCK TABLES messages WRITE")
         else:
             holder.rows("BEGIN")
             holder.rows("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
-        begin = time.monotonic()
-        with pytest.raises(database_connection.DatabaseError) as told:
-            database_messages.count_up_to(settings(database), tables, 10)
+        yield
+
+
+def test_a_table_that_is_locked(database: Server) -> None:
+    with databases(database, gc1_locked=5):
+        tables = find(database)
+        with locked(database, "gc1_locked"):
+            begin = time.monotonic()
+            with pytest.raises(database_connection.DatabaseError) as told:
+                database_messages.count_up_to(settings(database), tables, 10)
         assert told.value.kind == "lock"
         assert time.monotonic() - begin < 5
 
@@ -383,8 +391,9 @@ def test_a_count_that_takes_too_long_is_unknown_and_counts_as_large(
         assert tables[0].key == ()
         assert database_messages.count_up_to(settings(database), tables, 10 * ROWS).rows == ROWS
         monkeypatch.setattr(
-            database_messages, "connect", functools.partial(database_connection.connect, statement_timeout=0.001)
+            database_messages, "connect", functools.partial(database_connection.connect, statement_timeout=1.0)
         )
-        count = database_messages.count_up_to(settings(database), tables, 10 * ROWS)
+        with locked(database, "gc1_unknown"):
+            count = database_messages.count_up_to(settings(database), tables, 10 * ROWS)
         assert (count.exact, count.large) == (False, True)
         assert count.unknown == "gc1_unknown: the count took too long"
