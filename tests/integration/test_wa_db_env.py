@@ -265,6 +265,7 @@ def test_a_server_that_wants_a_certificate_of_the_client(checked: Checked, maria
     assert "login_ca_cert" in text
 
 
+@pytest.mark.deep
 def test_a_name_that_only_the_containers_know(checked: Checked, mariadb: Server, clients: t.Any) -> None:
     """By the containers' own resolver while they run, by what the engine tells when they do not."""
     network = f"{clients.project}-net"

@@ -89,6 +89,7 @@ def host(host_image: str, tmp_path: Path) -> t.Iterator[Host]:
         docker("rm", "--force", "--volumes", name)
 
 
+@pytest.mark.deep
 def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
     """Check, run, run; then the real cron cleans a container that came after the role had run, and syslog tells."""
     names = {"support": {"wa_project": clients.project}}
@@ -116,6 +117,7 @@ def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
     assert (status["project"], status["containers"], status["failed"]) == (clients.project, 1, 0)
 
 
+@pytest.mark.deep
 def test_deployments_of_one_host(host: Host, clients: t.Any) -> None:
     """Each has its own job; what is odd is quoted; the script goes with the last one; nothing is left, twice."""
     one: dict[str, t.Any] = {

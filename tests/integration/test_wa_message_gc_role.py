@@ -176,6 +176,7 @@ def test_the_clients_own_gc_is_turned_on_and_what_is_remembered_goes(site: Site,
     assert list(site.folder.iterdir()) == []
 
 
+@pytest.mark.deep
 def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path: Path, clients: t.Any) -> None:
     """The setting is the simulated client's, the containers are those that Docker shows for its project."""
     core, web = clients.add(), clients.add("waweb", "web")
