@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 import pytest
@@ -61,7 +62,6 @@ def failing(error: Exception) -> t.Callable[..., Finding]:
         (PermissionError(13, "Permission denied", "/a"), "/a: Permission denied."),
         (OSError(28, "No space left on device"), "host: No space left on device."),
         (OSError("odd"), "host: odd."),
-        (KeyError(SECRET), "host: KeyError in test_comparison.py:46."),
     ],
 )
 def test_a_concern_that_fails_hides_no_other(
@@ -71,6 +71,16 @@ def test_a_concern_that_fails_hides_no_other(
     monkeypatch.setattr(log_cleanup, "observe", lambda _params: Finding(changes=["a"]))
     found = comparison.HostComparison(module, True, True).run({"host": HOST, "log_cleanup": LOG_CLEANUP})
     assert found == {"host": Finding(error=said), "log_cleanup": Finding(changes=["a"])}
+
+
+def test_a_defect_in_one_concern_hides_no_other_and_shows_no_value(
+    module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "observe", failing(KeyError(SECRET)))
+    monkeypatch.setattr(log_cleanup, "observe", lambda _params: Finding(changes=["a"]))
+    found = comparison.HostComparison(module, True, True).run({"host": HOST, "log_cleanup": LOG_CLEANUP})
+    assert re.fullmatch(r"host: KeyError in test_comparison[.]py:\d+[.]", found["host"].error)
+    assert found["log_cleanup"] == Finding(changes=["a"])
 
 
 def test_what_ends_a_module_ends_a_concern() -> None:
