@@ -104,7 +104,7 @@ def growth() -> None:
         file = ROOT / ".lab" / NAME / f"names-{count}.json"
         file.write_text(json.dumps({"all": {"vars": one, "hosts": hosts}}))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        run(str(PEERS / "look.yml"), str(file))
+        run(str(PEERS / "compare_hosts.yml"), str(file))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         print(f"  {count} names: {1000 * cpu / count:.0f} ms CPU a name, {after.ru_maxrss / 1024:.0f} MB", flush=True)
