@@ -104,7 +104,7 @@ options:
   files:
     description:
       - Files of the host to read beside all that, such as a db.env.
-      - RV(files) tells mode and owner; the text is told only in RV(sealed).
+      - RV(files) has mode and owner; the text is only in RV(sealed).
     type: list
     elements: path
     default: []

@@ -20,7 +20,7 @@ description:
   - V(drain) waits until no callback is queued any more.
   - V(automatic_gc) reads, and when O(automatic) is given sets, whether the client collects garbage in C(messages) by itself.
   - V(monitor_outage) polls, without a credential, until the API has not answered for two seconds, for O(wait_timeout) at most, and
-    tells when it did last. Start it before an outage (with C(async)) to measure that at the API.
+    returns the time of the last answer. Start it before an outage (with C(async)) to measure that at the API.
 options:
   operation:
     description: What to do.

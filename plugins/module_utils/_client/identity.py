@@ -132,14 +132,14 @@ def services(
 
 def by_containers(containers: t.Iterable[Container], attribute: str, path: str = MEDIA_PATH) -> list[Found]:
     """Returns the distinct values of an attribute in the containers ranked first; `path` is the mount path of media."""
-    told: list[tuple[tuple[bool, bool], Found]] = []
+    ranked: list[tuple[tuple[bool, bool], Found]] = []
     for one in containers:
         value = _value(one, attribute, path)
         if value is not None:
-            told.append((_rank(one), Found(value, one["name"])))
-    best = min((rank for rank, _found in told), default=None)
+            ranked.append((_rank(one), Found(value, one["name"])))
+    best = min((rank for rank, _found in ranked), default=None)
     values: dict[str, Found] = {}
-    for rank, found in told:
+    for rank, found in ranked:
         if rank == best:
             values.setdefault(found.value, found)
     return list(values.values())
@@ -236,7 +236,7 @@ def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) 
     """Raises WaError with all differences, the data that would become inaccessible, and both solutions; none if empty."""
     if not found:
         return
-    told = ", ".join(
+    changes = ", ".join(
         f"{one.attribute} {one.found or '(empty)'} ({one.where}) would become {one.wanted or '(empty)'}"
         for one in found
     )
@@ -246,7 +246,7 @@ def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) 
     leader = next((f" (wa_leader: {one.found})" for one in found if one.attribute == "leader"), "")
     raise WaError(
         subject,
-        f"another {other} than the one that is there: {told}. Lost from sight: {lost}",
+        f"another {other} than the one that is there: {changes}. Lost from sight: {lost}",
         "the values of the client that is there",
         f"Nothing was changed. Name the values that are there{leader}; or, if the change is intended, confirm the new ones with "
         f"{confirm}: {values}",

@@ -83,7 +83,7 @@ def service(client: Client, one: Mapping) -> dict[str, t.Any]:
 def definition(client: Client, name: str) -> str:
     """Returns the digest of a service's definition, without the version, which the container's image has."""
     one: Mapping = next((one for one in client["services"] if one["name"] == name), {})
-    said: dict[str, t.Any] = {
+    content: dict[str, t.Any] = {
         "extra": client["extra_services"].get(name, {}),
         "networks": client["extra_networks"],
         "volumes": client["extra_volumes"],
@@ -91,7 +91,7 @@ def definition(client: Client, name: str) -> str:
     }
     if one:
         kind = "web" if one["kind"] == "web" else "core"
-        said.update(
+        content.update(
             deployment={key: client["deployment"][key] for key in ("slug", "env_file", "network")},
             image=client["images"][one["image"]],
             engine=client["engine"],
@@ -102,7 +102,7 @@ def definition(client: Client, name: str) -> str:
             bind_address=client["bind_address"][kind] if one["ports"] else "",
             healthcheck=client["healthcheck"][kind],
         )
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def document(client: Client) -> dict[str, t.Any]:

@@ -64,10 +64,10 @@ class Project:
         own = {"COMPOSE_PROFILES": ""}
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
-            words = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
+            message = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
             raise WaError(
                 f"Compose file of project {self.name}",
-                f"Compose refuses it: {words or f'exit status {code}'}",
+                f"Compose refuses it: {message or f'exit status {code}'}",
                 "a file that docker compose config takes",
                 "Mend wa_client_extra_services, wa_client_extra_networks, wa_client_extra_volumes, or the file that it names",
             )
@@ -296,7 +296,7 @@ class Project:
         ]
         if not pairs:
             return {}
-        told: dict[str, compose_plan.Difference] = {}
+        found: dict[str, compose_plan.Difference] = {}
         as_made = copy.deepcopy(self.resolved)
         for one, service in pairs:
             body = as_made["services"][service.name]
@@ -307,13 +307,13 @@ class Project:
                 keys += sorted(key for key in held if key not in wanted)
             body["environment"] = {key: value and value.replace("$", "$$") for key, value in held.items()}
             body["image"] = one.image
-            words = self._describe_env(service.name, keys) if keys else ""
-            told[one.name] = compose_plan.Difference(words, tuple(keys))
+            text = self._describe_env(service.name, keys) if keys else ""
+            found[one.name] = compose_plan.Difference(text, tuple(keys))
         hashes = self._hashes(as_made)
         for one, service in pairs:
             if hashes.get(service.name) != one.hash:
-                told[one.name] = replace(told[one.name], definition=self._describe_definition(one, service.name))
-        return told
+                found[one.name] = replace(found[one.name], definition=self._describe_definition(one, service.name))
+        return found
 
     def _held(self, name: str, wanted: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Returns a container's environment without the variables that only its image sets."""
@@ -398,8 +398,8 @@ def _name(row: t.Mapping[str, t.Any]) -> str:
 
 
 def _count(body: Document) -> int:
-    told = [body.get("scale"), (body.get("deploy") or {}).get("replicas"), 1]
-    return int(next(number for number in told if number is not None))
+    counts = [body.get("scale"), (body.get("deploy") or {}).get("replicas"), 1]
+    return int(next(number for number in counts if number is not None))
 
 
 def _listed(value: t.Any) -> list[t.Any]:

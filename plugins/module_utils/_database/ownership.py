@@ -181,7 +181,7 @@ def _signs(prefix: str, name: str, found: Found, holding: t.Sequence[str]) -> in
     return min(signs, _ENOUGH - 1) if rival == named else signs
 
 
-# What the server tells
+# Facts from the server
 
 
 def find(session: Session, prefix: str, wanted: t.Sequence[str] | None, *, strict: bool = True) -> list[str]:

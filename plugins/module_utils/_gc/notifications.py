@@ -75,9 +75,11 @@ def _notifications(body: dict[str, t.Any]) -> t.Iterator[Notification]:
         if isinstance(gc, dict) and gc.get("status") and "items_deleted" not in gc:
             deleted = gc.get("messages_deleted")
             errors = _dicts(gc.get("errors") or service.get("errors") or body.get("errors"))
-            said = [f"{one.get('code', '')} {one.get('details') or one.get('title') or ''}".strip() for one in errors]
+            reasons = [
+                f"{one.get('code', '')} {one.get('details') or one.get('title') or ''}".strip() for one in errors
+            ]
             count = deleted if isinstance(deleted, int) else 0
-            yield Notification(str(gc.get("node") or ""), str(gc["status"]).lower(), count, "; ".join(said))
+            yield Notification(str(gc.get("node") or ""), str(gc["status"]).lower(), count, "; ".join(reasons))
 
 
 def _dicts(value: t.Any) -> list[dict[str, t.Any]]:

@@ -29,8 +29,8 @@ _FIGURES = re.compile(r"\s\d+\+\d+ records")
 _UNPRINTABLE = "(unprintable name)"
 _STALE = 600  # seconds after which a probe's file is left from a killed probe
 
-# The container's program may run as another user than its entry point: take the user of most of its processes other
-# than root, the older one in doubt, and become that user with its groups. Without setpriv the caller is told instead.
+# The container's program may run as another user than its entry point: finds the user of most of its processes other than
+# root, the older one in doubt, and switches to that user with its groups. Without setpriv the user is returned to the caller.
 _FIND_USER = r"""
 LC_ALL=C; export LC_ALL
 self= users= best=0 user=
