@@ -123,6 +123,7 @@ def test_no_secret_is_shown_at_any_verbosity(look: Look, variables: dict[str, t.
     assert named in json.dumps(found)
 
 
+@pytest.mark.deep
 def test_many_containers_are_not_asked_one_by_one(look: Look, image: str) -> None:
     """300 others on the host: none is a client's, and none is named."""
     ids = [docker("create", "--label", f"test={look.name}", image, "true") for _each in range(300)]
