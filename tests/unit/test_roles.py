@@ -354,6 +354,9 @@ def test_who_looks_for_the_clients_containers_knows_its_images() -> None:
     assert blind == []
 
 
+STRATEGIES = ("linear", "ansible.builtin.linear", "ansible.builtin.host_pinned")
+
+
 def test_every_play_says_its_strategy() -> None:
     """An operator's `strategy = free` would run `run_once` once a host, and the second play beside the first."""
     plays = [
@@ -363,7 +366,7 @@ def test_every_play_says_its_strategy() -> None:
         if "hosts" in play
     ]
     assert len(plays) >= 5
-    assert [play for play in plays if play[2] not in ("ansible.builtin.linear", "ansible.builtin.host_pinned")] == []
+    assert [play for play in plays if play[2] not in STRATEGIES] == []
 
 
 def test_what_roots_environment_says_to_compose_counts_for_no_task() -> None:
