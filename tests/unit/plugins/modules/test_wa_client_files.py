@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_client_files: what is kept before a change, put back after a failure, and removed once the client is healthy."""
+"""wa_client_files: it keeps a file before it changes it, restores it after a failure, and removes the kept file once the client is healthy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.name}.previous")
 
 
-def test_what_is_in_force_is_kept_before_it_changes(run_module: Run, env: Path) -> None:
+def test_a_file_in_force_is_kept_before_it_changes(run_module: Run, env: Path) -> None:
     before = env.read_text()
     done = run_module(MODULE, {"path": str(env), "content": "A=1\n", "keep": True, "files": [str(env)]})
     assert (done["changed"], done["kept"], done["unproven"]) == (True, True, [str(env)])
@@ -39,14 +39,14 @@ def test_what_is_in_force_is_kept_before_it_changes(run_module: Run, env: Path) 
     assert sorted(os.listdir(env.parent)) == ["db.env", "db.env.previous"]
 
 
-def test_the_last_proven_content_is_never_overwritten(run_module: Run, env: Path) -> None:
+def test_a_second_change_does_not_overwrite_the_kept_file(run_module: Run, env: Path) -> None:
     before = env.read_text()
     for content, kept in (("A=1\n", True), ("A=2\n", False)):
         assert run_module(MODULE, {"path": str(env), "content": content, "keep": True})["kept"] is kept
     assert previous(env).read_text() == before
 
 
-def test_what_nothing_runs_on_is_not_kept(run_module: Run, env: Path) -> None:
+def test_without_keep_no_file_is_kept(run_module: Run, env: Path) -> None:
     run_module(MODULE, {"path": str(env), "content": "A=1\n"})
     assert not previous(env).exists()
 
@@ -62,7 +62,7 @@ def test_a_second_run_changes_nothing(run_module: Run, tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_check_mode_predicts_and_touches_nothing(run_module: Run, env: Path) -> None:
+def test_check_mode_predicts_and_changes_nothing(run_module: Run, env: Path) -> None:
     before = env.read_text()
     done = run_module(MODULE, {"path": str(env), "content": "A=1\n", "keep": True}, check=True)
     assert (done["changed"], env.read_text(), previous(env).exists()) == (True, before, False)
@@ -77,7 +77,7 @@ ME = pwd.getpwuid(os.getuid()).pw_name
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
 @pytest.mark.parametrize("content", ["WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=old\n", "A=1\n"])
-def test_a_file_gets_its_owner(run_module: Run, env: Path, content: str) -> None:
+def test_owner_is_set_and_reported_as_a_change(run_module: Run, env: Path, content: str) -> None:
     os.chown(env, pwd.getpwnam("daemon").pw_uid, 0)
     given = {"path": str(env), "content": content, "owner": "root"}
     text = f"changed mode or owner: {env} has the owner daemon, expected root"
@@ -90,7 +90,7 @@ def test_a_file_gets_its_owner(run_module: Run, env: Path, content: str) -> None
     assert run_module(MODULE, given)["changed"] is False
 
 
-def test_a_mode_that_is_mended_is_told_with_the_one_that_was_there(run_module: Run, env: Path) -> None:
+def test_a_corrected_mode_is_reported_with_the_former_mode(run_module: Run, env: Path) -> None:
     env.chmod(0o666)
     given = {"path": str(env), "content": env.read_text(), "mode": "0600", "owner": ME}
     actions = [f"changed mode or owner: {env} has the mode 0666, expected 0600"]
@@ -100,7 +100,7 @@ def test_a_mode_that_is_mended_is_told_with_the_one_that_was_there(run_module: R
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
 
 
-def test_an_owner_that_this_host_does_not_have_leaves_the_file_alone(run_module: Run, env: Path) -> None:
+def test_an_unknown_owner_fails_and_leaves_the_file_unchanged(run_module: Run, env: Path) -> None:
     before = env.read_text()
     failed = run_module(MODULE, {"path": str(env), "content": "A=1\n", "owner": "no-such-user"})
     assert failed["msg"] == (
@@ -109,7 +109,7 @@ def test_an_owner_that_this_host_does_not_have_leaves_the_file_alone(run_module:
     assert (env.read_text(), sorted(os.listdir(env.parent))) == (before, ["db.env"])
 
 
-def test_what_served_before_is_put_back_and_kept_until_it_is_proven(run_module: Run, env: Path) -> None:
+def test_restore_puts_the_kept_file_back_and_settle_removes_it(run_module: Run, env: Path) -> None:
     before = env.read_text()
     run_module(MODULE, {"path": str(env), "content": "WA_DB_HOSTNAME=db\nWA_DB_PASSWORD=new\n", "mode": "0640", "keep": True})  # fmt: skip
     done = run_module(MODULE, {"operation": "restore", "files": [str(env)]})
@@ -122,7 +122,7 @@ def test_what_served_before_is_put_back_and_kept_until_it_is_proven(run_module: 
     assert (settled["changed"], settled["unproven"], previous(env).exists()) == (False, [], False)
 
 
-def test_a_compose_file_of_another_version_does_not_come_back(run_module: Run, tmp_path: Path) -> None:
+def test_a_compose_file_of_another_version_is_not_restored(run_module: Run, tmp_path: Path) -> None:
     path, env = tmp_path / "compose.yml", tmp_path / "db.env"
     for file, content in ((path, COMPOSE.format("reg", "2.53.4")), (env, "A=2\n")):
         file.write_text(content)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_db_dump with a tool that is a script and a server that answers by script: check, run, run again, and what is refused."""
+"""wa_db_dump with a script as the dump tool and a scripted database: check, run, run again, and what is refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import conne
 MODULE = "wa_db_dump"
 ENV = f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db.lab\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={PASSWORD}\nWA_DB_NAME_PREFIX=wa1\n"
 VERSION = "mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)"
-# It takes the password from its file of options, as the real one does.
+# It reads the password from its options file, as the real tool does.
 TOOL = f"""#!/bin/sh
 case $1 in --version) echo '{VERSION}'; exit;; esac
 grep -q 'password="{PASSWORD}"' "${{1#--defaults-file=}}" || exit 9
@@ -35,7 +35,7 @@ Run = t.Callable[..., "dict[str, t.Any]"]
 
 @pytest.fixture
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The only dump tool of this host; with a file `mysqldump.fails` beside it, it does."""
+    """The only dump tool of this host. It fails if a file `mysqldump.fails` exists beside it."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for program in ("gzip", "grep"):
@@ -77,7 +77,7 @@ def dump(run_module: Run, server: ScriptedDatabase, tool: Path, tmp_path: Path) 
     return call
 
 
-def test_a_dump_is_predicted_made_and_not_made_again(dump: Run, tool: Path, tmp_path: Path) -> None:
+def test_a_dump_is_predicted_created_and_then_unchanged(dump: Run, tool: Path, tmp_path: Path) -> None:
     path = tmp_path / "dumps" / "deep" / "before.sql.gz"
     predicted = dump(check=True)
     assert not (tmp_path / "dumps").exists()
@@ -91,8 +91,8 @@ def test_a_dump_is_predicted_made_and_not_made_again(dump: Run, tool: Path, tmp_
             "before_header": "database MYSQL at db.lab:3306",
             "after_header": "database MYSQL at db.lab:3306",
         }
-        told = [one[key] for key in ("changed", "dest", "databases", "source_bytes", "tool")]
-        assert told == [True, str(path), ["wa1message", "wa1config"], 4096, text]
+        reported = [one[key] for key in ("changed", "dest", "databases", "source_bytes", "tool")]
+        assert reported == [True, str(path), ["wa1message", "wa1config"], 4096, text]
     assert [predicted[key] for key in ("bytes", "sha256", "restore_commands", "seconds")] == [None, None, [], 0.0]
     assert done["bytes"] == path.stat().st_size
     assert [stat.S_IMODE(one.stat().st_mode) for one in (path, path.parent)] == [0o600, 0o700]
@@ -118,18 +118,20 @@ def test_a_dump_is_predicted_made_and_not_made_again(dump: Run, tool: Path, tmp_
     assert os.listdir(path.parent) == ["before.sql.gz"]
 
 
-def test_a_dump_that_is_there_needs_no_server(dump: Run, server: ScriptedDatabase) -> None:
+def test_an_existing_dump_needs_no_database_connection(dump: Run, server: ScriptedDatabase) -> None:
     assert dump()["changed"]
     server.statements.clear()
     assert not dump()["changed"]
     assert server.statements == []
 
 
-def test_databases_may_be_named(dump: Run) -> None:
+def test_option_databases_selects_the_databases(dump: Run) -> None:
     assert dump(databases=["other"])["databases"] == ["other"]
 
 
-def test_nothing_to_dump_is_said(dump: Run, monkeypatch: pytest.MonkeyPatch, warned: list[str], tmp_path: Path) -> None:
+def test_no_matching_database_is_a_warning(
+    dump: Run, monkeypatch: pytest.MonkeyPatch, warned: list[str], tmp_path: Path
+) -> None:
     monkeypatch.setattr(ownership, "find", lambda *_arguments: [])
     done = dump()
     assert (done["changed"], done["databases"], done["dest"]) == (False, [], None)
@@ -137,7 +139,7 @@ def test_nothing_to_dump_is_said(dump: Run, monkeypatch: pytest.MonkeyPatch, war
     assert not (tmp_path / "dumps").exists()
 
 
-def test_half_a_dump_of_a_killed_run_is_removed(dump: Run, tmp_path: Path) -> None:
+def test_the_partial_dump_of_a_killed_run_is_removed(dump: Run, tmp_path: Path) -> None:
     folder = tmp_path / "dumps" / "deep"
     folder.mkdir(parents=True)
     half = folder / "older.sql.gz.part"
@@ -148,13 +150,13 @@ def test_half_a_dump_of_a_killed_run_is_removed(dump: Run, tmp_path: Path) -> No
     assert os.listdir(folder) == ["before.sql.gz"]
 
 
-def test_doubts_are_warnings(dump: Run, server: ScriptedDatabase, warned: list[str]) -> None:
+def test_a_table_outside_the_snapshot_is_a_warning(dump: Run, server: ScriptedDatabase, warned: list[str]) -> None:
     server.on("engine <> 'InnoDB'", [("wa1message", "log", "MyISAM")])
     assert dump()["changed"]
     assert warned == [f"wa1{kind}.log is MyISAM: it is not part of the consistent snapshot" for kind in ("message",)]
 
 
-def test_a_tool_that_fails_leaves_no_file(dump: Run, tool: Path, tmp_path: Path) -> None:
+def test_a_failing_dump_tool_leaves_no_file(dump: Run, tool: Path, tmp_path: Path) -> None:
     Path(f"{tool}.fails").touch()
     failed = dump()
     path = tmp_path / "dumps" / "deep" / "before.sql.gz"
@@ -163,7 +165,7 @@ def test_a_tool_that_fails_leaves_no_file(dump: Run, tool: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("min_free", "refused"), [(None, True), ("1K", False), ("1024T", True)])
-def test_room_is_wanted_before_anything_is_made(
+def test_too_little_free_space_fails_before_anything_is_created(
     dump: Run, server: ScriptedDatabase, tmp_path: Path, min_free: str | None, refused: bool
 ) -> None:
     server.on("data_length", [(1 << 50,)])
@@ -178,7 +180,7 @@ def test_room_is_wanted_before_anything_is_made(
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         *(
             ({"name": name}, f"option name: {name!r} is no name; expected letters, digits and . _ + -.")
@@ -204,14 +206,16 @@ def test_room_is_wanted_before_anything_is_made(
         ),
     ],
 )
-def test_what_is_refused(dump: Run, tmp_path: Path, options: dict[str, t.Any], words: str) -> None:
+def test_invalid_options_fail_and_create_nothing(
+    dump: Run, tmp_path: Path, options: dict[str, t.Any], message: str
+) -> None:
     failed = dump(**options)
     assert failed["failed"]
-    assert failed["msg"] == words
+    assert failed["msg"] == message
     assert sorted(os.listdir(tmp_path)) == ["bin", "db.env"]
 
 
-def test_another_users_link_is_not_followed(dump: Run, tmp_path: Path) -> None:
+def test_a_symbolic_link_of_another_user_is_not_followed(dump: Run, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can make a link of another user")
     (tmp_path / "dumps").symlink_to("/tmp")
@@ -221,14 +225,14 @@ def test_another_users_link_is_not_followed(dump: Run, tmp_path: Path) -> None:
     assert not os.path.exists("/tmp/deep")
 
 
-def test_a_database_that_says_no_is_told(dump: Run, server: ScriptedDatabase, tmp_path: Path) -> None:
+def test_a_database_error_is_reported_without_the_password(dump: Run, server: ScriptedDatabase, tmp_path: Path) -> None:
     server.on(r"SELECT version\(\)", Refusal("lost", f"gone with {PASSWORD}"))
     failed = dump()
     assert failed["msg"].startswith("database MYSQL at db.lab:3306: gone with <hidden>.")
     assert not (tmp_path / "dumps").exists()
 
 
-def test_a_file_of_somebody_else_is_no_dump(dump: Run, tmp_path: Path) -> None:
+def test_a_file_not_created_by_the_module_is_not_overwritten(dump: Run, tmp_path: Path) -> None:
     folder = tmp_path / "dumps" / "deep"
     folder.mkdir(parents=True)
     path = folder / "before.sql.gz"
@@ -240,5 +244,5 @@ def test_a_file_of_somebody_else_is_no_dump(dump: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["dest", "name"])
-def test_what_must_be_given(dump: Run, option: str) -> None:
+def test_dest_and_name_are_required(dump: Run, option: str) -> None:
     assert dump(**{option: None})["msg"] == f"missing required arguments: {option}"

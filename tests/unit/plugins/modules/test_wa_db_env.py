@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module wa_db_env against real files and a fake Docker Engine."""
+"""wa_db_env with real files and a fake Docker Engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENVIRONMENT = dict(line.split("=") for line in WRITTEN.split())
 
 
 class Env:
-    """The module on one file."""
+    """Runs the module on one file."""
 
     def __init__(self, run: RunModule, path: Path, warnings: list[str]) -> None:
         self._run = run
@@ -38,7 +38,7 @@ class Env:
 
     def __call__(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
         self._warnings.clear()
-        # There is no database behind these files; the tests of the login say so themselves.
+        # No database listens at these values. The login tests set check_connection themselves.
         given = {"check_connection": False, **options, "path": str(self.path)}
         result = self._run("wa_db_env", given, check=check)
         result["warnings"] = list(self._warnings)
@@ -64,7 +64,7 @@ def env(run_module: RunModule, tmp_path: Path, warned: list[str]) -> Env:
     return Env(run_module, folder / "db.env", warned)
 
 
-def test_a_new_file(env: Env) -> None:
+def test_a_new_file_is_predicted_written_and_then_unchanged(env: Env) -> None:
     predicted = env(check=True, **BASE)
     assert not env.path.exists()
     done = env(**BASE)
@@ -81,7 +81,7 @@ def test_a_new_file(env: Env) -> None:
     assert again["actions"] == again["changed_keys"] == []
 
 
-def test_it_is_silent_about_an_old_password_and_comments(env: Env) -> None:
+def test_the_diff_shows_no_old_password_and_no_comment(env: Env) -> None:
     env.path.write_text(WRITTEN.replace(CANARY, OLD_CANARY) + f"# was {OLD_CANARY}\nSMTP_PASS={OLD_CANARY}\nTZ=UTC\n")
     done = env(**BASE)
     assert done["changed_keys"] == ["WA_DB_PASSWORD"]
@@ -89,13 +89,13 @@ def test_it_is_silent_about_an_old_password_and_comments(env: Env) -> None:
     assert "WA_DB_PASSWORD=<changed>\n# ...\nSMTP_PASS=<hidden>\nTZ=<hidden>\n" in done["diff"]["after"]
 
 
-def test_a_secret_in_the_wrong_option_is_hidden_and_told(env: Env) -> None:
+def test_a_secret_in_extra_is_hidden_and_a_warning(env: Env) -> None:
     done = env(**BASE, extra={"WA_API_KEY": OLD_CANARY, "WA_CONFIG_ON_DB": "1"})
     assert done["warnings"] == ["option extra: WA_API_KEY is a secret by its name; extra_secrets keeps it out of logs"]
     assert "WA_API_KEY=<changed>\nWA_CONFIG_ON_DB=1\n" in done["diff"]["after"]
 
 
-def test_a_url_with_a_user_is_a_secret_whatever_its_name(env: Env) -> None:
+def test_a_url_with_credentials_is_a_secret_under_any_key(env: Env) -> None:
     proxies = {"HTTPS_PROXY": f"http://u:{OLD_CANARY}@proxy:3128", "NO_PROXY": "localhost"}
     done = env(**BASE, extra=proxies)
     assert OLD_CANARY not in str(done)
@@ -115,8 +115,8 @@ def test_a_line_of_a_private_key_is_not_shown(env: Env) -> None:
     assert line not in json.dumps(env(hostname="third", format="docker", exclusive=True))
 
 
-def test_a_run_loads_nothing_but_pythons_own(env: Env, engine: FakeDocker) -> None:
-    """A run that changes nothing takes no time to load a library, and a host needs none."""
+def test_the_module_imports_only_the_standard_library(env: Env, engine: FakeDocker) -> None:
+    """A run that changes nothing loads no third-party library, and the host needs none."""
     env(**BASE)
     engine.container("biz-wacore-1", environment={**ENVIRONMENT, "WA_DB_PERSISTENT": "1"})
     given = {**BASE, "path": str(env.path), "docker_host": engine.host, "containers": True}
@@ -142,14 +142,14 @@ def test_a_run_loads_nothing_but_pythons_own(env: Env, engine: FakeDocker) -> No
     assert loaded == "]\n"
 
 
-def test_a_refusal_shows_no_value(env: Env) -> None:
+def test_a_refused_value_is_not_shown(env: Env) -> None:
     text = env.fails(**{**BASE, "password": f"{CANARY}$x"})
     assert "a dollar sign ($)" in text
     assert "WA_DB_PASSWORD" in text
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"hostname": ""}, "option hostname"),
         ({"port": 70000}, "a port from 1 to 65535"),
@@ -164,15 +164,15 @@ def test_a_refusal_shows_no_value(env: Env) -> None:
         ({"extra_secrets": {"A": f"{CANARY} #"}}, "a hash"),
     ],
 )
-def test_rules_are_judged_before_anything_is_written(env: Env, options: dict[str, t.Any], told: str) -> None:
-    assert told in env.fails(**{**BASE, **options})
+def test_invalid_values_fail_before_anything_is_written(env: Env, options: dict[str, t.Any], message: str) -> None:
+    assert message in env.fails(**{**BASE, **options})
 
 
-def test_a_required_setting_that_is_nowhere(env: Env) -> None:
+def test_a_missing_required_key_fails(env: Env) -> None:
     assert "WA_DB_PASSWORD: missing or empty" in env.fails(engine="MYSQL", hostname="db", username="wa")
 
 
-def test_options_that_are_not_given_leave_their_keys_alone(env: Env) -> None:
+def test_keys_of_omitted_options_are_unchanged(env: Env) -> None:
     env.path.write_text("# mine\n" + WRITTEN + "TZ=UTC\n")
     os.chmod(env.path, 0o600)
     assert not env()["changed"]
@@ -186,7 +186,7 @@ def test_options_that_are_not_given_leave_their_keys_alone(env: Env) -> None:
     assert done["removed_keys"] == ["TZ", "WA_CONFIG_ON_DB"]
 
 
-def test_mode_alone_is_a_change(env: Env) -> None:
+def test_a_wrong_mode_alone_is_a_change(env: Env) -> None:
     env.path.write_text(WRITTEN)
     os.chmod(env.path, 0o644)
     predicted = env(check=True)
@@ -199,7 +199,7 @@ def test_mode_alone_is_a_change(env: Env) -> None:
     assert done["changed_keys"] == []
 
 
-def test_new_secrets_never_stand_in_a_file_with_the_old_mode(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_secrets_are_never_written_with_the_old_mode(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     env.path.write_text(WRITTEN)
     os.chmod(env.path, 0o644)
     seen = []
@@ -211,13 +211,13 @@ def test_new_secrets_never_stand_in_a_file_with_the_old_mode(env: Env, monkeypat
 
     monkeypatch.setattr(os, "fchmod", spy)
     done = env(hostname="other")
-    assert seen[0] == (0o644, 0)  # what the draft inherits, while there is nothing to read in it
+    assert seen[0] == (0o644, 0)  # the temporary file starts with the old mode, while it is empty
     assert all(mode == 0o600 or size == 0 for mode, size in seen)
     assert done["actions"] == ["set WA_DB_HOSTNAME", "changed mode from 0644 to 0600"]
     assert stat.S_IMODE(env.path.stat().st_mode) == 0o600
 
 
-def test_a_mode_that_cannot_be_set(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mode_that_cannot_be_set_fails_with_a_fix(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     env.path.write_text(WRITTEN)
     os.chmod(env.path, 0o644)
 
@@ -229,7 +229,7 @@ def test_a_mode_that_cannot_be_set(env: Env, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(("mode", "set_to"), [("u=rw,g=r,o=", 0o640), ("g+r", 0o640), (0o640, 0o640), ("0640", 0o640)])
-def test_modes_as_ansible_takes_them(env: Env, mode: t.Any, set_to: int) -> None:
+def test_mode_accepts_octal_and_symbolic_values(env: Env, mode: t.Any, set_to: int) -> None:
     env.path.write_text(WRITTEN)
     os.chmod(env.path, 0o600)
     assert env(mode=mode)["actions"] == ["changed mode from 0600 to 0640"]
@@ -240,14 +240,14 @@ def test_modes_as_ansible_takes_them(env: Env, mode: t.Any, set_to: int) -> None
     assert stat.S_IMODE(env.path.stat().st_mode) == set_to
 
 
-def test_an_owner_that_is_nobody_leaves_no_file(env: Env) -> None:
+def test_an_unknown_owner_leaves_no_file(env: Env) -> None:
     result = env(**BASE, owner="nobody-of-that-name")
     assert result["failed"]
     assert "nobody-of-that-name" in json.dumps(result)
     assert os.listdir(env.path.parent) == []
 
 
-def test_a_new_file_has_its_mode_from_the_start(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_file_has_its_mode_before_it_is_visible(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     replace = os.replace
 
@@ -261,7 +261,7 @@ def test_a_new_file_has_its_mode_from_the_start(env: Env, monkeypatch: pytest.Mo
     assert not env(**BASE, mode="0640")["changed"]
 
 
-def test_a_new_file_is_never_open_to_others(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_file_is_never_readable_by_others(env: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     chmod = os.chmod
 
@@ -274,7 +274,7 @@ def test_a_new_file_is_never_open_to_others(env: Env, monkeypatch: pytest.Monkey
     assert all(mode & 0o077 == 0 for mode in seen)
 
 
-def test_backups(env: Env) -> None:
+def test_backup_keeps_one_file_per_change(env: Env) -> None:
     assert "backup_file" not in env(**BASE, backup=True)
     made = [env(hostname=name, backup=True)["backup_file"] for name in ("a", "b", "c")]
     assert sorted(made[1:]) == sorted(str(path) for path in env.path.parent.glob("db.env.*~"))
@@ -287,7 +287,7 @@ def test_backups(env: Env) -> None:
     assert env(hostname="d", backup=True)["actions"] == predicted["actions"]
 
 
-def test_absent(env: Env) -> None:
+def test_state_absent_removes_the_file(env: Env) -> None:
     env(**BASE)
     env(hostname="x", backup=True)
     predicted = env(check=True, state="absent")
@@ -302,7 +302,7 @@ def test_absent(env: Env) -> None:
     assert not env(state="absent")["changed"]
 
 
-def test_a_folder_that_is_not_there(env: Env) -> None:
+def test_a_missing_directory_fails_and_is_predicted_in_check_mode(env: Env) -> None:
     env.path = env.path.parent / "no" / "db.env"
     assert "role wa_host" in env.fails(**BASE)
     predicted = env(check=True, **BASE)
@@ -311,7 +311,7 @@ def test_a_folder_that_is_not_there(env: Env) -> None:
     assert not env(state="absent")["changed"]
 
 
-def test_a_link_is_refused(env: Env, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_refused(env: Env, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     target.write_text(WRITTEN)
     env.path.symlink_to(target)
@@ -321,7 +321,7 @@ def test_a_link_is_refused(env: Env, tmp_path: Path) -> None:
     assert target.read_text() == WRITTEN
 
 
-def test_values_that_readers_take_differently(env: Env) -> None:
+def test_a_value_that_readers_parse_differently_is_reported(env: Env) -> None:
     env.path.write_text(WRITTEN + 'TZ="UTC"\n')
     assert any("TZ is not read the same" in warning for warning in env()["warnings"])
     env.path.write_text(WRITTEN.replace("=db\n", "='db'\n"))
@@ -330,7 +330,7 @@ def test_values_that_readers_take_differently(env: Env) -> None:
     assert env.path.read_text() == WRITTEN
 
 
-def test_a_stray_half_of_a_secret_is_not_shown(env: Env) -> None:
+def test_a_line_without_a_key_is_not_shown(env: Env) -> None:
     env.path.write_text(f"{OLD_CANARY.replace('-', '_')}\n" + WRITTEN)
     done = env(hostname="other", exclusive=True, **{key: BASE[key] for key in ("engine", "username", "password")})
     assert OLD_CANARY.replace("-", "_") not in json.dumps(done)
@@ -338,7 +338,7 @@ def test_a_stray_half_of_a_secret_is_not_shown(env: Env) -> None:
 
 
 @pytest.mark.parametrize("env_format", ["compose", "docker"])
-def test_a_reader_of_ones_own_takes_any_value(env: Env, env_format: str) -> None:
+def test_a_format_with_one_reader_accepts_any_value(env: Env, env_format: str) -> None:
     done = env(**{**BASE, "password": f"{CANARY} $x 'y' #"}, format=env_format)
     assert not done.get("failed")
     assert not env(**{**BASE, "password": f"{CANARY} $x 'y' #"}, format=env_format)["changed"]
@@ -348,7 +348,7 @@ def test_a_reader_of_ones_own_takes_any_value(env: Env, env_format: str) -> None
 
 
 def compose_file(folder: Path, services: dict[str, t.Any]) -> dict[str, str]:
-    """Write a Compose file and give the labels of containers that it makes."""
+    """Write a Compose file and return the labels of the containers created from it."""
     path = folder / "compose.yml"
     path.write_text(yaml.safe_dump({"services": services}))
     return {
@@ -357,18 +357,18 @@ def compose_file(folder: Path, services: dict[str, t.Any]) -> dict[str, str]:
     }
 
 
-def test_containers_that_have_the_values(env: Env, engine: FakeDocker) -> None:
+def test_containers_with_the_current_values_are_in_sync(env: Env, engine: FakeDocker) -> None:
     env(**BASE)
     for name in ("biz-wacore-1", "biz-waweb-1"):
         engine.container(name, environment={**ENVIRONMENT, "WA_CONFIG_ON_DB": "1", "PATH": "/bin"}, labels={})
     engine.images["registry.lab:5000/whatsapp/coreapp:v2.53.4"] = {"WA_CONFIG_ON_DB": "1"}
     done = env(containers=True, docker_host=engine.host)
     assert done["stale_containers"] == done["overridden_containers"] == []
-    # One list, one inspection each, one image that explains WA_CONFIG_ON_DB.
+    # One list, an inspection of each container, one image inspection that explains WA_CONFIG_ON_DB.
     assert engine.count == 4
 
 
-def test_containers_with_old_values_are_named_by_keys(env: Env, engine: FakeDocker) -> None:
+def test_stale_containers_are_reported_with_their_keys(env: Env, engine: FakeDocker) -> None:
     env(**BASE)
     engine.container("biz-wacore-1", service="wacore", environment={**ENVIRONMENT, "WA_DB_PASSWORD": OLD_CANARY})
     engine.container("biz-waweb-1", image="x/web:v1", service="waweb", environment=ENVIRONMENT)
@@ -378,7 +378,7 @@ def test_containers_with_old_values_are_named_by_keys(env: Env, engine: FakeDock
     done = env(check=True, containers=True, docker_host=engine.host, **renamed)
     names = {entry["name"]: entry["stale_keys"] for entry in done["stale_containers"]}
     assert names == {"biz-wacore-1": ["WA_DB_HOSTNAME"], "biz-waweb-1": ["WA_DB_HOSTNAME"]}
-    # What no option names is told, and nobody's reason to recreate.
+    # An undeclared key is reported, and is no reason to recreate the container.
     assert [(one["name"], one["undeclared_keys"]) for one in done["undeclared_containers"]] == [
         ("biz-wacore-1", ["WA_DB_PASSWORD"])
     ]
@@ -391,9 +391,7 @@ def test_containers_with_old_values_are_named_by_keys(env: Env, engine: FakeDock
 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("state", ["running", "exited"])
-def test_a_file_that_would_start_another_client_is_refused(
-    env: Env, engine: FakeDocker, state: str, check: bool
-) -> None:
+def test_a_change_to_another_clients_database_is_refused(env: Env, engine: FakeDocker, state: str, check: bool) -> None:
     env(**BASE)
     before = env.path.read_text()
     engine.container("biz-wacore-1", service="wacore", environment=ENVIRONMENT, state=state)
@@ -406,7 +404,7 @@ def test_a_file_that_would_start_another_client_is_refused(
     assert env(check=check, **other, confirm_identity={"name_prefix": "x_"})["changed"]
 
 
-def test_a_file_that_was_changed_by_hand_is_put_right(env: Env, engine: FakeDocker) -> None:
+def test_a_manual_change_of_the_file_is_corrected(env: Env, engine: FakeDocker) -> None:
     engine.container("biz-wacore-1", service="wacore", environment=ENVIRONMENT)
     engine.container(
         "biz-waweb-1", image="x/web:v1", service="waweb", environment={**ENVIRONMENT, "WA_DB_PORT": "3307"}
@@ -416,7 +414,7 @@ def test_a_file_that_was_changed_by_hand_is_put_right(env: Env, engine: FakeDock
     assert env.path.read_text() == WRITTEN
 
 
-def test_what_the_compose_file_sets_beside_the_file_is_no_other_client(env: Env, engine: FakeDocker) -> None:
+def test_a_compose_override_does_not_count_as_another_client(env: Env, engine: FakeDocker) -> None:
     env(**BASE)
     service = {"image": "x/coreapp:v1", "env_file": [str(env.path)], "environment": {"WA_DB_HOSTNAME": "proxy"}}
     labels = compose_file(env.path.parent, {"wacore": service})
@@ -426,7 +424,9 @@ def test_what_the_compose_file_sets_beside_the_file_is_no_other_client(env: Env,
 
 
 @pytest.mark.parametrize("environment", [{"WA_DB_HOSTNAME": "proxy"}, ["WA_DB_HOSTNAME=proxy"]])
-def test_a_key_that_the_compose_file_sets_is_overridden(env: Env, engine: FakeDocker, environment: t.Any) -> None:
+def test_a_key_set_in_the_compose_file_is_reported_as_overridden(
+    env: Env, engine: FakeDocker, environment: t.Any
+) -> None:
     env(**BASE)
     labels = compose_file(env.path.parent, {"wacore": {"env_file": ["db.env"], "environment": environment}})
     own = {**ENVIRONMENT, "WA_DB_HOSTNAME": "proxy", "WA_CONFIG_ON_DB": "1"}
@@ -441,7 +441,7 @@ def test_a_key_that_the_compose_file_sets_is_overridden(env: Env, engine: FakeDo
     ]
 
 
-def test_overrides_come_from_extended_services_and_later_files_too(env: Env, engine: FakeDocker) -> None:
+def test_overrides_from_extends_and_several_env_files_are_reported(env: Env, engine: FakeDocker) -> None:
     env(**BASE)
     folder = env.path.parent
     (folder / "more.env").write_text("WA_DB_PORT=3307\n")
@@ -455,7 +455,7 @@ def test_overrides_come_from_extended_services_and_later_files_too(env: Env, eng
     assert done["overridden_containers"][0]["overridden_keys"] == ["WA_DB_HOSTNAME", "WA_DB_PORT"]
 
 
-def test_a_service_that_does_not_read_the_file_is_told(env: Env, engine: FakeDocker) -> None:
+def test_a_service_that_does_not_read_the_file_is_a_warning(env: Env, engine: FakeDocker) -> None:
     env(**BASE)
     labels = compose_file(env.path.parent, {"wacore": {"env_file": "other.env"}})
     engine.container("biz-wacore-1", service="wacore", environment={}, labels=labels)
@@ -463,7 +463,7 @@ def test_a_service_that_does_not_read_the_file_is_told(env: Env, engine: FakeDoc
     assert any("will not put the file in force" in warning for warning in done["warnings"])
 
 
-def test_a_compose_file_that_is_gone_or_broken_is_told(env: Env, engine: FakeDocker) -> None:
+def test_a_missing_or_invalid_compose_file_is_a_warning(env: Env, engine: FakeDocker) -> None:
     env(**BASE)
     labels = compose_file(env.path.parent, {})
     path = Path(labels["com.docker.compose.project.config_files"])
@@ -484,7 +484,7 @@ def test_a_removed_key_makes_containers_stale(env: Env, engine: FakeDocker) -> N
     assert done["stale_containers"][0]["stale_keys"] == ["WA_API_THING"]
 
 
-def test_two_projects_are_an_error_before_anything_is_written(env: Env, engine: FakeDocker) -> None:
+def test_containers_of_two_projects_fail_before_anything_is_written(env: Env, engine: FakeDocker) -> None:
     engine.container("a-wacore-1", project="a")
     engine.container("b-wacore-1", project="b")
     assert "more than one project" in env.fails(**BASE, containers=True, docker_host=engine.host)
@@ -492,11 +492,11 @@ def test_two_projects_are_an_error_before_anything_is_written(env: Env, engine: 
     assert [entry["name"] for entry in done["stale_containers"]] == ["a-wacore-1"]
 
 
-def test_no_docker_is_an_error_before_anything_is_written(env: Env, tmp_path: Path) -> None:
+def test_an_unreachable_engine_fails_before_anything_is_written(env: Env, tmp_path: Path) -> None:
     assert "does not exist" in env.fails(**BASE, containers=True, docker_host=f"unix://{tmp_path}/none")
 
 
-def test_either_reading_counts_as_in_force(env: Env, engine: FakeDocker) -> None:
+def test_a_value_as_either_reader_parses_it_is_in_force(env: Env, engine: FakeDocker) -> None:
     env.path.write_text(WRITTEN + 'TZ="UTC"\nHOME_=$HOME\n')
     engine.container("biz-wacore-1", environment={**ENVIRONMENT, "TZ": "UTC", "HOME_": "/root"})
     engine.container("biz-waweb-1", image="x/web:v1", environment={**ENVIRONMENT, "TZ": '"UTC"', "HOME_": "$HOME"})
@@ -510,14 +510,14 @@ def test_either_reading_counts_as_in_force(env: Env, engine: FakeDocker) -> None
 
 
 class Login:
-    """Stands for the proof: notes with which values it is asked for, and refuses when it is told to."""
+    """Replaces LoginCheck: records the values of each check, and fails if `refusal` is set."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, str]] = []
         self.refusal = ""
         self.found: dict[str, t.Any] = {"product": "MySQL"}
 
-    def proof(self, _params: t.Any, _warn: t.Any) -> Login:
+    def create(self, _params: t.Any, _warn: t.Any) -> Login:
         return self
 
     def __call__(self, values: dict[str, str]) -> None:
@@ -529,14 +529,12 @@ class Login:
 @pytest.fixture
 def login(monkeypatch: pytest.MonkeyPatch) -> Login:
     found = Login()
-    monkeypatch.setattr(login_check, "LoginCheck", found.proof)
+    monkeypatch.setattr(login_check, "LoginCheck", found.create)
     return found
 
 
 @pytest.mark.parametrize("asked", [{}, {"check_connection": True}, {"check_connection": "true"}])
-def test_a_login_is_tried_when_the_connection_changes_and_only_then(
-    env: Env, login: Login, asked: dict[str, t.Any]
-) -> None:
+def test_the_login_is_checked_only_when_the_connection_changes(env: Env, login: Login, asked: dict[str, t.Any]) -> None:
     given = {"check_connection": "true", **asked}
     assert env(**BASE, **given)["server"] == {"product": "MySQL"}
     assert login.asked.pop() == ENVIRONMENT
@@ -567,14 +565,14 @@ def test_a_login_is_tried_when_the_connection_changes_and_only_then(
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_a_refused_login_leaves_the_file(env: Env, login: Login, check: bool) -> None:
+def test_a_refused_login_leaves_the_file_unchanged(env: Env, login: Login, check: bool) -> None:
     env(**BASE)
     before = os.stat(env.path)
     login.refusal = f"Access denied with {CANARY}2"
     result = env(check=check, **{**BASE, "password": f"{CANARY}2"}, check_connection=True, backup=True)
     assert result["failed"]
     assert result["actions"] == result["changed_keys"] == []
-    after = os.stat(env.path)  # all but the time of reading
+    after = os.stat(env.path)  # every attribute but the access time
     assert (after.st_ino, after.st_mode, after.st_mtime_ns, after.st_ctime_ns) == (
         before.st_ino,
         before.st_mode,
@@ -583,24 +581,24 @@ def test_a_refused_login_leaves_the_file(env: Env, login: Login, check: bool) ->
     )
     assert os.listdir(env.path.parent) == ["db.env"]
     assert env.fails(**{**BASE, "hostname": "other"}, check_connection=True)
-    # Skipped by name, it is written.
+    # With the check skipped, the file is written.
     assert env(**{**BASE, "hostname": "other"}, check_connection=False)["changed_keys"] == ["WA_DB_HOSTNAME"]
 
 
-def test_a_refused_login_makes_no_file(env: Env, login: Login) -> None:
+def test_a_refused_login_creates_no_file(env: Env, login: Login) -> None:
     login.refusal = "no"
     assert env(**BASE, check_connection=True)["failed"]
     assert os.listdir(env.path.parent) == []
 
 
-def test_always_is_at_every_run(env: Env, login: Login) -> None:
+def test_check_connection_always_checks_at_every_run(env: Env, login: Login) -> None:
     for _run in range(2):
         env(**BASE, check_connection="always")
     env(state="absent", check_connection="always")
     assert login.asked == [ENVIRONMENT, ENVIRONMENT]
 
 
-def test_a_file_that_is_not_in_force_yet_is_proven(env: Env, engine: FakeDocker, login: Login) -> None:
+def test_a_login_that_is_not_in_force_is_checked_without_a_change(env: Env, engine: FakeDocker, login: Login) -> None:
     env(**BASE)
     given: dict[str, t.Any] = {**BASE, "check_connection": True, "containers": True, "docker_host": engine.host}
     one = engine.container("biz-wacore-1", environment={**ENVIRONMENT, "WA_CONFIG_ON_DB": "1"})
@@ -617,7 +615,7 @@ def test_a_file_that_is_not_in_force_yet_is_proven(env: Env, engine: FakeDocker,
     env.fails(**given)
 
 
-def test_what_a_compose_file_sets_itself_is_proven_as_it_is(env: Env, engine: FakeDocker, login: Login) -> None:
+def test_the_login_check_uses_the_overrides_of_the_compose_file(env: Env, engine: FakeDocker, login: Login) -> None:
     env(**BASE)
     labels = compose_file(
         env.path.parent,
@@ -633,5 +631,5 @@ def test_what_a_compose_file_sets_itself_is_proven_as_it_is(env: Env, engine: Fa
     ]
 
 
-def test_a_word_that_is_no_choice(env: Env) -> None:
+def test_check_connection_refuses_other_values(env: Env) -> None:
     assert "check_connection must be one of: false, true, always" in env(**BASE, check_connection="sometimes")["msg"]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_drift_info: each kind of drift is named with its attribute, under its concern alone; nothing is touched, no secret told."""
+"""wa_drift_info: each drift is reported under its concern with the attribute. The module changes nothing and returns no secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from fake_docker import FakeDocker
 from fake_probes import FakeProbes
-from look_host import API_KEY, CANARIES, CORE, NETWORK, PASSWORD, SERVICE_KEY, VOLUME, WEB, LookHost
+from observed_host import API_KEY, CANARIES, CORE, NETWORK, PASSWORD, SERVICE_KEY, VOLUME, WEB, ObservedHost
 
 from ansible_collections.waba.onprem.plugins.action.wa_drift_info import split
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override
@@ -32,19 +32,19 @@ CONCERNS = ("host", "media_volume", "db_env", "client", "log_cleanup")
 
 
 @pytest.fixture
-def host(engine: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LookHost:
+def host(engine: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObservedHost:
     monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
     monkeypatch.setattr(requirements, "stopped_services", lambda _module: [])
     monkeypatch.setattr(
         requirements, "missing", lambda _module, error, _compose: {"docker_engine": error} if error else {}
     )
     monkeypatch.setattr(log_cleanup, "legacy_lines", lambda _places: [])
-    return LookHost(engine, tmp_path)
+    return ObservedHost(engine, tmp_path)
 
 
 @pytest.fixture
-def look(run_module: Run, host: LookHost) -> Look:
-    """Looks at the host; whatever is found, nothing is touched and no secret told."""
+def look(run_module: Run, host: ObservedHost) -> Look:
+    """Runs the module and asserts that it changes nothing and returns no secret."""
 
     def run(check: bool = False, diff: bool = False, **options: t.Any) -> dict[str, t.Any]:
         host.planted()
@@ -63,7 +63,7 @@ def look(run_module: Run, host: LookHost) -> Look:
     return run
 
 
-def test_a_host_that_is_as_the_inventory_wants_it(host: LookHost, look: Look) -> None:
+def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, look: Look) -> None:
     assert look() == {
         "changed": False,
         "actions": [],
@@ -75,14 +75,14 @@ def test_a_host_that_is_as_the_inventory_wants_it(host: LookHost, look: Look) ->
     assert len([line for line in host.engine.calls if line.startswith("POST")]) == 2 * 2  # a probe in each container
 
 
-def test_each_question_is_asked_once(host: LookHost, look: Look) -> None:
+def test_each_engine_request_is_sent_once(host: ObservedHost, look: Look) -> None:
     look(check=True)
-    questions = host.engine.requests
-    assert len(questions) == len({*questions})
+    requests = host.engine.requests
+    assert len(requests) == len({*requests})
     assert host.engine.count <= 14
 
 
-def test_without_a_probe_the_engine_is_only_asked(host: LookHost, look: Look) -> None:
+def test_without_a_probe_only_get_requests_are_sent(host: ObservedHost, look: Look) -> None:
     assert look(probe=False)["concerns"] == dict.fromkeys(CONCERNS, SYNCED)
     assert all(line.startswith("GET ") for line in host.engine.requests)
 
@@ -99,18 +99,18 @@ def pending(*lines: str) -> dict[str, t.Any]:
     return {"state": "restart_pending", "pending": list(lines)}
 
 
-def line(host: LookHost, **values: str) -> None:
-    """Write other values into db.env."""
+def write_env(host: ObservedHost, **values: str) -> None:
+    """Write db.env with these values changed."""
     host.db_env.write_text(host.lines({**host.environment, **values}))
 
 
 def created_with(container: dict[str, t.Any], **values: str) -> None:
-    """Say that a container was created with other variables."""
+    """Set the environment that a container was created with."""
     kept = [one for one in container["Config"]["Env"] if one.partition("=")[0] not in values]
     container["Config"]["Env"] = kept + [f"{key}={value}" for key, value in values.items()]
 
 
-Plant = t.Callable[[LookHost], t.Any]
+Plant = t.Callable[[ObservedHost], t.Any]
 DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     ("host", lambda host: host.project.chmod(0o755), changes("{}/project has the mode 0755, expected 0750")),
     ("host", lambda host: host.state.chmod(0o2750), changes("{}/state has the mode 2750, expected 0750")),
@@ -130,10 +130,10 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     ),
     (
         "db_env",
-        lambda host: line(host, WA_DB_PORT="3307"),
+        lambda host: write_env(host, WA_DB_PORT="3307"),
         changes("set WA_DB_PORT"),
     ),
-    ("db_env", lambda host: line(host, WA_DB_PASSWORD="Older-Pw"), changes("set WA_DB_PASSWORD")),
+    ("db_env", lambda host: write_env(host, WA_DB_PASSWORD="Older-Pw"), changes("set WA_DB_PASSWORD")),
     ("db_env", lambda host: host.db_env.chmod(0o644), changes("changed mode from 0644 to 0600")),
     (
         "db_env",
@@ -154,7 +154,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     ),
     (
         "db_env",
-        lambda host: line(host, TZ="UTC"),  # not declared: it is not put in force by itself
+        lambda host: write_env(host, TZ="UTC"),  # undeclared: the collection does not put it in force
         pending(
             "{}/project/db.env holds TZ, which the inventory does not declare; it is not in force in wa-a-wacore-1, "
             "wa-a-waweb-1. Declare it in wa_db_env_extra, or remove the line"
@@ -264,22 +264,22 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
 
 
 @pytest.mark.parametrize("number", range(len(DRIFTS)))
-def test_a_drift_is_named_under_its_concern_alone(host: LookHost, look: Look, number: int) -> None:
+def test_a_drift_is_reported_only_under_its_concern(host: ObservedHost, look: Look, number: int) -> None:
     concern, plant, expected = DRIFTS[number]
     plant(host)
-    told = json.loads(json.dumps(expected).replace("{}", str(host.folder)))
+    finding = json.loads(json.dumps(expected).replace("{}", str(host.folder)))
     found = look()["concerns"]
-    assert found == {**dict.fromkeys(CONCERNS, SYNCED), concern: told}
+    assert found == {**dict.fromkeys(CONCERNS, SYNCED), concern: finding}
 
 
-def test_a_restart_that_waits_for_its_time_is_no_drift(host: LookHost, look: Look) -> None:
+def test_a_deferred_restart_is_pending_and_not_a_drift(host: ObservedHost, look: Look) -> None:
     created_with(host.core, WA_DB_PORT="3307")
     text = f"wa-a-wacore-1 was created with another WA_DB_PORT than {host.db_env} holds"
     for restart in ("window", "report"):
         assert look(restart=restart)["concerns"]["db_env"] == {"state": "restart_pending", "restarts": [text]}
 
 
-def test_an_adopted_client_is_kept_as_it_was_created(host: LookHost, look: Look) -> None:
+def test_an_adopted_client_has_a_pending_recreation(host: ObservedHost, look: Look) -> None:
     for one in (host.core, host.web):
         del one["Labels"][override.OWN_LABEL], one["Labels"][override.DEFINITION_LABEL]
         one["NetworkSettings"] = {"Networks": {"bridge": {"NetworkID": "n0"}}}
@@ -291,7 +291,7 @@ def test_an_adopted_client_is_kept_as_it_was_created(host: LookHost, look: Look)
     }
 
 
-def test_a_db_env_that_is_not_in_force_in_an_adopted_client_waits(host: LookHost, look: Look) -> None:
+def test_a_stale_db_env_of_an_adopted_client_is_pending(host: ObservedHost, look: Look) -> None:
     for one in (host.core, host.web):
         del one["Labels"][override.OWN_LABEL], one["Labels"][override.DEFINITION_LABEL]
     created_with(host.core, WA_DB_PORT="3307")
@@ -300,19 +300,19 @@ def test_a_db_env_that_is_not_in_force_in_an_adopted_client_waits(host: LookHost
     )
 
 
-def test_the_look_of_a_run_that_has_not_recorded_yet_compares_no_record(host: LookHost, look: Look) -> None:
+def test_with_fail_on_drift_the_missing_record_is_ignored(host: ObservedHost, look: Look) -> None:
     host.record.unlink()
     done = look(fail_on_drift=True)
     assert done["concerns"] == dict.fromkeys(CONCERNS, SYNCED)
     assert done["hashes"] == "wacore=hash-of-wacore waweb=hash-of-waweb"
 
 
-def test_the_drifts_of_all_concerns_are_told_at_once(host: LookHost, look: Look) -> None:
+def test_drifts_of_all_concerns_are_reported_together(host: ObservedHost, look: Look) -> None:
     host.project.chmod(0o755)
     host.cron.chmod(0o666)
     host.core["State"] = "paused"
     host.web["Mounts"] = []
-    line(host, WA_DB_PORT="3307")
+    write_env(host, WA_DB_PORT="3307")
     found = look(check=True)["concerns"]
     assert {name: one["state"] for name, one in found.items()} == dict.fromkeys(CONCERNS, "drifted")
     assert [one["changes"] for one in found.values()] == [
@@ -325,7 +325,7 @@ def test_the_drifts_of_all_concerns_are_told_at_once(host: LookHost, look: Look)
     assert "wa-a-waweb-1" in found["media_volume"]["changes"][0]
 
 
-def test_a_container_that_cannot_write_the_volume_is_a_drift(host: LookHost, look: Look) -> None:
+def test_a_container_that_cannot_write_the_volume_is_a_drift(host: ObservedHost, look: Look) -> None:
     probes = FakeProbes(Path(host.engine.mountpoint(VOLUME)))
     probes.programs["wa-a-waweb-1"] = lambda command: probes.probe(
         command, wrote="wrote\t\tno\t1000\t0755\tcannot create: Read-only\n"
@@ -335,14 +335,14 @@ def test_a_container_that_cannot_write_the_volume_is_a_drift(host: LookHost, loo
     assert found == {**dict.fromkeys(CONCERNS, SYNCED), "media_volume": found["media_volume"]}
     assert found["media_volume"]["state"] == "drifted"
     assert "wa-a-waweb-1" in found["media_volume"]["changes"][0]
-    assert look(check=True)["concerns"] == found  # it tells there, too, that it may not
+    assert look(check=True)["concerns"] == found  # check mode reports the same
     assert all(command.argv[-1] == ("" if check else "1") for check, command in zip((0, 0, 1, 1), probes.commands))
 
 
-# A concern that fails
+# A concern that cannot be inspected
 
 
-def test_without_an_engine_the_rest_is_told(host: LookHost, look: Look, tmp_path: Path) -> None:
+def test_an_unreachable_engine_does_not_hide_other_concerns(host: ObservedHost, look: Look, tmp_path: Path) -> None:
     address = f"unix://{tmp_path}/none.sock"
     for options in host.desired.values():
         if "docker_host" in options:
@@ -354,12 +354,12 @@ def test_without_an_engine_the_rest_is_told(host: LookHost, look: Look, tmp_path
     reason = f"Docker Engine at {address}: the socket {tmp_path}/none.sock does not exist"
     assert missing.startswith(f"docker_engine is missing: {reason}")
     for name in ("media_volume", "db_env", "client"):
-        assert found[name]["error"] == "Docker Engine: does not answer."  # why, the host's own concern says
+        assert found[name]["error"] == "Docker Engine: does not answer."  # the reason is in the finding of `host`
     assert found["log_cleanup"] == changes(f"{host.cron} has the mode 0666, expected 0644")
 
 
-def test_a_helper_of_ansible_that_gives_up_ends_its_concern_only(
-    host: LookHost, look: Look, monkeypatch: pytest.MonkeyPatch
+def test_an_error_of_a_module_helper_affects_its_concern_only(
+    host: ObservedHost, look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.desired["db_env"]["owner"] = "no-such-user"
     found = look()["concerns"]
@@ -370,7 +370,7 @@ def test_a_helper_of_ansible_that_gives_up_ends_its_concern_only(
 
 
 @pytest.mark.parametrize(
-    ("concern", "options", "said"),
+    ("concern", "options", "message"),
     [
         ("host", {"database_engine": "ORACLE"}, "value of database_engine must be one of: MYSQL, PGSQL, got: ORACLE"),
         ("host", {"lock_file": None}, "missing required arguments: lock_file"),
@@ -394,29 +394,29 @@ def test_a_helper_of_ansible_that_gives_up_ends_its_concern_only(
         ("log_cleanup", {"files": [{"path": "/a", "mode": "0644", "state": "x"}]}, "value of state must be one of: "),
     ],
 )
-def test_options_that_are_none_end_their_concern_only(
-    host: LookHost, look: Look, concern: str, options: dict[str, t.Any], said: str
+def test_invalid_options_affect_their_concern_only(
+    host: ObservedHost, look: Look, concern: str, options: dict[str, t.Any], message: str
 ) -> None:
     given = {**host.desired[concern], **options}
     host.desired[concern] = {key: value for key, value in given.items() if value is not None}
     found = look(check=True)["concerns"]
     assert found[concern]["state"] == "unknown"
-    assert found[concern]["error"].startswith(said)
+    assert found[concern]["error"].startswith(message)
     assert {name: one for name, one in found.items() if name != concern} == {
         name: SYNCED for name in CONCERNS if name != concern
     }
 
 
-def test_what_is_not_desired_is_not_compared(host: LookHost, look: Look) -> None:
+def test_a_concern_without_desired_state_is_not_compared(host: ObservedHost, look: Look) -> None:
     for name in ("media_volume", "db_env", "client"):
         del host.desired[name]
     assert look()["concerns"] == {"host": SYNCED, "log_cleanup": SYNCED}
 
 
-# Client containers that are nobody's
+# Unmanaged client containers
 
 
-def test_client_containers_of_nobody_are_told_without_their_environment(host: LookHost, look: Look) -> None:
+def test_unmanaged_client_containers_are_reported_without_their_environment(host: ObservedHost, look: Look) -> None:
     host.engine.container("old-core", CORE, project="", environment=host.environment)
     host.engine.container("b-core", CORE, project="wa-b", environment=host.environment)
     host.engine.container("c-core", CORE, project="wa-c", environment=host.environment)
@@ -427,16 +427,16 @@ def test_client_containers_of_nobody_are_told_without_their_environment(host: Lo
         ("c-core", "wa-c", "db:3306/"),
         ("old-core", "", "db:3306/"),
     ]
-    assert done["concerns"] == dict.fromkeys(CONCERNS, SYNCED)  # whose they are is for the controller to say
+    assert done["concerns"] == dict.fromkeys(CONCERNS, SYNCED)  # the controller decides whose they are
 
 
 # Secrets
 
 
-def test_the_difference_of_files_hides_secrets(host: LookHost, look: Look) -> None:
+def test_the_diff_hides_secrets(host: ObservedHost, look: Look) -> None:
     host.compose.write_text(f"{override.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {API_KEY}\n")
     host.secret_file.write_text("WA_WEB_KEY=a\n")
-    line(host, WA_DB_PORT="3307", WA_DB_PASSWORD="Older-Pw")
+    write_env(host, WA_DB_PORT="3307", WA_DB_PASSWORD="Older-Pw")
     found = look(diff=True)["concerns"]
     (compose,) = found["client"]["diff"]
     assert compose["before_header"] == str(host.compose)
@@ -448,7 +448,7 @@ def test_the_difference_of_files_hides_secrets(host: LookHost, look: Look) -> No
     assert "Older-Pw" not in json.dumps(found)
 
 
-def test_a_compose_file_without_a_secret_is_shown_before_and_after(host: LookHost, look: Look) -> None:
+def test_the_diff_shows_a_compose_file_without_secrets(host: ObservedHost, look: Look) -> None:
     after = f"{override.HEADER}\nservices:\n  waweb:\n    image: r/web:v2.53.4\n"
     host.desired["client"]["files"][0]["content"] = after
     host.compose.write_text(f"{override.HEADER}\n")
@@ -456,8 +456,8 @@ def test_a_compose_file_without_a_secret_is_shown_before_and_after(host: LookHos
     assert (shown["before"], shown["after"]) == (f"{override.HEADER}\n", after)
 
 
-def test_what_ansible_shows_at_vvv_and_logs_has_no_secret(
-    host: LookHost, look: Look, monkeypatch: pytest.MonkeyPatch
+def test_the_invocation_and_the_log_contain_no_secret(
+    host: ObservedHost, look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[str] = []
     monkeypatch.setattr(AnsibleModule, "log", lambda _self, text, **more: logged.append(f"{text} {more}"))
@@ -467,15 +467,15 @@ def test_what_ansible_shows_at_vvv_and_logs_has_no_secret(
     assert not any(canary in str(logged) for canary in CANARIES)
 
 
-# The module itself
+# The module's own options
 
 
-def test_without_a_desired_state_it_says_who_gives_one(run_module: Run) -> None:
+def test_without_desired_the_error_names_the_action_plugin(run_module: Run) -> None:
     failed = run_module(MODULE, {})
     assert failed["msg"] == "option desired: not given; expected what the action plugin of this module gives."
 
 
-def test_the_options_of_a_concern_are_put_together() -> None:
+def test_desired_and_secrets_are_merged() -> None:
     desired = {"db_env": {"port": 1}, "client": {"files": [{"path": "/a"}, {"path": "/b"}], "project": "wa-a"}}
     secrets = {"db_env": {"password": PASSWORD}, "client": {"files": [{"content": "x"}, {}]}}
     assert wa_drift_info.merged(desired, secrets) == {
@@ -487,7 +487,7 @@ def test_the_options_of_a_concern_are_put_together() -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
-def test_owners_are_compared(host: LookHost, look: Look) -> None:
+def test_owners_are_compared(host: ObservedHost, look: Look) -> None:
     for options in ("db_env",):
         host.desired[options]["owner"] = "root"
     for one in (*host.desired["client"]["files"], *host.desired["host"]["files"]):

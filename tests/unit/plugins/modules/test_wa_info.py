@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_info against a fake Docker Engine: which containers it tells, and that it tells no value of their environment."""
+"""wa_info with a fake Docker Engine: which containers it returns, and that it returns no value of their environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def containers(engine: FakeDocker, run_module: Run, **options: t.Any) -> dict[st
     return {one["name"]: one for one in done["containers"]}
 
 
-def test_the_client_of_every_project_is_told(engine: FakeDocker, run_module: Run) -> None:
+def test_client_containers_of_every_project_are_returned(engine: FakeDocker, run_module: Run) -> None:
     engine.container("wa-a-waweb-1", image=WEB, project="wa-a", service="waweb")
     engine.container("biz_wacore_1", project="biz", service="wacore", state="exited")
     engine.container("plain", image="other/coreapp@sha256:" + "0" * 64, project="")
@@ -37,7 +37,7 @@ def test_the_client_of_every_project_is_told(engine: FakeDocker, run_module: Run
     assert (found["plain"]["project"], found["plain"]["version"]) == ("", "")
 
 
-def test_one_project_is_told_alone(engine: FakeDocker, run_module: Run) -> None:
+def test_option_project_selects_one_project(engine: FakeDocker, run_module: Run) -> None:
     engine.container("a", project="wa-a")
     engine.container("b", project="wa-b")
     engine.container("c", project="")
@@ -45,7 +45,7 @@ def test_one_project_is_told_alone(engine: FakeDocker, run_module: Run) -> None:
     assert sorted(containers(engine, run_module, project="")) == ["c"]
 
 
-def test_a_stranger_is_told_for_its_name(engine: FakeDocker, run_module: Run) -> None:
+def test_a_container_named_explicitly_has_the_role_other(engine: FakeDocker, run_module: Run) -> None:
     engine.container("wa-a-waweb-1", image="nginx:1", project="")
     found = containers(engine, run_module, container_names=["wa-a-waweb-1"])
     assert found["wa-a-waweb-1"]["role"] == "other"
@@ -61,7 +61,7 @@ def test_a_stranger_is_told_for_its_name(engine: FakeDocker, run_module: Run) ->
         ({}, True, True),
     ],
 )
-def test_a_coreapp_that_would_lose_its_registration_is_told(
+def test_keeps_configuration_depends_on_environment_and_mount(
     engine: FakeDocker, run_module: Run, environment: dict[str, str], mounted: bool, keeps: bool
 ) -> None:
     mounts = [engine.mount("data", "/usr/local/waent/data")] if mounted else []
@@ -73,57 +73,57 @@ MEDIA = "/usr/local/wamedia"
 
 
 @pytest.mark.parametrize(
-    ("mounted", "changes", "failure", "told"),
+    ("mounted", "changes", "failure", "expected"),
     [
         ("", None, None, ""),
         ("", [{"Path": MEDIA + "/a", "Kind": 2}], None, ""),
-        ("", [{"Path": MEDIA + "/a", "Kind": 1}], None, ""),  # gone when it is asked for
-        # None of these is asked about: its media are no layer's.
+        ("", [{"Path": MEDIA + "/a", "Kind": 1}], None, ""),  # already removed
+        # The engine is not asked in these cases: a mount holds the media, or the request fails.
         (MEDIA + "/", None, (500, "no"), ""),
         ("/usr/local", None, (500, "no"), ""),
         ("/usr/local/wamedia2", None, (500, "driver failed"), f"unknown content of {MEDIA} (layer of container "),
         (MEDIA + "/incoming", None, (404, "no such container"), f"unknown content of {MEDIA} (layer of container "),
     ],
 )
-def test_what_goes_with_a_container_is_told(
+def test_media_in_the_container_layer_are_reported(
     engine: FakeDocker,
     run_module: Run,
     mounted: str,
     changes: list[dict[str, t.Any]] | None,
     failure: tuple[int, str] | None,
-    told: str,
+    expected: str,
 ) -> None:
     one = engine.container("core", mounts=[engine.mount("data", mounted)] if mounted else [])
     one["Changes"] = changes
     if failure:
         engine.failures[f"GET /containers/{one['Id']}/changes"] = failure
     found = containers(engine, run_module, media_path=MEDIA)["core"]["layer_media"]
-    assert found.startswith(told) if told else found == ""
-    assert not failure or not told or failure[1] in found
+    assert found.startswith(expected) if expected else found == ""
+    assert not failure or not expected or failure[1] in found
     assert containers(engine, run_module)["core"]["layer_media"] is None
 
 
 @pytest.mark.parametrize("policy", ["no", "always", "unless-stopped"])
-def test_what_docker_does_after_a_reboot_is_told(engine: FakeDocker, run_module: Run, policy: str) -> None:
+def test_the_restart_policy_is_returned(engine: FakeDocker, run_module: Run, policy: str) -> None:
     engine.container("core")["HostConfig"] = {"RestartPolicy": {"Name": policy}}
     assert containers(engine, run_module)["core"]["restart"] == policy
 
 
-def test_a_master_is_told_by_its_environment(engine: FakeDocker, run_module: Run) -> None:
+def test_the_environment_decides_which_coreapp_is_the_master(engine: FakeDocker, run_module: Run) -> None:
     engine.container("m", environment={"WA_MASTER_NODE": "1"})
     engine.container("c")
     found = containers(engine, run_module)
     assert (found["m"]["role"], found["c"]["role"]) == ("master", "core")
 
 
-def test_no_value_of_the_environment_is_told(engine: FakeDocker, run_module: Run) -> None:
+def test_environment_keys_are_returned_without_values(engine: FakeDocker, run_module: Run) -> None:
     engine.container("c", environment={"WA_DB_PASSWORD": "Canary-in-env", "WA_API_KEY": "Canary-key"})
     found = containers(engine, run_module)
     assert found["c"]["env_keys"] == ["WA_API_KEY", "WA_DB_PASSWORD"]
     assert "Canary" not in str(found)
 
 
-def test_a_host_without_docker_is_told_and_not_an_error(run_module: Run, tmp_path: Path) -> None:
+def test_a_host_without_docker_is_reported_without_an_error(run_module: Run, tmp_path: Path) -> None:
     options = {"gather": ["host", "containers"], "docker_host": f"unix://{tmp_path}/none.sock"}
     done = run_module(MODULE, options)
     assert "docker_engine" in done["missing"]
@@ -132,13 +132,13 @@ def test_a_host_without_docker_is_told_and_not_an_error(run_module: Run, tmp_pat
     assert done["docker_version"] == ""
 
 
-def test_only_containers_asked_a_missing_engine_is_an_error(run_module: Run, tmp_path: Path) -> None:
+def test_a_missing_engine_is_an_error_if_only_containers_are_gathered(run_module: Run, tmp_path: Path) -> None:
     failed = run_module(MODULE, {"docker_host": f"unix://{tmp_path}/none.sock"})
     assert "does not exist" in failed["msg"]
     assert "role wa_host" in failed["msg"]
 
 
-def test_what_a_host_lacks_is_told_by_name(
+def test_missing_requirements_of_the_host_are_named(
     engine: FakeDocker, run_module: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda *_args, **_kwargs: None)
@@ -148,30 +148,33 @@ def test_what_a_host_lacks_is_told_by_name(
     assert set(done["reasons"]) == set(done["missing"])
 
 
-def test_an_upgrade_that_holds_the_lock_or_left_it_is_told(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
+def test_an_upgrade_that_holds_the_lock_is_reported(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
     lock = tmp_path / "support.lock"
     options = {"docker_host": engine.host, "lock_file": str(lock)}
     assert run_module(MODULE, options)["upgrade"] == {}
     identity = {"path": str(lock), "run_id": "m/1/5"}
     begin = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1", "operation": "begin"}
     run_module("wa_upgrade_journal", {**identity, **begin})
-    told = run_module(MODULE, options)["upgrade"]
-    assert (told["blocking"], told["stage"], told["target"], told["run_id"]) == (True, "locked", "2.53.4", "m/1/5")
-    assert "by ann from ops1" in told["message"]
+    reported = run_module(MODULE, options)["upgrade"]
+    assert (reported["blocking"], reported["stage"], reported["target"], reported["run_id"]) == (
+        True,
+        "locked",
+        "2.53.4",
+        "m/1/5",
+    )
+    assert "by ann from ops1" in reported["message"]
     run_module("wa_upgrade_journal", {**identity, "operation": "stage", "stage": "stopping", "lease": "0s"})
     assert run_module(MODULE, options)["upgrade"]["blocking"], "a client that is stopped stays stopped"
     run_module("wa_upgrade_journal", {**identity, "operation": "end", "outcome": "rolled_back"})
     assert run_module(MODULE, options)["upgrade"] == {}
 
 
-def test_an_upgrade_that_had_touched_nothing_blocks_no_longer_than_its_lease(
-    engine: FakeDocker, run_module: Run, tmp_path: Path
-) -> None:
+def test_an_untouched_upgrade_blocks_only_during_its_lease(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
     lock = str(tmp_path / "support.lock")
     claim = {"deployment": "support", "target": "2.53.4", "user": "ann", "controller": "ops1", "run_id": "m/1/5"}
     run_module("wa_upgrade_journal", {"path": lock, "operation": "begin", "lease": "0s", **claim})
-    told = run_module(MODULE, {"docker_host": engine.host, "lock_file": lock})["upgrade"]
-    assert (told["blocking"], told["held"]) == (False, False)
+    reported = run_module(MODULE, {"docker_host": engine.host, "lock_file": lock})["upgrade"]
+    assert (reported["blocking"], reported["held"]) == (False, False)
 
 
 IDENTITY = {
@@ -182,7 +185,7 @@ IDENTITY = {
 }
 
 
-def test_which_client_is_there_is_told_without_a_secret(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
+def test_the_client_identity_is_returned_without_secrets(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
     env_file, recorded = tmp_path / "db.env", tmp_path / "client.json"
     env_file.write_text("".join(f"{key}={value}\n" for key, value in IDENTITY.items()))
     engine.container("c", environment={**IDENTITY, "WA_APP_MULTICONNECT": "1", "WA_DB_NAME_PREFIX": "x_"})
@@ -191,8 +194,8 @@ def test_which_client_is_there_is_told_without_a_secret(engine: FakeDocker, run_
     done = run_module(MODULE, {**options, "identity_file": str(recorded)})
     database = {"engine": "MYSQL", "hostname": "db.lab", "port": "3306", "name_prefix": ""}
     assert done["identity"] == {"db_env": database, "recorded": {}, "others": []}
-    told = {one["name"]: one["identity"] for one in done["containers"]}
-    assert told == {"c": {"database": {**database, "name_prefix": "x_"}, "clustered": True}, "none": {}}
+    reported = {one["name"]: one["identity"] for one in done["containers"]}
+    assert reported == {"c": {"database": {**database, "name_prefix": "x_"}, "clustered": True}, "none": {}}
     recorded.write_text('{"leader": "h1"}')
     done = run_module(MODULE, {**options, "identity_file": str(recorded)})
     assert done["identity"]["recorded"] == {"leader": "h1"}
@@ -206,9 +209,7 @@ def test_which_client_is_there_is_told_without_a_secret(engine: FakeDocker, run_
         assert str(recorded) in run_module(MODULE, {**options, "identity_file": str(recorded)})["msg"]
 
 
-def test_what_a_compose_file_sets_itself_says_nothing_of_the_client(
-    engine: FakeDocker, run_module: Run, tmp_path: Path
-) -> None:
+def test_a_compose_override_is_not_part_of_the_identity(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
     env_file = tmp_path / "db.env"
     env_file.write_text("".join(f"{key}={value}\n" for key, value in IDENTITY.items()))
     (tmp_path / "compose.yml").write_text(
@@ -221,8 +222,8 @@ def test_what_a_compose_file_sets_itself_says_nothing_of_the_client(
     environment = {**IDENTITY, "WA_DB_HOSTNAME": "proxy", "WA_DB_NAME_PREFIX": "x_"}
     engine.container("c", service="wacore", environment=environment, labels=labels)
     options = {"gather": ["containers", "identity"], "docker_host": engine.host, "env_file": str(env_file)}
-    told = run_module(MODULE, options)["containers"][0]["identity"]["database"]
-    assert told == {"engine": "MYSQL", "port": "3306", "name_prefix": "x_"}
+    reported = run_module(MODULE, options)["containers"][0]["identity"]["database"]
+    assert reported == {"engine": "MYSQL", "port": "3306", "name_prefix": "x_"}
 
 
 def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -> None:
@@ -234,15 +235,15 @@ def test_the_record_is_read_without_an_engine(run_module: Run, tmp_path: Path) -
     assert run_module(MODULE, options)["identity"] == {"db_env": {}, "recorded": {}, "others": []}
 
 
-def test_a_container_of_our_own_file_is_known_wherever_the_file_lies(engine: FakeDocker, run_module: Run) -> None:
+def test_a_container_of_the_collection_is_recognised_by_its_label(engine: FakeDocker, run_module: Run) -> None:
     engine.container("owned", labels={"onprem.waba.deployment": "a"})
     engine.container("theirs", labels={"com.docker.compose.project.config_files": "/opt/waba/a/compose.yml"})
-    told = run_module(MODULE, {"docker_host": engine.host})["containers"]
-    assert {one["name"]: one["own"] for one in told} == {"owned": True, "theirs": False}
+    reported = run_module(MODULE, {"docker_host": engine.host})["containers"]
+    assert {one["name"]: one["own"] for one in reported} == {"owned": True, "theirs": False}
 
 
 @pytest.mark.parametrize(("text", "refused"), [("", False), (HEADER + "; more\n", False), ("a: b\n", True)])
-def test_a_compose_file_of_others_is_refused(run_module: Run, tmp_path: Path, text: str, refused: bool) -> None:
+def test_a_compose_file_of_another_tool_is_refused(run_module: Run, tmp_path: Path, text: str, refused: bool) -> None:
     path = tmp_path / "compose.yml"
     options = {"gather": ["identity"], "compose_file": str(path)}
     assert "msg" not in run_module(MODULE, options)
@@ -253,7 +254,7 @@ def test_a_compose_file_of_others_is_refused(run_module: Run, tmp_path: Path, te
     assert path.read_text() == (text if refused else HEADER)
 
 
-def test_a_nightly_cleanup_that_failed_is_a_warning(run_module: Run, tmp_path: Path, warned: list[str]) -> None:
+def test_a_failed_log_cleanup_job_is_a_warning(run_module: Run, tmp_path: Path, warned: list[str]) -> None:
     cron, status = tmp_path / "cron", tmp_path / "status.json"
     options = {"gather": [], "log_cleanup_status_file": str(status), "log_cleanup_cron_file": str(cron)}
     assert run_module(MODULE, options)["log_cleanup_problem"] == ""

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_log_cleanup against a fake Docker Engine: how many requests it makes, whom it picks, how it fails."""
+"""wa_log_cleanup with a fake Docker Engine: number of requests, selected containers, failures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).parents[4] / "roles" / "wa_log_cleanup" / "files" / "wa-
 
 @pytest.fixture
 def options(engine: t.Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t.Any]:
-    """Options for the fake engine, whose commands run here; logs, lock and state lie in the test's folder."""
+    """Options for the fake engine, which runs commands on this host. Logs, lock and state file are in the test's folder."""
     monkeypatch.setattr(cleaner, "LOCK_DIR", str(tmp_path))
     archive = tmp_path / "logs" / "archive"
     archive.mkdir(parents=True)
@@ -38,15 +38,17 @@ def options(engine: t.Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> d
     }
 
 
-def kinds(engine: t.Any) -> list[str]:
-    """The requests without ids, counted."""
-    words = [line.split("?")[0].split("/") for line in engine.calls]
-    return sorted("/".join(word for word in line if len(word) < 60) for line in words)
+def requests(engine: t.Any) -> list[str]:
+    """The request paths without ids, sorted."""
+    parts = [line.split("?")[0].split("/") for line in engine.calls]
+    return sorted("/".join(word for word in line if len(word) < 60) for line in parts)
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_requests(engine: t.Any, run_module: t.Any, options: dict[str, t.Any], check: bool) -> None:
-    """One list, and for each container one inspect and one command for everything, cleaning included."""
+def test_each_container_costs_one_inspect_and_one_exec(
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], check: bool
+) -> None:
+    """One list request, and for each container one inspect and one exec that measures and cleans."""
     for number in range(5):
         engine.container(f"biz-wacore-{number}")
     engine.container("other-wacore-1", project="other")
@@ -56,14 +58,14 @@ def test_requests(engine: t.Any, run_module: t.Any, options: dict[str, t.Any], c
     assert [one["name"] for one in result["containers"]] == [f"biz-wacore-{number}" for number in range(5)]
     expected = ["GET /containers/json", *["GET /containers/json"] * 5]
     expected += ["GET /exec/json"] * 5 + ["POST /containers/exec"] * 5 + ["POST /exec/start"] * 5
-    assert kinds(engine) == sorted(expected)
+    assert requests(engine) == sorted(expected)
 
 
-def test_requests_for_one_named(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
-    """A named container costs no list."""
+def test_a_named_container_costs_no_list_request(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
+    """A container given by name needs no list request."""
     engine.container("biz-wacore-1")
     run_module(MODULE, dict(options, containers=["biz-wacore-1"]), check=True)
-    assert kinds(engine) == [
+    assert requests(engine) == [
         "GET /containers/biz-wacore-1/json",
         "GET /containers/json",
         "GET /exec/json",
@@ -72,23 +74,25 @@ def test_requests_for_one_named(engine: t.Any, run_module: t.Any, options: dict[
     ]
 
 
-def test_changed_and_diff(engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
-    """Check mode predicts the file that goes, the run removes it, the next one does nothing."""
+def test_a_cleanup_is_predicted_done_and_then_unchanged(
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path
+) -> None:
+    """Check mode predicts the removed file, the run removes it, the next run changes nothing."""
     engine.container("biz-wacore-1")
     predicted = run_module(MODULE, options, check=True)
     assert predicted["changed"]
     assert predicted["actions"] == ["biz-wacore-1: cleanup would free 0 B"]
     done = run_module(MODULE, options)
-    gone = f"biz-wacore-1: {tmp_path}/logs/archive/wa-service-0.log.gz 0 bytes"
-    assert predicted["diff"]["before"] == done["diff"]["before"] == gone
+    removed = f"biz-wacore-1: {tmp_path}/logs/archive/wa-service-0.log.gz 0 bytes"
+    assert predicted["diff"]["before"] == done["diff"]["before"] == removed
     assert done["changed"]
     assert not run_module(MODULE, options)["changed"]
     assert not run_module(MODULE, options, check=True)["changed"]
     assert not (tmp_path / "live.json").exists()
 
 
-def test_states(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
-    """Stopped ones are listed, paused and restarting ones fail, none of them gets a command."""
+def test_only_running_containers_are_cleaned(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
+    """Stopped containers are skipped, paused and restarting ones fail, and none of them runs a command."""
     for state in ("exited", "created", "dead", "paused", "restarting"):
         engine.container(f"biz-{state}", state=state)
     result = run_module(MODULE, options)
@@ -98,8 +102,8 @@ def test_states(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> 
     assert engine.execs == {}
 
 
-def test_roles_by_images_of_ones_own(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
-    """Repositories are given whole, whatever the containers' tags and digests."""
+def test_client_images_decide_the_roles(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
+    """A repository matches completely, with any tag or digest."""
     engine.container("biz-a", image="reg:5000/x/our-web-7:latest")
     engine.container("biz-b", image="reg:5000/x/our-core@sha256:" + "a" * 64, environment={"WA_MASTER_NODE": "1"})
     engine.container("biz-c", image="reg:5000/y/our-core:1")
@@ -108,14 +112,14 @@ def test_roles_by_images_of_ones_own(engine: t.Any, run_module: t.Any, options: 
     assert [(one["name"], one["role"]) for one in result["containers"]] == [("biz-a", "web"), ("biz-b", "master")]
 
 
-def test_nothing_to_clean(run_module: t.Any, options: dict[str, t.Any], warned: list[str]) -> None:
-    """No client container is no failure, but is said."""
+def test_no_client_container_is_a_warning(run_module: t.Any, options: dict[str, t.Any], warned: list[str]) -> None:
+    """Without a client container the module succeeds with a warning."""
     assert run_module(MODULE, options)["containers"] == []
     assert warned == ["no client container in project biz: nothing to clean"]
 
 
-def test_engine_that_refuses_commands(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
-    """The engine's own words are in the failure."""
+def test_an_error_of_the_engine_is_in_the_message(engine: t.Any, run_module: t.Any, options: dict[str, t.Any]) -> None:
+    """The failure contains the engine's message."""
     engine.container("biz-wacore-1")
     identifier = next(iter(engine.containers))
     engine.failures[f"POST /containers/{identifier}/exec"] = (500, "cannot start a command: out of memory")
@@ -125,18 +129,20 @@ def test_engine_that_refuses_commands(engine: t.Any, run_module: t.Any, options:
     assert "out of memory" in result["msg"]
 
 
-def test_state_file_that_is_broken(engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path) -> None:
-    """A state file that cannot be read knows nothing, and is written anew."""
+def test_an_invalid_state_file_is_replaced(
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path
+) -> None:
+    """An unreadable state file counts as empty and is written again."""
     engine.container("biz-wacore-1")
     (tmp_path / "live.json").write_text("[[[")
     assert not run_module(MODULE, options).get("failed")
     assert json.loads((tmp_path / "live.json").read_text()) == {}
 
 
-def test_what_a_partial_run_remembers(
+def test_a_partial_run_keeps_the_state_of_other_containers(
     engine: t.Any, run_module: t.Any, options: dict[str, t.Any], tmp_path: Path
 ) -> None:
-    """What the last run left in a container that is not measured now stays known; what is gone is forgotten."""
+    """The state of a container that is not measured now is kept; that of a removed container is dropped."""
     engine.container("biz-wacore-1")
     other = engine.container("biz-wacore-2", state="paused")["Id"]
     state = tmp_path / "live.json"
@@ -148,7 +154,7 @@ def test_what_a_partial_run_remembers(
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("live")) == ["live.json"]
 
 
-def test_state_that_cannot_be_written(
+def test_a_state_file_that_cannot_be_written_is_a_warning(
     engine: t.Any,
     run_module: t.Any,
     options: dict[str, t.Any],
@@ -156,7 +162,7 @@ def test_state_that_cannot_be_written(
     warned: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is a warning: the cleanup was done. What a killed run left is no hindrance, nothing half written stays."""
+    """The cleanup itself was done. The temporary file of a killed run does not interfere, and none is left."""
     engine.container("biz-wacore-1")
     (tmp_path / "logs" / "web.log").write_text("x" * 2000)
     small = dict(options, core_max_size=1000)
@@ -175,10 +181,10 @@ def test_state_that_cannot_be_written(
     assert [path.name for path in tmp_path.iterdir() if "live.json" in path.name] == ["live.json"]
 
 
-def test_room_that_cannot_be_told(
+def test_unknown_free_space_is_a_warning(
     engine: t.Any, run_module: t.Any, options: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch, warned: list[str]
 ) -> None:
-    """Without df in the image, min_free is no promise, and a warning says so."""
+    """Without df in the image, min_free cannot be checked, and a warning reports it."""
     engine.container("biz-wacore-1")
     script = measurement.MEASURE_SCRIPT
     monkeypatch.setattr(measurement, "MEASURE_SCRIPT", script.replace("df -Pk", "no-such-tool"))
@@ -188,7 +194,7 @@ def test_room_that_cannot_be_told(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("wrong", "message"),
     [
         ({"log_paths": ["logs"]}, "absolute paths"),
         ({"command": "a 'b"}, "a command line"),
@@ -199,21 +205,21 @@ def test_room_that_cannot_be_told(
         ({"docker_host": "unix:///nowhere.sock"}, "does not exist"),
     ],
 )
-def test_bad_options(
-    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], wrong: dict[str, t.Any], words: str
+def test_invalid_options_fail_before_anything_is_cleaned(
+    engine: t.Any, run_module: t.Any, options: dict[str, t.Any], wrong: dict[str, t.Any], message: str
 ) -> None:
-    """Nonsense is refused before anything is touched, in words."""
+    """Invalid options are refused with a message before anything is changed."""
     engine.container("biz-wacore-1")
     refused = run_module(MODULE, {**options, **wrong})
     assert refused["failed"]
-    assert words in refused["msg"]
+    assert message in refused["msg"]
     assert engine.execs == {}
 
 
-def test_an_exit_code_alone_is_a_warning(
+def test_a_nonzero_exit_code_alone_is_a_warning(
     engine: t.Any, run_module: t.Any, options: dict[str, t.Any], warned: list[str]
 ) -> None:
-    """Where all rules hold the logs are clean, whatever the vendor's script returns; its last lines are told either way."""
+    """If all rules hold, the logs are clean whatever the vendor's script returns. Its last lines are reported either way."""
     engine.container("biz-wacore-1", environment={"WA_DB_PASSWORD": "canary-Pa55"})
     script = "echo one; echo; echo as canary-Pa55; exit 3"
     command = options["command"]
@@ -233,14 +239,14 @@ def test_an_exit_code_alone_is_a_warning(
     assert missing["failures"][0].startswith("biz-wacore-1: /nowhere/cleanup.sh cannot be run (exit code 127): ")
 
 
-def test_the_job_ends_commands_as_the_module_does() -> None:
-    """The cron job's script holds the same supervisor, word for word."""
+def test_the_cron_job_and_the_module_share_one_supervisor() -> None:
+    """The cron job's script contains the same supervisor, character for character."""
     text = SCRIPT.read_text()
     assert text.partition("supervisor='\n")[2].partition("\n'\n")[0] == docker_exec._SUPERVISOR.strip("\n")
 
 
-def test_the_job_needs_no_temporary_file() -> None:
-    """A shell may put a here-document into one, and then it cleans nothing on a full disk."""
+def test_the_cron_job_needs_no_temporary_file() -> None:
+    """A shell may write a here-document to a temporary file, which fails on a full disk."""
     text = SCRIPT.read_text()
     assert "<<" not in text
     assert "/tmp" not in text

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_media_volume against a fake Docker Engine: requests, results, faults."""
+"""wa_media_volume with a fake Docker Engine: requests, results, failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def methods(engine: FakeDocker) -> list[str]:
 # Requests
 
 
-def test_unchanged_costs_two_requests(engine: FakeDocker, run_module: Run) -> None:
+def test_an_unchanged_volume_costs_two_requests(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m", labels={"a": "1"})
     for number in range(20):
         engine.container(f"biz-wacore-{number}", volume="biz_m")
@@ -40,7 +40,7 @@ def test_unchanged_costs_two_requests(engine: FakeDocker, run_module: Run) -> No
     assert methods(engine) == ["GET /volumes/biz_m", "GET /containers/json"]
 
 
-def test_a_lost_image_name_costs_one_more_each(engine: FakeDocker, run_module: Run) -> None:
+def test_a_lost_image_name_costs_one_more_request_each(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     for number in range(3):
         engine.container(f"biz-wacore-{number}", volume="biz_m", lost_image=True)
@@ -49,7 +49,7 @@ def test_a_lost_image_name_costs_one_more_each(engine: FakeDocker, run_module: R
     assert engine.count == 2 + 3
 
 
-def test_a_bind_costs_no_more(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
+def test_a_bind_volume_costs_no_more_requests(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
     bind = {"type": "none", "o": "bind", "device": str(tmp_path)}
     engine.volume("biz_m", options=bind)
     done = run_module(MODULE, options(engine, driver_options=bind))
@@ -62,16 +62,16 @@ def test_a_probe_costs_two_requests_for_each_container(engine: FakeDocker, run_m
     folder = Path(engine.mountpoint("biz_m"))
     for number in range(4):
         engine.container(f"biz-wacore-{number}", volume="biz_m")
-    told: list[str] = []
+    tokens: list[str] = []
 
     def probe(command: FakeExec) -> int:
-        """Do as the probe's script does, in the volume's own folder."""
+        """Does what the probe's script does, in the volume's folder."""
         _path, now, token, *_more = command.argv[-5:]
         (folder / f".wa-probe-{now}-{token}").write_text(token)
         command.write("user\t1000\nwrote\t\tok\nspace\t5\t9\nready\n")
         while (order := command.read_line().split())[0] != "end":
             other = (folder / f".wa-probe-{now}-{order[1]}").read_text()
-            told.append(other)
+            tokens.append(other)
             command.write("read\t\tok\ndone\n")
         (folder / f".wa-probe-{now}-{token}").unlink()
         command.write("gone\n")
@@ -81,15 +81,15 @@ def test_a_probe_costs_two_requests_for_each_container(engine: FakeDocker, run_m
     done = run_module(MODULE, options(engine, probe=True))
     assert not done.get("failed"), done
     assert [(one["probe"], one["user"]) for one in done["consumers"]] == [("passed", "1000")] * 4
-    assert len(set(told)) == 4  # each file is read by one neighbour
-    assert engine.count == 2 + 1 + 2 * 4  # one for whether the engine is on this machine
+    assert len(set(tokens)) == 4  # each container reads one other container's file
+    assert engine.count == 2 + 1 + 2 * 4  # one request finds out whether the engine is on this machine
     assert list(folder.iterdir()) == []
 
 
 # Changes
 
 
-def test_creation_is_predicted_and_done(engine: FakeDocker, run_module: Run) -> None:
+def test_a_new_volume_is_predicted_created_and_then_unchanged(engine: FakeDocker, run_module: Run) -> None:
     wanted = options(engine, driver_options={"type": "nfs", "o": "addr=h,rw", "device": ":/e"}, labels={"n": 1})
     predicted = run_module(MODULE, wanted, check=True)
     assert "POST /volumes/create" not in methods(engine)
@@ -106,7 +106,7 @@ def test_creation_is_predicted_and_done(engine: FakeDocker, run_module: Run) -> 
 @pytest.mark.parametrize("check", [False, True])
 @pytest.mark.parametrize("probe", [False, True])
 @pytest.mark.parametrize("state", ["running", "exited"])
-def test_no_empty_volume_is_made_beside_the_one_that_holds_the_media(
+def test_no_empty_volume_is_created_beside_the_mounted_one(
     engine: FakeDocker, run_module: Run, state: str, probe: bool, check: bool
 ) -> None:
     engine.volume("biz_media")
@@ -119,24 +119,22 @@ def test_no_empty_volume_is_made_beside_the_one_that_holds_the_media(
     assert sorted(engine.volumes) == ["biz_media"]
 
 
-def test_another_volume_is_made_when_its_name_is_confirmed(engine: FakeDocker, run_module: Run) -> None:
+def test_confirm_identity_allows_another_volume(engine: FakeDocker, run_module: Run) -> None:
     engine.container("biz-wacore-1", volume="biz_media")
     done = run_module(MODULE, options(engine, confirm_identity={"media_volume": "biz_m"}))
     assert done["actions"] == ["create volume biz_m"]
 
 
-def test_a_volume_over_the_folder_that_is_mounted_has_the_same_media(
-    engine: FakeDocker, run_module: Run, tmp_path: Path
-) -> None:
+def test_a_bind_volume_over_the_mounted_folder_is_allowed(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
     engine.container("biz-wacore-1", mounts=[engine.mount(str(tmp_path), kind="bind")])
     bind = {"type": "none", "o": "bind", "device": str(tmp_path)}
     assert run_module(MODULE, options(engine, driver_options=bind))["actions"] == ["create volume biz_m"]
 
 
-def test_absent_of_an_empty_one(engine: FakeDocker, run_module: Run) -> None:
+def test_state_absent_removes_an_empty_volume(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     (Path(engine.mountpoint("biz_m")) / "incoming" / "deep").mkdir(parents=True)
-    left = f".wa-probe-1700000000-{'0a' * 12}"  # by a probe and by a marker whose containers were killed
+    left = f".wa-probe-1700000000-{'0a' * 12}"  # of a probe and of a marker whose containers were killed
     (Path(engine.mountpoint("biz_m")) / "incoming" / left).write_text(f"{'0a' * 12}\n")
     (Path(engine.mountpoint("biz_m")) / left).write_text(f"{left}\n")
     assert run_module(MODULE, options(engine, state="absent"), check=True)["changed"]
@@ -146,7 +144,7 @@ def test_absent_of_an_empty_one(engine: FakeDocker, run_module: Run) -> None:
     assert not run_module(MODULE, options(engine, state="absent"))["changed"]
 
 
-def test_absent_with_containers_that_the_run_removes(engine: FakeDocker, run_module: Run) -> None:
+def test_option_leaving_predicts_the_removal_of_containers(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     for name in ("core", "web"):
         engine.container(name, volume="biz_m")
@@ -157,44 +155,44 @@ def test_absent_with_containers_that_the_run_removes(engine: FakeDocker, run_mod
     assert "biz_m" in engine.volumes
 
 
-def unreadable(engine: FakeDocker) -> None:
+def unreadable_mountpoint(engine: FakeDocker) -> None:
     (engine.root / "engine-id").write_text("another engine")
 
 
-def no_mark(engine: FakeDocker) -> None:
+def no_engine_id(engine: FakeDocker) -> None:
     (engine.root / "engine-id").unlink()
 
 
-def no_folder(engine: FakeDocker) -> None:
+def no_mountpoint(engine: FakeDocker) -> None:
     Path(engine.mountpoint("biz_m")).rmdir()
 
 
-def a_file(engine: FakeDocker) -> None:
+def a_media_file(engine: FakeDocker) -> None:
     (Path(engine.mountpoint("biz_m")) / "x").touch()
 
 
-def almost_a_probe(engine: FakeDocker) -> None:
+def a_file_named_like_a_probe(engine: FakeDocker) -> None:
     (Path(engine.mountpoint("biz_m")) / f".wa-probe-1700000000-{'0a' * 12}").write_text("media")
 
 
-def a_share(engine: FakeDocker) -> None:
+def an_unmounted_share(engine: FakeDocker) -> None:
     engine.volumes["biz_m"]["Options"] = {"type": "nfs", "o": "addr=h", "device": ":/e"}
 
 
-def a_plugin(engine: FakeDocker) -> None:
+def a_volume_of_a_plugin(engine: FakeDocker) -> None:
     engine.volumes["biz_m"]["Driver"] = "plugin"
 
 
-def a_user(engine: FakeDocker) -> None:
+def a_container_that_uses_it(engine: FakeDocker) -> None:
     engine.container("x", image="unrelated", volume="biz_m", state="exited")
 
 
-def a_user_of_its_folder(engine: FakeDocker) -> None:
+def a_container_that_mounts_its_folder(engine: FakeDocker) -> None:
     mount = engine.mount(f"{engine.mountpoint('biz_m')}/incoming", "/data", kind="bind")
     engine.container("x", image="unrelated", mounts=[mount], state="exited")
 
 
-def a_bind_that_says_tmpfs(engine: FakeDocker) -> None:
+def a_bind_volume_of_type_tmpfs(engine: FakeDocker) -> None:
     media = engine.root / "media"
     media.mkdir()
     (media / "x").touch()
@@ -202,30 +200,30 @@ def a_bind_that_says_tmpfs(engine: FakeDocker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("plant", "message"),
     [
-        (unreadable, "counts as holding data"),
-        (no_mark, "counts as holding data"),
-        (no_folder, "counts as holding data"),
-        (a_share, "its share is not mounted"),
-        (a_plugin, "driver plugin keeps them"),
-        (a_file, "holds files, x is one"),
-        (almost_a_probe, "holds files, .wa-probe-"),
-        (a_user, "used by x"),
-        (a_user_of_its_folder, "used by x"),
-        (a_bind_that_says_tmpfs, "holds files, x is one"),
+        (unreadable_mountpoint, "counts as holding data"),
+        (no_engine_id, "counts as holding data"),
+        (no_mountpoint, "counts as holding data"),
+        (an_unmounted_share, "its share is not mounted"),
+        (a_volume_of_a_plugin, "driver plugin keeps them"),
+        (a_media_file, "holds files, x is one"),
+        (a_file_named_like_a_probe, "holds files, .wa-probe-"),
+        (a_container_that_uses_it, "used by x"),
+        (a_container_that_mounts_its_folder, "used by x"),
+        (a_bind_volume_of_type_tmpfs, "holds files, x is one"),
     ],
 )
 @pytest.mark.parametrize("more", [{"state": "absent"}, {"labels": {"new": "1"}, "on_drift": "recreate"}])
-def test_nothing_is_removed_in_doubt(
-    engine: FakeDocker, run_module: Run, spoil: t.Callable[[FakeDocker], None], words: str, more: dict[str, t.Any]
+def test_a_volume_that_may_hold_data_is_not_removed(
+    engine: FakeDocker, run_module: Run, plant: t.Callable[[FakeDocker], None], message: str, more: dict[str, t.Any]
 ) -> None:
     engine.volume("biz_m")
-    spoil(engine)
+    plant(engine)
     for check in (True, False):
         failed = run_module(MODULE, options(engine, **more), check=check)
         assert failed["failed"]
-        assert words in failed["msg"]
+        assert message in failed["msg"]
         assert not failed["changed"]
     assert not [line for line in engine.calls if line.startswith(("DELETE", "POST"))]
 
@@ -266,9 +264,9 @@ PLANTS = ["incoming/picture.jpg", ".hidden", f".wa-probe-1-{'0a' * 12}", "lost+f
 @settings(
     max_examples=250,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example makes its own engine
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example creates its own engine
 )
-def test_data_survive_any_mix_of_options(
+def test_no_mix_of_options_removes_data(
     run_module: Run, tmp_path_factory: pytest.TempPathFactory, mix: dict[str, t.Any], there: dict[str, str], plant: str
 ) -> None:
     with FakeDocker(tmp_path_factory.mktemp("mix"), drivers=["local", "plugin"]) as engine:
@@ -286,26 +284,26 @@ def test_data_survive_any_mix_of_options(
         assert (home / plant).read_text() == "media"
 
 
-def test_somebody_else_makes_another_one_meanwhile(engine: FakeDocker, run_module: Run) -> None:
+def test_a_volume_created_concurrently_is_compared(engine: FakeDocker, run_module: Run) -> None:
     create = engine._create_volume
 
     def raced(**request: t.Any) -> tuple[int, t.Any]:
         engine.volume("biz_m", labels={"a": "theirs"})
         return create(**request)
 
-    engine._create_volume = raced  # type: ignore[method-assign, assignment]  # the race that cannot be had otherwise
+    engine._create_volume = raced  # type: ignore[method-assign, assignment]  # the race cannot be produced otherwise
     failed = run_module(MODULE, options(engine, labels={"a": "ours"}))
     assert "made by somebody else meanwhile: label a is theirs, wanted ours" in failed["msg"]
 
 
-def test_a_neighbour_of_its_folder_is_no_user(engine: FakeDocker, run_module: Run) -> None:
+def test_a_mount_outside_the_volumes_folder_does_not_block_removal(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     for source in (f"{engine.mountpoint('biz_m')}2", "/"):
         engine.container(f"x{len(source)}", image="unrelated", mounts=[engine.mount(source, "/d", kind="bind")])
     assert run_module(MODULE, options(engine, state="absent"))["changed"]
 
 
-def test_a_volume_that_cannot_be_made_anew_is_there_again(engine: FakeDocker, run_module: Run) -> None:
+def test_a_volume_that_cannot_be_recreated_is_restored(engine: FakeDocker, run_module: Run) -> None:
     wanted = options(engine, driver="nope", driver_options={"x": "2"}, on_drift="recreate")
     before = dict(engine.volume("biz_m", labels={"a": "1"}))
     predicted = run_module(MODULE, wanted, check=True)
@@ -322,8 +320,8 @@ def test_a_volume_that_cannot_be_made_anew_is_there_again(engine: FakeDocker, ru
     assert "is removed and cannot be made again: Docker refused: no room" in failed["msg"]
 
 
-def test_a_share_is_wanted_and_a_plain_volume_is_there(engine: FakeDocker, run_module: Run) -> None:
-    """The folder of the volume may itself be where the share is mounted; a volume to be made cannot."""
+def test_require_mountpoint_refuses_a_plain_volume(engine: FakeDocker, run_module: Run) -> None:
+    """The share may be mounted on the folder of an existing volume, but not on that of a volume to be created."""
     failed = run_module(MODULE, options(engine, require_mountpoint=True))
     assert "a plain volume is made on the host's own disk" in failed["msg"]
     assert engine.volumes == {}
@@ -334,7 +332,7 @@ def test_a_share_is_wanted_and_a_plain_volume_is_there(engine: FakeDocker, run_m
 # Faults
 
 
-def test_faults_of_the_engine_are_told(engine: FakeDocker, run_module: Run) -> None:
+def test_engine_errors_are_reported(engine: FakeDocker, run_module: Run) -> None:
     engine.failures["GET /volumes/biz_m"] = (500, "database is locked")
     assert "volume biz_m: Docker refused: " in run_module(MODULE, options(engine))["msg"]
     engine.failures = {"POST /volumes/create": (507, "no space left on device")}
@@ -347,7 +345,7 @@ def test_faults_of_the_engine_are_told(engine: FakeDocker, run_module: Run) -> N
     assert "min_free" in run_module(MODULE, options(engine, min_free="much"))["msg"]
 
 
-def test_two_projects_need_a_choice(engine: FakeDocker, run_module: Run) -> None:
+def test_containers_of_two_projects_need_option_project(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     engine.container("a-wacore-1", project="a", volume="biz_m")
     engine.container("b-wacore-1", project="b", volume="biz_m")
@@ -355,7 +353,7 @@ def test_two_projects_need_a_choice(engine: FakeDocker, run_module: Run) -> None
     assert [one["name"] for one in run_module(MODULE, options(engine, project="b"))["consumers"]] == ["b-wacore-1"]
 
 
-def test_another_marker_than_the_leaders_is_a_failure(engine: FakeDocker, run_module: Run) -> None:
+def test_a_marker_other_than_the_leaders_fails(engine: FakeDocker, run_module: Run) -> None:
 
     def probe(command: FakeExec) -> int:
         command.write("user\t1000\nwrote\t\tok\nmarker\t0a0a\nready\n")
@@ -366,7 +364,7 @@ def test_another_marker_than_the_leaders_is_a_failure(engine: FakeDocker, run_mo
 
     engine.on_exec = probe
     engine.volume("biz_m")
-    (engine.root / "engine-id").unlink()  # so that nobody looks for the files that this probe does not write
+    (engine.root / "engine-id").unlink()  # so that the module does not check for files that this probe does not write
     engine.container("biz-wacore-1", volume="biz_m")
     failed = run_module(MODULE, options(engine, probe=True, expect_marker="0b0b"))
     assert "biz-wacore-1: does not see what the leader's container writes" in failed["msg"]
@@ -375,7 +373,7 @@ def test_another_marker_than_the_leaders_is_a_failure(engine: FakeDocker, run_mo
     assert (same.get("failed"), same["marker"]) == (None, "0a0a")
 
 
-def test_nothing_runs_so_nothing_is_proven(engine: FakeDocker, run_module: Run, warned: list[str]) -> None:
+def test_without_a_running_container_nothing_is_probed(engine: FakeDocker, run_module: Run, warned: list[str]) -> None:
     engine.volume("biz_m")
     engine.container("biz-wacore-1", volume="biz_m", state="exited")
     done = run_module(MODULE, options(engine, probe=True))
@@ -384,7 +382,7 @@ def test_nothing_runs_so_nothing_is_proven(engine: FakeDocker, run_module: Run, 
     assert engine.count == 2
 
 
-def test_images_of_ones_own_are_consumers(engine: FakeDocker, run_module: Run) -> None:
+def test_client_images_decide_the_consumers(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     engine.container("one", image="reg:5000/a/coreapp:v2@sha256:00", volume="biz_m")
     engine.container("two", image="reg:5000/b/web", volume="biz_m")
@@ -396,7 +394,7 @@ def test_images_of_ones_own_are_consumers(engine: FakeDocker, run_module: Run) -
     assert [one["name"] for one in own] == ["four", "one", "two"]
 
 
-def test_a_container_made_by_an_images_id_counts(engine: FakeDocker, run_module: Run) -> None:
+def test_a_container_created_by_image_id_is_a_consumer(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     name = "reg:5000/whatsapp/coreapp:v2.53.4"
     engine.images.update({name: {}, "nginx:1": {}})
@@ -409,17 +407,17 @@ def test_a_container_made_by_an_images_id_counts(engine: FakeDocker, run_module:
     assert "one0 mounts nothing" in failed["msg"]
 
 
-def test_what_compose_run_left_is_no_consumer(engine: FakeDocker, run_module: Run) -> None:
+def test_a_container_of_compose_run_is_a_consumer_only_while_it_runs(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     one_off = {"com.docker.compose.oneoff": "True"}
     engine.container("biz-wacore-run-1", state="exited", labels=one_off)
     engine.container("biz-wacore-run-2", state="running", labels=one_off)
     engine.container("biz-wacore-1", volume="biz_m", labels={"com.docker.compose.oneoff": "False"})
-    told = [one["name"] for one in run_module(MODULE, options(engine))["consumers"]]
-    assert told == ["biz-wacore-1", "biz-wacore-run-2"]
+    reported = [one["name"] for one in run_module(MODULE, options(engine))["consumers"]]
+    assert reported == ["biz-wacore-1", "biz-wacore-run-2"]
 
 
-def test_a_container_that_ends_before_its_probe(engine: FakeDocker, run_module: Run) -> None:
+def test_a_container_that_ends_during_its_probe_fails(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     engine.container("biz-wacore-1", volume="biz_m")
     engine.failures["POST /containers"] = (409, "container is not running")
@@ -435,20 +433,18 @@ def test_a_container_that_ends_before_its_probe(engine: FakeDocker, run_module: 
 # Secrets
 
 
-def test_secrets_reach_neither_result_nor_log(
-    engine: FakeDocker, run_module: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_result_and_log_contain_no_secret(engine: FakeDocker, run_module: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     logged: list[str] = []
     monkeypatch.setattr(AnsibleModule, "log", lambda _self, text, **more: logged.append(f"{text} {more}"))
     engine.volume("biz_m", options={"type": "cifs", "o": "username=u,password=old-canary", "device": "//h/s"})
     wanted = options(engine, driver_options={"type": "cifs", "o": "username=u,password=new-canary", "device": "//h/s"})
     failed = run_module(MODULE, wanted)
     assert failed["failed"]
-    told = run_module(MODULE, dict(wanted, on_drift="report", _ansible_inject_invocation=True))
-    assert "canary" not in str(failed) + str(told) + str(logged)
+    reported = run_module(MODULE, dict(wanted, on_drift="report", _ansible_inject_invocation=True))
+    assert "canary" not in str(failed) + str(reported) + str(logged)
     assert logged
-    assert told["invocation"]["module_args"]["driver_options"]["o"] == "username=u,password=<hidden>"
-    assert told["volume"]["driver_options"]["device"] == "//h/s"
+    assert reported["invocation"]["module_args"]["driver_options"]["o"] == "username=u,password=<hidden>"
+    assert reported["volume"]["driver_options"]["device"] == "//h/s"
     engine.failures["POST /volumes/create"] = (500, "mount failed: username=u,password=new-canary: bad")
     del engine.volumes["biz_m"]
     failed = run_module(MODULE, wanted)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long wa_migration_lock holds the lock: by the journal, and by the container that migrates."""
+"""How long wa_migration_lock holds the lock, by the journal and by the migration container."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lock(tmp_path: Path) -> Path:
     return tmp_path / "support.lock"
 
 
-def note(lock: Path, stage: str, lease: float = 60, run_id: str = "m/1/5") -> None:
+def write_journal(lock: Path, stage: str, lease: float = 60, run_id: str = "m/1/5") -> None:
     claim = upgrade_journal.Claim("support", run_id, "ann", "ops1", "2.53.4")
     lock.write_text(json.dumps(upgrade_journal.begin(None, claim, time.time(), lease, stage=stage)))
 
@@ -49,38 +49,36 @@ def need(lock: Path, monkeypatch: pytest.MonkeyPatch, runs: bool = False) -> wa_
         ("locked", 60, LATE, True),
         ("stopping", 60, LATE, True),
         ("migrating", 60, LATE, True),
-        ("migrating", -1, LATE, False),  # its run has ended, and the migration with it
-        ("migrating", -1, 0, True),  # left by a run before; this one has not begun yet
+        ("migrating", -1, LATE, False),  # its run has ended, and so has the migration
+        ("migrating", -1, 0, True),  # left by a former run; this one has not started
         ("starting", 60, 0, False),
         ("verifying", 60, 0, False),
     ],
 )
-def test_the_turn_is_kept_up_to_the_end_of_the_migration(
+def test_the_lock_is_held_until_the_migration_ends(
     lock: Path, monkeypatch: pytest.MonkeyPatch, stage: str, lease: float, held: float, lasts: bool
 ) -> None:
-    note(lock, stage, lease)
+    write_journal(lock, stage, lease)
     assert need(lock, monkeypatch).lasts(held) is lasts
 
 
-def test_what_a_dead_run_has_left_does_not_end_the_turn_of_the_next(
-    lock: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    note(lock, "stopping")
+def test_the_journal_of_a_dead_run_does_not_release_the_lock(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_journal(lock, "stopping")
     found = need(lock, monkeypatch)
     assert found.lasts(0)
-    note(lock, "stopping", -1)  # its lease is over, and this run still waits
+    write_journal(lock, "stopping", -1)  # its lease has expired, and this run still waits
     assert found.lasts(0)
-    note(lock, "stopping", run_id="m/2/5")
+    write_journal(lock, "stopping", run_id="m/2/5")
     assert found.lasts(LATE)
-    note(lock, "stopping", -1, run_id="m/2/5")
+    write_journal(lock, "stopping", -1, run_id="m/2/5")
     assert not found.lasts(LATE)
 
 
-def test_a_second_look_of_a_run_ends_with_its_upgrade(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    note(lock, "locked")
+def test_a_resumed_run_releases_the_lock_at_its_end(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_journal(lock, "locked")
     found = need(lock, monkeypatch)
     assert found.lasts(LATE)
-    note(lock, "migrating")
+    write_journal(lock, "migrating")
     assert found.lasts(LATE)
     journal = json.loads(lock.read_text())
     lock.write_text(json.dumps(upgrade_journal.end(journal, "m/1/5", "failed", "", time.time())))
@@ -91,35 +89,37 @@ def test_a_second_look_of_a_run_ends_with_its_upgrade(lock: Path, monkeypatch: p
     assert not again.lasts(0)
 
 
-def test_the_journal_may_come_a_little_later_and_ends_once(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_waits_for_the_journal_and_ends_with_it(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = need(lock, monkeypatch)
     assert found.lasts(LATE - 2)
     assert not found.lasts(LATE)
-    note(lock, "locked")
+    write_journal(lock, "locked")
     assert found.lasts(LATE)
     lock.unlink()
     assert not found.lasts(0), "the upgrade that was begun has ended"
 
 
 @pytest.mark.parametrize("stage", ["", "migrating", "starting"])
-def test_a_migration_that_runs_keeps_the_turn(lock: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+def test_a_running_migration_keeps_the_lock(lock: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     if stage:
-        note(lock, stage, -1)
+        write_journal(lock, stage, -1)
     assert need(lock, monkeypatch, runs=True).lasts(LATE)
 
 
-def test_a_journal_that_cannot_be_read_is_told(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_journal_is_an_error(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock.write_text("{")
     with pytest.raises(WaError, match="not written by an upgrade"):
         need(lock, monkeypatch).lasts(0)
 
 
 @pytest.mark.parametrize(("state", "runs"), [("running", True), ("paused", True), ("exited", False), ("", False)])
-def test_the_container_tells_whether_the_migration_runs(engine: FakeDocker, lock: Path, state: str, runs: bool) -> None:
+def test_the_container_state_decides_whether_the_migration_runs(
+    engine: FakeDocker, lock: Path, state: str, runs: bool
+) -> None:
     if state:
         engine.container(CONTAINER, state=state)
     assert wa_migration_lock.Need(options(engine.host, lock)).may_run() is runs
 
 
-def test_an_engine_that_does_not_answer_cannot_tell(lock: Path, tmp_path: Path) -> None:
+def test_an_unreachable_engine_counts_as_a_running_migration(lock: Path, tmp_path: Path) -> None:
     assert wa_migration_lock.Need(options(f"unix://{tmp_path}/no.sock", lock)).may_run()

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_project_info: what becomes of a project's containers, from a file that may not be written yet, without a secret."""
+"""wa_project_info: what happens to a project's containers, from a file that may not be written, without a secret in the result."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCompose:
 
 @pytest.fixture
 def info(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Run:
-    """What is told of the project `wa-a` whose file has these services; check mode says the same, and nothing is touched."""
+    """Runs the module on project `wa-a` with these services. Asserts that check mode returns the same and nothing changes."""
 
     def call(services: dict[str, t.Any] | None = None, document: t.Any = None, **options: t.Any) -> dict[str, t.Any]:
         given = {
@@ -59,8 +59,8 @@ def info(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Pa
     return call
 
 
-def runs(engine: FakeDocker, service: str = "core", body: t.Any = None, **more: t.Any) -> dict[str, t.Any]:
-    """Add the container that Compose made for a resolved service."""
+def add_container(engine: FakeDocker, service: str = "core", body: t.Any = None, **more: t.Any) -> dict[str, t.Any]:
+    """Add the container that Compose creates for a resolved service."""
     body = BODY if body is None else body
     labels = {f"{LABEL}config-hash": digest(body), f"{LABEL}version": "2.40.3", **more.pop("labels", {})}
     environment = more.pop("environment", body.get("environment"))
@@ -72,8 +72,8 @@ def runs(engine: FakeDocker, service: str = "core", body: t.Any = None, **more: 
     return made
 
 
-def test_a_project_that_is_as_its_file_says(engine: FakeDocker, info: Run) -> None:
-    runs(engine)
+def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: Run) -> None:
+    add_container(engine)
     assert info() == {
         "changed": False,
         "actions": [],
@@ -101,7 +101,7 @@ def test_a_project_that_is_as_its_file_says(engine: FakeDocker, info: Run) -> No
 
 
 @pytest.mark.parametrize(
-    ("state", "options", "told"),
+    ("state", "options", "expected_result"),
     [
         ("", {}, {"changes": ["create wa-a-core-1 (is missing)"], "calls": [{"services": [], "recreate": "never"}]}),
         (
@@ -126,14 +126,14 @@ def test_a_project_that_is_as_its_file_says(engine: FakeDocker, info: Run) -> No
         ),
     ],
 )
-def test_what_would_be_done(
-    engine: FakeDocker, info: Run, state: str, options: dict[str, t.Any], told: dict[str, t.Any]
+def test_the_planned_action_depends_on_the_container_state(
+    engine: FakeDocker, info: Run, state: str, options: dict[str, t.Any], expected_result: dict[str, t.Any]
 ) -> None:
     if state:
-        runs(engine, state=state)
+        add_container(engine, state=state)
     services: dict[str, t.Any] | None = {} if "surplus" in options else None
     found = info(services, **options)
-    assert {key: found[key] for key in told} == told
+    assert {key: found[key] for key in expected_result} == expected_result
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_what_would_be_done(
         ("never", [], []),
     ],
 )
-def test_a_db_env_that_is_not_written_yet(
+def test_a_planned_db_env_is_compared_before_it_is_written(
     engine: FakeDocker, info: Run, recreate: str, changes: list[str], pending: list[str]
 ) -> None:
-    runs(engine)
+    add_container(engine)
     planned = "".join(f"{key}={value}\n" for key, value in {**DATABASE, "WA_DB_PORT": "3307"}.items())
     found = info(
         {"core": {"image": CORE, "env_file": "db.env"}},
@@ -158,28 +158,28 @@ def test_a_db_env_that_is_not_written_yet(
     assert (found["changes"], found["pending"], bool(found["calls"])) == (changes, pending, bool(changes))
 
 
-def test_keys_of_a_db_env_that_will_differ(engine: FakeDocker, info: Run) -> None:
-    runs(engine)
+def test_env_changes_cause_a_recreation(engine: FakeDocker, info: Run) -> None:
+    add_container(engine)
     found = info(env_changes={"wa-a-core-1": ["WA_DB_PASSWORD"]})
     assert found["changes"] == ["recreate wa-a-core-1 (db.env changes: WA_DB_PASSWORD)"]
 
 
-def test_a_restart_that_compose_makes_of_itself(engine: FakeDocker, info: Run) -> None:
+def test_a_recreated_network_restarts_its_containers(engine: FakeDocker, info: Run) -> None:
     body = {**BODY, "networks": {"default": None}}
-    runs(engine, body=body)
+    add_container(engine, body=body)
     engine.networks["wa-a_default"] = {"Id": "n1", "Labels": {f"{LABEL}config-hash": "other"}}
     document = {"networks": {"default": {"name": "wa-a_default"}, "proxy": {"name": "proxy", "external": True}}}
     found = info({"core": body}, document, recreate="never")
     assert found["restarts"] == [
         "restart wa-a-core-1 (Compose makes the network wa-a_default anew: its definition changed)"
     ]
-    assert found["lost_networks"] == []  # nothing is on that one
+    assert found["lost_networks"] == []  # no container is on that network
     found = info({"core": {**BODY, "networks": {"proxy": None}}}, document)
     assert [text.partition(";")[0] for text in found["lost_networks"]] == ["network proxy: not on this host"]
 
 
-def test_another_build_of_the_version_is_told(engine: FakeDocker, info: Run) -> None:
-    runs(engine)
+def test_another_build_of_the_same_version_is_reported(engine: FakeDocker, info: Run) -> None:
+    add_container(engine)
     mirror = "mirror.lab/coreapp:v2.51.2"
     engine.images[mirror] = {}
     found = info({"core": {**BODY, "image": mirror}})
@@ -195,18 +195,18 @@ def test_another_build_of_the_version_is_told(engine: FakeDocker, info: Run) -> 
         ({"recreate": "never"}, False),
     ],
 )
-def test_another_client_by_its_database(
+def test_another_database_is_another_client(
     engine: FakeDocker, info: Run, options: dict[str, t.Any], refused: bool
 ) -> None:
-    runs(engine)
+    add_container(engine)
     body = {**BODY, "environment": {**DATABASE, "WA_DB_HOSTNAME": "new"}}
     found = info({"core": body}, **options)["identity"]
     start = "compose.yml of project wa-a: another client than the one that is there: hostname db (wa-a-core-1) would become new. "
     assert [text[: len(start)] for text in found] == ([start] if refused else [])
 
 
-def test_another_client_by_its_media(engine: FakeDocker, info: Run) -> None:
-    runs(engine, volume="media")
+def test_another_media_volume_is_another_client(engine: FakeDocker, info: Run) -> None:
+    add_container(engine, volume="media")
     mounts = {"volumes": [{"type": "volume", "source": "m", "target": "/usr/local/wamedia"}]}
     document = {"volumes": {"m": {"name": "other"}}}
     (text,) = info({"core": {**BODY, **mounts}}, document)["identity"]
@@ -215,10 +215,10 @@ def test_another_client_by_its_media(engine: FakeDocker, info: Run) -> None:
     assert info({"core": {**BODY, **mounts}}, document)["identity"] == []
 
 
-# What is refused and hidden
+# Failures and secrets
 
 
-def test_what_ansible_logs_hides_the_file_and_its_env_files(
+def test_the_log_hides_the_compose_file_and_its_env_files(
     engine: FakeDocker, run_module: Run, compose: FakeCompose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[str] = []
@@ -232,18 +232,18 @@ def test_what_ansible_logs_hides_the_file_and_its_env_files(
 
 
 @pytest.mark.parametrize("option", ["project", "project_dir", "content"])
-def test_what_must_be_given(run_module: Run, option: str) -> None:
+def test_project_project_dir_and_content_are_required(run_module: Run, option: str) -> None:
     given = {"project": "wa-a", "project_dir": "/srv/wa", "content": "{}"}
     del given[option]
     assert run_module(MODULE, given)["msg"] == f"missing required arguments: {option}"
 
 
-def test_a_file_that_is_none(info: Run) -> None:
+def test_content_that_is_no_json_fails(info: Run) -> None:
     failed = info(content="services:\n")
     assert failed["msg"] == "option content: no JSON; expected the Compose file as JSON."
 
 
-def test_a_file_that_compose_refuses(info: Run, compose: FakeCompose) -> None:
+def test_an_error_of_compose_is_reported_without_secrets(info: Run, compose: FakeCompose) -> None:
     compose.complaint = f"services.core.ports: {SECRET} is no port"
     failed = info(env_files={"db.env": f"WA_DB_PASSWORD={SECRET}\n"})
     assert failed["msg"].startswith(
@@ -251,7 +251,7 @@ def test_a_file_that_compose_refuses(info: Run, compose: FakeCompose) -> None:
     )
 
 
-def test_an_engine_that_does_not_answer(info: Run, tmp_path: Path) -> None:
+def test_an_unreachable_engine_fails(info: Run, tmp_path: Path) -> None:
     failed = info(docker_host=f"unix://{tmp_path}/none.sock")
     assert failed["msg"].startswith(
         f"Docker Engine at unix://{tmp_path}/none.sock: the socket {tmp_path}/none.sock does not"
@@ -265,16 +265,16 @@ def test_an_engine_that_does_not_answer(info: Run, tmp_path: Path) -> None:
         ({"restart": "always"}, {"restart": "unless-stopped"}, ["unless-stopped"]),
         ({"restart": "always"}, {}, ["no"]),
         ({"restart": "no"}, {"restart": None}, []),
-        ({"restart": "always", "labels": {}}, {}, []),  # not made from our file
+        ({"restart": "always", "labels": {}}, {}, []),  # not created from the collection's file
         ({"restart": "always", "state": "exited"}, {"restart": "no"}, ["no"]),
     ],
 )
-def test_a_restart_policy_that_was_changed_by_hand(
+def test_a_manually_changed_restart_policy_is_corrected(
     engine: FakeDocker, info: Run, container: dict[str, t.Any], service: dict[str, t.Any], expected: list[str]
 ) -> None:
     body, container = {**BODY, **service}, {**container}
     policy = container.pop("restart")
-    one = runs(engine, body=body, **{"labels": {OWN_LABEL: "a"}, **container})
+    one = add_container(engine, body=body, **{"labels": {OWN_LABEL: "a"}, **container})
     one["HostConfig"] = {"RestartPolicy": {"Name": policy}}
     found = info({"core": body})
     assert found["restart_policies"] == [{"name": "wa-a-core-1", "policy": wanted} for wanted in expected]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_remove on real files: what a folder holds stays, and check mode says what the run does."""
+"""wa_remove with real files: a folder that is not empty stays, and check mode predicts what the run does."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Run = t.Callable[..., "dict[str, t.Any]"]
 @pytest.fixture
 def run(run_module: t.Callable[..., dict[str, t.Any]]) -> Run:
     def call(**options: t.Any) -> dict[str, t.Any]:
-        """Predict, see that nothing was touched, run, compare, run again."""
+        """Run in check mode, run, compare both results, run again."""
         options = {name: [str(path) for path in paths] for name, paths in options.items()}
         predicted = run_module("wa_remove", options, True)
         done = run_module("wa_remove", options)
-        told = ("changed", "actions", "kept", "diff", "msg")
-        assert [predicted.get(key) for key in told] == [done.get(key) for key in told]
+        keys = ("changed", "actions", "kept", "diff", "msg")
+        assert [predicted.get(key) for key in keys] == [done.get(key) for key in keys]
         again = run_module("wa_remove", options)
         assert not again["changed"]
         assert again["kept"] == done["kept"]
@@ -30,7 +30,7 @@ def run(run_module: t.Callable[..., dict[str, t.Any]]) -> Run:
     return call
 
 
-def test_files_links_and_empty_folders_go(run: Run, tmp_path: Path) -> None:
+def test_files_links_and_empty_folders_are_removed(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "wa"
     folder.mkdir()
     (folder / "compose.yml").touch()
@@ -45,7 +45,7 @@ def test_files_links_and_empty_folders_go(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/", "/.", "//"])
-def test_a_folder_that_holds_anything_stays(run: Run, tmp_path: Path, slash: str) -> None:
+def test_a_folder_that_is_not_empty_is_kept(run: Run, tmp_path: Path, slash: str) -> None:
     folder = tmp_path / "state"
     (folder / "dumps").mkdir(parents=True)
     (folder / "dumps" / "all.sql.gz").write_text("data")
@@ -56,7 +56,7 @@ def test_a_folder_that_holds_anything_stays(run: Run, tmp_path: Path, slash: str
     assert (folder / "dumps" / "all.sql.gz").read_text() == "data"
 
 
-def test_a_folder_where_a_file_was_expected_stays_and_nothing_goes(
+def test_a_folder_given_as_a_file_fails_and_removes_nothing(
     run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path
 ) -> None:
     (tmp_path / "compose.yml" / "data").mkdir(parents=True)
@@ -68,7 +68,7 @@ def test_a_folder_where_a_file_was_expected_stays_and_nothing_goes(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["compose.yml", "db.env"]
 
 
-def test_links_and_files_are_no_folders(run: Run, tmp_path: Path) -> None:
+def test_a_link_or_file_given_as_a_folder_is_kept(run: Run, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "file").touch()
@@ -80,7 +80,7 @@ def test_links_and_files_are_no_folders(run: Run, tmp_path: Path) -> None:
     }
 
 
-def test_folders_in_folders_go_from_the_inside(run: Run, tmp_path: Path) -> None:
+def test_nested_folders_are_removed_innermost_first(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     assert run(folders=[tmp_path / "a" / "b", tmp_path / "a"])["kept"] == {}
 
@@ -93,7 +93,7 @@ def test_an_asterisk_matches_names_in_one_folder(run: Run, tmp_path: Path) -> No
     assert not run(files=[tmp_path / "none" / "secret-*.env"])["changed"]
 
 
-def test_brackets_in_a_name_match_themselves(run: Run, tmp_path: Path) -> None:
+def test_brackets_in_a_name_match_literally(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "a[b]"
     folder.mkdir()
     (folder / "x[1].env").touch()
@@ -101,7 +101,7 @@ def test_brackets_in_a_name_match_themselves(run: Run, tmp_path: Path) -> None:
     assert run(files=[folder / "x[1]*.env"])["actions"] == [f"remove {folder}/x[1].env"]
 
 
-def test_what_earlier_tasks_remove_is_predicted_as_gone(
+def test_option_leaving_predicts_the_removals_of_earlier_tasks(
     run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path
 ) -> None:
     folder = tmp_path / "wa"

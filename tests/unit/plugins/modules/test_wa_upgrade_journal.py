@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_upgrade_journal on real files: one lock, stages that only go forward, nothing half written."""
+"""wa_upgrade_journal with real files: one lock, stages that only advance, atomic writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(run_module: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> Run:
     return call
 
 
-def test_an_upgrade_from_begin_to_end(run: Run, tmp_path: Path) -> None:
+def test_an_upgrade_passes_all_stages_and_is_archived(run: Run, tmp_path: Path) -> None:
     begun = run("begin")
     assert (begun["changed"], begun["resumed"], begun["held"]) == (True, False, False)
     assert begun["journal"]["stage"] == "locked"
@@ -61,7 +61,7 @@ def test_check_mode_writes_nothing(run: Run, tmp_path: Path) -> None:
     assert run("begin", run_id="m/2/5", check=True)["failed"]
 
 
-def test_another_run_is_refused_with_who_and_since_when(run: Run) -> None:
+def test_another_run_is_refused_with_the_holder_of_the_lock(run: Run) -> None:
     run("begin")
     refused = run("begin", run_id="m/2/5")
     assert refused["held"]
@@ -72,7 +72,7 @@ def test_another_run_is_refused_with_who_and_since_when(run: Run) -> None:
 
 
 @pytest.mark.parametrize("how", [{"dead_runs": ["m/1/5"]}, {"take_over": True}])
-def test_a_dead_run_is_gone_on_with(run: Run, how: dict[str, t.Any]) -> None:
+def test_a_dead_run_is_resumed(run: Run, how: dict[str, t.Any]) -> None:
     run("begin")
     run("stage", stage="migrating", notes={"from_version": "2.51.2"})
     taken = run("begin", run_id="m/2/5", **how)
@@ -84,14 +84,14 @@ def test_a_dead_run_is_gone_on_with(run: Run, how: dict[str, t.Any]) -> None:
     assert run("stage", run_id="m/2/5", stage="starting")["changed"]
 
 
-def test_a_lease_that_is_over_is_taken_over(run: Run) -> None:
+def test_an_expired_lease_is_taken_over(run: Run) -> None:
     assert not run("begin", lease="0s")["took_over"]
     assert not run("begin", lease="0s")["took_over"]
     taken = run("begin", run_id="m/2/5")
     assert (taken["changed"], taken["took_over"]) == (True, True)
 
 
-def test_a_failed_run_leaves_its_journal_and_no_lock(run: Run) -> None:
+def test_a_failed_run_leaves_its_journal_and_releases_the_lock(run: Run) -> None:
     run("begin")
     run("stage", stage="migrating")
     run("end", outcome="failed", reason="exit code 1")
@@ -102,21 +102,25 @@ def test_a_failed_run_leaves_its_journal_and_no_lock(run: Run) -> None:
     assert run("begin", run_id="m/2/5")["resumed"]
 
 
-def test_what_was_left_at_a_member_is_forgotten_when_its_leader_begins_anew(run: Run) -> None:
+def test_without_resume_a_dead_run_is_replaced(run: Run) -> None:
     run("begin")
     run("stage", stage="stopping")
     assert "locked by" in run("begin", run_id="m/2/5", target="2.55.0", resume=False)["msg"]
-    anew = run("begin", run_id="m/2/5", target="2.55.0", resume=False, dead_runs=["m/1/5"])
-    assert (anew["resumed"], anew["journal"]["stage"], anew["journal"]["target"]) == (False, "locked", "2.55.0")
+    replaced = run("begin", run_id="m/2/5", target="2.55.0", resume=False, dead_runs=["m/1/5"])
+    assert (replaced["resumed"], replaced["journal"]["stage"], replaced["journal"]["target"]) == (
+        False,
+        "locked",
+        "2.55.0",
+    )
 
 
-def test_what_touched_nothing_may_get_another_target(run: Run) -> None:
+def test_an_upgrade_that_changed_nothing_may_get_another_target(run: Run) -> None:
     run("begin")
     again = run("begin", run_id="m/2/5", target="2.55.0", take_over=True)
     assert (again["resumed"], again["journal"]["target"]) == (False, "2.55.0")
 
 
-def test_the_upgrade_that_ended_last_tells_all_runs_that_had_it(run: Run) -> None:
+def test_the_last_upgrade_reports_all_its_runs(run: Run) -> None:
     assert run("read")["ended"] == {}
     run("begin")
     run("stage", stage="stopping")
@@ -126,7 +130,7 @@ def test_the_upgrade_that_ended_last_tells_all_runs_that_had_it(run: Run) -> Non
     assert (ended["outcome"], ended["runs"]) == ("rolled_back", ["m/1/5", "m/2/5"])
 
 
-def test_abandoning_is_for_an_untouched_schema(run: Run, tmp_path: Path) -> None:
+def test_rolled_back_is_refused_after_the_migration_started(run: Run, tmp_path: Path) -> None:
     run("begin")
     run("stage", stage="stopping")
     assert run("end", outcome="rolled_back")["changed"]
@@ -137,20 +141,20 @@ def test_abandoning_is_for_an_untouched_schema(run: Run, tmp_path: Path) -> None
     assert (tmp_path / "support.lock").exists()
 
 
-def test_stages_only_go_forward(run: Run) -> None:
+def test_stages_only_advance(run: Run) -> None:
     run("begin")
     run("stage", stage="starting")
     assert "stages only go forward" in run("stage", stage="migrating")["msg"]
 
 
 def _journal(lease_until: str = "1", stages: str = '[{"name": "locked", "at": 1}]') -> str:
-    words = ", ".join(f'"{key}": "x"' for key in ("deployment", "run_id", "user", "controller", "target"))
+    fields = ", ".join(f'"{key}": "x"' for key in ("deployment", "run_id", "user", "controller", "target"))
     return (
-        f'{{"format": 1, {words}, "stage": "locked", "notes": {{}}, "lease_until": {lease_until}, "stages": {stages}}}'
+        f'{{"format": 1, {fields}, "stage": "locked", "notes": {{}}, "lease_until": {lease_until}, "stages": {stages}}}'
     )
 
 
-def test_a_journal_of_our_own_hand_is_one(run: Run, tmp_path: Path) -> None:
+def test_a_journal_with_all_fields_is_accepted(run: Run, tmp_path: Path) -> None:
     (tmp_path / "support.lock").write_text(_journal())
     assert run("read")["journal"]["target"] == "x"
 
@@ -171,30 +175,30 @@ def test_a_journal_of_our_own_hand_is_one(run: Run, tmp_path: Path) -> None:
         _journal(stages='{"locked": 1}'),
     ],
 )
-def test_a_file_that_no_upgrade_wrote_is_left_alone(run: Run, tmp_path: Path, content: str) -> None:
+def test_a_file_not_written_by_an_upgrade_is_unchanged(run: Run, tmp_path: Path, content: str) -> None:
     (tmp_path / "support.lock").write_text(content)
     assert "not written by an upgrade" in run("begin", take_over=True)["msg"]
     assert (tmp_path / "support.lock").read_text() == content
 
 
-def test_the_lock_of_another_deployment(run: Run) -> None:
+def test_the_lock_of_another_deployment_is_refused(run: Run) -> None:
     run("begin")
     assert "is that of support" in run("begin", deployment="sales", take_over=True)["msg"]
 
 
-def test_a_missing_folder(run: Run, tmp_path: Path) -> None:
+def test_a_missing_folder_fails(run: Run, tmp_path: Path) -> None:
     refused = run("begin", path=str(tmp_path / "nowhere" / "support.lock"))
     assert "role wa_host does" in refused["msg"]
 
 
-def test_a_lock_that_somebody_removed(run: Run, tmp_path: Path) -> None:
+def test_a_lock_removed_by_another_process_fails(run: Run, tmp_path: Path) -> None:
     run("begin")
     (tmp_path / "support.lock").unlink()
     assert "Somebody has removed the lock file" in run("stage", stage="stopping")["msg"]
 
 
 @pytest.mark.parametrize("outcome", ["failed", "rolled_back"])
-def test_a_run_that_fails_leaves_the_lock_of_another(run: Run, tmp_path: Path, outcome: str) -> None:
+def test_a_failed_run_keeps_the_lock_of_another_run(run: Run, tmp_path: Path, outcome: str) -> None:
     assert run("end", outcome=outcome)["changed"] is False
     run("begin", run_id="m/2/5")
     before = (tmp_path / "support.lock").read_text()
@@ -215,7 +219,7 @@ def _try_to_begin(path: str, number: int, go: t.Any, won: t.Any) -> None:
     won.put(number)
 
 
-def test_of_many_at_once_one_wins(tmp_path: Path) -> None:
+def test_one_of_many_concurrent_runs_gets_the_lock(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     go, won = context.Event(), context.Queue()
     runs = [context.Process(target=_try_to_begin, args=(str(tmp_path / "a.lock"), n, go, won)) for n in range(12)]
@@ -230,7 +234,7 @@ def test_of_many_at_once_one_wins(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.lock").read_text())["run_id"] == f"m/{winner}/5"
 
 
-def test_a_full_disk_leaves_the_old_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_old_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = JournalFile(str(tmp_path / "a.lock"))
     claim = upgrade_journal.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
     file.save(upgrade_journal.begin(None, claim, 1000.0, 60.0))
@@ -246,17 +250,15 @@ def test_a_full_disk_leaves_the_old_journal(tmp_path: Path, monkeypatch: pytest.
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_lock_of_another_user_on_the_folder_holds_nothing(run: Run, tmp_path: Path) -> None:
-    """Who may read the folder can lock it; the guard is a file that only its owner can open."""
+def test_a_lock_on_the_folder_has_no_effect(run: Run, tmp_path: Path) -> None:
+    """Every user who may read the folder can lock it. Only the owner can open the guard file."""
     number = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(number, fcntl.LOCK_EX)
     assert not run("begin").get("failed")
     os.close(number)
 
 
-def test_a_guard_that_is_held_is_waited_for_with_an_end(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_held_guard_file_fails_after_the_timeout(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_file, "_TIMEOUT", 0.1)
     guard = tmp_path / ".support.lock.guard"
     with guard.open("w") as held:
@@ -267,7 +269,7 @@ def test_a_guard_that_is_held_is_waited_for_with_an_end(
     assert not run("begin").get("failed")
 
 
-def test_a_fifo_in_the_journals_place_is_refused_at_once(run: Run, tmp_path: Path) -> None:
+def test_a_fifo_instead_of_the_journal_is_refused(run: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "support.lock")
     assert "no regular file" in run("read")["msg"]
 
@@ -276,7 +278,7 @@ def test_one_run_at_a_time_changes_the_containers(run: Run, tmp_path: Path) -> N
     assert not run("hold", check=True).get("failed")
     assert list(tmp_path.iterdir()) == []
     assert run("hold")["changed"] is False
-    assert not run("hold").get("failed")  # renewed
+    assert not run("hold").get("failed")  # the lease is renewed
     refused = run("hold", run_id="m/2/5")
     assert "another run changes its containers, by ann from ops1, since 20" in refused["msg"]
     assert refused["change"]["run_id"] == "m/1/5"
@@ -294,7 +296,7 @@ def test_no_upgrade_begins_while_a_run_changes_the_containers(run: Run, options:
     assert run("begin", run_id="m/2/5", **options)["journal"]["stage"] == "locked"
 
 
-def test_the_containers_of_an_upgrade_are_not_changed(run: Run, tmp_path: Path) -> None:
+def test_no_run_changes_the_containers_of_an_upgrade(run: Run, tmp_path: Path) -> None:
     run("begin")
     assert "locked by the upgrade to 2.53.4" in run("hold", run_id="m/2/5")["msg"]
     run("stage", stage="stopping")
@@ -304,25 +306,25 @@ def test_the_containers_of_an_upgrade_are_not_changed(run: Run, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("left", [{"lease": "0s"}, {"dead_runs": ["m/1/5"]}])
-def test_a_change_whose_run_is_gone_keeps_nobody_out(run: Run, left: dict[str, t.Any]) -> None:
+def test_the_change_lock_of_a_dead_run_blocks_no_other_run(run: Run, left: dict[str, t.Any]) -> None:
     run("hold", lease=left.get("lease", "10m"))
     assert not run("hold", run_id="m/2/5", dead_runs=left.get("dead_runs", [])).get("failed")
 
 
 @pytest.mark.parametrize("left", [{"lease": "0s"}, {"dead_runs": ["m/1/5"]}])
-def test_a_release_removes_the_note_of_a_run_that_is_gone(run: Run, tmp_path: Path, left: dict[str, t.Any]) -> None:
+def test_release_removes_the_change_lock_of_a_dead_run(run: Run, tmp_path: Path, left: dict[str, t.Any]) -> None:
     run("hold", lease=left.get("lease", "10m"))
     assert not run("release", run_id="m/2/5", dead_runs=left.get("dead_runs", [])).get("failed")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_to_release_where_the_folder_has_gone(run: Run, tmp_path: Path) -> None:
+def test_release_succeeds_without_the_folder(run: Run, tmp_path: Path) -> None:
     tmp_path.rmdir()
     assert run("release")["changed"] is False
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 1, "deployment": "support", "run_id": 1}'])
-def test_a_note_that_no_run_wrote_is_left_alone(run: Run, tmp_path: Path, content: str) -> None:
+def test_a_change_lock_not_written_by_a_run_is_unchanged(run: Run, tmp_path: Path, content: str) -> None:
     (tmp_path / "support.change.json").write_text(content)
     assert "not written by" in run("hold")["msg"]
     assert (tmp_path / "support.change.json").read_text() == content

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_webapp against a small Webapp on a real socket."""
+"""wa_webapp with a fake Webapp on a real socket."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def healthy(status: str = "connected", version: str = "v2.53.4") -> tuple[int, t
     return 200, {"health": {"gateway_status": status}, "meta": {**META, "version": version}}
 
 
-def test_health_waits_until_it_is_good(run: Run, fake: FakeWebapp) -> None:
+def test_health_waits_until_the_client_is_healthy(run: Run, fake: FakeWebapp) -> None:
     fake.on(
         "GET", "/v1/health", error(500, 1011), healthy("uninitialized"), "close", healthy(version="2.51.2"), healthy()
     )
@@ -52,35 +52,37 @@ def test_health_waits_until_it_is_good(run: Run, fake: FakeWebapp) -> None:
     assert result["healthy_at"] == pytest.approx(time.time(), abs=1)
 
 
-def test_watch_tells_when_the_api_answered_last(run: Run, fake: FakeWebapp) -> None:
+def test_monitor_outage_returns_the_time_of_the_last_response(run: Run, fake: FakeWebapp) -> None:
     stopped: list[float] = []
 
-    def stop_it() -> None:
+    def stop_api() -> None:
         stopped.append(time.time())
         fake.close()
 
-    stop = threading.Timer(0.6, stop_it)
+    stop = threading.Timer(0.6, stop_api)
     stop.start()
     result = run("monitor_outage", api_password=None, wait_timeout="20s")
     stop.join()
     assert result["last_response_at"] == pytest.approx(stopped[0], abs=0.3)
     assert result["seconds"] < 5
-    assert run("monitor_outage", api_password=None)["last_response_at"] is None  # it was away from the start
+    assert (
+        run("monitor_outage", api_password=None)["last_response_at"] is None
+    )  # the API was unreachable from the start
     assert (fake.logins, set(fake.paths())) == (0, {"GET /v1/health"})
 
 
-def test_watch_ends_although_the_api_serves_on(run: Run, fake: FakeWebapp) -> None:
+def test_monitor_outage_ends_at_its_timeout(run: Run, fake: FakeWebapp) -> None:
     result = run("monitor_outage", wait_timeout="0.5s")
     assert (result["last_response_at"], len(fake.requests) > 1) == (None, True)
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_watch_takes_a_proxys_word_for_no_answer(run: Run, fake: FakeWebapp, status: int) -> None:
+def test_monitor_outage_ignores_gateway_errors_of_a_proxy(run: Run, fake: FakeWebapp, status: int) -> None:
     fake.unauthorised = status
     assert run("monitor_outage")["last_response_at"] is None
 
 
-def test_health_says_what_it_waited_for(run: Run, fake: FakeWebapp) -> None:
+def test_health_reports_the_last_state_after_the_timeout(run: Run, fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/health", healthy("uninitialized"))
     result = run("health", wait_timeout="0.3")
     assert result["failed"]
@@ -90,20 +92,20 @@ def test_health_says_what_it_waited_for(run: Run, fake: FakeWebapp) -> None:
     assert run("health", check=True)["healthy"] is False
 
 
-def test_health_of_a_version_that_is_not_the_expected(run: Run, fake: FakeWebapp) -> None:
+def test_health_fails_on_another_version(run: Run, fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/health", healthy())
     result = run("health", wait_timeout="0.3", expect_version="2.55.1")
     assert "version 2.53.4, expected 2.55.1" in result["msg"]
 
 
-def test_health_does_not_wait_for_what_no_waiting_cures(run: Run, fake: FakeWebapp) -> None:
+def test_health_does_not_retry_a_refused_login(run: Run, fake: FakeWebapp) -> None:
     result = run("health", api_password="Wrong-9999", wait_timeout="60s")
     assert result["failed"]
     assert fake.logins == 1
     assert "Wrong-9999" not in json.dumps(result)
 
 
-def test_health_of_multiconnect(run: Run, fake: FakeWebapp) -> None:
+def test_health_of_multiconnect_needs_all_shards(run: Run, fake: FakeWebapp) -> None:
     nodes = {
         "m:1": {"gateway_status": "connected", "role": "primary_master"},
         "a:2": {"gateway_status": "connected", "role": "coreapp"},
@@ -114,7 +116,7 @@ def test_health_of_multiconnect(run: Run, fake: FakeWebapp) -> None:
     assert run("health", topology="multiconnect", shards=2, wait_timeout="0.2")["failed"]
 
 
-def test_first_login(run: Run, fake: FakeWebapp) -> None:
+def test_first_login_changes_the_initial_password_once(run: Run, fake: FakeWebapp) -> None:
     fake.fresh = True
     predicted = run("first_login", check=True, api_new_password="Newer-5678")
     assert predicted["changed"]
@@ -127,7 +129,7 @@ def test_first_login(run: Run, fake: FakeWebapp) -> None:
     assert fake.passwords == {"admin": "Newer-5678"}
 
 
-def test_first_login_waits_for_a_client_that_has_just_been_started(run: Run, fake: FakeWebapp) -> None:
+def test_first_login_waits_for_a_starting_client(run: Run, fake: FakeWebapp) -> None:
     token = (200, {"users": [{"token": "t", "expires_after": "2031-09-14 15:29:26+00:00"}], "meta": META})
     fake.on("POST", "/v1/users/login", error(503, 1011), error(503, 1011), token)
     assert not run("first_login", api_new_password="Newer-5678")["changed"]
@@ -136,31 +138,31 @@ def test_first_login_waits_for_a_client_that_has_just_been_started(run: Run, fak
     assert "1011" in run("first_login", api_new_password="Newer-5678", wait_timeout="0.2")["msg"]
 
 
-def test_first_login_does_not_wait_long_for_a_database(
+def test_first_login_has_a_short_timeout_for_database_errors(
     run: Run, fake: FakeWebapp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ansible_collections.waba.onprem.plugins.modules.wa_webapp._DATABASE_TIMEOUT", 0.2)
     fake.on("POST", "/v1/users/login", error(500, 1014, "Database error: Can't connect to MySQL server on 'db'"))
-    told = run("first_login", api_new_password="Newer-5678", wait_timeout="30s")
-    assert "Can't connect to MySQL server" in told["msg"]
-    assert "expected a client that reaches its database" in told["msg"]
-    assert told["seconds"] < 10
+    failed = run("first_login", api_new_password="Newer-5678", wait_timeout="30s")
+    assert "Can't connect to MySQL server" in failed["msg"]
+    assert "expected a client that reaches its database" in failed["msg"]
+    assert failed["seconds"] < 10
 
 
-def test_first_login_with_a_password_that_the_client_would_refuse(run: Run, fake: FakeWebapp) -> None:
+def test_first_login_refuses_a_weak_password_without_a_request(run: Run, fake: FakeWebapp) -> None:
     result = run("first_login", api_new_password="weak")
     assert "8 to 64 characters, a digit" in result["msg"]
     assert fake.requests == []
     assert result["msg"].count("weak") == 0
 
 
-def test_first_login_when_neither_password_is_right(run: Run, fake: FakeWebapp) -> None:
+def test_first_login_fails_if_neither_password_is_accepted(run: Run, fake: FakeWebapp) -> None:
     result = run("first_login", api_new_password="Other-9999")
     assert "neither the given password nor a fresh client's own is right" in result["msg"]
     assert fake.logins == 2
 
 
-def test_settings_backup(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
+def test_settings_backup_is_written_with_mode_0600(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
     fake.on("POST", "/v1/settings/backup", (200, {"settings": {"data": "cipher"}}))
     dest = tmp_path / "backup.json"
     options = {"dest": str(dest), "backup_password": "Backup-canary"}
@@ -177,7 +179,7 @@ def test_settings_backup(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [dest]
 
 
-def test_settings_backup_keeps_the_old_one_when_it_fails(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
+def test_a_failed_settings_backup_keeps_the_old_file(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
     fake.on("POST", "/v1/settings/backup", error(403, 1005))
     fake.on("GET", "/v1/health", healthy())
     dest = tmp_path / "backup.json"
@@ -188,7 +190,7 @@ def test_settings_backup_keeps_the_old_one_when_it_fails(run: Run, fake: FakeWeb
     assert "does not exist" in run("settings_backup", dest="/nowhere/b.json", backup_password="Backup-canary")["msg"]
 
 
-def test_drain(run: Run, fake: FakeWebapp) -> None:
+def test_drain_waits_for_an_empty_callback_queue(run: Run, fake: FakeWebapp) -> None:
     def queue(length: int) -> tuple[int, t.Any]:
         return 200, {"stats": {"callback_queue_size": {"data": [{"labels": {}, "value": length}]}}}
 
@@ -221,7 +223,7 @@ def test_stats_are_summed(run: Run, fake: FakeWebapp) -> None:
         ),
     ],
 )
-def test_automatic_gc_in_both_spellings(
+def test_automatic_gc_is_set_under_either_name(
     run: Run, fake: FakeWebapp, settings: dict[str, t.Any], change: dict[str, t.Any], restart: bool
 ) -> None:
     path = "/v1/settings/application"
@@ -236,29 +238,29 @@ def test_automatic_gc_in_both_spellings(
 
 
 @pytest.mark.parametrize("name", ["db_garbagecollector_enable", "garbagecollector_enable"])
-def test_a_restart_that_is_due_is_remembered(run: Run, fake: FakeWebapp, tmp_path: Path, name: str) -> None:
-    path, note, older = "/v1/settings/application", tmp_path / "gc.restart", name.startswith("db_")
+def test_a_pending_restart_is_recorded_in_a_marker_file(run: Run, fake: FakeWebapp, tmp_path: Path, name: str) -> None:
+    path, marker, older = "/v1/settings/application", tmp_path / "gc.restart", name.startswith("db_")
     off, on = (False, True) if older else ({"messages": False}, {"messages": True})
     fake.on("GET", path, (200, {"settings": {"application": {name: off}}}))
     fake.on("PATCH", path, (200, {}))
-    options = {"automatic": True, "restart_marker": str(note)}
+    options = {"automatic": True, "restart_marker": str(marker)}
     assert run("automatic_gc", check=True, **options)["restart_needed"] is older
-    assert not note.exists()
+    assert not marker.exists()
     assert run("automatic_gc", **options)["restart_needed"] is older
     fake.on("GET", path, (200, {"settings": {"application": {name: on}}}))
-    again = run("automatic_gc", **options)  # the restart has failed, for all that is known
+    again = run("automatic_gc", **options)  # the first restart may have failed
     assert (again["changed"], again["restart_needed"]) == (False, older)
-    note.unlink(missing_ok=True)
+    marker.unlink(missing_ok=True)
     assert not run("automatic_gc", **options)["restart_needed"]
 
 
-def test_a_restart_that_cannot_be_remembered_changes_nothing(run: Run, fake: FakeWebapp) -> None:
+def test_without_a_marker_file_nothing_is_changed(run: Run, fake: FakeWebapp) -> None:
     path = "/v1/settings/application"
     fake.on("GET", path, (200, {"settings": {"application": {"db_garbagecollector_enable": False}}}))
     assert "cannot be written" in run("automatic_gc", automatic=True, restart_marker="/nowhere/gc.restart")["msg"]
     assert not [method for method, _path, _body in fake.requests if method == "PATCH"]
 
 
-def test_automatic_gc_of_a_client_without_it(run: Run, fake: FakeWebapp) -> None:
+def test_automatic_gc_fails_if_the_client_has_no_such_setting(run: Run, fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/settings/application", (200, {"settings": {"application": {}}}))
     assert "db_garbagecollector_enable" in run("automatic_gc")["msg"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_docker import FakeDocker
-from look_host import CORE, NETWORK, SERVICE_KEY, VERSION, WEB, LookHost
+from observed_host import CORE, NETWORK, SERVICE_KEY, VERSION, WEB, ObservedHost
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Differences
@@ -23,18 +23,18 @@ KEPT = "is kept as it was created until the next upgrade"
 
 
 @pytest.fixture
-def host(engine: FakeDocker, tmp_path: Path) -> LookHost:
-    return LookHost(engine, tmp_path)
+def host(engine: FakeDocker, tmp_path: Path) -> ObservedHost:
+    return ObservedHost(engine, tmp_path)
 
 
 @pytest.fixture
-def docker(host: LookHost) -> Docker:
+def docker(host: ObservedHost) -> Docker:
     options = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
     return Docker({**options, "docker_host": host.engine.host})
 
 
 @pytest.fixture
-def params(host: LookHost) -> dict[str, t.Any]:
+def params(host: ObservedHost) -> dict[str, t.Any]:
     """The options as their spec leaves them."""
     defaults = {name: spec.get("default") for name, spec in client.SPEC.items()}
     given = {**defaults, **host.desired["client"]}
@@ -47,12 +47,12 @@ def params(host: LookHost) -> dict[str, t.Any]:
     }
 
 
-def test_a_project_in_sync(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+def test_a_project_in_sync(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
     assert client.observe(docker, params, True).shown("now") == {"state": "in_sync"}
     assert host.touched() == {}
 
 
-def test_the_file_with_secrets_has_no_difference(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+def test_the_file_with_secrets_has_no_difference(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
     host.secret_file.write_text("WA_WEB_KEY=old\n")
     found = client.observe(docker, params, True)
     assert (found.changes, found.diff) == ([f"{host.secret_file} has another content"], [])
@@ -62,7 +62,7 @@ def test_the_file_with_secrets_has_no_difference(host: LookHost, docker: Docker,
 
 
 def test_what_compose_run_and_a_migration_have_left_is_no_service(
-    host: LookHost, docker: Docker, params: dict[str, t.Any]
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.engine.container("wa-a-run-1", CORE, "wa-a", "wacore", "exited", labels={"com.docker.compose.oneoff": "True"})
     host.engine.container("wa-a-dbupgrade-1", CORE, "wa-a", "dbupgrade", "exited")
@@ -70,7 +70,9 @@ def test_what_compose_run_and_a_migration_have_left_is_no_service(
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences()
 
 
-def test_a_service_that_the_inventory_does_not_have(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+def test_a_service_that_the_inventory_does_not_have(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
     host.container("master1", CORE)
     gone = ["wa-a-master1-1: this host has its service no more"]
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
@@ -79,7 +81,7 @@ def test_a_service_that_the_inventory_does_not_have(host: LookHost, docker: Dock
 
 
 def test_an_image_whose_name_was_lost_is_told_by_its_name_at_creation(
-    host: LookHost, docker: Docker, params: dict[str, t.Any]
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.engine.images.pop(WEB)  # the host has no image of that name: which build runs cannot be compared
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences()
@@ -101,7 +103,7 @@ def test_an_image_whose_name_was_lost_is_told_by_its_name_at_creation(
     ],
 )
 def test_an_adopted_container_whose_log_has_no_limit(
-    host: LookHost, docker: Docker, params: dict[str, t.Any], log: dict[str, t.Any], capped: bool
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any], log: dict[str, t.Any], capped: bool
 ) -> None:
     del host.web["Labels"][override.OWN_LABEL]
     host.web["HostConfig"] = {"LogConfig": log}
@@ -113,7 +115,7 @@ def test_an_adopted_container_whose_log_has_no_limit(
 
 
 def test_a_container_without_the_secrets_of_its_service(
-    host: LookHost, docker: Docker, params: dict[str, t.Any]
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.web["Config"]["Env"] = [one for one in host.web["Config"]["Env"] if not one.startswith("WA_WEB_KEY=")]
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
@@ -135,7 +137,7 @@ def test_a_container_without_the_secrets_of_its_service(
     ],
 )
 def test_containers_outside_compose_are_those_that_the_inventory_records(
-    host: LookHost, docker: Docker, params: dict[str, t.Any], plant: dict[str, t.Any], expected: Differences
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any], plant: dict[str, t.Any], expected: Differences
 ) -> None:
     host.engine.container("biz_core", CORE, project="", volume="m").update(plant)
     outside = {**params, "project": "", "container_names": ["biz_core"]}
@@ -144,7 +146,9 @@ def test_containers_outside_compose_are_those_that_the_inventory_records(
     assert (told.changes, told.pending) == (expected.changes, expected.pending)
 
 
-def test_a_container_outside_compose_has_the_version(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+def test_a_container_outside_compose_has_the_version(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
     host.engine.container("biz_core", "r/coreapp:v2.51.2", project="", volume="m")
     outside = {**params, "project": "", "container_names": ["biz_core"]}
     assert client.compare_recorded(docker, outside) == Differences(
@@ -154,7 +158,9 @@ def test_a_container_outside_compose_has_the_version(host: LookHost, docker: Doc
     )
 
 
-def test_outside_compose_there_has_to_be_something(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+def test_outside_compose_there_has_to_be_something(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
     outside = {**params, "project": "", "container_names": []}
     nothing = ["there is no container of the client outside Compose"]
     assert client.compare_recorded(docker, outside) == Differences(kept=True, changes=nothing)
@@ -162,7 +168,7 @@ def test_outside_compose_there_has_to_be_something(host: LookHost, docker: Docke
     assert client.compare_recorded(docker, outside) == Differences(kept=True)
 
 
-def test_the_hash_of_a_service_is_that_of_all_its_containers(host: LookHost, docker: Docker) -> None:
+def test_the_hash_of_a_service_is_that_of_all_its_containers(host: ObservedHost, docker: Docker) -> None:
     assert client.hashes(docker, "wa-a") == host.hashes
     host.container("wacore", CORE)
     host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={client.HASH_LABEL: "other"})
@@ -172,7 +178,7 @@ def test_the_hash_of_a_service_is_that_of_all_its_containers(host: LookHost, doc
     assert client.hashes(docker, "") == {}
 
 
-def test_clients_that_are_nobodys(host: LookHost, docker: Docker) -> None:
+def test_clients_that_are_nobodys(host: ObservedHost, docker: Docker) -> None:
     host.engine.container("b-core", CORE, project="wa-b", volume="m")
     host.engine.container("biz_core", CORE, project="", volume="m")
     host.engine.container("web", "nginx:1", project="")
@@ -183,7 +189,9 @@ def test_clients_that_are_nobodys(host: LookHost, docker: Docker) -> None:
     assert [one["name"] for one in client.unmanaged(docker, "wa-a", ["wa-b", ""])] == ["biz_core"]
 
 
-def test_a_network_of_that_name_that_was_made_anew(host: LookHost, docker: Docker, params: dict[str, t.Any]) -> None:
+def test_a_network_of_that_name_that_was_made_anew(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
     host.engine.networks[NETWORK] = {"Id": "n2"}
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])).restarts == [
         f"wa-a-wacore-1 is not on the network {NETWORK}",

@@ -1,11 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host that is as its inventory wants it, for tests of the look: files in a folder, containers of a fake engine.
+"""A host that matches its inventory, for tests of the drift inspection: files in a folder, containers of a fake engine.
 
-host = LookHost(engine, tmp_path)
+host = ObservedHost(engine, tmp_path)
 host.desired["db_env"]["port"] = 3307     # or plant a drift in its files and containers
-assert host.touched() == {}               # nothing but a probe's commands was asked of the engine, and no file changed
+assert host.touched() == {}               # the engine got only probe commands, and no file changed
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import top
 VERSION = "2.53.4"
 CORE, WEB = f"r/coreapp:v{VERSION}", f"r/web:v{VERSION}"
 VOLUME, NETWORK = "wa-a_whatsappMedia", "wa-a_default"
-# Each in another place, and none of them may ever be shown.
+# None of these secrets may be shown. Each is in another place.
 PASSWORD, API_KEY, SERVICE_KEY = "Canary-18-Pw", "Canary-18-Key", "Canary-18-Web"
 CANARIES = (PASSWORD, API_KEY, SERVICE_KEY)
 _ASKS = re.compile(r"GET |POST /containers/[^/]+/exec$|POST /exec/[^/]+/start$")
@@ -38,8 +38,8 @@ def file(path: Path, mode: str, **more: t.Any) -> dict[str, t.Any]:
     return {"path": str(path), "mode": mode, **more}
 
 
-class LookHost:
-    """The host of the deployment `a`. `desired` is what its action plugin would send, secrets included."""
+class ObservedHost:
+    """The host of deployment `a`. `desired` is what the action plugin sends, secrets included."""
 
     def __init__(self, engine: FakeDocker, folder: Path) -> None:
         self.engine, self.folder = engine, folder / "host"
@@ -93,7 +93,7 @@ class LookHost:
         path.chmod(mode)
 
     def container(self, service: str, image: str, **environment: str) -> dict[str, t.Any]:
-        """Add a container of the project that is as the inventory wants it."""
+        """Add a container of the project that matches the inventory."""
         made = self.engine.container(
             f"wa-a-{service}-1",
             image,
@@ -113,7 +113,7 @@ class LookHost:
         return made
 
     def files(self) -> dict[str, tuple[int, int, int, bytes]]:
-        """All that lies on the host: mode, owner, time of the last change, content."""
+        """All files of the host: mode, owner, time of the last change, content."""
         found = {}
         for path in [self.folder, *self.folder.rglob("*")]:
             seen = path.lstat()
@@ -122,12 +122,12 @@ class LookHost:
         return found
 
     def planted(self) -> None:
-        """From now on `touched` compares with what the host is like now."""
+        """Take the present state as the one that `touched` compares with."""
         self.before = self.files()
         self.engine.requests.clear()
 
     def touched(self) -> dict[str, t.Any]:
-        """What was changed: files, files left in the volume, and requests that do more than ask or probe."""
+        """What was changed: files, files left in the volume, and requests that neither read nor probe."""
         asked = [line for line in self.engine.requests if not _ASKS.match(line)]
         after = self.files()
         files = [path for path in sorted({*self.before, *after}) if self.before.get(path) != after.get(path)]
