@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What integration tests share: the real Docker Engine, client-like containers, modules run the way Ansible runs them."""
+"""Fixtures of the integration tests: the real Docker Engine, containers like the client's, modules run by Ansible."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCRATCH_IMAGE = "lab-base:test"
 
 @pytest.fixture(scope="session")
 def docker_engine() -> str:
-    """The address of a Docker Engine that answers."""
+    """The address of a running Docker Engine."""
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         pytest.fail("no Docker Engine answers; script/bootstrap starts one")
     return os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
@@ -32,7 +32,7 @@ def docker_engine() -> str:
 
 @pytest.fixture(scope="session")
 def image(docker_engine: str) -> str:
-    """The name of an image with a shell, coreutils, gzip and Python: the base of the lab's images."""
+    """The name of an image with a shell, coreutils, gzip and Python: the base image of the lab."""
     if docker("image", "ls", "--quiet", SCRATCH_IMAGE):
         return SCRATCH_IMAGE
     return lab_images.base()
@@ -40,7 +40,7 @@ def image(docker_engine: str) -> str:
 
 @pytest.fixture
 def clients(image: str) -> t.Iterator[Clients]:
-    """A factory of client-like containers in a Compose project of their own, cleaned up at the end."""
+    """Creates containers like the client's in their own Compose project, and removes them at the end."""
     factory = Clients(image, f"t{uuid.uuid4().hex[:8]}")
     try:
         yield factory
@@ -56,7 +56,7 @@ def ansible(tmp_path: Path) -> Ansible:
 
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    """A MariaDB server for all files, each of which uses a prefix of its own, with the client's user."""
+    """A MariaDB server, with the client's user, for all files. Each file uses its own prefix."""
     with server("mariadb", tmp_path_factory.mktemp("mariadb")) as found:
         gc_tables.prepare(found)
         yield found
@@ -64,7 +64,7 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
-    """A PostgreSQL server for all files, each of which uses a prefix of its own, with the client's user."""
+    """A PostgreSQL server, with the client's user, for all files. Each file uses its own prefix."""
     with server("postgres", tmp_path_factory.mktemp("postgres")) as found:
         gc_tables.prepare(found)
         yield found

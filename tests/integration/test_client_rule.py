@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which containers are the client's, on a real engine: the modules and the nightly script say the same."""
+"""Which containers are the client's, on a real engine: the modules and the log cleanup script agree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BY_SHELL = ("/bin/sh", "-c", "cd /opt/whatsapp/bin\n./launch_within_docker.sh")
 SIDECAR = ("sh", "-c", "docker exec biz-wacore-1 /opt/whatsapp/bin/cleanup.sh")
 OWN = {"web": "wa-webapp", "coreapp": "wa-core"}
 
-# role of the image, what makes it the client's, command, whether repositories are configured, whether it is the client's
+# role of the image, evidence, command, whether client_images is set, whether it is the client's
 CASES: dict[str, tuple[str, list[str], tuple[str, ...], bool, bool]] = {
     "name_alone": ("web", [], ("nginx",), False, False),
     "name_and_variable": ("web", ["--env", "WA_DB_HOSTNAME=db"], ("nginx",), False, True),
@@ -39,7 +39,9 @@ CASES: dict[str, tuple[str, list[str], tuple[str, ...], bool, bool]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_module_and_script_agree(ansible: t.Any, clients: t.Any, tmp_path: Path, case: str) -> None:
+def test_the_module_and_the_script_select_the_same_containers(
+    ansible: t.Any, clients: t.Any, tmp_path: Path, case: str
+) -> None:
     role, evidence, command, own, client = CASES[case]
     name = clients.add("one", role, evidence=evidence, command=command, start=False)
     images = {kind: f"{REGISTRY}/{clients.project}/{image}" for kind, image in OWN.items()} if own else {}
@@ -47,14 +49,14 @@ def test_module_and_script_agree(ansible: t.Any, clients: t.Any, tmp_path: Path,
     assert [one["name"] for one in ansible.module("wa_info", module)["containers"]] == ([name] if client else [])
     job = Job(tmp_path, clients.project)
     done = job(*(["-i", " ".join(images.values())] if own else []))
-    # One that is stopped is skipped; a night on which no container was found has cleaned nothing, and says so.
+    # A stopped container is skipped. If no container is found, the job fails and reports it.
     assert (done.returncode, job.status["skipped"]) == (int(not client), int(client)), done.stderr
     assert ("no client container found" in done.stderr) is not client
     lc.remove_locks(clients.project)
 
 
-def test_a_container_by_digest_or_with_a_lost_tag(ansible: t.Any, clients: t.Any) -> None:
-    """Its version is that of a tag of its own repository, whatever other tags the image has."""
+def test_a_container_without_a_tag_has_the_version_of_its_repository(ansible: t.Any, clients: t.Any) -> None:
+    """The version comes from a tag of the container's own repository, not from another tag of the image."""
     clients.tag("coreapp", "9.9.9")
     name = clients.add("one", "wa-core", evidence=[], start=False)
     docker("tag", clients.tag("other"), f"{REGISTRY}/{clients.project}/wa-core:v2.53.4")

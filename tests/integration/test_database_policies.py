@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What administrators demand of logins and set on their servers, on a real MySQL 9.7 and a PostgreSQL 13 with a replica."""
+"""Logins and settings that administrators enforce, on a real MySQL 9.7 and a PostgreSQL 13 with a replica."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PRIMARY = (
     "read only: a replica, or a primary set so; expected a server that takes writes. Point the client at the primary server, or "
     "have its administrator end read_only (MySQL, MariaDB) or default_transaction_read_only (PostgreSQL)"
 )
-# Names are folded to lower case, as on a server that was moved from Windows; only a new server can be told so.
+# Names are stored in lower case, as on a server moved from Windows. The setting is possible only before the first start.
 MYSQL_FILES = {"/etc/mysql/mysql.conf.d/zzz-test.cnf": "[mysqld]\nlower_case_table_names = 1\n"}
 PREFIX = "Shop_"
 HBA = """\
@@ -67,7 +67,7 @@ REPLICA = 5433
 
 @dataclass
 class Site:
-    """A server, the files of a certificate for the client `cert`, and what a module would be given."""
+    """A server, the files of the certificate of client `cert`, and the settings for a connection."""
 
     where: Server
     certificate: dict[str, str]
@@ -80,21 +80,21 @@ class Site:
         return self.settings().subject
 
     def refused(self, user: str = "wa", password: str = CANARY, **more: t.Any) -> DatabaseError:
-        """Why a login fails."""
+        """Log in, which must fail, and return the error."""
         with pytest.raises(DatabaseError) as error, database_connection.connect(self.settings(user, password, **more)):
             pass
         assert CANARY not in str(error.value)
         return error.value
 
     def encrypted(self, user: str = "wa", **more: t.Any) -> bool:
-        """Log in; whether the connection has TLS."""
+        """Log in and return whether the connection uses TLS."""
         found: dict[str, t.Any] = {}
         with database_connection.connect(self.settings(user, **more)) as session:
             check._check_tls(session, {}, found)
         return bool(found["tls"])
 
     def check(self, user: str = "wa", prefix: str = PREFIX) -> dict[str, t.Any]:
-        """What the check of a login learns; it has nothing to warn of."""
+        """Run the login check and return what it found. It must not warn."""
         found: dict[str, t.Any] = {}
         warned: list[str] = []
         check.check(self.settings(user), {"WA_DB_NAME_PREFIX": prefix}, found, warned.append)
@@ -113,8 +113,8 @@ class Site:
     def tables(self) -> list[messages.Table]:
         return messages.find_tables(self.settings(), PREFIX)
 
-    def deletes(self) -> bool:
-        """Whether a delete is seen at this moment."""
+    def is_deleting(self) -> bool:
+        """Return whether a DELETE is running now."""
         return activity.inspect(self.settings(), self.tables(), [[["a"], ["\u00e9t\u00e9"]]]).deleting
 
     def count(self) -> tuple[int, bool]:
@@ -122,7 +122,7 @@ class Site:
         return found.rows, found.exact
 
     def write(self, folder: Path, user: str, **options: t.Any) -> dict[str, t.Any]:
-        """wa_db_env, with its proof of the login."""
+        """Run wa_db_env with its login check."""
         folder.mkdir(exist_ok=True)
         given = {"path": str(folder / "db.env"), "engine": self.where.engine, "hostname": "127.0.0.1"}
         given.update(port=str(self.where.port), username=user, password=CANARY, name_prefix="new_")
@@ -130,7 +130,7 @@ class Site:
 
 
 def certificate(where: Server) -> dict[str, str]:
-    """A certificate of the client that the server's authority has signed, by the names of `Settings`."""
+    """A client certificate signed by the server's authority, under the names of `Settings`."""
     folder = where.ca.parent
     key, csr, pem = (folder / f"client{end}" for end in ("-key.pem", ".csr", ".pem"))
     commands.run("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=cert", "-keyout", key, "-out", csr)
@@ -150,7 +150,7 @@ def mysql(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
         ):
             found.sql(f"CREATE USER {user} IDENTIFIED BY '{CANARY}' REQUIRE {demand};")
             found.sql(f"GRANT {rights} ON `shop\\_%`.* TO {user}; GRANT {rights} ON `new\\_%`.* TO {user};")
-        # Another charset than the session's, in data and in the key.
+        # Another character set than the session's, in data and key.
         found.sql(
             "SET NAMES utf8mb4; CREATE DATABASE Shop_messageStore CHARACTER SET latin1; USE Shop_messageStore;"
             "CREATE TABLE messages (id VARCHAR(20) PRIMARY KEY, body VARCHAR(100));"
@@ -173,7 +173,7 @@ def pgsql(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
             )
         )
         found.sql(f"SET password_encryption = 'md5'; CREATE ROLE old LOGIN CREATEDB PASSWORD '{CANARY}';")
-        # What `initdb` makes where no locale is set.
+        # The encoding that `initdb` chooses without a locale.
         found.sql(
             f"CREATE DATABASE \"{PREFIX}messageStore\" OWNER wa ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0;"
         )
@@ -187,14 +187,14 @@ def pgsql(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Site]:
 
 @pytest.fixture(params=["mysql", "pgsql"])
 def site(request: pytest.FixtureRequest) -> Site:
-    """Each of the two in turn."""
+    """Each of the two servers in turn."""
     found: Site = request.getfixturevalue(request.param)
     return found
 
 
 @contextlib.contextmanager
 def set_globally(site: Site, **values: str) -> t.Iterator[None]:
-    """Variables of MySQL for all sessions to come, and their defaults at the end."""
+    """Set global variables of MySQL for new sessions, and reset them at the end."""
     site.where.sql("".join(f"SET GLOBAL {name} = {value};" for name, value in values.items()))
     try:
         yield
@@ -204,7 +204,7 @@ def set_globally(site: Site, **values: str) -> t.Iterator[None]:
 
 @contextlib.contextmanager
 def altered(site: Site, what: str, name: str, value: str) -> t.Iterator[None]:
-    """A setting of PostgreSQL for a role or a database, which goes at the end."""
+    """Set a PostgreSQL setting for a role or a database, and reset it at the end."""
     site.where.sql(f"ALTER {what} SET {name} = {value};")
     try:
         yield
@@ -215,14 +215,14 @@ def altered(site: Site, what: str, name: str, value: str) -> t.Iterator[None]:
 # Logins
 
 
-def test_a_password_of_mysql_today(mysql: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """caching_sha2_password: the server has the password of a new login either by TLS or by its public key."""
-    mysql.where.sql("FLUSH PRIVILEGES;")  # and forgets whom it has let in
+def test_caching_sha2_password_works_with_and_without_tls(mysql: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server accepts the password of a new login over TLS or encrypted with its public key."""
+    mysql.where.sql("FLUSH PRIVILEGES;")  # the server forgets the logins that it has cached
     assert not mysql.encrypted(plain=True)
     assert mysql.encrypted()
     assert mysql.encrypted(ca_cert=str(mysql.where.ca))
     monkeypatch.setattr(pymysql._auth, "_have_cryptography", False)
-    assert not mysql.encrypted(plain=True)  # which the server remembers
+    assert not mysql.encrypted(plain=True)  # the server has cached this login
     mysql.where.sql("FLUSH PRIVILEGES;")
     assert str(mysql.refused(plain=True)) == (
         f"{mysql.subject}: user wa logs in by a method (caching_sha2_password or sha256_password) for which PyMySQL needs the "
@@ -232,15 +232,15 @@ def test_a_password_of_mysql_today(mysql: Site, monkeypatch: pytest.MonkeyPatch)
     assert mysql.encrypted()
 
 
-def test_tls_that_mysql_demands(mysql: Site, tmp_path: Path) -> None:
+def test_a_user_of_mysql_that_requires_tls(mysql: Site, tmp_path: Path) -> None:
     assert mysql.encrypted("tls")
     refused = mysql.refused("tls", plain=True)
     assert refused.kind == "login"
     assert refused.found.startswith("Access denied for user 'tls'@")
     assert str(refused).endswith(f" (using password: YES) (1045). {LOGIN}")
-    # The client speaks TLS when its db.env says so, and not because this host could.
-    told = mysql.write(tmp_path, "tls")["msg"]
-    assert "the server takes this user with TLS only, and WA_DB_SSL_CA is not set; expected TLS. " in told
+    # The client uses TLS only if its db.env says so, whatever this host supports.
+    message = mysql.write(tmp_path, "tls")["msg"]
+    assert "the server takes this user with TLS only, and WA_DB_SSL_CA is not set; expected TLS. " in message
     inside = {"ssl_ca": "/opt/certs/ca.pem", "login_ca_cert": str(mysql.where.ca)}
     assert mysql.write(tmp_path, "tls", **inside)["server"]["tls"]
     with set_globally(mysql, require_secure_transport="ON"):
@@ -249,7 +249,7 @@ def test_tls_that_mysql_demands(mysql: Site, tmp_path: Path) -> None:
         assert "with TLS only, and WA_DB_SSL_CA is not set" in mysql.write(tmp_path / "wa", "wa")["msg"]
 
 
-def test_a_certificate_that_mysql_demands(mysql: Site) -> None:
+def test_a_user_of_mysql_that_requires_a_client_certificate(mysql: Site) -> None:
     assert LOGIN in str(mysql.refused("cert"))
     assert mysql.encrypted("cert", **mysql.certificate)
     assert mysql.encrypted("cert", ca_cert=str(mysql.where.ca), **mysql.certificate)
@@ -265,7 +265,7 @@ def test_a_certificate_that_mysql_demands(mysql: Site) -> None:
         ("banned", "login", "pg_hba.conf rejects connection for host"),
     ],
 )
-def test_what_pg_hba_conf_demands(pgsql: Site, user: str, kind: str, found: str) -> None:
+def test_logins_rejected_by_pg_hba_conf_are_explained(pgsql: Site, user: str, kind: str, found: str) -> None:
     if not kind:
         assert pgsql.encrypted(user)
         assert pgsql.refused(user, "Sesame").kind == "login"
@@ -277,7 +277,7 @@ def test_what_pg_hba_conf_demands(pgsql: Site, user: str, kind: str, found: str)
 
 
 @pytest.mark.parametrize("user", ["pinned", "cert"])
-def test_a_certificate_that_postgresql_demands(pgsql: Site, user: str, tmp_path: Path) -> None:
+def test_a_user_of_postgresql_that_requires_a_client_certificate(pgsql: Site, user: str, tmp_path: Path) -> None:
     assert pgsql.encrypted(user, ca_cert=str(pgsql.where.ca), **pgsql.certificate)
     inside = {f"ssl_{kind}": f"/opt/certs/{kind}.pem" for kind in ("ca", "cert", "key")}
     assert CERTIFICATE in pgsql.write(tmp_path, user, **inside, login_ca_cert=str(pgsql.where.ca))["msg"]
@@ -286,7 +286,7 @@ def test_a_certificate_that_postgresql_demands(pgsql: Site, user: str, tmp_path:
     assert done["server"]["tls"]
 
 
-def test_a_key_that_the_driver_refuses(pgsql: Site) -> None:
+def test_a_wrong_or_readable_client_key_is_explained(pgsql: Site) -> None:
     other = replace(
         pgsql.settings("cert", **pgsql.certificate), client_key=str(pgsql.where.ca.with_name("server-key.pem"))
     )
@@ -305,14 +305,14 @@ def test_a_key_that_the_driver_refuses(pgsql: Site) -> None:
 # Names and settings
 
 
-def test_names_in_lower_case(mysql: Site) -> None:
+def test_databases_are_found_with_lower_case_table_names(mysql: Site) -> None:
     assert mysql.check()["databases"] == ["shop_messagestore"]
     assert mysql.facts()["databases"] == ["shop_messagestore"]
     assert mysql.check(prefix="New_")["databases"] == []
 
 
-def test_settings_that_make_statements_fail(mysql: Site) -> None:
-    """None of ours is among them, and the trial of privileges tells the same."""
+def test_strict_server_settings_do_not_break_our_statements(mysql: Site) -> None:
+    """The privilege check reports the same as with default settings."""
     settings = {"sql_require_primary_key": "ON", "sql_mode": "'TRADITIONAL,ANSI,ONLY_FULL_GROUP_BY'"}
     with set_globally(mysql, **settings, max_execution_time="1"):
         assert mysql.check()["messages_database"] == "shop_messagestore"
@@ -322,18 +322,18 @@ def test_settings_that_make_statements_fail(mysql: Site) -> None:
             mysql.check("poor")
 
 
-def test_timeouts_of_postgresql(pgsql: Site) -> None:
+def test_a_statement_timeout_of_postgresql_is_reported_with_a_fix(pgsql: Site) -> None:
     with altered(pgsql, "ROLE wa", "statement_timeout", "'20s'"):
-        told = requirements.database(pgsql.facts(), 3600.0)
-    assert told == [
+        messages_found = requirements.database(pgsql.facts(), 3600.0)
+    assert messages_found == [
         "the database server ends a statement after 20 s, expected none or 3600 s. Have its administrator run, until the upgrade "
         "is done: ALTER ROLE \"wa\" SET statement_timeout = '3600s';"
     ]
     assert requirements.database(pgsql.facts(), 3600.0) == []
 
 
-def test_text_in_other_charsets(site: Site) -> None:
-    """latin1 in MySQL, SQL_ASCII in PostgreSQL: keys that are no ASCII are found again."""
+def test_keys_in_other_character_sets_are_found(site: Site) -> None:
+    """latin1 in MySQL, SQL_ASCII in PostgreSQL: keys with non-ASCII characters are found again."""
     assert site.check()["messages_database"]
     assert site.count() == (3, True)
     [keys] = activity.take_sample(site.settings(), site.tables(), 100)
@@ -341,8 +341,8 @@ def test_text_in_other_charsets(site: Site) -> None:
     assert activity.inspect(site.settings(), site.tables(), [keys]).alive == 3
 
 
-def test_statements_that_are_no_text(site: Site) -> None:
-    """The client stores keys as bytes: a statement with them is in the server's list while it runs."""
+def test_statements_with_binary_data_are_handled(site: Site) -> None:
+    """The client stores keys as bytes, and its running statement is shown in the server's process list."""
     own = migration_lock.lock_id(site.env(), None)
     with running(site, b"SELECT {sleep}, {sleep}, {sleep}, {sleep}, {bytes} AS x"):
         [session] = site.facts()["sessions"]
@@ -351,17 +351,17 @@ def test_statements_that_are_no_text(site: Site) -> None:
             lock = migration_lock.MigrationLock(held, own)
             assert lock.take()
             assert "of user wa" in lock.holder()[0]
-        assert not site.deletes()
+        assert not site.is_deleting()
     with running(site, b"DELETE FROM messages WHERE CASE WHEN {sleep} = '9' THEN body = {bytes} END"):
-        assert site.deletes()
+        assert site.is_deleting()
     assert site.count() == (3, True)
 
 
 @contextlib.contextmanager
 def running(site: Site, statement: bytes) -> t.Iterator[None]:
-    """A statement that the client's user runs for some seconds, bytes in it that are no text."""
-    words = {"postgres": (b"pg_sleep(1)::text", b"'\xfc\xe9'"), "mysql": (b"SLEEP(1)", b"_binary '\xfc\xe9'")}
-    sleep, odd = words[site.where.kind]
+    """Run a statement with binary data as the client's user for some seconds."""
+    functions = {"postgres": (b"pg_sleep(1)::text", b"'\xfc\xe9'"), "mysql": (b"SLEEP(1)", b"_binary '\xfc\xe9'")}
+    sleep, odd = functions[site.where.kind]
     given: dict[str, t.Any] = {"host": "127.0.0.1", "port": site.where.port, "user": "wa", "password": CANARY}
 
     def run() -> None:
@@ -381,39 +381,39 @@ def running(site: Site, statement: bytes) -> t.Iterator[None]:
         thread.join()
 
 
-# Servers that take no writes
+# Read-only servers
 
 
-def test_a_mysql_that_takes_no_writes(mysql: Site) -> None:
+def test_a_read_only_mysql_is_refused(mysql: Site) -> None:
     for name in ("read_only", "super_read_only"):
         with set_globally(mysql, read_only="ON", **({name: "ON"} if name != "read_only" else {})):
-            takes_no_writes(mysql)
+            assert_read_only(mysql)
     assert not mysql.facts()["read_only"]
 
 
-def takes_no_writes(site: Site) -> None:
+def assert_read_only(site: Site) -> None:
     with pytest.raises(WaError) as refused:
         site.check()
     assert str(refused.value) == f"{site.subject}: {PRIMARY}"
     assert site.count() == (3, True)
-    [told] = requirements.database(site.facts(), 3600.0)
-    assert told.startswith(
+    [message] = requirements.database(site.facts(), 3600.0)
+    assert message.startswith(
         "the database server takes no writes: a replica, or a primary set so; expected one that takes"
     )
 
 
 @pytest.mark.parametrize("what", ["ROLE wa", "ROLE wa IN DATABASE postgres", "SYSTEM"])
-def test_a_postgresql_that_takes_no_writes(pgsql: Site, what: str) -> None:
+def test_a_read_only_postgresql_is_refused(pgsql: Site, what: str) -> None:
     with altered(pgsql, what, "default_transaction_read_only", "on"):
         if what == "SYSTEM":
             pgsql.where.sql("SELECT pg_reload_conf();")
             until(lambda: pgsql.where.sql("SHOW default_transaction_read_only;").strip() == "on")
-        takes_no_writes(pgsql)
+        assert_read_only(pgsql)
     if what == "SYSTEM":
         pgsql.where.sql("SELECT pg_reload_conf();")
 
 
-def test_a_replica_of_postgresql(pgsql: Site) -> None:
+def test_a_replica_of_postgresql_is_refused(pgsql: Site) -> None:
     as_postgres = ["exec", "--user", "postgres", pgsql.where.container, "sh", "-ec"]
     docker(
         *as_postgres,
@@ -431,7 +431,7 @@ def test_a_replica_of_postgresql(pgsql: Site) -> None:
         return False
 
     until(answers, 30)
-    takes_no_writes(site)
+    assert_read_only(site)
 
 
 @dataclass

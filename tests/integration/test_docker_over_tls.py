@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Docker Engine that is reached by TCP and wants a certificate of whoever asks: containers, commands in them, a volume, refusals."""
+"""A Docker Engine over TCP that requires a client certificate: containers, commands in them, a volume, refused connections."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.exec import execute
 
-# A lab host, its engine and an image in it: about half a minute.
+# Starting a lab host with its engine and an image takes about half a minute.
 pytestmark = pytest.mark.deep
 PORT = 2376
 DAEMON = REPOSITORY / "tests/lab/images/host/daemon.json"
 
 
 def authority(folder: Path, name: str) -> None:
-    """An authority, and a certificate of it for 127.0.0.1 that serves both ends."""
+    """Create an authority, and a certificate for 127.0.0.1 that serves as server and client certificate."""
     folder.mkdir()
     make = ("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-days", "2")
-    # Without extensions such as keyUsage, as Docker's manual makes one.
+    # Without extensions such as keyUsage, as in Docker's manual.
     ca = ("-addext", "basicConstraints=critical,CA:TRUE", "-keyout", folder / "ca-key.pem", "-out", folder / "ca.pem")
     commands.run(*make, "-x509", "-subj", f"/CN={name}", *ca)
     commands.run(*make, "-subj", "/CN=127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "cert.csr")
@@ -46,7 +46,7 @@ def authority(folder: Path, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory, docker_engine: str) -> t.Iterator[dict[str, t.Any]]:
-    """The options of a module for that engine, on which a container of the client runs."""
+    """The connection options for this engine, on which a client container runs."""
     folder = tmp_path_factory.mktemp("tls")
     authority(folder / "own", "own")
     authority(folder / "other", "other")
@@ -91,7 +91,7 @@ def answers(options: dict[str, t.Any]) -> bool:
         return False
 
 
-def test_containers_and_a_volume(options: dict[str, t.Any]) -> None:
+def test_modules_find_containers_and_probe_the_volume(options: dict[str, t.Any]) -> None:
     found = run_module("wa_info", {**options, "gather": ["containers", "host"]})
     assert [one["name"] for one in found["containers"]] == ["wacore"]
     assert "docker_engine" not in found["missing"]
@@ -100,7 +100,7 @@ def test_containers_and_a_volume(options: dict[str, t.Any]) -> None:
     assert volume["consumers"][0]["probe"] == "passed"
 
 
-def test_commands_and_their_end(options: dict[str, t.Any]) -> None:
+def test_commands_return_output_and_end_at_their_timeout(options: dict[str, t.Any]) -> None:
     engine = Docker(options)
     [core] = engine.client_containers()
     done = execute(engine, core, ["sh", "-c", "echo out; echo err >&2; exit 7"], timeout=20)
@@ -118,7 +118,7 @@ def test_commands_and_their_end(options: dict[str, t.Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ({"docker_client_cert": None, "docker_client_key": None}, "certificate required"),
         ({"docker_ca_path": None}, "certificate verify failed"),
@@ -128,7 +128,7 @@ def test_commands_and_their_end(options: dict[str, t.Any]) -> None:
         ({"docker_tls": False}, "Client sent an HTTP request to an HTTPS server"),
     ],
 )
-def test_refusals(options: dict[str, t.Any], change: dict[str, t.Any], told: str) -> None:
+def test_a_refused_connection_is_explained(options: dict[str, t.Any], change: dict[str, t.Any], expected: str) -> None:
     folder = Path(options["docker_ca_path"]).parents[1]
     given = {name: str(folder / value) if isinstance(value, str) else value for name, value in change.items()}
     if "docker_host" in change:
@@ -136,4 +136,4 @@ def test_refusals(options: dict[str, t.Any], change: dict[str, t.Any], told: str
     with pytest.raises(WaError) as refused:
         Docker({**options, **given})
     assert str(refused.value).startswith("Docker Engine")
-    assert told in str(refused.value)
+    assert expected in str(refused.value)

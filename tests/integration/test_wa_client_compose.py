@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Compose file of each topology as Docker Compose itself reads it."""
+"""The Compose file of each topology as Docker Compose parses it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STAGE = [
 
 
 def rendered(folder: pathlib.Path, hosts: int, **variables: t.Any) -> dict[str, dict[str, t.Any]]:
-    """Host -> its Compose file as `docker compose config` gives it, with the services of profiles."""
+    """Each host's Compose file, as `docker compose config` prints it, services of profiles included."""
     members = {f"h{number}": {"wa_client_address": f"h{number}.example.com"} for number in range(1, hosts + 1)}
     group = {
         "ansible_connection": "local",
@@ -59,8 +59,8 @@ def rendered(folder: pathlib.Path, hosts: int, **variables: t.Any) -> dict[str, 
     return found
 
 
-def told(service: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """The environment that the Compose file itself sets, without what all services have."""
+def own_environment(service: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """The environment that the Compose file sets, without the variables common to all services."""
     common = {"WA_CONFIG_ON_DB", "WA_DB_HOSTNAME"}
     assert common <= set(service["environment"])
     return {name: value for name, value in service["environment"].items() if name not in common}
@@ -70,17 +70,17 @@ def ports(service: t.Mapping[str, t.Any]) -> list[tuple[str, str, int]]:
     return [(port["host_ip"], port["published"], port["target"]) for port in service.get("ports", [])]
 
 
-def test_single(tmp_path: pathlib.Path) -> None:
+def test_the_compose_file_of_a_single_host(tmp_path: pathlib.Path) -> None:
     services = rendered(tmp_path, 1)["h1"]["services"]
     assert set(services) == {"wacore", "waweb", "dbupgrade"}
-    assert told(services["wacore"]) == {}
-    assert told(services["waweb"]) == {"WACORE_HOSTNAME": "wacore"}
+    assert own_environment(services["wacore"]) == {}
+    assert own_environment(services["waweb"]) == {"WACORE_HOSTNAME": "wacore"}
     assert list(services["waweb"]["depends_on"]) == ["wacore"]
     assert (ports(services["wacore"]), ports(services["waweb"])) == ([], [("0.0.0.0", "9090", 443)])
 
 
 @pytest.mark.parametrize(("topology", "shards"), [("high_availability", 1), ("multiconnect", 2)])
-def test_three_hosts(tmp_path: pathlib.Path, topology: str, shards: int) -> None:
+def test_the_compose_files_of_three_hosts(tmp_path: pathlib.Path, topology: str, shards: int) -> None:
     found = rendered(
         tmp_path,
         3,
@@ -95,18 +95,18 @@ def test_three_hosts(tmp_path: pathlib.Path, topology: str, shards: int) -> None
         "h3": {"waweb", "wacore3"},
     }
     services = found["h2"]["services"]
-    assert told(services["wacore2"]) == {
+    assert own_environment(services["wacore2"]) == {
         "WA_APP_MULTICONNECT": "1",
         "COREAPP_HOSTNAME": "h2.example.com",
         "COREAPP_EXTERNAL_PORTS": "6250,6251,6252,6253",
     }
-    assert told(services["master2"]) == {
+    assert own_environment(services["master2"]) == {
         "WA_APP_MULTICONNECT": "1",
         "WA_MASTER_NODE": "1",
         "COREAPP_HOSTNAME": "h2.example.com",
         "COREAPP_EXTERNAL_PORTS": "6254,6255,6256,6257",
     }
-    assert told(services["waweb"]) == {
+    assert own_environment(services["waweb"]) == {
         "WA_APP_MULTICONNECT": "1",
         "WEBAPP_HOSTNAME": "h2.example.com",
         "WEBAPP_EXTERNAL_PORTS": "9443",

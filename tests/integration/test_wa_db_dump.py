@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_db_dump on hosts that have a server's own tools: dumped, restored by the commands that it prints, compared."""
+"""wa_db_dump on hosts with a server's own tools: dump, restore with the printed commands, compare."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ SHOW = {
 
 
 class Host:
-    """A server's container as a managed host of the deployment that it serves."""
+    """The container of a database server as a managed host."""
 
     def __init__(self, where: Server, ansible: Ansible) -> None:
         self.where, self.ansible = where, ansible
-        # The password holds what Compose would read in another way.
+        # Compose would parse this password differently.
         self.options = {"env_file": "/opt/waba/d/db.env", "env_format": "docker"}
         self.options.update(dest="/var/backups/waba", name="d-2.51.2", login_ca_cert="/lab/tls/ca.pem")
 
     def dump(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        """The result of the module on that host, without any secret in what was printed."""
+        """Run the module on that host and return its result. The output contains no secret."""
         host = self.where.container
         arguments = ["-i", f"{host},", "--limit", host, "-c", "community.docker.docker", "-vvv"]
         arguments += ["-e", "ansible_python_interpreter=/usr/bin/python3"]
@@ -59,25 +59,25 @@ class Host:
         return played.results[0]
 
     def run(self, script: str) -> str:
-        """The output of a shell script as root there."""
+        """Run a shell script as root on the host and return its output."""
         return Engine().run(self.where.container, script)
 
     def type(self, command: str) -> str:
-        """Run a command there on a terminal, and give the password when it asks for it."""
+        """Run a command on a terminal of the host, and enter the password at its prompt."""
         main, other = pty.openpty()
         argv = ["docker", "exec", "--interactive", "--tty", self.where.container, "sh", "-c", command]
         with subprocess.Popen(argv, stdin=other, stdout=other, stderr=other, close_fds=True) as child:
             os.close(other)
-            printed, told = b"", False
+            printed, entered = b"", False
             end = time.monotonic() + 120
             while time.monotonic() < end:
                 try:
                     chunk = os.read(main, 4096)
-                except OSError:  # the terminal is gone with the command
+                except OSError:  # the terminal is closed when the command ends
                     break
                 printed += chunk
-                if not told and b"assword" in printed:
-                    told = True
+                if not entered and b"assword" in printed:
+                    entered = True
                     os.write(main, CANARY.encode() + b"\n")
             assert child.wait(60) == 0, printed.decode()
         os.close(main)
@@ -95,7 +95,7 @@ class Host:
         ]
 
     def prepare(self) -> None:
-        """The client's user and its db.env."""
+        """Create the client's user and its db.env."""
         quoted = CANARY.replace("'", "''")
         if self.where.kind == "mariadb":
             rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
@@ -106,7 +106,7 @@ class Host:
         self.write_env("du-1")
 
     def write_env(self, prefix: str) -> None:
-        """The client's db.env."""
+        """Write the client's db.env."""
         port = 3306 if self.where.kind == "mariadb" else 5432
         values = {
             "ENGINE": self.where.engine,
@@ -122,7 +122,7 @@ class Host:
         )
 
     def seed(self) -> None:
-        """Rows with what a dump may get wrong: bytes, quotes, backslashes, other alphabets, nothing at all."""
+        """Insert rows that a dump may damage: bytes, quotes, backslashes, other scripts, NULL."""
         odd = "it''s \\\\ % \U0001f600 -- x"
         if self.where.kind == "mariadb":
             for name in DATABASES:
@@ -154,14 +154,14 @@ class Host:
         )
 
     def migrate(self) -> None:
-        """What a newer version of the client would do to the databases."""
+        """Change the databases as the migration to a newer version does."""
         change = "ALTER TABLE messages ADD extra INT; CREATE TABLE newer (a INT); DELETE FROM messages WHERE id < 100;"
         self.where.sql(change if self.where.kind == "mariadb" else "SET ROLE wa; " + change, DATABASES[1])
 
 
 @pytest.fixture(scope="module")
 def drivers(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The drivers of the lab's base: the images of the servers have none."""
+    """The Python drivers of the lab's base image, which the servers' images lack."""
     folder = tmp_path_factory.mktemp("drivers")
     container = docker("create", image, "true")
     try:
@@ -176,7 +176,7 @@ def drivers(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def host(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, ansible: Ansible, drivers: Path
 ) -> t.Iterator[Host]:
-    """A host with a server of the client's databases."""
+    """A host with a server that has the client's databases."""
     with server(request.param, tmp_path_factory.mktemp(request.param)) as found:
         docker("cp", f"{drivers}/.", f"{found.container}:/usr/lib/python3/dist-packages")
         made = Host(found, ansible)
@@ -184,13 +184,15 @@ def host(
         yield made
 
 
-def test_a_dump_restores_what_was_there(host: Host, ansible: Ansible, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_dump_restores_schema_and_rows(
+    host: Host, ansible: Ansible, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     host.seed()
     before = host.content()
     predicted = host.dump(check=True)
     assert predicted["changed"], predicted.get("msg")
     assert host.run("ls -A /var/backups") == ""
-    # The tool is replaced by one that notes what can be seen of it from outside.
+    # The tool is replaced by a script that records what other processes can see of it.
     tool = TOOLS[host.where.kind]
     host.run(
         f"mv {tool} {tool}.real; printf '%s\\n' '#!/bin/sh' 'cat /proc/$$/cmdline /proc/$$/environ >>/seen'"
@@ -231,7 +233,7 @@ def test_a_dump_restores_what_was_there(host: Host, ansible: Ansible, tmp_path_f
 
 
 @pytest.mark.parametrize("host", ["mariadb"], indirect=True)
-def test_what_cannot_be_dumped_is_told(host: Host) -> None:
+def test_a_dump_that_cannot_be_made_is_explained(host: Host) -> None:
     nothing = host.dump()
     assert not nothing["changed"]
     assert (nothing["dest"], nothing["databases"]) == (None, [])
@@ -245,8 +247,8 @@ def test_what_cannot_be_dumped_is_told(host: Host) -> None:
     assert host.run("ls -A /var/backups") == ""
 
 
-def plant(host: Host, name: str, table: str, rows: int = 1, role: str = "wa") -> None:
-    """A database with one table of a few rows; on PostgreSQL the role owns both."""
+def create_database(host: Host, name: str, table: str, rows: int = 1, role: str = "wa") -> None:
+    """Create a database with one table of some rows. On PostgreSQL the role owns both."""
     if host.where.kind == "mariadb":
         host.where.sql(f"CREATE DATABASE `{name}`; CREATE TABLE `{name}`.{table} (id INT PRIMARY KEY);")
     else:
@@ -256,7 +258,7 @@ def plant(host: Host, name: str, table: str, rows: int = 1, role: str = "wa") ->
 
 
 def count(host: Host, name: str, table: str, add: int = 0) -> int:
-    """How many rows there are, after some were added."""
+    """Insert `add` rows and return the number of rows."""
     before = int(host.where.sql(f"SELECT count(*) FROM {table};", name))
     for number in range(before, before + add):
         host.where.sql(f"INSERT INTO {table} VALUES ({number});", name)
@@ -264,43 +266,43 @@ def count(host: Host, name: str, table: str, add: int = 0) -> int:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "beside"),
+    ("prefix", "neighbours"),
     [
         ("", ("billing", "crm", "shop", "x_configStore", "x_messageStore")),
         ("wa", ("warehouse", "wagon", "wa10configStore", "wa10messageStore")),
     ],
 )
-def test_a_dump_holds_the_clients_databases_and_no_neighbours(host: Host, prefix: str, beside: tuple[str, ...]) -> None:
-    """As root, as in the vendor's sample: it sees all. A client's set without messages is what a wrong prefix has left."""
+def test_a_dump_contains_only_the_clients_databases(host: Host, prefix: str, neighbours: tuple[str, ...]) -> None:
+    """With root, as in the vendor's sample, all databases are visible. A set without messages is what a wrong prefix left behind."""
     root = "GRANT ALL ON *.* TO 'wa'@'%';" if host.where.kind == "mariadb" else "ALTER ROLE wa SUPERUSER;"
     host.where.sql(root)
     host.write_env(prefix)
     ours = [f"{prefix}configStore", f"{prefix}messageStore"]
-    for name in (*ours, *beside):
+    for name in (*ours, *neighbours):
         messages = name.endswith("messageStore")
-        plant(host, name, "messages" if messages else "things", 0 if messages and name in beside else 1)
+        create_database(host, name, "messages" if messages else "things", 0 if messages and name in neighbours else 1)
     found = host.dump(check=True)
     assert found["databases"] == ours, found.get("msg")
     done = host.dump()
     assert done["databases"] == ours, done.get("msg")
     text = host.run(f"gzip --decompress --stdout {done['dest']}")
-    assert not [name for name in beside if name in text]
-    # What came since stays where it is a neighbour's, and only there.
-    for name in (ours[0], beside[0]):
+    assert not [name for name in neighbours if name in text]
+    # The restore replaces the client's databases, and no neighbour's.
+    for name in (ours[0], neighbours[0]):
         count(host, name, "things", add=2)
     for command in done["restore_commands"]:
         shown = host.type(command)
-        assert not [name for name in beside if name in shown]
-    assert [count(host, name, "things") for name in (ours[0], beside[0])] == [1, 3]
-    # As soon as the other set has messages it is another client's: then the operator is asked, and decides.
-    count(host, beside[-1], "messages", add=1)
+        assert not [name for name in neighbours if name in shown]
+    assert [count(host, name, "things") for name in (ours[0], neighbours[0])] == [1, 3]
+    # A set with messages is another client's. The operator has to name the databases.
+    count(host, neighbours[-1], "messages", add=1)
     refused = host.dump(name="again")
-    assert beside[-1] in refused["msg"]
+    assert neighbours[-1] in refused["msg"]
     assert "Name all of this client's own in the option databases" in refused["msg"]
     assert host.dump(name="again", databases=[ours[1]], check=True)["databases"] == ours
 
 
-def test_what_the_tool_may_not_read_is_told_before_anything_is_written(host: Host) -> None:
+def test_missing_read_privileges_are_reported_before_anything_is_written(host: Host) -> None:
     host.seed()
     if host.where.kind == "mariadb":
         host.where.sql(
@@ -319,8 +321,8 @@ def test_what_the_tool_may_not_read_is_told_before_anything_is_written(host: Hos
 
 
 @pytest.mark.parametrize("host", ["mariadb"], indirect=True)
-def test_a_trigger_that_the_tool_may_not_read_is_left_out_and_told(host: Host) -> None:
-    """The tool would end at it, after the client was stopped for the dump."""
+def test_an_unreadable_trigger_is_left_out_with_a_warning(host: Host) -> None:
+    """The dump tool would fail at it, after the client was stopped for the dump."""
     host.seed()
     host.where.sql(
         "CREATE TABLE seen (a INT); CREATE TRIGGER audit BEFORE INSERT ON seen FOR EACH ROW SET @a = 1;", DATABASES[0]
@@ -328,13 +330,13 @@ def test_a_trigger_that_the_tool_may_not_read_is_left_out_and_told(host: Host) -
     for check in (True, False):
         done = host.dump(check=check)
         assert done["changed"], done.get("msg")
-        told = f"trigger {DATABASES[0]}.audit is left out, and a restore loses it: the user may not read it, or not make it again"
-        assert told in done["warnings"]
+        warning = f"trigger {DATABASES[0]}.audit is left out, and a restore loses it: the user may not read it, or not make it again"
+        assert warning in done["warnings"]
 
 
 @pytest.mark.parametrize("host", ["mariadb"], indirect=True)
-def test_what_another_account_has_defined_does_not_end_a_restore_in_the_middle(host: Host) -> None:
-    """The client's user may read it, and not make it again: a restore would end after the first databases."""
+def test_objects_of_another_definer_do_not_break_the_restore(host: Host) -> None:
+    """The client's user may read them, but not create them: a restore would fail after the first databases."""
     host.seed()
     host.where.sql(
         "GRANT EVENT, TRIGGER ON *.* TO 'wa'@'%'; CREATE TABLE seen (a INT); CREATE PROCEDURE p() SELECT 1; GRANT EXECUTE ON PROCEDURE p TO 'wa'@'%';",
@@ -345,8 +347,10 @@ def test_what_another_account_has_defined_does_not_end_a_restore_in_the_middle(h
     before = host.content()
     done = host.dump()
     assert done["changed"], done.get("msg")
-    told = [line for line in done["warnings"] if "is left out, and a restore loses it" in line]
-    assert sorted(line.split()[1] for line in told) == [f"{DATABASES[0]}.{name}" for name in ("audit", "nightly", "p")]
+    warnings = [line for line in done["warnings"] if "is left out, and a restore loses it" in line]
+    assert sorted(line.split()[1] for line in warnings) == [
+        f"{DATABASES[0]}.{name}" for name in ("audit", "nightly", "p")
+    ]
     for command in done["restore_commands"]:
         host.type(command)
     assert host.content() == before

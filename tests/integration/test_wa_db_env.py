@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_db_env run by Ansible: real databases, real Compose containers, two runs at once, kill -9, and no secret anywhere."""
+"""wa_db_env run by Ansible: real databases, real Compose containers, concurrent runs, kill -9, and no secret in any output."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ import psycopg2
 import pymysql
 import pytest
 from commands import REPOSITORY, docker
-from database_servers import Server, pretended_mysql, server, silent_server
+from database_servers import Server, fake_mysql, server, silent_server
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.environment import Compose
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
-CANARY = f"Canary-{os.getpid()}-Env-Pw"  # another process may run these tests, too
+CANARY = f"Canary-{os.getpid()}-Env-Pw"  # these tests may run in several processes at once
 OLD_CANARY = f"Older-Canary-{os.getpid()}"
 OLD = "WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD=Sesame-12\n"
 GRANTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX", "DROP")
 
 
 def options(path: Path, **more: t.Any) -> dict[str, t.Any]:
-    """A file for a server that is nowhere, unless `more` says otherwise."""
+    """Options for a server that does not exist, unless `more` names one."""
     given = {"path": str(path), "engine": "MYSQL", "hostname": "db", "username": "wa", "password": CANARY}
     return {**given, "check_connection": False, **more}
 
@@ -69,7 +69,7 @@ def database(request: pytest.FixtureRequest) -> Server:
 
 
 class Checked:
-    """The module with its proof of the login against one server; nothing may be left there, and no file after a failure."""
+    """Runs the module with its login check against one server. The server must be unchanged, and a failure writes no file."""
 
     def __init__(self, ansible: t.Any, folder: Path) -> None:
         self.ansible = ansible
@@ -81,7 +81,7 @@ class Checked:
         )
         if where:
             given.update(engine=where.engine, port=where.port)
-        if "project" not in more:  # whatever else runs on this machine is none of this client's
+        if "project" not in more:  # other containers on this machine are not this client's
             given["docker_host"] = "unix:///nowhere/docker.sock"
         before = contents(where)
         play = self.ansible.play([{"waba.onprem.wa_db_env": {**given, **more}}])
@@ -123,7 +123,7 @@ def test_check_run_run_check(ansible: t.Any, tmp_path: Path) -> None:
     assert path.read_bytes().count(b"\r\n") == path.read_bytes().count(b"\n") == 8
 
 
-def test_the_right_login(checked: Checked, database: Server) -> None:
+def test_a_valid_login_is_accepted(checked: Checked, database: Server) -> None:
     result = checked(database)
     assert not result.get("failed"), result
     found = result["server"]
@@ -131,20 +131,20 @@ def test_the_right_login(checked: Checked, database: Server) -> None:
     assert found["messages_database"] == holder
     assert "foreign_db" not in found["databases"]
     assert found["max_connections"] > found["connections"] > 0
-    assert found["tls"] == (database.kind == "postgres")  # libpq prefers it, a MySQL client has to be told
+    assert found["tls"] == (database.kind == "postgres")  # libpq uses TLS if it can, a MySQL client only if asked to
     assert found["version"]
     assert not result.get("warnings")
     assert f"WA_DB_PASSWORD={CANARY}\n" in checked.path.read_text()
 
 
-def test_doubts_about_the_server_are_told_on_request(checked: Checked, database: Server) -> None:
+def test_an_unsupported_server_version_is_a_warning_at_every_check(checked: Checked, database: Server) -> None:
     for _run in range(2):
         result = checked(database, check_connection="always")
         assert any("not supported by the client's vendor" in warning for warning in result["warnings"])
         assert result["server"]["version"]
 
 
-def test_the_right_login_with_no_database_yet(checked: Checked, database: Server) -> None:
+def test_a_valid_login_without_any_database_is_accepted(checked: Checked, database: Server) -> None:
     prefix = "shop_new" if database.kind == "mariadb" else "fresh_"
     result = checked(database, name_prefix=prefix)
     assert not result.get("failed"), result
@@ -152,13 +152,13 @@ def test_the_right_login_with_no_database_yet(checked: Checked, database: Server
     assert result["server"]["messages_database"] is None
 
 
-def test_a_wrong_password(checked: Checked, database: Server) -> None:
+def test_a_wrong_password_is_refused(checked: Checked, database: Server) -> None:
     text = checked.fails(database, password=OLD_CANARY)
     assert "Compare user and password" in text
     assert OLD_CANARY not in text
 
 
-def test_a_password_beyond_latin_1(checked: Checked, database: Server) -> None:
+def test_a_password_beyond_latin_1_is_accepted(checked: Checked, database: Server) -> None:
     word = "пароль-Ünï-€"
     if database.kind == "mariadb":
         database.sql(f"CREATE USER uni IDENTIFIED BY '{word}'; GRANT {', '.join(GRANTS)} ON `shop\\_%`.* TO uni;")
@@ -168,7 +168,7 @@ def test_a_password_beyond_latin_1(checked: Checked, database: Server) -> None:
     assert not result.get("failed"), result
 
 
-def test_a_missing_privilege(checked: Checked, database: Server) -> None:
+def test_a_missing_privilege_is_refused(checked: Checked, database: Server) -> None:
     text = checked.fails(database, username="poor")
     assert "user poor lacks" in text
     if database.kind == "mariadb":
@@ -178,7 +178,7 @@ def test_a_missing_privilege(checked: Checked, database: Server) -> None:
         assert "CREATEDB" in checked.fails(database, username="poor", name_prefix="none_yet_")
 
 
-def test_an_unknown_host_a_closed_port_and_silence(checked: Checked) -> None:
+def test_an_unknown_host_name_and_a_closed_port_are_refused(checked: Checked) -> None:
     assert "the name does not resolve" in checked.fails(hostname="no-such-host.invalid")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()[1]
@@ -186,17 +186,17 @@ def test_an_unknown_host_a_closed_port_and_silence(checked: Checked) -> None:
         assert "refused" in checked.fails(engine=engine, port=closed).lower()
 
 
-@pytest.mark.parametrize(("engine", "told"), [("MYSQL", "timed out"), ("PGSQL", "no answer")])
-def test_a_server_that_says_nothing_takes_bounded_time(checked: Checked, engine: str, told: str) -> None:
+@pytest.mark.parametrize(("engine", "expected"), [("MYSQL", "timed out"), ("PGSQL", "no answer")])
+def test_a_server_that_does_not_answer_fails_within_the_timeout(checked: Checked, engine: str, expected: str) -> None:
     with silent_server() as port:
         begin = time.monotonic()
         text = checked.fails(engine=engine, port=port, connect_timeout="2s")
         assert time.monotonic() - begin < 20
-    assert told in text
+    assert expected in text
 
 
-def test_a_black_hole_takes_bounded_time(checked: Checked) -> None:
-    # TEST-NET-1: nobody answers there, and nobody says that nobody does; a network may refuse at once.
+def test_an_unreachable_address_fails_within_the_timeout(checked: Checked) -> None:
+    # No host has an address of TEST-NET-1. A network may drop or reject the packets.
     for engine in ("MYSQL", "PGSQL"):
         begin = time.monotonic()
         text = checked.fails(engine=engine, hostname="192.0.2.1", port=3999, connect_timeout="2s")
@@ -204,7 +204,7 @@ def test_a_black_hole_takes_bounded_time(checked: Checked) -> None:
         assert "192.0.2.1:3999" in text
 
 
-def test_tls(checked: Checked, database: Server) -> None:
+def test_the_server_certificate_is_verified(checked: Checked, database: Server) -> None:
     result = checked(database, ssl_ca="/opt/certs/ca.pem")
     assert any("was not verified" in warning for warning in result["warnings"])
     checked.path.unlink()
@@ -219,8 +219,8 @@ def test_tls(checked: Checked, database: Server) -> None:
     assert "certificate verify failed" in checked.fails(database, ssl_ca="/opt/certs/ca.pem", login_ca_cert=str(other))
 
 
-def test_a_server_that_insists_on_tls(checked: Checked, mariadb: Server) -> None:
-    """The client speaks no TLS unless it is told to: what this host could do does not count."""
+def test_a_server_that_requires_tls(checked: Checked, mariadb: Server) -> None:
+    """The client uses TLS only if WA_DB_SSL_CA is set, whatever this host supports."""
     mariadb.sql("SET GLOBAL require_secure_transport = ON;")
     try:
         assert "with TLS only, and WA_DB_SSL_CA is not set" in checked.fails(mariadb)
@@ -234,8 +234,8 @@ def test_a_server_that_insists_on_tls(checked: Checked, mariadb: Server) -> None
     assert "Access denied" in checked.fails(mariadb, username="tls", password=OLD_CANARY)
 
 
-def test_a_server_that_wants_a_certificate_of_the_client(checked: Checked, mariadb: Server, clients: t.Any) -> None:
-    """From the options, or read where the client has it: in its containers."""
+def test_a_server_that_requires_a_client_certificate(checked: Checked, mariadb: Server, clients: t.Any) -> None:
+    """The certificate comes from the options, or is read from the client's containers."""
     folder = mariadb.ca.parent
     mariadb.sql(f"CREATE USER cert IDENTIFIED BY '{CANARY}' REQUIRE X509; GRANT ALL ON `shop\\_%`.* TO cert;")
     make = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=client"]
@@ -266,8 +266,8 @@ def test_a_server_that_wants_a_certificate_of_the_client(checked: Checked, maria
 
 
 @pytest.mark.deep
-def test_a_name_that_only_the_containers_know(checked: Checked, mariadb: Server, clients: t.Any) -> None:
-    """By the containers' own resolver while they run, by what the engine tells when they do not."""
+def test_a_host_name_known_only_to_the_containers_resolves(checked: Checked, mariadb: Server, clients: t.Any) -> None:
+    """Through the containers' resolver while they run, through the engine's records when they are stopped."""
     network = f"{clients.project}-net"
     docker("network", "create", network)
     try:
@@ -293,8 +293,8 @@ def test_a_name_that_only_the_containers_know(checked: Checked, mariadb: Server,
         docker("network", "rm", network)
 
 
-def test_a_server_without_tls_when_the_file_wants_it(checked: Checked, mariadb: Server) -> None:
-    with pretended_mysql("8.0.36") as port:
+def test_a_server_without_tls_is_refused_if_the_file_requires_it(checked: Checked, mariadb: Server) -> None:
+    with fake_mysql("8.0.36") as port:
         text = checked.fails(port=port, ssl_ca="/opt/certs/ca.pem")
     assert "offers no TLS" in text
 
@@ -303,16 +303,16 @@ def test_a_server_without_tls_when_the_file_wants_it(checked: Checked, mariadb: 
     ("version", "warned"),
     [("5.1.73", True), ("5.6.51", True), ("5.7.44-log", False), ("8.0.36", False), ("8.4.0", True), ("9.1.0", True)],
 )
-def test_versions_of_mysql(checked: Checked, version: str, warned: bool) -> None:
-    """The server is pretended: Debian has no MySQL, and no old one of anything. Rule and greeting are real."""
-    with pretended_mysql(version) as port:
+def test_unsupported_versions_of_mysql_are_a_warning(checked: Checked, version: str, warned: bool) -> None:
+    """The server is fake, since Debian has no such version. The rule and the greeting are real."""
+    with fake_mysql(version) as port:
         result = checked(port=port, check_connection="always")
     assert not result.get("failed"), result
     assert result["server"]["version"] == version
     assert any("not supported" in text for text in result.get("warnings", [])) == warned
 
 
-def test_too_many_connections(checked: Checked, database: Server) -> None:
+def test_too_many_connections_is_explained(checked: Checked, database: Server) -> None:
     held: list[t.Any] = []
     try:
         if database.kind == "mariadb":
@@ -326,7 +326,7 @@ def test_too_many_connections(checked: Checked, database: Server) -> None:
                     host="127.0.0.1", port=database.port, user="wa", password=CANARY, dbname="shop_messagestore"
                 )
             )
-        # The administrator's extra connection is for `contents`.
+        # `contents` uses the connection reserved for the administrator.
         text = checked.fails(database)
         assert "too many connections" in text.lower()
         assert "Raise max_connections" in text
@@ -343,12 +343,12 @@ def test_too_many_connections(checked: Checked, database: Server) -> None:
 
 
 def run(argv: list[str]) -> tuple[int, str, str]:
-    """As a module runs commands."""
+    """Runs a command as a module does."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_change_is_stale_until_compose_recreates(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+def test_containers_are_stale_until_compose_recreates_them(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     project = clients.project
     base = {"env_file": ["db.env"], "command": ["sleep", "infinity"], "network_mode": "none", "init": True}
@@ -374,10 +374,10 @@ def test_a_change_is_stale_until_compose_recreates(ansible: t.Any, clients: t.An
             keys = {one["service"]: one["stale_keys"] for one in result["stale_containers"]}
             assert keys == {"wacore": ["WA_DB_PASSWORD"], "waweb": ["WA_DB_PASSWORD", "WA_CONFIG_ON_DB"]}
             assert CANARY not in json.dumps(result)
-        # Without PyYAML, Compose itself says what it overrides.
+        # Without PyYAML, `docker compose config` supplies the overrides.
         warnings: list[str] = []
         reader = Compose(str(path), warnings.append, run)
-        reader._yaml = lambda: None  # type: ignore[method-assign]  # as on a host without the library
+        reader._yaml = lambda: None  # type: ignore[method-assign]  # a host without the library
         labels = clients.engine.container(f"{project}-waweb-1")["Config"]["Labels"]
 
         class Web:
@@ -395,8 +395,10 @@ def test_a_change_is_stale_until_compose_recreates(ansible: t.Any, clients: t.An
 
 
 @pytest.mark.parametrize("how", ["included", "named by a variable"])
-def test_what_only_compose_can_tell_is_asked_of_it(ansible: t.Any, clients: t.Any, tmp_path: Path, how: str) -> None:
-    """A container as Compose would make it of a file that names others: its own port is no reason to recreate it."""
+def test_included_files_and_variables_are_resolved_by_compose(
+    ansible: t.Any, clients: t.Any, tmp_path: Path, how: str
+) -> None:
+    """The port that the Compose file sets is no reason to recreate the container."""
     path = tmp_path / "db.env"
     ansible.module("wa_db_env", options(path))
     service = {"image": "x", "env_file": ["db.env"], "environment": {"WA_DB_PORT": "3307"}}
@@ -418,10 +420,10 @@ def test_what_only_compose_can_tell_is_asked_of_it(ansible: t.Any, clients: t.An
     assert not result.get("warnings")
 
 
-# Faults
+# Concurrent runs, crashes and full disks
 
 
-def test_two_runs_at_once(ansible: t.Any, tmp_path: Path) -> None:
+def test_concurrent_runs_lose_no_change(ansible: t.Any, tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     path.write_text("# note\n")
     given = [options(path, hostname=f"host{number}", extra={f"K{number}": "1"}, backup=True) for number in range(4)]
@@ -429,14 +431,14 @@ def test_two_runs_at_once(ansible: t.Any, tmp_path: Path) -> None:
         results = list(pool.map(lambda one: ansible.module("wa_db_env", one), given))
     assert not any(result.get("failed") for result in results), results
     lines = path.read_text().splitlines()
-    # Every run's own key is there, so none has worked on a file that another one was replacing.
+    # Every run's key is there, so no run worked on a file that another run was replacing.
     assert {f"K{number}=1" for number in range(4)} <= set(lines)
     assert sum(line.startswith("WA_DB_HOSTNAME=host") for line in lines) == 1
     assert sorted(name.name for name in tmp_path.iterdir() if name.name.startswith(".db")) == []
     assert len(list(tmp_path.glob("db.env.*~"))) == 2
 
 
-def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+def test_kill_9_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     texts = [f"WA_DB_PASSWORD={letter * 60000}\n" for letter in "ab"]
     path.write_text(texts[0])
@@ -474,7 +476,7 @@ import json, os, subprocess, sys
 RUN = "import runpy; runpy.run_module('ansible_collections.waba.onprem.plugins.modules.wa_db_env', run_name='__main__')"
 def run(folder, **more):
     given = {"path": folder + "/db.env", "engine": "MYSQL", "hostname": "db", "username": "wa", "password": "Sesame-12"}
-    given["check_connection"] = False  # there is no server
+    given["check_connection"] = False  # no server exists
     text = json.dumps({"ANSIBLE_MODULE_ARGS": {**given, **more}})
     done = subprocess.run([sys.executable, "-c", RUN], input=text, capture_output=True, text=True)
     result = json.loads(done.stdout) if done.stdout.strip() else {"msg": done.stderr}
@@ -491,8 +493,8 @@ run("/file", hostname="other")
 """
 
 
-def test_a_disk_that_is_full_and_files_that_cannot_be_replaced(image: str, tmp_path: Path) -> None:
-    """A real full disk, a read-only one, and a file that something is mounted on; in one container, as root."""
+def test_a_file_that_cannot_be_replaced_is_unchanged(image: str, tmp_path: Path) -> None:
+    """A full disk, a read-only one, and a file that is a mount point; in one container, as root."""
     for name in ("readonly/db.env", "one"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(OLD)
@@ -510,14 +512,14 @@ def test_a_disk_that_is_full_and_files_that_cannot_be_replaced(image: str, tmp_p
     assert first["changed"]
     assert not same["changed"]
     assert not same["failed"], same
-    for result, told in (
+    for result, expected in (
         (full, "No space left on device"),
         (full_again, "No space left on device"),
         (readonly, "Read-only file system"),
         (mounted, "Something is mounted on it"),
     ):
         assert result["failed"]
-        assert told in result["msg"]
+        assert expected in result["msg"]
         assert not result["changed"]
         assert result["actions"] == []
         assert result["left"] == ["db.env"]
@@ -526,13 +528,13 @@ def test_a_disk_that_is_full_and_files_that_cannot_be_replaced(image: str, tmp_p
 
 @pytest.fixture
 def temporary() -> t.Iterator[Path]:
-    """A folder with a short name: Ansible makes a socket below it, whose whole path has 108 characters at most."""
+    """A folder with a short name. Ansible creates a socket in it, whose path may have 108 characters."""
     with tempfile.TemporaryDirectory(prefix="wa") as name:
         yield Path(name)
 
 
-def test_the_canary_is_nowhere(ansible: t.Any, tmp_path: Path, temporary: Path) -> None:
-    """At -vvv, in results, in failures, in the temporary folders afterwards, and in no process while it runs."""
+def test_no_secret_is_shown_or_left_behind(ansible: t.Any, tmp_path: Path, temporary: Path) -> None:
+    """Neither in the output at -vvv, nor in results, failures, temporary folders or the process list."""
     path = tmp_path / "project" / "db.env"
     path.parent.mkdir()
     path.write_text(f"# {OLD_CANARY}\nWA_DB_PASSWORD={OLD_CANARY}\nWA_API_KEY={OLD_CANARY}\n")

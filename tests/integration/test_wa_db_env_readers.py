@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of _env.file against the real readers: `docker compose config`, `docker compose create`, `docker create`.
+"""The rules of _env.file compared with the real readers: `docker compose config`, `docker compose create`, `docker create`.
 
-Values come from hypothesis and go to the readers many in one file. WA_TEST_VALUES sets how many (default 2000).
+hypothesis generates the values, and many are read from one file. WA_TEST_VALUES sets their number (default 2000).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 
 COUNT = int(os.environ.get("WA_TEST_VALUES", "2000"))
 IMAGE = "waba-test-env:empty"
-# What one of the readers treats specially, and what looks like it; then everything that UTF-8 can hold.
+# Characters that a reader treats specially and ones that look like them; then every character of UTF-8.
 SPECIAL = "'\"\\$#{}()[]~!&?^=`%;:,.-_<>|*@/+ \tabcfnrtvxABuU0123789\x07\x0b\x0c\x1b\x7f\x85\xa0\u017f\u212a\u2028\u2029\u3000\ufeffé😀"
 LETTERS = st.one_of(st.sampled_from(SPECIAL), st.characters(exclude_categories=["Cs"], exclude_characters="\n\r\0"))
 VALUES = st.text(LETTERS, max_size=30)
 
 
 class Refused(Exception):
-    """What docker says when it cannot do something."""
+    """Docker's error message."""
 
 
 def docker(*argv: str, given: bytes = b"") -> str:
-    """Run docker and give its output; raises Refused with its own words."""
+    """Run docker and return its output. Raises Refused with its error message."""
     done = subprocess.run(["docker", *argv], input=given, capture_output=True, check=False)
     if done.returncode:
         raise Refused(f"docker {argv[0]}: {done.stderr.decode(errors='replace')}")
@@ -46,7 +46,7 @@ def docker(*argv: str, given: bytes = b"") -> str:
 
 @pytest.fixture(scope="session")
 def empty_image() -> t.Iterator[str]:
-    """An image without a single file: containers of it are created and inspected, never run."""
+    """An image without files. Containers are created from it and inspected, never run."""
     buffer = io.BytesIO()
     tarfile.open(fileobj=buffer, mode="w").close()
     docker("import", "-", IMAGE, given=buffer.getvalue())
@@ -55,7 +55,7 @@ def empty_image() -> t.Iterator[str]:
 
 
 def collect(strategy: st.SearchStrategy[t.Any], count: int) -> list[t.Any]:
-    """`count` values that hypothesis makes up, at least; always the same ones."""
+    """At least `count` values from hypothesis, the same in each run."""
     found: list[t.Any] = []
 
     @settings(
@@ -80,7 +80,7 @@ def pairs(lines: t.Iterable[str] | None) -> dict[str, str]:
 
 
 def by_docker(text: str, folder: Path, image: str) -> dict[str, str]:
-    """What a container gets that `docker run --env-file` creates."""
+    """The environment of a container created by `docker create --env-file`."""
     path = folder / "docker.env"
     path.write_bytes(text.encode())
     name = docker("create", "--env-file", str(path), image, "nothing").strip()
@@ -91,7 +91,7 @@ def by_docker(text: str, folder: Path, image: str) -> dict[str, str]:
 
 
 def by_compose(text: str, folder: Path, image: str, create: bool = False) -> dict[str, str]:
-    """What Compose says that a service gets; with `create`, what a container really gets."""
+    """The environment of a service by `docker compose config`, or with `create` that of a created container."""
     (folder / "db.env").write_bytes(text.encode())
     project = f"walabenv{os.getpid()}"
     (folder / "compose.yml").write_text(
@@ -102,7 +102,7 @@ def by_compose(text: str, folder: Path, image: str, create: bool = False) -> dic
     base = ("compose", "-p", project, "-f", str(folder / "compose.yml"))
     if not create:
         service = json.loads(docker(*base, "config", "--format", "json"))["services"]["s"]
-        # The output is a Compose file again, where a dollar sign is doubled.
+        # The output is a Compose file itself, in which a dollar sign is doubled.
         return {key: value.replace("$$", "$") for key, value in (service.get("environment") or {}).items()}
     try:
         docker(*base, "create")
@@ -112,14 +112,14 @@ def by_compose(text: str, folder: Path, image: str, create: bool = False) -> dic
 
 
 def written(values: t.Iterable[str], env_format: str, end: str = "\n") -> tuple[str, dict[str, str]]:
-    """A file that holds every value that `env_format` can be given, and what should be read from it."""
+    """A file of all values that `env_format` accepts, and what the readers should return."""
     lines, expected = [], {}
     for index, value in enumerate(values):
         key = f"K{index}"
         try:
             lines.append(env_file.write(key, value, env_format) + end)
         except WaError:
-            # Only `portable` may refuse a value of one line, and only for a reason that it names.
+            # Only `portable` may refuse a value of one line, and must name the reason.
             assert env_format == "portable"
             assert env_file.portable_faults(value)
             continue
@@ -128,34 +128,34 @@ def written(values: t.Iterable[str], env_format: str, end: str = "\n") -> tuple[
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
-def test_compose_gives_back_every_value(empty_image: str, tmp_path: Path, end: str) -> None:
+def test_compose_reads_every_value_as_written(empty_image: str, tmp_path: Path, end: str) -> None:
     text, expected = written(collect(VALUES, COUNT), "compose", end)
     assert len(expected) == COUNT
     assert by_compose(text, tmp_path, empty_image) == expected
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
-def test_docker_gives_back_every_value(empty_image: str, tmp_path: Path, end: str) -> None:
+def test_docker_reads_every_value_as_written(empty_image: str, tmp_path: Path, end: str) -> None:
     text, expected = written(collect(VALUES, COUNT), "docker", end)
     assert len(expected) == COUNT
     assert by_docker(text, tmp_path, empty_image) == expected
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
-def test_what_portable_accepts_both_give_back(empty_image: str, tmp_path: Path, end: str) -> None:
+def test_both_readers_read_every_portable_value_as_written(empty_image: str, tmp_path: Path, end: str) -> None:
     text, expected = written(collect(VALUES, COUNT), "portable", end)
     assert len(expected) >= COUNT * 0.3
     assert by_docker(text, tmp_path, empty_image) == expected
     assert by_compose(text, tmp_path, empty_image) == expected
 
 
-def test_a_container_gets_what_compose_config_shows(empty_image: str, tmp_path: Path) -> None:
+def test_a_container_gets_what_compose_config_prints(empty_image: str, tmp_path: Path) -> None:
     text, expected = written(collect(VALUES, 300), "compose")
     assert by_compose(text, tmp_path, empty_image, create=True) == expected
 
 
-def test_portable_refuses_nothing_that_both_read_alike_without_reason(empty_image: str, tmp_path: Path) -> None:
-    """Each character that is printable in ASCII, at the start, inside and at the end of a value."""
+def test_portable_refuses_only_values_that_the_readers_parse_differently(empty_image: str, tmp_path: Path) -> None:
+    """Each printable ASCII character at the start, inside and at the end of a value."""
     values = [
         text for code in range(0x20, 0x7F) for text in (chr(code) + "ab", "a" + chr(code) + "b", "ab" + chr(code))
     ]
@@ -165,8 +165,10 @@ def test_portable_refuses_nothing_that_both_read_alike_without_reason(empty_imag
 
 
 @pytest.mark.parametrize("env_format", env_file.FORMATS)
-def test_every_pair_of_printable_characters(empty_image: str, tmp_path: Path, env_format: str) -> None:
-    """As a whole value, at its start, inside and at its end: 36,000 values, so one file of a reader holds half."""
+def test_every_pair_of_printable_characters_is_read_as_written(
+    empty_image: str, tmp_path: Path, env_format: str
+) -> None:
+    """As a complete value, at its start, inside and at its end: 36,000 values, half of them in each file."""
     chars = [chr(code) for code in range(0x20, 0x7F)]
     pairs_of = [one + other for one in chars for other in chars]
     for values in (
@@ -196,7 +198,7 @@ MULTILINE = st.builds(
 
 
 def hand_written(how: t.Callable[[str], list[env_file.Entry]], count: int) -> tuple[str, dict[str, str]]:
-    """Lines as people write them, and what our reading makes of those that it says can be read."""
+    """Lines as people write them, and the values that our parser reads from the lines it accepts."""
     lines, expected = [], {}
     for index, (sign, text) in enumerate(collect(st.one_of(RAW, QUOTED, MULTILINE), count)):
         line = f"K{index}{sign}{text}\n"
@@ -208,27 +210,27 @@ def hand_written(how: t.Callable[[str], list[env_file.Entry]], count: int) -> tu
     return "".join(lines), expected
 
 
-def test_our_reading_of_hand_written_lines_is_composes(empty_image: str, tmp_path: Path) -> None:
+def test_our_compose_parser_agrees_with_compose(empty_image: str, tmp_path: Path) -> None:
     text, expected = hand_written(env_file.read_compose, COUNT)
     assert len(expected) >= COUNT * 0.4
     assert by_compose(text, tmp_path, empty_image) == expected
     assert {entry.key: entry.value for entry in env_file.read_compose(text) if entry.key} == expected
 
 
-def test_our_reading_of_hand_written_lines_is_dockers(empty_image: str, tmp_path: Path) -> None:
+def test_our_docker_parser_agrees_with_docker(empty_image: str, tmp_path: Path) -> None:
     text, expected = hand_written(env_file.read_docker, COUNT)
     assert len(expected) >= COUNT * 0.4
     assert by_docker(text, tmp_path, empty_image) == expected
 
 
 PIECES = [*"AB=:'\"\\# \t\n\rx.-é", "A=", "B='", 'C="', "export ", "\r\n", "\n# c\n", "\ufeff"]
-WHOLE = st.lists(st.sampled_from(PIECES), min_size=1, max_size=25).map("".join)
+FILES = st.lists(st.sampled_from(PIECES), min_size=1, max_size=25).map("".join)
 
 
-def test_whole_files_that_we_accept_are_read_as_we_read_them(empty_image: str, tmp_path: Path) -> None:
-    """Files of all kinds of nonsense: whoever reads them refuses them when we say so, or reads what we read."""
+def test_accepted_files_are_read_as_our_parser_reads_them(empty_image: str, tmp_path: Path) -> None:
+    """Random files: a reader refuses each file that we refuse, or reads what our parser reads."""
     accepted = 0
-    for text in collect(WHOLE, COUNT // 100):
+    for text in collect(FILES, COUNT // 100):
         for name, how, reader in (
             ("compose", env_file.read_compose, by_compose),
             ("docker", env_file.read_docker, by_docker),
@@ -245,7 +247,7 @@ def test_whole_files_that_we_accept_are_read_as_we_read_them(empty_image: str, t
 
 
 @pytest.mark.parametrize("line", ["A='never closed", "A='x' B=1", "A='x'y", "A B=1", "A!=1", "A='it''s'"])
-def test_what_is_a_problem_compose_refuses_or_takes_apart(empty_image: str, tmp_path: Path, line: str) -> None:
+def test_compose_refuses_or_splits_lines_that_our_parser_reports(empty_image: str, tmp_path: Path, line: str) -> None:
     entry = env_file.read_compose(line + "\n")[0]
     assert entry.problem
     try:
@@ -256,7 +258,7 @@ def test_what_is_a_problem_compose_refuses_or_takes_apart(empty_image: str, tmp_
 
 
 @pytest.mark.parametrize("line", ["export A=1", "A =1", "A B=1", "=1", "A: 1"])
-def test_what_is_a_problem_docker_refuses(empty_image: str, tmp_path: Path, line: str) -> None:
+def test_docker_refuses_lines_that_our_parser_reports(empty_image: str, tmp_path: Path, line: str) -> None:
     assert env_file.read_docker(line + "\n")[0].problem
     with pytest.raises(Refused, match="poorly formatted environment"):
         by_docker(line + "\n", tmp_path, empty_image)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The look as a play runs it, against the real engine: an engine that hangs, odd variables, many containers, secrets at -vvv."""
+"""wa_drift_info run by a play on the real engine: an engine that hangs, invalid variables, many containers, secrets at -vvv."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ PLAY = [
 ]
 
 
-class Look:
-    """Runs the look at hosts of an inventory that all mean this machine; `said` is the output of the last run."""
+class DriftInfo:
+    """Runs wa_drift_info on hosts of an inventory, which are all this machine. `output` is that of the last run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = f"t{uuid.uuid4().hex[:8]}"
-        self.said = ""
+        self.output = ""
 
-    def __call__(self, hosts: dict[str, dict[str, t.Any]], *words: str, **more: t.Any) -> dict[str, dict[str, t.Any]]:
-        """The result of each host."""
+    def __call__(
+        self, hosts: dict[str, dict[str, t.Any]], *arguments: str, **more: t.Any
+    ) -> dict[str, dict[str, t.Any]]:
+        """Returns the result of each host."""
         shared: dict[str, t.Any] = {
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
@@ -54,50 +56,60 @@ class Look:
             **more,
         }
         (self.folder / "inventory.yml").write_text(json.dumps({"all": {"hosts": hosts, "vars": shared}}))
-        (self.folder / "look.yml").write_text(json.dumps(PLAY))
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "inventory.yml", "look.yml", *words]
+        (self.folder / "compare.yml").write_text(json.dumps(PLAY))
+        command = [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "-i",
+            "inventory.yml",
+            "compare.yml",
+            *arguments,
+        ]
         environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_NOCOLOR": "1"}
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=environment, cwd=self.folder, timeout=300
         )
-        self.said = done.stdout + done.stderr
-        assert SECRET not in self.said
-        found = json.loads(done.stdout[done.stdout.index("\n{") :] if words else done.stdout[done.stdout.index("{") :])
+        self.output = done.stdout + done.stderr
+        assert SECRET not in self.output
+        found = json.loads(
+            done.stdout[done.stdout.index("\n{") :] if arguments else done.stdout[done.stdout.index("{") :]
+        )
         return t.cast("dict[str, dict[str, t.Any]]", found["plays"][0]["tasks"][0]["hosts"])
 
 
 @pytest.fixture
-def look(docker_engine: str, tmp_path: Path) -> Look:
-    return Look(tmp_path)
+def drift_info(docker_engine: str, tmp_path: Path) -> DriftInfo:
+    return DriftInfo(tmp_path)
 
 
-def test_a_host_that_has_nothing_yet(look: Look) -> None:
-    found = look({look.name: {}})[look.name]
+def test_an_empty_host_drifts_in_every_concern(drift_info: DriftInfo) -> None:
+    found = drift_info({drift_info.name: {}})[drift_info.name]
     assert sorted(found["concerns"]) == CONCERNS
     assert found["changed"] is False
     assert "client: service wacore: its container is missing" in found["drift"]
     assert found["concerns"]["db_env"]["state"] == "drifted"
-    assert sorted(path.name for path in look.folder.iterdir()) == ["inventory.yml", "look.yml"]
+    assert sorted(path.name for path in drift_info.folder.iterdir()) == ["inventory.yml", "compare.yml"]
 
 
-def test_an_engine_that_hangs_hides_no_other_concern(look: Look) -> None:
+def test_a_hanging_engine_does_not_hide_other_concerns(drift_info: DriftInfo) -> None:
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(look.folder / "hung.sock"))
+        server.bind(str(drift_info.folder / "hung.sock"))
         server.listen(64)
-        found = look({look.name: {"wa_docker_host": f"unix://{look.folder}/hung.sock"}})[look.name]
+        found = drift_info({drift_info.name: {"wa_docker_host": f"unix://{drift_info.folder}/hung.sock"}})[
+            drift_info.name
+        ]
     states = {name: one["state"] for name, one in found["concerns"].items()}
     assert states["client"] == states["media_volume"] == "unknown"
     assert found["concerns"]["client"]["error"] == "Docker Engine: does not answer."
     assert any("timed out" in text for text in found["concerns"]["host"]["changes"])
     assert states["log_cleanup"] == "drifted"
-    assert f"log_cleanup: /etc/cron.d/wa-{look.name}-log-cleanup is missing" in found["drift"]
+    assert f"log_cleanup: /etc/cron.d/wa-{drift_info.name}-log-cleanup is missing" in found["drift"]
 
 
-def test_a_variable_that_does_not_template_fails_its_own_host_only(look: Look) -> None:
-    found = look({look.name: {}, "odd": {"wa_client_log_max_size": "{{ no_such_variable }}"}})
+def test_an_undefined_variable_fails_its_own_host_only(drift_info: DriftInfo) -> None:
+    found = drift_info({drift_info.name: {}, "odd": {"wa_client_log_max_size": "{{ no_such_variable }}"}})
     assert "no_such_variable" in found["odd"]["msg"]
     assert found["odd"]["failed"] is True
-    assert sorted(found[look.name]["concerns"]) == CONCERNS
+    assert sorted(found[drift_info.name]["concerns"]) == CONCERNS
 
 
 @pytest.mark.parametrize(
@@ -118,17 +130,17 @@ def test_a_variable_that_does_not_template_fails_its_own_host_only(look: Look) -
         ({"wa_api_password": {"a": SECRET}}, ""),
     ],
 )
-def test_no_secret_is_shown_at_any_verbosity(look: Look, variables: dict[str, t.Any], named: str) -> None:
-    found = look({look.name: variables}, "-vvv", "--diff")[look.name]
+def test_no_secret_is_shown_at_any_verbosity(drift_info: DriftInfo, variables: dict[str, t.Any], named: str) -> None:
+    found = drift_info({drift_info.name: variables}, "-vvv", "--diff")[drift_info.name]
     assert named in json.dumps(found)
 
 
 @pytest.mark.deep
-def test_many_containers_are_not_asked_one_by_one(look: Look, image: str) -> None:
-    """300 others on the host: none is a client's, and none is named."""
-    ids = [docker("create", "--label", f"test={look.name}", image, "true") for _each in range(300)]
+def test_unrelated_containers_are_not_reported(drift_info: DriftInfo, image: str) -> None:
+    """None of 300 other containers on the host is a client's."""
+    ids = [docker("create", "--label", f"test={drift_info.name}", image, "true") for _each in range(300)]
     try:
-        found = look({look.name: {}})[look.name]
+        found = drift_info({drift_info.name: {}})[drift_info.name]
     finally:
         docker("rm", *ids)
     assert found["unmanaged"] == []

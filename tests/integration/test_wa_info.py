@@ -11,7 +11,7 @@ from commands import docker
 from playbook import Ansible
 
 
-def test_real_containers_are_told(ansible: Ansible, clients: Clients) -> None:
+def test_containers_are_returned_with_mounts_state_and_version(ansible: Ansible, clients: Clients) -> None:
     volume = clients.volume()
     core = clients.add("wacore", "coreapp", "--env=WA_CONFIG_ON_DB=1", "--env=WA_DB_PASSWORD=Canary-1", volume=volume)
     web = clients.add("waweb", "web", start=False)
@@ -29,7 +29,7 @@ def test_real_containers_are_told(ansible: Ansible, clients: Clients) -> None:
 
 
 FILE = f"{MOUNT_PATH}/outgoing/planted"
-# script that runs in a container, whether it is stopped then, what is told of its layer
+# script that runs in a container, whether the container is stopped afterwards, expected layer_media
 LAYERS: dict[str, tuple[str, bool, str]] = {
     "what_a_start_writes": (
         f"mkdir -p {MOUNT_PATH}/incoming {MOUNT_PATH}/outgoing; touch /tmp/x /var/log/x /run/x; "
@@ -50,29 +50,29 @@ LAYERS: dict[str, tuple[str, bool, str]] = {
 
 
 @pytest.mark.parametrize("case", LAYERS)
-def test_what_a_real_layer_holds_is_told(ansible: Ansible, clients: Clients, case: str) -> None:
-    script, stopped, told = LAYERS[case]
+def test_media_in_a_container_layer_are_reported(ansible: Ansible, clients: Clients, case: str) -> None:
+    script, stopped, expected = LAYERS[case]
     core = clients.add("wacore", "coreapp")
     clients.run(core, script)
     if stopped:
         docker("stop", core)
     done = ansible.module("wa_info", {"project": clients.project, "media_path": MOUNT_PATH})
-    assert [one["layer_media"] for one in done["containers"]] == [told]
+    assert [one["layer_media"] for one in done["containers"]] == [expected]
 
 
-def test_an_image_that_lost_its_name_is_found(ansible: Ansible, clients: Clients) -> None:
+def test_an_image_that_lost_its_name_is_recognised(ansible: Ansible, clients: Clients) -> None:
     core = clients.add("wacore", "coreapp")
     docker("image", "rm", "--force", clients.tags[0])
     done = ansible.module("wa_info", {"project": clients.project})
     assert [(one["name"], one["role"]) for one in done["containers"]] == [(core, "core")]
 
 
-def test_images_here_and_nowhere_are_told(ansible: Ansible, clients: Clients) -> None:
+def test_present_and_unreachable_images_are_reported(ansible: Ansible, clients: Clients) -> None:
     clients.add("wacore", "coreapp")
-    here = clients.tags[0]
-    nowhere = "127.0.0.1:9/whatsapp/web:v9.9.9"
-    done = ansible.module("wa_info", {"gather": ["images"], "required_images": [here, nowhere]})
-    assert [one["version"] for one in done["images"] if one["name"] == here] == ["2.53.4"]
-    assert (done["missing_images"], list(done["unanswered_images"])) == ({}, [nowhere])
-    assert "connection refused" in done["unanswered_images"][nowhere]
+    present = clients.tags[0]
+    unreachable = "127.0.0.1:9/whatsapp/web:v9.9.9"
+    done = ansible.module("wa_info", {"gather": ["images"], "required_images": [present, unreachable]})
+    assert [one["version"] for one in done["images"] if one["name"] == present] == ["2.53.4"]
+    assert (done["missing_images"], list(done["unanswered_images"])) == ({}, [unreachable])
+    assert "connection refused" in done["unanswered_images"][unreachable]
     assert done["image_free_bytes"] > 0

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_info with `gather: [database]` on real MariaDB and PostgreSQL: time-outs of a new session, sessions, sizes."""
+"""wa_info with `gather: [database]` on real MariaDB and PostgreSQL: timeouts of a new session, sessions, sizes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEIGHBOURS = ["in10configStore", "in10messageStore"]
 
 
 def create(where: Server, name: str) -> None:
-    """A database of the client with a few rows."""
+    """Create a database of the client with a few rows."""
     rows = 2000 if name.endswith("messageStore") else 1
     table = "messages" if name.endswith("messageStore") else "settings"
     if where.kind == "mariadb":
@@ -75,7 +75,7 @@ def config(where: Server) -> database_connection.Settings:
     return database_connection.Settings(where.engine, "127.0.0.1", where.port, "wa", CANARY)
 
 
-def test_the_database_is_told(ansible: Ansible, database: Server, options: dict[str, t.Any]) -> None:
+def test_facts_of_the_database_are_returned(ansible: Ansible, database: Server, options: dict[str, t.Any]) -> None:
     done = ansible.module("wa_info", options)
     assert not done.get("failed"), done
     found = done["database"]
@@ -96,7 +96,7 @@ def test_the_database_is_told(ansible: Ansible, database: Server, options: dict[
     assert CANARY not in str(done)
 
 
-def test_a_time_out_is_that_of_the_client_and_the_cure_cures_it(
+def test_a_statement_timeout_is_found_and_its_fix_removes_it(
     ansible: Ansible, database: Server, options: dict[str, t.Any]
 ) -> None:
     limits: list[tuple[str, str]] = [
@@ -131,49 +131,51 @@ def test_a_time_out_is_that_of_the_client_and_the_cure_cures_it(
                 database.sql("ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 0;")
 
 
-def test_sessions_of_the_client_on_its_own_databases_are_told(
+def test_sessions_of_the_client_are_returned_by_database(
     ansible: Ansible, database: Server, options: dict[str, t.Any]
 ) -> None:
     with (
         database_connection.connect(config(database), "in1messageStore") as own,
-        database_connection.connect(config(database)) as nowhere,
+        database_connection.connect(config(database)) as other,
     ):
-        for session in (own, nowhere):
+        for session in (own, other):
             session.value("SELECT 1")
-        told = ansible.module("wa_info", options)["database"]
-        found = told["sessions"]
+        facts = ansible.module("wa_info", options)["database"]
+        found = facts["sessions"]
         assert [one["database"] for one in found] == ["in1messageStore"]
-        nowhere_else = None if database.kind == "mariadb" else "postgres"
-        assert [one["database"] for one in told["other_sessions"]] == [nowhere_else]
+        other_database = None if database.kind == "mariadb" else "postgres"
+        assert [one["database"] for one in facts["other_sessions"]] == [other_database]
         assert sorted(found[0]) == ["database", "from", "id", "seconds", "state"]
         assert found[0]["from"].count(".") == 3, found
         assert found[0]["state"] == ("Sleep" if database.kind == "mariadb" else "idle")
     assert ansible.module("wa_info", options)["database"]["sessions"] == []
 
 
-def test_the_end_of_a_session_is_waited_for_and_who_stays_is_told(
+def test_idle_timeout_waits_until_the_sessions_end(
     ansible: Ansible, database: Server, options: dict[str, t.Any]
 ) -> None:
-    def ask(seconds: int) -> t.Any:
+    def sessions(seconds: int) -> t.Any:
         return ansible.module("wa_info", {**options, "idle_timeout": seconds})["database"]["sessions"]
 
-    with database_connection.connect(config(database), "in1messageStore") as leaves:
-        leaves.value("SELECT 1")
-        assert [one["database"] for one in ask(1) if one["database"]] == ["in1messageStore"]
+    with database_connection.connect(config(database), "in1messageStore") as session:
+        session.value("SELECT 1")
+        assert [one["database"] for one in sessions(1) if one["database"]] == ["in1messageStore"]
         others = (
             "SELECT COUNT(*) FROM information_schema.processlist WHERE id <> CONNECTION_ID()"
             if database.kind == "mariadb"
             else "SELECT COUNT(*) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
         )
         with ThreadPoolExecutor(1) as other:
-            asked = other.submit(ask, 60)
-            while not leaves.value(others):
+            asked = other.submit(sessions, 60)
+            while not session.value(others):
                 time.sleep(0.01)
-            leaves.close()  # the module looks by now
+            session.close()  # the module is waiting by now
             assert asked.result() == []
 
 
-def test_a_neighbour_is_not_ours(ansible: Ansible, database: Server, options: dict[str, t.Any]) -> None:
+def test_databases_of_another_client_are_not_included(
+    ansible: Ansible, database: Server, options: dict[str, t.Any]
+) -> None:
     for name in NEIGHBOURS:
         create(database, name)
     try:
@@ -191,14 +193,16 @@ def test_a_neighbour_is_not_ours(ansible: Ansible, database: Server, options: di
             database.sql(f"DROP DATABASE {quote}{name}{quote};")
 
 
-def test_a_fresh_client_has_no_databases(ansible: Ansible, database: Server, tmp_path: Path) -> None:
+def test_a_new_client_has_no_databases(ansible: Ansible, database: Server, tmp_path: Path) -> None:
     path = env_file(database, tmp_path, "fresh")
     found = ansible.module("wa_info", {"gather": ["database"], "env_file": str(path)})["database"]
     assert (found["databases"], found["sessions"], found["largest_table"]) == ([], [], None)
     assert (found["messages_bytes"], found["statement_timeout"]) == (None, None)
 
 
-def test_a_server_that_is_silent_is_told_in_time(ansible: Ansible, database: Server, tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_fails_within_the_timeout(
+    ansible: Ansible, database: Server, tmp_path: Path
+) -> None:
     with silent_server() as port:
         path = env_file(database, tmp_path, port=port)
         failed = ansible.module("wa_info", {"gather": ["database"], "env_file": str(path), "connect_timeout": "1s"})

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_log_cleanup against a real Docker Engine: real logs, real cleanups, and all that can go wrong in a container."""
+"""wa_log_cleanup on a real Docker Engine: real logs, real cleanup scripts, failures in containers."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ LIMITS = {
 
 
 def by_service(result: dict[str, t.Any], clients: t.Any) -> dict[str, dict[str, t.Any]]:
-    """The containers of a result by the service's name."""
+    """The containers of a result by the names of their services."""
     return {one["name"].removeprefix(f"{clients.project}-").removesuffix("-1"): one for one in result["containers"]}
 
 
 @pytest.fixture
 def options(clients: t.Any, tmp_path: t.Any) -> t.Iterator[dict[str, t.Any]]:
-    """Options that keep a test to its own project and folder."""
+    """Options that limit a test to its own project and folder."""
     yield {"project": clients.project, "state_file": str(tmp_path / "state" / "live.json")}
     lc.remove_locks(clients.project)
 
 
 def test_check_run_run_check(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
-    """What check mode predicts is what is removed; a second run changes nothing; web, core and master by their rules."""
+    """The run removes what check mode predicted, a second run changes nothing, and each role has its rules."""
     core = lc.core(clients)
     master = lc.core(clients, "master1", docker=("--env", "WA_MASTER_NODE=1"))
     web = lc.web(clients)
@@ -73,7 +73,7 @@ def test_check_run_run_check(ansible: t.Any, clients: t.Any, options: dict[str, 
         f"{lc.ARCHIVE}/error-1.log.gz",
     ]
     assert not any(before["master1"][key] for key in ("rotate", "archive", "remove"))
-    # a sparse file takes nothing on the disk
+    # a sparse file uses no disk space
     assert before["waweb"]["bytes_before"] < 50 << 20
     assert len(lc.files(clients, core)) == 500, "check mode cleaned"
 
@@ -104,8 +104,8 @@ def test_check_run_run_check(ansible: t.Any, clients: t.Any, options: dict[str, 
         }
 
 
-def test_strange_names_and_times(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
-    """Names with spaces, newlines, quotes and other letters; times before 1970's second day and far in the future."""
+def test_unusual_file_names_and_times_are_handled(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """Names with spaces, newlines, quotes and non-ASCII letters; times near 1970 and in 2106."""
     core = lc.core(clients)
     lc.archives(core, 26, "wa service")
     clients.run(
@@ -126,8 +126,8 @@ def test_strange_names_and_times(ansible: t.Any, clients: t.Any, options: dict[s
     assert not set(predicted["remove"]) & {f"{lc.ARCHIVE}/{name}" for name in lc.files(clients, core)}
 
 
-def test_outside_and_inside_see_the_same(clients: t.Any) -> None:
-    """What a walk through /proc finds is what the container's own ls finds."""
+def test_measurement_through_proc_equals_that_inside_the_container(clients: t.Any) -> None:
+    """A walk through /proc finds the same files as `ls` in the container."""
     core = lc.core(clients)
     lc.archives(core, 5, "wa service")
     clients.run(
@@ -151,8 +151,8 @@ def test_outside_and_inside_see_the_same(clients: t.Any) -> None:
     assert abs((inside.free_bytes or 0) - (outside.free_bytes or 0)) < 64 << 20
 
 
-def test_other_containers_are_not_touched(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
-    """Only the project's own client containers; without a project two projects are an error that names them."""
+def test_containers_of_other_projects_are_unchanged(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """Only client containers of the project are cleaned. Without a project, two projects are an error that names both."""
     own = lc.core(clients)
     other = lc.core(clients, project=f"{clients.project}b")
     for name in (own, other):
@@ -175,10 +175,10 @@ def test_other_containers_are_not_touched(ansible: t.Any, clients: t.Any, option
 HANG = "#!/bin/sh\ntrap '' TERM\necho started\n(trap '' TERM; exec sleep 4242) &\nsetsid sleep 4243 &\nwait\n"
 
 
-def test_one_bad_container_keeps_nobody_from_being_cleaned(
+def test_a_failing_container_does_not_prevent_the_cleanup_of_others(
     ansible: t.Any, clients: t.Any, options: dict[str, t.Any]
 ) -> None:
-    """Failing, hanging, no script, no shell, paused, stopped, crashing; removed, restarted, stopped, paused meanwhile."""
+    """Containers that fail, hang, lack script or shell, crash; that are removed, restarted, stopped or paused during the cleanup."""
     slow = "#!/bin/sh\ntouch /tmp/started\nsleep 60\n"
     names = {
         "ok1": lc.core(clients, "ok1"),
@@ -206,7 +206,7 @@ def test_one_bad_container_keeps_nobody_from_being_cleaned(
     docker("pause", names["paused"])
     docker("stop", names["stopped"])
 
-    def meddle() -> None:
+    def change_containers() -> None:
         for name, act in (
             ("removed", ("rm", "-f")),
             ("restarted", ("restart", "-t", "0")),
@@ -216,10 +216,10 @@ def test_one_bad_container_keeps_nobody_from_being_cleaned(
             until(functools.partial(clients.engine.exists, names[name], "/tmp/started"))
             docker(*act, names[name])
 
-    meddler = threading.Thread(target=meddle)
-    meddler.start()
+    changer = threading.Thread(target=change_containers)
+    changer.start()
     done = ansible.module(MODULE, dict(options, timeout="8s", workers=13))
-    meddler.join()
+    changer.join()
     found = by_service(done, clients)
     reasons = {name: f"{one['status']}: {one.get('reason', '')}" for name, one in found.items()}
     assert done["failed"]
@@ -242,7 +242,7 @@ def test_one_bad_container_keeps_nobody_from_being_cleaned(
     }
     assert found["failing"]["output"] == ["disk is bad"]
     assert found["hanging"]["files_after"] == found["hanging"]["files_before"] == 0
-    assert lc.alive(names["hanging"], "424") == [], "the cleanup lives on inside"
+    assert lc.processes(names["hanging"], "424") == [], "the cleanup lives on inside"
     assert len(lc.files(clients, names["ok1"])) == 30
     assert len(lc.files(clients, names["blind"])) == 30, "cleaned, though it cannot be measured"
     for name in ("failing", "hanging", "noscript", "paused", "restarted", "blind"):
@@ -251,11 +251,13 @@ def test_one_bad_container_keeps_nobody_from_being_cleaned(
     strict = ansible.module(MODULE, dict(options, containers=[names["stopped"], names["ok1"]], ignore_stopped=False))
     assert strict["failures"] == [f"{names['stopped']}: is exited"]
     docker("unpause", names["paused"], names["pausing"])
-    until(lambda: not lc.alive(names["pausing"], "sleep 60"))
+    until(lambda: not lc.processes(names["pausing"], "sleep 60"))
 
 
-def test_a_broken_cleanup_is_seen(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
-    """Every rule that a cleanup breaks is told, a log that is too large only when two runs left it so."""
+def test_rules_broken_by_a_cleanup_script_are_reported(
+    ansible: t.Any, clients: t.Any, options: dict[str, t.Any]
+) -> None:
+    """Every broken rule is reported, a log that is too large only if two runs left it so."""
     core = lc.core(clients, script="#!/bin/sh\nexit 0\n")
     web = lc.web(clients, script="#!/bin/sh\nexit 0\n")
     lc.archives(core, 35)
@@ -269,7 +271,7 @@ def test_a_broken_cleanup_is_seen(ansible: t.Any, clients: t.Any, options: dict[
     first = ansible.module(MODULE, options)
     assert not first["changed"]
 
-    def told(result: dict[str, t.Any]) -> set[tuple[str, str, int]]:
+    def violations(result: dict[str, t.Any]) -> set[tuple[str, str, int]]:
         return {(one["container"], one["rule"], one["count"]) for one in result["violations"]}
 
     at_once = {
@@ -278,19 +280,19 @@ def test_a_broken_cleanup_is_seen(ansible: t.Any, clients: t.Any, options: dict[
         (core, "old_core_files", 1),
         (web, "outside_archive", 2),
     }
-    assert told(first) == at_once
+    assert violations(first) == at_once
     second = ansible.module(MODULE, options)
-    assert told(second) == at_once | {(core, "live_too_large", 1), (web, "live_too_large", 1)}
+    assert violations(second) == at_once | {(core, "live_too_large", 1), (web, "live_too_large", 1)}
     assert any("live logs above their size" in line for line in second["warnings"])
     lc.install(clients, core, lc.CORE_CLEANUP)
     lc.install(clients, web, lc.WEB_CLEANUP)
     clients.run(web, f"rm {lc.LOGS}/access.log.1 {lc.LOGS}/web.log-2.gz")
-    mended = ansible.module(MODULE, options)
-    assert told(mended) == {(core, "not_compressed", 1)}
+    repaired = ansible.module(MODULE, options)
+    assert violations(repaired) == {(core, "not_compressed", 1)}
 
 
 def module_processes(mark: str) -> list[int]:
-    """The ids of the module's processes of one run: those with a mark in their environment."""
+    """The process ids of one run of the module, found by a text in their environment."""
     listed = subprocess.run(
         ["pgrep", "-f", f"AnsiballZ_{MODULE}.py"], capture_output=True, text=True, check=False
     ).stdout
@@ -300,12 +302,14 @@ def module_processes(mark: str) -> list[int]:
             if mark in Path(f"/proc/{pid}/environ").read_text(errors="replace"):
                 found.append(int(pid))
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # it has ended
     return found
 
 
-def test_killed_in_the_middle(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
-    """kill -9 of the module ends the cleanup inside the container, frees the lock, and the next run is a good one."""
+def test_a_killed_module_leaves_no_cleanup_and_no_lock(
+    ansible: t.Any, clients: t.Any, options: dict[str, t.Any]
+) -> None:
+    """kill -9 of the module ends the cleanup in the container and frees the lock, and the next run succeeds."""
     mark = "sleep 4244"
     core = lc.core(clients, script=f"#!/bin/sh\ntrap '' TERM\ntouch /tmp/started\n{mark}\n")
     runs: list[t.Any] = []
@@ -318,13 +322,13 @@ def test_killed_in_the_middle(ansible: t.Any, clients: t.Any, options: dict[str,
         os.kill(pid, signal.SIGKILL)
     runner.join()
     assert runs[0]["failed"]
-    until(lambda: lc.alive(core, "4244") == [])
+    until(lambda: lc.processes(core, "4244") == [])
     lc.install(clients, core, lc.CORE_CLEANUP)
     assert not ansible.module(MODULE, options).get("failed")
 
 
-def test_two_at_once(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
-    """The second waits for the first; nothing overlaps; a wait that is too long is an error that says why."""
+def test_concurrent_runs_wait_for_each_other(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """The second run waits for the first. A wait beyond the timeout is an error that names the lock."""
     script = "#!/bin/sh\n[ ! -e /tmp/busy ] || { echo overlap; exit 9; }\ntouch /tmp/busy\nsleep 2\nrm /tmp/busy\n"
     lc.core(clients, script=script)
     results: list[t.Any] = []
@@ -343,8 +347,8 @@ def test_two_at_once(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) 
     assert f"another one holds {lock} for more than 1 s" in refused["msg"]
 
 
-def test_full_disk(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
-    """On a full disk the cleanup still removes archives; room that stays short fails the task, or warns."""
+def test_min_free_on_a_full_disk(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
+    """On a full disk the cleanup still removes archives. Too little free space fails the task, or is a warning."""
     core = lc.core(clients, docker=("--tmpfs", f"{lc.LOGS}:size=3m"))
     clients.run(core, f"mkdir -p {lc.ARCHIVE}")
     lc.archives(core, 60, size=40960)
@@ -361,8 +365,10 @@ def test_full_disk(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) ->
     assert not ansible.module(MODULE, dict(options, min_free="10M", min_free_action="warn")).get("failed")
 
 
-def test_docker_logs(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
-    """Containers whose own log has no cap, a cap above what is allowed, or holds too much are told."""
+def test_docker_logs_without_a_sufficient_limit_are_reported(
+    ansible: t.Any, clients: t.Any, options: dict[str, t.Any]
+) -> None:
+    """Containers whose Docker log has no limit, a limit above the allowed size, or too large a log are reported."""
     capped = ("--log-opt", "max-size=1m", "--log-opt", "max-file=3")
     lc.core(clients, "capped", docker=capped)
     wide = lc.core(clients, "wide", docker=("--log-opt", "max-size=50m", "--log-opt", "max-file=7"))
@@ -386,7 +392,7 @@ def test_docker_logs(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) 
 
 
 def test_no_secret_is_shown(ansible: t.Any, clients: t.Any, options: dict[str, t.Any]) -> None:
-    """A cleanup that prints its environment gives no password away."""
+    """The output of a cleanup that prints its environment contains no password."""
     secret = "canary-Pa55%word"
     lc.core(clients, script="#!/bin/sh\nenv\n", docker=("--env", f"WA_DB_PASSWORD={secret}"))
     play = ansible.play([{f"waba.onprem.{MODULE}": options}], arguments=["-vvv"])

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cron job's script of the role wa_log_cleanup, on its own, against a real Docker Engine."""
+"""The cron job's script of the role wa_log_cleanup, run directly on a real Docker Engine."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ ENGINE = functools.partial(unix_socket, "/var/run/docker.sock")
 
 @pytest.fixture
 def job(tmp_path: Path, clients: t.Any) -> t.Iterator[Job]:
-    """The script, for the test's own project."""
+    """The script for the test's own project."""
     yield Job(tmp_path, clients.project)
     lc.remove_locks(clients.project)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_cleans_only_its_own_project(clients: t.Any, job: Job, shell: str) -> None:
-    """Both kinds of containers are cleaned, another project's and a stranger's are not; the status says so."""
-    mine = [lc.core(clients), lc.web(clients)]
+def test_only_the_own_project_is_cleaned(clients: t.Any, job: Job, shell: str) -> None:
+    """Webapp and Coreapp containers are cleaned, those of another project or client are not, and the status file says so."""
+    own = [lc.core(clients), lc.web(clients)]
     other = lc.core(clients, project=f"{clients.project}b")
-    stranger = clients.add("db", "mysql")
-    lc.install(clients, stranger, lc.CORE_CLEANUP)
-    for name in (mine[0], other, stranger):
+    unrelated = clients.add("db", "mysql")
+    lc.install(clients, unrelated, lc.CORE_CLEANUP)
+    for name in (own[0], other, unrelated):
         lc.archives(name, 32)
     metrics = job.folder / "wa.prom"
     done = job("-m", str(metrics), shell=shell)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert len(lc.files(clients, mine[0])) == 30
-    assert len(lc.files(clients, other)) == len(lc.files(clients, stranger)) == 32
+    assert len(lc.files(clients, own[0])) == 30
+    assert len(lc.files(clients, other)) == len(lc.files(clients, unrelated)) == 32
     status = job.status
     freed = status.pop("freed_bytes")
     assert 2 * 8192 <= freed < 4 * 8192
@@ -75,8 +75,8 @@ def test_cleans_only_its_own_project(clients: t.Any, job: Job, shell: str) -> No
     assert job.status["freed_bytes"] == 0
 
 
-def test_finds_recreated_containers_and_moved_tags(clients: t.Any, job: Job) -> None:
-    """Neither a new id nor a tag that points to a newer image hides a container."""
+def test_recreated_containers_and_moved_tags_are_found(clients: t.Any, job: Job) -> None:
+    """A container is found whatever its id, and although its tag points to a newer image."""
     none = job()
     assert none.returncode == 1
     assert job.status["failures"] == ["no client container found (images web coreapp): nothing was cleaned"]
@@ -91,8 +91,8 @@ def test_finds_recreated_containers_and_moved_tags(clients: t.Any, job: Job) -> 
     assert len(lc.files(clients, second)) == 30
 
 
-def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> None:
-    """Failing, hanging, without script, without shell, paused: exit code 1, each named; stopped ones are skipped."""
+def test_failures_are_reported_and_other_containers_cleaned(clients: t.Any, job: Job) -> None:
+    """Containers that fail, hang, lack script or shell, or are paused: exit code 1, each is named. Stopped ones are skipped."""
     hang = "#!/bin/sh\ntrap '' TERM\nsetsid sleep 4245 &\nsleep 4245\n"
     names = {
         "bad": lc.core(clients, "bad", "#!/bin/sh\nprintf 'no \"room\" \\\\ left\\n' >&2\nexit 3\n"),
@@ -113,24 +113,24 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
     with subprocess.Popen(job.argv("-t", "4s"), stderr=subprocess.PIPE, text=True) as running:
         until(lambda: clients.engine.exists(names["pausing"], "/tmp/started"))
         docker("pause", names["pausing"])
-        _out, complaints = running.communicate(timeout=60)
+        _out, errors = running.communicate(timeout=60)
     assert running.returncode == 1
     status = job.status
     assert (status["result"], status["containers"], status["skipped"], status["failed"]) == ("failed", 1, 1, 6)
-    told = {text.partition(": ")[0]: text.partition(": ")[2] for text in status["failures"]}
-    assert told.pop(names["noshell"]).startswith("the cleanup could not be run (exit code 12")
-    assert told.pop(names["noscript"]).startswith("the cleanup failed with exit code 127: ")
-    assert told == {
+    failures = {text.partition(": ")[0]: text.partition(": ")[2] for text in status["failures"]}
+    assert failures.pop(names["noshell"]).startswith("the cleanup could not be run (exit code 12")
+    assert failures.pop(names["noscript"]).startswith("the cleanup failed with exit code 127: ")
+    assert failures == {
         names["bad"]: "the cleanup failed with exit code 3, more than 30 archives of wa-service in "
         "/var/log/whatsapp/archive: no room  left",
         names["hanging"]: "the cleanup took more than 4s and was ended",
         names["paused"]: "is paused",
         names["pausing"]: "is paused since the cleanup began",
     }
-    assert all(text in complaints for text in status["failures"])
+    assert all(text in errors for text in status["failures"])
     assert len(lc.files(clients, names["last"])) == 30
     docker("unpause", names["paused"], names["pausing"])
-    until(lambda: not lc.alive(names["hanging"], "4245") and not lc.alive(names["pausing"], "4247"))
+    until(lambda: not lc.processes(names["hanging"], "4245") and not lc.processes(names["pausing"], "4247"))
     before = status["last_success"]
     assert before == 0
     docker("rm", "--force", *(names[name] for name in ("bad", "hanging", "noscript", "noshell", "pausing")))
@@ -138,15 +138,15 @@ def test_failures_are_named_and_the_others_done(clients: t.Any, job: Job) -> Non
     assert job.status["last_success"] > 0
 
 
-def test_a_container_that_goes_meanwhile(clients: t.Any, job: Job) -> None:
-    """Removed or stopped while it is cleaned: skipped; restarted: a failure; the job goes on to the next."""
+def test_containers_that_change_during_the_job(clients: t.Any, job: Job) -> None:
+    """A container removed or stopped during its cleanup is skipped, a restarted one is a failure, and the job continues."""
     slow = "#!/bin/sh\ntouch /tmp/started\nsleep 60\n"
-    gone, stopped, restarted = (lc.core(clients, name, slow) for name in ("a", "b", "bb"))
+    removed, stopped, restarted = (lc.core(clients, name, slow) for name in ("a", "b", "bb"))
     last = lc.core(clients, "c")
     lc.archives(last, 31)
     with subprocess.Popen(job.argv(), stderr=subprocess.PIPE, text=True) as running:
-        until(lambda: clients.engine.exists(gone, "/tmp/started"))
-        docker("rm", "--force", gone)
+        until(lambda: clients.engine.exists(removed, "/tmp/started"))
+        docker("rm", "--force", removed)
         until(lambda: clients.engine.exists(stopped, "/tmp/started"))
         docker("stop", "-t", "0", stopped)
         until(lambda: clients.engine.exists(restarted, "/tmp/started"))
@@ -158,43 +158,43 @@ def test_a_container_that_goes_meanwhile(clients: t.Any, job: Job) -> None:
     assert len(lc.files(clients, last)) == 30
 
 
-def test_an_engine_that_goes_away(clients: t.Any, job: Job, ansible: t.Any) -> None:
-    """Job and module name every container that they could not clean, none as gone; what ran has ended inside."""
+def test_an_engine_that_stops_during_the_job(clients: t.Any, job: Job, ansible: t.Any) -> None:
+    """Job and module name every container that they could not clean. The running cleanup ends in its container."""
     slow = "#!/bin/sh\ntouch /tmp/started\nsleep 4248\n"
     first, second = lc.core(clients, "a", slow), lc.core(clients, "b", slow)
     path = job.folder / "job.sock"
-    gate = Relay(ENGINE, path)
+    relay = Relay(ENGINE, path)
     with subprocess.Popen(job.argv("-H", f"unix://{path}"), stderr=subprocess.PIPE, text=True) as running:
         until(lambda: clients.engine.exists(first, "/tmp/started"))
-        gate.cut()
+        relay.cut()
         running.communicate(timeout=60)
     assert running.returncode == 1
     assert [text.partition(" (")[0] for text in job.status["failures"]] == [
         f"{name}: Docker did not answer" for name in (first, second)
     ]
-    until(lambda: not lc.alive(first, "4248"))
+    until(lambda: not lc.processes(first, "4248"))
     path = job.folder / "module.sock"
-    gate = Relay(ENGINE, path)
+    relay = Relay(ENGINE, path)
     options = {"project": clients.project, "state_file": str(job.folder / "live.json"), "docker_host": f"unix://{path}"}
     results: list[dict[str, t.Any]] = []
     module = threading.Thread(target=lambda: results.append(ansible.module("wa_log_cleanup", options)))
     module.start()
     until(lambda: clients.engine.exists(second, "/tmp/started"))
-    gate.cut()
+    relay.cut()
     module.join()
     assert [text.partition(": ")[0] for text in results[0]["failures"]] == [first, second]
     assert results[0]["skipped_containers"] == []
-    until(lambda: not lc.alive(first, "4248") and not lc.alive(second, "4248"))
+    until(lambda: not lc.processes(first, "4248") and not lc.processes(second, "4248"))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_killed_in_the_middle(clients: t.Any, job: Job, shell: str) -> None:
-    """kill -9 of the job alone: the cleanup ends inside, the lock is free soon, the status tells, the next run works."""
+def test_a_killed_job_leaves_no_cleanup_and_no_lock(clients: t.Any, job: Job, shell: str) -> None:
+    """kill -9 of the job: the cleanup in the container ends, the lock is released, the status is `running`, the next run succeeds."""
     core = lc.core(clients, script="#!/bin/sh\ntrap '' TERM\ntouch /tmp/started\nsleep 4246\n")
     with subprocess.Popen(job.argv(shell=shell)) as running:
         until(lambda: clients.engine.exists(core, "/tmp/started"))
         os.kill(running.pid, signal.SIGKILL)
-    until(lambda: not lc.alive(core, "4246"))
+    until(lambda: not lc.processes(core, "4246"))
     assert job.status["result"] == "running"
     assert job.status["finished"] is None
     lc.install(clients, core, lc.CORE_CLEANUP)
@@ -209,7 +209,7 @@ def test_killed_in_the_middle(clients: t.Any, job: Job, shell: str) -> None:
     assert not Path(f"/run/wa-log-cleanup-{clients.project}.pipe").exists()
 
 
-def test_runs_never_overlap(clients: t.Any, job: Job, ansible: t.Any) -> None:
+def test_runs_do_not_overlap(clients: t.Any, job: Job, ansible: t.Any) -> None:
     """A second job waits for the first one, and so does the module."""
     script = "#!/bin/sh\n[ ! -e /tmp/busy ] || exit 9\ntouch /tmp/busy /tmp/started\nsleep 3\nrm /tmp/busy\n"
     core = lc.core(clients, script=script)
@@ -227,8 +227,8 @@ def test_runs_never_overlap(clients: t.Any, job: Job, ansible: t.Any) -> None:
     assert job.status["result"] == "ok"
 
 
-def test_the_lock_of_the_deployment(clients: t.Any, job: Job) -> None:
-    """While it is held nothing is done, and the last success stays known; a lease that is over holds nothing."""
+def test_a_held_deployment_lock_prevents_the_cleanup(clients: t.Any, job: Job) -> None:
+    """The status keeps the last success. An expired lease does not count."""
     core = lc.core(clients)
     assert job().returncode == 0
     success = job.status["last_success"]
@@ -252,8 +252,8 @@ def test_the_lock_of_the_deployment(clients: t.Any, job: Job) -> None:
     assert len(lc.files(clients, core)) == 30
 
 
-def test_a_lock_taken_between_two_containers(clients: t.Any, job: Job) -> None:
-    """An upgrade that begins meanwhile is not disturbed further."""
+def test_a_lock_acquired_during_the_job_stops_it(clients: t.Any, job: Job) -> None:
+    """No further container is cleaned once an upgrade has begun."""
     first = lc.core(clients, "a", "#!/bin/sh\ntouch /tmp/started\nsleep 2\n")
     second = lc.core(clients, "b")
     lc.archives(second, 31)
@@ -266,8 +266,8 @@ def test_a_lock_taken_between_two_containers(clients: t.Any, job: Job) -> None:
     assert len(lc.files(clients, second)) == 31
 
 
-def test_a_full_disk_of_the_host(clients: t.Any, job: Job, tmp_path: Path) -> None:
-    """That the status cannot be written keeps nothing from being cleaned; the old status stays whole."""
+def test_a_full_disk_of_the_host_does_not_prevent_the_cleanup(clients: t.Any, job: Job, tmp_path: Path) -> None:
+    """The status cannot be written, and the old status file is unchanged."""
     core = lc.core(clients)
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -287,7 +287,7 @@ def test_a_full_disk_of_the_host(clients: t.Any, job: Job, tmp_path: Path) -> No
         commands.run("umount", disk)
 
 
-def test_commands_folders_and_images_of_ones_own(clients: t.Any, job: Job) -> None:
+def test_options_for_command_folders_and_images(clients: t.Any, job: Job) -> None:
     """A command with arguments, other folders to measure, other image names."""
     name = clients.add("wacore", "our-core")
     clients.run(
@@ -309,8 +309,8 @@ def test_commands_folders_and_images_of_ones_own(clients: t.Any, job: Job) -> No
     assert job.status["freed_bytes"] >= 49152
 
 
-def test_no_secret_is_told(clients: t.Any, job: Job) -> None:
-    """A failing cleanup that prints its environment gives no password away."""
+def test_no_secret_is_shown(clients: t.Any, job: Job) -> None:
+    """The output of a failing cleanup that prints its environment contains no password."""
     secret = "canary Pa55%word"
     script = '#!/bin/sh\nenv | grep DB_PASS\necho "for wa with $WA_DB_PASSWORD: denied"\necho "$A_KEY"\nexit 126\n'
     variables = ("--env", f"WA_DB_PASSWORD={secret}", "--env", "A_KEY=first line\nPa55 second\n\nthird")
@@ -323,16 +323,16 @@ def test_no_secret_is_told(clients: t.Any, job: Job) -> None:
     assert "Pa55" not in done.stdout + done.stderr + json.dumps(job.status)
 
 
-def test_docker_that_does_not_answer(job: Job) -> None:
-    """Exit code 3, and the status says why."""
+def test_an_unreachable_docker_engine_is_a_failure(job: Job) -> None:
+    """The exit code is 3, and the status file contains the reason."""
     done = job("-H", "unix:///nowhere.sock")
     assert done.returncode == 3
     assert job.status["result"] == "failed"
     assert "Docker does not answer" in job.status["failures"][0]
 
 
-def test_an_inspect_that_fails_is_a_failure(clients: t.Any, job: Job) -> None:
-    """Docker lists the containers and then tells of none, or not of all, of them: what it tells of is cleaned."""
+def test_a_failing_inspect_is_a_failure(clients: t.Any, job: Job) -> None:
+    """Docker lists the containers, and docker inspect fails for all or some of them. The others are cleaned."""
     core = lc.core(clients)
     lc.archives(core, 31)
     job.with_docker('case $* in "inspect --type"*) [ -e "$0.some" ] || exit 1; /usr/bin/docker "$@"; exit 1;; esac')
@@ -356,16 +356,16 @@ def test_an_inspect_that_fails_is_a_failure(clients: t.Any, job: Job) -> None:
     assert len(lc.files(clients, core)) == 30
 
 
-def test_a_container_that_goes_before_it_is_looked_at(clients: t.Any, job: Job) -> None:
-    """Another one that goes between the list and the look at it is no failure."""
+def test_a_container_removed_before_its_inspection_is_ignored(clients: t.Any, job: Job) -> None:
+    """Another container is removed between the list and its inspection."""
     lc.core(clients)
     job.with_docker("case $* in 'ps --all --quiet --no-trunc') echo " + "f" * 64 + ";; esac")
     assert job().returncode == 0
     assert (job.status["result"], job.status["containers"]) == ("ok", 1)
 
 
-def test_the_modules_engine_is_the_jobs(clients: t.Any, job: Job) -> None:
-    """Neither root's context nor a variable nor what Docker says of its configuration leads the job elsewhere."""
+def test_the_job_uses_the_engine_of_the_role(clients: t.Any, job: Job) -> None:
+    """Neither root's Docker context, nor an environment variable, nor the Docker configuration changes the job's engine."""
     core = lc.core(clients)
     lc.archives(core, 31)
     (job.folder / ".docker").mkdir()
@@ -377,8 +377,8 @@ def test_the_modules_engine_is_the_jobs(clients: t.Any, job: Job) -> None:
     assert len(lc.files(clients, core)) == 30
 
 
-def test_links_of_others_are_not_followed(clients: t.Any, job: Job) -> None:
-    """Whoever may write into the folder of the metrics cannot have root write into another file."""
+def test_symbolic_links_are_not_followed(clients: t.Any, job: Job) -> None:
+    """A user who may write to the metrics folder cannot make root write to another file."""
     lc.core(clients)
     victim = job.folder / "victim"
     victim.write_text("theirs")
@@ -396,16 +396,16 @@ def test_links_of_others_are_not_followed(clients: t.Any, job: Job) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_no_room_for_temporary_files(clients: t.Any, job: Job, shell: str) -> None:
-    """The cleaning itself needs none."""
+def test_the_cleanup_needs_no_temporary_files(clients: t.Any, job: Job, shell: str) -> None:
+    """Without a usable TMPDIR the job still cleans."""
     core = lc.core(clients)
     lc.archives(core, 31)
     assert job(shell=shell, TMPDIR="/nowhere").returncode == 0
     assert len(lc.files(clients, core)) == 30
 
 
-def test_an_exit_code_alone_is_a_warning(clients: t.Any, job: Job) -> None:
-    """What the vendor's script returns is not documented: where all rules hold, the logs are clean."""
+def test_a_nonzero_exit_code_alone_is_a_warning(clients: t.Any, job: Job) -> None:
+    """The vendor does not document the script's exit code. If all rules hold, the logs are clean."""
     script = lc.CORE_CLEANUP + "echo one; echo two; exit 7\n"
     core = lc.core(clients, script=script)
     lc.archives(core, 31)
@@ -424,8 +424,8 @@ def test_an_exit_code_alone_is_a_warning(clients: t.Any, job: Job) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_files_name_is_no_result(clients: t.Any, job: Job, shell: str) -> None:
-    """Whoever may write into a log folder may name a file as our own line is, with numbers that no shell can add."""
+def test_a_file_name_is_not_parsed_as_a_result(clients: t.Any, job: Job, shell: str) -> None:
+    """A file in a log folder may be named like our line of figures, with numbers that a shell cannot add."""
     core = lc.core(clients, script="#!/bin/sh\nexit 1\n")
     names = "'a wa-figures 08 09 0 ' 'a\nwa-figures 08 09 0 '"
     clients.run(core, f"mkdir -p {lc.CORE}/archive; cd {lc.CORE}/archive; touch {names}")
@@ -447,8 +447,8 @@ def test_a_files_name_is_no_result(clients: t.Any, job: Job, shell: str) -> None
         (["other.log.1"], "other.log.1 is outside the archive folder"),
     ],
 )
-def test_the_vendors_names(clients: t.Any, job: Job, files: list[str], rule: str) -> None:
-    """Core logs, of which the newest is live, the link to it, crash logs; lighttpd's log has a rotation of its own."""
+def test_rules_for_the_vendors_file_names(clients: t.Any, job: Job, files: list[str], rule: str) -> None:
+    """The newest Core log is in use. Its link, crash logs and lighttpd's rotated logs break no rule."""
     core = lc.core(clients, script="#!/bin/sh\nexit 1\n")
     clients.run(core, f"cd {lc.CORE}; touch {' '.join(files)}; ln -s {files[0]} wa-service.INFO")
     clients.run(core, "mkdir /var/log/lighttpd; touch /var/log/lighttpd/error.log /var/log/lighttpd/error.log.1.gz")
@@ -459,8 +459,8 @@ def test_the_vendors_names(clients: t.Any, job: Job, files: list[str], rule: str
         ]
 
 
-def test_a_lock_that_is_not_given_back(clients: t.Any, job: Job) -> None:
-    """It is waited for with an end, and then it is a failure. No other user can open it, as he could an older one."""
+def test_a_lock_that_is_never_released_is_a_failure(clients: t.Any, job: Job) -> None:
+    """The job waits for the lock until its timeout. Only root can open the lock file, also one that an older version created."""
     core = lc.core(clients)
     lc.archives(core, 31)
     lock = Path(f"/run/wa-log-cleanup-{clients.project}.lock")
@@ -493,8 +493,8 @@ def test_a_lock_that_is_not_given_back(clients: t.Any, job: Job) -> None:
         ["-z"],
     ],
 )
-def test_wrong_usage(options: list[str]) -> None:
-    """Exit code 2 with the usage, and nothing else."""
+def test_invalid_options_print_the_usage(options: list[str]) -> None:
+    """The exit code is 2."""
     done = subprocess.run(["sh", str(SCRIPT), *options], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "usage: wa-log-cleanup -p PROJECT" in done.stderr

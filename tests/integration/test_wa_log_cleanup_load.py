@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The log cleanup with what the simulated client writes, rotates and archives: topologies, days of load, full disks."""
+"""The log cleanup with logs as the simulated client writes, rotates and archives them: topologies, days of load, full disks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TOPOLOGIES = {
         **{f"master{number}": "master" for number in (1, 2)},
     },
 }
-# Writes with the client's own code, about as compressible as real logs; prints how many writes a full disk lost.
+# Writes with the simulated client's code, about as compressible as real logs. Prints how many writes a full disk lost.
 WRITE = """
 import os, sys
 from simclient.logs import CoreLogFile, LogFile
@@ -47,29 +47,29 @@ print(log.lost)
 
 @dataclass
 class Site:
-    """Containers of the simulated client's images in a project of the test's own; their programs do not run."""
+    """Containers of the simulated client's images in the test's project. Their programs do not run."""
 
     clients: t.Any
     images: dict[str, str]
 
     def add(self, service: str, role: str, *options: str) -> str:
-        """A container; `role` is `web`, `core` or `master`."""
+        """Start a container; `role` is `web`, `core` or `master`."""
         kind = "web" if role == "web" else "coreapp"
         self.clients.image = self.images[kind]
         return str(self.clients.add(service, kind, *options, *(MASTER if role == "master" else ())))
 
     def write(self, container: str, role: str, megabytes: int) -> int:
-        """Write so much to the logs; returns how many writes were lost."""
+        """Write this much to the logs, and return how many writes were lost."""
         return int(docker("exec", container, "python3", "-c", WRITE, role, str(megabytes)))
 
     def old_archives(self, container: str, role: str, size: int) -> None:
-        """A month of archives, as the client names them."""
+        """Create a month of archives with the client's names."""
         lc.archives(container, 30, "web.log" if role == "web" else "wa-service", size)
 
 
 @pytest.fixture(autouse=True)
 def locks(clients: t.Any) -> t.Iterator[None]:
-    """Leaves no lock file behind."""
+    """Remove the lock files at the end."""
     yield
     lc.remove_locks(clients.project)
 
@@ -80,8 +80,10 @@ def site(clients: t.Any) -> Site:
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_topologies(ansible: t.Any, clients: t.Any, site: Site, topology: str, tmp_path: Path) -> None:
-    """In every container the prediction is what the client's own cleanup does, and then nothing is left to do."""
+def test_the_prediction_equals_the_cleanup_in_each_topology(
+    ansible: t.Any, clients: t.Any, site: Site, topology: str, tmp_path: Path
+) -> None:
+    """Check mode predicts for each container what the client's own cleanup does; the next run changes nothing."""
     names = {}
     for service, role in TOPOLOGIES[topology].items():
         names[site.add(service, role)] = role
@@ -96,12 +98,12 @@ def test_topologies(ansible: t.Any, clients: t.Any, site: Site, topology: str, t
     assert (done["violations"], done["failures"], done["skipped_containers"]) == ([], [], [])
     for before, after in zip(predicted["containers"], done["containers"]):
         name = after["name"]
-        gone = {
+        removed = {
             line.partition(" ")[2].rpartition(" ")[0].rpartition(" ")[0]
             for line in done["diff"]["before"].splitlines()
             if line.startswith(f"{name}: ")
         }
-        assert gone == {*before["rotate"], *before["archive"], *before["remove"]}
+        assert removed == {*before["rotate"], *before["archive"], *before["remove"]}
         assert len(before["rotate"] + before["archive"]) == len(before["remove"]) == 1
         # the archive, the lock file of the cleanup, and a live Coreapp log
         assert after["files_after"] == (31 if names[name] == "web" else 32)
@@ -109,8 +111,8 @@ def test_topologies(ansible: t.Any, clients: t.Any, site: Site, topology: str, t
     assert not ansible.module(MODULE, options)["changed"]
 
 
-def test_a_clock_that_was_set_back(ansible: t.Any, clients: t.Any, site: Site, tmp_path: Path) -> None:
-    """Logs and archives from the future count as the newest; nothing flaps, and nothing is called broken."""
+def test_a_clock_set_back_is_handled(ansible: t.Any, clients: t.Any, site: Site, tmp_path: Path) -> None:
+    """Logs and archives from the future count as the newest, results are stable, and no rule is reported as broken."""
     name = site.add("wacore", "core")
     site.old_archives(name, "core", 4096)
     clients.run(
@@ -132,8 +134,8 @@ def test_a_clock_that_was_set_back(ansible: t.Any, clients: t.Any, site: Site, t
     assert not ansible.module(MODULE, options)["changed"]
 
 
-def test_logs_that_grow_at_full_speed(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
-    """What the client writes meanwhile is neither a change nor a violation."""
+def test_growing_logs_are_no_change_and_no_violation(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """The client writes during the cleanup."""
     writer = (
         f"mkdir -p {lc.CORE}; i=100; while :; do f={lc.CORE}/wa-service-$i.log; i=$((i + 1));"
         ' while [ "$(stat -c %s $f 2>/dev/null || echo 0)" -lt 4000000 ]; do head -c 200000 /dev/zero >> $f; done; done'
@@ -143,7 +145,7 @@ def test_logs_that_grow_at_full_speed(ansible: t.Any, clients: t.Any, tmp_path: 
         clients, command=["sh", "-c", f"while :; do head -c 100000 /dev/zero >> {lc.LOGS}/web.log; sleep 0.01; done"]
     )
     options = {"project": clients.project, "state_file": str(tmp_path / "live.json")}
-    for _turn in range(3):
+    for _run in range(3):
         done = ansible.module(MODULE, options)
         found = {one["name"]: one for one in done["containers"]}
         assert not done.get("failed"), done["msg"]
@@ -171,13 +173,15 @@ def disk(tmp_path: Path) -> t.Iterator[Path]:
 
 
 @pytest.mark.deep
-def test_days_of_load(ansible: t.Any, clients: t.Any, site: Site, disk: Path, tmp_path: Path) -> None:
-    """Without the job the disk is full within days; with it never, though a container is recreated and a job killed."""
+def test_the_job_keeps_the_disk_from_filling(
+    ansible: t.Any, clients: t.Any, site: Site, disk: Path, tmp_path: Path
+) -> None:
+    """Without the job the disk fills within days. With it, it does not, though a container is recreated and a job killed."""
     roles = {"wacore": "core", "waweb": "web"}
     job = Job(tmp_path, clients.project)
 
     def recreate(service: str) -> str:
-        """A new container with a new id; the logs of the old one are gone with it."""
+        """Create a new container with a new id and empty log folders."""
         docker("rm", "--force", f"{clients.project}-{service}-1", check=False)
         shutil.rmtree(disk / service, ignore_errors=True)
         folders = {"var": lc.LOGS, "core": lc.CORE}
@@ -192,7 +196,7 @@ def test_days_of_load(ansible: t.Any, clients: t.Any, site: Site, disk: Path, tm
     names = {service: recreate(service) for service in roles}
 
     def day() -> int:
-        """A day of load: more than a log of each kind holds. Returns how many writes were lost."""
+        """Write the logs of a day, more than the size limit of each log. Returns how many writes were lost."""
         return site.write(names["wacore"], "core", 18) + site.write(names["waweb"], "web", 22)
 
     def free() -> int:
@@ -206,7 +210,7 @@ def test_days_of_load(ansible: t.Any, clients: t.Any, site: Site, disk: Path, tm
         assert days < 5, "the disk does not fill"
     assert free() < 1 << 20
 
-    # The client's cleanup needs room to compress: on a full disk it cannot help any more, and both say so.
+    # The client's cleanup needs space to compress. On a full disk it fails, and job and module report it.
     assert job().returncode == 1
     assert "No space left on device" in job.status["failures"][0]
     options = {"project": clients.project, "state_file": str(tmp_path / "live.json"), "min_free": "1M"}

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role wa_log_cleanup on a machine with a real cron, which really fires the job."""
+"""The role wa_log_cleanup on a machine whose cron runs the job."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def host_image(docker_engine: str) -> str:
 
 @dataclass
 class Host:
-    """A machine that shares this one's Docker Engine, with the inventory names that mean it."""
+    """A machine that uses this machine's Docker Engine, under one or several inventory names."""
 
     name: str
     folder: Path
 
     def sh(self, script: str) -> str:
-        """The output of a shell script there."""
+        """Run a shell script on the host and return its output."""
         return Engine().run(self.name, script)
 
     def role(
         self, names: dict[str, dict[str, t.Any]], check: bool = False, **variables: t.Any
     ) -> dict[str, dict[str, int]]:
-        """Apply the role for inventory names; returns Ansible's figures by name. A failure is one."""
+        """Apply the role to inventory names and return Ansible's statistics by name. The play must succeed."""
         shared = {"ansible_connection": "community.docker.docker", "ansible_host": self.name}
         shared["ansible_python_interpreter"] = "/usr/bin/python3"
         inventory, play = self.folder / "inventory.yml", self.folder / "play.yml"
@@ -61,7 +61,7 @@ class Host:
         return t.cast("dict[str, dict[str, int]]", self.last["stats"])
 
     def tasks(self, name: str) -> dict[str, dict[str, t.Any]]:
-        """The last run's tasks that did something for an inventory name, with their results."""
+        """The tasks of the last run that did something for an inventory name, with their results."""
         found = {}
         for task in self.last["plays"][0]["tasks"]:
             title = task["task"]["name"].rpartition(" : ")[2]
@@ -77,7 +77,7 @@ class Host:
 
 @pytest.fixture
 def host(host_image: str, tmp_path: Path) -> t.Iterator[Host]:
-    """A host without Docker Engine of its own: the test's client containers run on the one here."""
+    """A host without its own Docker Engine; the client containers run on this machine's."""
     name = f"logs-host-{uuid.uuid4().hex[:8]}"
     socket = "/var/run/docker.sock"
     docker(
@@ -90,8 +90,8 @@ def host(host_image: str, tmp_path: Path) -> t.Iterator[Host]:
 
 
 @pytest.mark.deep
-def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
-    """Check, run, run; then the real cron cleans a container that came after the role had run, and syslog tells."""
+def test_cron_runs_the_job(host: Host, clients: t.Any) -> None:
+    """Check, run, run. Then cron cleans a container that was created after the role ran, and syslog has an entry."""
     names = {"support": {"wa_project": clients.project}}
     often: dict[str, t.Any] = {"wa_log_cleanup_hour": "*", "wa_log_cleanup_minute": "*"}
     assert host.role(names, check=True, **often)["support"]["changed"] == 1
@@ -118,8 +118,8 @@ def test_cron_fires_the_job(host: Host, clients: t.Any) -> None:
 
 
 @pytest.mark.deep
-def test_deployments_of_one_host(host: Host, clients: t.Any) -> None:
-    """Each has its own job; what is odd is quoted; the script goes with the last one; nothing is left, twice."""
+def test_deployments_on_one_host_have_their_own_jobs(host: Host, clients: t.Any) -> None:
+    """Special characters are quoted, the script is removed with the last job, and a second removal changes nothing."""
     one: dict[str, t.Any] = {
         "wa_log_cleanup_command": "/c 'x y' 100%",
         "wa_images": {"web": "r:5000/a/web", "coreapp": "r:5000/a/our-core"},
@@ -131,20 +131,20 @@ def test_deployments_of_one_host(host: Host, clients: t.Any) -> None:
     assert r"-c '/c '\"'\"'x y'\"'\"' 100\%' -i 'r:5000/a/our-core r:5000/a/web'".replace('\\"', '"') in lines
     assert "7 3 * * * root /usr/local/sbin/wa-log-cleanup -H unix:///var/run/docker.sock" in lines
     assert host.sh("ls /etc/cron.d") == "wa-one-log-cleanup\nwa-two-example-log-cleanup"
-    gone: dict[str, t.Any] = {"wa_log_cleanup_state": "absent"}
-    assert host.role({"one": one}, **gone)["one"]["changed"] == 1
+    absent: dict[str, t.Any] = {"wa_log_cleanup_state": "absent"}
+    assert host.role({"one": one}, **absent)["one"]["changed"] == 1
     assert (
         host.sh("ls /etc/cron.d /usr/local/sbin")
         == "/etc/cron.d:\nwa-two-example-log-cleanup\n\n/usr/local/sbin:\nwa-log-cleanup"
     )
     host.role(names)
-    assert all(figures["changed"] for figures in host.role(names, **gone).values())
+    assert all(figures["changed"] for figures in host.role(names, **absent).values())
     assert host.sh("ls /etc/cron.d /usr/local/sbin") == "/etc/cron.d:\n\n/usr/local/sbin:"
-    assert not any(figures["changed"] for figures in host.role(names, **gone).values())
+    assert not any(figures["changed"] for figures in host.role(names, **absent).values())
 
 
-def test_older_lines_are_reported(host: Host) -> None:
-    """Lines with container ids in any crontab are named with their file; comments are not; ours is not."""
+def test_older_cron_lines_are_reported(host: Host) -> None:
+    """Lines with container ids in any crontab are reported with their file. Comments and the role's own line are not."""
     line = "5 4 * * * docker exec 9dfe77618dba /opt/whatsapp/bin/cleanup.sh"
     host.sh(
         f"mkdir -p /var/spool/cron/crontabs; echo '{line}' > /var/spool/cron/crontabs/root;"
@@ -152,15 +152,15 @@ def test_older_lines_are_reported(host: Host) -> None:
         " printf '#!/bin/sh\\n/usr/bin/docker exec biz_wacore_1 /opt/whatsapp/bin/cleanup.sh\\n' > /etc/cron.daily/wa"
     )
     host.role({"one": {}})
-    told = [item["msg"] for item in host.tasks("one")["Display older cron lines"]["results"]]
-    assert len(told) == 3
-    assert any(text.count("/etc/anacrontab:") for text in told)
-    assert any(f"/var/spool/cron/crontabs/root:{line}" in text for text in told)
-    assert any("/etc/cron.daily/wa:" in text for text in told)
+    messages = [item["msg"] for item in host.tasks("one")["Display older cron lines"]["results"]]
+    assert len(messages) == 3
+    assert any(text.count("/etc/anacrontab:") for text in messages)
+    assert any(f"/var/spool/cron/crontabs/root:{line}" in text for text in messages)
+    assert any("/etc/cron.daily/wa:" in text for text in messages)
 
 
-def test_drift_is_put_right(host: Host) -> None:
-    """A script or a job that somebody changed is as it was after the next run."""
+def test_a_changed_script_or_job_is_corrected(host: Host) -> None:
+    """The next run restores a script or cron file that was edited manually."""
     host.role({"one": {}})
     before = host.sh("cat /etc/cron.d/wa-one-log-cleanup; md5sum /usr/local/sbin/wa-log-cleanup")
     host.sh(
@@ -170,12 +170,12 @@ def test_drift_is_put_right(host: Host) -> None:
     assert host.sh("cat /etc/cron.d/wa-one-log-cleanup; md5sum /usr/local/sbin/wa-log-cleanup") == before
 
 
-def test_a_clock_that_jumps_back(host: Host, clients: t.Any) -> None:
-    """A clock set back by a year in the middle of the job disturbs neither the work nor the figures."""
+def test_a_clock_that_jumps_back_during_the_job(host: Host, clients: t.Any) -> None:
+    """A clock set back by a year during the job affects neither the cleanup nor the sizes."""
     core = lc.core(clients)
     lc.archives(core, 31)
     host.role({"one": {"wa_project": clients.project}})
-    # the job looks here first
+    # cron's PATH starts with this folder
     host.sh(
         "printf '%s\\n' '#!/bin/sh' 'touch /tmp/$PPID; [ ! -e /tmp/jumped ] || exec /bin/date -d \"1 year ago\" \"$@\"'"
         " 'touch /tmp/jumped; exec /bin/date \"$@\"' > /usr/local/sbin/date; chmod 755 /usr/local/sbin/date"
@@ -187,8 +187,8 @@ def test_a_clock_that_jumps_back(host: Host, clients: t.Any) -> None:
     assert len(lc.files(clients, core)) == 30
 
 
-def test_run_cleans_now(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
-    """The entry point `run`, with image names of the operator's own, whatever registry a container came from."""
+def test_entry_point_run_cleans_at_once(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """The entry point `run` with the operator's image names, whatever registry a container came from."""
     core, web = clients.add("wacore", "our-core"), clients.add("waweb", "our-web")
     for name, script in ((core, lc.CORE_CLEANUP), (web, lc.WEB_CLEANUP)):
         lc.install(clients, name, script)
@@ -209,9 +209,9 @@ def test_run_cleans_now(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
     lc.remove_locks(clients.project)
 
 
-def test_a_host_that_is_not_ready(host: Host) -> None:
-    """In check mode on an empty host the role says what it would set up, in one line, and does nothing else."""
+def test_check_mode_on_an_empty_host_reports_the_job(host: Host) -> None:
+    """In check mode on an empty host the role displays what it would set up, and does nothing else."""
     assert host.role({"one": {}}, check=True, wa_host_ready=False)["one"]["changed"] == 0
-    told = host.tasks("one")
-    assert len(told) == 1
-    assert "log cleanup of wa-one would be set up, every day at 03:" in next(iter(told.values()))["msg"]
+    tasks = host.tasks("one")
+    assert len(tasks) == 1
+    assert "log cleanup of wa-one would be set up, every day at 03:" in next(iter(tasks.values()))["msg"]

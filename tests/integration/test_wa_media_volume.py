@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_media_volume against a real Docker Engine and real file systems."""
+"""wa_media_volume on a real Docker Engine and real file systems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from waiting import until
 MODULE = "wa_media_volume"
 MEDIA = "/usr/local/wamedia"
 CANARY = "C4nary-Media-Pw"
-# The entry point runs as root, the program as another user: so do many images.
+# The entry point runs as root and the program as another user, as in many images.
 DROPS = ("sh", "-c", "setpriv --reuid 1234 --regid 1235 --clear-groups sleep infinity & wait")
 
 
@@ -33,7 +33,7 @@ def options(clients: t.Any, volume: str, **more: t.Any) -> dict[str, t.Any]:
 
 
 def failure(ansible: t.Any, values: dict[str, t.Any], check: bool = False) -> str:
-    """The message of a run that must fail, and change nothing."""
+    """Run the module, which must fail and change nothing, and return its message."""
     result = ansible.module(MODULE, values, check)
     assert result.get("failed"), result
     assert not result["changed"], result
@@ -41,7 +41,7 @@ def failure(ansible: t.Any, values: dict[str, t.Any], check: bool = False) -> st
 
 
 class Mounts:
-    """File systems mounted for a test, unmounted at its end."""
+    """File systems that are mounted for a test and unmounted at its end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class Mounts:
         self.mounted.append(str(on))
 
     def ext4(self, megabytes: int = 16) -> Path:
-        """A small file system of its own in a file."""
+        """Mount a small ext4 file system in a file."""
         disk, on = self.folder / "disk.img", self.folder / "disk"
         with disk.open("wb") as file:
             file.truncate(megabytes << 20)
@@ -78,11 +78,11 @@ def bind(path: Path) -> dict[str, str]:
     return {"type": "none", "o": "bind", "device": str(path)}
 
 
-# It exists and is the right one
+# Creation, drift and removal
 
 
-def test_creates_and_stays(ansible: t.Any, clients: t.Any) -> None:
-    """Check, run, run, check; labels are set, figures are told."""
+def test_a_volume_is_created_and_then_unchanged(ansible: t.Any, clients: t.Any) -> None:
+    """Check, run, run, check. Labels are set, and sizes are returned."""
     name = f"{clients.project}_whatsappMedia"
     clients.volumes.append(name)
     done = ansible.converge(MODULE, options(clients, name, labels={"tier": "media"}))
@@ -93,24 +93,26 @@ def test_creates_and_stays(ansible: t.Any, clients: t.Any) -> None:
     assert clients.engine.volume(name)["Labels"] == {"tier": "media"}
 
 
-def test_drift_fails_is_reported_or_mended_when_empty(ansible: t.Any, clients: t.Any) -> None:
-    """The three ways; labels and options that are not given are kept."""
+def test_on_drift_fails_reports_or_recreates(ansible: t.Any, clients: t.Any) -> None:
+    """An empty volume is recreated. Labels and options that are not given are kept."""
     name = clients.volume("", "--label", "a=1", "--label", "com.docker.compose.project=x")
     wanted = options(clients, name, labels={"a": "2"})
     assert "label a is 1, wanted 2" in failure(ansible, wanted)
     assert "label a is 1, wanted 2" in failure(ansible, wanted, check=True)
-    told = ansible.module(MODULE, dict(wanted, on_drift="report"))
-    assert not told["changed"]
-    assert told["drift"] == [{"what": "label a", "found": "1", "wanted": "2"}]
-    docker("run", "--rm", "-v", f"{name}:/v", clients.image, "mkdir", "-p", "/v/incoming/deep")  # folders are no files
+    reported = ansible.module(MODULE, dict(wanted, on_drift="report"))
+    assert not reported["changed"]
+    assert reported["drift"] == [{"what": "label a", "found": "1", "wanted": "2"}]
+    docker(
+        "run", "--rm", "-v", f"{name}:/v", clients.image, "mkdir", "-p", "/v/incoming/deep"
+    )  # directories do not count as files
     done = ansible.converge(MODULE, dict(wanted, on_drift="recreate"))
     assert done["diff"]["before"]["labels"]["a"] == "1"
     assert done["volume"]["labels"] == {"a": "2", "com.docker.compose.project": "x"}
 
 
 @pytest.mark.parametrize("plant", ["touch /v/incoming/empty", "ln -s nowhere /v/link", "mkfifo /v/incoming/a/b"])
-def test_data_survive_every_option(ansible: t.Any, clients: t.Any, plant: str) -> None:
-    """An empty file, a dangling link, a pipe deep below: whatever is asked, it stays."""
+def test_no_option_removes_data(ansible: t.Any, clients: t.Any, plant: str) -> None:
+    """An empty file, a dangling link and a pipe in a subdirectory survive every combination of options."""
     name = clients.volume("", "--label", "a=1")
     docker("run", "--rm", "-v", f"{name}:/v", clients.image, "sh", "-c", f"mkdir -p /v/incoming/a; {plant}")
     before, record = clients.files(name), clients.engine.volume(name)
@@ -135,8 +137,8 @@ def test_data_survive_every_option(ansible: t.Any, clients: t.Any, plant: str) -
     assert clients.engine.volume(name) == record
 
 
-def test_absent_removes_an_empty_one_only_when_unused(ansible: t.Any, clients: t.Any) -> None:
-    """A stopped container uses it, too."""
+def test_absent_removes_an_empty_volume_only_if_unused(ansible: t.Any, clients: t.Any) -> None:
+    """A stopped container counts as a user."""
     name = clients.volume()
     container = clients.add("wacore", volume=name, start=False)
     assert f"used by {container}" in failure(ansible, options(clients, name, state="absent"))
@@ -147,8 +149,8 @@ def test_absent_removes_an_empty_one_only_when_unused(ansible: t.Any, clients: t
     assert clients.engine.volume(name) is None
 
 
-def test_two_runs_at_once(ansible: t.Any, clients: t.Any) -> None:
-    """Both end well, with one volume."""
+def test_concurrent_runs_create_one_volume(ansible: t.Any, clients: t.Any) -> None:
+    """Both runs succeed."""
     name = f"{clients.project}_whatsappMedia"
     clients.volumes.append(name)
     results: list[dict[str, t.Any]] = []
@@ -156,7 +158,7 @@ def test_two_runs_at_once(ansible: t.Any, clients: t.Any) -> None:
         threading.Thread(
             target=lambda: results.append(ansible.module(MODULE, options(clients, name, labels={"a": "1"})))
         )
-        for _turn in range(2)
+        for _run in range(2)
     ]
     for thread in threads:
         thread.start()
@@ -166,8 +168,8 @@ def test_two_runs_at_once(ansible: t.Any, clients: t.Any) -> None:
     assert clients.engine.volume(name)["Labels"] == {"a": "1"}
 
 
-def test_driver_missing(ansible: t.Any, clients: t.Any) -> None:
-    """The message names the driver and the cure."""
+def test_a_missing_volume_driver_is_explained(ansible: t.Any, clients: t.Any) -> None:
+    """The message names the driver and a fix."""
     name = f"{clients.project}_m"
     result = ansible.module(MODULE, options(clients, name, driver="nosuch/driver"))
     assert result["failed"]
@@ -176,10 +178,10 @@ def test_driver_missing(ansible: t.Any, clients: t.Any) -> None:
     assert "no option uid" in failure(ansible, options(clients, name, driver_options={"uid": "3"}), check=True)
 
 
-def test_docker_is_not_there(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
-    """No socket, and one that nobody serves."""
-    gone = f"unix://{tmp_path}/none.sock"
-    assert "does not exist" in ansible.module(MODULE, {"docker_host": gone})["msg"]
+def test_a_missing_or_unserved_docker_socket_is_an_error(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """A socket that does not exist, and one without a server."""
+    missing = f"unix://{tmp_path}/none.sock"
+    assert "does not exist" in ansible.module(MODULE, {"docker_host": missing})["msg"]
     commands.run("/usr/bin/python3", "-c", f"import socket as s; s.socket(s.AF_UNIX).bind('{tmp_path}/dead.sock')")
     assert "no answer" in ansible.module(MODULE, {"docker_host": f"unix://{tmp_path}/dead.sock"})["msg"]
 
@@ -187,8 +189,8 @@ def test_docker_is_not_there(ansible: t.Any, clients: t.Any, tmp_path: Path) -> 
 # Secrets
 
 
-def test_secrets_in_options_are_hidden(ansible: t.Any, clients: t.Any) -> None:
-    """A password in `o=` shows nowhere: result, diff, error, -vvv, system log; a changed one shows as changed."""
+def test_passwords_in_driver_options_are_hidden(ansible: t.Any, clients: t.Any) -> None:
+    """A password in `o=` is in no result, diff, error or output at -vvv. A changed one is shown as `<changed>`."""
     name = f"{clients.project}_cifs"
     clients.volumes.append(name)
     share = {"type": "cifs", "device": "//files.example.com/media"}
@@ -209,29 +211,29 @@ def test_secrets_in_options_are_hidden(ansible: t.Any, clients: t.Any) -> None:
             "wanted": "username=wa,password=<changed>,vers=3.0",
         }
     ]
-    mended = ansible.play([{f"waba.onprem.{MODULE}": dict(second, on_drift="recreate")}])
-    assert "share is not mounted" in mended.results[0]["msg"]
-    assert CANARY not in mended.stdout + mended.stderr
+    recreated = ansible.play([{f"waba.onprem.{MODULE}": dict(second, on_drift="recreate")}])
+    assert "share is not mounted" in recreated.results[0]["msg"]
+    assert CANARY not in recreated.stdout + recreated.stderr
 
 
-def test_nfs_options_to_creation(ansible: t.Any, clients: t.Any) -> None:
-    """The order of mount options is no drift; another server is."""
+def test_the_order_of_nfs_options_is_no_drift(ansible: t.Any, clients: t.Any) -> None:
+    """Another server is a drift."""
     name = f"{clients.project}_nfs"
     clients.volumes.append(name)
     share = {"type": "nfs", "device": ":/export/media", "o": "addr=192.0.2.1,nfsvers=4.1,hard,timeo=600,retrans=2"}
     done = ansible.converge(MODULE, options(clients, name, driver_options=share))
     assert done["free_bytes"] is None
-    turned = dict(share, o="nfsvers=4.1,addr=192.0.2.1,hard,retrans=2,timeo=600")
-    assert not ansible.module(MODULE, options(clients, name, driver_options=turned))["changed"]
+    reordered = dict(share, o="nfsvers=4.1,addr=192.0.2.1,hard,retrans=2,timeo=600")
+    assert not ansible.module(MODULE, options(clients, name, driver_options=reordered))["changed"]
     moved = options(clients, name, driver_options=dict(share, device=":/export/new"))
     assert "option device is :/export/media, wanted :/export/new" in failure(ansible, moved)
 
 
-# Consumers
+# Mounts of the client containers
 
 
-def test_wiring_is_judged_for_each_container(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
-    """Each way to be wrong is named; nothing is created or probed then."""
+def test_wrong_mounts_are_reported_for_each_container(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """The message names each wrong mount, and nothing is created or probed."""
     name = clients.volume()
     clients.volume(f"{name}2")
     clients.add("good", volume=name)
@@ -251,7 +253,7 @@ def test_wiring_is_judged_for_each_container(ansible: t.Any, clients: t.Any, tmp
     assert result["failed"]
     reasons = {one["service"]: one["reason"] for one in result["consumers"]}
     assert reasons.pop("good") is None
-    for service, words in {
+    for service, reason in {
         "none": f"mounts nothing at {MEDIA}",
         "ro": f"mounts {name} at {MEDIA} read-only",
         "bind": f"mounts bind {tmp_path}",
@@ -263,16 +265,16 @@ def test_wiring_is_judged_for_each_container(ansible: t.Any, clients: t.Any, tmp
         "anonymous": "an anonymous volume",
         "stopped": f"mounts nothing at {MEDIA}",
     }.items():
-        assert words in (reasons.pop(service) or ""), service
+        assert reason in (reasons.pop(service) or ""), service
         assert f"{clients.project}-{service}-1 " in result["msg"]
     assert not reasons
-    only_told = ansible.module(MODULE, options(clients, name, probe=False))
-    assert not only_told.get("failed")
-    assert not only_told["changed"]
+    reported = ansible.module(MODULE, options(clients, name, probe=False))
+    assert not reported.get("failed")
+    assert not reported["changed"]
 
 
-def test_silent_split_by_the_compose_prefix(ansible: t.Any, clients: t.Any) -> None:
-    """`biz_whatsappMedia` in use, `whatsappMedia` asked for: said, and no empty one is made beside it."""
+def test_a_volume_name_without_the_project_prefix_is_refused(ansible: t.Any, clients: t.Any) -> None:
+    """`biz_whatsappMedia` is in use and `whatsappMedia` is requested: the module fails and creates no empty volume."""
     prefixed = clients.volume(f"{clients.project}_wm")
     clients.add("wacore", volume=prefixed)
     message = failure(ansible, options(clients, "wm"))
@@ -281,8 +283,8 @@ def test_silent_split_by_the_compose_prefix(ansible: t.Any, clients: t.Any) -> N
     assert clients.engine.volume("wm") is None
 
 
-def test_compose_file_declares_wanted_or_not(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
-    """Declared, mounted and wanted are compared, and the odd one is named."""
+def test_declared_mounted_and_requested_volumes_are_compared(ansible: t.Any, clients: t.Any, tmp_path: Path) -> None:
+    """`differs` names the one that differs from the others."""
     name = clients.volume()
     compose = tmp_path / "compose.yml"
     labels = {
@@ -300,16 +302,16 @@ def test_compose_file_declares_wanted_or_not(ansible: t.Any, clients: t.Any, tmp
         ("other", {"wacore": "declared", "waweb": "mounted, declared"}),
     ):
         compose.write_text(text.replace("MEDIA:", f"{media}:") + "volumes: {whatsappMedia: , other: }\n")
-        told = ansible.module(MODULE, options(clients, name, probe=False))
-        assert {one["service"]: one["differs"] for one in told["consumers"]} == differs, media
-    assert "the next docker compose up moves it away" in str(told["warnings"])
+        reported = ansible.module(MODULE, options(clients, name, probe=False))
+        assert {one["service"]: one["differs"] for one in reported["consumers"]} == differs, media
+    assert "the next docker compose up moves it away" in str(reported["warnings"])
 
 
 # The probe
 
 
-def test_probe_passes_as_the_users_of_the_processes(ansible: t.Any, clients: t.Any) -> None:
-    """It writes as the program's user, tells who may not write where, and leaves nothing."""
+def test_the_probe_writes_as_the_user_of_the_process(ansible: t.Any, clients: t.Any) -> None:
+    """It writes as the program's user, names who may not write where, and leaves no file."""
     volume = clients.volume()
     core = clients.add("wacore", "coreapp", volume=volume, command=DROPS)
     clients.add("waweb", "web", "--user", "1234:1235", volume=volume)
@@ -327,8 +329,8 @@ def test_probe_passes_as_the_users_of_the_processes(ansible: t.Any, clients: t.A
     assert clients.files(volume) == []
 
 
-def test_probe_without_setpriv(ansible: t.Any, clients: t.Any) -> None:
-    """Where the image has no setpriv, Docker itself starts the probe as that user."""
+def test_the_probe_works_without_setpriv(ansible: t.Any, clients: t.Any) -> None:
+    """If the image has no setpriv, Docker starts the probe as that user."""
     volume = clients.volume()
     core = clients.add("wacore", "coreapp", volume=volume, command=DROPS)
     clients.run(core, f"chown 1234 {MEDIA}; rm /usr/bin/setpriv")
@@ -339,8 +341,8 @@ def test_probe_without_setpriv(ansible: t.Any, clients: t.Any) -> None:
     assert "not writable by 1234:1235" in failure(ansible, options(clients, volume))
 
 
-def test_no_probe_in_check_mode_and_paused_are_left_alone(ansible: t.Any, clients: t.Any) -> None:
-    """Check mode writes nothing; a paused container cannot be probed and does not hang."""
+def test_check_mode_and_paused_containers_are_not_probed(ansible: t.Any, clients: t.Any) -> None:
+    """Check mode writes nothing. A paused container cannot be probed and does not block the module."""
     volume = clients.volume()
     core = clients.add("wacore", "coreapp", "--user", "1234", volume=volume)
     assert ansible.module(MODULE, options(clients, volume), check=True)["consumers"][0]["probe"] == "not probed"
@@ -351,14 +353,14 @@ def test_no_probe_in_check_mode_and_paused_are_left_alone(ansible: t.Any, client
     assert done["consumers"][0]["probe"] == "not probed"
 
 
-def test_full_file_system(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
-    """An ext4 of 16 MiB, filled to the last byte."""
+def test_a_full_file_system_is_reported(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
+    """An ext4 file system of 16 MiB, filled completely."""
     disk = mounts.ext4()
     volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(disk).items()))
     core = clients.add("wacore", volume=volume)
     wanted = options(clients, volume, driver_options=bind(disk), require_mountpoint=True)
     assert not ansible.module(MODULE, wanted).get("failed")
-    # What is left is less than the next block to write, so the blocks become smaller.
+    # The remaining space is less than a block, so the blocks become smaller.
     grow = f"dd if=/dev/zero of={MEDIA}/fill oflag=append conv=notrunc,fsync bs=$size || :"
     clients.run(core, f"for size in 64k 4k 1k 1; do {grow}; sync; done 2>/dev/null")
     result = ansible.module(MODULE, wanted)
@@ -370,8 +372,8 @@ def test_full_file_system(ansible: t.Any, clients: t.Any, mounts: Mounts) -> Non
     assert sorted(path.name for path in disk.iterdir()) == ["fill", "lost+found"]
 
 
-def test_read_only_remount_under_running_containers(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
-    """Told apart from a lack of permission."""
+def test_a_read_only_remount_is_reported(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
+    """The message differs from that for missing permissions."""
     disk = mounts.ext4()
     volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(disk).items()))
     core = clients.add("wacore", volume=volume)
@@ -382,23 +384,23 @@ def test_read_only_remount_under_running_containers(ansible: t.Any, clients: t.A
     assert "is on a read-only file system (also incoming, outgoing)" in message
 
 
-def test_tmpfs_volume(ansible: t.Any, clients: t.Any) -> None:
-    """Its size is known only while a container uses it; its files go with the last container, so it can be made anew."""
+def test_a_tmpfs_volume_is_recreated_when_unused(ansible: t.Any, clients: t.Any) -> None:
+    """Its size is known only while a container uses it. Its files vanish with the last container, so it may be recreated."""
     name = f"{clients.project}_tmp"
     clients.volumes.append(name)
     small = options(clients, name, driver_options={"type": "tmpfs", "device": "tmpfs", "o": "size=2m"})
     ansible.converge(MODULE, small)
     container = clients.add("wacore", volume=name)
-    told = ansible.module(MODULE, small)
-    assert told["total_bytes"] == 2 << 20
+    used = ansible.module(MODULE, small)
+    assert used["total_bytes"] == 2 << 20
     larger = dict(small, driver_options={"type": "tmpfs", "device": "tmpfs", "o": "size=4m"}, on_drift="recreate")
     assert "used by" in failure(ansible, larger)
     docker("rm", "--force", container)
     assert ansible.module(MODULE, larger)["changed"]
 
 
-def test_unmounted_share_behind_a_bind(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
-    """An empty directory where the share should be is an error, before anything is made."""
+def test_an_unmounted_share_behind_a_bind_volume_is_refused(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
+    """An empty directory instead of the mounted share is an error before anything is created."""
     name = f"{clients.project}_share"
     clients.volumes.append(name)
     share = mounts.folder / "share"
@@ -417,8 +419,10 @@ def test_unmounted_share_behind_a_bind(ansible: t.Any, clients: t.Any, mounts: M
     assert "a plain directory" in failure(ansible, wanted)
 
 
-def test_share_mounted_after_the_containers_started(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
-    """The host sees the share, the containers write below it: the probe finds it."""
+def test_a_share_mounted_after_the_containers_started_is_detected(
+    ansible: t.Any, clients: t.Any, mounts: Mounts
+) -> None:
+    """The host sees the share, the containers write to the directory below it."""
     share = mounts.folder / "share"
     share.mkdir()
     volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(share).items()))
@@ -430,8 +434,8 @@ def test_share_mounted_after_the_containers_started(ansible: t.Any, clients: t.A
     assert not ansible.module(MODULE, options(clients, volume, require_mountpoint=True)).get("failed")
 
 
-def test_a_part_of_the_volume_is_not_the_volume(ansible: t.Any, clients: t.Any) -> None:
-    """A single container that mounts a folder of the volume reads what it writes; the host sees it is elsewhere."""
+def test_a_volume_subpath_is_refused(ansible: t.Any, clients: t.Any) -> None:
+    """A single container that mounts a subpath reads its own file. The host finds it in another directory."""
     volume = clients.volume()
     docker("run", "--rm", "-v", f"{volume}:/v", clients.image, "mkdir", "/v/part")
     core = clients.add("wacore", "coreapp", "--mount", f"type=volume,src={volume},dst={MEDIA},volume-subpath=part")
@@ -441,8 +445,8 @@ def test_a_part_of_the_volume_is_not_the_volume(ansible: t.Any, clients: t.Any) 
 
 
 @pytest.mark.parametrize("covered", ["incoming", "incoming/deep", "a b"])
-def test_a_tmpfs_over_a_part_of_the_volume(ansible: t.Any, clients: t.Any, covered: str) -> None:
-    """`tmpfs:` of a Compose file is no mount in Docker's list, and one container alone reads what it writes."""
+def test_a_tmpfs_over_a_part_of_the_volume_is_refused(ansible: t.Any, clients: t.Any, covered: str) -> None:
+    """Docker does not list the `tmpfs:` of a Compose file as a mount, and a single container reads its own file."""
     volume = clients.volume()
     clients.add("wacore", "coreapp", "--tmpfs", f"{MEDIA}/{covered}:mode=1777", volume=volume)
     message = failure(ansible, options(clients, volume))
@@ -451,8 +455,8 @@ def test_a_tmpfs_over_a_part_of_the_volume(ansible: t.Any, clients: t.Any, cover
     assert clients.files(volume) == []
 
 
-def test_a_share_mounted_over_a_part_after_the_start(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
-    """The host sees it in `incoming`, the container does not."""
+def test_a_share_mounted_over_a_subdirectory_later_is_detected(ansible: t.Any, clients: t.Any, mounts: Mounts) -> None:
+    """The host sees the share in `incoming`, the container does not."""
     media = mounts.folder / "media"
     (media / "incoming").mkdir(parents=True)
     volume = clients.volume("", *(f"--opt={key}={value}" for key, value in bind(media).items()))
@@ -462,8 +466,8 @@ def test_a_share_mounted_over_a_part_after_the_start(ansible: t.Any, clients: t.
     assert f"{core}: what it writes does not arrive in {media}/incoming on the host" in message
 
 
-def test_containers_that_do_not_share_although_the_name_is_the_same(ansible: t.Any, clients: t.Any) -> None:
-    """A mount made inside a container hides the volume: only reading each other's file finds it."""
+def test_a_mount_inside_a_container_is_detected(ansible: t.Any, clients: t.Any) -> None:
+    """It hides the volume. Only reading another container's file reveals it."""
     volume = clients.volume()
     clients.add("wacore", volume=volume)
     web = clients.add("waweb", "web", "--privileged", volume=volume)
@@ -472,8 +476,8 @@ def test_containers_that_do_not_share_although_the_name_is_the_same(ansible: t.A
     assert f"does not see what {clients.project}-wacore-1 writes in {MEDIA}" in message
 
 
-def _probe_for_long(host: str, containers: list[t.Any], ready: t.Any) -> None:
-    """Run the probe in this process and stay in the middle of it."""
+def _hold_probe(host: str, containers: list[t.Any], ready: t.Any) -> None:
+    """Start the probe in this process and stop in the middle of it."""
     from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_rules
     from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
     from ansible_collections.waba.onprem.plugins.module_utils._media import probe as media_probe
@@ -488,15 +492,15 @@ def _probe_for_long(host: str, containers: list[t.Any], ready: t.Any) -> None:
     media_probe.Prober(engine, containers, MEDIA).run(between)
 
 
-def test_nothing_remains_after_a_kill(clients: t.Any, docker_engine: str) -> None:
-    """The probe's process is killed while all files are there; the containers take them away by themselves."""
+def test_a_killed_probe_leaves_no_files(clients: t.Any, docker_engine: str) -> None:
+    """The module's process is killed while all files exist. The containers remove them."""
     from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container
 
     volume = clients.volume()
     names = [clients.add(f"wacore{number}", volume=volume) for number in range(3)]
     ready = multiprocessing.Event()
     containers = [Container(name, name, "coreapp", "running", {}, []) for name in names]
-    process = multiprocessing.Process(target=_probe_for_long, args=(docker_engine, containers, ready))
+    process = multiprocessing.Process(target=_hold_probe, args=(docker_engine, containers, ready))
     process.start()
     assert ready.wait(20)
     assert len(clients.files(volume)) == 3
@@ -508,8 +512,8 @@ def test_nothing_remains_after_a_kill(clients: t.Any, docker_engine: str) -> Non
         assert not [line for line in clients.engine.processes(name) if ".wa-probe-" in line]
 
 
-def test_a_hanging_file_system_does_not_hang_the_probe(clients: t.Any, docker_engine: str) -> None:
-    """One container does not answer in time; the others are still told, and nothing remains."""
+def test_a_hanging_file_system_fails_within_the_timeout(clients: t.Any, docker_engine: str) -> None:
+    """One container does not answer in time. The others are reported, and no file is left."""
     from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_rules
     from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
     from ansible_collections.waba.onprem.plugins.module_utils._media import probe as media_probe
@@ -531,8 +535,8 @@ def test_a_hanging_file_system_does_not_hang_the_probe(clients: t.Any, docker_en
     assert clients.files(volume) == []
 
 
-def test_leftovers_of_a_killed_probe_are_swept(ansible: t.Any, clients: t.Any) -> None:
-    """Old ones go with the next probe; the client's own dot files and a probe that runs now stay."""
+def test_files_of_an_earlier_killed_probe_are_removed(ansible: t.Any, clients: t.Any) -> None:
+    """The client's own dot files and the files of a running probe are kept."""
     volume = clients.volume()
     core = clients.add("wacore", volume=volume)
     now = int(time.time())
@@ -541,8 +545,8 @@ def test_leftovers_of_a_killed_probe_are_swept(ansible: t.Any, clients: t.Any) -
     assert clients.files(volume) == ["/v/.wa-other", f"/v/.wa-probe-{now}-bb", "/v/.wa-probe-x-y"]
 
 
-def test_twenty_containers(ansible: t.Any, clients: t.Any) -> None:
-    """All of them are probed, side by side."""
+def test_twenty_containers_are_probed_in_parallel(ansible: t.Any, clients: t.Any) -> None:
+    """Every one of them passes."""
     volume = clients.volume()
     for number in range(20):
         clients.add(f"wacore{number}", volume=volume)
@@ -552,8 +556,8 @@ def test_twenty_containers(ansible: t.Any, clients: t.Any) -> None:
     assert clients.files(volume) == []
 
 
-def test_marker_is_seen_on_the_same_share_only(ansible: t.Any, clients: t.Any) -> None:
-    """What stands for two hosts are two projects: one on the same volume, one on another."""
+def test_a_marker_is_found_only_on_the_same_volume(ansible: t.Any, clients: t.Any) -> None:
+    """Two projects represent two hosts: one on the same volume, one on another."""
     volume = clients.volume()
     clients.add("wacore", volume=volume, command=DROPS)
     docker("exec", f"{clients.project}-wacore-1", "chown", "1234", MEDIA)
@@ -568,14 +572,14 @@ def test_marker_is_seen_on_the_same_share_only(ansible: t.Any, clients: t.Any) -
     assert "the hosts do not share one volume" in message
 
 
-def test_socket_without_permission(clients: t.Any, docker_engine: str) -> None:
-    """Another user than root, outside the group docker: the cure is named."""
+def test_a_socket_without_permission_is_explained(clients: t.Any, docker_engine: str) -> None:
+    """A user outside the group docker gets a fix."""
     script = (
         "import json, sys; from ansible.module_utils.testing import patch_module_args\n"
         "from ansible_collections.waba.onprem.plugins.modules import wa_media_volume\n"
         "with patch_module_args({'docker_host': sys.argv[1]}): wa_media_volume.main()\n"
     )
-    # The library is loaded as root; then the process becomes nobody.
+    # The modules are imported as root; then the process becomes user nobody.
     become = "import os; import docker; from ansible.module_utils import basic; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     paths = os.environ["ANSIBLE_COLLECTIONS_PATH"].split(":")[0]
     done = subprocess.run(

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_project_info against the real Compose and Docker: what it predicts is what Compose then does, and it touches nothing."""
+"""wa_project_info with the real Compose and Docker: Compose does what the module predicts, and the module changes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Document = dict[str, t.Any]
 
 
 class Project:
-    """A Compose project in a folder, with a db.env, and what the module says of it."""
+    """A Compose project in a folder, with a db.env, and the module's prediction for it."""
 
     def __init__(self, ansible: t.Any, clients: t.Any, folder: Path) -> None:
         self.ansible, self.clients, self.folder, self.name = ansible, clients, folder, clients.project
@@ -59,16 +59,16 @@ class Project:
         self.file.write_text(json.dumps(self.document))
         self.compose("up", "--detach", *arguments)
 
-    def look(self) -> dict[str, tuple[str, str, str]]:
-        """Service -> id, start, state of its container: what must not change by looking."""
+    def state(self) -> dict[str, tuple[str, str, str]]:
+        """Id, start time and state of each service's container. The module must not change them."""
         return {
             service: (one["Id"], one["State"]["StartedAt"], one["State"]["Status"])
             for service, one in self.clients.engine.services(self.name).items()
         }
 
     def predict(self, document: Document | None = None, **options: t.Any) -> dict[str, t.Any]:
-        """The module's answer, the same in check mode and without; nothing has changed by it, and no secret is told."""
-        before = self.look()
+        """The module's result, the same with and without check mode. Nothing is changed, and the output contains no secret."""
+        before = self.state()
         given = {
             "project": self.name,
             "project_dir": str(self.folder),
@@ -87,7 +87,7 @@ class Project:
         assert {key: results[0][key] for key in ("containers", "calls")} == {
             key: results[1][key] for key in ("containers", "calls")
         }
-        assert self.look() == before
+        assert self.state() == before
         return t.cast("dict[str, t.Any]", results[1])
 
     def changes(self, document: Document | None = None, **options: t.Any) -> list[str]:
@@ -108,9 +108,9 @@ def project(ansible: t.Any, clients: t.Any, tmp_path: Path) -> t.Iterator[Projec
         found.compose("down", "--timeout", "1", "--volumes")
 
 
-def test_what_is_predicted_is_what_compose_does(project: Project) -> None:
+def test_compose_does_what_the_module_predicts(project: Project) -> None:
     assert project.predict()["calls"] == []
-    before = project.look()
+    before = project.state()
 
     project.env.write_text("WA_DB_HOSTNAME=other\nWA_DB_PASSWORD=x\nWA_DB_PORT=1\n")
     assert project.changes() == [
@@ -120,7 +120,7 @@ def test_what_is_predicted_is_what_compose_does(project: Project) -> None:
     project.env.write_text(f"# the same, written otherwise\nWA_DB_PASSWORD='{CANARY}'\nWA_DB_HOSTNAME=\"db\"\n")
     assert project.changes() == []
 
-    # A file that is not written yet, and a db.env of which only the keys are known.
+    # A Compose file that is not written, and a db.env of which only the changed keys are known.
     document = project.edited("waweb", ports=["127.0.0.1::444"], logging={"driver": "json-file"})
     assert project.changes(document) == ["recreate waweb-1 (compose.yml changed: logging, ports)"]
     keys = {f"{project.name}-wacore-1": ["WA_DB_PORT"]}
@@ -143,12 +143,12 @@ def test_what_is_predicted_is_what_compose_does(project: Project) -> None:
 
     project.document = document
     project.up()
-    after = project.look()
+    after = project.state()
     assert {service for service in after if after[service][0] != before[service][0]} == {"waweb"}
     assert project.predict()["calls"] == []
 
 
-def test_what_does_not_run_is_told_by_its_state(project: Project) -> None:
+def test_stopped_paused_and_missing_containers_are_predicted(project: Project) -> None:
     docker("stop", "--time", "1", f"{project.name}-wacore-1")
     docker("rm", "--force", f"{project.name}-waweb-1")
     changed = project.edited("wacore", shm_size="1m")
@@ -156,10 +156,10 @@ def test_what_does_not_run_is_told_by_its_state(project: Project) -> None:
     predicted = project.predict(changed, recreate="later")
     assert predicted["calls"] != []
     assert predicted["pending"] == [f"{project.name}-wacore-1 (compose.yml changed: shm_size)"]
-    stopped = project.look()["wacore"][0]
+    stopped = project.state()["wacore"][0]
     project.document = changed
     project.up("--no-recreate")
-    now = project.look()
+    now = project.state()
     assert now["wacore"][0] == stopped
     assert {service: state for service, (_id, _start, state) in now.items()} == {
         "wacore": "running",
@@ -171,7 +171,7 @@ def test_what_does_not_run_is_told_by_its_state(project: Project) -> None:
     docker("unpause", f"{project.name}-waweb-1")
 
 
-def test_another_build_under_the_same_tag_is_told_with_both_ids(project: Project) -> None:
+def test_another_build_under_the_same_tag_is_reported_with_both_ids(project: Project) -> None:
     tag = project.document["services"]["wacore"]["image"]
     runs = project.clients.engine.container(f"{project.name}-wacore-1")["Image"]
     other = docker("build", "--quiet", "-", stdin=f"FROM {tag}\nLABEL build={project.name}\n", env=CLASSIC)
@@ -182,11 +182,11 @@ def test_another_build_under_the_same_tag_is_told_with_both_ids(project: Project
         assert refused.startswith(f"{project.name}-wacore-1: would be made from another build of {tag}, {other[:19]}")
         assert f"docker tag {runs[:19]} {tag}" in refused
         assert [step["action"] for step in predicted["containers"]] == ["recreate", "none"]
-        # The cure that it names, as an operator copies it.
+        # The fix in the message, as an operator copies it.
         docker("tag", runs[:19], tag)
         assert project.predict()["other_builds"] == []
         assert project.predict()["calls"] == []
-        # A name that is gone, and a registry that does not answer.
+        # A missing image name, and a registry that does not answer.
         docker("image", "rm", "--no-prune", tag)
         (refused,) = project.predict()["other_builds"]
         assert f"{tag} is not on this host" in refused
@@ -195,7 +195,7 @@ def test_another_build_under_the_same_tag_is_told_with_both_ids(project: Project
         docker("image", "rm", other, check=False)
 
 
-def test_what_compose_refuses_is_refused_without_its_secrets(project: Project, ansible: t.Any) -> None:
+def test_an_invalid_compose_file_is_refused_without_showing_secrets(project: Project, ansible: t.Any) -> None:
     project.env.write_text("WA_DB_PASSWORD='Canary-unterminated\n")
     given = {"project": project.name, "project_dir": str(project.folder), "content": json.dumps(project.document)}
     play = ansible.play([{"waba.onprem.wa_project_info": given}])

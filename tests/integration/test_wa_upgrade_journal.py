@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_upgrade_journal as ansible-playbook runs it: the action plugin knows which runs live, and lets one wait for another."""
+"""wa_upgrade_journal run by ansible-playbook: the action plugin knows which runs are alive."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_check_mode_writes_nothing(ansible: Ansible, lock: Path) -> None:
     assert list(lock.parent.iterdir()) == []
 
 
-def test_the_next_run_goes_on_where_one_has_ended(ansible: Ansible, lock: Path) -> None:
-    """A controller that was killed leaves its lock; its process is gone, so nobody has to say so."""
+def test_the_next_run_resumes_after_a_dead_run(ansible: Ansible, lock: Path) -> None:
+    """A killed controller leaves its lock. Its process does not exist, so no option is needed to take it over."""
     lock.parent.mkdir()
     ansible.play([step(lock, "begin"), step(lock, "stage", stage="migrating", notes={"from_version": "2.51.2"})])
     result = ansible.play([step(lock, "begin")]).results[0]
@@ -46,7 +46,7 @@ def test_the_next_run_goes_on_where_one_has_ended(ansible: Ansible, lock: Path) 
     assert [path.name for path in lock.parent.iterdir()] == [Path(ended["archive_path"]).name]
 
 
-def test_a_run_that_lives_keeps_its_lock(ansible: Ansible, lock: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_alive_keeps_its_lock(ansible: Ansible, lock: Path, tmp_path: Path) -> None:
     lock.parent.mkdir()
     go = tmp_path / "go"
     wait = {"ansible.builtin.wait_for": {"path": str(go), "timeout": 60}}

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_webapp against the simulated client over a real database: each operation in check mode, for real, and again."""
+"""wa_webapp with the simulated client on a real database: each operation in check mode, run, and run again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from waiting import until
 Run = t.Callable[..., "dict[str, t.Any]"]
 
 
-def client_of(where: Server, folder: Path, prefix: str, version: str, fresh: bool = False) -> Simulated:
+def start_client(where: Server, folder: Path, prefix: str, version: str, fresh: bool = False) -> Simulated:
     client = Simulated(folder / prefix, where, prefix, version, lock_after=1000)
     client.core()
     client.open(fresh=fresh)
@@ -30,7 +30,7 @@ def client_of(where: Server, folder: Path, prefix: str, version: str, fresh: boo
 
 @pytest.fixture(scope="module")
 def newer(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
-    client = client_of(mariadb, tmp_path_factory.mktemp("newer"), "weba_", "2.53.4")
+    client = start_client(mariadb, tmp_path_factory.mktemp("newer"), "weba_", "2.53.4")
     yield client
     client.close()
 
@@ -48,7 +48,7 @@ def run(client: Simulated, operation: str, check: bool = False, **options: t.Any
 
 
 def converge(client: Simulated, operation: str, **options: t.Any) -> dict[str, t.Any]:
-    """Check, run, run, check: the first two agree, the last two change nothing."""
+    """Check, run, run, check. The first two results are equal, the last two are unchanged."""
     predicted, done = run(client, operation, True, **options), run(client, operation, **options)
     for result in (predicted, done):
         assert not result.get("failed"), result
@@ -62,8 +62,8 @@ def converge(client: Simulated, operation: str, **options: t.Any) -> dict[str, t
     return done
 
 
-def test_the_first_login(mariadb: Server, tmp_path: Path) -> None:
-    client = client_of(mariadb, tmp_path, "webf_", "2.53.4", fresh=True)
+def test_first_login_changes_the_initial_password(mariadb: Server, tmp_path: Path) -> None:
+    client = start_client(mariadb, tmp_path, "webf_", "2.53.4", fresh=True)
     try:
         done = converge(client, "first_login", api_new_password=PASSWORD)
         assert done["actions"] == ["set the first password of API user admin"]
@@ -74,7 +74,7 @@ def test_the_first_login(mariadb: Server, tmp_path: Path) -> None:
         client.close()
 
 
-def test_health(newer: Simulated) -> None:
+def test_health_waits_for_a_healthy_client_of_the_expected_version(newer: Simulated) -> None:
     for check in (False, True):
         result = run(newer, "health", check, expect_version="v2.53.4")
         assert (result["healthy"], result["version"], result["changed"]) == (True, "2.53.4", False)
@@ -83,15 +83,15 @@ def test_health(newer: Simulated) -> None:
     assert "version 2.53.4, expected 2.55.1" in other["msg"]
     newer.fault("unregistered")
     try:
-        sick = run(newer, "health", wait_timeout="2s")
-        assert "not registered: coreapp" in sick["msg"]
-        assert "Look into the logs of Coreapp and Webapp" in sick["msg"]
+        unhealthy = run(newer, "health", wait_timeout="2s")
+        assert "not registered: coreapp" in unhealthy["msg"]
+        assert "Look into the logs of Coreapp and Webapp" in unhealthy["msg"]
         assert run(newer, "health", wait=False)["healthy"] is False
     finally:
         newer.fault("unregistered", on=False)
 
 
-def test_a_client_that_has_expired_is_told_at_once(newer: Simulated) -> None:
+def test_an_expired_client_is_reported_at_once(newer: Simulated) -> None:
     newer.fault("expired")
     try:
         result = run(newer, "health")
@@ -101,25 +101,25 @@ def test_a_client_that_has_expired_is_told_at_once(newer: Simulated) -> None:
     assert result["seconds"] < 10
 
 
-def test_the_certificate(newer: Simulated, tmp_path: Path) -> None:
+def test_certificate_errors_are_explained(newer: Simulated, tmp_path: Path) -> None:
     unknown = run(newer, "health", api_validate_certs=True)
     assert "its certificate is not from a known authority" in unknown["msg"]
     assert "Set api_ca_path to the authority" in unknown["msg"]
     ca = tmp_path / "ca.pem"
     ca.write_bytes(fetch(newer))
     given: dict[str, t.Any] = {"api_validate_certs": True, "api_ca_path": str(ca)}
-    for fault, told in (
+    for fault, message in (
         ("tls_expired", "its certificate has expired.*Renew the Webapp's certificate"),
         ("tls_wrong_name", "its certificate is for another name.*Set api_url to a name in the certificate"),
     ):
         newer.fault(fault)
-        assert re.search(told, run(newer, "health", **given)["msg"], re.S)
+        assert re.search(message, run(newer, "health", **given)["msg"], re.S)
         newer.fault(fault, on=False)
     assert not run(newer, "health", **given).get("failed")
 
 
 def fetch(client: Simulated) -> bytes:
-    """The authority of the Webapp's certificate."""
+    """The CA of the Webapp's certificate."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection = http.client.HTTPSConnection(*client.address, context=context, timeout=20)
@@ -129,7 +129,7 @@ def fetch(client: Simulated) -> bytes:
     return found
 
 
-def test_the_settings_backup(newer: Simulated, tmp_path: Path) -> None:
+def test_the_settings_backup_is_written_and_can_be_restored(newer: Simulated, tmp_path: Path) -> None:
     dest = tmp_path / "backup.json"
     options: dict[str, t.Any] = {"dest": str(dest), "backup_password": "Canary-Backup-1"}
     predicted = run(newer, "settings_backup", True, **options)
@@ -145,7 +145,7 @@ def test_the_settings_backup(newer: Simulated, tmp_path: Path) -> None:
     assert restored[0] == 200, restored
 
 
-def test_figures_and_draining(newer: Simulated) -> None:
+def test_stats_count_messages_and_drain_waits_for_callbacks(newer: Simulated) -> None:
     before = run(newer, "stats")["stats"]
     assert newer.call("POST", "/v1/messages", {"to": "155501", "type": "text", "text": {"body": "x"}})[0] in (200, 201)
     after = run(newer, "stats")["stats"]
@@ -162,8 +162,8 @@ def test_figures_and_draining(newer: Simulated) -> None:
     assert run(newer, "drain", wait_timeout="60s")["queue"] == 0
 
 
-def test_automatic_gc_in_both_spellings(newer: Simulated, mariadb: Server, tmp_path: Path) -> None:
-    older = client_of(mariadb, tmp_path, "webo_", "2.51.2")
+def test_automatic_gc_is_set_under_either_name(newer: Simulated, mariadb: Server, tmp_path: Path) -> None:
+    older = start_client(mariadb, tmp_path, "webo_", "2.51.2")
     try:
         for client, restart in ((newer, False), (older, True)):
             now = run(client, "automatic_gc")

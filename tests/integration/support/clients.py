@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers, images and volumes that look like the client's to Docker."""
+"""Containers, images and volumes that Docker lists like the client's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOUNT_PATH = "/usr/local/wamedia"
 
 @dataclass
 class Clients:
-    """Makes containers that look like the client's to Docker: names, labels, images as Compose gives them."""
+    """Creates containers with the names, labels and images that Compose gives the client's."""
 
     image: str
     project: str
@@ -27,14 +27,14 @@ class Clients:
     tags: list[str] = field(default_factory=list)
 
     def tag(self, role: str, version: str = "2.53.4") -> str:
-        """An image `.../web:vX` or `.../coreapp:vX`; the tag is this test's own, since tests run side by side."""
+        """An image `.../web:vX` or `.../coreapp:vX`. The tag contains the project, since tests run in parallel."""
         name = f"{REGISTRY}/{self.project}/{role}:v{version}"
         docker("tag", self.image, name)
         self.tags.append(name)
         return name
 
     def volume(self, name: str = "", *options: str) -> str:
-        """A volume, made when it is not there, removed at the end."""
+        """Create a volume, unless it exists. It is removed at the end."""
         name = name or f"{self.project}_whatsappMedia"
         docker("volume", "create", *options, name)
         self.volumes.append(name)
@@ -53,9 +53,9 @@ class Clients:
         start: bool = True,
         evidence: t.Sequence[str] = ("--env", "WA_RUNNING_ENV_VERSION=1"),
     ) -> str:
-        """Start a container and return its name; `options` are those of `docker run`, `volume` goes where media go.
+        """Start a container and return its name; `options` are those of `docker run`, `volume` is mounted at the media path.
 
-        `evidence` is what makes it more than a container of that name.
+        `evidence` is what identifies it as the client's besides its image name.
         """
         project = self.project if project is None else project
         name = f"{project or self.project}-{service}-1" if project else f"{self.project}-plain-{service}"
@@ -65,22 +65,22 @@ class Clients:
         argv = ["--name", name, *(f"--label={key}={value}" for key, value in tags.items()), *evidence, *options]
         if volume:
             argv += ["--volume", f"{volume}:{MOUNT_PATH}"]
-        # --init reaps; the client's own PID 1 does, too
+        # --init reaps zombies, as the client's PID 1 does
         argv += ["--init", "--stop-timeout", "1", self.tag(role, version), *command]
         self.containers.append(name)
         docker(*(["run", "--detach"] if start else ["create"]), *argv)
         return name
 
     def run(self, container: str, script: str, user: str = "0") -> str:
-        """The output of a shell script in a container."""
+        """Run a shell script in a container and return its output."""
         return self.engine.run(container, script, user)
 
     def files(self, volume: str) -> list[str]:
-        """All that is no directory in a volume, as `/v/...`."""
+        """All files of a volume that are no directory, as `/v/...`."""
         return self.engine.files(volume, self.image)
 
     def clean(self) -> None:
-        """Take everything away."""
+        """Remove all containers, volumes and tags."""
         if self.containers:
             docker("rm", "--force", "--volumes", *self.containers, check=False)
         for name in dict.fromkeys(self.volumes):

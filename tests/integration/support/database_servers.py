@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real database servers in containers, of any kind that the lab has, and a pretended MySQL of any age, for tests that log in."""
+"""Real database servers in containers, of each product that the lab has, and a fake MySQL of any version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENGINES = {"mysql": "MYSQL", "mariadb": "MYSQL", "postgres": "PGSQL"}
 
 @dataclass
 class Server:
-    """A running server, reached at 127.0.0.1:`port`; `ca` is the certificate that it shows, its own authority.
+    """A running server at 127.0.0.1:`port`. `ca` is its self-signed certificate.
 
     `kind` is the product: mysql, mariadb or postgres.
     """
@@ -42,7 +42,7 @@ class Server:
         return ENGINES[self.kind]
 
     def sql(self, text: str, database: str = "") -> str:
-        """Run statements as the administrator; each line of rows is separated by tabs (MySQL, MariaDB) or bars."""
+        """Run statements as the administrator. Columns are separated by tabs (MySQL, MariaDB) or bars (PostgreSQL)."""
         if self.kind != "postgres":
             command = [self.kind, "--batch", "--skip-column-names", *([database] if database else [])]
             return docker("exec", "-i", self.container, *command, stdin=text)
@@ -58,7 +58,7 @@ class Server:
         return docker("exec", "-i", "--user", "postgres", self.container, *command, stdin=text)
 
     def wait(self) -> None:
-        """Until it answers; a server that does not within a minute is an error."""
+        """Wait up to a minute until the server answers; then raise."""
         end = time.monotonic() + 60
         while True:
             try:
@@ -72,9 +72,9 @@ class Server:
 
 @contextlib.contextmanager
 def server(machine: str, folder: Path, files: t.Mapping[str, str] | None = None) -> t.Iterator[Server]:
-    """Start a server of the lab (`mariadb`, `mysql-9.7`, ...) with TLS; it goes when the context ends.
+    """Start a server of the lab (`mariadb`, `mysql-9.7`, ...) with TLS, and remove it at the end.
 
-    `files` are texts by their paths in the container, which are there before its first start.
+    `files` maps paths in the container to texts, which are written before its first start.
     """
     kind = machine.partition("-")[0]
     tls = folder / "tls"
@@ -104,14 +104,14 @@ def server(machine: str, folder: Path, files: t.Mapping[str, str] | None = None)
 
 @contextlib.contextmanager
 def silent_server() -> t.Iterator[int]:
-    """A port that takes connections and never says a word."""
+    """A port that accepts connections and never sends anything."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         yield listener.getsockname()[1]
 
 
 @contextlib.contextmanager
-def pretended_mysql(version: str) -> t.Iterator[int]:
-    """A server that greets as MySQL `version`, lets everybody in and answers what a connection check asks."""
+def fake_mysql(version: str) -> t.Iterator[int]:
+    """A server that greets as MySQL `version`, accepts every login and answers the statements of the connection check."""
 
     class Handler(socketserver.StreamRequestHandler):
         def send(self, number: int, body: bytes) -> None:
@@ -126,7 +126,7 @@ def pretended_mysql(version: str) -> t.Iterator[int]:
             self.send(1, b"\xff" + struct.pack("<H", code) + b"#42000" + text.encode())
 
         def answer(self, *rows: t.Sequence[str]) -> None:
-            """A result set of texts."""
+            """Send a result set of texts."""
             packets = [bytes([len(rows[0]) if rows else 1])]
             for _column in rows[0] if rows else [""]:
                 parts = b"".join(bytes([len(part)]) + part for part in (b"def", b"", b"", b"", b"c", b"c"))

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's images for tests that need no whole lab: a server, a host, the simulated client, or just its base."""
+"""The lab's images for tests that need no complete lab: a server, a host, the simulated client, or the base image."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def _ensure(choose: t.Callable[[t.Any], t.Any], versions: t.Sequence[tuple[str, 
 
 
 def base() -> str:
-    """The image that all others stand on: a shell, coreutils, gzip and Python."""
+    """The base of all other images: a shell, coreutils, gzip and Python."""
     return _ensure(lambda catalogue: catalogue.debian)
 
 
 def machine(kind: str) -> str:
-    """A machine's image by its kind (`host`, `mariadb`, `postgres`, ...)."""
+    """The image of a machine by its kind (`host`, `mariadb`, `postgres`, ...)."""
     return _ensure(lambda catalogue: catalogue.machines[kind])
 
 
 def client(role: str, version: str = "2.53.4") -> str:
-    """The simulated client's image of a role (`web`, `coreapp`), the same that a lab of today uses."""
+    """The simulated client's image of a role (`web`, `coreapp`), built as a lab of today builds it."""
     from walab.images import expires_on
 
     versions = [(version, expires_on(datetime.date.today()))]

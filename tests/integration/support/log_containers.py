@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers with logs and a cleanup for the tests of wa_log_cleanup: the module and the cron job's script."""
+"""Containers with logs and a cleanup script for the tests of wa_log_cleanup: the module and the cron job's script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CORE = "/usr/local/waent/logs"
 ARCHIVE = f"{LOGS}/archive"
 SCRIPT = "/opt/whatsapp/bin/cleanup.sh"
 
-# What domain knowledge says of the vendor's script, by role; compressed files keep their time.
+# What the vendor's script does, by role. Compressed files keep their modification time.
 CORE_CLEANUP = rf"""#!/bin/sh
 mkdir -p {ARCHIVE}
 cd {CORE} || exit 1
@@ -43,27 +43,27 @@ echo "web cleaned"
 
 
 def install(clients: t.Any, container: str, script: str) -> None:
-    """Put a cleanup into a container, with empty log folders."""
+    """Write a cleanup script into a container, and create empty log folders."""
     folders = f"{ARCHIVE} {CORE} {SCRIPT.rpartition('/')[0]}"
     clients.run(container, f"mkdir -p {folders}; cat > {SCRIPT} <<'END'\n{script}\nEND\nchmod 755 {SCRIPT}")
 
 
 def core(clients: t.Any, service: str = "wacore", script: str = CORE_CLEANUP, **options: t.Any) -> str:
-    """A Coreapp container with that cleanup."""
+    """Start a Coreapp container with a cleanup script."""
     name = str(clients.add(service, "coreapp", *options.pop("docker", ()), **options))
     install(clients, name, script)
     return name
 
 
 def web(clients: t.Any, service: str = "waweb", script: str = WEB_CLEANUP, **options: t.Any) -> str:
-    """A Webapp container with that cleanup."""
+    """Start a Webapp container with a cleanup script."""
     name = str(clients.add(service, "web", *options.pop("docker", ()), **options))
     install(clients, name, script)
     return name
 
 
 def archives(container: str, count: int, name: str = "wa-service", size: int = 5000) -> None:
-    """Fill the archive: number 1 is the oldest, all of them years old."""
+    """Fill the archive with old files; number 1 is the oldest."""
     lines = (
         "import os, sys",
         "for i in range(1, int(sys.argv[2]) + 1):",
@@ -76,17 +76,17 @@ def archives(container: str, count: int, name: str = "wa-service", size: int = 5
 
 
 def files(clients: t.Any, container: str, folder: str = ARCHIVE) -> list[str]:
-    """The names in a folder, sorted."""
+    """The file names in a folder, sorted."""
     listed = clients.run(container, f"cd {folder} && find . -type f -printf '%P\\0'")
     return sorted(name for name in listed.split("\0") if name)
 
 
-def alive(container: str, text: str) -> list[str]:
-    """The processes of a running container whose command line holds a text."""
+def processes(container: str, text: str) -> list[str]:
+    """The processes of a running container whose command line contains a text."""
     return [line for line in Engine().processes(container) if text in line]
 
 
 def remove_locks(project: str) -> None:
-    """Remove the lock files of a test's projects, whose names begin alike."""
+    """Remove the lock files of all projects of a test. Their names share a prefix."""
     for lock in Path("/run").glob(f"wa-log-cleanup-{project}*.lock"):
         lock.unlink()

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the cron job's script of the role wa_log_cleanup, as cron does."""
+"""Runs the cron job's script of the role wa_log_cleanup as cron does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRIPT = REPOSITORY / "roles" / "wa_log_cleanup" / "files" / "wa-log-cleanup"
 
 @dataclass
 class Job:
-    """Runs the script for one project, with files in a folder of the test's own."""
+    """Runs the script for one project, with its files in the test's folder."""
 
     folder: Path
     project: str
@@ -27,16 +27,16 @@ class Job:
 
     @property
     def status(self) -> dict[str, t.Any]:
-        """What the status file says."""
+        """The content of the status file."""
         return t.cast("dict[str, t.Any]", json.loads((self.folder / "status.json").read_text()))
 
     def argv(self, *options: str, shell: str = "sh") -> list[str]:
-        """The command line."""
+        """The command line of the job."""
         files = ["-s", str(self.folder / "status.json"), "-l", str(self.folder / "deployment.lock")]
         return [shell, str(self.script), "-p", self.project, *files, *options]
 
     def with_docker(self, script: str) -> None:
-        """From now on, a shell script comes before the `docker` that the job calls; `"$@"` are its arguments."""
+        """Let the job call a `docker` that runs a shell script first; `"$@"` are the arguments."""
         tools = self.folder / "tools"
         tools.mkdir()
         (tools / "docker").write_text(f'#!/bin/sh\n{script}\nexec /usr/bin/docker "$@"\n')
@@ -45,7 +45,7 @@ class Job:
         self.script.write_text(SCRIPT.read_text().replace("\nPATH=", f"\nPATH={tools}:"))
 
     def __call__(self, *options: str, shell: str = "sh", **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run it to its end."""
+        """Run the job and wait for its end."""
         return subprocess.run(
             self.argv(*options, shell=shell),
             capture_output=True,

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Modules and plays run with `ansible-playbook` on this machine."""
+"""Runs modules and plays with `ansible-playbook` on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 
 @dataclass
 class Play:
-    """What a playbook of tests gave: results in the order of the tasks, and everything it printed."""
+    """The outcome of a play: the results in the order of the tasks, and the output."""
 
     results: list[dict[str, t.Any]]
     stdout: str
@@ -26,7 +26,7 @@ class Play:
 
 
 class Ansible:
-    """Runs modules and plays on this machine with `ansible-playbook`, as an operator would."""
+    """Runs modules and plays on this machine with `ansible-playbook`, as an operator does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,7 +39,7 @@ class Ansible:
         environment: t.Mapping[str, str] | None = None,
         arguments: t.Sequence[str] = (),
     ) -> Play:
-        """Run tasks against localhost. Results are those of the tasks that ran on it."""
+        """Run tasks on localhost and return the results of those that ran."""
         playbook = self.folder / f"play-{uuid.uuid4().hex}.yml"
         play = {
             "hosts": "all",
@@ -73,13 +73,13 @@ class Ansible:
         return Play(results, done.stdout, done.stderr, done.returncode)
 
     def module(self, name: str, options: t.Mapping[str, t.Any], check: bool = False) -> dict[str, t.Any]:
-        """The result of one module call; `failed` tells a failure."""
+        """The result of one module call, with `failed` if it failed."""
         return self.play([{f"waba.onprem.{name}": dict(options)}], check).results[0]
 
     def converge(self, name: str, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        """Check, run, run, check: the first two agree, the last two change nothing. Returns the real run's result."""
+        """Check, run, run, check. The first two results are equal, the last two are unchanged. Returns the result of the first run."""
         tasks = [{f"waba.onprem.{name}": dict(options), "check_mode": check} for check in (True, False, False, True)]
-        play = self.play(tasks)  # each task is a process of its own, and the first one to fail is the last one
+        play = self.play(tasks)  # each task is its own process, and the play ends at the first failure
         failed = [result for result in play.results if result.get("failed")]
         assert failed == []
         predicted, done, *again = play.results

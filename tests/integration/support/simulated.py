@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's simulated client in this process, with its real API over TLS, over a real database server."""
+"""The lab's simulated client in this process, with its API over TLS and a real database server."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import 
 __all__ = ["PASSWORD", "Simulated", "auth", "gc_runner", "run_module"]
 
 VERSION = "2.53.4"
-# The messages of a client, what GC leaves of them, and the limit between.
+# Number of messages of a client, number after GC, and the limit between them.
 ROWS, LEFT, LIMIT = 3_000, 450, 1_000
 Run = t.Callable[..., "dict[str, t.Any]"]
 
 
 class Simulated(Deployment):
-    """A client with Coreapps, a Webapp and a webhook whose notifications are kept as JSON lines."""
+    """A client with Coreapps, a Webapp and a webhook whose notifications are stored as JSON lines."""
 
     def __init__(self, folder: Path, where: Server, prefix: str, version: str = VERSION, **knobs: t.Any) -> None:
         folder.mkdir(parents=True)
@@ -46,16 +46,16 @@ class Simulated(Deployment):
         super().__init__(folder, version, **{"gc_batch": 1000, **knobs})
 
     def database(self) -> t.Any:
-        """A new view of the deployment's databases, on the real server."""
+        """A new connection to the deployment's databases on the real server."""
         return Database(DatabaseSettings(self.where.engine, "127.0.0.1", self.where.port, "wa", CANARY, self.prefix))
 
     def open(self, *, fresh: bool = False) -> None:
-        """Start the Webapp, wait for it, and unless it is to stay `fresh` do the first login and set the webhook."""
+        """Start the Webapp and wait for it. Unless `fresh`, do the first login and set the webhook."""
         self.start_web(core=next(iter(self.nodes)))
         web = self.web
         assert web is not None
         until(lambda: not web.broken, 30)
-        web.all_requests = Bucket(1000, 1000)  # what is tested is not how fast a test may ask
+        web.all_requests = Bucket(1000, 1000)  # the request rate is not tested here
         if not fresh:
             until(lambda: self.login("secret", PASSWORD)[0] == 200, 30)
             url = f"{self.control.url}/webhook"
@@ -63,11 +63,11 @@ class Simulated(Deployment):
             until(lambda: self.call("PATCH", "/v1/settings/application", settings)[0] == 200, 30)
 
     def fill(self, rows: int) -> None:
-        """Exactly so many messages; of 20 rows GC takes 17."""
+        """Insert exactly this many messages. GC removes 17 of 20 rows."""
         name = f"{self.prefix}messageStore"
         if self.where.kind == "postgres":
             self.where.sql("TRUNCATE messages, message_receipt_log;", name)
-        else:  # a foreign key may lead from the one to the other
+        else:  # a foreign key may refer from one table to the other
             tables = (f"TRUNCATE `{name}`.{table};" for table in ("messages", "message_receipt_log"))
             self.where.sql("SET foreign_key_checks = 0; " + "".join(tables))
         seeder = Seeder(self.database().settings, int(self.version.split(".")[1]))
@@ -75,7 +75,7 @@ class Simulated(Deployment):
         seeder.add(rows)
 
     def mend(self) -> None:
-        """End all faults that were given to programs of this process."""
+        """Remove all faults that were injected into programs of this process."""
         for faults in self._faults:
             faults._fixed.clear()
 
@@ -84,13 +84,13 @@ class Simulated(Deployment):
         return f"https://127.0.0.1:{self.address[1]}"
 
     def notifications(self) -> str:
-        """Write what came to the webhook as a consumer would; the file's name."""
+        """Write the received notifications as a consumer would, and return the file's name."""
         path = self.folder / "webhook.jsonl"
         path.write_text("".join(json.dumps(body) + "\n" for body in self.control.bodies()))
         return str(path)
 
     def env_file(self) -> str:
-        """The client's db.env."""
+        """Write the client's db.env and return its name."""
         path = self.folder / "db.env"
         path.write_text(
             f"WA_DB_ENGINE={self.where.engine}\nWA_DB_HOSTNAME=db.only.among.containers\nWA_DB_PORT={self.where.port}\n"
@@ -100,22 +100,22 @@ class Simulated(Deployment):
 
 
 def run_module(name: str, options: dict[str, t.Any], check: bool = False) -> dict[str, t.Any]:
-    """The result of a module that runs in this process; its secrets are nowhere in it."""
+    """Run a module in this process and return its result, which contains no secret."""
     module = importlib.import_module(f"ansible_collections.waba.onprem.plugins.modules.{name}")
-    told = io.StringIO()
+    output = io.StringIO()
     arguments = dict(options, _ansible_check_mode=check, _ansible_diff=True)
-    with patch_module_args(arguments), contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
+    with patch_module_args(arguments), contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
         module.main()
-    text = told.getvalue()
+    text = output.getvalue()
     assert CANARY not in text
     assert PASSWORD not in text
-    # The client in this process logs to standard output, too.
+    # The client in this process also logs to standard output.
     found: dict[str, t.Any] = json.loads(next(line for line in text.splitlines() if line.startswith("{")))
     return found
 
 
 def gc_runner(client: Simulated, state_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`run(check=False, **options)`: wa_message_gc with short times; the API's retryable failures are borne for 3.5 s."""
+    """Return `run(check=False, **options)`: wa_message_gc with short timeouts. It retries failures of the API for 3.5 s."""
     monkeypatch.setattr(gc_run, "Webapp", functools.partial(Webapp, retry_time=3.5))
 
     def run(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
