@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action of wa_drift_info: refusals before a host is touched, what is sent apart as secret, what is said, the verdict."""
+"""The action plugin of wa_drift_info: refused variables, separation of secrets, displayed lines, failure on drift."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SYNCED = {name: {"state": "in_sync"} for name in desired.CONCERNS}
 
 
 class Driver:
-    """The plugin with a module that gives one answer."""
+    """The action plugin with a module that returns one given result."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answer: dict[str, t.Any] = {"concerns": SYNCED, "unmanaged": [], "marker": None}
@@ -55,7 +55,7 @@ class Driver:
         self.calls.append(module_args)
         return copy.deepcopy(self.answer)
 
-    def finds(self, **concerns: dict[str, t.Any]) -> None:
+    def set_concerns(self, **concerns: dict[str, t.Any]) -> None:
         self.answer["concerns"] = {**SYNCED, **concerns}
 
 
@@ -64,7 +64,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     return Driver(monkeypatch)
 
 
-def test_the_module_is_given_the_desired_state_and_apart_what_is_secret_in_it(driver: Driver) -> None:
+def test_secrets_are_sent_apart_from_the_desired_state(driver: Driver) -> None:
     driver({"probe": False}, **GIVEN)
     (call,) = driver.calls
     assert (call["restart"], call["probe"]) == ("now", False)
@@ -74,14 +74,14 @@ def test_the_module_is_given_the_desired_state_and_apart_what_is_secret_in_it(dr
     assert merged(call["desired"], call["secrets"]) == expected
 
 
-def test_what_is_in_sync_is_told_in_no_line(driver: Driver) -> None:
+def test_a_host_in_sync_displays_no_line(driver: Driver) -> None:
     found = driver()
     assert (found["drift"], found["always"], found["restart"], found["members"]) == ([], [], "now", ["support"])
     assert (driver.lines, driver.warnings) == ([], [])
 
 
-def test_what_differs_is_told_line_by_line(driver: Driver) -> None:
-    driver.finds(
+def test_each_difference_is_displayed_on_a_line(driver: Driver) -> None:
+    driver.set_concerns(
         host={"state": "drifted", "changes": ["cron does not run"], "warnings": ["odd"]},
         db_env={"state": "restart_pending", "restarts": ["wacore was created with another WA_DB_PORT"]},
         client={"state": "restart_pending", "pending": ["waweb waits"]},
@@ -101,13 +101,13 @@ def test_what_differs_is_told_line_by_line(driver: Driver) -> None:
     assert driver.warnings == []
 
 
-def test_a_variable_that_no_role_knows_is_a_warning(driver: Driver) -> None:
+def test_an_unknown_variable_is_a_warning(driver: Driver) -> None:
     driver(wa_db_env_enginee="MYSQL")
     assert driver.warnings == ["no role knows the variable wa_db_env_enginee; do you mean wa_db_env_engine?"]
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         (
             {"wa_client_restart": "soon"},
@@ -122,25 +122,25 @@ def test_a_variable_that_no_role_knows_is_a_warning(driver: Driver) -> None:
         ({"wa_project_dir": "srv"}, "support: host support: wa_project_dir: "),
     ],
 )
-def test_what_is_refused_touches_no_host(driver: Driver, given: dict[str, t.Any], said: str) -> None:
+def test_refused_variables_fail_before_the_module_runs(driver: Driver, given: dict[str, t.Any], message: str) -> None:
     found = driver(**given)
     assert found == {"failed": True, "msg": found["msg"]}
-    assert found["msg"].startswith(said)
+    assert found["msg"].startswith(message)
     assert found["msg"].endswith(". Nothing was changed.")
     assert driver.calls == []
 
 
 @pytest.mark.parametrize("answer", [{"failed": True, "msg": "no Python"}, {"unreachable": True}, {"skipped": True}])
-def test_a_module_that_did_not_look_is_passed_on(driver: Driver, answer: dict[str, t.Any]) -> None:
+def test_a_result_of_a_module_that_did_not_run_is_returned(driver: Driver, answer: dict[str, t.Any]) -> None:
     driver.answer = answer
     assert driver({"fail_on_drift": True}) == answer
 
 
-# After the roles have acted
+# After the roles have run
 
 
-def test_the_second_look_is_well_with_what_waits_for_its_time(driver: Driver) -> None:
-    driver.finds(
+def test_fail_on_drift_accepts_a_pending_restart(driver: Driver) -> None:
+    driver.set_concerns(
         db_env={"state": "restart_pending", "restarts": ["wacore was created with another WA_DB_PORT"]},
         client={"state": "restart_pending", "pending": ["waweb waits"]},
     )
@@ -150,8 +150,8 @@ def test_the_second_look_is_well_with_what_waits_for_its_time(driver: Driver) ->
     assert driver.calls[0]["fail_on_drift"] == "yes"
 
 
-def test_the_second_look_fails_with_all_that_is_left(driver: Driver) -> None:
-    driver.finds(
+def test_fail_on_drift_fails_with_all_remaining_drifts(driver: Driver) -> None:
+    driver.set_concerns(
         host={"state": "drifted", "changes": ["cron does not run."]},
         client={"state": "unknown", "error": "Docker Engine: no answer."},
     )
@@ -163,7 +163,7 @@ def test_the_second_look_fails_with_all_that_is_left(driver: Driver) -> None:
     }
 
 
-# Client containers that are nobody's
+# Unmanaged client containers
 
 
 def container(**more: t.Any) -> dict[str, t.Any]:
@@ -187,7 +187,7 @@ def container(**more: t.Any) -> dict[str, t.Any]:
         ),
     ],
 )
-def test_a_client_of_nobody_is_the_hosts_drift(
+def test_an_unmanaged_client_is_a_drift_of_the_host(
     driver: Driver, more: dict[str, t.Any], given: dict[str, t.Any], changes: list[str]
 ) -> None:
     driver.answer["unmanaged"] = [container(**more)]
@@ -197,7 +197,7 @@ def test_a_client_of_nobody_is_the_hosts_drift(
     assert found["drift"] == [f"host: {text}" for text in changes]
 
 
-def test_a_port_that_is_taken_is_told(driver: Driver) -> None:
+def test_a_port_in_use_is_reported(driver: Driver) -> None:
     taken = container(name="wa-b-waweb-1", project="wa-b", role="web", ports=[9090], database="192.0.2.9:3306/")
     driver.answer["unmanaged"] = [taken]
     found = driver(wa_db_env_hostname="192.0.2.1", wa_client_skip=["unknown_clients"])
@@ -207,8 +207,8 @@ def test_a_port_that_is_taken_is_told(driver: Driver) -> None:
     )
 
 
-def test_a_host_that_is_not_known_stays_so(driver: Driver) -> None:
-    driver.finds(host={"state": "unknown", "error": "odd"})
+def test_an_unknown_host_state_stays_unknown(driver: Driver) -> None:
+    driver.set_concerns(host={"state": "unknown", "error": "odd"})
     driver.answer["unmanaged"] = [container()]
     found = driver()
     assert found["concerns"]["host"]["state"] == "unknown"

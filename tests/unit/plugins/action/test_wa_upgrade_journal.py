@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action plugin of wa_upgrade_journal: who runs the module, and whether the run that holds a lock still lives."""
+"""The action plugin of wa_upgrade_journal: it adds who runs the module, and whether the holder of the lock is alive."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Calls = list[dict[str, t.Any]]
 
 @pytest.fixture
 def begin(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., Calls]:
-    """Begins where `holder` has the lock, as the journal names it; the module's arguments, call by call."""
+    """Runs `begin` while `holder` has the lock, and returns the module's arguments of each call."""
 
     def run(**holder: str) -> Calls:
         calls: Calls = []
@@ -40,38 +40,38 @@ def begin(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., Calls]:
     return run
 
 
-def me(run_id: str) -> dict[str, str]:
+def this_controller(run_id: str) -> dict[str, str]:
     return {"run_id": run_id, "user": getpass.getuser(), "controller": platform.node() or "controller"}
 
 
-def test_the_module_is_told_who_runs_it(begin: t.Callable[..., Calls]) -> None:
-    [call] = begin(**me("live"))
+def test_the_module_gets_user_controller_and_run_id(begin: t.Callable[..., Calls]) -> None:
+    [call] = begin(**this_controller("live"))
     assert {key: call[key] for key in ("user", "controller", "operation", "path")} == {
-        **{key: me("")[key] for key in ("user", "controller")},
+        **{key: this_controller("")[key] for key in ("user", "controller")},
         "operation": "begin",
         "path": "a.lock",
     }
     assert call["run_id"] == process.this_run()
 
 
-def test_the_lock_of_a_run_that_has_ended_is_taken_over(begin: t.Callable[..., Calls]) -> None:
-    assert [call.get("dead_runs") for call in begin(**me("dead"))] == [None, ["dead"]]
+def test_the_lock_of_a_dead_run_is_taken_over(begin: t.Callable[..., Calls]) -> None:
+    assert [call.get("dead_runs") for call in begin(**this_controller("dead"))] == [None, ["dead"]]
 
 
 @pytest.mark.parametrize("other", [{"user": "somebody"}, {"controller": "elsewhere"}])
-def test_the_lock_of_somebody_else_is_not(begin: t.Callable[..., Calls], other: dict[str, str]) -> None:
-    assert len(begin(**{**me("dead"), **other})) == 1
+def test_the_lock_of_another_user_or_controller_is_kept(begin: t.Callable[..., Calls], other: dict[str, str]) -> None:
+    assert len(begin(**{**this_controller("dead"), **other})) == 1
 
 
 @pytest.mark.parametrize("operation", ["hold", "release"])
-def test_a_change_of_a_run_that_has_ended_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
+def test_a_change_lock_of_a_dead_run_is_taken_over(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     calls: Calls = []
 
     def module(module_args: dict[str, t.Any], **_more: t.Any) -> dict[str, t.Any]:
         calls.append(module_args)
         dead = module_args.get("dead_runs", ())
-        failed = operation == "hold" and "dead" not in dead  # a release does not fail for another run's note
-        return {"failed": failed, "held": False, "journal": {}, "change": me("dead")}
+        failed = operation == "hold" and "dead" not in dead  # release does not fail on the lock of another run
+        return {"failed": failed, "held": False, "journal": {}, "change": this_controller("dead")}
 
     action = object.__new__(wa_upgrade_journal.ActionModule)
     action._task = type("Task", (), {"args": {"operation": operation, "path": "a.lock"}})

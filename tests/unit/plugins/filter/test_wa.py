@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filters that are no rule of their own."""
+"""The filters of wa."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as ma
 
 
 @pytest.mark.parametrize(
-    ("result", "said"),
+    ("result", "expected"),
     [
         ({"failed": True, "msg": "no daemon"}, "no daemon"),
         ({"failed": True}, ""),
@@ -34,8 +34,8 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as ma
         ({"msg": "All items failed", "results": [{"failed": True, "item": "web", "msg": "expired"}] * 2}, "expired"),
     ],
 )
-def test_a_failure_names_the_host(result: dict[str, t.Any], said: str) -> None:
-    assert wa.failure(result) == said
+def test_failure_names_host_and_reason(result: dict[str, t.Any], expected: str) -> None:
+    assert wa.failure(result) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_a_failure_names_the_host(result: dict[str, t.Any], said: str) -> None:
         ({"results": []}, []),
     ],
 )
-def test_who_was_not_reached(result: dict[str, t.Any], hosts: list[str]) -> None:
+def test_unreachable_hosts_are_listed(result: dict[str, t.Any], hosts: list[str]) -> None:
     assert wa.unreachable_hosts(result, "leader") == hosts
 
 
-def test_a_refusal_is_the_rules_own_sentence() -> None:
+def test_refusal_filters_return_the_message_of_the_rule() -> None:
     filters = wa.FilterModule().filters()
     assert filters["version_refusal"]("vv2.53.4") == ""
     assert "'latest' is no version of the client" in filters["version_refusal"]("latest")
@@ -65,7 +65,7 @@ def test_a_refusal_is_the_rules_own_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "expected"),
     [
         ({"changed": True}, []),
         ({"msg": "no room"}, ["leader: no room"]),
@@ -74,11 +74,11 @@ def test_a_refusal_is_the_rules_own_sentence() -> None:
         ({"results": [], "msg": "no items"}, []),
     ],
 )
-def test_where_work_was_left_undone(result: dict[str, t.Any], told: list[str]) -> None:
-    assert wa.unfinished(result, "leader") == told
+def test_unfinished_lists_hosts_with_their_failures(result: dict[str, t.Any], expected: list[str]) -> None:
+    assert wa.unfinished(result, "leader") == expected
 
 
-def test_a_registration_that_a_recreate_would_lose_is_named() -> None:
+def test_recreation_refusal_names_the_container_that_loses_its_registration() -> None:
     kept, lost = (
         {"name": name, "keeps_configuration": name == "a", "configuration_mount": "", "layer_media": ""}
         for name in "ab"
@@ -88,13 +88,13 @@ def test_a_registration_that_a_recreate_would_lose_is_named() -> None:
     assert refusal([kept, lost]).startswith("b keeps its configuration, registration included,")
 
 
-def test_a_stale_container_is_told_with_its_keys() -> None:
-    told = wa.stale_line({"name": "wacore", "stale_keys": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"]})
-    assert told == "wacore (WA_DB_HOSTNAME, WA_DB_PASSWORD)"
+def test_stale_line_names_container_and_keys() -> None:
+    line = wa.stale_line({"name": "wacore", "stale_keys": ["WA_DB_HOSTNAME", "WA_DB_PASSWORD"]})
+    assert line == "wacore (WA_DB_HOSTNAME, WA_DB_PASSWORD)"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("- uri:\n    url: https://lb\n    password: !vault |\n      $ANSIBLE_VAULT;1.1;AES256\n      00\n", ""),
         ("---\n- block:\n    - pause: {seconds: 5}\n", "pause would end the upgrade in the middle"),
@@ -102,15 +102,15 @@ def test_a_stale_container_is_told_with_its_keys() -> None:
         ("", ""),
     ],
 )
-def test_a_hook_is_read_as_it_lies_there(text: str, said: str) -> None:
+def test_hook_refusal_reads_the_file_without_templating(text: str, expected: str) -> None:
     found = wa.hook_refusal(text, "lb.yml")
-    assert (said in found) if said else not found
+    assert (expected in found) if expected else not found
 
 
-def test_a_failure_tells_no_secret() -> None:
-    said = 'read /c/db.env: line 2: unexpected character "-" in variable name near "Canary-1\\nB=Canary-2"'
+def test_failure_messages_contain_no_secret() -> None:
+    message = 'read /c/db.env: line 2: unexpected character "-" in variable name near "Canary-1\\nB=Canary-2"'
     results = [
-        {"failed": True, "msg": said},
+        {"failed": True, "msg": message},
         {"failed": True, "stderr": "mysql://wa:Canary-1@db: refused"},
         {
             "failed": True,
@@ -129,11 +129,11 @@ ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanu
 
 
 @pytest.mark.parametrize(
-    ("looks", "members", "full", "concerns"),
+    ("results", "members", "full", "concerns"),
     [
         ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], False, []),
         ({"h1": SYNCED, "h2": DRIFTED}, ["h1", "h2"], False, ["host", "log_cleanup"]),
-        ({"h1": SYNCED, "h2": DRIFTED}, ["h1"], False, []),  # --limit has left the other one out
+        ({"h1": SYNCED, "h2": DRIFTED}, ["h1"], False, []),  # excluded by --limit
         ({"h1": SYNCED, "h2": None}, ["h1", "h2"], False, ALL),
         ({"h1": SYNCED, "h2": {}}, ["h1", "h2"], False, ALL),
         ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], "true", ALL),
@@ -141,10 +141,10 @@ ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanu
         ({"h1": SYNCED, "h2": SYNCED, "other": DRIFTED}, ["h1", "h2"], False, []),
     ],
 )
-def test_the_plan_is_made_from_the_looks_at_the_members_of_the_run(
-    looks: dict[str, t.Any], members: list[str], full: t.Any, concerns: list[str]
+def test_provision_plan_compares_the_members_of_the_run(
+    results: dict[str, t.Any], members: list[str], full: t.Any, concerns: list[str]
 ) -> None:
-    hostvars = {name: {} if one is None else {"wa_drift": one} for name, one in looks.items()}
+    hostvars = {name: {} if one is None else {"wa_drift": one} for name, one in results.items()}
     assert wa.FilterModule().filters()["provision_plan"](hostvars, members, full) == concerns
 
 
@@ -152,18 +152,18 @@ def test_the_plan_is_made_from_the_looks_at_the_members_of_the_run(
     ("full", "hosts"),
     [(False, ["h1", "h2", "lost"]), ("true", ["alone", "h1", "h2", "lost"]), ("false", ["h1", "h2", "lost"])],
 )
-def test_the_hosts_to_correct_are_those_of_deployments_that_differ(full: t.Any, hosts: list[str]) -> None:
+def test_hosts_to_correct_are_all_members_of_drifted_deployments(full: t.Any, hosts: list[str]) -> None:
     members = {"alone": ["alone"], "h1": ["h1", "h2"], "h2": ["h1", "h2"], "half": ["half", "lost"]}
-    looks = {"alone": SYNCED, "h1": SYNCED, "h2": DRIFTED, "half": SYNCED}
+    results = {"alone": SYNCED, "h1": SYNCED, "h2": DRIFTED, "half": SYNCED}
     hostvars: dict[str, dict[str, t.Any]] = {
-        host: {"wa_drift": {**look, "members": members[host]}} for host, look in looks.items()
+        host: {"wa_drift": {**result, "members": members[host]}} for host, result in results.items()
     }
     hostvars.update(lost={"wa_drift": {"failed": True, "msg": "a"}}, earlier=hostvars["h2"])
     found = wa.FilterModule().filters()["hosts_to_correct"](hostvars, [*members, "lost", "gone"], full)
-    assert sorted(found) == sorted([*hosts, "half"])  # whose other member was not compared
+    assert sorted(found) == sorted([*hosts, "half"])  # its other member was not compared
 
 
-def test_the_inventory_is_read_for_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inventory_read_caches_roles_and_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     monkeypatch.setattr(inventory, "warm", lambda: read.append("roles"))
     monkeypatch.setattr(machines, "read", lambda _hostvars, groups: read.extend(groups["all"]))

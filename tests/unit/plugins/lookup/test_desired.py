@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lookup: one dictionary a concern, with the defaults of roles; an error names what is wrong."""
+"""The lookup `desired`: one dictionary per concern, with role defaults. An error names the wrong variable."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ansible_collections.waba.onprem.plugins.lookup.desired import LookupModule
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 
 
-def looked_up(*terms: str, **given: t.Any) -> list[dict[str, t.Any]]:
+def look_up(*terms: str, **given: t.Any) -> list[dict[str, t.Any]]:
     ours = inventory(**given)
     lookup = LookupModule(loader=DataLoader(), templar=Templar(loader=DataLoader(), variables=ours.variables))
     found: list[dict[str, t.Any]] = lookup.run([*terms], {**ours.variables})
     return found
 
 
-def test_each_concern_in_the_order_asked_for() -> None:
+def test_concerns_are_returned_in_the_requested_order() -> None:
     ours = inventory()
-    assert looked_up("log_cleanup", "db_env") == [desired.log_cleanup(ours), desired.db_env(ours)]
-    assert looked_up() == []
+    assert look_up("log_cleanup", "db_env") == [desired.log_cleanup(ours), desired.db_env(ours)]
+    assert look_up() == []
 
 
 @pytest.mark.parametrize(
-    ("term", "given", "said"),
+    ("term", "given", "message"),
     [
         ("dbenv", {}, "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup"),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
@@ -39,7 +39,7 @@ def test_each_concern_in_the_order_asked_for() -> None:
         ("host", {"wa_project_dir": "srv"}, "host support: wa_project_dir: "),
     ],
 )
-def test_an_error_names_what_is_wrong(term: str, given: dict[str, t.Any], said: str) -> None:
-    with pytest.raises(AnsibleError) as told:
-        looked_up(term, **given)
-    assert str(told.value).startswith(said)
+def test_an_error_names_the_wrong_variable(term: str, given: dict[str, t.Any], message: str) -> None:
+    with pytest.raises(AnsibleError) as error:
+        look_up(term, **given)
+    assert str(error.value).startswith(message)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The text of a Compose file: whichever reader of YAML gets back what was written, and text stays text."""
+"""The text of a Compose file: every YAML parser reads back what was written, and strings stay strings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 
-# What YAML 1.1, YAML 1.2 or Compose's own reader takes for something else when it has no quotes.
+# Strings that YAML 1.1, YAML 1.2 or Compose's parser reads as another type without quotes.
 ODD = (
     *("1e3", "yes", "No", "on", "y", "0x1F", "0o17", "017", "12:30:45", "~", "null", "true", "1_000", ".inf", ".nan"),
     *(
@@ -60,13 +60,13 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampl
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_a_text_stays_a_text(text: str) -> None:
+def test_a_string_is_read_back_as_a_string(text: str) -> None:
     written = compose_file.write({"key": text, text: "value", "list": [text]})
     assert yaml.safe_load(written) == {"key": text, text: "value", "list": [text]}
 
 
 @pytest.mark.parametrize("text", ["1e3", "0x1F", "0o17", "12:30:45", "~", "1_000", "=", "", "2024-01-01", "a:b"])
-def test_what_a_reader_may_take_for_something_else_has_quotes(text: str) -> None:
+def test_an_ambiguous_string_is_quoted(text: str) -> None:
     assert compose_file.write({"key": text}) == f'{compose_file.PREFACE}key: "{text}"\n'
 
 
@@ -89,7 +89,7 @@ def test_any_document_is_read_back(document: dict[str, t.Any]) -> None:
     assert compose_file.write(document) == written
 
 
-def test_what_occurs_twice_is_written_twice() -> None:
+def test_a_shared_value_is_written_without_an_alias() -> None:
     shared = {"driver": "json-file"}
     written = compose_file.write({"services": {"a": {"logging": shared}, "b": {"logging": shared}}})
     assert written == compose_file.PREFACE + (
@@ -97,9 +97,9 @@ def test_what_occurs_twice_is_written_twice() -> None:
     )
 
 
-def test_the_order_is_kept_and_texts_of_ansible_are_texts() -> None:
+def test_order_is_kept_and_tagged_strings_are_written_as_strings() -> None:
     class Tagged(str):
-        """As Ansible's own texts are: no plain `str`."""
+        """A subclass of `str`, as Ansible's own strings are."""
 
     written = compose_file.write({"name": Tagged("wa-a"), "image": Tagged("r/web:v2.53.4"), "count": 2})
     assert written == compose_file.PREFACE + 'name: wa-a\nimage: "r/web:v2.53.4"\ncount: 2\n'

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The desired state of each concern from the inventory: for one host and for three, and as the concerns' specs take it."""
+"""The desired state of each concern from the inventory, for one host and for three, as the argument specs accept it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHARED: dict[str, t.Any] = {
     "wa_leader": "b.example.com",
 }
 FOLDER = {"state": "directory", "mode": "0750", "owner": "root"}
-# What an inventory may give, and no default stands for.
+# Variables that an inventory may set and that have no default.
 RICH: dict[str, t.Any] = {
     **SHARED,
     "wa_images": {"web": "m/web", "coreapp": "m/coreapp"},
@@ -53,7 +53,7 @@ RICH: dict[str, t.Any] = {
 }
 
 
-def look_at(name: str = "support", hosts: t.Sequence[str] = (), **more: t.Any) -> dict[str, t.Any]:
+def for_comparison(name: str = "support", hosts: t.Sequence[str] = (), **more: t.Any) -> dict[str, t.Any]:
     return desired.for_comparison(inventory(name, hosts, **more), ["wa-other"])
 
 
@@ -67,7 +67,7 @@ def test_the_host_of_a_single_client() -> None:
     }
     moved = desired.host(inventory(wa_state_dir="/srv/state/", wa_become=False, wa_db_env_engine=None))
     assert [one["path"] for one in moved["files"]] == ["/opt/waba/support", "/srv/state", "/var/lib/waba"]
-    assert "owner" not in moved["files"][0]  # tasks run as the user who logs in
+    assert "owner" not in moved["files"][0]  # tasks run as the login user
     assert moved["database_engine"] == "MYSQL"
 
 
@@ -137,13 +137,13 @@ def test_the_client_of_a_single_host() -> None:
     assert [one["name"] for one in found["services"]] == ["wacore", "waweb"]
 
 
-def test_what_the_look_is_given_of_a_client() -> None:
-    found = look_at()["client"]
+def test_the_comparison_gets_services_and_neighbours() -> None:
+    found = for_comparison()["client"]
     assert found["services"] == compose_document.wanted(desired.client(inventory())["document"])
     assert found["neighbours"] == ["wa-other"]
     assert found["identity"] == desired.identity(inventory())
     assert {"document", "secret_files", "database", "project_dir"} & {*found} == set()
-    secret = look_at(wa_client_extra_secret_environment={"waweb": {"WA_KEY": SERVICE_KEY}})["client"]["services"]
+    secret = for_comparison(wa_client_extra_secret_environment={"waweb": {"WA_KEY": SERVICE_KEY}})["client"]["services"]
     assert [one.get("secret_file") for one in secret] == [None, "/opt/waba/support/secret-waweb.env"]
 
 
@@ -154,7 +154,7 @@ def test_a_client_outside_compose_has_no_files() -> None:
 
 
 def test_three_hosts_are_one_client() -> None:
-    found = {name: look_at(name, HOSTS, **SHARED) for name in HOSTS}
+    found = {name: for_comparison(name, HOSTS, **SHARED) for name in HOSTS}
     assert {name: [one["name"] for one in state["client"]["services"]] for name, state in found.items()} == {
         "a.example.com": ["wacore1", "master1", "waweb"],
         "b.example.com": ["wacore2", "master2", "waweb"],
@@ -168,9 +168,9 @@ def test_three_hosts_are_one_client() -> None:
     assert {state["client"]["identity"]["host"] for state in found.values()} == {*HOSTS}
 
 
-def test_only_the_leader_is_asked_for_the_automatic_gc() -> None:
+def test_only_the_leader_compares_the_automatic_gc() -> None:
     given = {**SHARED, "wa_message_gc_automatic": False, "wa_api_password": PASSWORD}
-    found = {name: look_at(name, HOSTS, **given).get("automatic_gc") for name in HOSTS}
+    found = {name: for_comparison(name, HOSTS, **given).get("automatic_gc") for name in HOSTS}
     assert found == {
         "a.example.com": None,
         "c.example.com": None,
@@ -184,8 +184,8 @@ def test_only_the_leader_is_asked_for_the_automatic_gc() -> None:
             "refused_login_file": "/var/lib/waba/api-login-support.json",
         },
     }
-    assert "automatic_gc" not in look_at()
-    named = look_at(wa_message_gc_automatic=True, wa_api_url="https://lb", wa_client_api_new_password="New-Pw")
+    assert "automatic_gc" not in for_comparison()
+    named = for_comparison(wa_message_gc_automatic=True, wa_api_url="https://lb", wa_client_api_new_password="New-Pw")
     assert {key: named["automatic_gc"][key] for key in ("api_url", "api_password", "api_validate_certs")} == {
         "api_url": "https://lb",
         "api_password": "New-Pw",
@@ -208,9 +208,9 @@ def test_the_log_cleanup() -> None:
         "group": "root",
     }
     assert found["status_file"] == "/var/lib/waba/log-cleanup-support.json"
-    told = look_at()["log_cleanup"]["files"][0]
-    assert "content" not in told
-    assert told["sha256"] == hashlib.sha256(script["content"].encode()).hexdigest()
+    compared = for_comparison()["log_cleanup"]["files"][0]
+    assert "content" not in compared
+    assert compared["sha256"] == hashlib.sha256(script["content"].encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -226,18 +226,20 @@ def test_the_log_cleanup() -> None:
         ({"wa_docker_host": "unix:///d.sock"}, {"-H": "unix:///d.sock"}),
     ],
 )
-def test_options_of_the_script_that_are_not_its_defaults(given: dict[str, t.Any], options: dict[str, t.Any]) -> None:
+def test_only_options_that_differ_from_the_scripts_defaults_are_written(
+    given: dict[str, t.Any], options: dict[str, t.Any]
+) -> None:
     found = desired.script_options(inventory(**given))
     assert {key: value for key, value in found.items() if key not in ("-p", "-s", "-l")} == options
 
 
-def test_a_word_that_cron_or_the_shell_would_read_is_quoted() -> None:
+def test_special_characters_of_cron_and_shell_are_quoted() -> None:
     line = desired.cron_text(inventory(wa_log_cleanup_command="/opt/a b/%m", wa_log_cleanup_minute="1,2"))
     assert " -c '/opt/a b/\\%m' " in line
     assert line.splitlines()[1].startswith("1,2 3 * * * root ")
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         desired.cron_text(inventory(wa_log_cleanup_hour="1;2"))
-    assert str(told.value).startswith("wa_log_cleanup_hour: ")
+    assert str(error.value).startswith("wa_log_cleanup_hour: ")
 
 
 @pytest.mark.parametrize(
@@ -249,20 +251,20 @@ def test_a_word_that_cron_or_the_shell_would_read_is_quoted() -> None:
         ({"wa_db_env_hostname": None}, ""),
     ],
 )
-def test_the_database(given: dict[str, t.Any], database: str) -> None:
+def test_the_database_key_has_host_port_and_prefix(given: dict[str, t.Any], database: str) -> None:
     assert desired.database(inventory(**given)) == database
 
 
 @pytest.mark.parametrize("absent", ["host", "media_volume", "db_env", "client", "log_cleanup"])
-def test_what_is_to_be_absent_is_not_compared(absent: str) -> None:
-    assert {*look_at(**{f"wa_{absent}_state": "absent"})} == {*desired.CONCERNS} - {absent}
+def test_an_absent_concern_is_not_compared(absent: str) -> None:
+    assert {*for_comparison(**{f"wa_{absent}_state": "absent"})} == {*desired.CONCERNS} - {absent}
 
 
 @pytest.mark.parametrize("given", [{}, SHARED, RICH, {"wa_db_env_state": "absent"}, {"wa_project": ""}])
 @pytest.mark.parametrize("name", HOSTS)
-def test_role_and_look_take_the_same_options(given: dict[str, t.Any], name: str) -> None:
+def test_role_and_comparison_use_the_same_options(given: dict[str, t.Any], name: str) -> None:
     hosts = HOSTS if "wa_leader" in given else ()
-    for concern, options in look_at(name, hosts, **given).items():
+    for concern, options in for_comparison(name, hosts, **given).items():
         assert ArgumentSpecValidator(comparison.SPECS[concern]).validate(options).error_messages == [], concern
     ours = inventory(name, hosts, **given)
     for concern, spec in (("db_env", {**FILE_COMMON_ARGUMENTS, **db_env.SPEC}), ("media_volume", media_volume.SPEC)):
@@ -270,7 +272,7 @@ def test_role_and_look_take_the_same_options(given: dict[str, t.Any], name: str)
         assert ArgumentSpecValidator(spec).validate(options).error_messages == [], concern
 
 
-def test_no_secret_is_in_what_is_not_secret() -> None:
+def test_only_files_with_mode_0600_contain_secrets() -> None:
     shown = desired.client(inventory("b.example.com", HOSTS, **RICH))
     text = str({**shown, "files": [one for one in shown["files"] if one["mode"] != "0600"]})
     assert [secret for secret in (PASSWORD, JWT_KEY, SERVICE_KEY) if secret in text] == []

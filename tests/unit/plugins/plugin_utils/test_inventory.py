@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection's variables for one host: given, omitted or the role's default; what is refused, and what no role knows."""
+"""The collection's variables of one host: given, omitted or default; refused values, unknown names."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ JSON = """On the command line give all of it as JSON: -e '{"wa_db_env_extra": {"
         ("wa_client_web_port", OMIT, None, 9090),
         ("wa_client_web_port", trust_as_template("{{ wa_shards + 9090 }}"), 9092, 9092),
         ("wa_db_env_name_prefix", OMIT, None, None),
-        ("wa_db_env_name_prefix", "", "", ""),  # said, and not left out
+        ("wa_db_env_name_prefix", "", "", ""),  # given as an empty string, not omitted
         ("wa_db_env_exclusive", False, False, False),
         ("wa_db_env_extra", {"A": trust_as_template("{{ wa_shards }}"), "B": OMIT}, {"A": 2}, {"A": 2}),
         ("wa_confirm_identity", None, None, None),
     ],
 )
-def test_what_is_given_and_what_is_used(name: str, value: t.Any, given: t.Any, used: t.Any) -> None:
+def test_given_values_and_defaults(name: str, value: t.Any, given: t.Any, used: t.Any) -> None:
     ours = inventory(wa_shards=2, **{name: value})
     assert (ours.given(name), ours.get(name)) == (given, used)
 
 
-def test_a_default_that_is_a_template_is_of_the_host() -> None:
+def test_a_templated_default_differs_between_hosts() -> None:
     minutes = {name: inventory(name)["wa_log_cleanup_minute"] for name in ("a", "b", "c", "d")}
     assert len({*minutes.values()}) > 1
     assert minutes == {name: inventory(name)["wa_log_cleanup_minute"] for name in minutes}
 
 
-def test_a_variable_without_a_default_that_nobody_gives() -> None:
+def test_a_variable_without_default_and_value_is_missing() -> None:
     with pytest.raises(KeyError):
         inventory()["wa_db_env_name_prefix"]
     assert inventory().get("wa_db_env_name_prefix") is None
 
 
-def test_a_value_is_read_once() -> None:
+def test_a_value_is_templated_once() -> None:
     read: list[t.Any] = []
 
     def template(value: t.Any) -> t.Any:
@@ -68,33 +68,33 @@ def test_a_value_is_read_once() -> None:
 
 
 def documented() -> set[str]:
-    """The variables in the tables of docs/variables.md that a person writes; a row may name two."""
+    """The variables in the tables of docs/variables.md that a person writes. A row may name two."""
     text = (ROOT / "docs" / "variables.md").read_text(encoding="utf-8").split("<!-- table: script/docs -->")[0]
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     return {name for row in rows for name in re.findall(r"`(wa_\w+)`", row)}
 
 
-def test_the_shared_variables_are_those_that_the_documentation_describes() -> None:
+def test_shared_variables_are_documented() -> None:
     playbooks = {"wa_adopt_dir", "wa_adopt_overwrite", "wa_adopt_vault_password"}  # described in the guide to adopt.yml
     assert documented() | playbooks == {*collection_inventory.SHARED}
     guide = (ROOT / "docs" / "guides" / "adopt.md").read_text(encoding="utf-8")
     assert [name for name in sorted(playbooks) if name not in guide] == []
 
 
-def test_every_default_is_of_a_variable_that_a_role_documents() -> None:
+def test_every_default_belongs_to_a_documented_variable() -> None:
     assert {*collection_inventory.defaults()} - collection_inventory.known() == set()
     assert {*collection_inventory.main_specs()} == {*collection_inventory.PROVISIONED}
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "messages"),
     [
         ("wa_db_env_enginee", ["no role knows the variable wa_db_env_enginee; do you mean wa_db_env_engine?"]),
         ("wa_versions", ["no role knows the variable wa_versions; do you mean wa_version?"]),
         ("wa_qqqq", ["no role knows the variable wa_qqqq"]),
         ("wa_db_env_engine", []),
         ("wa_adopt_dir", []),
-        ("wa_upgrade_dump", []),  # of a role that provision.yml does not enter
+        ("wa_upgrade_dump", []),  # of a role that provision.yml does not run
         *(
             (name, [])
             for name in ("wa_drift", "wa_drift_left", "wa_db_env_result", "wa_host_ready", "wa_upgrade_waves")
@@ -103,11 +103,11 @@ def test_every_default_is_of_a_variable_that_a_role_documents() -> None:
         ("wan_link", []),
     ],
 )
-def test_a_name_that_no_role_knows_is_told_with_the_nearest(name: str, said: list[str]) -> None:
-    assert collection_inventory.unknown([name, "ansible_host", "wa_version"]) == said
+def test_an_unknown_name_is_reported_with_the_closest_one(name: str, messages: list[str]) -> None:
+    assert collection_inventory.unknown([name, "ansible_host", "wa_version"]) == messages
 
 
-def test_all_unknown_names_are_told_in_order() -> None:
+def test_unknown_names_are_reported_in_order() -> None:
     assert collection_inventory.unknown(["wa_zzzz", "wa_aaaaaaaaaaaaaaaaaaaa"]) == [
         "no role knows the variable wa_aaaaaaaaaaaaaaaaaaaa",
         "no role knows the variable wa_zzzz",
@@ -118,7 +118,7 @@ def test_all_unknown_names_are_told_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "messages"),
     [
         ({}, []),
         ({"wa_db_env_extra": {"A": "1"}, "wa_images": {"web": "r/web"}}, []),
@@ -155,11 +155,11 @@ def test_all_unknown_names_are_told_in_order() -> None:
         ({"wa_client_restart": trust_as_template("{{ 'win' ~ 'dow' }}")}, []),
     ],
 )
-def test_what_is_refused(given: dict[str, t.Any], said: list[str]) -> None:
-    assert sorted(collection_inventory.refusals(inventory(**given))) == said
+def test_refused_values_are_reported(given: dict[str, t.Any], messages: list[str]) -> None:
+    assert sorted(collection_inventory.refusals(inventory(**given))) == messages
 
 
-def test_what_is_refused_tells_no_secret() -> None:
+def test_refusals_contain_no_secret() -> None:
     for given in (
         {"wa_db_env_extra_secrets": f"KEY={PASSWORD}"},
         {"wa_db_env_password": {"a": PASSWORD}, "wa_client_restart": "x"},
@@ -167,7 +167,7 @@ def test_what_is_refused_tells_no_secret() -> None:
         assert PASSWORD not in str(collection_inventory.refusals(inventory(**given)))
 
 
-def test_all_files_are_read_at_once() -> None:
+def test_warm_fills_all_caches() -> None:
     for read in (collection_inventory.defaults, collection_inventory.main_specs, collection_inventory.known):
         read.cache_clear()
     collection_inventory.warm()

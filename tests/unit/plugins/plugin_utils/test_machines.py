@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which deployments share a machine, by what was read once, and without that by asking anew."""
+"""Which deployments share a machine, from the values read once, or by asking again without them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def forget() -> t.Iterator[None]:
 
 
 @pytest.mark.parametrize("read", [True, False])
-def test_the_neighbours_of_each_host(read: bool) -> None:
+def test_neighbours_share_the_address(read: bool) -> None:
     if read:
         machines.read(HOSTVARS, GROUPS)
     found = {host: machines.neighbours(HOSTVARS, host, GROUPS) for host in HOSTVARS}
     assert found == {"a": ["wa-b"], "b": ["wa-a"], "c": [], "d": []}
 
 
-def test_what_was_read_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_read_once_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     machines.read(HOSTVARS, GROUPS)
     asked: list[str] = []
     placed = topology.placed
@@ -52,23 +52,23 @@ def test_what_was_read_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(topology, "placed", count)
     for host in HOSTVARS:
         machines.neighbours(HOSTVARS, host, GROUPS)
-    assert asked == list(HOSTVARS)  # each for itself alone
+    assert asked == list(HOSTVARS)  # each host reads only its own
 
 
-def test_two_that_collide_are_refused_at_both() -> None:
+def test_a_collision_fails_on_both_hosts() -> None:
     hostvars = {**HOSTVARS, "b": {"ansible_host": "192.0.2.1"}}
     machines.read(hostvars, GROUPS)
     for host, other in (("a", "b"), ("b", "a")):
-        with pytest.raises(WaError) as told:
+        with pytest.raises(WaError) as error:
             machines.neighbours(hostvars, host, GROUPS)
-        assert str(told.value).startswith(
+        assert str(error.value).startswith(
             f"hosts {host} and {other}: one machine and the same API port 9090. Give each "
         )
     assert machines.neighbours(hostvars, "c", GROUPS) == []
 
 
 class Broken(dict[str, t.Any]):
-    """Variables with a template that has no value."""
+    """Host variables with a template that fails."""
 
     def get(self, key: str, default: t.Any = None) -> t.Any:
         if key in ("wa_project_dir", "wa_db_env_port"):
@@ -76,7 +76,7 @@ class Broken(dict[str, t.Any]):
         return super().get(key, default)
 
 
-def test_a_host_whose_variables_are_none_fails_by_itself() -> None:
+def test_a_host_with_invalid_variables_fails_alone() -> None:
     hostvars = {**HOSTVARS, "b": Broken(HOSTVARS["b"]), "d": {**HOSTVARS["d"], "wa_deployment": "none"}}
     machines.read(hostvars, GROUPS)
     assert machines.neighbours(hostvars, "a", GROUPS) == []
@@ -87,7 +87,7 @@ def test_a_host_whose_variables_are_none_fails_by_itself() -> None:
 
 
 @pytest.mark.parametrize("read", [True, False])
-def test_the_databases_of_other_deployments(read: bool) -> None:
+def test_databases_of_other_deployments_are_listed(read: bool) -> None:
     hostvars: dict[str, dict[str, t.Any]] = {
         "a": {"wa_db_env_hostname": "DB", "wa_db_env_port": 3307, "wa_db_env_name_prefix": "a_"},
         "b": {"wa_deployment": "cluster", "wa_project": "biz", "wa_db_env_hostname": "db", "wa_db_env_engine": "PGSQL"},

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which roles provision.yml enters, by table: for what the looks at a deployment's members have found."""
+"""Which roles provision.yml runs, for the comparison results of a deployment's members."""
 
 from __future__ import annotations
 
@@ -20,74 +20,74 @@ RESTART_LATER = {"state": "restart_pending", "restarts": ["a"]}
 UPGRADE = {"state": "restart_pending", "pending": ["a"]}
 
 
-def look(restart: str = "now", always: t.Sequence[str] = (), **concerns: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """The result of a look at one member."""
+def result(restart: str = "now", always: t.Sequence[str] = (), **concerns: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The comparison result of one member."""
     return {"concerns": {**SYNCED, **concerns}, "restart": restart, "always": list(always)}
 
 
-def test_the_members_of_a_deployment_that_differs_are_corrected_together() -> None:
-    looks = {
-        "h1": {**look(), "members": ["h1", "h2", "lost"]},
-        "h2": {**look(), "members": ["h1", "h2", "lost"]},
-        "alone": {**look(), "members": ["alone"]},
-        "odd": {**look(log_cleanup=CHANGED), "members": ["odd"]},
+def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
+    results = {
+        "h1": {**result(), "members": ["h1", "h2", "lost"]},
+        "h2": {**result(), "members": ["h1", "h2", "lost"]},
+        "alone": {**result(), "members": ["alone"]},
+        "odd": {**result(log_cleanup=CHANGED), "members": ["odd"]},
     }
-    assert provision_plan.hosts_to_correct(looks) == ["h1", "h2", "lost", "odd"]  # `lost` was not compared
-    assert provision_plan.hosts_to_correct({"alone": looks["alone"]}) == []
-    assert provision_plan.hosts_to_correct({"alone": looks["alone"]}, full=True) == ["alone"]
+    assert provision_plan.hosts_to_correct(results) == ["h1", "h2", "lost", "odd"]  # `lost` was not compared
+    assert provision_plan.hosts_to_correct({"alone": results["alone"]}) == []
+    assert provision_plan.hosts_to_correct({"alone": results["alone"]}, full=True) == ["alone"]
 
 
 @pytest.mark.parametrize(
-    ("looks", "expected"),
+    ("results", "expected"),
     [
-        ([look()], []),
-        ([look(), look()], []),
-        ([look(host=CHANGED)], ["host"]),
-        ([look(media_volume=CHANGED)], ["host", "media_volume", "db_env", "client"]),
-        ([look(db_env=CHANGED)], ["host", "db_env", "client"]),
-        ([look(client=CHANGED)], ["host", "db_env", "client"]),
-        ([look(log_cleanup=CHANGED)], ["host", "log_cleanup"]),
+        ([result()], []),
+        ([result(), result()], []),
+        ([result(host=CHANGED)], ["host"]),
+        ([result(media_volume=CHANGED)], ["host", "media_volume", "db_env", "client"]),
+        ([result(db_env=CHANGED)], ["host", "db_env", "client"]),
+        ([result(client=CHANGED)], ["host", "db_env", "client"]),
+        ([result(log_cleanup=CHANGED)], ["host", "log_cleanup"]),
         (
-            [look(log_cleanup=CHANGED, media_volume=CHANGED)],
+            [result(log_cleanup=CHANGED, media_volume=CHANGED)],
             ["host", "media_volume", "db_env", "client", "log_cleanup"],
         ),
-        # What differs at one member is entered at all of them.
-        ([look(), look(log_cleanup=CHANGED), look()], ["host", "log_cleanup"]),
-        ([look(host=CHANGED), look(log_cleanup=CHANGED)], ["host", "log_cleanup"]),
-        ([look(client=UNKNOWN)], ["host", "db_env", "client"]),
-        ([look(host=UNKNOWN)], ["host"]),
+        # A drift of one member runs the role on all members.
+        ([result(), result(log_cleanup=CHANGED), result()], ["host", "log_cleanup"]),
+        ([result(host=CHANGED), result(log_cleanup=CHANGED)], ["host", "log_cleanup"]),
+        ([result(client=UNKNOWN)], ["host", "db_env", "client"]),
+        ([result(host=UNKNOWN)], ["host"]),
         # A member that was not compared.
         ([{}], ALL),
-        ([look(), {}], ALL),
+        ([result(), {}], ALL),
         ([{"failed": True, "msg": "a"}], ALL),
-        # What waits for its time.
-        ([look(client=RESTART_NOW)], ["host", "db_env", "client"]),
-        ([look("window", client=RESTART_LATER)], ["host", "db_env", "client"]),
-        ([look("report", client=RESTART_LATER)], []),
-        ([look("report", client={**CHANGED, "restarts": ["b"]})], ["host", "db_env", "client"]),
-        ([look(client=UPGRADE)], []),
-        ([look("window", client=UPGRADE)], []),
-        ([look("report"), look("window", db_env=RESTART_LATER)], ["host", "db_env", "client"]),
-        ([look(client={"state": "in_sync", "warnings": ["a"]})], []),
-        # What the look does not see.
-        ([look(automatic_gc=CHANGED)], ["host", "automatic_gc"]),
-        ([look(automatic_gc=RESTART_NOW)], ["host", "automatic_gc"]),
-        ([look(automatic_gc=UNKNOWN, log_cleanup=CHANGED)], ["host", "log_cleanup", "automatic_gc"]),
-        ([look(always=["trial_database"])], ["host", "trial_database"]),
-        ([look(always=["removal", *ALL])], [*ALL, "removal"]),
-        ([look(), look(always=["removal", *ALL])], [*ALL, "removal"]),
-        # A concern that is to be absent is not compared.
+        # Pending restarts.
+        ([result(client=RESTART_NOW)], ["host", "db_env", "client"]),
+        ([result("window", client=RESTART_LATER)], ["host", "db_env", "client"]),
+        ([result("report", client=RESTART_LATER)], []),
+        ([result("report", client={**CHANGED, "restarts": ["b"]})], ["host", "db_env", "client"]),
+        ([result(client=UPGRADE)], []),
+        ([result("window", client=UPGRADE)], []),
+        ([result("report"), result("window", db_env=RESTART_LATER)], ["host", "db_env", "client"]),
+        ([result(client={"state": "in_sync", "warnings": ["a"]})], []),
+        # Concerns that are not compared by the module.
+        ([result(automatic_gc=CHANGED)], ["host", "automatic_gc"]),
+        ([result(automatic_gc=RESTART_NOW)], ["host", "automatic_gc"]),
+        ([result(automatic_gc=UNKNOWN, log_cleanup=CHANGED)], ["host", "log_cleanup", "automatic_gc"]),
+        ([result(always=["trial_database"])], ["host", "trial_database"]),
+        ([result(always=["removal", *ALL])], [*ALL, "removal"]),
+        ([result(), result(always=["removal", *ALL])], [*ALL, "removal"]),
+        # An absent concern is not compared.
         ([{"concerns": {"host": {"state": "in_sync"}}, "restart": "now", "always": []}], []),
         ([], []),
     ],
 )
-def test_what_is_entered(looks: list[dict[str, t.Any]], expected: list[str]) -> None:
-    by_member = {f"h{number}": one for number, one in enumerate(looks)}
+def test_concerns_to_run(results: list[dict[str, t.Any]], expected: list[str]) -> None:
+    by_member = {f"h{number}": one for number, one in enumerate(results)}
     assert provision_plan.concerns(by_member) == expected
 
 
-@pytest.mark.parametrize("one", [look(), look(log_cleanup=CHANGED), look("report", client=RESTART_LATER), {}])
-def test_a_full_run_enters_everything(one: dict[str, t.Any]) -> None:
+@pytest.mark.parametrize("one", [result(), result(log_cleanup=CHANGED), result("report", client=RESTART_LATER), {}])
+def test_a_full_run_runs_every_concern(one: dict[str, t.Any]) -> None:
     assert provision_plan.concerns({"h1": one}, full=True) == ALL
 
 
@@ -100,7 +100,7 @@ def test_a_full_run_enters_everything(one: dict[str, t.Any]) -> None:
         ({"wa_client_state": "absent", "wa_trial_database_image": "a"}, ["removal", *ALL]),
     ],
 )
-def test_what_is_entered_whatever_the_look_says(values: dict[str, t.Any], expected: list[str]) -> None:
+def test_concerns_that_always_run(values: dict[str, t.Any], expected: list[str]) -> None:
     given = {name: "present" if name.endswith("_state") else None for name in provision_plan.SWITCHES}
     assert provision_plan.always({**given, **values}) == expected
 
@@ -109,21 +109,21 @@ def test_what_is_entered_whatever_the_look_says(values: dict[str, t.Any], expect
     ("markers", "entered"),
     [
         ([None], False),
-        ([""], False),  # a host alone shares its volume with nobody
-        ([None, None], False),  # no container was asked
+        ([""], False),  # a single host shares its volume with no other
+        ([None, None], False),  # no container was inspected
         (["a1", "a1"], False),
         (["a1", None], False),
         (["a1", "b2"], True),
         (["a1", ""], True),
-        (["", ""], True),  # there is no marker yet
+        (["", ""], True),  # no marker exists
         (["", None], True),
         (["a1", "a1", "b2"], True),
     ],
 )
-def test_members_that_share_no_volume(markers: list[str | None], entered: bool) -> None:
-    looks = {f"h{number}": {**look(), "marker": marker} for number, marker in enumerate(markers)}
-    assert provision_plan.shares_no_volume(looks) is entered
-    assert provision_plan.concerns(looks) == (["host", "media_volume"] if entered else [])
+def test_members_with_different_markers_share_no_volume(markers: list[str | None], entered: bool) -> None:
+    results = {f"h{number}": {**result(), "marker": marker} for number, marker in enumerate(markers)}
+    assert provision_plan.shares_no_volume(results) is entered
+    assert provision_plan.concerns(results) == (["host", "media_volume"] if entered else [])
 
 
 FOUND: dict[str, dict[str, t.Any]] = {
@@ -139,7 +139,7 @@ FOUND: dict[str, dict[str, t.Any]] = {
 }
 
 
-def test_all_that_differs_is_said_with_its_concern() -> None:
+def test_lines_name_each_difference_with_its_concern() -> None:
     assert provision_plan.lines(FOUND) == [
         "host: cron does not run",
         "db_env: wacore was created with another WA_DB_PORT (needs a restart)",
@@ -150,12 +150,12 @@ def test_all_that_differs_is_said_with_its_concern() -> None:
     assert provision_plan.warnings(FOUND) == ["w1", "w2"]
 
 
-def test_what_waits_is_said_apart() -> None:
+def test_pending_restarts_are_listed_separately() -> None:
     assert provision_plan.pending(FOUND) == ["wacore was created with another WA_DB_PORT", "p1"]
     assert provision_plan.pending(FOUND, "window") == ["wacore was created with another WA_DB_PORT", "r1", "p1"]
 
 
-def test_what_waits_for_its_time_is_no_failure_after_the_roles_have_acted() -> None:
+def test_a_pending_restart_is_no_remaining_drift() -> None:
     first = ["host: cron does not run", "client: not known: Docker Engine: no answer.", "log_cleanup: c1"]
     assert provision_plan.remaining(FOUND, "window") == first
     assert provision_plan.remaining(FOUND, "report") == first
@@ -165,7 +165,7 @@ def test_what_waits_for_its_time_is_no_failure_after_the_roles_have_acted() -> N
     assert provision_plan.remaining({"client": UPGRADE}) == []
 
 
-def test_a_client_that_is_down_is_not_reported_twice() -> None:
+def test_a_missing_client_is_reported_once() -> None:
     gc = {"state": "unknown", "error": "API: not reachable."}
     down = {"state": "drifted", "changes": ["service waweb: its container is missing"]}
     assert provision_plan.lines({"client": down, "automatic_gc": gc}) == [
@@ -174,4 +174,4 @@ def test_a_client_that_is_down_is_not_reported_twice() -> None:
     assert provision_plan.lines({"client": {"state": "in_sync"}, "automatic_gc": gc}) == [
         "automatic_gc: not known: API: not reachable."
     ]
-    assert provision_plan.concerns({"h1": look(client=down, automatic_gc=gc)})[-1] == "automatic_gc"
+    assert provision_plan.concerns({"h1": result(client=down, automatic_gc=gc)})[-1] == "automatic_gc"

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which values are refused before a host is touched, by table; roles' own defaults never are."""
+"""Which values are refused before a host is changed. Role defaults never are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
 ROLES = pathlib.Path(__file__).resolve().parents[4] / "roles"
-SAID: dict[str, dict[t.Any, str]] = {
+REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_client_container_names": {5: "5 is no list"},
     "wa_client_core_port": {0: "0 is no port", "x": "no port"},
     "wa_client_health_timeout": {0: "at least a second", "": "no duration", "500ms": "no duration"},
@@ -45,7 +45,7 @@ SAID: dict[str, dict[t.Any, str]] = {
     "wa_upgrade_min_free_logs": {"": "no size"},
     "wa_upgrade_skip": {5: "no list"},
 }
-FINE: dict[str, list[t.Any]] = {
+ACCEPTED: dict[str, list[t.Any]] = {
     "wa_client_container_names": [None, "a,b", ["a"]],
     "wa_client_core_port": ["6250"],
     "wa_client_restart_window": ["22:00-04:30"],
@@ -58,22 +58,22 @@ FINE: dict[str, list[t.Any]] = {
 
 
 @pytest.mark.parametrize("name", sorted(values.RULES))
-def test_a_wrong_value_is_refused_by_its_name(name: str) -> None:
-    for value, words in SAID[name].items():
-        (said,) = values.refusals({name: value})
-        assert said.startswith(f"{name}: ")
-        assert words in said
+def test_a_wrong_value_is_refused_with_its_name(name: str) -> None:
+    for value, expected in REFUSED[name].items():
+        (message,) = values.refusals({name: value})
+        assert message.startswith(f"{name}: ")
+        assert expected in message
 
 
-@pytest.mark.parametrize("name", sorted(FINE))
-def test_a_right_value_is_not(name: str) -> None:
-    for value in FINE[name]:
+@pytest.mark.parametrize("name", sorted(ACCEPTED))
+def test_an_accepted_value_is_not_refused(name: str) -> None:
+    for value in ACCEPTED[name]:
         assert values.refusals({name: value}) == []
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
-    said = values.refusals({"wa_log_cleanup_minute": 60, "wa_log_cleanup_hour": 24, "wa_client_skip": []})
-    assert [one.partition(":")[0] for one in said] == ["wa_log_cleanup_hour", "wa_log_cleanup_minute"]
+def test_all_wrong_values_are_reported_together() -> None:
+    messages = values.refusals({"wa_log_cleanup_minute": 60, "wa_log_cleanup_hour": 24, "wa_client_skip": []})
+    assert [one.partition(":")[0] for one in messages] == ["wa_log_cleanup_hour", "wa_log_cleanup_minute"]
 
 
 def test_only_variables_with_a_rule_are_checked() -> None:
@@ -83,7 +83,7 @@ def test_only_variables_with_a_rule_are_checked() -> None:
     ]
 
 
-def test_every_rule_is_for_a_variable_whose_default_may_be_used() -> None:
+def test_every_rule_has_a_variable_with_a_valid_default() -> None:
     known: set[str] = set()
     for role in ("wa_client", "wa_db_env", "wa_log_cleanup", "wa_media_volume", "wa_upgrade"):
         known |= yaml.safe_load((ROLES / role / "meta/argument_specs.yml").read_text())["argument_specs"]["main"][

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of a client: whose they are, what differs, and which may be put back; wa_client_files' tests run the module."""
+"""The files of a client: ownership, differences, and which may be restored. The tests of wa_client_files run the module."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ COMPOSE = "services:\n  waweb:\n    image: {}/web:v{}\n"
     ("path", "compose"),
     [("/srv/wa/compose.yml", True), ("/srv/wa/compose.yaml", True), ("/srv/wa/db.env", False), ("/srv/a.yml/b", False)],
 )
-def test_compose_files_are_told_by_their_ending(path: str, compose: bool) -> None:
+def test_compose_files_are_recognised_by_their_suffix(path: str, compose: bool) -> None:
     assert client_files.is_compose(path) is compose
 
 
 @pytest.mark.parametrize("text", [None, "", " \n", HEADER, f"{HEADER}; more\nservices: {{}}\n"])
-def test_nothing_and_our_own_may_be_replaced(text: str | None) -> None:
+def test_a_missing_or_own_compose_file_may_be_replaced(text: str | None) -> None:
     client_files.refuse_unmanaged("/srv/wa/compose.yml", text)
 
 
 @pytest.mark.parametrize("text", ["services: {}\n", f"\n{HEADER}", HEADER.lower()])
-def test_what_is_somebody_elses_is_refused(text: str) -> None:
-    with pytest.raises(WaError) as told:
+def test_a_compose_file_of_another_tool_is_refused(text: str) -> None:
+    with pytest.raises(WaError) as error:
         client_files.refuse_unmanaged("/srv/wa/compose.yml", text)
-    assert str(told.value) == (
+    assert str(error.value) == (
         "/srv/wa/compose.yml: a Compose file that is not this collection's; expected none, or one that begins with "
         "'# Written by Ansible (waba.onprem.wa_client)'. Nothing was changed. Set wa_project_dir to a folder of its own; a "
         "client that runs from that file is adopted with adopt.yml"
@@ -49,11 +49,11 @@ def test_what_is_somebody_elses_is_refused(text: str) -> None:
         ("# a\nA=1\n", "A=1\n", []),
         ("A=1\n", "", ["A"]),
         ("C=1\nB=1\nA=1\n", "", ["A", "B", "C"]),
-        ("A=1\nA=2\n", "A=2\n", []),  # the last line is the one that counts
+        ("A=1\nA=2\n", "A=2\n", []),  # the last line of a key counts
         ("A=dq\n", 'A="dq"\n', ["A"]),  # as Docker reads it, quotes are part of the value
     ],
 )
-def test_the_keys_that_differ_are_told_by_name(before: str, after: str, keys: list[str]) -> None:
+def test_changed_keys_are_named(before: str, after: str, keys: list[str]) -> None:
     assert client_files.changed_keys(before, after) == keys
 
 
@@ -69,12 +69,12 @@ def test_the_keys_that_differ_are_told_by_name(before: str, after: str, keys: li
         ("image: a/web:v1\n", "image: a/web:v1\n    image: a/coreapp:v2\n", True),
     ],
 )
-def test_a_version_is_told_by_the_tags(before: str, after: str, other: bool) -> None:
+def test_another_version_is_recognised_by_the_tags(before: str, after: str, other: bool) -> None:
     assert client_files.other_version(before, after) is other
 
 
 def stores(folder: Path, **contents: tuple[str | None, str | None]) -> list[Store]:
-    """Files by name (`_` stands for a dot), each with what it holds and what it held when the client was last healthy."""
+    """Files by name (`_` represents a dot), each with its content and the kept content of the last healthy client."""
     found = []
     for name, (now, kept) in contents.items():
         path = folder / name.replace("_", ".")
@@ -85,7 +85,7 @@ def stores(folder: Path, **contents: tuple[str | None, str | None]) -> list[Stor
     return found
 
 
-def test_what_was_kept_comes_back_and_stays_kept(tmp_path: Path) -> None:
+def test_kept_files_are_restored_and_stay_kept(tmp_path: Path) -> None:
     files = stores(
         tmp_path,
         db_env=("A=2\nB=1\n", "A=1\nB=1\n"),
@@ -109,20 +109,20 @@ def test_what_was_kept_comes_back_and_stays_kept(tmp_path: Path) -> None:
     assert [store.read_previous() is not None for store in files] == [True, True, False, True, True]
 
 
-def test_a_second_time_nothing_is_left_to_put_back(tmp_path: Path) -> None:
+def test_a_second_restore_changes_nothing(tmp_path: Path) -> None:
     files = stores(tmp_path, db_env=("A=2\n", "A=1\n"))
     assert len(client_files.restore(files)) == 1
     assert client_files.restore(files) == []
 
 
-def test_another_version_does_not_come_back_and_no_other_file_either(tmp_path: Path) -> None:
+def test_no_file_is_restored_to_another_version(tmp_path: Path) -> None:
     files = stores(
         tmp_path, db_env=("A=2\n", "A=1\n"), compose_yml=(COMPOSE.format("reg", "2"), COMPOSE.format("reg", "1"))
     )
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         client_files.restore(files)
     kept = tmp_path / "compose.yml.previous"
-    assert str(told.value) == (
+    assert str(error.value) == (
         f"{kept}: of another version of the client than the file in force; expected the same version: a Coreapp of another "
         f"version migrates the database. Nothing was put back. Remove {kept} once the client is healthy"
     )

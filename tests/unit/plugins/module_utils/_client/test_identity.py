@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which values say which client this is, what counts as a difference, and how one is confirmed."""
+"""Which values identify a client, which differences count, and how a change is confirmed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUPS = {"all": ["h1", "h2", "h3"], "support": ["h1", "h2", "h3"]}
 
 
 def container(name: str = "wa-h1-wacore-1", **changed: t.Any) -> dict[str, t.Any]:
-    """A container as wa_info tells it."""
+    """A container as wa_info returns it."""
     environment = {**ENV, **changed.pop("environment", {})}
     volume = changed.pop("volume", "wa-h1_whatsappMedia")
     mount = {"kind": "volume", "name": volume, "destination": "/usr/local/wamedia", "writable": True}
@@ -38,12 +38,12 @@ def container(name: str = "wa-h1-wacore-1", **changed: t.Any) -> dict[str, t.Any
 
 
 def facts(**changed: t.Any) -> dict[str, t.Any]:
-    """What the role wa_host knows of a single client that is as the inventory describes it."""
+    """The facts of role wa_host about a single client that matches the inventory."""
     host = changed.pop("host", "h1")
     group = changed.pop("group", None)
     given = [changed.pop(name, None) for name in ("leader", "project", "project_dir", "env_file", "state_dir")]
     there = deployment(host, GROUPS, group, *given)
-    look = {
+    result = {
         "containers": changed.pop("containers", [container()]),
         "identity": {
             "db_env": changed.pop("file", {}),
@@ -55,11 +55,11 @@ def facts(**changed: t.Any) -> dict[str, t.Any]:
         "host": host,
         "deployment": there,
         "db_env": {**DB_ENV, **changed.pop("db_env", {})},
-        "file": look["identity"]["db_env"],
+        "file": result["identity"]["db_env"],
         "media_volume": there["volume"],
         "topology": "single",
         "shards": 1,
-        "looks": {host: look},
+        "looks": {host: result},
         "neighbours": [],
         "replace": False,
         "mount_path": "/usr/local/wamedia",
@@ -71,13 +71,13 @@ def facts(**changed: t.Any) -> dict[str, t.Any]:
 
 
 def found(known: t.Mapping[str, t.Any]) -> dict[str, tuple[str, str]]:
-    """Attribute -> what is there and what it would become."""
+    """Each differing attribute with its present and its future value."""
     rows = client_identity.compare({**known, "wanted": client_identity.wanted_identity(known)})
     return {one.attribute: (one.found, one.wanted) for one in rows}
 
 
 def record(**changed: str) -> dict[str, str]:
-    """What a run over `facts` has recorded."""
+    """The record of a run over `facts`."""
     return {**client_identity.wanted_identity(facts()), **changed}
 
 
@@ -85,13 +85,13 @@ def record(**changed: str) -> dict[str, str]:
     ("changed", "differs"),
     [
         ({}, {}),
-        # An inventory that says the same in other words.
+        # The same identity in another notation.
         ({"db_env": {"port": "3306"}}, {}),
         ({"db_env": {"hostname": "DB.lab."}}, {}),
         ({"db_env": {"port": None}, "file": {"port": "3306", "engine": "MYSQL", "hostname": "db.lab"}}, {}),
         ({"db_env": {"port": None}}, {}),
         ({"project_dir": "/opt/waba/h1/"}, {}),
-        # Options that are not given keep what the file has.
+        # Omitted options keep the values of the file.
         (
             {
                 "db_env": dict.fromkeys(DB_ENV),
@@ -118,7 +118,7 @@ def record(**changed: str) -> dict[str, str]:
         ({"project_dir": "/opt/other"}, {"project_dir": ("/opt/waba/h1", "/opt/other")}),
     ],
 )
-def test_what_the_inventory_changes_of_a_client_that_runs(
+def test_changes_of_a_running_client_by_the_inventory(
     changed: dict[str, t.Any], differs: dict[str, tuple[str, str]]
 ) -> None:
     assert found(facts(**changed)) == differs
@@ -127,19 +127,21 @@ def test_what_the_inventory_changes_of_a_client_that_runs(
 @pytest.mark.parametrize(
     ("containers", "prefix", "differs"),
     [
-        # A Coreapp tells more than a Webapp, what runs more than what was stopped.
+        # A Coreapp counts before a Webapp, a running container before a stopped one.
         ([("wacore", "running", "a_"), ("waweb", "running", "x_")], "a_", False),
         ([("wacore", "running", "a_"), ("waweb", "running", "x_")], "x_", True),
         ([("wacore", "exited", "a_"), ("waweb", "running", "x_")], "x_", False),
         ([("wacore", "exited", "a_"), ("waweb", "exited", "x_")], "x_", True),
         ([("wacore", "running", "a_"), ("wacore-old", "exited", "x_")], "x_", True),
-        # After half of the members were changed, either way is open.
+        # If half of the members were changed, both values are accepted.
         ([("wacore1", "running", "a_"), ("wacore2", "running", "x_")], "x_", False),
         ([("wacore1", "running", "a_"), ("wacore2", "running", "x_")], "a_", False),
         ([("wacore", "exited", "a_")], "x_", True),
     ],
 )
-def test_whose_word_counts(containers: list[tuple[str, str, str]], prefix: str, differs: bool) -> None:
+def test_the_container_that_decides_the_identity(
+    containers: list[tuple[str, str, str]], prefix: str, differs: bool
+) -> None:
     there = [
         container(name, state=state, environment={"WA_DB_NAME_PREFIX": value}) for name, state, value in containers
     ]
@@ -166,28 +168,26 @@ def test_whose_word_counts(containers: list[tuple[str, str, str]], prefix: str, 
         ({"db_env": {"hostname": "db lab"}}, "db.env: WA_DB_HOSTNAME: no host name"),
     ],
 )
-def test_what_no_client_can_have_is_refused_as_that_and_no_confirmation_is_offered(
-    changed: dict[str, t.Any], refusal: str
-) -> None:
+def test_an_invalid_value_is_refused_without_offering_a_confirmation(changed: dict[str, t.Any], refusal: str) -> None:
     with pytest.raises(WaError) as error:
         client_identity.refusal(facts(**changed))
     assert refusal in str(error.value)
     assert "wa_confirm_identity" not in str(error.value)
 
 
-def test_a_file_that_was_changed_by_hand_is_put_right_and_never_put_in_force() -> None:
+def test_a_manually_changed_db_env_is_corrected_and_not_applied() -> None:
     broken = {**client_identity.database(ENV), "port": "3307"}
     assert found(facts(file=broken)) == {}
     assert found(facts(file=broken, db_env={"port": None})) == {"port": ("3306", "3307")}
 
 
 @pytest.mark.parametrize("prefix", ["a_", "x_"])
-def test_without_containers_db_env_tells(prefix: str) -> None:
+def test_without_containers_db_env_decides(prefix: str) -> None:
     known = facts(containers=[], file=client_identity.database(ENV), db_env={"name_prefix": prefix})
     assert found(known) == ({} if prefix == "a_" else {"name_prefix": ("a_", "x_")})
 
 
-def test_without_containers_and_files_the_record_tells() -> None:
+def test_without_containers_and_files_the_record_decides() -> None:
     known = facts(containers=[], recorded=record(), db_env={"name_prefix": "x_"}, project="other")
     assert found(known) == {
         "name_prefix": ("a_", "x_"),
@@ -203,14 +203,14 @@ def test_without_containers_and_files_the_record_tells() -> None:
     }
 
 
-def test_a_project_that_is_named_otherwise_is_told_beside_its_containers() -> None:
+def test_another_project_name_differs_from_the_recorded_one() -> None:
     assert found(facts(recorded=record(), project="other"))["project"] == ("wa-h1", "other")
     assert "project" not in found(facts(project="other")), "wa_client refuses containers that nobody has recorded"
     moved = facts(recorded=record(project=""), containers=[container(project="")], replace=True)
     assert found(moved) == {}, "a client outside Compose moves into a project with wa_client_replace_unmanaged"
 
 
-def test_containers_to_be_replaced_tell_too() -> None:
+def test_containers_to_be_replaced_count() -> None:
     others = [container("wacore", project="biz", volume="biz_media", files=["/srv/biz/compose.yml"])]
     assert found(facts(containers=others)) == {}, "wa_client refuses them"
     assert found(facts(containers=others, replace=True)) == {"media_volume": ("biz_media", "wa-h1_whatsappMedia")}
@@ -219,7 +219,7 @@ def test_containers_to_be_replaced_tell_too() -> None:
     assert found(named) == {"name_prefix": ("a_", "x_")}
 
 
-def test_what_is_no_service_tells_nothing() -> None:
+def test_containers_that_are_no_service_do_not_count() -> None:
     others = [
         container("dbupgrade-1", service="dbupgrade", environment={"WA_DB_NAME_PREFIX": "x_"}),
         container("run-1", one_shot=True, environment={"WA_DB_NAME_PREFIX": "y_"}),
@@ -231,7 +231,7 @@ def test_what_is_no_service_tells_nothing() -> None:
 @pytest.mark.parametrize(
     ("mounts", "folder", "differs"),
     [
-        ([], "", False),  # nothing there that could be lost
+        ([], "", False),  # no container, so nothing can be lost
         ([("bind", "/srv/media", "/usr/local/wamedia/")], "/srv/media", False),
         ([("bind", "/srv/media", "/usr/local/wamedia")], "/srv/media/", False),
         ([("bind", "/srv/media", "/usr/local/wamedia")], "/srv/other", True),
@@ -240,7 +240,7 @@ def test_what_is_no_service_tells_nothing() -> None:
         ([("volume", "other", "/var/log")], "", False),
     ],
 )
-def test_media_are_where_the_containers_mount_them(
+def test_the_media_are_where_the_containers_mount_them(
     mounts: list[tuple[str, str, str]], folder: str, differs: bool
 ) -> None:
     rows = [{"kind": kind, "name": name, "destination": path, "writable": True} for kind, name, path in mounts]
@@ -259,7 +259,9 @@ def test_media_are_where_the_containers_mount_them(
         ("single", "1", "multiconnect", 2, {"topology"}),
     ],
 )
-def test_a_cluster_may_grow(before: str, shards: str, topology: str, now: t.Any, differs: set[str]) -> None:
+def test_only_growth_of_a_cluster_needs_no_confirmation(
+    before: str, shards: str, topology: str, now: t.Any, differs: set[str]
+) -> None:
     known = facts(containers=[], recorded=record(topology=before, shards=shards), topology=topology, shards=now)
     assert set(found(known)) == differs
     clustered = {"WA_APP_MULTICONNECT": "1"} if before != "single" else {}
@@ -268,8 +270,10 @@ def test_a_cluster_may_grow(before: str, shards: str, topology: str, now: t.Any,
 
 
 def cluster(records: dict[str, dict[str, str]], leader: str | None = None, **changed: t.Any) -> dict[str, t.Any]:
-    """What is known on h1, a member of three, of whom those with a record are in the run."""
-    looks = {host: {"containers": [], "identity": {"db_env": {}, "recorded": told}} for host, told in records.items()}
+    """The facts on h1, one of three members. Members with a record are in the run."""
+    looks = {
+        host: {"containers": [], "identity": {"db_env": {}, "recorded": recorded}} for host, recorded in records.items()
+    }
     return facts(group="support", leader=leader, containers=[], looks=looks, topology="high_availability", **changed)
 
 
@@ -279,39 +283,39 @@ def cluster(records: dict[str, dict[str, str]], leader: str | None = None, **cha
         ({}, None, {}),
         ({"h1": {}, "h2": {}}, None, {}),  # never recorded
         ({"h1": {"host": "h1", "leader": "h1"}, "h2": {"host": "h2", "leader": "h1"}}, None, {}),
-        # h1 was put first in the group and has no record yet.
+        # h1 was put first in the group and has no record.
         ({"h1": {}, "h2": {"host": "h2", "leader": "h2"}}, None, {"leader": ("h2", "h1")}),
         ({"h1": {}, "h2": {"host": "h2", "leader": "h2"}}, "h2", {}),
         # Only one member is in the run.
         ({"h1": {"host": "h1", "leader": "h2"}}, None, {"leader": ("h2", "h1")}),
-        # A part of the members was confirmed, another was not in that run.
+        # One member was confirmed, another was not in that run.
         (
             {"h1": {"host": "h1", "leader": "h1"}, "h2": {"host": "h2", "leader": "h2"}},
             None,
             {"leader": ("h2", "h1")},
         ),
-        # The leader has another name in the inventory now.
+        # The leader was renamed in the inventory.
         ({"h1": {"host": "old", "leader": "old"}, "h2": {"host": "h2", "leader": "old"}}, None, {}),
-        # The leader is gone from the inventory.
+        # The leader was removed from the inventory.
         ({"h1": {"host": "h1", "leader": "old"}}, None, {"leader": ("old", "h1")}),
     ],
 )
-def test_a_leader_that_moves(
+def test_a_change_of_the_leader_is_a_difference(
     records: dict[str, dict[str, str]], leader: str | None, differs: dict[str, tuple[str, str]]
 ) -> None:
     assert found(cluster(records, leader)) == differs
 
 
-def test_the_leaders_cure_is_named() -> None:
+def test_the_refusal_of_a_leader_change_names_the_fix() -> None:
     with pytest.raises(WaError) as error:
         client_identity.refusal(cluster({"h2": {"host": "h2", "leader": "h2"}}))
-    told = "h1: another leader than the one that is there: leader h2 (as recorded on h2) would become h1"
-    assert str(error.value).startswith(told)
+    message = "h1: another leader than the one that is there: leader h2 (as recorded on h2) would become h1"
+    assert str(error.value).startswith(message)
     assert "wa_leader: h2" in error.value.cure
     assert 'wa_confirm_identity: {"leader": "h1"}' in error.value.cure
 
 
-def test_a_fresh_member_starts_no_other_client_beside_the_rest() -> None:
+def test_a_new_member_must_match_the_other_members() -> None:
     known = cluster({"h1": {}, "h2": {"host": "h2", "leader": "h1"}}, db_env={"name_prefix": "x_"})
     known["looks"]["h2"]["containers"] = [
         container("c2", project="wa-support", environment={"WA_APP_MULTICONNECT": "1"})
@@ -336,19 +340,19 @@ def test_a_difference_is_confirmed_by_its_new_value(confirmed: t.Any, left: set[
     assert set(found(known)) == left
 
 
-def test_an_empty_prefix_is_confirmed_like_any_value() -> None:
+def test_an_empty_prefix_can_be_confirmed() -> None:
     assert found(facts(db_env={"name_prefix": ""}, confirmed={"name_prefix": ""})) == {}
     assert found(facts(db_env={"name_prefix": ""}, confirmed={"name_prefix": None})) == {}
     assert found(facts(confirmed={"name_prefix": "a_"})) == {}, "harmless afterwards"
 
 
 @pytest.mark.parametrize("confirmed", ["name_prefix=x_", ["name_prefix"], {"prefix": "x_"}])
-def test_a_confirmation_that_confirms_nothing_is_refused(confirmed: t.Any) -> None:
+def test_an_invalid_confirmation_is_refused(confirmed: t.Any) -> None:
     with pytest.raises(WaError, match="wa_confirm_identity"):
         found(facts(confirmed=confirmed))
 
 
-def test_the_refusal_tells_what_is_there_what_it_would_become_and_what_is_lost() -> None:
+def test_the_refusal_names_present_and_future_values_and_what_is_lost() -> None:
     with pytest.raises(WaError) as error:
         client_identity.refusal(facts(db_env={"name_prefix": "x_"}, media_volume="other"))
     assert str(error.value) == (
@@ -361,13 +365,13 @@ def test_the_refusal_tells_what_is_there_what_it_would_become_and_what_is_lost()
 
 
 @pytest.mark.parametrize("containers", [[container()], []])
-def test_a_state_folder_that_moves_is_seen_with_and_without_containers(containers: list[dict[str, t.Any]]) -> None:
+def test_a_moved_state_folder_is_a_difference(containers: list[dict[str, t.Any]]) -> None:
     known = facts(state_dir="/srv/state", recorded=record(), containers=containers)
     assert found(known) == {"state_dir": ("/var/lib/waba", "/srv/state")}
     assert found({**known, "confirmed": {"state_dir": "/srv/state/"}}) == {}
 
 
-def test_a_deployment_of_another_name_is_known_by_its_project() -> None:
+def test_a_renamed_deployment_is_recognised_by_its_project() -> None:
     old = record(deployment="old", project="wa-h1")
     assert found(facts(others=[old])) == {"deployment": ("old", "h1")}
     assert found(facts(others=[old], recorded=record())) == {}, "its own record tells more"
@@ -399,7 +403,7 @@ VOLUMES = {"media": {"name": "wa-h1_whatsappMedia"}, "other": {"name": "wa-h1_ot
         (None, {}),
     ],
 )
-def test_what_a_compose_file_changes_beside_db_env_is_seen(
+def test_differences_between_compose_file_and_db_env_are_found(
     service: dict[str, t.Any] | None, differs: dict[str, tuple[str, str]]
 ) -> None:
     document = {"services": {"wacore": service}, "volumes": VOLUMES}
@@ -414,7 +418,7 @@ def _client_differences(document: dict[str, t.Any], confirmed: t.Any = None) -> 
     return {one.attribute: (one.found, one.wanted) for one in rows}
 
 
-def test_a_webapp_on_other_values_than_the_coreapps_is_no_other_client() -> None:
+def test_a_webapp_with_other_values_than_the_coreapps_does_not_count() -> None:
     web = container("wa-h1-waweb-1", service="waweb", environment={"WA_DB_PORT": "3307"}, volume="")
     document = {"services": {name: {"environment": ENV} for name in ("wacore", "waweb")}}
     assert client_identity.rendered(document, [container(service="wacore", volume=""), web]) == []
@@ -425,12 +429,12 @@ def test_a_webapp_on_other_values_than_the_coreapps_is_no_other_client() -> None
     ]
 
 
-def test_only_what_is_asked_is_compared() -> None:
+def test_only_the_given_attributes_are_compared() -> None:
     known = facts(recorded=record(leader="h2"), db_env={"name_prefix": "x_"}, attributes=["leader"])
     assert found(known) == {"leader": ("h2", "h1")}
 
 
-def test_a_db_env_that_goes_is_not_compared() -> None:
+def test_an_absent_db_env_is_not_compared() -> None:
     known = facts()
     known["db_env"] = None
     assert found(known) == {}

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is read on a host of which client is there."""
+"""Which client runs on a host."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from unittest import mock
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 
 
-def test_only_what_the_compose_file_sets_is_left_out() -> None:
+def test_keys_set_in_the_compose_file_are_left_out() -> None:
     engine, compose = mock.Mock(), mock.Mock()
     compose.overrides.return_value = {"WA_DB_PORT"}
     database = {"engine": "MYSQL", "hostname": "db", "port": "3307", "name_prefix": "x_"}
     same: dict[str, t.Any] = {"id": "b", "identity": {"database": dict(database, port="3306", name_prefix="")}}
     overridden: dict[str, t.Any] = {"id": "a", "identity": {"database": dict(database)}}
-    without: dict[str, t.Any] = {"id": "c", "identity": {}}  # a container that has no database
+    without: dict[str, t.Any] = {"id": "c", "identity": {}}  # a container without a database
     file = {"engine": "MYSQL", "hostname": "db", "port": "3306", "name_prefix": ""}
     client_inspection.leave_out_overridden(engine, [overridden, same, without], file, compose)
     assert overridden["identity"]["database"] == {"engine": "MYSQL", "hostname": "db", "name_prefix": "x_"}

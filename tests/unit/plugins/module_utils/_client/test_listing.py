@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client container as wa_info describes it: what the engine's record means, and no value of its environment."""
+"""A client container as wa_info returns it: the engine's record, without a value of its environment."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def container(
         ("running", {"com.docker.compose.oneoff": "False"}, ENVIRONMENT, False),
     ],
 )
-def test_what_is_no_service(state: str, labels: dict[str, str], environment: dict[str, str], one_shot: bool) -> None:
+def test_one_shot_containers(state: str, labels: dict[str, str], environment: dict[str, str], one_shot: bool) -> None:
     assert listing.one_shot(container(state, labels), environment) is one_shot
 
 
@@ -77,12 +77,12 @@ def test_the_database_is_named_without_its_user(environment: dict[str, str], dat
         (None, 0),
     ],
 )
-def test_the_apis_port(bindings: t.Any, port: int) -> None:
+def test_the_api_port_is_read_from_the_bindings(bindings: t.Any, port: int) -> None:
     assert listing.api_port({"HostConfig": {"PortBindings": bindings}}) == port
     assert listing.api_port({}) == 0
 
 
-def test_the_published_ports_are_each_told_once() -> None:
+def test_each_published_port_is_listed_once() -> None:
     published = {
         "443/tcp": [{"HostPort": "9090"}, {"HostPort": "9090"}],
         "6250/tcp": [{"HostPort": "600"}],
@@ -154,12 +154,12 @@ def test_a_container_is_described_without_a_secret() -> None:
     }
 
 
-def test_a_coreapp_keeps_its_configuration_where_it_is_mounted_and_has_no_api() -> None:
+def test_a_coreapp_has_a_configuration_mount_and_no_api_port() -> None:
     one = container()
     one.command, one.mounts = "/opt/whatsapp/bin/x", [Mount("volume", "conf", "/usr/local/waent/data", True)]
     described = listing.describe(one, RECORD)
-    told = {key: described[key] for key in ("role", "api_port", "configuration_mount", "keeps_configuration", "own")}
-    assert told == {
+    values = {key: described[key] for key in ("role", "api_port", "configuration_mount", "keeps_configuration", "own")}
+    assert values == {
         "role": "core",
         "api_port": 0,
         "configuration_mount": "conf",
@@ -172,13 +172,20 @@ def test_a_coreapp_keeps_its_configuration_where_it_is_mounted_and_has_no_api() 
 
 
 @pytest.mark.parametrize("started", ["0001-01-01T00:00:00Z", ""])
-def test_what_a_record_lacks_has_a_value_all_the_same(started: str) -> None:
+def test_fields_missing_in_the_record_have_defaults(started: str) -> None:
     described = listing.describe(container(), {"State": {"StartedAt": started}})
-    told = {key: described[key] for key in ("health", "exit_code", "started_at", "restart", "auto_remove", "ports")}
-    assert told == {"health": "", "exit_code": 0, "started_at": 0.0, "restart": "no", "auto_remove": False, "ports": []}
+    values = {key: described[key] for key in ("health", "exit_code", "started_at", "restart", "auto_remove", "ports")}
+    assert values == {
+        "health": "",
+        "exit_code": 0,
+        "started_at": 0.0,
+        "restart": "no",
+        "auto_remove": False,
+        "ports": [],
+    }
 
 
-def test_of_a_project_or_of_all_what_is_there_is_read(engine: FakeDocker) -> None:
+def test_containers_of_one_or_all_projects_are_listed(engine: FakeDocker) -> None:
     for project in ("a", "b"):
         engine.container(f"{project}-wacore-1", project=project, environment=ENVIRONMENT)
     engine.container("named", image="other/image:1", project="b")
@@ -190,11 +197,11 @@ def test_of_a_project_or_of_all_what_is_there_is_read(engine: FakeDocker) -> Non
     assert listing.read(docker, "c", []) == []
 
 
-def test_a_container_that_goes_meanwhile_is_left_out(engine: FakeDocker) -> None:
+def test_a_container_removed_during_the_listing_is_left_out(engine: FakeDocker) -> None:
     engine.container("a-wacore-1")
     engine.container("b-wacore-1")
-    gone = engine.containers[next(iter(engine.containers))]
-    engine.failures[f"GET /containers/{gone['Id']}/json"] = (404, "No such container")
+    removed = engine.containers[next(iter(engine.containers))]
+    engine.failures[f"GET /containers/{removed['Id']}/json"] = (404, "No such container")
     docker = Docker(
         {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
     )
@@ -212,7 +219,7 @@ def test_a_container_that_goes_meanwhile_is_left_out(engine: FakeDocker) -> None
         ("other", [], False),
     ],
 )
-def test_media_in_a_containers_own_layer(
+def test_media_in_the_container_layer_are_found(
     monkeypatch: pytest.MonkeyPatch, role: str, mounted: list[str], asked: bool
 ) -> None:
     def in_layer(_engine: t.Any, identifier: str, path: str) -> str:
@@ -226,5 +233,5 @@ def test_media_in_a_containers_own_layer(
     found = listing.layer_media(t.cast("t.Any", None), one, "/usr/local/./wamedia/")
     assert found == ("/usr/local/wamedia/photo" if asked else "")
     broken = listing.layer_media(t.cast("t.Any", None), {**one, "id": "broken"}, "/m")
-    told = "unknown content of /m (layer: cannot be read.)"
-    assert broken == ("" if role == "other" or mounted == ["/"] else told)
+    unknown = "unknown content of /m (layer: cannot be read.)"
+    assert broken == ("" if role == "other" or mounted == ["/"] else unknown)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which containers may be replaced, and under which names they wait, by table."""
+"""Which containers may be replaced, and under which names they are kept."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def container(name: str = "wacore", state: str = "running", *mounts: tuple[str, 
         ([("bind", "/srv/other", PATH)], "/srv/media", "bind /srv/other"),
         ([("volume", "other", PATH)], "/srv/media", "volume other"),
         ([("tmpfs", "", PATH)], "", "tmpfs "),
-        # above, below, and both with the wanted one
+        # above, below, and both together with the wanted mount
         ([("volume", "other", "/usr/local")], "", "volume other at /usr/local"),
         ([("volume", "wa_media", "/usr/local")], "", "volume wa_media at /usr/local"),
         ([("volume", "other", PATH + "/incoming/")], "", f"volume other at {PATH}/incoming"),
@@ -62,16 +62,16 @@ def container(name: str = "wacore", state: str = "running", *mounts: tuple[str, 
         ([("volume", "wa_media", PATH), ("volume", "other", "/usr/local")], "", ""),
     ],
 )
-def test_media_stay_in_sight(mounts: list[tuple[str, str, str]], device: str, found: str) -> None:
-    said = other_media([container("wacore", "running", *mounts)], "wa_media", PATH + "/", device)
-    assert bool(said) == bool(found)
-    assert not said or said.startswith(
+def test_a_replacement_must_mount_the_same_media(mounts: list[tuple[str, str, str]], device: str, found: str) -> None:
+    message = other_media([container("wacore", "running", *mounts)], "wa_media", PATH + "/", device)
+    assert bool(message) == bool(found)
+    assert not message or message.startswith(
         f"media volume wa_media: wacore has its media on {found}; expected wa_media, because"
     )
 
 
 @pytest.mark.parametrize(
-    ("layer", "said"),
+    ("layer", "message"),
     [
         ("", ""),
         (f"{PATH}/a", f"wacore holds {PATH}/a in its own writable layer; expected no media there"),
@@ -79,9 +79,11 @@ def test_media_stay_in_sight(mounts: list[tuple[str, str, str]], device: str, fo
     ],
 )
 @pytest.mark.parametrize("rule", [lost_with_layers, lost_by_recreation])
-def test_media_in_a_layer_are_not_lost(rule: t.Callable[..., str], layer: str | None, said: str) -> None:
+def test_media_in_a_container_layer_prevent_the_replacement(
+    rule: t.Callable[..., str], layer: str | None, message: str
+) -> None:
     found = rule([{**container(), "layer_media": layer}, container("waweb")])
-    assert found.startswith(said) if said else found == ""
+    assert found.startswith(message) if message else found == ""
 
 
 @pytest.mark.parametrize(
@@ -99,19 +101,19 @@ def test_media_in_a_layer_are_not_lost(rule: t.Callable[..., str], layer: str | 
         ({"wacore": None, "waweb": {}}, {}, True),
     ],
 )
-def test_a_registration_on_a_volume_stays_in_sight(services: t.Any, volumes: t.Any, lost: bool) -> None:
+def test_a_registration_on_a_volume_must_be_mounted_again(services: t.Any, volumes: t.Any, lost: bool) -> None:
     one = {**container(), "keeps_configuration": True, "configuration_mount": "wadata"}
-    said = lost_by_recreation([one, {**one, "configuration_mount": ""}], services, volumes)
-    assert bool(said) == lost
-    assert not lost or said.startswith("wacore has its configuration, registration included, on wadata, which")
+    message = lost_by_recreation([one, {**one, "configuration_mount": ""}], services, volumes)
+    assert bool(message) == lost
+    assert not lost or message.startswith("wacore has its configuration, registration included, on wadata, which")
 
 
-def test_a_container_that_a_stop_removes_is_not_set_aside() -> None:
+def test_a_container_with_auto_remove_cannot_be_set_aside() -> None:
     assert removed_by_a_stop([{**container(), "auto_remove": False}]) == ""
     assert removed_by_a_stop([{**container(), "auto_remove": True}]).startswith("wacore: made by docker run --rm")
 
 
-def test_containers_wait_under_another_name() -> None:
+def test_containers_are_set_aside_under_another_name() -> None:
     found = set_aside([container(), container("waweb", "exited"), container("old-replaced", "exited")])
     assert [(one["name"], one["aside"], one["rename"], one["runs"]) for one in found] == [
         ("wacore", "wacore-replaced", True, True),

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How containers differ from services: the very attribute is named, and an adopted container is never drift."""
+"""How containers differ from services: the differing attribute is named, and an adopted container never drifts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OLD = "wa-a-wacore-1 was created by an older version of the collection"
 KEPT = "wa-a-wacore-1 is kept as it was created until the next upgrade"
 
 
-def test_what_is_as_the_inventory_wants_it() -> None:
+def test_a_container_that_matches_its_service_has_no_difference() -> None:
     assert service_drift.compare([WANTED], [SYNCED]) == Differences()
     assert service_drift.compare([], []) == Differences()
 
@@ -76,10 +76,10 @@ def test_a_container_that_does_not_run_is_a_change(state: str, text: str, own: b
         ({}, {"definition": ""}, Differences(pending=[OLD])),
         (
             {},
-            {"hash": "h0"},  # the file was changed by hand, and Compose was called
+            {"hash": "h0"},  # the file was edited manually and then applied with Compose
             Differences(restarts=["wa-a-wacore-1 was created from another Compose file than the one that was applied"]),
         ),
-        ({}, {"hash": "h0", "stale": True}, Differences()),  # another db.env explains it, and is told elsewhere
+        ({}, {"hash": "h0", "stale": True}, Differences()),  # another db.env explains it and is reported there
         (
             {"proven": ""},
             {},
@@ -95,7 +95,7 @@ def test_a_container_that_does_not_run_is_a_change(state: str, text: str, own: b
         ({}, {"networks": {}}, Differences(restarts=["wa-a-wacore-1 is not on the network wa-a_default"])),
         (
             {},
-            {"networks": {"wa-a_default": "n0"}},  # it was made anew since
+            {"networks": {"wa-a_default": "n0"}},  # the network was recreated
             Differences(restarts=["wa-a-wacore-1 is not on the network wa-a_default"]),
         ),
         ({}, {"networks": {"wa-a_default": "n1", "proxy": "n2"}}, Differences()),
@@ -111,15 +111,19 @@ def test_a_container_that_does_not_run_is_a_change(state: str, text: str, own: b
             Differences(changes=["wa-a-wacore-1 has the restart policy no, expected unless-stopped"]),
         ),
         ({"restart": "no"}, {"restart": "no"}, Differences()),
-        ({}, {"log_capped": False}, Differences()),  # the definition tells what a container of ours was created with
+        (
+            {},
+            {"log_capped": False},
+            Differences(),
+        ),  # the definition covers the log options of the collection's containers
     ],
 )
-def test_the_attribute_that_differs_is_named(
+def test_the_differing_attribute_is_named(
     service: dict[str, t.Any], container: dict[str, t.Any], expected: Differences
 ) -> None:
     wanted, found = replace(WANTED, **service), replace(SYNCED, **container)
     assert service_drift.compare([wanted], [found]) == expected
-    assert service_drift.compare([wanted], [found], kept=True) == expected  # none is adopted
+    assert service_drift.compare([wanted], [found], kept=True) == expected  # no container is adopted
 
 
 @pytest.mark.parametrize(
@@ -132,15 +136,15 @@ def test_the_attribute_that_differs_is_named(
         (2, [1, 2], Differences()),
     ],
 )
-def test_the_number_of_containers(count: int, numbers: list[int], expected: Differences) -> None:
+def test_a_wrong_number_of_containers_is_reported(count: int, numbers: list[int], expected: Differences) -> None:
     there = [replace(SYNCED, name=f"wa-a-wacore-{number}") for number in numbers]
     assert service_drift.compare([replace(WANTED, count=count)], there) == expected
 
 
-def test_a_container_whose_service_is_no_more() -> None:
-    gone = replace(SYNCED, name="wa-a-master1-1", service="master1")
+def test_a_container_of_a_removed_service_is_reported() -> None:
+    removed = replace(SYNCED, name="wa-a-master1-1", service="master1")
     expected = Differences(restarts=["wa-a-master1-1: this host has its service no more"])
-    assert service_drift.compare([WANTED], [SYNCED, gone]) == expected
+    assert service_drift.compare([WANTED], [SYNCED, removed]) == expected
 
 
 @pytest.mark.parametrize(
@@ -157,12 +161,14 @@ def test_a_container_whose_service_is_no_more() -> None:
         ),
     ],
 )
-def test_an_adopted_container_is_kept_but_for_its_version(container: dict[str, t.Any], expected: Differences) -> None:
+def test_an_adopted_container_is_kept_except_for_its_version(
+    container: dict[str, t.Any], expected: Differences
+) -> None:
     found = replace(SYNCED, own=False, **{"definition": "", "networks": {}, **container})
     assert service_drift.compare([WANTED], [found], kept=True) == expected
 
 
-def test_an_adopted_project_keeps_its_number_of_containers_and_what_else_is_in_it() -> None:
+def test_an_adopted_project_keeps_additional_containers() -> None:
     adopted = replace(SYNCED, own=False)
     more = replace(adopted, name="wa-a-wacore-2")
     proxy = replace(adopted, name="wa-a-proxy-1", service="proxy")
@@ -174,7 +180,7 @@ def test_an_adopted_project_keeps_its_number_of_containers_and_what_else_is_in_i
     assert found.changes == ["service wacore: its container is missing"]
 
 
-def test_one_that_is_to_be_replaced_is_compared_whole() -> None:
+def test_an_adopted_container_to_be_replaced_is_compared_completely() -> None:
     adopted = replace(SYNCED, own=False, definition="", image="s/coreapp:v2.53.4")
     assert service_drift.compare([WANTED], [adopted], kept=False) == Differences(
         restarts=[f"wa-a-wacore-1 runs s/coreapp:v2.53.4, expected {IMAGE}"], pending=[OLD]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which starts would leave two Coreapps of one single client running, by table."""
+"""Which starts would run two Coreapps of one single client."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ NORMAL = core("wa-h1-wacore-1")
         ([core("other", project="wa-two", database="mariadb.lab:3306/two_")], []),
         ([core("other", project="wa-two", database="")], []),
         ([core("web", project="wa-two", role="web")], []),
-        # A renamed container, or one of another number, is the same service's to Compose, which runs one of them.
+        # A renamed container, or one with another number, belongs to the same service. Compose runs only one of them.
         ([core("old"), core("wa-h1-wacore-2", "exited")], []),
     ],
 )
-def test_compose_starts_no_second_one(containers: list[dict[str, t.Any]], refused: list[str]) -> None:
-    said = second_coreapp(containers, "wa-h1", None, OURS)
-    assert bool(said) == bool(refused)
-    assert all(name in said for name in refused)
-    assert "wa-h1-waweb-1" not in said
+def test_compose_must_not_start_a_second_coreapp(containers: list[dict[str, t.Any]], refused: list[str]) -> None:
+    message = second_coreapp(containers, "wa-h1", None, OURS)
+    assert bool(message) == bool(refused)
+    assert all(name in message for name in refused)
+    assert "wa-h1-waweb-1" not in message
 
 
 @pytest.mark.parametrize(
@@ -74,19 +74,21 @@ def test_compose_starts_no_second_one(containers: list[dict[str, t.Any]], refuse
         ([core("wacore", "running", ""), core("two", "running", "", database="x:1/")], [], True),
     ],
 )
-def test_docker_starts_no_second_one(containers: list[dict[str, t.Any]], starts: list[str], refused: bool) -> None:
+def test_docker_must_not_start_a_second_coreapp(
+    containers: list[dict[str, t.Any]], starts: list[str], refused: bool
+) -> None:
     assert bool(second_coreapp(containers, "", starts)) == refused
 
 
-def test_a_project_without_a_container_is_known_by_its_database() -> None:
+def test_without_a_container_the_database_identifies_the_project() -> None:
     other = core("biz-wacore-1", project="biz")
     assert "biz-wacore-1" in second_coreapp([other], "wa-h1", None, OURS)
     assert not second_coreapp([other], "wa-h1", None, "")
 
 
-def test_the_refusal_names_what_was_found_and_the_fix() -> None:
-    said = second_coreapp([NORMAL, core("run", one_shot=True)], "wa-h1")
-    assert said == (
+def test_the_refusal_names_the_containers_and_the_fix() -> None:
+    message = second_coreapp([NORMAL, core("run", one_shot=True)], "wa-h1")
+    assert message == (
         "Coreapp of a single client: run (running, left by docker compose run, project wa-h1) would run beside the "
         "Coreapp of wa-h1; expected one Coreapp, because two of one number get it banned. Nothing was started. Find out "
         "which one serves, and stop and remove the others (docker stop NAME, docker rm NAME, or docker update "
@@ -94,6 +96,6 @@ def test_the_refusal_names_what_was_found_and_the_fix() -> None:
     )
 
 
-def test_what_is_stopped_and_not_recorded_is_named() -> None:
+def test_unrecorded_stopped_containers_are_named() -> None:
     containers = [core("a", "exited"), core("b", "created"), core("c"), core("d", "exited")]
     assert unrecorded(containers, ["a"]) == ["b", "d"]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Only the same database makes a container replaceable; another number's stays, and nobody else's is ever removed."""
+"""Only a container with the same database may be replaced. Those of another client stay."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def container(database: str = OWN, **more: t.Any) -> dict[str, t.Any]:
 
 
 def names(one: dict[str, t.Any], **more: t.Any) -> tuple[list[str], list[str], str]:
-    """What becomes of a container beside one of the deployment's own."""
+    """How `sort` classifies a container beside one of the deployment: replaceable, others, refusal."""
     own = container(name="wa-a-wacore-1", project="wa-a")
     found = unmanaged.sort([own, one], **{"project": "wa-a", "neighbours": [], "database": OWN, **more})
     assert found["unknown"] == []
-    told = [[each["name"] for each in found[key]] for key in ("replaceable", "others")]
-    return told[0], told[1], found["refusal"]
+    classified = [[each["name"] for each in found[key]] for key in ("replaceable", "others")]
+    return classified[0], classified[1], found["refusal"]
 
 
 @pytest.mark.parametrize(
@@ -55,30 +55,30 @@ def names(one: dict[str, t.Any], **more: t.Any) -> tuple[list[str], list[str], s
         (OWN, "", None),
     ],
 )
-def test_what_proves_that_two_are_one_client(found: str, own: str, same: bool | None) -> None:
+def test_the_same_database_identifies_the_same_client(found: str, own: str, same: bool | None) -> None:
     assert unmanaged.same_client(found, own) is same
 
 
-def test_the_same_database_is_replaceable() -> None:
+def test_a_container_with_the_same_database_is_replaceable() -> None:
     assert names(container()) == (["biz-wacore-1"], [], "")
     assert names(container(project="")) == (["biz-wacore-1"], [], "")
 
 
-def test_a_name_that_compose_gives_is_evidence() -> None:
+def test_a_container_with_a_name_that_compose_would_give_is_replaceable() -> None:
     one = container("db.lab:3307/", name="wa-a-waweb-1", project="")
     assert names(one, names=["wa-a-wacore-1", "wa-a-waweb-1"]) == (["wa-a-waweb-1"], [], "")
     assert names(one, names=["wa-a-wacore-1"]) == ([], ["wa-a-waweb-1"], "")
 
 
 @pytest.mark.parametrize("database", ["db.lab:3306/x_", "10.0.0.1:3306/", ""])
-def test_a_client_that_was_not_adopted_is_unknown_to_a_deployment_without_containers(database: str) -> None:
+def test_an_unadopted_client_is_unknown_to_a_deployment_without_containers(database: str) -> None:
     one = container(database, ports=[9090])
     for own in ([], [container(name="wa-a-wacore-run-1", project="wa-a", one_shot=True)]):
         found = unmanaged.sort([one, *own], "wa-a", [], OWN, [9090])
         assert found == {"replaceable": [], "others": [], "unknown": [one], "refusal": ""}
 
 
-def test_another_numbers_client_is_accepted_by_name() -> None:
+def test_another_client_can_be_accepted() -> None:
     one = container("db.lab:3306/x_")
     assert unmanaged.sort([one], "wa-a", [], OWN, accepted=True)["others"] == [one]
     unclear = container("10.0.0.1:3306/")
@@ -87,12 +87,12 @@ def test_another_numbers_client_is_accepted_by_name() -> None:
     assert (known["unknown"], known["refusal"]) == ([], "")
 
 
-def test_another_numbers_client_stays() -> None:
+def test_a_client_with_another_database_is_kept() -> None:
     assert names(container("db.lab:3306/x_")) == ([], ["biz-wacore-1"], "")
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("more", "message"),
     [
         ({"database": ""}, "no database that its environment names; expected db.lab:3306/, which would prove"),
         ({"database": "10.0.0.1:3306/"}, "is connected to 10.0.0.1:3306/; expected db.lab:3306/"),
@@ -100,13 +100,13 @@ def test_another_numbers_client_stays() -> None:
         ({"role": "other", "database": ""}, "is no container of the client and has the name of one"),
     ],
 )
-def test_what_is_in_the_way_is_refused_and_never_replaceable(more: dict[str, t.Any], words: str) -> None:
+def test_a_conflicting_container_is_refused_and_never_replaceable(more: dict[str, t.Any], message: str) -> None:
     replaceable, others, refusal = names(container(**more), ports=[9090])
     assert (replaceable, others) == ([], [])
-    assert words in refusal
+    assert message in refusal
 
 
-def test_what_is_the_deployments_own_or_its_neighbours_is_no_matter() -> None:
+def test_containers_of_the_deployment_and_its_neighbours_are_ignored() -> None:
     assert names(container(project="wa-a")) == ([], [], "")
     assert names(container("", neighbours=[]), neighbours=["biz"]) == ([], [], "")
     assert names(container("db:3306/"), known=[("biz", "db:3306/")]) == ([], [], "")

@@ -18,7 +18,7 @@ DEPLOYMENT = {"project": "wa-a", "slug": "a", "network": "wa-a_default", "volume
 
 
 def client(**changes: t.Any) -> compose_document.Client:
-    """The client of an inventory that says nothing but what it must."""
+    """A client with only the required variables in its inventory."""
     made: compose_document.Client = {
         "deployment": DEPLOYMENT,
         "images": {"web": "r/web", "coreapp": "r/coreapp"},
@@ -46,15 +46,15 @@ def digests(made: compose_document.Client) -> dict[str, str]:
     return {one["name"]: one["definition"] for one in compose_document.wanted(compose_document.document(made))}
 
 
-def test_the_digests_of_what_inventories_say_stay() -> None:
-    """Who changes them makes provision.yml restart every client that runs: what an inventory says has not changed."""
+def test_the_digests_of_an_unchanged_inventory_are_constant() -> None:
+    """A changed digest would make provision.yml restart every running client although its inventory is unchanged."""
     assert digests(client()) == {"wacore": "ea1162bb25a14f06", "waweb": "51346623a05a3daa"}
 
 
 @pytest.mark.parametrize(
     ("changes", "changed"),
     [
-        ({"version": "2.55.1"}, set()),  # told by the image
+        ({"version": "2.55.1"}, set()),  # the image contains the version
         ({"stop_seconds": 30}, {"wacore", "waweb"}),
         ({"log_max_size": "10m"}, {"wacore", "waweb"}),
         ({"engine": "PGSQL"}, {"wacore", "waweb"}),
@@ -62,7 +62,10 @@ def test_the_digests_of_what_inventories_say_stay() -> None:
         ({"images": {"web": "r/web", "coreapp": "s/coreapp"}}, {"wacore"}),
         ({"services": layout.services([], "single", "h1", web_port=9091)}, {"waweb"}),
         ({"bind_address": {"web": "127.0.0.1", "core": "0.0.0.0"}}, {"waweb"}),
-        ({"bind_address": {"web": "0.0.0.0", "core": "127.0.0.1"}}, set()),  # it publishes nothing
+        (
+            {"bind_address": {"web": "0.0.0.0", "core": "127.0.0.1"}},
+            set(),
+        ),  # a Coreapp of a single client publishes no port
         ({"healthcheck": {**client()["healthcheck"], "core": ["NONE"]}}, {"wacore"}),
         ({"extra_services": {"waweb": {"dns": "10.0.0.1"}}}, {"waweb"}),
         ({"extra_networks": {"proxy": {"external": True}}}, {"wacore", "waweb"}),
@@ -70,14 +73,12 @@ def test_the_digests_of_what_inventories_say_stay() -> None:
         ({"deployment": {**DEPLOYMENT, "env_file": "/other.env"}}, {"wacore", "waweb"}),
     ],
 )
-def test_a_digest_changes_with_what_the_inventory_says_of_the_service(
-    changes: dict[str, t.Any], changed: set[str]
-) -> None:
+def test_a_digest_changes_with_the_variables_of_its_service(changes: dict[str, t.Any], changed: set[str]) -> None:
     before, after = digests(client()), digests(client(**changes))
     assert {name for name in before if before[name] != after[name]} == changed
 
 
-def test_the_file_of_a_single_client() -> None:
+def test_the_compose_file_of_a_single_client() -> None:
     made = compose_document.document(client())
     assert made["services"]["waweb"] == {
         "image": "r/web:v2.53.4",
@@ -108,7 +109,7 @@ def test_the_file_of_a_single_client() -> None:
     }
 
 
-def test_the_migration_is_a_coreapp_that_is_never_restarted() -> None:
+def test_the_migration_service_is_a_coreapp_without_restart() -> None:
     found = compose_document.document(client())["services"]["dbupgrade"]
     assert found["profiles"] == ["dbupgrade"]
     assert found["restart"] == "no"
@@ -117,7 +118,7 @@ def test_the_migration_is_a_coreapp_that_is_never_restarted() -> None:
     assert found["labels"] == {override.OWN_LABEL: "a"}
 
 
-def test_what_containers_are_compared_with() -> None:
+def test_services_that_containers_are_compared_with() -> None:
     extra = {
         "waweb": {"networks": {"default": None, "proxy": {"aliases": ["wa"]}}},
         "proxy": {"image": "proxy:1", "network_mode": "host", "profiles": None, "scale": 2},
@@ -135,22 +136,22 @@ def test_what_containers_are_compared_with() -> None:
     assert made["services"]["proxy"]["labels"] == {override.DEFINITION_LABEL: digest["proxy"]}
 
 
-def test_another_media_volume_is_told_by_a_label() -> None:
+def test_another_media_volume_has_a_label() -> None:
     found = compose_document.document(client(media_volume="other"))
     assert found["services"]["wacore"]["labels"][compose_document.MEDIA_VOLUME_LABEL] == "other"
     assert found["volumes"]["media"]["name"] == "other"
 
 
 @pytest.mark.parametrize("engine", ["MYSQL", "PGSQL"])
-@pytest.mark.parametrize(("topology", "words"), [("single", []), ("multiconnect", ["web", "core1", "master1"])])
-def test_the_rules_of_adoption_know_the_file(engine: str, topology: str, words: list[str]) -> None:
-    wanted = layout.services(words, topology, "h1.example.com", is_single_host=False)
+@pytest.mark.parametrize(("topology", "services"), [("single", []), ("multiconnect", ["web", "core1", "master1"])])
+def test_the_template_of_adoption_equals_the_rendered_service(engine: str, topology: str, services: list[str]) -> None:
+    wanted = layout.services(services, topology, "h1.example.com", is_single_host=False)
     made = client(engine=engine, services=wanted)
     for one in wanted:
         found = compose_document.service(made, one)
         found["networks"] = {key: {} for key in found["networks"]}
         found["healthcheck"] = {**found["healthcheck"], "start_period": "300s"}
-        told = adopt_service.template(one, engine, "0.0.0.0")
-        assert {key: value for key, value in told.items() if value} == {
+        template = adopt_service.template(one, engine, "0.0.0.0")
+        assert {key: value for key, value in template.items() if value} == {
             key: value for key, value in found.items() if key not in ("image", "env_file", "depends_on", "labels")
         }

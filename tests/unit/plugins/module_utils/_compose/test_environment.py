@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container's Compose files set beside db.env, on real files; by Compose itself where only that can tell."""
+"""The environment that Compose files set besides db.env, read from the files, or by Compose where necessary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "Canary-21-Pw"
 
 
 class Files:
-    """A project in a folder; `compose` answers for `docker compose config`, and records how it was asked."""
+    """A project in a folder. `compose` replaces `docker compose config` and records its commands."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,7 +32,7 @@ class Files:
         self.failure: OSError | None = None
 
     def write(self, **files: str) -> None:
-        """Write files by name; `_` stands for a dot."""
+        """Write files by name; `_` represents a dot."""
         for name, text in files.items():
             (self.folder / name.replace("_", ".")).write_text(text)
 
@@ -69,7 +69,7 @@ def files(tmp_path: Path) -> Files:
         ("{env_file: [db.env], environment: [TZ=UTC, WA_DB_PORT]}", {"TZ", "WA_DB_PORT"}),
         ("{env_file: [db.env, more.env]}", {"WA_DB_PORT"}),
         ("{env_file: [{path: db.env}, {path: more.env}]}", {"WA_DB_PORT"}),
-        ("{env_file: [more.env, db.env]}", set()),  # the last one that sets a key wins
+        ("{env_file: [more.env, db.env]}", set()),  # the last file that sets a key wins
         ("{env_file: [more.env, link.env, more.env]}", {"WA_DB_PORT"}),  # whatever the file is called
         ("{env_file: db.env, environment: !override {TZ: UTC}}", {"TZ"}),
         ("{env_file: db.env, environment: !reset null}", set()),
@@ -77,14 +77,14 @@ def files(tmp_path: Path) -> Files:
         ("[a, list]", set()),
     ],
 )
-def test_what_a_service_gets_from_elsewhere(files: Files, service: str, keys: set[str]) -> None:
+def test_keys_that_a_service_gets_from_other_sources(files: Files, service: str, keys: set[str]) -> None:
     files.write(compose_yml=f"services: {{wacore: {service}}}", more_env="WA_DB_PORT=3307\n# WA_X=1\n")
     (files.folder / "link.env").symlink_to(files.env)
     assert files.overrides() == keys
     assert (files.warnings, files.commands) == ([], [])
 
 
-def test_later_compose_files_add_to_earlier_ones(files: Files) -> None:
+def test_later_compose_files_extend_earlier_ones(files: Files) -> None:
     files.write(
         a_yml="services: {wacore: {env_file: db.env, environment: {A: 1}}}",
         b_yml="services: {wacore: {environment: {B: 1}}, waweb: {environment: {C: 1}}}",
@@ -92,7 +92,7 @@ def test_later_compose_files_add_to_earlier_ones(files: Files) -> None:
     assert files.overrides("a.yml", str(files.folder / "b.yml")) == {"A", "B"}
 
 
-def test_without_a_project_folder_paths_are_those_of_their_file(files: Files) -> None:
+def test_without_a_project_folder_paths_are_relative_to_their_file(files: Files) -> None:
     files.write(compose_yml="services: {wacore: {env_file: [db.env, more.env]}}", more_env="A=1\n")
     assert files.overrides(str(files.folder / "compose.yml"), folder=False) == {"A"}
 
@@ -104,10 +104,10 @@ def test_without_a_project_folder_paths_are_those_of_their_file(files: Files) ->
         ("{service: base}", {"A", "OWN"}),
         ("{file: sub/base.yml, service: base}", {"B", "OWN"}),
         ("{file: sub/base.yml, service: none}", {"OWN"}),
-        ("[base]", {"OWN"}),  # Compose refuses it; the container was made before
+        ("[base]", {"OWN"}),  # Compose refuses it; the container was created before
     ],
 )
-def test_what_is_extended_counts(files: Files, extends: str, keys: set[str]) -> None:
+def test_an_extended_service_counts(files: Files, extends: str, keys: set[str]) -> None:
     files.write(
         compose_yml=f"services: {{wacore: {{extends: {extends}, environment: {{OWN: 1}}}}, base: {{environment: [A=1]}}}}"
     )
@@ -117,12 +117,12 @@ def test_what_is_extended_counts(files: Files, extends: str, keys: set[str]) -> 
     assert files.warnings == []
 
 
-def test_services_that_extend_each_other_end(files: Files) -> None:
+def test_services_that_extend_each_other_do_not_loop(files: Files) -> None:
     files.write(compose_yml="services: {wacore: {extends: wacore, environment: [A=1]}}")
     assert files.overrides() == {"A"}
 
 
-def test_a_service_that_does_not_read_the_file_is_warned_of(files: Files) -> None:
+def test_a_service_that_does_not_read_db_env_is_a_warning(files: Files) -> None:
     files.write(compose_yml="services: {wacore: {env_file: other.env, environment: [A=1]}}")
     assert files.overrides() == {"A"}
     assert files.warnings == [
@@ -131,7 +131,7 @@ def test_a_service_that_does_not_read_the_file_is_warned_of(files: Files) -> Non
     ]
 
 
-def test_files_that_cannot_be_read_are_warned_of_without_their_text(files: Files) -> None:
+def test_unreadable_files_are_warnings_without_their_content(files: Files) -> None:
     files.write(broken_yml=f"services: [{SECRET}: {{", compose_yml="services: {wacore: {env_file: [db.env, gone.env]}}")
     (files.folder / "latin.env").write_bytes(b"A=\xe9\n")
     assert files.overrides("gone.yml", "broken.yml", "compose.yml") == set()
@@ -153,11 +153,11 @@ def test_each_file_is_read_once(files: Files) -> None:
     assert len(files.warnings) == 1
 
 
-def test_a_container_outside_compose_gets_nothing_from_compose(files: Files) -> None:
+def test_a_container_outside_compose_has_no_overrides(files: Files) -> None:
     assert files.reader().overrides(Container("c" * 64, "core", "r/coreapp:v1", "running", {}, [])) == set()
 
 
-# By Compose itself
+# Files that only Compose can resolve
 
 ONLY_COMPOSE = [
     "{include: [other.yml]}",
@@ -171,7 +171,7 @@ def rendered(environment: dict[str, str | None] | None) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("text", ONLY_COMPOSE)
-def test_compose_is_asked_where_only_it_can_tell(files: Files, text: str) -> None:
+def test_compose_resolves_include_and_variables(files: Files, text: str) -> None:
     files.write(compose_yml=text)
     files.env.write_text("WA_DB_HOSTNAME=db\nWA_DB_PASSWORD='a$b'\nEMPTY=\n")
     files.answer = rendered(
@@ -187,7 +187,7 @@ def test_compose_is_asked_where_only_it_can_tell(files: Files, text: str) -> Non
     assert files.warnings == []
 
 
-def test_a_variable_elsewhere_in_the_file_needs_no_compose(files: Files) -> None:
+def test_an_unrelated_variable_needs_no_compose(files: Files) -> None:
     files.write(compose_yml="services: {wacore: {env_file: db.env, image: '${I}', environment: {A: '${A}'}}}")
     assert files.overrides() == {"A"}
     assert files.commands == []
@@ -204,7 +204,7 @@ def test_a_variable_elsewhere_in_the_file_needs_no_compose(files: Files) -> None
         OSError(2, "No such file or directory"),
     ],
 )
-def test_a_compose_that_does_not_tell_is_warned_of(files: Files, answer: t.Any) -> None:
+def test_a_failing_compose_is_a_warning(files: Files, answer: t.Any) -> None:
     files.write(compose_yml=ONLY_COMPOSE[0])
     files.failure = answer if isinstance(answer, OSError) else None
     files.answer = answer if files.failure is None else files.answer
@@ -214,13 +214,13 @@ def test_a_compose_that_does_not_tell_is_warned_of(files: Files, answer: t.Any) 
     ]
 
 
-def test_a_service_without_environment_gets_nothing(files: Files) -> None:
+def test_a_service_without_environment_has_no_overrides(files: Files) -> None:
     files.write(compose_yml=ONLY_COMPOSE[0])
     files.answer = rendered(None)
     assert (files.overrides(), files.warnings) == (set(), [])
 
 
-def test_without_a_yaml_library_compose_is_asked(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyyaml_compose_is_called(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     files.write(compose_yml="services: {wacore: {env_file: db.env}}")
     files.answer = rendered({"WA_DB_HOSTNAME": "proxy"})

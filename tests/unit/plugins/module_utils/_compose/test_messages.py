@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compose's words as it says them of broken files, and no value of these."""
+"""Messages of Compose about invalid files, without values from these files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.messages impo
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("text", "expected"),
     [
         ("", ""),
         ("env file /c/e.env not found: stat /c/e.env: no such file or directory\n",) * 2,
@@ -42,5 +42,5 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.messages impo
         ("Invalid containerPort: known-one", "Invalid containerPort: <hidden>"),
     ],
 )
-def test_compose_is_heard_without_values(words: str, said: str) -> None:
-    assert one_line(words, ["known-one", "", None]) == said.strip()
+def test_messages_of_compose_are_shown_without_values(text: str, expected: str) -> None:
+    assert one_line(text, ["known-one", "", None]) == expected.strip()

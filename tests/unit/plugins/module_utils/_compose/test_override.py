@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an operator adds to the rendered Compose file."""
+"""The operator's additions to the rendered Compose file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def apply(services: dict[str, t.Any], **rest: t.Any) -> dict[str, t.Any]:
     return compose_override.apply(BASE, services, **options)
 
 
-def test_mappings_are_merged_null_takes_away_and_the_rest_is_replaced() -> None:
+def test_mappings_are_merged_null_removes_a_key_and_other_values_are_replaced() -> None:
     added = {"environment": {"B": None, "C": "3"}, "networks": {"wa": {}}, "env_file": None, "labels": {"x": "y"}}
     assert apply({"wacore": added})["services"]["wacore"] == {
         "image": "c:v1",
@@ -46,13 +46,13 @@ def test_mappings_are_merged_null_takes_away_and_the_rest_is_replaced() -> None:
     assert BASE["services"]["wacore"]["env_file"] == ["/db.env"], "what was given is left as it was"  # type: ignore[index]
 
 
-def test_labels_as_a_list_add_to_ours() -> None:
+def test_labels_given_as_a_list_are_merged() -> None:
     base = {**BASE, "services": {"wacore": {"labels": {"onprem.waba.deployment": "a", "x": "1"}}}}
     found = compose_override.apply(base, {"wacore": {"labels": ["x=2", "y"]}}, {}, {}, {})
     assert found["services"]["wacore"]["labels"] == {"onprem.waba.deployment": "a", "x": "2", "y": ""}
 
 
-def test_the_migration_gets_what_leads_to_the_database_and_nothing_else() -> None:
+def test_the_migration_gets_only_what_the_database_connection_needs() -> None:
     migration = apply({"wacore": {"networks": {"wa": {}}, "extra_hosts": ["db:1"], "mem_limit": 1}})["services"][
         "dbupgrade"
     ]
@@ -64,14 +64,14 @@ def test_the_migration_gets_what_leads_to_the_database_and_nothing_else() -> Non
     }
 
 
-def test_a_service_beside_the_client_is_left_to_its_operator() -> None:
-    beside = apply({"proxy": {"image": "nginx"}, "always": {"image": "nginx", "profiles": None}})["services"]
-    assert beside["proxy"] == {"image": "nginx", "profiles": ["beside"]}
-    assert "profiles" not in beside["always"]
+def test_an_additional_service_is_not_started_by_default() -> None:
+    services = apply({"proxy": {"image": "nginx"}, "always": {"image": "nginx", "profiles": None}})["services"]
+    assert services["proxy"] == {"image": "nginx", "profiles": ["beside"]}
+    assert "profiles" not in services["always"]
 
 
 @pytest.mark.parametrize(("name", "match"), [("wacor", "no service of this host"), ("dbupgrade", "one-shot migration")])
-def test_a_name_that_is_no_service_is_refused(name: str, match: str) -> None:
+def test_an_unknown_service_is_refused(name: str, match: str) -> None:
     with pytest.raises(WaError, match=match):
         apply({name: {"environment": {}}})
 
@@ -83,29 +83,29 @@ def test_secret_files_come_last() -> None:
     ]
 
 
-def test_a_renamed_service_is_renamed_wherever_it_is_named() -> None:
+def test_a_renamed_service_is_renamed_in_references() -> None:
     found = compose_override.rename(layout.services([], "single", "h"), {"wacore": "core", "waweb": "api"})
     assert [one["name"] for one in found] == ["core", "api"]
     assert (found[1]["after"], found[1]["environment"]) == (["core"], {"WACORE_HOSTNAME": "core"})
 
 
-def test_several_services_of_one_name_are_one_that_is_scaled() -> None:
-    words = ["core1", "core2", "master1", "web"]
+def test_services_with_one_name_become_one_scaled_service() -> None:
+    services = ["core1", "core2", "master1", "web"]
     names = {"wacore1": "wacore", "wacore2": "wacore"}
-    assert [one["name"] for one in compose_override.rename(layout.services(words, "multiconnect", "h"), names)] == [
+    assert [one["name"] for one in compose_override.rename(layout.services(services, "multiconnect", "h"), names)] == [
         "wacore",
         "master1",
         "waweb",
     ]
 
 
-def test_the_migration_reads_the_coreapps_files() -> None:
+def test_the_migration_reads_the_env_files_of_the_coreapp() -> None:
     found = apply({"wacore": {"env_file": ["/a.env", "/b.env"]}}, secret_files={"wacore": "/s.env"})["services"]
     assert found["dbupgrade"]["env_file"] == ["/a.env", "/b.env", "/s.env"] == found["wacore"]["env_file"]
     assert "env_file" not in apply({"wacore": {"env_file": None}})["services"]["dbupgrade"]
 
 
-def test_a_secret_that_was_left_out_is_refused() -> None:
+def test_a_hidden_secret_is_refused() -> None:
     with pytest.raises(WaError, match="a secret that adopt"):
         apply({"proxy": {"image": "proxy:1", "command": ["--token=<hidden>"]}})
 
@@ -126,6 +126,6 @@ def test_each_service_with_secrets_has_a_file() -> None:
         ({"waweb": "WA_API_KEY=x"}, "wa_client_extra_secret_environment: waweb: a str"),
     ],
 )
-def test_a_secret_of_no_service_is_refused(given: t.Any, text: str) -> None:
+def test_secrets_of_an_invalid_service_are_refused(given: t.Any, text: str) -> None:
     with pytest.raises(WaError, match=text):
         compose_override.secret_files(given, "/srv/wa")

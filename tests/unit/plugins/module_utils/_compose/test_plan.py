@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of each container of a Compose project, and why, by table."""
+"""The planned action for each container of a Compose project, with its reasons."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def only(**arguments: t.Any) -> compose_plan.Step:
             {"one": replace(RUNS, hash="h0"), "differences": {RUNS.name: PORTS}},
             "recreate wa-h1-wacore-1 (compose.yml changed: ports)",
         ),
-        # What is known of a db.env that is not written yet: its keys, and that nothing else differs.
+        # A db.env that is not written: its changed keys are known, and nothing else differs.
         ({"one": replace(RUNS, hash="h0"), "differences": {RUNS.name: Difference()}, "env_changes": {}}, ""),
         (
             {"env_changes": {RUNS.name: ["WA_DB_PORT", "WA_DB_PASSWORD"]}},
@@ -74,13 +74,13 @@ def only(**arguments: t.Any) -> compose_plan.Step:
             {"service": replace(SERVICE, image="r/coreapp:v3", hash="h2"), "differences": {RUNS.name: Difference()}},
             f"recreate wa-h1-wacore-1 (image changes from {CORE} to r/coreapp:v3)",
         ),
-        # An image that this host has no more is fetched; whether it is the same, `other_builds` says.
+        # An image missing on this host is pulled. Whether it is the same build, `other_builds` decides.
         ({"service": replace(SERVICE, image_id="")}, ""),
         (
             {"service": replace(SERVICE, hash="x", unknown="it shares service:b")},
             "unknown wa-h1-wacore-1 (it shares service:b)",
         ),
-        # Networks and volumes are none of an older Compose's business.
+        # Older Compose versions do not compare networks and volumes.
         ({"network": MOVED, "version": "2.26.1-4"}, ""),
         (
             {"network": MOVED, "version": "2.40.3-3"},
@@ -108,7 +108,7 @@ def only(**arguments: t.Any) -> compose_plan.Step:
         ({"network": MOVED, "version": "2.26.1", "recreate": NEVER}, ""),
     ],
 )
-def test_one_container(arguments: dict[str, t.Any], line: str) -> None:
+def test_the_action_for_one_container(arguments: dict[str, t.Any], line: str) -> None:
     step = only(**arguments)
     assert line == ("" if step.action == "none" else compose_plan.line(step))
     assert step.pending == []
@@ -133,7 +133,7 @@ def test_one_container(arguments: dict[str, t.Any], line: str) -> None:
         ),
     ],
 )
-def test_outside_the_window_starts_are_done_and_recreations_wait(
+def test_outside_the_window_containers_are_started_and_recreations_wait(
     arguments: dict[str, t.Any], action: str, pending: list[str]
 ) -> None:
     step = only(recreate=LATER, **arguments)
@@ -143,7 +143,7 @@ def test_outside_the_window_starts_are_done_and_recreations_wait(
 @pytest.mark.parametrize(
     ("label", "wanted", "difference", "undeclared", "action", "pending"),
     [
-        # Another version of the collection, or of Compose, writes the same wishes otherwise: no reason to restart a client.
+        # Another version of the collection or of Compose writes the same settings differently: no reason for a restart.
         ("d1", "d1", PORTS, [], "none", ["compose.yml changed: ports"]),
         ("", "d1", PORTS, [], "none", ["compose.yml changed: ports"]),
         ("d1", "d2", PORTS, [], "recreate", []),
@@ -154,7 +154,7 @@ def test_outside_the_window_starts_are_done_and_recreations_wait(
         ("d1", "d1", LOG_LEVEL, None, "recreate", []),
     ],
 )
-def test_what_the_inventory_does_not_ask_for_waits(
+def test_a_change_not_requested_by_the_inventory_is_pending(
     label: str,
     wanted: str,
     difference: Difference,
@@ -173,7 +173,7 @@ def test_what_the_inventory_does_not_ask_for_waits(
 
 
 @pytest.mark.parametrize("proven", [{}, {SERVICE.name: "h9"}, {"waweb": "h0"}])
-def test_a_container_made_from_a_file_that_somebody_had_changed_is_recreated(proven: dict[str, str]) -> None:
+def test_a_container_from_a_manually_changed_file_is_recreated(proven: dict[str, str]) -> None:
     step = only(
         one=replace(RUNS, hash="h0", definition="d1"),
         service=replace(SERVICE, definition="d1"),
@@ -194,7 +194,7 @@ def test_a_container_made_from_a_file_that_somebody_had_changed_is_recreated(pro
         ("created", (), "start", False),
     ],
 )
-def test_a_container_that_has_lost_its_network_is_recreated_by_force(
+def test_a_container_that_lost_its_network_is_recreated_by_force(
     state: str, networks: tuple[str, ...], action: str, forced: bool
 ) -> None:
     step = only(one=replace(RUNS, state=state, networks=networks), version="2.26.1")
@@ -203,7 +203,7 @@ def test_a_container_that_has_lost_its_network_is_recreated_by_force(
     assert (known.action, known.forced) == ("recreate", False)
 
 
-def test_missing_containers_are_created_with_the_names_that_compose_gives() -> None:
+def test_missing_containers_are_created_with_the_names_of_compose() -> None:
     services = [replace(SERVICE, count=3), replace(SERVICE, name="waweb", container_name="web")]
     found = [replace(RUNS, name="wa-h1-wacore-2", number=2)]
     steps = compose_plan.plan("wa-h1", services, found)
@@ -215,30 +215,30 @@ def test_missing_containers_are_created_with_the_names_that_compose_gives() -> N
     }
 
 
-def test_what_is_too_much_is_removed() -> None:
+def test_surplus_containers_are_removed() -> None:
     second = replace(RUNS, name="wa-h1-wacore-2", number=2)
-    gone = replace(RUNS, name="wa-h1-master-1", service="master")
-    steps = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, gone], surplus=[gone.name])
+    surplus = replace(RUNS, name="wa-h1-master-1", service="master")
+    steps = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, surplus], surplus=[surplus.name])
     assert [(step.container, step.action) for step in steps] == [
         (RUNS.name, "none"),
         (second.name, "remove"),
-        (gone.name, "remove"),
+        (surplus.name, "remove"),
     ]
-    waits = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, gone], recreate=LATER, surplus=[gone.name])
+    waits = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, surplus], recreate=LATER, surplus=[surplus.name])
     assert [(step.container, step.action) for step in waits if step.pending] == [
         (second.name, "none"),
-        (gone.name, "none"),
+        (surplus.name, "none"),
     ]
 
 
-def test_a_service_that_another_host_still_has_waits_for_the_window() -> None:
+def test_a_service_that_moves_between_hosts_waits_for_the_window() -> None:
     assert [step.action for step in compose_plan.plan("wa-h1", [SERVICE], [], recreate=LATER)] == ["create"]
     (step,) = compose_plan.plan("wa-h1", [SERVICE], [], recreate=LATER, moving=["wacore"])
     assert compose_plan.pending_line(step) == "wa-h1-wacore-1 (moves here from another host)"
     assert [step.action for step in compose_plan.plan("wa-h1", [SERVICE], [], moving=["wacore"])] == ["create"]
 
 
-def test_nothing_is_started_where_compose_would_restart_more() -> None:
+def test_nothing_is_started_if_compose_would_also_restart_containers() -> None:
     web = replace(SERVICE, name="waweb")
     steps = compose_plan.plan("wa-h1", [SERVICE, web], [RUNS], [MOVED], LATER, "2.40.3")
     assert [(step.action, step.pending[0][:25]) for step in steps] == [
@@ -253,17 +253,17 @@ def test_nothing_is_started_where_compose_would_restart_more() -> None:
         ({}, [RUNS], AUTO, []),
         ({"image_id": NEW}, [RUNS], AUTO, ["wa-h1-wacore-1"]),
         ({"image_id": NEW}, [RUNS], LATER, ["wa-h1-wacore-1"]),
-        ({"image_id": NEW}, [RUNS], NEVER, []),  # it stays as it is
-        # The same build under the name of another registry, and another one.
+        ({"image_id": NEW}, [RUNS], NEVER, []),  # The container stays unchanged.
+        # The same build under the name of another registry, and another build.
         ({"image": "mirror/coreapp:v2.51.2"}, [RUNS], AUTO, []),
         ({"image": "mirror/coreapp:v2.51.2", "image_id": NEW}, [RUNS], AUTO, ["wa-h1-wacore-1"]),
-        # Another version is not judged here.
+        # Another version is not checked here.
         ({"image": "mirror/coreapp:v2.53.4", "image_id": NEW}, [RUNS], AUTO, []),
-        # An image that this host has not: only the registry can show that it is the same.
+        # If the host lacks the image, only the registry can prove that it is the same.
         ({"image_id": ""}, [RUNS], AUTO, ["wa-h1-wacore-1"]),
         ({"image_id": "", "registry_ids": (OLD,)}, [RUNS], AUTO, []),
         ({"image_id": ""}, [], AUTO, []),
-        # What is missing is made from what its like runs.
+        # A missing container is created from the image that its counterparts run.
         ({"image_id": NEW}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], AUTO, ["wa-h1-wacore-1"]),
         ({"image_id": NEW}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], NEVER, ["wa-h1-wacore-1"]),
         ({"image_id": OLD}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], AUTO, []),
@@ -279,7 +279,7 @@ def test_another_build_of_the_same_version_is_refused(
     assert all(OLD[:19] in str(error) and "docker tag" in str(error) for error in errors)
 
 
-def test_containers_of_one_image_are_refused_in_one_sentence() -> None:
+def test_containers_of_one_image_share_one_refusal() -> None:
     services = [replace(SERVICE, name=name, image_id=NEW) for name in ("core1", "core2")]
     found = [replace(RUNS, name=f"wa-h1-{name}-1", service=name) for name in ("core1", "core2")]
     steps = compose_plan.plan("wa-h1", services, found)
@@ -311,7 +311,9 @@ def test_containers_of_one_image_are_refused_in_one_sentence() -> None:
         ([("remove", {"container": "gone"})], AUTO, []),
     ],
 )
-def test_calls(steps: list[tuple[str, dict[str, t.Any]]], recreate: str, expected: list[dict[str, t.Any]]) -> None:
+def test_calls_of_docker_compose_up(
+    steps: list[tuple[str, dict[str, t.Any]]], recreate: str, expected: list[dict[str, t.Any]]
+) -> None:
     made = [
         compose_plan.Step(**{"container": f"c{number}", "service": f"s{number}", "action": action, **more})
         for number, (action, more) in enumerate(steps)

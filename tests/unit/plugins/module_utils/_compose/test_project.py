@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a Compose file asks for and what the engine has of it: how both are asked, and what becomes of differences."""
+"""A Compose project and the engine's containers: how Compose and engine are called, and what is planned."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def compose() -> FakeCompose:
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where private copies go; no login for registries is here."""
+    """The folder for private copies. No registry login is configured here."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -46,7 +46,7 @@ Make = t.Callable[..., Project]
 
 @pytest.fixture
 def make(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Make:
-    """A project whose services are the keywords, but for the fields of a Project, which are given in `project`."""
+    """Create a project from services given as keywords and the fields of a Project given in `project`."""
 
     def call(project: dict[str, t.Any] | None = None, document: t.Any = None, **services: t.Any) -> Project:
         params = {"docker_host": engine.host, "docker_timeout": "5s", "docker_tls": False, "docker_api_version": "1.45"}
@@ -56,8 +56,10 @@ def make(engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Make:
     return call
 
 
-def runs(engine: FakeDocker, service: str, body: dict[str, t.Any], name: str = "", **more: t.Any) -> dict[str, t.Any]:
-    """Add the container that Compose made for a resolved service."""
+def add_container(
+    engine: FakeDocker, service: str, body: dict[str, t.Any], name: str = "", **more: t.Any
+) -> dict[str, t.Any]:
+    """Add the container that Compose creates for a resolved service."""
     labels = {
         f"{LABEL}config-hash": digest(body),
         f"{LABEL}container-number": "1",
@@ -75,10 +77,10 @@ def lines(project: Project) -> list[str]:
     return [compose_plan.line(step) for step in project.plan() if step.action != "none"]
 
 
-# How Compose is asked
+# Calls of Compose
 
 
-def test_compose_is_asked_about_the_document_and_its_hashes_about_the_resolved_one(
+def test_config_gets_the_document_and_hash_the_resolved_one(
     make: Make, compose: FakeCompose, engine: FakeDocker, tmp_path: Path
 ) -> None:
     (tmp_path / "db.env").write_text("A=1\n")
@@ -93,7 +95,7 @@ def test_compose_is_asked_about_the_document_and_its_hashes_about_the_resolved_o
     assert compose.documents == [project.document, project.resolved]
 
 
-def test_compose_is_asked_once(make: Make, compose: FakeCompose) -> None:
+def test_compose_is_called_once(make: Make, compose: FakeCompose) -> None:
     project = make(core={"image": CORE})
     for _time in range(2):
         assert project.plan()[0].action == "create"
@@ -101,12 +103,12 @@ def test_compose_is_asked_once(make: Make, compose: FakeCompose) -> None:
     assert len(compose.commands) == 3
 
 
-def test_a_refusal_is_told_without_a_secret(make: Make, compose: FakeCompose, temporary: Path) -> None:
+def test_an_error_of_compose_is_reported_without_a_secret(make: Make, compose: FakeCompose, temporary: Path) -> None:
     compose.complaint = f"level=warning msg=x\nservices.core: {SECRET} is no port\n"
     project = make({"env_files": {"db.env": f"WA_DB_PASSWORD={SECRET}\n"}}, core={"image": CORE, "env_file": "db.env"})
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         project.plan()
-    assert str(told.value) == (
+    assert str(error.value) == (
         "Compose file of project wa-a: Compose refuses it: services.core: <hidden> is no port; expected a file that docker "
         "compose config takes. Mend wa_client_extra_services, wa_client_extra_networks, wa_client_extra_volumes, or the file "
         "that it names"
@@ -114,15 +116,15 @@ def test_a_refusal_is_told_without_a_secret(make: Make, compose: FakeCompose, te
     assert list(temporary.iterdir()) == []
 
 
-def test_a_refusal_without_words_has_its_exit_status(make: Make, compose: FakeCompose) -> None:
-    compose.complaint = "level=warning msg=x"  # which is no word of the refusal
-    with pytest.raises(WaError) as told:
+def test_an_error_without_a_message_has_its_exit_status(make: Make, compose: FakeCompose) -> None:
+    compose.complaint = "level=warning msg=x"  # a warning is not part of the error
+    with pytest.raises(WaError) as error:
         make(core={"image": CORE}).plan()
-    assert told.value.found == "Compose refuses it: exit status 15"
+    assert error.value.found == "Compose refuses it: exit status 15"
 
 
 @pytest.mark.parametrize("listed", [lambda path: path, lambda path: [path], lambda path: [{"path": path}]])
-def test_env_files_that_are_not_written_yet_are_read_from_private_copies(
+def test_planned_env_files_are_read_from_private_copies(
     make: Make, compose: FakeCompose, temporary: Path, tmp_path: Path, listed: t.Any
 ) -> None:
     (tmp_path / "db.env").write_text("A=old\n")
@@ -139,7 +141,7 @@ def test_env_files_that_are_not_written_yet_are_read_from_private_copies(
     assert (tmp_path / "db.env").read_text() == "A=old\n"
 
 
-def test_what_else_is_said_of_an_env_file_stays(make: Make, compose: FakeCompose, tmp_path: Path) -> None:
+def test_other_options_of_an_env_file_are_kept(make: Make, compose: FakeCompose, tmp_path: Path) -> None:
     (tmp_path / "other.env").write_text("B=2\n")
     files = [{"path": "db.env", "required": False}, "other.env"]
     project = make({"env_files": {"db.env": "A=1\n"}}, core={"image": CORE, "env_file": files})
@@ -148,23 +150,25 @@ def test_what_else_is_said_of_an_env_file_stays(make: Make, compose: FakeCompose
     assert (first["required"], second) == (False, "other.env")
 
 
-def test_secrets_are_known_from_all_that_was_read(make: Make, engine: FakeDocker) -> None:
+def test_secrets_are_collected_from_all_sources(make: Make, engine: FakeDocker) -> None:
     body = {"image": CORE, "environment": {"WA_DB_PASSWORD": "new", "TZ": "UTC", "MY_TOKEN": ""}}
-    runs(engine, "core", body, environment={"WA_DB_PASSWORD": "held", "TZ": "CET"}, labels={f"{LABEL}config-hash": "x"})
+    add_container(
+        engine, "core", body, environment={"WA_DB_PASSWORD": "held", "TZ": "CET"}, labels={f"{LABEL}config-hash": "x"}
+    )
     project = make({"env_files": {"db.env": "WA_DB_PASSWORD=planned\nTZ=UTC\n"}}, core=body)
     assert project.secrets() == ["planned"]
     project.plan()
     assert project.secrets() == ["new", "held", "planned"]
 
 
-# What the engine has
+# Containers of the engine
 
 
-def test_the_containers_of_the_project_without_what_a_run_left(make: Make, engine: FakeDocker) -> None:
+def test_containers_of_the_project_without_one_off_containers(make: Make, engine: FakeDocker) -> None:
     mounts = [engine.mount("media"), engine.mount("/srv/x", "/x", kind="bind"), engine.mount("", "/t", kind="tmpfs")]
-    made = runs(engine, "core", {"image": CORE}, mounts=mounts)
+    made = add_container(engine, "core", {"image": CORE}, mounts=mounts)
     made["Networks"] = ["n1"]
-    runs(engine, "core", {"image": CORE}, "wa-a-core-run-1", labels={f"{LABEL}oneoff": "True"})
+    add_container(engine, "core", {"image": CORE}, "wa-a-core-run-1", labels={f"{LABEL}oneoff": "True"})
     engine.container("other", project="wa-b")
     (found,) = make(core={"image": CORE}).found
     assert found == compose_plan.Found(
@@ -185,7 +189,7 @@ def test_the_containers_of_the_project_without_what_a_run_left(make: Make, engin
 def test_a_container_with_links_has_its_own_name(
     make: Make, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = runs(engine, "core", {"image": CORE})
+    made = add_container(engine, "core", {"image": CORE})
     listed = engine._list
     for names, name in ((["/web/alias", "/wa-a-core-1"], "wa-a-core-1"), (None, made["Id"][:12])):
         rows = [{**row, "Names": names} for row in listed({"all": "1"})[1]]
@@ -193,12 +197,12 @@ def test_a_container_with_links_has_its_own_name(
         assert [one.name for one in make(core={"image": CORE}).found] == [name]
 
 
-def test_a_container_whose_tag_has_moved_is_told_by_the_name_it_was_made_from(make: Make, engine: FakeDocker) -> None:
-    runs(engine, "core", {"image": CORE}, lost_image=True)
+def test_a_container_whose_tag_moved_has_its_original_image_name(make: Make, engine: FakeDocker) -> None:
+    add_container(engine, "core", {"image": CORE}, lost_image=True)
     assert make(core={"image": CORE}).found[0].image == CORE
 
 
-# What is wanted
+# Services of the Compose file
 
 
 @pytest.mark.parametrize(
@@ -228,19 +232,19 @@ def test_a_container_whose_tag_has_moved_is_told_by_the_name_it_was_made_from(ma
         ),
     ],
 )
-def test_a_service_as_compose_wants_it(make: Make, body: dict[str, t.Any], fields: dict[str, t.Any]) -> None:
+def test_fields_of_a_service(make: Make, body: dict[str, t.Any], fields: dict[str, t.Any]) -> None:
     volumes = {"volumes": {"m": {"name": "wa-a_m"}, "unnamed": None}}
     (service,) = make(None, volumes, core={"image": CORE, **body}).services
     assert {key: getattr(service, key) for key in fields} == fields
 
 
-def test_an_image_is_known_by_its_id_here_or_by_what_the_registry_has(make: Make, engine: FakeDocker) -> None:
-    made = runs(engine, "core", {"image": CORE})
-    (here,) = make(core={"image": CORE}).services
-    assert (here.image_id, here.registry_ids) == (made["Image"], ())
+def test_an_image_is_identified_by_its_id_or_by_the_registry(make: Make, engine: FakeDocker) -> None:
+    made = add_container(engine, "core", {"image": CORE})
+    (local,) = make(core={"image": CORE}).services
+    assert (local.image_id, local.registry_ids) == (made["Image"], ())
     mirror = "mirror.lab/coreapp:v2.51.2"
-    (denied,) = make(core={"image": mirror}).services
-    assert (denied.image_id, denied.registry_ids) == ("", ())
+    (unknown,) = make(core={"image": mirror}).services
+    assert (unknown.image_id, unknown.registry_ids) == ("", ())
     engine.digests.update({mirror: "sha256:d1", CORE: "sha256:d1"})
     (same,) = make(core={"image": mirror}).services
     assert (same.image_id, same.registry_ids) == ("", (made["Image"],))
@@ -250,7 +254,7 @@ def test_an_image_is_known_by_its_id_here_or_by_what_the_registry_has(make: Make
     assert make(core={"image": mirror}).services[0].registry_ids == (made["Image"],)
 
 
-def test_no_registry_is_asked_where_nothing_runs(make: Make, engine: FakeDocker) -> None:
+def test_the_registry_is_not_called_without_containers(make: Make, engine: FakeDocker) -> None:
     engine.digests[CORE] = "sha256:d1"
     assert make(core={"image": CORE}).services[0].registry_ids == ()
     assert not any("/distribution/" in line for line in engine.calls)
@@ -269,7 +273,7 @@ NETWORK = {"name": "wa-a_default", "ipam": {}}
         (NETWORK, None, ("", False, False)),
     ],
 )
-def test_networks_that_services_use(make: Make, engine: FakeDocker, body: t.Any, labels: t.Any, network: t.Any) -> None:
+def test_networks_used_by_services(make: Make, engine: FakeDocker, body: t.Any, labels: t.Any, network: t.Any) -> None:
     if labels is not None:
         engine.networks["wa-a_default"] = {"Id": "n1", "Labels": labels}
     document = {"networks": {"default": body, "unused": {"name": "unused"}}}
@@ -279,7 +283,7 @@ def test_networks_that_services_use(make: Make, engine: FakeDocker, body: t.Any,
     assert project.lost_networks() == []
 
 
-def test_an_external_network_that_is_not_there_is_told(make: Make) -> None:
+def test_a_missing_external_network_is_an_error(make: Make) -> None:
     document = {"networks": {"proxy": {"name": "proxy", "external": True}, "default": {"name": "wa-a_default"}}}
     project = make(None, document, core={"image": CORE, "networks": {"proxy": None, "default": None}})
     (error,) = project.lost_networks()
@@ -289,19 +293,21 @@ def test_an_external_network_that_is_not_there_is_told(make: Make) -> None:
     )
 
 
-# What becomes of it
+# The plan
 
 BODY = {"image": CORE, "environment": {"A": "1", "WA_DB_PASSWORD": SECRET}}
 
 
-def test_what_is_as_the_file_says_stays(make: Make, engine: FakeDocker, compose: FakeCompose) -> None:
-    runs(engine, "core", BODY, environment=BODY["environment"])
+def test_a_container_that_matches_its_service_is_unchanged(
+    make: Make, engine: FakeDocker, compose: FakeCompose
+) -> None:
+    add_container(engine, "core", BODY, environment=BODY["environment"])
     assert lines(make(core=BODY)) == []
-    assert len(compose.commands) == 2  # neither the version nor what differs is of interest
+    assert len(compose.commands) == 2  # neither `version` nor the differing attributes are needed
 
 
 @pytest.mark.parametrize(
-    ("held", "where", "words"),
+    ("held", "where", "reason"),
     [
         ({"A": "2"}, "environment", "the environment in compose.yml changed: A"),
         ({"A": "1", "B": "1"}, "environment", "the environment changed: B"),
@@ -316,31 +322,31 @@ def test_what_is_as_the_file_says_stays(make: Make, engine: FakeDocker, compose:
         ({"WA_DB_PASSWORD": SECRET}, "env_file", "db.env changed: A"),
     ],
 )
-def test_keys_that_differ_are_told_by_name(
-    make: Make, engine: FakeDocker, tmp_path: Path, held: dict[str, str], where: str, words: str
+def test_differing_keys_are_named(
+    make: Make, engine: FakeDocker, tmp_path: Path, held: dict[str, str], where: str, reason: str
 ) -> None:
     environment = {"A": "1"} if where == "environment" else BODY["environment"]
     own = {"image": CORE, "environment": held}
-    runs(engine, "core", own, environment=held)
+    add_container(engine, "core", own, environment=held)
     (tmp_path / "db.env").write_text("".join(f"{key}={value}\n" for key, value in environment.items()))  # type: ignore[attr-defined]
     body = {
         "image": CORE,
         **({"env_file": "db.env"} if where in ("env_file", "both") else {}),
         **({"environment": {"A": "1"}} if where in ("environment", "both") else {}),
     }
-    assert lines(make(core=body)) == [f"recreate wa-a-core-1 ({words})"]
+    assert lines(make(core=body)) == [f"recreate wa-a-core-1 ({reason})"]
 
 
-def test_what_only_the_image_sets_is_no_difference(make: Make, engine: FakeDocker) -> None:
-    runs(engine, "core", BODY, environment={**BODY["environment"], "PATH": "/bin", "A": "1"})  # type: ignore[dict-item]
+def test_variables_set_by_the_image_are_no_difference(make: Make, engine: FakeDocker) -> None:
+    add_container(engine, "core", BODY, environment={**BODY["environment"], "PATH": "/bin", "A": "1"})  # type: ignore[dict-item]
     engine.images[CORE] = {"PATH": "/bin", "A": "1"}
     engine.containers[next(iter(engine.containers))]["Labels"][f"{LABEL}config-hash"] = "of an older Compose"
     assert lines(make(core=BODY)) == ["recreate wa-a-core-1 (the definition in compose.yml changed)"]
 
 
-def test_a_dollar_sign_is_no_difference(make: Make, engine: FakeDocker, tmp_path: Path) -> None:
+def test_an_escaped_dollar_sign_is_no_difference(make: Make, engine: FakeDocker, tmp_path: Path) -> None:
     (tmp_path / "db.env").write_text("P=a$b\n")
-    runs(engine, "core", {"image": CORE, "environment": {"P": "a$$b"}}, environment={"P": "a$b"})
+    add_container(engine, "core", {"image": CORE, "environment": {"P": "a$$b"}}, environment={"P": "a$b"})
     assert lines(make(core={"image": CORE, "env_file": "db.env"})) == []
     engine.containers[next(iter(engine.containers))]["Labels"][f"{LABEL}config-hash"] = digest({"image": "x"})
     assert lines(make(core={"image": CORE, "env_file": "db.env"})) == [
@@ -349,7 +355,7 @@ def test_a_dollar_sign_is_no_difference(make: Make, engine: FakeDocker, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("written", "version", "words"),
+    ("written", "version", "reason"),
     [
         ({"image": CORE, "ports": ["1"]}, "2.40.3", "compose.yml changed: ports"),
         ({"image": CORE, "ports": ["1"], "user": "u"}, "2.40.3", "compose.yml changed: ports, user"),
@@ -359,30 +365,30 @@ def test_a_dollar_sign_is_no_difference(make: Make, engine: FakeDocker, tmp_path
         ("no JSON", "2.40.3", "the definition in compose.yml changed"),
     ],
 )
-def test_why_a_definition_differs(
-    make: Make, engine: FakeDocker, tmp_path: Path, written: t.Any, version: str, words: str
+def test_the_reason_of_a_changed_definition(
+    make: Make, engine: FakeDocker, tmp_path: Path, written: t.Any, version: str, reason: str
 ) -> None:
-    runs(engine, "core", {"image": CORE, "ports": ["9"]}, labels={f"{LABEL}version": version})
+    add_container(engine, "core", {"image": CORE, "ports": ["9"]}, labels={f"{LABEL}version": version})
     if written:
         file = {"services": {"core": written}}
         (tmp_path / "compose.yml").write_text(json.dumps(file) if isinstance(written, dict) else written)
-    assert lines(make(core={"image": CORE})) == [f"recreate wa-a-core-1 ({words})"]
+    assert lines(make(core={"image": CORE})) == [f"recreate wa-a-core-1 ({reason})"]
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        # None: db.env is as it will be, so what the container has besides is a difference.
+        # None: db.env is final, so additional variables of the container are a difference.
         (None, ["recreate wa-a-core-1 (the environment changed: GONE)"]),
         ({}, []),
         ({"wa-a-core-1": ["GONE"]}, ["recreate wa-a-core-1 (db.env changes: GONE)"]),
     ],
 )
-def test_a_db_env_that_is_not_written_yet_explains_what_is_left(
+def test_a_planned_db_env_explains_the_remaining_differences(
     make: Make, engine: FakeDocker, changes: t.Any, expected: list[str]
 ) -> None:
     held = {"A": "1", "GONE": "1"}
-    runs(engine, "core", {"image": CORE, "environment": held}, environment=held)
+    add_container(engine, "core", {"image": CORE, "environment": held}, environment=held)
     body = {"image": CORE, "environment": {"A": "1"}}
     assert lines(make({"env_changes": changes}, core=body)) == expected
 
@@ -394,12 +400,12 @@ def test_a_db_env_that_is_not_written_yet_explains_what_is_left(
         ("2.26.1", ["recreate wa-a-core-1 (is not on the network wa-a_default)"]),
     ],
 )
-def test_the_version_is_asked_where_networks_are_compared(
+def test_the_version_is_read_if_networks_are_compared(
     make: Make, engine: FakeDocker, compose: FakeCompose, version: str, expected: list[str]
 ) -> None:
     compose.version = version
     body = {"image": CORE, "networks": {"default": None}}
-    made = runs(engine, "core", body)
+    made = add_container(engine, "core", body)
     engine.networks["wa-a_default"] = {"Id": "n1"}
     document = {"networks": {"default": NETWORK}}
     assert lines(make(None, document, core=body)) == expected
@@ -409,26 +415,24 @@ def test_the_version_is_asked_where_networks_are_compared(
     assert len(compose.commands) == 5
 
 
-def test_a_stopped_container_is_not_compared_with_its_networks(
-    make: Make, engine: FakeDocker, compose: FakeCompose
-) -> None:
+def test_networks_of_a_stopped_container_are_not_compared(make: Make, engine: FakeDocker, compose: FakeCompose) -> None:
     body = {"image": CORE, "networks": {"default": None}}
-    runs(engine, "core", body, state="exited")
+    add_container(engine, "core", body, state="exited")
     engine.networks["wa-a_default"] = {"Id": "n1"}
     assert lines(make(None, {"networks": {"default": NETWORK}}, core=body)) == ["start wa-a-core-1 (has exited)"]
-    assert len(compose.commands) == 2  # the version is of no interest
+    assert len(compose.commands) == 2  # `version` is not needed
 
 
-def test_a_network_that_the_engine_cannot_tell_of_is_named(make: Make, engine: FakeDocker) -> None:
+def test_an_engine_error_names_the_network(make: Make, engine: FakeDocker) -> None:
     engine.failures["GET /networks"] = (500, "broken")
     project = make(None, {"networks": {"default": NETWORK}}, core={"image": CORE, "networks": {"default": None}})
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         project.plan()
-    assert str(told.value) == "network wa-a_default: Docker refused: broken."
+    assert str(error.value) == "network wa-a_default: Docker refused: broken."
 
 
-def test_what_is_too_much_and_what_moves_here(make: Make, engine: FakeDocker) -> None:
-    runs(engine, "web", {"image": CORE})
+def test_surplus_and_moving_services_are_pending(make: Make, engine: FakeDocker) -> None:
+    add_container(engine, "web", {"image": CORE})
     project = make(
         {"surplus": ["wa-a-web-1"], "moving": ["core"], "recreate": compose_plan.LATER}, core={"image": CORE}
     )
@@ -440,7 +444,7 @@ def test_what_is_too_much_and_what_moves_here(make: Make, engine: FakeDocker) ->
 
 @pytest.mark.parametrize(
     ("body", "digest"),
-    [  # as Compose 2.40.3 labelled them
+    [  # as labelled by Compose 2.40.3
         (
             {"name": "predicty240_default", "ipam": {}},
             "610c257ccacd393d573d9fcb0f6c4cb09ec067250a92ff4831b6c281b9ba0f84",
@@ -456,11 +460,11 @@ def test_what_is_too_much_and_what_moves_here(make: Make, engine: FakeDocker) ->
         ),
     ],
 )
-def test_a_networks_hash_is_that_of_compose(body: dict[str, t.Any], digest: str) -> None:
+def test_the_hash_of_a_network_equals_that_of_compose(body: dict[str, t.Any], digest: str) -> None:
     assert compose_project.network_hash(body) == digest
 
 
-def test_a_networks_hash_is_of_text_as_go_writes_it() -> None:
+def test_the_hash_of_a_network_escapes_text_as_go_does() -> None:
     escaped = r"\u003c\u003e\u0026\u2028\u2029é"
     expected = hashlib.sha256(f'{{"name":"{escaped}"}}'.encode()).hexdigest()
     assert compose_project.network_hash({"name": "<>&\u2028\u2029é"}) == expected

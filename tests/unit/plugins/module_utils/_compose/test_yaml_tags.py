@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compose's own tags in YAML, and nothing that a file should not be able to do."""
+"""Compose's own YAML tags, and no unsafe tag."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import yaml_t
 
 
 class OnlyPython:
-    """A library without its C part, as some hosts have it."""
+    """PyYAML without its C extension, as on some hosts."""
 
     SafeLoader, MappingNode, SequenceNode = yaml.SafeLoader, yaml.MappingNode, yaml.SequenceNode
 
@@ -38,17 +38,17 @@ def loader(request: pytest.FixtureRequest) -> t.Any:
         ("a: 1", {"a": 1}),
     ],
 )
-def test_what_is_tagged_is_what_it_is_without(loader: t.Any, text: str, value: t.Any) -> None:
+def test_a_tagged_value_is_read_as_an_untagged_one(loader: t.Any, text: str, value: t.Any) -> None:
     assert yaml.load(text, Loader=loader) == value
 
 
 @pytest.mark.parametrize("text", ["!!python/object/apply:os.getcwd []", "a: !!python/name:os.system"])
-def test_no_tag_makes_an_object_of_python(loader: t.Any, text: str) -> None:
+def test_no_tag_creates_a_python_object(loader: t.Any, text: str) -> None:
     with pytest.raises(yaml.constructor.ConstructorError, match="could not determine a constructor"):
         yaml.load(text, Loader=loader)
 
 
-def test_other_loaders_know_nothing_of_these_tags() -> None:
+def test_other_loaders_are_unchanged() -> None:
     yaml_tags.loader(yaml)
     with pytest.raises(yaml.constructor.ConstructorError, match="could not determine a constructor"):
         yaml.safe_load("a: !override [1]")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The automatic GC of messages compared: what the client has, a restart that is due, and at most one refused login a day."""
+"""The concern automatic_gc: the client's setting, a pending restart, and at most one refused login per password."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def params(fake: FakeWebapp, tmp_path: Path) -> dict[str, t.Any]:
     }
 
 
-def has(fake: FakeWebapp, **settings: t.Any) -> None:
+def set_settings(fake: FakeWebapp, **settings: t.Any) -> None:
     fake.on(*SETTINGS, (200, {"meta": META, "settings": {"application": settings}}))
 
 
@@ -53,10 +53,10 @@ def has(fake: FakeWebapp, **settings: t.Any) -> None:
         ({"db_garbagecollector_enable": False}, True, ["the automatic GC of messages is off, expected on"]),
     ],
 )
-def test_the_setting(
+def test_a_different_setting_is_a_change(
     fake: FakeWebapp, params: dict[str, t.Any], settings: dict[str, t.Any], automatic: bool, changes: list[str]
 ) -> None:
-    has(fake, **settings)
+    set_settings(fake, **settings)
     found = automatic_gc.observe({**params, "automatic": automatic})
     assert (found.changes, found.restarts, found.warnings) == (changes, [], [])
     assert [line for line in fake.paths() if not line.startswith("GET ")] == [
@@ -65,8 +65,8 @@ def test_the_setting(
     ]
 
 
-def test_a_restart_that_is_due(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
-    has(fake, db_garbagecollector_enable=True)
+def test_a_pending_restart_is_reported(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+    set_settings(fake, db_garbagecollector_enable=True)
     Path(params["restart_marker"]).touch()
     assert automatic_gc.observe(params).shown("now") == {
         "state": "drifted",
@@ -74,7 +74,7 @@ def test_a_restart_that_is_due(fake: FakeWebapp, params: dict[str, t.Any]) -> No
     }
 
 
-def test_without_a_password_nothing_is_asked(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+def test_without_a_password_the_api_is_not_called(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
     assert automatic_gc.observe({**params, "api_password": None}).shown("now") == {
         "state": "in_sync",
         "warnings": ["the automatic GC cannot be compared without wa_api_password. Set it"],
@@ -82,22 +82,22 @@ def test_without_a_password_nothing_is_asked(fake: FakeWebapp, params: dict[str,
     assert fake.requests == []
 
 
-def test_a_refused_login_is_not_tried_again_with_the_same_password(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
-    has(fake, db_garbagecollector_enable=True)
+def test_a_refused_login_is_not_repeated_with_the_same_password(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
+    set_settings(fake, db_garbagecollector_enable=True)
     wrong = {**params, "api_password": "Wrong-1234"}
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         automatic_gc.observe(wrong)
-    assert "Wrong-1234" not in str(told.value)
-    asked = len(fake.requests)
+    assert "Wrong-1234" not in str(error.value)
+    count = len(fake.requests)
     with pytest.raises(WaError, match=r"API user admin at .*: this password was refused at "):
         automatic_gc.observe(wrong)
-    assert len(fake.requests) == asked
-    assert automatic_gc.observe(params).state() == "in_sync"  # another password is another login
+    assert len(fake.requests) == count
+    assert automatic_gc.observe(params).state() == "in_sync"  # another password is a new login
     assert not Path(params["refused_login_file"]).exists()
 
 
 def test_a_client_without_the_setting_is_an_error(fake: FakeWebapp, params: dict[str, t.Any]) -> None:
-    has(fake, other=1)
-    with pytest.raises(WaError) as told:
+    set_settings(fake, other=1)
+    with pytest.raises(WaError) as error:
         automatic_gc.observe(params)
-    assert str(told.value).startswith("application settings: neither garbagecollector_enable nor ")
+    assert str(error.value).startswith("application settings: neither garbagecollector_enable nor ")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client's project compared without Compose: what the engine has of each container, and clients that are nobody's."""
+"""The concern client without Compose: the engine's record of each container, and unmanaged clients."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def docker(host: ObservedHost) -> Docker:
 
 @pytest.fixture
 def params(host: ObservedHost) -> dict[str, t.Any]:
-    """The options as their spec leaves them."""
+    """The options with the defaults of the argument spec."""
     defaults = {name: spec.get("default") for name, spec in client.SPEC.items()}
     given = {**defaults, **host.desired["client"]}
     service = {"count": 1, "secret_file": None, "restart": "no"}
@@ -47,12 +47,12 @@ def params(host: ObservedHost) -> dict[str, t.Any]:
     }
 
 
-def test_a_project_in_sync(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
+def test_a_project_in_sync_has_no_finding(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
     assert client.observe(docker, params, True).shown("now") == {"state": "in_sync"}
     assert host.touched() == {}
 
 
-def test_the_file_with_secrets_has_no_difference(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
+def test_a_file_with_secrets_has_no_diff(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
     host.secret_file.write_text("WA_WEB_KEY=old\n")
     found = client.observe(docker, params, True)
     assert (found.changes, found.diff) == ([f"{host.secret_file} has another content"], [])
@@ -61,7 +61,7 @@ def test_the_file_with_secrets_has_no_difference(host: ObservedHost, docker: Doc
     assert client.observe(docker, params, False).diff == []
 
 
-def test_what_compose_run_and_a_migration_have_left_is_no_service(
+def test_one_off_and_migration_containers_are_no_service(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.engine.container("wa-a-run-1", CORE, "wa-a", "wacore", "exited", labels={"com.docker.compose.oneoff": "True"})
@@ -70,20 +70,20 @@ def test_what_compose_run_and_a_migration_have_left_is_no_service(
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences()
 
 
-def test_a_service_that_the_inventory_does_not_have(
+def test_a_container_of_a_removed_service_is_reported(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.container("master1", CORE)
-    gone = ["wa-a-master1-1: this host has its service no more"]
+    surplus = ["wa-a-master1-1: this host has its service no more"]
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
-        restarts=gone
+        restarts=surplus
     )
 
 
-def test_an_image_whose_name_was_lost_is_told_by_its_name_at_creation(
+def test_an_image_that_lost_its_name_is_identified_by_the_containers_record(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
-    host.engine.images.pop(WEB)  # the host has no image of that name: which build runs cannot be compared
+    host.engine.images.pop(WEB)  # without an image of that name the build cannot be compared
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences()
     host.engine.images[WEB] = {}
     host.web["Image"] = "sha256:0"
@@ -102,7 +102,7 @@ def test_an_image_whose_name_was_lost_is_told_by_its_name_at_creation(
         ({"Type": "journald", "Config": {}}, True),
     ],
 )
-def test_an_adopted_container_whose_log_has_no_limit(
+def test_an_adopted_container_without_a_log_limit_is_reported(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any], log: dict[str, t.Any], capped: bool
 ) -> None:
     del host.web["Labels"][override.OWN_LABEL]
@@ -114,7 +114,7 @@ def test_an_adopted_container_whose_log_has_no_limit(
     ]
 
 
-def test_a_container_without_the_secrets_of_its_service(
+def test_a_container_without_its_secrets_is_reported(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.web["Config"]["Env"] = [one for one in host.web["Config"]["Env"] if not one.startswith("WA_WEB_KEY=")]
@@ -136,17 +136,17 @@ def test_a_container_without_the_secrets_of_its_service(
         ({"Name": "other"}, Differences(kept=True, changes=["biz_core is missing"])),
     ],
 )
-def test_containers_outside_compose_are_those_that_the_inventory_records(
+def test_outside_compose_the_recorded_containers_are_compared(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any], plant: dict[str, t.Any], expected: Differences
 ) -> None:
     host.engine.container("biz_core", CORE, project="", volume="m").update(plant)
     outside = {**params, "project": "", "container_names": ["biz_core"]}
     assert client.compare_recorded(docker, outside) == expected
-    told = client.observe(docker, {**outside, "files": [], "kept_files": []}, False)
-    assert (told.changes, told.pending) == (expected.changes, expected.pending)
+    finding = client.observe(docker, {**outside, "files": [], "kept_files": []}, False)
+    assert (finding.changes, finding.pending) == (expected.changes, expected.pending)
 
 
-def test_a_container_outside_compose_has_the_version(
+def test_a_container_outside_compose_must_have_the_version(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.engine.container("biz_core", "r/coreapp:v2.51.2", project="", volume="m")
@@ -158,17 +158,15 @@ def test_a_container_outside_compose_has_the_version(
     )
 
 
-def test_outside_compose_there_has_to_be_something(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
-) -> None:
+def test_outside_compose_a_container_must_exist(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
     outside = {**params, "project": "", "container_names": []}
-    nothing = ["there is no container of the client outside Compose"]
-    assert client.compare_recorded(docker, outside) == Differences(kept=True, changes=nothing)
+    changes = ["there is no container of the client outside Compose"]
+    assert client.compare_recorded(docker, outside) == Differences(kept=True, changes=changes)
     host.engine.container("biz_core", CORE, project="", volume="m")
     assert client.compare_recorded(docker, outside) == Differences(kept=True)
 
 
-def test_the_hash_of_a_service_is_that_of_all_its_containers(host: ObservedHost, docker: Docker) -> None:
+def test_the_hash_of_a_service_requires_equal_containers(host: ObservedHost, docker: Docker) -> None:
     assert client.hashes(docker, "wa-a") == host.hashes
     host.container("wacore", CORE)
     host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={client.HASH_LABEL: "other"})
@@ -178,20 +176,18 @@ def test_the_hash_of_a_service_is_that_of_all_its_containers(host: ObservedHost,
     assert client.hashes(docker, "") == {}
 
 
-def test_clients_that_are_nobodys(host: ObservedHost, docker: Docker) -> None:
+def test_unmanaged_clients_are_returned(host: ObservedHost, docker: Docker) -> None:
     host.engine.container("b-core", CORE, project="wa-b", volume="m")
     host.engine.container("biz_core", CORE, project="", volume="m")
     host.engine.container("web", "nginx:1", project="")
     assert [one["name"] for one in client.unmanaged(docker, "wa-a", [])] == ["b-core", "biz_core"]
     assert [one["name"] for one in client.unmanaged(docker, "wa-a", ["wa-b"])] == ["biz_core"]
     assert [one["name"] for one in client.unmanaged(docker, "", ["wa-a", "wa-b"])] == []
-    # A neighbour outside Compose does not make all such containers its own.
+    # The empty project of a neighbour does not cover all containers outside Compose.
     assert [one["name"] for one in client.unmanaged(docker, "wa-a", ["wa-b", ""])] == ["biz_core"]
 
 
-def test_a_network_of_that_name_that_was_made_anew(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
-) -> None:
+def test_a_recreated_network_is_reported(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
     host.engine.networks[NETWORK] = {"Id": "n2"}
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])).restarts == [
         f"wa-a-wacore-1 is not on the network {NETWORK}",

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One look: a concern that fails hides no other, options are checked by each concern's spec, the engine is asked once."""
+"""The comparison of a host: a failing concern hides no other, each spec validates its options, each engine request is sent once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOG_CLEANUP = {"status_file": "/s", "cron_file": "/f"}
 
 
 class Module:
-    """What the look takes of a module."""
+    """The part of AnsibleModule that the comparison uses."""
 
     _diff = False
     check_mode = False
@@ -56,7 +56,7 @@ def failing(error: Exception) -> t.Callable[..., Finding]:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (WaError("file /a", "odd", "even"), "file /a: odd; expected even."),
         (PermissionError(13, "Permission denied", "/a"), "/a: Permission denied."),
@@ -64,13 +64,13 @@ def failing(error: Exception) -> t.Callable[..., Finding]:
         (OSError("odd"), "host: odd."),
     ],
 )
-def test_a_concern_that_fails_hides_no_other(
-    module: Module, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+def test_a_failing_concern_does_not_hide_others(
+    module: Module, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
     monkeypatch.setattr(host, "observe", failing(error))
     monkeypatch.setattr(log_cleanup, "observe", lambda _params: Finding(changes=["a"]))
     found = comparison.HostComparison(module, True, True).run({"host": HOST, "log_cleanup": LOG_CLEANUP})
-    assert found == {"host": Finding(error=said), "log_cleanup": Finding(changes=["a"])}
+    assert found == {"host": Finding(error=message), "log_cleanup": Finding(changes=["a"])}
 
 
 def test_a_defect_in_one_concern_hides_no_other_and_shows_no_value(
@@ -83,15 +83,15 @@ def test_a_defect_in_one_concern_hides_no_other_and_shows_no_value(
     assert found["log_cleanup"] == Finding(changes=["a"])
 
 
-def test_what_ends_a_module_ends_a_concern() -> None:
+def test_fail_json_ends_the_concern_only() -> None:
     module = object.__new__(ReadOnly)
     module.looking = True
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         module.fail_json("no such user", rc=1)
-    assert str(told.value) == "module: no such user."
+    assert str(error.value) == "module: no such user."
 
 
-def test_a_concern_sees_its_own_options_in_check_mode(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_concern_gets_its_options_in_check_mode(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[t.Any] = []
 
     def observe(part: t.Any, engine_error: str) -> Finding:
@@ -107,7 +107,7 @@ def test_a_concern_sees_its_own_options_in_check_mode(module: Module, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("host", {**HOST, "odd": 1}, "odd. Supported parameters include: "),
         ("host", {**HOST, "database_engine": "x"}, "value of database_engine must be one of: MYSQL, PGSQL, got: x"),
@@ -117,23 +117,23 @@ def test_a_concern_sees_its_own_options_in_check_mode(module: Module, monkeypatc
         ("media_volume", {"driver_options": f"odd {SECRET}"}, "argument 'driver_options' is of type str and we were "),
     ],
 )
-def test_options_are_checked_and_refused_without_a_secret(
-    module: Module, name: str, options: dict[str, t.Any], said: str
+def test_invalid_options_are_refused_without_a_secret(
+    module: Module, name: str, options: dict[str, t.Any], message: str
 ) -> None:
     finding = comparison.HostComparison(module, True, True).run({name: options})[name]
-    assert finding.error.startswith(said)
+    assert finding.error.startswith(message)
     assert SECRET not in finding.error
     assert finding == Finding(error=finding.error)
 
 
-def test_secret_options_are_hidden_in_all_that_the_module_says(module: Module) -> None:
+def test_secret_options_are_registered_as_no_log_values(module: Module) -> None:
     comparison.HostComparison(module, True, True).run(
         {"db_env": {"path": "/none/db.env", "password": SECRET, "extra_secrets": {"A": "Canary-2"}}}
     )
     assert {SECRET, "Canary-2"} <= module.no_log_values
 
 
-def test_an_engine_that_does_not_answer_leaves_the_others(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_engine_affects_its_concerns_only(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def observe(_part: t.Any, engine_error: str) -> Finding:
@@ -143,13 +143,13 @@ def test_an_engine_that_does_not_answer_leaves_the_others(module: Module, monkey
     monkeypatch.setattr(host, "observe", observe)
     address = "unix:///none/docker.sock"
     found = comparison.HostComparison(module, True, True).run({"host": HOST, "media_volume": {"docker_host": address}})
-    said = f"Docker Engine at {address}: the socket /none/docker.sock does not exist"
-    assert seen[0].startswith(said)
+    message = f"Docker Engine at {address}: the socket /none/docker.sock does not exist"
+    assert seen[0].startswith(message)
     assert found["host"] == Finding()
     assert found["media_volume"].error == "Docker Engine: does not answer."
 
 
-def test_a_volume_that_is_of_no_use_is_drifted(
+def test_an_unusable_volume_is_a_drift_without_a_secret(
     module: Module, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = WaError("volume m", "mounted with user%Canary-18-Pw, password=Canary-18-Pw", "none")
@@ -161,8 +161,10 @@ def test_a_volume_that_is_of_no_use_is_drifted(
     assert "password=<hidden>" in found["media_volume"].changes[0]
 
 
-@pytest.mark.parametrize("asked", ["false", "true", "always"])
-def test_the_look_logs_in_nowhere(module: Module, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+@pytest.mark.parametrize("check_connection", ["false", "true", "always"])
+def test_the_comparison_never_logs_in_to_the_database(
+    module: Module, monkeypatch: pytest.MonkeyPatch, check_connection: str
+) -> None:
     seen: list[str] = []
 
     def run(part: t.Any, result: t.Any, _engine: t.Any) -> None:
@@ -170,26 +172,28 @@ def test_the_look_logs_in_nowhere(module: Module, monkeypatch: pytest.MonkeyPatc
         result.values.update(stale_containers=[], undeclared_containers=[])
 
     monkeypatch.setattr(db_env, "run", run)
-    found = comparison.HostComparison(module, True, True).run({"db_env": {"path": "/a", "check_connection": asked}})
+    found = comparison.HostComparison(module, True, True).run(
+        {"db_env": {"path": "/a", "check_connection": check_connection}}
+    )
     assert (found, seen) == ({"db_env": Finding()}, ["false"])
 
 
-def test_keys_that_nobody_declares_wait(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_undeclared_keys_are_pending(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(_part: t.Any, result: t.Any, _engine: t.Any) -> None:
         stale = [{"name": "a", "stale_keys": ["WA_DB_PORT", "WA_DB_USERNAME"]}]
         undeclared = [{"name": "a", "undeclared_keys": ["TZ", "X"]}, {"name": "b", "undeclared_keys": ["TZ"]}]
         result.values.update(stale_containers=stale, undeclared_containers=undeclared)
 
     monkeypatch.setattr(db_env, "run", run)
-    cure = "Declare it in wa_db_env_extra, or remove the line"
+    fix = "Declare it in wa_db_env_extra, or remove the line"
     held = "which the inventory does not declare; it is not in force in"
     assert comparison.HostComparison(module, True, True).run({"db_env": {"path": "/e"}})["db_env"] == Finding(
         restarts=["a was created with another WA_DB_PORT, WA_DB_USERNAME than /e holds"],
-        pending=[f"/e holds TZ, {held} a, b. {cure}", f"/e holds X, {held} a. {cure}"],
+        pending=[f"/e holds TZ, {held} a, b. {fix}", f"/e holds X, {held} a. {fix}"],
     )
 
 
-def test_a_snapshot_asks_each_question_once(engine: FakeDocker) -> None:
+def test_a_snapshot_sends_each_get_request_once(engine: FakeDocker) -> None:
     engine.volume("m")
     options = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
     snapshot = comparison.Snapshot({**options, "docker_host": engine.host})

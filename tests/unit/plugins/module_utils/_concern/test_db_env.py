@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What wa_db_env does, as the look uses it: with an engine that is given, and only where containers are to be read.
+"""The concern db_env as the comparison uses it: with a given engine, and only if containers are to be read.
 
 Everything else is tested through the module: `test_wa_db_env.py`.
 """
@@ -26,7 +26,7 @@ VALUES = dict(line.split("=") for line in LINES.split())
 
 
 def observed(fake: FakeDocker, path: Path, **options: t.Any) -> tuple[Result, int]:
-    """The result in check mode, and how often the engine was connected to."""
+    """The result in check mode, and the number of connections to the engine."""
     given = {"path": str(path), "docker_host": fake.host, "check_connection": "false", **options}
     with patch_module_args({**given, "_ansible_check_mode": True}):
         module = AnsibleModule(db_env.SPEC, add_file_common_args=True, supports_check_mode=True)
@@ -49,7 +49,7 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def test_what_it_is_in_force_in_and_what_nobody_declares(engine: FakeDocker, path: Path) -> None:
+def test_stale_and_undeclared_keys_are_reported(engine: FakeDocker, path: Path) -> None:
     engine.container("biz-wacore-1", environment={**VALUES, "WA_DB_PORT": "1", "TZ": "CET"})
     named = {"engine": "MYSQL", "hostname": "db", "port": 3306, "username": "wa", "password": SECRET}
     result, connected = observed(engine, path, containers=True, project="biz", **named)
@@ -64,12 +64,12 @@ def test_what_it_is_in_force_in_and_what_nobody_declares(engine: FakeDocker, pat
     assert path.read_text() == LINES
 
 
-def test_without_containers_no_engine_is_asked(engine: FakeDocker, path: Path) -> None:
+def test_without_containers_the_engine_is_not_called(engine: FakeDocker, path: Path) -> None:
     result, connected = observed(engine, path, hostname="new")
     assert (result.actions, connected, engine.requests) == (["set WA_DB_HOSTNAME"], 0, [])
 
 
-def test_a_folder_that_is_yet_to_be_made_is_a_change(engine: FakeDocker, tmp_path: Path) -> None:
+def test_a_missing_folder_is_a_change(engine: FakeDocker, tmp_path: Path) -> None:
     named = {"engine": "MYSQL", "hostname": "db", "port": 3306, "username": "wa", "password": SECRET}
     result, _connected = observed(engine, tmp_path / "none" / "db.env", **named)
     assert result.actions[0] == f"folder {tmp_path}/none has to be made first"

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files compared with what they are to be: the attribute that differs is named, and nothing is touched."""
+"""Comparison of files with their desired state: the differing attribute is named, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABSENT = hashlib.sha256(b"other").hexdigest()
 
 
 def wanted(path: Path, **more: t.Any) -> dict[str, t.Any]:
-    """The options for one file, as the argument spec leaves them."""
+    """The options of one file with the defaults of the argument spec."""
     given = {name: spec.get("default") for name, spec in concern_files.SPEC.items()}
     return {**given, "path": str(path), "mode": "0640", **more}
 
@@ -64,18 +64,18 @@ def path(tmp_path: Path) -> Path:
         ),
     ],
 )
-def test_the_attribute_that_differs_is_named(path: Path, more: dict[str, t.Any], expected: list[str]) -> None:
+def test_the_differing_attribute_is_named(path: Path, more: dict[str, t.Any], expected: list[str]) -> None:
     before = (path.stat().st_mtime_ns, path.stat().st_ctime_ns, os.listdir(path.parent))
     assert concern_files.differences(wanted(path, **more)) == [text.format(path) for text in expected]
     assert (path.stat().st_mtime_ns, path.stat().st_ctime_ns, os.listdir(path.parent)) == before
 
 
-def test_the_bits_beyond_permissions_count(path: Path) -> None:
+def test_special_mode_bits_are_compared(path: Path) -> None:
     path.chmod(0o4640)
     assert concern_files.differences(wanted(path)) == [f"{path} has the mode 4640, expected 0640"]
 
 
-def test_what_is_not_there_or_of_another_kind(path: Path, tmp_path: Path) -> None:
+def test_a_missing_file_or_another_file_type_is_reported(path: Path, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir(mode=0o750)
     (tmp_path / "link").symlink_to(path)
     (tmp_path / "linked").symlink_to(tmp_path / "folder")
@@ -86,7 +86,7 @@ def test_what_is_not_there_or_of_another_kind(path: Path, tmp_path: Path) -> Non
         ("none", folder, ["{} is missing"]),
         ("compose.yml/below", {}, ["{} is missing"]),
         ("folder", {}, ["{} is no file"]),
-        ("link", {}, ["{} is no file"]),  # where it leads is nobody's to decide
+        ("link", {}, ["{} is no file"]),  # the target of a link does not count
         ("pipe", {"content": "a"}, ["{} is no file"]),
         ("folder", folder, []),
         ("linked", folder, []),
@@ -96,17 +96,17 @@ def test_what_is_not_there_or_of_another_kind(path: Path, tmp_path: Path) -> Non
         assert found == [text.format(tmp_path / name) for text in expected], name
 
 
-def test_a_folder_that_may_not_be_entered_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_path: str) -> t.NoReturn:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "lstat", refuse)
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         concern_files.differences(wanted(path))
-    assert str(told.value) == f"{path}: unreadable: Permission denied; expected a file. Use become"
+    assert str(error.value) == f"{path}: unreadable: Permission denied; expected a file. Use become"
 
 
-def test_owners_that_have_no_name_are_told_by_number(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_owners_without_a_name_are_shown_by_id(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(number: int) -> t.NoReturn:
         raise KeyError(number)
 
@@ -118,7 +118,7 @@ def test_owners_that_have_no_name_are_told_by_number(path: Path, monkeypatch: py
     ]
 
 
-def test_the_difference_of_a_file_hides_what_looks_like_a_secret(path: Path) -> None:
+def test_the_diff_hides_secrets(path: Path) -> None:
     path.write_text(f"environment:\n  API_TOKEN: {SECRET}\n  TZ: UTC\n")
     found = concern_files.diff(wanted(path, content=f"environment:\n  API_TOKEN: {SECRET}2\n  TZ: CET\n"))
     assert found == {
@@ -129,15 +129,15 @@ def test_the_difference_of_a_file_hides_what_looks_like_a_secret(path: Path) -> 
     }
 
 
-@pytest.mark.parametrize(("more", "there"), [({"content": "a: 1\n"}, False), ({"sha256": ABSENT}, False), ({}, False)])
-def test_what_is_the_same_or_given_by_its_digest_has_no_difference(
-    path: Path, more: dict[str, t.Any], there: bool
-) -> None:
-    assert (concern_files.diff(wanted(path, **more)) is not None) is there
+@pytest.mark.parametrize(
+    ("more", "has_diff"), [({"content": "a: 1\n"}, False), ({"sha256": ABSENT}, False), ({}, False)]
+)
+def test_an_equal_file_or_one_given_by_checksum_has_no_diff(path: Path, more: dict[str, t.Any], has_diff: bool) -> None:
+    assert (concern_files.diff(wanted(path, **more)) is not None) is has_diff
 
 
 @pytest.mark.parametrize("before", [None, b"\xff\xfe"])
-def test_a_file_that_is_missing_or_no_text_was_nothing_before(path: Path, before: bytes | None) -> None:
+def test_a_missing_or_binary_file_has_an_empty_before(path: Path, before: bytes | None) -> None:
     path.unlink()
     if before:
         path.write_bytes(before)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of a concern by what was found and by when restarts may happen; what is shown of it."""
+"""The state of a concern by its findings and by when restarts are allowed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern.finding impor
         ({"error": "a", "changes": ["b"]}, "unknown", "unknown"),
     ],
 )
-def test_the_state(found: dict[str, t.Any], now: str, later: str) -> None:
+def test_the_state_depends_on_findings_and_restart_mode(found: dict[str, t.Any], now: str, later: str) -> None:
     finding = Finding(**found)
     assert [finding.state(), *map(finding.state, ("now", "window", "report"))] == [now, now, later, later]
     assert finding.shown("now") == {"state": now, **found}

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a host has to have, compared: each thing that it lacks is named, and who holds the lock."""
+"""The concern host: each missing requirement is named, and so is the holder of the lock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DOWN = "Docker Engine at unix:///run/docker.sock: nothing listens; expected an e
 
 
 class Module:
-    """What the comparison takes of a module."""
+    """The part of AnsibleModule that the comparison uses."""
 
     def __init__(self, folder: Path) -> None:
         one = {"owner": None, "group": None, "content": None, "sha256": None, "state": "directory", "mode": "0750"}
@@ -39,7 +39,7 @@ class Module:
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
-    """A host that has all it has to have."""
+    """A host that meets all requirements."""
     for name in ("project", "state"):
         (tmp_path / name).mkdir(mode=0o750)
     (tmp_path / "project" / "compose.yml").write_text(f"{HEADER}\nservices: {{}}\n")
@@ -52,21 +52,21 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
 
 
 def hold(module: Module, stage: str, **more: t.Any) -> None:
-    """Leave the journal of an upgrade in the lock."""
+    """Write the journal of an upgrade into the lock file."""
     claim = upgrade_journal.Claim("a", "run-1", "alice", "c1", "2.55.1")
     journal = {**upgrade_journal.begin(None, claim, time.time(), 600.0), "stage": stage, **more}
     JournalFile(module.params["lock_file"]).save(journal)
 
 
-def test_a_host_that_has_everything(module: Module) -> None:
+def test_a_host_that_meets_all_requirements_is_in_sync(module: Module) -> None:
     assert host.observe(module, "").shown("now") == {"state": "in_sync"}
 
 
-def test_all_that_is_missing_is_named(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, bool]] = []
+def test_all_missing_requirements_are_named(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, bool]] = []
 
     def missing(_module: t.Any, error: str, compose: bool) -> dict[str, str]:
-        asked.append((error, compose))
+        calls.append((error, compose))
         return {"python_mysql": "the Python library pymysql cannot be imported", "docker_engine": error}
 
     monkeypatch.setattr(requirements, "missing", missing)
@@ -81,15 +81,15 @@ def test_all_that_is_missing_is_named(module: Module, tmp_path: Path, monkeypatc
         f"{tmp_path}/project has the mode 0755, expected 0750",
         f"{tmp_path}/state is missing",
     ]
-    assert asked == [(DOWN, False)]
+    assert calls == [(DOWN, False)]
 
 
-def test_a_compose_file_of_somebody_else_is_an_error(module: Module, tmp_path: Path) -> None:
+def test_a_compose_file_of_another_tool_is_an_error(module: Module, tmp_path: Path) -> None:
     path = tmp_path / "project" / "compose.yml"
     path.write_text("services: {}\n")
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         host.observe(module, "")
-    assert str(told.value).startswith(
+    assert str(error.value).startswith(
         f"{path}: a Compose file that is not this collection's; expected none, or one that "
     )
     path.unlink()
@@ -97,7 +97,7 @@ def test_a_compose_file_of_somebody_else_is_an_error(module: Module, tmp_path: P
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a link to somebody else")
-def test_a_link_of_somebody_else_is_an_error(module: Module, tmp_path: Path) -> None:
+def test_a_symbolic_link_of_another_user_is_an_error(module: Module, tmp_path: Path) -> None:
     link = tmp_path / "linked"
     link.symlink_to(tmp_path / "project")
     os.lchown(link, 1, 1)
@@ -111,31 +111,31 @@ def test_a_link_of_somebody_else_is_an_error(module: Module, tmp_path: Path) -> 
     [
         ("locked", {}, True),
         ("migrating", {}, True),
-        ("migrating", {"lease_until": 0}, True),  # it was left, and the schema may be changed
-        ("locked", {"lease_until": 0}, False),  # it was left before anything was touched
+        ("migrating", {"lease_until": 0}, True),  # a dead run, and the schema may be changed
+        ("locked", {"lease_until": 0}, False),  # a dead run that changed nothing
     ],
 )
 def test_an_upgrade_that_holds_the_lock_is_a_change(
     module: Module, stage: str, more: dict[str, t.Any], blocks: bool
 ) -> None:
     hold(module, stage, **more)
-    told = host.read_upgrade(module.params["lock_file"])
-    assert {key: told[key] for key in ("blocking", "held", "stage", "target", "run_id")} == {
+    upgrade = host.read_upgrade(module.params["lock_file"])
+    assert {key: upgrade[key] for key in ("blocking", "held", "stage", "target", "run_id")} == {
         "blocking": blocks,
         "held": not more,
         "stage": stage,
         "target": "2.55.1",
         "run_id": "run-1",
     }
-    assert host.observe(module, "").changes == ([told["message"]] if blocks else [])
+    assert host.observe(module, "").changes == ([upgrade["message"]] if blocks else [])
 
 
-def test_without_an_upgrade_there_is_nothing_to_tell(module: Module) -> None:
+def test_without_an_upgrade_nothing_is_reported(module: Module) -> None:
     assert host.read_upgrade(module.params["lock_file"]) == {}
 
 
-def test_a_lock_that_is_none_is_an_error(module: Module) -> None:
+def test_an_invalid_lock_file_is_an_error(module: Module) -> None:
     Path(module.params["lock_file"]).write_text("{")
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         host.observe(module, "")
-    assert str(told.value).startswith(f"lock file {module.params['lock_file']}: not written by an upgrade (")
+    assert str(error.value).startswith(f"lock file {module.params['lock_file']}: not written by an upgrade (")

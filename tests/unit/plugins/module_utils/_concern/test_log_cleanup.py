@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The nightly log cleanup compared: script and cron file by attribute, the last run, and cron lines of old that do the same."""
+"""The concern log_cleanup: script and cron file by attribute, the last run, and older cron lines that do the same."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import log_cl
 SECRET = "Canary-18-Pw"
 LINE = "7 3 * * * root /usr/local/sbin/wa-log-cleanup\n"
 OLD = "0 4 * * * root docker exec 0123456789ab /opt/whatsapp/bin/cleanup.sh"
-OLD_SAYS = "an older cron line runs the cleanup, too; with a container's id it misses every recreated one. Remove it: "
+OLD_MESSAGE = (
+    "an older cron line runs the cleanup, too; with a container's id it misses every recreated one. Remove it: "
+)
 
 
 @pytest.fixture
 def params(tmp_path: Path) -> dict[str, t.Any]:
-    """The options of a host on which the script and the cron file are as they are to be."""
+    """The options of a host whose script and cron file match the inventory."""
     script, cron = tmp_path / "wa-log-cleanup", tmp_path / "cron"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
@@ -41,14 +43,14 @@ def params(tmp_path: Path) -> dict[str, t.Any]:
     }
 
 
-def test_what_is_as_the_inventory_wants_it(params: dict[str, t.Any]) -> None:
+def test_a_host_that_matches_the_inventory_is_in_sync(params: dict[str, t.Any]) -> None:
     assert log_cleanup.observe(params, []).shown("now") == {"state": "in_sync"}
 
 
 @pytest.mark.parametrize(
     ("name", "content", "mode", "expected"),
     [
-        ("cron", LINE, 0o666, "{}/cron has the mode 0666, expected 0644"),  # cron skips it without a word
+        ("cron", LINE, 0o666, "{}/cron has the mode 0666, expected 0644"),  # cron ignores such a file without a message
         ("cron", f"{LINE}* * * * * root true\n", 0o644, "{}/cron has another content"),
         ("cron", None, 0, "{}/cron is missing"),
         ("wa-log-cleanup", "#!/bin/sh\nexit\n", 0o755, "{}/wa-log-cleanup has another content"),
@@ -67,18 +69,18 @@ def test_a_drift_is_named(
     assert log_cleanup.observe(params, []).shown("now") == {"state": "drifted", "changes": [expected.format(tmp_path)]}
 
 
-def test_a_last_run_that_failed_is_a_warning(params: dict[str, t.Any]) -> None:
+def test_a_failed_last_run_is_a_warning(params: dict[str, t.Any]) -> None:
     now = time.time()
     status = {"result": "failed", "started": now, "last_success": 0, "failures": [f"wacore: password={SECRET}"]}
     Path(params["status_file"]).write_text(json.dumps(status))
     found = log_cleanup.observe(params, [])
     assert (found.changes, found.state()) == ([], "in_sync")
-    (said,) = found.warnings
-    assert said.startswith(f"nightly log cleanup ({params['status_file']}): its last run, of ")
-    assert " failed: wacore: password=<hidden>; expected a good run every day. See syslog" in said
+    (warning,) = found.warnings
+    assert warning.startswith(f"nightly log cleanup ({params['status_file']}): its last run, of ")
+    assert " failed: wacore: password=<hidden>; expected a good run every day. See syslog" in warning
 
 
-def test_older_lines_are_named_with_their_file(params: dict[str, t.Any], tmp_path: Path) -> None:
+def test_older_cron_lines_are_named_with_their_file(params: dict[str, t.Any], tmp_path: Path) -> None:
     folder, table = tmp_path / "cron.d", tmp_path / "crontab"
     folder.mkdir()
     table.write_text(f"SHELL=/bin/sh\n# {OLD}\n{OLD}\n5 5 * * * root docker exec a date\n")
@@ -90,13 +92,13 @@ def test_older_lines_are_named_with_their_file(params: dict[str, t.Any], tmp_pat
     (folder / "lost").symlink_to(tmp_path / "none")
     found = log_cleanup.observe(params, [str(table), str(folder), str(tmp_path / "none")])
     assert found.warnings == [
-        f"{OLD_SAYS}{table}: {OLD}",
-        f"{OLD_SAYS}{folder}/b: 0 5 * * *\troot /usr/bin/docker  exec -e WA_PASSWORD=<hidden> b sh -c 'x; cleanup.sh'",
+        f"{OLD_MESSAGE}{table}: {OLD}",
+        f"{OLD_MESSAGE}{folder}/b: 0 5 * * *\troot /usr/bin/docker  exec -e WA_PASSWORD=<hidden> b sh -c 'x; cleanup.sh'",
     ]
     assert found.state() == "in_sync"
 
 
-def test_what_may_not_be_read_has_no_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_crontab_has_no_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_path: str) -> t.NoReturn:
         raise PermissionError(13, "Permission denied")
 

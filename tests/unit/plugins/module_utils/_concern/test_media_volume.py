@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of wa_media_volume as it works with them, and what of them may be shown; the rest: `test_wa_media_volume.py`."""
+"""The options of wa_media_volume as it uses them, and which of them may be shown. See also `test_wa_media_volume.py`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def made(**options: t.Any) -> AnsibleModule:
         return AnsibleModule(media_volume.SPEC, supports_check_mode=True)
 
 
-def test_options_of_the_driver_are_shown_but_for_their_secrets() -> None:
+def test_driver_options_are_shown_without_their_secrets() -> None:
     module = made(driver_options=SHARE, labels={"a": 1}, mount_path="/usr/local//wamedia/", min_free="2K")
     assert "cifs" in module.no_log_values
     params, result = media_volume.prepare(module)
@@ -48,7 +48,7 @@ def test_options_of_the_driver_are_shown_but_for_their_secrets() -> None:
         ({}, {"labels": {"a": "b"}, "on_drift": "report"}, [], ["label a"]),
     ],
 )
-def test_in_check_mode_with_an_engine_that_is_given(
+def test_check_mode_with_a_given_engine_changes_nothing(
     engine: FakeDocker, actual: t.Any, options: dict[str, t.Any], actions: list[str], drift: list[str]
 ) -> None:
     if actual is not None:
@@ -67,6 +67,6 @@ def test_a_volume_with_other_options_is_refused(engine: FakeDocker) -> None:
     engine.volume("m1", options=share)
     module = made(name="m1", docker_host=engine.host, driver_options={**share, "device": ":/new"})
     params, result = media_volume.prepare(module)
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         media_volume.MediaVolume(params, result, Docker(params)).run()
-    assert str(told.value).startswith("volume m1: option device is :/old, wanted :/new")
+    assert str(error.value).startswith("volume m1: option device is :/old, wanted :/new")
