@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that others may have made, locks, and files that are written in one step."""
+"""Files that other users may have created, lock files, and atomic writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import options as
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import Webapp
 
 
-def test_a_regular_file_and_a_link_to_one(tmp_path: Path) -> None:
+def test_a_regular_file_and_a_link_to_one_are_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes("é\r\n".encode())
     (tmp_path / "b").symlink_to("a")
     assert files.read_text(str(tmp_path / "b")) == "é\r\n"
@@ -36,7 +36,7 @@ def test_a_regular_file_and_a_link_to_one(tmp_path: Path) -> None:
         files.open_regular(str(tmp_path / "b"), follow=False)
 
 
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_other_file_types_are_refused_without_blocking(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     for path in (tmp_path / "pipe", tmp_path / "link", tmp_path, Path("/dev/zero")):
@@ -44,7 +44,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
             files.read_bytes(str(path))
 
 
-def test_a_file_that_is_too_large_is_not_cut(tmp_path: Path) -> None:
+def test_a_file_above_the_limit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"12345")
     assert files.read_bytes(str(path), 5) == b"12345"
@@ -52,7 +52,7 @@ def test_a_file_that_is_too_large_is_not_cut(tmp_path: Path) -> None:
         files.read_bytes(str(path), 4)
 
 
-def test_a_lock_is_its_owners_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_lock_has_mode_0600_and_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with files.lock(str(path), 0):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -65,7 +65,7 @@ def test_a_lock_is_its_owners_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_another_user_made_and_holds_is_waited_for_with_an_end(tmp_path: Path) -> None:
+def test_a_lock_file_of_another_user_fails_after_the_timeout(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.touch(0o666)
     with path.open() as other:
@@ -76,19 +76,19 @@ def test_a_lock_that_another_user_made_and_holds_is_waited_for_with_an_end(tmp_p
         pass
 
 
-def test_a_link_is_no_lock(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_refused_as_a_lock_file(tmp_path: Path) -> None:
     (tmp_path / "lock").symlink_to("elsewhere")
     with pytest.raises(OSError), files.lock(str(tmp_path / "lock"), 0):  # noqa: PT011
         pytest.fail("followed")
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_many_are_never_two_at_once(tmp_path: Path) -> None:
+def test_concurrent_holders_exclude_each_other(tmp_path: Path) -> None:
     inside: list[int] = []
     most: list[int] = []
 
     def work() -> None:
-        for _turn in range(5):
+        for _round in range(5):
             with files.lock(str(tmp_path / "lock"), 30):
                 inside.append(1)
                 most.append(len(inside))
@@ -110,7 +110,7 @@ def _hold(path: str, ready: t.Any) -> None:
         time.sleep(60)
 
 
-def test_a_killed_holders_lock_is_free(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     ready = multiprocessing.Event()
     process = multiprocessing.Process(target=_hold, args=(path, ready))
@@ -123,8 +123,8 @@ def test_a_killed_holders_lock_is_free(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def gives_up(read: t.Callable[[], t.Any]) -> WaError | None:
-    """What `read` raises, in time."""
+def raised_in_time(read: t.Callable[[], t.Any]) -> WaError | None:
+    """The error that `read` raises. Fails if `read` blocks."""
     raised: list[WaError] = []
 
     def run() -> None:
@@ -141,7 +141,7 @@ def gives_up(read: t.Callable[[], t.Any]) -> WaError | None:
 
 
 @pytest.mark.parametrize("reader", ["record", "env", "authority", "database", "login"])
-def test_no_reader_waits_for_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
+def test_no_reader_blocks_on_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
     path = tmp_path / "config.json"
     os.mkfifo(path)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
@@ -160,7 +160,7 @@ def test_no_reader_waits_for_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "database": lambda: connection.connect(config),
         "login": lambda: registry_login.header("registry.example/web", lambda *_args, **_options: (1, "", "")),
     }
-    raised = gives_up(readers[reader])
+    raised = raised_in_time(readers[reader])
     if reader == "login":
         assert raised is None
     else:
@@ -168,7 +168,7 @@ def test_no_reader_waits_for_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("path", "foreign", "refused"),
+    ("path", "other_users", "refused"),
     [
         ("folder/wa", "", ""),
         ("folder/missing/wa", "", ""),
@@ -181,8 +181,8 @@ def test_no_reader_waits_for_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("link", "other", ""),
     ],
 )
-def test_no_link_of_another_user_leads_a_folder_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, foreign: str, refused: str
+def test_symbolic_links_of_other_users_are_refused_in_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, other_users: str, refused: str
 ) -> None:
     (tmp_path / "folder").mkdir()
     targets = {"link": f"{tmp_path}/folder", "to_link": f"{tmp_path}/link", "relative": "./folder", "loop": "loop"}
@@ -192,7 +192,7 @@ def test_no_link_of_another_user_leads_a_folder_elsewhere(
 
     def owned(at: str) -> os.stat_result:
         found = list(lstat(at))
-        found[stat.ST_UID] = os.geteuid() + 1 if foreign and at == f"{tmp_path}/{foreign}" else os.geteuid()
+        found[stat.ST_UID] = os.geteuid() + 1 if other_users and at == f"{tmp_path}/{other_users}" else os.geteuid()
         return os.stat_result(found)
 
     monkeypatch.setattr(os, "lstat", owned)
@@ -203,7 +203,7 @@ def test_no_link_of_another_user_leads_a_folder_elsewhere(
         files.refuse_links_of_others(f"{tmp_path}/{path}")
 
 
-def test_the_file_is_replaced_for_its_owner_only(tmp_path: Path) -> None:
+def test_the_file_is_replaced_with_mode_0600(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     path.write_text("old")
     path.chmod(0o644)
@@ -213,7 +213,9 @@ def test_the_file_is_replaced_for_its_owner_only(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["state.json"]
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_old_file_and_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "state.json"
     path.write_text("old")
 
@@ -227,12 +229,12 @@ def test_a_full_disk_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeypatc
     assert os.listdir(tmp_path) == ["state.json"]
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         files.write_json(str(tmp_path / "nowhere" / "state.json"), {})
 
 
-def test_a_new_file_is_private_until_it_is_prepared_and_never_takes_anothers_place(tmp_path: Path) -> None:
+def test_a_new_file_is_private_and_replaces_no_existing_one(tmp_path: Path) -> None:
     path, seen = tmp_path / "a", []
 
     def prepare(handle: int) -> None:
@@ -251,7 +253,7 @@ def test_a_new_file_is_private_until_it_is_prepared_and_never_takes_anothers_pla
     assert sorted(os.listdir(tmp_path)) == ["a", "link"]
 
 
-def test_a_module_that_ends_while_it_prepares_leaves_no_file(tmp_path: Path) -> None:
+def test_an_exit_during_preparation_leaves_no_file(tmp_path: Path) -> None:
     def end(_handle: int) -> None:
         raise SystemExit(1)
 
@@ -260,7 +262,7 @@ def test_a_module_that_ends_while_it_prepares_leaves_no_file(tmp_path: Path) -> 
     assert os.listdir(tmp_path) == []
 
 
-def test_an_open_file_is_locked_once_and_waited_for(tmp_path: Path) -> None:
+def test_acquire_waits_until_the_lock_is_free(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
     with path.open("w") as one, path.open("w") as other:
         assert files.acquire(one.fileno())

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Image references are taken apart as Docker takes them apart."""
+"""Image references are parsed as Docker parses them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import image_ref
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 DIGEST = "sha256:" + "0a" * 32
-WORDS = st.from_regex(r"[a-z0-9]{1,5}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,2}", fullmatch=True)
-PATHS = st.lists(WORDS, min_size=1, max_size=4).map("/".join)
+COMPONENTS = st.from_regex(r"[a-z0-9]{1,5}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,2}", fullmatch=True)
+PATHS = st.lists(COMPONENTS, min_size=1, max_size=4).map("/".join)
 HOSTS = st.sampled_from(
     ["reg.lab", "reg.lab:5000", "localhost", "localhost:5000", "10.0.0.7", "h:1", "[::1]:5000", "REG"]
 )
@@ -47,7 +47,7 @@ TAGS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,10}", fullmatch=True)
         ("", "", "", "latest", ""),
     ],
 )
-def test_the_parts_of_a_reference(image: str, registry: str, path: str, tag: str, digest: str) -> None:
+def test_a_reference_is_split_into_its_parts(image: str, registry: str, path: str, tag: str, digest: str) -> None:
     assert image_reference.parse(image) == image_reference.Reference(registry, path, tag, digest)
 
 
@@ -66,10 +66,12 @@ def test_the_version_is_the_tag_without_one_v(image: str, version: str) -> None:
 
 
 @given(host=st.none() | HOSTS, path=PATHS, tag=st.none() | TAGS, digest=st.booleans())
-def test_what_is_put_together_is_taken_apart(host: str | None, path: str, tag: str | None, digest: bool) -> None:
+def test_a_composed_reference_is_split_into_the_same_parts(
+    host: str | None, path: str, tag: str | None, digest: bool
+) -> None:
     first, slash, _rest = path.partition("/")
     if host is None and slash and ("." in first or first == "localhost"):
-        return  # Docker, too, takes this for a registry
+        return  # Docker also takes this for a registry
     image = f"{host}/{path}" if host else path
     found = image_reference.parse(image + (f":{tag}" if tag else "") + (f"@{DIGEST}" if digest else ""))
     short = path[len("library/") :] if host is None and re.fullmatch("library/[^/]+", path) else path
@@ -84,7 +86,7 @@ def test_what_is_put_together_is_taken_apart(host: str | None, path: str, tag: s
 
 
 @given(st.text(max_size=30))
-def test_any_text_has_parts(image: str) -> None:
+def test_any_text_is_parsed(image: str) -> None:
     found = image_reference.parse(image)
     assert "@" not in found.repository
     assert found.repository.endswith(found.last)
@@ -93,7 +95,7 @@ def test_any_text_has_parts(image: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "/web", "reg.lab//web", "Web", "reg.lab:5000/", "web ", "a/B", None, "reg.lab:x/web", "$x"]
 )
-def test_what_is_no_repository_is_refused(text: str | None) -> None:
+def test_an_invalid_repository_is_refused(text: str | None) -> None:
     with pytest.raises(WaError, match=r"wa_images\.web: "):
         image_reference.repository("wa_images.web", text)
 
@@ -106,7 +108,7 @@ def test_a_port_or_a_digest_is_no_tag(image: str, tagged: bool) -> None:
     assert image_reference.has_tag(image) == tagged
 
 
-def test_versions_of_operators_lose_every_v() -> None:
+def test_without_v_removes_every_leading_v() -> None:
     assert [image_reference.without_v(text) for text in (" vv2.53.4 ", "V2.53.4", "2.53.4", "")] == [
         "2.53.4",
         "2.53.4",

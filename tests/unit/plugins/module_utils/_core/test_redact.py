@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What looks like a secret in others' commands and lines."""
+"""Recognition and masking of secrets in commands, lines and messages."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def test_secrets_in_lines_are_hidden(line: str) -> None:
         {"X_TOKEN": None, "links": ["core:engine"]},
     ],
 )
-def test_what_is_no_secret_stays(value: t.Any) -> None:
+def test_other_values_are_not_taken_for_secrets(value: t.Any) -> None:
     assert not holds_secret(value)
 
 
-def test_a_command_may_name_its_secret_in_the_word_before() -> None:
+def test_the_value_after_a_secret_option_is_hidden() -> None:
     assert mask(["--db-password", "Canary-1", "--token", "--x"]) == ["--db-password", "<hidden>", "--token", "--x"]
 
 
-def test_names_and_values_of_variables() -> None:
+def test_secrets_are_recognised_by_key_and_value() -> None:
     assert all(
         is_secret(key)
         for key in ("DB_PWD", "AWS_SECRET", "traefik.basicauth", "S3_ACCESS_KEY", "pwd", "key", "TLS_KEY")
@@ -80,40 +80,40 @@ def test_names_and_values_of_variables() -> None:
     assert not any(holds_password(value) for value in ("https://mq:5672/@x", "ann@example.com", "a:b", "http://p:3128"))
 
 
-def test_known_secrets_are_taken_out_wherever_they_were_given() -> None:
+def test_known_secrets_are_removed_from_any_value() -> None:
     secrets = {"WA_API_KEY": "Canary-1", "nested": [{"x": "Canary-2"}, None, True], "pin": 123456}
-    said = redact(
+    shown = redact(
         {"msg": "refused Canary-1; Canary-2", "lines": ["123456", "http://u:Canary-3@p"], "ok": True}, secrets
     )
-    assert said == {"msg": "refused <hidden>; <hidden>", "lines": ["<hidden>", "http://u:<hidden>@p"], "ok": True}
+    assert shown == {"msg": "refused <hidden>; <hidden>", "lines": ["<hidden>", "http://u:<hidden>@p"], "ok": True}
 
 
-def test_a_secret_is_hidden_however_deep_and_however_escaped() -> None:
+def test_nested_and_escaped_secrets_are_hidden() -> None:
     hide = Redactor([CANARY, None, ""])
-    told = hide(
+    shown = hide(
         {"a": [f"login with {CANARY} failed", (CANARY,)], CANARY: 1, "repr": repr(CANARY), "n": None, "b": True}
     )
-    assert "Pa55" not in str(told)
-    assert told["n"] is None
-    assert told["b"] is True
+    assert "Pa55" not in str(shown)
+    assert shown["n"] is None
+    assert shown["b"] is True
 
 
 @given(st.text(min_size=4), st.text(), st.text())
-def test_a_secret_never_stays_in_a_text(secret: str, before: str, after: str) -> None:
+def test_no_secret_remains_in_a_text(secret: str, before: str, after: str) -> None:
     assert secret not in Redactor([secret])(before + secret + after).replace(HIDDEN, "")
 
 
-def test_a_longer_secret_leaves_no_rest() -> None:
+def test_a_longer_secret_is_hidden_completely() -> None:
     assert Redactor(["abcd", "abcdefgh"])("x abcdefgh y") == f"x {HIDDEN} y"
 
 
-def test_a_short_secret_is_hidden_only_whole() -> None:
+def test_a_short_secret_is_hidden_only_as_a_complete_value() -> None:
     hide = Redactor(["ab"])
     assert hide("ab") == HIDDEN
     assert hide("cab") == "cab"
 
 
-def test_a_secret_in_a_diff_is_told_apart_and_never_shown() -> None:
+def test_a_changed_secret_in_a_diff_is_marked_without_its_value() -> None:
     assert diff_secret("a", "a") == (HIDDEN, HIDDEN)
     assert diff_secret("a", "b") == (HIDDEN, CHANGED)
     assert diff_secret(None, "b") == (None, CHANGED)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a removal plans and does: files and empty folders, never what a folder holds; wa_remove's tests run both in turn."""
+"""Plan and removal of files and empty folders. The tests of wa_remove run both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import removal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 
-def test_a_plan_names_each_thing_once_and_touches_nothing(tmp_path: Path) -> None:
+def test_a_plan_lists_each_path_once_and_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.env").touch()
     files = [str(tmp_path / "a.env"), str(tmp_path / "*.env"), str(tmp_path / "none"), str(tmp_path / "a.env" / "x")]
@@ -25,7 +25,7 @@ def test_a_plan_names_each_thing_once_and_touches_nothing(tmp_path: Path) -> Non
     assert sorted(os.listdir(tmp_path)) == ["a.env", "empty"]
 
 
-def test_what_is_to_be_kept_stays_and_keeps_its_folder(tmp_path: Path) -> None:
+def test_a_kept_file_keeps_its_folder(tmp_path: Path) -> None:
     for name in ("a.env", "b.env"):
         (tmp_path / name).touch()
     found = removal.plan([str(tmp_path / "*.env")], [str(tmp_path)], keep={str(tmp_path / "b.env")})
@@ -34,8 +34,8 @@ def test_what_is_to_be_kept_stays_and_keeps_its_folder(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["b.env"]
 
 
-def test_a_lock_file_that_a_process_holds_keeps_everything(tmp_path: Path) -> None:
-    """Without it, a second run would make a new file and hold that one."""
+def test_a_locked_lock_file_prevents_the_removal(tmp_path: Path) -> None:
+    """If it were removed, a second run would create and lock a new file."""
     (tmp_path / "a.json").touch()
     held = tmp_path / "a.json.lock"
     with held.open("w") as handle:
@@ -46,15 +46,15 @@ def test_a_lock_file_that_a_process_holds_keeps_everything(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("count", "words"), [(1, "holds 0"), (5, "holds 0, 1, 2, 3, 4"), (6, "holds 0, 1, 2, 3, 4 and 1 more")]
+    ("count", "reason"), [(1, "holds 0"), (5, "holds 0, 1, 2, 3, 4"), (6, "holds 0, 1, 2, 3, 4 and 1 more")]
 )
-def test_of_many_names_a_few_are_shown(tmp_path: Path, count: int, words: str) -> None:
+def test_a_folder_with_many_files_names_a_few(tmp_path: Path, count: int, reason: str) -> None:
     for number in range(count):
         (tmp_path / str(number)).touch()
-    assert removal.plan([], [str(tmp_path)]).kept == {str(tmp_path): words}
+    assert removal.plan([], [str(tmp_path)]).kept == {str(tmp_path): reason}
 
 
-def test_an_asterisk_stands_for_text_in_the_last_part_only(tmp_path: Path) -> None:
+def test_an_asterisk_matches_only_in_the_last_part(tmp_path: Path) -> None:
     for folder in ("a", "b", "*"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x?y1.env").touch()
@@ -70,26 +70,24 @@ def test_an_asterisk_stands_for_text_in_the_last_part_only(tmp_path: Path) -> No
         (lambda path: path.touch(), "is no folder"),
     ],
 )
-def test_what_is_no_folder_stays_where_one_is_named(
-    tmp_path: Path, make: t.Callable[[Path], None], reason: str
-) -> None:
+def test_a_link_or_file_given_as_a_folder_is_kept(tmp_path: Path, make: t.Callable[[Path], None], reason: str) -> None:
     make(tmp_path / "thing")
     assert removal.plan([], [str(tmp_path / "thing")]) == removal.Plan([], [], {str(tmp_path / "thing"): reason})
 
 
-def test_a_mount_point_stays() -> None:
+def test_a_mount_point_is_kept() -> None:
     assert removal.plan([], ["/proc"]).kept == {"/proc": "is a mount point"}
 
 
-def test_a_folder_where_a_file_is_named_ends_the_plan(tmp_path: Path) -> None:
-    with pytest.raises(WaError) as told:
+def test_a_folder_given_as_a_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(WaError) as error:
         removal.plan([str(tmp_path)], [])
-    assert str(told.value) == (
+    assert str(error.value) == (
         f"{tmp_path}: a folder; expected a file. Nothing was removed. Move the folder away if it is yours"
     )
 
 
-def test_a_link_to_a_folder_goes_as_a_file_and_its_target_stays(tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_removed_without_its_target(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     found = removal.plan([str(tmp_path / "link")], [])
@@ -97,7 +95,7 @@ def test_a_link_to_a_folder_goes_as_a_file_and_its_target_stays(tmp_path: Path) 
     assert (found.files, os.listdir(tmp_path)) == ([str(tmp_path / "link")], ["real"])
 
 
-def test_what_is_gone_meanwhile_is_no_error(tmp_path: Path) -> None:
+def test_a_path_removed_since_the_plan_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     found = removal.plan([str(tmp_path / "file")], [str(tmp_path / "folder")])
@@ -107,7 +105,7 @@ def test_what_is_gone_meanwhile_is_no_error(tmp_path: Path) -> None:
     assert found == removal.Plan([str(tmp_path / "file")], [str(tmp_path / "folder")], {})
 
 
-def test_what_was_put_into_a_folder_meanwhile_stays(tmp_path: Path) -> None:
+def test_a_folder_filled_since_the_plan_is_kept(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     found = removal.plan([], [str(tmp_path / "folder")])
     (tmp_path / "folder" / "data").write_text("media")
@@ -117,18 +115,18 @@ def test_what_was_put_into_a_folder_meanwhile_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("listed", ["files", "folders"])
-def test_what_cannot_be_removed_is_told_with_its_path(tmp_path: Path, listed: str) -> None:
+def test_a_path_that_cannot_be_removed_is_named(tmp_path: Path, listed: str) -> None:
     thing = tmp_path / "thing"
     thing.mkdir() if listed == "files" else thing.touch()
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         removal.apply(removal.Plan([str(thing)], []) if listed == "files" else removal.Plan([], [str(thing)]))
-    why = os.strerror(21 if listed == "files" else 20)
-    assert str(told.value) == f"{thing}: cannot be removed: {why}; expected a path that may be removed."
+    reason = os.strerror(21 if listed == "files" else 20)
+    assert str(error.value) == f"{thing}: cannot be removed: {reason}; expected a path that may be removed."
     assert thing.exists()
 
 
-def test_a_path_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_path_is_named(tmp_path: Path) -> None:
     path = str(tmp_path / ("n" * 300))
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         removal.plan([path], [])
-    assert str(told.value) == f"{path}: cannot be read: File name too long; expected a path that may be read."
+    assert str(error.value) == f"{path}: cannot be read: File name too long; expected a path that may be read."

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module returns: one shape, the diff when asked for, and no secret in any part of it."""
+"""The result of a module: one structure, the diff if requested, and no secret in any part."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ SECRET = "Canary-55-Pw"
 
 @pytest.fixture
 def ended(capsys: pytest.CaptureFixture[str]) -> t.Callable[..., dict[str, t.Any]]:
-    """Run `fill` with a Result of a real module; what the module prints, as Ansible reads it."""
+    """Run `fill` with a Result of a real module, and return the module's output as Ansible reads it."""
 
     def run(fill: t.Callable[[Result], t.Any], diff: bool = True) -> dict[str, t.Any]:
-        with patch_module_args({"_ansible_diff": diff}), pytest.raises(SystemExit) as told:
+        with patch_module_args({"_ansible_diff": diff}), pytest.raises(SystemExit) as exited:
             fill(Result(AnsibleModule({}), Redactor([SECRET])))
         printed: dict[str, t.Any] = json.loads(capsys.readouterr().out)
-        assert bool(told.value.code) is bool(printed.get("failed"))
+        assert bool(exited.value.code) is bool(printed.get("failed"))
         return {key: printed[key] for key in printed if key not in ("invocation", "_ansible_new_secrets")}
 
     return run
 
 
-def test_nothing_done_is_no_change(ended: t.Callable[..., dict[str, t.Any]]) -> None:
+def test_without_an_action_the_result_is_unchanged(ended: t.Callable[..., dict[str, t.Any]]) -> None:
     assert ended(Result.exit) == {"changed": False, "actions": []}
 
 
@@ -55,17 +55,17 @@ DIFF = {"before": {"a": "<hidden>"}, "after": "b <hidden>\n", "before_header": "
 
 
 @pytest.mark.parametrize("diff", [True, False])
-def test_a_change_its_words_and_its_diff_when_asked_for(ended: t.Callable[..., dict[str, t.Any]], diff: bool) -> None:
+def test_a_change_has_its_actions_and_the_diff_if_requested(
+    ended: t.Callable[..., dict[str, t.Any]], diff: bool
+) -> None:
     shown = {**FILLED, "diff": DIFF} if diff else FILLED
     assert ended(lambda result: fill(result).exit(), diff) == shown
 
 
 @pytest.mark.parametrize("error", [WaError("db.env", f"holds {SECRET}", "no such text"), f"db.env: holds {SECRET}"])
-def test_an_error_goes_with_what_was_found_before_it(
-    ended: t.Callable[..., dict[str, t.Any]], error: WaError | str
-) -> None:
-    words = "db.env: holds <hidden>" + ("; expected no such text." if isinstance(error, WaError) else "")
-    shown = {**FILLED, "diff": DIFF, "failed": True, "msg": words}
+def test_an_error_keeps_what_was_found_before(ended: t.Callable[..., dict[str, t.Any]], error: WaError | str) -> None:
+    message = "db.env: holds <hidden>" + ("; expected no such text." if isinstance(error, WaError) else "")
+    shown = {**FILLED, "diff": DIFF, "failed": True, "msg": message}
     assert ended(lambda result: fill(result).fail(error)) == shown
 
 
@@ -77,7 +77,7 @@ def test_a_diff_without_an_object_has_no_header(ended: t.Callable[..., dict[str,
     assert ended(compare) == {"changed": False, "actions": [], "diff": {"before": "a\n", "after": "b\n"}}
 
 
-def test_a_value_cannot_claim_that_nothing_changed(ended: t.Callable[..., dict[str, t.Any]]) -> None:
+def test_a_value_cannot_replace_changed_or_actions(ended: t.Callable[..., dict[str, t.Any]]) -> None:
     def claim(result: Result) -> None:
         result.values.update(changed=False, actions=["none"])
         result.record_change("restarted")
@@ -86,13 +86,13 @@ def test_a_value_cannot_claim_that_nothing_changed(ended: t.Callable[..., dict[s
     assert ended(claim) == {"changed": True, "actions": ["restarted"]}
 
 
-def test_a_warning_shows_no_secret(warned: list[str]) -> None:
+def test_a_warning_contains_no_secret(warned: list[str]) -> None:
     with patch_module_args({}):
         Result(AnsibleModule({}), Redactor([SECRET])).warn(f"{SECRET} is weak")
     assert warned == ["<hidden> is weak"]
 
 
-def test_what_is_learnt_later_is_hidden_too(ended: t.Callable[..., dict[str, t.Any]]) -> None:
+def test_a_secret_added_later_is_hidden(ended: t.Callable[..., dict[str, t.Any]]) -> None:
     def learn(result: Result) -> None:
         result.record_change("set Later-77-Pw")
         result.redact.add(["Later-77-Pw"])

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof of the client's login: with which values, by which way, with which TLS, and what a refusal says."""
+"""The login check: the values it uses, the address it connects to, TLS, and the message of a failure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TLS = {"WA_DB_SSL_CA": "/c/ca.pem", "WA_DB_SSL_CERT": "/c/cert.pem", "WA_DB_SSL_
 
 
 class FakeClients(Clients):
-    """What the engine tells: the address of every name (None: a container does not find it), and files."""
+    """The engine's record: one address for every name (None: the container does not resolve it), and files."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class FakeClients(Clients):
         self.records = [{"Name": "/wacore", "Id": "1", "HostConfig": {"NetworkMode": mode}}] * records
         self.doubt = ""
         self.project = project
-        self.told = address
+        self.resolved = address
         self.files = files or {}
 
     def address(self, config: Settings, name: str) -> tuple[str, str]:
-        if self.told is None:
+        if self.resolved is None:
             raise DatabaseError(config.subject, f"the name {name} does not resolve in container wacore", "unknown_host")
-        return self.told
+        return self.resolved
 
     def read(self, path: str) -> bytes | None:
         return self.files.get(path)
@@ -75,7 +75,7 @@ def settings(**more: t.Any) -> Settings:
 
 @pytest.fixture
 def resolves(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """This host's resolver: name -> address; another name is not known."""
+    """The host's resolver: addresses by name. Other names do not resolve."""
     known: dict[str, str] = {}
 
     def find(host: str, port: int, **_rest: t.Any) -> list[t.Any]:
@@ -112,34 +112,34 @@ def test_the_values_that_containers_will_connect_with(
     assert all(one["WA_DB_PASSWORD"] == VALUES["WA_DB_PASSWORD"] and "TZ" not in one for one in found)
 
 
-def test_docker_knows_the_address(resolves: dict[str, str]) -> None:
+def test_the_address_known_to_docker_is_used(resolves: dict[str, str]) -> None:
     resolves["db.example.com"] = "192.0.2.1"
-    config, way = login_check.route(settings(), FakeClients(("172.18.0.5", "container db")), None)
+    config, route = login_check.route(settings(), FakeClients(("172.18.0.5", "container db")), None)
     assert (config.host, config.server_name) == ("172.18.0.5", "db.example.com")
-    assert way == "172.18.0.5, container db"
+    assert route == "172.18.0.5, container db"
 
 
-def test_this_host_knows_the_address(resolves: dict[str, str]) -> None:
+def test_the_address_known_to_this_host_is_used(resolves: dict[str, str]) -> None:
     resolves["db.example.com"] = "192.0.2.1"
-    config, way = login_check.route(settings(), FakeClients(), None)
-    assert (config.host, way) == ("db.example.com", "")
+    config, route = login_check.route(settings(), FakeClients(), None)
+    assert (config.host, route) == ("db.example.com", "")
 
 
-def test_nobody_knows_the_name(resolves: dict[str, str]) -> None:
+def test_a_name_that_nothing_resolves_is_an_error(resolves: dict[str, str]) -> None:
     with pytest.raises(DatabaseError, match=r"Name or service not known; Docker has no container.*login_host"):
         login_check.route(settings(), FakeClients(), None)
 
 
-def test_a_name_that_only_this_host_knows_is_none_of_the_clients(resolves: dict[str, str]) -> None:
+def test_a_name_that_only_this_host_resolves_is_an_error(resolves: dict[str, str]) -> None:
     resolves["db.example.com"] = "192.0.2.1"
     for elsewhere in (None, "10.0.0.1"):
         with pytest.raises(DatabaseError, match="does not resolve in container wacore"):
             login_check.route(settings(), FakeClients(None), elsewhere)
 
 
-def test_login_host_is_where_this_host_reaches_it(resolves: dict[str, str]) -> None:
-    config, way = login_check.route(settings(login_host="10.0.0.1"), FakeClients(), "10.0.0.1")
-    assert (config.host, config.server_name, way) == ("10.0.0.1", "db.example.com", "login_host 10.0.0.1")
+def test_login_host_replaces_the_address(resolves: dict[str, str]) -> None:
+    config, route = login_check.route(settings(login_host="10.0.0.1"), FakeClients(), "10.0.0.1")
+    assert (config.host, config.server_name, route) == ("10.0.0.1", "db.example.com", "login_host 10.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,14 @@ def test_login_host_is_where_this_host_reaches_it(resolves: dict[str, str]) -> N
     [
         (FakeClients(), False),
         (FakeClients(("127.0.0.1", "extra_hosts")), False),
-        (FakeClients(records=0), False),  # a Compose project's network is its own
+        (FakeClients(records=0), False),  # a Compose project has its own network
         (FakeClients(mode="host"), True),
-        (FakeClients(records=0, project=False), True),  # nobody knows how the client will run
+        (FakeClients(records=0, project=False), True),  # it is unknown how the client will run
     ],
 )
-def test_a_loopback_address_is_the_container_itself(resolves: dict[str, str], clients: FakeClients, good: bool) -> None:
+def test_a_loopback_address_is_refused_unless_the_client_uses_the_host_network(
+    resolves: dict[str, str], clients: FakeClients, good: bool
+) -> None:
     resolves["db.example.com"] = "127.0.1.1"
     if good:
         assert login_check.route(settings(), clients, None)[0].host == "db.example.com"
@@ -161,12 +163,12 @@ def test_a_loopback_address_is_the_container_itself(resolves: dict[str, str], cl
         login_check.route(settings(), clients, None)
 
 
-def test_tls_is_off_where_the_client_has_it_off() -> None:
+def test_tls_is_off_if_the_client_does_not_use_it() -> None:
     with login_check.tls(settings(login_ca_cert="/h/ca.pem"), VALUES, FakeClients()) as config:
         assert (config.plain, config.ca_cert) == (True, None)
 
 
-def test_certificates_are_read_in_the_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_are_read_from_the_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     clients = FakeClients(files={path: path.encode() for path in TLS.values()})
     with login_check.tls(settings(), {**VALUES, **TLS}, clients) as config:
@@ -177,7 +179,7 @@ def test_certificates_are_read_in_the_containers(tmp_path: Path, monkeypatch: py
     assert os.listdir(tmp_path) == []
 
 
-def test_options_come_before_the_containers_files() -> None:
+def test_options_precede_the_files_of_the_containers() -> None:
     given = {"login_ca_cert": "/h/ca.pem", "login_client_cert": "/h/cert.pem", "login_client_key": "/h/key.pem"}
     with login_check.tls(settings(**given), {**VALUES, **TLS}, FakeClients()) as config:
         assert [config.ca_cert, config.client_cert, config.client_key] == list(given.values())
@@ -185,7 +187,9 @@ def test_options_come_before_the_containers_files() -> None:
 
 
 @pytest.mark.parametrize("key", list(TLS))
-def test_a_certificate_that_no_container_has(tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_certificate_missing_in_the_containers_is_an_error(
+    tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     clients = FakeClients(files={path: b"" for name, path in TLS.items() if name != key})
     with pytest.raises(WaError, match=f"{key} {TLS[key]}: no such file in wacore.*login_"):
@@ -193,13 +197,13 @@ def test_a_certificate_that_no_container_has(tmp_path: Path, key: str, monkeypat
     assert os.listdir(tmp_path) == []
 
 
-def test_before_the_first_start_there_is_no_certificate_to_read() -> None:
+def test_before_the_first_start_certificates_are_not_read() -> None:
     with login_check.tls(settings(), {**VALUES, **TLS}, FakeClients(records=0)) as config:
         assert (config.plain, config.ca_cert, config.client_cert, config.client_key) == (False, None, None, None)
 
 
 class Server:
-    """Stands for `_database.check.check`: raises what is next, by whether TLS may be used."""
+    """Replaces `_database.check.check`. Raises the next error of the list, depending on whether TLS may be used."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, plain: list[WaError | None], secure: WaError | None) -> None:
         self.plain, self.secure = plain, secure
@@ -231,33 +235,33 @@ class Server:
         return [("Ssl_cipher", "AES")]
 
 
-def refused(kind: str, words: str = "Access denied for user 'wa'@'10.0.0.2' (1045)") -> DatabaseError:
-    return DatabaseError("database MYSQL at db.example.com:3306", words, kind)
+def error_of(kind: str, message: str = "Access denied for user 'wa'@'10.0.0.2' (1045)") -> DatabaseError:
+    return DatabaseError("database MYSQL at db.example.com:3306", message, kind)
 
 
 @pytest.fixture
-def proof(resolves: dict[str, str]) -> LoginCheck:
+def login(resolves: dict[str, str]) -> LoginCheck:
     resolves["db.example.com"] = "192.0.2.1"
     return LoginCheck(PARAMS, lambda _text: None)
 
 
-def test_a_login_that_works(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_valid_login_returns_the_server_facts(login: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(monkeypatch, [None], None)
-    proof(VALUES)
+    login(VALUES)
     assert server.tries == [True]
-    assert proof.found == {"product": "MySQL"}
+    assert login.found == {"product": "MySQL"}
 
 
-def test_a_server_that_is_about_to_start_is_waited_for(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(monkeypatch, [refused("starting"), refused("starting"), None], None)
-    proof(VALUES)
+def test_a_starting_server_is_waited_for(login: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, [error_of("starting"), error_of("starting"), None], None)
+    login(VALUES)
     assert server.tries == [True] * 3
 
 
-def test_a_refusal_names_user_server_reason_and_fix(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
-    Server(monkeypatch, [refused("login")], refused("login"))
+def test_a_failure_names_user_server_reason_and_fix(login: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    Server(monkeypatch, [error_of("login")], error_of("login"))
     with pytest.raises(WaError) as caught:
-        proof(VALUES)
+        login(VALUES)
     assert str(caught.value) == (
         "login of the client as user wa to the database MYSQL at db.example.com:3306: Access denied for user "
         "'wa'@'10.0.0.2' (1045). Nothing was written, and no container was touched. Compare user and password with the "
@@ -267,29 +271,27 @@ def test_a_refusal_names_user_server_reason_and_fix(proof: LoginCheck, monkeypat
 
 
 @pytest.mark.parametrize("kind", ["login", "tls"])
-def test_a_server_that_wants_tls_of_a_client_without(
-    proof: LoginCheck, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    server = Server(monkeypatch, [refused(kind)], None)
+def test_a_server_that_requires_tls_is_explained(login: LoginCheck, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    server = Server(monkeypatch, [error_of(kind)], None)
     with pytest.raises(WaError, match=r"takes this user with TLS only, and WA_DB_SSL_CA is not set.*wa_db_env_ssl_ca"):
-        proof(VALUES)
+        login(VALUES)
     assert server.tries == [True, False]
 
 
-def test_a_library_that_only_this_host_lacks_is_no_refusal(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(monkeypatch, [refused("driver", "PyMySQL needs cryptography")], None)
-    proof(VALUES)
+def test_a_missing_library_alone_is_no_failure(login: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, [error_of("driver", "PyMySQL needs cryptography")], None)
+    login(VALUES)
     assert server.tries == [True, False]
-    Server(monkeypatch, [refused("driver", "PyMySQL needs cryptography")], refused("driver", "still"))
+    Server(monkeypatch, [error_of("driver", "PyMySQL needs cryptography")], error_of("driver", "still"))
     with pytest.raises(WaError, match="PyMySQL needs cryptography"):
-        proof(VALUES)
-    Server(monkeypatch, [refused("driver", "PyMySQL needs cryptography")], refused("login"))
+        login(VALUES)
+    Server(monkeypatch, [error_of("driver", "PyMySQL needs cryptography")], error_of("login"))
     with pytest.raises(WaError, match="Access denied"):
-        proof(VALUES)
+        login(VALUES)
 
 
-def test_another_failure_is_not_tried_again(proof: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Server(monkeypatch, [refused("unreachable", "not reachable: Connection refused")], None)
+def test_other_errors_are_not_retried(login: LoginCheck, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, [error_of("unreachable", "not reachable: Connection refused")], None)
     with pytest.raises(WaError, match="Connection refused"):
-        proof(VALUES)
+        login(VALUES)
     assert server.tries == [True]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether db.env is in force: which containers run with other values, by the engine's word, and what that costs."""
+"""Whether db.env is in force: which containers run with other values, and what restarting them would lose."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Find = t.Callable[..., "tuple[Entries, Entries]"]
 
 @pytest.fixture
 def find(engine: FakeDocker, tmp_path: Path) -> Find:
-    """What is found of all client containers; `sets` is what the Compose file of project biz sets itself for `wacore`."""
+    """The stale and overridden containers. `sets` are keys that the Compose file sets for service wacore."""
 
-    def call(gone: t.Iterable[str] = (), sets: t.Sequence[str] = ()) -> tuple[Entries, Entries]:
+    def call(removed: t.Iterable[str] = (), sets: t.Sequence[str] = ()) -> tuple[Entries, Entries]:
         file = tmp_path / "compose.yml"
         file.write_text(f"services: {{wacore: {{environment: {[f'{key}=x' for key in sets]}}}}}")
         for one in engine.containers.values():
@@ -38,7 +38,7 @@ def find(engine: FakeDocker, tmp_path: Path) -> Find:
         engine.requests.clear()
         warnings: list[str] = []
         compose = Compose(str(tmp_path / "db.env"), warnings.append, lambda _command: (1, "", ""))
-        found = stale_containers.find(docker, containers, HELD, iter(gone), compose)
+        found = stale_containers.find(docker, containers, HELD, iter(removed), compose)
         assert warnings == []
         assert SECRET not in repr(found)
         return found
@@ -50,7 +50,7 @@ def test_a_container_with_the_files_values_is_in_force(engine: FakeDocker, find:
     engine.container("biz-wacore-1", service="wacore", environment=SAME)
     engine.container("biz-wacore-2", service="wacore", environment={**SAME, "WA_DB_PASSWORD": "$new", "PATH": "/bin"})
     assert find() == ([], [])
-    assert engine.count == 2  # one a container
+    assert engine.count == 2  # one request for each container
 
 
 def test_a_container_with_other_values_is_stale(engine: FakeDocker, find: Find) -> None:
@@ -73,29 +73,27 @@ def test_a_container_with_other_values_is_stale(engine: FakeDocker, find: Find) 
     assert engine.count == 1
 
 
-def test_what_the_compose_file_sets_is_overridden(engine: FakeDocker, find: Find) -> None:
+def test_a_key_set_in_the_compose_file_is_overridden(engine: FakeDocker, find: Find) -> None:
     other = {**SAME, "WA_DB_HOSTNAME": "x"}
     engine.container("biz-wacore-1", service="wacore", environment=other)
     engine.container("biz-wacore-2", service="wacore", environment={**other, "WA_DB_PASSWORD": SECRET})
     found, overridden = find(sets=["WA_DB_HOSTNAME", "WA_DB_NAME_PREFIX"])
-    told = [(one["name"], one["stale_keys"], one["overridden_keys"]) for one in (*found, *overridden)]
-    assert told == [
+    listed = [(one["name"], one["stale_keys"], one["overridden_keys"]) for one in (*found, *overridden)]
+    assert listed == [
         ("biz-wacore-2", ["WA_DB_PASSWORD"], ["WA_DB_HOSTNAME"]),
         ("biz-wacore-1", [], ["WA_DB_HOSTNAME"]),
     ]
 
 
-def test_a_key_that_the_file_lost_is_stale_and_one_that_compose_alone_knows_is_not(
-    engine: FakeDocker, find: Find
-) -> None:
+def test_a_removed_key_is_stale_and_a_key_set_by_compose_is_not(engine: FakeDocker, find: Find) -> None:
     engine.container("biz-wacore-1", service="wacore", environment={**SAME, "WA_X": "1", "WA_DB_NAME_PREFIX": "a"})
-    found, _overridden = find(gone=["WA_X"], sets=["WA_DB_NAME_PREFIX"])
+    found, _overridden = find(removed=["WA_X"], sets=["WA_DB_NAME_PREFIX"])
     assert [one["stale_keys"] for one in found] == [["WA_X"]]
     assert find(sets=["WA_DB_NAME_PREFIX"]) == ([], [])
 
 
 @pytest.mark.parametrize(("own", "stale"), [({"WA_CONFIG_ON_DB": "1"}, 0), ({"WA_CONFIG_ON_DB": "0"}, 2), ({}, 2)])
-def test_a_key_of_the_image_is_explained_and_the_image_asked_once(
+def test_a_key_set_by_the_image_is_not_stale_and_the_image_is_inspected_once(
     engine: FakeDocker, find: Find, own: dict[str, str], stale: int
 ) -> None:
     engine.images[CORE] = own
@@ -106,21 +104,21 @@ def test_a_key_of_the_image_is_explained_and_the_image_asked_once(
     assert engine.count == 2 + 1
 
 
-def test_an_image_that_is_gone_explains_nothing(engine: FakeDocker, find: Find) -> None:
+def test_a_missing_image_explains_no_key(engine: FakeDocker, find: Find) -> None:
     engine.container("biz-wacore-1", service="wacore", environment={**SAME, "WA_CONFIG_ON_DB": "1"})
     assert [one["stale_keys"] for one in find()[0]] == [["WA_CONFIG_ON_DB"]]
 
 
 @pytest.mark.parametrize(("kind", "keeps"), [("volume", True), ("bind", True), ("tmpfs", False)])
-def test_whether_the_registration_outlives_a_recreation(engine: FakeDocker, find: Find, kind: str, keeps: bool) -> None:
+def test_keeps_configuration_depends_on_the_mount(engine: FakeDocker, find: Find, kind: str, keeps: bool) -> None:
     mount = engine.mount("conf", "/usr/local/waent/data", kind=kind)
     engine.container("biz-wacore-1", service="wacore", mounts=[mount])
     assert [one["keeps_configuration"] for one in find()[0]] == [keeps]
 
 
-def test_a_container_that_goes_meanwhile_is_left_out(engine: FakeDocker, find: Find) -> None:
+def test_a_container_removed_during_the_inspection_is_left_out(engine: FakeDocker, find: Find) -> None:
     engine.container("biz-wacore-1", service="wacore", environment={})
     engine.container("biz-wacore-2", service="wacore", environment={})
-    gone = next(iter(engine.containers))
-    engine.failures[f"GET /containers/{gone}/json"] = (404, "No such container")
+    removed = next(iter(engine.containers))
+    engine.failures[f"GET /containers/{removed}/json"] = (404, "No such container")
     assert [one["name"] for one in find()[0]] == ["biz-wacore-2"]

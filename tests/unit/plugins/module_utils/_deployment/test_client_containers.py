@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which containers are the client's: by repository, by the vendor's program, by name with evidence; by a name alone never."""
+"""Which containers are the client's: by repository, by the vendor's program, or by name with evidence; never by name alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEDIA = ["/usr/local/wamedia"]
 
 # images, image, command, mounts, variables, whether it is the client's
 CASES: list[tuple[ClientImages, str, str, list[str], list[str] | None, bool | None]] = [
-    # The vendor's names prove nothing by themselves.
+    # The vendor's image names alone are no evidence.
     (VENDOR, "web:1.0", "nginx -g 'daemon off;'", [], ["PATH"], False),
     (VENDOR, "web:1.0", "nginx -g 'daemon off;'", [], None, None),
     (VENDOR, "acme/coreapp", "run", ["/data"], ["DB_HOST"], False),
@@ -40,26 +40,26 @@ CASES: list[tuple[ClientImages, str, str, list[str], list[str] | None, bool | No
     (VENDOR, "r.lab/whatsapp/web:v2.53.4", "sh", [], ["WACORE_HOSTNAME"], True),
     (VENDOR, "r.lab/whatsapp/web:v2.53.4", "/opt/whatsapp/bin/cleanup.sh", [], None, True),
     (VENDOR, "r.lab/whatsapp/web:v2.53.4", "sh -c 'ls /opt/whatsapp'", [], None, True),
-    # The vendor's program is enough, whatever its image is called.
+    # The vendor's program is sufficient evidence, whatever the image's name.
     (VENDOR, "r.lab/ops/wa-webapp:7", START, [], None, True),
     (VENDOR, "sha256:" + "0" * 64, IMAGE_START, [], None, True),
-    # Sidecars: they have db.env, the media, or run the cleanup.
+    # Sidecars may have db.env or the media, or run the cleanup.
     (VENDOR, "exporter:1", "run", MEDIA, ["WA_DB_HOSTNAME", "WA_DB_ENGINE"], False),
     (VENDOR, "docker:cli", "sh -c 'docker exec biz-wacore-1 /opt/whatsapp/bin/cleanup.sh'", [], None, False),
-    # A configured repository decides alone, the last component does not.
+    # If repositories are configured, only the full repository counts, not its last component.
     (OWN, "registry.lab:5000/ops/wa-webapp:v2", "sh", [], None, True),
     (OWN, "registry.lab:5000/ops/wa-core@sha256:00", "sh", [], None, True),
     (OWN, "docker.io/acme/core:v1", "sh", [], None, True),
     (OWN, "registry.lab/ops/wa-core:v1", "sh", [], ["PATH"], False),
     (OWN, "web:1.0", "nginx", [], ["PATH"], False),
-    # A container from before the registry moved is found by what is in it.
+    # A container created before the registry moved is recognised by its content.
     (OWN, "old.lab/whatsapp/wa-core:v1", "sh", MEDIA, None, True),
     (OWN, "old.lab/whatsapp/coreapp:v1", "sh", [], ["WA_DB_ENGINE"], True),
 ]
 
 
 @pytest.mark.parametrize(("images", "image", "command", "mounts", "variables", "client"), CASES)
-def test_what_is_the_clients(
+def test_which_containers_are_the_clients(
     images: ClientImages,
     image: str,
     command: str,
@@ -84,7 +84,9 @@ def test_what_is_the_clients(
         (VENDOR, "r.lab/ops/any", {}, "coreapp"),
     ],
 )
-def test_which_of_the_two_it_is(images: ClientImages, image: str, environment: dict[str, str], kind: str) -> None:
+def test_the_kind_of_a_client_container(
+    images: ClientImages, image: str, environment: dict[str, str], kind: str
+) -> None:
     assert client_containers.kind(image, images, environment) == kind
 
 
@@ -92,20 +94,20 @@ TEXT = st.text("abw:/@.-e0 ", max_size=20) | st.sampled_from(["web", "r/web", "c
 
 
 @given(image=TEXT, command=TEXT, mounts=st.lists(TEXT, max_size=3))
-def test_without_anything_of_the_client_nothing_is_its(image: str, command: str, mounts: list[str]) -> None:
+def test_a_container_without_evidence_is_not_the_clients(image: str, command: str, mounts: list[str]) -> None:
     for images in (VENDOR, OWN):
         assert not client_containers.is_client(Facts(image, command, mounts, ["PATH", "HOME"]), images)
 
 
 @given(image=TEXT, variables=st.lists(st.sampled_from(["WA_DB_ENGINE", "PATH"]), max_size=2), extra=st.booleans())
-def test_more_evidence_never_takes_away(image: str, variables: list[str], extra: bool) -> None:
+def test_additional_evidence_never_changes_the_answer_to_no(image: str, variables: list[str], extra: bool) -> None:
     before = client_containers.is_client(Facts(image, "sh", [], variables), VENDOR)
     after = client_containers.is_client(Facts(image, START if extra else "sh", MEDIA, variables), VENDOR)
     assert bool(after) >= bool(before)
 
 
 @pytest.mark.parametrize(
-    ("configured", "words"),
+    ("configured", "message"),
     [
         ({"web": "r.lab/web:v1"}, r"client_images.web: 'r.lab/web:v1' has a tag or a digest.*Write r.lab/web"),
         ({"core": "r.lab/web"}, "the key 'core'; expected web and coreapp"),
@@ -114,8 +116,8 @@ def test_more_evidence_never_takes_away(image: str, variables: list[str], extra:
         ({"web": "Web"}, "no image repository"),
     ],
 )
-def test_images_that_are_none_are_refused(configured: t.Any, words: str) -> None:
-    with pytest.raises(WaError, match=words):
+def test_invalid_client_images_are_refused(configured: t.Any, message: str) -> None:
+    with pytest.raises(WaError, match=message):
         ClientImages.of(configured)
 
 
@@ -129,7 +131,7 @@ def test_images_that_are_none_are_refused(configured: t.Any, words: str) -> None
         (None, "localhost", {"web": "localhost/web", "coreapp": "localhost/coreapp"}, ["localhost"]),
     ],
 )
-def test_where_images_come_from(
+def test_repositories_and_registries_of_the_images(
     configured: dict[str, str] | None, registry: str, images: dict[str, str], registries: list[str]
 ) -> None:
     found = client_containers.repositories(configured, registry)
@@ -137,7 +139,7 @@ def test_where_images_come_from(
     assert client_containers.registries(found) == registries
 
 
-def test_no_registry_is_told() -> None:
+def test_a_missing_registry_is_an_error() -> None:
     with pytest.raises(
         WaError, match=r"wa_registry: not set; expected where the image web is pulled from\. Set it, or wa_images"
     ):

@@ -22,7 +22,7 @@ def deployment(members: t.Sequence[str] = MEMBERS, leader: str | None = None) ->
 
 
 def inventory(**own: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
-    """Variables of three hosts that are right, with `own` on top."""
+    """Valid variables of three hosts, overridden by `own`."""
     group = {"wa_media_volume_driver_options": SHARE, "wa_db_env_extra_secrets": {layout.JWT_KEY: "Canary-key"}}
     return {m: {**group, "ansible_host": f"192.0.2.{n}", **own.get(m, {})} for n, m in enumerate(MEMBERS, 1)}
 
@@ -53,16 +53,18 @@ def inventory(**own: dict[str, t.Any]) -> dict[str, dict[str, t.Any]]:
         ),
     ],
 )
-def test_places_by_position(members: list[str], topology: str, shards: int, expected: dict[str, list[str]]) -> None:
+def test_services_are_placed_by_position(
+    members: list[str], topology: str, shards: int, expected: dict[str, list[str]]
+) -> None:
     assert layout.place("support", members, topology, shards) == expected
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-def test_places_by_position_make_a_client(hosts: int, shards: int) -> None:
+def test_placed_services_form_a_client(hosts: int, shards: int) -> None:
     places = layout.place("x", [f"h{number}" for number in range(hosts)], MULTI, shards)
-    words = [word for words in places.values() for word in words if word != "web"]
-    assert len(words) == len(set(words))
-    assert sum(word.startswith("core") for word in words) > shards
+    services = [word for services in places.values() for word in services if word != "web"]
+    assert len(services) == len(set(services))
+    assert sum(word.startswith("core") for word in services) > shards
 
 
 @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ def test_places_by_position_make_a_client(hosts: int, shards: int) -> None:
         (MULTI, 3, {"a1": ["web", "core1", "master1"], "a2": ["core2"], "a3": ["web"]}, "at least 3 Coreapps"),
     ],
 )
-def test_services_that_make_no_client_are_refused(
+def test_an_incomplete_set_of_services_is_refused(
     topology: str, shards: int, declared: dict[str, t.Any], text: str
 ) -> None:
     with pytest.raises(WaError, match=text):
@@ -98,28 +100,28 @@ def test_services_that_make_no_client_are_refused(
         (MULTI, 0, MEMBERS, "0 with multiconnect"),
     ],
 )
-def test_a_topology_that_does_not_fit_is_refused(topology: str, shards: int, members: list[str], text: str) -> None:
+def test_a_wrong_topology_is_refused(topology: str, shards: int, members: list[str], text: str) -> None:
     with pytest.raises(WaError, match=text):
         layout.layout(inventory(), deployment(members), topology, shards)
 
 
-def test_a_single_client_has_just_its_two() -> None:
+def test_a_single_client_has_webapp_and_coreapp() -> None:
     hostvars = {"a1": {"wa_client_services": ["web", "core1", "master1"]}}
     with pytest.raises(WaError, match=r"expected \[web, core1\]"):
         layout.layout(hostvars, deployment(["a1"]))
     assert layout.layout({"a1": {}}, deployment(["a1"])) == {"a1": ["web", "core1"]}
 
 
-def test_members_are_read_from_the_inventory() -> None:
+def test_services_are_read_from_the_inventory() -> None:
     own = {"a1": ["core1", "web"], "a2": ["master1", "core10", "core9"], "a3": ["web"]}
-    hostvars = inventory(**{member: {"wa_client_services": words} for member, words in own.items()})
+    hostvars = inventory(**{member: {"wa_client_services": services} for member, services in own.items()})
     found = layout.layout(hostvars, deployment(), MULTI, 3)
     assert found == {"a1": ["web", "core1"], "a2": ["core9", "core10", "master1"], "a3": ["web"]}
 
 
-def test_a_leader_needs_a_webapp_or_an_address_of_one() -> None:
+def test_a_leader_needs_a_webapp_or_an_api_url() -> None:
     own = {"a1": ["core1", "web"], "a2": ["master1"], "a3": ["web"]}
-    hostvars = inventory(**{member: {"wa_client_services": words} for member, words in own.items()})
+    hostvars = inventory(**{member: {"wa_client_services": services} for member, services in own.items()})
     with pytest.raises(WaError, match="leader a2: has no Webapp"):
         layout.layout(hostvars, deployment(leader="a2"), HA)
     hostvars["a2"]["wa_api_url"] = "https://wa.example.com"
@@ -140,32 +142,32 @@ def test_a_leader_needs_a_webapp_or_an_address_of_one() -> None:
         ({"a2": {"wa_db_env_extra_secrets": {layout.JWT_KEY: "Canary-other"}}}, "KEY: not the same for all members"),
     ],
 )
-def test_members_that_do_not_fit_together_are_refused(own: dict[str, dict[str, t.Any]], text: str) -> None:
+def test_different_variables_of_members_are_refused(own: dict[str, dict[str, t.Any]], text: str) -> None:
     with pytest.raises(WaError, match=text) as caught:
         layout.layout(inventory(**own), deployment(), HA)
     assert "Canary" not in str(caught.value)
 
 
-def test_the_same_version_may_be_written_in_two_ways() -> None:
+def test_versions_with_and_without_v_are_equal() -> None:
     versions = {m: {"wa_version": text} for m, text in zip(MEMBERS, ["2.53.4", "v2.53.4", " 2.53.4"])}
     assert len(layout.layout(inventory(**versions), deployment(), HA)) == 3
 
 
-def test_one_webapp_needs_no_key_and_a_driver_of_its_own_no_options() -> None:
+def test_one_webapp_needs_no_key_and_a_volume_driver_no_options() -> None:
     own = {"a1": ["web", "core1"], "a2": ["master1"], "a3": ["core2"]}
     bare = {"wa_db_env_extra_secrets": {}, "wa_media_volume_driver_options": {}, "wa_media_volume_driver": "glusterfs"}
-    hostvars = inventory(**{member: {"wa_client_services": words, **bare} for member, words in own.items()})
+    hostvars = inventory(**{member: {"wa_client_services": services, **bare} for member, services in own.items()})
     assert layout.layout(hostvars, deployment(), HA) == own
 
 
-def test_the_vendors_single_client_is_what_it_was() -> None:
+def test_the_services_of_a_single_client() -> None:
     core, web = layout.services(["web", "core1"], "single", "192.0.2.1")
     assert (core["name"], core["ports"], core["environment"]) == ("wacore", [], {})
     assert (web["name"], web["after"], web["environment"]) == ("waweb", ["wacore"], {"WACORE_HOSTNAME": "wacore"})
     assert web["ports"] == [{"outside": 9090, "inside": 443}]
 
 
-def test_nodes_of_several_hosts_tell_where_they_are_reached() -> None:
+def test_services_of_several_hosts_have_external_host_names_and_ports() -> None:
     found = {
         one["name"]: one
         for one in layout.services(["web", "core1", "core7", "master1", "master2"], MULTI, "h1.example.com", False)
@@ -193,12 +195,12 @@ def test_nodes_of_several_hosts_tell_where_they_are_reached() -> None:
     assert list(found)[-1] == "waweb"
 
 
-def test_a_master_has_its_ports_without_a_coreapp_beside_it() -> None:
+def test_the_ports_of_a_master_do_not_depend_on_a_coreapp() -> None:
     (master,) = layout.services(["master2"], HA, "192.0.2.1", False, core_port=6300)
     assert [port["outside"] for port in master["ports"]] == [6304, 6305, 6306, 6307]
 
 
-def test_a_cluster_on_one_host_publishes_the_webapp_only() -> None:
+def test_a_cluster_on_one_host_publishes_only_the_webapp() -> None:
     found = {one["name"]: one for one in layout.services(["web", "core1", "master1"], HA, "192.0.2.1")}
     assert {name: len(one["ports"]) for name, one in found.items()} == {"wacore1": 0, "master1": 0, "waweb": 1}
     assert found["wacore1"]["environment"]["COREAPP_HOSTNAME"] == "wacore1"

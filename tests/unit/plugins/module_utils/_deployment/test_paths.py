@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Paths of the inventory: one form for each, none that is the system's."""
+"""Paths of the inventory: one normalised form, and no system folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GROUPS = {"all": ["a1"]}
         ("/srv/..wa", "/srv/..wa"),
     ],
 )
-def test_a_path_has_one_form(given: str, path: str) -> None:
+def test_a_path_is_normalised(given: str, path: str) -> None:
     assert paths.folder("wa_project_dir", given) == path
     assert paths.folder("wa_project_dir", path) == path
 
@@ -68,13 +68,13 @@ def test_a_path_has_one_form(given: str, path: str) -> None:
         ("/home/ann", "/home/ann is a user's home"),
     ],
 )
-def test_what_is_no_folder_for_the_client_is_refused(given: t.Any, text: str) -> None:
+def test_an_unsuitable_folder_is_refused(given: t.Any, text: str) -> None:
     with pytest.raises(WaError, match=text) as refused:
         paths.folder("host a1: wa_project_dir", given)
     assert str(refused.value).startswith("host a1: wa_project_dir: ")
 
 
-def test_a_deployment_carries_the_paths_of_the_inventory_in_their_one_form() -> None:
+def test_a_deployment_has_normalised_paths() -> None:
     found = topology.deployment(
         "a1", GROUPS, project_dir="/srv//wa/", env_file="/etc/wa/./db.env", state_dir="/data/st/"
     )
@@ -113,12 +113,12 @@ def test_a_deployment_with_a_wrong_value_is_refused(given: dict[str, t.Any], tex
         topology.deployment("a1", GROUPS, **given)
 
 
-def test_a_name_of_digits_is_a_name() -> None:
+def test_a_name_may_consist_of_digits() -> None:
     found = topology.deployment("a1", {"all": ["a1"], "12": ["a1"]}, name=12, project=7)
     assert (found["name"], found["project"]) == ("12", "7")
 
 
-def test_two_deployments_of_one_machine_never_share_a_folder() -> None:
+def test_deployments_on_one_machine_never_share_a_folder() -> None:
     hostvars = {
         name: {"ansible_host": "192.0.2.1", "wa_client_web_port": port, "wa_project_dir": folder}
         for name, port, folder in (("one", 1, "/srv/wa"), ("two", 2, "/srv/wa/"))

@@ -16,7 +16,7 @@ GROUPS = {"all": ["a1", "a2", "b1"], "support": ["a1", "a2"], "sales": ["b1"]}
 
 
 @given(st.text(min_size=1))
-def test_a_slug_is_what_compose_and_cron_accept(name: str) -> None:
+def test_a_slug_has_only_characters_that_compose_and_cron_accept(name: str) -> None:
     try:
         part = topology.slug(name)
     except WaError:
@@ -32,7 +32,7 @@ def test_the_leader_comes_from_the_inventory() -> None:
     assert topology.deployment("a2", GROUPS, "support", leader="a2")["is_leader"]
 
 
-def test_a_host_is_a_deployment_of_its_own() -> None:
+def test_a_host_without_a_deployment_is_its_own_deployment() -> None:
     found = topology.deployment("a1", GROUPS)
     assert (found["members"], found["project"], found["is_leader"]) == (["a1"], "wa-a1", True)
 
@@ -50,14 +50,14 @@ def test_a_wrong_deployment_is_refused(host: str, name: str, leader: str | None,
         topology.deployment(host, GROUPS, name, leader)
 
 
-def test_a_recreated_node_counts_once_it_has_arrived() -> None:
+def test_a_recreated_node_must_be_listed() -> None:
     nodes = {
         "h1:aaaaaaaaaaaa": {"gateway_status": "connected", "role": "coreapp"},
         "h1:bbbbbbbbbbbb": {"gateway_status": "disconnected", "role": "primary_master"},
     }
-    whole = ["a" * 64, "b" * 64]
-    assert topology.check_health("high_availability", nodes, containers=whole)[0]
-    good, reason = topology.check_health("high_availability", nodes, containers=[*whole, "c" * 64])
+    containers = ["a" * 64, "b" * 64]
+    assert topology.check_health("high_availability", nodes, containers=containers)[0]
+    good, reason = topology.check_health("high_availability", nodes, containers=[*containers, "c" * 64])
     assert not good
     assert reason.startswith("not among the nodes yet: cccccccccccc; there are h1:aaaaaaaaaaaa")
     assert topology.check_health("single", {"gateway_status": "connected"}, containers=["c" * 64])[0]
@@ -72,12 +72,12 @@ def neighbours(**second: t.Any) -> list[str]:
     return topology.projects_at(hostvars, "one", {"all": list(hostvars)})
 
 
-def test_two_names_of_one_machine_know_each_other() -> None:
+def test_deployments_on_one_machine_are_neighbours() -> None:
     assert neighbours() == ["wa-two"]
     assert neighbours(ansible_host="192.0.2.3") == []
 
 
-def test_two_names_of_one_machine_never_share() -> None:
+def test_neighbours_must_not_share_port_or_project() -> None:
     with pytest.raises(WaError, match="the same API port 9090"):
         neighbours(wa_client_web_port=9090)
     with pytest.raises(WaError, match="the same project wa-one"):
@@ -85,17 +85,17 @@ def test_two_names_of_one_machine_never_share() -> None:
 
 
 @pytest.mark.parametrize("text", ["2.53.4", "v2.53.4", "vv2.53.4", " v2.53.4 ", "V2.53.4"])
-def test_a_version_is_read_in_every_spelling(text: str) -> None:
+def test_a_version_is_normalised(text: str) -> None:
     assert topology.normalise_version(text) == "2.53.4"
 
 
 @pytest.mark.parametrize("text", ["", "latest", "2", "2.x", "2.53.4-rc1", "v"])
-def test_no_version_is_refused(text: str) -> None:
+def test_an_invalid_version_is_refused(text: str) -> None:
     with pytest.raises(WaError, match="no version of the client"):
         topology.normalise_version(text)
 
 
-def test_a_jump_goes_up_by_number() -> None:
+def test_an_upgrade_must_be_to_a_higher_version() -> None:
     assert topology.check_jump(["v2.9.1", "2.9.1"], "2.10.0")
     assert not topology.check_jump(["2.53.4"], "v2.53.4")
     for running, target, text in [
@@ -170,11 +170,11 @@ HEALTH = [
 ]
 
 
-@pytest.mark.parametrize(("name", "health", "shards", "good", "told"), HEALTH)
-def test_health_is_judged_by_the_topologys_own_rule(
-    name: str, health: dict[str, t.Any], shards: int, good: bool, told: str
+@pytest.mark.parametrize(("name", "health", "shards", "good", "reason"), HEALTH)
+def test_health_depends_on_the_topology(
+    name: str, health: dict[str, t.Any], shards: int, good: bool, reason: str
 ) -> None:
-    assert topology.check_health(name, health, shards) == (good, told)
+    assert topology.check_health(name, health, shards) == (good, reason)
 
 
 def test_an_unknown_topology_is_refused() -> None:
@@ -183,7 +183,7 @@ def test_an_unknown_topology_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("port", "refused"), [(6250, True), (6290, False)])
-def test_clients_over_several_hosts_share_a_machine_with_ports_of_their_own(port: int, refused: bool) -> None:
+def test_clusters_on_the_same_machines_need_different_coreapp_ports(port: int, refused: bool) -> None:
     groups = {"all": ["a1", "a2", "b1", "b2"], "a": ["a1", "a2"], "b": ["b1", "b2"]}
     hostvars = {
         name: {"wa_deployment": name[0], "ansible_host": f"192.0.2.{name[1]}", "wa_client_web_port": web}

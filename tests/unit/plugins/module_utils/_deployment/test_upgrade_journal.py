@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose lock keeps another run out."""
+"""Whose lock excludes another run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def read(run_id: str, held: bool) -> dict[str, t.Any]:
     ("own", "leaders", "locked"),
     [
         (("a", True), ("a", True), True),
-        (("a", True), ("a", False), False),  # the leader's lease is over, or that run has ended
-        (("a", True), ("b", True), False),  # which keeps others out at the leader itself
+        (("a", True), ("a", False), False),  # the leader's lease has expired, or that run has ended
+        (("a", True), ("b", True), False),  # the leader itself excludes others
         (("a", True), ("b", False), False),
-        (("a", True), ("", False), True),  # nobody knows what has become of that run
+        (("a", True), ("", False), True),  # it is unknown what became of that run
         (("a", False), ("a", True), False),
         (("", False), ("", False), False),
     ],
@@ -34,12 +34,12 @@ def test_a_members_lock_counts_as_long_as_its_leaders(
     assert upgrade_journal.counts(read(*own), read(*leaders)) is locked
 
 
-def test_a_member_that_was_away_at_the_end_is_free() -> None:
+def test_a_member_that_missed_the_end_is_not_locked() -> None:
     leaders = dict(read("", False), ended={"runs": ["a", "b"]})
     assert not upgrade_journal.counts(read("a", True), leaders)
     assert upgrade_journal.counts(read("c", True), leaders)
 
 
-def test_a_leader_that_was_not_asked_frees_nobody() -> None:
+def test_without_the_leaders_journal_the_lock_counts() -> None:
     assert upgrade_journal.counts(read("a", True), {})
     assert not upgrade_journal.counts({}, {})

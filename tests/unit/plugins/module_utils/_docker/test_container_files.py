@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files inside containers come as tar archives, links as links."""
+"""Files in containers, which the engine returns as tar archives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 
 
 def archive(name: str, content: bytes | None = None, link: str = "") -> bytes:
-    """What the engine sends for a file, a link, or (neither) a folder."""
+    """The engine's archive of a file, a link, or (neither) a folder."""
     member = tarfile.TarInfo(name)
     if content is not None:
         member.size = len(content)
@@ -66,7 +66,7 @@ class Engine:
         ("/noise", None),
     ],
 )
-def test_the_content_of_a_file(path: str, content: bytes | None) -> None:
+def test_the_content_of_a_file_is_read_through_links(path: str, content: bytes | None) -> None:
     assert files.read(t.cast("t.Any", Engine()), "core", path) == content
 
 
@@ -76,26 +76,26 @@ FOLDERS = [MEDIA, f"{MEDIA}/incoming", f"{MEDIA}/outgoing"]
 
 
 class Layer(Engine):
-    """A container's own layer: what it changes, with what is there; `changes` answers once, then `later`."""
+    """The changed paths of a container's layer with their archives. The second call of `changes` raises `later`."""
 
     def __init__(self, changed: list[str], content: dict[str, bytes], later: Exception | None = None) -> None:
         self.changed, self.content, self.later = changed, content, later
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def changes(self, _container: str) -> list[str]:
-        if self.asked and self.later:
+        if self.requested and self.later:
             raise self.later
         return self.changed
 
     def archive(self, _container: str, path: str, limit: int) -> bytes:
-        self.asked.append(path)
+        self.requested.append(path)
         if path not in self.content:
             raise NotFound(path, "no such file")
         return self.content[path][:limit]
 
 
 FOLDER = archive("x")
-LONG = "n" * 200  # takes headers of its own
+LONG = "n" * 200  # too long for one tar header
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ LONG = "n" * 200  # takes headers of its own
         ([MEDIA, f"{MEDIA}/{LONG}"], {f"{MEDIA}/{LONG}": archive(LONG)}, ""),
         ([MEDIA], {MEDIA: archive("wamedia", link="/srv")}, MEDIA),
         ([MEDIA, f"{MEDIA}/socket"], {f"{MEDIA}/socket": b""}, f"{MEDIA}/socket"),
-        # one that came and went, such as the client's own probe
+        # a file that was removed again, such as the client's probe
         ([MEDIA, f"{MEDIA}/.probe"], {}, ""),
     ],
 )
-def test_a_file_in_a_containers_own_layer(changed: list[str], content: dict[str, bytes], found: str) -> None:
+def test_a_file_in_the_container_layer_is_found(changed: list[str], content: dict[str, bytes], found: str) -> None:
     assert files.in_layer(t.cast("t.Any", Layer(changed, content)), "core", MEDIA) == found
 
 
@@ -129,6 +129,6 @@ def test_a_file_in_a_containers_own_layer(changed: list[str], content: dict[str,
         Layer([f"{MEDIA}/{number}" for number in range(257)], {f"{MEDIA}/{number}": FOLDER for number in range(257)}),
     ],
 )
-def test_what_cannot_be_told_of_a_layer_is_an_error(layer: Layer) -> None:
+def test_an_unreadable_layer_is_an_error(layer: Layer) -> None:
     with pytest.raises(WaError):
         files.in_layer(t.cast("t.Any", layer), "core", MEDIA)

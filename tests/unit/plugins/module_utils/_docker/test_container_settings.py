@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine's record of a container in the words of a Compose file."""
+"""The engine's record of a container as settings of a Compose file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAIN = {"restart": "no", "logging": {"driver": "json-file", "options": {}}, "ne
 
 
 def record(config: dict[str, t.Any] | None = None, **host: t.Any) -> dict[str, t.Any]:
-    """A container as `docker run IMAGE` makes it, but for what is given."""
+    """A container as created by `docker run IMAGE`, with the given changes."""
     return {
         "Id": "0123456789abcdef",
         "Name": "/wacore",
@@ -39,17 +39,17 @@ def record(config: dict[str, t.Any] | None = None, **host: t.Any) -> dict[str, t
     }
 
 
-def test_a_plain_container_tells_next_to_nothing() -> None:
+def test_a_container_without_options_has_only_defaults() -> None:
     assert settings(record(), IMAGE) == (PLAIN, [])
 
 
-def test_what_the_image_sets_is_not_the_containers() -> None:
+def test_the_environment_of_the_image_is_left_out() -> None:
     own = {"Env": ["PATH=/bin", "TZ=Asia/Kolkata", "A=b=c"]}
     assert environment(record(own), IMAGE) == {"TZ": "Asia/Kolkata", "A": "b=c"}
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "expected"),
     [
         ({"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}}, {"restart": "on-failure:3"}),
         ({"RestartPolicy": {"Name": "always"}}, {"restart": "always"}),
@@ -64,11 +64,11 @@ def test_what_the_image_sets_is_not_the_containers() -> None:
          {"devices": ["/dev/a:/dev/b:r"]}),
     ],
 )  # fmt: skip
-def test_the_host_part(host: dict[str, t.Any], told: dict[str, t.Any]) -> None:
-    assert settings(record(**host), IMAGE) == ({**PLAIN, **told}, [])
+def test_settings_of_the_host_configuration(host: dict[str, t.Any], expected: dict[str, t.Any]) -> None:
+    assert settings(record(**host), IMAGE) == ({**PLAIN, **expected}, [])
 
 
-def test_the_program_part() -> None:
+def test_settings_of_the_container_configuration() -> None:
     check = {"Test": ["CMD", "true"], "Interval": 30 * 10**9, "Timeout": 1500 * 10**6, "Retries": 3}
     own = {"Cmd": ["/wait", "/launch"], "Hostname": "core-1", "StopTimeout": 60, "User": "wa", "Healthcheck": check}
     found, left = settings(
@@ -86,7 +86,7 @@ def test_the_program_part() -> None:
     }
 
 
-def test_what_compose_has_no_word_for_is_told_and_not_lost() -> None:
+def test_settings_without_a_compose_equivalent_are_listed() -> None:
     assert settings(record(PublishAllPorts=True, DeviceRequests=[{"Count": 1}]), IMAGE)[1] == [
         "DeviceRequests",
         "PublishAllPorts",
@@ -118,7 +118,7 @@ def test_mounts() -> None:
     ]
 
 
-def test_networks_keep_the_aliases_that_somebody_chose() -> None:
+def test_networks_keep_the_chosen_aliases() -> None:
     one = record({"Labels": {"com.docker.compose.service": "wacore"}}, NetworkMode="biz_default")
     one["NetworkSettings"]["Networks"] = {
         "biz_default": {
@@ -133,7 +133,7 @@ def test_networks_keep_the_aliases_that_somebody_chose() -> None:
     }
 
 
-def test_tmpfs_mounts_links_of_networks_and_a_shared_network() -> None:
+def test_tmpfs_mounts_links_and_a_shared_network() -> None:
     one = record(Mounts=[{"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1024, "Mode": 0o700}}])
     one["NetworkSettings"]["Networks"] = {"biz_default": {"Links": ["biz-core-1:engine"]}}
     found = settings(one, IMAGE)[0]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine's answers: which containers are the client's and what they are called; test_transport.py has the ways to it."""
+"""Answers of the engine: the client's containers and their image names. test_transport.py tests the connection."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def version(newest: str | None, oldest: str | None = None) -> dict[str, str]:
     [
         (version("1.45", "1.24"), "1.45"),
         (version("1.41"), "1.41"),
-        (version("1.9"), "1.9"),  # numbers, not text
+        (version("1.9"), "1.9"),  # compared as numbers
         (version("1.52", "1.44"), "1.45"),
         (version("1.60", "1.50"), "1.50"),
         ({}, "1.45"),
     ],
 )
-def test_the_api_version_is_the_newest_that_both_know(
+def test_the_api_version_is_the_newest_that_both_support(
     engine: FakeDocker, monkeypatch: pytest.MonkeyPatch, about: dict[str, str], used: str
 ) -> None:
     monkeypatch.setattr(engine, "_version", lambda **_rest: (200, about))
@@ -48,19 +48,19 @@ def test_the_api_version_is_the_newest_that_both_know(
     assert engine.requests == ["GET /version"]
 
 
-def test_a_socket_is_local_and_another_way_is_not(engine: FakeDocker) -> None:
+def test_a_socket_is_local_and_tcp_is_not(engine: FakeDocker) -> None:
     assert connect(engine).local
     assert not connect(engine, docker_host="tcp://127.0.0.1:2375").local
 
 
-# Which containers
+# Selection of containers
 
 
 def names(containers: t.Iterable[Container]) -> list[str]:
     return [one.name for one in containers]
 
 
-def test_client_containers_are_told_by_evidence_and_sorted(engine: FakeDocker) -> None:
+def test_client_containers_are_selected_by_evidence_and_sorted(engine: FakeDocker) -> None:
     engine.container("z-core", CORE)
     engine.container("a-web", "x/web:v1")
     engine.container("stranger", "x/web:v1", command=["nginx"])
@@ -69,21 +69,21 @@ def test_client_containers_are_told_by_evidence_and_sorted(engine: FakeDocker) -
     engine.container("environment", "z/coreapp:1", command=["x"], environment={"WA_DB_HOSTNAME": "db"})
     found = connect(engine).client_containers()
     assert names(found) == ["a-web", "environment", "launched", "mounted", "z-core"]
-    # One list, and a look at those that only their environment tells.
+    # One list, and an inspection of those that only their environment identifies.
     assert engine.count == 1 + 2
     assert {one.name: one.environment for one in found if one.environment is not None} == {
         "environment": {"WA_DB_HOSTNAME": "db"}
     }
 
 
-def test_configured_images_are_the_clients_and_their_kind(engine: FakeDocker) -> None:
+def test_configured_images_decide_selection_and_role(engine: FakeDocker) -> None:
     engine.container("a", "own/front:1", command=["x"])
     engine.container("b", "own/back:1", command=["x"])
     docker = connect(engine, client_images={"web": ["own/front"], "coreapp": ["own/back"]})
     assert [(one.name, one.role) for one in docker.client_containers()] == [("a", "web"), ("b", "core")]
 
 
-def test_projects_are_told_apart(engine: FakeDocker) -> None:
+def test_containers_of_several_projects_need_a_choice(engine: FakeDocker) -> None:
     engine.container("a-1", project="a")
     engine.container("b-1", project="b", state="exited")
     engine.container("plain", project="")
@@ -93,15 +93,15 @@ def test_projects_are_told_apart(engine: FakeDocker) -> None:
     assert names(docker.client_containers("")) == ["plain"]
     assert names(docker.client_containers(all_projects=True)) == ["a-1", "b-1", "plain"]
     assert names(docker.client_containers(all_projects=True, stopped=False)) == ["a-1", "plain"]
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         docker.client_containers()
-    assert str(told.value) == (
+    assert str(error.value) == (
         "client containers: more than one project on this host: (outside Compose), a, b; expected one, or the option project. "
         'Set project to one of them ("" for the containers outside Compose)'
     )
 
 
-def test_a_named_container_counts_whatever_it_is(engine: FakeDocker) -> None:
+def test_a_container_given_by_name_is_included(engine: FakeDocker) -> None:
     engine.container("odd", "other/image:1", project="a")
     docker = connect(engine)
     assert names(docker.client_containers(names=["odd"])) == ["odd"]
@@ -109,11 +109,11 @@ def test_a_named_container_counts_whatever_it_is(engine: FakeDocker) -> None:
     assert names(docker.client_containers("b", names=["odd"])) == []
 
 
-# What they are called
+# Image names
 
 
 def record(engine: FakeDocker, name: str, tags: list[str], digests: list[str]) -> None:
-    """The engine knows an image by these names."""
+    """Let the engine return these names of an image."""
     own = engine.answer
 
     def answer(method: str, path: str, *rest: t.Any) -> tuple[int, t.Any]:
@@ -128,15 +128,13 @@ def record(engine: FakeDocker, name: str, tags: list[str], digests: list[str]) -
 @pytest.mark.parametrize(
     ("tags", "image"),
     [
-        (["x/other:1", CORE], CORE),  # of the same repository
-        (["mirror/coreapp:v2.53.4", "x/other:1"], "mirror/coreapp:v2.53.4"),  # of a client's name
+        (["x/other:1", CORE], CORE),  # same repository
+        (["mirror/coreapp:v2.53.4", "x/other:1"], "mirror/coreapp:v2.53.4"),  # an image name of the client
         (["x/other:1"], "registry.lab:5000/whatsapp/coreapp@sha256:d1"),
         ([], "registry.lab:5000/whatsapp/coreapp@sha256:d1"),
     ],
 )
-def test_an_image_by_its_digest_has_the_tag_that_tells_the_version(
-    engine: FakeDocker, tags: list[str], image: str
-) -> None:
+def test_an_image_given_by_digest_has_the_name_of_its_tag(engine: FakeDocker, tags: list[str], image: str) -> None:
     pinned = "registry.lab:5000/whatsapp/coreapp@sha256:d1"
     engine.container("core", pinned)
     record(engine, pinned, tags, [])
@@ -144,14 +142,14 @@ def test_an_image_by_its_digest_has_the_tag_that_tells_the_version(
     assert found.image == image
 
 
-def test_an_image_whose_tag_has_moved_has_the_name_it_was_made_from(engine: FakeDocker) -> None:
+def test_an_image_that_lost_its_tag_has_the_name_of_the_container(engine: FakeDocker) -> None:
     engine.container("core", CORE, lost_image=True)
     (found,) = connect(engine).client_containers()
     assert found.image == CORE
     assert engine.count == 2
 
 
-def test_an_image_that_never_had_a_name_has_one_of_the_clients(engine: FakeDocker) -> None:
+def test_an_image_without_a_name_has_one_of_its_digests(engine: FakeDocker) -> None:
     made = engine.container("core", CORE, command=LAUNCH)
     made["Config"]["Image"] = made["Image"]
     record(engine, made["Image"], ["x/other:1"], ["mirror/coreapp@sha256:d1"])
@@ -163,11 +161,11 @@ def test_an_image_that_never_had_a_name_has_one_of_the_clients(engine: FakeDocke
     ("image", "by_id"),
     [("sha256:abcdef", True), ("abc", True), ("abcdef", True), ("abd", False), ("web:v1", False)],
 )
-def test_what_is_an_id(image: str, by_id: bool) -> None:
+def test_ids_are_recognised(image: str, by_id: bool) -> None:
     assert is_id(image, {"ImageID": "sha256:abcdef"}) is by_id
 
 
-def test_a_container_that_goes_while_its_image_is_asked_for_is_left_out(engine: FakeDocker) -> None:
+def test_a_container_removed_during_the_inspection_is_left_out(engine: FakeDocker) -> None:
     made = engine.container("core", CORE, lost_image=True)
     engine.failures[f"GET /containers/{made['Id']}/json"] = (404, "No such container")
     assert connect(engine).client_containers() == []
@@ -176,7 +174,7 @@ def test_a_container_that_goes_while_its_image_is_asked_for_is_left_out(engine: 
 # One container
 
 
-def test_a_row_of_the_list_and_the_record_say_the_same(engine: FakeDocker) -> None:
+def test_list_and_inspection_return_the_same_container(engine: FakeDocker) -> None:
     engine.container(
         "biz-wacore-1",
         CORE,
@@ -203,7 +201,7 @@ def test_a_row_of_the_list_and_the_record_say_the_same(engine: FakeDocker) -> No
 @pytest.mark.parametrize(
     ("state", "running"), [("running", True), ("paused", False), ("restarting", False), ("exited", False)]
 )
-def test_where_a_command_can_be_run(engine: FakeDocker, state: str, running: bool) -> None:
+def test_a_command_can_run_only_in_a_running_container(engine: FakeDocker, state: str, running: bool) -> None:
     engine.container("core", state=state)
     (found,) = connect(engine).client_containers()
     assert found.running is running
@@ -227,13 +225,13 @@ def test_the_role_of_a_container(engine: FakeDocker, image: str, environment: di
     assert found.role == role
 
 
-def test_a_container_outside_compose_is_its_own_service(engine: FakeDocker) -> None:
+def test_a_container_outside_compose_has_its_name_as_service(engine: FakeDocker) -> None:
     engine.container("core", project="")
     (found,) = connect(engine).client_containers()
     assert (found.project, found.service) == ("", "core")
 
 
-def test_a_container_is_found_by_name_and_id_and_its_end_is_told(engine: FakeDocker) -> None:
+def test_a_container_is_found_by_name_or_id_until_it_is_removed(engine: FakeDocker) -> None:
     made = engine.container("core")
     docker = connect(engine)
     one = docker.container(made["Id"][:12])
@@ -258,7 +256,7 @@ def test_a_container_with_links_has_its_own_name(engine: FakeDocker, monkeypatch
         assert connect(engine).client_containers()[0].name == name
 
 
-# Anything else
+# Other requests
 
 
 def test_rows_are_filtered_by_the_engine(engine: FakeDocker) -> None:
@@ -271,22 +269,22 @@ def test_rows_are_filtered_by_the_engine(engine: FakeDocker) -> None:
     assert json.dumps({"label": ["x=1"]}) not in engine.calls[0]  # quoted
 
 
-def test_images_and_volumes_that_are_not_there_are_none_and_a_refusal_is_an_error(engine: FakeDocker) -> None:
+def test_a_missing_image_or_volume_is_none_and_a_failure_is_an_error(engine: FakeDocker) -> None:
     docker = connect(engine)
     assert (docker.image("none"), docker.volume("none")) == (None, None)
     engine.failures["GET /images"] = (500, "broken")
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         docker.image("reg/web:v1")
-    assert str(told.value) == "image reg/web:v1: Docker refused: broken."
+    assert str(error.value) == "image reg/web:v1: Docker refused: broken."
 
 
-def test_what_is_asked_for_directly_is_an_error_when_it_is_not_there(engine: FakeDocker) -> None:
-    with pytest.raises(NotFound) as told:
+def test_a_missing_object_of_a_direct_request_is_an_error(engine: FakeDocker) -> None:
+    with pytest.raises(NotFound) as error:
         connect(engine).request("network x", "GET", "/networks/x")
-    assert str(told.value) == "network x: Docker does not have it: network x not found."
+    assert str(error.value) == "network x: Docker does not have it: network x not found."
 
 
-def test_odd_names_are_one_part_of_the_address(engine: FakeDocker) -> None:
+def test_special_characters_in_names_are_quoted(engine: FakeDocker) -> None:
     docker = connect(engine)
     docker.volume("a/b c")
     docker.image("reg:5000/a b@sha256:x")
@@ -298,19 +296,19 @@ def test_odd_names_are_one_part_of_the_address(engine: FakeDocker) -> None:
     ]
 
 
-def test_an_archive_is_cut_and_its_absence_told(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_is_truncated_and_a_missing_one_is_an_error(
+    engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     docker = connect(engine)
-    with pytest.raises(NotFound) as told:
+    with pytest.raises(NotFound) as error:
         docker.archive("c" * 64, "/opt/ca.pem", 10)
-    assert told.value.subject == f"/opt/ca.pem in container {'c' * 12}"
+    assert error.value.subject == f"/opt/ca.pem in container {'c' * 12}"
     assert engine.requests == [f"GET /containers/{'c' * 64}/archive?path=%2Fopt%2Fca.pem"]
     monkeypatch.setattr(engine, "answer", lambda *_arguments: (200, "x" * 100))
     assert docker.archive("c", "/opt/ca.pem", 10) == b'"xxxxxxxxx'
 
 
-def test_what_a_container_has_in_its_own_layer_without_what_it_hides(
-    engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_changes_of_a_layer_leave_out_deleted_paths(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = [{"Path": f"/{kind}", "Kind": kind} for kind in range(3)]
     monkeypatch.setattr(engine, "answer", lambda *_arguments: (200, layer))
     docker = connect(engine)
@@ -319,10 +317,10 @@ def test_what_a_container_has_in_its_own_layer_without_what_it_hides(
     assert docker.changes("c" * 64) == []
     assert engine.requests == [f"GET /containers/{'c' * 64}/changes"] * 2
     monkeypatch.undo()
-    with pytest.raises(NotFound) as told:
+    with pytest.raises(NotFound) as error:
         docker.changes("c" * 64)
-    assert told.value.subject == f"layer of container {'c' * 12}"
+    assert error.value.subject == f"layer of container {'c' * 12}"
 
 
-def test_what_the_engine_tells_of_itself(engine: FakeDocker) -> None:
+def test_info_of_the_engine(engine: FakeDocker) -> None:
     assert connect(engine).info()["ID"] == "fake-engine"

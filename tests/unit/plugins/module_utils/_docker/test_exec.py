@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands in containers: streams, exit codes, and an end in time. The fake engine runs them on this machine."""
+"""Commands in containers: streams, exit codes and timeouts. The fake engine runs them on this machine."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def one(docker: Docker) -> Container:
     return docker.client_containers()[0]
 
 
-def alive(mark: str) -> list[str]:
-    """Commands on this machine whose arguments hold `mark`."""
+def processes(mark: str) -> list[str]:
+    """Processes on this machine with `mark` among their arguments."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
+                arguments = file.read().split(b"\0")
         except OSError:
             continue
-        if mark.encode() in words:
+        if mark.encode() in arguments:
             found.append(pid)
     return found
 
 
-def test_streams_and_exit_code(docker: Docker, one: Container) -> None:
+def test_streams_and_exit_code_are_returned(docker: Docker, one: Container) -> None:
     done = execute(docker, one, ["sh", "-c", "echo out; echo err >&2; exit 7"])
     assert (done.rc, done.stdout, done.stderr, done.timed_out) == (7, "out\n", "err\n", False)
     assert execute(docker, one, ["sh", "-c", "cat; echo end"]).stdout == "end\n"  # its standard input is empty
@@ -52,7 +52,7 @@ def test_streams_and_exit_code(docker: Docker, one: Container) -> None:
     assert execute(docker, one, ["printf", "%s", "a b"]).stdout == "a b"
 
 
-def test_three_requests(docker: Docker, one: Container, engine: FakeDocker) -> None:
+def test_a_command_costs_three_requests(docker: Docker, one: Container, engine: FakeDocker) -> None:
     engine.requests.clear()
     execute(docker, one, ["true"])
     assert [line.split("/")[1] for line in engine.requests] == ["containers", "exec", "exec"]
@@ -67,7 +67,7 @@ def test_three_requests(docker: Docker, one: Container, engine: FakeDocker) -> N
         "(setsid sh -c 'sleep 4711; true' &); sleep 4711",
     ],
 )
-def test_all_of_it_ends_when_time_is_up(docker: Docker, one: Container, script: str) -> None:
+def test_a_timeout_ends_the_command_and_its_children(docker: Docker, one: Container, script: str) -> None:
     mark = f"47{time.monotonic_ns()}"
     started = time.monotonic()
     done = execute(docker, one, ["sh", "-c", f"echo begun; {script.replace('4711', mark)}"], timeout=0.5, grace=0.5)
@@ -75,25 +75,27 @@ def test_all_of_it_ends_when_time_is_up(docker: Docker, one: Container, script: 
     assert done.rc == 124
     assert done.stdout == "begun\n"
     assert time.monotonic() - started < 12
-    assert alive(mark) == []
+    assert processes(mark) == []
 
 
-def test_all_of_it_ends_when_the_caller_is_gone(docker: Docker, one: Container) -> None:
+def test_a_closed_connection_ends_the_command_and_its_children(docker: Docker, one: Container) -> None:
     mark = f"48{time.monotonic_ns()}"
     wrapped = ["/bin/sh", "-c", docker_exec._SUPERVISOR, "sh", "5", "NO=mark", "sleep", mark]
     command = docker_exec.Exec(docker, one, wrapped)
     until = time.monotonic() + 5
-    while not alive(mark) and time.monotonic() < until:
+    while not processes(mark) and time.monotonic() < until:
         time.sleep(0.02)
-    assert alive(mark)
+    assert processes(mark)
     command.close()
-    while alive(mark) and time.monotonic() < until:
+    while processes(mark) and time.monotonic() < until:
         time.sleep(0.02)
-    assert alive(mark) == []
+    assert processes(mark) == []
 
 
-def test_a_command_that_cannot_be_ended(docker: Docker, one: Container, engine: FakeDocker, monkeypatch: t.Any) -> None:
-    """As one that hangs in the kernel on a dead share."""
+def test_a_command_that_cannot_be_killed_is_given_up(
+    docker: Docker, one: Container, engine: FakeDocker, monkeypatch: t.Any
+) -> None:
+    """As one that hangs in the kernel on an unreachable share."""
     monkeypatch.setattr(docker_exec, "_AFTER_KILL", 0.2)
 
     def hang(command: FakeExec) -> int:
@@ -106,7 +108,7 @@ def test_a_command_that_cannot_be_ended(docker: Docker, one: Container, engine: 
     assert (done.rc, done.timed_out, done.stdout) == (None, True, "begun\n")
 
 
-def test_many_at_once_keep_their_order(docker: Docker, engine: FakeDocker) -> None:
+def test_parallel_commands_keep_their_order(docker: Docker, engine: FakeDocker) -> None:
     for number in range(16):
         engine.container(f"n{number:02}", state="exited" if number == 3 else "running")
     containers = docker.client_containers()
@@ -135,12 +137,12 @@ def test_frames_are_joined_however_they_arrive(docker: Docker, one: Container, e
     assert (done.rc, done.stdout, done.stderr) == (5, "ä" * 3 + "x" * 100_000, "eee")
 
 
-def test_refusals_are_told(docker: Docker, one: Container, engine: FakeDocker) -> None:
-    def cannot(command: FakeExec) -> int:
+def test_refused_commands_are_explained(docker: Docker, one: Container, engine: FakeDocker) -> None:
+    def refuse(command: FakeExec) -> int:
         command.write("unable to find user nope: no matching entries in passwd file\r\n")
         return 126
 
-    engine.on_exec = cannot
+    engine.on_exec = refuse
     with pytest.raises(WaError, match="a command cannot be started: unable to find user nope"):
         execute(docker, one, ["x"], user="nope")
     engine.failures["POST /containers/"] = (409, "container is paused")
@@ -152,11 +154,11 @@ def test_refusals_are_told(docker: Docker, one: Container, engine: FakeDocker) -
         execute(docker, one, ["x"])
 
 
-def test_much_output_is_cut(docker: Docker, one: Container, engine: FakeDocker, monkeypatch: t.Any) -> None:
+def test_long_output_is_truncated(docker: Docker, one: Container, engine: FakeDocker, monkeypatch: t.Any) -> None:
     monkeypatch.setattr(docker_exec, "_KEEP", 1000)
 
     def talk(command: FakeExec) -> int:
-        for _turn in range(50):
+        for _line in range(50):
             command.write("y" * 100)
         return 0
 

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which address a name has inside the client's containers."""
+"""The address of a host name in the client's containers."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ LATER = container("wacore", {"biz_default": endpoint("172.18.0.2", Links=["biz-d
         ([CORE], "old-db", ""),
         ([CORE], "db.example.com", ""),
         ([LINKED], "mysql", "172.17.0.4"),
-        ([LINKED], "old-db", ""),  # Docker's own bridge has links and no names
+        ([LINKED], "old-db", ""),  # Docker's default bridge has links, but no names
         ([LATER], "maria", "172.18.0.5"),
         ([container("wacore", ExtraHosts=["sql.example.com:192.0.2.7"])], "sql.example.com", "192.0.2.7"),
         ([container("wacore", ExtraHosts=["sql:2001:db8::7"])], "sql", "2001:db8::7"),
@@ -75,25 +75,25 @@ LATER = container("wacore", {"biz_default": endpoint("172.18.0.2", Links=["biz-d
             "db",
             "192.0.2.7",
         ),
-        ([], "biz-db-1", "172.18.0.5"),  # before the first start any network may become the client's
+        ([], "biz-db-1", "172.18.0.5"),  # before the first start, any network may become the client's
         ([], "shop-db-1", "172.19.0.9"),
         ([], "old-db", ""),
         ([], "nobody", ""),
     ],
 )
-def test_the_address_of_a_name(clients: list[Record], name: str, address: str) -> None:
+def test_the_address_of_a_host_name(clients: list[Record], name: str, address: str) -> None:
     engine = Engine(DATABASE, OTHER, PLAIN, *clients)
     found, via = names.address(t.cast("t.Any", engine), clients, name)
     assert found == address
     assert bool(via) == bool(address)
 
 
-def test_a_container_that_has_just_gone_is_passed_over() -> None:
+def test_a_container_that_was_just_removed_is_skipped() -> None:
     engine = Engine(DATABASE)
     engine.inspect_id = lambda _identifier: None  # type: ignore[assignment]  # it was there when it was listed
     assert names.address(t.cast("t.Any", engine), [CORE], "db") == ("", "")
 
 
-def test_the_hosts_own_network() -> None:
+def test_the_host_network_is_recognised() -> None:
     assert names.on_host_network(container("wacore", NetworkMode="host"))
     assert not names.on_host_network(CORE)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a registry says of an image: it has it, it has it not, or neither."""
+"""Whether a registry has an image: yes, no, or no answer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import images 
 
 BUSY = (500, "received unexpected HTTP status: 503 Service Unavailable")
 DENIED = (403, "denied")
-GONE = (404, "manifest unknown: manifest unknown")
+MISSING = (404, "manifest unknown: manifest unknown")
 LOGIN = (401, "unauthorized")
-HERE = (200, "")
+PRESENT = (200, "")
 NAME = "registry.lab:5000/whatsapp/web:v2.53.4"
 
 
@@ -27,27 +27,27 @@ def no_login(*_args: t.Any, **_kwargs: t.Any) -> tuple[int, str, str]:
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any) -> list[float]:
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", slept.append)
+def slept_seconds(monkeypatch: pytest.MonkeyPatch, tmp_path: t.Any) -> list[float]:
+    seconds: list[float] = []
+    monkeypatch.setattr(time, "sleep", seconds.append)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    return slept
+    return seconds
 
 
 @pytest.mark.parametrize(
     ("answers", "missing", "unanswered"),
     [
-        ([HERE], "", ""),
-        ([GONE], "Docker does not have it: manifest unknown: manifest unknown", ""),
-        ([BUSY, HERE], "", ""),
-        ([DENIED, DENIED, GONE], "Docker does not have it: manifest unknown: manifest unknown", ""),
+        ([PRESENT], "", ""),
+        ([MISSING], "Docker does not have it: manifest unknown: manifest unknown", ""),
+        ([BUSY, PRESENT], "", ""),
+        ([DENIED, DENIED, MISSING], "Docker does not have it: manifest unknown: manifest unknown", ""),
         ([BUSY, DENIED, BUSY], "", "Docker refused: received unexpected HTTP status: 503 Service Unavailable"),
         ([LOGIN], "", "Docker refused: unauthorized"),
     ],
 )
-def test_only_what_may_pass_is_asked_again(
+def test_only_temporary_failures_are_retried(
     engine: FakeDocker,
-    at_once: list[float],
+    slept_seconds: list[float],
     monkeypatch: pytest.MonkeyPatch,
     answers: list[tuple[int, str]],
     missing: str,
@@ -59,15 +59,15 @@ def test_only_what_may_pass_is_asked_again(
     def answer(method: str, path: str, *rest: t.Any) -> tuple[int, t.Any]:
         if not path.startswith("/distribution/"):
             return own(method, path, *rest)
-        status, words = left.pop(0)
-        return status, {"message": words} if words else {"Descriptor": {}}
+        status, message = left.pop(0)
+        return status, {"message": message} if message else {"Descriptor": {}}
 
     monkeypatch.setattr(engine, "answer", answer)
     params = {"docker_host": engine.host, "docker_timeout": 5, "docker_tls": False, "docker_api_version": "1.45"}
     found = docker_images.missing(docker_engine.Docker(params), [NAME], no_login, retries=2)
     assert found == ({NAME: missing} if missing else {}, {NAME: unanswered} if unanswered else {})
     assert left == []
-    assert len(at_once) == len(answers) - 1
+    assert len(slept_seconds) == len(answers) - 1
 
 
 OURS, THEIRS = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -82,13 +82,13 @@ CORE = "registry.lab:5000/whatsapp/coreapp:v2.53.4"
         ([NAME, "registry.lab:5000/whatsapp/web:stable"], [OURS], OURS, ""),
         ([NAME, "acme/billing:v1.0"], [OURS], OURS, ""),
         ([NAME], [], THEIRS, ""),  # loaded from a file
-        ([NAME], [OURS], "", ""),  # a registry that is away
+        ([NAME], [OURS], "", ""),  # an unreachable registry
         ([NAME], [OURS], THEIRS, f"on this host it is {OURS}, in the registry {THEIRS}"),
         ([NAME, NAME.replace("53.4", "51.2")], [], "", f"on this host it is the image {NAME.replace('53.4', '51.2')}"),
         ([NAME, CORE], [], "", f"on this host it is the image {CORE}"),
     ],
 )
-def test_a_name_that_was_given_to_another_build_is_seen(
+def test_a_tag_of_another_build_is_recognised(
     engine: FakeDocker,
     monkeypatch: pytest.MonkeyPatch,
     tags: list[str],

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files that containers were created from, read from a host."""
+"""The files that containers were created from, read on a host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from ansible_collections.waba.onprem.plugins.module_utils._docker.inspection import read_files
 
 
-def test_what_is_no_regular_file_is_named_at_once(tmp_path: Path) -> None:
+def test_unreadable_files_have_a_problem(tmp_path: Path) -> None:
     good, pipe, large = tmp_path / "docker-compose.yml", tmp_path / "db.env", tmp_path / "large"
     good.write_text("services: {}\n")
     os.mkfifo(pipe)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The login that the engine is handed is the one that `docker login` left."""
+"""The engine gets the registry login that `docker login` has stored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLAIN = {"username": "wa", "password": "pa:ss", "serveraddress": REGISTRY}
 
 
 def run(command: list[str], data: str, handle_exceptions: bool) -> tuple[int, str, str]:
-    """As `AnsibleModule.run_command` does it."""
+    """Runs a command as `AnsibleModule.run_command` does."""
     assert not handle_exceptions
     done = subprocess.run(command, input=data + "\n", capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
@@ -30,7 +30,7 @@ def run(command: list[str], data: str, handle_exceptions: bool) -> tuple[int, st
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[[t.Any], None]:
-    """Write what `docker login` keeps, and a credential helper that knows one registry."""
+    """Write the configuration of `docker login`, and a credential helper that knows one registry."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     helper = tmp_path / "docker-credential-lab"
     helper.write_text(
@@ -60,14 +60,16 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[[t.Any]
         ([], None),
     ],
 )
-def test_login(write: t.Callable[[t.Any], None], config: t.Any, login: dict[str, str] | None) -> None:
+def test_the_login_of_a_registry_is_found(
+    write: t.Callable[[t.Any], None], config: t.Any, login: dict[str, str] | None
+) -> None:
     write(config)
     header = registry_login.header(IMAGE, run)
-    told = json.loads(base64.urlsafe_b64decode(header["X-Registry-Auth"])) if header else None
-    assert told == login
+    found = json.loads(base64.urlsafe_b64decode(header["X-Registry-Auth"])) if header else None
+    assert found == login
 
 
-def test_no_file_is_no_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_configuration_there_is_no_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert registry_login.header(IMAGE, run) == {}
 
@@ -81,5 +83,5 @@ def test_no_file_is_no_login(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         ("whatsapp/web", "https://index.docker.io/v1/"),
     ],
 )
-def test_registry_of(image: str, registry: str) -> None:
+def test_the_registry_of_an_image(image: str, registry: str) -> None:
     assert registry_login.registry_of(image) == registry

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The wire to an engine: Unix socket, TCP and TLS answer alike; every fault is told with its cure."""
+"""The connection to an engine: Unix socket, TCP and TLS return the same; each failure is explained with a fix."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ LOST = "registry.lab:5000/whatsapp/coreapp:v1"
 def connect(host: str, **more: t.Any) -> Docker:
     params = {name: option.get("default") for name, option in ARGUMENT_SPEC.items()}
     docker = Docker({**params, "docker_host": host, **more})
-    assert docker.version  # asked for here, or given
+    assert docker.version  # negotiated or given
     return docker
 
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+    """A self-signed certificate for 127.0.0.1 and its key."""
     folder = tmp_path_factory.mktemp("pem")
     command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=engine -addext subjectAltName=IP:127.0.0.1"
     keys = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
@@ -46,8 +46,8 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["unix", "tcp", "tls"])
-def way(request: pytest.FixtureRequest, engine: FakeDocker, pem: Path) -> t.Iterator[dict[str, t.Any]]:
-    """The options that lead to the fake engine, each way."""
+def connection(request: pytest.FixtureRequest, engine: FakeDocker, pem: Path) -> t.Iterator[dict[str, t.Any]]:
+    """The options for the fake engine by each kind of connection."""
     if request.param == "unix":
         yield {"docker_host": engine.host}
         return
@@ -65,13 +65,13 @@ def way(request: pytest.FixtureRequest, engine: FakeDocker, pem: Path) -> t.Iter
     relay.cut()
 
 
-def test_every_way_reads_the_same(engine: FakeDocker, way: dict[str, t.Any]) -> None:
+def test_every_connection_returns_the_same(engine: FakeDocker, connection: dict[str, t.Any]) -> None:
     engine.container("biz-wacore-1", environment={"A": "1"}, volume="biz_media")
     engine.container("biz-waweb-1", image="x/web:v1", state="exited")
     engine.container("biz-old-1", image=LOST, lost_image=True)
     engine.images[LOST] = {"B": "2"}
     engine.volume("biz_media")
-    docker = connect(way.pop("docker_host"), **way)
+    docker = connect(connection.pop("docker_host"), **connection)
     assert [one.name for one in docker.client_containers(stopped=False)] == ["biz-old-1", "biz-wacore-1"]
     old, core, web = docker.client_containers("biz")
     assert (old.image, core.mounts[0].name, web.running) == (LOST, "biz_media", False)
@@ -86,15 +86,15 @@ def test_every_way_reads_the_same(engine: FakeDocker, way: dict[str, t.Any]) -> 
     assert (done.rc, len(done.stdout)) == (3, 1 << 18)
 
 
-def test_every_way_fails_alike(engine: FakeDocker, way: dict[str, t.Any]) -> None:
-    host = way.pop("docker_host")
-    docker = connect(host, **way)
+def test_every_connection_fails_alike(engine: FakeDocker, connection: dict[str, t.Any]) -> None:
+    host = connection.pop("docker_host")
+    docker = connect(host, **connection)
     engine.failures["GET /containers"] = (500, "broken inside")
     with pytest.raises(WaError, match=r"list of containers: Docker refused: broken inside"):
         docker.client_containers()
     engine.failures["GET /version"] = (503, "busy")
     with pytest.raises(WaError, match="busy"):
-        connect(host, **way)
+        connect(host, **connection)
 
 
 def test_names_are_quoted(engine: FakeDocker) -> None:
@@ -106,36 +106,36 @@ def test_names_are_quoted(engine: FakeDocker) -> None:
     ("newest", "oldest", "spoken"),
     [("1.41", "1.12", "1.41"), ("1.60", "1.24", API_VERSION), ("1.60", "1.52", "1.52"), ("1.9", "1.9", "1.9")],
 )
-def test_the_version_is_negotiated(
+def test_the_api_version_is_negotiated(
     engine: FakeDocker, monkeypatch: pytest.MonkeyPatch, newest: str, oldest: str, spoken: str
 ) -> None:
-    """Not newer than what was seen, unless the engine is too new for that."""
-    told = {"Version": "1", "ApiVersion": newest, "MinAPIVersion": oldest}
-    monkeypatch.setattr(engine, "_version", lambda **_rest: (200, told))
+    """The newest version that was tested, unless the engine requires a newer one."""
+    about = {"Version": "1", "ApiVersion": newest, "MinAPIVersion": oldest}
+    monkeypatch.setattr(engine, "_version", lambda **_rest: (200, about))
     assert connect(engine.host).version == spoken
 
 
-def test_podman_is_refused_by_its_name(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"Version": "4.9.4", "ApiVersion": "1.41", "Components": [{"Name": "Podman Engine", "Version": "4.9.4"}]}
-    monkeypatch.setattr(engine, "_version", lambda **_rest: (200, told))
+def test_podman_is_refused_by_name(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"Version": "4.9.4", "ApiVersion": "1.41", "Components": [{"Name": "Podman Engine", "Version": "4.9.4"}]}
+    monkeypatch.setattr(engine, "_version", lambda **_rest: (200, about))
     with pytest.raises(
         WaError, match=r"what answers there is Podman, .*; expected Docker itself. Use another host, or set"
     ):
         connect(engine.host)
 
 
-def test_a_version_that_is_given_is_not_asked_for(engine: FakeDocker) -> None:
+def test_a_given_api_version_is_not_negotiated(engine: FakeDocker) -> None:
     assert connect(engine.host, docker_api_version="1.41").client_containers() == []
     assert engine.requests == ["GET /containers/json?all=1"]
 
 
 @pytest.mark.parametrize("host", ["ssh://root@far", "/var/run/docker.sock", "tcp://", "tcp://h:none", "npipe:////./x"])
-def test_an_address_that_is_none_is_refused(host: str) -> None:
+def test_an_invalid_docker_host_is_refused(host: str) -> None:
     with pytest.raises(WaError, match=r"option docker_host: .* is no address of a Docker Engine"):
         connect(host)
 
 
-def test_the_socket_is_missing_or_dead_or_not_ours(engine: FakeDocker, tmp_path: Path) -> None:
+def test_a_missing_or_unserved_socket_is_an_error(engine: FakeDocker, tmp_path: Path) -> None:
     with pytest.raises(WaError, match="does not exist"):
         connect(f"{engine.host}.none")
     dead = tmp_path / "dead.sock"
@@ -145,7 +145,7 @@ def test_the_socket_is_missing_or_dead_or_not_ours(engine: FakeDocker, tmp_path:
         connect(f"unix://{dead}")
 
 
-def test_tls_that_does_not_hold_is_told(engine: FakeDocker, pem: Path, tmp_path: Path) -> None:
+def test_a_failed_tls_verification_is_an_error(engine: FakeDocker, pem: Path, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem / "cert.pem", pem / "key.pem")
     relay = Relay(functools.partial(unix_socket, str(engine.path)), tls=context)
@@ -153,17 +153,17 @@ def test_tls_that_does_not_hold_is_told(engine: FakeDocker, pem: Path, tmp_path:
         with pytest.raises(WaError, match="certificate verify failed"):
             connect(host, docker_tls=True)
         connect(host, docker_tls=True, docker_ca_path=str(pem / "cert.pem"))
-    with pytest.raises(WaError, match="certificate verify failed"):  # made for 127.0.0.1
+    with pytest.raises(WaError, match="certificate verify failed"):  # the certificate is for 127.0.0.1
         connect(f"tcp://localhost:{relay.port}", docker_tls=True, docker_ca_path=str(pem / "cert.pem"))
     with pytest.raises(WaError, match=f"docker_ca_path {tmp_path}/none.pem: .*No such file"):
         connect(f"tcp://127.0.0.1:{relay.port}", docker_tls=True, docker_ca_path=f"{tmp_path}/none.pem")
     relay.cut()
 
 
-def test_an_engine_that_says_nothing_or_nonsense(tmp_path: Path) -> None:
+def test_an_engine_without_a_valid_answer_is_an_error(tmp_path: Path) -> None:
     script = "import socket, sys, time\ns = socket.socket(socket.AF_UNIX)\ns.bind(sys.argv[1])\ns.listen(9)\nprint(1, flush=True)\n"
     head = "c, _ = s.accept(); c.recv(999); c.sendall(b'HTTP/1.1 {}\\r\\nContent-Length: {}\\r\\n\\r\\n{}')\n"
-    for number, (end, told) in enumerate(
+    for number, (end, about) in enumerate(
         [
             ("time.sleep(60)", "no answer: timed out"),
             ("s.accept()[0].close()", "no answer: "),
@@ -177,7 +177,7 @@ def test_an_engine_that_says_nothing_or_nonsense(tmp_path: Path) -> None:
         with subprocess.Popen([sys.executable, "-c", script + end, str(path)], stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
             child.stdout.readline()
-            with pytest.raises(WaError, match=told):
+            with pytest.raises(WaError, match=about):
                 connect(f"unix://{path}", docker_timeout=0.5)
             child.kill()
 
@@ -199,10 +199,10 @@ def test_an_engine_that_says_nothing_or_nonsense(tmp_path: Path) -> None:
         ("wa_media_volume", {"name": "biz_m", "labels": {"a": "1"}}),
     ],
 )
-def test_modules_load_nothing_but_pythons_own(
+def test_modules_import_only_the_standard_library(
     engine: FakeDocker, tmp_path: Path, module: str, options: dict[str, t.Any]
 ) -> None:
-    """A run needs no library on the host, and takes no time to load one."""
+    """A run needs no third-party library on the host, and loads none."""
     engine.container("biz-wacore-1", volume="biz_m", state="exited")
     engine.volume("biz_m", labels={"a": "1"})
     arguments = {**options, "docker_host": engine.host}

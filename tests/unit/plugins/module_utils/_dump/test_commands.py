@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the tools are called: versions told apart, the password out of sight, restore commands that a shell reads right."""
+"""Calls of the dump tools: version detection, hidden password, restore commands quoted for the shell."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def settings(engine: str = "MYSQL", **more: t.Any) -> Settings:
         ("pg_dump (PostgreSQL) 18beta1", "PostgreSQL", (18,)),
     ],
 )
-def test_tools_tell_who_they_are(output: str, product: str, numbers: tuple[int, ...]) -> None:
+def test_a_tool_is_identified_by_its_version_output(output: str, product: str, numbers: tuple[int, ...]) -> None:
     assert rules.parse_tool("/x", output) == rules.Tool("/x", product, numbers)
 
 
-def test_a_stranger_is_no_tool() -> None:
+def test_an_unknown_program_is_no_tool() -> None:
     assert rules.parse_tool("/x", "command not found") is None
 
 
@@ -61,7 +61,7 @@ def test_a_stranger_is_no_tool() -> None:
         (MYSQL, "MYSQL", "5.7.44", 0),
     ],
 )
-def test_tools_that_will_do(tool: rules.Tool, engine: str, version: str, warnings: int) -> None:
+def test_unsuitable_tools_are_a_warning(tool: rules.Tool, engine: str, version: str, warnings: int) -> None:
     assert len(rules.check(tool, parse_version(engine, version))) == warnings
 
 
@@ -69,7 +69,7 @@ def test_tools_that_will_do(tool: rules.Tool, engine: str, version: str, warning
     ("tool", "engine", "version"),
     [(PGSQL, "PGSQL", "18.1"), (rules.Tool("/x", "MySQL", (5, 7, 44)), "MYSQL", "8.0.36")],
 )
-def test_an_older_tool_is_refused(tool: rules.Tool, engine: str, version: str) -> None:
+def test_a_tool_older_than_the_server_is_refused(tool: rules.Tool, engine: str, version: str) -> None:
     with pytest.raises(WaError, match=r"is older than the server.*Install"):
         rules.check(tool, parse_version(engine, version))
 
@@ -83,11 +83,11 @@ def test_an_older_tool_is_refused(tool: rules.Tool, engine: str, version: str) -
         ("MYSQL", "8.0.36", "mysql-client (Ubuntu), mysql (Red Hat) or mariadb-client (Debian), whose tool serves MySQL, too"),
     ],
 )  # fmt: skip
-def test_the_package_of_the_server_is_named(engine: str, version: str, name: str) -> None:
+def test_the_package_of_the_tool_is_named(engine: str, version: str, name: str) -> None:
     assert rules.package(parse_version(engine, version)) == name
 
 
-def test_mysqldump_is_kept_from_what_mariadb_lacks() -> None:
+def test_options_depend_on_the_tool() -> None:
     new = rules.arguments(MYSQL, settings(), ["a"], {"events", "routines", "triggers"})[0]
     old = rules.arguments(rules.Tool("/x", "MySQL", (5, 7, 44)), settings(), ["a"], ())[0]
     maria = rules.arguments(MARIADB, settings(), ["a"], {"routines"})[0]
@@ -100,12 +100,12 @@ def test_mysqldump_is_kept_from_what_mariadb_lacks() -> None:
     assert {"--skip-events", "--routines", "--skip-triggers"} <= set(maria)
 
 
-def test_a_name_is_no_option() -> None:
+def test_a_database_name_is_not_parsed_as_an_option() -> None:
     call = rules.arguments(MARIADB, settings(), ["--all-databases", "b"], ())[0]
     assert call[-4:] == ["--databases", "--", "--all-databases", "b"]
 
 
-def test_each_database_of_postgresql_is_a_call() -> None:
+def test_each_database_of_postgresql_has_its_own_call() -> None:
     calls = rules.arguments(PGSQL, settings("PGSQL"), ["a'b", "c"], ())
     assert len(calls) == 2
     assert "dbname='a\\'b'" in calls[0][-1]
@@ -114,11 +114,11 @@ def test_each_database_of_postgresql_is_a_call() -> None:
 @pytest.mark.parametrize("tool", [MARIADB, MYSQL, PGSQL])
 def test_the_password_is_in_no_argument(tool: rules.Tool) -> None:
     config = settings("PGSQL" if tool is PGSQL else "MYSQL", ca_cert="/ca.pem")
-    said = (
+    printed = (
         rules.arguments(tool, config, ["a"], {"events", "routines", "triggers"}),
         rules.restore_commands("/d.sql.gz", "0", FACTS[tool.product], config),
     )
-    assert "Canary" not in str(said)
+    assert "Canary" not in str(printed)
 
 
 @pytest.mark.parametrize(
@@ -126,21 +126,21 @@ def test_the_password_is_in_no_argument(tool: rules.Tool) -> None:
     [
         (MARIADB, {}, ["ssl", "skip-ssl-verify-server-cert"]),
         (MARIADB, {"ca_cert": "/ca"}, ['ssl-ca="/ca"', "ssl", "ssl-verify-server-cert"]),
-        # Where the host has another name for the server than the certificate, the authority alone is checked.
+        # If the host reaches the server under another name than that of the certificate, only the authority is verified.
         (MARIADB, {"ca_cert": "/ca", "server_name": "other"}, ['ssl-ca="/ca"', "ssl", "skip-ssl-verify-server-cert"]),
         (MYSQL, {}, ["ssl-mode=REQUIRED", "loose-get-server-public-key"]),
         (MYSQL, {"ca_cert": "/ca", "client_cert": "/c", "client_key": "/k"}, ['ssl-cert="/c"', 'ssl-key="/k"', "ssl-mode=VERIFY_IDENTITY"]),
         (MYSQL, {"ca_cert": "/ca", "server_name": "other"}, ["ssl-mode=VERIFY_CA"]),
     ],
 )  # fmt: skip
-def test_the_file_of_options(tool: rules.Tool, options: dict[str, t.Any], lines: list[str]) -> None:
+def test_the_option_file_of_mysql(tool: rules.Tool, options: dict[str, t.Any], lines: list[str]) -> None:
     found = rules.option_file(tool, settings(**options), True).splitlines()
     assert found[0] == "[client]"
     assert found[-len(lines) :] == lines
     assert r'''password="Canary:\\\"#'"''' in found
 
 
-def test_the_file_of_passwords() -> None:
+def test_the_password_file_of_postgresql() -> None:
     assert rules.password_file(settings("PGSQL")) == "*:*:*:*:Canary\\:\\\\\"#'\n"
     config = Settings("PGSQL", "h", 1, "u", "two\nlines")
     with pytest.raises(WaError, match="line's end"):
@@ -149,7 +149,7 @@ def test_the_file_of_passwords() -> None:
         rules.option_file(MARIADB, config, False)
 
 
-def test_a_certificate_of_another_name_is_checked_against_that_name() -> None:
+def test_a_certificate_with_another_name_is_verified_against_that_name() -> None:
     config = settings("PGSQL", server_name="db.internal", ca_cert="/ca.pem")
     found = rules.conninfo(config, "x", "10.0.0.1")
     assert "host=db.internal hostaddr=10.0.0.1 " in found
@@ -157,12 +157,12 @@ def test_a_certificate_of_another_name_is_checked_against_that_name() -> None:
 
 
 @pytest.mark.parametrize(("server", "left_out"), [("13.1", 1), ("16.4", 1), ("17.0", 0)])
-def test_what_an_older_server_does_not_know_is_left_out(server: str, left_out: int) -> None:
+def test_settings_unknown_to_an_older_server_are_left_out(server: str, left_out: int) -> None:
     assert len(rules.unknown_settings(PGSQL, parse_version("PGSQL", server))) == left_out
     assert rules.unknown_settings(rules.Tool("/x", "PostgreSQL", (16, 1)), parse_version("PGSQL", "13.1")) == []
 
 
-def test_a_header_is_read_again() -> None:
+def test_a_header_is_parsed_as_written() -> None:
     facts = {"databases": ["a\nb", "\u00e9"], "tool": "x"}
     line = rules.header(facts)
     assert line.count(b"\n") == 1
@@ -171,15 +171,15 @@ def test_a_header_is_read_again() -> None:
         assert rules.parse_header(other) is None
 
 
-def test_restore_commands_survive_the_shell() -> None:
+def test_restore_commands_are_quoted_for_the_shell() -> None:
     path = "/var/my backups/d'x.sql.zst"
     check, restore = rules.restore_commands(path, "abc", FACTS["MySQL"], settings(ca_cert="/ca"))
     assert shlex.split(check)[:7] == ["echo", f"abc  {path}", "|", "sha256sum", "--check", "&&", "echo"]
     assert shlex.split(check)[7].endswith("and no other: a, b")
-    words = shlex.split(restore)
-    assert words[:5] == ["zstd", "--decompress", "--stdout", path, "|"]
-    assert words[5:7] == ["mysql", "--no-defaults"]  # which counts as the first option only
-    assert {"--password", "--ssl-ca=/ca", "--user=wa", "--ssl-mode=VERIFY_IDENTITY"} <= set(words)
+    arguments = shlex.split(restore)
+    assert arguments[:5] == ["zstd", "--decompress", "--stdout", path, "|"]
+    assert arguments[5:7] == ["mysql", "--no-defaults"]  # accepted as the first option only
+    assert {"--password", "--ssl-ca=/ca", "--user=wa", "--ssl-mode=VERIFY_IDENTITY"} <= set(arguments)
     pgsql = shlex.split(rules.restore_commands("/d.sql.gz", "abc", FACTS["PostgreSQL"], settings("PGSQL"))[1])
     assert pgsql[5] == "psql"
     assert "dbname=postgres " in pgsql[-1]

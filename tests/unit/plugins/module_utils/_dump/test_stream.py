@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A dump looks whole only when it is: tools that fail, stop early or hang, disks that are full, processes that are killed."""
+"""A dump is complete or absent: tools that fail, stop early or hang, full disks, killed processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._dump import commands 
 from ansible_collections.waba.onprem.plugins.module_utils._dump import stream as dump_stream
 
 MARK = b"-- Dump completed"
-WHOLE = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo '-- Dump completed on now'"
+COMPLETE = "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo '-- Dump completed on now'"
 FACTS = {"databases": ["a"], "tool": "x"}
 
 
@@ -38,7 +38,7 @@ def nothing() -> t.Iterator[tuple[list[str], dict[str, t.Any]]]:
 
 
 def dump(path: Path, *scripts: str, timeout: float = 60, leave_out: t.Sequence[bytes] = ()) -> dump_stream.Stream:
-    """Dump what shell scripts print."""
+    """Dump the output of shell scripts."""
     with dump_stream.Stream(str(path), timeout) as stream:
         calls = [["sh", "-c", script] for script in scripts]
         stream.write(dump_commands.header(FACTS), calls, MARK, leave_out, nothing)
@@ -51,8 +51,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "d.sql.gz"
 
 
-def test_a_whole_dump_is_whole(path: Path) -> None:
-    stream = dump(path, WHOLE, WHOLE)
+def test_a_finished_dump_is_complete(path: Path) -> None:
+    stream = dump(path, COMPLETE, COMPLETE)
     content = gzip.decompress(path.read_bytes())
     assert content.count(MARK) == 2
     assert content.startswith(b"-- waba.onprem {")
@@ -66,48 +66,48 @@ def test_a_whole_dump_is_whole(path: Path) -> None:
     ("kind", "program"),
     [(kind, command[0]) for kind, command in dump_commands.COMPRESSORS.items() if shutil.which(command[0])],
 )
-def test_each_compressor_of_this_machine_will_do(path: Path, kind: str, program: str) -> None:
+def test_each_installed_compressor_works(path: Path, kind: str, program: str) -> None:
     packed = path.with_suffix(f".{kind}")
-    stream = dump(packed, WHOLE)
+    stream = dump(packed, COMPLETE)
     unpacked = commands.run(program, "--decompress", "--stdout", packed)
     assert unpacked.splitlines()[-1] == MARK.decode() + " on now"
     assert dump_stream.finished(str(packed)) == (FACTS, stream.size, stream.sha256)
 
 
-def test_lines_of_the_head_are_left_out(path: Path) -> None:
+def test_lines_at_the_head_are_left_out(path: Path) -> None:
     dump(path, "echo one; echo two; echo three; echo '-- Dump completed'", leave_out=[b"two\n"])
     assert gzip.decompress(path.read_bytes()).splitlines()[1:] == [b"one", b"three", MARK]
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         ("echo x; echo it broke >&2; exit 3", "sh ended with 3: it broke"),
-        (WHOLE + "; exit 1", "sh ended with 1: no message"),
+        (COMPLETE + "; exit 1", "sh ended with 1: no message"),
         ("echo x", "ends early"),
-        (WHOLE + "; head -c 9000 /dev/zero", "ends early"),
+        (COMPLETE + "; head -c 9000 /dev/zero", "ends early"),
         ("kill -9 $$", "sh ended with -9"),
     ],
 )
-def test_a_tool_that_fails_leaves_nothing(path: Path, script: str, told: str) -> None:
-    with pytest.raises(WaError, match=told):
-        dump(path, WHOLE, script)
+def test_a_failing_tool_leaves_no_file(path: Path, script: str, message: str) -> None:
+    with pytest.raises(WaError, match=message):
+        dump(path, COMPLETE, script)
     assert os.listdir(path.parent) == []
 
 
-def test_a_tool_that_is_not_there_leaves_nothing(path: Path) -> None:
+def test_a_missing_tool_leaves_no_file(path: Path) -> None:
     with pytest.raises(WaError, match="does not run"), dump_stream.Stream(str(path), 60) as stream:
         stream.write(b"", [["/no/such/tool"]], MARK, [], nothing)
     assert os.listdir(path.parent) == []
 
 
-def test_a_tool_that_hangs_is_ended(path: Path) -> None:
+def test_a_hanging_tool_is_killed(path: Path) -> None:
     with pytest.raises(WaError, match="not done after 1s"):
         dump(path, "echo x; exec sleep 600", timeout=1)
     assert os.listdir(path.parent) == []
 
 
-def test_a_program_whose_output_nobody_reads_any_more_is_ended() -> None:
+def test_a_program_whose_output_is_not_read_is_killed() -> None:
     async def end() -> int | None:
         child = await dump_stream._start(["cat", "/dev/zero"], stdout=asyncio.subprocess.PIPE)
         while not child.stdout._paused:  # type: ignore[union-attr]  # as soon as asyncio has had enough of it
@@ -118,7 +118,7 @@ def test_a_program_whose_output_nobody_reads_any_more_is_ended() -> None:
     assert asyncio.run(end()) == -signal.SIGKILL
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_file(path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
     try:
@@ -130,7 +130,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["packer", "checker"])
-def test_a_killed_compressor_is_told(path: Path, program: str) -> None:
+def test_a_killed_compressor_is_an_error(path: Path, program: str) -> None:
     with dump_stream.Stream(str(path), 60) as stream:
         number = {"packer": 0, "checker": 1}[program]
 
@@ -140,11 +140,11 @@ def test_a_killed_compressor_is_told(path: Path, program: str) -> None:
             yield [], {}
 
         with pytest.raises(WaError, match=r"gzip.* ended with -9"):
-            stream.write(b"", [["sh", "-c", WHOLE + "; echo '-- Dump completed'"]], MARK, [], kill)
+            stream.write(b"", [["sh", "-c", COMPLETE + "; echo '-- Dump completed'"]], MARK, [], kill)
     assert os.listdir(path.parent) == []
 
 
-def test_who_is_killed_leaves_half_a_dump_that_the_next_run_removes(path: Path, tmp_path_factory: t.Any) -> None:
+def test_a_partial_dump_of_a_killed_run_is_removed_by_the_next_run(path: Path, tmp_path_factory: t.Any) -> None:
     begun = tmp_path_factory.mktemp("told") / "begun"
     os.mkfifo(begun)
     program = f"""
@@ -159,12 +159,12 @@ def test_who_is_killed_leaves_half_a_dump_that_the_next_run_removes(path: Path, 
     """
     environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], env=environment) as child:
-        # By then every program has begun, and none of them holds the lock any more.
+        # Now every program has started, and none of them holds the lock.
         assert begun.read_bytes() == b"\n"
-        # One at a time, and who writes is not taken for dead.
+        # The lock of a running process protects its partial dump.
         assert dump_stream.left_over(str(path.parent), remove=True) == []
         with pytest.raises(WaError, match="another run writes it"):
-            dump(path, WHOLE)
+            dump(path, COMPLETE)
         child.send_signal(signal.SIGKILL)
     assert os.listdir(path.parent) == [path.name + ".part"]
     assert dump_stream.finished(str(path)) is None
@@ -173,23 +173,23 @@ def test_who_is_killed_leaves_half_a_dump_that_the_next_run_removes(path: Path, 
     assert os.listdir(path.parent) == []
 
 
-def test_somebody_elses_file_is_not_a_dump(path: Path) -> None:
+def test_a_file_of_another_tool_is_no_dump(path: Path) -> None:
     path.write_bytes(gzip.compress(b"-- MariaDB dump\n"))
     with pytest.raises(WaError, match="made by somebody else"):
         dump_stream.finished(str(path))
 
 
-def test_a_draft_of_another_user_is_not_written_to(path: Path) -> None:
+def test_a_partial_dump_of_another_user_is_not_written(path: Path) -> None:
     """Its owner could read the dump, whatever its mode."""
     draft = path.with_name(path.name + dump_stream.PART)
     draft.touch()
     os.chown(draft, 65534, 65534)
     with pytest.raises(WaError, match="another user's"):
-        dump(path, WHOLE)
+        dump(path, COMPLETE)
     assert draft.read_bytes() == b""
 
 
-def test_a_fifo_is_no_half_dump(path: Path) -> None:
+def test_a_fifo_is_no_partial_dump(path: Path) -> None:
     os.mkfifo(path.with_name(path.name + dump_stream.PART))
     assert dump_stream.left_over(str(path.parent)) == []
     os.mkfifo(path)

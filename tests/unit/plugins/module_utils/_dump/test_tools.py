@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which tool of a host dumps, what a dump must know of the server, and how the tool learns the password."""
+"""The dump tool of a host, the server facts that a dump needs, and how the tool gets the password."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
 from ansible_collections.waba.onprem.plugins.module_utils._dump import tools
 from ansible_collections.waba.onprem.plugins.module_utils._dump.commands import Tool
 
-# The tools of this host
+# Tools of this host
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., None]:
-    """Put programs on this host, the only ones there are: name, or folder and name, and what `--version` prints."""
+    """Install programs that replace all others: name, or folder and name, and the output of `--version`."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(tools, "_PGSQL_FOLDERS", (f"{tmp_path}/postgresql/{{}}/bin", f"{tmp_path}/pgsql-{{}}/bin"))
 
     def call(**programs: str) -> None:
-        for name, words in programs.items():
+        for name, output in programs.items():
             path = (
                 tmp_path / name.replace("__", "/").replace("_", "-")
                 if "__" in name
@@ -43,7 +43,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., 
             )
             path = path.with_name(path.name.replace("pg-dump", "pg_dump"))
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"#!/bin/sh\necho '{words}'\n")
+            path.write_text(f"#!/bin/sh\necho '{output}'\n")
             path.chmod(0o755)
 
     return call
@@ -74,12 +74,16 @@ MYSQL8 = "mysqldump  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GP
             {"mysqldump": OLD_MARIADB},
             "11.4.1-MariaDB",
             "bin/mysqldump MariaDB 10",
-        ),  # an old one, where there is no other
-        ({"mariadb_dump": MARIADB}, "8.0.36", "bin/mariadb-dump MariaDB 11"),  # or another's
+        ),  # the only tool, although it is old
+        (
+            {"mariadb_dump": MARIADB},
+            "8.0.36",
+            "bin/mariadb-dump MariaDB 11",
+        ),  # the only tool, although it is for another product
         ({"mariadb_dump": "no version", "mysqldump": MYSQL8}, "10.11.6-MariaDB", "bin/mysqldump MySQL 8"),
     ],
 )
-def test_the_tool_for_mysql(
+def test_the_tool_for_mysql_and_mariadb(
     install: t.Callable[..., None], tmp_path: Path, programs: dict[str, str], version: str, tool: str
 ) -> None:
     install(**programs)
@@ -105,7 +109,7 @@ def pg(major: t.Any) -> str:
             "postgresql/15/bin/pg_dump PostgreSQL 15",
         ),
         ({"pgsql_13__bin__pg_dump": pg(13), "pg_dump": pg(17)}, "13.14", "pgsql-13/bin/pg_dump PostgreSQL 13"),
-        ({"pg_dump": pg(11)}, "13.14", "bin/pg_dump PostgreSQL 11"),  # which `judge` refuses with its name
+        ({"pg_dump": pg(11)}, "13.14", "bin/pg_dump PostgreSQL 11"),  # `check` refuses it with its name
     ],
 )
 def test_the_tool_for_postgresql(
@@ -116,7 +120,7 @@ def test_the_tool_for_postgresql(
 
 
 @pytest.mark.parametrize(
-    ("engine", "version", "words"),
+    ("engine", "version", "message"),
     [
         (
             MYSQL,
@@ -138,24 +142,28 @@ def test_the_tool_for_postgresql(
         ),
     ],
 )
-def test_a_tool_that_is_missing(install: t.Callable[..., None], engine: str, version: str, words: str) -> None:
+def test_a_missing_tool_is_an_error_with_its_package(
+    install: t.Callable[..., None], engine: str, version: str, message: str
+) -> None:
     install()
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         tools.find(parse_version(engine, version), run)
-    assert str(told.value) == f"database dump: {words}"
+    assert str(error.value) == f"database dump: {message}"
 
 
-def test_the_best_compressor_that_is_here(install: t.Callable[..., None]) -> None:
-    with pytest.raises(WaError) as told:
+def test_the_best_installed_compressor_is_used(install: t.Callable[..., None]) -> None:
+    with pytest.raises(WaError) as error:
         tools.compressor()
-    assert str(told.value) == "database dump: neither zstd nor gzip is on this host; expected one of them. Install gzip"
+    assert (
+        str(error.value) == "database dump: neither zstd nor gzip is on this host; expected one of them. Install gzip"
+    )
     install(gzip="")
     assert tools.compressor() == "gz"
     install(zstd="")
     assert tools.compressor() == "zst"
 
 
-# Where the tool goes
+# The address of the server
 
 
 @pytest.mark.parametrize(
@@ -167,21 +175,21 @@ def test_the_best_compressor_that_is_here(install: t.Callable[..., None]) -> Non
         (MYSQL, "127.0.0.1", "db.lab", ""),
     ],
 )
-def test_the_address_where_the_certificate_has_another_name(
+def test_the_address_is_passed_if_the_certificate_has_another_name(
     engine: str, host: str, server_name: str, address: str
 ) -> None:
     config = replace(scripted_settings(engine), host=host, server_name=server_name)
     assert tools.address(config) == address
 
 
-def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_does_not_resolve_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: t.Any, **_options: t.Any) -> None:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         tools.address(replace(scripted_settings(PGSQL), server_name="other.lab"))
-    assert str(told.value) == (
+    assert str(error.value) == (
         "database PGSQL at db.lab:5432: the name does not resolve: Name or service not known; expected an address."
     )
 
@@ -193,7 +201,7 @@ def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
     ("engine", "tool"),
     [(MYSQL, Tool("mysqldump", "MySQL", (8, 0))), (PGSQL, Tool("pg_dump", "PostgreSQL", (13,)))],
 )
-def test_a_tool_reads_the_password_from_a_file_that_is_only_memory(engine: str, tool: Tool) -> None:
+def test_the_password_is_passed_in_a_memory_file(engine: str, tool: Tool) -> None:
     with tools.secret(tool, scripted_settings(engine), False) as (arguments, options):
         (descriptor,) = options["pass_fds"]
         assert stat.S_IMODE(os.fstat(descriptor).st_mode) == 0o600
@@ -201,7 +209,7 @@ def test_a_tool_reads_the_password_from_a_file_that_is_only_memory(engine: str, 
         assert PASSWORD not in repr((arguments, options))
         assert arguments == ([f"--defaults-file={path}"] if engine == MYSQL else [])
         assert options.get("env", {}).get("PGPASSFILE") == (None if engine == MYSQL else path)
-        for _time in range(2):
+        for _round in range(2):
             text = commands.run("cat", path, **options)
             assert text.startswith("[client]\n") if engine == MYSQL else text == f"*:*:*:*:{PASSWORD}\n"
             assert PASSWORD in text
@@ -209,7 +217,7 @@ def test_a_tool_reads_the_password_from_a_file_that_is_only_memory(engine: str, 
         os.fstat(descriptor)
 
 
-def test_the_file_goes_with_a_failure() -> None:
+def test_the_memory_file_is_closed_after_an_exception() -> None:
     left: list[int] = []
 
     def fail() -> None:
@@ -223,7 +231,7 @@ def test_the_file_goes_with_a_failure() -> None:
         os.fstat(left[0])
 
 
-# What there is to dump
+# What is dumped
 
 
 def mysql(
@@ -238,15 +246,15 @@ def mysql(
     return server.on("^SELECT CURRENT_USER", [("wa@%",)]).on("Ssl_cipher", [("Ssl_cipher", "AES")])
 
 
-def looked(server: ScriptedDatabase) -> tools.Source:
+def inspect(server: ScriptedDatabase) -> tools.Source:
     source = tools.inspect(server.settings, "wa", None)
     assert server.open == 0
     return source
 
 
-def test_all_that_a_mysql_dump_must_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_facts_of_a_mysql_server(monkeypatch: pytest.MonkeyPatch) -> None:
     server = mysql(monkeypatch, "wa1", "wa2")
-    assert looked(server) == tools.Source(
+    assert inspect(server) == tools.Source(
         parse_version(MYSQL, "8.0.36"),
         ["wa1", "wa2"],
         4096,
@@ -258,22 +266,22 @@ def test_all_that_a_mysql_dump_must_know(monkeypatch: pytest.MonkeyPatch) -> Non
     assert server.asked("user_privileges") == [("'wa'@'%'",)]
 
 
-def test_nothing_to_dump_asks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_database_nothing_else_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     server = mysql(monkeypatch)
-    assert looked(server) == tools.Source(parse_version(MYSQL, "8.0.36"), [], 0, "")
+    assert inspect(server) == tools.Source(parse_version(MYSQL, "8.0.36"), [], 0, "")
     assert len(server.statements) == 1
 
 
 @pytest.mark.parametrize("cipher", [[], [("Ssl_cipher", "")]])
-def test_a_mysql_without_tls(monkeypatch: pytest.MonkeyPatch, cipher: list[t.Any]) -> None:
-    assert not looked(mysql(monkeypatch, "wa1").on("Ssl_cipher", cipher)).tls
+def test_a_mysql_connection_without_tls(monkeypatch: pytest.MonkeyPatch, cipher: list[t.Any]) -> None:
+    assert not inspect(mysql(monkeypatch, "wa1").on("Ssl_cipher", cipher)).tls
 
 
 TABLES = [(f"t{number}", "BASE TABLE") for number in range(7)]
 
 
 @pytest.mark.parametrize(
-    ("tables", "refused", "words"),
+    ("tables", "refused", "objects"),
     [
         (TABLES[:2], "`t1`", "t1"),
         (TABLES[:5], "`t", "t0, t1, t2, t3, t4"),
@@ -282,74 +290,74 @@ TABLES = [(f"t{number}", "BASE TABLE") for number in range(7)]
         ([("a`b", "BASE TABLE")], "`a``b`", "a`b"),
     ],
 )
-def test_what_the_user_may_not_read_on_mysql(
-    monkeypatch: pytest.MonkeyPatch, tables: list[t.Any], refused: str, words: str
+def test_unreadable_tables_of_mysql_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, tables: list[t.Any], refused: str, objects: str
 ) -> None:
     server = mysql(monkeypatch, "wa1", tables=tables).on(refused, Refusal("denied"))
-    with pytest.raises(WaError) as told:
-        looked(server)
-    assert str(told.value) == (
-        f"dump of database wa1: user wa may not read {words}; expected a database that the client's user may read as a whole. "
+    with pytest.raises(WaError) as error:
+        inspect(server)
+    assert str(error.value) == (
+        f"dump of database wa1: user wa may not read {objects}; expected a database that the client's user may read as a whole. "
         "If it is not the client's, name the client's own in the option databases (variable wa_message_gc_databases of the "
         "roles); otherwise grant the user SELECT there"
     )
 
 
-def test_a_table_is_no_view(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert looked(mysql(monkeypatch, "wa1").on("SHOW CREATE VIEW", Refusal("denied"))).databases == ["wa1"]
+def test_show_create_view_is_not_needed_for_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inspect(mysql(monkeypatch, "wa1").on("SHOW CREATE VIEW", Refusal("denied"))).databases == ["wa1"]
 
 
-def test_a_server_that_is_away_is_no_right_that_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_connection_is_not_a_missing_privilege(monkeypatch: pytest.MonkeyPatch) -> None:
     server = mysql(monkeypatch, "wa1").on("`messages`", Refusal("lost", "gone"))
     with pytest.raises(DatabaseError, match="gone"):
-        looked(server)
+        inspect(server)
 
 
 @pytest.mark.parametrize("kind", ["routine", "trigger", "event"])
-def test_what_is_left_out_of_a_dump_is_a_doubt(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    source = looked(mysql(monkeypatch, "wa1").on(f"FROM information_schema.{kind}s", [("wa1", "x")]))
+def test_objects_left_out_of_a_dump_are_a_warning(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    source = inspect(mysql(monkeypatch, "wa1").on(f"FROM information_schema.{kind}s", [("wa1", "x")]))
     assert source.kinds == {"events", "routines", "triggers"} - {f"{kind}s"}
     assert source.doubts == (
         f"{kind} wa1.x is left out, and a restore loses it: the user may not read it, or not make it again",
     )
 
 
-@pytest.mark.parametrize(("privileges", "theirs"), [([], "definer"), ([(1,)], "FALSE")])
-def test_who_may_make_what_others_have_defined(
-    monkeypatch: pytest.MonkeyPatch, privileges: list[t.Any], theirs: str
+@pytest.mark.parametrize(("privileges", "condition"), [([], "definer"), ([(1,)], "FALSE")])
+def test_the_privilege_for_objects_of_other_definers(
+    monkeypatch: pytest.MonkeyPatch, privileges: list[t.Any], condition: str
 ) -> None:
     server = mysql(monkeypatch, "wa1").on("user_privileges", privileges)
-    looked(server)
-    assert len(server.asked(f"information_schema.triggers.* OR {theirs}|OR coalesce.{theirs}")) == (
+    inspect(server)
+    assert len(server.asked(f"information_schema.triggers.* OR {condition}|OR coalesce.{condition}")) == (
         1 if privileges else 3
     )
 
 
-def test_a_table_of_another_kind_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_outside_the_snapshot_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     server = mysql(monkeypatch, "wa1").on("engine <> 'InnoDB'", [("wa1", "log", "MyISAM")])
-    assert looked(server).doubts == ("wa1.log is MyISAM: it is not part of the consistent snapshot",)
+    assert inspect(server).doubts == ("wa1.log is MyISAM: it is not part of the consistent snapshot",)
 
 
 @pytest.mark.parametrize("kind", ["denied", "login"])
-def test_events_that_the_user_may_not_ask_for(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+def test_events_are_left_out_without_the_privilege(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     server = mysql(monkeypatch, "wa1").on("^SHOW EVENTS", Refusal(kind))
-    assert looked(server).kinds == {"routines", "triggers"}
+    assert inspect(server).kinds == {"routines", "triggers"}
     server.on("^SHOW EVENTS", Refusal("lost", "gone"))
     with pytest.raises(DatabaseError, match="gone"):
-        looked(server)
+        inspect(server)
 
 
-def test_all_that_a_dump_of_postgresql_must_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_facts_of_a_postgresql_server(monkeypatch: pytest.MonkeyPatch) -> None:
     server = ScriptedDatabase(PGSQL).on("row_security_active", []).on("pg_database_size", [(8192,)])
     server.on("current_database", [("postgres",)])
     monkeypatch.setattr(connection, "connect", server.connect)
     monkeypatch.setattr(ownership, "find", lambda *_arguments: ["wa1", "wa2"])
-    assert looked(server) == tools.Source(parse_version(PGSQL, "13.14"), ["wa1", "wa2"], 8192, "postgres")
+    assert inspect(server) == tools.Source(parse_version(PGSQL, "13.14"), ["wa1", "wa2"], 8192, "postgres")
     assert server.databases == [None, "wa1", "wa2"]
     assert server.asked("pg_database_size") == [(["wa1", "wa2"],)]
     server.on(
         "row_security_active", lambda _values: [("public", "x"), ("a", "y")] if server.databases[-1] == "wa2" else []
     )
-    with pytest.raises(WaError) as told:
-        looked(server)
-    assert (told.value.subject, told.value.found) == ("dump of database wa2", "user wa may not read public.x, a.y")
+    with pytest.raises(WaError) as error:
+        inspect(server)
+    assert (error.value.subject, error.value.found) == ("dump of database wa2", "user wa may not read public.x, a.y")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A db.env on the disk becomes what its plan says: content, backup, owner and mode; check mode only says so."""
+"""A db.env file is changed as planned: content, backup, owner and mode. Check mode only predicts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def apply(path: Path) -> Apply:
-    """Read, plan and apply with a real module; with `check` nothing may be touched."""
+    """Read, plan and apply with a real module. With `check`, nothing may change."""
 
     def call(check: bool = False, **options: t.Any) -> Result:
         given = {"path": str(path), **options, "_ansible_check_mode": check, "_ansible_diff": True}
@@ -63,7 +63,7 @@ def apply(path: Path) -> Apply:
     return call
 
 
-def told(result: Result) -> dict[str, t.Any]:
+def summary(result: Result) -> dict[str, t.Any]:
     return {
         "changed": result.changed,
         "actions": result.actions,
@@ -88,20 +88,20 @@ def told(result: Result) -> dict[str, t.Any]:
         ({}, [], ([], [])),
     ],
 )
-def test_check_mode_says_what_the_run_does_and_a_second_run_nothing(
+def test_check_mode_predicts_the_run_and_a_second_run_changes_nothing(
     apply: Apply, path: Path, options: dict[str, t.Any], actions: list[str], keys: t.Any
 ) -> None:
-    predicted, done = told(apply(check=True, **options)), told(apply(**options))
+    predicted, done = summary(apply(check=True, **options)), summary(apply(**options))
     assert predicted == done
     assert (done["changed"], done["actions"]) == (bool(actions), actions)
     assert (done["changed_keys"], done["removed_keys"]) == keys
     assert ("=new\n" in path.read_text()) is ("hostname" in options and options["hostname"] == "new")
     assert stat.S_IMODE(path.stat().st_mode) == (0o600 if options.get("mode") in ("0600", "u=rw,go=") else 0o640)
-    assert told(apply(**options))["actions"] == []
+    assert summary(apply(**options))["actions"] == []
 
 
-def test_the_diff_has_the_mode_and_no_secret(apply: Apply, path: Path) -> None:
-    diff = told(apply(hostname="new", mode="0600"))["diff"]
+def test_the_diff_contains_the_mode_and_no_secret(apply: Apply, path: Path) -> None:
+    diff = summary(apply(hostname="new", mode="0600"))["diff"]
     shown = BASE.replace("Canary-62-Pw", "<hidden>")
     assert diff == {
         "before": "(mode: 0640)\n" + shown,
@@ -111,14 +111,14 @@ def test_the_diff_has_the_mode_and_no_secret(apply: Apply, path: Path) -> None:
     }
 
 
-def test_a_backup_holds_what_was_there(apply: Apply, path: Path) -> None:
+def test_a_backup_contains_the_old_file(apply: Apply, path: Path) -> None:
     backup = Path(apply(hostname="new").values["backup_file"])
     assert (backup.read_text(), stat.S_IMODE(backup.stat().st_mode)) == (BASE, 0o600)
     assert "backup_file" not in apply(hostname="newer", backup=False).values
     assert "backup_file" not in apply(check=True, hostname="other").values
 
 
-def test_a_new_file_has_no_backup_and_its_mode(apply: Apply, path: Path) -> None:
+def test_a_missing_key_leaves_no_new_file(apply: Apply, path: Path) -> None:
     path.unlink()
     extra = dict(line.split("=") for line in BASE.split()) | {"X": "1"}
     given = {"extra": {"X": extra["X"]}, "mode": "0604", "hostname": "db"}
@@ -128,12 +128,12 @@ def test_a_new_file_has_no_backup_and_its_mode(apply: Apply, path: Path) -> None
 
 
 @pytest.mark.parametrize("backup", [True, False])
-def test_absence_is_predicted_and_done(apply: Apply, path: Path, backup: bool, warned: list[str]) -> None:
+def test_state_absent_is_predicted_and_done(apply: Apply, path: Path, backup: bool, warned: list[str]) -> None:
     previous = path.with_name("db.env.previous")
     previous.write_text(BASE)
     options = {"state": "absent", "backup": backup}
     predicted, done = apply(check=True, **options), apply(**options)
-    assert told(predicted) == told(done)
+    assert summary(predicted) == summary(done)
     assert done.actions == [*(["kept a backup"] if backup else []), f"removed {path}"]
     assert done.values["removed_keys"] == [line.partition("=")[0] for line in BASE.split()]
     kept = [Path(done.values["backup_file"])] if backup else []
@@ -144,7 +144,7 @@ def test_absence_is_predicted_and_done(apply: Apply, path: Path, backup: bool, w
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (
             {"owner": "nobody-here"},
@@ -158,21 +158,19 @@ def test_absence_is_predicted_and_done(apply: Apply, path: Path, backup: bool, w
         ({"mode": "u=q"}, "option mode: 'u=q'; expected octal or symbolic permissions, such as 0640."),
     ],
 )
-def test_what_cannot_be_set_leaves_the_old_file(
-    apply: Apply, path: Path, options: dict[str, t.Any], words: str, monkeypatch: pytest.MonkeyPatch
+def test_an_attribute_that_cannot_be_set_keeps_the_old_file(
+    apply: Apply, path: Path, options: dict[str, t.Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Ansible's own look would end the module with words of its own.
+    # Ansible's own check would end the module with another message.
     monkeypatch.setattr(env_apply, "_differ", lambda *_arguments: False)
     with pytest.raises(WaError) as refused:
         apply(hostname="new", **options)
-    assert str(refused.value) == words
+    assert str(refused.value) == message
     assert [one.name for one in path.parent.iterdir()] == ["db.env"]
     assert path.read_text() == BASE
 
 
-def test_a_file_that_may_not_change_its_owner_is_told(
-    apply: Apply, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_owner_that_cannot_be_changed_is_an_error(apply: Apply, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: t.Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -186,7 +184,7 @@ def test_a_file_that_may_not_change_its_owner_is_told(
     assert path.read_text() == BASE
 
 
-def test_a_link_that_came_meanwhile_leads_no_mode_elsewhere(apply: Apply, path: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_created_meanwhile_is_not_followed(apply: Apply, path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text("not ours")
     other.chmod(0o644)

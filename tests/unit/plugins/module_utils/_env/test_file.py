@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How db.env is read, quoted and edited; tests/integration/test_wa_db_env_readers.py compares it with the real readers."""
+"""Parsing, quoting and editing of db.env. tests/integration/test_wa_db_env_readers.py compares it with the real readers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def values(entries: list[env_file.Entry]) -> dict[str, str | None]:
 @pytest.mark.parametrize(
     ("line", "compose", "docker"),
     [
-        # The measured table of the domain.
+        # The table measured with the real readers.
         ("B=dol$HOME", None, "dol$HOME"),
         ("E=sp #x", "sp", "sp #x"),
         ('F="dq$HOME"', None, '"dq$HOME"'),
@@ -62,25 +62,25 @@ def values(entries: list[env_file.Entry]) -> dict[str, str | None]:
         ("A", None, None),
     ],
 )
-def test_the_two_readings_of_a_line(line: str, compose: str | None, docker: str | None) -> None:
+def test_a_line_as_each_reader_parses_it(line: str, compose: str | None, docker: str | None) -> None:
     key = line.partition("=")[0]
     assert values(env_file.read_compose(line + "\n")) == {key: compose}
     assert values(env_file.read_docker(line + "\n")) == {key: docker}
 
 
-def test_a_mark_of_byte_order_counts_at_the_start_only() -> None:
+def test_a_byte_order_mark_counts_only_at_the_start() -> None:
     for how in (env_file.read_compose, env_file.read_docker):
         assert values(how("\ufeff  A=1\nB=2\n")) == {"A": "1", "B": "2"}
         assert "A" not in values(how(" \ufeffA=1\n"))
 
 
-def test_docker_takes_a_carriage_return_for_a_part_of_a_name() -> None:
+def test_docker_takes_a_carriage_return_as_part_of_a_name() -> None:
     assert values(env_file.read_docker("A\r=1\nB\r\n")) == {"A\r": "1", "B": None}
     assert values(env_file.read_compose("A\r=1\n")) == {"A": "1"}
     assert env_file.edit("A\r=1\n", {"A": "1"}, "portable").text == "A=1\n"
 
 
-def test_a_quoted_value_goes_over_lines_for_compose_only() -> None:
+def test_only_compose_reads_a_quoted_value_over_several_lines() -> None:
     text = 'A="x\ny" # end\nB=2\n'
     compose = env_file.read_compose(text)
     assert values(compose) == {"A": "x\ny", "B": "2"}
@@ -90,17 +90,17 @@ def test_a_quoted_value_goes_over_lines_for_compose_only() -> None:
 
 
 @given(FILE)
-def test_reading_never_loses_a_byte(text: str) -> None:
+def test_parsing_keeps_every_byte(text: str) -> None:
     for how in (env_file.read_compose, env_file.read_docker):
         assert "".join(entry.raw for entry in how(text)) == text
 
 
 @given(LINE | TRICKY, st.sampled_from(env_file.FORMATS))
-def test_what_is_written_is_read_back(value: str, env_format: str) -> None:
+def test_a_value_is_read_as_written(value: str, env_format: str) -> None:
     if env_format == "portable" and env_file.portable_faults(value):
         with pytest.raises(WaError) as caught:
             env_file.write("A", value, env_format)
-        # The value itself is never told, unless it is nothing but what the text names anyway.
+        # The value is not in the message, unless it consists only of characters that the message names.
         assert len(value) < 3 or value not in str(caught.value)
         return
     line = env_file.write("A", value, env_format) + "\n"
@@ -112,14 +112,14 @@ def test_what_is_written_is_read_back(value: str, env_format: str) -> None:
 
 @pytest.mark.parametrize("value", ["a\nb", "a\n", "\r", "a\0b", "\ud800", "é" * 32600])
 @pytest.mark.parametrize("env_format", env_file.FORMATS)
-def test_no_reader_can_be_given_some_values(value: str, env_format: str) -> None:
+def test_some_values_are_refused_for_every_reader(value: str, env_format: str) -> None:
     with pytest.raises(WaError) as caught:
         env_file.write("WA_DB_PASSWORD", value, env_format)
     assert str(caught.value).startswith("WA_DB_PASSWORD: ")
 
 
 @pytest.mark.parametrize("key", ["", "1A", "A B", "A=B", "é", "A\n"])
-def test_a_name_must_be_one(key: str) -> None:
+def test_an_invalid_key_is_refused(key: str) -> None:
     with pytest.raises(WaError):
         env_file.write(key, "x", "docker")
 
@@ -133,7 +133,7 @@ def test_portable_names_the_characters_and_the_fix() -> None:
     assert "pa$$word" not in text
 
 
-def test_an_edit_keeps_what_is_not_its_own() -> None:
+def test_an_edit_keeps_other_lines() -> None:
     done = env_file.edit(
         HAND_WRITTEN,
         {
@@ -162,19 +162,19 @@ def test_an_edit_keeps_what_is_not_its_own() -> None:
     assert done.duplicates == ["WA_DB_PASSWORD"]
 
 
-def test_an_edit_that_asks_nothing_changes_nothing() -> None:
+def test_an_edit_without_settings_changes_nothing() -> None:
     text = "# c\n\nA = 1\nB='2'\nC"
     for env_format in env_file.FORMATS:
         assert env_file.edit(text, {}, env_format).text == text
 
 
-def test_a_line_that_is_right_already_stays_as_it_is() -> None:
+def test_a_line_with_the_right_value_is_unchanged() -> None:
     text = "export A='it is' # why\n"
     assert env_file.edit(text, {"A": "it is"}, "compose").text == text
     assert env_file.edit(text, {"A": "it is"}, "portable").text == "A=it is\n"
 
 
-def test_exclusive_keeps_only_what_is_declared() -> None:
+def test_exclusive_removes_undeclared_keys() -> None:
     done = env_file.edit(HAND_WRITTEN, {"WA_DB_PORT": "3307", "WA_DB_ENGINE": "MYSQL"}, "portable", exclusive=True)
     assert done.text == "WA_DB_PORT=3307\r\nWA_DB_ENGINE=MYSQL\r\n"
     assert done.removed == ["WA_DB_HOSTNAME", "TZ", "WA_DB_PASSWORD", "LAST"]
@@ -193,7 +193,7 @@ def test_an_empty_value_removes_every_line_of_a_key() -> None:
     st.sampled_from(env_file.FORMATS),
     st.booleans(),
 )
-def test_an_edit_does_what_it_says_and_a_second_one_nothing(
+def test_an_edit_is_complete_and_idempotent(
     text: str, settings: dict[str, str | None], env_format: str, exclusive: bool
 ) -> None:
     try:
@@ -212,8 +212,8 @@ def test_an_edit_does_what_it_says_and_a_second_one_nothing(
 
 
 @pytest.mark.parametrize("text", ['NOTE:"\n', "NOTE='its\n", 'A=1\nNOTE="\nB=2\n'])
-def test_a_quote_that_is_never_closed_is_refused_before_a_written_line_closes_it(text: str) -> None:
-    """All up to the quotes of the new line would be the value of NOTE, and the setting be lost."""
+def test_an_unclosed_quote_is_refused(text: str) -> None:
+    """The value of NOTE would extend to the first quote of the new line, and the setting would be lost."""
     quoted = {"WA_DB_PASSWORD": "a\"'$b"}
     with pytest.raises(
         WaError, match=r"/srv/db.env, line \d: a quote that is never closed: Docker Compose cannot read it"
@@ -223,7 +223,7 @@ def test_a_quote_that_is_never_closed_is_refused_before_a_written_line_closes_it
     assert env_file.edit(text, quoted, "docker").changed == ["WA_DB_PASSWORD"]
 
 
-def test_load_reads_for_others() -> None:
+def test_load_returns_the_values_of_a_format() -> None:
     text = "WA_DB_ENGINE=MYSQL\nWA_DB_PASSWORD='a b'\nTZ=\"UTC\"\nWA_API_KEY\n"
     assert env_file.load(text, "compose") == {"WA_DB_ENGINE": "MYSQL", "WA_DB_PASSWORD": "a b", "TZ": "UTC"}
     assert env_file.load(text, "docker")["WA_DB_PASSWORD"] == "'a b'"
@@ -241,7 +241,7 @@ def test_a_setting_that_only_docker_sees_is_refused() -> None:
     assert env_file.names(text) == {"NOTE": "NOTE", "WA_DB_PASSWORD": "WA_DB_PASSWORD", "TZ": "TZ", "b": "line 4"}
 
 
-def test_load_refuses_what_depends_on_whoever_reads() -> None:
+def test_load_refuses_variables() -> None:
     with pytest.raises(WaError, match="WA_DB_PASSWORD"):
         env_file.load("WA_DB_PASSWORD=$SECRET\n", "compose")
     assert env_file.load("TZ=$ZONE\nA=1\n", "compose") == {"A": "1"}
@@ -260,14 +260,14 @@ def test_load_refuses_what_depends_on_whoever_reads() -> None:
         ("open!sesame=1\n", "compose", "line 1:"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_by_line(text: str, env_format: str, line: str) -> None:
+def test_an_unreadable_file_is_reported_by_line(text: str, env_format: str, line: str) -> None:
     with pytest.raises(WaError) as caught:
         env_file.load(text, env_format)
     assert line in str(caught.value)
     assert "sesame" not in str(caught.value)
 
 
-def test_a_stray_line_is_told_by_its_number() -> None:
+def test_a_line_without_a_key_is_named_by_its_number() -> None:
     names = env_file.names("WA_DB_PASSWORD=abc\nsesame\nhttp_proxy=x\nWA_API_KEY\n")
     assert names == {
         "WA_DB_PASSWORD": "WA_DB_PASSWORD",

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a db.env has to become: the plan by table, its words, and what of it is shown."""
+"""The plan for a db.env: new content, summary, and what is shown of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BASE = f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=3306\nWA_DB_USERNAME=
 
 
 def params(**more: t.Any) -> dict[str, t.Any]:
-    """The module's options as Ansible gives them."""
+    """The module's options as Ansible passes them."""
     return {
         "format": "portable",
         "state": "present",
@@ -35,7 +35,7 @@ def made(before: str | None, **more: t.Any) -> env_plan.Plan:
 
 
 @pytest.mark.parametrize(
-    ("before", "options", "after", "words", "removed"),
+    ("before", "options", "after", "summary", "removed"),
     [
         (BASE, {"hostname": "new"}, BASE.replace("=db\n", "=new\n"), "set WA_DB_HOSTNAME", []),
         (BASE, {"name_prefix": "a_"}, BASE + "WA_DB_NAME_PREFIX=a_\n", "set WA_DB_NAME_PREFIX", []),
@@ -48,48 +48,48 @@ def made(before: str | None, **more: t.Any) -> env_plan.Plan:
             ["X"],
         ),
         ("WA_DB_PORT=1\n" + BASE, {}, BASE, "removed earlier lines of WA_DB_PORT", []),
-        (BASE, {}, BASE, "removed comments and other lines", []),  # what nobody is told, as nothing changed
+        (BASE, {}, BASE, "removed comments and other lines", []),  # not reported, since no setting changed
     ],
 )
-def test_what_becomes_of_the_file(
-    before: str, options: dict[str, t.Any], after: str, words: str, removed: list[str]
+def test_the_new_content_and_its_summary(
+    before: str, options: dict[str, t.Any], after: str, summary: str, removed: list[str]
 ) -> None:
     plan = made(before, **options)
     assert (plan.before, plan.after) == (before, after)
-    assert (plan.summary(), plan.removed()) == (words, removed)
+    assert (plan.summary(), plan.removed()) == (summary, removed)
 
 
 @pytest.mark.parametrize(
     ("before", "options", "undeclared"),
     [
-        (BASE, {}, []),  # without any option nothing is declared at all
+        (BASE, {}, []),  # without options, every key counts as declared
         (BASE, {"engine": "MYSQL"}, ["WA_DB_HOSTNAME", "WA_DB_PORT", "WA_DB_USERNAME", "WA_DB_PASSWORD"]),
         (BASE + "# c\n", {}, []),
         (BASE + "TZ=UTC\nX=1\n", {"extra": {"X": "2"}, "hostname": "db"}, ["TZ"]),
         (BASE + "WA_API_KEY=a\n", {"extra_secrets": {"WA_API_KEY": "b"}}, []),
-        (BASE + "TZ=UTC\n", {"extra": {"TZ": ""}}, []),  # it goes
+        (BASE + "TZ=UTC\n", {"extra": {"TZ": ""}}, []),  # the key is removed
         (BASE + "TZ=UTC\n", {"exclusive": True}, []),
         (None, {"engine": "MYSQL", "hostname": "db", "username": "wa", "password": SECRET}, []),
     ],
 )
-def test_keys_that_no_option_names(before: str | None, options: dict[str, t.Any], undeclared: list[str]) -> None:
+def test_undeclared_keys_are_listed(before: str | None, options: dict[str, t.Any], undeclared: list[str]) -> None:
     needed = {"engine": "MYSQL", "hostname": "db", "username": "wa", "password": SECRET, "port": 3306}
     given = {**needed, **options} if before != BASE else options
     assert list(made(before, **given).undeclared) == undeclared
 
 
-def test_no_file_is_asked_for_all_that_the_client_needs() -> None:
+def test_a_new_file_needs_all_required_settings() -> None:
     options = {"engine": "PGSQL", "hostname": "db", "username": "wa", "password": SECRET}
     plan = made(None, **options)
     assert plan.after == BASE.replace("MYSQL", "PGSQL").replace("3306", "5432")
     assert plan.existing == {}
     assert plan.values["WA_DB_PORT"] == "5432"
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         made(None, **{**options, "hostname": None})
-    assert str(told.value) == f"{PATH}: WA_DB_HOSTNAME: missing or empty; expected a value; set option hostname."
+    assert str(error.value) == f"{PATH}: WA_DB_HOSTNAME: missing or empty; expected a value; set option hostname."
 
 
-def test_absence_judges_nothing() -> None:
+def test_state_absent_checks_no_rule() -> None:
     plan = made("WA_DB_ENGINE=ORACLE\nX=1\n", state="absent")
     assert (plan.after, plan.values, plan.warnings) == (None, {}, [])
     assert plan.removed() == ["WA_DB_ENGINE", "X"]
@@ -126,17 +126,17 @@ def test_absence_judges_nothing() -> None:
         ),
     ],
 )
-def test_what_is_warned_of(before: str, options: dict[str, t.Any], warning: str) -> None:
+def test_warnings_of_a_plan(before: str, options: dict[str, t.Any], warning: str) -> None:
     assert made(before, **options).warnings == [warning]
     assert SECRET not in warning
 
 
 @pytest.mark.parametrize("env_format", ["compose", "docker"])
-def test_where_one_reader_counts_nobody_disagrees(env_format: str) -> None:
+def test_a_format_with_one_reader_has_no_disagreements(env_format: str) -> None:
     assert made(BASE + "X='a'\n", format=env_format).warnings == []
 
 
-def test_what_the_file_holds_is_known_where_readers_agree() -> None:
+def test_existing_values_are_known_if_the_readers_agree() -> None:
     assert made(BASE + "X=a$B\n").existing["X"] is None
     assert made(BASE + "X=a$B\n", format="docker").existing["X"] == "a$B"
 
@@ -144,7 +144,7 @@ def test_what_the_file_holds_is_known_where_readers_agree() -> None:
 # Secrets
 
 
-def test_the_secrets_of_the_options_and_of_the_file_by_either_reading() -> None:
+def test_secrets_are_collected_from_options_and_file() -> None:
     given = params(extra={"MY_TOKEN": "token", "TZ": "UTC", "PROXY": "http://u:pw@h"}, extra_secrets={"ODD": "odd"})
     text = "WA_DB_PASSWORD='quo$ted'\nODD=one\nTZ=CET\nURL=http://u:x@h\nWA_API_KEY=\n"
     assert sorted(set(env_plan.secrets(given, text))) == [
@@ -169,7 +169,7 @@ def test_the_secrets_of_the_options_and_of_the_file_by_either_reading() -> None:
         ("PROXY", None, False),
     ],
 )
-def test_what_is_a_secret(key: str, value: t.Any, secret: bool) -> None:
+def test_secret_keys_and_values_are_recognised(key: str, value: t.Any, secret: bool) -> None:
     assert env_plan.is_secret(params(extra_secrets={"ODD": "x"}), key, value) is secret
 
 
@@ -188,7 +188,7 @@ def test_only_public_settings_are_shown() -> None:
     assert env_plan.show(params(), None) == ""
 
 
-# Whether the client connects otherwise
+# Whether the connection of the client changes
 
 
 @pytest.mark.parametrize(
@@ -203,13 +203,13 @@ def test_only_public_settings_are_shown() -> None:
         ({"name_prefix": ""}, [], False),
     ],
 )
-def test_whether_the_client_will_connect_otherwise(
+def test_reconnects_depends_on_the_changed_keys(
     options: dict[str, t.Any], stale: list[list[str]], reconnects: bool
 ) -> None:
     plan = made(BASE + "WA_DB_NAME_PREFIX=\n", **options)
     assert env_plan.reconnects(plan, [{"stale_keys": keys} for keys in stale]) is reconnects
 
 
-def test_a_new_file_connects_anew() -> None:
+def test_a_new_file_reconnects() -> None:
     options = {"engine": "MYSQL", "hostname": "db", "username": "wa", "password": SECRET}
     assert env_plan.reconnects(made(None, **options), [])

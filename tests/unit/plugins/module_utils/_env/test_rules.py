@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What may stand in a db.env."""
+"""Rules for the values of a db.env."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def error(**changes: str) -> str:
     return str(caught.value)
 
 
-def test_a_good_file_has_no_warning() -> None:
+def test_valid_values_have_no_warning() -> None:
     assert check() == []
     assert check(ENGINE="PGSQL", PORT="5432", NAME_PREFIX="support_", SSL_CA="/opt/certs/ca.pem") == []
     assert check(CONNECTION_IDLE_TIMEOUT="180000") == []
 
 
 @pytest.mark.parametrize("char", "?{}&~!()^=")
-def test_the_vendor_forbids_characters_in_a_password(char: str) -> None:
+def test_characters_that_the_vendor_forbids_in_a_password_are_refused(char: str) -> None:
     text = error(PASSWORD=f"Sesame{char}12")
     assert f"WA_DB_PASSWORD: contains {char};" in text
     assert "Sesame" not in text
 
 
 @pytest.mark.parametrize("key", ["ENGINE", "HOSTNAME", "PORT", "USERNAME", "PASSWORD"])
-def test_required_values_are_not_empty(key: str) -> None:
+def test_required_values_must_not_be_empty(key: str) -> None:
     assert f"WA_DB_{key}: missing or empty" in error(**{key: ""})
     values = {name: value for name, value in GOOD.items() if name != f"WA_DB_{key}"}
     with pytest.raises(WaError, match=f"WA_DB_{key}"):
@@ -54,56 +54,56 @@ def test_required_values_are_not_empty(key: str) -> None:
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "3306 ", "٣٣٠٦", "1e3"])
-def test_a_port_is_one(port: str) -> None:
+def test_an_invalid_port_is_refused(port: str) -> None:
     assert "WA_DB_PORT" in error(PORT=port)
 
 
 @pytest.mark.parametrize(("engine", "port"), [("PGSQL", "3306"), ("MYSQL", "5432")])
-def test_the_other_engines_port_is_a_warning(engine: str, port: str) -> None:
+def test_the_port_of_the_other_engine_is_a_warning(engine: str, port: str) -> None:
     assert len(check(ENGINE=engine, PORT=port)) == 1
 
 
 @pytest.mark.parametrize("value", ["1", "180", "999", "0", "ten", "1.5", "-5"])
-def test_an_idle_timeout_in_seconds_is_an_error(value: str) -> None:
+def test_an_idle_timeout_in_seconds_is_refused(value: str) -> None:
     assert "WA_DB_CONNECTION_IDLE_TIMEOUT" in error(CONNECTION_IDLE_TIMEOUT=value)
 
 
 @pytest.mark.parametrize("value", ["1000", "28800", "59999", "86400", "28800001"])
-def test_a_doubtful_idle_timeout_is_a_warning(value: str) -> None:
+def test_an_unusual_idle_timeout_is_a_warning(value: str) -> None:
     assert len(check(CONNECTION_IDLE_TIMEOUT=value)) == 1
 
 
 @pytest.mark.parametrize("value", ["60000", "180000", "28800000"])
-def test_a_good_idle_timeout_is_none(value: str) -> None:
+def test_a_valid_idle_timeout_has_no_warning(value: str) -> None:
     assert check(CONNECTION_IDLE_TIMEOUT=value) == []
 
 
-def test_an_idle_timeout_is_mysqls() -> None:
+def test_an_idle_timeout_with_postgresql_is_refused() -> None:
     text = error(ENGINE="PGSQL", PORT="5432", CONNECTION_IDLE_TIMEOUT="180000")
     assert 'connection_idle_timeout: "" removes it' in text
 
 
 @pytest.mark.parametrize("prefix", ["a b", "a/b", "a.b", "a`b", "a'b", "x" * 50, "a;b", "\x07"])
-def test_a_prefix_that_cannot_begin_a_databases_name(prefix: str) -> None:
+def test_an_invalid_name_prefix_is_refused(prefix: str) -> None:
     assert "WA_DB_NAME_PREFIX" in error(NAME_PREFIX=prefix)
 
 
-def test_a_prefix_that_needs_quotes_is_a_warning() -> None:
+def test_a_name_prefix_that_needs_quotes_is_a_warning() -> None:
     assert len(check(NAME_PREFIX="my-shop")) == 1
-    # PostgreSQL counts bytes.
+    # PostgreSQL limits the length in bytes.
     assert "WA_DB_NAME_PREFIX" in error(ENGINE="PGSQL", PORT="5432", NAME_PREFIX="é" * 30)
 
 
 @pytest.mark.parametrize("host", ["mysql://db", "db:3306", "a b", "wa@db", "a,b"])
-def test_a_hostname_is_bare(host: str) -> None:
+def test_an_invalid_host_name_is_refused(host: str) -> None:
     assert "WA_DB_HOSTNAME" in error(HOSTNAME=host)
 
 
-def test_an_ipv6_address_is_a_hostname() -> None:
+def test_an_ipv6_address_is_a_valid_host_name() -> None:
     assert check(HOSTNAME="2001:db8::1") == []
 
 
-def test_doubtful_values_are_warnings() -> None:
+def test_unusual_values_are_warnings() -> None:
     assert len(check(PASSWORD="short")) == 1
     assert len(check(PASSWORD="x" * 42)) == 1
     assert len(check(USERNAME="x" * 17)) == 1
@@ -131,12 +131,12 @@ def test_a_password_that_an_ini_file_changes_is_a_warning(mark: str) -> None:
 def test_a_word_that_an_ini_file_changes_is_a_warning(key: str, word: str) -> None:
     (warning,) = env_rules.check({**GOOD, key: word}, "db.env")
     assert key in warning
-    # The list of words is always the same: it does not tell which of them the value is.
+    # The list of words is constant, so it does not reveal the value.
     assert warning == env_rules.check({**GOOD, key: "null"}, "db.env")[0]
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "expected"),
     [
         ("WA_API_KEY", "Sesame-1234", "12 to 128 characters"),
         ("WA_API_KEY", "Sesame-" + "x" * 122, "12 to 128 characters"),
@@ -144,13 +144,13 @@ def test_a_word_that_an_ini_file_changes_is_a_warning(key: str, word: str) -> No
         ("WA_WEB_JWT_CRYPTO_KEY", "Sesame!", "characters that the client may read"),
     ],
 )
-def test_the_webapps_keys(key: str, value: str, told: str) -> None:
+def test_invalid_keys_of_the_webapp_are_a_warning(key: str, value: str, expected: str) -> None:
     (warning,) = env_rules.check({**GOOD, key: value}, "db.env")
-    assert told in warning
+    assert expected in warning
     assert value not in warning
 
 
-def test_values_without_a_doubt() -> None:
+def test_usual_values_have_no_warning() -> None:
     good = {
         **GOOD,
         "WA_CONFIG_ON_DB": "1",
@@ -165,21 +165,21 @@ def test_values_without_a_doubt() -> None:
     assert env_rules.check({**GOOD, "WA_API_KEY": "x" * 128}, "db.env") == []
 
 
-def test_the_upgrade_variable_has_no_place_in_the_shared_file() -> None:
+def test_the_upgrade_variable_is_refused_in_the_shared_file() -> None:
     with pytest.raises(WaError, match="WA_DB_UPGRADE"):
         env_rules.check({**GOOD, "WA_DB_UPGRADE": "1"}, "db.env")
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "expected"),
     [
         ("WA_DB_PASSWORD", "Sesame\n12", "a line feed"),
         ("WA_API_KEY", "Sesame\n12", "a line feed"),
         ("TZ", "a\0", "a NUL"),
     ],
 )
-def test_a_value_has_one_line_whoever_wrote_it(key: str, value: str, told: str) -> None:
-    with pytest.raises(WaError, match=f"{key}: contains {told}") as caught:
+def test_a_value_with_a_line_feed_or_nul_is_refused(key: str, value: str, expected: str) -> None:
+    with pytest.raises(WaError, match=f"{key}: contains {expected}") as caught:
         env_rules.check({**GOOD, key: value}, "db.env")
     assert "Sesame" not in str(caught.value)
     assert env_rules.check({**GOOD, "CERTIFICATE": "one\ntwo"}, "db.env") == []
@@ -189,7 +189,7 @@ def wanted(existing: dict[str, str] | None = None, **params: t.Any) -> dict[str,
     return env_rules.settings(params, existing or {})
 
 
-def test_options_that_are_not_given_are_left_alone() -> None:
+def test_options_that_are_not_given_change_nothing() -> None:
     assert wanted() == {}
     assert wanted(hostname="db", persistent=True, connection_idle_timeout="180000") == {
         "WA_DB_HOSTNAME": "db",
@@ -217,13 +217,13 @@ def test_options_that_are_not_given_are_left_alone() -> None:
         (None, {}, None),
     ],
 )
-def test_the_engines_own_port(engine: str | None, existing: dict[str, str], port: str | None) -> None:
+def test_the_default_port_of_the_engine(engine: str | None, existing: dict[str, str], port: str | None) -> None:
     assert wanted(existing, engine=engine).get("WA_DB_PORT") == port
 
 
 @pytest.mark.parametrize("option", ["hostname", "username", "password", "name_prefix"])
 @pytest.mark.parametrize("value", [True, 342391, 1000.0, ["a"]], ids=str)
-def test_a_text_that_yaml_took_for_something_else_is_refused(option: str, value: t.Any) -> None:
+def test_a_value_that_yaml_reads_as_another_type_is_refused(option: str, value: t.Any) -> None:
     with pytest.raises(WaError, match=f"option {option}: a .* to YAML") as caught:
         wanted(**{option: value})
     assert f'{option}: "..."' in str(caught.value)
@@ -232,14 +232,14 @@ def test_a_text_that_yaml_took_for_something_else_is_refused(option: str, value:
 
 
 @pytest.mark.parametrize("option", ["hostname", "username", "password"])
-def test_a_required_option_is_not_removed(option: str) -> None:
+def test_a_required_option_must_not_be_empty(option: str) -> None:
     with pytest.raises(WaError, match=f"option {option}"):
         wanted(None, **{option: ""})
 
 
 @pytest.mark.parametrize("value", [True, 511, 1000.0, None, ["a"], {"a": "b"}])
 @pytest.mark.parametrize("option", ["extra", "extra_secrets"])
-def test_extra_holds_texts(option: str, value: t.Any) -> None:
+def test_extra_accepts_only_strings(option: str, value: t.Any) -> None:
     with pytest.raises(WaError) as caught:
         wanted(**{option: {"WA_X": value}})
     assert f"option {option}: WA_X" in str(caught.value)
@@ -247,7 +247,7 @@ def test_extra_holds_texts(option: str, value: t.Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extra", "extra_secrets", "told"),
+    ("extra", "extra_secrets", "expected"),
     [
         ({"WA_DB_PASSWORD": "x"}, {}, "option password"),
         ({"WA_X": "1"}, {"WA_X": "2"}, "stands in extra and in extra_secrets"),
@@ -255,12 +255,12 @@ def test_extra_holds_texts(option: str, value: t.Any) -> None:
         ({"WA_DB_UPGRADE": "1"}, {}, "one-shot"),
     ],
 )
-def test_what_extra_must_not_hold(extra: dict[str, str], extra_secrets: dict[str, str], told: str) -> None:
-    with pytest.raises(WaError, match=told):
+def test_invalid_keys_in_extra_are_refused(extra: dict[str, str], extra_secrets: dict[str, str], expected: str) -> None:
+    with pytest.raises(WaError, match=expected):
         wanted(extra=extra, extra_secrets=extra_secrets)
 
 
-def test_extra_removes_with_an_empty_text() -> None:
+def test_an_empty_value_in_extra_removes_the_key() -> None:
     assert wanted(extra={"WA_DB_UPGRADE": "", "A": "1"}, extra_secrets={"B": "2"}) == {
         "WA_DB_UPGRADE": None,
         "A": "1",
@@ -271,11 +271,11 @@ def test_extra_removes_with_an_empty_text() -> None:
 @pytest.mark.parametrize(
     "key", ["WA_DB_PASSWORD", "WA_API_KEY", "WA_WEB_JWT_CRYPTO_KEY", "WA_SECRET", "smtp_pass", "GIT_TOKEN"]
 )
-def test_names_of_secrets(key: str) -> None:
+def test_keys_of_secrets_are_recognised(key: str) -> None:
     assert redact.is_secret(key)
 
 
 @pytest.mark.parametrize("key", ["WA_DB_HOSTNAME", "WA_DB_SSL_KEY", "WA_CONFIG_ON_DB", "TZ"])
-def test_names_of_no_secrets(key: str) -> None:
+def test_other_keys_are_no_secrets(key: str) -> None:
     assert not redact.is_secret(key)
     assert redact.is_secret(key, {key: "declared"})

@@ -14,30 +14,30 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import state as e
 HELD = {"WA_DB_HOSTNAME": {"db"}, "WA_DB_PASSWORD": {"new"}}
 
 
-def test_the_same_values_differ_in_nothing() -> None:
+def test_equal_values_do_not_differ() -> None:
     assert env_state.differing({"WA_DB_HOSTNAME": "db", "WA_DB_PASSWORD": "new", "PATH": "/bin"}, HELD) == []
 
 
-def test_other_values_and_lost_keys_differ() -> None:
+def test_changed_values_and_removed_keys_differ() -> None:
     environment = {"WA_DB_HOSTNAME": "db", "WA_DB_PASSWORD": "old", "WA_DB_NAME_PREFIX": "a", "X": "1", "Y": "1"}
     assert env_state.differing(environment, HELD, ["X"]) == ["WA_DB_PASSWORD", "WA_DB_NAME_PREFIX", "X"]
     assert env_state.differing({"WA_DB_HOSTNAME": "db"}, HELD) == ["WA_DB_PASSWORD"]
 
 
-def test_an_empty_key_that_the_file_does_not_hold_is_no_difference() -> None:
+def test_an_empty_key_missing_in_the_file_does_not_differ() -> None:
     environment = {"WA_DB_HOSTNAME": "db", "WA_DB_PASSWORD": "new", "WA_DB_NAME_PREFIX": ""}
     assert env_state.differing(environment, HELD) == []
 
 
-def test_a_key_that_compose_sets_itself_is_overridden() -> None:
+def test_a_key_set_by_compose_is_overridden() -> None:
     environment = {"WA_DB_HOSTNAME": "other", "WA_DB_PASSWORD": "old", "WA_DB_NAME_PREFIX": "a"}
     keys = ["WA_DB_HOSTNAME", "WA_DB_PASSWORD", "WA_DB_NAME_PREFIX"]
-    verdict = env_state.check(environment, keys, HELD, {}, {"WA_DB_HOSTNAME", "WA_DB_NAME_PREFIX"})
-    assert verdict.stale == ["WA_DB_PASSWORD"]
-    assert verdict.overridden == ["WA_DB_HOSTNAME"]
+    result = env_state.check(environment, keys, HELD, {}, {"WA_DB_HOSTNAME", "WA_DB_NAME_PREFIX"})
+    assert result.stale == ["WA_DB_PASSWORD"]
+    assert result.overridden == ["WA_DB_HOSTNAME"]
 
 
-def test_the_images_own_environment_explains_a_key() -> None:
+def test_a_key_set_by_the_image_is_not_stale() -> None:
     environment = {"WA_DB_NAME_PREFIX": "a"}
     assert env_state.check(environment, ["WA_DB_NAME_PREFIX"], {}, {"WA_DB_NAME_PREFIX": "a"}, ()).stale == []
     assert env_state.check(environment, ["WA_DB_NAME_PREFIX"], {}, {"WA_DB_NAME_PREFIX": "b"}, ()).stale != []
@@ -56,7 +56,9 @@ def test_the_images_own_environment_explains_a_key() -> None:
         ("core", {}, ["/usr/local/waent/data/more"], False),
     ],
 )
-def test_where_the_configuration_lives(role: str, environment: dict[str, str], mounted: list[str], keeps: bool) -> None:
+def test_keeps_configuration_depends_on_role_environment_and_mounts(
+    role: str, environment: dict[str, str], mounted: list[str], keeps: bool
+) -> None:
     assert env_state.keeps_configuration(role, environment, mounted) is keeps
 
 
@@ -69,7 +71,7 @@ def test_where_the_configuration_lives(role: str, environment: dict[str, str], m
         (None, [], []),
     ],
 )
-def test_what_a_compose_file_says_of_a_service(body: t.Any, keys: list[str], paths: list[str]) -> None:
+def test_settings_of_a_service_in_a_compose_file(body: t.Any, keys: list[str], paths: list[str]) -> None:
     assert env_state.service_settings({"services": {"s": body}}, "s") == (keys, paths, None)
     assert env_state.service_settings({"services": {"s": body}}, "other") == ([], [], None)
     assert env_state.service_settings("no mapping", "s") == ([], [], None)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A db.env on the disk."""
+"""A db.env file on disk."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "db.env"))
 
 
-def test_a_file_that_is_not_there_is_none(store: Store) -> None:
+def test_a_missing_file_is_none(store: Store) -> None:
     assert store.read() is None
 
 
-def test_bytes_come_back_as_they_are(store: Store, tmp_path: Path) -> None:
+def test_bytes_are_kept(store: Store, tmp_path: Path) -> None:
     (tmp_path / "db.env").write_bytes("\ufeffA=é\r\nB=1".encode())
     assert store.read() == "\ufeffA=é\r\nB=1"
 
 
-def test_what_is_no_file_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a_file_of_another_type_or_encoding_is_refused(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     path.symlink_to(tmp_path / "other")
     with pytest.raises(WaError, match="a symbolic link"):
@@ -54,21 +54,21 @@ def test_what_is_no_file_is_refused(store: Store, tmp_path: Path) -> None:
         store.read()
 
 
-def test_an_unreadable_file(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_an_error(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(_path: str, _flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "db.env").write_text("A=1")
-    monkeypatch.setattr(os, "open", denied)  # root may read everything
+    monkeypatch.setattr(os, "open", denied)  # root can read every file
     with pytest.raises(WaError, match="unreadable: Permission denied"):
         store.read()
 
 
-def nothing(_draft: int) -> None:
-    """No owner or mode to give."""
+def keep_attributes(_draft: int) -> None:
+    """Changes neither owner nor mode."""
 
 
-def test_a_write_replaces_the_file_in_one_step(store: Store, tmp_path: Path) -> None:
+def test_a_write_replaces_the_file_atomically(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "db.env"
     path.write_text("old")
     seen = []
@@ -82,22 +82,22 @@ def test_a_write_replaces_the_file_in_one_step(store: Store, tmp_path: Path) -> 
     with store.lock(1):
         assert store.read() == "old"
         store.write("new", set_attributes)
-    assert seen == [("old", 0, 0o600)]  # nothing stands in it until it has its mode
+    assert seen == [("old", 0, 0o600)]  # it is empty until it has its mode
     assert path.read_text() == "new"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o640
     assert os.listdir(tmp_path) == ["db.env"]
 
 
-def test_a_write_keeps_the_mode_that_was(store: Store, tmp_path: Path) -> None:
+def test_a_write_keeps_the_mode(store: Store, tmp_path: Path) -> None:
     (tmp_path / "db.env").write_text("old")
     os.chmod(tmp_path / "db.env", 0o640)
     with store.lock(1):
         store.read()
-        store.write("new", nothing)
+        store.write("new", keep_attributes)
     assert stat.S_IMODE(os.stat(tmp_path / "db.env").st_mode) == 0o640
 
 
-def test_what_a_killed_run_left_goes(store: Store, tmp_path: Path) -> None:
+def test_the_temporary_file_of_a_killed_run_is_removed(store: Store, tmp_path: Path) -> None:
     (tmp_path / ".db.env.wa_new").write_text("WA_DB_PASSWORD=half")
     with store.lock(1):
         assert os.listdir(tmp_path) == [".db.env.wa_lock"]
@@ -105,7 +105,7 @@ def test_what_a_killed_run_left_goes(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "set_attributes", "rules"])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+def test_a_failed_write_keeps_the_old_file(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     (tmp_path / "db.env").write_text("old")
@@ -115,7 +115,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 
     def set_attributes(_draft: int) -> None:
         if step == "set_attributes":
-            raise SystemExit(1)  # as fail_json ends a module
+            raise SystemExit(1)  # as fail_json does
         if step == "rules":
             raise WaError("a", "b")
 
@@ -130,9 +130,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert os.listdir(tmp_path) == ["db.env"]
 
 
-@pytest.mark.parametrize(("number", "cure"), [(1, "chattr -i"), (16, "mounted on it")])
-def test_a_file_that_may_not_be_replaced(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cure: str
+@pytest.mark.parametrize(("number", "fix"), [(1, "chattr -i"), (16, "mounted on it")])
+def test_a_file_that_cannot_be_replaced_is_an_error_with_a_fix(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, fix: str
 ) -> None:
     (tmp_path / "db.env").write_text("old")
     with store.lock(1):
@@ -143,18 +143,18 @@ def test_a_file_that_may_not_be_replaced(
 
         with monkeypatch.context() as patched:
             patched.setattr(os, "replace", refuse)
-            with pytest.raises(WaError, match=cure):
-                store.write("new", nothing)
+            with pytest.raises(WaError, match=fix):
+                store.write("new", keep_attributes)
         unlink = os.unlink
         with monkeypatch.context() as patched:
             patched.setattr(os, "unlink", lambda path: refuse() if path == store.path else unlink(path))
-            with pytest.raises(WaError, match=cure):
+            with pytest.raises(WaError, match=fix):
                 store.remove(backup="old")
     assert os.listdir(tmp_path) == ["db.env"]
 
 
 @pytest.mark.parametrize("other", ["replaced", "edited", "removed", "made"])
-def test_what_another_program_did_in_the_meantime_stays(store: Store, tmp_path: Path, other: str) -> None:
+def test_a_change_by_another_program_is_not_overwritten(store: Store, tmp_path: Path, other: str) -> None:
     path = tmp_path / "db.env"
     if other != "made":
         path.write_text("old")
@@ -168,26 +168,26 @@ def test_what_another_program_did_in_the_meantime_stays(store: Store, tmp_path: 
             (tmp_path / "x").write_text("theirs")
             os.replace(tmp_path / "x", path)
         with pytest.raises(WaError, match="changed by another program"):
-            store.write("new", nothing, backup="old")
+            store.write("new", keep_attributes, backup="old")
         with pytest.raises(WaError, match="changed by another program"):
             store.remove(backup="old")
     assert [name.read_text() for name in tmp_path.iterdir()] == ([] if other == "removed" else ["theirs"])
 
 
-def test_a_left_over_that_cannot_go_is_told(store: Store, tmp_path: Path) -> None:
+def test_a_leftover_that_cannot_be_removed_is_an_error(store: Store, tmp_path: Path) -> None:
     (tmp_path / ".db.env.wa_new").mkdir()
     with pytest.raises(WaError, match="left over"), store.lock(1):
         pytest.fail("went on")
 
 
-def test_the_last_two_backups_stay(store: Store, tmp_path: Path) -> None:
+def test_the_last_two_backups_are_kept(store: Store, tmp_path: Path) -> None:
     other = tmp_path / "db.env.bak~"
     other.write_text("the operator's own")
     made = []
     with store.lock(1):
         for text in ("1", "2", "3"):
             before = store.read()
-            made.append(store.write(text, nothing, backup=before or "0"))
+            made.append(store.write(text, keep_attributes, backup=before or "0"))
         store.read()
         made.append(store.remove(backup="3"))
     assert store.backups() == made[2:]
@@ -196,8 +196,8 @@ def test_the_last_two_backups_stay(store: Store, tmp_path: Path) -> None:
     assert other.exists()
 
 
-def test_a_link_in_the_drafts_place_is_not_followed(store: Store, tmp_path: Path) -> None:
-    """Whoever may write into the folder cannot have another file given away, however quick."""
+def test_a_symbolic_link_instead_of_the_temporary_file_is_not_followed(store: Store, tmp_path: Path) -> None:
+    """A user who may write to the folder cannot make the module change another file."""
     path, victim = tmp_path / "db.env", tmp_path / "victim"
     path.write_text("old")
     os.chmod(path, 0o640)
@@ -215,18 +215,18 @@ def test_a_link_in_the_drafts_place_is_not_followed(store: Store, tmp_path: Path
     store._inherit = swap  # type: ignore[method-assign, assignment]
     with store.lock(1):
         store.read()
-        store.write("new", nothing)
+        store.write("new", keep_attributes)
     found = victim.stat()
     assert (victim.read_text(), stat.S_IMODE(found.st_mode)) == ("theirs", 0o600)
     assert not os.listxattr(victim)
 
 
-def test_extended_attributes_stay(store: Store, tmp_path: Path) -> None:
+def test_extended_attributes_are_kept(store: Store, tmp_path: Path) -> None:
     (tmp_path / "db.env").write_text("old")
     os.setxattr(tmp_path / "db.env", "user.kept", b"1")
     with store.lock(1):
         store.read()
-        store.write("new", nothing)
+        store.write("new", keep_attributes)
     assert os.getxattr(tmp_path / "db.env", "user.kept") == b"1"
 
 
@@ -242,8 +242,8 @@ def test_only_the_file_that_was_read_is_opened_for_a_change(store: Store, tmp_pa
         pytest.fail("followed")
 
 
-def test_the_lock_is_nobody_elses(store: Store, tmp_path: Path) -> None:
-    """A lock that another user holds on the folder, which he may read, keeps no run out."""
+def test_a_lock_of_another_user_on_the_folder_has_no_effect(store: Store, tmp_path: Path) -> None:
+    """Another user may read and lock the folder, but not open the lock file."""
     number = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(number, fcntl.LOCK_EX)
     with store.lock(0):
@@ -275,6 +275,6 @@ def test_one_writer_at_a_time(store: Store) -> None:
     assert order == ["first", "second"]
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WaError, match="folder"), Store(str(tmp_path / "no" / "db.env")).lock(0):
         pytest.fail("locked nothing")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What starts the client by itself, found in a host's files."""
+"""Lines in a host's files that start the client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write(root: Path, path: str, text: str) -> None:
     file.write_text(text)
 
 
-def test_lines_that_concern_the_client_are_told(tmp_path: Path) -> None:
+def test_lines_that_concern_the_client_are_found(tmp_path: Path) -> None:
     write(
         tmp_path,
         "var/spool/cron/crontabs/root",
@@ -44,12 +44,12 @@ def test_lines_that_concern_the_client_are_told(tmp_path: Path) -> None:
     ]
 
 
-def test_a_script_that_enters_the_folder_first_is_told_by_the_line_that_names_it(tmp_path: Path) -> None:
+def test_a_script_that_changes_the_directory_first_is_found_by_that_line(tmp_path: Path) -> None:
     write(tmp_path, "etc/cron.daily/wa", "#!/bin/sh\ncd /srv/biz\ndocker compose restart\n")
     assert [one["line"] for one in read(WORDS, str(tmp_path))[0]] == ["cd /srv/biz"]
 
 
-def test_a_script_that_a_line_calls_is_read_as_well(tmp_path: Path) -> None:
+def test_a_script_that_a_line_calls_is_read(tmp_path: Path) -> None:
     write(tmp_path, "etc/cron.d/wa", "5 4 * * * root /opt/tools/clean\n6 4 * * * root /opt/tools/other\n")
     write(tmp_path, "opt/tools/clean", "#!/bin/sh\nfor c in $(docker ps -q); do docker exec $c cleanup.sh; done\n")
     write(tmp_path, "opt/tools/other", "docker restart wacore, but no script\n")
@@ -61,8 +61,8 @@ def test_a_script_that_a_line_calls_is_read_as_well(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_no_regular_file_holds_nothing_up(tmp_path: Path) -> None:
-    """A FIFO that a cron line calls, one among the cron files, a device, and a file of any size."""
+def test_other_file_types_do_not_block(tmp_path: Path) -> None:
+    """A FIFO that a cron line calls, one among the cron files, a device, and a huge file."""
     write(tmp_path, "etc/crontab", "1 1 * * * root /srv/pipe; /srv/zero; /srv/huge; docker restart wacore\n")
     (tmp_path / "srv").mkdir()
     os.mkfifo(tmp_path / "srv/pipe")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Docker is installed only where nothing of any engine is; the refusal names what is there and that vendor's cure."""
+"""Docker is installed only on a host without traces of an engine. The refusal names the traces and the vendor's fix."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ UBUNTU = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_ID": "24.04"}
 ROCKY = {"ID": "rocky", "ID_LIKE": "rhel centos fedora", "VERSION_ID": "9.4"}
 SUSE = {"ID": "opensuse-leap", "ID_LIKE": "suse opensuse", "VERSION_ID": "15.6"}
 AMAZON = {"ID": "amzn", "ID_LIKE": "fedora", "VERSION_ID": "2023"}
-GONE = (
+NO_SOCKET = (
     "Docker Engine at unix:///run/docker.sock: the socket /run/docker.sock does not exist; expected an engine. Start it"
 )
-BARRED = (
+NO_PERMISSION = (
     "Docker Engine at unix:///run/docker.sock: no permission on the socket /run/docker.sock; expected an engine. Use x"
 )
 RunModule = t.Callable[..., "dict[str, t.Any]"]
 
 
-def test_what_is_there_or_can_be_had_is_not_refused() -> None:
+def test_a_complete_or_empty_host_is_not_refused() -> None:
     assert docker_refusal("", True, Traces(packages=("docker-ce",)), DEBIAN) == ""
-    assert docker_refusal(GONE, False, Traces(), DEBIAN) == ""
+    assert docker_refusal(NO_SOCKET, False, Traces(), DEBIAN) == ""
 
 
 @pytest.mark.parametrize(
-    ("traces", "release", "cure"),
+    ("traces", "release", "fix"),
     [
         (Traces(("docker-ce", "containerd.io")), DEBIAN, "apt-get install docker-compose-plugin"),
         (Traces(("docker-ce",)), UBUNTU, "apt-get install docker-compose-plugin"),
@@ -54,14 +54,14 @@ def test_what_is_there_or_can_be_had_is_not_refused() -> None:
         (Traces(), {}, "into /usr/local/lib/docker/cli-plugins, executable"),
     ],
 )
-def test_an_engine_without_compose_gets_its_own_vendors_plugin(
-    traces: Traces, release: dict[str, str], cure: str
+def test_an_engine_without_compose_gets_the_plugin_of_its_vendor(
+    traces: Traces, release: dict[str, str], fix: str
 ) -> None:
-    told = docker_refusal("", False, traces, release)
-    assert told.startswith("docker compose does not run, and an engine is there: ")
-    assert told.endswith(cure)
-    assert all(one in told for one in traces.listed())
-    assert "wa_host_install_docker" not in told
+    refusal = docker_refusal("", False, traces, release)
+    assert refusal.startswith("docker compose does not run, and an engine is there: ")
+    assert refusal.endswith(fix)
+    assert all(one in refusal for one in traces.listed())
+    assert "wa_host_install_docker" not in refusal
 
 
 @pytest.mark.parametrize(
@@ -78,30 +78,32 @@ def test_an_engine_without_compose_gets_its_own_vendors_plugin(
     ],
 )
 @pytest.mark.parametrize("compose_runs", [True, False])
-@pytest.mark.parametrize(("error", "cure"), [(GONE, "Start it"), (BARRED, "Let it be asked (become")])
-def test_an_engine_that_does_not_answer_is_there(traces: Traces, compose_runs: bool, error: str, cure: str) -> None:
-    told = docker_refusal(error, compose_runs, traces, DEBIAN)
-    assert told.startswith(error.partition(";")[0])
-    assert f"there is something of an engine on the host: {traces.listed()[0]}. Nothing is installed" in told
-    assert cure in told or traces.vendor() == "podman"
-    assert "wa_host_install_docker" not in told
+@pytest.mark.parametrize(("error", "fix"), [(NO_SOCKET, "Start it"), (NO_PERMISSION, "Let it be asked (become")])
+def test_an_engine_that_does_not_answer_is_not_installed_again(
+    traces: Traces, compose_runs: bool, error: str, fix: str
+) -> None:
+    refusal = docker_refusal(error, compose_runs, traces, DEBIAN)
+    assert refusal.startswith(error.partition(";")[0])
+    assert f"there is something of an engine on the host: {traces.listed()[0]}. Nothing is installed" in refusal
+    assert fix in refusal or traces.vendor() == "podman"
+    assert "wa_host_install_docker" not in refusal
 
 
-def test_podman_that_answers_is_no_engine_to_start() -> None:
+def test_podman_is_refused() -> None:
     error = (
         "Docker Engine at unix:///run/podman/podman.sock: what answers there is Podman, which speaks like Docker. Use x"
     )
-    told = docker_refusal(error, True, Traces(others=("socket /run/podman/podman.sock",)), ROCKY)
-    assert told.startswith("Docker Engine at unix:///run/podman/podman.sock: what answers there is Podman")
-    assert told.endswith("The collection needs Docker itself: use another host")
+    refusal = docker_refusal(error, True, Traces(others=("socket /run/podman/podman.sock",)), ROCKY)
+    assert refusal.startswith("Docker Engine at unix:///run/podman/podman.sock: what answers there is Podman")
+    assert refusal.endswith("The collection needs Docker itself: use another host")
 
 
-def test_a_cluster_node_is_no_engine_of_docker() -> None:
+def test_containerd_alone_is_no_docker_vendor() -> None:
     assert Traces(("containerd.io",)).vendor() == ""
     assert Traces(("containerd.io", "docker.io")).vendor() == "distribution"
 
 
-def test_a_release_is_read() -> None:
+def test_os_release_is_parsed() -> None:
     assert host_requirements.os_release("# x\nID=debian\nVERSION_ID=\"13\"\nNAME='a b'\n\nodd\n") == {
         "ID": "debian",
         "VERSION_ID": "13",
@@ -110,7 +112,7 @@ def test_a_release_is_read() -> None:
 
 
 class Host:
-    """A module's view of a host whose programs lie in a folder."""
+    """The part of AnsibleModule that reads a host, with programs in a folder."""
 
     def __init__(self, folder: Path, docker_host: str = "") -> None:
         self.folder, self.params = folder, {"docker_host": docker_host}
@@ -140,7 +142,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(tmp_path, f"unix://{tmp_path}/default.sock")
 
 
-def test_a_host_of_every_vendor_is_read(host: Host, tmp_path: Path) -> None:
+def test_traces_of_every_vendor_are_found(host: Host, tmp_path: Path) -> None:
     assert host_requirements.traces(host).listed() == []
     host.program("dpkg-query", r"ii \tdocker-ce\nrc \tdocker.io\nun \tmoby-engine\niF \tcontainerd.io\n")
     host.program("rpm", r"podman-docker\npackage docker-ce is not installed\n")
@@ -161,7 +163,7 @@ def test_a_host_of_every_vendor_is_read(host: Host, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "told"),
+    ("path", "text", "expected_trace"),
     [
         ("opt/docker-20.10/dockerd", "", "{}"),
         ("opt/files/docker/compose.yml", "", ""),
@@ -177,41 +179,41 @@ def test_a_host_of_every_vendor_is_read(host: Host, tmp_path: Path) -> None:
         ("configuration", '["data-root"', ""),
     ],
 )
-def test_an_engine_that_no_package_manager_knows_is_a_trace(
-    host: Host, tmp_path: Path, path: str, text: str, told: str
+def test_traces_outside_package_managers_are_found(
+    host: Host, tmp_path: Path, path: str, text: str, expected_trace: str
 ) -> None:
     (tmp_path / "elsewhere" / "overlay2").mkdir(parents=True)
     (tmp_path / "empty").mkdir()
     planted = tmp_path / path
     planted.parent.mkdir(parents=True, exist_ok=True)
     planted.write_text(text.replace("FOLDER", str(tmp_path)))
-    expected = told.format(planted).replace("FOLDER", str(tmp_path))
-    assert host_requirements.traces(host).listed() == [expected] * bool(told)
+    expected = expected_trace.format(planted).replace("FOLDER", str(tmp_path))
+    assert host_requirements.traces(host).listed() == [expected] * bool(expected_trace)
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.7:2376", "unix:///srv/own/docker.sock", "ssh://there"])
-def test_an_engine_that_is_to_be_elsewhere_is_not_installed_here(host: Host, address: str) -> None:
+def test_another_docker_host_prevents_the_installation(host: Host, address: str) -> None:
     host.params["docker_host"] = address
-    told = host_requirements.traces(host).listed()
-    assert told == [f"the address {address}, at which no engine of the distribution listens"]
+    found = host_requirements.traces(host).listed()
+    assert found == [f"the address {address}, at which no engine of the distribution listens"]
 
 
-def test_the_socket_that_was_asked_for_is_a_trace(host: Host, tmp_path: Path) -> None:
+def test_the_socket_of_docker_host_is_a_trace(host: Host, tmp_path: Path) -> None:
     (tmp_path / "own.sock").touch()
     host.params["docker_host"] = f"unix://{tmp_path}/own.sock"
     assert host_requirements.traces(host).listed() == [f"socket {tmp_path}/own.sock"]
 
 
-@pytest.mark.parametrize("way", ["snap/bin/docker", "usr/bin/docker"])
-def test_a_program_of_a_snap_does_not_count(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+@pytest.mark.parametrize("path", ["snap/bin/docker", "usr/bin/docker"])
+def test_a_docker_client_of_a_snap_does_not_count(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """Whether PATH finds it where snaps are, or by a link to what starts them."""
+    """Whether PATH finds it in the folder of snaps, or as a link to the program that starts them."""
     (tmp_path / "usr/bin").mkdir(parents=True)
     (tmp_path / "snap/bin").mkdir(parents=True)
     (tmp_path / "usr/bin/snap").touch()
-    (tmp_path / way).symlink_to(tmp_path / "usr/bin/snap")
-    monkeypatch.setattr(host, "get_bin_path", lambda _name: str(tmp_path / way))
+    (tmp_path / path).symlink_to(tmp_path / "usr/bin/snap")
+    monkeypatch.setattr(host, "get_bin_path", lambda _name: str(tmp_path / path))
     assert not host_requirements.compose_runs(host, "")
     assert host_requirements.is_snap("/snap/bin/docker")
     assert not host_requirements.is_snap(str(tmp_path / "usr/bin/docker-ce"))
@@ -232,7 +234,7 @@ BUSYBOX = "the cron daemon of busybox reads no file in /etc/cron.d"
         (("busybox", "cron"), False, False, ""),
     ],
 )
-def test_who_reads_the_lines_of_cron(
+def test_problems_of_the_cron_daemon(
     host: Host,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -245,9 +247,9 @@ def test_who_reads_the_lines_of_cron(
         host.program(name)
         if name == "busybox":
             (tmp_path / "crond").symlink_to(tmp_path / "busybox")
-    for name, there in (("CRON_GENERATORS", generator), ("SYSTEMD", systemd)):
+    for name, exists in (("CRON_GENERATORS", generator), ("SYSTEMD", systemd)):
         path = tmp_path / name.lower()
-        if there:
+        if exists:
             path.mkdir()
         monkeypatch.setattr(host_requirements, name, (str(path),) if name == "CRON_GENERATORS" else str(path))
     assert host_requirements.cron_problem(host) == problem
@@ -277,10 +279,10 @@ def test_the_service_of_a_cron_daemon(
     host.program("busybox")
     (tmp_path / program).unlink()
     (tmp_path / "crond").symlink_to(tmp_path / "busybox")
-    assert host_requirements.stopped_services(host) == []  # missing, and not stopped
+    assert host_requirements.stopped_services(host) == []  # missing, not stopped
 
 
-def test_an_empty_folder_of_data_is_none(host: Host, tmp_path: Path) -> None:
+def test_an_empty_data_folder_is_no_trace(host: Host, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     assert host_requirements.traces(host) == Traces()
 
@@ -291,10 +293,10 @@ def test_an_empty_folder_of_data_is_none(host: Host, tmp_path: Path) -> None:
         ((), "nothing answers", False),
         (("docker",), "", True),
         (("docker-compose",), "nothing answers", True),
-        (("docker-compose",), "", False),  # the client will not come with an engine that is there
+        (("docker-compose",), "", False),  # the client would not come with an engine that exists
     ],
 )
-def test_a_plugin_that_waits_for_its_engine_runs(
+def test_a_plugin_runs_before_its_engine(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: tuple[str, ...], error: str, runs: bool
 ) -> None:
     monkeypatch.setattr(host_requirements, "PLUGIN", str(tmp_path / "docker-compose"))
@@ -306,29 +308,29 @@ def test_a_plugin_that_waits_for_its_engine_runs(
 @pytest.mark.parametrize(
     ("plugin", "client", "found", "tried"),
     [
-        (True, True, True, False),  # nothing is started where the plugin lies in its place
+        (True, True, True, False),  # nothing is executed if the plugin has its usual path
         (True, False, False, True),
         (False, True, False, True),
     ],
 )
-def test_compose_is_told_by_where_its_plugin_lies(
+def test_compose_is_recognised_by_the_path_of_its_plugin(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: bool, client: bool, found: bool, tried: bool
 ) -> None:
-    asked: list[str] = []
+    errors: list[str] = []
 
     def runs(_module: t.Any, error: str) -> bool:
-        asked.append(error)
+        errors.append(error)
         return False
 
     monkeypatch.setattr(host_requirements, "compose_runs", runs)
     monkeypatch.setattr(host_requirements, "PLUGIN_FOLDERS", (str(tmp_path / "none"), str(tmp_path / "plugins")))
     (tmp_path / "plugins").mkdir()
     path = tmp_path / "plugins" / "docker-compose"
-    path.touch(mode=0o755 if plugin else 0o644)  # one that cannot be run is none
+    path.touch(mode=0o755 if plugin else 0o644)  # without the execute permission it does not count
     if client:
         host.program("docker")
     assert host_requirements.has_compose(host, "no engine") is found
-    assert asked == ["no engine"] * tried
+    assert errors == ["no engine"] * tried
 
 
 @pytest.mark.parametrize(
@@ -337,15 +339,15 @@ def test_compose_is_told_by_where_its_plugin_lies(
         ({}, None, False),
         ({12: "cron"}, "12\n", True),
         ({12: "crond"}, "12", True),
-        ({12: "cron"}, None, True),  # it wrote no file, or the file lies elsewhere
-        ({12: "bash"}, "12", False),  # its number is another process's by now
+        ({12: "cron"}, None, True),  # it wrote no pid file, or to another path
+        ({12: "bash"}, "12", False),  # the pid now belongs to another process
         ({12: "bash", 13: "cron"}, "12", True),
         ({12: "crontab"}, None, False),
         ({12: "cron"}, "none", True),
         ({}, "12", False),
     ],
 )
-def test_a_cron_daemon_that_runs(
+def test_a_running_cron_daemon_is_recognised(
     host: Host, tmp_path: Path, processes: dict[int, str], pid_file: str | None, runs: bool
 ) -> None:
     for number, name in processes.items():
@@ -359,14 +361,14 @@ def test_a_cron_daemon_that_runs(
 @pytest.mark.parametrize(
     ("programs", "runs", "stopped"),
     [
-        ((), False, []),  # what is not installed is missing, and not stopped
+        ((), False, []),  # what is not installed is missing, not stopped
         (("cron",), False, ["cron"]),
         (("crond",), False, ["crond"]),
         (("cron", "crond"), False, ["cron"]),
         (("cron",), True, []),
     ],
 )
-def test_a_cron_daemon_that_was_stopped(
+def test_a_stopped_cron_daemon_is_recognised(
     host: Host, monkeypatch: pytest.MonkeyPatch, programs: tuple[str, ...], runs: bool, stopped: list[str]
 ) -> None:
     monkeypatch.setattr(host_requirements, "cron_runs", lambda: runs)
@@ -375,7 +377,7 @@ def test_a_cron_daemon_that_was_stopped(
     assert host_requirements.stopped_services(host) == stopped
 
 
-def test_wa_info_tells_a_service_that_was_stopped(
+def test_wa_info_returns_stopped_services(
     engine: FakeDocker, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_requirements, "stopped_services", lambda _module: ["cron"])
@@ -384,7 +386,7 @@ def test_wa_info_tells_a_service_that_was_stopped(
 
 
 @pytest.mark.parametrize(("compose", "missing"), [(True, False), (False, True), (None, True)])
-def test_whether_compose_runs_may_be_known_already(
+def test_a_known_state_of_compose_is_not_checked_again(
     host: Host, monkeypatch: pytest.MonkeyPatch, compose: bool | None, missing: bool
 ) -> None:
     monkeypatch.setattr(host_requirements, "compose_runs", lambda _module, _error: False)
@@ -392,7 +394,7 @@ def test_whether_compose_runs_may_be_known_already(
     assert ("docker_compose" in host_requirements.missing(host, "", compose)) is missing
 
 
-def test_wa_info_tells_the_refusal(
+def test_wa_info_returns_the_docker_refusal(
     engine: FakeDocker, run_module: RunModule, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_requirements, "traces", lambda _module: Traces(("docker-ce",)))
