@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is judged before the client is pointed at a database: version, TLS, writes, room, databases, privileges."""
+"""Checks before the client uses a database: version, TLS, write access, connections, databases, privileges."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NO_TABLE = Refusal("missing", "no such table")
 DENIED = Refusal("denied", "denied")
 
 
-class Checked:
-    """A check against a server that takes all that it is asked for; `on` makes it refuse something."""
+class CheckedServer:
+    """A check of a server that accepts every statement; `on` makes it refuse one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, engine: str, names: t.Sequence[str], holders: t.Sequence[str]):
         self.server = server = ScriptedDatabase(engine)
@@ -45,27 +45,27 @@ class Checked:
             server.on("FROM pg_database", [(name,) for name in names])
             server.on("FROM pg_tables", lambda _values: [(1,)] if server.databases[-1] in holders else [])
 
-    def __call__(self) -> Checked:
+    def __call__(self) -> CheckedServer:
         database_check.check(self.server.settings, self.env, self.found, self.warnings.append, self.doubts.append)
         assert self.server.open == 0, "a session stays open"
         return self
 
     def refused(self) -> WaError:
-        with pytest.raises(WaError) as told:
+        with pytest.raises(WaError) as error:
             self()
         assert self.server.open == 0, "a session stays open"
-        return told.value
+        return error.value
 
 
-Make = t.Callable[..., Checked]
+Make = t.Callable[..., CheckedServer]
 
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Make:
     def call(
         engine: str = MYSQL, names: t.Sequence[str] = ("wa1m", "wa1c"), holders: t.Sequence[str] = ("wa1m",)
-    ) -> Checked:
-        return Checked(monkeypatch, engine, names, holders)
+    ) -> CheckedServer:
+        return CheckedServer(monkeypatch, engine, names, holders)
 
     return call
 
@@ -74,7 +74,7 @@ both = pytest.mark.parametrize("engine", [MYSQL, PGSQL])
 
 
 @pytest.mark.parametrize(("engine", "product", "version"), [(MYSQL, "MySQL", "8.0.36"), (PGSQL, "PostgreSQL", "13.14")])
-def test_a_good_database_has_no_warning(make: Make, engine: str, product: str, version: str) -> None:
+def test_a_suitable_database_has_no_warning(make: Make, engine: str, product: str, version: str) -> None:
     checked = make(engine)()
     assert checked.found == {
         "product": product,
@@ -90,7 +90,7 @@ def test_a_good_database_has_no_warning(make: Make, engine: str, product: str, v
 
 
 @pytest.mark.parametrize(
-    ("engine", "version", "words"),
+    ("engine", "version", "message"),
     [
         (MYSQL, "5.7.44", ""),
         (MYSQL, "8.0.36", ""),
@@ -108,12 +108,12 @@ def test_a_good_database_has_no_warning(make: Make, engine: str, product: str, v
         ),
     ],
 )
-def test_versions_that_the_vendor_supports(engine: str, version: str, words: str) -> None:
-    assert database_check.check_version(parse_version(engine, version)) == ([words] if words else [])
+def test_versions_supported_by_the_vendor(engine: str, version: str, message: str) -> None:
+    assert database_check.check_version(parse_version(engine, version)) == ([message] if message else [])
 
 
 @both
-def test_another_version_is_a_doubt_and_nobody_need_hear_it(make: Make, engine: str) -> None:
+def test_an_unsupported_version_is_a_doubt(make: Make, engine: str) -> None:
     checked = make(engine)
     checked.server.on("version", [("9.9",)])
     assert len(checked().doubts) == 1
@@ -126,7 +126,7 @@ def test_another_version_is_a_doubt_and_nobody_need_hear_it(make: Make, engine: 
 
 @both
 @pytest.mark.parametrize("key", ["WA_DB_SSL_CA", "WA_DB_SSL_CERT"])
-def test_a_server_without_tls_where_the_client_wants_it(make: Make, engine: str, key: str) -> None:
+def test_a_server_without_tls_is_refused_if_the_client_needs_it(make: Make, engine: str, key: str) -> None:
     checked = make(engine)
     checked.env[key] = "/opt/certs/x.pem"
     assert str(checked.refused()) == (
@@ -137,7 +137,7 @@ def test_a_server_without_tls_where_the_client_wants_it(make: Make, engine: str,
 
 @both
 @pytest.mark.parametrize(("key", "warned"), [("", False), ("WA_DB_SSL_CA", True), ("WA_DB_SSL_CERT", False)])
-def test_a_certificate_that_was_not_verified_is_warned_of(make: Make, engine: str, key: str, warned: bool) -> None:
+def test_an_unverified_certificate_is_a_warning(make: Make, engine: str, key: str, warned: bool) -> None:
     checked = make(engine)
     checked.server.on("Ssl_cipher", [("Ssl_cipher", "AES")]).on("pg_stat_ssl", [(True,)])
     checked.env.update({key: "/opt/certs/x.pem"} if key else {})
@@ -152,7 +152,7 @@ def test_a_certificate_that_was_not_verified_is_warned_of(make: Make, engine: st
     )
 
 
-# Writes and room
+# Write access and connections
 
 
 @both
@@ -169,14 +169,14 @@ def test_a_replica_is_refused(make: Make, engine: str) -> None:
 
 @both
 @pytest.mark.parametrize(("used", "warned"), [(89, False), (90, True), (100, True)])
-def test_a_server_that_is_nearly_full_is_warned_of(make: Make, engine: str, used: int, warned: bool) -> None:
+def test_a_server_with_few_free_connections_is_a_warning(make: Make, engine: str, used: int, warned: bool) -> None:
     checked = make(engine)
     checked.server.on("Threads_connected", [("Threads_connected", str(used))]).on("FROM pg_stat_activity", [(used,)])
-    words = f"{SERVER[engine]}: {used} of 100 connections are in use; without a free one the client starts broken"
-    assert checked().warnings == ([words] if warned else [])
+    message = f"{SERVER[engine]}: {used} of 100 connections are in use; without a free one the client starts broken"
+    assert checked().warnings == ([message] if warned else [])
 
 
-def test_a_mysql_that_does_not_count_has_this_one_connection(make: Make) -> None:
+def test_a_mysql_without_the_status_variable_counts_this_connection(make: Make) -> None:
     checked = make()
     checked.server.on("Threads_connected", [])
     assert checked().found["connections"] == 1
@@ -186,7 +186,7 @@ def test_a_mysql_that_does_not_count_has_this_one_connection(make: Make) -> None
 
 
 @both
-def test_several_tables_of_messages_are_a_doubt(make: Make, engine: str) -> None:
+def test_several_databases_with_messages_are_a_doubt(make: Make, engine: str) -> None:
     checked = make(engine, ("wa1b", "wa1a"), ("wa1b", "wa1a"))()
     assert (checked.found["messages_databases"], checked.found["messages_database"]) == (["wa1a", "wa1b"], None)
     assert checked.doubts == [
@@ -195,13 +195,13 @@ def test_several_tables_of_messages_are_a_doubt(make: Make, engine: str) -> None
     ]
 
 
-def test_tables_of_messages_elsewhere_are_none_of_ours(make: Make) -> None:
+def test_a_messages_table_without_the_prefix_does_not_count(make: Make) -> None:
     checked = make(MYSQL, ("wa1b",), ("wa1b", "other"))()
     assert checked.found["messages_databases"] == ["wa1b"]
 
 
 @both
-def test_without_a_database_the_user_must_be_able_to_make_one(make: Make, engine: str) -> None:
+def test_without_a_database_the_user_must_be_able_to_create_one(make: Make, engine: str) -> None:
     checked = make(engine, (), ())
     checked.server.on("rolcreatedb", [(True,)])
     assert checked().found["messages_database"] is None
@@ -211,12 +211,12 @@ def test_without_a_database_the_user_must_be_able_to_make_one(make: Make, engine
         if engine == MYSQL
         else "CREATE DATABASE (CREATEDB) on new databases"
     )
-    cure = (
+    fix = (
         "Grant the user SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX and DROP on the client's databases"
         if engine == MYSQL
         else "ALTER ROLE ... CREATEDB, or make the databases first"
     )
-    assert str(checked.refused()) == f"{SERVER[engine]}: user wa lacks {lacks}. {cure}"
+    assert str(checked.refused()) == f"{SERVER[engine]}: user wa lacks {lacks}. {fix}"
 
 
 def test_without_a_prefix_only_the_clients_databases_count(make: Make) -> None:
@@ -248,7 +248,7 @@ STATEMENTS = {
 
 @pytest.mark.parametrize("privilege", database_check.PRIVILEGES)
 @pytest.mark.parametrize("kind", ["denied", "login"])
-def test_each_privilege_on_mysql_is_tried(make: Make, privilege: str, kind: str) -> None:
+def test_each_privilege_of_mysql_is_checked(make: Make, privilege: str, kind: str) -> None:
     checked = make(MYSQL, ("wa1m",))
     checked.server.on(STATEMENTS[privilege], Refusal(kind))
     error = checked.refused()
@@ -257,7 +257,7 @@ def test_each_privilege_on_mysql_is_tried(make: Make, privilege: str, kind: str)
     assert error.kind == "denied"
 
 
-def test_all_that_is_tried_on_mysql_is_a_table_that_is_not_there(make: Make) -> None:
+def test_privileges_of_mysql_are_checked_on_a_table_that_does_not_exist(make: Make) -> None:
     checked = make(MYSQL, ("wa1m",))()
     tried = [statement for statement, _values in checked.server.statements if "wa_check_" in statement]
     assert len(tried) == 8
@@ -265,13 +265,13 @@ def test_all_that_is_tried_on_mysql_is_a_table_that_is_not_there(make: Make) -> 
     assert len(tables) == 1
 
 
-def test_another_failure_than_a_refusal_ends_the_check(make: Make) -> None:
+def test_another_error_ends_the_check(make: Make) -> None:
     checked = make()
     checked.server.on("^INSERT", Refusal("timeout", "late"))
     assert checked.refused().found == "late"
 
 
-def test_what_is_lacking_in_some_databases_is_a_warning(make: Make) -> None:
+def test_privileges_missing_in_some_databases_are_a_warning(make: Make) -> None:
     checked = make()
     checked.server.on("^(ALTER TABLE|DROP TABLE) `wa1c`", DENIED)
     assert checked().warnings == [
@@ -283,7 +283,7 @@ def test_what_is_lacking_in_some_databases_is_a_warning(make: Make) -> None:
     ("pattern", "lacks"),
     [("^CREATE TABLE", "CREATE"), ("^ALTER TABLE", "ALTER"), ("^CREATE INDEX", "INDEX")],
 )
-def test_privileges_on_postgresql_are_tried_and_rolled_back(make: Make, pattern: str, lacks: str) -> None:
+def test_privileges_of_postgresql_are_checked_and_rolled_back(make: Make, pattern: str, lacks: str) -> None:
     checked = make(PGSQL, ("wa1m",))
     checked.server.on(pattern, DENIED)
     assert checked.refused().found == f"user wa lacks {lacks} on wa1m"
@@ -294,14 +294,14 @@ def test_privileges_on_postgresql_are_tried_and_rolled_back(make: Make, pattern:
     assert [options.get("read_only") for options in checked.server.options] == [False, None, False]
 
 
-def test_another_failure_on_postgresql_is_rolled_back_too(make: Make) -> None:
+def test_another_error_of_postgresql_is_rolled_back(make: Make) -> None:
     checked = make(PGSQL, ("wa1m",))
     checked.server.on("^ALTER TABLE", Refusal("lock", "held"))
     assert checked.refused().found == "held"
     assert checked.server.statements[-1][0] == "ROLLBACK"
 
 
-def test_data_privileges_and_ownership_on_postgresql(make: Make) -> None:
+def test_data_privileges_and_ownership_of_postgresql(make: Make) -> None:
     checked = make(PGSQL, ("wa1m",))
     checked.server.on("FROM pg_class c", [(11, True), (12, False)])
     checked.server.on("has_table_privilege", lambda values: [(values[1] not in ("INSERT", "DELETE"),)])

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where and as whom to connect, which database of PostgreSQL is tried first, and which databases have a prefix."""
+"""Connection settings, the database of PostgreSQL to connect to, and the databases of a prefix."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ENV = {
 # Settings
 
 
-def test_the_clients_own_values() -> None:
+def test_settings_come_from_db_env() -> None:
     assert connection.settings({}, ENV) == Settings(
         MYSQL, "db.lab", 3307, "wa", PASSWORD, server_name="db.lab", connect_timeout=10.0
     )
 
 
-def test_options_come_before_the_clients_values() -> None:
+def test_options_precede_db_env() -> None:
     options = {
         "login_host": "10.0.0.1",
         "login_port": 3308,
@@ -71,14 +71,14 @@ def test_options_come_before_the_clients_values() -> None:
         ({"login_user": "u"}, {"WA_DB_USERNAME": ""}, "user", "u"),
     ],
 )
-def test_values_as_the_client_reads_them(
+def test_values_are_read_as_the_client_reads_them(
     options: dict[str, t.Any], env: dict[str, str], field: str, value: t.Any
 ) -> None:
     assert getattr(connection.settings(options, {**ENV, **env}), field) == value
 
 
 @pytest.mark.parametrize(
-    ("env", "words"),
+    ("env", "message"),
     [
         (
             {"WA_DB_ENGINE": "ORACLE"},
@@ -98,32 +98,32 @@ def test_values_as_the_client_reads_them(
         ),
     ],
 )
-def test_values_that_are_none(env: dict[str, str], words: str) -> None:
-    with pytest.raises(WaError) as told:
+def test_invalid_values_are_refused(env: dict[str, str], message: str) -> None:
+    with pytest.raises(WaError) as error:
         connection.settings({}, {**ENV, **env})
-    assert str(told.value) == words
+    assert str(error.value) == message
 
 
-# Connecting
+# Connection
 
 
 @pytest.mark.parametrize("field", ["ca_cert", "client_cert", "client_key"])
-@pytest.mark.parametrize(("kind", "words"), [("none", "No such file or directory"), ("folder", "no regular file")])
-def test_a_certificate_that_cannot_be_read_is_told_before_anything_is_sent(
-    tmp_path: Path, field: str, kind: str, words: str
+@pytest.mark.parametrize(("kind", "reason"), [("none", "No such file or directory"), ("folder", "no regular file")])
+def test_an_unreadable_certificate_fails_before_the_connection(
+    tmp_path: Path, field: str, kind: str, reason: str
 ) -> None:
     path = tmp_path if kind == "folder" else tmp_path / "none.pem"
-    with pytest.raises(DatabaseError) as told:
+    with pytest.raises(DatabaseError) as error:
         connection.connect(Settings(MYSQL, "127.0.0.1", 1, "wa", PASSWORD, **{field: str(path)}))  # type: ignore[arg-type]
-    assert told.value.kind == "tls"
-    assert str(told.value) == (
-        f"login_{field} {path}: {words}; expected a readable file. Set login_ca_cert to the authority of the server's "
+    assert error.value.kind == "tls"
+    assert str(error.value) == (
+        f"login_{field} {path}: {reason}; expected a readable file. Set login_ca_cert to the authority of the server's "
         "certificate, and login_host to a name that the certificate has"
     )
 
 
 class Postgres:
-    """Stands for `pgsql.connect`: what each database says when somebody connects to it."""
+    """Replaces `pgsql.connect`: each database refuses a connection or accepts it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **kinds: str) -> None:
         self.kinds = kinds
@@ -145,7 +145,7 @@ class Postgres:
         ({"postgres": "denied", "template1": "login"}, ["postgres", "template1", "wa"]),
     ],
 )
-def test_the_first_database_that_is_open_is_taken(
+def test_the_first_accessible_database_is_used(
     monkeypatch: pytest.MonkeyPatch, kinds: dict[str, str], tried: list[str]
 ) -> None:
     server = Postgres(monkeypatch, **kinds)
@@ -154,23 +154,23 @@ def test_the_first_database_that_is_open_is_taken(
 
 
 @pytest.mark.parametrize(
-    ("kinds", "words", "count"),
+    ("kinds", "message", "count"),
     [
         ({"postgres": "unreachable"}, "not postgres", 1),
         ({"postgres": "missing", "template1": "too_many"}, "not template1", 2),
         ({"postgres": "login", "template1": "denied", "wa": "missing"}, "not postgres", 3),
     ],
 )
-def test_where_none_is_open_the_first_words_count(
-    monkeypatch: pytest.MonkeyPatch, kinds: dict[str, str], words: str, count: int
+def test_without_an_accessible_database_the_first_error_is_raised(
+    monkeypatch: pytest.MonkeyPatch, kinds: dict[str, str], message: str, count: int
 ) -> None:
     server = Postgres(monkeypatch, **kinds)
-    with pytest.raises(DatabaseError, match=words):
+    with pytest.raises(DatabaseError, match=message):
         connection.connect(scripted_settings(PGSQL))
     assert len(server.tried) == count
 
 
-def test_a_session_is_read_only_and_bounded_unless_asked_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_is_read_only_and_has_timeouts_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Postgres(monkeypatch, wa1="missing")
     connection.connect(scripted_settings(PGSQL), "wa2")
     connection.connect(
@@ -205,13 +205,13 @@ def test_a_session_is_read_only_and_bounded_unless_asked_otherwise(monkeypatch: 
         ),
     ],
 )
-def test_a_session_is_bound_later(engine: str, version: str, statements: list[str]) -> None:
+def test_limits_can_be_set_on_an_open_session(engine: str, version: str, statements: list[str]) -> None:
     server = ScriptedDatabase(engine, version).on("^SET", None)
     connection.limit(server.session())
     assert [statement for statement, _values in server.statements] == statements
 
 
-# Names
+# Database names
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_session_is_bound_later(engine: str, version: str, statements: list[st
         ("Wa1", 0, ["Wa1a"]),
         ("WA1", 0, []),
         ("WA1", 1, ["wa10x", "wa1b"]),
-        ("Wa1", 1, ["Wa1a"]),  # as written, where there is one
+        ("Wa1", 1, ["Wa1a"]),  # as written, if it exists
         ("w_1", 0, []),
         ("", 0, ["Wa1a", "other", "wa10x", "wa1b"]),
     ],

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kinds of failures of a database: by number, by SQLSTATE, by words; which may pass, and what helps."""
+"""Classification of database errors by number, SQLSTATE or text; which are retryable, and their fixes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SUBJECT = "database MYSQL at db.lab:3306"
         *((number, "other") for number in (0, 1064, 99999)),
     ],
 )
-def test_numbers_of_mysql(number: int, kind: str) -> None:
+def test_error_numbers_of_mysql(number: int, kind: str) -> None:
     assert errors.mysql_kind(number) == kind
 
 
@@ -62,7 +62,7 @@ def test_numbers_of_mysql(number: int, kind: str) -> None:
         ("", "other"),
     ],
 )
-def test_codes_of_postgresql(code: str, kind: str) -> None:
+def test_sqlstates_of_postgresql(code: str, kind: str) -> None:
     assert errors.pgsql_kind(code) == kind
 
 
@@ -106,7 +106,7 @@ def test_codes_of_postgresql(code: str, kind: str) -> None:
         ("", "lost"),
     ],
 )
-def test_words_of_libpq(text: str, kind: str) -> None:
+def test_messages_of_libpq(text: str, kind: str) -> None:
     assert errors.pgsql_kind_of_text(text) == kind
 
 
@@ -121,7 +121,7 @@ def test_words_of_libpq(text: str, kind: str) -> None:
         ),
     ],
 )
-def test_which_failures_may_pass(kind: str, retryable: bool) -> None:
+def test_retryable_kinds(kind: str, retryable: bool) -> None:
     assert DatabaseError(SUBJECT, "x", kind).retryable is retryable
 
 
@@ -139,10 +139,10 @@ def test_which_failures_may_pass(kind: str, retryable: bool) -> None:
         (DatabaseError(SUBJECT, "gone", "other"), f"{SUBJECT}: gone."),
     ],
 )
-def test_words_and_fix(error: DatabaseError, text: str) -> None:
+def test_the_message_contains_the_fix(error: DatabaseError, text: str) -> None:
     assert str(error) == text
 
 
-def test_an_unknown_kind_is_a_fault_of_ours() -> None:
+def test_an_unknown_kind_is_a_programming_error() -> None:
     with pytest.raises(KeyError):
         str(DatabaseError(SUBJECT, "x", "unheard of"))

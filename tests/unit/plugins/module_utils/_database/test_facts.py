@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ends a long statement, from a server's variables; MySQL is pretended, it is not in the lab."""
+"""Timeouts, sizes and free space from a server's variables. MySQL is fake, since the lab has none."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import facts
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import Session, Settings
 
 
-class Pretended(Session):
-    """A session that gives what it was told to give, by words of the statement."""
+class FakeSession(Session):
+    """A session that returns prepared rows for statements that contain a text."""
 
     def __init__(self, engine: str, answers: dict[str, list[tuple[t.Any, ...]]]) -> None:
         self.settings = Settings(engine, "db", 1, 'w"a%', "secret")
@@ -30,10 +30,10 @@ def mysql(account: str, **variables: str) -> dict[str, t.Any]:
         "VARIABLES": list(variables.items()),
         "CURRENT_USER": [(account,)],
     }
-    return facts._mysql_limits(Pretended("MYSQL", answers), 3600)
+    return facts._mysql_limits(FakeSession("MYSQL", answers), 3600)
 
 
-def test_mysql_ends_no_alter() -> None:
+def test_mysql_has_no_statement_timeout() -> None:
     found = mysql("wa@%", lock_wait_timeout="31536000", wait_timeout="28800")
     assert found["statement_timeout"] is None
     assert found["statement_timeout_fix"] is None
@@ -42,43 +42,43 @@ def test_mysql_ends_no_alter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shortest", "cured"),
+    ("seconds", "shortest", "has_fix"),
     [("0.000000", None, False), ("0.500000", 0.5, True), ("3600.0", 3600, False), ("7200", 7200, False)],
 )
-def test_mariadb_ends_a_statement(seconds: str, shortest: float | None, cured: bool) -> None:
+def test_the_statement_timeout_of_mariadb_has_a_fix(seconds: str, shortest: float | None, has_fix: bool) -> None:
     found = mysql("w'a@10.0.0.%", max_statement_time=seconds)
     assert found["statement_timeout"] == shortest
-    cure = "ALTER USER 'w''a'@'10.0.0.%' WITH MAX_STATEMENT_TIME 3600;"
-    assert found["statement_timeout_fix"] == (cure if cured else None)
+    fix = "ALTER USER 'w''a'@'10.0.0.%' WITH MAX_STATEMENT_TIME 3600;"
+    assert found["statement_timeout_fix"] == (fix if has_fix else None)
 
 
-def test_the_cure_is_for_as_long_as_is_wanted() -> None:
+def test_the_fix_sets_the_required_timeout() -> None:
     answers: dict[str, list[tuple[t.Any, ...]]] = {
         "VARIABLES": [("max_statement_time", "3600")],
         "CURRENT_USER": [("wa@%",)],
     }
-    found = facts._mysql_limits(Pretended("MYSQL", answers), 7200)
+    found = facts._mysql_limits(FakeSession("MYSQL", answers), 7200)
     assert found["statement_timeout_fix"] == "ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 7200;"
 
 
-def test_postgresql_is_cured_where_it_is_set() -> None:
+def test_the_fix_for_postgresql_changes_the_setting_at_its_source() -> None:
     rows = [
         ("statement_timeout", 30.0, "database user"),
         ("transaction_timeout", 60.0, "configuration file"),
         ("lock_timeout", 5.0, "user"),
     ]
-    timeouts, cures = facts._pgsql_timeouts(Pretended("PGSQL", {"pg_settings": rows}), 'm"s', 3600)
+    timeouts, fixes = facts._pgsql_timeouts(FakeSession("PGSQL", {"pg_settings": rows}), 'm"s', 3600)
     assert timeouts == {"statement_timeout": 30, "transaction_timeout": 60, "lock_timeout": 5}
-    assert cures == [
+    assert fixes == [
         'ALTER ROLE "w""a%" IN DATABASE "m""s" SET statement_timeout = \'3600s\';',
         'ALTER ROLE "w""a%" SET transaction_timeout = \'3600s\';',
     ]
-    found = facts._limits(timeouts, cures, 3600)
+    found = facts._limits(timeouts, fixes, 3600)
     assert (found["statement_timeout"], found["lock_timeout"]) == (30, 5)
-    assert found["statement_timeout_fix"] == " ".join(cures)
+    assert found["statement_timeout_fix"] == " ".join(fixes)
 
 
-def test_sizes_of_shards_add_up() -> None:
+def test_sizes_of_shards_are_summed() -> None:
     found = facts._sizes([("a", "messages", 5), ("b", "messages", 6), ("b", "media", 20)])
     assert found == {
         "bytes": 31,
@@ -88,8 +88,8 @@ def test_sizes_of_shards_add_up() -> None:
     assert facts._sizes([]) == {"bytes": 0, "messages_bytes": None, "largest_table": None}
 
 
-def test_the_room_is_that_of_the_disk_which_holds_the_data() -> None:
+def test_free_space_is_that_of_the_disk_with_the_data() -> None:
     disks = [("/", 1), ("/var/lib/mysql", 5), ("/var/lib/my", 7), ("/var/lib", 3)]
     answers: dict[str, list[tuple[t.Any, ...]]] = {"disks": disks, "datadir": [("/var/lib/mysql/",)]}
-    assert facts._mysql_free(Pretended("MYSQL", answers)) == 5 * 1024
-    assert facts._mysql_free(Pretended("MYSQL", {"disks": [], "datadir": [("/data/",)]})) is None
+    assert facts._mysql_free(FakeSession("MYSQL", answers)) == 5 * 1024
+    assert facts._mysql_free(FakeSession("MYSQL", {"disks": [], "datadir": [("/data/",)]})) is None

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The migration lock by a scripted server: who has it, whether it can be had, and how its session is kept."""
+"""The migration lock on a scripted server: its holder, its support, and its session."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = "waba.onprem.migration"
 NUMBERS = (migration_lock._CLASS, migration_lock._KEY)
 
 
-def test_a_client_is_told_by_its_user_and_databases() -> None:
+def test_the_lock_id_depends_on_user_and_databases() -> None:
     env = {"WA_DB_USERNAME": "wa", "WA_DB_NAME_PREFIX": "a_", "WA_DB_PASSWORD": "x"}
     own = lock_id(env, None)
     assert len(own) == 12
@@ -34,8 +34,8 @@ def test_a_client_is_told_by_its_user_and_databases() -> None:
     assert len({own, *others}) == 5
 
 
-def test_the_numbers_on_postgresql_stay_what_they_are() -> None:
-    # Two controllers of different releases must mean the same lock.
+def test_the_lock_numbers_of_postgresql_are_constant() -> None:
+    # Controllers with different releases must use the same lock.
     assert NUMBERS == (841741861, 1653305744)
     assert all(0 <= number < 1 << 31 for number in NUMBERS)
 
@@ -44,11 +44,11 @@ def lock(server: ScriptedDatabase) -> MigrationLock:
     return MigrationLock(server.session(), OWN)
 
 
-# Whether the server has one
+# Support
 
 
 @pytest.mark.parametrize(
-    ("version", "galera", "words"),
+    ("version", "galera", "reason"),
     [
         ("8.0.36", [], ""),
         ("5.7.5", [], ""),
@@ -58,21 +58,21 @@ def lock(server: ScriptedDatabase) -> MigrationLock:
         ("10.11.6-MariaDB", [("wsrep_on", "ON")], "the nodes of a Galera cluster have no lock in common"),
     ],
 )
-def test_which_mysql_supports_it(version: str, galera: list[t.Any], words: str) -> None:
+def test_which_mysql_supports_the_lock(version: str, galera: list[t.Any], reason: str) -> None:
     server = ScriptedDatabase(MYSQL, version).on("wsrep_on", galera)
-    assert lock(server).unsupported() == words
+    assert lock(server).unsupported() == reason
 
 
 @pytest.mark.parametrize(
-    ("here", "words"),
+    ("database", "reason"),
     [("postgres", ""), ("template1", "its user cannot connect to the database postgres")],
 )
-def test_which_postgresql_supports_it(here: str, words: str) -> None:
-    server = ScriptedDatabase(PGSQL).on(r"current_database\(\)", [(here,)])
-    assert lock(server).unsupported() == words
+def test_which_postgresql_supports_the_lock(database: str, reason: str) -> None:
+    server = ScriptedDatabase(PGSQL).on(r"current_database\(\)", [(database,)])
+    assert lock(server).unsupported() == reason
 
 
-# Who has it
+# Holder
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_which_postgresql_supports_it(here: str, words: str) -> None:
         ((None, None), [], ("", False)),
         ((7, None), [], ("session 7 of another user", False)),
         ((7, 7), [("wa", "10.0.0.1:5000", 9)], ("session 7 of user wa from 10.0.0.1", True)),
-        ((7, 7), [("wa", "10.0.0.1:5000", 10)], ("session 7 of user wa from 10.0.0.1", False)),  # silent
+        ((7, 7), [("wa", "10.0.0.1:5000", 10)], ("session 7 of user wa from 10.0.0.1", False)),  # idle for too long
         ((7, 7), [("wa", "localhost", None)], ("session 7 of user wa from localhost", True)),
         ((7, 7), [("wa", "fe80::1:5000", 0)], ("session 7 of user wa from fe80::1", True)),
         ((7, None), [("wa", "10.0.0.1:5000", 0)], ("session 7 of user wa from 10.0.0.1", False)),
@@ -120,12 +120,12 @@ def test_the_holder_on_postgresql(seen: list[t.Any], holder: tuple[str, bool]) -
 
 
 @pytest.mark.parametrize(("answer", "number"), [([(7,)], 7), ([(None,)], 0), ([("7",)], 7)])
-def test_the_session_that_has_it_on_mysql(answer: t.Any, number: int) -> None:
+def test_the_session_that_holds_the_lock_on_mysql(answer: t.Any, number: int) -> None:
     server = ScriptedDatabase(MYSQL).on("IS_USED_LOCK", answer)
     assert migration_lock.mysql_session(server.session()) == number
 
 
-# Taking it
+# Acquisition
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_the_session_that_has_it_on_mysql(answer: t.Any, number: int) -> None:
         (1, 0, False, ["GET_LOCK(%s, 0)", "GET_LOCK(%s, 2)", "RELEASE_LOCK(%s)"]),
     ],
 )
-def test_taking_it_on_mysql(first: t.Any, second: t.Any, taken: bool, asked: list[str]) -> None:
+def test_the_lock_is_acquired_on_mysql(first: t.Any, second: t.Any, taken: bool, asked: list[str]) -> None:
     server = ScriptedDatabase(MYSQL).on("RELEASE_LOCK", [(1,)])
     server.on(r"GET_LOCK\(%s, 0\)", [(first,)]).on(r"GET_LOCK\(%s, 2\)", [(second,)])
     assert lock(server).take() is taken
@@ -146,7 +146,7 @@ def test_taking_it_on_mysql(first: t.Any, second: t.Any, taken: bool, asked: lis
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_taking_it_on_postgresql(taken: bool) -> None:
+def test_the_lock_is_acquired_on_postgresql(taken: bool) -> None:
     server = ScriptedDatabase(PGSQL).on("^(BEGIN|ROLLBACK)$", None).on("pg_try_advisory_xact_lock", [(taken,)])
     assert lock(server).take() is taken
     assert server.asked("advisory") == [NUMBERS]
@@ -154,28 +154,28 @@ def test_taking_it_on_postgresql(taken: bool) -> None:
     assert statements == ["BEGIN", "SELECT pg_try_advisory_xact_lock", *([] if taken else ["ROLLBACK"])]
 
 
-def test_a_session_that_is_lost_is_told() -> None:
+def test_a_lost_session_is_an_error() -> None:
     server = ScriptedDatabase(MYSQL).on("SELECT 1", [(1,)])
-    mine = lock(server)
-    mine.keep_alive()
+    held = lock(server)
+    held.keep_alive()
     server.on("SELECT 1", Refusal("lost", "gone"))
     with pytest.raises(DatabaseError, match="gone"):
-        mine.keep_alive()
+        held.keep_alive()
 
 
-# The session
+# Session
 
 
-def test_a_session_on_mysql_is_given_up_when_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_session_on_mysql_is_closed_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     server = ScriptedDatabase(MYSQL).on("^SET", None)
     monkeypatch.setattr(connection, "connect", server.connect)
-    mine = migration_lock.connect(server.settings, OWN, "support")
-    assert (mine.own, mine.session.engine) == (OWN, MYSQL)
+    held = migration_lock.connect(server.settings, OWN, "support")
+    assert (held.own, held.session.engine) == (OWN, MYSQL)
     assert (server.databases, server.statements) == ([None], [("SET SESSION wait_timeout = 20", ())])
 
 
 @pytest.mark.parametrize("deployment", ["support", "s" * 80])
-def test_a_session_on_postgresql_says_whose_it_is_and_lasts(monkeypatch: pytest.MonkeyPatch, deployment: str) -> None:
+def test_a_session_on_postgresql_has_a_name_and_keepalives(monkeypatch: pytest.MonkeyPatch, deployment: str) -> None:
     server = ScriptedDatabase(PGSQL).on("set_config", [("x",)]).on("^SET", None)
     monkeypatch.setattr(connection, "connect", server.connect)
     migration_lock.connect(server.settings, OWN, deployment)
@@ -197,23 +197,23 @@ def test_a_session_that_cannot_be_prepared_is_closed(monkeypatch: pytest.MonkeyP
     assert server.open == 0
 
 
-# What wa_info tells
+# Result of inspect
 
 
 @pytest.mark.parametrize(
-    ("locks", "told"),
+    ("locks", "expected"),
     [
         ((None, None), {"holder": None, "owned": False}),
         ((7, 7), {"holder": "session 7 of user wa from h", "owned": True}),
     ],
 )
-def test_the_lock_is_told(locks: t.Any, told: dict[str, t.Any]) -> None:
+def test_inspect_returns_the_holder(locks: t.Any, expected: dict[str, t.Any]) -> None:
     server = ScriptedDatabase(MYSQL).on("wsrep_on", []).on("IS_USED_LOCK", [locks])
     server.on("processlist", [("wa", "h:1", 0)])
-    assert migration_lock.inspect(server.session(), OWN) == {"supported": True, "unsupported_reason": None, **told}
+    assert migration_lock.inspect(server.session(), OWN) == {"supported": True, "unsupported_reason": None, **expected}
 
 
-def test_an_unsupported_lock_is_told_and_not_looked_for() -> None:
+def test_inspect_of_an_unsupported_lock_reads_no_holder() -> None:
     server = ScriptedDatabase(MYSQL, "5.6.1").on("wsrep_on", [])
     assert migration_lock.inspect(server.session(), OWN) == {
         "supported": False,

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server that cannot be logged in to is always an error with a cure, never a traceback; against scripted servers."""
+"""A failed login to MySQL is always an error with a fix, never a traceback. The servers are scripted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ KEY = b"-----BEGIN PUBLIC KEY-----\n"
 
 
 def settings(port: int, **more: t.Any) -> Settings:
-    """A connection to a port of this machine."""
+    """Settings for a port of this machine."""
     env = {
         "WA_DB_ENGINE": "MYSQL",
         "WA_DB_HOSTNAME": "127.0.0.1",
@@ -60,7 +60,7 @@ def settings(port: int, **more: t.Any) -> Settings:
 
 
 def failure(*answers: bytes, plain: bool = False, **more: t.Any) -> DatabaseError:
-    """What connecting says to a server that says `answers[0]` at once and one more for each word of ours."""
+    """The error of connecting to a server that sends `answers[0]` at once, and one more for each packet of ours."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -82,7 +82,9 @@ def failure(*answers: bytes, plain: bool = False, **more: t.Any) -> DatabaseErro
 
 
 @pytest.mark.parametrize("plugin", [b"caching_sha2_password", b"sha256_password"])
-def test_a_login_for_which_the_driver_lacks_a_library(monkeypatch: pytest.MonkeyPatch, plugin: bytes) -> None:
+def test_a_login_method_that_needs_a_missing_library_is_explained(
+    monkeypatch: pytest.MonkeyPatch, plugin: bytes
+) -> None:
     monkeypatch.setattr(pymysql._auth, "_have_cryptography", False)
     switch = packet(2, b"\xfe" + plugin + b"\0" + b"x" * 20 + b"\0")
     full = [packet(4, b"\1\4")] if plugin.startswith(b"caching") else []
@@ -105,7 +107,7 @@ def test_a_login_for_which_the_driver_lacks_a_library(monkeypatch: pytest.Monkey
         packet(0, b"\x0a8.0.36\xff\xfe\0\1\0\0\x0012345678\0\0\0\xff"),
     ],
 )
-def test_a_server_of_another_kind(greeting: bytes) -> None:
+def test_a_server_with_another_protocol_is_an_error(greeting: bytes) -> None:
     failure(greeting, plain=True)
 
 
@@ -113,7 +115,7 @@ def test_a_server_of_another_kind(greeting: bytes) -> None:
     ("version", "plain", "passed"),
     [((0, 9, 3), True, {}), ((0, 9, 3), False, {}), ((1, 0, 2), True, {"ssl_disabled": True}), ((1, 2, 4), False, {})],
 )
-def test_tls_is_switched_off_only_at_drivers_that_take_the_word(
+def test_tls_is_disabled_only_with_drivers_that_support_it(
     monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], plain: bool, passed: dict[str, bool]
 ) -> None:
     seen: dict[str, t.Any] = {}
@@ -129,7 +131,7 @@ def test_tls_is_switched_off_only_at_drivers_that_take_the_word(
     assert (seen["ssl"] is None, {key: seen[key] for key in seen if key == "ssl_disabled"}) == (plain, passed)
 
 
-def test_any_greeting_is_an_error_with_words() -> None:
+def test_a_damaged_greeting_is_an_error() -> None:
     chance = random.Random(7)
     for _number in range(40):
         broken = bytearray(GREETING)
@@ -139,7 +141,7 @@ def test_any_greeting_is_an_error_with_words() -> None:
 
 
 @pytest.mark.parametrize("plugin", [b"no_such_plugin", b"dialog", b"auth_gssapi_client"])
-def test_a_login_by_an_unknown_method(plugin: bytes) -> None:
+def test_an_unknown_login_method_is_an_error(plugin: bytes) -> None:
     error = failure(
         GREETING, packet(2, b"\xfe" + plugin + b"\0\4Password:"), packet(4, b"\xff\x15\x04#28000no"), plain=True
     )
@@ -148,14 +150,14 @@ def test_a_login_by_an_unknown_method(plugin: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["a" * 64, "db..example.com", "é" * 80])
 @pytest.mark.parametrize("engine", ["MYSQL", "PGSQL"])
-def test_a_name_that_is_none(engine: str, name: str) -> None:
+def test_an_invalid_host_name_is_an_error(engine: str, name: str) -> None:
     env = {"WA_DB_ENGINE": engine, "WA_DB_HOSTNAME": name, "WA_DB_USERNAME": "wa", "WA_DB_PASSWORD": PASSWORD}
     with pytest.raises(DatabaseError, match="does not resolve") as caught:
         database.connect(database.settings({}, env))
     assert caught.value.kind == "unknown_host"
 
 
-def test_a_client_key_with_a_password_is_no_question_at_a_terminal(tmp_path: Path) -> None:
+def test_an_encrypted_client_key_does_not_prompt(tmp_path: Path) -> None:
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     make = [
         "openssl",
@@ -176,7 +178,7 @@ def test_a_client_key_with_a_password_is_no_question_at_a_terminal(tmp_path: Pat
     assert "certificate files not usable" in error.found
 
 
-def test_a_certificate_without_a_key(tmp_path: Path) -> None:
+def test_a_certificate_without_a_key_is_an_error(tmp_path: Path) -> None:
     cert = tmp_path / "cert.pem"
     cert.write_text("no certificate")
     assert "certificate files not usable" in failure(GREETING, client_cert=str(cert)).found

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How to connect to PostgreSQL, without a server."""
+"""Connection parameters of PostgreSQL, without a server."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ psycopg2 = pytest.importorskip("psycopg2")
 
 @pytest.fixture
 def config() -> t.Iterator[Settings]:
-    """A server that nobody answers at: the port is bound, and listens to nobody."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield Settings("PGSQL", "127.0.0.1", taken.getsockname()[1], "wa", "Canary1!")
+    """A server that does not answer: the port is bound, but nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield Settings("PGSQL", "127.0.0.1", bound.getsockname()[1], "wa", "Canary1!")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("PGSERVICE", "of-this-user"), ("PGTARGETSESSIONATTRS", "nonsense"), ("PGGSSENCMODE", "nonsense")],
 )
-def test_what_this_user_has_for_other_servers_says_nothing_of_the_clients(
+def test_libpq_variables_of_this_user_are_ignored(
     config: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(DatabaseError) as told:
+    with pytest.raises(DatabaseError) as error:
         connection.connect(config, "postgres")
-    assert "onnection refused" in str(told.value)
-    assert value not in str(told.value)
+    assert "onnection refused" in str(error.value)
+    assert value not in str(error.value)
 
 
-def test_no_password_but_the_clients_is_tried(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_password_is_used(config: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, t.Any] = {}
 
     def connect(**options: t.Any) -> None:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One connection whatever the engine: names in statements, rows and values, versions, errors, and its end."""
+"""A session on either engine: quoting, rows and values, versions, errors, closing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.errors impor
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import MYSQL, PGSQL, Session, Version
 
 
-def test_settings_show_no_password() -> None:
+def test_settings_contain_no_password_in_their_representation() -> None:
     assert PASSWORD not in repr(settings(MYSQL))
     assert settings(MYSQL).subject == "database MYSQL at db.lab:3306"
 
@@ -35,15 +35,15 @@ def test_settings_show_no_password() -> None:
         (PGSQL, "%s; --", '"%%s; --"'),
     ],
 )
-def test_a_name_in_a_statement(engine: str, name: str, quoted: str) -> None:
+def test_an_identifier_is_quoted(engine: str, name: str, quoted: str) -> None:
     assert database_session.quote(engine, name) == quoted
 
 
 @pytest.mark.parametrize("engine", [MYSQL, PGSQL])
-def test_a_name_with_a_zero_byte_is_refused(engine: str) -> None:
-    with pytest.raises(WaError) as told:
+def test_an_identifier_with_a_zero_byte_is_refused(engine: str) -> None:
+    with pytest.raises(WaError) as error:
         database_session.quote(engine, "a\0b")
-    assert str(told.value) == "identifier: 'a\\x00b' holds a zero byte; expected a name."
+    assert str(error.value) == "identifier: 'a\\x00b' holds a zero byte; expected a name."
 
 
 # Rows
@@ -57,7 +57,7 @@ def test_a_name_with_a_zero_byte_is_refused(engine: str) -> None:
         ("SELECT %s", [1, 2], ("SELECT %s", (1, 2))),
     ],
 )
-def test_the_drivers_see_doubled_percent_signs_only_with_values(
+def test_doubled_percent_signs_are_sent_only_with_values(
     statement: str, values: t.Sequence[t.Any], sent: tuple[str, tuple[t.Any, ...]]
 ) -> None:
     server = ScriptedDatabase().on("SELECT", [[1, "a"], [2, "b"]])
@@ -66,7 +66,7 @@ def test_the_drivers_see_doubled_percent_signs_only_with_values(
     assert server.statements == [sent]
 
 
-def test_the_value_is_the_first_of_the_first_row() -> None:
+def test_value_returns_the_first_column_of_the_first_row() -> None:
     server = ScriptedDatabase().on("SELECT", [(1, "a"), (2, "b")]).on("SET", None).on("EMPTY", [])
     with server.session() as session:
         assert session.value("SELECT 1") == 1
@@ -75,22 +75,22 @@ def test_the_value_is_the_first_of_the_first_row() -> None:
         assert session.rows("SET a = 1") == []
 
 
-def test_failures_are_ours_and_have_their_subject() -> None:
+def test_errors_of_the_driver_are_converted() -> None:
     server = ScriptedDatabase().on("x", Refusal("denied", "no right")).on("y", ConnectionResetError(104, "reset"))
     session = server.session()
-    with pytest.raises(DatabaseError) as told:
+    with pytest.raises(DatabaseError) as error:
         session.rows("x", subject="table messages in wa1")
-    assert (told.value.subject, told.value.found, told.value.kind) == ("table messages in wa1", "no right", "denied")
-    with pytest.raises(DatabaseError) as told:
+    assert (error.value.subject, error.value.found, error.value.kind) == ("table messages in wa1", "no right", "denied")
+    with pytest.raises(DatabaseError) as error:
         session.rows("x")
-    assert told.value.subject == "database MYSQL at db.lab:3306"
-    with pytest.raises(DatabaseError) as told:
+    assert error.value.subject == "database MYSQL at db.lab:3306"
+    with pytest.raises(DatabaseError) as error:
         session.value("y")
-    assert (told.value.found, told.value.kind) == ("connection lost: reset", "lost")
+    assert (error.value.found, error.value.kind) == ("connection lost: reset", "lost")
 
 
 class Broken:
-    """A connection that is lost already."""
+    """A connection that is already lost."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -100,7 +100,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("error", [OSError(), Refusal("lost")])
-def test_the_end_of_a_lost_connection_is_no_error(error: Exception) -> None:
+def test_closing_a_lost_connection_is_no_error(error: Exception) -> None:
     def translate(_error: BaseException, _subject: str) -> DatabaseError:
         raise AssertionError
 
@@ -126,12 +126,12 @@ def test_the_end_of_a_lost_connection_is_no_error(error: Exception) -> None:
         (PGSQL, "devel", "PostgreSQL", ()),
     ],
 )
-def test_versions(engine: str, text: str, product: str, numbers: tuple[int, ...]) -> None:
+def test_versions_are_parsed(engine: str, text: str, product: str, numbers: tuple[int, ...]) -> None:
     assert database_session.parse_version(engine, text) == Version(product, numbers, text)
 
 
 @pytest.mark.parametrize(("engine", "statement"), [(MYSQL, "SELECT version()"), (PGSQL, "SHOW server_version")])
-def test_the_version_is_asked_once(engine: str, statement: str) -> None:
+def test_the_version_is_read_once(engine: str, statement: str) -> None:
     server = ScriptedDatabase(engine)
     session = server.session()
     assert session.version() is session.version()
@@ -146,30 +146,30 @@ def test_the_version_is_asked_once(engine: str, statement: str) -> None:
         (("OFF", "off"), False),
         (("1", "0"), True),
         ((0, 1), True),
-        (("NO_LOCK", "0"), True),  # of MariaDB
+        (("NO_LOCK", "0"), True),  # MariaDB
     ],
 )
-def test_a_mysql_that_takes_no_writes(values: tuple[t.Any, ...], read_only: bool) -> None:
+def test_a_read_only_mysql_is_recognised(values: tuple[t.Any, ...], read_only: bool) -> None:
     server = ScriptedDatabase().on("SELECT @@global.read_only, @@global.innodb_read_only", [values])
     assert server.session().is_read_only() is read_only
 
 
 @pytest.mark.parametrize(
-    ("began", "recovery", "read_only", "asked"),
+    ("began", "recovery", "read_only", "count"),
     [(False, False, False, 1), (False, True, True, 1), (True, False, True, 0)],
 )
-def test_a_postgresql_that_takes_no_writes(began: bool, recovery: bool, read_only: bool, asked: int) -> None:
+def test_a_read_only_postgresql_is_recognised(began: bool, recovery: bool, read_only: bool, count: int) -> None:
     server = ScriptedDatabase(PGSQL).on("pg_is_in_recovery", [(recovery,)])
     server.began_read_only = began
     assert server.session().is_read_only() is read_only
-    assert len(server.statements) == asked
+    assert len(server.statements) == count
 
 
 # Errors
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [
         (Exception(1045, "Access\n denied"), "Access denied"),
         (Exception("a\n  b"), "a b"),
@@ -178,8 +178,8 @@ def test_a_postgresql_that_takes_no_writes(began: bool, recovery: bool, read_onl
         (TimeoutError(), "TimeoutError"),
     ],
 )
-def test_an_errors_own_words_are_one_line(error: Exception, words: str) -> None:
-    assert database_session.one_line(error) == words
+def test_the_message_of_an_error_is_one_line(error: Exception, text: str) -> None:
+    assert database_session.one_line(error) == text
 
 
 @pytest.mark.parametrize(
@@ -197,6 +197,6 @@ def test_an_errors_own_words_are_one_line(error: Exception, words: str) -> None:
         (OSError("odd"), "not reachable: odd", "unreachable"),
     ],
 )
-def test_why_a_server_is_not_reached(error: OSError, found: str, kind: str) -> None:
-    told = database_session.network_error(settings(MYSQL), error)
-    assert (told.subject, told.found, told.kind) == ("database MYSQL at db.lab:3306", found, kind)
+def test_network_errors_are_explained(error: OSError, found: str, kind: str) -> None:
+    converted = database_session.network_error(settings(MYSQL), error)
+    assert (converted.subject, converted.found, converted.kind) == ("database MYSQL at db.lab:3306", found, kind)

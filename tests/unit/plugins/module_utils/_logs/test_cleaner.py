@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cleaning the logs of containers: the lock, what is remembered, and what is said of each container."""
+"""Cleaning of container logs: the lock, the state file, and the result for each container."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def container(name: str, project: str = "biz") -> Container:
     return Container(name * 64, name, "r/coreapp:v1", "running", labels, [])
 
 
-# The lock
+# Lock
 
 
 @pytest.mark.parametrize(
     ("projects", "name"), [(["biz"], "biz"), (["b", "a", "b"], "a+b"), ([""], "_"), (["a", ""], "_+a"), ([], "")]
 )
-def test_the_name_of_what_is_cleaned(projects: list[str], name: str) -> None:
+def test_the_project_name_of_the_containers(projects: list[str], name: str) -> None:
     assert cleaner.project_of([container("c", project) for project in projects]) == name
 
 
@@ -55,7 +55,7 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_each_project_is_locked_once_while_the_stack_lasts(locks: Path) -> None:
+def test_each_project_is_locked_until_the_stack_closes(locks: Path) -> None:
     (locks / "wa-log-cleanup-a.lock").touch(0o666)
     with contextlib.ExitStack() as stack:
         cleaner.lock(stack, [container("c", "a"), container("d", "a"), container("e", "")], 0, Result(module()))
@@ -69,19 +69,19 @@ def test_each_project_is_locked_once_while_the_stack_lasts(locks: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_lock_that_another_one_holds(locks: Path) -> None:
+def test_a_held_lock_fails_after_the_timeout(locks: Path) -> None:
     path = locks / "wa-log-cleanup-a.lock"
     with path.open("w") as held, contextlib.ExitStack() as stack:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(WaError) as told:
+        with pytest.raises(WaError) as error:
             cleaner.lock(stack, [container("c", "a")], 0.1, Result(module()))
-    assert str(told.value) == (
+    assert str(error.value) == (
         f"log cleanup of project a: another one holds {path} for more than 0 s; expected one at a time. Wait for it (fuser "
         "shows who it is), or raise timeout"
     )
 
 
-def test_a_lock_that_cannot_be_made_is_a_warning(locks: Path, warned: list[str]) -> None:
+def test_a_lock_that_cannot_be_created_is_a_warning(locks: Path, warned: list[str]) -> None:
     path = locks / "wa-log-cleanup-a.lock"
     path.symlink_to(locks / "elsewhere")
     with contextlib.ExitStack() as stack:
@@ -92,7 +92,7 @@ def test_a_lock_that_cannot_be_made_is_a_warning(locks: Path, warned: list[str])
     assert not (locks / "elsewhere").exists()
 
 
-def test_projects_are_locked_in_the_same_order_by_all(
+def test_projects_are_locked_in_alphabetical_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str]
 ) -> None:
     monkeypatch.setattr(cleaner, "LOCK_DIR", f"{tmp_path}/none")
@@ -101,7 +101,7 @@ def test_projects_are_locked_in_the_same_order_by_all(
     assert [text.split(" ")[0][-6:] for text in warned] == ["a.lock", "b.lock", "c.lock"]
 
 
-# What is remembered
+# State file
 
 
 def report(key: str, *large: str, measured: bool = True) -> dict[str, t.Any]:
@@ -114,11 +114,11 @@ def report(key: str, *large: str, measured: bool = True) -> dict[str, t.Any]:
         ([report("a", "/x")], {}, [], {"a": ["/x"]}),
         ([report("a")], {"a": ["/x"]}, [], {}),
         ([report("a", measured=False)], {"a": ["/x"]}, [], {"a": ["/x"]}),
-        ([report("a", "/y")], {"b": ["/x"]}, [], {"a": ["/y"]}),  # gone from the host
+        ([report("a", "/y")], {"b": ["/x"]}, [], {"a": ["/y"]}),  # removed from the host
         ([report("a", "/y")], {"b": ["/x"]}, ["a"], {"a": ["/y"], "b": ["/x"]}),
     ],
 )
-def test_live_logs_that_are_too_large_are_remembered(
+def test_live_logs_that_are_too_large_are_stored(
     tmp_path: Path, reports: list[t.Any], remembered: t.Any, containers: list[str], known: t.Any
 ) -> None:
     path = tmp_path / "state" / "live.json"
@@ -129,7 +129,7 @@ def test_live_logs_that_are_too_large_are_remembered(
     assert json.loads(path.read_text()) == known
 
 
-def test_nothing_to_remember_makes_no_file(tmp_path: Path) -> None:
+def test_an_empty_state_creates_no_file(tmp_path: Path) -> None:
     path = tmp_path / "state" / "live.json"
     cleaner.remember(str(path), [report("a")], {}, module(), Result(module()))
     assert list(tmp_path.iterdir()) == []
@@ -137,7 +137,7 @@ def test_nothing_to_remember_makes_no_file(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
 
 
-def test_what_cannot_be_written_is_a_warning(tmp_path: Path, warned: list[str]) -> None:
+def test_a_state_file_that_cannot_be_written_is_a_warning(tmp_path: Path, warned: list[str]) -> None:
     (tmp_path / "state").touch()
     path = f"{tmp_path}/state/live.json"
     cleaner.remember(path, [report("a", "/x")], {}, module(), Result(module()))
@@ -155,14 +155,14 @@ def test_what_cannot_be_written_is_a_warning(tmp_path: Path, warned: list[str]) 
         (None, {}),
     ],
 )
-def test_what_the_last_run_left(tmp_path: Path, text: bytes | None, known: t.Any) -> None:
+def test_the_state_of_the_last_run_is_read(tmp_path: Path, text: bytes | None, known: t.Any) -> None:
     path = tmp_path / "live.json"
     if text is not None:
         path.write_bytes(text)
     assert cleaner.recall(str(path)) == known
 
 
-# A container
+# Cleaning of a container
 
 
 Clean = t.Callable[..., "list[dict[str, t.Any]]"]
@@ -170,7 +170,7 @@ Clean = t.Callable[..., "list[dict[str, t.Any]]"]
 
 @pytest.fixture
 def clean(engine: FakeDocker, tmp_path: Path) -> Clean:
-    """Clean the containers of the fake engine, whose commands run here; `command` is a shell's."""
+    """Clean the containers of the fake engine, which runs commands on this machine. `command` is a shell command."""
     (tmp_path / "logs").mkdir()
 
     def call(
@@ -202,12 +202,12 @@ def clean(engine: FakeDocker, tmp_path: Path) -> Clean:
     return call
 
 
-def test_reports_come_in_the_containers_order(engine: FakeDocker, clean: Clean) -> None:
+def test_results_have_the_order_of_the_containers(engine: FakeDocker, clean: Clean) -> None:
     engine.container("c", environment={"WA_MASTER_NODE": "1"})
     engine.container("b", "x/web:v1")
     engine.container("a", state="exited")
-    told = [(one["name"], one["role"], one["status"], one.get("reason")) for one in clean()]
-    assert told == [
+    results = [(one["name"], one["role"], one["status"], one.get("reason")) for one in clean()]
+    assert results == [
         ("a", "core", "skipped", "is exited"),
         ("b", "web", "cleaned", None),
         ("c", "master", "cleaned", None),
@@ -226,7 +226,7 @@ def test_reports_come_in_the_containers_order(engine: FakeDocker, clean: Clean) 
         ("restarting", {}, "failed"),
     ],
 )
-def test_a_container_in_which_nothing_can_be_run(
+def test_a_container_that_does_not_run_is_skipped_or_fails(
     engine: FakeDocker, clean: Clean, state: str, options: dict[str, t.Any], status: str
 ) -> None:
     engine.container("a", state=state)
@@ -236,13 +236,15 @@ def test_a_container_in_which_nothing_can_be_run(
 
 
 @pytest.mark.parametrize(("containers", "status"), [([], "skipped"), (["a"], "failed")])
-def test_a_container_that_is_gone(engine: FakeDocker, clean: Clean, containers: list[str], status: str) -> None:
+def test_a_removed_container_is_skipped_or_fails(
+    engine: FakeDocker, clean: Clean, containers: list[str], status: str
+) -> None:
     engine.container("a")
     (one,) = clean(gone=True, containers=containers)
     assert (one["status"], one["reason"]) == (status, "is gone")
 
 
-def test_what_was_freed_is_measured(engine: FakeDocker, clean: Clean, tmp_path: Path) -> None:
+def test_freed_space_is_measured(engine: FakeDocker, clean: Clean, tmp_path: Path) -> None:
     engine.container("a")
     logs = tmp_path / "logs"
     (logs / "archive").mkdir()
@@ -289,7 +291,7 @@ def test_check_mode_predicts_and_runs_nothing(engine: FakeDocker, clean: Clean, 
             "the cleanup failed (exit code 3), 1 more than the 1 archives to keep in {logs}/archive: one | two",
             None,
         ),
-        ("exit 0", False, "cleaned", None, None),  # the module itself fails by the rules then
+        ("exit 0", False, "cleaned", None, None),  # the module itself fails because of the rules
         ("exit 126", True, "failed", "sh -c 'exit 126' cannot be run (exit code 126): it wrote nothing", None),
         ("exit 127", True, "failed", "sh -c 'exit 127' cannot be run (exit code 127): it wrote nothing", None),
         ("exit 137", True, "failed", "the cleanup was killed (exit code 137): it wrote nothing", None),
@@ -302,7 +304,7 @@ def test_check_mode_predicts_and_runs_nothing(engine: FakeDocker, clean: Clean, 
         ),
     ],
 )
-def test_how_a_cleanup_ended(
+def test_the_exit_code_of_a_cleanup(
     engine: FakeDocker,
     clean: Clean,
     tmp_path: Path,
@@ -324,11 +326,11 @@ def test_how_a_cleanup_ended(
     assert bool(one["_violations"]) is not rules_hold
 
 
-def test_a_cleanup_that_takes_too_long_is_ended(engine: FakeDocker, clean: Clean) -> None:
+def test_a_cleanup_that_takes_too_long_is_killed(engine: FakeDocker, clean: Clean) -> None:
     engine.container("a")
     (one,) = clean("sleep 60", timeout="4s")
     assert (one["status"], one["reason"]) == ("failed", "the cleanup took more than 4s and was ended")
-    assert (one["rc"], one["files_after"]) == (None, 0)  # measured once more
+    assert (one["rc"], one["files_after"]) == (None, 0)  # measured again
 
 
 @pytest.mark.parametrize(
@@ -341,7 +343,7 @@ def test_a_cleanup_that_takes_too_long_is_ended(engine: FakeDocker, clean: Clean
         (Outcome(0, "", "", False, 1.0), True, "measuring the logs: the output is incomplete: no output."),
     ],
 )
-def test_measuring_that_comes_to_no_end(
+def test_a_measurement_that_does_not_end_fails(
     engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, check: bool, reason: str
 ) -> None:
     monkeypatch.setattr(cleaner.time, "sleep", lambda _seconds: None)  # type: ignore[attr-defined]
@@ -351,7 +353,7 @@ def test_measuring_that_comes_to_no_end(
     assert (one["status"], one["reason"]) == ("failed", reason)
 
 
-def test_a_cleanup_that_was_cut_short_by_nobody_known(
+def test_an_incomplete_cleanup_fails(
     engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(cleaner.time, "sleep", lambda _seconds: None)  # type: ignore[attr-defined]
@@ -363,13 +365,13 @@ def test_a_cleanup_that_was_cut_short_by_nobody_known(
     assert (one["status"], one["reason"]) == ("failed", "a: the cleanup was cut short (exit code 9).")
 
 
-def test_of_a_failures_words_the_last_are_told(engine: FakeDocker, clean: Clean) -> None:
+def test_the_reason_has_the_last_lines_of_the_output(engine: FakeDocker, clean: Clean) -> None:
     engine.container("a")
     (one,) = clean("for n in 1 2 3 4 5; do echo $n; done; printf %0300d 7; exit 126")
     assert one["reason"].partition("(exit code 126): ")[2] == " | ".join([*"2345", "0" * 200])
 
 
-def test_output_is_cut_and_masked(engine: FakeDocker, clean: Clean) -> None:
+def test_output_is_truncated_and_secrets_are_hidden(engine: FakeDocker, clean: Clean) -> None:
     engine.container("a", environment={"WA_DB_PASSWORD": SECRET, "SSL_KEY": "/k", "TZ": "UTC"})
     (one,) = clean(
         f"for n in 1 2 3 4 5 6 7 8 9 10 11; do echo $n; echo; done; echo MY_PASSWORD={SECRET}; printf %0600d 7"
@@ -379,9 +381,7 @@ def test_output_is_cut_and_masked(engine: FakeDocker, clean: Clean) -> None:
     assert one["_secrets"] == [SECRET, "/k"]
 
 
-def test_what_stays_too_large_is_told_and_what_was_known_is_a_violation(
-    engine: FakeDocker, clean: Clean, tmp_path: Path
-) -> None:
+def test_a_log_that_stays_too_large_twice_is_a_violation(engine: FakeDocker, clean: Clean, tmp_path: Path) -> None:
     made = engine.container("a", "x/web:v1")
     log = tmp_path / "logs" / "web.log"
     log.write_text("x" * 2000)
@@ -392,20 +392,20 @@ def test_what_stays_too_large_is_told_and_what_was_known_is_a_violation(
 
 
 @pytest.mark.parametrize(
-    ("goes", "status", "reason"),
+    ("is_removed", "status", "reason"),
     [
         (False, "failed", "container a: Docker refused: cannot be started: no memory."),
         (True, "skipped", "is gone since the cleanup began"),
     ],
 )
-def test_an_engine_that_refuses_a_command_may_be_removing_the_container(
-    engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch, goes: bool, status: str, reason: str
+def test_a_refused_command_may_mean_a_removed_container(
+    engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch, is_removed: bool, status: str, reason: str
 ) -> None:
-    """It says that the container runs for a moment longer."""
+    """The engine reports the container as running for a moment longer."""
     made = engine.container("a")
 
     def sleep(_seconds: float) -> None:
-        if goes:
+        if is_removed:
             engine.containers.pop(made["Id"], None)
 
     monkeypatch.setattr(cleaner.time, "sleep", sleep)  # type: ignore[attr-defined]
@@ -415,24 +415,26 @@ def test_an_engine_that_refuses_a_command_may_be_removing_the_container(
 
 
 @pytest.mark.parametrize(("workers", "peak"), [(1, 1), (2, 2), (9, 3)])
-def test_so_many_at_a_time(engine: FakeDocker, clean: Clean, workers: int, peak: int) -> None:
+def test_the_number_of_workers_limits_parallel_cleanups(
+    engine: FakeDocker, clean: Clean, workers: int, peak: int
+) -> None:
     for name in "abc":
         engine.container(name)
     guard = threading.Lock()
-    now: list[int] = []
+    running: list[int] = []
     seen: list[int] = []
     together = threading.Event()
 
     def run(command: FakeExec) -> int:
         with guard:
-            now.append(1)
-            seen.append(len(now))
-            if len(now) == peak:
+            running.append(1)
+            seen.append(len(running))
+            if len(running) == peak:
                 together.set()
         together.wait(20)
         code = run_here(command)
         with guard:
-            now.pop()
+            running.pop()
         return code
 
     engine.on_exec = run
@@ -449,7 +451,7 @@ def test_so_many_at_a_time(engine: FakeDocker, clean: Clean, workers: int, peak:
         ("restarted", "failed", "was restarted while it was cleaned"),
     ],
 )
-def test_why_a_cleanup_was_cut_short(
+def test_a_container_that_changes_during_its_cleanup(
     engine: FakeDocker, clean: Clean, monkeypatch: pytest.MonkeyPatch, becomes: str, status: str, reason: str
 ) -> None:
     monkeypatch.setattr(cleaner.time, "sleep", lambda _seconds: None)  # type: ignore[attr-defined]
@@ -476,7 +478,7 @@ def test_why_a_cleanup_was_cut_short(
     assert (one["status"], one["reason"]) == (status, reason)
 
 
-# Docker's own log
+# Docker logs
 
 
 @pytest.mark.parametrize(
@@ -489,7 +491,7 @@ def test_why_a_cleanup_was_cut_short(
         ({"Type": "none"}, 0, "10M", False),
     ],
 )
-def test_dockers_own_log(
+def test_docker_logs_without_a_sufficient_limit_are_reported(
     engine: FakeDocker, clean: Clean, tmp_path: Path, config: t.Any, size: int, limit: str | None, problem: bool | None
 ) -> None:
     log = tmp_path / "json.log"
@@ -509,7 +511,7 @@ def test_dockers_own_log(
     ("path", "local", "size"),
     [("", True, None), ("LOG", True, 4096), ("LOG", False, None), ("/nowhere/json.log", True, None)],
 )
-def test_the_size_of_dockers_own_log_where_it_can_be_told(
+def test_the_size_of_a_docker_log_is_measured_if_possible(
     engine: FakeDocker,
     clean: Clean,
     tmp_path: Path,

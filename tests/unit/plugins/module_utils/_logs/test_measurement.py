@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The measuring scripts, really run by the shells that are here, and the reading of what they print."""
+"""The measurement scripts, run by the installed shells, and the parsing of their output."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ SHELLS = [shell for shell in ("dash", "bash") if shutil.which(shell)]
 
 
 def run(script: str, *arguments: str, shell: str = "sh", path: str = os.environ["PATH"], **variables: str) -> str:
-    """What a script prints with only these tools on its path."""
+    """The output of a script with only these tools in its PATH."""
     argv = [shutil.which(shell) or shell, "-c", script, "sh", TOKEN, *arguments]
     return commands.run(*argv, env={"PATH": path, **variables})
 
 
 def tools(folder: Path, *names: str) -> str:
-    """A path with these tools only."""
+    """A PATH with only these tools."""
     folder.mkdir()
     for name in names:
         (folder / name).symlink_to(str(shutil.which(name)))
@@ -43,7 +43,7 @@ def tools(folder: Path, *names: str) -> str:
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
-    """A log folder with an archive and names of every kind."""
+    """A log folder with an archive and unusual file names."""
     folder = tmp_path / "logs"
     (folder / "archive").mkdir(parents=True)
     (folder / "web.log").write_bytes(b"x" * 5000)
@@ -57,8 +57,8 @@ def logs(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_measures_all_folders_at_once(logs: Path, shell: str) -> None:
-    """Sizes, disk use, times; links are no files; a folder named twice or inside another counts once."""
+def test_all_folders_are_measured_in_one_run(logs: Path, shell: str) -> None:
+    """Sizes, disk usage, times. Links are no files. A folder named twice or inside another counts once."""
     paths = f"{logs}\n{logs}/archive\n/nowhere\n{logs}/../logs"
     found = parse_measurement(run(MEASURE_SCRIPT, paths, shell=shell), TOKEN)
     assert found.files is not None
@@ -78,8 +78,8 @@ def test_measures_all_folders_at_once(logs: Path, shell: str) -> None:
     assert found.free_bytes == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.05)
 
 
-def test_the_users_surroundings_do_not_matter(logs: Path) -> None:
-    """Variables that change what ls prints are set aside."""
+def test_environment_variables_do_not_change_the_measurement(logs: Path) -> None:
+    """Variables that change the output of ls are unset."""
     plain = parse_measurement(run(MEASURE_SCRIPT, str(logs)), TOKEN)
     odd = run(
         MEASURE_SCRIPT,
@@ -95,23 +95,23 @@ def test_the_users_surroundings_do_not_matter(logs: Path) -> None:
     assert parse_measurement(odd, TOKEN).files == plain.files
 
 
-def test_images_that_lack_tools(logs: Path, tmp_path: Path) -> None:
-    """ls alone is enough; du alone gives bytes; without both nothing is known, and that is said."""
+def test_images_without_some_tools_are_measured(logs: Path, tmp_path: Path) -> None:
+    """ls alone suffices, du alone returns bytes, and without both the result says that nothing is known."""
     only_ls = parse_measurement(run(MEASURE_SCRIPT, str(logs), path=tools(tmp_path / "ls", "ls")), TOKEN)
     assert (only_ls.count, only_ls.free_bytes) == (4, None)
     only_du = parse_measurement(run(MEASURE_SCRIPT, str(logs), path=tools(tmp_path / "du", "du")), TOKEN)
     assert only_du.files is None
     assert only_du.bytes
     assert only_du.bytes >= 16384
-    nothing = parse_measurement(run(MEASURE_SCRIPT, str(logs), path=tools(tmp_path / "none")), TOKEN)
-    assert nothing.blind
-    assert (nothing.bytes, nothing.count) == (None, None)
+    blind = parse_measurement(run(MEASURE_SCRIPT, str(logs), path=tools(tmp_path / "none")), TOKEN)
+    assert blind.blind
+    assert (blind.bytes, blind.count) == (None, None)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("code", [0, 3])
-def test_a_run(logs: Path, shell: str, code: int) -> None:
-    """Before, exit code and after; the cleanup's output, even one that looks like ours, goes elsewhere."""
+def test_a_run_measures_before_and_after_the_command(logs: Path, shell: str, code: int) -> None:
+    """The output of the cleanup, even if it resembles the script's, is kept apart."""
     command = f"echo '{TOKEN} rc 9'; echo '{TOKEN} end'; cat; rm \"$1\"; exit {code}"
     output = run(RUN_SCRIPT, str(logs), "sh", "-c", command, "sh", f"{logs}/web.log", shell=shell)
     before, rc, after = parse_run(output, TOKEN)
@@ -148,8 +148,8 @@ waTOKEN end
 """
 
 
-def test_other_kinds_of_ls() -> None:
-    """BusyBox, which breaks the line in a folder's name, and a plain POSIX ls, which tells no exact time."""
+def test_the_output_of_other_ls_programs_is_parsed() -> None:
+    """BusyBox, with a line feed in a folder's name, and a POSIX ls without exact times."""
     found = parse_measurement(BUSYBOX, TOKEN).files
     assert found is not None
     assert [(file.path, file.size, file.used) for file in found] == [
@@ -166,8 +166,8 @@ def test_other_kinds_of_ls() -> None:
     ]
 
 
-def test_answers_that_are_not_whole() -> None:
-    """An answer that was cut short is an error, never an empty folder."""
+def test_an_incomplete_output_is_an_error() -> None:
+    """It is never taken for an empty folder."""
     for text in ("", "waTOKEN folder /l\n/l/.:\ntotal 0\n", "OCI runtime exec failed"):
         with pytest.raises(WaError, match="is incomplete"):
             parse_measurement(text, TOKEN)
@@ -178,8 +178,8 @@ def test_answers_that_are_not_whole() -> None:
 
 
 @given(st.text(max_size=300))
-def test_no_answer_breaks_the_reading(text: str) -> None:
-    """Whatever a container answers is read or refused."""
+def test_any_output_is_parsed_or_refused(text: str) -> None:
+    """No output of a container raises another error."""
     try:
         found = parse_measurement(f"{TOKEN} folder /l\n{text}\n{TOKEN} end\n", TOKEN)
     except WaError:

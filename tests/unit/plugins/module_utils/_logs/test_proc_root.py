@@ -24,7 +24,7 @@ MOUNTS = """\
 
 @pytest.fixture
 def proc(tmp_path: Path) -> Path:
-    """A /proc with one process, 7, of a container that has one log folder."""
+    """A /proc folder with process 7 of a container that has one log folder."""
     process = tmp_path / "7"
     (process / "root" / LOGS.lstrip("/") / "archive").mkdir(parents=True)
     (process / "cgroup").write_text(f"0::/docker/{ID}\n")
@@ -58,7 +58,7 @@ def test_files_are_measured_newest_first(proc: Path) -> None:
     assert found.free_bytes > 0
 
 
-def test_a_sparse_file_counts_what_it_takes(proc: Path) -> None:
+def test_a_sparse_file_counts_with_its_disk_usage(proc: Path) -> None:
     with inside(proc, f"{LOGS}/big.log").open("wb") as file:
         file.truncate(1 << 30)
     found = walk(7, ID, [LOGS], str(proc))
@@ -68,22 +68,20 @@ def test_a_sparse_file_counts_what_it_takes(proc: Path) -> None:
 
 @pytest.mark.parametrize("target", ["/etc", "../../etc", "nowhere"])
 @pytest.mark.parametrize("part", ["/var/log", LOGS])
-def test_a_link_on_the_way_is_not_followed(proc: Path, part: str, target: str) -> None:
+def test_a_symbolic_link_in_the_path_is_not_followed(proc: Path, part: str, target: str) -> None:
     shutil.rmtree(inside(proc, part))
     os.symlink(target, inside(proc, part))
     with pytest.raises(NotHere):
         walk(7, ID, [LOGS], str(proc))
 
 
-def test_a_file_in_the_place_of_a_folder_is_no_folder(proc: Path) -> None:
+def test_a_file_instead_of_a_folder_is_missing(proc: Path) -> None:
     inside(proc, "/usr").write_text("")
     assert walk(7, ID, ["/usr/logs"], str(proc)).missing == ["/usr/logs"]
 
 
-def test_folders_deeper_than_python_can_go_are_left_to_the_container(
-    proc: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fwalk(*_args: object, **_options: object) -> None:  # what it does at a thousand levels before Python 3.12
+def test_too_deep_folders_are_left_to_the_container(proc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fwalk(*_args: object, **_options: object) -> None:  # raised at a thousand levels before Python 3.12
         raise RecursionError("maximum recursion depth exceeded")
 
     monkeypatch.setattr(os, "fwalk", fwalk)
@@ -91,14 +89,14 @@ def test_folders_deeper_than_python_can_go_are_left_to_the_container(
         walk(7, ID, [LOGS], str(proc))
 
 
-def test_another_process_is_told_apart(proc: Path) -> None:
+def test_a_process_of_another_container_is_refused(proc: Path) -> None:
     with pytest.raises(NotHere, match="not of container"):
         walk(7, "6b" * 32, [LOGS], str(proc))
     with pytest.raises(NotHere):
         walk(8, ID, [LOGS], str(proc))
 
 
-def test_a_share_is_left_to_the_container(proc: Path) -> None:
+def test_a_network_share_is_left_to_the_container(proc: Path) -> None:
     with pytest.raises(NotHere, match="nfs4"):
         walk(7, ID, [LOGS, "/var/log/whats"], str(proc))
 
@@ -114,10 +112,10 @@ def test_a_share_is_left_to_the_container(proc: Path) -> None:
         ("/usr/local/with", {"overlay"}),
     ],
 )
-def test_kinds_of_file_systems(path: str, kinds: set[str]) -> None:
+def test_file_system_types_at_a_path(path: str, kinds: set[str]) -> None:
     assert kinds_at(MOUNTS, path) == kinds
 
 
-def test_the_later_mount_at_one_point_is_seen() -> None:
+def test_the_last_mount_at_a_path_counts() -> None:
     more = MOUNTS + "26 23 0:35 / /var/log/whatsapp/archive rw - tmpfs tmpfs rw\n"
     assert kinds_at(more, f"{LOGS}/archive") == {"tmpfs"}

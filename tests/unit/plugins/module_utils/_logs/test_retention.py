@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of the client's log cleanup: what it does, what it leaves, what changed."""
+"""The rules of the client's log cleanup: prediction, violations, changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _inodes = itertools.count(1)
 
 
 def log(path: str, size: int = 100, age: float | None = 0, inode: int = 0, order: int = 0) -> LogFile:
-    """A file, `age` seconds old; None where ls told no time."""
+    """A file that is `age` seconds old, or None if ls printed no time."""
     return LogFile(path, inode or next(_inodes), size, size, None if age is None else 1e9 - age, order)
 
 
@@ -60,16 +60,16 @@ def measured(*files: LogFile) -> Measurement:
         ("20261124-crash.log", "20261124-crash.log", False),
     ],
 )
-def test_names(name: str, log_name: str, rotated: bool) -> None:
-    """Which log a file belongs to, and whether it still may be written to."""
+def test_the_log_of_a_file_name(name: str, log_name: str, rotated: bool) -> None:
+    """Which log a file belongs to, and whether it may still be written to."""
     file = log(f"{LOGS}/{name}")
     if log_name != name:
         assert file.log_name == log_name
     assert file.rotated == rotated
 
 
-def test_a_live_log_is_no_archive() -> None:
-    """What lies in the archive folder is an archive whatever its name; a tool's own hidden file is nothing."""
+def test_live_logs_and_archives_are_distinguished() -> None:
+    """A file in the archive folder is an archive, whatever its name. A hidden file is neither."""
     assert log(f"{LOGS}/web.log").live
     assert not log(f"{ARCHIVE}/web.log").live
     assert log(f"{ARCHIVE}/notes.txt").archived
@@ -79,7 +79,7 @@ def test_a_live_log_is_no_archive() -> None:
 
 
 def test_core_keeps_the_newest_files_of_the_archive() -> None:
-    """All files count together, old live logs come in, the rest goes, oldest first."""
+    """All files count together. Old live logs are added, and the oldest files are removed."""
     archive = [log(f"{ARCHIVE}/wa-service-{n}.log.gz", age=1000 * n) for n in range(1, 31)]
     live = [log(f"{CORE}/wa-service-{n}.log", age=n) for n in range(3)]
     plan = predict("core", measured(*live, *archive), LIMITS)
@@ -92,8 +92,8 @@ def test_core_keeps_the_newest_files_of_the_archive() -> None:
     assert not predict("core", measured(log(f"{CORE}/wa-service-9.log", 15 * MB)), LIMITS).changed
 
 
-def test_web_keeps_the_newest_of_each_log() -> None:
-    """Thirty archives for every log name; only a log above its size is rotated; old files stay."""
+def test_web_keeps_the_newest_files_of_each_log() -> None:
+    """Each log has thirty archives. Only a log above its size is rotated, and old live files are kept."""
     files = [
         log(f"{ARCHIVE}/{name}.log-{n:03}.gz", age=n)
         for name, count in (("web", 30), ("access", 33))
@@ -106,8 +106,8 @@ def test_web_keeps_the_newest_of_each_log() -> None:
     assert {file.name for file in plan.remove} == {"web.log-029.gz", *(f"access.log-{n:03}.gz" for n in (30, 31, 32))}
 
 
-def test_without_times_the_listing_is_the_order() -> None:
-    """Where ls tells no time, its order within a folder counts, and what comes in is newer."""
+def test_without_times_the_order_of_the_listing_counts() -> None:
+    """If ls prints no times, the order within a folder counts, and added files are newer."""
     archive = [log(f"{ARCHIVE}/wa-service-{n}.log.gz", age=None, order=n) for n in range(3)]
     live = [log(f"{CORE}/wa-service-{n}.log", age=None, order=n) for n in range(2)]
     plan = predict("core", measured(*archive, *live), Limits(keep=2))
@@ -122,8 +122,8 @@ ARCHIVED = st.lists(
 
 
 @given(ARCHIVED, st.integers(0, 40), st.sampled_from(["web", "core", "master"]))
-def test_what_is_predicted_satisfies_the_rule(rows: list[tuple[str, int, int]], keep: int, role: str) -> None:
-    """Never removes fewer or more than the rule says, and never a newer file before an older one of its group."""
+def test_the_prediction_satisfies_the_rules(rows: list[tuple[str, int, int]], keep: int, role: str) -> None:
+    """It removes exactly as many files as the rules require, the oldest of each group first."""
     files = [log(f"{ARCHIVE}/{name}.log-{n}.gz", size, age) for n, (name, age, size) in enumerate(rows)]
     limits = Limits(keep=keep)
     removed = {file.path for file in predict(role, measured(*files), limits).remove}
@@ -133,12 +133,12 @@ def test_what_is_predicted_satisfies_the_rule(rows: list[tuple[str, int, int]], 
         groups.setdefault(file.log_name if role == "web" else "", []).append(file)
     for group in groups.values():
         kept = [file for file in group if file.path not in removed]
-        gone = [file for file in group if file.path in removed]
+        removed_files = [file for file in group if file.path in removed]
         assert len(kept) == min(keep, len(group))
         assert (
             not kept
-            or not gone
-            or min(t.cast("float", f.mtime) for f in kept) >= max(t.cast("float", f.mtime) for f in gone)
+            or not removed_files
+            or min(t.cast("float", f.mtime) for f in kept) >= max(t.cast("float", f.mtime) for f in removed_files)
         )
     after = measured(*left)
     assert not predict(role, after, limits).changed, "a second cleanup has nothing to do"
@@ -148,8 +148,8 @@ def test_what_is_predicted_satisfies_the_rule(rows: list[tuple[str, int, int]], 
     assert difference.freed_bytes == sum(file.used for file in files if file.path in removed)
 
 
-def test_what_the_client_writes_is_no_change() -> None:
-    """A log that grows, a new live log and a tool's hidden file are no change; all else is."""
+def test_writing_of_the_client_is_no_change() -> None:
+    """A growing log, a new live log and a hidden file are no change; all others are."""
     web = log(f"{LOGS}/web.log", 100, inode=1)
     old = measured(web, log(f"{ARCHIVE}/a.gz", inode=2))
     grown = measured(
@@ -174,8 +174,8 @@ def test_what_the_client_writes_is_no_change() -> None:
     assert [file.name for file in rotated.came] == ["web.log-1.gz"]
 
 
-def test_bytes_alone() -> None:
-    """Where only du answers, only fewer bytes are a change, and nothing is predicted."""
+def test_without_a_listing_only_bytes_are_compared() -> None:
+    """If only du is available, fewer bytes are a change, and nothing is predicted."""
     before, after = Measurement(files=None, du_bytes=500), Measurement(files=None, du_bytes=300)
     assert (compare(before, after).changed, compare(before, after).freed_bytes) == (True, 200)
     more = Measurement(files=None, du_bytes=900)
@@ -185,8 +185,8 @@ def test_bytes_alone() -> None:
     assert (before.bytes, before.count) == (500, None)
 
 
-def test_violations() -> None:
-    """Each rule by itself; a Coreapp log that got old meanwhile is none; a large log is one only the second time."""
+def test_each_broken_rule_is_a_violation() -> None:
+    """A Coreapp log that becomes old during the run is no violation. A large log is one only the second time."""
     clean = measured(log(f"{CORE}/wa-service-1.log"), log(f"{ARCHIVE}/wa-service-0.log.gz"))
 
     def rules(
@@ -209,7 +209,7 @@ def test_violations() -> None:
     assert rules("web", large) == []
     named = [f"{LOGS}/web.log"]
     assert rules("web", large, large=named) == ["live_too_large"]
-    # rotated, and too large again already: the client is fast, not the cleanup broken
+    # rotated, and already too large again: the client writes fast, the cleanup works
     assert rules("web", measured(log(f"{LOGS}/web.log", 22 * MB)), large, named) == []
     assert (
         rules(
@@ -224,14 +224,14 @@ def test_violations() -> None:
     assert rules("web", Measurement(folders=["/x"], unreadable=["/x"])) == ["unreadable"]
 
 
-def test_old_core_files_are_told_by_log_and_folder() -> None:
-    """The newest of each log in each folder is being written; a lone file of another log is no old one."""
+def test_old_core_files_are_found_by_log_and_folder() -> None:
+    """The newest file of each log in each folder is being written. A single file of another log is not old."""
     files = [log(f"{CORE}/wa-service-1.log", age=9), log(f"{CORE}/wa-service-2.log"), log(f"{CORE}/crash.log", age=99)]
     assert old_core_files("core", measured(*files, log(f"{LOGS}/wa-service-0.log", age=50))) == files[:1]
 
 
 def test_the_vendors_core_logs() -> None:
-    """Dated from the beginning: the newest of each level is live, older ones wait for the cleanup; crash logs are no logs."""
+    """Names start with a date: the newest of each level is live, older ones wait for the cleanup. Crash logs are no logs."""
     new = log(f"{CORE}/wa-service.log.20261125", age=0)
     old = log(f"{CORE}/wa-service.log.20261124", age=9)
     info = log(f"{CORE}/wa-service.log.INFO.20261120", age=99)
@@ -243,15 +243,15 @@ def test_the_vendors_core_logs() -> None:
     plan = predict("core", found, LIMITS)
     assert (plan.archive, plan.rotate, plan.remove) == ([old], [], [])
     assert [one["rule"] for one in violations("core", found, found, LIMITS)] == ["old_core_files"]
-    # of one moment, the later date
+    # with equal times, the later date in the name counts
     twins = [log(f"{CORE}/wa-service.log.{day}") for day in (20261124, 20261125)]
     assert live_core_files("core", measured(*twins)) == twins[1:]
-    # a crash in the middle is the client's doing
+    # a crash during the run is no change by the cleanup
     assert not compare(measured(new), measured(new, *crashes)).changed
 
 
-def test_a_live_core_log_that_the_cleanup_took() -> None:
-    """Removed or cut: the Coreapp writes to what nobody sees. Too large, or one that it had left by then, is fair."""
+def test_a_live_core_log_removed_by_the_cleanup_is_a_violation() -> None:
+    """Removed or truncated, the Coreapp writes to a deleted file. Not if it was too large, or no longer live."""
 
     def rules(before: Measurement, after: Measurement, role: str = "core") -> list[str]:
         return [one["rule"] for one in violations(role, before, after, LIMITS)]
@@ -266,8 +266,8 @@ def test_a_live_core_log_that_the_cleanup_took() -> None:
     assert rules(measured(live), Measurement(files=None)) == []
 
 
-def test_lighttpd_rotates_by_itself() -> None:
-    """Its log is measured, and no rule of the archive folder is laid on it."""
+def test_lighttpd_rotates_its_own_log() -> None:
+    """The log is measured, but no rule applies to it."""
     found = measured(log("/var/log/lighttpd/error.log"), log("/var/log/lighttpd/error.log.1.gz"))
     assert violations("web", found, found, LIMITS) == []
     outside = measured(log(f"{LOGS}/error.log.1.gz"))
@@ -288,8 +288,10 @@ def test_lighttpd_rotates_by_itself() -> None:
         ("none", {}, None, ""),
     ],
 )
-def test_docker_logs(driver: str, options: dict[str, str], size: int | None, begins: str) -> None:
-    """Only drivers that write files without a cap, or with one above 100 MiB, are a problem."""
+def test_docker_logs_without_a_sufficient_limit_are_a_problem(
+    driver: str, options: dict[str, str], size: int | None, begins: str
+) -> None:
+    """Only drivers that write files without a limit, or with one above 100 MiB, are a problem."""
     problem = docker_log_problem(driver, options, size, 100 * MB)
     assert problem.startswith(begins)
     assert bool(problem) == bool(begins)

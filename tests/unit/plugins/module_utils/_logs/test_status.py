@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the status file of the nightly log cleanup tells."""
+"""Problems reported from the status file of the log cleanup job."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def status(result: str = "ok", hours: float = 3, success: float = 3, **more: t.A
 
 
 @pytest.mark.parametrize(
-    ("text", "installed", "said"),
+    ("text", "installed", "message"),
     [
         (status(), LONG_AGO, ""),
         (status(hours=25.5), LONG_AGO, ""),
@@ -74,11 +74,11 @@ def status(result: str = "ok", hours: float = 3, success: float = 3, **more: t.A
         (status(started=-1e30), LONG_AGO, "its last run was of a time that is none"),
     ],
 )
-def test_the_last_run(text: str | None, installed: float | None, said: str) -> None:
-    assert log_status.problem(text, installed, NOW) == said
+def test_problems_of_the_last_run(text: str | None, installed: float | None, message: str) -> None:
+    assert log_status.problem(text, installed, NOW) == message
 
 
-def test_the_files_of_a_host(tmp_path: Path) -> None:
+def test_the_files_of_a_host_are_read(tmp_path: Path) -> None:
     cron, path = tmp_path / "cron", tmp_path / "status.json"
     assert log_status.read(str(path), str(cron), NOW) == ""
     cron.touch()

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of the files behind the media volume: shares, space, what a probe tells."""
+"""Rules for the file system of the media volume: shares, space, errors of a probe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AUTO = MountPoint("/srv/media", "autofs")
 DISK = MountPoint("/srv", "xfs")
 
 
-def test_mounts_are_read_with_escapes() -> None:
+def test_mount_points_are_parsed_with_escapes() -> None:
     assert rules.parse_mounts(MOUNTINFO) == [
         MountPoint("/proc", "proc"),
         ROOT,
@@ -33,13 +33,13 @@ def test_mounts_are_read_with_escapes() -> None:
     ]
 
 
-def test_fstab_is_read_without_comments_root_and_swap() -> None:
+def test_fstab_is_parsed_without_comments_root_and_swap() -> None:
     text = "# x\nUUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\nnfs:/e /srv/media/ nfs4 hard 0 0\n\nbroken\n"
     assert rules.parse_fstab(text) == [NFS]
 
 
 @pytest.mark.parametrize(
-    ("device", "mounts", "promised", "required", "words"),
+    ("device", "mounts", "promised", "required", "message"),
     [
         ("/srv/media", [ROOT], [], None, None),
         ("/srv/media", [ROOT], [], True, "a plain directory of / "),
@@ -58,17 +58,17 @@ def test_fstab_is_read_without_comments_root_and_swap() -> None:
         ("/srv/media", [ROOT], [DISK], None, None),
     ],
 )
-def test_device(
-    device: str, mounts: list[MountPoint], promised: list[MountPoint], required: bool | None, words: str | None
+def test_a_device_that_must_be_mounted(
+    device: str, mounts: list[MountPoint], promised: list[MountPoint], required: bool | None, message: str | None
 ) -> None:
-    if words is None:
+    if message is None:
         rules.check_device(device, mounts, promised, required)
     else:
-        with pytest.raises(WaError, match=words):
+        with pytest.raises(WaError, match=message):
             rules.check_device(device, mounts, promised, required)
 
 
-def test_space() -> None:
+def test_too_little_space_is_an_error() -> None:
     rules.check_space("m", 10, 20, 10)
     rules.check_space("m", None, None, 10)
     with pytest.raises(WaError, match=r"9 B free of 20 B; expected at least 10 B"):
@@ -91,7 +91,7 @@ def test_space() -> None:
         ("dd: fsync failed for '/m/f': Input/output error", "Input/output error", "other"),
     ],
 )
-def test_complaints_are_told_apart(printed: str, error: str, kind: str) -> None:
+def test_errors_of_a_probe_are_classified(printed: str, error: str, kind: str) -> None:
     found = _plain(printed)
     assert found.endswith(error)
     assert rules.probe_kind(found) == kind
@@ -104,7 +104,7 @@ def problems(
     return rules.probe_problems(probe, "/media", selinux)
 
 
-def test_problems_of_a_probe() -> None:
+def test_problems_of_a_probe_are_explained() -> None:
     assert problems([("", "", "", ""), ("incoming", "", "", "")], [("c2", "", ""), ("c2", "incoming", "")]) == []
     denied = problems([("", "0:0", "755", "Permission denied"), ("in", "0:0", "700", "Permission denied")])
     assert denied == [

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof that containers share a folder: its script on real files, and what the prober makes of what containers say."""
+"""The probe of a shared folder: its script on real files, and what Prober concludes from the containers' answers."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ NOW = 1_700_000_000
 
 
 class Script:
-    """The script of a probe in a folder, as it runs in a container."""
+    """The probe's script in a folder, as it runs in a container."""
 
     def __init__(self, folder: Path, token: str = "a", measure: str = "", write: str = "1") -> None:
         argv = ["/bin/sh", "-c", media_probe._PROBE, "sh", str(folder), str(NOW), token, measure, write]
         self.child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def until(self, last: str) -> list[str]:
-        """What it says up to a line."""
+        """Read its output up to a line."""
         assert self.child.stdout is not None
         lines: list[str] = []
         while not lines or lines[-1] not in (last, ""):
@@ -42,7 +42,7 @@ class Script:
         assert lines[-1] == last
         return lines[:-1]
 
-    def tell(self, order: str) -> None:
+    def send(self, order: str) -> None:
         assert self.child.stdin is not None
         self.child.stdin.write(f"{order}\n")
         self.child.stdin.flush()
@@ -50,9 +50,9 @@ class Script:
     def end(self) -> list[str]:
         assert self.child.stdin is not None
         self.child.stdin.close()
-        said = self.until("gone")
+        output = self.until("gone")
         self.child.wait(20)
-        return said
+        return output
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob(".wa-probe-*")}
 
 
-def test_without_leave_to_write_it_only_tells_whether_it_may(media: Path) -> None:
+def test_without_write_the_script_only_reports_permissions(media: Path) -> None:
     stale = media / "incoming" / f".wa-probe-{NOW - 99999}-a"
     stale.write_text("a")
     (media / "gone").mkdir(mode=0o500)
@@ -81,47 +81,47 @@ def test_without_leave_to_write_it_only_tells_whether_it_may(media: Path) -> Non
     assert {path: path.stat().st_mtime_ns for path in [media, *media.rglob("*")]} == before
 
 
-def test_a_file_in_each_folder_is_read_by_the_neighbour_and_taken_away(media: Path) -> None:
+def test_each_probe_reads_the_file_of_the_other_and_removes_its_own(media: Path) -> None:
     one, two = Script(media, "a"), Script(media, "b")
     for script in (one, two):
         assert script.until("ready") == ["wrote\t\tok", "wrote\tincoming\tok", "wrote\t.hidden\tok"]
     names = {f"{folder}.wa-probe-{NOW}-{token}" for folder in ("", "incoming/", ".hidden/") for token in "ab"}
     assert files(media) == names
-    one.tell("read b")
+    one.send("read b")
     assert one.until("done") == ["read\t\tok", "read\tincoming\tok", "read\t.hidden\tok"]
     (media / "incoming" / f".wa-probe-{NOW}-b").unlink()
     (media / ".hidden" / f".wa-probe-{NOW}-b").write_text("c\n")
     (media / f".wa-probe-{NOW}-b").write_text("")
-    one.tell("read b")
+    one.send("read b")
     top, missing, other = one.until("done")
     assert (top, other) == ("read\t\tno content", "read\t.hidden\tother content")
     assert missing.startswith("read\tincoming\tcat: ")
     assert missing.endswith(": No such file or directory")
     assert one.end() == []
     one.child.wait(20)
-    two.tell("drop a")
+    two.send("drop a")
     assert two.until("done") == []
     assert two.end() == []
     assert files(media) == set()
     assert (media / "file").read_text() == "media"
 
 
-def test_another_probes_files_are_dropped_on_demand(media: Path) -> None:
+def test_files_of_another_probe_are_removed_on_request(media: Path) -> None:
     (media / f".wa-probe-{NOW}-dead").touch()
     script = Script(media)
     script.until("ready")
-    script.tell("drop dead")
+    script.send("drop dead")
     assert script.until("done") == []
-    script.tell("end")
+    script.send("end")
     assert script.until("gone") == []
     assert files(media) == set()
 
 
-def test_a_signal_takes_the_files_away(media: Path) -> None:
+def test_a_signal_removes_the_files(media: Path) -> None:
     script = Script(media)
     script.until("ready")
     script.child.terminate()
-    script.tell("read x")
+    script.send("read x")
     script.child.wait(20)
     assert files(media) == set()
 
@@ -136,7 +136,7 @@ def test_a_signal_takes_the_files_away(media: Path) -> None:
         (".wa-probe", True),
     ],
 )
-def test_what_a_killed_probe_left_goes_after_a_while(media: Path, name: str, stays: bool) -> None:
+def test_files_of_a_killed_probe_are_removed_after_ten_minutes(media: Path, name: str, stays: bool) -> None:
     (media / "incoming" / name).touch()
     script = Script(media)
     script.until("ready")
@@ -144,25 +144,25 @@ def test_what_a_killed_probe_left_goes_after_a_while(media: Path, name: str, sta
     script.end()
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     script = Script(tmp_path / "none")
     assert script.until("ready") == ["wrote\t\tbad\t\t\tNo such directory"]
     assert script.end() == []
 
 
-def test_a_folder_that_cannot_be_written_is_told_with_owner_and_mode(media: Path) -> None:
-    (media / "incoming" / f".wa-probe-{NOW}-a").mkdir()  # what root cannot write either
+def test_an_unwritable_folder_is_reported_with_owner_and_mode(media: Path) -> None:
+    (media / "incoming" / f".wa-probe-{NOW}-a").mkdir()  # a path that root cannot write either
     (media / "incoming").chmod(0o751)
     script = Script(media)
     top, bad, hidden = script.until("ready")
     assert (top, hidden) == ("wrote\t\tok", "wrote\t.hidden\tok")
-    word, folder, state, owner, mode, words = bad.split("\t")
+    word, folder, state, owner, mode, switches = bad.split("\t")
     assert (word, folder, state, owner, mode) == ("wrote", "incoming", "bad", f"{os.geteuid()}:{os.getegid()}", "751")
-    assert media_probe._plain(words) == "Is a directory"
+    assert media_probe._plain(switches) == "Is a directory"
     assert script.end() == ["left\tincoming"]
 
 
-def test_an_odd_name_is_not_shown(media: Path) -> None:
+def test_an_unprintable_name_is_not_shown(media: Path) -> None:
     (media / "a\tb\nwrote\t\tok").mkdir()
     script = Script(media)
     assert sorted(script.until("ready")) == sorted(
@@ -172,24 +172,24 @@ def test_an_odd_name_is_not_shown(media: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("held", "told"),
+    ("held", "expected"),
     [("0a1f\n", ["marker\t0a1f"]), (None, []), ("x\ty\n", []), ("", [])],
 )
-def test_the_marker_is_read_and_the_space_measured(media: Path, held: str | None, told: list[str]) -> None:
+def test_the_marker_is_read_and_the_space_measured(media: Path, held: str | None, expected: list[str]) -> None:
     if held is not None:
         (media / media_probe.MARKER).write_text(held)
     script = Script(media, measure="1")
-    said = script.until("ready")
-    space = next(line for line in said if line.startswith("space"))
+    output = script.until("ready")
+    space = next(line for line in output if line.startswith("space"))
     word, free, total = space.split("\t")
     assert word == "space"
     assert 0 <= int(free) <= int(total)
-    assert [line for line in said if line.startswith("marker")] == told
+    assert [line for line in output if line.startswith("marker")] == expected
     script.end()
     assert (media / media_probe.MARKER).exists() is (held is not None)
 
 
-def test_a_marker_is_written_in_one_step(media: Path) -> None:
+def test_a_marker_is_replaced_atomically(media: Path) -> None:
     for token in ("0a", "0b"):
         argv = ["/bin/sh", "-c", media_probe._WRITE_MARKER, "sh", str(media), token]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -198,7 +198,7 @@ def test_a_marker_is_written_in_one_step(media: Path) -> None:
     assert [path.name for path in media.iterdir() if path.name.startswith(".wa")] == [media_probe.MARKER]
 
 
-# The prober
+# Prober
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def probing(engine: FakeDocker) -> Probing:
     return call
 
 
-def test_each_reads_what_its_neighbour_wrote(probes: FakeProbes, probing: Probing) -> None:
+def test_each_container_reads_the_file_of_another(probes: FakeProbes, probing: Probing) -> None:
     more = "space\t5\t9\nmarker\t0a\ncovered\tincoming\n"
     probes.programs["a"] = functools.partial(probes.probe, more=more)
     there: list[set[str]] = []
@@ -248,16 +248,16 @@ def test_each_reads_what_its_neighbour_wrote(probes: FakeProbes, probing: Probin
 
 
 @pytest.mark.parametrize(("measure", "write"), [(True, True), (False, True), (True, False)])
-def test_a_probe_is_told_path_and_what_to_do(probes: FakeProbes, probing: Probing, measure: bool, write: bool) -> None:
+def test_a_probe_gets_path_token_and_switches(probes: FakeProbes, probing: Probing, measure: bool, write: bool) -> None:
     (probe,) = probing("a", measure=measure, write=write)
     (command,) = probes.commands
-    path, _now, token, *words = command.argv[-5:]
-    assert (path, token, words) == (PATH, probe.token, ["1" if measure else "", "1" if write else ""])
+    path, _now, token, *switches = command.argv[-5:]
+    assert (path, token, switches) == (PATH, probe.token, ["1" if measure else "", "1" if write else ""])
     assert len(token) == 24
     assert command.user == ""
 
 
-def test_a_probe_without_setpriv_is_started_again_as_the_programs_user(probes: FakeProbes, probing: Probing) -> None:
+def test_without_setpriv_the_probe_is_started_as_the_programs_user(probes: FakeProbes, probing: Probing) -> None:
     def program(command: FakeExec) -> int:
         if command.user:
             return probes.probe(command, first="")
@@ -274,15 +274,15 @@ def test_a_probe_without_setpriv_is_started_again_as_the_programs_user(probes: F
 BAD = "wrote\tin\tbad\t0:0\t755\tdd: failed to open '/m/in/.wa-probe-1-a': Permission denied\nwrote\t(unprintable name)\tok\n"
 
 
-def test_folders_that_cannot_be_written_are_not_asked_for(probes: FakeProbes, probing: Probing) -> None:
+def test_unwritable_folders_are_not_read(probes: FakeProbes, probing: Probing) -> None:
     probes.programs["a"] = functools.partial(probes.probe, wrote=f"wrote\t\tok\n{BAD}")
     one, two = probing("a", "b")
     assert one.written[1] == ("in", "0:0", "755", "Permission denied")
-    assert one.folders == [""]  # nor one whose name cannot be shown
+    assert one.folders == [""]  # nor one with an unprintable name
     assert two.read == [("a", "", "")]
 
 
-def test_a_neighbour_that_sees_nothing(probes: FakeProbes, probing: Probing, tmp_path: Path) -> None:
+def test_a_container_with_another_folder_is_found(probes: FakeProbes, probing: Probing, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     probes.programs["b"] = functools.partial(probes.probe, folder=other)
@@ -292,51 +292,51 @@ def test_a_neighbour_that_sees_nothing(probes: FakeProbes, probing: Probing, tmp
     assert two.read[0][2].endswith("No such file or directory")
 
 
-def test_a_folder_that_the_reader_does_not_have_is_missing(probes: FakeProbes, probing: Probing) -> None:
+def test_a_subfolder_missing_in_another_container_is_reported(probes: FakeProbes, probing: Probing) -> None:
     probes.programs["a"] = functools.partial(probes.probe, wrote="wrote\t\tok\nwrote\tin\tok\n")
     _one, two = probing("a", "b")
     assert two.read == [("a", "", ""), ("a", "in", "No such file or directory")]
 
 
-def test_what_could_not_be_taken_away_is_told(probes: FakeProbes, probing: Probing) -> None:
+def test_files_that_could_not_be_removed_are_reported(probes: FakeProbes, probing: Probing) -> None:
     probes.programs["a"] = functools.partial(probes.probe, left="left\tin\n")
     assert [probe.left for probe in probing("a", "b")] == [["in"], []]
 
 
-def test_a_probe_that_dies_is_told_and_another_one_takes_its_files_away(probes: FakeProbes, probing: Probing) -> None:
-    def dies(command: FakeExec) -> int:
+def test_the_files_of_a_dead_probe_are_removed_by_another(probes: FakeProbes, probing: Probing) -> None:
+    def die(command: FakeExec) -> int:
         _path, now, token, *_more = command.argv[-5:]
         (probes.folder / f".wa-probe-{now}-{token}").write_text(token)
         command.write("wrote\t\tok\n")
         command.write("out of memory\n", 2)
         return 137
 
-    probes.programs["a"] = dies
+    probes.programs["a"] = die
     one, two = probing("a", "b")
     assert (one.error, two.error) == ("the probe ended early (exit code 137): out of memory", "")
     assert probes.orders == {"b": ["read", "drop"]}
     assert files(probes.folder) == set()
 
 
-def test_a_probe_that_hangs_is_given_up_and_the_others_go_on(probes: FakeProbes, probing: Probing) -> None:
-    def hangs(command: FakeExec) -> int:
+def test_a_hanging_probe_does_not_stop_the_others(probes: FakeProbes, probing: Probing) -> None:
+    def hang(command: FakeExec) -> int:
         return len(command.read_line())
 
-    probes.programs["a"] = hangs
+    probes.programs["a"] = hang
     one, two, three = probing("a", "b", "c", seconds=2.0)
     assert one.error == f"no answer within 2s: the file system at {PATH} hangs, as that of a dead share does"
     assert (two.error, three.error) == ("", "")
     assert (two.read, three.read) == ([("c", "", "")], [("b", "", "")])
 
 
-def test_an_engine_that_refuses_is_told(engine: FakeDocker, probes: FakeProbes, probing: Probing) -> None:
+def test_an_error_of_the_engine_is_reported(engine: FakeDocker, probes: FakeProbes, probing: Probing) -> None:
     engine.failures["POST /containers"] = (409, "is not running")
     (probe,) = probing("a")
     assert probe.error == "container a: Docker refused: is not running."
     assert probes.commands == []
 
 
-def test_a_failure_between_takes_the_files_away(probes: FakeProbes, probing: Probing) -> None:
+def test_an_exception_between_the_steps_removes_the_files(probes: FakeProbes, probing: Probing) -> None:
     def fail(_prober: Prober) -> None:
         raise KeyError
 
@@ -348,7 +348,7 @@ def test_a_failure_between_takes_the_files_away(probes: FakeProbes, probing: Pro
 # Markers
 
 
-def mark(engine: FakeDocker) -> str:
+def write_marker(engine: FakeDocker) -> str:
     engine.container("a")
     params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
     docker = Docker(params)
@@ -365,25 +365,25 @@ def test_a_marker_is_written_by_the_programs_user(engine: FakeDocker, become: bo
         return 0
 
     engine.on_exec = program
-    token = mark(engine)
+    token = write_marker(engine)
     assert len(token) == 24
     assert [command.argv[-2:] for command in commands] == [[PATH, token]] * (2 if become else 1)
     assert commands[-1].user == ("1000:1001" if become else "")
 
 
-@pytest.mark.parametrize("said", ["user\t1000\n", "", "become\t1000:1001\n"])
-def test_a_marker_that_cannot_be_written_is_told(engine: FakeDocker, said: str) -> None:
+@pytest.mark.parametrize("output", ["user\t1000\n", "", "become\t1000:1001\n"])
+def test_a_marker_that_cannot_be_written_is_an_error(engine: FakeDocker, output: str) -> None:
     def program(command: FakeExec) -> int:
-        command.write(said)
+        command.write(output)
         return 1
 
     engine.on_exec = program
-    with pytest.raises(WaError) as told:
-        mark(engine)
-    assert str(told.value) == f"container a: cannot write a file in {PATH}; expected a writable media volume."
+    with pytest.raises(WaError) as error:
+        write_marker(engine)
+    assert str(error.value) == f"container a: cannot write a file in {PATH}; expected a writable media volume."
 
 
-def test_whether_a_file_arrives(tmp_path: Path) -> None:
+def test_arrives_reports_whether_a_file_exists(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     assert media_probe.arrives(str(tmp_path), "link") is True
     assert media_probe.arrives(str(tmp_path), "none") is False

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the probes of all containers prove of the media volume, in an operator's words."""
+"""What the probes of all containers prove about the media volume."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def probes(engine: FakeDocker, tmp_path: Path) -> FakeProbes:
 
 @pytest.fixture
 def prove(engine: FakeDocker) -> Prove:
-    """What is proven of these containers; those that begin with `x` do not run."""
+    """Probe these containers. Those whose name starts with `x` do not run."""
 
     def call(*names: str, home: Path | None = None, marker: str = "") -> tuple[Proof, dict[str, Consumer]]:
         for name in names:
@@ -41,8 +41,8 @@ def prove(engine: FakeDocker) -> Prove:
         params = {"docker_host": engine.host, "docker_timeout": "9s", "docker_tls": False, "docker_api_version": "1.45"}
         docker = Docker(params)
         containers = docker.client_containers()
-        seat = MountState("volume", "media", True)
-        consumers = {one.name: Consumer(one.name, one.service, one.state, seat, None) for one in containers}
+        mount = MountState("volume", "media", True)
+        consumers = {one.name: Consumer(one.name, one.service, one.state, mount, None) for one in containers}
         where = str(home) if home else None
         proof = probe_results.prove(docker, containers, list(consumers.values()), PATH, where, marker, True)
         return proof, consumers
@@ -63,14 +63,14 @@ def test_a_shared_folder_is_proven(probes: FakeProbes, prove: Prove) -> None:
     proof.check()
 
 
-def test_nothing_runs_so_nothing_is_proven(probes: FakeProbes, prove: Prove) -> None:
+def test_without_a_running_container_nothing_is_proven(probes: FakeProbes, prove: Prove) -> None:
     proof, _consumers = prove("x1", "x2")
     assert proof == Proof([], ["no client container runs, so nothing was proven"], None)
     assert probes.commands == []
     proof.check()
 
 
-def test_every_trouble_is_told_with_its_container(probes: FakeProbes, prove: Prove, tmp_path: Path) -> None:
+def test_each_problem_is_reported_with_its_container(probes: FakeProbes, prove: Prove, tmp_path: Path) -> None:
     bad = "wrote\t\tbad\t0:0\t755\tdd: failed to open '/m/.wa-probe-1-a': Permission denied\n"
     probes.programs["a"] = functools.partial(probes.probe, wrote=bad)
     probes.programs["c"] = lambda _command: 137
@@ -80,30 +80,32 @@ def test_every_trouble_is_told_with_its_container(probes: FakeProbes, prove: Pro
         "c: the probe ended early (exit code 137)",
     ]
     assert [one.probe for one in consumers.values()] == ["failed", "passed", "failed"]
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         proof.check()
-    assert str(told.value) == (
+    assert str(error.value) == (
         f"media volume: {'; '.join(proof.problems)}; expected every container to write and to read the others' media. Give "
         "the folders to the user named (chown -R), or mend the file system"
     )
 
 
 @pytest.mark.parametrize("covered", [False, True])
-def test_files_that_do_not_arrive_on_this_host(probes: FakeProbes, prove: Prove, tmp_path: Path, covered: bool) -> None:
+def test_files_that_do_not_arrive_on_this_host_are_a_problem(
+    probes: FakeProbes, prove: Prove, tmp_path: Path, covered: bool
+) -> None:
     more = "covered\tincoming\n" if covered else ""
     probes.programs["a"] = functools.partial(probes.probe, more=more)
     empty = tmp_path / "empty"
     empty.mkdir()
     proof, _consumers = prove("a", home=empty)
-    words = f"a: what it writes does not arrive in {empty} on the host: "
-    assert [text[: len(words)] for text in proof.problems] == [
-        f"a: parts of {PATH} are covered by other mounts inside the container: incoming"[: len(words)]
+    start = f"a: what it writes does not arrive in {empty} on the host: "
+    assert [text[: len(start)] for text in proof.problems] == [
+        f"a: parts of {PATH} are covered by other mounts inside the container: incoming"[: len(start)]
         if covered
-        else words
+        else start
     ]
 
 
-def test_files_are_looked_for_while_they_are_there(probes: FakeProbes, prove: Prove) -> None:
+def test_files_are_checked_on_the_host_while_they_exist(probes: FakeProbes, prove: Prove) -> None:
     proof, _consumers = prove("a", home=probes.folder)
     assert proof.problems == []
     assert list(probes.folder.iterdir()) == []
@@ -116,7 +118,7 @@ ANOTHER = (
 
 
 @pytest.mark.parametrize(
-    ("told", "expected", "problems"),
+    ("output", "expected", "problems"),
     [
         ("marker\t0a\n", "0a", []),
         ("marker\t0b\n", "0a", [ANOTHER]),
@@ -125,16 +127,20 @@ ANOTHER = (
         ("", "", []),
     ],
 )
-def test_the_leaders_marker(probes: FakeProbes, prove: Prove, told: str, expected: str, problems: list[str]) -> None:
-    probes.programs["a"] = functools.partial(probes.probe, more=told)
+def test_the_marker_is_compared_with_the_leaders(
+    probes: FakeProbes, prove: Prove, output: str, expected: str, problems: list[str]
+) -> None:
+    probes.programs["a"] = functools.partial(probes.probe, more=output)
     proof, consumers = prove("a", marker=expected)
     assert (proof.problems, proof.warnings) == (problems, [])
     assert consumers["a"].probe == ("failed" if problems else "passed")
-    assert proof.marker == told[7:].strip()
+    assert proof.marker == output[7:].strip()
 
 
 @pytest.mark.parametrize(("text", "enforced"), [("1", True), ("0", False), (None, False)])
-def test_selinux_is_enforced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, enforced: bool) -> None:
+def test_enforcing_selinux_is_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, enforced: bool
+) -> None:
     path = tmp_path / "enforce"
     if text:
         path.write_text(text)

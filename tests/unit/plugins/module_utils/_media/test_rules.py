@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of the media volume: options, drift, consumers, Compose files, plan."""
+"""Rules of the media volume: options, drift, consumers, Compose files, plan."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def record(driver: str = "local", options: t.Any = None, labels: t.Any = None) -
         ({"type": "none", "o": "bind", "device": "/srv/passage"}, set()),
     ],
 )
-def test_secrets_are_found_and_masked(options: dict[str, str], secrets: set[str]) -> None:
+def test_secrets_in_driver_options_are_hidden(options: dict[str, str], secrets: set[str]) -> None:
     assert redact.option_secrets(options) == secrets
     shown = str(redact.mask_options(options))
     assert not any(secret in shown for secret in secrets)
@@ -52,7 +52,7 @@ def test_secrets_are_found_and_masked(options: dict[str, str], secrets: set[str]
 
 
 @given(st.text(st.characters(blacklist_characters=",", blacklist_categories=["Cs"]), min_size=5))
-def test_any_password_in_o_is_masked(password: str) -> None:
+def test_any_password_in_option_o_is_hidden(password: str) -> None:
     options = {"o": f"username=u,password={password},vers=3.0"}
     assert redact.option_secrets(options) == {password}
     assert redact.mask_options(options) == {"o": "username=u,password=<hidden>,vers=3.0"}
@@ -95,17 +95,19 @@ def test_any_password_in_o_is_masked(password: str) -> None:
         ),
     ],
 )
-def test_drift(actual: t.Any, driver: str, options: t.Any, labels: t.Any, expected: t.Any) -> None:
+def test_drift_of_driver_options_and_labels(
+    actual: t.Any, driver: str, options: t.Any, labels: t.Any, expected: t.Any
+) -> None:
     assert rules.drift(actual, driver, options, labels) == expected
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text()), st.dictionaries(st.text(min_size=1), st.text()))
-def test_what_was_made_as_wanted_has_no_drift(options: dict[str, str], labels: dict[str, str]) -> None:
+def test_a_volume_created_as_requested_has_no_drift(options: dict[str, str], labels: dict[str, str]) -> None:
     assert rules.drift(record("p", options, labels), "p", options, labels) == []
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"uid": "1"}, "no option uid"),
         ({"device": "/x"}, "device without type"),
@@ -113,13 +115,13 @@ def test_what_was_made_as_wanted_has_no_drift(options: dict[str, str], labels: d
         ({"o": "rw"}, "o without device"),
     ],
 )
-def test_local_options_are_judged_as_docker_does(options: dict[str, str], words: str) -> None:
-    with pytest.raises(WaError, match=words):
+def test_options_that_docker_refuses_are_refused(options: dict[str, str], message: str) -> None:
+    with pytest.raises(WaError, match=message):
         rules.check_options("local", options)
     rules.check_options("another", options)
 
 
-def test_local_options_that_docker_takes() -> None:
+def test_options_that_docker_accepts_are_accepted() -> None:
     for options in (
         {},
         {"size": "1G"},
@@ -132,7 +134,7 @@ def test_local_options_that_docker_takes() -> None:
 # Consumers
 
 
-def judged(
+def checked(
     mounts: list[Mount], declared: MountState | None = None, volume: str = "biz_m", path: str = PATH
 ) -> Consumer:
     consumer = Consumer("biz-wacore-1", "wacore", "running", rules.mount_state_of(mounts, path), declared)
@@ -145,7 +147,7 @@ ANONYMOUS = "0123456789abcdef" * 4
 
 
 @pytest.mark.parametrize(
-    ("mounts", "words"),
+    ("mounts", "reason_part"),
     [
         ([RIGHT], None),
         ([Mount("volume", "biz_m", PATH + "/", True)], None),
@@ -162,9 +164,9 @@ ANONYMOUS = "0123456789abcdef" * 4
         ([RIGHT, Mount("tmpfs", "", PATH + "/outgoing", True)], f"covered by other mounts: {PATH}/outgoing (tmpfs)"),
     ],
 )
-def test_each_wiring(mounts: list[Mount], words: str | None) -> None:
-    reason = judged(mounts).reason
-    assert (words in reason) if words else reason == ""
+def test_wrong_mounts_have_a_reason(mounts: list[Mount], reason_part: str | None) -> None:
+    reason = checked(mounts).reason
+    assert (reason_part in reason) if reason_part else reason == ""
 
 
 @pytest.mark.parametrize(
@@ -179,13 +181,13 @@ def test_each_wiring(mounts: list[Mount], words: str | None) -> None:
         ("other", None, "mounted", False),
     ],
 )
-def test_the_odd_one_of_three_is_named(mounted: str, declared: str | None, differs: str, ok: bool) -> None:
-    consumer = judged([Mount("volume", mounted, PATH, True)], MountState("volume", declared) if declared else None)
+def test_the_source_that_differs_is_named(mounted: str, declared: str | None, differs: str, ok: bool) -> None:
+    consumer = checked([Mount("volume", mounted, PATH, True)], MountState("volume", declared) if declared else None)
     assert (consumer.differs, not consumer.reason) == (differs, ok)
     assert bool(consumer.warning) == (differs == "declared")
 
 
-def test_the_folder_that_the_volume_binds_is_as_good_as_the_volume() -> None:
+def test_a_mount_of_the_bound_folder_is_accepted() -> None:
     folder = rules.folder_of({"type": "none", "o": "bind", "device": "/data/media/"})
     for source, good in (("/data/media", True), ("/data/other", False)):
         mounts = [Mount("bind", source, PATH, True)]
@@ -195,8 +197,8 @@ def test_the_folder_that_the_volume_binds_is_as_good_as_the_volume() -> None:
     assert rules.folder_of({"type": "nfs", "o": "addr=192.0.2.1", "device": ":/media"}) == ""
 
 
-def test_wiring_names_every_wrong_one() -> None:
-    wrong = [judged([]), judged([Mount("bind", "/srv", PATH, True)]), judged([RIGHT])]
+def test_all_wrong_mounts_are_reported() -> None:
+    wrong = [checked([]), checked([Mount("bind", "/srv", PATH, True)]), checked([RIGHT])]
     with pytest.raises(WaError, match=r"mounts nothing .*; biz-wacore-1 mounts bind /srv"):
         rules.check_mounts(wrong)
     rules.check_mounts(wrong[2:])
@@ -220,7 +222,7 @@ def test_wiring_names_every_wrong_one() -> None:
         ("m:/elsewhere", {"m": {}}, "nothing"),
     ],
 )
-def test_what_a_compose_file_declares(entry: t.Any, volumes: t.Any, expected: str) -> None:
+def test_the_mount_declared_in_a_compose_file(entry: t.Any, volumes: t.Any, expected: str) -> None:
     compose = {"services": {"wacore": {"volumes": [entry]}}, "volumes": volumes}
     assert str(rules.declared_mount_state(compose, "wacore", "biz", PATH)) == expected
     assert rules.declared_mount_state(compose, "unknown", "biz", PATH) is None
@@ -260,19 +262,19 @@ def params(**more: t.Any) -> dict[str, t.Any]:
         (params(on_drift="recreate"), record(), [], False, False),
     ],
 )
-def test_plan(wanted: t.Any, actual: t.Any, actions: list[str], removes: bool, obstacle: bool) -> None:
+def test_the_planned_actions(wanted: t.Any, actual: t.Any, actions: list[str], removes: bool, obstacle: bool) -> None:
     made = rules.plan(wanted, actual)
     assert (made.actions, made.removes, made.obstacle is not None) == (actions, removes, obstacle)
 
 
 @pytest.mark.parametrize("name", ["", "x", "../m", "a/b", "-rf", "a b", "m\n"])
 @pytest.mark.parametrize("state", ["present", "absent"])
-def test_a_name_that_docker_would_not_keep(name: str, state: str) -> None:
+def test_an_invalid_volume_name_is_refused(name: str, state: str) -> None:
     with pytest.raises(WaError, match="is no name of a volume"):
         rules.plan(params(name=name, state=state), None)
 
 
-def test_recreation_keeps_what_is_not_given_but_no_other_drivers_options() -> None:
+def test_recreation_keeps_other_options_and_labels_of_the_same_driver() -> None:
     there = record(options={"type": "nfs", "o": "addr=a", "device": ":/a"}, labels={"keep": "1"})
     made = rules.plan(params(driver_options={"o": "addr=b"}, on_drift="recreate"), there)
     assert made.after
@@ -283,7 +285,7 @@ def test_recreation_keeps_what_is_not_given_but_no_other_drivers_options() -> No
     assert made.after["driver_options"] == {}
 
 
-def test_diff_shows_a_changed_secret_as_changed() -> None:
+def test_the_diff_marks_a_changed_secret() -> None:
     old = {"name": "m", "driver": "local", "driver_options": {"o": "password=old"}, "labels": {}}
     new = dict(old, driver_options={"o": "password=new"})
     before, after = rules.diff(old, new)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A volume and the files behind it: made, removed only when nobody can lose anything, and how much room there is."""
+"""A volume and its files: creation, removal only if no data can be lost, free space."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def bind(path: t.Any) -> dict[str, str]:
 
 @pytest.fixture
 def mounted(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., None]:
-    """Say what is mounted on this machine."""
+    """Replace the mount table of this machine."""
 
     def call(*paths: t.Any) -> None:
         monkeypatch.setattr(
@@ -43,10 +43,10 @@ def mounted(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., None]:
     return call
 
 
-# A file system that does not answer
+# Unresponsive file systems
 
 
-def test_an_answer_in_time_and_none() -> None:
+def test_bounded_returns_in_time_or_raises() -> None:
     forever = threading.Event()
     assert volume.bounded(lambda: 7) == 7
     with pytest.raises(volume.FilesystemTimeout):
@@ -54,26 +54,26 @@ def test_an_answer_in_time_and_none() -> None:
     forever.set()
 
 
-def test_a_failure_is_told_as_it_is() -> None:
+def test_bounded_raises_the_original_error() -> None:
     with pytest.raises(FileNotFoundError):
         volume.bounded(lambda: os.listdir("/nowhere"))
 
 
-def test_a_dead_share_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def silent(_function: t.Any) -> None:
+def test_a_dead_share_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def time_out(_function: t.Any) -> None:
         raise volume.FilesystemTimeout
 
-    monkeypatch.setattr(volume, "bounded", silent)
-    with pytest.raises(WaError) as told:
+    monkeypatch.setattr(volume, "bounded", time_out)
+    with pytest.raises(WaError) as error:
         volume.visit(str(tmp_path))
-    assert str(told.value) == (
+    assert str(error.value) == (
         f"device {tmp_path}: no answer within 5s: the share is dead; expected a share that answers. Bring its server back, or "
         "unmount it (umount -l)"
     )
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (FileNotFoundError(), "does not exist; expected a directory. Create it, or mount the share there"),
         (NotADirectoryError(), "is no directory; expected a directory."),
@@ -84,23 +84,23 @@ def test_a_dead_share_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         (PermissionError(), ""),
     ],
 )
-def test_a_device_is_visited(monkeypatch: pytest.MonkeyPatch, error: OSError, words: str) -> None:
+def test_errors_of_a_device_are_explained(monkeypatch: pytest.MonkeyPatch, error: OSError, message: str) -> None:
     def fail(_function: t.Any) -> None:
         raise error
 
     monkeypatch.setattr(volume, "bounded", fail)
-    if not words:
+    if not message:
         volume.visit("/srv/m")
         return
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as raised:
         volume.visit("/srv/m")
-    assert str(told.value) == f"device /srv/m: {words}"
+    assert str(raised.value) == f"device /srv/m: {message}"
 
 
-# Making and removing
+# Creation and removal
 
 
-def test_a_volume_is_made_once(engine: FakeDocker, docker: Docker) -> None:
+def test_a_volume_is_created_once(engine: FakeDocker, docker: Docker) -> None:
     made = volume.create(docker, "m", "local", NFS, {"a": "1"})
     assert (made["Name"], made["Driver"], made["Options"], made["Labels"]) == ("m", "local", NFS, {"a": "1"})
     assert volume.create(docker, "m", "local", {}, {}) == made
@@ -110,14 +110,14 @@ def test_a_volume_is_made_once(engine: FakeDocker, docker: Docker) -> None:
 DRIVER = "volume m: the engine has no volume driver nope; expected a driver that is installed and enabled. docker plugin install nope"
 
 
-def test_a_driver_that_is_not_there_is_told_in_both_modes(engine: FakeDocker, docker: Docker) -> None:
+def test_a_missing_driver_is_an_error_in_both_modes(engine: FakeDocker, docker: Docker) -> None:
     for act in (
         lambda: volume.create(docker, "m", "nope", {}, {}),
         lambda: volume.check_driver(volume.Engine(docker), "m", "nope"),
     ):
-        with pytest.raises(WaError) as told:
+        with pytest.raises(WaError) as error:
             act()
-        assert str(told.value) == DRIVER
+        assert str(error.value) == DRIVER
     engine.failures["POST /volumes/create"] = (500, "no room")
     with pytest.raises(WaError, match="no room"):
         volume.create(docker, "m", "nope", {}, {})
@@ -127,12 +127,12 @@ def test_a_driver_that_is_not_there_is_told_in_both_modes(engine: FakeDocker, do
 
 
 @pytest.mark.parametrize("drivers", [["nope"], ["local", "nope:latest"]])
-def test_a_driver_that_is_listed_is_there(engine: FakeDocker, docker: Docker, drivers: list[str]) -> None:
+def test_a_listed_driver_is_accepted(engine: FakeDocker, docker: Docker, drivers: list[str]) -> None:
     engine.drivers = drivers
     volume.check_driver(volume.Engine(docker), "m", "nope")
 
 
-def test_a_volume_goes_but_none_in_use(engine: FakeDocker, docker: Docker) -> None:
+def test_a_volume_in_use_is_not_removed(engine: FakeDocker, docker: Docker) -> None:
     engine.volume("a b")
     engine.volume("used")
     engine.container("x", volume="used")
@@ -142,7 +142,7 @@ def test_a_volume_goes_but_none_in_use(engine: FakeDocker, docker: Docker) -> No
         volume.remove(docker, "used")
     assert list(engine.volumes) == ["used"]
     engine.failures["DELETE /volumes/gone"] = (500, "odd")
-    volume.remove(docker, "gone")  # whatever was said, it is not there
+    volume.remove(docker, "gone")  # the volume does not exist, whatever the error is
 
 
 def shape(**more: t.Any) -> dict[str, t.Any]:
@@ -151,7 +151,7 @@ def shape(**more: t.Any) -> dict[str, t.Any]:
 
 @pytest.mark.parametrize("before", [None, shape(labels={"a": "1"})])
 @pytest.mark.parametrize("after", [None, shape(labels={"a": "2"})])
-def test_one_volume_becomes_another(engine: FakeDocker, docker: Docker, before: t.Any, after: t.Any) -> None:
+def test_a_volume_is_replaced(engine: FakeDocker, docker: Docker, before: t.Any, after: t.Any) -> None:
     if before:
         engine.volume("m", labels=before["labels"])
     made = volume.replace(docker, "m", before, after)
@@ -159,27 +159,27 @@ def test_one_volume_becomes_another(engine: FakeDocker, docker: Docker, before: 
     assert list(engine.volumes) == (["m"] if after else [])
 
 
-def test_what_cannot_be_made_leaves_what_was_there(engine: FakeDocker, docker: Docker) -> None:
+def test_a_volume_that_cannot_be_created_is_restored(engine: FakeDocker, docker: Docker) -> None:
     before = shape(labels={"a": "1"})
     engine.volume("m", labels={"a": "1"})
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         volume.replace(docker, "m", before, shape(driver="nope"))
-    assert str(told.value) == DRIVER.replace(
+    assert str(error.value) == DRIVER.replace(
         " nope; expected", " nope; the empty one that was there is there again; expected"
     )
     assert engine.volumes["m"]["Labels"] == {"a": "1"}
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         volume.replace(docker, "n", None, shape(driver="nope"))
-    assert str(told.value) == DRIVER.replace("volume m", "volume n")
+    assert str(error.value) == DRIVER.replace("volume m", "volume n")
     engine.failures["POST /volumes/create"] = (500, "no room")
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         volume.replace(docker, "m", before, shape())
-    assert told.value.found == (
+    assert error.value.found == (
         "Docker refused: no room; the empty one that was there is removed and cannot be made again: Docker refused: no room"
     )
 
 
-# Who uses it
+# Users
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_what_cannot_be_made_leaves_what_was_there(engine: FakeDocker, docker: D
         ({}, [], False),
     ],
 )
-def test_who_uses_a_volume(
+def test_containers_that_use_a_volume(
     engine: FakeDocker, docker: Docker, options: dict[str, str], mounts: list[tuple[str, str]], uses: bool
 ) -> None:
     actual = engine.volume("m", options=options)
@@ -206,18 +206,18 @@ def test_who_uses_a_volume(
     assert volume.users(docker, actual) == (["x"] if uses else [])
 
 
-# Whether the engine is here
+# Location of the engine
 
 
 @pytest.mark.parametrize(
-    ("mark", "here", "elsewhere"),
+    ("engine_id", "here", "elsewhere"),
     [("fake-engine", True, False), ("fake-engine\n", True, False), ("other", False, True), (None, False, False)],
 )
-def test_the_engines_mark_proves_where_it_is(
-    engine: FakeDocker, docker: Docker, mark: str | None, here: bool, elsewhere: bool
+def test_the_engine_id_file_proves_where_the_engine_runs(
+    engine: FakeDocker, docker: Docker, engine_id: str | None, here: bool, elsewhere: bool
 ) -> None:
     path = engine.root / "engine-id"
-    path.write_text(mark) if mark else path.unlink()
+    path.write_text(engine_id) if engine_id else path.unlink()
     found = volume.Engine(docker)
     assert (found.maybe_here, found.here, found.elsewhere) == (True, here, elsewhere)
     assert engine.count == 1  # asked once
@@ -233,7 +233,7 @@ def test_the_engines_mark_proves_where_it_is(
         ("no key", False, False),
     ],
 )
-def test_an_older_engine_is_known_by_its_key(
+def test_an_older_engine_is_recognised_by_its_key(
     engine: FakeDocker,
     docker: Docker,
     tmp_path: Path,
@@ -248,10 +248,10 @@ def test_an_older_engine_is_known_by_its_key(
     found = volume.Engine(docker)
     assert (found.here, found.elsewhere) == (here, elsewhere)
     (engine.root / "engine-id").write_text("fake-engine")
-    assert volume.Engine(docker).here  # what a newer one has written counts, whatever key an older one has left
+    assert volume.Engine(docker).here  # the file of a newer engine counts, whatever key an older one has left
 
 
-def test_an_engine_whose_folder_is_not_here_is_elsewhere(
+def test_an_engine_without_its_folder_here_runs_elsewhere(
     engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = volume.Engine(docker)
@@ -266,22 +266,22 @@ def test_an_engine_whose_folder_is_not_here_is_elsewhere(
     assert (found.maybe_here, found.here, found.elsewhere) == (False, False, True)
 
 
-# What forbids to remove it
+# Reasons against a removal
 
 
-def why(docker: Docker, actual: dict[str, t.Any]) -> str:
+def reason_against(docker: Docker, actual: dict[str, t.Any]) -> str:
     error = volume.why_not_remove(docker, volume.Engine(docker), actual)
     expected = ("volume m", "a volume that no container uses and that holds no file")
     assert error is None or (error.subject, error.expected) == expected
     return error.found if error else ""
 
 
-def test_an_empty_volume_may_go_and_one_in_use_or_with_a_file_may_not(engine: FakeDocker, docker: Docker) -> None:
+def test_only_an_unused_empty_volume_may_be_removed(engine: FakeDocker, docker: Docker) -> None:
     actual = engine.volume("m")
     (Path(actual["Mountpoint"]) / "in" / "deep").mkdir(parents=True)
-    assert why(docker, actual) == ""
+    assert reason_against(docker, actual) == ""
     (Path(actual["Mountpoint"]) / "in" / "photo").touch()
-    assert why(docker, actual) == "holds files, in/photo is one"
+    assert reason_against(docker, actual) == "holds files, in/photo is one"
     engine.container("b", volume="m", state="exited")
     engine.container("a", volume="m")
     error = volume.why_not_remove(docker, volume.Engine(docker), actual)
@@ -291,50 +291,50 @@ def test_an_empty_volume_may_go_and_one_in_use_or_with_a_file_may_not(engine: Fa
     )
 
 
-UNREAD = "its files cannot be read ({}), so it counts as holding data"
+UNREADABLE = "its files cannot be read ({}), so it counts as holding data"
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "reason"),
     [
-        ({"Driver": "plugin"}, UNREAD.format("driver plugin keeps them")),
-        ({"Options": NFS}, UNREAD.format("its share is not mounted")),
+        ({"Driver": "plugin"}, UNREADABLE.format("driver plugin keeps them")),
+        ({"Options": NFS}, UNREADABLE.format("its share is not mounted")),
         ({"Options": {"type": "tmpfs"}}, ""),
-        ({"Mountpoint": "/nowhere"}, UNREAD.format("[Errno 2] No such file or directory: '/nowhere'")),
-        ({"Options": bind("/nowhere")}, UNREAD.format("does not exist")),
+        ({"Mountpoint": "/nowhere"}, UNREADABLE.format("[Errno 2] No such file or directory: '/nowhere'")),
+        ({"Options": bind("/nowhere")}, UNREADABLE.format("does not exist")),
     ],
 )
-def test_what_cannot_be_known_counts_as_data(
-    engine: FakeDocker, docker: Docker, mounted: t.Callable[..., None], change: dict[str, t.Any], words: str
+def test_unreadable_content_counts_as_data(
+    engine: FakeDocker, docker: Docker, mounted: t.Callable[..., None], change: dict[str, t.Any], reason: str
 ) -> None:
     mounted()
     actual = {**engine.volume("m"), **change}
     (Path(engine.mountpoint("m")) / "file").touch()
-    assert why(docker, actual) == words
+    assert reason_against(docker, actual) == reason
 
 
-def test_an_engine_elsewhere_keeps_its_files(engine: FakeDocker, docker: Docker) -> None:
+def test_files_of_an_engine_elsewhere_count_as_data(engine: FakeDocker, docker: Docker) -> None:
     actual = engine.volume("m")
     (engine.root / "engine-id").write_text("other")
-    assert why(docker, actual) == UNREAD.format("the engine is not known to run on this machine")
+    assert reason_against(docker, actual) == UNREADABLE.format("the engine is not known to run on this machine")
 
 
-def test_a_silent_file_system_counts_as_data(
+def test_an_unresponsive_file_system_counts_as_data(
     engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def silent(_function: t.Any) -> None:
+    def time_out(_function: t.Any) -> None:
         raise volume.FilesystemTimeout
 
     actual = engine.volume("m")
-    monkeypatch.setattr(volume, "bounded", silent)
+    monkeypatch.setattr(volume, "bounded", time_out)
     error = volume.why_not_remove(docker, volume.Engine(docker), actual)
     assert error is not None
-    assert error.found == UNREAD.format("the file system does not answer")
+    assert error.found == UNREADABLE.format("the file system does not answer")
     assert error.cure == "Media are never deleted by this collection: move them away and run docker volume rm m by hand"
 
 
 @pytest.mark.parametrize(("name", "holds"), [("photo", True), (None, False)])
-def test_a_bind_is_looked_into_where_it_leads(
+def test_the_target_of_a_bind_volume_is_searched(
     engine: FakeDocker, docker: Docker, tmp_path: Path, mounted: t.Callable[..., None], name: str | None, holds: bool
 ) -> None:
     mounted()
@@ -344,18 +344,16 @@ def test_a_bind_is_looked_into_where_it_leads(
     if name:
         (media / name).touch()
     actual = engine.volume("m", options=bind(tmp_path / "link"))
-    assert why(docker, actual) == ("holds files, photo is one" if holds else "")
+    assert reason_against(docker, actual) == ("holds files, photo is one" if holds else "")
 
 
-def test_a_share_that_is_mounted_is_looked_into(
-    engine: FakeDocker, docker: Docker, mounted: t.Callable[..., None]
-) -> None:
+def test_a_mounted_share_is_searched(engine: FakeDocker, docker: Docker, mounted: t.Callable[..., None]) -> None:
     actual = engine.volume("m", options=NFS)
     mounted(actual["Mountpoint"])
-    assert why(docker, actual) == ""
+    assert reason_against(docker, actual) == ""
 
 
-# Where its files are, and the room there
+# Location of the files and free space
 
 
 @pytest.mark.parametrize(
@@ -368,7 +366,7 @@ def test_a_share_that_is_mounted_is_looked_into(
         ({"Driver": "plugin"}, [], None),
     ],
 )
-def test_where_the_files_of_a_volume_must_be(
+def test_the_folder_of_the_files(
     engine: FakeDocker,
     docker: Docker,
     mounted: t.Callable[..., None],
@@ -385,7 +383,7 @@ def test_where_the_files_of_a_volume_must_be(
 
 
 @pytest.mark.parametrize(
-    ("there", "driver", "options", "known"),
+    ("exists", "driver", "options", "known"),
     [
         (True, "local", {}, True),
         (False, "local", {}, True),  # that of the engine's folder
@@ -396,18 +394,18 @@ def test_where_the_files_of_a_volume_must_be(
         (True, "plugin", {}, False),
     ],
 )
-def test_the_room_where_this_host_can_tell(
+def test_free_space_is_measured_if_the_folder_is_local(
     engine: FakeDocker,
     docker: Docker,
     mounted: t.Callable[..., None],
-    there: bool,
+    exists: bool,
     driver: str,
     options: dict[str, str],
     known: bool,
 ) -> None:
     mounted()
     options = {key: value.replace("ROOT", str(engine.root)) for key, value in options.items()}
-    actual = engine.volume("m", options=options) if there else None
+    actual = engine.volume("m", options=options) if exists else None
     found = volume.space(volume.Engine(docker), actual, driver, options)
     assert (found is not None) is known
     if found:
@@ -416,13 +414,13 @@ def test_the_room_where_this_host_can_tell(
         assert 0 < found[0] <= found[1]
 
 
-def test_the_room_above_a_folder_that_only_root_may_look_into(
+def test_free_space_is_measured_at_the_first_accessible_parent(
     engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    paths: list[str] = []
 
     def free(path: str) -> tuple[int, int]:
-        asked.append(path)
+        paths.append(path)
         if path != "/":
             raise PermissionError
         return 1, 2
@@ -430,11 +428,11 @@ def test_the_room_above_a_folder_that_only_root_may_look_into(
     monkeypatch.setattr(volume, "free_bytes", free)
     actual = dict(engine.volume("m"), Mountpoint="/a/b")
     assert volume.space(volume.Engine(docker), actual, "local", {}) == (1, 2)
-    assert asked == ["/a/b", "/a", "/"]
+    assert paths == ["/a/b", "/a", "/"]
 
 
 @pytest.mark.parametrize("error", [OSError, volume.FilesystemTimeout, PermissionError])
-def test_room_that_nobody_tells(
+def test_unknown_free_space_is_none(
     engine: FakeDocker, docker: Docker, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def fail(_path: str) -> None:
@@ -444,7 +442,7 @@ def test_room_that_nobody_tells(
     assert volume.space(volume.Engine(docker), engine.volume("m"), "local", {}) is None
 
 
-# Whether a share is mounted
+# Mounted shares
 
 
 @pytest.mark.parametrize(
@@ -460,7 +458,7 @@ def test_room_that_nobody_tells(
         (bind("HERE/none"), None, "", "does not exist"),
     ],
 )
-def test_a_share_that_must_be_there(
+def test_a_share_that_must_be_mounted(
     docker: Docker,
     tmp_path: Path,
     mounted: t.Callable[..., None],
@@ -475,12 +473,12 @@ def test_a_share_that_must_be_there(
     if not refused:
         volume.check_device(*arguments)
         return
-    with pytest.raises(WaError) as told:
+    with pytest.raises(WaError) as error:
         volume.check_device(*arguments)
-    assert told.value.found.startswith(refused)
+    assert error.value.found.startswith(refused)
 
 
-def test_a_directory_of_another_machine_is_not_judged(
+def test_a_folder_of_another_machine_is_not_checked(
     engine: FakeDocker, docker: Docker, mounted: t.Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounted()
@@ -511,9 +509,7 @@ LEFT = f".wa-probe-1700000000-{TOKEN}"
         ({".wa-probe-x-" + TOKEN: ""}, ".wa-probe-x-" + TOKEN),
     ],
 )
-def test_the_first_file_that_a_killed_probe_did_not_leave(
-    tmp_path: Path, files: dict[str, str], found: str | None
-) -> None:
+def test_files_of_a_killed_probe_do_not_count_as_data(tmp_path: Path, files: dict[str, str], found: str | None) -> None:
     (tmp_path / "empty" / "deep").mkdir(parents=True)
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -521,7 +517,7 @@ def test_the_first_file_that_a_killed_probe_did_not_leave(
     assert volume.first_file(str(tmp_path)) == found
 
 
-def test_a_link_is_a_file_wherever_it_leads(tmp_path: Path) -> None:
+def test_a_symbolic_link_counts_as_a_file(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/proc")
     assert volume.first_file(str(tmp_path)) == "link"
     (tmp_path / "link").unlink()
@@ -529,25 +525,25 @@ def test_a_link_is_a_file_wherever_it_leads(tmp_path: Path) -> None:
     assert volume.first_file(str(tmp_path)) == LEFT
 
 
-def test_a_folder_that_cannot_be_read_is_no_empty_one() -> None:
+def test_an_unreadable_folder_is_an_error() -> None:
     with pytest.raises(FileNotFoundError):
         volume.first_file("/nowhere")
 
 
-def test_another_file_system_inside_is_not_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_file_system_inside_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in").mkdir()
     other = os.stat_result([0o40755, 1, -1, 1, 0, 0, 0, 0, 0, 0])
-    monkeypatch.setattr(os, "stat", lambda _path: other)  # of the root; what is in it has the device that it has
+    monkeypatch.setattr(os, "stat", lambda _path: other)  # of the root folder; its content has its own device
     with pytest.raises(OSError, match=f"another file system is mounted at {tmp_path}/in"):
         volume.first_file(str(tmp_path))
 
 
-def test_small_files_of_the_host(tmp_path: Path) -> None:
+def test_small_files_are_read_or_empty(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"a\xff")
     assert volume.read(str(tmp_path / "text")) == "a\ufffd"
     assert volume.read(str(tmp_path / "none")) == ""
     assert volume.read(str(tmp_path)) == ""
 
 
-def test_what_is_mounted_here() -> None:
+def test_the_mount_table_of_this_machine() -> None:
     assert "/proc" in [one.path for one in volume.mount_table()]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the answers of the client's API mean, whatever their shape; test_client.py has them through the transport."""
+"""Interpretation of the API's answers of any structure. test_client.py receives them over HTTP."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import
         (b"\xff\xfe", {}, "foreign"),
     ],
 )
-def test_a_body_and_its_form(raw: bytes, body: dict[str, t.Any], form: str) -> None:
+def test_a_body_and_its_form_are_recognised(raw: bytes, body: dict[str, t.Any], form: str) -> None:
     assert parse_body(raw) == (body, form)
 
 
-def test_figures_however_nested() -> None:
+def test_nested_metrics_are_found() -> None:
     body = {
         "meta": {"version": 2},
         "stats": {
@@ -52,7 +52,7 @@ def test_figures_however_nested() -> None:
 
 
 @pytest.mark.parametrize(
-    ("password", "lacks"),
+    ("password", "missing"),
     [
         ("Good-pass1", []),
         ("short1A", ["8 to 64 characters", "a special character"]),
@@ -60,17 +60,17 @@ def test_figures_however_nested() -> None:
         ("ALLUPPER-1", ["a lower-case letter"]),
     ],
 )
-def test_the_password_rule(password: str, lacks: list[str]) -> None:
-    assert check_password(password) == lacks
+def test_password_rules(password: str, missing: list[str]) -> None:
+    assert check_password(password) == missing
 
 
 @pytest.mark.parametrize("gc", [None, {}, [], {"a:1": {}}, {"error": "Connection timed out"}, {"count": 5}])
-def test_what_tells_no_status_tells_of_no_begin(gc: t.Any) -> None:
+def test_an_answer_without_a_status_has_not_started_gc(gc: t.Any) -> None:
     assert not parse_gc_failure({"services": {"message": {"gc": gc}}}, "message")[1]
     assert not parse_gc_failure({"services": {"media": {"gc": {"status": "processing"}}}}, "message")[1]
 
 
-def test_a_deeply_nested_body_breaks_nothing() -> None:
+def test_a_deeply_nested_body_is_no_error() -> None:
     assert parse_body(b"[" * 200_000) == ({}, "torn")
 
 
@@ -88,7 +88,7 @@ def test_a_deeply_nested_body_breaks_nothing() -> None:
         ([1], []),
     ],
 )
-def test_odd_figures(body: t.Any, found: t.Any) -> None:
+def test_unusual_metrics_are_parsed_or_ignored(body: t.Any, found: t.Any) -> None:
     assert metrics(body) == found
 
 
@@ -118,7 +118,7 @@ ERROR = {"code": 1014, "title": "Internal error", "details": "down"}
         (None, "None"),
     ],
 )
-def test_the_status_of_a_node(item: t.Any, status: str) -> None:
+def test_the_gc_status_of_a_node(item: t.Any, status: str) -> None:
     assert gc_nodes({"services": {"message": {"gc": [{"node": "b:1", "status": "processing"}, item]}}}, "message") == {
         "b:1": "processing",
         "coreapp": status,
@@ -133,7 +133,7 @@ UNNAMED = "a node without a name"
 @pytest.mark.parametrize(
     ("details", "expected"),
     [
-        # The node that the words name, known or not; or the only host that is in them; or nobody.
+        # The node in the text, known or not; or the only host in it; or none.
         ("wacore2:0123456789ab: down", {"wacore2:0123456789ab": FAILED + "wacore2:0123456789ab: down"}),
         ("wacore3:0123456789ab: down", {"wacore3:0123456789ab": FAILED + "wacore3:0123456789ab: down"}),
         ("is wacore1 running: wacore1:6252", {"wacore1:0123456789ab": FAILED + "is wacore1 running: wacore1:6252"}),
@@ -142,13 +142,13 @@ UNNAMED = "a node without a name"
         ("is my.wacore1 running", {UNNAMED: FAILED + "is my.wacore1 running"}),
     ],
 )
-def test_whose_failure_the_words_tell(details: str, expected: dict[str, str]) -> None:
+def test_an_error_is_assigned_to_the_node_in_its_text(details: str, expected: dict[str, str]) -> None:
     body = {"services": {"message": {"gc": NODES}}, "errors": [{"code": 1014, "details": details}]}
     assert gc_nodes(body, "message") == {**dict.fromkeys(NODES, "failed"), **expected}
 
 
 @pytest.mark.parametrize(
-    ("gc", "said", "began"),
+    ("gc", "statuses", "started"),
     [
         ({"status": "processing"}, {"coreapp": "processing"}, True),
         ({"a:1": {"status": "failed"}, "b:2": {"status": "processing"}}, {"a:1": "failed", "b:2": "processing"}, True),
@@ -165,5 +165,5 @@ def test_whose_failure_the_words_tell(details: str, expected: dict[str, str]) ->
         ),
     ],
 )
-def test_what_an_answer_says_itself(gc: t.Any, said: dict[str, str], began: bool) -> None:
-    assert parse_gc_failure({"services": {"message": {"gc": gc}}}, "message") == (said, began)
+def test_the_statuses_in_a_gc_answer(gc: t.Any, statuses: dict[str, str], started: bool) -> None:
+    assert parse_gc_failure({"services": {"message": {"gc": gc}}}, "message") == (statuses, started)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API adapter against a small Webapp on a real socket: login, retries, errors told apart, answers of all shapes."""
+"""The API client and a fake Webapp on a real socket: login, retries, error kinds, answers of any structure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def fake() -> t.Iterator[FakeWebapp]:
     server.close()
 
 
-def test_one_login_serves_many_calls(fake: FakeWebapp) -> None:
+def test_one_login_is_used_for_many_calls(fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/health", (200, {"health": {"gateway_status": "connected"}, "meta": META}))
     webapp = session(fake)
     assert webapp.health() == ({"gateway_status": "connected"}, "2.53.4")
@@ -57,7 +57,7 @@ def test_a_netrc_file_is_not_read(
     assert fake.paths() == ["POST /v1/users/login", "GET /v1/health"]
 
 
-def test_proxies_of_the_environment_are_not_asked(fake: FakeWebapp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_variables_are_ignored(fake: FakeWebapp, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -66,7 +66,7 @@ def test_proxies_of_the_environment_are_not_asked(fake: FakeWebapp, monkeypatch:
     assert fake.logins == 1
 
 
-def test_credentials_in_the_address_are_refused(fake: FakeWebapp) -> None:
+def test_credentials_in_the_url_are_refused(fake: FakeWebapp) -> None:
     with pytest.raises(WaError) as refused:
         session(fake, api_url=fake.url.replace("//", "//admin:Url-9999@"))
     assert str(refused.value) == (
@@ -75,43 +75,43 @@ def test_credentials_in_the_address_are_refused(fake: FakeWebapp) -> None:
     assert fake.requests == []
 
 
-def test_a_wrong_password_is_tried_once(fake: FakeWebapp) -> None:
-    with pytest.raises(ApiError) as told:
+def test_a_refused_login_is_not_repeated(fake: FakeWebapp) -> None:
+    with pytest.raises(ApiError) as error_info:
         session(fake, api_password="Wrong-9999").health()
-    assert told.value.kind == "login"
+    assert error_info.value.kind == "login"
     assert fake.logins == 1
-    assert "Wrong-9999" not in str(told.value)
-    assert "first login" in str(told.value)
+    assert "Wrong-9999" not in str(error_info.value)
+    assert "first login" in str(error_info.value)
 
 
-def test_a_token_that_ends_is_renewed_once(fake: FakeWebapp) -> None:
+def test_an_expired_token_is_renewed_once(fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/health", (401, None), (200, {"health": {}}))
     session(fake).health()
     assert fake.logins == 2
     fake.on("GET", "/v1/health", (401, None))
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake).health()
-    assert (told.value.kind, fake.logins) == ("token", 4)
+    assert (error_info.value.kind, fake.logins) == ("token", 4)
 
 
-def test_a_given_token_is_used_and_not_renewed_without_a_password(fake: FakeWebapp) -> None:
-    with pytest.raises(ApiError) as told:
+def test_a_given_token_is_not_renewed_without_a_password(fake: FakeWebapp) -> None:
+    with pytest.raises(ApiError) as error_info:
         session(fake, api_password=None, api_token="old").health()
-    assert told.value.kind == "token"
+    assert error_info.value.kind == "token"
     assert fake.paths() == ["GET /v1/health"]
 
 
 @pytest.mark.parametrize("body", [None, [], {"users": []}, {"users": {"token": 5}}])
-def test_a_login_that_something_else_answers(fake: FakeWebapp, body: t.Any) -> None:
+def test_a_login_answered_by_something_else_is_an_error(fake: FakeWebapp, body: t.Any) -> None:
     fake.on("POST", "/v1/users/login", (200, body))
     with pytest.raises(
         ApiError, match="HTTP 200 with a body that holds no token; expected the Webapp's own answer"
-    ) as told:
+    ) as error_info:
         session(fake).health()
-    assert "api_url should be the Webapp's own address" in str(told.value)
+    assert "api_url should be the Webapp's own address" in str(error_info.value)
 
 
-def test_neither_token_nor_password(fake: FakeWebapp) -> None:
+def test_a_login_needs_a_token_or_a_password(fake: FakeWebapp) -> None:
     with pytest.raises(WaError, match="api_password: not given"):
         session(fake, api_password=None).health()
 
@@ -129,7 +129,7 @@ def test_neither_token_nor_password(fake: FakeWebapp) -> None:
         error(500, 1018),
     ],
 )
-def test_what_is_worth_a_retry_is_retried_with_back_off(fake: FakeWebapp, answer: t.Any) -> None:
+def test_temporary_errors_are_retried_with_back_off(fake: FakeWebapp, answer: t.Any) -> None:
     fake.on("PUT", GC, answer, answer, (200, {"services": {"message": {"gc": {"status": "processing"}}}}))
     time = Time()
     assert session(fake, time).start_gc("message") == {"coreapp": "processing"}
@@ -139,7 +139,7 @@ def test_what_is_worth_a_retry_is_retried_with_back_off(fake: FakeWebapp, answer
 @pytest.mark.parametrize(
     "answer", [error(500, 1000), error(500, 1014, "Internal error", "broken"), error(404, 1006), error(400, 1008)]
 )
-def test_what_is_not_is_not(fake: FakeWebapp, answer: t.Any) -> None:
+def test_permanent_errors_are_not_retried(fake: FakeWebapp, answer: t.Any) -> None:
     fake.on("PUT", GC, answer)
     time = Time()
     with pytest.raises(ApiError):
@@ -156,34 +156,34 @@ def test_retries_are_bounded(fake: FakeWebapp) -> None:
     assert max(time.pauses) <= 30
 
 
-def test_a_webapp_that_restarts_is_waited_for(fake: FakeWebapp) -> None:
+def test_an_unreachable_webapp_is_retried(fake: FakeWebapp) -> None:
     closed = FakeWebapp()
     closed.close()
     time = Time()
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(closed, time).health()
-    assert (told.value.kind, told.value.sent) == ("unreachable", False)
+    assert (error_info.value.kind, error_info.value.sent) == ("unreachable", False)
     assert len(time.pauses) > 2
 
 
-def test_a_lost_answer_is_not_asked_for_again(fake: FakeWebapp) -> None:
+def test_a_call_whose_answer_was_lost_is_not_repeated(fake: FakeWebapp) -> None:
     fake.on("PUT", GC, "close")
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake).start_gc("message")
-    assert (told.value.kind, told.value.sent) == ("lost", True)
+    assert (error_info.value.kind, error_info.value.sent) == ("lost", True)
     assert fake.paths().count(f"PUT {GC}") == 1
 
 
 @pytest.mark.parametrize("status", [502, 504])
-def test_a_gateways_time_out_is_an_answer_that_got_lost(fake: FakeWebapp, status: int) -> None:
+def test_a_gateway_timeout_counts_as_a_lost_answer(fake: FakeWebapp, status: int) -> None:
     fake.on("PUT", GC, (status, None))
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake).start_gc("message")
-    assert told.value.kind == "lost"
+    assert error_info.value.kind == "lost"
     assert fake.paths().count(f"PUT {GC}") == 1
 
 
-def test_what_may_be_done_twice_is_asked_for_again_when_its_answer_got_lost(fake: FakeWebapp) -> None:
+def test_an_idempotent_call_is_repeated_if_its_answer_was_lost(fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/health", "close", (504, None), "close", (200, {"health": {"gateway_status": "connected"}}))
     assert session(fake).health()[0] == {"gateway_status": "connected"}
     fake.on("GET", "/v1/health", "close")
@@ -192,13 +192,13 @@ def test_what_may_be_done_twice_is_asked_for_again_when_its_answer_got_lost(fake
     assert fake.paths().count("GET /v1/health") == 8
 
 
-def test_a_health_that_takes_long_is_given_more_time(fake: FakeWebapp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as the Webapp waits for its dead nodes, and not for ever."""
-    given: list[float] = []
+def test_a_slow_health_call_gets_longer_timeouts(fake: FakeWebapp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the Webapp waits for unreachable nodes, and not longer."""
+    timeouts: list[float] = []
     webapp = session(fake)
 
     def send(method: str, path: str, body: t.Any, headers: t.Any, timeout: float) -> t.Any:
-        given.append(timeout)
+        timeouts.append(timeout)
         raise silence(path, TimeoutError(), timeout)
 
     webapp.token = "t"
@@ -206,10 +206,10 @@ def test_a_health_that_takes_long_is_given_more_time(fake: FakeWebapp, monkeypat
     for _call in range(2):
         with pytest.raises(ApiError, match="no answer within 8 s"):
             webapp.health()
-    assert given == [2, 4, 8, 8] + [8] * 4
+    assert timeouts == [2, 4, 8, 8] + [8] * 4
 
 
-def test_a_login_whose_answer_got_lost_is_repeated_once(fake: FakeWebapp) -> None:
+def test_a_login_whose_answer_was_lost_is_repeated_once(fake: FakeWebapp) -> None:
     fake.on("POST", "/v1/users/login", "close")
     with pytest.raises(ApiError, match="connection lost"):
         session(fake).log_in()
@@ -225,79 +225,81 @@ def test_a_login_whose_answer_got_lost_is_repeated_once(fake: FakeWebapp) -> Non
         (error(401, 1005, "Access denied", "The client build has expired"), "expired"),
     ],
 )
-def test_refused_logins_of_all_kinds(fake: FakeWebapp, answer: t.Any, kind: str) -> None:
+def test_kinds_of_refused_logins(fake: FakeWebapp, answer: t.Any, kind: str) -> None:
     fake.on("POST", "/v1/users/login", answer)
     time = Time()
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake, time).log_in()
-    assert (told.value.kind, time.pauses) == (kind, [])
+    assert (error_info.value.kind, time.pauses) == (kind, [])
     assert fake.paths() == ["POST /v1/users/login"]
 
 
-def test_a_token_that_the_client_calls_expired_is_no_expired_client(fake: FakeWebapp) -> None:
+def test_an_expired_token_does_not_count_as_an_expired_client(fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/health", error(401, 1005, "Access denied", "client token has expired"), (200, {"health": {}}))
     assert session(fake).health()[0] == {}
     assert fake.logins == 2
 
 
-def test_denied_is_told_apart_from_expired(fake: FakeWebapp) -> None:
+def test_denied_and_expired_are_distinguished(fake: FakeWebapp) -> None:
     fake.on("PUT", GC, error(403, 1005, "Access denied"))
     fake.on("GET", "/v1/health", (200, {"health": {}}))
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake).start_gc("message")
-    assert told.value.kind == "denied"
+    assert error_info.value.kind == "denied"
     fake.on("GET", "/v1/health", error(403, 1005, "Access denied"))
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake).start_gc("message")
-    assert told.value.kind == "expired"
+    assert error_info.value.kind == "expired"
     fake.on("PUT", GC, error(403, 1005, "Access denied", "The client has expired"))
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake).start_gc("message")
-    assert told.value.kind == "expired"
+    assert error_info.value.kind == "expired"
 
 
-def test_an_expired_client_refuses_the_login_too(fake: FakeWebapp) -> None:
+def test_an_expired_client_also_refuses_the_login(fake: FakeWebapp) -> None:
     fake.on("POST", "/v1/users/login", error(403, 1005, "Access denied"))
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake).health()
-    assert told.value.kind == "expired"
+    assert error_info.value.kind == "expired"
 
 
-def test_locked_account(fake: FakeWebapp) -> None:
+def test_a_locked_account_is_recognised(fake: FakeWebapp) -> None:
     fake.locked = True
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake).health()
-    assert (told.value.kind, fake.logins) == ("locked", 1)
+    assert (error_info.value.kind, fake.logins) == ("locked", 1)
 
 
-def test_the_first_login_is_recognised(fake: FakeWebapp) -> None:
+def test_a_required_first_login_is_recognised(fake: FakeWebapp) -> None:
     fake.fresh = True
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(fake, api_password="secret").health()
-    assert told.value.kind == "first_login"
-    assert "operation first_login" in str(told.value)
+    assert error_info.value.kind == "first_login"
+    assert "operation first_login" in str(error_info.value)
 
 
 @pytest.mark.parametrize(
-    ("options", "trusted", "words"),
+    ("options", "trusted", "message"),
     [
         ({}, False, "not from a known authority"),
         ({"days": -1}, True, "has expired"),
         ({"subject": "DNS:other.lab"}, True, "another name"),
     ],
 )
-def test_certificates_are_told_apart(tmp_path: Path, options: dict[str, t.Any], trusted: bool, words: str) -> None:
+def test_certificate_errors_are_distinguished(
+    tmp_path: Path, options: dict[str, t.Any], trusted: bool, message: str
+) -> None:
     files = certificate(tmp_path, **options)
     server = FakeWebapp(files)
     try:
-        with pytest.raises(ApiError, match=words) as told:
+        with pytest.raises(ApiError, match=message) as error_info:
             session(server, api_ca_path=str(files[0]) if trusted else None).health()
-        assert told.value.kind == "tls"
+        assert error_info.value.kind == "tls"
     finally:
         server.close()
 
 
-def test_a_good_certificate_and_a_missing_authority(tmp_path: Path) -> None:
+def test_a_valid_certificate_and_a_missing_ca_file(tmp_path: Path) -> None:
     files = certificate(tmp_path)
     server = FakeWebapp(files)
     server.on("GET", "/v1/health", (200, {"health": {}}))
@@ -350,11 +352,11 @@ def test_a_good_certificate_and_a_missing_authority(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [200, 201, 202])
-def test_answers_to_gc(fake: FakeWebapp, body: dict[str, t.Any], nodes: dict[str, str], status: int) -> None:
+def test_answers_to_start_gc(fake: FakeWebapp, body: dict[str, t.Any], nodes: dict[str, str], status: int) -> None:
     fake.on("PUT", GC, (status, body))
     assert session(fake).start_gc("message") == nodes
 
 
-def test_an_address_that_is_none(fake: FakeWebapp) -> None:
+def test_an_invalid_url_is_refused(fake: FakeWebapp) -> None:
     with pytest.raises(WaError, match="api_url"):
         session(fake, api_url="127.0.0.1:9090")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The API adapter when something between it and the client answers: pages, empty bodies, redirects, long waits."""
+"""The API client when a proxy or load balancer answers: pages, empty bodies, redirects, long waits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIMED_OUT = {
 
 
 class Reply(t.NamedTuple):
-    """An answer byte for byte."""
+    """A raw answer."""
 
     status: int
     body: bytes = b""
@@ -32,7 +32,7 @@ class Reply(t.NamedTuple):
 
 
 class BareWebapp(FakeWebapp):
-    """Answers PUT byte for byte, with headers."""
+    """Returns raw answers to PUT requests."""
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         fake, usual = self, super()._handler()
@@ -57,7 +57,7 @@ def bare() -> t.Iterator[BareWebapp]:
     server.close()
 
 
-def said(gc: t.Any, status: int = 500, errors: t.Any = None) -> Reply:
+def gc_answer(gc: t.Any, status: int = 500, errors: t.Any = None) -> Reply:
     body = {"meta": META, "services": {"message": {"gc": gc}}, **({"errors": errors} if errors else {})}
     return Reply(status, json.dumps(body).encode())
 
@@ -68,22 +68,22 @@ def calls(bare: FakeWebapp) -> int:
 
 def refused(bare: FakeWebapp, *replies: t.Any, time: Time | None = None) -> ApiError:
     bare.on("PUT", GC, *replies)
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(bare, time).start_gc("message")
-    return told.value
+    return error_info.value
 
 
-# Taken all the same
+# An error status, although GC started
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 429, 500, 502, 503, 504])
-def test_an_answer_that_names_a_node_that_began_is_a_call_that_was_taken(bare: BareWebapp, status: int) -> None:
-    bare.on("PUT", GC, said({"a:9dfe77618dba": {"status": "processing"}}, status, [TIMED_OUT]))
+def test_an_error_that_names_a_started_node_counts_as_started(bare: BareWebapp, status: int) -> None:
+    bare.on("PUT", GC, gc_answer({"a:9dfe77618dba": {"status": "processing"}}, status, [TIMED_OUT]))
     time = Time()
-    words = "1014, Internal error, Connection timed out. Please check if wacore is running"
+    message = "1014, Internal error, Connection timed out. Please check if wacore is running"
     assert session(bare, time).start_gc("message") == {
         "a:9dfe77618dba": "processing",
-        "a node without a name": f"failed: {words}",
+        "a node without a name": f"failed: {message}",
     }
     assert (calls(bare), time.pauses) == (1, [])
 
@@ -124,44 +124,44 @@ def test_an_answer_that_names_a_node_that_began_is_a_call_that_was_taken(bare: B
         ({"status": "processing"}, None, {"coreapp": "processing"}),
     ],
 )
-def test_the_failed_nodes_have_their_words(bare: BareWebapp, gc: t.Any, errors: t.Any, nodes: dict[str, str]) -> None:
-    bare.on("PUT", GC, said(gc, 500, errors))
+def test_failed_nodes_have_their_messages(bare: BareWebapp, gc: t.Any, errors: t.Any, nodes: dict[str, str]) -> None:
+    bare.on("PUT", GC, gc_answer(gc, 500, errors))
     assert session(bare).start_gc("message") == nodes
 
 
-def test_an_error_in_which_no_node_began_stays_one(bare: BareWebapp) -> None:
+def test_an_error_without_a_started_node_stays_an_error(bare: BareWebapp) -> None:
     failed = {"a:1": {"status": "failed"}, "b:2": {"errors": [TIMED_OUT]}}
     time = Time()
-    error = refused(bare, said(failed, 500, [TIMED_OUT]), time=time)
+    error = refused(bare, gc_answer(failed, 500, [TIMED_OUT]), time=time)
     assert error.kind == "coreapp"
-    assert len(time.pauses) > 1  # a time-out that no node contradicts is worth a retry
-    error = refused(bare, said(failed, 504))
+    assert len(time.pauses) > 1  # a timeout without a started node is retried
+    error = refused(bare, gc_answer(failed, 504))
     assert (error.kind, "a:1 failed; b:2 failed: 1014" in error.found) == ("coreapp", True)
 
 
-# Lost after sending
+# Lost answers
 
 
 @pytest.mark.parametrize("status", [500, 501, 502, 504, 520])
 @pytest.mark.parametrize("body", [PAGE, b"", b'{"message": "upstream"}', b'{"errors": []}', b'{"errors": [{"co'])
-def test_a_5xx_without_the_clients_words_may_have_been_taken(bare: BareWebapp, status: int, body: bytes) -> None:
+def test_a_5xx_of_a_proxy_counts_as_a_lost_answer(bare: BareWebapp, status: int, body: bytes) -> None:
     error = refused(bare, Reply(status, body))
     assert (error.kind, error.sent, error.status, calls(bare)) == ("lost", True, status, 1)
     assert "proxy" in str(error)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", PAGE, b'{"errors": [{"code": 1016}]}'])
-def test_an_overloaded_client_is_asked_again(bare: BareWebapp, body: bytes) -> None:
-    bare.on("PUT", GC, Reply(503, body), said({"status": "processing"}, 200))
+def test_an_overloaded_client_is_retried(bare: BareWebapp, body: bytes) -> None:
+    bare.on("PUT", GC, Reply(503, body), gc_answer({"status": "processing"}, 200))
     assert session(bare).start_gc("message") == {"coreapp": "processing"}
     assert calls(bare) == 2
 
 
 def test_other_calls_than_gc_are_not_lost(bare: BareWebapp) -> None:
     bare.on("PUT", "/v1/messages/x", Reply(500, PAGE))
-    with pytest.raises(ApiError) as told:
+    with pytest.raises(ApiError) as error_info:
         session(bare).call("PUT", "/v1/messages/x")
-    assert told.value.kind == "other"
+    assert error_info.value.kind == "other"
 
 
 # No success
@@ -176,7 +176,7 @@ def test_a_page_is_no_success(bare: BareWebapp, status: int, body: bytes) -> Non
     assert "proxy" in error.cure
 
 
-def test_a_body_that_was_cut_off_is_the_clients(bare: BareWebapp) -> None:
+def test_a_truncated_body_counts_as_a_lost_answer(bare: BareWebapp) -> None:
     error = refused(bare, Reply(200, b'{"services":{"mess'))
     assert (error.kind, error.sent, calls(bare)) == ("lost", True, 1)
 
@@ -187,24 +187,24 @@ def test_an_empty_answer_is_a_success(bare: BareWebapp, body: bytes) -> None:
     assert session(bare).start_gc("message") == {"coreapp": "processing"}
 
 
-# Words
+# Messages
 
 
 @pytest.mark.parametrize("status", [404, 403, 405, 429, 500, 503])
-def test_a_bare_status_says_what_was_expected_and_a_fix(bare: BareWebapp, status: int) -> None:
+def test_a_bare_status_has_an_expectation_and_a_fix(bare: BareWebapp, status: int) -> None:
     text = str(refused(bare, Reply(status, b"" if status == 503 else PAGE)))
     assert f"HTTP {status}; expected the Webapp's own answer in JSON. " in text
     assert "proxy or load balancer" in text
     assert "api_url should be the Webapp's own address" in text
 
 
-def test_the_clients_own_words_need_no_proxy(bare: BareWebapp) -> None:
+def test_an_error_of_the_client_does_not_mention_a_proxy(bare: BareWebapp) -> None:
     assert "proxy" not in str(refused(bare, Reply(500, b'{"errors": [{"code": 1000, "title": "Generic"}]}')))
     assert "proxy" not in str(refused(bare, Reply(401)))
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_names_where_it_leads(bare: BareWebapp, status: int) -> None:
+def test_a_redirect_names_its_target_without_credentials(bare: BareWebapp, status: int) -> None:
     headers = (("Location", "https://me:hush@sso.lab:8443/log/in;sid=hush?token=hush#hush"),)
     error = refused(bare, Reply(status, PAGE, headers))
     assert error.found == f"HTTP {status} to https://sso.lab:8443/log/in"
@@ -212,7 +212,7 @@ def test_a_redirect_names_where_it_leads(bare: BareWebapp, status: int) -> None:
     assert ("api_url" in error.cure, error.retryable, calls(bare)) == (True, False, 1)
 
 
-# Waiting as long as the server asks
+# Retry-After
 
 
 def busy(after: str, status: int = 429) -> Reply:
@@ -220,15 +220,15 @@ def busy(after: str, status: int = 429) -> Reply:
 
 
 @pytest.mark.parametrize("after", ["45", "90", "120"])
-def test_a_long_wait_is_honoured(bare: BareWebapp, after: str) -> None:
-    bare.on("PUT", GC, busy(after), said({"status": "processing"}, 200))
+def test_a_long_wait_is_respected(bare: BareWebapp, after: str) -> None:
+    bare.on("PUT", GC, busy(after), gc_answer({"status": "processing"}, 200))
     time = Time()
     assert session(bare, time).start_gc("message") == {"coreapp": "processing"}
     assert time.pauses == [float(after)]
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_longer_one_is_told_at_once(bare: BareWebapp, status: int) -> None:
+def test_a_wait_beyond_the_limit_is_an_error_at_once(bare: BareWebapp, status: int) -> None:
     time = Time()
     error = refused(bare, busy("121", status), time=time)
     assert time.pauses == []
@@ -236,21 +236,21 @@ def test_a_longer_one_is_told_at_once(bare: BareWebapp, status: int) -> None:
     assert "the server asks to wait 121 s" in error.found
 
 
-def test_long_waits_are_bounded_together(bare: BareWebapp) -> None:
+def test_long_waits_are_limited_in_sum(bare: BareWebapp) -> None:
     time = Time()
     error = refused(bare, busy("50"), time=time)
     assert time.pauses == [50, 50]
     assert "asks to wait 50 s" in error.found
 
 
-def test_a_short_wait_is_as_ever(bare: BareWebapp) -> None:
-    bare.on("PUT", GC, busy("7"), said({"status": "processing"}, 200))
+def test_a_short_wait_is_respected(bare: BareWebapp) -> None:
+    bare.on("PUT", GC, busy("7"), gc_answer({"status": "processing"}, 200))
     time = Time()
     session(bare, time).start_gc("message")
     assert time.pauses == [7]
 
 
-def test_who_does_not_want_to_wait_does_not(bare: BareWebapp) -> None:
+def test_a_call_without_retries_does_not_wait(bare: BareWebapp) -> None:
     bare.on("PUT", "/v1/x", busy("45"))
     time = Time()
     with pytest.raises(ApiError, match="asks to wait 45 s"):

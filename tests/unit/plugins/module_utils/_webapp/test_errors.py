@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the client's API says no with: which kind it is, whether it may pass, and what helps."""
+"""Classification of the API's errors: kind, whether retryable, and the fix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import 
 API = "client's API"
 
 
-def said(status: int, code: t.Any = 0, title: str = "", details: str = "", path: str = "/v1/health") -> ApiError:
+def reported(status: int, code: t.Any = 0, title: str = "", details: str = "", path: str = "/v1/health") -> ApiError:
     errors = [{"code": code, "title": title, "details": details}] if code or title or details else None
     return api_errors.reported(API, path, status, errors)
 
@@ -31,47 +31,47 @@ def said(status: int, code: t.Any = 0, title: str = "", details: str = "", path:
 @pytest.mark.parametrize(
     ("error", "kind", "retryable"),
     [
-        (said(400, 1031), "locked", False),
-        (said(429, 1031, path=LOGIN), "locked", False),
-        (said(401, 1024, path=LOGIN), "first_login", False),
-        (said(429, 1024, path=LOGIN), "first_login", False),
-        (said(401, 0, "Password change required", path=LOGIN), "first_login", False),
-        (said(401, 0, "Change your password", path=LOGIN), "first_login", False),
-        (said(401, 0, "First login", path=LOGIN), "first_login", False),
-        (said(401, 1024, "Password change required"), "token", False),
-        (said(400, 1008, "Required parameter", "new_password", path=LOGIN), "first_login", False),
-        (said(400, 1008, "Required parameter", "new_password"), "other", False),
-        (said(401), "token", False),
-        (said(401, path=LOGIN), "login", False),
-        (said(401, 1005, "Access denied", "Wrong user name", path=LOGIN), "login", False),
-        (said(401, 1005, "Access denied", "The token has expired"), "token", False),
-        (said(401, 1005, "Access denied", "client version expired"), "expired", False),
-        (said(403, 1005, "", "The build has expired"), "expired", False),
-        (said(500, 1005, "Access denied", "media folder is not writable"), "media", False),
-        (said(403, 1005, "Access denied", path=LOGIN), "expired", False),
-        (said(403, 1005, "Access denied", "Invalid credentials", path=LOGIN), "login", False),
-        (said(403, 1005, "Access denied"), "denied", False),
-        (said(403), "denied", False),
-        (said(500, 1014, "Internal error", "Communication failure"), "coreapp", False),
-        (said(500, 1014, "Internal error", "Connection timed out"), "coreapp", True),
-        (said(500, 1014, "Internal error", "time-out"), "coreapp", True),
-        (said(500, 1014, "Internal error", "getaddrinfo failed"), "coreapp", True),
-        (said(500, 1014, "Internal error", "Connection refused"), "coreapp", True),
-        (said(500, 1000, "Generic error", "timed out"), "other", False),
-        *((said(500, code), "busy", True) for code in (1011, 1015, 1016, 1017, 1018)),
-        (said(500, "1016"), "busy", True),
-        (said(500, 1023, "Database error"), "database", True),
-        (said(500, 1023, "Database error", path="/v1/services/message/gc"), "other", False),
-        (said(500, 1023, "Database error", path=LOGIN), "database", True),
-        (said(429), "busy", True),
-        (said(503), "busy", True),
-        (said(502), "lost", False),
-        (said(504), "lost", False),
-        (said(500), "other", False),
-        (said(404, 1006, "Not found"), "other", False),
+        (reported(400, 1031), "locked", False),
+        (reported(429, 1031, path=LOGIN), "locked", False),
+        (reported(401, 1024, path=LOGIN), "first_login", False),
+        (reported(429, 1024, path=LOGIN), "first_login", False),
+        (reported(401, 0, "Password change required", path=LOGIN), "first_login", False),
+        (reported(401, 0, "Change your password", path=LOGIN), "first_login", False),
+        (reported(401, 0, "First login", path=LOGIN), "first_login", False),
+        (reported(401, 1024, "Password change required"), "token", False),
+        (reported(400, 1008, "Required parameter", "new_password", path=LOGIN), "first_login", False),
+        (reported(400, 1008, "Required parameter", "new_password"), "other", False),
+        (reported(401), "token", False),
+        (reported(401, path=LOGIN), "login", False),
+        (reported(401, 1005, "Access denied", "Wrong user name", path=LOGIN), "login", False),
+        (reported(401, 1005, "Access denied", "The token has expired"), "token", False),
+        (reported(401, 1005, "Access denied", "client version expired"), "expired", False),
+        (reported(403, 1005, "", "The build has expired"), "expired", False),
+        (reported(500, 1005, "Access denied", "media folder is not writable"), "media", False),
+        (reported(403, 1005, "Access denied", path=LOGIN), "expired", False),
+        (reported(403, 1005, "Access denied", "Invalid credentials", path=LOGIN), "login", False),
+        (reported(403, 1005, "Access denied"), "denied", False),
+        (reported(403), "denied", False),
+        (reported(500, 1014, "Internal error", "Communication failure"), "coreapp", False),
+        (reported(500, 1014, "Internal error", "Connection timed out"), "coreapp", True),
+        (reported(500, 1014, "Internal error", "time-out"), "coreapp", True),
+        (reported(500, 1014, "Internal error", "getaddrinfo failed"), "coreapp", True),
+        (reported(500, 1014, "Internal error", "Connection refused"), "coreapp", True),
+        (reported(500, 1000, "Generic error", "timed out"), "other", False),
+        *((reported(500, code), "busy", True) for code in (1011, 1015, 1016, 1017, 1018)),
+        (reported(500, "1016"), "busy", True),
+        (reported(500, 1023, "Database error"), "database", True),
+        (reported(500, 1023, "Database error", path="/v1/services/message/gc"), "other", False),
+        (reported(500, 1023, "Database error", path=LOGIN), "database", True),
+        (reported(429), "busy", True),
+        (reported(503), "busy", True),
+        (reported(502), "lost", False),
+        (reported(504), "lost", False),
+        (reported(500), "other", False),
+        (reported(404, 1006, "Not found"), "other", False),
     ],
 )
-def test_failures_are_told_apart(error: ApiError, kind: str, retryable: bool) -> None:
+def test_errors_are_classified(error: ApiError, kind: str, retryable: bool) -> None:
     assert (error.kind, error.retryable) == (kind, retryable)
 
 
@@ -79,40 +79,40 @@ def test_failures_are_told_apart(error: ApiError, kind: str, retryable: bool) ->
     ("error", "text"),
     [
         (
-            said(500, 1014, "Internal error", "down"),
+            reported(500, 1014, "Internal error", "down"),
             f"{API}: HTTP 500, code 1014, Internal error: down. Start the Coreapp and let the Webapp reach it",
         ),
-        (said(404, 1006), f"{API}: HTTP 404, code 1006."),
-        (said(404, details="none"), f"{API}: HTTP 404, none."),
+        (reported(404, 1006), f"{API}: HTTP 404, code 1006."),
+        (reported(404, details="none"), f"{API}: HTTP 404, none."),
         (
-            said(500),
+            reported(500),
             f"{API}: HTTP 500; expected the Webapp's own answer in JSON. See whether a proxy or load balancer is in between: "
             "api_url should be the Webapp's own address",
         ),
         (
-            said(503),
+            reported(503),
             f"{API}: HTTP 503; expected the Webapp's own answer in JSON. Try again when there is less traffic. See whether a "
             "proxy or load balancer is in between: api_url should be the Webapp's own address",
         ),
-        (said(401), f"{API}: HTTP 401. Give api_password for a new login, or a token that is still valid"),
+        (reported(401), f"{API}: HTTP 401. Give api_password for a new login, or a token that is still valid"),
     ],
 )
-def test_words_and_fix(error: ApiError, text: str) -> None:
+def test_the_message_contains_the_fix(error: ApiError, text: str) -> None:
     assert str(error) == text
 
 
 @pytest.mark.parametrize("errors", [None, [], {}, "text", ["text"], [{"code": "x"}], [{"code": "²"}], [{}]])
-def test_odd_errors_are_a_bare_status(errors: t.Any) -> None:
+def test_invalid_errors_count_as_a_bare_status(errors: t.Any) -> None:
     error = api_errors.reported(API, "/v1/health", 500, errors)
     assert (error.found, error.status, error.code, error.bare) == ("HTTP 500", 500, 0, True)
 
 
-def test_the_clients_own_words_are_not_bare() -> None:
-    assert not said(500, 1014).bare
-    assert said(401).bare
+def test_an_error_with_a_code_is_not_bare() -> None:
+    assert not reported(500, 1014).bare
+    assert reported(401).bare
 
 
-def test_a_redirect_says_where_to() -> None:
+def test_a_redirect_names_its_target() -> None:
     assert api_errors.reported(API, "/v1/health", 302, None, "https://sso.lab/").found == "HTTP 302 to https://sso.lab/"
     assert api_errors.reported(API, "/v1/health", 302, [{"code": 1}], "https://sso.lab/").found == "HTTP 302, code 1"
 
@@ -129,7 +129,7 @@ def test_a_redirect_says_where_to() -> None:
         ("https://[hush", ""),
     ],
 )
-def test_no_location_shows_a_credential(location: str, shown: str) -> None:
+def test_a_location_is_shown_without_credentials(location: str, shown: str) -> None:
     assert safe_location("https://wa.lab:9090/v1/x", location) == shown
 
 
@@ -147,17 +147,17 @@ def test_no_location_shows_a_credential(location: str, shown: str) -> None:
         (None, 0),
     ],
 )
-def test_retry_after_of_all_kinds(headers: t.Any, seconds: float) -> None:
+def test_retry_after_is_parsed(headers: t.Any, seconds: float) -> None:
     assert requested_pause(headers) == seconds
 
 
 @pytest.mark.parametrize(("length", "shown"), [(200, 200), (500, 200)])
-def test_a_long_location_is_cut(length: int, shown: int) -> None:
+def test_a_long_location_is_truncated(length: int, shown: int) -> None:
     assert len(safe_location("https://wa.lab", "https://a.lab/" + "x" * (length - 14))) == shown
 
 
-def test_a_pause_that_is_too_long_is_told() -> None:
-    error = said(429, 1015, "Too many requests")
+def test_a_pause_beyond_the_limit_is_an_error() -> None:
+    error = reported(429, 1015, "Too many requests")
     error.retry_after = 121
     longer = api_errors.too_long(error)
     assert str(longer) == (
@@ -173,25 +173,25 @@ NODE = {"a:1": "failed"}
 @pytest.mark.parametrize(
     ("error", "failed", "kind", "found"),
     [
-        (said(500, 1000, "Generic"), NODE, "other", "HTTP 500, code 1000, Generic"),
-        (said(500), {}, "lost", "HTTP 500"),
-        (said(502), {}, "lost", "HTTP 502"),
-        (said(503), {}, "busy", "HTTP 503"),
-        (said(404), {}, "other", "HTTP 404"),
-        (said(401), NODE, "token", "HTTP 401"),
-        (said(500), NODE, "coreapp", "HTTP 500, a:1 failed"),
-        (said(503), {**NODE, "b:2": "failed: down"}, "coreapp", "HTTP 503, a:1 failed; b:2 failed: down"),
-        (said(504), NODE, "coreapp", "HTTP 504, a:1 failed"),
+        (reported(500, 1000, "Generic"), NODE, "other", "HTTP 500, code 1000, Generic"),
+        (reported(500), {}, "lost", "HTTP 500"),
+        (reported(502), {}, "lost", "HTTP 502"),
+        (reported(503), {}, "busy", "HTTP 503"),
+        (reported(404), {}, "other", "HTTP 404"),
+        (reported(401), NODE, "token", "HTTP 401"),
+        (reported(500), NODE, "coreapp", "HTTP 500, a:1 failed"),
+        (reported(503), {**NODE, "b:2": "failed: down"}, "coreapp", "HTTP 503, a:1 failed; b:2 failed: down"),
+        (reported(504), NODE, "coreapp", "HTTP 504, a:1 failed"),
     ],
 )
-def test_what_a_refused_gc_means(error: ApiError, failed: dict[str, str], kind: str, found: str) -> None:
+def test_a_refused_gc_is_classified(error: ApiError, failed: dict[str, str], kind: str, found: str) -> None:
     error.retry_after = 7
     refusal = api_errors.gc_refusal(error, failed)
     assert (refusal.kind, refusal.found, refusal.status, refusal.retry_after) == (kind, found, error.status, 7)
 
 
-def test_a_gc_whose_answer_is_a_proxys_says_so() -> None:
-    assert str(api_errors.gc_refusal(said(500), {})) == (
+def test_a_refused_gc_of_a_proxy_mentions_the_proxy() -> None:
+    assert str(api_errors.gc_refusal(reported(500), {})) == (
         f"{API}: HTTP 500; expected the Webapp's own answer in JSON. Look into the Webapp's log, or raise api_timeout. See "
         "whether a proxy or load balancer is in between: api_url should be the Webapp's own address"
     )
@@ -212,7 +212,7 @@ def test_a_body_that_is_no_success(form: str, kind: str, found: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "empty"])
-def test_a_body_that_is_the_clients_is_no_failure(form: str) -> None:
+def test_a_valid_or_empty_body_is_a_success(form: str) -> None:
     assert api_errors.no_success(API, 200, form) is None
 
 
@@ -222,21 +222,21 @@ def refused_certificate(number: int, message: str) -> ssl.SSLCertVerificationErr
     return error
 
 
-TLS_CURE = "Set api_ca_path to the authority of the Webapp's certificate"
+TLS_FIX = "Set api_ca_path to the authority of the Webapp's certificate"
 START = "Start the Webapp, or set api_url to where the host reaches it"
 LOG = "Look into the Webapp's log, or raise api_timeout"
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_login_that_is_refused_for_traffic_may_be_locked(status: int) -> None:
-    locked = said(status, 1015, "Too many requests", path=LOGIN)
+def test_a_login_refused_as_busy_may_be_locked(status: int) -> None:
+    locked = reported(status, 1015, "Too many requests", path=LOGIN)
     assert (locked.kind, locked.retryable) == ("busy", True)
     assert str(locked).endswith("lock of this account or address: wait some minutes, then use the right password")
-    assert str(said(status, 1015, "Too many requests")).endswith("Try again when there is less traffic")
+    assert str(reported(status, 1015, "Too many requests")).endswith("Try again when there is less traffic")
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "sent", "found", "cure"),
+    ("error", "kind", "sent", "found", "fix"),
     [
         (
             refused_certificate(10, "expired"),
@@ -253,12 +253,12 @@ def test_a_login_that_is_refused_for_traffic_may_be_locked(status: int) -> None:
         ),
         (
             refused_certificate(18, "self-signed"),
-            *("tls", False, "its certificate is not from a known authority (self-signed)", TLS_CURE),
+            *("tls", False, "its certificate is not from a known authority (self-signed)", TLS_FIX),
         ),
-        (ssl.SSLError(1, "wrong version"), "tls", False, "TLS failed: wrong version", TLS_CURE),
+        (ssl.SSLError(1, "wrong version"), "tls", False, "TLS failed: wrong version", TLS_FIX),
         (ssl.SSLEOFError(8, "EOF occurred"), "unreachable", False, "TLS failed: EOF occurred", START),
         (ssl.SSLZeroReturnError(6, "closed"), "unreachable", False, "TLS failed: closed", START),
-        (Exception("CERTIFICATE_VERIFY_FAILED"), "tls", False, "TLS failed: CERTIFICATE_VERIFY_FAILED", TLS_CURE),
+        (Exception("CERTIFICATE_VERIFY_FAILED"), "tls", False, "TLS failed: CERTIFICATE_VERIFY_FAILED", TLS_FIX),
         (TimeoutError(), "lost", True, "no answer within 2.5 s", LOG),
         (URLError("The read operation timed out"), "lost", True, "no answer within 2.5 s", LOG),
         (
@@ -274,9 +274,9 @@ def test_a_login_that_is_refused_for_traffic_may_be_locked(status: int) -> None:
         (URLError("Remote end\n closed"), "lost", True, "connection lost: Remote end closed", LOG),
     ],
 )
-def test_no_answer_is_told_apart_by_whether_the_call_may_have_arrived(
-    error: Exception, kind: str, sent: bool, found: str, cure: str
+def test_a_missing_answer_is_classified_by_whether_the_call_may_have_arrived(
+    error: Exception, kind: str, sent: bool, found: str, fix: str
 ) -> None:
-    silent = api_errors.silence(API, error, 2.5)
-    assert (silent.kind, silent.sent, silent.found, silent.cure) == (kind, sent, found, cure)
-    assert (silent.status, silent.retryable) == (0, False)
+    lost = api_errors.silence(API, error, 2.5)
+    assert (lost.kind, lost.sent, lost.found, lost.cure) == (kind, sent, found, fix)
+    assert (lost.status, lost.retryable) == (0, False)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A login that was refused is remembered for a day, and for that password only."""
+"""A refused login is remembered for a day, for that password only."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ def reason(login: RefusedLogin, password: str | None = SECRET, **options: t.Any)
     return ""
 
 
-def test_a_refusal_stands_for_a_day(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_login_is_not_repeated_for_a_day(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     login = RefusedLogin(str(path))
     assert reason(login) == ""
     now = int(time.time())
     monkeypatch.setattr(time, "time", lambda: now)
     login.note("admin", SECRET)
-    told = reason(login)
-    assert told.startswith(
+    message = reason(login)
+    assert message.startswith(
         f"API user admin at https://a: {REFUSED}{time.strftime('%F %T', time.localtime(now))} and is "
     )
-    assert told.endswith("since repeated wrong logins lock the account; expected another password. Correct it")
+    assert message.endswith("since repeated wrong logins lock the account; expected another password. Correct it")
     assert reason(login, "Other-Pw") == ""
     assert reason(login, api_username="other") == ""
     assert reason(login, api_token="given") == "", "no login is needed"
     monkeypatch.setattr(time, "time", lambda: now + 86399)
     assert REFUSED in reason(login)
-    for moment in (now + 86400, now - 1):  # a clock that was wrong keeps nobody out
+    for moment in (now + 86400, now - 1):  # a wrong clock does not block logins
         monkeypatch.setattr(time, "time", lambda moment=moment: moment)
         assert reason(login) == ""
     login.clear()
@@ -72,7 +72,7 @@ def test_a_refusal_stands_for_a_day(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert reason(login, None).startswith("api_password: not given; expected the API user's password, or api_token")
 
 
-def test_a_session_notes_a_refusal_and_a_good_login_forgets_it(path: Path, fake: FakeWebapp) -> None:
+def test_a_refused_login_is_recorded_and_a_successful_one_removes_the_record(path: Path, fake: FakeWebapp) -> None:
     login = RefusedLogin(str(path))
     with pytest.raises(WaError, match="HTTP 401"), login.session(webapp(fake.url), SECRET):
         pass
@@ -87,12 +87,12 @@ def test_a_session_notes_a_refusal_and_a_good_login_forgets_it(path: Path, fake:
         assert len(fake.tokens) == 2
     assert (path.exists(), fake.tokens) == (False, {"given"})
     fake.passwords["admin"] = "Changed-1"
-    gone = RefusedLogin(str(path.parent / "none" / path.name))
-    with pytest.raises(WaError, match="HTTP 401"), gone.session(webapp(fake.url), SECRET):
+    missing = RefusedLogin(str(path.parent / "none" / path.name))
+    with pytest.raises(WaError, match="HTTP 401"), missing.session(webapp(fake.url), SECRET):
         pass
 
 
-def test_nothing_tells_the_password(path: Path) -> None:
+def test_the_record_does_not_reveal_the_password(path: Path) -> None:
     for _number in range(2):
         RefusedLogin(str(path)).note("admin", SECRET)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -103,11 +103,11 @@ def test_nothing_tells_the_password(path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"user": "admin", "tag": "x", "at": "y"}', "null"])
-def test_a_file_that_holds_none_keeps_nobody_out(path: Path, text: str) -> None:
+def test_an_invalid_record_does_not_block_logins(path: Path, text: str) -> None:
     path.write_text(text)
     assert reason(RefusedLogin(str(path))) == ""
 
 
-def test_a_folder_that_is_not_there_is_an_error(path: Path) -> None:
+def test_a_missing_folder_is_an_error(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         RefusedLogin(str(path.parent / "none" / path.name)).note("admin", SECRET)
