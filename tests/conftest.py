@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes `ansible_collections.waba.onprem` importable from a plain checkout, the way Ansible itself imports it."""
+"""Makes `ansible_collections.waba.onprem` importable from a checkout, through Ansible's own import."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ init_plugin_loader([str(COLLECTIONS)])
 
 @pytest.fixture
 def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a module that runs in this process warns of, which Ansible would show at once."""
+    """The warnings of a module that runs in this process."""
     found: list[str] = []
     monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: found.append(text))
     return found

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A way to a server that a test controls: answers that come late, connections that are cut, a server that moves."""
+"""A relay in front of a server: delayed answers, cut connections, a server that moves."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 
 class Relay:
-    """Listens on a port of 127.0.0.1, or on the socket at `path`, and passes everything on, decrypted with `tls`.
+    """Listens on a port of 127.0.0.1 or on the socket at `path`, and relays everything, decrypted with `tls`.
 
-    `connect` opens the other end, anew for every connection. While `delay` is set, answers come so many seconds late.
+    `connect` opens the other end for each connection. While `delay` is set, answers are delayed by that many seconds.
     """
 
     def __init__(
@@ -69,17 +69,17 @@ class Relay:
             sink.shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
-        """End all connections; nobody gets through any more."""
+        """End all connections and accept no new ones."""
         for end in (self.listener, *self._ends):
             with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)  # which wakes who waits for it; closing does not
+                end.shutdown(socket.SHUT_RDWR)  # wakes a blocked reader, which closing does not
         self.listener.close()
         if self.path:
             self.path.unlink()
 
 
 def unix_socket(path: str) -> socket.socket:
-    """A connection to the socket at `path`."""
+    """Connect to the socket at `path`."""
     found = socket.socket(socket.AF_UNIX)
     found.connect(path)
     return found

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""script/deep runs what a commit has not passed yet, and lets nothing count for a commit that it was not."""
+"""script/deep runs what a commit has not passed, and records a result only for the commit that was tested."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ case $1 in *"$(cat ../fails)"*) exit 1 ;; esac
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A repository with script/deep, two slices, and a pytest that notes what it is called for and fails where ../fails says so."""
+    """A repository with script/deep, two slices, and a pytest that records its argument and fails if ../fails contains it."""
     root = tmp_path / "checkout"
     for name in ("script/deep", "script/lib.sh"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -55,10 +55,10 @@ def commit(root: Path) -> None:
     commands.run("git", *who, "commit", "--quiet", "--allow-empty", "--message", "x", cwd=root)
 
 
-def deep(root: Path, *words: str) -> tuple[int, list[str]]:
-    """Its exit code, and what it has run."""
+def deep(root: Path, *slices: str) -> tuple[int, list[str]]:
+    """Its exit code, and the slices it has run."""
     (root.parent / "ran").write_text("")
-    done = subprocess.run([root / "script/deep", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([root / "script/deep", *slices], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     return done.returncode, (root.parent / "ran").read_text().split()
 
@@ -66,7 +66,7 @@ def deep(root: Path, *words: str) -> tuple[int, list[str]]:
 ALL = ["tests/unit/plugins", "tests/integration", "tests/deep/test_one.py", "deep_two", "1.2.3"]
 
 
-def test_what_a_commit_has_passed_is_not_run_again_unless_named(checkout: Path) -> None:
+def test_a_passed_slice_is_not_run_again_unless_named(checkout: Path) -> None:
     (checkout.parent / "fails").write_text("one")
     assert deep(checkout) == (1, ALL)
     (checkout.parent / "fails").write_text("nothing")
@@ -77,22 +77,22 @@ def test_what_a_commit_has_passed_is_not_run_again_unless_named(checkout: Path) 
     assert deep(checkout) == (0, ALL)
 
 
-def test_nothing_counts_for_a_checkout_with_changes(checkout: Path) -> None:
+def test_results_of_a_checkout_with_changes_are_not_recorded(checkout: Path) -> None:
     (checkout / "new").touch()
-    for _turn in range(2):
+    for _run in range(2):
         assert deep(checkout) == (0, ALL)
     (checkout / "new").unlink()
     assert deep(checkout) == (0, ALL)
 
 
-def test_a_slice_that_fails_when_it_is_run_again_has_not_passed(checkout: Path) -> None:
+def test_a_slice_that_fails_in_a_second_run_has_not_passed(checkout: Path) -> None:
     assert deep(checkout) == (0, ALL)
     (checkout.parent / "fails").write_text("one")
     assert deep(checkout, "one") == (1, [ALL[2]])
     assert deep(checkout) == (1, [ALL[2]])
 
 
-def test_a_checkout_that_changes_meanwhile_counts_for_no_commit(checkout: Path) -> None:
+def test_results_of_a_checkout_that_changes_during_the_run_are_not_recorded(checkout: Path) -> None:
     (checkout / ".venv/bin/pytest").write_text(STUB + "touch new\n")
     assert deep(checkout) == (1, ALL)
     (checkout / "new").unlink()

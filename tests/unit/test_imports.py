@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Imports of the plugins go one way: from a layer to those below it, never to its own layer, never up, never round."""
+"""Plugins import only from lower layers: never from their own layer, a higher one, or in a cycle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 PREFIX = "ansible_collections.waba.onprem.plugins."
-# From the bottom. CONTRIBUTING.md draws the same picture, which a test compares.
+# From the bottom to the top. CONTRIBUTING.md has the same picture, which a test compares.
 LAYERS = (
     ("_core",),
     ("_deployment", "_env"),
@@ -36,7 +36,7 @@ def package(file: str) -> str:
 
 
 def arrows(plugins: Path) -> set[Arrow]:
-    """Which file imports which, both below `plugins` and without `.py`; also imports in functions and for types only."""
+    """Which file imports which, as paths below `plugins` without `.py`; including imports in functions and for types only."""
     files = {path.relative_to(plugins).with_suffix("").as_posix() for path in plugins.rglob("*.py")}
     found = set()
     for file in files:
@@ -58,7 +58,7 @@ def arrows(plugins: Path) -> set[Arrow]:
 
 
 def faults(graph: t.Collection[Arrow]) -> list[str]:
-    """The arrows that go up or sideways, between packages or between two modules, and one that goes round."""
+    """The imports to a higher or the same layer, between packages or two modules, and a cycle."""
     found = []
     for source, target in sorted(graph):
         here, there = package(source), package(target)
@@ -75,12 +75,12 @@ def faults(graph: t.Collection[Arrow]) -> list[str]:
     return found
 
 
-def test_every_file_is_in_a_package_that_has_a_layer() -> None:
+def test_every_file_is_in_a_package_with_a_layer() -> None:
     files = [path.relative_to(PLUGINS) for path in PLUGINS.rglob("*.py")]
     assert [str(file) for file in files if package(file.as_posix()) not in LEVEL] == []
 
 
-def test_every_package_of_a_layer_is_there() -> None:
+def test_every_package_of_a_layer_exists() -> None:
     there = {package(path.relative_to(PLUGINS).as_posix()) for path in PLUGINS.rglob("*.py")}
     assert set(LEVEL) == there
 
@@ -105,11 +105,11 @@ def test_imports_go_down() -> None:
         ({("filter/a", "action/b")}, "filter/a imports action/b"),
     ],
 )
-def test_an_arrow_up_or_sideways_is_found(graph: set[Arrow], fault: str) -> None:
+def test_an_import_up_or_sideways_is_found(graph: set[Arrow], fault: str) -> None:
     assert faults(graph | {("modules/x", "module_utils/_core/a")}) == [fault]
 
 
-def test_an_arrow_that_goes_round_is_found() -> None:
+def test_an_import_cycle_is_found() -> None:
     inside = [f"module_utils/_gc/{name}" for name in "abc"]
     graph = set(zip(inside, inside[1:]))
     assert faults(graph) == []
@@ -117,7 +117,7 @@ def test_an_arrow_that_goes_round_is_found() -> None:
     assert fault.startswith("round: ")
 
 
-def test_every_way_to_import_is_seen(tmp_path: Path) -> None:
+def test_every_form_of_import_is_found(tmp_path: Path) -> None:
     (tmp_path / "module_utils" / "_core").mkdir(parents=True)
     (tmp_path / "module_utils" / "_core" / "errors.py").touch()
     (tmp_path / "modules").mkdir()
@@ -133,7 +133,7 @@ def test_every_way_to_import_is_seen(tmp_path: Path) -> None:
     assert arrows(tmp_path) == {(f"modules/{name}", "module_utils/_core/errors") for name in "abcde"}
 
 
-def test_the_picture_in_contributing_is_this_one() -> None:
+def test_the_picture_in_contributing_is_the_same() -> None:
     text = (PLUGINS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     drawn = text.split("<!-- layers -->\n```\n")[1].split("\n```")[0]
     lines = [line.split("  ")[0] for line in drawn.splitlines()]

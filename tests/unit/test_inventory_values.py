@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever an inventory says, the rules end in a clear error or in a value that is safe to work with.
+"""Whatever an inventory contains, the rules return a clear error or a safe value.
 
-Some hundred cases each by default, 2,000 with WA_TEST_PROFILE=deep.
+A hundred examples each by default, 2,000 with WA_TEST_PROFILE=deep.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _values as inve
 
 CANARY = "Canary-Secret-1"
 PLAIN = re.compile(r"/[^/]+(/[^/]+)*")
-# What YAML, `-e name=value` and a typing error make of a variable.
+# Values that YAML, `-e name=value` or a typing error may give a variable.
 WRONG: st.SearchStrategy[t.Any] = st.one_of(
     st.none(),
     st.booleans(),
@@ -98,7 +98,7 @@ NAMES = st.sampled_from(
 
 
 def outcome(rule: t.Callable[..., t.Any], *args: t.Any, **options: t.Any) -> tuple[t.Any, str]:
-    """What `rule` gives, or None with the error that an operator can act on; any other error fails the test."""
+    """The result of `rule`, or None with the message of its WaError. Any other exception fails the test."""
     try:
         return rule(*args, **options), ""
     except WaError as error:
@@ -106,14 +106,14 @@ def outcome(rule: t.Callable[..., t.Any], *args: t.Any, **options: t.Any) -> tup
 
 
 def attempt(rule: t.Callable[..., t.Any], *args: t.Any, **options: t.Any) -> t.Any:
-    """What `rule` gives, or None when it refuses in words."""
+    """The result of `rule`, or None if it refuses with a message."""
     found, refusal = outcome(rule, *args, **options)
     assert found is not None or len(refusal) > 10
     return found
 
 
 def check_path(path: str) -> None:
-    """The one form of a path, harmless wherever it is written."""
+    """Assert that a path is normalised and needs no quoting."""
     assert PLAIN.fullmatch(path)
     assert not {".", ".."} & {*path.split("/")}
     assert path.isprintable()
@@ -122,7 +122,7 @@ def check_path(path: str) -> None:
 
 
 @given(PATHS | WRONG)
-def test_any_path_is_refused_or_has_one_form(value: t.Any) -> None:
+def test_any_path_is_refused_or_normalised(value: t.Any) -> None:
     for rule in (paths.normalise, paths.file, paths.folder):
         path = attempt(rule, "wa_project_dir", value)
         if path is None:
@@ -134,7 +134,7 @@ def test_any_path_is_refused_or_has_one_form(value: t.Any) -> None:
 
 
 @given(PATHS)
-def test_no_folder_is_the_systems(value: str) -> None:
+def test_no_system_folder_is_accepted(value: str) -> None:
     path = attempt(paths.folder, "wa_state_dir", value)
     shared = (
         "/",
@@ -179,7 +179,7 @@ PLACES = (
 
 
 @given(OPTIONS, NAMES)
-def test_any_deployment_is_refused_or_whole(options: dict[str, t.Any], host: str) -> None:
+def test_any_deployment_is_refused_or_consistent(options: dict[str, t.Any], host: str) -> None:
     groups = {"all": [host], "Support": [host, "h2"], "12": [host]}
     found = attempt(deployment_topology.deployment, host, groups, **options)
     if found is None:
@@ -211,7 +211,9 @@ HOST = st.fixed_dictionaries(
 
 
 @given(HOST, HOST)
-def test_any_two_clients_of_one_machine_are_refused_or_apart(one: dict[str, t.Any], two: dict[str, t.Any]) -> None:
+def test_any_two_deployments_on_one_machine_are_refused_or_separate(
+    one: dict[str, t.Any], two: dict[str, t.Any]
+) -> None:
     hostvars, groups = {"one": one, "two": two}, {"all": ["one", "two"]}
     if attempt(deployment_topology.projects_at, hostvars, "one", groups) is None:
         return
@@ -236,7 +238,7 @@ MEMBER = st.fixed_dictionaries(
 
 
 @given(MEMBER, MEMBER, st.sampled_from(deployment_topology.TOPOLOGIES) | WRONG, st.integers(-1, 5), st.booleans())
-def test_any_layout_is_refused_or_a_client(
+def test_any_layout_is_refused_or_complete(
     one: dict[str, t.Any], two: dict[str, t.Any], topology: t.Any, shards: int, alone: bool
 ) -> None:
     members = ["h1"] if alone else ["h1", "h2"]
@@ -246,9 +248,9 @@ def test_any_layout_is_refused_or_a_client(
     if places is None:
         return
     assert list(places) == members
-    words = [word for here in places.values() for word in here]
-    assert sum(word.startswith("core") for word in words) >= shards
-    assert "web" in words
+    services = [word for here in places.values() for word in here]
+    assert sum(word.startswith("core") for word in services) >= shards
+    assert "web" in services
     if topology == "single":
         assert places == {"h1": ["web", "core1"]}
 
@@ -260,7 +262,7 @@ def test_any_layout_is_refused_or_a_client(
     st.sampled_from([9090, "9090", 65535]) | WRONG,
     st.sampled_from([6250, "6250", 65530]) | WRONG,
 )
-def test_any_ports_are_refused_or_ports(words: list[str], topology: str, alone: bool, web: t.Any, core: t.Any) -> None:
+def test_any_ports_are_refused_or_valid(words: list[str], topology: str, alone: bool, web: t.Any, core: t.Any) -> None:
     found = attempt(layout.services, words, topology, "192.0.2.1", alone, web, core)
     outside = [port["outside"] for service in found or [] for port in service["ports"]]
     assert all(isinstance(port, int) and 0 < port < 65536 for port in outside)
@@ -296,7 +298,7 @@ DB_ENV = st.fixed_dictionaries(
 @given(
     DB_ENV, st.sampled_from(["", "WA_DB_ENGINE=MYSQL\nTZ='UTC'\n# c\nTZ=b\n", 'A="\n', "\ufeffWA_DB_HOSTNAME=x\r\n"])
 )
-def test_any_db_env_is_refused_or_stays_as_it_was_written(params: dict[str, t.Any], before: str) -> None:
+def test_any_db_env_is_refused_or_read_as_written(params: dict[str, t.Any], before: str) -> None:
     plan, refusal = outcome(env_plan.make, params, "db.env", before)
     elsewhere = any(CANARY in str(value) for option, value in params.items() if option != "password")
     assert CANARY not in refusal or elsewhere
@@ -333,7 +335,7 @@ def test_any_size_is_refused_or_a_number_of_bytes(value: t.Any) -> None:
 
 
 @given(st.sampled_from(["expired", "a,b", " a , ", ",", ["a", " b"]]) | WRONG)
-def test_any_list_is_refused_or_a_list_of_words(value: t.Any) -> None:
+def test_any_list_is_refused_or_a_list_of_strings(value: t.Any) -> None:
     found = attempt(units.text_list, value, "wa_upgrade_skip")
     if found is not None:
         assert all(isinstance(word, str) and word == word.strip() and word for word in found)
@@ -352,8 +354,8 @@ def test_any_secret_files_are_refused_or_in_the_folder(value: t.Any) -> None:
         st.sampled_from(sorted(inventory_values.RULES)), st.text("0123456789*,-/:smhdKMG ", max_size=6) | WRONG
     )
 )
-def test_any_values_are_refused_by_name_or_fine(given_values: dict[str, t.Any]) -> None:
-    said = inventory_values.refusals(given_values)
-    named = [one.partition(":")[0] for one in said]
+def test_any_values_are_refused_by_name_or_valid(given_values: dict[str, t.Any]) -> None:
+    messages = inventory_values.refusals(given_values)
+    named = [one.partition(":")[0] for one in messages]
     assert named == sorted({*named} & given_values.keys())
     assert inventory_values.refusals({name: value for name, value in given_values.items() if name not in named}) == []

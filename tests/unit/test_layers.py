@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every scenario, deep test and case of an upgrade that fails is in one layer of tests, and tests/README.md says in which."""
+"""Every scenario, deep test and failing upgrade is in one layer of tests, which tests/README.md names."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ STAGES = {"locked", "stopping", "migrating", "starting", "verifying"}
 
 @pytest.fixture(scope="module")
 def upgrades() -> t.Any:
-    """The module with the cases of upgrades that fail."""
+    """The module with the cases of failing upgrades."""
     path = ROOT / "tests" / "faults" / "upgrade_faults.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # where dataclasses look for the types of their fields
+    sys.modules[path.stem] = module  # dataclasses look up the types of their fields there
     spec.loader.exec_module(module)
     return module
 
 
 def table(title: str) -> dict[str, list[str]]:
-    """A table of tests/README.md: the first cell of each row, without its backquotes -> the other cells."""
+    """A table of tests/README.md: the first cell of each row, without backquotes, maps to the other cells."""
     text = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
     part = text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     rows = [
@@ -64,14 +64,14 @@ def test_every_case_of_an_upgrade_is_run_by_a_scenario(upgrades: t.Any) -> None:
         scenario = ROOT / "molecule" / f"{'deep_' if layer == 'deep' else ''}upgrade_faults_{host}"
         settings = (scenario / "molecule.yml").read_text(encoding="utf-8")
         assert f"--hosts {host}:ready" in settings
-        # As many versions as upgrades, and one to begin with.
+        # One version for each upgrade, and one to start with.
         cases = [case for case, place in upgrades.PLACES.items() if place == (host, layer) and case not in bad]
         versions = re.findall(r"\d+\.\d+\.\d+", settings)
         assert len(versions) > len(cases)
         assert f"expected_version: {versions[len(cases)]}\n" in (scenario / "verify.yml").read_text(encoding="utf-8")
 
 
-def test_ci_has_every_stage_of_an_upgrade_and_every_kind_of_end(upgrades: t.Any) -> None:
+def test_ci_has_every_stage_and_every_kind_of_failure(upgrades: t.Any) -> None:
     in_ci = [
         case.split("-") for case, (_host, layer) in upgrades.PLACES.items() if layer == "ci" and case in upgrades.CASES
     ]
@@ -79,7 +79,7 @@ def test_ci_has_every_stage_of_an_upgrade_and_every_kind_of_end(upgrades: t.Any)
     assert {end for _stage, end in in_ci} == {"fail", "kill"}
 
 
-def test_every_case_has_its_row_in_the_table_of_faults(upgrades: t.Any) -> None:
+def test_every_case_has_a_row_in_the_table_of_faults(upgrades: t.Any) -> None:
     expected = {
         "upgrade_faults": [case.what for case in upgrades.CASES.values()],
         "no_harm": [case.fault for case in no_harm.CASES.values()],

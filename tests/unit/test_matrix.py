@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cells of the matrix hold every pair of versions."""
+"""The cells of the matrix contain every pair of versions."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def test_every_database_of_the_lab_is_in_the_matrix() -> None:
     assert sorted(DATABASES) == sorted(ENGINES)
 
 
-def test_the_hosts_of_a_lab_have_names_of_their_own() -> None:
+def test_hosts_of_a_lab_have_unique_names() -> None:
     assert len({cell.host for cell in cells(CORES[0])}) == len(DATABASES)

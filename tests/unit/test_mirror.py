@@ -1,9 +1,9 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each source file has a test file of its own: `plugins/x/_y.py` has `tests/unit/plugins/x/test_y.py`.
+"""Each source file has its own test file: `plugins/x/_y.py` has `tests/unit/plugins/x/test_y.py`.
 
-A large test may be cut: `test_y_faults.py` tests `y.py`, too.
+Tests may be split: `test_y_faults.py` also tests `y.py`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# These have none. The list only gets shorter: a later issue rewrites `_gc` and `_adopt`, whose tests go through their modules,
-# and an `options.py` or a documentation fragment holds nothing but an argument spec or text.
+# Files without one. The list only gets shorter: a later issue rewrites `_gc` and `_adopt`, whose tests go through their modules,
+# and an `options.py` or a documentation fragment contains only an argument spec or text.
 WITHOUT = {
     "action/wa_adopt",
     "doc_fragments/api",
@@ -35,18 +35,18 @@ WITHOUT = {
 
 
 def names(folder: Path, pattern: str) -> set[str]:
-    """The Python files below `folder` as `modules/x`, without their ending."""
+    """The Python files below `folder` as `modules/x`, without their suffix."""
     return {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob(pattern)}
 
 
 def mirror(source: str) -> str:
-    """The test file that a source file has: `plugin_utils/test_process` for `plugin_utils/_process`."""
+    """The test file of a source file: `plugin_utils/test_process` for `plugin_utils/_process`."""
     path = PurePosixPath(source)
     return str(path.with_name(f"test_{path.name.lstrip('_')}"))
 
 
 def faults(sources: t.Collection[str], tests: t.Collection[str], without: t.Collection[str]) -> list[str]:
-    """What is not mirrored, and what in `without` need not be there."""
+    """What is not mirrored, and superfluous entries of `without`."""
     found = [
         f"{one} has no {mirror(one)}.py"
         for one in sorted(sources)
@@ -63,7 +63,7 @@ def faults(sources: t.Collection[str], tests: t.Collection[str], without: t.Coll
     return found
 
 
-def test_every_source_file_has_its_test() -> None:
+def test_every_source_file_has_a_test_file() -> None:
     sources = names(ROOT / "plugins", "*.py")
     assert len(sources) > 100, "the sources were not found"
     assert faults(sources, names(ROOT / "tests" / "unit" / "plugins", "test_*.py"), WITHOUT) == []
@@ -95,5 +95,7 @@ def test_every_source_file_has_its_test() -> None:
         (set(), set(), {"modules/x"}, ["modules/x is excepted and is no file"]),
     ],
 )
-def test_what_is_not_mirrored_is_found(sources: set[str], tests: set[str], without: set[str], fault: list[str]) -> None:
+def test_missing_and_superfluous_files_are_found(
+    sources: set[str], tests: set[str], without: set[str], fault: list[str]
+) -> None:
     assert faults(sources, tests, without) == fault

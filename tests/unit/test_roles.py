@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every role keeps the house's promises: specs and defaults in step, a state, no secret with a default."""
+"""Conventions of all roles: specs and defaults agree, there is a state, no secret has a default."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_defaults_and_specs_agree(role: str) -> None:
     specs = options(role)
     assert set(defaults) <= set(specs), "defaults without a spec"
     computed = {name for name, value in defaults.items() if isinstance(value, str) and "{{ __" in value}
-    told = {name: option["default"] for name, option in specs.items() if "default" in option}
-    assert told == {name: value for name, value in defaults.items() if name not in computed}
+    documented = {name: option["default"] for name, option in specs.items() if "default" in option}
+    assert documented == {name: value for name, value in defaults.items() if name not in computed}
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_variable_bears_the_roles_name(role: str) -> None:
+def test_every_variable_begins_with_the_name_of_its_role(role: str) -> None:
     assert all(name.startswith(f"{role}_") for name in options(role))
     assert all(name.startswith(f"__{role}_") for name in load(role, "vars/main.yml") or {})
 
@@ -68,7 +68,7 @@ def test_every_entry_point_has_a_spec_and_tasks(role: str) -> None:
 
 
 def included(role: str, entry: str) -> str:
-    """The text of an entry point's tasks and of all that they include, without comments."""
+    """The text of an entry point's tasks and of all files that they include, without comments."""
     folder, text, seen, waiting = ROOT / "roles" / role / "tasks", "", set(), [f"{entry}.yml"]
     while waiting:
         name = waiting.pop()
@@ -89,7 +89,7 @@ def included(role: str, entry: str) -> str:
 
 
 def reads(role: str, entry: str) -> set[str]:
-    """The role's variables that an entry point reads, also by the role's own variables and templates."""
+    """The role's variables that an entry point reads, directly or through the role's own variables and templates."""
     text = included(role, entry)
     values = {
         name: str(value)
@@ -120,7 +120,7 @@ def test_an_entry_point_lists_the_options_that_it_reads(role: str, entry: str) -
     spec = load(role, "meta/argument_specs.yml")["argument_specs"][entry]
     assert spec["version_added"]
     listed, read = set(spec.get("options", {})), reads(role, entry) - facts()
-    if (role, entry) == ("wa_upgrade", "preflight"):  # it checks the values of all options, before anything is done
+    if (role, entry) == ("wa_upgrade", "preflight"):  # it checks the values of all options before it changes anything
         read = set(options(role))
     plugins = "".join(path.read_text() for path in ROOT.glob("plugins/**/*.py"))  # some read the inventory themselves
     assert read - listed == set()
@@ -128,7 +128,7 @@ def test_an_entry_point_lists_the_options_that_it_reads(role: str, entry: str) -
 
 
 @pytest.mark.parametrize("script", ["tables.py", "fault_table.py"])
-def test_generated_tables_are_in_step(script: str) -> None:
+def test_generated_tables_are_up_to_date(script: str) -> None:
     run = subprocess.run(
         [sys.executable, str(ROOT / "script" / script), "--check"],
         capture_output=True,
@@ -138,7 +138,7 @@ def test_generated_tables_are_in_step(script: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
-def test_no_task_hides_a_failure_or_our_own_modules() -> None:
+def test_no_task_ignores_failures_or_hides_our_modules() -> None:
     for file in [
         *ROOT.glob("roles/*/tasks/**/*.yml"),
         *ROOT.glob("roles/*/handlers/*.yml"),
@@ -152,22 +152,22 @@ def test_no_task_hides_a_failure_or_our_own_modules() -> None:
 
 
 def guarded(conditions: t.Any) -> bool:
-    """Whether one of the conditions of a task keeps it out of check mode."""
+    """Whether one of the conditions of a task skips it in check mode."""
     listed = conditions if isinstance(conditions, list) else [conditions]
     return any(str(one).strip() == "not ansible_check_mode" for one in listed)
 
 
 def walk(tasks: t.Any, safe: bool = False) -> t.Iterator[tuple[dict[str, t.Any], bool]]:
-    """Each task, and whether it, or a block around it, is kept out of check mode."""
+    """Each task, and whether it, or a block around it, is skipped in check mode."""
     for task in tasks or []:
-        here = safe or guarded(task.get("when"))
-        yield task, here
+        skipped = safe or guarded(task.get("when"))
+        yield task, skipped
         for part in ("block", "rescue", "always"):
-            yield from walk(task.get(part), here)
+            yield from walk(task.get(part), skipped)
 
 
 def unguarded(role: str) -> dict[str, list[dict[str, t.Any]]]:
-    """The tasks that check mode can reach, by file: those of files that are only included outside it are left out."""
+    """The tasks that check mode can reach, by file. Files that are only included outside of check mode are left out."""
     folder = ROOT / "roles" / role / "tasks"
     files = {
         str(file.relative_to(folder)): list(walk(yaml.safe_load(file.read_text()))) for file in folder.rglob("*.yml")
@@ -178,7 +178,7 @@ def unguarded(role: str) -> dict[str, list[dict[str, t.Any]]]:
             given = task.get("ansible.builtin.include_tasks") or task.get("ansible.builtin.import_tasks")
             target = given.get("file", "") if isinstance(given, dict) else given or ""
             included.setdefault(target, []).append((name, safe))
-    reached = {name for name in files if name not in included}  # main, entry points, and those that a variable names
+    reached = {name for name in files if name not in included}  # main, entry points, and files that a variable names
     while True:
         more = {
             name
@@ -191,8 +191,8 @@ def unguarded(role: str) -> dict[str, list[dict[str, t.Any]]]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_check_mode_never_reaches_compose(role: str) -> None:
-    """`docker compose up -d --dry-run`, which docker_compose_v2 runs in check mode, is not dry in every version."""
+def test_check_mode_never_calls_compose(role: str) -> None:
+    """`docker compose up -d --dry-run`, which docker_compose_v2 runs in check mode, changes things in some versions."""
     for file, tasks in unguarded(role).items():
         for task in tasks:
             assert "community.docker.docker_compose_v2" not in task, f"{file}: {task['name']}"
@@ -202,7 +202,7 @@ def test_check_mode_never_reaches_compose(role: str) -> None:
                 assert "check_mode" not in task, f"{path}: {task['name']}"
 
 
-def test_nothing_of_ours_asks_for_a_dry_run() -> None:
+def test_no_dry_run_of_compose_is_used() -> None:
     for file in [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("plugins/**/*.py")]:
         assert not re.search(r"""^\s*- --dry-run|["']--dry-run""", file.read_text(), re.MULTILINE), file
 
@@ -210,8 +210,8 @@ def test_nothing_of_ours_asks_for_a_dry_run() -> None:
 REACHED = ("common/assert_reached.yml", "common/wait_for_members.yml")
 
 
-def test_every_included_file_is_there() -> None:
-    """Ansible finds out at the include only, which may be in the middle of an outage."""
+def test_every_included_file_exists() -> None:
+    """Ansible notices a missing file only at the include, possibly during an outage."""
     lost = []
     for role in ROLES:
         folder = ROOT / "roles" / role / "tasks"
@@ -224,20 +224,20 @@ def test_every_included_file_is_there() -> None:
     assert lost == []
 
 
-def test_an_upgrade_loses_no_host_without_a_word() -> None:
-    """Under `ignore_unreachable` a task that asks a host must be followed by the look whether it was reached.
+def test_every_unreachable_host_of_an_upgrade_is_noticed() -> None:
+    """With `ignore_unreachable`, a task on a host must be followed by the check whether it was reached.
 
-    The rescue is left out: it says what it found of whom, and asks who is still there.
+    The rescue is exempt: it reports which hosts it reached.
     """
     local = {"assert", "debug", "fail", "include_role", "include_tasks", "set_fact", "wait_for_connection"}
     before = {"main", "absent", "preflight", "prepare", "pull", "upgrade", "report"}
     rescue = {"handle_failure", "start_old_version", "release_lock"}
-    judged_otherwise = {
-        "Stop the client on the other members",  # with the leader, once all have been waited for
-        "Start the new version on the other members",  # and so it is here
-        "Activate the new Compose file on all members",  # once the migration has been waited for, whoever is lost
-        "Wait for a short migration",  # and so it is here
-        "Read whether the migration has ended",  # a leader that is away for a while is waited for
+    checked_elsewhere = {
+        "Stop the client on the other members",  # together with the leader, after all have been waited for
+        "Start the new version on the other members",  # as above
+        "Activate the new Compose file on all members",  # after the migration, for all members together
+        "Wait for a short migration",  # as above
+        "Read whether the migration has ended",  # a leader that is unreachable for a while is waited for
         "Read the migration's log",  # adds to a failure that is certain
     }
     lost = []
@@ -249,7 +249,7 @@ def test_an_upgrade_loses_no_host_without_a_word() -> None:
             asks = not {key.rpartition(".")[2] for key in task} & local and task.get("delegate_to") != "localhost"
             if (
                 asks
-                and task["name"] not in judged_otherwise
+                and task["name"] not in checked_elsewhere
                 and following.get("ansible.builtin.include_tasks") not in REACHED
             ):
                 lost.append(f"{file.name}: {task['name']}")
@@ -270,7 +270,7 @@ RECURSIVE_CALL = re.compile(r"\brmtree\b|\bremovedirs\b|remove_volume\b|volumes?
 
 
 def removals(task: dict[str, t.Any]) -> t.Iterator[str]:
-    """What a task does that could remove a folder with its content, or a volume with its data."""
+    """The actions of a task that could remove a folder with its content, or a volume with its data."""
     for key, given in task.items():
         name, options = key.rpartition(".")[2], given if isinstance(given, dict) else {}
         state = str(options.get("state", ""))
@@ -286,8 +286,8 @@ def removals(task: dict[str, t.Any]) -> t.Iterator[str]:
             yield "docker_container with state absent and without keep_volumes"
         if name == "synchronize" and options.get("delete"):
             yield "synchronize with delete"
-        words = options.get("argv") or options.get("cmd") or options.get("_raw_params") or given
-        text = " ".join(map(str, words)) if isinstance(words, list) else str(words)
+        argv = options.get("argv") or options.get("cmd") or options.get("_raw_params") or given
+        text = " ".join(map(str, argv)) if isinstance(argv, list) else str(argv)
         if name in ("command", "shell", "raw", "script", "expect") and RECURSIVE_COMMAND.search(text):
             yield f"{name}: {text}"
 
@@ -305,11 +305,11 @@ def removals(task: dict[str, t.Any]) -> t.Iterator[str]:
         {"ansible.builtin.command": {"cmd": "docker volume rm m"}},
     ],
 )
-def test_a_removal_of_data_is_seen(task: dict[str, t.Any]) -> None:
+def test_a_removal_of_data_is_recognised(task: dict[str, t.Any]) -> None:
     assert len(list(removals(task))) == 1
 
 
-def test_nothing_removes_what_a_folder_or_a_volume_holds() -> None:
+def test_no_task_removes_the_content_of_a_folder_or_volume() -> None:
     found = [
         f"{file.relative_to(ROOT)}: {task['name']}: {what}"
         for file in [*ROOT.glob("roles/**/*.yml"), *ROOT.glob("playbooks/**/*.yml")]
@@ -326,39 +326,39 @@ def test_nothing_removes_what_a_folder_or_a_volume_holds() -> None:
     assert found + scripts == []
 
 
-def test_who_logs_in_to_the_database_can_show_a_client_certificate() -> None:
-    """A server may demand one of everybody: GC, dump and upgrade as well as the client."""
+def test_every_database_login_can_use_a_client_certificate() -> None:
+    """A server may require one of everybody: GC, dump and upgrade as well as the client."""
     for path in [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("roles/*/vars/*.yml")]:
-        words = re.findall(r"^ +(login_\w+):", path.read_text(), re.MULTILINE)
+        argv = re.findall(r"^ +(login_\w+):", path.read_text(), re.MULTILINE)
         for option in ("login_client_cert", "login_client_key"):
-            assert words.count(option) == words.count("login_ca_cert"), path
+            assert argv.count(option) == argv.count("login_ca_cert"), path
 
 
-def test_who_looks_for_the_clients_containers_knows_its_images() -> None:
-    """`wa_images` decides what is the client's, in every look of every role: one that forgets it is blind."""
-    looks = ("wa_db_env", "wa_media_volume", "wa_log_cleanup")
-    blind = []
+def test_every_search_for_client_containers_uses_the_configured_images() -> None:
+    """`wa_images` decides which containers are the client's. A task without it finds none."""
+    modules = ("wa_db_env", "wa_media_volume", "wa_log_cleanup")
+    missing = []
     for path in ROOT.glob("roles/*/tasks/**/*.yml"):
         for task in flatten(yaml.safe_load(path.read_text()) or []):
-            asked = [task[f"waba.onprem.{module}"] for module in looks if f"waba.onprem.{module}" in task]
+            calls = [task[f"waba.onprem.{module}"] for module in modules if f"waba.onprem.{module}" in task]
             info = task.get("waba.onprem.wa_info")
             if info is not None and {"containers", "images"} & set(
                 re.findall(r"\w+", str(info.get("gather", "containers")))
             ):
-                asked.append(info)
+                calls.append(info)
             # The desired state has them: `_desired.docker`.
             wanted = str(task.get("module_defaults", "")).count("waba.onprem.desired")
-            blind += [
-                f"{path.parent.parent.name}/{path.name}" for one in asked if "client_images" not in one and not wanted
+            missing += [
+                f"{path.parent.parent.name}/{path.name}" for one in calls if "client_images" not in one and not wanted
             ]
-    assert blind == []
+    assert missing == []
 
 
 STRATEGIES = ("linear", "ansible.builtin.linear", "ansible.builtin.host_pinned")
 
 
-def test_every_play_says_its_strategy() -> None:
-    """An operator's `strategy = free` would run `run_once` once a host, and the second play beside the first."""
+def test_every_play_sets_its_strategy() -> None:
+    """With an operator's `strategy = free`, `run_once` would run once per host, and two plays in parallel."""
     plays = [
         (file.name, play.get("name"), play.get("strategy"))
         for file in ROOT.glob("playbooks/*.yml")
@@ -369,8 +369,8 @@ def test_every_play_says_its_strategy() -> None:
     assert [play for play in plays if play[2] not in STRATEGIES] == []
 
 
-def test_what_roots_environment_says_to_compose_counts_for_no_task() -> None:
-    """With COMPOSE_PROFILES=* in it, `up` started the one-shot migration beside the client; a role may be used alone."""
+def test_compose_variables_of_roots_environment_have_no_effect() -> None:
+    """With COMPOSE_PROFILES=* in it, `up` started the one-shot migration with the client. A role may be used alone."""
     calls = [
         (f"{file.relative_to(ROOT)}: {task['name']}", task.get("environment"))
         for file, task in role_tasks()
@@ -383,8 +383,8 @@ def test_what_roots_environment_says_to_compose_counts_for_no_task() -> None:
     assert common["__wa_common_compose_environment"]["COMPOSE_REMOVE_ORPHANS"] == "false"
 
 
-def test_every_task_asks_the_engine_of_the_inventory() -> None:
-    """Left out, `docker_host` is DOCKER_HOST of root's environment to one module, and the local socket to the next."""
+def test_every_task_uses_the_engine_of_the_inventory() -> None:
+    """Without `docker_host`, one module uses DOCKER_HOST of root's environment and the next one the local socket."""
     found = [
         f"{file.relative_to(ROOT)}: {task['name']}"
         for file, task in role_tasks()
@@ -400,8 +400,8 @@ def role_tasks() -> t.Iterator[tuple[pathlib.Path, dict[str, t.Any]]]:
             yield file, task
 
 
-def test_what_runs_on_the_controller_never_becomes_root_there() -> None:
-    """The keyword `become: false` loses against the variable `ansible_become` of an inventory."""
+def test_tasks_on_the_controller_never_become_root() -> None:
+    """The variable `ansible_become` of an inventory overrides the keyword `become: false`."""
     local = [(file, task) for file, task in role_tasks() if task.get("delegate_to") in ("localhost", "127.0.0.1")]
     assert local
     for file, task in local:
@@ -414,12 +414,12 @@ def typed(kind: str) -> set[str]:
     return {name for role in ROLES for name, option in options(role).items() if option.get("type") == kind}
 
 
-def test_a_text_is_never_read_as_a_list_or_a_truth() -> None:
-    """`-e name=false` and `-e name=a` give texts; the specs of a role check them, and leave them as they are."""
+def test_a_string_is_never_used_as_a_list_or_a_boolean() -> None:
+    """`-e name=false` and `-e name=a` are strings. The specs of a role check them, but do not convert them."""
     bare = r"(?<![\w.'\"]){}(?![\w:]|\s*\|)"
     given = r"^\s*-?\s*[\w.]+: \"\{{\{{ {}(?: \| default\((?:omit|true|false)(?:, true)?\))? \}}\}}\"$"
-    lists = typed("list") - {"wa_client_healthcheck_web", "wa_client_healthcheck_core"}  # Compose takes a text, too
-    ways_of = [(name, "text_list") for name in lists] + [(name, "bool") for name in typed("bool")]
+    lists = typed("list") - {"wa_client_healthcheck_web", "wa_client_healthcheck_core"}  # Compose accepts a string, too
+    filters_of = [(name, "text_list") for name in lists] + [(name, "bool") for name in typed("bool")]
     found = []
     for file in [
         *ROOT.glob("roles/*/tasks/**/*.yml"),
@@ -427,21 +427,21 @@ def test_a_text_is_never_read_as_a_list_or_a_truth() -> None:
         *ROOT.glob("roles/*/templates/*"),
     ]:
         for line in file.read_text().splitlines():
-            # A module's own option is read by its type; a name in a message is none that is read.
+            # A module converts its own options, and a name in a message is not evaluated.
             code = " ".join(re.findall(r"\{\{.*?\}\}|when:.*|that:.*|^\s+- .*", line))
-            for name, way in ways_of:
+            for name, filter_name in filters_of:
                 if name not in code:
                     continue
                 used = re.search(bare.format(name), code) or (
                     re.search(rf"\b{name}\s*\|", code)
-                    and not re.search(rf"\b{name}( \| default\([^)]*\))? \| (waba\.onprem\.)?{way}\b", code)
+                    and not re.search(rf"\b{name}( \| default\([^)]*\))? \| (waba\.onprem\.)?{filter_name}\b", code)
                 )
                 if used and not re.search(given.format(name), line) and "is not none" not in line:
                     found.append(f"{file.relative_to(ROOT)}: {line.strip()}")
     assert found == []
 
 
-def test_the_task_whose_message_the_demo_shows_is_there_once() -> None:
+def test_the_task_whose_message_the_demo_shows_exists_once() -> None:
     (name,) = re.findall(r'^REPORT = "(.*)"', (ROOT / "script/demo.py").read_text(), re.MULTILINE)
     texts = [path.read_text() for folder in ("roles", "playbooks") for path in ROOT.glob(f"{folder}/**/*.yml")]
     assert sum(text.count(f"- name: {name}\n") for text in texts) == 1

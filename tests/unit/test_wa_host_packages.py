@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which packages the role wa_host installs, by distribution and release."""
+"""The packages that the role wa_host installs, by distribution and release."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_release_gets_packages_that_it_has(distribution: str, major: str, 
         ("13", ALL, {}, []),
     ],
 )
-def test_what_no_package_has_is_known_before_anything_is_installed(
+def test_a_requirement_without_a_package_is_known_before_the_installation(
     major: str, missing: list[str], own: dict[str, list[str]], expected: list[str]
 ) -> None:
     assert read("__wa_host_without_package", "Debian", major, missing, own) == expected
@@ -78,7 +78,7 @@ def test_what_no_package_has_is_known_before_anything_is_installed(
 @pytest.mark.parametrize(
     ("distribution", "expected"), [("Amazon", ["docker_compose"]), ("SLES", []), ("Alpine", ALL), ("Archlinux", ALL)]
 )
-def test_what_is_not_known_of_a_distribution_is_asked_for(distribution: str, expected: list[str]) -> None:
+def test_requirements_of_an_unknown_distribution_need_wa_host_packages(distribution: str, expected: list[str]) -> None:
     assert sorted(read("__wa_host_without_package", distribution, "15", ALL, {})) == sorted(expected)
     own = {word: ["x"] for word in ALL}
     assert read("__wa_host_without_package", distribution, "15", ALL, own) == []
@@ -98,5 +98,5 @@ def test_what_is_not_known_of_a_distribution_is_asked_for(distribution: str, exp
         ("Alpine", {"cron": "cronie"}, "crond"),
     ],
 )
-def test_what_the_service_of_cron_is_called(distribution: str, own: dict[str, t.Any], service: str) -> None:
+def test_the_service_name_of_cron(distribution: str, own: dict[str, t.Any], service: str) -> None:
     assert read("__wa_host_cron_service", distribution, "13", ["cron"], own) == service

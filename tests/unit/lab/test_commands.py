@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A command that fails in a test or benchmark shows what it printed, everywhere."""
+"""A command that fails in a test or benchmark shows its output."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 
 
 def hides(call: ast.Call) -> bool:
-    """Whether it raises subprocess.CalledProcessError, which does not show what was captured of the errors."""
-    given = {word.arg: ast.unparse(word.value) for word in call.keywords}
+    """Whether the call raises subprocess.CalledProcessError, which does not show the captured standard error."""
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
     function = ast.unparse(call.func)
     captured = "capture_output" in given or "stderr" in given
     return function == "subprocess.check_output" or (
@@ -38,20 +38,20 @@ def calls(path: Path) -> t.Iterator[ast.Call]:
         ("subprocess.run(argv, check=False, capture_output=True)", False),
     ],
 )
-def test_which_calls_hide_errors(code: str, hidden: bool) -> None:
+def test_calls_that_hide_errors_are_recognised(code: str, hidden: bool) -> None:
     assert [hides(call) for call in ast.walk(ast.parse(code)) if isinstance(call, ast.Call)] == [hidden]
 
 
 def test_no_call_hides_errors() -> None:
     root = commands.REPOSITORY
     files = [path for folder in ("tests", "script", "molecule") for path in root.glob(f"{folder}/**/*.py")]
-    # The simulated client is no test: it is a program of its own, with a log.
+    # The simulated client is no test, but a program with its own log.
     files = [path for path in files if not path.is_relative_to(root / "tests/lab/client")]
     assert len(files) > 100
     assert [f"{path}:{call.lineno}" for path in files for call in calls(path) if hides(call)] == []
 
 
-def test_a_failed_command_is_shown_with_all_that_it_printed() -> None:
+def test_a_failed_command_shows_its_output() -> None:
     with pytest.raises(AssertionError, match=r"(?s)sh -c .*ended with 3:\nout\nerr\n"):
         commands.run("sh", "-c", "echo out; echo err >&2; exit 3")
     assert commands.run("cat", stdin="x\n") == "x\n"

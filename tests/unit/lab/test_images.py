@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tags of images: the same inputs, the same tag; any change, another."""
+"""Tags of images: equal inputs have equal tags, and any change has another tag."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from walab.shell import LabError, Shell
 
 
 class Usage(NamedTuple):
-    """What shutil.disk_usage returns."""
+    """The return value of shutil.disk_usage."""
 
     total: int
     used: int
@@ -53,7 +53,7 @@ def tag(folder: Path, **changes: object) -> str:
     return Image("i", (Image("base", recipe=("x",)),), folder, **given_to).tag  # type: ignore[arg-type] # a test's own keywords
 
 
-def test_a_tag_is_stable_and_ignores_what_tools_leave(folder: Path) -> None:
+def test_a_tag_ignores_files_of_editors_and_python(folder: Path) -> None:
     before = tag(folder)
     cache = folder / "sub" / "__pycache__"
     cache.mkdir()
@@ -76,7 +76,7 @@ def test_a_tag_changes_with_every_input(folder: Path) -> None:
     assert len(tags) == 8
 
 
-def test_what_is_built_is_what_was_hashed(folder: Path) -> None:
+def test_the_context_is_what_was_hashed(folder: Path) -> None:
     image = Image("i", (), folder)
     before = image.tag
     (folder / "Dockerfile").write_text("FROM y\n", encoding="utf-8")
@@ -87,13 +87,13 @@ def test_what_is_built_is_what_was_hashed(folder: Path) -> None:
         assert member.read() == b"FROM x\n"
 
 
-def test_context_keeps_programs_executable(folder: Path) -> None:
+def test_the_context_keeps_programs_executable(folder: Path) -> None:
     (folder / "sub" / "run").chmod(0o750)
     with tarfile.open(fileobj=io.BytesIO(context_tar(folder))) as tar:
         assert {member.name: member.mode for member in tar} == {"Dockerfile": 0o644, "sub/run": 0o755}
 
 
-def test_client_images_differ_by_role_version_and_expiry_and_the_store_follows() -> None:
+def test_tags_of_client_images_and_of_the_store() -> None:
     one, other = Catalogue(VERSIONS), Catalogue([("2.51.2", "2030-02-28"), ("2.53.4", "2030-01-31")])
     assert len({image.tag for image in one.clients.values()}) == 4
     assert set(one.clients) == {
@@ -104,7 +104,7 @@ def test_client_images_differ_by_role_version_and_expiry_and_the_store_follows()
     assert one.clients["whatsapp/web:v2.53.4"].tag == other.clients["whatsapp/web:v2.53.4"].tag
 
 
-def test_database_servers_stand_on_the_debian_release_that_has_their_version() -> None:
+def test_database_images_use_the_debian_release_with_their_version() -> None:
     machines = Catalogue(VERSIONS).machines
     suites = {name: machines[name].parents[0].parents[0].recipe[0] for name in ENGINES}
     assert suites == ENGINES
@@ -134,7 +134,7 @@ def test_database_servers_stand_on_the_debian_release_that_has_their_version() -
         ("h1@sid@compose-2.26", ["host-sid-compose-2.26", "host-sid", "apt-sid", "debian-sid"]),
     ],
 )
-def test_a_host_stands_on_its_debian_release_and_has_the_compose_that_is_asked_for(host: str, chain: list[str]) -> None:
+def test_a_host_image_has_its_debian_release_and_compose_version(host: str, chain: list[str]) -> None:
     catalogue = Catalogue(VERSIONS)
     image = catalogue.host(Host.parse(host))
     source = image.parents[-1]
@@ -149,14 +149,14 @@ def test_a_host_stands_on_its_debian_release_and_has_the_compose_that_is_asked_f
         assert dict(image.arguments) == {"SOURCE": source.tag, "VERSION": version}
 
 
-def test_every_host_of_another_release_can_be_built_by_its_name() -> None:
+def test_host_images_of_other_releases_have_a_name() -> None:
     named = Catalogue(VERSIONS).by_name()
     for name in ("bare-sid", "host-bookworm", "ready-bullseye"):
         flavour, _sign, release = name.partition("-")
         assert named[name] == Catalogue(VERSIONS).host(Host("h1", flavour, release=release))
 
 
-def test_a_full_disk_is_named_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "bin" / "docker"
     fake.parent.mkdir()
     fake.write_text(

@@ -21,11 +21,11 @@ from walab.model import PROFILES, Lab
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """A lab that was never brought up."""
+    """A lab that was never started."""
     return sample(tmp_path)
 
 
-def test_ansible_reads_the_inventory(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ansible_parses_the_inventory(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = "Od'd\"$HOME#\\{%x"
     monkeypatch.setenv("WALAB_DB_PASSWORD", odd)
     lab.folder.mkdir(parents=True)
@@ -71,7 +71,7 @@ def test_a_shared_lab_has_one_key_one_share_and_a_topology(lab: Lab) -> None:
     assert one["wa_client_registry_password"] == lab.secrets()["registry_password"]
 
 
-def test_a_profile_goes_to_the_client_with_what_the_lab_wants_itself(lab: Lab) -> None:
+def test_a_profile_is_passed_to_the_client_with_the_labs_own_settings(lab: Lab) -> None:
     assert "wa_db_env_extra" not in inventory.build(lab)["all"]["vars"]
     lab.options.profile = "hostile"
     assert inventory.build(lab)["all"]["vars"]["wa_db_env_extra"] == inventory.SIMULATION["hostile"]
@@ -81,7 +81,7 @@ def test_a_profile_goes_to_the_client_with_what_the_lab_wants_itself(lab: Lab) -
     assert tuple(inventory.SIMULATION) == PROFILES
 
 
-def test_passwords_are_in_the_private_file_only(lab: Lab) -> None:
+def test_passwords_are_only_in_private_files(lab: Lab) -> None:
     lab.folder.mkdir(parents=True)
     inventory.write(lab)
     holders = {path for path in lab.folder.rglob("*") if path.is_file() and b"Canary" in path.read_bytes()}
@@ -89,13 +89,13 @@ def test_passwords_are_in_the_private_file_only(lab: Lab) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
 
 
-def test_ssh_arguments_survive_a_blank_in_the_path(lab: Lab) -> None:
+def test_ssh_arguments_quote_a_path_with_a_space(lab: Lab) -> None:
     arguments = shlex.split(inventory.build(lab)["all"]["vars"]["ansible_ssh_common_args"])
     assert f'UserKnownHostsFile="{lab.known_hosts}"' in arguments
     assert " " in str(lab.known_hosts)
 
 
-def test_the_file_is_yaml_of_the_same_meaning(lab: Lab, tmp_path: Path) -> None:
+def test_the_inventory_file_is_yaml(lab: Lab, tmp_path: Path) -> None:
     lab.folder.mkdir(parents=True)
     inventory.write(lab)
     assert yaml.safe_load(lab.inventory.read_text(encoding="utf-8")) == inventory.build(lab)
@@ -111,12 +111,12 @@ def test_the_file_is_yaml_of_the_same_meaning(lab: Lab, tmp_path: Path) -> None:
         ("postgres", "a\\", "'a\\'"),
     ],
 )
-def test_sql_literals(engine: str, text: str, expected: str) -> None:
+def test_sql_literals_are_quoted(engine: str, text: str, expected: str) -> None:
     assert databases.literal(engine, text) == expected
 
 
 @pytest.mark.parametrize("engine", ["mariadb", "postgres"])
-def test_the_clients_user_gets_no_more_than_the_vendor_asks(engine: str) -> None:
+def test_the_clients_user_has_only_the_privileges_that_the_vendor_requires(engine: str) -> None:
     lines = databases.users_sql(engine, {"db_password": "one", "dba_password": "two"}).splitlines()
     ours = [line for line in lines if "whatsapp" in line and ("GRANT" in line or "ALTER ROLE" in line)]
     assert len(ours) == 1

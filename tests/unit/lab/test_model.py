@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a lab is: names, hosts, options, ports, passwords, locks."""
+"""The model of a lab: names, hosts, options, ports, passwords, locks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from walab.shell import LabError
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Lab:
-    """A lab that was never brought up."""
+    """A lab that was never started."""
     return sample(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "Up", "a_b", "-a", "a" * 31, "build", "collections", "../x"])
-def test_name_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_invalid_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(LabError, match="is no name for a lab"):
         Lab(name, tmp_path)
 
@@ -48,7 +48,7 @@ def test_name_is_refused(name: str, tmp_path: Path) -> None:
         ("0", []),
     ],
 )
-def test_hosts_are_read(text: str, expected: list[Host]) -> None:
+def test_hosts_are_parsed(text: str, expected: list[Host]) -> None:
     assert parse_hosts(text) == expected
     if not text.isdigit():
         assert ",".join(map(str, expected)) == text, "what is kept in the state reads as it was given"
@@ -62,13 +62,13 @@ def test_hosts_are_read(text: str, expected: list[Host]) -> None:
         ("h1@postgres@trixie", "h1@postgres"),
     ],
 )
-def test_hosts_may_be_given_in_other_words(text: str, kept: str) -> None:
+def test_hosts_are_normalised(text: str, kept: str) -> None:
     assert str(Host.parse(text)) == kept
     assert Host.parse(kept) == Host.parse(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("H1", "is no host"),
         ("h1:", "is no host"),
@@ -87,8 +87,8 @@ def test_hosts_may_be_given_in_other_words(text: str, kept: str) -> None:
         ("h1,h1:bare", "given twice"),
     ],
 )
-def test_wrong_hosts_are_refused(text: str, complaint: str) -> None:
-    with pytest.raises(LabError, match=complaint):
+def test_invalid_hosts_are_refused(text: str, message: str) -> None:
+    with pytest.raises(LabError, match=message):
         parse_hosts(text)
 
 
@@ -100,7 +100,7 @@ def test_wrong_hosts_are_refused(text: str, complaint: str) -> None:
         ("postgres-13,mariadb,postgres-13", ["postgres-13", "mariadb"]),
     ],
 )
-def test_database_servers_are_read(text: str, expected: list[str]) -> None:
+def test_database_servers_are_parsed(text: str, expected: list[str]) -> None:
     assert parse_engines(text) == expected
 
 
@@ -111,12 +111,12 @@ def test_unknown_database_servers_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "h1-api", "h1-api=", "h1-api=x", "h1-api=0", "h1-api=65536", "h1-api=-1"])
-def test_wrong_ports_are_refused(text: str) -> None:
+def test_invalid_ports_are_refused(text: str) -> None:
     with pytest.raises(LabError, match="expected WHAT=N"):
         parse_port(text)
 
 
-def test_state_comes_back(lab: Lab) -> None:
+def test_the_state_is_loaded_as_saved(lab: Lab) -> None:
     lab.save()
     again = Lab(lab.name, lab.home)
     again.load()
@@ -124,14 +124,14 @@ def test_state_comes_back(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"options": {"hosts": ["h1"], "odd": 1}, "ports": {}}'])
-def test_damaged_state_is_named_with_the_fix(lab: Lab, text: str) -> None:
+def test_a_damaged_state_is_an_error_with_a_fix(lab: Lab, text: str) -> None:
     lab.folder.mkdir(parents=True)
     lab.state_path.write_text(text, encoding="utf-8")
     with pytest.raises(LabError, match=r"state\.json is damaged .*lab down --name t1"):
         lab.load()
 
 
-def test_ports_are_free_distinct_and_stay(lab: Lab) -> None:
+def test_ports_are_free_distinct_and_stable(lab: Lab) -> None:
     assert set(lab.ports) == {
         "registry",
         "control",
@@ -149,7 +149,7 @@ def test_ports_are_free_distinct_and_stay(lab: Lab) -> None:
     assert lab.ports == before
 
 
-def test_a_port_that_was_taken_meanwhile_is_replaced_unless_it_is_our_own(lab: Lab) -> None:
+def test_a_port_in_use_is_replaced_unless_it_is_the_labs_own(lab: Lab) -> None:
     before = dict(lab.ports)
     with socket.socket() as other:
         other.bind(("127.0.0.1", before["h1-ssh"]))
@@ -161,7 +161,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced_unless_it_is_our_own(lab: L
     assert {**lab.ports, "h1-ssh": 0} == {**before, "h1-ssh": 0}
 
 
-def test_a_given_port_that_is_taken_is_an_error(lab: Lab) -> None:
+def test_a_given_port_in_use_is_an_error(lab: Lab) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -172,7 +172,7 @@ def test_a_given_port_that_is_taken_is_an_error(lab: Lab) -> None:
             lab.choose_ports(up=())
 
 
-def test_prefixes_keep_clients_apart(lab: Lab) -> None:
+def test_prefixes_separate_clients(lab: Lab) -> None:
     assert [lab.prefix_of(host) for host in lab.options.hosts] == ["h1_", "h2_"]
     lab.options.shared = True
     assert [lab.prefix_of(host) for host in lab.options.hosts] == ["", ""]
@@ -180,7 +180,7 @@ def test_prefixes_keep_clients_apart(lab: Lab) -> None:
     assert lab.prefix_of(Host("old-1")) == ""
 
 
-def test_passwords_are_chosen_once_and_private(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_are_chosen_once_and_stored_privately(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     first = lab.secrets()
     assert lab.secrets() == first
     assert all(word.startswith("Canary-") and 8 <= len(word) <= 41 for word in first.values())
@@ -198,25 +198,25 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     with locked(tmp_path, time.sleep) as first, locked(tmp_path, time.sleep) as second:
         assert (first, second) == (True, False)
 
-    said: list[float] = []
+    pauses: list[float] = []
 
-    def impatient(seconds: float) -> None:
-        said.append(seconds)
+    def interrupt(seconds: float) -> None:
+        pauses.append(seconds)
         raise LabError("interrupted")
 
     with (
         locked(tmp_path, time.sleep),
         pytest.raises(LabError, match="interrupted"),
-        locked(tmp_path, impatient, why="waiting"),
+        locked(tmp_path, interrupt, why="waiting"),
     ):
         pytest.fail("two runs at once")
-    assert len(said) == 1
+    assert len(pauses) == 1
     with locked(tmp_path, time.sleep) as free_again:
         assert free_again
     assert list(tmp_path.iterdir()) == []
 
 
-def test_state_is_plain_json(lab: Lab) -> None:
+def test_the_state_is_json(lab: Lab) -> None:
     lab.save()
     kept = json.loads(lab.state_path.read_text(encoding="utf-8"))
     assert kept["options"]["hosts"] == ["h1", "h2:bare@postgres"]

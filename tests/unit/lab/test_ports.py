@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Labs of one machine, of whichever copy of the repository, have different ports."""
+"""Labs on one machine have different ports, also those of different checkouts."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from walab.yard import FOLDER_LABEL
 
 
 class Networks(Shell):
-    """A Docker that has networks only, each with the folder of its lab."""
+    """A Docker with networks only, each labelled with the folder of its lab."""
 
     def __init__(self, folders: dict[str, str]) -> None:
         super().__init__()
         self.folders = folders
 
     def run(self, argv: Sequence[str], **_options: t.Any) -> subprocess.CompletedProcess[bytes]:
-        told = ""
+        output = ""
         if argv[:3] == ["docker", "network", "create"]:
             labels = dict(one.split("=", 1) for flag, one in zip(argv, argv[1:]) if flag == "--label")
             self.folders[argv[-1] + labels[FOLDER_LABEL]] = labels[FOLDER_LABEL]
         elif "--format" in argv:
-            told = "\n".join(self.folders.values())
+            output = "\n".join(self.folders.values())
         else:
             assert argv[:4] == ["docker", "network", "ls", "--quiet"], argv
-        return subprocess.CompletedProcess(argv, 0, told.encode(), b"")
+        return subprocess.CompletedProcess(argv, 0, output.encode(), b"")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def _lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reserve(home: Path, networks: Networks, name: str = "a") -> Lab:
-    """A lab that has chosen its ports; labs of one name would like the same ones."""
+    """Return a lab that has chosen its ports. Labs with one name prefer the same ports."""
     lab = Lab(name, home)
     lab.load()
     lab.options.versions = list(VERSIONS)
@@ -53,9 +53,9 @@ def reserve(home: Path, networks: Networks, name: str = "a") -> Lab:
     return lab
 
 
-def test_labs_that_start_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
+def test_labs_started_concurrently_have_different_ports(tmp_path: Path) -> None:
     networks, labs = Networks({}), list[Lab]()
-    # A copy of the repository each.
+    # Each has its own checkout.
     threads = [
         threading.Thread(target=lambda home=tmp_path / str(number): labs.append(reserve(home, networks)))
         for number in range(12)
@@ -69,7 +69,7 @@ def test_labs_that_start_at_once_have_ports_of_their_own(tmp_path: Path) -> None
     assert len(set(ports)) == len(ports)
 
 
-def test_a_lab_keeps_its_ports_and_frees_them_with_its_folder(tmp_path: Path) -> None:
+def test_a_lab_keeps_its_ports_until_its_folder_is_removed(tmp_path: Path) -> None:
     networks = Networks({})
     first, second = reserve(tmp_path / "1", networks), reserve(tmp_path / "2", networks)
     assert (reserve(tmp_path / "1", networks).ports, reserve(tmp_path / "2", networks).ports) == (
@@ -80,7 +80,7 @@ def test_a_lab_keeps_its_ports_and_frees_them_with_its_folder(tmp_path: Path) ->
     assert reserve(tmp_path / "3", networks).ports == first.ports
 
 
-def test_a_state_that_is_damaged_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_damaged_state_reserves_no_ports(tmp_path: Path) -> None:
     networks = Networks({})
     first = reserve(tmp_path / "1", networks)
     first.state_path.write_text("{", encoding="utf-8")

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running commands: what is logged, what is hidden, and that an interrupt leaves no child."""
+"""Running of commands: what is logged and hidden, and that an interrupt leaves no child."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from walab import progress
 from walab.shell import Interrupted, LabError, Shell
 
 
-def test_output_comes_back_and_the_command_is_logged(tmp_path: Path) -> None:
+def test_output_is_returned_and_the_command_logged(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "log")
     assert shell.text(["sh", "-c", "cat; echo more"], stdin=b"given ") == "given more"
     assert "sh -c 'cat; echo more' -> 0" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-def test_a_failure_says_its_last_line_and_hides_secrets(tmp_path: Path) -> None:
+def test_a_failure_has_its_last_line_without_secrets(tmp_path: Path) -> None:
     shell = Shell(tmp_path / "log")
     shell.hidden = ["Canary-1"]
     with pytest.raises(LabError, match=r"failed: near '\*\*\*\*\*\*\*\*'$"):
@@ -29,25 +29,25 @@ def test_a_failure_says_its_last_line_and_hides_secrets(tmp_path: Path) -> None:
     assert "Canary" not in (tmp_path / "log").read_text(encoding="utf-8")
 
 
-def test_a_missing_program_says_the_fix() -> None:
+def test_a_missing_program_is_an_error_with_a_fix() -> None:
     with pytest.raises(LabError, match="no-such-program is not installed; run script/bootstrap"):
         Shell().run(["no-such-program"])
 
 
-def test_a_command_that_hangs_is_ended() -> None:
+def test_a_hanging_command_is_killed() -> None:
     started = time.monotonic()
     with pytest.raises(LabError, match="did not end within"):
         Shell().run(["sleep", "60"], timeout=0.2)
     assert time.monotonic() - started < 10
 
 
-def test_stop_ends_children_and_starts_no_more(tmp_path: Path) -> None:
+def test_stop_kills_children_and_starts_no_more(tmp_path: Path) -> None:
     shell = Shell()
     seen: list[BaseException] = []
 
     def work() -> None:
         try:
-            # A child of its own child: the whole session has to go.
+            # A grandchild: the whole session has to be killed.
             shell.run(["sh", "-c", f"sleep 60 & echo $! >{tmp_path}/pid; wait"])
         except LabError as error:
             seen.append(error)
@@ -71,7 +71,7 @@ def test_stop_ends_children_and_starts_no_more(tmp_path: Path) -> None:
         time.sleep(0.01)
 
 
-def test_jobs_side_by_side_keep_their_order_and_show_the_failure() -> None:
+def test_parallel_jobs_keep_their_order_and_raise_the_failure() -> None:
     assert progress.together([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
     ended = threading.Event()
 

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`docker compose` for unit tests: what its `config` and `version` answer, without Compose; stands for `run_command`."""
+"""A fake `docker compose config` and `docker compose version`, in place of `run_command`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 
 
 def digest(body: t.Mapping[str, t.Any]) -> str:
-    """The hash of a resolved service: any change of it is another one."""
+    """The hash of a resolved service, which differs for any change."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 class FakeCompose:
-    """Resolves documents in JSON: reads env files, doubles their dollar signs. `complaint` makes it refuse all of them."""
+    """Resolves JSON documents: reads env files and doubles their dollar signs. With `complaint` it refuses all documents."""
 
     def __init__(self, version: str = "2.40.3-3") -> None:
         self.version = version
         self.complaint = ""
         self.commands: list[list[str]] = []
-        self.documents: list[t.Any] = []  # what each call was given on its standard input
-        self.env_files: list[Path] = []  # those that it read
+        self.documents: list[t.Any] = []  # the standard input of each call
+        self.env_files: list[Path] = []  # the env files that were read
 
     def __call__(
         self,
@@ -50,7 +50,7 @@ class FakeCompose:
         return 0, json.dumps(document), ""
 
     def resolve(self, document: t.Any, folder: Path) -> dict[str, t.Any]:
-        """As `config` prints it."""
+        """Resolve a document as `config` prints it."""
         services = {}
         for name, given in document.get("services", {}).items():
             body = dict(given)

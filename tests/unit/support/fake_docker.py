@@ -1,15 +1,15 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small Docker Engine on a Unix socket for unit tests: it keeps state, answers as the real one, records requests.
+"""A fake Docker Engine on a Unix socket: it keeps state, answers like the real one, records requests.
 
     with FakeDocker(tmp_path) as engine:
         engine.container("biz-wacore-1", image="reg/coreapp:v2.53.4", project="biz", volume="biz_whatsappMedia")
         ...run a module with docker_host=engine.host...
         assert engine.requests == ["GET /containers/json?all=1&...", ...]   # without the version part
-        assert engine.count == 1                                            # requests but for /version
+        assert engine.count == 1                                            # requests without those to /version
 
-Commands are answered by `engine.on_exec`, a function of a `FakeExec`; without one they really run on this machine.
+`engine.on_exec`, a function of a `FakeExec`, answers commands. By default they run on this machine.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 API_VERSION = "1.45"
 MOUNT_PATH = "/usr/local/wamedia"
-LAUNCH = ("/bin/sh", "-c", "cd /opt/whatsapp/bin && ./launch_within_docker.sh")  # domain: how the vendor's images start
+LAUNCH = (
+    "/bin/sh",
+    "-c",
+    "cd /opt/whatsapp/bin && ./launch_within_docker.sh",
+)  # domain: the command of the vendor's images
 
 
 class FakeExec:
-    """One command: what was asked, and the caller's end of its streams."""
+    """One command: its arguments, and the caller's end of its streams."""
 
     def __init__(self, identifier: str, container: dict[str, t.Any], body: dict[str, t.Any]) -> None:
         self.id = identifier
@@ -52,7 +56,7 @@ class FakeExec:
         self.socket.sendall(struct.pack(">BxxxI", stream, len(data)) + data)
 
     def read_line(self) -> str:
-        """The next line that the caller sends, or an empty text at the end."""
+        """The next line from the caller, or an empty string at the end."""
         assert self.socket is not None
         line = b""
         while not line.endswith(b"\n"):
@@ -64,7 +68,7 @@ class FakeExec:
 
 
 def run_here(command: FakeExec) -> int:
-    """Really run a command on this machine, its streams joined to the caller's."""
+    """Run a command on this machine, with its streams connected to the caller's."""
     environment = dict(pair.split("=", 1) for pair in command.environment)
     environment["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
     child = subprocess.Popen(
@@ -104,7 +108,7 @@ def run_here(command: FakeExec) -> int:
 
 
 class FakeDocker:
-    """The engine. Change `containers`, `volumes`, `failures` and `on_exec` as a test needs."""
+    """The engine. Tests change `containers`, `volumes`, `failures` and `on_exec`."""
 
     def __init__(self, folder: Path, drivers: t.Sequence[str] = ("local",)) -> None:
         self.path = folder / "docker.sock"
@@ -115,30 +119,30 @@ class FakeDocker:
         self.drivers = list(drivers)
         self.containers: dict[str, dict[str, t.Any]] = {}
         self.volumes: dict[str, dict[str, t.Any]] = {}
-        # image name -> its own environment; an image that is not here is not found
+        # image name -> its own environment; other images do not exist
         self.images: dict[str, dict[str, str]] = {}
-        # network name -> its id and labels; image name -> the digest that its registry has under that name
+        # network name -> its id and labels; image name -> the digest in its registry
         self.networks: dict[str, dict[str, t.Any]] = {}
         self.digests: dict[str, str] = {}
         self.execs: dict[str, FakeExec] = {}
         self.on_exec: t.Callable[[FakeExec], int] = run_here
-        # "POST /volumes/create" -> (status, message), for every request that begins so
+        # "POST /volumes/create" -> (status, message), for every request that starts so
         self.failures: dict[str, tuple[int, str]] = {}
         self.requests: list[str] = []
         self.bodies: list[dict[str, t.Any]] = []
         self._lock = threading.Lock()
         self._server: socketserver.BaseServer | None = None
 
-    # What a test asks
+    # For tests
 
     @property
     def calls(self) -> list[str]:
-        """The requests but for the negotiation of the version."""
+        """The requests without the version negotiation."""
         return [line for line in self.requests if line != "GET /version"]
 
     @property
     def count(self) -> int:
-        """How many requests came, without the negotiation of the version."""
+        """The number of requests without the version negotiation."""
         return len(self.calls)
 
     def container(
@@ -155,9 +159,9 @@ class FakeDocker:
         lost_image: bool = False,
         command: t.Sequence[str] | None = None,
     ) -> dict[str, t.Any]:
-        """Add a container; `volume` mounts that volume where media go, `lost_image` lists an id for its image.
+        """Add a container. `volume` is mounted at the media path; with `lost_image` its image is listed by id.
 
-        Without a `command`, one of a client's image starts as the vendor's images do.
+        Without a `command`, a container of a client image has that of the vendor's images.
         """
         named_as_client = image.partition("@")[0].rpartition("/")[2].partition(":")[0] in ("web", "coreapp")
         command = command or (LAUNCH if named_as_client else ("sleep", "infinity"))
@@ -184,14 +188,14 @@ class FakeDocker:
     def mount(
         self, name: str, destination: str = MOUNT_PATH, kind: str = "volume", rw: bool = True
     ) -> dict[str, t.Any]:
-        """A mount as the list of containers shows it; for a bind `name` is the host's path."""
+        """A mount as in the list of containers. For a bind mount, `name` is the host's path."""
         row = {"Type": kind, "Source": name, "Destination": destination, "Mode": "z", "RW": rw, "Propagation": ""}
         if kind == "volume":
             row.update(Name=name, Driver="local", Source=self.mountpoint(name))
         return row
 
     def mountpoint(self, name: str) -> str:
-        """Where the files of a volume are."""
+        """The folder of a volume."""
         return str(self.root / "volumes" / name / "_data")
 
     def volume(
@@ -201,7 +205,7 @@ class FakeDocker:
         options: t.Mapping[str, str] | None = None,
         labels: t.Mapping[str, str] | None = None,
     ) -> dict[str, t.Any]:
-        """Add a volume, with its folder."""
+        """Add a volume and create its folder."""
         Path(self.mountpoint(name)).mkdir(parents=True, exist_ok=True)
         self.volumes[name] = {
             "CreatedAt": "2024-01-01T00:00:00Z",
@@ -244,7 +248,7 @@ class FakeDocker:
         return None
 
     def answer(self, method: str, path: str, query: dict[str, str], body: dict[str, t.Any]) -> tuple[int, t.Any]:
-        """The status and the answer to a request that is no start of a command."""
+        """Status and body of the answer to a request that does not start a command."""
         key = f"{method} {path}"
         for start, (status, message) in self.failures.items():
             if key.startswith(start):
@@ -397,7 +401,7 @@ class _Handler(BaseHTTPRequestHandler):
         return "unix"
 
     def log_message(self, format: str, *args: t.Any) -> None:
-        """Say nothing: tests read `requests`."""
+        """Log nothing; tests read `requests`."""
 
     def _handle(self) -> None:
         address = re.sub(r"^/v\d+\.\d+(?=/)", "", self.path)
@@ -432,6 +436,6 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             command.exit_code = self.fake.on_exec(command)
         except OSError:
-            command.exit_code = 137  # the caller is gone
+            command.exit_code = 137  # the caller has disconnected
         command.running = False
         self.close_connection = True

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What containers do with a probe, for unit tests: a shared folder and, by container, what goes wrong; for FakeDocker.on_exec."""
+"""Fake probes of the media volume in containers, for FakeDocker.on_exec: they share a folder, and each may fail."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fake_docker import FakeExec
 
 
 class FakeProbes:
-    """`programs` has what a container does instead of a good probe's part; `orders` what each was told."""
+    """`programs` replaces a container's probe. `orders` has the orders that each container received."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -35,7 +35,7 @@ class FakeProbes:
         taken: bool = True,
         left: str = "",
     ) -> int:
-        """Write a file in the folder, do as told, and take it away: as the real script does, with what it says."""
+        """Write a file in the folder, follow the orders, and remove the file, like the real script."""
         folder = folder or self.folder
         _path, now, token, _measure, write = command.argv[-5:]
         own = folder / f".wa-probe-{now}-{token}"

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small Webapp on a real socket for the unit tests: it answers by script and records every request."""
+"""A fake Webapp on a real socket: it returns scripted answers and records every request."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ META = {"version": "v2.53.4", "api_status": "stable"}
 
 
 def error(status: int, code: int, title: str = "", details: str = "") -> Reply:
-    """An error answer as the client words it."""
+    """An error answer of the client."""
     return status, {"meta": META, "errors": [{"code": code, "title": title, "details": details}]}
 
 
 class FakeWebapp:
-    """`replies[(method, path)]` is a list of answers: the last one stays, those before it are used up.
+    """`replies[(method, path)]` is a list of answers. Each is used once, the last one repeatedly.
 
-    An answer is (status, body), `"close"` (the connection ends without one) or a function that returns one. Login
-    takes `passwords`; the first login is open while `fresh`.
+    An answer is (status, body), `"close"` (the connection ends without one) or a function that returns one. The login
+    accepts `passwords`. While `fresh`, the first login is required.
     """
 
     def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
@@ -52,7 +52,7 @@ class FakeWebapp:
         self.thread.start()
 
     def close(self) -> None:
-        """Stop to listen."""
+        """Close the listening socket."""
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
@@ -62,7 +62,7 @@ class FakeWebapp:
         return [f"{method} {path}" for method, path, _body in self.requests]
 
     def on(self, method: str, path: str, *replies: t.Any) -> None:
-        """Answer a request with these, one after the other."""
+        """Answer a request with these replies, in order."""
         self.replies[(method, path)] = list(replies)
 
     def answer(self, method: str, path: str, body: t.Any, authorization: str) -> t.Any:
@@ -114,8 +114,8 @@ class FakeWebapp:
                     self.close_connection = True
                     self.connection.close()
                     return
-                status, told = reply
-                data = b"" if told is None else json.dumps(told).encode()
+                status, answer_body = reply
+                data = b"" if answer_body is None else json.dumps(answer_body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
@@ -124,13 +124,13 @@ class FakeWebapp:
             do_GET = do_PUT = do_POST = do_PATCH = handle_any
 
             def log_message(self, format: str, *args: t.Any) -> None:
-                """Tests read `requests` instead."""
+                """Log nothing; tests read `requests`."""
 
         return Handler
 
 
 def certificate(folder: Path, name: str = "cert", subject: str = "IP:127.0.0.1", days: int = 2) -> tuple[Path, Path]:
-    """A self-signed certificate and its key; `days` may be negative for an expired one (openssl 3)."""
+    """Create a self-signed certificate and its key; with negative `days` it has expired (openssl 3)."""
     cert, key = folder / f"{name}.pem", folder / f"{name}.key"
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     argv += ["-subj", "/CN=fake", "-addext", f"subjectAltName={subject}", "-keyout", str(key), "-out", str(cert)]

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The variables of hosts as a task has them, for tests of what is read from an inventory."""
+"""Variables of hosts as a task has them, for tests of inventory values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GIVEN = {
 
 
 def inventory(name: str = "support", hosts: t.Sequence[str] = (), **more: t.Any) -> Inventory:
-    """The inventory as the host `name` sees it; with `hosts` they are one deployment. An option of None is not given."""
+    """The inventory as host `name` sees it. With `hosts`, they are one deployment. Variables set to None are omitted."""
     names = hosts or [name]
     shared = {"wa_deployment": "support", "wa_topology": "high_availability"} if hosts else {}
     given = {key: value for key, value in {**GIVEN, **shared, **more}.items() if value is not None}

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of the lab's program share; importing it puts that program on the path."""
+"""Helpers of the lab's tests. Importing this file adds the lab to the import path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSIONS = [("2.51.2", "2030-01-31"), ("2.53.4", "2030-01-31")]
 
 
 def sample(folder: Path) -> Lab:
-    """A lab of two hosts and both databases, that was never brought up; its home has a blank in its path."""
+    """A lab of two hosts and both databases that was never started. The path of its folder contains a space."""
     made = Lab("t1", home=folder / "home with a blank")
     made.options = Options(
         hosts=[Host("h1"), Host("h2", "bare", "postgres")], engines=["mariadb", "postgres"], versions=list(VERSIONS)
@@ -27,7 +27,7 @@ def sample(folder: Path) -> Lab:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
+    """Whether a process exists and is no zombie."""
     try:
         os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]

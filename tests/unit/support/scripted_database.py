@@ -1,14 +1,14 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A database server for unit tests that answers by script: a driver's connection below the collection's own Session.
+"""A scripted database server for unit tests: a driver connection below the collection's own Session.
 
     server = ScriptedDatabase("MYSQL", "8.0.36")
     server.on(r"SHOW STATUS", [("Ssl_cipher", "AES")])
     with server.session() as session: ...
     assert server.statements == [...]
 
-The answer to a statement is that of the pattern said last that matches it; a statement that none matches fails the test.
+The last pattern that matches a statement has its answer. A statement that no pattern matches fails the test.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ PASSWORD = "Canary-91-Pw"
 
 
 class Refusal(Exception):
-    """What the driver raises: the kind of the failure, and the server's words."""
+    """The driver's exception: kind and message."""
 
-    def __init__(self, kind: str, words: str = "no") -> None:
-        super().__init__(words)
+    def __init__(self, kind: str, message: str = "no") -> None:
+        super().__init__(message)
         self.kind = kind
 
 
-# Rows, None for a statement that has none, what is raised, or a function of the values that gives one of them.
+# Rows, None for a statement without rows, an exception to raise, or a function of the values that returns one of them.
 Answer = t.Union[Rows, None, Exception, t.Callable[[t.Sequence[t.Any]], t.Any]]
 
 
 def settings(engine: str) -> Settings:
-    """How to reach the server."""
+    """Settings of the server."""
     return Settings(engine, "db.lab", 3306 if engine == "MYSQL" else 5432, "wa", PASSWORD)
 
 
 class ScriptedDatabase:
-    """The server; `databases` are those that were connected to, `statements` what they were asked, values bound."""
+    """The server. `databases` are those connected to; `statements` have the executed statements with their values."""
 
     def __init__(self, engine: str = "MYSQL", version: str = "") -> None:
         self.engine = engine
@@ -56,27 +56,27 @@ class ScriptedDatabase:
         self.on(r"SELECT version\(\)|SHOW server_version", [(version,)])
 
     def on(self, pattern: str, answer: Answer) -> ScriptedDatabase:
-        """Answer statements in which `pattern` is found."""
+        """Answer statements that contain `pattern`."""
         self._answers.insert(0, (pattern, answer))
         return self
 
     def asked(self, pattern: str) -> list[tuple[t.Any, ...]]:
-        """The values of the statements in which `pattern` is found."""
+        """The values of executed statements that contain `pattern`."""
         return [values for statement, values in self.statements if re.search(pattern, statement)]
 
     def connect(self, config: Settings, database: str | None = None, **options: t.Any) -> Session:
-        """Stands for `_database.connection.connect`."""
+        """Replaces `_database.connection.connect`."""
         self.databases.append(database)
         self.options.append(options)
         return self.session(config)
 
     def session(self, config: Settings | None = None) -> Session:
-        """A session at the server."""
+        """A session with the server."""
         self.open += 1
         return Session(config or self.settings, _Connection(self), (Refusal,), _translate(self), self.began_read_only)
 
     def answer(self, statement: str, values: tuple[t.Any, ...]) -> Rows | None:
-        """What a statement gets."""
+        """The answer to a statement."""
         self.statements.append((statement, values))
         for pattern, answer in self._answers:
             if re.search(pattern, statement):
@@ -112,7 +112,7 @@ class _Cursor:
         return self._rows
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Nothing to release."""
 
 
 class _Connection:

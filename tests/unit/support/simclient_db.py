@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A database for the simulated client that needs no server: SQLite behind the client's PostgreSQL dialect."""
+"""A database for the simulated client without a server: SQLite behind the client's PostgreSQL dialect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EPOCH = "((julianday('now') - 2440587.5) * 86400.0)"
 
 
 class FakeError(Exception):
-    """What the driver would raise; `pgcode` says which kind."""
+    """The driver's exception; `pgcode` is its SQLSTATE."""
 
     def __init__(self, text: str, pgcode: str) -> None:
         super().__init__(text)
@@ -26,7 +26,7 @@ class FakeError(Exception):
 
 
 class Locks:
-    """Advisory locks: held by a connection until it is closed."""
+    """Advisory locks, which a connection holds until it is closed."""
 
     def __init__(self) -> None:
         self._holders: dict[int, object] = {}
@@ -42,7 +42,7 @@ class Locks:
 
 
 def statements(sql: str) -> list[str]:
-    """The SQLite statements for one of PostgreSQL."""
+    """The SQLite statements for a statement of PostgreSQL."""
     sql = sql.replace("BIGSERIAL PRIMARY KEY", "INTEGER PRIMARY KEY AUTOINCREMENT")
     sql = sql.replace("DEFAULT (extract(epoch FROM clock_timestamp())::bigint)", "DEFAULT 0")
     sql = sql.replace("extract(epoch FROM clock_timestamp())", EPOCH)
@@ -101,7 +101,7 @@ class Connection:
         self.raw.create_function("MOD", 2, lambda a, b: a % b)
 
     def create(self, name: str) -> None:
-        """A new database, made so that readers and a writer do not wait for each other."""
+        """Create a database in WAL mode, so that readers and a writer do not block each other."""
         raw = sqlite3.connect(self.folder / f"{name}.new")
         raw.execute("PRAGMA journal_mode = WAL")
         raw.close()
@@ -117,7 +117,7 @@ class Connection:
 
 
 class FakeServer:
-    """A database server that lives in a folder; `down` makes it refuse."""
+    """A database server in a folder. While `down`, it refuses connections."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

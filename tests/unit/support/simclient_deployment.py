@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A whole simulated client in this process: real sockets, real TLS, a database without a server."""
+"""A complete simulated client in this process: real sockets, real TLS, a database without a server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ API_KEY = "monitor-key-123456"
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """Ports on 127.0.0.1 that nobody uses now."""
+    """Free ports on 127.0.0.1."""
     sockets = [socket.socket() for _number in range(count)]
     for found in sockets:
         found.bind(("127.0.0.1", 0))
@@ -43,7 +43,7 @@ def free_ports(count: int) -> tuple[int, ...]:
 
 
 def shut(*servers: socketserver.BaseServer) -> None:
-    """Stop servers that run in threads, all at once, and close their ports."""
+    """Stop servers that run in threads, all in parallel, and close their ports."""
     stopping = [threading.Thread(target=server.shutdown) for server in servers]
     for thread in stopping:
         thread.start()
@@ -53,7 +53,7 @@ def shut(*servers: socketserver.BaseServer) -> None:
 
 
 class Control:
-    """The lab's control service, and what a test wants from it."""
+    """The lab's control service, and helpers for tests."""
 
     def __init__(self, folder: Path) -> None:
         self.state = State(str(folder))
@@ -62,12 +62,12 @@ class Control:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def bodies(self) -> list[dict[str, Any]]:
-        """The notifications that came to the webhook."""
+        """The notifications received by the webhook."""
         return [item["body"] for item in self.state.received()]
 
 
 class Deployment:
-    """Coreapps and one Webapp over one database; faults are switched in memory and are in force at once."""
+    """Coreapps and one Webapp over one database. Faults are switched in memory and take effect at once."""
 
     def __init__(self, folder: Path, version: str = "2.51.2", **knobs: Any) -> None:
         self.folder = folder
@@ -87,7 +87,7 @@ class Deployment:
         self._faults: list[Faults] = []
 
     def database(self) -> FakeDatabase:
-        """A new view of the deployment's databases."""
+        """A new connection to the deployment's databases."""
         return FakeDatabase(self.server)
 
     def settings(self, **more: Any) -> Settings:
@@ -163,7 +163,7 @@ class Deployment:
     def call(
         self, method: str, path: str, body: Any = None, auth: str | None = None, raw: bytes | None = None
     ) -> tuple[int, Any]:
-        """One request: the HTTP status and the JSON answer (None when the body is empty)."""
+        """Send one request, and return the HTTP status and the JSON answer (None if the body is empty)."""
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -179,7 +179,7 @@ class Deployment:
         return answer.status, json.loads(text) if text else None
 
     def login(self, password: str = PASSWORD, new: str | None = None) -> tuple[int, Any]:
-        """Log in as admin; keeps the token when it works."""
+        """Log in as admin, and keep the token of a successful login."""
         basic = "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
         status, answer = self.call("POST", "/v1/users/login", {"new_password": new} if new else None, basic)
         if status == 200:
@@ -187,11 +187,11 @@ class Deployment:
         return status, answer
 
     def health(self) -> Any:
-        """The health object, by the API key."""
+        """The health object, requested with the API key."""
         return self.call("GET", "/v1/health", auth=f"Apikey {API_KEY}")[1].get("health")
 
     def fill(self, rows: int) -> None:
-        """Rows as the seeder makes them: of 20, 11 outbound and done, 6 inbound and read, 2 unread, 1 of today."""
+        """Insert rows like the seeder: of 20, 11 outbound and done, 6 inbound and read, 2 unread, 1 of today."""
         from simclient.schema import last_rewrite
 
         old = int(time.time()) - 200000
@@ -210,12 +210,12 @@ class Deployment:
             )
 
     def count(self) -> int:
-        """Rows in messages."""
+        """Number of rows in messages."""
         with self.database().session("messageStore") as session:
             return int(session.value("SELECT COUNT(*) FROM messages"))
 
     def close(self) -> None:
-        """Stop everything."""
+        """Stop all programs."""
         closing = [threading.Thread(target=closer) for closer in (*self.closers, lambda: shut(self.control.server))]
         for thread in closing:
             thread.start()
