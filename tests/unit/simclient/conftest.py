@@ -17,16 +17,16 @@ from waiting import until
 @pytest.fixture
 def deploy(tmp_path: Path) -> Iterator[Callable[..., Deployment]]:
     """`deploy(version, **knobs)`: an empty deployment, stopped at the end of the test."""
-    made: list[Deployment] = []
+    deployments: list[Deployment] = []
 
     def make(version: str = "2.51.2", **knobs: Any) -> Deployment:
-        folder = tmp_path / f"d{len(made)}"
+        folder = tmp_path / f"d{len(deployments)}"
         folder.mkdir()
-        made.append(Deployment(folder, version, **knobs))
-        return made[-1]
+        deployments.append(Deployment(folder, version, **knobs))
+        return deployments[-1]
 
     yield make
-    for deployment in made:
+    for deployment in deployments:
         deployment.close()
 
 

@@ -17,13 +17,13 @@ from simclient_deployment import API_KEY, PASSWORD, Deployment
 from waiting import until
 
 
-def code(answer: Any) -> int:
-    """The code of an error answer."""
+def error_code(answer: Any) -> int:
+    """The code of the first error of an answer."""
     return int(answer["errors"][0]["code"])
 
 
-def serves(deployment: Deployment) -> bool:
-    """Whether its Webapp is there and whole."""
+def is_serving(deployment: Deployment) -> bool:
+    """Whether the Webapp of `deployment` runs and works."""
     return deployment.web is not None and not deployment.web.broken
 
 
@@ -33,10 +33,10 @@ def test_first_login_needs_a_new_password(deploy: Callable[..., Deployment]) -> 
     d.start_web()
     until(lambda: d.web is not None and not d.web.broken)
     status, answer = d.login("secret")
-    assert (status, code(answer)) == (400, 1008)
+    assert (status, error_code(answer)) == (400, 1008)
     for bad in ("short1A", "nodigits-Aa", "NOLOWER-1", "noupper-1", "NoSpecial11", "Aa-1" * 17):
         status, answer = d.login("secret", bad)
-        assert (status, code(answer)) == (400, 1009), bad
+        assert (status, error_code(answer)) == (400, 1009), bad
     status, answer = d.login("secret", PASSWORD)
     assert status == 200
     assert set(answer) == {"users", "meta"}
@@ -54,11 +54,11 @@ def test_repeated_wrong_logins_lock_the_account(deploy: Callable[..., Deployment
     for _attempt in range(5):
         assert d.login("wrong")[0] == 401
     status, answer = d.login(PASSWORD)
-    assert (status, code(answer)) == (403, 1031)
+    assert (status, error_code(answer)) == (403, 1031)
     until(lambda: d.login(PASSWORD)[0] == 200)
 
 
-def test_a_right_login_forgets_the_wrong_ones(single: Deployment) -> None:
+def test_a_successful_login_resets_the_count_of_failed_logins(single: Deployment) -> None:
     for _round in range(3):
         for _attempt in range(4):
             assert single.login("wrong")[0] == 401
@@ -67,7 +67,7 @@ def test_a_right_login_forgets_the_wrong_ones(single: Deployment) -> None:
         single.web.all_requests._level = 60
 
 
-def test_who_may_do_what(single: Deployment) -> None:
+def test_permissions_of_api_key_user_and_administrator(single: Deployment) -> None:
     key = f"Apikey {API_KEY}"
     for path in ("/v1/health", "/v1/stats/app", "/v1/stats/db", "/metrics"):
         assert single.call("GET", path, auth=key)[0] == 200, path
@@ -82,7 +82,7 @@ def test_who_may_do_what(single: Deployment) -> None:
     single.token = answer["users"][0]["token"]
     for method, path in (("GET", "/v1/settings/application"), ("POST", "/v1/settings/backup"), ("POST", "/v1/users")):
         status, answer = single.call(method, path, {})
-        assert (status, code(answer)) == (403, 1005), path
+        assert (status, error_code(answer)) == (403, 1005), path
     assert single.call("PUT", "/v1/services/message/gc")[0] == 200
     assert single.call("POST", "/v1/users/logout")[0] == 200
     assert single.call("PUT", "/v1/services/message/gc")[0] == 401
@@ -91,7 +91,7 @@ def test_who_may_do_what(single: Deployment) -> None:
     assert single.call("GET", "/v1/users/worker")[0] == 404
 
 
-def test_a_new_password_ends_older_tokens(single: Deployment) -> None:
+def test_a_new_password_invalidates_older_tokens(single: Deployment) -> None:
     old = single.token
     assert single.call("PUT", "/v1/users/admin", {"password": "Another-Pass-1"})[0] == 200
     assert single.call("GET", "/v1/support")[0] == 401
@@ -119,8 +119,8 @@ def test_marking_as_read_lets_more_go(single: Deployment) -> None:
     single.fill(20)
     assert single.call("PUT", "/v1/messages/id17", {"status": "read"}) == (200, None)
     status, answer = single.call("PUT", "/v1/messages/nothing", {"status": "read"})
-    assert (status, code(answer)) == (404, 1006)
-    assert code(single.call("PUT", "/v1/messages/id18", {"status": "seen"})[1]) == 1009
+    assert (status, error_code(answer)) == (404, 1006)
+    assert error_code(single.call("PUT", "/v1/messages/id18", {"status": "seen"})[1]) == 1009
     single.call("PUT", "/v1/services/message/gc")
     (body,) = until(single.control.bodies)
     assert body["services"][0]["message"]["gc"]["messages_deleted"] == 18
@@ -175,11 +175,11 @@ def test_gc_without_callback_and_with_two(single: Deployment) -> None:
 def test_gc_that_cannot_start(single: Deployment) -> None:
     single.fault("gc_fails_to_start")
     status, answer = single.call("PUT", "/v1/services/message/gc")
-    assert (status, code(answer)) == (500, 1014)
+    assert (status, error_code(answer)) == (500, 1014)
     assert "Connection timed out. Please check if wacore is running: wacore:6252" in answer["errors"][0]["details"]
 
 
-def test_webhook_is_tried_again_until_it_answers_200(single: Deployment) -> None:
+def test_a_webhook_call_is_repeated_until_the_webhook_answers_200(single: Deployment) -> None:
     single.call("PATCH", "/v1/settings/application", {"callback_backoff_delay_ms": "100"})
     single.control.state.on("webhook_500", {"prefix": None, "node": None, "value": None})
     single.call("PUT", "/v1/services/message/gc")
@@ -210,7 +210,7 @@ def test_media_gc_and_its_two_shapes(single: Deployment) -> None:
     body = until(lambda: single.control.bodies()[2:])[0]
     assert body["services"][0]["media"]["gc"]["status"] == "failed"
     status, answer = single.call("POST", "/v1/media", raw=b"picture")
-    assert (status, code(answer)) == (403, 1005)
+    assert (status, error_code(answer)) == (403, 1005)
 
 
 def test_settings_spellings_by_version(deploy: Callable[..., Deployment]) -> None:
@@ -221,23 +221,23 @@ def test_settings_spellings_by_version(deploy: Callable[..., Deployment]) -> Non
         d = deploy(version)
         d.core()
         d.start_web()
-        until(functools.partial(serves, d))
+        until(functools.partial(is_serving, d))
         d.login("secret", PASSWORD)
         assert d.call("PATCH", "/v1/settings/application", {name: value})[0] == 200
         shown = d.call("GET", "/v1/settings/application")[1]["settings"]["application"]
         assert shown[name] == value
         assert "gc" not in shown
         other = {"db_garbagecollector_enable", "garbagecollector_enable"} - {name}
-        assert code(d.call("PATCH", "/v1/settings/application", {other.pop(): True})[1]) == 1010
-        assert code(d.call("PATCH", "/v1/settings/application", {"webhooks": {"nothing": 1}})[1]) == 1010
-        assert code(d.call("PATCH", "/v1/settings/application", {"sent_status": "yes"})[1]) == 1009
+        assert error_code(d.call("PATCH", "/v1/settings/application", {other.pop(): True})[1]) == 1010
+        assert error_code(d.call("PATCH", "/v1/settings/application", {"webhooks": {"nothing": 1}})[1]) == 1010
+        assert error_code(d.call("PATCH", "/v1/settings/application", {"sent_status": "yes"})[1]) == 1009
 
 
 def test_backup_and_restore(single: Deployment) -> None:
     assert single.call("PATCH", "/v1/settings/application", {"sent_status": True})[0] == 200
     sealed = single.call("POST", "/v1/settings/backup", {"password": "p1"})[1]["settings"]["data"]
     single.call("DELETE", "/v1/settings/application")
-    assert code(single.call("POST", "/v1/settings/restore", {"password": "p2", "data": sealed})[1]) == 1009
+    assert error_code(single.call("POST", "/v1/settings/restore", {"password": "p2", "data": sealed})[1]) == 1009
     assert single.call("POST", "/v1/settings/restore", {"password": "p1", "data": sealed})[0] == 200
     assert single.call("GET", "/v1/settings/application")[1]["settings"]["application"]["sent_status"] is True
 
@@ -251,10 +251,10 @@ def test_sending_a_message(single: Deployment) -> None:
     counter = single.call("GET", "/v1/stats/app")[1]["stats"]["app"]["outbound_messages"]["data"]
     assert counter == [{"labels": {"type": "text"}, "value": 1}]
     assert single.call("GET", "/v1/stats/db")[1]["stats"]["db"]["db_messages"]["data"] == [{"labels": {}, "value": 1}]
-    assert code(single.call("POST", "/v1/messages", {"type": "text"})[1]) == 1008
+    assert error_code(single.call("POST", "/v1/messages", {"type": "text"})[1]) == 1008
 
 
-def test_support_names_what_meta_names(single: Deployment) -> None:
+def test_support_contains_the_documented_keys(single: Deployment) -> None:
     support = single.call("GET", "/v1/support")[1]["support"]
     assert support["db_engine"] == "PGSQL"
     assert support["multi_connect"] is False
@@ -266,13 +266,13 @@ def test_support_names_what_meta_names(single: Deployment) -> None:
     assert support["expire_timestamp"] == "9999-12-31T00:00:00"
 
 
-def test_too_many_requests(single: Deployment) -> None:
+def test_requests_above_the_rate_are_refused(single: Deployment) -> None:
     assert single.web is not None
     single.web.all_requests._rate = 0
     single.web.all_requests._level = 10
     answers = [single.call("GET", "/v1/health", auth=f"Apikey {API_KEY}") for _number in range(12)]
     refused = [answer for status, answer in answers if status == 429]
-    assert [code(answer) for answer in refused] == [1015, 1015]
+    assert [error_code(answer) for answer in refused] == [1015, 1015]
     assert [status for status, _answer in answers[:10]] == [200] * 10
     status, _answer = single.call("POST", "/v1/messages", {"to": "1", "type": "text"})
     assert status == 201, "messages have a limit of their own"
@@ -285,17 +285,17 @@ def test_too_many_requests(single: Deployment) -> None:
 def test_faults_that_answer_with_an_error(single: Deployment, fault: str, status: int, error: int) -> None:
     single.fault(fault)
     found, answer = single.call("GET", "/v1/health")
-    assert (found, code(answer)) == (status, error)
+    assert (found, error_code(answer)) == (status, error)
     assert set(answer) == {"meta", "errors"}
     assert set(answer["errors"][0]) == {"code", "title", "details"}
     single.fault(fault, on=False)
     assert single.call("GET", "/v1/health")[0] == 200
 
 
-def test_expired_client_refuses_the_login_too(single: Deployment) -> None:
+def test_an_expired_client_refuses_the_login(single: Deployment) -> None:
     single.fault("expired")
     status, answer = single.login()
-    assert (status, code(answer)) == (403, 1005)
+    assert (status, error_code(answer)) == (403, 1005)
 
 
 def test_401_with_empty_body_and_expiring_tokens(single: Deployment) -> None:
@@ -308,11 +308,11 @@ def test_401_with_empty_body_and_expiring_tokens(single: Deployment) -> None:
     until(lambda: single.call("GET", "/v1/support")[0] == 401)
 
 
-def test_dead_database_while_everything_runs(single: Deployment) -> None:
+def test_requests_fail_while_the_database_is_down(single: Deployment) -> None:
     single.fault("dead_database")
     status, answer = single.call("GET", "/v1/support")
-    assert (status, code(answer)) == (500, 1014)
-    assert code(single.login()[1]) == 1014
+    assert (status, error_code(answer)) == (500, 1014)
+    assert error_code(single.login()[1]) == 1014
     assert single.health() == {"gateway_status": "connected"}
     single.nodes["wacore"]._database_seen -= 30
     assert single.health() == {"gateway_status": "disconnected"}
@@ -356,25 +356,25 @@ def test_tls_faults_and_the_ca(single: Deployment) -> None:
 def test_unregistered_and_registration(single: Deployment) -> None:
     single.fault("unregistered")
     assert single.health() == {"gateway_status": "unregistered"}
-    assert code(single.call("POST", "/v1/messages", {"to": "1", "type": "text"})[1]) == 1011
+    assert error_code(single.call("POST", "/v1/messages", {"to": "1", "type": "text"})[1]) == 1011
     single.fault("unregistered", on=False)
     assert single.call("POST", "/v1/account", {"cc": "1", "phone_number": "5550002000"})[0] == 202
     assert single.call("POST", "/v1/account/verify", {"code": "123456"})[0] == 201
     assert single.call("GET", "/v1/support")[1]["support"]["debug_info"] == "15550002000"
 
 
-def test_unknown_paths_and_broken_bodies(single: Deployment) -> None:
+def test_unknown_paths_and_invalid_bodies(single: Deployment) -> None:
     status, answer = single.call("GET", "/v2/health")
-    assert (status, code(answer)) == (404, 1006)
+    assert (status, error_code(answer)) == (404, 1006)
     status, answer = single.call("PATCH", "/v1/settings/application", raw=b"{not json")
-    assert (status, code(answer)) == (400, 1009)
+    assert (status, error_code(answer)) == (400, 1009)
 
 
-def test_web_and_core_must_have_one_version(deploy: Callable[..., Deployment]) -> None:
+def test_different_versions_of_webapp_and_coreapp_are_an_error(deploy: Callable[..., Deployment]) -> None:
     d = deploy()
     d.core()
     d.start_web("2.51.1")
     until(lambda: d.web is not None and not d.web.broken)
     status, answer = d.call("GET", "/v1/health", auth=f"Apikey {API_KEY}")
-    assert (status, code(answer)) == (500, 1014)
+    assert (status, error_code(answer)) == (500, 1014)
     assert "Version mismatch" in answer["errors"][0]["details"]

@@ -19,7 +19,7 @@ from waiting import until
 from ansible_collections.waba.onprem.plugins.module_utils._logs.retention import Limits
 
 CLIENT = Path(__file__).resolve().parents[2] / "lab" / "client"
-LIMITS = Limits()  # what the module takes for the client's limits, so that both agree
+LIMITS = Limits()  # The limits that the modules assume, so that both agree
 
 
 def test_a_log_file_follows_a_rename(tmp_path: Path) -> None:
@@ -31,14 +31,14 @@ def test_a_log_file_follows_a_rename(tmp_path: Path) -> None:
     assert (tmp_path / "logs" / "web.log").read_text() == "two lines\n"
 
 
-def test_a_full_disk_loses_lines_and_nothing_else(tmp_path: Path) -> None:
+def test_a_full_disk_loses_only_the_lines(tmp_path: Path) -> None:
     log = LogFile("/dev/full/nowhere", "web.log", echo=False)
     log.line("one")
     assert log.lost == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_the_core_opens_a_new_file_only_above_15_mb(tmp_path: Path) -> None:
+def test_the_coreapp_opens_a_new_file_only_above_15_mb(tmp_path: Path) -> None:
     log = CoreLogFile(str(tmp_path), echo=False)
     log.line("first")
     again = CoreLogFile(str(tmp_path), echo=False)
@@ -53,7 +53,7 @@ def test_the_core_opens_a_new_file_only_above_15_mb(tmp_path: Path) -> None:
     assert first.exists()
 
 
-def test_noise_keeps_its_rate(tmp_path: Path) -> None:
+def test_the_log_noise_has_the_given_rate(tmp_path: Path) -> None:
     stop = threading.Event()
     noise = Noise(LogFile(str(tmp_path), "web.log", echo=False), 100000, stop)
     noise.start()
@@ -87,7 +87,7 @@ class Box:
         }
 
     def cleanup(self) -> subprocess.CompletedProcess[str]:
-        """Run it."""
+        """Run cleanup.sh."""
         command = ["sh", str(CLIENT / "bin" / "cleanup.sh")]
         return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
 
@@ -113,11 +113,11 @@ def test_web_logs_rotate_only_above_20_mb(tmp_path: Path, size: int, rotated: bo
             assert len(stream.read()) == size
 
 
-def test_core_limit_is_the_modules() -> None:
+def test_modules_assume_the_core_limit_of_the_client() -> None:
     assert LIMITS.core_max_size == CORE_LIMIT
 
 
-def test_the_newest_30_of_each_name_stay(tmp_path: Path) -> None:
+def test_cleanup_keeps_the_newest_30_archives_of_each_log(tmp_path: Path) -> None:
     box = Box(tmp_path, "web")
     for name in ("web.log", "access.log"):
         for number in range(40):
@@ -133,7 +133,7 @@ def test_the_newest_30_of_each_name_stay(tmp_path: Path) -> None:
     assert box.cleanup().stdout == ""
 
 
-def test_core_logs_are_archived_but_the_present_one(tmp_path: Path) -> None:
+def test_cleanup_archives_core_logs_except_the_current_one(tmp_path: Path) -> None:
     box = Box(tmp_path, "coreapp")
     for number in range(40):
         path = box.core / f"wa-service-{number:02d}.log"
@@ -151,7 +151,7 @@ def test_core_logs_are_archived_but_the_present_one(tmp_path: Path) -> None:
     assert not list(box.core.iterdir())
 
 
-def test_a_killed_cleanup_is_taken_up_again(tmp_path: Path) -> None:
+def test_a_new_cleanup_continues_a_killed_one(tmp_path: Path) -> None:
     box = Box(tmp_path, "web")
     (box.logs / "error.log-20260101000000").write_text("renamed, not packed")
     (box.archive / "error.log-20260101000000.gz.part").write_bytes(b"half")

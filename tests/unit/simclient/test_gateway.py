@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The vendor's side of the lab: two programs of one single client at once are seen, one after the other are not."""
+"""The gateway of the lab detects two simultaneous Coreapps of one single client, and accepts consecutive ones."""
 
 from __future__ import annotations
 
@@ -56,35 +56,39 @@ def program(control: Control) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def nodes(control: Control) -> set[tuple[str, ...]]:
-    """The host names of those that collided."""
+def colliding_nodes(control: Control) -> set[tuple[str, ...]]:
+    """The host names of each collision."""
     return {tuple(node.partition(":")[0] for node in row["nodes"]) for row in control.state.collisions()}
 
 
-def test_two_at_once_are_seen(control: Control, program: Callable[..., subprocess.Popen[str]]) -> None:
+def test_two_simultaneous_coreapps_of_a_single_client_collide(
+    control: Control, program: Callable[..., subprocess.Popen[str]]
+) -> None:
     program("one")
     program("two")
-    until(lambda: bool(nodes(control)))
-    assert nodes(control) == {("one", "two")}
+    until(lambda: bool(colliding_nodes(control)))
+    assert colliding_nodes(control) == {("one", "two")}
 
 
-def test_others_may_run_beside_it(control: Control, program: Callable[..., subprocess.Popen[str]]) -> None:
+def test_other_clients_and_multiconnect_nodes_do_not_collide(
+    control: Control, program: Callable[..., subprocess.Popen[str]]
+) -> None:
     program("single")
     program("other client", prefix="b_")
     program("node", WA_APP_MULTICONNECT="1")
-    # The third single one proves that the first two have been heard by now.
+    # The third Coreapp of the single client proves that the gateway has handled the first two.
     program("second")
-    until(lambda: bool(nodes(control)))
-    assert nodes(control) == {("second", "single")}
+    until(lambda: bool(colliding_nodes(control)))
+    assert colliding_nodes(control) == {("second", "single")}
 
 
-def test_a_killed_one_is_gone_at_once(control: Control, program: Callable[..., subprocess.Popen[str]]) -> None:
+def test_a_killed_coreapp_does_not_collide(control: Control, program: Callable[..., subprocess.Popen[str]]) -> None:
     first = program("one")
     program("two")
-    until(lambda: bool(nodes(control)))
+    until(lambda: bool(colliding_nodes(control)))
     first.kill()
     first.wait()
     known = control.state.collisions()
     program("three")
-    until(lambda: ("three", "two") in nodes(control))
+    until(lambda: ("three", "two") in colliding_nodes(control))
     assert [row for row in control.state.collisions()[len(known) :] if "one:" in str(row["nodes"])] == []

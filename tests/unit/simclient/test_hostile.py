@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Switches of the behaviour that no fact excludes, each of them alone."""
+"""Switches of behaviour that the documentation does not exclude, each tested alone."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ DATABASE = {
 }
 
 
-def code(answer: Any) -> int:
-    """The code of an error answer."""
+def error_code(answer: Any) -> int:
+    """The code of the first error of an answer."""
     return int(answer["errors"][0]["code"])
 
 
 @pytest.fixture
 def running(deploy: Callable[..., Deployment]) -> Callable[..., Deployment]:
-    """`running(**knobs)`: a single instance, connected, nobody logged in yet."""
+    """`running(**knobs)`: a single instance, connected, before the first login."""
 
     def make(**knobs: Any) -> Deployment:
         d = deploy(**knobs)
@@ -60,10 +60,10 @@ def running(deploy: Callable[..., Deployment]) -> Callable[..., Deployment]:
     return make
 
 
-# -- all of them -------------------------------------------------------------------------------------------------------
+# -- all switches ------------------------------------------------------------------------------------------------------
 
 
-def test_the_profiles_switches_are_read_and_change_something() -> None:
+def test_each_switch_of_the_profile_is_read_and_has_an_effect() -> None:
     plain = Settings.from_env(DATABASE)
     read_by_scripts = {"SIM_SHELL_STAYS", "SIM_CORE_UID", "SIM_WEB_UID", "SIM_FEW_PROGRAMS", "SIM_CLEANUP_STATUS"}
     scripts = "".join(path.read_text() for path in (CLIENT / "bin").iterdir())
@@ -84,7 +84,7 @@ def test_every_switch_is_in_the_readme() -> None:
 
 
 class Launch:
-    """The launch script among programs that only write down what they were asked."""
+    """The launch script with stub programs that only record their command lines."""
 
     def __init__(self, folder: Path, role: str, uid: int) -> None:
         self.asked = folder / "asked"
@@ -104,11 +104,11 @@ class Launch:
         path.chmod(0o755)
 
     def start(self, **env: str) -> subprocess.Popen[bytes]:
-        """Begin to run it."""
+        """Start the script."""
         return subprocess.Popen(["sh", str(CLIENT / "bin/launch_within_docker.sh")], env={**self.env, **env})
 
     def lines(self, **env: str) -> list[str]:
-        """Run it to its end: what was asked."""
+        """Run the script to its end; return the recorded command lines."""
         assert self.start(**env).wait(20) == 0
         return self.asked.read_text().splitlines()
 
@@ -122,7 +122,7 @@ class Launch:
         ("coreapp", {"SIM_UID": "500", "SIM_WEB_UID": "33", "SIM_CORE_UID": "0"}, 0),
     ],
 )
-def test_each_program_has_its_user(tmp_path: Path, role: str, env: dict[str, str], uid: int) -> None:
+def test_each_program_runs_as_its_user(tmp_path: Path, role: str, env: dict[str, str], uid: int) -> None:
     lines = Launch(tmp_path, role, 0).lines(**env)
     assert lines[-1] == f"setpriv --reuid={uid} --regid={uid} --clear-groups python3 -m simclient"
     assert f"chown -R {uid}:{uid} /var/log/whatsapp" in lines
@@ -134,30 +134,30 @@ def test_each_program_has_its_user(tmp_path: Path, role: str, env: dict[str, str
 
 
 @pytest.mark.parametrize("role", ["web", "coreapp"])
-def test_bash_and_timeout_go(tmp_path: Path, role: str) -> None:
+def test_bash_and_timeout_are_removed(tmp_path: Path, role: str) -> None:
     lines = Launch(tmp_path, role, 0).lines(SIM_FEW_PROGRAMS="1", SIM_VENDOR_LOGS="1")
     assert "rm -f /bin/timeout /usr/bin/timeout" in lines
     assert ("rm -f /bin/bash /usr/bin/bash" in lines) == (role == "coreapp")
     assert "mkdir -p /var/log/lighttpd" in lines
 
 
-def test_a_shell_that_stays_does_not_hear_of_a_stop(tmp_path: Path) -> None:
+def test_a_remaining_shell_does_not_forward_sigterm(tmp_path: Path) -> None:
     launch = Launch(tmp_path, "coreapp", 1000)
     launch._program(launch.python, f"echo up >> {launch.asked}; sleep 2; exit 3")
-    stays = launch.start(SIM_SHELL_STAYS="1")
+    remaining = launch.start(SIM_SHELL_STAYS="1")
     until(launch.asked.exists)
-    stays.send_signal(signal.SIGTERM)
+    remaining.send_signal(signal.SIGTERM)
     time.sleep(0.5)
-    assert stays.poll() is None
-    assert stays.wait(20) == 3, "the exit code of the program, which received no signal"
+    assert remaining.poll() is None
+    assert remaining.wait(20) == 3, "the exit code of the program, which received no signal"
     launch.asked.unlink()
-    goes = launch.start()
+    replaced = launch.start()
     until(launch.asked.exists)
-    goes.send_signal(signal.SIGTERM)
-    assert goes.wait(20) == -signal.SIGTERM
+    replaced.send_signal(signal.SIGTERM)
+    assert replaced.wait(20) == -signal.SIGTERM
 
 
-def test_a_start_is_uninitialized_for_its_time(deploy: Callable[..., Deployment]) -> None:
+def test_health_is_uninitialized_during_the_start(deploy: Callable[..., Deployment]) -> None:
     d = deploy(start_seconds=3.0)
     began = time.monotonic()
     d.core()
@@ -167,7 +167,7 @@ def test_a_start_is_uninitialized_for_its_time(deploy: Callable[..., Deployment]
     assert time.monotonic() - began >= 3.0
 
 
-def test_a_database_is_tried_again_after_a_while(deploy: Callable[..., Deployment]) -> None:
+def test_a_database_connection_is_retried_after_the_delay(deploy: Callable[..., Deployment]) -> None:
     d = deploy(database_retry=2.0)
     d.server.down = True
     d.core()
@@ -179,7 +179,7 @@ def test_a_database_is_tried_again_after_a_while(deploy: Callable[..., Deploymen
 # -- API ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_certificate_without_alternative_names(running: Callable[..., Deployment]) -> None:
+def test_a_certificate_without_alternative_names_fails_hostname_checks(running: Callable[..., Deployment]) -> None:
     d = running(common_name_only=True)
     assert d.web is not None
     context = ssl.create_default_context(cadata=d.web.certificates.ca[d.web.certificates.ca.index("-----BEGIN CERT") :])
@@ -195,7 +195,7 @@ def test_a_certificate_without_alternative_names(running: Callable[..., Deployme
         context.wrap_socket(plain, server_hostname="localhost")
 
 
-def test_dead_nodes_make_health_slow_and_show_errors(deploy: Callable[..., Deployment]) -> None:
+def test_unreachable_nodes_make_health_slow_and_show_errors(deploy: Callable[..., Deployment]) -> None:
     d = deploy(multiconnect=True, dead_node_seconds=1.0, unreachable_text="Communication failure")
     for hostname, master in (("127.0.0.11", True), ("127.0.0.21", False)):
         d.core(hostname, master=master, listen_address=hostname)
@@ -210,38 +210,38 @@ def test_dead_nodes_make_health_slow_and_show_errors(deploy: Callable[..., Deplo
     began = time.monotonic()
     (found,) = [value for name, value in d.health().items() if name == "gone"]
     assert time.monotonic() - began >= 1.0
-    assert code(found) == 1014
+    assert error_code(found) == 1014
     assert found["errors"][0]["details"].startswith("Communication failure")
 
 
-def test_odd_answers_to_logins(running: Callable[..., Deployment]) -> None:
+def test_login_answers_with_unusual_codes(running: Callable[..., Deployment]) -> None:
     d = running(odd_login=True, lock_after=2, lock_seconds=60)
     status, answer = d.login("secret")
-    assert (status, code(answer), answer["errors"][0]["details"]) == (401, 1024, "Password change required")
+    assert (status, error_code(answer), answer["errors"][0]["details"]) == (401, 1024, "Password change required")
     assert d.login("secret", PASSWORD)[0] == 200
     assert [d.login("Wrong-1234")[0] for _number in range(2)] == [401, 401]
     status, answer = d.login()
-    assert (status, code(answer)) == (429, 1015)
+    assert (status, error_code(answer)) == (429, 1015)
 
 
-def test_odd_codes(running: Callable[..., Deployment]) -> None:
+def test_errors_have_unusual_codes(running: Callable[..., Deployment]) -> None:
     d = running(odd_codes=True)
     assert d.login("secret", PASSWORD)[0] == 200
     status, answer = d.call("PATCH", "/v1/settings/application", raw=b"{")
-    assert (status, code(answer)) == (400, 1025)
+    assert (status, error_code(answer)) == (400, 1025)
     d.fault("dead_database")
     status, answer = d.login()
-    assert (status, code(answer)) == (500, 1023)
+    assert (status, error_code(answer)) == (500, 1023)
 
 
 @pytest.mark.parametrize(("switch", "status"), [(True, 200), (False, 404)])
-def test_the_root_answers_without_a_token(deploy: Callable[..., Deployment], switch: bool, status: int) -> None:
+def test_the_root_page_needs_no_token(deploy: Callable[..., Deployment], switch: bool, status: int) -> None:
     d = deploy(root_page=switch)
     d.start_web()
     assert d.call("GET", "/", auth="")[0] == status
 
 
-def test_a_probe_of_the_health_port_writes_a_line(deploy: Callable[..., Deployment]) -> None:
+def test_a_probe_of_the_health_port_writes_a_log_line(deploy: Callable[..., Deployment]) -> None:
     d = deploy(probe_log=True)
     node = d.core()
     socket.create_connection(("127.0.0.1", node.settings.core_ports[3])).close()
@@ -251,7 +251,7 @@ def test_a_probe_of_the_health_port_writes_a_line(deploy: Callable[..., Deployme
 # -- logs --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_vendors_core_logs(tmp_path: Path) -> None:
+def test_core_logs_have_the_names_of_the_vendor(tmp_path: Path) -> None:
     log = CoreLogFile(str(tmp_path), echo=False, vendor=True)
     log.line("one")
     leave_crash_log(str(tmp_path))
@@ -269,7 +269,7 @@ def test_the_vendors_core_logs(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*-crash.log"))) == 1
 
 
-def test_the_webapps_error_log_lies_elsewhere(deploy: Callable[..., Deployment], tmp_path: Path) -> None:
+def test_the_error_log_of_the_webapp_has_its_own_folder(deploy: Callable[..., Deployment], tmp_path: Path) -> None:
     d = deploy(error_log_dir=str(tmp_path / "lighttpd"))
     d.start_web()
     until((tmp_path / "lighttpd" / "error.log").exists)
@@ -277,7 +277,7 @@ def test_the_webapps_error_log_lies_elsewhere(deploy: Callable[..., Deployment],
     assert Settings.from_env({**DATABASE, "SIM_VENDOR_LOGS": "1"}).error_log_dir == "/var/log/lighttpd"
 
 
-def test_cleanup_does_its_work_on_the_vendors_logs_and_exits_1(tmp_path: Path) -> None:
+def test_cleanup_archives_the_vendors_logs_and_exits_1(tmp_path: Path) -> None:
     core = tmp_path / "core"
     core.mkdir()
     (tmp_path / "build.json").write_text('{"version": "2.51.2", "role": "coreapp", "expires_on": ""}')
@@ -329,7 +329,7 @@ def test_gc_begins_late_and_pauses(running: Callable[..., Deployment]) -> None:
 
 
 class Cascading(FakeDatabase):
-    """A database whose receipts go with their messages."""
+    """A database that deletes the receipts of a deleted message."""
 
     def __init__(self, folder: Path, refuses: bool = False) -> None:
         super().__init__(FakeServer(folder))
@@ -351,9 +351,9 @@ class Cascading(FakeDatabase):
 
 
 @pytest.mark.parametrize("refuses", [False, True])
-def test_receipts_go_with_their_message(tmp_path: Path, refuses: bool) -> None:
-    said: list[str] = []
-    schema = Schema(Cascading(tmp_path / "db", refuses), said.append)
+def test_receipts_are_deleted_with_their_message(tmp_path: Path, refuses: bool) -> None:
+    log_lines: list[str] = []
+    schema = Schema(Cascading(tmp_path / "db", refuses), log_lines.append)
     schema.bring_to(51)
     with schema.db.session(store("message")) as session:
         session.execute(
@@ -365,7 +365,7 @@ def test_receipts_go_with_their_message(tmp_path: Path, refuses: bool) -> None:
         )
         assert session.execute("DELETE FROM messages WHERE id = 7") == 1
         assert session.value("SELECT COUNT(*) FROM message_receipt_log") == int(refuses)
-    assert any("REFERENCES" in line for line in said) == refuses
+    assert any("REFERENCES" in line for line in log_lines) == refuses
     schema.bring_to(53)
     assert set(schema.versions().values()) == {53}
 

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Small rules: settings, build, tokens, rates, faults, the control service."""
+"""Unit tests of settings, build, tokens, rate limits, faults and the control service."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_settings_come_from_the_environment_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"WA_DB_PASSWORD": ""}, "WA_DB_PASSWORD"),
         ({"WA_DB_ENGINE": "mysql"}, "MYSQL or PGSQL"),
@@ -51,13 +51,13 @@ def test_settings_come_from_the_environment_alone() -> None:
         ({"WA_DB_CONNECTION_IDLE_TIMEOUT": "long"}, "WA_DB_CONNECTION_IDLE_TIMEOUT"),
     ],
 )
-def test_bad_settings_are_named(change: dict[str, str], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_an_invalid_setting_is_named(change: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         Settings.from_env({**ENV, **change})
 
 
 @pytest.mark.parametrize("char", "?{}&~!()^=")
-def test_forbidden_characters_make_a_password_useless(char: str) -> None:
+def test_a_password_with_a_forbidden_character_is_refused(char: str) -> None:
     database = Database(DatabaseSettings("MYSQL", "db", 3306, "wa", f"Canary{char}1"))
     with pytest.raises(DatabaseDown) as caught:
         database.connect(None)
@@ -72,7 +72,7 @@ def test_a_build_expires_at_the_start_of_its_day() -> None:
     assert (build.schema, build.expire_timestamp) == (51, "2026-05-31T00:00:00")
 
 
-def test_tokens_belong_to_a_key() -> None:
+def test_a_token_is_valid_for_its_key_only() -> None:
     token = auth.make_token("k1", "admin", 0, 1000.0)
     claims = auth.read_token("k1", token)
     assert claims is not None
@@ -82,7 +82,7 @@ def test_tokens_belong_to_a_key() -> None:
     assert auth.read_token("k1", token[:-2] + "xx") is None
 
 
-def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
+def test_a_bucket_allows_its_burst_then_its_rate() -> None:
     now = [0.0]
     bucket = Bucket(20, 60, lambda: now[0])
     assert sum(bucket.take() for _number in range(100)) == 60
@@ -90,11 +90,11 @@ def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
     assert sum(bucket.take() for _number in range(100)) == 20
 
 
-def test_callback_delay_grows_up_to_its_limit() -> None:
+def test_the_callback_delay_grows_up_to_its_limit() -> None:
     assert [callbacks.delay(n, 3000, 7000) for n in (1, 2, 3)] == [3.0, 6.0, 7.0]
 
 
-def test_backups_open_with_their_password_only() -> None:
+def test_a_backup_opens_with_its_password_only() -> None:
     sealed = backup.seal({"a": [1, 2]}, "one")
     assert backup.open_sealed(sealed, "one") == {"a": [1, 2]}
     for text, password in ((sealed, "two"), ("not base64!", "one"), ("AAAA", "one")):
@@ -102,7 +102,7 @@ def test_backups_open_with_their_password_only() -> None:
             backup.open_sealed(text, password)
 
 
-def test_media_parts_are_made_and_probed(tmp_path: Path) -> None:
+def test_media_folders_are_created_and_tested(tmp_path: Path) -> None:
     assert media.prepare(str(tmp_path / "m"))
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["incoming", "outgoing"]
     assert not list((tmp_path / "m" / "incoming").iterdir())
@@ -122,11 +122,11 @@ def test_media_parts_are_made_and_probed(tmp_path: Path) -> None:
         ({"node": "wacore3"}, False),
     ],
 )
-def test_faults_are_for_a_prefix_and_a_node(entry: dict[str, Any], expected: bool) -> None:
+def test_a_fault_applies_to_its_prefix_and_node(entry: dict[str, Any], expected: bool) -> None:
     assert faults.matches(entry, "wa1", "wacore2") is expected
 
 
-def test_fixed_faults_and_a_control_service_that_is_not_there() -> None:
+def test_fixed_faults_apply_while_the_control_service_is_down() -> None:
     settings = Settings.from_env({**ENV, "SIM_FAULTS": "gc_fails, traffic=25", "SIM_CONTROL_URL": "http://127.0.0.1:9"})
     found = faults.Faults(settings)
     found.look()
@@ -144,8 +144,8 @@ def control(tmp_path: Path) -> Iterator[Control]:
     service.server.server_close()
 
 
-def ask(control: Control, method: str, path: str, body: Any = None) -> Any:
-    """One request to the control service."""
+def call(control: Control, method: str, path: str, body: Any = None) -> Any:
+    """Send one request to the control service; return its answer."""
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(control.url + path, data=data, method=method)
     with urllib.request.urlopen(request, timeout=5) as answer:
@@ -153,38 +153,38 @@ def ask(control: Control, method: str, path: str, body: Any = None) -> Any:
 
 
 def test_control_switches_faults_for_all_or_for_some(control: Control, tmp_path: Path) -> None:
-    ask(control, "PUT", "/faults/gc_fails")
-    ask(control, "PUT", "/faults/gc_fails?prefix=wa1")
-    ask(control, "PUT", "/faults/traffic", {"value": 50, "node": "wacore1"})
-    found = ask(control, "GET", "/faults")
+    call(control, "PUT", "/faults/gc_fails")
+    call(control, "PUT", "/faults/gc_fails?prefix=wa1")
+    call(control, "PUT", "/faults/traffic", {"value": 50, "node": "wacore1"})
+    found = call(control, "GET", "/faults")
     assert [entry["prefix"] for entry in found["gc_fails"]] == [None, "wa1"]
     assert found["traffic"] == [{"prefix": None, "node": "wacore1", "value": 50}]
     settings = replace(Settings.from_env(ENV), control_url=control.url, hostname="wacore1")
     seen = faults.Faults(settings)
     seen.look()
     assert seen.value("traffic", 0.0) == 50.0
-    ask(control, "DELETE", "/faults/gc_fails", {"prefix": "wa1"})
-    assert [entry["prefix"] for entry in ask(control, "GET", "/faults")["gc_fails"]] == [None]
+    call(control, "DELETE", "/faults/gc_fails", {"prefix": "wa1"})
+    assert [entry["prefix"] for entry in call(control, "GET", "/faults")["gc_fails"]] == [None]
     again = Control(tmp_path / "control")
     assert "gc_fails" in again.state.faults
     again.server.shutdown()
     again.server.server_close()
-    ask(control, "DELETE", "/faults/gc_fails")
-    ask(control, "DELETE", "/faults/traffic")
-    assert ask(control, "GET", "/faults") == {}
+    call(control, "DELETE", "/faults/gc_fails")
+    call(control, "DELETE", "/faults/traffic")
+    assert call(control, "GET", "/faults") == {}
 
 
-def test_control_refuses_what_it_does_not_know(control: Control) -> None:
+def test_control_refuses_unknown_requests(control: Control) -> None:
     for method, path, body in (("GET", "/nothing", None), ("PUT", "/faults/x", [1])):
         with pytest.raises(urllib.error.HTTPError):
-            ask(control, method, path, body)
+            call(control, method, path, body)
 
 
-def test_control_lists_what_the_webhook_got(control: Control) -> None:
-    ask(control, "POST", "/webhook", {"services": []})
-    ask(control, "PUT", "/faults/webhook_500")
+def test_control_lists_received_webhook_calls(control: Control) -> None:
+    call(control, "POST", "/webhook", {"services": []})
+    call(control, "PUT", "/faults/webhook_500")
     with pytest.raises(urllib.error.HTTPError):
-        ask(control, "POST", "/webhook", {"lost": True})
-    assert [item["body"] for item in ask(control, "GET", "/webhook")] == [{"services": []}]
-    ask(control, "DELETE", "/webhook")
-    assert ask(control, "GET", "/webhook") == []
+        call(control, "POST", "/webhook", {"lost": True})
+    assert [item["body"] for item in call(control, "GET", "/webhook")] == [{"services": []}]
+    call(control, "DELETE", "/webhook")
+    assert call(control, "GET", "/webhook") == []

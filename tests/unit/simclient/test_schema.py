@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Schema creation, migrations, what happens when they are cut, and versions that do not fit."""
+"""Schema creation, migrations, interrupted migrations, and incompatible versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from waiting import until
 
 @pytest.fixture
 def schema(tmp_path: Path) -> Schema:
-    """An empty server's schema."""
+    """The schema of an empty server."""
     return Schema(FakeDatabase(FakeServer(tmp_path / "db")), lambda text: None)
 
 
@@ -32,7 +32,7 @@ def test_names_are_prefix_and_store_without_a_separator(schema: Schema) -> None:
 
 
 @pytest.mark.parametrize(("version", "column"), [(51, 51), (52, 51), (53, 53), (54, 53)])
-def test_migrated_is_the_same_as_created(tmp_path: Path, version: int, column: int) -> None:
+def test_a_migrated_schema_equals_a_created_one(tmp_path: Path, version: int, column: int) -> None:
     assert last_rewrite(version) == column
     columns = []
     for name, steps in (("created", [version]), ("migrated", [45, 50, version])):
@@ -45,7 +45,7 @@ def test_migrated_is_the_same_as_created(tmp_path: Path, version: int, column: i
     assert columns[0] == columns[1]
 
 
-def test_an_interrupted_migration_goes_on(schema: Schema) -> None:
+def test_an_interrupted_migration_is_continued(schema: Schema) -> None:
     schema.bring_to(51)
 
     def stop(step: str) -> None:
@@ -62,7 +62,7 @@ def test_an_interrupted_migration_goes_on(schema: Schema) -> None:
     assert set(schema.versions().values()) == {53}
 
 
-def test_a_killed_statement_that_went_through_is_not_repeated(schema: Schema) -> None:
+def test_a_completed_statement_is_not_repeated_after_a_kill(schema: Schema) -> None:
     schema.bring_to(52)
     with schema.db.session(store("message")) as session:
         session.execute("ALTER TABLE messages ADD COLUMN attr_53 BIGINT NOT NULL DEFAULT 0, DROP COLUMN attr_51")
@@ -70,7 +70,7 @@ def test_a_killed_statement_that_went_through_is_not_repeated(schema: Schema) ->
     assert schema.state(53) == "current"
 
 
-def test_half_made_databases_are_completed(schema: Schema) -> None:
+def test_partly_created_databases_are_completed(schema: Schema) -> None:
     session = schema.db.connect(None)
     session.execute(f"CREATE DATABASE {schema.db.quote('wa1clusterStore')}")
     assert schema.state(51) == "fresh"
@@ -88,7 +88,7 @@ def test_an_older_build_refuses_a_newer_schema(deploy: Callable[..., Deployment]
         node.schema.bring_to(51)
 
 
-def test_one_shot_migrates_and_tells_by_its_exit_code(deploy: Callable[..., Deployment]) -> None:
+def test_the_one_shot_migration_reports_its_result_as_exit_code(deploy: Callable[..., Deployment]) -> None:
     d = deploy()
     Schema(d.database(), lambda text: None).bring_to(51)
     node = d.core(version="2.53.4", start=False)
@@ -112,7 +112,7 @@ def test_health_is_uninitialized_while_the_single_coreapp_migrates(deploy: Calla
     assert until(lambda: d.health() in ({"gateway_status": "unregistered"}, {"gateway_status": "connected"}))
 
 
-def test_a_database_that_is_down_at_start_is_waited_for(deploy: Callable[..., Deployment]) -> None:
+def test_a_start_waits_for_the_database(deploy: Callable[..., Deployment]) -> None:
     d = deploy()
     d.server.down = True
     d.core()
@@ -124,7 +124,7 @@ def test_a_database_that_is_down_at_start_is_waited_for(deploy: Callable[..., De
     until(lambda: d.health() == {"gateway_status": "connected"})
 
 
-def test_fresh_server_answers_not_ready_before_the_coreapp_made_the_databases(
+def test_a_fresh_server_is_not_ready_before_the_coreapp_creates_the_databases(
     deploy: Callable[..., Deployment],
 ) -> None:
     d = deploy()
@@ -145,7 +145,7 @@ def test_without_config_on_db_a_recreated_container_loses_the_registration(deplo
     assert until(lambda: d.health() == {"gateway_status": "unregistered"})
 
 
-def test_the_seeder_fills_85_percent_that_gc_takes() -> None:
+def test_the_seeder_inserts_85_percent_deletable_messages() -> None:
     text = selection("MYSQL", "seq", 1000000)
     assert "MOD(seq, 20)" in text
     assert numbers("MYSQL", "11.8.9-MariaDB", 5, 9) == ("seq_5_to_9", "seq")
@@ -154,7 +154,7 @@ def test_the_seeder_fills_85_percent_that_gc_takes() -> None:
     assert (name, source.count("UNION ALL")) == ("n", 45)
 
 
-def test_errors_name_no_password(deploy: Callable[..., Deployment]) -> None:
+def test_errors_contain_no_password(deploy: Callable[..., Deployment]) -> None:
     d = deploy()
     d.server.down = True
     node = d.core(start=False)

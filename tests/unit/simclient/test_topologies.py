@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""High availability and multiconnect: health, GC and failover as domain.md 5 says."""
+"""High availability and multiconnect: health, GC and failover as domain.md 5 describes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cluster(deploy: Callable[..., Deployment], shards: int, coreapps: int) -> De
     d.start_web(core="127.0.0.11")
     until(lambda: d.web is not None and not d.web.broken)
     until(lambda: len(connected(d)) == (1 if shards == 1 else shards + 1), 20)
-    # One that has just announced itself is asked like any other, and answers that it is starting.
+    # A node that has just announced itself receives requests and answers that it is starting.
     until(lambda: all(node._ready_at for node in d.nodes.values()), 20)
     assert d.web is not None
     d.web.all_requests._level = 60
@@ -111,7 +111,7 @@ def test_gc_that_cannot_start_on_one_node_names_it(deploy: Callable[..., Deploym
     assert (status, answer["errors"][0]["code"]) == (500, 1014)
 
 
-def test_shards_can_be_changed(deploy: Callable[..., Deployment]) -> None:
+def test_the_number_of_shards_can_be_changed(deploy: Callable[..., Deployment]) -> None:
     d = cluster(deploy, 1, 2)
     d.call("PATCH", "/v1/settings/application", {"heartbeat_interval": 1})
     assert d.call("POST", "/v1/account/shards", {"shards": 2})[0] == 201
