@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs on a lab host: starts the old version in the middle of a migration, as a keep-alive job of the operator's would.
+"""Runs on a lab host: starts the old version during a migration, as a keep-alive job of an operator would.
 
-A client of the lab leaves a schema that is not its own by itself, so a session of the same user stays, too, until the
-upgrade's look for sessions has waited in vain and it notes in its journal that the deployment is still its own.
+The simulated client disconnects from a schema of another version, so this script keeps a session of the same user open
+until the upgrade's check for sessions has timed out and the upgrade has updated its journal.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ END = time.monotonic() + 240
 
 
 def wait_until(condition: t.Callable[[], bool]) -> None:
-    """Look until `condition` holds, for four minutes after the start at most."""
+    """Wait until `condition` holds, at most until four minutes after the start."""
     while not condition() and time.monotonic() < END:
         time.sleep(0.02)
 
 
-def migrates() -> bool:
+def is_migrating() -> bool:
     argv = ["docker", "ps", "--quiet", "--filter", "name=dbupgrade"]
     return bool(subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout)
 
@@ -41,9 +41,9 @@ def session() -> pymysql.Connection[t.Any]:
     return pymysql.connect(host=env["WA_DB_HOSTNAME"], port=int(env["WA_DB_PORT"]), **who)
 
 
-wait_until(migrates)
+wait_until(is_migrating)
 subprocess.run(["docker", "start", "wa-waba-wacore1-1"], check=True)
 with session():
-    noted = JOURNAL.read_bytes()
+    recorded = JOURNAL.read_bytes()
     urllib.request.urlopen(urllib.request.Request(HANGS, method="DELETE"))
-    wait_until(lambda: JOURNAL.read_bytes() != noted)
+    wait_until(lambda: JOURNAL.read_bytes() != recorded)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes a lab host's power away as soon as the leader's journal says a stage.
+"""Powers off a lab host as soon as the journal on the leader has a given stage.
 
 unplug.py LAB STAGE HOST     such as: unplug.py m-deep-upgrade-losses-1a2b migrating h3
 """
@@ -15,11 +15,11 @@ import sys
 import time
 
 LEADER, LOCK = "h1", "/var/lib/waba/waba.lock"
-PATIENCE = 180.0  # seconds
+TIMEOUT = 180.0  # seconds
 
 
 def journal(lab: str) -> pathlib.Path:
-    """Where the leader's journal lies for this machine: read there, it tells a stage at once, however busy Docker is."""
+    """The path of the leader's journal on this machine, where it is read without a delay by a busy Docker."""
     argv = ["docker", "inspect", "--format", "{{.State.Pid}}", f"walab-{lab}-{LEADER}"]
     pid = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     return pathlib.Path(f"/proc/{pid}/root{LOCK}")
@@ -32,10 +32,10 @@ def stage(path: pathlib.Path) -> str:
 def main() -> None:
     lab, wanted, host = sys.argv[1:]
     path = journal(lab)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while stage(path) != wanted:
         if time.monotonic() > end:
-            raise SystemExit(f"the journal at {LEADER} did not say {wanted} within {PATIENCE:g} s")
+            raise SystemExit(f"the journal at {LEADER} did not reach stage {wanted} within {TIMEOUT:g} s")
         time.sleep(0.02)
     subprocess.run(["docker", "kill", f"walab-{lab}-{host}"], check=True)
 
