@@ -1,11 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wrong values and faults on a healthy client: what each playbook does, what it says, what the next run does.
+"""Wrong values and faults on a healthy client: the effect and the message of each playbook, and the effect of the next run.
 
-Looks at the host with other means than the collection's, before and after each run, down to ids, start times, modes and
-contents. A run in check mode has to say the same and to touch nothing. The rows of docs/faults.md are compared with those in
-tests/faults; `--record` writes them there.
+Compares snapshots of the host from before and after each run, taken independently of the collection: ids, start times, modes
+and contents. A run in check mode must end with the same message and change nothing. The rows of docs/faults.md are compared with
+those in tests/faults; `--record` writes them there.
 
     python tests/deep/no_harm.py LAB [--record] [CASE...]
 """
@@ -21,17 +21,17 @@ from dataclasses import dataclass, field
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
 
-from observer import Lab, Run, changes, compare_table, expect, lasting  # noqa: E402 - needs the path above
+from observer import Lab, Run, changes, compare_table, expect, without_ids  # noqa: E402 - needs the path above
 
 PROJECT = "wa-h1"
 LONGEST = 420  # characters of a message in the table
-ONE_RUNS_OWN = {
+RUN_SPECIFIC = {
     "ID": r"\b[0-9a-f]{12,64}\b",
     "ADDRESS": r"\b\d{1,3}(\.\d{1,3}){3}\b",
     "-i INVENTORY": r"-i \S+",
 }
 
-# Another client's and other programs' things on the same host and server: no run may touch them.
+# Objects of another client and of other programs on the same host and server: no run may change them.
 NEIGHBOURS = f"""
 set -eu
 ! docker inspect shop-web >/dev/null 2>&1 || exit 0
@@ -45,10 +45,10 @@ echo planted >/srv/shop/data/orders
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, the playbook that meets it, and what has to come of it.
+    """A fault, the playbook that runs with it, and the expected result.
 
-    `happens`: `nothing is touched`, `the client is not touched` (containers, volumes, databases), `is taken back` (files as
-    before, containers recreated from them, healthy), or `is repaired` (the run ends well).
+    `happens`: `nothing is touched`, `the client is not touched` (containers, volumes, databases), `is taken back` (files restored,
+    containers recreated from them, healthy), or `is repaired` (the run succeeds).
     """
 
     fault: str
@@ -59,8 +59,8 @@ class Case:
     variables: t.Mapping[str, t.Any] = field(default_factory=dict)
     before: str = ""  # scripts on the host
     after: str = ""
-    check: bool = True  # whether check mode can know it
-    again: str = "changes nothing"  # what the next run with the right values does
+    check: bool = True  # whether check mode can predict the result
+    again: str = "changes nothing"  # result of the next run with the right values
 
 
 CASES: dict[str, Case] = {
@@ -236,45 +236,45 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
 }
 
 
-def sentence(said: str) -> str:
-    """A message for the table: on one line, not too long, without what is of one run."""
-    text = " ".join(said.split()).replace("|", "\\|")
-    for kind, pattern in ONE_RUNS_OWN.items():
+def sentence(message: str) -> str:
+    """A message for the table: on one line, shortened, without parts that differ from run to run."""
+    text = " ".join(message.split()).replace("|", "\\|")
+    for kind, pattern in RUN_SPECIFIC.items():
         text = re.sub(pattern, kind, text)
     return text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " ..."
 
 
 def run_case(lab: Lab, name: str, case: Case) -> dict[str, str]:
-    """Run one case; returns its row of the table."""
+    """Run one case; return its row of the table."""
     print(f"\n### {name}: {case.fault}", flush=True)
     lab.wait_healthy()
-    whole = lab.look()
+    initial = lab.snapshot()
     if case.before:
         lab.host(case.before)
     try:
-        return observe(lab, case, whole)
+        return observe(lab, case, initial)
     finally:
         lab.host(case.after, check=False)
 
 
-def observe(lab: Lab, case: Case, whole: list[str]) -> dict[str, str]:
-    """The runs of a case, with the host broken already; `whole` is the look before that."""
-    before = lab.look()
+def observe(lab: Lab, case: Case, initial: list[str]) -> dict[str, str]:
+    """Run one case on the broken host; `initial` is the snapshot from before the fault."""
+    before = lab.snapshot()
     code = 0 if case.happens == "is repaired" else case.code
     if case.check:
         run = lab.play(case.playbook, case.variables, "--check")
         if case.happens == "nothing is touched":
             expect_run("check mode", run, code, case.words)
-        expect("check mode touched", changes(before, lab.look()), [])
+        expect("check mode touched", changes(before, lab.snapshot()), [])
     run = lab.play(case.playbook, case.variables)
     expect_run("the run", run, code, case.words)
-    after = lab.look()
+    after = lab.snapshot()
     if case.happens == "nothing is touched":
         expect("touched", changes(before, after), [])
     elif case.happens == "the client is not touched":
-        expect("touched", changes(clients(before), clients(after)), [])
+        expect("touched", changes(client_lines(before), client_lines(after)), [])
     elif case.happens == "is taken back":
-        expect("not taken back", changes(lasting(before), lasting(after)), [])
+        expect("not taken back", changes(without_ids(before), without_ids(after)), [])
     lab.host(case.after)
     if case.again != "changes nothing":
         again = lab.play("provision", {})
@@ -284,23 +284,23 @@ def observe(lab: Lab, case: Case, whole: list[str]) -> dict[str, str]:
         again = lab.play("provision", {})
         expect("a run after it", (again.code, again.changed), (0, 0))
     if case.before and case.after:
-        expect("left over", changes(lasting(whole), lasting(lab.look())), [])
+        expect("left over", changes(without_ids(initial), without_ids(lab.snapshot())), [])
     return {
         "fault": case.fault,
         "playbook": f"{case.playbook}.yml",
         "happens": case.happens,
-        "said": sentence(run.said),
+        "said": sentence(run.message),
         "next": case.again,
     }
 
 
-def clients(look: t.Iterable[str]) -> list[str]:
-    """Of a look what a client has: containers, volumes and databases."""
-    return [line for line in look if line.startswith(("container ", "volume ", "database "))]
+def client_lines(snapshot: t.Iterable[str]) -> list[str]:
+    """The lines of a snapshot about the client: containers, volumes and databases."""
+    return [line for line in snapshot if line.startswith(("container ", "volume ", "database "))]
 
 
 def expect_run(what: str, run: Run, code: int, words: t.Sequence[str]) -> None:
-    """That a run ended with `code`, said all of `words` in its failure or output, and showed no secret."""
+    """Expect that a run ended with `code`, that its output contains all of `words`, and that it contains no secret."""
     if run.code != code or any(text not in " ".join(run.output.split()) for text in words):
         print(run.output, flush=True)
     expect(f"{what}, exit code", run.code, code)
@@ -309,7 +309,7 @@ def expect_run(what: str, run: Run, code: int, words: t.Sequence[str]) -> None:
 
 
 def run(lab: Lab, chosen: t.Sequence[str] = (), record: bool = False) -> None:
-    """Plant a neighbour's things, run the cases and compare the whole table, or `record` it. Raises SystemExit on a difference."""
+    """Create the neighbours' objects, run the cases and compare the table, or `record` it. Raises SystemExit on a difference."""
     lab.host(NEIGHBOURS)
     for statement in (
         "CREATE DATABASE IF NOT EXISTS billing",

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The README's first command ends well every time."""
+"""The first command of the README succeeds every time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMES = 20
 
 
-def test_the_demo_ends_well_twenty_times() -> None:
+def test_the_demo_succeeds_twenty_times() -> None:
     try:
         for number in range(TIMES):
             run = subprocess.run([str(ROOT / "script/demo")], capture_output=True, text=True, check=False)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A module is killed at a random moment of provision.yml; the next run converges, and one after it changes nothing."""
+"""A module is killed at a random moment of provision.yml; the next run converges, and the run after it changes nothing."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ sed -i 's/^WA_DB_PORT=.*/WA_DB_PORT=3307/' /opt/waba/h1/db.env
 rm -f /etc/cron.d/wa-h1-log-cleanup
 docker rm --force wa-h1-waweb-1 >/dev/null
 """
-# A module that Ansible runs by pipelining is an interpreter without an argument; nothing else on the host is.
+# With pipelining, a module runs in an interpreter without arguments; no other process on the host does.
 KILL = "pkill -KILL -f '^/usr/bin/python3[.0-9]*$'"
 
 
 @pytest.fixture(scope="module")
 def lab() -> t.Iterator[Lab]:
-    """A lab with one provisioned host; `down` fails where two Coreapps of the client ever ran at once."""
+    """A lab with one provisioned host; `down` fails if two Coreapps of the client ever ran at the same time."""
     found = Lab(NAME, "h1")
     try:
         found.lab("up", "--hosts", "h1:ready", "--db", "mariadb")
@@ -43,8 +43,8 @@ def lab() -> t.Iterator[Lab]:
         found.lab("down")
 
 
-def killed(lab: Lab, run: subprocess.Popen[bytes], delay: float) -> bool:
-    """Wait `delay` seconds, then kill the next module of `run`; whether there was one."""
+def kill_next_module(lab: Lab, run: subprocess.Popen[bytes], delay: float) -> bool:
+    """Wait `delay` seconds, then kill the next module of `run`; return whether a module was killed."""
     time.sleep(delay)
     while run.poll() is None:
         if lab.host(KILL + " && echo killed", check=False):
@@ -52,7 +52,7 @@ def killed(lab: Lab, run: subprocess.Popen[bytes], delay: float) -> bool:
     return False
 
 
-def test_the_next_run_converges(lab: Lab) -> None:
+def test_the_run_after_a_kill_converges(lab: Lab) -> None:
     lab.host(BREAK)
     began = time.monotonic()
     assert lab.play("provision", {}).code == 0
@@ -64,7 +64,7 @@ def test_the_next_run_converges(lab: Lab) -> None:
         argv = ["ansible-playbook", "-i", lab.inventory, "waba.onprem.provision"]
         run = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         delay = chance.uniform(0, length)
-        hits += killed(lab, run, delay)
+        hits += kill_next_module(lab, run, delay)
         run.wait()
         repaired = lab.play("provision", {})
         assert repaired.code == 0, f"moment {moment}, {delay:.2f} s: {repaired.output}"

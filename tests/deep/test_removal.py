@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""provision.yml takes a deployment away: the record of which client is here goes last, whatever ends a run before that."""
+"""provision.yml removes a deployment: the record of the client is removed last, so an interrupted removal can be repeated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ABSENT = dict.fromkeys(
     (f"wa_{one}_state" for one in ("host", "log_cleanup", "client", "db_env", "media_volume")), "absent"
 )
 CLIENT = "docker ps --all --quiet --filter label=com.docker.compose.project=wa-h1"
-# What ends a run in the middle: its name, what breaks the host, what mends it, what the run says, what is left of the client.
+# Faults that interrupt a removal: what breaks the host, what repairs it, part of the message, number of containers left.
 FAULTS = {
     "media are left in the volume": (
         "echo x >/var/lib/docker/volumes/wa-h1_whatsappMedia/_data/outgoing/planted",
@@ -47,7 +47,7 @@ FAULTS = {
         "docker.sock",
         2,
     ),
-    # Compose needs it to take the containers down.
+    # Compose needs db.env to remove the containers.
     "a container cannot be removed": (
         "mv /opt/waba/h1/db.env /root/db.env",
         "mv /root/db.env /opt/waba/h1/db.env",
@@ -59,7 +59,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def lab() -> t.Iterator[Lab]:
-    """A lab with one host that is ready."""
+    """A lab with one host of the flavour `ready`."""
     found = Lab(NAME, "h1")
     command = [str(ROOT / "tests/lab/lab"), "up", "--name", NAME, "--hosts", "h1:ready", "--db", "mariadb"]
     subprocess.run(command, check=True)
@@ -69,38 +69,40 @@ def lab() -> t.Iterator[Lab]:
         found.lab("down")
 
 
-def whole(lab: Lab) -> None:
-    """A client that runs, with its record."""
+def provision(lab: Lab) -> None:
+    """Provision a client, with its record."""
     done = lab.play("provision", {})
     assert done.code == 0, done.output
     assert lab.host(f"cat {RECORD}")
 
 
-def predicted(lab: Lab, code: int, variables: t.Mapping[str, t.Any] | None = None) -> Run:
-    """A removal that check mode has predicted: the same end, as many changes, and nothing touched by the prediction."""
-    before = lab.look()
+def remove(lab: Lab, code: int, variables: t.Mapping[str, t.Any] | None = None) -> Run:
+    """Remove the deployment in check mode, then for real: both have the same result, and check mode changes nothing."""
+    before = lab.snapshot()
     variables = ABSENT if variables is None else variables
-    said = lab.play("provision", variables, "--check")
-    assert changes(before, lab.look()) == []
+    predicted = lab.play("provision", variables, "--check")
+    assert changes(before, lab.snapshot()) == []
     done = lab.play("provision", variables)
-    assert (done.code, done.changed, done.said) == (said.code, said.changed, said.said), said.output + done.output
+    assert (done.code, done.changed, done.message) == (predicted.code, predicted.changed, predicted.message), (
+        predicted.output + done.output
+    )
     assert done.code == code, done.output
     return done
 
 
-def test_a_deployment_goes_and_leaves_nothing(lab: Lab) -> None:
+def test_a_removal_leaves_nothing(lab: Lab) -> None:
     before = lab.files()
-    whole(lab)
-    assert predicted(lab, 0).changed > 0
+    provision(lab)
+    assert remove(lab, 0).changed > 0
     assert changes(before, lab.files()) == []
     assert lab.host(CLIENT + "; docker volume ls --quiet --filter name=wa-h1") == ""
-    assert predicted(lab, 0).changed == 0
+    assert remove(lab, 0).changed == 0
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_a_service_that_the_compose_file_does_not_name_goes_if_the_collection_made_it(lab: Lab, own: bool) -> None:
+def test_an_unlisted_service_is_removed_only_if_the_collection_created_it(lab: Lab, own: bool) -> None:
     before = lab.files()
-    whole(lab)
+    provision(lab)
     labels = [
         "com.docker.compose.project=wa-h1",
         "com.docker.compose.service=wacore9",
@@ -111,62 +113,62 @@ def test_a_service_that_the_compose_file_does_not_name_goes_if_the_collection_ma
         f"docker create --env-file /opt/waba/h1/db.env --name left {options} $(docker inspect --format '{{{{.Config.Image}}}}' wa-h1-wacore-1)"
     )
     try:
-        assert predicted(lab, 0).changed > 0
+        assert remove(lab, 0).changed > 0
         assert len(lab.host(CLIENT).split()) == (0 if own else 1)
         assert lab.host(f"ls {RECORD} 2>/dev/null", check=False).strip() == ("" if own else RECORD)
     finally:
         lab.host("docker rm left 2>/dev/null", check=False)
-    assert predicted(lab, 0).changed == (0 if own else 1)  # the record with its folder
+    assert remove(lab, 0).changed == (0 if own else 1)  # the record with its folder
     assert changes(before, lab.files()) == []
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_removal_that_is_cut_off_is_ended_by_the_next(lab: Lab, fault: str) -> None:
-    spoil, mend, words, left = FAULTS[fault]
-    whole(lab)
-    lab.host(spoil)
+def test_the_next_run_completes_an_interrupted_removal(lab: Lab, fault: str) -> None:
+    break_script, repair_script, words, left = FAULTS[fault]
+    provision(lab)
+    lab.host(break_script)
     try:
         done = lab.play("provision", ABSENT)
     finally:
-        lab.host(mend)
+        lab.host(repair_script)
     assert done.code == 2, done.output
-    assert words in done.said
+    assert words in done.message
     assert lab.host(f"cat {RECORD}"), "the record of which client is here"
     assert len(lab.host(CLIENT).split()) == left
-    assert predicted(lab, 0).changed > 0
-    assert predicted(lab, 0).changed == 0
+    assert remove(lab, 0).changed > 0
+    assert remove(lab, 0).changed == 0
 
 
-def test_the_record_stays_with_the_client(lab: Lab) -> None:
-    whole(lab)
-    assert predicted(lab, 0, {"wa_host_state": "absent"}).changed == 0
+def test_the_record_is_kept_with_the_client(lab: Lab) -> None:
+    provision(lab)
+    assert remove(lab, 0, {"wa_host_state": "absent"}).changed == 0
     assert lab.host(f"cat {RECORD}")
     assert len(lab.host(CLIENT).split()) == 2
     assert lab.play("provision", {}).changed == 0
 
 
-def note(run_id: str, lease: int) -> str:
+def change_note(run_id: str, lease: int) -> str:
     """The note of a run that changes the client's containers, for a shell; `lease` in seconds."""
     text = {"format": 1, "deployment": "h1", "run_id": run_id, "user": "ops", "controller": "elsewhere"}
     begun = int(time.time())
     return shlex.quote(json.dumps(dict(text, since=begun, lease_until=begun + lease)))
 
 
-def test_a_client_that_another_run_changes_stays(lab: Lab) -> None:
-    whole(lab)
-    lab.host(f"echo {note('m/1/5', 3600)} >{NOTE}")
-    before = lab.look()
-    done = predicted(lab, 2)
-    assert "another run changes its containers, by ops from elsewhere" in done.said
-    assert changes(before, lab.look()) == []
+def test_a_client_that_another_run_changes_is_not_removed(lab: Lab) -> None:
+    provision(lab)
+    lab.host(f"echo {change_note('m/1/5', 3600)} >{NOTE}")
+    before = lab.snapshot()
+    done = remove(lab, 2)
+    assert "another run changes its containers, by ops from elsewhere" in done.message
+    assert changes(before, lab.snapshot()) == []
     assert lab.play("provision", {}).code == 0, "nothing is to change, so nothing is held"
-    lab.host(f"echo {note('m/1/5', -1)} >{NOTE}")
-    assert predicted(lab, 0).changed > 0
+    lab.host(f"echo {change_note('m/1/5', -1)} >{NOTE}")
+    assert remove(lab, 0).changed > 0
     assert lab.host(f"ls {NOTE} 2>/dev/null", check=False) == ""
 
 
-def test_the_note_of_a_run_that_was_killed_goes_with_the_folders(lab: Lab) -> None:
+def test_the_note_of_a_killed_run_is_removed_with_the_folders(lab: Lab) -> None:
     before = lab.files()
-    lab.host(f"mkdir /var/lib/waba; echo {note('m/1/5', -1)} >{NOTE}")
-    assert predicted(lab, 0).changed > 0
+    lab.host(f"mkdir /var/lib/waba; echo {change_note('m/1/5', -1)} >{NOTE}")
+    assert remove(lab, 0).changed > 0
     assert changes(before, lab.files()) == []

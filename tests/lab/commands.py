@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Commands that tests and benchmarks run; one that fails raises an error with everything that it printed."""
+"""Run commands in tests and benchmarks; a failed command raises an error that contains its output."""
 
 from __future__ import annotations
 

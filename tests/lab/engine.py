@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A Docker Engine observed with Docker's own SDK: what the collection's client did is asserted through another one."""
+"""A Docker Engine observed through Docker's own SDK, so that tests do not rely on the collection's own client."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from docker.errors import NotFound
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
-Record = dict[str, t.Any]  # what the Engine's API gives for one object
+Record = dict[str, t.Any]  # an object as the Engine's API returns it
 
 
 class Engine:
-    """The Engine at `base_url`; without one, that of the environment, which is this machine's."""
+    """The Engine at `base_url`; without one, the Engine of the environment, which is this machine's."""
 
     def __init__(self, base_url: str = "") -> None:
         client = docker.DockerClient(base_url, timeout=600) if base_url else docker.from_env(timeout=600)
@@ -39,12 +39,12 @@ class Engine:
         listed = self.client.api.containers(all=True, filters=filters)
         found = {}
         for one in listed:
-            with contextlib.suppress(NotFound):  # it has gone since
+            with contextlib.suppress(NotFound):  # removed since the listing
                 found[one["Names"][0].lstrip("/")] = self.container(one["Id"])
         return found
 
     def services(self, project: str) -> dict[str, Record]:
-        """Service -> record of its container, of a Compose project with one container a service."""
+        """Service -> record of its container, for a Compose project with one container per service."""
         return {one["Config"]["Labels"][SERVICE]: one for one in self.containers(project).values()}
 
     def environment(self, name: str) -> dict[str, str]:
@@ -52,7 +52,7 @@ class Engine:
         return dict(one.split("=", 1) for one in self.container(name)["Config"]["Env"] or [])
 
     def started(self, name: str) -> str:
-        """When a container was started last, as the Engine writes it."""
+        """The time at which a container was last started, as the Engine writes it."""
         return str(self.container(name)["State"]["StartedAt"])
 
     def address(self, name: str, network: str) -> str:
@@ -60,7 +60,7 @@ class Engine:
         return str(self.container(name)["NetworkSettings"]["Networks"][network]["IPAddress"])
 
     def port(self, name: str, inner: int) -> int:
-        """The port of this machine that a container's TCP port is published at."""
+        """The port on this machine at which a container's TCP port is published."""
         return int(self.container(name)["NetworkSettings"]["Ports"][f"{inner}/tcp"][0]["HostPort"])
 
     def processes(self, name: str) -> list[str]:
@@ -69,12 +69,10 @@ class Engine:
         return [str(row[1]) for row in found["Processes"]]
 
     def run(self, name: str, script: str, user: str = "0") -> str:
-        """The output of a shell script in a container, without the white space at its ends. Raises AssertionError if it fails."""
-        code, (output, complaint) = self.client.containers.get(name).exec_run(
-            ["sh", "-c", script], user=user, demux=True
-        )
+        """The output of a shell script in a container, stripped. Raises AssertionError if the script fails."""
+        code, (output, errors) = self.client.containers.get(name).exec_run(["sh", "-c", script], user=user, demux=True)
         if code:
-            raise AssertionError(f"{name}: exit code {code}: {(complaint or b'').decode(errors='replace').strip()}")
+            raise AssertionError(f"{name}: exit code {code}: {(errors or b'').decode(errors='replace').strip()}")
         return (output or b"").decode(errors="replace").strip()
 
     def exists(self, name: str, path: str) -> bool:
@@ -82,22 +80,22 @@ class Engine:
         return bool(self.client.containers.get(name).exec_run(["test", "-e", path]).exit_code == 0)
 
     def volume(self, name: str) -> Record | None:
-        """The record of a volume, None when there is none of that name."""
+        """The record of a volume, None if there is no such volume."""
         with contextlib.suppress(NotFound):
             found: Record = self.client.api.inspect_volume(name)
             return found
         return None
 
     def files(self, volume: str, image: str) -> list[str]:
-        """All that is no directory in a volume, sorted, as `/v/...`: seen by a container of its own, made from `image`."""
+        """All files in a volume, sorted, as `/v/...`, listed by a temporary container of `image`."""
         command = ["find", "/v", "-mindepth", "1", "!", "-type", "d", "-print0"]
         found = self.client.containers.run(
             image, command, volumes={volume: {"bind": "/v", "mode": "rw"}}, network_mode="none", remove=True
         )
         return sorted(part.decode(errors="replace") for part in found.split(b"\0") if part)
 
-    def look(self) -> list[str]:
-        """Everything in it that a run could change, a line each: containers, volumes, networks, names of images."""
+    def snapshot(self) -> list[str]:
+        """Everything on the Engine that a run could change, one line each: containers, volumes, networks, image names."""
         lines = []
         for name, one in self.containers().items():
             state, policy = one["State"], one["HostConfig"]["RestartPolicy"]["Name"]
@@ -113,7 +111,7 @@ class Engine:
 
 @contextlib.contextmanager
 def lab_engine(lab: str, host: str) -> t.Iterator[Engine]:
-    """The Engine of a lab host: its socket, forwarded to this machine over the host's own SSH."""
+    """The Engine of a lab host: its socket, forwarded to this machine over SSH."""
     folder = ROOT / ".lab" / lab
     port = json.loads((folder / "state.json").read_text(encoding="utf-8"))["ports"][f"{host}-ssh"]
     ssh = ["ssh", "-i", str(folder / "id_ed25519"), "-p", str(port), "-o", f'UserKnownHostsFile="{folder}/known_hosts"']
@@ -121,7 +119,7 @@ def lab_engine(lab: str, host: str) -> t.Iterator[Engine]:
     with tempfile.TemporaryDirectory(prefix="waba-") as place:
         socket = Path(place, "docker.sock")
         ssh += ["-S", f"{place}/control", "root@127.0.0.1"]
-        # It goes into the background once the socket is there.
+        # ssh goes into the background when the socket exists.
         forward = [*ssh, "-f", "-N", "-M", "-L", f"{socket}:/var/run/docker.sock"]
         subprocess.run(forward, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lab host looked at with other means than the collection's, down to ids, start times, modes and contents of files."""
+"""A lab host observed independently of the collection: ids, start times, modes and contents of files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from engine import lab_engine
 
 ROOT = Path(__file__).resolve().parents[2]
 
-DATABASES = {"postgres": "SELECT datname FROM pg_database"}  # of the others SHOW DATABASES
-# What a run could change in the host's files, a line each; without what changes by itself, or when a lock is taken.
+DATABASES = {"postgres": "SELECT datname FROM pg_database"}  # the other engines use SHOW DATABASES
+# The host's files that a run could change, one line each, without files that change by themselves or with a lock.
 FILES = r"""
 find /opt /srv /etc/cron.d /var/lib/waba /usr/local/sbin /usr/local/bin \
     '(' -type d -printf 'path %p %y %m %u:%g\n' ')' -o -printf 'path %p %y %m %u:%g %T@\n' 2>/dev/null | sort
@@ -28,16 +28,16 @@ find /opt /srv /etc/cron.d -type f -exec sha256sum {} + 2>/dev/null | sort
 
 @dataclass
 class Run:
-    """A playbook's end: its exit code, what its failed tasks said, all that it printed, how many tasks changed something."""
+    """The result of a playbook: exit code, the message of its last failed task, its output, the number of changed tasks."""
 
     code: int
-    said: str
+    message: str
     output: str
     changed: int
 
 
 class Lab:
-    """The lab's host, looked at with other means than the collection's."""
+    """The lab's host, observed independently of the collection."""
 
     def __init__(self, name: str, at: str) -> None:
         self.name, self.at = name, at
@@ -52,11 +52,11 @@ class Lab:
         )
 
     def files(self) -> list[str]:
-        """The host's files that a run could change, a line each."""
+        """The host's files that a run could change, one line each."""
         return self.host(FILES).splitlines()
 
-    def look(self) -> list[str]:
-        """Everything that a run could change, a line each."""
+    def snapshot(self) -> list[str]:
+        """Everything that a run could change, one line each."""
         state = json.loads((ROOT / ".lab" / self.name / "state.json").read_text(encoding="utf-8"))
         databases = [
             f"database {name}"
@@ -66,7 +66,7 @@ class Lab:
             )
         ]
         with lab_engine(self.name, self.at) as engine:
-            objects = engine.look()
+            objects = engine.snapshot()
         return [*objects, *self.files(), *databases]
 
     def wait_healthy(self) -> None:
@@ -91,13 +91,13 @@ class Lab:
         )
         output = done.stdout + done.stderr
         try:
-            told = json.loads(done.stdout[done.stdout.index("{\n") :])
+            report = json.loads(done.stdout[done.stdout.index("{\n") :])
         except ValueError:
             raise SystemExit(f"ansible-playbook {playbook} ended with {done.returncode}:\n{output}") from None
-        results = [result for play in told["plays"] for task in play["tasks"] for result in task["hosts"].values()]
-        said = [str(one.get("msg", "")) for one in results if one.get("failed")]
-        changed = sum(host["changed"] for host in told["stats"].values())
-        return Run(done.returncode, said[-1] if said else "", output, changed)
+        results = [result for play in report["plays"] for task in play["tasks"] for result in task["hosts"].values()]
+        messages = [str(one.get("msg", "")) for one in results if one.get("failed")]
+        changed = sum(host["changed"] for host in report["stats"].values())
+        return Run(done.returncode, messages[-1] if messages else "", output, changed)
 
 
 def expect(what: str, found: object, expected: object) -> None:
@@ -107,14 +107,14 @@ def expect(what: str, found: object, expected: object) -> None:
 
 
 def changes(before: t.Sequence[str], after: t.Sequence[str]) -> list[str]:
-    """What differs between two looks."""
+    """The differences between two snapshots."""
     return [f"- {line}" for line in before if line not in after] + [f"+ {line}" for line in after if line not in before]
 
 
-def lasting(look: t.Iterable[str]) -> list[str]:
-    """Of a look what stays when containers are recreated and files are put back: no id, no time."""
+def without_ids(snapshot: t.Iterable[str]) -> list[str]:
+    """The lines of a snapshot without ids and times, which a recreated container or a restored file changes."""
     kept = []
-    for line in look:
+    for line in snapshot:
         kind, *words = line.split()
         if kind == "container":
             words = [words[0], words[2], words[3], words[5]]
@@ -125,9 +125,9 @@ def lasting(look: t.Iterable[str]) -> list[str]:
 
 
 def compare_table(name: str, rows: list[dict[str, str]], record: bool) -> None:
-    """Compare the rows that cases have seen with those that docs/faults.md is written from, or `record` them there.
+    """Compare the rows of the cases that ran with those that docs/faults.md is written from, or `record` them there.
 
-    That each case has its row, and each row a case, is a unit test's.
+    A unit test checks that each case has a row and each row a case.
     """
     path = ROOT / "tests" / "faults" / f"{name}.json"
     known = {row["fault"]: row for row in json.loads(path.read_text(encoding="utf-8"))}

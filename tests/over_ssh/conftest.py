@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lab host with a client that was started by hand, and modules run on it over SSH by pytest-ansible's fixtures."""
+"""A lab host with a client started by hand, and modules that run on it over SSH through fixtures of pytest-ansible."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ COMMAND = "pytest -p pytest_ansible.plugin --ansible-unit-inject-only tests/over
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Nothing else uses the plugin, so it is loaded for this folder only."""
+    """Refuse to run without the plugin, which only this folder uses."""
     if not config.pluginmanager.hasplugin("pytest_ansible.plugin"):
         raise pytest.UsageError(f"pytest-ansible is not loaded; run {COMMAND}")
-    # What the plugin itself is warned of; it is pinned, and ends in December 2026.
+    # Warnings of the plugin itself, which is pinned and ends in December 2026.
     for text in (
         "Host management is deprecated",
         "AnsibleCollectionFinder has already",
@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def site() -> t.Iterator[Site]:
-    """The lab with the client, for all tests; it goes at the end."""
+    """The lab with the client, for all tests; it is removed at the end."""
     lab = Lab(NAME, HOST)
     folder = ROOT / ".lab" / NAME
     try:
@@ -46,12 +46,12 @@ def site() -> t.Iterator[Site]:
 
 @pytest.fixture
 def run(site: Site, ansible_adhoc: t.Any) -> Module:
-    """Run a module, of this collection unless its name says another; a result that holds a password fails the test."""
+    """Run a module, of this collection unless its name has a namespace; a result with a password fails the test."""
 
     def call(module: str, check: bool = False, /, **options: t.Any) -> dict[str, t.Any]:
         host = ansible_adhoc(inventory=site.lab.inventory, host_pattern=HOST)[HOST]
         play = host._build_play_ds
-        # The fixtures know no check mode, a play does.
+        # The fixtures have no option for check mode, a play has.
         host._build_play_ds = lambda arguments: {**play(arguments), "check_mode": check, "diff": True}
         result = dict(getattr(host, module if "." in module else f"waba.onprem.{module}")(**options).contacted[HOST])
         assert not [secret for secret in site.secrets.values() if secret in json.dumps(result)]
@@ -62,22 +62,22 @@ def run(site: Site, ansible_adhoc: t.Any) -> Module:
 
 @pytest.fixture
 def converge(site: Site, run: Module) -> Converge:
-    """Run a module in check mode, for real and once more: it promises, it keeps the promise, it has nothing left to do."""
+    """Run a module in check mode, then for real, then again: prediction, the predicted change, and no further change."""
 
     def call(module: str, /, **options: t.Any) -> dict[str, t.Any]:
-        before = site.look()
+        before = site.snapshot()
         predicted = run(module, True, **options)
         assert not predicted.get("failed"), predicted
         assert predicted["changed"]
-        assert site.look() == before
+        assert site.snapshot() == before
         done = run(module, **options)
         assert not done.get("failed"), done
         assert done["changed"]
-        after = site.look()
+        after = site.snapshot()
         again = run(module, **options)
         assert not again.get("failed"), again
         assert not again["changed"]
-        assert site.look() == after
+        assert site.snapshot() == after
         return done
 
     return call

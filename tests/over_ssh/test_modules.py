@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each module over SSH on a lab host: in check mode, for real, and once more; what came of it is asserted with other means."""
+"""Each module over SSH on a lab host: in check mode, for real, and again; results are asserted independently of the collection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ssh_site import FOLDER, PROJECT, ROOT, Converge, Module, Site
 
 CORE, WEB = f"{PROJECT}-wacore-1", f"{PROJECT}-waweb-1"
 ENV_FILE = f"{FOLDER}/db.env"
-PLACE = "/srv/over-ssh"  # what these tests make on the host
+PLACE = "/srv/over-ssh"  # the folder for the files of these tests
 LOCK = f"{PLACE}/biz.lock"
 ARCHIVE = "/var/log/whatsapp/archive"
 READS: dict[str, dict[str, t.Any]] = {
@@ -28,25 +28,25 @@ READS: dict[str, dict[str, t.Any]] = {
 
 
 @pytest.mark.parametrize("name", READS)
-def test_what_only_reads_touches_nothing(site: Site, run: Module, name: str) -> None:
-    before = site.look()
+def test_a_reading_module_changes_nothing(site: Site, run: Module, name: str) -> None:
+    before = site.snapshot()
     for check in (True, False):
         result = run(name, check, **READS[name])
         assert not result.get("failed"), result
         assert not result["changed"]
-    assert site.look() == before
+    assert site.snapshot() == before
 
 
 def test_wa_migration_lock(site: Site, run: Module) -> None:
-    """In check mode only: the real run lasts for as long as an upgrade needs the turn, or two minutes."""
-    turn: dict[str, t.Any] = {"deployment": "biz", "lock_file": LOCK, "container": "biz-dbupgrade-1"}
-    before = site.look()
-    result = run("wa_migration_lock", True, env_file=ENV_FILE, **turn)
+    """In check mode only: the real run lasts as long as an upgrade needs the lock, or two minutes."""
+    lock_options: dict[str, t.Any] = {"deployment": "biz", "lock_file": LOCK, "container": "biz-dbupgrade-1"}
+    before = site.snapshot()
+    result = run("wa_migration_lock", True, env_file=ENV_FILE, **lock_options)
     assert (result.get("failed", False), result["changed"], result["holder"]) == (False, False, None), result
-    assert site.look() == before
+    assert site.snapshot() == before
 
 
-def test_wa_info_tells_what_the_engine_has(site: Site, run: Module) -> None:
+def test_wa_info_reports_the_containers_of_the_engine(site: Site, run: Module) -> None:
     found = {one["name"]: one for one in run("wa_info", project=PROJECT)["containers"]}
     records = {name: one for name, one in site.engine.containers(PROJECT).items() if name in (CORE, WEB)}
     assert sorted(found) == sorted(records)
@@ -114,11 +114,11 @@ def test_wa_webapp_and_wa_message_gc(site: Site, run: Module, converge: Converge
         "poll_interval": "1s",
         **api,
     }
-    before = site.look()
+    before = site.snapshot()
     predicted = run("wa_message_gc", True, **options)
     assert predicted["changed"], predicted
     assert site.messages() == 3000
-    assert site.look() == before
+    assert site.snapshot() == before
     done = run("wa_message_gc", **options)
     assert done["changed"], done
     assert done["messages_after"] == site.messages()
@@ -147,7 +147,7 @@ def test_wa_db_dump(site: Site, run: Module, converge: Converge) -> None:
     assert site.lab.host(f"stat --format %s {done['dest']}") == str(done["bytes"])
 
 
-def test_every_module_is_here() -> None:
+def test_every_module_is_tested_here() -> None:
     text = Path(__file__).read_text(encoding="utf-8")
     modules = [path.stem for path in ROOT.glob("plugins/modules/wa_*.py")]
     assert [name for name in modules if json.dumps(name) not in text] == []

@@ -44,7 +44,7 @@ hosts:  a number (3 is h1,h2,h3) or a list of NAME[:FLAVOUR][@RELEASE][@ENGINE][
 
 
 def parser() -> argparse.ArgumentParser:
-    """All verbs and their options."""
+    """The parser of all verbs and their options."""
     top = argparse.ArgumentParser(
         prog="lab", description="A lab of real hosts, databases and a registry in containers of this machine."
     )
@@ -141,7 +141,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 class Verbs:
-    """What each verb does, for one lab."""
+    """The implementation of each verb, for one lab."""
 
     def __init__(self, arguments: argparse.Namespace, lab: Lab, shell: Shell) -> None:
         self.arguments = arguments
@@ -149,11 +149,11 @@ class Verbs:
         self.shell = shell
 
     def run(self) -> int:
-        """Run the verb that was asked for."""
+        """Run the chosen verb."""
         verb = self.arguments.verb
         if verb not in ("up", "down", "status", "images") and not self.lab.exists():
             raise LabError(f"there is no lab {self.lab.name}; `tests/lab/lab up{self._name()}` makes one")
-        if verb != "down":  # which works on what bears the lab's name, whatever the state file says
+        if verb != "down":  # `down` removes everything with the lab's name, whatever the state file contains
             self.lab.load()
         code: int = getattr(self, f"do_{verb}")()
         return code
@@ -162,11 +162,11 @@ class Verbs:
         return "" if self.lab.name == "default" else f" --name {self.lab.name}"
 
     def do_up(self) -> int:
-        """Bring up or repair; options that are not given stay as they were."""
+        """Start or repair the lab; options that are not given keep their values."""
         started = time.monotonic()
-        self._take_options()  # a mistake in them must not leave the folder of a lab that never was
+        self._take_options()  # an invalid option must not leave the folder of a lab that was never started
         with locked(self.lab.folder, self.shell.pause, why=f"another run changes lab {self.lab.name}: waiting for it"):
-            self.lab.load()  # that other run may have changed it
+            self.lab.load()  # the other run may have changed it
             self._take_options()
             self.shell.log = self.lab.folder / "lab.log"
             site.Site(self.lab, self.shell).up()
@@ -208,7 +208,7 @@ class Verbs:
             )
 
     def do_down(self) -> int:
-        """Take down this lab, or all of this repository."""
+        """Remove this lab, or all labs of this repository."""
         labs = [self.lab]
         if self.arguments.all:
             names = sorted(path.parent.name for path in HOME.glob("*/state.json"))
@@ -282,7 +282,7 @@ class Verbs:
             "WA_DB_NAME_PREFIX": lab.prefix_of(host) if given.prefix is None else given.prefix,
             **inventory.simulation(lab),
         }
-        # Other labs may have built newer generations of it since this one was made.
+        # Another lab may have built newer images and removed the image of this lab.
         catalogue = images.Catalogue(lab.options.versions)
         client = catalogue.clients[f"whatsapp/coreapp:v{lab.options.versions[0][0]}"]
         images.Builder(self.shell, catalogue, HOME / "build").ensure([client])
@@ -327,7 +327,7 @@ class Verbs:
         return 0
 
     def do_fault(self) -> int:
-        """List faults, or switch one."""
+        """List faults, or switch one on or off."""
         given = self.arguments
         if given.fault is None:
             print(json.dumps(control.call(self.lab, "GET", "/faults"), indent=1))
@@ -381,14 +381,14 @@ class Verbs:
         return 0
 
     def do_sql(self) -> int:
-        """Run SQL and print what comes back."""
+        """Run SQL and print the result."""
         engine = self.arguments.db or self.lab.engine_of(self.lab.options.hosts[0])
         statement = sys.stdin.read() if self.arguments.statement == "-" else self.arguments.statement
         print(databases.sql(self.lab, self.shell, engine, statement, self.arguments.database).rstrip())
         return 0
 
     def do_images(self) -> int:
-        """Build what is asked for; tests that need a server or a client alone start from these."""
+        """Build the given images, for tests that need only a server or a client."""
         catalogue = images.Catalogue(self.lab.options.versions or site.versions([]))
         known = catalogue.by_name()
         unknown = sorted(set(self.arguments.images) - set(known))
@@ -419,7 +419,7 @@ class Verbs:
 
 
 def parse_port(text: str) -> tuple[str, int]:
-    """Read WHAT=N; raises LabError when it is not that."""
+    """Parse WHAT=N; raises LabError for invalid text."""
     what, sign, number = text.partition("=")
     if not sign or not number.isdigit() or not 0 < int(number) < 65536:
         raise LabError(f"--port {text}: expected WHAT=N with N from 1 to 65535, such as h1-api=9090")
@@ -427,7 +427,7 @@ def parse_port(text: str) -> tuple[str, int]:
 
 
 def ssh(lab: Lab, arguments: argparse.Namespace) -> int:
-    """Become ssh: it needs the terminal."""
+    """Replace this process by ssh, which needs the terminal."""
     lab.load()
     if not lab.exists():
         raise LabError(f"there is no lab {lab.name}; `tests/lab/lab up` makes one")
@@ -450,7 +450,7 @@ def ssh(lab: Lab, arguments: argparse.Namespace) -> int:
         "LogLevel=ERROR",
         f"{arguments.user}@127.0.0.1",
     ]
-    # ssh joins its arguments with blanks for a shell over there: quote them, unless they are one piece of shell already.
+    # ssh joins its arguments with blanks for the remote shell: quote them, unless there is only one, which is a shell command already.
     words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     command += words if len(words) <= 1 else [shlex.join(words)]
     sys.stdout.flush()
@@ -458,7 +458,7 @@ def ssh(lab: Lab, arguments: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code."""
+    """Run one verb; return the exit code."""
     arguments = parser().parse_args(argv)
     shell = Shell()
     outcome: list[int] = [1]
@@ -469,10 +469,10 @@ def main(argv: list[str] | None = None) -> int:
         except Interrupted:
             outcome[0] = 130
         except LabError as error:
-            progress.complain(str(error))
+            progress.error(str(error))
         except OSError as error:  # a file or folder of the lab, with its name in the error
             shell.note(traceback.format_exc())
-            progress.complain(f"{error}{f'; more in {shell.log}' if shell.log else ''}")
+            progress.error(f"{error}{f'; more in {shell.log}' if shell.log else ''}")
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -482,12 +482,12 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.verb == "ssh":
             return ssh(lab, arguments)
     except LabError as error:
-        progress.complain(str(error))
+        progress.error(str(error))
         return 1
-    # SIGINT too: a shell's background job starts with it ignored.
+    # SIGINT too: a background job of a shell starts with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    # The work has a thread of its own, so that an interrupt finds this one free to end the children in order.
+    # The work runs in a thread of its own, so that this thread can handle an interrupt and end the child processes in order.
     worker = threading.Thread(target=work, name="work")
     try:
         worker.start()
@@ -499,7 +499,7 @@ def main(argv: list[str] | None = None) -> int:
         shell.stop()
         worker.join(30)
         named = "" if arguments.name == "default" else f" --name {arguments.name}"
-        progress.complain(
+        progress.error(
             f"interrupted; `lab {arguments.verb}{named}` goes on from here, `lab down{named}` removes what there is"
         )
         return 130

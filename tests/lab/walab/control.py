@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The control service of a lab, seen from the controller: fault switches and received webhooks."""
+"""Requests to the control service of a lab: fault switches and received webhooks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def call(lab: Lab, method: str, path: str, body: dict[str, Any] | None = None) -
         with urllib.request.urlopen(request, timeout=10) as answer:
             text = answer.read().decode()
     except urllib.error.HTTPError as error:
-        said = error.read().decode(errors="replace").strip()
-        raise LabError(f"control service: {method} {path} answered {error.code}: {said}") from error
+        answer = error.read().decode(errors="replace").strip()
+        raise LabError(f"control service: {method} {path} answered {error.code}: {answer}") from error
     except OSError as error:
         raise LabError(
             f"the control service of lab {lab.name} does not answer ({error}); is the lab up? `tests/lab/lab status`"

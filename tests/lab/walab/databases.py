@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The database servers: waiting for them, the client's user with just its rights, and an administrator's."""
+"""The database servers: waiting for them, the client's user with its documented privileges, and an administrator."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's images: what each is built from, a tag that is a hash of that, and building what is missing.
+"""The lab's images: their inputs, a tag that is a hash of the inputs, and building what is missing.
 
 Nothing is pulled: the base is made by mmdebstrap from Debian packages, the rest are Dockerfiles on top of it.
 The tag changes with any input (package list, files, build arguments, the parent's tag), so a second run finds all
@@ -29,7 +29,7 @@ from .model import COMPOSES, ENGINES, FLAVOURS, RELEASES, SUITE, Host, locked, p
 from .shell import LabError, Shell
 
 HERE = Path(__file__).resolve().parent.parent
-# The base is the client's base too: it is pulled into every lab host, so it has no more than the client needs.
+# The base of the client's images too, which every lab host pulls, so it contains only what the client needs.
 PACKAGES = (
     "ca-certificates",
     "gzip",
@@ -44,11 +44,11 @@ STALE = 'Acquire::Check-Valid-Until "false"'  # a mirror may hold an older state
 UNWANTED = ("doc", "info", "locale", "man", "lintian", "linda")
 NEEDED_BYTES = 5 * 1024**3
 BUILD_LABEL = "walab.build"
-SCRATCH = "walab-build-"  # and our process id: folders and containers of a build that runs
+SCRATCH = "walab-build-"  # followed by our process id: folders and containers of a running build
 
 
 def expires_on(today: datetime.date) -> str:
-    """The day a client built in this month expires: the last of the month that lies 180 days ahead.
+    """The day on which a client built in this month expires: the last day of the month that lies 180 days ahead.
 
     A client lives about 180 days; the month's end keeps the image, and all that is cached on it, for a month.
     """
@@ -58,7 +58,7 @@ def expires_on(today: datetime.date) -> str:
 
 
 def context_tar(folder: Path) -> bytes:
-    """A build context without what tools leave behind, the same bytes for the same files on any day."""
+    """A build context without files that tools leave behind; the same bytes for the same files on any day."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path in sorted(folder.rglob("*")):
@@ -75,7 +75,7 @@ def context_tar(folder: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Image:
-    """One image: how it is called, what it stands on, and what goes into it.
+    """One image: its name, its parent images and its build context.
 
     The files are read once: what is built is what the tag was made from, even when they change meanwhile.
     """
@@ -94,7 +94,7 @@ class Image:
 
     @cached_property
     def tag(self) -> str:
-        """Repository and tag, the tag being a hash of all inputs."""
+        """Repository and tag; the tag is a hash of all inputs."""
         parts = [self.name, self.target, json.dumps(self.arguments), json.dumps(self.recipe)]
         parts += [parent.tag for parent in self.parents]
         digest = hashlib.sha256("\0".join(parts).encode() + self.context)
@@ -102,16 +102,16 @@ class Image:
 
 
 def other_suite(suite: str) -> Image:
-    """The base of machines of another Debian suite than the usual one."""
+    """The base of hosts and servers with another Debian suite than the default."""
     return Image(f"apt-{suite}", (Image(f"debian-{suite}", recipe=(suite, *PACKAGES, *UNWANTED)),), HERE / "images/apt")
 
 
-# Releases that have Docker's client in docker.io, and no package of Compose's plugin.
+# Releases with Docker's client in docker.io and without a package of the Compose plugin.
 WITHOUT_PLUGIN = ("bookworm", "bullseye")
 
 
 def hosts_of(release: str, apt: Image) -> dict[str, Image]:
-    """The hosts of a Debian release by their flavour.
+    """The hosts of a Debian release by flavour.
 
     One Dockerfile, each flavour a stage on top of the one before: in this order, the builder's cache serves.
     """
@@ -126,18 +126,18 @@ def hosts_of(release: str, apt: Image) -> dict[str, Image]:
 
 
 def version_of(engine: str) -> tuple[tuple[str, str], ...]:
-    """The build argument of a database server that is named with its version."""
+    """The build argument of a database server whose name contains a version."""
     _product, _sign, version = engine.partition("-")
     return (("VERSION", version),) if version else ()
 
 
 class Catalogue:
-    """All images that a lab may need, for a set of client versions and the day each expires."""
+    """All images that a lab may need, for a set of client versions and their expiry dates."""
 
     def __init__(self, versions: Sequence[tuple[str, str]]) -> None:
-        # The base of everything, and of the client.
+        # The base of all images.
         self.debian = Image("debian", recipe=(SUITE, *PACKAGES, *UNWANTED))
-        # The base of the machines: with package lists, without database drivers.
+        # The base of hosts and servers: with package lists, without database drivers.
         self.apt = Image("apt", (self.debian,), HERE / "images/apt")
         self.apts = {release: self.apt if release == SUITE else other_suite(release) for release in RELEASES}
         self.hosts = {release: hosts_of(release, apt) for release, apt in self.apts.items()}
@@ -146,18 +146,18 @@ class Catalogue:
             for name, suite in ENGINES.items()
         }
         servers["registry"] = Image("registry", (self.apt,), HERE / "images/registry")
-        # The usual hosts by their flavour, database servers, and the registry.
+        # The default hosts by flavour, database servers, and the registry.
         self.machines = {**self.hosts[SUITE], **servers}
-        # The hosts of other releases.
+        # Hosts of other releases.
         self.others = {
             f"{flavour}-{release}": self.host(Host("", flavour, release=release))
             for release in RELEASES
             for flavour in FLAVOURS
             if release != SUITE
         }
-        # The fault switches and the webhook's receiver.
+        # Fault switches and webhook receiver.
         self.control = Image("control", (self.debian,), HERE / "control")
-        # The client's images by the names that they bear in the registry.
+        # The client's images by their names in the registry.
         self.clients = {
             f"whatsapp/{role}:v{version}": Image(
                 f"client-{role}",
@@ -168,11 +168,11 @@ class Catalogue:
             for version, expires in versions
             for role in ("coreapp", "web")
         }
-        # The registry with those in it.
+        # The registry that contains the client's images.
         self.store = Image("store", (self.machines["registry"], *self.clients.values()), recipe=tuple(self.clients))
 
     def host(self, host: Host) -> Image:
-        """The image of a host, with a version of Compose's plugin that is not its release's own, if one is asked for."""
+        """The image of a host, with another version of the Compose plugin than its release's own if one is given."""
         image = self.hosts[host.release][host.flavour]
         compose = host.compose
         if not compose and host.release in WITHOUT_PLUGIN and host.flavour != "bare":
@@ -184,13 +184,13 @@ class Catalogue:
         return Image(f"{image.name}-{compose}", (image, source), HERE / "images/compose", arguments=arguments)
 
     def by_name(self) -> dict[str, Image]:
-        """All of them by their names; the client's by the names that they bear in the registry."""
+        """All images by name; the client's images by their names in the registry."""
         plain = (self.debian, self.apt, self.control, self.store)
         return {**{image.name: image for image in plain}, **self.machines, **self.others, **self.clients}
 
 
 class Builder:
-    """Builds what is missing, each image once, side by side where one does not stand on another."""
+    """Builds missing images, each once, in parallel where no image is the parent of another."""
 
     def __init__(self, shell: Shell, catalogue: Catalogue, folder: Path) -> None:
         self.shell = shell
@@ -206,12 +206,12 @@ class Builder:
         return set(listed.split())
 
     def ensure(self, wanted: list[Image]) -> None:
-        """Build the wanted images that are missing, and what they stand on; one build at a time in a repository."""
+        """Build the missing ones of the wanted images and of their parents; one build at a time in a repository."""
         if {image.tag for image in wanted} <= self.present():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with locked(self.folder.parent, self.shell.pause, why="another run builds the lab's images: waiting for it"):
-            present = self.present()  # that other run may have built ours
+            present = self.present()  # the other run may have built ours
             plan: dict[str, Image] = {}
             for image in wanted:
                 self._collect(image, present, plan)
@@ -223,14 +223,14 @@ class Builder:
         clean_up(self.shell, self.folder)
         try:
             with ThreadPoolExecutor(max_workers=len(plan)) as pool:
-                for image in plan.values():  # parents come first, so a job never waits for one that has no thread
+                for image in plan.values():  # parents come first, so no job waits for one without a thread
                     waits = [self._jobs[parent.tag] for parent in image.parents if parent.tag in self._jobs]
                     self._jobs[image.tag] = pool.submit(self._build, image, waits)
             for job in self._jobs.values():
                 job.result()
         finally:
             self._jobs.clear()
-            clean_up(Shell(self.shell.log), self.folder)  # our own shell may have been told to start nothing more
+            clean_up(Shell(self.shell.log), self.folder)  # our own shell may be interrupted and start no more children
         self._drop_old(set(plan))
 
     def _collect(self, image: Image, present: set[str], plan: dict[str, Image]) -> None:
@@ -240,8 +240,8 @@ class Builder:
             self._collect(parent, present, plan)
         plan[image.tag] = image
 
-    def _build(self, image: Image, waits: list[Future[None]]) -> None:
-        for job in waits:
+    def _build(self, image: Image, parents: list[Future[None]]) -> None:
+        for job in parents:
             job.result()
         makers: dict[str, Callable[[Image], None]] = {"debian": self._bootstrap, "store": self._fill_store}
         label = f"image {image.name}"
@@ -256,16 +256,16 @@ class Builder:
         return path
 
     def _bootstrap(self, image: Image) -> None:
-        """Make the base file system from Debian packages and give it to Docker."""
+        """Create the base file system from Debian packages and import it into Docker."""
         if os.geteuid() != 0 and shutil.which("newuidmap") is None:
             raise LabError(
                 "unpacking Debian packages takes root, or the package uidmap: run `tests/lab/lab images` as root once, or install that"
             )
-        # Several may be made at once, one for each release.
+        # Several may be built at once, one for each release.
         own = f"{SCRATCH}{os.getpid()}-{image.recipe[0]}"
         scratch = self.folder / own
         scratch.mkdir(exist_ok=True)
-        # Memory is faster, and the unpacked system is 350 MB; a small machine takes the disk.
+        # Memory is faster, but the unpacked system has 350 MB; a small machine uses the disk.
         fast = Path("/dev/shm")
         roomy = fast.is_dir() and os.access(fast, os.W_OK) and shutil.disk_usage(fast).free > 2 * 1024**3
         unpack = fast / own if roomy else scratch
@@ -297,7 +297,7 @@ class Builder:
         self.shell.run([*command, "-"], stdin=image.context, env={"DOCKER_BUILDKIT": "0"}, log=self._log(image))
 
     def _fill_store(self, image: Image) -> None:
-        """Push the client images into a registry once, and keep that registry as an image."""
+        """Push the client images into a registry once, and commit that registry as an image."""
         registry, pusher = image.parents[0].tag, f"{SCRATCH}{os.getpid()}"
         self.shell.run(["docker", "run", "--detach", "--name", pusher, "--publish", "127.0.0.1::5000", registry])
         port = self.shell.text(["docker", "port", pusher, "5000/tcp"]).splitlines()[0].rsplit(":", 1)[1]
@@ -327,7 +327,7 @@ class Builder:
             )
 
     def _drop_old(self, built: set[str]) -> None:
-        """Keep two generations of what was built now; an image that a container uses stays, since nothing is forced."""
+        """Keep two generations of each image built now; an image that a container uses is kept, since removal is not forced."""
         listed = self.shell.text(
             ["docker", "image", "ls", "--filter", "reference=walab/*", "--format", "{{.Repository}}:{{.Tag}}"]
         )
@@ -338,31 +338,31 @@ class Builder:
 
 
 def clean_up(shell: Shell, build: Path) -> None:
-    """Remove what builds left whose process is gone, or is this one: pushing registries and unpacked systems."""
+    """Remove leftovers of builds whose process has ended or is this one: registries for pushing, unpacked systems."""
     listed = shell.text(
         ["docker", "ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{SCRATCH}"], check=False
     )
     for name in listed.split():
-        if _is_over(name):
+        if _has_ended(name):
             shell.run(["docker", "rm", "--force", "--volumes", name], check=False)
     for folder in (*Path("/dev/shm").glob(f"{SCRATCH}*"), *build.glob(f"{SCRATCH}*")):
-        if _is_over(folder.name):
+        if _has_ended(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_over(name: str) -> bool:
+def _has_ended(name: str) -> bool:
     owner = name[len(SCRATCH) :].partition("-")[0]
     return owner == str(os.getpid()) or not Path("/proc", owner).exists()
 
 
 def remove_all(shell: Shell, folder: Path) -> int:
-    """Remove every image of the lab and what builds left; return how many went."""
+    """Remove every image of the lab and the leftovers of builds; return the number of removed images."""
     listed = shell.text(
         ["docker", "image", "ls", "--quiet", "--no-trunc", "--filter", f"label={BUILD_LABEL}=1"]
     ).split()
     before = set(listed)
     deadline = time.monotonic() + 60
-    # An image goes only after those that stand on it: go round until nothing more goes.
+    # An image can be removed only after its children: repeat until no more can be removed.
     while listed and time.monotonic() < deadline:
         shell.run(["docker", "image", "rm", "--force", *listed], check=False)
         left = shell.text(

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a lab is: its name, its folder, its options, its ports and its secrets. Nothing here speaks to Docker."""
+"""The model of a lab: its name, folder, options, ports and secrets. Nothing here uses Docker."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .shell import LabError
 
 ROOT = Path(__file__).resolve().parents[3]
 HOME = ROOT / ".lab"
-# Folders in .lab that other things own.
+# Folders in .lab that other programs use.
 RESERVED = ("build", "collections", "dist", "docker", "lint", "log", "sanity")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
 FLAVOURS = ("host", "bare", "ready")
-# Debian releases that a host may be of. The first is the usual one, and that of all else that names no other.
+# Debian releases of hosts. The first is the default, also of all images without a release.
 RELEASES = ("trixie", "bookworm", "bullseye", "sid")
 SUITE = RELEASES[0]
-# Versions of Compose's plugin, and the release that each is taken from; without a word, a host's own, or else the usual one's.
+# Versions of the Compose plugin, and the release that each is taken from; without a version, the host's own or the default's.
 COMPOSES = {"compose-2.26": SUITE, "compose-2.40": "sid"}
-# Database servers, PRODUCT or PRODUCT-VERSION, and the Debian suite that each is taken from; `both` are the usual two.
+# Database servers, PRODUCT or PRODUCT-VERSION, and the Debian suite that each is taken from; `both` are the two defaults.
 ENGINES = {
     "mariadb": SUITE,
     "mariadb-10.11": "bookworm",
@@ -44,25 +44,25 @@ ENGINES = {
     "postgres-15": "bookworm",
     "postgres-13": "bullseye",
 }
-# How the simulated client behaves: as most tests want it, or as badly as no fact excludes.
+# Profiles of the simulated client: `ordinary`, or `hostile` with every switch that the documentation does not exclude.
 PROFILES = ("ordinary", "hostile")
 BOTH = ("mariadb", "postgres")
 OLD, NEW = "2.51.2", "2.53.4"
 USER = "whatsapp"
 REGISTRY_USER = "puller"
-MEDIA = "/srv/media"  # where the hosts of a shared lab have the directory that they share
+MEDIA = "/srv/media"  # the shared directory on the hosts of a shared lab
 SECRETS = ("db_password", "dba_password", "api_password", "backup_password", "jwt_key", "registry_password")
-# Outside the range that the kernel gives to outgoing connections, so that a port stays ours while a host is off.
+# Outside the kernel's range for outgoing connections, so that a port stays free while a host is stopped.
 PORTS = range(21000, 29000)
-# Labs of all copies of this repository choose theirs one at a time.
+# Labs of all copies of this repository choose their ports one after the other.
 PORTS_LOCK = Path(tempfile.gettempdir()) / "walab-ports"
-# Allowed by the vendor in a database password, and safe in every reader of an env file.
+# Characters that the vendor allows in a database password and that every reader of an env file reads literally.
 ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
 @dataclass(frozen=True)
 class Host:
-    """One lab host as asked for: NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE]."""
+    """One lab host, from NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE]."""
 
     name: str
     flavour: str = "host"
@@ -72,7 +72,7 @@ class Host:
 
     @classmethod
     def parse(cls, text: str) -> Host:
-        """Read NAME[:FLAVOUR] and, in any order, [@RELEASE][@ENGINE][@COMPOSE]; raises LabError when it is not that."""
+        """Parse NAME[:FLAVOUR] and, in any order, [@RELEASE][@ENGINE][@COMPOSE]; raises LabError for invalid text."""
         match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?((?:@[a-z0-9.-]+)*)", text)
         if not match:
             raise LabError(
@@ -103,12 +103,12 @@ class Host:
 
 
 def product(engine: str) -> str:
-    """Which of mariadb, mysql and postgres a database server is."""
+    """The product of a database server: mariadb, mysql or postgres."""
     return engine.partition("-")[0]
 
 
 def parse_engines(text: str) -> list[str]:
-    """Read `both`, or a list such as `mysql-9.7,postgres`; raises LabError for a server that the lab does not know."""
+    """Parse `both`, or a list such as `mysql-9.7,postgres`; raises LabError for an unknown server."""
     engines = list(BOTH) if text == "both" else list(dict.fromkeys(text.split(",")))
     unknown = sorted(set(engines) - set(ENGINES))
     if unknown:
@@ -117,7 +117,7 @@ def parse_engines(text: str) -> list[str]:
 
 
 def parse_hosts(text: str) -> list[Host]:
-    """Read `3` (h1, h2, h3) or a list such as `h1,old:bare@bullseye`."""
+    """Parse `3` (h1, h2, h3) or a list such as `h1,old:bare@bullseye`."""
     if text.isdigit():
         hosts = [Host(f"h{number}") for number in range(1, int(text) + 1)]
     else:
@@ -131,7 +131,7 @@ def parse_hosts(text: str) -> list[Host]:
 
 @dataclass
 class Options:
-    """What `lab up` was asked for; kept, so that the next `up` repairs to the same."""
+    """The options of `lab up`, stored so that the next `up` needs none."""
 
     hosts: list[Host] = field(default_factory=lambda: [Host("h1")])
     engines: list[str] = field(default_factory=lambda: ["mariadb"])
@@ -144,18 +144,18 @@ class Options:
     given_ports: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As kept in state.json."""
+        """The options as state.json stores them."""
         return {**self.__dict__, "hosts": [str(host) for host in self.hosts]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Options:
-        """As kept in state.json."""
+        """The options from state.json."""
         hosts = [Host.parse(text) for text in data["hosts"]]
         return cls(**{**data, "hosts": hosts, "versions": [tuple(pair) for pair in data["versions"]]})
 
 
 class Lab:
-    """A lab by its name: where its things are and how they are called."""
+    """A lab by its name: its paths, Docker names, options, ports and secrets."""
 
     STATE = "state.json"
 
@@ -181,7 +181,7 @@ class Lab:
 
     @property
     def state_path(self) -> Path:
-        """Options and ports."""
+        """The file with options and ports."""
         return self.folder / self.STATE
 
     @property
@@ -206,15 +206,15 @@ class Lab:
 
     @property
     def htpasswd(self) -> Path:
-        """The registry's own list of users, made once: its hashes have salt."""
+        """The registry's file of users, created once, since its hashes have a random salt."""
         return self.folder / "htpasswd"
 
     def exists(self) -> bool:
-        """Whether `up` was ever begun, and `down` not yet finished."""
+        """Whether `up` was started and `down` has not finished."""
         return self.state_path.is_file()
 
     def load(self) -> None:
-        """Read options and ports, if the lab was begun."""
+        """Read options and ports, if the file exists."""
         if not self.exists():
             return
         try:
@@ -227,7 +227,7 @@ class Lab:
             ) from error
 
     def save(self) -> None:
-        """Write options and ports, whole or not at all."""
+        """Write options and ports atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_private(
             self.state_path,
@@ -235,7 +235,7 @@ class Lab:
         )
 
     def host(self, name: str) -> Host:
-        """A host of the lab by its name; raises LabError when there is none."""
+        """A host of the lab by its name; raises LabError for an unknown name."""
         for host in self.options.hosts:
             if host.name == name:
                 return host
@@ -243,16 +243,16 @@ class Lab:
         raise LabError(f"lab {self.name} has no host {name!r}; it has {known}")
 
     def engine_of(self, host: Host) -> str:
-        """The database a host's client uses."""
+        """The database server that the client of a host uses."""
         return host.engine or self.options.engines[0]
 
     def prefix_of(self, host: Host) -> str:
-        """The database prefix of a host's client: none when there is one client only."""
+        """The database prefix of a host's client: empty in a lab with one client."""
         alone = len(self.options.hosts) == 1 or self.options.shared
         return "" if alone else f"{host.name.replace('-', '_')}_"
 
     def secrets(self) -> dict[str, str]:
-        """The lab's passwords, chosen at first use and kept in a file that only its owner reads.
+        """The lab's passwords, generated at first use and stored in a file that only its owner can read.
 
         All bear the word Canary, so that a test can search everything that was printed or written for it.
         WALAB_DB_PASSWORD gives the client's database password, for tests that want an odd one.
@@ -268,7 +268,7 @@ class Lab:
         return words
 
     def wanted_ports(self) -> list[str]:
-        """Everything of the lab that is published on 127.0.0.1."""
+        """The names of everything that the lab publishes on 127.0.0.1."""
         return [
             "registry",
             "control",
@@ -277,7 +277,7 @@ class Lab:
         ]
 
     def choose_ports(self, up: Collection[str], others: Collection[int] = ()) -> None:
-        """Give a free port to each part that has none yet; the same lab gets the same ports where they are free.
+        """Choose a free port for each part without one; the same lab gets the same ports if they are free.
 
         `up` names the parts whose container runs, so that their ports are taken by themselves; `others` are the ports of
         other labs, whether they are up or not.
@@ -304,7 +304,7 @@ class Lab:
 
 
 def ports_in(folder: Path) -> set[int]:
-    """The ports of the lab in a folder, of whichever copy of this repository; none when no lab is there any more."""
+    """The ports of the lab in a folder of any copy of this repository; empty if the folder has no lab."""
     try:
         return set(json.loads((folder / Lab.STATE).read_text(encoding="utf-8"))["ports"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -312,12 +312,12 @@ def ports_in(folder: Path) -> set[int]:
 
 
 def pick(length: int) -> str:
-    """Random characters of the safe alphabet."""
+    """Random characters of `ALPHABET`."""
     return "".join(secrets.choice(ALPHABET) for _number in range(length))
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on a port of 127.0.0.1."""
+    """Whether no process listens on a port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -328,7 +328,7 @@ def is_free(port: int) -> bool:
 
 
 def write_private(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write a file in one go, readable by its owner only unless `mode` says otherwise."""
+    """Write a file atomically, readable by its owner only unless `mode` says otherwise."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as handle:
@@ -338,14 +338,14 @@ def write_private(path: Path, text: str, mode: int = 0o600) -> None:
 
 @contextmanager
 def locked(folder: Path, pause: Callable[[float], None], why: str = "") -> Iterator[bool]:
-    """Hold a folder alone: two runs never build, or change one lab, at the same time.
+    """Lock a folder: two runs never build images, or change one lab, at the same time.
 
     The lock is on the folder itself, so it needs no file, and the kernel drops it with the process. With `why`,
-    say it and wait for our turn; without, yield False when another run holds it.
+    print it and wait for the lock; without `why`, yield False if another run has the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
-    said = False
+    announced = False
     try:
         while True:
             try:
@@ -355,9 +355,9 @@ def locked(folder: Path, pause: Callable[[float], None], why: str = "") -> Itera
                 held = False
             if held or not why:
                 break
-            if not said:
+            if not announced:
                 print(why, file=sys.stderr, flush=True)
-                said = True
+                announced = True
             pause(0.3)
         yield held
     finally:

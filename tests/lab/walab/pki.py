@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's certificates: an authority of its own, one certificate for the database servers, one for a client."""
+"""The lab's certificates: an authority, one certificate for the database servers, one for a client."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ def line(what: str, result: str, seconds: float | None = None) -> None:
         print(f"{what} {'.' * max(3, WIDTH - len(what))} {result}{took}", file=STREAMS["steps"], flush=True)
 
 
-def complain(text: str) -> None:
-    """Print an error for the person at the keyboard."""
+def error(text: str) -> None:
+    """Print an error to standard error."""
     with _LOCK:
         print(f"lab: {text}", file=sys.stderr, flush=True)
 

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a server in a container does its work already."""
+"""Checks that a server in a container is ready."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def greets(port: int) -> bool:
+def has_ssh_banner(port: int) -> bool:
     """Whether an SSH server says hello: Docker's proxy accepts before it does."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running commands: one place that starts children, logs what they print, and ends them when we are interrupted."""
+"""Running commands: starts child processes, logs their output, and ends them on an interrupt."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from pathlib import Path
 
 
 class LabError(Exception):
-    """What went wrong and what to do about it, in words for the person at the keyboard."""
+    """An error message that names the cause and the remedy."""
 
 
 class Interrupted(LabError):
-    """A child was not started, or was ended, because the lab was told to stop."""
+    """A child process was not started, or was ended, because of an interrupt."""
 
 
 class Shell:
-    """Starts children in sessions of their own, so that Ctrl-C reaches us first and we end them in order."""
+    """Starts child processes in sessions of their own, so that Ctrl-C reaches this process first, which ends them in order."""
 
     def __init__(self, log: Path | None = None) -> None:
         self.log = log
-        self.hidden: list[str] = []  # secrets that must not be logged, even when a child prints one
+        self.hidden: list[str] = []  # secrets that must not be logged, even if a child prints one
         self._children: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -39,7 +39,7 @@ class Shell:
         return self._stopping.is_set()
 
     def pause(self, seconds: float) -> None:
-        """Wait a moment between two looks at something; ends at once when the lab is interrupted."""
+        """Wait between two checks of a condition; raises Interrupted at once on an interrupt."""
         if self._stopping.wait(seconds):
             raise Interrupted("interrupted")
 
@@ -61,7 +61,7 @@ class Shell:
         env: dict[str, str] | None = None,
         log: Path | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command to its end. Never put a secret in argv: it is logged. `stdin` is not.
+        """Run a command to its end. Never put a secret into argv, which is logged; `stdin` is not logged.
 
         With `log`, the output goes to that file instead of being returned. Raises LabError on a non-zero end
         when `check`, on a missing program and on a time-out (seconds).
@@ -87,7 +87,7 @@ class Shell:
         with self._lock:
             self._children.add(child)
             late = self._stopped
-        if late:  # `stop` came between the start and this moment, and has not seen it
+        if late:  # `stop` was called during the start and has not seen this child
             self._signal(child, signal.SIGTERM)
         started = time.monotonic()
         try:
@@ -105,10 +105,12 @@ class Shell:
         if self._stopped:
             raise Interrupted("interrupted")
         if check and child.returncode != 0:
-            said = log.read_bytes() if log else err or out
-            lines = self._hide(said.decode(errors="replace").strip()).splitlines() or [f"exit code {child.returncode}"]
+            output = log.read_bytes() if log else err or out
+            lines = self._hide(output.decode(errors="replace").strip()).splitlines() or [
+                f"exit code {child.returncode}"
+            ]
             self.note("\n".join(lines[-20:]))
-            # What a build printed is long: its last lines here, and where the rest is.
+            # The output of a build is long: show its last lines and the path of the log.
             last = "\n  ".join(["", *lines[-5:], f"whole log: {log}"]) if log else f" {lines[-1]}"
             raise LabError(f"`{shlex.join(argv[:4])} ...` failed:{last}")
         return subprocess.CompletedProcess(list(argv), child.returncode, out, err)
@@ -119,11 +121,11 @@ class Shell:
         return text
 
     def text(self, argv: Sequence[str], **options: object) -> str:
-        """Run a command and return what it printed, stripped."""
+        """Run a command and return its output, stripped."""
         return self.run(argv, **options).stdout.decode(errors="replace").strip()  # type: ignore[arg-type] # same options
 
     def stop(self) -> None:
-        """End every running child and start no more: called once, when the lab is interrupted."""
+        """End every running child and start no more: called once, on an interrupt."""
         with self._lock:
             self._stopping.set()
             children = list(self._children)
@@ -146,5 +148,5 @@ class Shell:
 
     @staticmethod
     def _signal(child: subprocess.Popen[bytes], number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+        with contextlib.suppress(ProcessLookupError):  # the process has already ended
             os.killpg(child.pid, number)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bringing a lab up, whatever an earlier run left of it, and taking it down whole."""
+"""Starting a lab from any state that an earlier run left, and removing it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .yard import Found, Part, Yard
 
 
 def versions(asked: list[str]) -> list[tuple[str, str]]:
-    """Client versions and the day each expires: VERSION or VERSION=YYYY-MM-DD; the two usual ones when none is asked for."""
+    """Client versions and the day on which each expires, from VERSION or VERSION=YYYY-MM-DD; without any, the two default versions."""
     day = images.expires_on(datetime.datetime.now(datetime.timezone.utc).date())
     pairs = [text.lstrip("v").partition("=") for text in asked] or [(OLD, "", ""), (NEW, "", "")]
     return [(version, given or day) for version, _sign, given in pairs]
 
 
 class Site:
-    """One lab being built or taken down."""
+    """One lab that is being started or removed."""
 
     def __init__(self, lab: Lab, shell: Shell) -> None:
         self.lab = lab
@@ -36,17 +36,17 @@ class Site:
         self.catalogue = images.Catalogue(lab.options.versions)
         self.builder = images.Builder(shell, self.catalogue, lab.home / "build")
 
-    # What there is
+    # Contents
 
     def wanted_images(self) -> list[images.Image]:
-        """Every image this lab runs or seeds from."""
+        """Every image that this lab runs or seeds from."""
         options, catalogue = self.lab.options, self.catalogue
         hosts = [catalogue.host(host) for host in options.hosts]
         servers = [catalogue.machines[name] for name in options.engines]
         return [catalogue.store, catalogue.control, *hosts, *servers]
 
     def parts(self) -> list[Part]:
-        """Every container of this lab; certificates and key have to exist already."""
+        """Every container of this lab; certificates and SSH key must exist."""
         lab = self.lab
         parts = [
             self._registry_part(),
@@ -95,13 +95,13 @@ class Site:
             ),
         )
 
-    # Up
+    # Start
 
     def up(self) -> None:
-        """Make the lab whole: images, network, certificates, containers, users, inventory."""
+        """Create what is missing of the lab: images, network, certificates, containers, users, inventory."""
         lab = self.lab
         found = self.yard.found()
-        self._refuse_strangers(found)
+        self._refuse_foreign_lab(found)
         self.reserve_ports({name for name, row in self._by_port(found).items() if row.state == "running"})
         self.shell.hidden = list(lab.secrets().values())
         self.builder.ensure(self.wanted_images())
@@ -118,19 +118,19 @@ class Site:
         parts = self.parts()
         self.yard.remove([name for name in found if name not in {part.name for part in parts}])
         lab.known_hosts.touch(mode=0o600)
-        progress.together([partial(self._raise, part, found.get(part.name)) for part in parts])
+        progress.together([partial(self._start, part, found.get(part.name)) for part in parts])
         self._write_known_hosts()
         inventory.write(lab)
 
     def reserve_ports(self, up: Collection[str]) -> None:
-        """Choose the lab's ports, and make its network, by which other labs find them."""
+        """Choose the lab's ports, and create its network, by which other labs find the ports."""
         with locked(PORTS_LOCK, self.shell.pause, why="another lab chooses its ports: waiting for it"):
             self.lab.choose_ports(up, self.yard.ports_of_others())
             self.lab.save()
             self.yard.ensure_network()
 
     def _by_port(self, found: dict[str, Found]) -> dict[str, Found]:
-        """Containers by the names of the ports they hold."""
+        """Containers by the names of the ports they publish."""
         hosts = {host.name for host in self.lab.options.hosts}
         named: dict[str, Found] = {}
         for name, row in found.items():
@@ -138,8 +138,8 @@ class Site:
                 named[port] = row
         return named
 
-    def _refuse_strangers(self, found: dict[str, Found]) -> None:
-        """A lab of the same name may belong to another copy of this repository: that one is not ours to touch."""
+    def _refuse_foreign_lab(self, found: dict[str, Found]) -> None:
+        """Refuse a lab of the same name that belongs to another copy of this repository."""
         theirs = {row.folder for row in found.values()} - {str(self.lab.folder), ""}
         for folder in sorted(theirs):
             if os.path.exists(folder):
@@ -155,7 +155,7 @@ class Site:
         self.shell.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(lab.key)])
 
     def _ensure_registry_user(self) -> None:
-        """The registry takes bcrypt only, which its image has the tool for."""
+        """Create the registry's user; the hash is bcrypt, made with the tool in the registry's image."""
         lab = self.lab
         if not lab.options.registry_auth or lab.htpasswd.is_file():
             return
@@ -164,8 +164,8 @@ class Site:
         made = self.shell.run(command, stdin=lab.secrets()["registry_password"].encode())
         write_private(lab.htpasswd, made.stdout.decode())
 
-    def _raise(self, part: Part, found: Found | None) -> None:
-        """Bring one container up and wait until it does its work."""
+    def _start(self, part: Part, found: Found | None) -> None:
+        """Start one container and wait until it is ready."""
         with progress.step(part.name) as words:
             done = self.yard.ensure(part, found)
             words.append("ready" if done == "created" else f"ready ({done})")
@@ -179,13 +179,13 @@ class Site:
             except Interrupted:
                 raise
             except LabError as error:
-                raise LabError(f"{error}; {self._last_words(part.name)}") from error
+                raise LabError(f"{error}; {self._end_of_log(part.name)}") from error
         elif part.name == "registry":
             self._until(part.name, partial(ready.answers, f"http://127.0.0.1:{outside}/v2/"))
         elif part.name == "control":
             self._until(part.name, partial(ready.answers, f"http://127.0.0.1:{outside}/faults"))
         else:
-            self._until(part.name, partial(ready.greets, outside))
+            self._until(part.name, partial(ready.has_ssh_banner, outside))
             if self.lab.host(part.name).flavour != "bare":
                 self._until(part.name, partial(self._engine_answers, part.name))
 
@@ -196,7 +196,7 @@ class Site:
         )
 
     def _until(self, name: str, is_ready: Callable[[], bool]) -> None:
-        """Look until it is ready; a container that ended meanwhile, or time that ran out, is an error with its last words."""
+        """Wait until `is_ready`; raise LabError with the end of the log when the container has ended or the time is over."""
         deadline = time.monotonic() + ready.SECONDS
         while not is_ready():
             called = self.lab.called(name)
@@ -204,16 +204,14 @@ class Site:
             if state == "running" and time.monotonic() < deadline:
                 self.shell.pause(0.1)
                 continue
-            raise LabError(f"{name} is not ready, after {ready.SECONDS:.0f} s at most; {self._last_words(name)}")
+            raise LabError(f"{name} is not ready, after {ready.SECONDS:.0f} s at most; {self._end_of_log(name)}")
 
-    def _last_words(self, name: str) -> str:
-        """A container's state and the end of its log, for an error."""
+    def _end_of_log(self, name: str) -> str:
+        """The state of a container and the end of its log, for an error."""
         called = self.lab.called(name)
         state = self.shell.text(["docker", "inspect", "--format", "{{.State.Status}}", called], check=False)
-        said = self.shell.run(["docker", "logs", "--tail", "15", called], check=False)
-        return (
-            f"it is {state or 'gone'}, its last words:\n{(said.stdout + said.stderr).decode(errors='replace').strip()}"
-        )
+        log = self.shell.run(["docker", "logs", "--tail", "15", called], check=False)
+        return f"it is {state or 'gone'}, the end of its log:\n{(log.stdout + log.stderr).decode(errors='replace').strip()}"
 
     def _write_known_hosts(self) -> None:
         lines = []
@@ -223,11 +221,11 @@ class Site:
             lines.append(f"[127.0.0.1]:{self.lab.ports[f'{host.name}-ssh']} {kind} {key}\n")
         write_private(self.lab.known_hosts, "".join(lines))
 
-    # Down
+    # Removal
 
     def down(self) -> None:
-        """Remove everything of the lab, from Docker and from its folder."""
-        self._refuse_strangers(self.yard.found())
+        """Remove everything of the lab from Docker, and its folder."""
+        self._refuse_foreign_lab(self.yard.found())
         with progress.step("containers, volumes, network", "none") as words:
             went = self.yard.remove_all()
             words.append(f"removed: {', '.join(went)}" if went else "none there")

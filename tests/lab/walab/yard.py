@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's containers: what each is, and making it so from whatever an earlier run left."""
+"""The lab's containers: what each is, and creating or starting it from any state that an earlier run left."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Part:
     name: str
     image: str
     ports: tuple[tuple[int, int], ...] = ()  # (on 127.0.0.1, in the container)
-    volume: str = ""  # where its one volume is mounted
+    volume: str = ""  # mount point of its only volume
     environment: tuple[tuple[str, str], ...] = ()
     options: tuple[str, ...] = ()
     files: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def spec(self) -> str:
-        """A hash of all this: a container with another one is made anew."""
+        """A hash of all fields: a container with another hash is recreated."""
         plain = {**asdict(self), "files": [(path, hashlib.sha256(content).hexdigest()) for path, content in self.files]}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -61,11 +61,11 @@ class Yard:
         self._label = f"{LAB_LABEL}={lab.name}"
 
     def labels(self) -> list[str]:
-        """What everything that belongs to the lab bears."""
+        """The labels of everything that belongs to the lab."""
         return ["--label", self._label, "--label", f"{FOLDER_LABEL}={self.lab.folder}"]
 
     def found(self) -> dict[str, Found]:
-        """All containers of the lab by their part's name, one-off ones too."""
+        """All containers of the lab by part name, one-off containers included."""
         fields = [
             "{{.Names}}",
             "{{.State}}",
@@ -80,12 +80,12 @@ class Yard:
         return {row.name[len(prefix) :] if row.name.startswith(prefix) else row.name: row for row in rows}
 
     def ensure_network(self) -> None:
-        """Make the network if it is missing."""
+        """Create the network if it is missing."""
         if not self.shell.text(["docker", "network", "ls", "--quiet", "--filter", f"name=^{self.lab.network}$"]):
             self.shell.run(["docker", "network", "create", *self.labels(), self.lab.network])
 
     def ports_of_others(self) -> set[int]:
-        """The ports that other labs have chosen: all whose network is there, in folders that it bears."""
+        """The ports that other labs have chosen, read from the folders in the labels of their networks."""
         listed = [
             "docker",
             "network",
@@ -104,12 +104,12 @@ class Yard:
         return self.lab.called("media")
 
     def ensure_media(self) -> None:
-        """Make that volume."""
+        """Create the media volume."""
         if self.lab.options.shared:
             self.shell.run(["docker", "volume", "create", *self.labels(), self.media])
 
     def ensure(self, part: Part, found: Found | None) -> str:
-        """Bring one container up; return what had to be done: kept, started or created."""
+        """Create or start one container; return `kept`, `started` or `created`."""
         name = self.lab.called(part.name)
         if found and found.spec == part.spec and found.state == "running":
             return "kept"
@@ -147,7 +147,7 @@ class Yard:
         return [*command, part.image]
 
     def remove(self, found: list[str]) -> None:
-        """Remove containers by their part's names, and their volumes."""
+        """Remove containers by part name, and their volumes."""
         if not found:
             return
         names = [self.lab.called(part) for part in found]
@@ -155,7 +155,7 @@ class Yard:
         self.shell.run(["docker", "volume", "rm", "--force", *(f"{name}-data" for name in names)], check=False)
 
     def remove_all(self) -> list[str]:
-        """Remove everything that bears the lab's label; return what went, in words."""
+        """Remove everything with the lab's label; return descriptions of what was removed."""
         went = []
         kinds = (
             ("container", ["ps", "--all", "--quiet"], ["rm", "--force", "--volumes"]),
@@ -163,7 +163,7 @@ class Yard:
             ("network", ["network", "ls", "--quiet"], ["network", "rm"]),
         )
         for kind, listing, removal in kinds:
-            # An interrupted run's last request may still be on its way in the daemon: look again until none is left.
+            # The daemon may still run the last request of an interrupted run: repeat until nothing is left.
             for _again in range(10):
                 ids = self.shell.text(["docker", *listing, "--filter", f"label={self._label}"]).split()
                 if not ids:
@@ -182,17 +182,17 @@ class Yard:
 
 
 def thaw(containers: t.Iterable[str], root: Path = Path("/sys/fs/cgroup")) -> None:
-    """Let go on what the Engines in lab hosts have paused: nobody can kill a frozen process."""
+    """Unfreeze processes that the Engines of lab hosts have paused: a frozen process cannot be killed."""
     places = {"freezer/docker/{}*/**/freezer.state": "THAWED", "*/docker-{}*/**/cgroup.freeze": "0"}  # cgroup v1, v2
     for one in containers:
         for place, word in places.items():
             for path in root.glob(place.format(one)):
-                with contextlib.suppress(OSError):  # it has ended meanwhile
+                with contextlib.suppress(OSError):  # it has ended since
                     path.write_text(word)
 
 
 def _tar(files: tuple[tuple[str, bytes], ...]) -> bytes:
-    """Files for `docker cp`, owned by root and readable by it alone."""
+    """A tar archive of files for `docker cp`, owned by root and readable by root only."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path, content in files:
