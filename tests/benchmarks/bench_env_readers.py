@@ -1,8 +1,8 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How db.env is read, against Docker Compose and docker themselves, with more values than the tests take: 20,000 of each
-kind with --long. Nothing is compared by time; it tells how long so many values take."""
+"""Reads db.env with Docker Compose and docker, with more values than the tests: 20,000 of each
+kind with --long. It compares no times; it prints how long all values take."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TESTS = Path(__file__).resolve().parents[1] / "integration" / "test_wa_db_env_re
 
 
 def main() -> None:
-    """Run the tests of the readers with their number of values raised."""
+    """Run the tests of the readers with a larger number of values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="20,000 values of each kind instead of 2,000")
     values = 20000 if parser.parse_args().long else 2000

@@ -1,10 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it costs to keep a fleet right: provision.yml beside nine plain tasks that keep the same state (peers/provision.yml).
+"""The cost of a run without changes: provision.yml beside nine plain tasks that keep the same state (peers/provision.yml).
 
-Both run on the same lab hosts over SSH, turn by turn, with pipelining and 10 forks. CPU is the controller's: of ansible-playbook
-and all that it starts here, ssh among it. A run that changes something is an error, but for the drifted one.
+Both run alternately on the same lab hosts over SSH, with pipelining and 10 forks. CPU is that of ansible-playbook and its
+child processes on the controller, ssh among them. A run with a change is an error, except the run after a drift.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run(playbook: str, source: str, *words: str) -> str:
 
 
 def play(playbook: str, *words: str) -> int:
-    """Run a playbook; returns how many tasks changed something."""
+    """Run a playbook; return the number of changed tasks."""
     return sum(int(changed) for changed in CHANGED.findall(run(playbook, inventory(), *words)))
 
 
@@ -55,7 +55,7 @@ def unchanged(playbook: str, *words: str) -> t.Callable[[], None]:
 
 
 def peers_compose_file() -> None:
-    """The peers' template: the file of the first host with its name taken out, and each host's digests as variables."""
+    """Create the peers' template from the first host's file, with its name and the digests replaced by variables."""
     hosts = json.loads(commands.run("ansible-inventory", "-i", inventory(), "--list"))["_meta"]["hostvars"]
     texts = {host: lab("ssh", host, "cat", f"/opt/waba/{host}/compose.yml") for host in hosts}
     digest = re.compile(r"(?<=onprem\.waba\.definition: ).*")
@@ -88,13 +88,13 @@ def drifted(host: str) -> t.Callable[[], None]:
     def run() -> None:
         lab("ssh", host, "chmod", "0666", f"/etc/cron.d/wa-{host}-log-cleanup")
         if play("waba.onprem.provision") != 1:
-            raise SystemExit("the drift was not what one task mends")
+            raise SystemExit("the run after the drift did not change exactly one task")
 
     return run
 
 
 def growth() -> None:
-    """Controller CPU and memory for each host: several deployments on the engine of one lab host, by inventory names."""
+    """Controller CPU and memory per host: several deployments on the engine of one lab host, under different inventory names."""
     one = json.loads(commands.run("ansible-inventory", "-i", inventory(), "--host", "h1"))
     for count in (20, 100, 200):
         hosts = {
@@ -132,7 +132,7 @@ def main() -> None:
         compare.title(f"one drifted concern of one host among {options.hosts}")
         pair = {"one cron file has another mode": drifted("h2"), "nothing to change": sides()["provision.yml"]}
         compare.tell(compare.measure(pair, options.rounds), 1.3)
-        compare.title("the look alone, by inventory names of one host")
+        compare.title("the comparison alone, by inventory names of one host")
         growth()
     finally:
         if not options.keep:

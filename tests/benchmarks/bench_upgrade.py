@@ -1,12 +1,12 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a client is down in an upgrade: upgrade.yml beside the floor and the vendor's manual way, on one host and three.
+"""The outage of an upgrade: upgrade.yml beside the floor and the vendor's manual way, on one host and on three.
 
-The floor is what nobody can do without: stop, migration, start, by hand on all hosts at once, images and files prepared.
+The floor contains only the necessary steps: stop, migration, start, by hand on all hosts at once, images and files prepared.
 The vendor's way is `docker compose down`, `dbupgrade`, `docker compose up`, with the pull in between. Each round
-goes one version further, so each side migrates the same table by the same steps. An outside prober holds the clock: down is
-the time without a good health answer of the leader's Webapp.
+upgrades by one version, so each side migrates the same table by the same steps. An independent prober measures the outage:
+the time without a healthy answer of the leader's Webapp.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROWS = 330_000  # what GC leaves of 2.2 million
 
 
 class Site:
-    """A lab with one deployment, provisioned in the oldest version."""
+    """A lab with one deployment, provisioned with the oldest version."""
 
     def __init__(self, name: str, hosts: int, versions: list[str]) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class Site:
         self.hosts = [f"h{number}" for number in range(1, hosts + 1)]
         self.deployment = "waba" if hosts > 1 else "h1"
         self.down: dict[str, list[float]] = {"floor": [], "vendor": [], "ours": []}
-        self.told: list[float] = []  # by upgrade.yml itself
+        self.reported: list[float] = []  # outages that upgrade.yml itself reports
         self.variables: dict[str, t.Any] = {}
 
     def __enter__(self) -> Site:
@@ -85,7 +85,7 @@ class Site:
         return f"sed 's/:v{old}$/:v{new}/' compose.yml > next.yml"
 
     def floor(self, old: str, new: str) -> float:
-        """Stop, migrate, start. Returns the seconds of the migration alone."""
+        """Stop, migrate, start. Return the seconds of the migration alone."""
         self.on_all(f"{self.rewrite(old, new)}; docker compose -f next.yml --profile {MIGRATION} pull --quiet")
         with Prober(self) as prober:
             self.on_all("docker compose stop --timeout 60")
@@ -108,20 +108,20 @@ class Site:
 
     def ours(self, old: str, new: str) -> None:
         with Prober(self) as prober:
-            said = self.play("upgrade", wa_upgrade_version=new, wa_upgrade_skip=["database_backup"])
+            output = self.play("upgrade", wa_upgrade_version=new, wa_upgrade_skip=["database_backup"])
             prober.wait_until_up()
-        self.told += [float(seconds) for seconds in re.findall(r"API down \(seconds\) +([\d.]+)", said)]
+        self.reported += [float(seconds) for seconds in re.findall(r"API down \(seconds\) +([\d.]+)", output)]
         self.down["ours"].append(prober.down)
 
     def turns(self) -> None:
-        """All sides in turn, one version further each."""
+        """Run all sides alternately, each upgrading by one version."""
         pairs = zip(self.versions, self.versions[1:])
         for (old, new), side in zip(pairs, ("floor", "ours", "vendor") * ROUNDS):
             getattr(self, side)(old, new)
 
 
 class Prober(threading.Thread):
-    """Asks for health all the time; `down` is the seconds without a good answer between the first and the last good one."""
+    """Requests health continuously; `down` is the seconds without a healthy answer between the first and the last healthy one."""
 
     def __init__(self, site: Site) -> None:
         super().__init__(daemon=True)
@@ -179,7 +179,7 @@ class Prober(threading.Thread):
 
 
 def tell(what: str, site: Site) -> None:
-    """Print the outages of the three sides; the target is the larger of 1.15 floors and a floor and 6 s."""
+    """Print the outages of the three sides; the target is the larger of 1.15 floors and the floor plus 6 s."""
     compare.title(f"seconds without a healthy API, {what}")
     names = {
         "floor": "by hand, all prepared (floor)",
@@ -188,22 +188,22 @@ def tell(what: str, site: Site) -> None:
     }
     middle = {side: statistics.median(values) for side, values in site.down.items()}
     for side, name in names.items():
-        told = ", ".join(f"{value:.1f}" for value in site.down[side])
-        print(f"  {name:<40} {middle[side]:6.1f} s  ({told})")
+        outages = ", ".join(f"{value:.1f}" for value in site.down[side])
+        print(f"  {name:<40} {middle[side]:6.1f} s  ({outages})")
     target = max(1.15 * middle["floor"], middle["floor"] + 6) / middle["floor"]
     compare.check("upgrade.yml : floor", middle["ours"] / middle["floor"], round(target, 2))
     print(f"  upgrade.yml : vendor's way: {middle['ours'] / middle['vendor']:.2f}x")
-    print(f"  told by upgrade.yml itself: {statistics.median(site.told):.1f} s")
+    print(f"  reported by upgrade.yml itself: {statistics.median(site.reported):.1f} s")
 
 
-def worth_of_gc() -> None:
-    """The migration of 2.2 million rows, and of what GC leaves of them."""
+def benefit_of_gc() -> None:
+    """Measure the migration of 2.2 million rows, and of the rows that GC leaves of them."""
     with Site("bench-upgrade-gc", 1, ["2.51.2", "2.53.4", "2.55.1"]) as site:
         site.lab("seed", "--rows", "2200000")
         large = site.floor("2.51.2", "2.53.4")
         site.play("upgrade")  # preparation only
         small = site.floor("2.53.4", "2.55.1")
-    compare.title("the migration alone: what the GC before it is worth")
+    compare.title("the migration alone, with and without a GC before it")
     print(f"  2.2 million rows {large:.1f} s, after GC {small:.1f} s: {large / small:.1f}x")
 
 
@@ -215,7 +215,7 @@ def main() -> None:
             site.lab("seed", "--rows", str(ROWS))
             site.turns()
             tell(f"a deployment of {hosts} host{'s' if hosts > 1 else ''}", site)
-    worth_of_gc()
+    benefit_of_gc()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A db.env that is right already: wa_db_env beside the template module, and its look at 20 containers beside a plain
+"""A correct db.env: wa_db_env beside the template module, and its check of 20 containers beside a plain
 docker_host_info."""
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ WA_CONFIG_ON_DB=1
 
 
 def main() -> None:
-    """Both comparisons."""
+    """Run both comparisons."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "db.env.j2").write_text(TEMPLATE)
         path = folder / "db.env"
         env: dict[str, t.Any] = {"path": str(path), "check_connection": False, **SETTINGS}
         template = {"src": str(folder / "db.env.j2"), "dest": str(folder / "other.env"), "mode": "0600"}
-        title("wa_db_env: db.env is right already")
+        title("wa_db_env: db.env is correct")
         sides: dict[str, dict[str, t.Any]] = {
             "wa_db_env": {"waba.onprem.wa_db_env": env},
             "ansible.builtin.template": {"ansible.builtin.template": template, "vars": SETTINGS},
@@ -56,7 +56,7 @@ def main() -> None:
             for number in range(CONTAINERS):
                 role = ("web", "coreapp")[number % 2]
                 clients.add(f"{role}{number}", role, "--network=none", f"--env-file={path}")
-            title(f"wa_db_env: db.env is right already, and in force in {CONTAINERS} containers")
+            title(f"wa_db_env: db.env is correct, and in force in {CONTAINERS} containers")
             env.update(containers=True, project=clients.project)
             sides = {
                 "wa_db_env with containers": {"waba.onprem.wa_db_env": env},

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Side by side: the same work done in two ways, turn by turn in one run, told as a ratio."""
+"""Compares two ways of doing the same work, run alternately, and prints the ratio."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tasks side by side: one ansible-playbook on this machine with all of them turn by turn, each timed by Ansible itself."""
+"""Compares tasks: one ansible-playbook on this machine runs all of them alternately, and Ansible itself times each task."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which versions are tested together. Of each two of database, host, Compose and ansible-core every pair of values is in a cell."""
+"""The versions that are tested together: every pair of values of two of database, host, Compose and ansible-core is in a cell."""
 
 from __future__ import annotations
 
 import typing as t
 
-# A core is on the controller, so it has a run of its own, with one host for each database server.
+# ansible-core is on the controller, so each version has a run of its own, with one host for each database server.
 CORES = ("2.19.14", "2.20.10", "2.21.5", "2.22.0rc1")
 DATABASES = (
     "mysql-9.7",
@@ -21,7 +21,7 @@ DATABASES = (
 )
 RELEASES = ("bullseye", "bookworm", "trixie", "sid")
 COMPOSE = ("2.26", "2.40")
-# What administrators set, which the client's user then has to live with.
+# Server settings of administrators, with which the client's user must work.
 SETTINGS = {
     "mysql-9.7": "SET PERSIST sql_require_primary_key = ON",
     "mariadb-10.5": "SET GLOBAL sql_mode = 'TRADITIONAL'",
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 class Cell(t.NamedTuple):
-    """One host: what is tested together on it."""
+    """One host and the versions that are tested on it."""
 
     core: str
     database: str
@@ -45,10 +45,10 @@ class Cell(t.NamedTuple):
 
 def cells(core: str) -> list[Cell]:
     """The cells of one ansible-core."""
-    turn = CORES.index(core)
+    index = CORES.index(core)
     return [
-        # Releases turn by one from core to core; Compose turns by one after every second, so that it meets each release.
-        Cell(core, database, RELEASES[(number + turn) % 4], COMPOSE[(number // 4 + number + turn // 2) % 2])
+        # The release shifts by one from core to core; Compose shifts by one after every second core, so that it meets each release.
+        Cell(core, database, RELEASES[(number + index) % 4], COMPOSE[(number // 4 + number + index // 2) % 2])
         for number, database in enumerate(DATABASES)
     ]
 

@@ -1,11 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the collection on the cells of one ansible-core: each step on all hosts of a lab that have passed those before.
+"""Runs the collection on the cells of one ansible-core: each step on all hosts of a lab that passed the previous steps.
 
-    run.py CORE [DATABASE...]      with `ansible-playbook` of that core first in PATH; all cells of the core, or some of them
+    run.py CORE [DATABASE...]      with `ansible-playbook` of that core first in PATH; all cells of the core, or the given ones
 
-What each cell has passed, or what it failed with, is written to tests/matrix/results.json. Ends with 1 when a cell failed.
+Writes the passed steps or the failure of each cell to tests/matrix/results.json. Exits with 1 if a cell failed.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ ABSENT = dict.fromkeys(
 )
 RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+) ", re.MULTILINE)
 FAILURE = re.compile(r"^fatal: \[(\S+?)(?: -> \S+)?\]: .*?\"msg\": \"(.*?)\"[,}]", re.MULTILINE)
-# The only warning that a cell may have: the server's own tool is not packaged for Debian.
+# The only expected warning of a cell: MySQL's own dump tool has no Debian package.
 EXPECTED_WARNING = "the server's own tool is surer"
 
 
 class CellError(Exception):
-    """A cell is not as it should be."""
+    """An unexpected state of a cell."""
 
 
 class Matrix:
-    """The lab of one ansible-core, and what each of its cells has come to."""
+    """The lab of one ansible-core, and the results of its cells."""
 
     def __init__(self, name: str, chosen: t.Sequence[Cell]) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class Matrix:
         self.labs = {host: Lab(name, host) for host in self.cells}
 
     def up(self) -> None:
-        """A host for each cell, of its release, with its server and its Compose."""
+        """Start a lab with a host for each cell, with its release, database server and Compose."""
         hosts = ",".join(
             f"{host}:ready@{one.release}@{one.database}@compose-{one.compose}" for host, one in self.cells.items()
         )
@@ -71,16 +71,16 @@ class Matrix:
                 self.labs[host].lab("sql", "--db", one.database, SETTINGS[one.database])
 
     def down(self) -> None:
-        """Take the lab away."""
+        """Remove the lab."""
         commands.run(ROOT / "tests/lab/lab", "down", "--name", self.name)
 
     def fail(self, host: str, step: str, why: str) -> None:
-        """Note the first failure of a cell; the cell takes part in no later step."""
+        """Record the first failure of a cell; the cell skips all later steps."""
         self.good.remove(host)
         self.failed[host] = f"{step}: {' '.join(why.split())[:600]}"
 
     def each(self, step: str, check: t.Callable[[str], None], but: t.Collection[str] = ()) -> None:
-        """Run a step on each host that has passed those before, `but` some."""
+        """Run a step on each host that passed the previous steps, except those of `but`."""
         for host in [host for host in self.good if host not in but]:
             try:
                 check(host)
@@ -99,7 +99,7 @@ class Matrix:
         but: t.Collection[str] = (),
         **variables: t.Any,
     ) -> None:
-        """Run a playbook on all hosts that are left, `but` some; each must end well, with that many changes, without a warning."""
+        """Run a playbook on the remaining hosts except `but`; each must succeed, with the expected changes, without a warning."""
         hosts = [host for host in self.good if host not in but]
         if not hosts:
             return
@@ -112,7 +112,7 @@ class Matrix:
         ends = {
             host: (int(changed), int(lost), int(failed)) for host, changed, lost, failed in RECAP.findall(done.stdout)
         }
-        said = dict(FAILURE.findall(done.stdout))
+        failures = dict(FAILURE.findall(done.stdout))
         warnings = [line for line in done.stdout.splitlines() if "WARNING]" in line and EXPECTED_WARNING not in line]
 
         def check(host: str) -> None:
@@ -120,7 +120,7 @@ class Matrix:
                 raise CellError(f"{playbook}.yml did not get to it: {done.stdout[-500:]}")
             changed, lost, failed = ends[host]
             if lost or failed:
-                raise CellError(said.get(host) or f"{playbook}.yml failed")
+                raise CellError(failures.get(host) or f"{playbook}.yml failed")
             if not changes(changed):
                 raise CellError(f"{playbook}.yml had {changed} changes")
             if warnings:
@@ -131,7 +131,7 @@ class Matrix:
         self.each(step, check, but)
 
     def sql(self, host: str, statement: str) -> str:
-        """What the cell's database server answers, in a word."""
+        """The last word that the cell's database server answers."""
         database = f"{host.replace('-', '_')}_messageStore"
         words = self.labs[host].lab("sql", "--db", self.cells[host].database, "--database", database, statement).split()
         return words[-1]
@@ -143,13 +143,13 @@ class Matrix:
 
 
 def expect(what: str, found: object, expected: object) -> None:
-    """Raise CellError unless they are the same."""
+    """Raise CellError unless both are equal."""
     if found != expected:
         raise CellError(f"{what}: found {found!r}, expected {expected!r}")
 
 
 def provision(matrix: Matrix) -> None:
-    """A client from nothing, nothing to do afterwards, and three kinds of drift that are predicted and put right."""
+    """Provision a new client; expect no further change; create three kinds of drift, which are predicted and repaired."""
     matrix.play("provision", "provision", lambda number: number > 0)
     matrix.play("provision again", "provision", lambda number: number == 0)
 
@@ -166,7 +166,7 @@ def provision(matrix: Matrix) -> None:
 
 
 def collect(matrix: Matrix) -> None:
-    """GC brings the table under its limit."""
+    """Run GC, which brings the table below its limit."""
 
     def seed(host: str) -> None:
         matrix.labs[host].lab(
@@ -189,11 +189,11 @@ def collect(matrix: Matrix) -> None:
 
 
 def upgrade(matrix: Matrix) -> None:
-    """The next version, with a dump; where the host's pg_dump is older than the server this is refused beforehand."""
-    kept: dict[str, str] = {}
+    """Upgrade to the next version with a dump, or without one where pg_dump of the host is older than the server."""
+    counts: dict[str, str] = {}
 
     def install(host: str) -> None:
-        kept[host] = matrix.sql(host, "SELECT COUNT(*) FROM messages")
+        counts[host] = matrix.sql(host, "SELECT COUNT(*) FROM messages")
         package = "postgresql-client" if "postgres" in matrix.cells[host].database else "mariadb-client"
         matrix.labs[host].host(f"apt-get update -qq && apt-get install -qq {package} >/dev/null 2>&1")
 
@@ -208,7 +208,7 @@ def upgrade(matrix: Matrix) -> None:
     def upgraded(host: str) -> None:
         images = {one["Config"]["Image"].rpartition(":v")[2] for one in matrix.containers(host).values()}
         expect("versions", images, {NEW})
-        expect("messages", matrix.sql(host, "SELECT COUNT(*) FROM messages"), kept[host])
+        expect("messages", matrix.sql(host, "SELECT COUNT(*) FROM messages"), counts[host])
         if host not in too_old:
             matrix.labs[host].host("gzip --test /var/lib/waba/dumps/*.sql.gz")
 
@@ -216,7 +216,7 @@ def upgrade(matrix: Matrix) -> None:
 
 
 def dumpable(matrix: Matrix, host: str) -> bool:
-    """Whether the host's pg_dump is new enough; any tool of MySQL's family is."""
+    """Whether pg_dump of the host is new enough; every dump tool of MySQL's family is."""
     database = matrix.cells[host].database
     if "postgres" not in database:
         return True
@@ -226,7 +226,7 @@ def dumpable(matrix: Matrix, host: str) -> bool:
 
 
 def adopt(matrix: Matrix) -> None:
-    """The client goes and leaves nothing; one that was started by hand is adopted, and keeps its containers."""
+    """Remove the client without leftovers; adopt a client started by hand, which keeps its containers."""
     matrix.play("remove", "provision", lambda number: number > 0, wa_version=NEW, **ABSENT)
     folder = ROOT / ".lab" / matrix.name / "adopted"
     running: dict[str, dict[str, str]] = {}
@@ -267,7 +267,7 @@ def adopt(matrix: Matrix) -> None:
 
 
 def record(matrix: Matrix) -> None:
-    """Write what the cells have come to beside what others have."""
+    """Write the results of the cells, beside those of other cells."""
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     mine = [
         {**cell._asdict(), "date": datetime.date.today().isoformat(), "failed": matrix.failed.get(host, "")}
@@ -280,7 +280,7 @@ def record(matrix: Matrix) -> None:
 
 
 def main(core: str, *databases: str) -> int:
-    """Run the steps, and say what came of them."""
+    """Run the steps and print the results."""
     os.environ |= {"ANSIBLE_PIPELINING": "true", "ANSIBLE_NOCOLOR": "1"}
     version = commands.run("ansible-playbook", "--version").partition("]")[0].split()[-1]
     if version != core:

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection's artifact, built from the files that git knows."""
+"""The collection's artifact, built from the files of the git repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The artifact that `ansible-galaxy collection build` makes."""
+    """The artifact from `ansible-galaxy collection build`."""
     folder = tmp_path_factory.mktemp("artifact")
     source = folder / "source"
     source.mkdir()

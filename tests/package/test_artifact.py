@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The built artifact: it installs with only PyPI's `ansible` package beside it, holds the runtime alone, and documents itself."""
+"""The built artifact: it installs with only PyPI's `ansible` package, contains only the runtime, and has documentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/wa_*.py"))
 PLAYBOOKS = sorted(path.stem for path in ROOT.glob("playbooks/*.yml"))
-ROLES = sorted(path.parent.name for path in ROOT.glob("roles/wa_*/tasks"))  # wa_common holds variables alone
+ROLES = sorted(path.parent.name for path in ROOT.glob("roles/wa_*/tasks"))  # wa_common has only variables
 
 
 def run(*argv: str, cwd: pathlib.Path, collections: pathlib.Path) -> str:
@@ -28,7 +28,7 @@ def run(*argv: str, cwd: pathlib.Path, collections: pathlib.Path) -> str:
 
 @pytest.fixture(scope="session")
 def installed(artifact: pathlib.Path) -> pathlib.Path:
-    """A folder of collections into which the artifact was installed."""
+    """A folder of collections in which the artifact is installed."""
     collections = artifact.parent / "collections"
     run(
         "ansible-galaxy",
@@ -43,7 +43,7 @@ def installed(artifact: pathlib.Path) -> pathlib.Path:
     return collections
 
 
-def test_the_artifact_holds_the_runtime_alone(artifact: pathlib.Path) -> None:
+def test_the_artifact_contains_only_the_runtime(artifact: pathlib.Path) -> None:
     with tarfile.open(artifact) as archive:
         top = {name.split("/")[0] for name in archive.getnames()}
     assert top == {
@@ -64,26 +64,26 @@ def test_the_artifact_holds_the_runtime_alone(artifact: pathlib.Path) -> None:
     }
 
 
-def test_every_module_documents_itself(installed: pathlib.Path) -> None:
+def test_ansible_doc_shows_every_module(installed: pathlib.Path) -> None:
     names = [f"waba.onprem.{module}" for module in MODULES]
-    told = json.loads(run("ansible-doc", "-t", "module", "--json", *names, cwd=installed, collections=installed))
-    assert sorted(told) == names
-    for doc in told.values():
+    docs = json.loads(run("ansible-doc", "-t", "module", "--json", *names, cwd=installed, collections=installed))
+    assert sorted(docs) == names
+    for doc in docs.values():
         assert doc["doc"]["version_added"] == "0.1.0"
         assert doc["examples"].strip()
         assert doc["return"]
 
 
-def test_every_role_documents_itself(installed: pathlib.Path) -> None:
+def test_ansible_doc_shows_every_role(installed: pathlib.Path) -> None:
     names = [f"waba.onprem.{role}" for role in ROLES]
-    told = json.loads(run("ansible-doc", "-t", "role", "--json", *names, cwd=installed, collections=installed))
-    assert sorted(told) == names
-    assert [name for name in names if "main" not in told[name]["entry_points"]] == []
+    docs = json.loads(run("ansible-doc", "-t", "role", "--json", *names, cwd=installed, collections=installed))
+    assert sorted(docs) == names
+    assert [name for name in names if "main" not in docs[name]["entry_points"]] == []
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 def test_a_playbook_runs_by_its_name(installed: pathlib.Path, playbook: str) -> None:
-    told = run(
+    output = run(
         "ansible-playbook",
         "-i",
         "localhost,",
@@ -92,4 +92,4 @@ def test_a_playbook_runs_by_its_name(installed: pathlib.Path, playbook: str) -> 
         cwd=installed,
         collections=installed,
     )
-    assert f"onprem/playbooks/{playbook}.yml" in told
+    assert f"onprem/playbooks/{playbook}.yml" in output

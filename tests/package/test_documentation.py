@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documentation of plugins and roles: antsibull-docs accepts it, every module shows samples and states its attributes."""
+"""The documentation of plugins and roles: antsibull-docs accepts it, each module has samples and states its attributes."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def run(*argv: str) -> str:
 
 
 def documented(kind: str, names: list[str]) -> dict[str, t.Any]:
-    """What ansible-doc tells of plugins, by their names."""
-    told = run("ansible-doc", "-t", kind, "--json", *(f"waba.onprem.{name}" for name in names))
-    return {name.rpartition(".")[2]: doc for name, doc in json.loads(told).items()}
+    """The output of ansible-doc for plugins, by name."""
+    output = run("ansible-doc", "-t", kind, "--json", *(f"waba.onprem.{name}" for name in names))
+    return {name.rpartition(".")[2]: doc for name, doc in json.loads(output).items()}
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +51,9 @@ def docs() -> dict[str, t.Any]:
 
 
 def problems(entries: dict[str, t.Any], samples: t.Any = None, at: str = "") -> t.Iterator[str]:
-    """The return values that no sample shows, and the samples of another type than the value.
+    """Return values without a sample, and samples of another type than the value.
 
-    `samples` are samples of the dictionary that holds these entries: one may show all that is in it.
+    `samples` are samples of the dictionary that contains these entries; such a sample may show several of them.
     """
     for name, entry in entries.items():
         own = [entry["sample"]] if "sample" in entry else [one[name] for one in samples or [] if name in one]
@@ -87,7 +87,7 @@ def test_every_return_value_has_a_sample(docs: dict[str, t.Any], plugin: str) ->
         ({"type": "dict", "sample": {"b": 1}, "contains": {"b": {"type": "str"}}}, "a.b: the sample 1 is no str"),
     ],
 )
-def test_a_missing_or_wrong_sample_is_seen(entry: dict[str, t.Any], problem: str) -> None:
+def test_a_missing_or_wrong_sample_is_found(entry: dict[str, t.Any], problem: str) -> None:
     assert list(problems({"a": entry})) == [problem]
 
 
@@ -101,7 +101,7 @@ def test_every_module_states_its_attributes(docs: dict[str, t.Any], module: str)
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_a_filter_takes_what_it_documents(docs: dict[str, t.Any], name: str) -> None:
+def test_a_filter_has_the_documented_parameters(docs: dict[str, t.Any], name: str) -> None:
     doc = docs[name]["doc"]
     given = list(inspect.signature(wa.FilterModule().filters()[name]).parameters.values())[1:]
     assert ", ".join(one.name for one in given) == doc.get("positional", "")
@@ -110,5 +110,5 @@ def test_a_filter_takes_what_it_documents(docs: dict[str, t.Any], name: str) -> 
     }
 
 
-def test_antsibull_docs_accepts_all() -> None:
+def test_antsibull_docs_accepts_the_collection() -> None:
     run("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=dependent", ".")
