@@ -1,18 +1,18 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's control service: fault switches for the simulated client, and a webhook that writes down what it gets.
+"""The lab's control service: fault switches for the simulated client, and a webhook that records what it receives.
 
 GET /faults                    faults that are on: {"name": [{"prefix": ..., "node": ..., "value": ...}]}
 PUT /faults/<name>             switch one on; JSON body, all optional: prefix (database prefix), node (host name), value
 DELETE /faults/<name>          switch it off; with a body or query of prefix/node only that entry
 DELETE /faults                 switch all off
-POST /webhook                  200, and one more line in the file; 500 while the fault `webhook_500` is on
-GET /webhook                   what came, as a JSON list of {"at": epoch seconds, "body": ...}
-GET /webhook.jsonl             the bodies alone, one a line, as a business's consumer would write them
-DELETE /webhook                forget them
-POST /gateway?client=&node=    the vendor's side: a Coreapp of a single client stays connected and sends a line now and then
-GET /collisions                moments at which two Coreapps of one single client were connected: [{"at", "client", "nodes"}]
+POST /webhook                  200, and the body is recorded; 500 while the fault `webhook_500` is on
+GET /webhook                   recorded bodies, as a JSON list of {"at": epoch seconds, "body": ...}
+GET /webhook.jsonl             recorded bodies, one per line, as the consumer of a business would write them
+DELETE /webhook                delete the recorded bodies
+POST /gateway?client=&node=    the vendor's gateway: a Coreapp of a single client keeps the connection open and sends lines
+GET /collisions                times at which two Coreapps of one single client were connected: [{"at", "client", "nodes"}]
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 LIMITS = ("prefix", "node")
-ALIVE_SECONDS = 1.0  # a Coreapp sends a line three times as often
+ALIVE_SECONDS = 1.0  # a Coreapp sends a line three times in this time
 
 
 class State:
-    """Switches and received notifications, in a folder so that a restart of the service keeps them."""
+    """Fault switches and received notifications, in a folder, so that a restart of the service keeps them."""
 
     def __init__(self, folder: str) -> None:
         os.makedirs(folder, exist_ok=True)
@@ -75,19 +75,19 @@ class State:
             self._save()
 
     def receive(self, body: Any) -> None:
-        """Write down one notification."""
+        """Record one notification."""
         self._append(self._received, {"body": body})
 
     def received(self) -> list[dict[str, Any]]:
-        """What came so far, oldest first."""
+        """The recorded notifications, oldest first."""
         return self._rows(self._received)
 
     def collide(self, client: str, nodes: list[str]) -> None:
-        """Write down that two Coreapps of one single client were connected at once."""
+        """Record that two Coreapps of one single client were connected at the same time."""
         self._append(self._collisions, {"client": client, "nodes": nodes})
 
     def collisions(self) -> list[dict[str, Any]]:
-        """All such moments, oldest first."""
+        """All recorded collisions, oldest first."""
         return self._rows(self._collisions)
 
     def _append(self, path: str, row: dict[str, Any]) -> None:
@@ -103,21 +103,21 @@ class State:
                 return []
 
     def forget(self) -> None:
-        """Drop all received notifications."""
+        """Delete all recorded notifications."""
         with self._lock, contextlib.suppress(FileNotFoundError):
             os.unlink(self._received)
 
 
 class Gateway:
-    """The vendor's side of single clients: two Coreapps of one client at once get its number banned (domain.md 10)."""
+    """The vendor's gateway for single clients: two simultaneous Coreapps of one client get its number banned (domain.md 10)."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._lock = threading.Lock()
-        self._heard: dict[tuple[str, str], float] = {}  # (client, node) -> when it sent its last line
+        self._heard: dict[tuple[str, str], float] = {}  # (client, node) -> time of its last line
 
     def hear(self, client: str, node: str) -> None:
-        """A Coreapp has sent a line: note it, and a collision with each other one of its client that is alive."""
+        """Record a line of a Coreapp, and a collision with each other connected Coreapp of the same client."""
         now = time.monotonic()
         with self._lock:
             self._heard[client, node] = now
@@ -130,7 +130,7 @@ class Gateway:
             self._state.collide(client, sorted((node, other)))
 
     def forget(self, client: str, node: str) -> None:
-        """A Coreapp's connection has ended."""
+        """Record the end of a Coreapp's connection."""
         with self._lock:
             self._heard.pop((client, node), None)
 
@@ -198,7 +198,7 @@ def make_server(address: tuple[str, int], state: State) -> ThreadingHTTPServer:
                 self._answer(400, {"error": f"bad request: {exc}"})
 
         def _hold(self) -> None:
-            """Keep a Coreapp's connection until it ends; the kernel ends it with the program, however that dies."""
+            """Keep a Coreapp's connection open until it ends; the kernel closes it when the program ends or is killed."""
             given = self._options()
             client, node = given["client"], given["node"]
             self.close_connection = True
@@ -234,7 +234,7 @@ def make_server(address: tuple[str, int], state: State) -> ThreadingHTTPServer:
         do_GET = do_PUT = do_POST = do_DELETE = _any
 
         def log_message(self, format: str, *args: Any) -> None:
-            # The client looks once a second: only changes and notifications are worth a line.
+            # The client polls once per second: only changes and notifications are logged.
             if self.command != "GET":
                 sys.stderr.write(f"{self.client_address[0]} {format % args}\n")
 
@@ -244,7 +244,7 @@ def make_server(address: tuple[str, int], state: State) -> ThreadingHTTPServer:
 
 
 def main() -> int:
-    """Serve until killed; CONTROL_PORT and CONTROL_STATE say where."""
+    """Serve until killed; CONTROL_PORT and CONTROL_STATE configure port and folder."""
     import signal
 
     server = make_server(

@@ -55,9 +55,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--name", default="default", metavar="LAB", help="which lab (default: default)")
         return made
 
-    up = verb(
-        "up", "bring the lab up, or repair it", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    up = verb("up", "start the lab, or repair it", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     up.add_argument("--hosts", help="how many, or which (default: 1)")
     up.add_argument("--db", help=f"database servers: both, or a list of {', '.join(ENGINES)} (default: mariadb)")
     up.add_argument(
@@ -87,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         help="a fixed port on 127.0.0.1 for registry, control, a database server, HOST-ssh or HOST-api",
     )
 
-    down = verb("down", "take the lab down and leave nothing behind")
+    down = verb("down", "remove the lab completely")
     down.add_argument("--images", action="store_true", help="remove the lab's images too")
     down.add_argument("--all", action="store_true", help="every lab of this repository")
 
@@ -114,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
 
     logs = verb(
         "logs",
-        "last words of a part: a host, mariadb, postgres, registry, control, HOST:syslog, HOST:docker, lab, or all",
+        "last lines of the log of a part: a host, mariadb, postgres, registry, control, HOST:syslog, HOST:docker, lab, or all",
     )
     logs.add_argument("what", nargs="?", default="all")
     logs.add_argument("--lines", type=int, default=40)

@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Ansible inventory of a lab: the hosts, how to reach them, and the settings of the client on them."""
+"""The Ansible inventory of a lab: the hosts, their connection variables, and the settings of the client on them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SIMULATION: dict[str, dict[str, str]] = {
 
 
 def _yaml(value: Any, depth: int = 0) -> str:
-    """Mappings as blocks, everything else as JSON, which YAML reads too."""
+    """Mappings in block style, all other values as JSON, which is valid YAML."""
     if not isinstance(value, dict):
         return f" {json.dumps(value)}\n"
     if not value:
@@ -51,7 +51,7 @@ def _yaml(value: Any, depth: int = 0) -> str:
 
 
 def host_vars(lab: Lab, name: str) -> dict[str, Any]:
-    """One host's own lines."""
+    """The variables of one host."""
     host = lab.host(name)
     engine = lab.engine_of(host)
     own: dict[str, Any] = {
@@ -61,7 +61,7 @@ def host_vars(lab: Lab, name: str) -> dict[str, Any]:
         "wa_db_env_hostname": f"{engine}.lab",
         "wa_db_env_port": port(engine),
         "wa_db_env_name_prefix": lab.prefix_of(host),
-        # The same server as the controller reaches it.
+        # The address of the same server for the controller.
         "lab_db_port": lab.ports[engine],
     }
     if lab.options.shared:
@@ -70,7 +70,7 @@ def host_vars(lab: Lab, name: str) -> dict[str, Any]:
 
 
 def simulation(lab: Lab) -> dict[str, str]:
-    """What the simulated client finds in its environment beside the settings of a real one."""
+    """The environment variables of the simulated client that a real one does not have."""
     shards = {"SIM_SHARDS": str(lab.options.shards)} if lab.options.shared else {}
     return {**shards, **SIMULATION[lab.options.profile]}
 
@@ -89,9 +89,9 @@ def build(lab: Lab) -> dict[str, Any]:
         "wa_version": lab.options.versions[0][0],
         "wa_db_env_username": USER,
         "wa_api_username": "admin",
-        # A fresh client asks for a new password at its first login.
+        # A new client requires a new password at its first login.
         "wa_client_api_new_password": "{{ wa_api_password }}",
-        # The simulated client pauses for tenths of a second between its deletes, but with this profile as a real one may.
+        # The simulated client pauses for tenths of a second between its deletes, with this profile as long as a real one may.
         "wa_message_gc_quiet_period": "180s" if lab.options.profile == "hostile" else "5s",
         "wa_message_gc_poll_interval": "2s",
         "lab_name": lab.name,
@@ -104,7 +104,7 @@ def build(lab: Lab) -> dict[str, Any]:
     if lab.options.shared:
         shared |= {
             "wa_deployment": DEPLOYMENT,
-            # One directory that all hosts have mounted there, as an NFS share would be.
+            # One directory that is mounted on all hosts, as an NFS share would be.
             "wa_media_volume_driver_options": {"type": "none", "o": "bind", "device": MEDIA},
             "wa_topology": "multiconnect" if lab.options.shards > 1 else "high_availability",
             "wa_shards": lab.options.shards,
@@ -118,7 +118,7 @@ def build(lab: Lab) -> dict[str, Any]:
 
 
 def secret_vars(lab: Lab) -> str:
-    """The passwords, marked so that Ansible never takes one for a template."""
+    """The passwords, tagged so that Ansible never evaluates them as templates."""
     words = lab.secrets()
     pairs = {
         "wa_db_env_password": words["db_password"],
@@ -135,7 +135,7 @@ def secret_vars(lab: Lab) -> str:
 
 
 def write(lab: Lab) -> None:
-    """Write the inventory, and its passwords into a file beside it that only the owner reads."""
+    """Write the inventory, and its passwords into a separate file that only the owner can read."""
     secret = lab.folder / "group_vars" / "all" / "secrets.yml"
     secret.parent.mkdir(parents=True, exist_ok=True)
     write_private(secret, secret_vars(lab))

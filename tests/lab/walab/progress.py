@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Progress on screen: one line a step, with the time it took."""
+"""Progress on screen: one line per step, with its duration."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from typing import Any
 
 WIDTH = 34
-# Where the lines go: a verb whose output is read by a program says them on standard error.
+# The stream of the lines: standard error for a verb whose output a program reads.
 STREAMS = {"steps": sys.stdout}
 _LOCK = threading.Lock()
 
 
 def line(what: str, result: str, seconds: float | None = None) -> None:
-    """Print one step: what, what came of it, and the seconds it took."""
+    """Print one step: its name, its result and its duration in seconds."""
     took = f" ({seconds:.1f} s)" if seconds is not None else ""
     with _LOCK:
         print(f"{what} {'.' * max(3, WIDTH - len(what))} {result}{took}", file=STREAMS["steps"], flush=True)
@@ -34,7 +34,7 @@ def error(text: str) -> None:
 
 @contextmanager
 def step(what: str, result: str = "ready") -> Iterator[list[str]]:
-    """Time a block and print its line when it ends well. Put another word for the result into the yielded list."""
+    """Time a block and print its line if it succeeds. A text in the yielded list replaces `result`."""
     started = time.monotonic()
     words = [result]
     yield words
@@ -42,12 +42,12 @@ def step(what: str, result: str = "ready") -> Iterator[list[str]]:
 
 
 def together(jobs: list[Callable[[], Any]], workers: int = 8) -> list[Any]:
-    """Run jobs side by side and return their results in order; the first failure is raised once all have ended."""
+    """Run jobs in parallel and return their results in order; the first failure is raised after all have ended."""
     if not jobs:
         return []
     with ThreadPoolExecutor(max_workers=min(workers, len(jobs))) as pool:
         futures = [pool.submit(job) for job in jobs]
-        # A short wait, repeated: a thread join that never returns would also keep Ctrl-C waiting.
+        # Short repeated waits: a thread join without a timeout would also delay Ctrl-C.
         pending = set(futures)
         while pending:
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)

@@ -13,18 +13,18 @@ SECONDS = 90.0  # at most, for any server of a lab
 
 
 def answers(url: str) -> bool:
-    """Whether an HTTP server answers: Docker's proxy accepts before it does."""
+    """Whether an HTTP server answers; a connection alone proves nothing, since Docker's proxy accepts it earlier."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)
     except urllib.error.HTTPError as error:
-        return error.code == 401  # a registry that asks who we are
+        return error.code == 401  # a registry that requires a login
     except (OSError, urllib.error.URLError):
         return False
 
 
 def has_ssh_banner(port: int) -> bool:
-    """Whether an SSH server says hello: Docker's proxy accepts before it does."""
+    """Whether an SSH server sends its banner; a connection alone proves nothing, since Docker's proxy accepts it earlier."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             return connection.recv(4) == b"SSH-"
