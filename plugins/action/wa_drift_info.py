@@ -10,7 +10,6 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import unmanaged
 from ansible_collections.waba.onprem.plugins.module_utils._concern import comparison
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
@@ -64,7 +63,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         )
         if "concerns" not in result:
             return result
-        self._add_unmanaged(ours, neighbours, result)
+        self._add_unmanaged(ours, result)
         for text in inventory.unknown(
             variables
         ):  # without the host's name, so that equal warnings of many hosts are displayed once
@@ -100,19 +99,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             display.display(f"{ours.host} | warning: {text}")
 
     @staticmethod
-    def _add_unmanaged(ours: inventory.Inventory, neighbours: t.Sequence[str], result: dict[str, t.Any]) -> None:
+    def _add_unmanaged(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
         """Reports unmanaged client containers as drift of the host, unless they belong to another number."""
         if not result["unmanaged"]:
             return
-        sorting = unmanaged.sort(
-            result["unmanaged"],
-            desired.deployment(ours)["project"],
-            neighbours,
-            desired.database(ours),
-            [port["outside"] for one in desired.services(ours) for port in one["ports"]],
-            machines.databases_of_others(*ours.all_hosts),
-            accepted="unknown_clients" in desired.skipped(ours),
-        )
+        sorting = machines.sort_unmanaged(result["unmanaged"], desired.client(ours), *ours.all_hosts)
         containers = [*sorting["replaceable"], *sorting["unknown"]]
         lines = [
             f"{one['name']} ({one['image']}) is a client that this inventory does not describe" for one in containers

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import functools
 import typing as t
-from datetime import datetime
 
 import yaml
 from ansible import context
@@ -14,9 +13,11 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-from ansible_collections.waba.onprem.plugins.module_utils._client import replacement, unmanaged
+from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
+from ansible_collections.waba.onprem.plugins.module_utils._client import replacement
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
+from ansible_collections.waba.onprem.plugins.module_utils._concern import automatic_gc
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
@@ -26,6 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     topology,
     upgrade_journal,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, hooks
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
@@ -79,11 +81,6 @@ def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Returns the files restored by `wa_client_files` for a message, with the names of the changed variables."""
     parts = [one["path"] + (f" ({', '.join(one['env_keys'])})" if one["env_keys"] else "") for one in files]
     return "the new " + " and ".join(parts)
-
-
-def in_window(now: str, window: str) -> bool:
-    """Returns whether a time such as `02:30` is in a window such as `01:00-05:00`, which may pass midnight."""
-    return units.until_window(units.parse_window(window), datetime.strptime(now, "%H:%M")) == 0
 
 
 class _AnyTag(yaml.SafeLoader):
@@ -188,6 +185,42 @@ def _results(
     return {host: hostvars[host].get("wa_drift") or {} for host in hosts}
 
 
+def identity_refusal(
+    facts: t.Mapping[str, t.Any],
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    groups: t.Mapping[str, t.Sequence[str]],
+    hosts: t.Sequence[str],
+    attributes: t.Sequence[str],
+) -> None:
+    """Raises WaError if the inventory describes another client than the one on the members among `hosts`.
+
+    `facts` are those of the lookup `desired` for `identity`, with `file`, the database in db.env.
+    """
+    host, members = facts["host"], [one for one in facts["deployment"]["members"] if one in hosts]
+    client_identity.refusal(
+        {
+            **facts,
+            "attributes": attributes,
+            "looks": {one: hostvars[one].get("__wa_host_found") or {} for one in members},
+            "neighbours": machines.neighbours(hostvars, host, groups),
+            "known": machines.databases_of_others(hostvars, host, groups),
+        }
+    )
+
+
+def client_members(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    deployment: t.Mapping[str, t.Any],
+    hosts: t.Sequence[str],
+    host: str,
+    renamed: t.Any = None,
+) -> dict[str, t.Any]:
+    """Returns what the members among `hosts` have in common, see `_client.project.members`."""
+    found = {one: hostvars[one].get("__wa_client_found") or {} for one in deployment["members"] if one in hosts}
+    containers = {one: result.get("containers") or [] for one, result in found.items()}
+    return client_project.members(containers, deployment, host, bool(renamed))
+
+
 def inventory_read(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]) -> bool:
     """Reads the roles' files and the machines of all hosts, and returns True.
 
@@ -204,7 +237,14 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         return {
             "client_identity": _with_ansible_errors(client_identity.wanted_identity),
-            "client_identity_refusal": _refusal(client_identity.refusal),
+            "client_identity_refusal": _refusal(identity_refusal),
+            "automatic_gc_skip_reason": automatic_gc.skip_reason,
+            "host_packages": host_packages.choose,
+            "running_coreapps": client_project.running_coreapps,
+            "client_decision": client_project.decide,
+            "client_members": client_members,
+            "change_due": client_project.change_due,
+            "kept_files": client_project.kept_files,
             "deployment": _with_ansible_errors(topology.deployment),
             "deployment_of": _with_ansible_errors(topology.described),
             "version": _with_ansible_errors(topology.normalise_version),
@@ -213,7 +253,7 @@ class FilterModule:
             "upgrade_path_refusal": _refusal(topology.check_jump),
             "layout": _with_ansible_errors(layout.layout),
             "projects_at": _with_ansible_errors(machines.neighbours),
-            "in_window": _with_ansible_errors(in_window),
+            "restart_allowed": _with_ansible_errors(client_starts.restart_allowed),
             "text_list": _with_ansible_errors(units.text_list),
             "folder": _with_ansible_errors(lambda path, name: paths.folder(name, path)),
             "path": _with_ansible_errors(lambda path, name: paths.normalise(name, path)),
@@ -242,13 +282,11 @@ class FilterModule:
             "recreation_refusal": replacement.lost_by_recreation,
             "stale_line": stale_line,
             "restored_line": restored_line,
-            "sort_unmanaged": unmanaged.sort,
-            "databases_of_others": _with_ansible_errors(machines.databases_of_others),
+            "sort_unmanaged": _with_ansible_errors(machines.sort_unmanaged),
             "set_aside": replacement.set_aside,
             "other_media_volume": replacement.other_media,
             "second_coreapp": client_starts.second_coreapp,
             "unhealthy_containers": client_starts.not_healthy,
-            "unrecorded_containers": client_starts.unrecorded,
             "failure": failure,
             "provision_plan": provision_plan_of,
             "hosts_to_correct": hosts_to_correct,

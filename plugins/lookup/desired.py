@@ -16,11 +16,12 @@ description:
   - Options that the inventory does not give take the defaults of the roles, also where the role is not entered.
 options:
   _terms:
-    description: Names of concerns.
+    description: Names of concerns; V(identity) returns the facts by which a client is recognised,
+      V(removal) the files and folders that roles with state V(absent) take away.
     type: list
     elements: str
     required: true
-    choices: [host, media_volume, db_env, client, log_cleanup]
+    choices: [host, media_volume, db_env, client, log_cleanup, identity, removal]
 """
 
 EXAMPLES = r"""
@@ -53,10 +54,10 @@ class LookupModule(LookupBase):  # type: ignore[misc]  # Ansible has no types
     def run(self, terms: list[str], variables: dict[str, t.Any] | None = None, **_options: t.Any) -> list[t.Any]:
         """The desired state of each concern in `terms`."""
         inventory = Inventory(variables or {}, self._templar.template)
-        unknown = [term for term in terms if term not in desired.CONCERNS]
+        unknown = [term for term in terms if term not in desired.TERMS]
         if unknown:
-            raise AnsibleError(f"no concern is called {unknown[0]!r}; expected one of {', '.join(desired.CONCERNS)}")
+            raise AnsibleError(f"no concern is called {unknown[0]!r}; expected one of {', '.join(desired.TERMS)}")
         try:
-            return [desired.CONCERNS[term](inventory) for term in terms]
+            return [desired.TERMS[term](inventory) for term in terms]
         except WaError as error:
             raise AnsibleError(str(error)) from None

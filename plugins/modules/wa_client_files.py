@@ -127,7 +127,7 @@ def write(module: AnsibleModule, result: Result, content: str) -> None:
         os.fchmod(number, mode)
 
     missing = not os.path.isdir(store.folder)
-    result.values["kept"] = False
+    result.values.update(path=path, kept=False)
     if missing and not module.check_mode:
         raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
     with contextlib.nullcontext() if module.check_mode or missing else store.lock(client_files.LOCK_TIMEOUT):

@@ -97,6 +97,32 @@ marker:
   type: str
   returned: success
   sample: 9f2c1b7a04d2e6b8c1a35f70
+requirements:
+  description: What a managed host needs and this one does not have; V(null) without C(host) in O(concerns).
+  type: dict
+  returned: success
+  contains:
+    missing:
+      description:
+        - The reason by requirement, each one of C(docker_engine), C(docker_compose), C(python_requests), C(python_mysql),
+          C(python_postgresql), C(cron).
+      type: dict
+    stopped_services:
+      description: The names of services that the host needs and that do not run.
+      type: list
+      elements: str
+    docker_refusal:
+      description:
+        - Why a Docker Engine or Compose that is missing must not be installed, with the cure. Empty when it may be, or is not
+          missing.
+        - That is so where anything of a container engine is on the host, of whichever vendor, whether it answers or not.
+      type: str
+  sample:
+    missing: {docker_compose: "docker compose does not run, or is a snap's"}
+    stopped_services: [cron]
+    docker_refusal: >-
+      docker compose does not run, and an engine is there: package docker-ce, /usr/bin/docker. Nothing is installed beside it.
+      Install Docker's own plugin: apt-get install docker-compose-plugin
 unmanaged:
   description: Client containers of the host that are no deployment's of the inventory, as M(waba.onprem.wa_info) returns them.
   type: list
@@ -169,7 +195,10 @@ def main() -> None:
     restart = module.params["restart"]
     result.values["concerns"] = {name: one.shown(restart) for name, one in found.items()}
     result.values.update(
-        unmanaged=compared.unmanaged, marker=compared.marker, hashes=client_inspection.hashes_text(compared.hashes)
+        requirements=found["host"].requirements if "host" in found else None,
+        unmanaged=compared.unmanaged,
+        marker=compared.marker,
+        hashes=client_inspection.hashes_text(compared.hashes),
     )
     result.exit()
 

@@ -10,8 +10,8 @@ module: wa_info
 short_description: Reads what a host has and runs of the client
 version_added: 0.1.0
 description:
-  - Tells what a host lacks to be managed, which containers of the client it has, and what an upgrade must know of the
-    client's database. It changes nothing.
+  - Returns which containers of the client a host has, and what an upgrade must know of the client's database. It changes
+    nothing. M(waba.onprem.wa_drift_info) returns what a host lacks.
   - O(client_images) describes which containers are the client's.
 author:
   - waba.onprem contributors (@waba)
@@ -19,8 +19,8 @@ options:
   gather:
     description:
       - What to read.
-      - V(host) is what a managed host needs - Docker Engine, Compose, Python libraries, cron.
-      - V(containers) is the client containers, running or not. It needs a Docker Engine that answers.
+      - V(containers) is the client containers, running or not. A Docker Engine that does not answer is an error; a host
+        without any container engine has none.
       - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
         used. It needs O(env_file).
@@ -31,12 +31,8 @@ options:
         what a Compose file sets itself, beside O(env_file).
     type: list
     elements: str
-    choices: [host, containers, images, database, environment, volume, compose, autostart, identity]
+    choices: [containers, images, database, environment, volume, compose, autostart, identity]
     default: [containers]
-  database_engine:
-    description: The database whose Python library the host needs, for V(host) in O(gather).
-    type: str
-    choices: [MYSQL, PGSQL]
   project:
     description:
       - Read only the containers of this Compose project; an empty text means those outside Compose.
@@ -93,14 +89,6 @@ options:
     description:
       - Where media are mounted in a container. With it, RV(containers[].layer_media) names media that are lost with a container.
     type: path
-  log_cleanup_status_file:
-    description:
-      - The status file of the nightly log cleanup, which role P(waba.onprem.wa_log_cleanup#role) installs.
-      - With it, a last run that failed, or is older than a day, is a warning; RV(log_cleanup_problem) returns it.
-    type: path
-  log_cleanup_cron_file:
-    description: The file of the job that writes O(log_cleanup_status_file). Without it no run is expected.
-    type: path
   files:
     description:
       - Files of the host to read beside all that, such as a db.env.
@@ -129,10 +117,8 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: See what a host lacks and which client containers it has
+- name: Read the client containers of a host
   waba.onprem.wa_info:
-    gather: [host, containers]
-    database_engine: MYSQL
   register: info
 
 - name: Read the database sessions and the time-outs that would end a long migration
@@ -149,38 +135,6 @@ actions:
   elements: str
   returned: always
   sample: []
-missing:
-  description: What the host lacks, each one of C(docker_engine), C(docker_compose), C(python_requests), C(python_mysql), C(python_postgresql), C(cron).
-  type: list
-  elements: str
-  returned: when O(gather) has V(host)
-  sample: [docker_compose]
-stopped_services:
-  description: The names of services that the host needs and that do not run.
-  type: list
-  elements: str
-  returned: when O(gather) has V(host)
-  sample: [cron]
-reasons:
-  description: The reason why each of RV(missing) counts as missing.
-  type: dict
-  returned: when O(gather) has V(host)
-  sample: {docker_compose: "docker compose does not run: unknown command"}
-docker_refusal:
-  description:
-    - Why the Docker Engine or Compose that is missing must not be installed, with the cure. Empty when it may be, or is not
-      missing.
-    - That is so where anything of a container engine is on the host, of whichever vendor, whether it answers or not.
-  type: str
-  returned: when O(gather) has V(host)
-  sample: >-
-    docker compose does not run, and an engine is there: package docker-ce, /usr/bin/docker. Nothing is installed beside it.
-    Install Docker's own plugin: apt-get install docker-compose-plugin
-docker_version:
-  description: The Docker Engine's version; empty when it does not answer.
-  type: str
-  returned: when O(gather) has V(host)
-  sample: 26.1.5
 images:
   description: The client's images that the host has, sorted by name.
   type: list
@@ -232,11 +186,6 @@ image_free_bytes:
   type: int
   returned: when O(gather) has V(images)
   sample: 42949672960
-log_cleanup_problem:
-  description: What is wrong with the last run of the nightly log cleanup; empty when nothing is.
-  type: str
-  returned: when O(log_cleanup_status_file) is given
-  sample: ""
 upgrade:
   description: The upgrade that holds O(lock_file) or has left it unfinished; empty when there is none.
   type: dict
@@ -375,7 +324,7 @@ sealed:
   returned: when O(seal_key) is given
   sample: c29tZXRoaW5nIHRoYXQgbm9ib2R5IHJlYWRz
 containers:
-  description: The client containers, sorted by name; empty when V(host) in O(gather) found no Docker Engine.
+  description: The client containers, sorted by name.
   type: list
   elements: dict
   returned: when O(gather) has V(containers)
@@ -625,7 +574,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import options as
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
-from ansible_collections.waba.onprem.plugins.module_utils._logs import status as log_status
 
 INSPECTION_PARTS = ("environment", "volume", "compose")
 
@@ -722,10 +670,9 @@ def main() -> None:
             gather={
                 "type": "list",
                 "elements": "str",
-                "choices": ["host", "containers", "images", "database", *INSPECTION_PARTS, "autostart", "identity"],
+                "choices": ["containers", "images", "database", *INSPECTION_PARTS, "autostart", "identity"],
                 "default": ["containers"],
             },
-            database_engine={"type": "str", "choices": ["MYSQL", "PGSQL"]},
             compose_file={"type": "path"},
             project={"type": "str"},
             healthy_timeout={"type": "str", "default": "0s"},
@@ -738,24 +685,19 @@ def main() -> None:
             lock_file={"type": "path"},
             identity_file={"type": "path"},
             media_path={"type": "path"},
-            log_cleanup_status_file={"type": "path"},
-            log_cleanup_cron_file={"type": "path"},
             files={"type": "list", "elements": "path", "default": []},
             seal_key={"type": "str", "no_log": True},
         ),
-        required_together=[("log_cleanup_status_file", "log_cleanup_cron_file")],
         supports_check_mode=True,
     )
     result = Result(module)
     gather = module.params["gather"]
-    engine, engine_error, version = None, "", ""
+    engine = None
     try:
         engine = docker_engine.Docker(module.params) if {*gather} - {"database", "identity"} else None
-        version = engine.about["Version"] if engine and "host" in gather else ""
     except WaError as error:
-        if "host" not in gather:
+        if host_requirements.traces(module).listed():
             result.fail(error)
-        engine_error = str(error)
     if "database" in gather:
         try:
             result.values["database"] = read_database(module.params, result)
@@ -766,16 +708,6 @@ def main() -> None:
             result.values["upgrade"] = host.read_upgrade(module.params["lock_file"])
         except WaError as error:
             result.fail(error)
-    if module.params["log_cleanup_status_file"]:
-        files = module.params["log_cleanup_status_file"], module.params["log_cleanup_cron_file"]
-        result.values["log_cleanup_problem"] = log_status.read(*files, time.time())
-        if result.values["log_cleanup_problem"]:
-            result.warn(result.values["log_cleanup_problem"])
-    if "host" in gather:
-        missing = host_requirements.missing(module, engine_error)
-        result.values.update(missing=sorted(missing), reasons=missing, docker_version=version)
-        result.values["stopped_services"] = host_requirements.stopped_services(module)
-        result.values["docker_refusal"] = host_requirements.refusal(module, missing)
     if "containers" in gather:
         result.values["containers"] = []
         try:

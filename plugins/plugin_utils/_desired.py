@@ -62,7 +62,7 @@ def host(inventory: Inventory) -> State:
     folders = [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
     return _present(
         {
-            "docker_host": inventory.given("wa_docker_host"),
+            **docker(inventory),
             "database_engine": inventory.given("wa_db_env_engine") or "MYSQL",
             "files": [folder(path, owner(inventory)) for path in dict.fromkeys(folders)],
             "lock_file": place["lock_file"],
@@ -83,6 +83,17 @@ def identity(inventory: Inventory) -> State:
         "media_volume": media_volume_name(inventory),
         "topology": inventory.given("wa_topology") or "single",
         "shards": inventory.given("wa_shards") or 1,
+    }
+
+
+def identity_facts(inventory: Inventory) -> State:
+    """Returns the facts for `_client.identity.refusal` that come from the host's own variables."""
+    return {
+        **identity(inventory),
+        "confirmed": inventory.given("wa_confirm_identity"),
+        "replace": boolean(inventory["wa_client_replace_unmanaged"]),
+        "mount_path": inventory["wa_media_volume_mount_path"],
+        "folder": media_folder(inventory),
     }
 
 
@@ -238,8 +249,12 @@ def client(inventory: Inventory) -> State:
         "files": [_present(one) for one in files] if place["project"] else [],
         "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
         "database": database(inventory),
+        "media_folder": media_folder(inventory),
         "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
+        # The names that Compose gives.
+        "compose_container_names": [f"{place['project']}-{one['name']}-1" for one in made["services"]],
         "keep_adopted": not boolean(inventory["wa_client_replace_adopted"]),
+        "accept_unknown": "unknown_clients" in skipped(inventory),
     }
 
 
@@ -257,6 +272,12 @@ def database(inventory: Inventory) -> str:
 def skipped(inventory: Inventory) -> list[str]:
     """Returns the checks in `wa_client_skip`."""
     return units.text_list(inventory["wa_client_skip"], "wa_client_skip")
+
+
+def media_folder(inventory: Inventory) -> str:
+    """Returns the folder that the media volume binds, or an empty text: containers that mount it have the same media."""
+    options = inventory.get("wa_media_volume_driver_options") or {}
+    return str(options.get("device") or "") if "bind" in str(options.get("o") or "").split(",") else ""
 
 
 def log_cleanup(inventory: Inventory) -> State:
@@ -390,3 +411,33 @@ CONCERNS: dict[str, t.Callable[[Inventory], State]] = {
     "client": client,
     "log_cleanup": log_cleanup,
 }
+
+
+def removal(inventory: Inventory) -> State:
+    """Returns what the roles with state `absent` take away: their `files`, and the host's `folders` if these are empty then."""
+    place = deployment(inventory)
+    env_file, compose_file = place["env_file"], place["compose_file"]
+    lock, _json = posixpath.splitext(place["lock_file"])
+    parts = {
+        "wa_client_state": [
+            *(compose_file, f"{compose_file}.previous", f"{lock}.change.json", f"{place['project_dir']}/secret-*"),
+        ],
+        "wa_db_env_state": [env_file, f"{env_file}.previous"],
+        "wa_log_cleanup_state": [
+            *(place["log_cleanup_status_file"], f"{place['state_dir']}/log-cleanup-live-{place['project']}.json"),
+        ],
+        "wa_trial_database_state": [f"{place['project_dir']}/trial-database"],
+    }
+    # The record's folder last, because it is usually the state folder; the default folder of a project has a parent folder that
+    # was created with it.
+    folders = [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
+    if inventory.given("wa_project_dir") is None:
+        folders.append(posixpath.dirname(place["project_dir"]))
+    return {
+        "files": [path for name, paths in parts.items() if inventory[name] == "absent" for path in paths],
+        "folders": list(dict.fromkeys(folders)),
+    }
+
+
+# What roles can look up.
+TERMS = {**CONCERNS, "identity": identity_facts, "removal": removal}

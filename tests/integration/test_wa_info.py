@@ -15,9 +15,8 @@ def test_containers_are_returned_with_mounts_state_and_version(ansible: Ansible,
     volume = clients.volume()
     core = clients.add("wacore", "coreapp", "--env=WA_CONFIG_ON_DB=1", "--env=WA_DB_PASSWORD=Canary-1", volume=volume)
     web = clients.add("waweb", "web", start=False)
-    done = ansible.module("wa_info", {"gather": ["host", "containers"], "project": clients.project})
+    done = ansible.module("wa_info", {"project": clients.project})
     assert not done["changed"]
-    assert done["docker_version"]
     found = {one["name"]: one for one in done["containers"]}
     assert sorted(found) == sorted([core, web])
     assert found[core]["mounts"] == [

@@ -39,7 +39,7 @@ ABSENT = dict.fromkeys(
 )
 RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+) ", re.MULTILINE)
 FAILURE = re.compile(r"^fatal: \[(\S+?)(?: -> \S+)?\]: .*?\"msg\": \"(.*?)\"[,}]", re.MULTILINE)
-# The only expected warning of a cell: MySQL's own dump tool has no Debian package.
+# The only warning that a cell may have: the release of the host has another tool than the server's own.
 EXPECTED_WARNING = "the server's own tool is surer"
 
 

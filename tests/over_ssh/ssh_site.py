@@ -47,7 +47,7 @@ def start_client(lab: Lab, password: str) -> None:
 
 
 class Module(t.Protocol):
-    """`run("wa_info", True, gather=["host"])`: the result of the module on the host."""
+    """`run("wa_info", True, gather=["containers"])`: the module's result on the host."""
 
     def __call__(self, module: str, check: bool = False, /, **options: t.Any) -> dict[str, t.Any]: ...
 

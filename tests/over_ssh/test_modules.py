@@ -20,7 +20,7 @@ ARCHIVE = "/var/log/whatsapp/archive"
 READS: dict[str, dict[str, t.Any]] = {
     "wa_adopt": {"operation": "read"},
     "wa_drift_info": {},
-    "wa_info": {"gather": ["host", "containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},
+    "wa_info": {"gather": ["containers", "images", "database"], "env_file": ENV_FILE, "project": PROJECT},
     "wa_project_info": {"project": PROJECT, "project_dir": FOLDER, "content": '{"services": {}}'},
     "wa_upgrade_journal": {"operation": "read", "path": LOCK},
     "wa_webapp": {"operation": "reachable", "api_validate_certs": False},

@@ -6,22 +6,43 @@
 from __future__ import annotations
 
 import typing as t
+from datetime import datetime
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import units
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]
 # Docker's states of a container that runs, or resumes by itself.
 ACTIVE = ("running", "restarting", "paused")
 
 
+def restart_allowed(mode: str, window: str, now: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether containers may be restarted now: `mode` and `window` are `wa_client_restart` and its window.
+
+    `now` has `hour` and `minute` of the host's clock, or is empty if it was not read: then a window is taken as closed. The
+    window may pass midnight.
+    """
+    if mode != "window" or not now:
+        return mode == "now"
+    clock = datetime.strptime(f"{now['hour']}:{now['minute']}", "%H:%M")
+    return units.until_window(units.parse_window(window), clock) == 0
+
+
 def second_coreapp(
-    containers: Containers, project: str, starts: t.Sequence[str] | None = None, database: str = ""
+    containers: Containers,
+    project: str,
+    starts: t.Sequence[str] | None = None,
+    database: str = "",
+    replaced: Containers = (),
 ) -> str:
     """Returns why a start is refused (it would run a second Coreapp of a single client); empty if it is allowed.
 
     `containers` are all containers of the host from `wa_info`. `starts` are the names to start; None stands for
-    `docker compose up` of `project`. `database` is the client's database if no container has it. Only for topology
-    `single`: the others run several Coreapps.
+    `docker compose up` of `project`. `database` is the client's database if no container has it. `replaced` are stopped
+    before the start. Only for topology `single`: the others run several Coreapps.
     """
+    stopped = {one["id"] for one in replaced}
     cores = [one for one in containers if one["role"] == "core" and not _migration(one)]
+    cores = [one for one in cores if not stopped or one["id"] not in stopped]
     databases = {database, *(one["database"] for one in cores if one["project"] == project)} - {""}
     cores = [one for one in cores if one["project"] == project or one["database"] in databases]
     active = [one for one in cores if one["state"] in ACTIVE or one["name"] in (starts or ())]

@@ -38,3 +38,13 @@ def observe(params: t.Mapping[str, t.Any]) -> Finding:
             f"the automatic GC of messages is {states[enabled]}, expected {states[params['automatic']]}"
         )
     return found
+
+
+def skip_reason(found: t.Mapping[str, t.Any], password: str, check_mode: bool) -> str:
+    """Returns why the setting cannot be compared or set now; empty if it can. `found` is the result of `wa_info`."""
+    if found["upgrade"].get("blocking"):
+        return str(found["upgrade"]["message"])
+    running = [one for one in found["containers"] if not one["one_shot"] and one["state"] == "running"]
+    if check_mode and not running:
+        return "the client does not run yet."
+    return "" if password else "it cannot be checked without wa_api_password. Set it."

@@ -27,6 +27,7 @@ class Finding:
     warnings: list[str] = field(default_factory=list)
     diff: list[dict[str, t.Any]] = field(default_factory=list)
     error: str = ""
+    requirements: dict[str, t.Any] | None = None  # concern `host`: what the host lacks, for its role
     kept: bool = False  # concern `client`: its containers were adopted, and only an upgrade recreates them
 
     def state(self, restart: str = NOW) -> str:

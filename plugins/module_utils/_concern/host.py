@@ -15,6 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern.finding impor
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 
@@ -22,8 +23,8 @@ if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 SPEC: dict[str, dict[str, t.Any]] = {
+    **docker_options.ARGUMENT_SPEC,
     "database_engine": {"type": "str", "choices": ["MYSQL", "PGSQL"], "required": True},
-    "docker_host": {"type": "str"},
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
     "lock_file": {"type": "path", "required": True},
     "compose_file": {"type": "path", "required": True},
@@ -31,12 +32,22 @@ SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
+def read_requirements(module: AnsibleModule, engine_error: str) -> dict[str, t.Any]:
+    """Returns what is `missing` with the reasons, `stopped_services`, and `docker_refusal`, why Docker must not be installed."""
+    missing = requirements.missing(module, engine_error, requirements.has_compose(module, engine_error))
+    return {
+        "missing": dict(sorted(missing.items())),
+        "stopped_services": requirements.stopped_services(module),
+        "docker_refusal": requirements.refusal(module, missing),
+    }
+
+
 def observe(module: AnsibleModule, engine_error: str) -> Finding:
     """Returns how the host differs. `engine_error` is the reason why the Docker Engine does not answer, or empty."""
-    params, found = module.params, Finding()
-    missing = requirements.missing(module, engine_error, requirements.has_compose(module, engine_error))
-    found.changes += [f"{name} is missing: {reason}" for name, reason in sorted(missing.items())]
-    found.changes += [f"{name} does not run" for name in requirements.stopped_services(module)]
+    params, read = module.params, read_requirements(module, engine_error)
+    found = Finding(requirements=read)
+    found.changes += [f"{name} is missing: {reason}" for name, reason in read["missing"].items()]
+    found.changes += [f"{name} does not run" for name in read["stopped_services"]]
     upgrade = read_upgrade(params["lock_file"])
     if upgrade.get("blocking"):
         found.changes.append(upgrade["message"])

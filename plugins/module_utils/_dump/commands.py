@@ -58,6 +58,9 @@ class Tool:
         return _MARKS["PostgreSQL" if self.product == "PostgreSQL" else "MySQL"]
 
 
+_SURER = ": the server's own tool is surer"
+
+
 def parse_tool(path: str, output: str) -> Tool | None:
     """Returns the tool at `path` from its output of `--version`; None if it is unknown."""
     match = (
@@ -75,12 +78,12 @@ def check(tool: Tool, server: Version) -> list[str]:
     """Returns warnings about this tool for this server. Raises WaError if it cannot dump this server."""
     if tool.product != server.product:
         # Tested: with the options below each tool works with the other's server, except for new types of objects.
-        return [f"{tool.text} is used on {server.product} {server.text}: the server's own tool is surer"]
+        return [f"{tool.text} is used on {server.product} {server.text}{_SURER}"]
     if tool.numbers[:1] >= server.numbers[:1]:
         return []
     found = f"{tool.text} is older than the server, {server.product} {server.text}"
     if tool.product == "MariaDB":
-        return [found]
+        return [found + _SURER]
     raise WaError("database dump", found, "a tool that is not older", f"Install {package(server)}")
 
 

@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.filter import wa
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 
@@ -169,3 +170,47 @@ def test_inventory_read_caches_roles_and_hosts(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(machines, "read", lambda _hostvars, groups: read.extend(groups["all"]))
     assert wa.FilterModule().filters()["inventory_read"]({}, {"all": ["h1"]}) is True
     assert read == ["roles", "h1"]
+
+
+def test_the_members_of_a_run_are_read_from_their_results() -> None:
+    def found(state: str) -> dict[str, t.Any]:
+        return {"containers": [{"project": "wa-a", "state": state, "role": "core", "service": "wacore"}]}
+
+    deployment = {"project": "wa-a", "leader": "h1", "members": ["h1", "h2", "h3"]}
+    hostvars = {"h1": {"__wa_client_found": found("running")}, "h2": {}, "h3": {"__wa_client_found": found("exited")}}
+    members = wa.FilterModule().filters()["client_members"]
+    assert members(hostvars, deployment, ["h2", "h1"], "h2", {}) == {
+        "rolling": True,
+        "moving": ["wacore"],
+        "first": "h1",
+    }
+    assert members(hostvars, deployment, ["h2", "h3"], "h2", {"wacore": "core"}) == {
+        "rolling": False,
+        "moving": [],
+        "first": "h2",
+    }
+
+
+def test_another_client_is_refused_from_the_results_of_all_members() -> None:
+    hosts = ["h1", "h2"]
+    facts: dict[str, t.Any] = {
+        "host": "h1",
+        "topology": "single",
+        "shards": 1,
+        "media_volume": "media",
+        "db_env": None,
+        "file": {},
+        "deployment": topology.deployment("h1", {"all": hosts, "a": hosts}, "a", *[None] * 5),
+        "confirmed": None,
+        "replace": False,
+        "mount_path": "/usr/local/wamedia",
+        "folder": "",
+    }
+    recorded = {"host": "h2", "leader": "h2", "project": facts["deployment"]["project"]}
+    hostvars = {"h1": {}, "h2": {"__wa_host_found": {"identity": {"recorded": recorded}}}}
+    groups = {"all": hosts, "a": hosts}
+    refusal = wa.FilterModule().filters()["client_identity_refusal"]
+    refused = refusal({**facts, "topology": "high_availability"}, hostvars, groups, hosts, ["leader"])
+    assert "leader h2 (as recorded on h2) would become h1" in refused
+    # A member that is not in this run does not count.
+    assert refusal({**facts, "topology": "high_availability"}, hostvars, groups, ["h1"], ["leader"]) == ""

@@ -33,7 +33,11 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
 @pytest.mark.parametrize(
     ("term", "given", "message"),
     [
-        ("dbenv", {}, "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup"),
+        (
+            "dbenv",
+            {},
+            "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, identity, removal",
+        ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
         ("client", {"wa_registry": None}, "wa_registry: not set; expected where the image web is pulled from. "),
         ("host", {"wa_project_dir": "srv"}, "host support: wa_project_dir: "),

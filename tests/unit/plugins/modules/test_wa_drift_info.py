@@ -68,6 +68,7 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, look: 
         "changed": False,
         "actions": [],
         "concerns": dict.fromkeys(CONCERNS, SYNCED),
+        "requirements": {"missing": {}, "stopped_services": [], "docker_refusal": ""},
         "unmanaged": [],
         "marker": "",
         "hashes": "wacore=hash-of-wacore waweb=hash-of-waweb",
@@ -80,6 +81,11 @@ def test_each_engine_request_is_sent_once(host: ObservedHost, look: Look) -> Non
     requests = host.engine.requests
     assert len(requests) == len({*requests})
     assert host.engine.count <= 14
+
+
+def test_without_the_host_its_requirements_are_not_read(look: Look) -> None:
+    found = look(concerns=["db_env"])
+    assert (found["concerns"], found["requirements"]) == ({"db_env": SYNCED}, None)
 
 
 def test_without_a_probe_only_get_requests_are_sent(host: ObservedHost, look: Look) -> None:

@@ -9,10 +9,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
 from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 
 MODULE = "wa_info"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -123,29 +123,21 @@ def test_environment_keys_are_returned_without_values(engine: FakeDocker, run_mo
     assert "Canary" not in str(found)
 
 
-def test_a_host_without_docker_is_reported_without_an_error(run_module: Run, tmp_path: Path) -> None:
-    options = {"gather": ["host", "containers"], "docker_host": f"unix://{tmp_path}/none.sock"}
-    done = run_module(MODULE, options)
-    assert "docker_engine" in done["missing"]
-    assert "does not exist" in done["reasons"]["docker_engine"]
-    assert done["containers"] == []
-    assert done["docker_version"] == ""
+def test_a_host_without_any_container_engine_has_no_container(
+    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "traces", lambda _module: requirements.Traces())
+    options = {"gather": ["containers", "identity"], "docker_host": f"unix://{tmp_path}/none.sock"}
+    assert run_module(MODULE, options)["containers"] == []
 
 
-def test_a_missing_engine_is_an_error_if_only_containers_are_gathered(run_module: Run, tmp_path: Path) -> None:
+def test_an_engine_that_does_not_answer_is_an_error(
+    run_module: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "traces", lambda _module: requirements.Traces(("docker.io",)))
     failed = run_module(MODULE, {"docker_host": f"unix://{tmp_path}/none.sock"})
     assert "does not exist" in failed["msg"]
     assert "role wa_host" in failed["msg"]
-
-
-def test_missing_requirements_of_the_host_are_named(
-    engine: FakeDocker, run_module: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(AnsibleModule, "get_bin_path", lambda *_args, **_kwargs: None)
-    options = {"gather": ["host"], "docker_host": engine.host, "database_engine": "PGSQL"}
-    done = run_module(MODULE, options)
-    assert done["missing"] == ["cron", "docker_compose"]
-    assert set(done["reasons"]) == set(done["missing"])
 
 
 def test_an_upgrade_that_holds_the_lock_is_reported(engine: FakeDocker, run_module: Run, tmp_path: Path) -> None:
@@ -252,14 +244,3 @@ def test_a_compose_file_of_another_tool_is_refused(run_module: Run, tmp_path: Pa
     write = run_module("wa_client_files", {"path": str(path), "content": HEADER})
     assert ("is not this collection's" in write.get("msg", "")) is refused
     assert path.read_text() == (text if refused else HEADER)
-
-
-def test_a_failed_log_cleanup_job_is_a_warning(run_module: Run, tmp_path: Path, warned: list[str]) -> None:
-    cron, status = tmp_path / "cron", tmp_path / "status.json"
-    options = {"gather": [], "log_cleanup_status_file": str(status), "log_cleanup_cron_file": str(cron)}
-    assert run_module(MODULE, options)["log_cleanup_problem"] == ""
-    cron.touch()
-    status.write_text('{"result": "failed", "started": 0, "last_success": 0, "failures": ["core: is paused"]}')
-    found = run_module(MODULE, options)
-    assert "its last run, of 1970-01-01 00:00 UTC, failed: core: is paused" in found["log_cleanup_problem"]
-    assert warned == [found["log_cleanup_problem"]]

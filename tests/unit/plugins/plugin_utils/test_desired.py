@@ -127,13 +127,17 @@ def test_the_client_of_a_single_host() -> None:
     }
     assert SERVICE_KEY not in compose["content"]
     assert found["kept_files"] == ["/opt/waba/support/db.env", compose["path"], secret["path"]]
-    assert {key: found[key] for key in ("project", "version", "database", "container_names", "keep_adopted")} == {
+    expected = {
         "project": "wa-support",
         "version": "2.53.4",
         "database": "db.example.com:3306/",
+        "media_folder": "",
         "container_names": [],
+        "compose_container_names": ["wa-support-wacore-1", "wa-support-waweb-1"],
         "keep_adopted": True,
+        "accept_unknown": False,
     }
+    assert {key: found[key] for key in expected} == expected
     assert [one["name"] for one in found["services"]] == ["wacore", "waweb"]
 
 
@@ -145,6 +149,56 @@ def test_the_comparison_gets_services_and_neighbours() -> None:
     assert {"document", "secret_files", "database", "project_dir"} & {*found} == set()
     secret = for_comparison(wa_client_extra_secret_environment={"waweb": {"WA_KEY": SERVICE_KEY}})["client"]["services"]
     assert [one.get("secret_file") for one in secret] == [None, "/opt/waba/support/secret-waweb.env"]
+
+
+def test_the_facts_by_which_a_client_is_recognised() -> None:
+    assert desired.identity_facts(inventory()) == {
+        **desired.identity(inventory()),
+        "confirmed": None,
+        "replace": False,
+        "mount_path": "/usr/local/wamedia",
+        "folder": "",
+    }
+    given: dict[str, t.Any] = {"wa_confirm_identity": {"port": 1}, "wa_client_replace_unmanaged": "yes"}
+    found = desired.identity_facts(inventory(**given))
+    assert (found["confirmed"], found["replace"]) == ({"port": 1}, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "folder"),
+    [
+        ({"type": "none", "o": "bind", "device": "/srv/media"}, "/srv/media"),
+        ({"type": "none", "o": "ro,bind", "device": "/srv/media"}, "/srv/media"),
+        ({"type": "nfs", "o": "addr=nas,rw", "device": ":/media"}, ""),
+        ({"type": "none", "o": "rbind", "device": "/srv/media"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_folder_that_the_media_volume_binds(options: dict[str, str], folder: str) -> None:
+    assert desired.media_folder(inventory(wa_media_volume_driver_options=options)) == folder
+
+
+def test_what_the_removal_takes_away() -> None:
+    assert desired.removal(inventory()) == {
+        "files": [],
+        "folders": ["/opt/waba/support", "/var/lib/waba", "/opt/waba"],
+    }
+    roles = ("client", "db_env", "log_cleanup", "trial_database")
+    found = desired.removal(inventory(wa_project_dir="/srv/wa", **{f"wa_{name}_state": "absent" for name in roles}))
+    assert found == {
+        "files": [
+            "/srv/wa/compose.yml",
+            "/srv/wa/compose.yml.previous",
+            "/var/lib/waba/support.change.json",
+            "/srv/wa/secret-*",
+            "/srv/wa/db.env",
+            "/srv/wa/db.env.previous",
+            "/var/lib/waba/log-cleanup-support.json",
+            "/var/lib/waba/log-cleanup-live-wa-support.json",
+            "/srv/wa/trial-database",
+        ],
+        "folders": ["/srv/wa", "/var/lib/waba"],
+    }
 
 
 def test_a_client_outside_compose_has_no_files() -> None:

@@ -9,13 +9,18 @@ import typing as t
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._client.starts import second_coreapp, unrecorded
+from ansible_collections.waba.onprem.plugins.module_utils._client.starts import (
+    restart_allowed,
+    second_coreapp,
+    unrecorded,
+)
 
 OURS = "mariadb.lab:3306/"
 
 
 def core(name: str, state: str = "running", project: str = "wa-h1", **other: t.Any) -> dict[str, t.Any]:
     return {
+        "id": f"id-{name}",
         "name": name,
         "state": state,
         "project": project,
@@ -99,3 +104,28 @@ def test_the_refusal_names_the_containers_and_the_fix() -> None:
 def test_unrecorded_stopped_containers_are_named() -> None:
     containers = [core("a", "exited"), core("b", "created"), core("c"), core("d", "exited")]
     assert unrecorded(containers, ["a"]) == ["b", "d"]
+
+
+def test_a_replaced_coreapp_is_stopped_before_the_start() -> None:
+    other = core("other", project="wa-two")
+    assert second_coreapp([NORMAL, other], "wa-h1", None, OURS, [other]) == ""
+    assert "other" in second_coreapp([NORMAL, other], "wa-h1", None, OURS, [core("third")])
+
+
+@pytest.mark.parametrize(
+    ("mode", "window", "now", "allowed"),
+    [
+        ("now", "01:00-05:00", {}, True),
+        ("report", "01:00-05:00", {"hour": "02", "minute": "30"}, False),
+        ("window", "01:00-05:00", {"hour": "02", "minute": "30"}, True),
+        ("window", "01:00-05:00", {"hour": "01", "minute": "00"}, True),
+        ("window", "01:00-05:00", {"hour": "05", "minute": "00"}, False),
+        ("window", "01:00-05:00", {"hour": "00", "minute": "59"}, False),
+        ("window", "23:00-05:00", {"hour": "23", "minute": "10"}, True),
+        ("window", "23:00-05:00", {"hour": "04", "minute": "59"}, True),
+        ("window", "23:00-05:00", {"hour": "12", "minute": "00"}, False),
+        ("window", "01:00-05:00", {}, False),  # the clock was not read
+    ],
+)
+def test_a_restart_is_allowed_now_or_in_its_window(mode: str, window: str, now: dict[str, str], allowed: bool) -> None:
+    assert restart_allowed(mode, window, now) is allowed

@@ -101,3 +101,24 @@ def test_a_client_without_the_setting_is_an_error(fake: FakeWebapp, params: dict
     with pytest.raises(WaError) as error:
         automatic_gc.observe(params)
     assert str(error.value).startswith("application settings: neither garbagecollector_enable nor ")
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "running", "password", "check_mode", "expected"),
+    [
+        ({}, True, "x", False, ""),
+        ({}, True, "x", True, ""),
+        ({}, False, "x", True, "the client does not run yet."),
+        ({}, False, "x", False, ""),  # then the API does not answer, which is an error
+        ({}, True, "", False, "it cannot be checked without wa_api_password. Set it."),
+        ({"blocking": True, "message": "locked by ops"}, True, "x", False, "locked by ops"),
+        ({"blocking": False, "message": "left by ops"}, True, "x", False, ""),
+    ],
+)
+def test_why_the_setting_is_left_as_it_is(
+    upgrade: dict[str, t.Any], running: bool, password: str, check_mode: bool, expected: str
+) -> None:
+    containers = [{"one_shot": True, "state": "running"}, {"one_shot": False, "state": "exited"}]
+    containers += [{"one_shot": False, "state": "running"}] if running else []
+    found = {"upgrade": upgrade, "containers": containers}
+    assert automatic_gc.skip_reason(found, password, check_mode) == expected

@@ -24,7 +24,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.options import
 from ansible_collections.waba.onprem.plugins.modules.wa_drift_info import ReadOnly
 
 SECRET = "Canary-18-Pw"
-HOST = {"database_engine": "MYSQL", "lock_file": "/l", "compose_file": "/c", "identity_file": "/i"}
+HOST = {
+    "database_engine": "MYSQL",
+    "docker_host": "unix:///none/docker.sock",
+    "lock_file": "/l",
+    "compose_file": "/c",
+    "identity_file": "/i",
+}
 LOG_CLEANUP = {"status_file": "/s", "cron_file": "/f"}
 
 
@@ -91,7 +97,9 @@ def test_fail_json_ends_the_concern_only() -> None:
     assert str(error.value) == "module: no such user."
 
 
-def test_a_concern_gets_its_options_in_check_mode(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_concern_gets_its_options_in_check_mode(
+    module: Module, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[t.Any] = []
 
     def observe(part: t.Any, engine_error: str) -> Finding:
@@ -100,7 +108,7 @@ def test_a_concern_gets_its_options_in_check_mode(module: Module, monkeypatch: p
         return Finding(warnings=["even"])
 
     monkeypatch.setattr(host, "observe", observe)
-    found = comparison.HostComparison(module, True, True).run({"host": HOST})
+    found = comparison.HostComparison(module, True, True).run({"host": {**HOST, "docker_host": engine.host}})
     assert seen == [(True, "/l", False, "")]
     assert found == {"host": Finding(warnings=["even", "odd"])}
     assert (module.params, module.warned, module.check_mode) == ({}, [], False)

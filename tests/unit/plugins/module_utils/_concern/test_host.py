@@ -72,9 +72,16 @@ def test_all_missing_requirements_are_named(module: Module, tmp_path: Path, monk
     monkeypatch.setattr(requirements, "missing", missing)
     monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: False)
     monkeypatch.setattr(requirements, "stopped_services", lambda _module: ["cron"])
+    monkeypatch.setattr(requirements, "refusal", lambda _module, reasons: f"refused for {', '.join(reasons)}")
     (tmp_path / "project").chmod(0o755)
     (tmp_path / "state").rmdir()
-    assert host.observe(module, DOWN).changes == [
+    found = host.observe(module, DOWN)
+    assert found.requirements == {
+        "missing": {"docker_engine": DOWN, "python_mysql": "the Python library pymysql cannot be imported"},
+        "stopped_services": ["cron"],
+        "docker_refusal": "refused for python_mysql, docker_engine",
+    }
+    assert found.changes == [
         f"docker_engine is missing: {DOWN}",
         "python_mysql is missing: the Python library pymysql cannot be imported",
         "cron does not run",

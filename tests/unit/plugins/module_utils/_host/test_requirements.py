@@ -10,7 +10,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
 from ansible_collections.waba.onprem.plugins.module_utils._host.requirements import Traces, docker_refusal
@@ -377,14 +376,6 @@ def test_a_stopped_cron_daemon_is_recognised(
     assert host_requirements.stopped_services(host) == stopped
 
 
-def test_wa_info_returns_stopped_services(
-    engine: FakeDocker, run_module: RunModule, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(host_requirements, "stopped_services", lambda _module: ["cron"])
-    done = run_module("wa_info", {"gather": ["host"], "docker_host": engine.host})
-    assert done["stopped_services"] == ["cron"]
-
-
 @pytest.mark.parametrize(("compose", "missing"), [(True, False), (False, True), (None, True)])
 def test_a_known_state_of_compose_is_not_checked_again(
     host: Host, monkeypatch: pytest.MonkeyPatch, compose: bool | None, missing: bool
@@ -394,13 +385,9 @@ def test_a_known_state_of_compose_is_not_checked_again(
     assert ("docker_compose" in host_requirements.missing(host, "", compose)) is missing
 
 
-def test_wa_info_returns_the_docker_refusal(
-    engine: FakeDocker, run_module: RunModule, host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_refusal_reads_the_traces_of_this_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_requirements, "traces", lambda _module: Traces(("docker-ce",)))
     monkeypatch.setattr(host_requirements, "read_release", lambda: DEBIAN)
-    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module, _error: False)
-    done = run_module("wa_info", {"gather": ["host"], "docker_host": engine.host})
-    assert done["docker_refusal"].endswith("Install Docker's own plugin: apt-get install docker-compose-plugin")
-    monkeypatch.setattr(host_requirements, "compose_runs", lambda _module, _error: True)
-    assert run_module("wa_info", {"gather": ["host"], "docker_host": engine.host})["docker_refusal"] == ""
+    refused = host_requirements.refusal(host, {"docker_compose": "docker compose does not run"})
+    assert refused.endswith("Install Docker's own plugin: apt-get install docker-compose-plugin")
+    assert host_requirements.refusal(host, {"cron": "no cron daemon is installed"}) == ""

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import pathlib
 import typing as t
 
 import pytest
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
 
-VARIABLES = pathlib.Path(__file__).resolve().parents[2] / "roles/wa_host/vars/main.yml"
+from ansible_collections.waba.onprem.plugins.module_utils._host import packages
+
 ALL = ["docker_engine", "docker_compose", "cron"]
 FAMILIES = {
     **dict.fromkeys(("Rocky", "AlmaLinux", "Fedora", "Amazon"), "RedHat"),
@@ -21,20 +19,14 @@ FAMILIES = {
 }
 
 
-def read(name: str, distribution: str, major: str, missing: list[str], own: dict[str, t.Any]) -> t.Any:
-    """A variable of the role on a host that lacks `missing`; `own` is wa_host_packages."""
-    loader = DataLoader()
-    given = {
-        "ansible_facts": {
-            "distribution": distribution,
-            "distribution_major_version": major,
-            "os_family": FAMILIES.get(distribution, "Debian"),
-        },
-        "wa_host_packages": own,
-        "__wa_host_found": {"missing": missing},
+def choose(distribution: str, major: str, missing: list[str], own: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the choice for a host that lacks `missing`; `own` is wa_host_packages."""
+    facts = {
+        "distribution": distribution,
+        "distribution_major_version": major,
+        "os_family": FAMILIES.get(distribution, "Debian"),
     }
-    variables = {**loader.load_from_file(str(VARIABLES), trusted_as_template=True), **given}
-    return Templar(loader=loader, variables=variables).template(variables[name])
+    return packages.choose(facts, missing, own)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +49,7 @@ def read(name: str, distribution: str, major: str, missing: list[str], own: dict
     ],
 )
 def test_every_release_gets_packages_that_it_has(distribution: str, major: str, expected: list[str]) -> None:
-    assert read("__wa_host_install", distribution, major, ALL, {}) == expected
+    assert choose(distribution, major, ALL, {})["install"] == expected
 
 
 @pytest.mark.parametrize(
@@ -69,20 +61,20 @@ def test_every_release_gets_packages_that_it_has(distribution: str, major: str, 
         ("13", ALL, {}, []),
     ],
 )
-def test_a_requirement_without_a_package_is_known_before_the_installation(
+def test_a_requirement_without_a_package_is_named(
     major: str, missing: list[str], own: dict[str, list[str]], expected: list[str]
 ) -> None:
-    assert read("__wa_host_without_package", "Debian", major, missing, own) == expected
+    assert choose("Debian", major, missing, own)["without_package"] == expected
 
 
 @pytest.mark.parametrize(
     ("distribution", "expected"), [("Amazon", ["docker_compose"]), ("SLES", []), ("Alpine", ALL), ("Archlinux", ALL)]
 )
-def test_requirements_of_an_unknown_distribution_need_wa_host_packages(distribution: str, expected: list[str]) -> None:
-    assert sorted(read("__wa_host_without_package", distribution, "15", ALL, {})) == sorted(expected)
+def test_an_unknown_package_must_be_set_in_the_inventory(distribution: str, expected: list[str]) -> None:
+    assert choose(distribution, "15", ALL, {})["without_package"] == expected
     own = {word: ["x"] for word in ALL}
-    assert read("__wa_host_without_package", distribution, "15", ALL, own) == []
-    assert read("__wa_host_install", distribution, "15", ALL, own) == ["x"]
+    assert choose(distribution, "15", ALL, own)["without_package"] == []
+    assert choose(distribution, "15", ALL, own)["install"] == ["x"]
 
 
 @pytest.mark.parametrize(
@@ -98,5 +90,15 @@ def test_requirements_of_an_unknown_distribution_need_wa_host_packages(distribut
         ("Alpine", {"cron": "cronie"}, "crond"),
     ],
 )
-def test_the_service_name_of_cron(distribution: str, own: dict[str, t.Any], service: str) -> None:
-    assert read("__wa_host_cron_service", distribution, "13", ["cron"], own) == service
+def test_the_name_of_the_cron_service(distribution: str, own: dict[str, t.Any], service: str) -> None:
+    assert choose(distribution, "13", ["cron"], own)["cron_service"] == service
+
+
+def test_libraries_of_each_family() -> None:
+    libraries = ["python_requests", "python_mysql", "python_postgresql"]
+    for distribution, mysql in {"Debian": "python3-pymysql", "Rocky": "python3-PyMySQL"}.items():
+        assert choose(distribution, "13", libraries, {}) == {
+            "install": ["python3-requests", mysql, "python3-psycopg2"],
+            "without_package": [],
+            "cron_service": {"Debian": "cron", "Rocky": "crond"}[distribution],
+        }

@@ -1,0 +1,127 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decides from the containers of a host what the role wa_client does with its Compose project. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import starts
+from ansible_collections.waba.onprem.plugins.module_utils._client.identity import MIGRATION
+
+Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
+_STOPPED = ("exited", "created")
+
+
+def services(containers: Containers, project: str) -> list[t.Mapping[str, t.Any]]:
+    """Returns the project's containers without migrations and one-off containers, which are never started."""
+    ours = (one for one in containers if one["project"] == project)
+    return [one for one in ours if one["service"] != MIGRATION and not one["one_shot"]]
+
+
+def running_coreapps(containers: Containers, project: str) -> list[str]:
+    """Returns the names of the project's running Coreapps, masters included."""
+    return [one["name"] for one in services(containers, project) if one["role"] != "web" and one["state"] == "running"]
+
+
+def decide(
+    containers: Containers,
+    desired: t.Mapping[str, t.Any],
+    restart_allowed: bool = True,
+    env_result: t.Mapping[str, t.Any] | None = None,
+) -> dict[str, t.Any]:
+    """Returns the state of the project and what may be done with its containers.
+
+    `desired` is the desired state of the client, `env_result` the result of `wa_db_env` in this run. The keys:
+
+    - `services`: the containers of the client's services, with their `versions`; `others`: those outside the project
+    - `adopted`: those not created from the role's file; `kept`: whether these are left as they are
+    - `surplus`: those to remove because this host no longer has their service; for the removal of the client `removable`,
+      the role's own ones that its Compose file does not name, and `leaving`, the names of all that are taken away
+    - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
+    - `acts`: whether containers may be changed now; `recreate`: `never` for adopted containers, `auto`, or `later`
+    - `env_changes`: the changed keys of db.env by container
+    - for containers outside Compose `starts`, the names to start, and `missing` and `unrecorded`, the differences from the
+      recorded names
+    - `nodes`: the ids of Coreapps and masters; `api_ports`: the published ports of Webapps
+    """
+    project = desired["project"]
+    found = services(containers, project)
+    adopted = [one for one in found if not one["own"]]
+    kept = bool(adopted) and desired["keep_adopted"]
+    wanted = {one["name"] for one in desired["services"]}
+    unwanted = [one for one in found if one["service"] not in wanted]
+    # The first start of a container is not a restart and does not wait for the window.
+    acts = restart_allowed or not found
+    recorded = desired["container_names"]
+    names = [one["name"] for one in found]
+    return {
+        "services": found,
+        "others": [one for one in containers if one["project"] != project],
+        "versions": list(dict.fromkeys(one["version"] for one in found)),
+        "adopted": adopted,
+        "kept": kept,
+        "surplus": [] if kept else unwanted,
+        "removable": [one for one in unwanted if one["own"]],
+        "leaving": [one["name"] for one in found if one["own"] or one["service"] in wanted],
+        "unhealthy": starts.not_healthy(found),
+        "in_force": not kept
+        and any(one["state"] == "running" for one in found)
+        and not any(one["health"] == "unhealthy" for one in found),
+        "acts": acts,
+        "recreate": "never" if kept else "auto" if acts else "later",
+        "env_changes": _env_changes(found, env_result or {}),
+        # A container left from a replacement has the same image, so only recorded ones are started.
+        "starts": [one["name"] for one in found if one["state"] in _STOPPED and one["name"] in recorded],
+        "missing": [name for name in recorded if name not in names],
+        "unrecorded": starts.unrecorded(found, recorded),
+        "nodes": [one["id"] for one in found if one["role"] in ("core", "master")],
+        "api_ports": [one["api_port"] for one in containers if one["project"] == project and one["api_port"]],
+    }
+
+
+def _env_changes(found: Containers, env_result: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
+    """Returns the changed keys by container: `wa_db_env` compares running ones, stopped ones have all changes."""
+    changed = [*env_result.get("changed_keys", ()), *env_result.get("removed_keys", ())]
+    stopped = {one["name"]: changed for one in found if one["state"] in (*_STOPPED, "dead")}
+    return {**stopped, **{one["name"]: one["stale_keys"] for one in env_result.get("stale_containers", ())}}
+
+
+def members(
+    containers: t.Mapping[str, Containers], deployment: t.Mapping[str, t.Any], host: str, renamed: bool = False
+) -> dict[str, t.Any]:
+    """Returns what the members of a run have in common, from the `containers` of each.
+
+    `rolling`, whether they are changed one by one, because the client runs on one of several; `moving`, the services that
+    still run on another member than `host` (a Webapp is on all; with `renamed` services a name proves nothing); `first`, the
+    host of tasks that run once: the leader, or the first member of a limited run.
+    """
+    present = [one for one in deployment["members"] if one in containers]
+    ours = {name: [one for one in containers[name] if one["project"] == deployment["project"]] for name in present}
+    others = [one for name in present if name != host for one in ours[name]]
+    serving = any(one["state"] == "running" for those in ours.values() for one in those)
+    return {
+        "rolling": serving and len(deployment["members"]) > 1,
+        "moving": [] if renamed else [one["service"] for one in others if one["role"] != "web"],
+        "first": deployment["leader"] if deployment["leader"] in present else present[0],
+    }
+
+
+def change_due(
+    plan: t.Mapping[str, t.Any], recreate: str, replaceable: Containers, unproven: t.Sequence[str], check_mode: bool
+) -> bool:
+    """Returns whether a container changes, or files in force are not proven yet because a run was interrupted.
+
+    `plan` is the result of `wa_project_info`, `unproven` of `wa_client_files`.
+    """
+    return bool(plan["changes"] or replaceable or (unproven and recreate == "auto" and not check_mode))
+
+
+def kept_files(results: t.Iterable[t.Mapping[str, t.Any]]) -> list[str]:
+    """Returns the paths whose previous content this run has kept, from results of `wa_db_env` and `wa_client_files`.
+
+    A result may be of a loop, or of a skipped or undefined task.
+    """
+    flat = [each for one in results for each in one.get("results", [one])]
+    return [each["path"] for each in flat if each.get("kept") or each.get("previous_kept")]

@@ -1,0 +1,237 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role wa_client does with the containers of a host, by table."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import project
+
+DESIRED: dict[str, t.Any] = {
+    "project": "wa-a",
+    "services": [{"name": "wacore"}, {"name": "waweb"}],
+    "container_names": [],
+    "keep_adopted": True,
+}
+
+
+def container(service: str, state: str = "running", role: str = "core", **other: t.Any) -> dict[str, t.Any]:
+    name = f"wa-a-{service}-1"
+    return {
+        "id": f"id-{service}",
+        "name": name,
+        "service": service,
+        "project": "wa-a",
+        "state": state,
+        "health": "",
+        "role": role,
+        "own": True,
+        "one_shot": False,
+        "version": "2.53.4",
+        "api_port": 9090 if role == "web" else 0,
+        **other,
+    }
+
+
+CORE, WEB = container("wacore"), container("waweb", role="web")
+SURPLUS = container("wacore2")
+ADOPTED = container("wacore", own=False)
+MIGRATION = container("dbupgrade", "exited", one_shot=True)
+LEFT_MIGRATION = container("dbupgrade", "exited")
+STRANGER = container("wacore", project="other", name="other-wacore-1", version="2.51.2")
+
+
+def decide(containers: list[dict[str, t.Any]], **more: t.Any) -> dict[str, t.Any]:
+    return project.decide(containers, {**DESIRED, **more})
+
+
+def test_the_decision_of_a_client_that_is_in_order() -> None:
+    assert decide([CORE, WEB, MIGRATION, STRANGER]) == {
+        "services": [CORE, WEB],
+        "others": [STRANGER],
+        "versions": ["2.53.4"],
+        "adopted": [],
+        "kept": False,
+        "surplus": [],
+        "removable": [],
+        "leaving": ["wa-a-wacore-1", "wa-a-waweb-1"],
+        "unhealthy": [],
+        "in_force": True,
+        "acts": True,
+        "recreate": "auto",
+        "env_changes": {},
+        "starts": [],
+        "missing": [],
+        "unrecorded": [],
+        "nodes": ["id-wacore"],
+        "api_ports": [9090],
+    }
+
+
+@pytest.mark.parametrize("one", [MIGRATION, LEFT_MIGRATION, container("run", one_shot=True)])
+def test_a_migration_or_a_one_off_container_is_no_service(one: dict[str, t.Any]) -> None:
+    assert project.services([CORE, one], "wa-a") == [CORE]
+    assert project.running_coreapps([{**one, "state": "running"}], "wa-a") == []
+
+
+def test_running_coreapps_are_those_of_the_project() -> None:
+    master = container("wamaster", role="master")
+    found = [CORE, WEB, master, STRANGER, container("wacore3", "exited"), container("wacore4", "paused")]
+    assert project.running_coreapps(found, "wa-a") == ["wa-a-wacore-1", "wa-a-wamaster-1"]
+
+
+@pytest.mark.parametrize(
+    ("containers", "keep_adopted", "expected"),
+    [
+        ([CORE, SURPLUS], True, {"kept": False, "surplus": [SURPLUS], "removable": [SURPLUS], "recreate": "auto"}),
+        ([ADOPTED, WEB], True, {"kept": True, "adopted": [ADOPTED], "recreate": "never", "in_force": False}),
+        ([ADOPTED, WEB], False, {"kept": False, "adopted": [ADOPTED], "recreate": "auto", "in_force": True}),
+        # Nothing is removed beside an adopted container that is kept, and an operator's own service never.
+        ([ADOPTED, SURPLUS], True, {"kept": True, "surplus": [], "removable": [SURPLUS]}),
+        (
+            [CORE, {**SURPLUS, "own": False}],
+            False,
+            {"surplus": [{**SURPLUS, "own": False}], "removable": [], "leaving": ["wa-a-wacore-1"]},
+        ),
+        ([], True, {"kept": False, "in_force": False, "versions": [], "services": []}),
+        ([CORE, {**WEB, "version": "2.51.2"}], True, {"versions": ["2.53.4", "2.51.2"]}),
+    ],
+)
+def test_adopted_and_surplus_containers(
+    containers: list[dict[str, t.Any]], keep_adopted: bool, expected: dict[str, t.Any]
+) -> None:
+    found = decide(containers, keep_adopted=keep_adopted)
+    assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("core", "in_force", "unhealthy"),
+    [
+        ({"health": "healthy"}, True, []),
+        ({"health": "starting"}, True, ["wa-a-wacore-1 (running, starting)"]),
+        ({"health": "unhealthy"}, False, ["wa-a-wacore-1 (running, unhealthy)"]),
+        ({"state": "exited"}, False, ["wa-a-wacore-1 (exited)"]),
+    ],
+)
+def test_files_are_in_force_in_a_client_that_runs_and_is_not_unhealthy(
+    core: dict[str, t.Any], in_force: bool, unhealthy: list[str]
+) -> None:
+    found = decide([{**CORE, **core}])
+    assert (found["in_force"], found["unhealthy"]) == (in_force, unhealthy)
+
+
+@pytest.mark.parametrize(
+    ("containers", "allowed", "acts", "recreate"),
+    [
+        ([CORE], True, True, "auto"),
+        ([CORE], False, False, "later"),
+        ([ADOPTED], False, False, "never"),
+        ([], False, True, "auto"),  # the first start is no restart
+        ([STRANGER, MIGRATION], False, True, "auto"),
+    ],
+)
+def test_a_restart_waits_and_the_first_start_does_not(
+    containers: list[dict[str, t.Any]], allowed: bool, acts: bool, recreate: str
+) -> None:
+    found = project.decide(containers, DESIRED, allowed)
+    assert (found["acts"], found["recreate"]) == (acts, recreate)
+
+
+def test_changed_keys_of_stopped_and_running_containers() -> None:
+    result = {
+        "changed_keys": ["WA_DB_PORT"],
+        "removed_keys": ["TZ"],
+        "stale_containers": [{"name": "wa-a-waweb-1", "stale_keys": ["WA_DB_PORT"]}],
+    }
+    containers = [{**CORE, "state": "exited"}, WEB, container("wacore2", "restarting")]
+    assert project.decide(containers, DESIRED, True, result)["env_changes"] == {
+        "wa-a-wacore-1": ["WA_DB_PORT", "TZ"],
+        "wa-a-waweb-1": ["WA_DB_PORT"],
+    }
+
+
+def test_outside_compose_only_recorded_containers_are_started() -> None:
+    outside: dict[str, t.Any] = {"project": "", "own": False}
+    containers = [
+        container("a", "exited", name="a", **outside),
+        container("b", "created", name="b", **outside),
+        container("c", "exited", name="c", **outside),
+        container("d", "running", name="d", **outside),
+    ]
+    found = decide(containers, project="", container_names=["a", "b", "d", "e"])
+    assert {key: found[key] for key in ("starts", "missing", "unrecorded")} == {
+        "starts": ["a", "b"],
+        "missing": ["e"],
+        "unrecorded": ["c"],
+    }
+
+
+ALONE = {"project": "wa-a", "leader": "h1", "members": ["h1"]}
+THREE = {"project": "wa-a", "leader": "h1", "members": ["h1", "h2", "h3"]}
+
+
+@pytest.mark.parametrize(
+    ("deployment", "containers", "host", "renamed", "expected"),
+    [
+        (ALONE, {"h1": [CORE, WEB]}, "h1", False, {"rolling": False, "moving": [], "first": "h1"}),
+        (THREE, {"h1": [], "h2": [], "h3": []}, "h1", False, {"rolling": False, "moving": [], "first": "h1"}),
+        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, "h1", False, {"rolling": True, "moving": [], "first": "h1"}),
+        (
+            THREE,
+            {"h1": [CORE], "h2": [WEB], "h3": []},
+            "h2",
+            False,
+            {"rolling": True, "moving": ["wacore"], "first": "h1"},
+        ),
+        (THREE, {"h1": [CORE], "h2": [WEB], "h3": []}, "h2", True, {"rolling": True, "moving": [], "first": "h1"}),
+        (THREE, {"h2": [{**CORE, "state": "exited"}]}, "h2", False, {"rolling": False, "moving": [], "first": "h2"}),
+        (THREE, {"h1": [STRANGER], "h2": []}, "h2", False, {"rolling": False, "moving": [], "first": "h1"}),
+    ],
+)
+def test_the_members_of_a_run(
+    deployment: dict[str, t.Any],
+    containers: dict[str, list[dict[str, t.Any]]],
+    host: str,
+    renamed: bool,
+    expected: dict[str, t.Any],
+) -> None:
+    assert project.members(containers, deployment, host, renamed) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "recreate", "replaceable", "unproven", "check_mode", "due"),
+    [
+        ([], "auto", [], [], False, False),
+        (["recreates wa-a-wacore-1"], "auto", [], [], False, True),
+        (["starts wa-a-wacore-1"], "never", [], [], True, True),
+        ([], "auto", [STRANGER], [], True, True),
+        ([], "auto", [], ["/a"], False, True),
+        ([], "auto", [], ["/a"], True, False),
+        ([], "later", [], ["/a"], False, False),
+        ([], "never", [], ["/a"], False, False),
+    ],
+)
+def test_when_containers_change(
+    changes: list[str],
+    recreate: str,
+    replaceable: list[dict[str, t.Any]],
+    unproven: list[str],
+    check_mode: bool,
+    due: bool,
+) -> None:
+    assert project.change_due({"changes": changes}, recreate, replaceable, unproven, check_mode) is due
+
+
+def test_files_that_a_run_has_kept() -> None:
+    results: list[dict[str, t.Any]] = [
+        {},
+        {"path": "/db.env", "previous_kept": True},
+        {"path": "/compose.yml", "kept": False},
+        {"results": [{"path": "/secret-a.env", "kept": True}, {"skipped": True}, {"path": "/b", "kept": False}]},
+        {"skipped": True},
+    ]
+    assert project.kept_files(results) == ["/db.env", "/secret-a.env"]
