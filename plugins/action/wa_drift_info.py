@@ -91,7 +91,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         members = desired.deployment(ours)["members"]
         result["members"] = [one for one in members if one in ours.variables.get("ansible_play_hosts_all", members)]
         result["always"] = provision_plan.always({name: ours.get(name) for name in provision_plan.SWITCHES})
-        for text in result["drift"]:
+        for text in provision_plan.lines(found, result["restart"]):
             display.display(f"{ours.host} | {text}")
         for text in provision_plan.pending(found, result["restart"]):
             display.display(f"{ours.host} | restart pending: {text}")

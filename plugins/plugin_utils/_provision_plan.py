@@ -81,15 +81,19 @@ def shares_no_volume(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> bool:
     return len(results) > 1 and len(markers) > 0 and (len({*markers}) > 1 or "" in markers)
 
 
-def lines(found: Concerns) -> list[str]:
-    """Returns a line for each difference. That a client which is down cannot be asked is no difference of its own."""
+def lines(found: Concerns, restart: str = NOW) -> list[str]:
+    """Returns a line for each difference, without restarts that have to wait.
+
+    That a client which is down cannot be asked is no difference of its own.
+    """
     texts = []
     down = bool(found.get("client", {}).get("changes"))
     for name, finding in found.items():
         if name == "automatic_gc" and finding.get("error") and down:
             continue
         texts += [f"{name}: {text}" for text in finding.get("changes") or ()]
-        texts += [f"{name}: {text} (needs a restart)" for text in finding.get("restarts") or ()]
+        if restart == NOW:
+            texts += [f"{name}: {text} (needs a restart)" for text in finding.get("restarts") or ()]
         texts += [f"{name}: not known: {finding['error']}"] if finding.get("error") else []
     return texts
 

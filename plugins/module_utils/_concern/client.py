@@ -71,7 +71,8 @@ def observe(
         secret = one["mode"] == "0600"
         shown = concern_files.diff(one) if diff and not secret else None
         found.diff += [shown] if shown else []
-    found.changes += [
+    # They are proven by containers that were recreated from them, so this waits for the time of a restart.
+    found.restarts += [
         f"{path} was changed and not proven since"
         for path in params["kept_files"]
         if os.path.lexists(Store(path).previous)

@@ -83,6 +83,13 @@ def test_each_engine_request_is_sent_once(host: ObservedHost, look: Look) -> Non
     assert host.engine.count <= 14
 
 
+@pytest.mark.parametrize("restart", ["window", "report"])
+def test_a_file_that_no_container_has_proven_waits_for_the_restart(host: LookHost, look: Look, restart: str) -> None:
+    host.project.joinpath("compose.yml.previous").touch()
+    assert look(restart=restart)["concerns"]["client"]["state"] == "restart_pending"
+    assert look(restart="now")["concerns"]["client"]["state"] == "drifted"
+
+
 def test_without_the_host_its_requirements_are_not_read(look: Look) -> None:
     found = look(concerns=["db_env"])
     assert (found["concerns"], found["requirements"]) == ({"db_env": SYNCED}, None)
@@ -196,7 +203,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     (
         "client",
         lambda host: host.project.joinpath("db.env.previous").touch(),
-        changes("{}/project/db.env was changed and not proven since"),
+        restarts("{}/project/db.env was changed and not proven since"),
     ),
     (
         "client",

@@ -147,6 +147,11 @@ def test_lines_name_each_difference_with_its_concern() -> None:
         "log_cleanup: c1",
         "log_cleanup: r1 (needs a restart)",
     ]
+    assert provision_plan.lines(FOUND, "window") == [
+        "host: cron does not run",
+        "client: not known: Docker Engine: no answer.",
+        "log_cleanup: c1",
+    ]
     assert provision_plan.warnings(FOUND) == ["w1", "w2"]
 
 
