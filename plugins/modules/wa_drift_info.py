@@ -182,7 +182,7 @@ def main() -> None:
     write = not module.check_mode
     module.check_mode = True  # so that Ansible's helpers only predict changes
     result = Result(module)
-    if not module.params["desired"]:
+    if module.params["desired"] is None:
         result.fail(WaError("option desired", "not given", "what the action plugin of this module gives"))
     module.looking = True
     compared = comparison.HostComparison(module, module.params["probe"], write, not module.params["fail_on_drift"])

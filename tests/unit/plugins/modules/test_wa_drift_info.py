@@ -84,7 +84,9 @@ def test_each_engine_request_is_sent_once(host: ObservedHost, look: Look) -> Non
 
 
 @pytest.mark.parametrize("restart", ["window", "report"])
-def test_a_file_that_no_container_has_proven_waits_for_the_restart(host: LookHost, look: Look, restart: str) -> None:
+def test_a_file_that_no_container_has_proven_waits_for_the_restart(
+    host: ObservedHost, look: Look, restart: str
+) -> None:
     host.project.joinpath("compose.yml.previous").touch()
     assert look(restart=restart)["concerns"]["client"]["state"] == "restart_pending"
     assert look(restart="now")["concerns"]["client"]["state"] == "drifted"
@@ -418,6 +420,11 @@ def test_invalid_options_affect_their_concern_only(
     assert {name: one for name, one in found.items() if name != concern} == {
         name: SYNCED for name in CONCERNS if name != concern
     }
+
+
+def test_a_host_on_which_everything_is_to_be_absent_has_no_concern(host: ObservedHost, look: Look) -> None:
+    host.desired.clear()
+    assert look()["concerns"] == {}
 
 
 def test_a_concern_without_desired_state_is_not_compared(host: ObservedHost, look: Look) -> None:
