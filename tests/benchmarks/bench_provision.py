@@ -96,7 +96,7 @@ def drifted(host: str) -> t.Callable[[], None]:
 def growth() -> None:
     """Controller CPU and memory per host: several deployments on the engine of one lab host, under different inventory names."""
     one = json.loads(commands.run("ansible-inventory", "-i", inventory(), "--host", "h1"))
-    for count in (20, 100, 200):
+    for count in (20, 100, 200, 500):
         hosts = {
             f"n{number}": {"wa_client_web_port": 20000 + number, "wa_db_env_name_prefix": f"n{number}_"}
             for number in range(count)

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import pty
 import subprocess
@@ -105,6 +107,22 @@ class Host:
             self.where.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{quoted}';")
         self.write_env("du-1")
 
+    def clean(self) -> None:
+        """Remove the databases, the user, the dumps, and what stands in for the tools."""
+        if self.where.kind == "mariadb":
+            own = {"information_schema", "mysql", "performance_schema", "sys"}
+            names = sorted({*self.where.sql("SHOW DATABASES;").split()} - own)
+            self.where.sql("".join(f"DROP DATABASE `{name}`;\n" for name in names) + "DROP USER 'wa'@'%';")
+        else:
+            names = self.where.sql("SELECT datname FROM pg_database WHERE NOT datistemplate;").split()
+            dropped = "".join(f'DROP DATABASE "{name}" WITH (FORCE);\n' for name in names if name != "postgres")
+            self.where.sql(dropped + "DROP ROLE wa;")
+        tools = f"{TOOLS[self.where.kind]} /usr/bin/mysqldump"
+        self.run(
+            f"rm -rf /var/backups/waba /opt/waba /seen; for tool in {tools}; do"
+            " if [ -e $tool.real ]; then mv -f $tool.real $tool; fi; done"
+        )
+
     def write_env(self, prefix: str) -> None:
         """Write the client's db.env."""
         port = 3306 if self.where.kind == "mariadb" else 5432
@@ -172,16 +190,27 @@ def drivers(image: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, drivers: Path) -> t.Iterator[t.Callable[[str], Server]]:
+    """Returns the server of a kind, which is started at its first use."""
+    with contextlib.ExitStack() as ends:
+
+        @functools.cache
+        def start(kind: str) -> Server:
+            found = ends.enter_context(server(kind, tmp_path_factory.mktemp(kind)))
+            docker("cp", f"{drivers}/.", f"{found.container}:/usr/lib/python3/dist-packages")
+            return found
+
+        yield start
+
+
 @pytest.fixture(params=["mariadb", "postgres"])
-def host(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, ansible: Ansible, drivers: Path
-) -> t.Iterator[Host]:
-    """A host with a server that has the client's databases."""
-    with server(request.param, tmp_path_factory.mktemp(request.param)) as found:
-        docker("cp", f"{drivers}/.", f"{found.container}:/usr/lib/python3/dist-packages")
-        made = Host(found, ansible)
-        made.prepare()
-        yield made
+def host(request: pytest.FixtureRequest, ansible: Ansible, servers: t.Callable[[str], Server]) -> t.Iterator[Host]:
+    """A host with a server that has the client's user and none of its databases."""
+    made = Host(servers(request.param), ansible)
+    made.prepare()
+    yield made
+    made.clean()
 
 
 def test_a_dump_restores_schema_and_rows(
@@ -240,7 +269,7 @@ def test_a_dump_that_cannot_be_made_is_explained(host: Host) -> None:
     host.seed()
     refused = host.dump(min_free="900T", check=True)
     assert "free; expected 900.0 TiB" in refused["msg"]
-    host.run(f"rm -f {TOOLS[host.where.kind]} /usr/bin/mysqldump")
+    host.run(f"for tool in {TOOLS[host.where.kind]} /usr/bin/mysqldump; do mv $tool $tool.real || true; done")
     missing = host.dump()
     assert "is not on this host" in missing["msg"]
     assert "Install mariadb-client" in missing["msg"]
