@@ -1,12 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""wa_message_gc for unit tests: a table in memory that GC empties in its own time, answers and notifications."""
+"""wa_message_gc for unit tests: a client whose `messages` are in memory, and the module run against it."""
 
 from __future__ import annotations
 
 import json
-import threading
 import time
 import typing as t
 from pathlib import Path
@@ -15,82 +14,16 @@ import pytest
 from fake_webapp import FakeWebapp
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import activity, messages, ownership
-from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError, Settings
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
 
-PASSWORD = "Right-1234"
-DATABASE_PASSWORD = "Canary-gc-77"
+PASSWORD, DATABASE_PASSWORD = "Right-1234", "Canary-gc-77"
 GC = "/v1/services/message/gc"
-CALL = f"PUT {GC}"
-
-Run = t.Callable[..., "dict[str, t.Any]"]
 
 
-class Table:
-    """The `messages` of a client, in memory. `gc` deletes as the client would: later, in batches, in a thread."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-        self.gone = 0  # of the rows that were there at first
-        self.troubles: list[DatabaseError] = []
-        self.counts = 0
-        self.slow_from = 10**6  # the number of the count from which the database is too slow for one
-        self.threads: list[threading.Thread] = []
-        self.databases = ["wamessageStore"]
-        self.vacuums: list[str] = []  # what could not be done, one after the other
-        self.vacuumed = 0
-
-    def delete(self, count: int, batches: int = 4, pause: float = 0.05, delay: float = 0.0) -> None:
-        """Start to delete."""
-
-        def work() -> None:
-            time.sleep(delay)
-            for _number in range(batches):
-                self.rows -= count // batches
-                self.gone += count // batches
-                time.sleep(pause)
-
-        self.threads.append(threading.Thread(target=work))
-        self.threads[-1].start()
-
-    def trouble(self) -> None:
-        if self.troubles:
-            raise self.troubles.pop(0)
-
-    # What the adapter offers
-
-    def find_tables(
-        self, _config: Settings, prefix: str, wanted: t.Sequence[str] | None = None, *_more: t.Any
-    ) -> list[messages.Table]:
-        self.trouble()
-        found = {name: ownership.Traits(messages=True) for name in self.databases}
-        names = ownership.anchors(prefix, found, wanted, lambda _name: True)
-        return [messages.Table(name, name, ("id",)) for name in names]
-
-    def count_up_to(self, _config: Settings, _tables: t.Any, limit: int) -> messages.Count:
-        self.counts += 1
-        if self.counts >= self.slow_from:
-            return messages.Count(0, False, True, "wamessageStore: the count took too long")
-        large = self.rows > limit
-        return messages.Count(limit + 1 if large else self.rows, not large, large)
-
-    def vacuum(self, _config: Settings, _tables: t.Any, _seconds: float) -> str:
-        self.vacuumed += 1
-        return self.vacuums.pop(0) if self.vacuums else ""
-
-    def estimate(self, _config: Settings, _tables: t.Any) -> list[int]:
-        return [self.rows]
-
-    def take_sample(self, _config: Settings, tables: t.Any, size: int) -> list[list[list[int]]]:
-        """Rows go in the order of their keys, and only those of the sample do."""
-        return [[[self.gone + number] for number in range(min(self.rows, size))] for _table in tables]
-
-    def inspect(self, _config: Settings, _tables: t.Any, keys: t.Sequence[t.Sequence[list[int]]]) -> activity.Activity:
-        self.trouble()
-        return activity.Activity(sum(key[0] >= self.gone for part in keys for key in part), False)
-
-
-def state(tmp_path: Path) -> dict[str, t.Any]:
-    return t.cast("dict[str, t.Any]", json.loads((tmp_path / "gc.json").read_text()))
+def line(status: str = "complete", deleted: t.Any = 400, top: t.Any = None, **gc: t.Any) -> str:
+    """A notification as the business's consumer appends it; `top` stands beside `services`."""
+    gc = {"messages_deleted": deleted, "status": status, **gc}
+    return json.dumps({"services": [{"message": {"gc": gc}}], **(top or {})}) + "\n"
 
 
 def processing(*nodes: str) -> tuple[int, t.Any]:
@@ -98,35 +31,126 @@ def processing(*nodes: str) -> tuple[int, t.Any]:
     return 200, {"services": {"message": {"gc": gc}}}
 
 
-def collects(table: Table, count: int = 400, answer: t.Any = None, **how: t.Any) -> t.Callable[[], t.Any]:
-    """A reply to the call that starts the client's GC."""
+class Client:
+    """A client whose GC deletes as the real one does: later, and in batches."""
 
-    def reply() -> t.Any:
-        table.delete(count, **how)
-        return answer or processing()
+    def __init__(self, web: FakeWebapp, folder: Path, run_module: t.Callable[..., t.Any], warned: list[str]) -> None:
+        self.web, self.folder, self.run_module, self.warned = web, folder, run_module, warned
+        self.state_file, self.webhook = folder / "gc.json", folder / "webhook.jsonl"
+        self.batches: list[tuple[float, int]] = []  # when, and how many rows go
+        self.rows = 2_200
+        self.databases = ["wamessageStore"]
+        self.troubles: list[DatabaseError] = []  # of the next statements
+        self.vacuums: list[str] = []  # what could not be done, one after the other
+        self.vacuumed = self.counts = 0
+        self.too_slow = False  # for a count
+        self.answer(self.collects())
+        (folder / "db.env").write_text(
+            "WA_DB_ENGINE=PGSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=5432\nWA_DB_USERNAME=wa\n"
+            f"WA_DB_PASSWORD={DATABASE_PASSWORD}\nWA_DB_NAME_PREFIX=wa\n"
+        )
 
-    return reply
+    def run(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        """The module's result; its secrets are nowhere in what it says and keeps."""
+        given = {
+            "api_url": self.web.url,
+            "api_password": PASSWORD,
+            "env_file": str(self.folder / "db.env"),
+            "state_file": str(self.state_file),
+            "lock_file": str(self.folder / "wa.lock"),
+            "max_messages": 2_000,
+            "quiet_period": "0.3",
+            "poll_interval": "0.1",
+            "wait_timeout": "30",
+        }
+        result: dict[str, t.Any] = self.run_module("wa_message_gc", {**given, **options}, check)
+        shown = json.dumps([result, self.warned]) + "".join(path.read_text() for path in self.folder.glob("*.json*"))
+        assert not any(secret in shown for secret in (PASSWORD, DATABASE_PASSWORD, "token-"))
+        return result
 
+    def state(self) -> t.Any:
+        return json.loads(self.state_file.read_text())
 
-def notify(path: Path, deleted: int = 400, node: str | None = None, status: str = "complete", **more: t.Any) -> None:
-    gc: dict[str, t.Any] = {"messages_deleted": deleted, "status": status, **({"node": node} if node else {})}
-    with path.open("a") as stream:
-        stream.write(json.dumps({"services": [{"message": {"gc": gc}}], **more}) + "\n")
+    # The API
+
+    def answer(self, *replies: t.Any) -> None:
+        """Answer calls of GC with these, one after the other; the last one stays."""
+        self.web.on("PUT", GC, *replies)
+
+    def calls(self) -> int:
+        return self.web.paths().count(f"PUT {GC}")
+
+    def collects(
+        self, count: int = 400, answer: t.Any = None, before: t.Callable[[], t.Any] = dict, **how: t.Any
+    ) -> t.Callable[[], t.Any]:
+        """A reply to the call that starts GC; what comes `before` goes on while the module waits for it."""
+
+        def reply() -> t.Any:
+            before()
+            self.delete(count, **how)
+            return answer or processing()
+
+        return reply
+
+    def delete(self, count: int, batches: int = 4, pause: float = 0.05, delay: float = 0.0) -> None:
+        """Start to delete."""
+        begin = time.monotonic() + delay
+        self.batches += [(begin + number * pause, count // batches) for number in range(batches)]
+
+    def notify(self, **notification: t.Any) -> None:
+        with self.webhook.open("a") as stream:
+            stream.write(line(**notification))
+
+    # What the database adapter offers
+
+    @property
+    def gone(self) -> int:
+        return sum(rows for at, rows in self.batches if at <= time.monotonic())
+
+    @property
+    def rows(self) -> int:
+        return self.filled - self.gone
+
+    @rows.setter
+    def rows(self, rows: int) -> None:
+        self.filled = rows + self.gone
+
+    def _trouble(self) -> None:
+        if self.troubles:
+            raise self.troubles.pop(0)
+
+    def find_tables(self, _config: t.Any, prefix: str, wanted: t.Any, *_more: t.Any) -> list[messages.Table]:
+        self._trouble()
+        found = {name: ownership.Traits(messages=True) for name in self.databases}
+        names = ownership.anchors(prefix, found, wanted, lambda _name: True)
+        return [messages.Table(name, name, ("id",)) for name in names]
+
+    def count_up_to(self, _config: t.Any, _tables: t.Any, limit: int) -> messages.Count:
+        self.counts += 1
+        if self.too_slow:
+            return messages.Count(0, False, True, "wamessageStore: the count took too long")
+        rows = self.rows
+        return messages.Count(min(rows, limit + 1), rows <= limit, rows > limit)
+
+    def vacuum(self, *_arguments: t.Any) -> str:
+        self.vacuumed += 1
+        return self.vacuums.pop(0) if self.vacuums else ""
+
+    def estimate(self, *_arguments: t.Any) -> list[int]:
+        return [self.rows]
+
+    def take_sample(self, _config: t.Any, _tables: t.Any, size: int) -> list[list[list[int]]]:
+        """Rows go in the order of their keys, and only those of the sample do."""
+        gone = self.gone
+        return [[[key] for key in range(gone, min(self.filled, gone + size))]]
+
+    def inspect(self, _config: t.Any, _tables: t.Any, keys: t.Sequence[t.Sequence[list[int]]]) -> activity.Activity:
+        self._trouble()
+        gone = self.gone
+        return activity.Activity(sum(key[0] >= gone for key in keys[0]), False)
 
 
 # Fixtures, for the conftest.py of the folders that use them
-
-
-@pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Table]:
-    found = Table(2_200)
-    for name in ("find_tables", "count_up_to", "vacuum"):
-        monkeypatch.setattr(messages, name, getattr(found, name))
-    for name in ("estimate", "take_sample", "inspect"):
-        monkeypatch.setattr(activity, name, getattr(found, name))
-    yield found
-    for thread in found.threads:
-        thread.join()
 
 
 @pytest.fixture
@@ -137,28 +161,11 @@ def fake() -> t.Iterator[FakeWebapp]:
 
 
 @pytest.fixture
-def run(run_module: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> Run:
-    env = tmp_path / "db.env"
-    env.write_text(
-        "WA_DB_ENGINE=PGSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=5432\nWA_DB_USERNAME=wa\n"
-        f"WA_DB_PASSWORD={DATABASE_PASSWORD}\nWA_DB_NAME_PREFIX=wa\n"
-    )
-
-    def call(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        given = {
-            "api_url": fake.url,
-            "api_password": PASSWORD,
-            "env_file": str(env),
-            "state_file": str(tmp_path / "gc.json"),
-            "lock_file": str(tmp_path / "wa.lock"),
-            "max_messages": 2_000,
-            "quiet_period": "0.3",
-            "poll_interval": "0.1",
-            "wait_timeout": "30",
-        }
-        result = run_module("wa_message_gc", {**given, **options}, check)
-        shown = json.dumps(result) + "".join(path.read_text() for path in tmp_path.glob("*.json*"))
-        assert not any(secret in shown for secret in (PASSWORD, DATABASE_PASSWORD, "token-"))
-        return result
-
-    return call
+def client(
+    fake: FakeWebapp, tmp_path: Path, run_module: t.Any, warned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Client:
+    found = Client(fake, tmp_path, run_module, warned)
+    for module, names in ((messages, "find_tables count_up_to vacuum"), (activity, "estimate take_sample inspect")):
+        for name in names.split():
+            monkeypatch.setattr(module, name, getattr(found, name))
+    return found

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import typing as t
+from types import SimpleNamespace
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
@@ -26,23 +28,19 @@ class Driver:
         self.pauses: list[float] = []
         self.lines: list[str] = []
         self.action = object.__new__(wa_message_gc.ActionModule)
-        task = type("Task", (), {"args": arguments, "async_val": 0, "check_mode": False})
-        templar = type("Templar", (), {"template": staticmethod(lambda value: value)})
-        self.action._task, self.action._templar = task, templar
+        self.action._task = SimpleNamespace(args=arguments, async_val=0, check_mode=False)
+        self.action._templar = SimpleNamespace(template=lambda value: value)
         monkeypatch.setattr(self.action, "_execute_module", self.execute, raising=False)
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
-        self.now = 0.0
         monkeypatch.setattr(time, "sleep", self.pauses.append)
-        monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(wa_message_gc.display, "display", self.show)
 
     def show(self, text: str, stderr: bool = False) -> None:
         assert stderr, "standard output belongs to the callback"
         self.lines.append(text)
 
-    def execute(self, module_args: dict[str, t.Any] | None = None, **_more: t.Any) -> dict[str, t.Any]:
-        self.asked.append(dict(module_args or {}))
-        self.now += 1
+    def execute(self, module_args: dict[str, t.Any], **_more: t.Any) -> dict[str, t.Any]:
+        self.asked.append(module_args)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -53,65 +51,63 @@ class Driver:
         return found
 
 
-def step(*actions: str, **more: t.Any) -> dict[str, t.Any]:
-    progress = {"phase": "deleting", "round": 1, "rows": 9, "deleted": 5, "rate": 1.0}
-    return {
-        "running": True,
-        "changed": bool(actions),
-        "actions": list(actions),
-        "run_id": "r1",
-        "progress": progress,
-        **more,
-    }
+Drive = t.Callable[..., Driver]
+
+
+@pytest.fixture
+def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
+    return functools.partial(Driver, monkeypatch)
 
 
 DONE = {"running": False, "changed": False, "actions": [], "run_id": "r1", "progress": None}
 
 
-def test_steps_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = Driver(monkeypatch, step("called"), step(), DONE, poll_interval="7s")
+def step(*actions: str, warnings: t.Sequence[str] = (), **left: float) -> dict[str, t.Any]:
+    progress = {"phase": "deleting", "round": 1, "rows": 9, "deleted": 5, "rate": 1.0, **left}
+    running = {"running": True, "changed": bool(actions), "actions": actions, "progress": progress}
+    return {**DONE, **running, "warnings": warnings}
+
+
+def test_steps_until_it_is_over(drive: Drive) -> None:
+    driver = drive(step("called"), step(), DONE, poll_interval="7s")
     assert driver.run() == dict(DONE, changed=True, actions=["called"])
-    assert [asked.get("run_id") for asked in driver.asked] == [None, "r1", "r1"]
-    assert all(asked["wait"] is False for asked in driver.asked)
+    assert [(asked.get("run_id"), asked["wait"]) for asked in driver.asked] == [(None, False)] + [("r1", False)] * 2
     assert driver.pauses == [7, 7]
     assert driver.lines == ["h1 | message GC round 1 | ~9 rows, ~5 deleted, ~1/s, deleting"] * 2
 
 
-def test_the_last_look_comes_when_the_quiet_period_ends_and_lines_can_be_turned_off(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    steps = [step(warnings=["a node is down"]), step(warnings=["a node is down"]), step()]
-    for one, left in zip(steps, (180.0, 4.0, 0.1)):
-        one["progress"] = {**one["progress"], "quiet_left": left}
-    driver = Driver(monkeypatch, *steps, DONE, poll_interval="7s")
+def test_the_last_look_comes_when_the_quiet_period_ends_and_lines_can_be_turned_off(drive: Drive) -> None:
+    down = ["a node is down"]
+    steps = [step(warnings=down, quiet_left=180), step(warnings=down, quiet_left=4), step(quiet_left=0.1), DONE]
+    driver = drive(*steps, poll_interval="7s")
     result = driver.run(wa_message_gc_progress=False)
     assert (driver.pauses, driver.lines) == ([7, 4, 0.5], [])
-    assert result["warnings"] == ["a node is down"], "each once"
+    assert result["warnings"] == down, "each once"
 
 
-def test_a_lost_connection_is_tried_again_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = Driver(monkeypatch, step(), *[LOST] * 5, step(), *[LOST] * 5, DONE)
+def test_a_lost_connection_is_tried_again_a_bounded_number_of_times(drive: Drive) -> None:
+    driver = drive(step(), *[LOST] * 5, step(), *[LOST] * 5, DONE)
     assert driver.run() == DONE
     assert "h1 | message GC | connection lost (5 of 5): the host is away" in driver.lines
     assert driver.asked[-1]["run_id"] == "r1"
-    gone = Driver(monkeypatch, step(), *[LOST] * 6)
+    gone = drive(step(), *[LOST] * 6)
     with pytest.raises(AnsibleConnectionFailure):
         gone.run()
     assert gone.answers == []
 
 
-def test_a_single_step_survives_a_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = Driver(monkeypatch, LOST, LOST, step(), wait=False)
+def test_a_single_step_survives_a_lost_connection(drive: Drive) -> None:
+    driver = drive(LOST, LOST, step(), wait=False)
     assert driver.run()["running"]
     assert (driver.pauses, driver.answers) == ([10, 10], [])
     with pytest.raises(AnsibleConnectionFailure):
-        Driver(monkeypatch, *[LOST] * 6, wait=False).run()
+        drive(*[LOST] * 6, wait=False).run()
 
 
-def test_a_failure_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = Driver(monkeypatch, step(), {"failed": True, "msg": "no"})
-    assert driver.run() == {"failed": True, "msg": "no", "changed": False, "actions": []}
-    assert "option poll_interval" in Driver(monkeypatch, poll_interval="soon").run()["msg"]
+def test_a_failure_ends_it(drive: Drive) -> None:
+    failed = {"failed": True, "msg": "no"}
+    assert drive(step(), failed).run() == {**failed, "changed": False, "actions": []}
+    assert "option poll_interval" in drive(poll_interval="soon").run()["msg"]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from gc_module import fake, run, table
+from gc_module import client, fake
 
-__all__ = ["fake", "run", "table"]
+__all__ = ["client", "fake"]

@@ -5,35 +5,26 @@
 
 from __future__ import annotations
 
-import json
 import typing as t
 from pathlib import Path
 
 import pytest
+from gc_module import line
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._gc.notifications import Notification, by_node, mark, read
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.answers import SINGLE
 
-
-def line(status: str = "complete", deleted: t.Any = 5, top: t.Any = None, **gc: t.Any) -> str:
-    gc = {"messages_deleted": deleted, "status": status, **gc}
-    return json.dumps({"services": [{"message": {"gc": gc}}], **(top or {})}) + "\n"
-
-
-DONE = Notification("", "complete", 5)
+DONE = Notification("", "complete", 400)
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
         (line(), [DONE]),
-        (
-            line(node="a:1") + "\n" + line(node="b:2", deleted=0),
-            [DONE._replace(node="a:1"), ("b:2", "complete", 0, "")],
-        ),
-        (line("FAILED", errors=[{"code": 1014, "details": "time-out"}]), [("", "failed", 5, "1014 time-out")]),
-        (line("failed", top={"errors": [{"code": 1, "title": "x"}, "?"]}), [("", "failed", 5, "1 x")]),
+        (line(node="a:1") + "\n" + line(node="b", deleted=0), [DONE._replace(node="a:1"), ("b", "complete", 0, "")]),
+        (line("FAILED", errors=[{"code": 1014, "details": "time-out"}]), [("", "failed", 400, "1014 time-out")]),
+        (line("failed", top={"errors": [{"code": 1, "title": "x"}, "?"]}), [("", "failed", 400, "1 x")]),
         (line(items_deleted=5), []),  # of media
         (line(deleted="many"), [DONE._replace(deleted=0)]),
         (line(""), []),

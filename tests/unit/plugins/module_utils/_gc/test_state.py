@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import json
-import typing as t
-from pathlib import Path
 
 import pytest
-from fake_webapp import FakeWebapp
-from gc_module import CALL, GC, Run, Table, collects, state
+from gc_module import Client
 
 
 @pytest.mark.parametrize(
@@ -26,35 +23,29 @@ from gc_module import CALL, GC, Run, Table, collects, state
         '{"version": 3, "client": [1], "run": null}',
     ],
 )
-def test_a_state_file_that_cannot_be_read_is_set_aside(
-    run: Run, fake: FakeWebapp, table: Table, tmp_path: Path, warned: list[str], text: str
-) -> None:
-    path = tmp_path / "gc.json"
+def test_a_state_file_that_cannot_be_read_is_set_aside(client: Client, text: str) -> None:
+    path = client.state_file
     path.write_text(text)
-    fake.on("PUT", GC, collects(table))
-    run(check=True)
+    client.run(check=True)
     assert path.read_text() == text
-    assert run()["messages_after"] == 1_800
-    assert Path(f"{path}.old").read_text() == text
-    assert f"state file {path}: corrupt, or of another version of the collection; kept as {path}.old" in warned
-    data = state(tmp_path)
+    assert client.run()["messages_after"] == 1_800
+    assert path.with_suffix(".json.old").read_text() == text
+    assert (
+        client.warned
+        == [f"state file {path}: corrupt, or of another version of the collection; kept as {path}.old"] * 2
+    )
+    data = client.state()
     data["client"]["prefix"] = "other"
     path.write_text(json.dumps(data))
-    assert "belongs to another client (prefix other)" in run()["msg"]
+    assert "belongs to another client (prefix other)" in client.run()["msg"]
 
 
-def test_a_state_file_that_cannot_be_written(run: Run, fake: FakeWebapp, table: Table, tmp_path: Path) -> None:
-    assert "cannot be used" in run(state_file="/proc/nothing/gc.json")["msg"]
-    assert fake.requests == []
-    folder, away = tmp_path / "state", tmp_path / "away"
+def test_a_state_file_that_cannot_be_written(client: Client) -> None:
+    assert "cannot be used" in client.run(state_file="/proc/nothing/gc.json")["msg"]
+    assert client.web.requests == []
+    folder, away = client.folder / "state", client.folder / "away"
     folder.mkdir()
-    options = {"state_file": str(folder / "gc.json")}
-
-    def lose() -> t.Any:
-        folder.rename(away)
-        return collects(table)()
-
-    fake.on("PUT", GC, lose)
-    assert "cannot be used" in run(**options)["msg"]
+    client.answer(client.collects(before=lambda: folder.rename(away)))
+    assert "cannot be used" in client.run(state_file=str(folder / "gc.json"))["msg"]
     away.rename(folder)
-    assert (run(**options)["messages_after"], fake.paths().count(CALL)) == (1_800, 1)
+    assert (client.run(state_file=str(folder / "gc.json"))["messages_after"], client.calls()) == (1_800, 1)
