@@ -75,12 +75,3 @@ def database(request: pytest.FixtureRequest) -> Server:
     """Each of the two servers in turn."""
     found: Server = request.getfixturevalue(request.param)
     return found
-
-
-@pytest.fixture
-def client(database: Server, tmp_path: Path) -> t.Iterator[gc_tables.Client]:
-    """A small Webapp over a table of messages, whose GC takes a third of it."""
-    with gc_tables.databases(database, gc1_messageStore=gc_tables.ROWS):
-        found = gc_tables.Client(database, tmp_path, 20_000)
-        yield found
-        found.close()

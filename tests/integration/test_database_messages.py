@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 from database_servers import Server
-from gc_tables import CANARY, DATABASE, LIMIT, ROWS, Client, create, databases, drop, find, settings, swallow
+from gc_tables import CANARY, LIMIT, ROWS, create, databases, drop, find, settings, swallow
 from relay import Relay
 from waiting import until
 
@@ -26,19 +26,26 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import messa
 KEYS = [[[1], [2]]]
 
 
-def test_an_alter_passes_while_it_polls(client: Client) -> None:
-    tables = find(client.where)
+@pytest.fixture
+def filled(database: Server) -> t.Iterator[Server]:
+    """A server with a large table, in gc1_filled."""
+    with databases(database, gc1_filled=ROWS):
+        yield database
+
+
+def test_an_alter_passes_while_it_polls(filled: Server) -> None:
+    tables = find(filled)
     stop = threading.Event()
 
     def poll() -> None:
         while not stop.is_set():
-            activity.inspect(settings(client.where), tables, KEYS)
+            activity.inspect(settings(filled), tables, KEYS)
 
     poller = threading.Thread(target=poll)
     poller.start()
     try:
         begin = time.monotonic()
-        client.where.sql("ALTER TABLE messages ADD COLUMN extra INT;", DATABASE[client.where.kind])
+        filled.sql("ALTER TABLE messages ADD COLUMN extra INT;", "gc1_filled")
         assert time.monotonic() - begin < 5
     finally:
         stop.set()
@@ -143,10 +150,9 @@ def test_of_several_schemas_the_one_that_the_clients_statements_find(postgres: S
             find(postgres)
 
 
-def test_a_delete_that_runs_is_seen(client: Client) -> None:
-    where, tables = client.where, find(client.where)
+def test_a_delete_that_runs_is_seen(filled: Server) -> None:
+    where, tables, name = filled, find(filled), "gc1_filled"
     assert not activity.inspect(settings(where), tables, KEYS).deleting
-    name = DATABASE[where.kind]
     with contextlib.ExitStack() as stack:
         holder = stack.enter_context(database_connection.connect(settings(where), name, read_only=False))
         holder.rows("BEGIN")

@@ -5,145 +5,143 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 import typing as t
 from pathlib import Path
 
 import pytest
+import simclient.gc
 from commands import docker
-from database_servers import PORTS
+from database_servers import PORTS, Server
 from engine import Engine
-from gc_tables import API_PASSWORD, CANARY, Client
-from playbook import Ansible
+from gc_tables import CANARY
+from playbook import Ansible, Play
 from relay import Relay
+from simulated import LEFT, PASSWORD, ROWS, Simulated, gc_options, opened
 from waiting import until
 
+Task = dict[str, t.Any]
 
-def test_check_run_run_check(ansible: Ansible, client: Client) -> None:
-    task = {"waba.onprem.wa_message_gc": client.options()}
+
+@pytest.fixture(scope="module", params=["mariadb", "postgres"])
+def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
+    """A client that reaches its server by a relay: at another port after a restart."""
+    where: Server = request.getfixturevalue(request.param)
+    relay = Relay(lambda: socket.create_connection(("127.0.0.1", where.port)))
+    with opened(tmp_path_factory.mktemp("client"), dataclasses.replace(where, port=relay.port), "gcm_") as client:
+        yield client
+    relay.cut()
+
+
+@pytest.fixture
+def client(started: Simulated) -> t.Iterator[Simulated]:
+    started.fill(ROWS)
+    yield started
+    started.mend()
+
+
+@pytest.fixture
+def task(client: Simulated, tmp_path: Path) -> Task:
+    # A loaded machine pauses between batches, and restarts a server slowly.
+    patient = {"quiet_period": "3s", "wait_timeout": "180s"}
+    return {"waba.onprem.wa_message_gc": gc_options(client, tmp_path / "gc.json", **patient)}
+
+
+def test_check_run_run_check(ansible: Ansible, client: Simulated, task: Task, tmp_path: Path) -> None:
     predicted = ansible.play([task], check=True)
     assert predicted.results[0]["changed"]
-    assert client.webapp.requests == []
+    assert client.requests() == []
     done = ansible.play([task])
     result = done.results[0]
-    assert not result.get("failed"), result
-    assert (result["messages_after"], result["exact"], result["rounds"]) == (40_000, True, 1)
-    assert result["diff"]["after"] == {"messages": 40_000}
+    assert (result["messages_after"], result["exact"], result["rounds"]) == (LEFT, True, 1), result
+    assert result["diff"]["after"] == {"messages": LEFT}
     assert result["changed"]
     # every look is one whole line on standard error, and standard output stays JSON
     lines = [line for line in done.stderr.splitlines() if "message GC" in line]
     assert len(lines) >= 3
     assert all(line.startswith("localhost | message GC round 1 | ~") for line in lines)
     for check in (False, True):
-        again = ansible.play([task], check=check)
-        assert not again.results[0]["changed"]
-        assert again.results[0]["messages_after"] == 40_000
+        again = ansible.play([task], check)
+        assert (again.results[0]["changed"], again.results[0]["messages_after"]) == (False, LEFT)
     assert client.calls() == 1
     shown = [text for play in (predicted, done, again) for text in (play.stdout, play.stderr)]
-    shown.append((client.folder / "gc.json").read_text())
-    assert not any(secret in text for text in shown for secret in (CANARY, API_PASSWORD))
+    shown.append((tmp_path / "gc.json").read_text())
+    assert not any(secret in text for text in shown for secret in (CANARY, PASSWORD))
 
 
 @pytest.mark.parametrize("how", [{"async": 60, "poll": 1}, {"vars": {"wa_message_gc_progress": False}}])
 def test_async_steps_aside_and_progress_can_be_turned_off(
-    ansible: Ansible, client: Client, how: dict[str, t.Any]
+    ansible: Ansible, client: Simulated, task: Task, how: dict[str, t.Any]
 ) -> None:
-    done = ansible.play([{"waba.onprem.wa_message_gc": client.options(), **how}])
-    assert (done.results[0]["messages_after"], client.calls()) == (40_000, 1), done.results
+    done = ansible.play([{**task, **how}])
+    assert (done.results[0]["messages_after"], client.calls()) == (LEFT, 1), done.results
     assert "message GC" not in done.stderr
 
 
-def test_a_controller_that_is_killed(ansible: Ansible, client: Client, tmp_path: Path) -> None:
-    """The next one takes up the GC that still runs; this goes on in small steps until both have seen it."""
-    client.batches, client.pause = 50, 1.0
-    playbook = tmp_path / "killed.yml"
-    task = {"waba.onprem.wa_message_gc": client.options()}
-    variables = {"ansible_python_interpreter": sys.executable}
-    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "vars": variables, "tasks": [task]}]))
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    command = [program, "-i", "localhost,", "-c", "local", str(playbook)]
-    environment = {**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"}
+def test_a_controller_that_is_killed(ansible: Ansible, client: Simulated, task: Task) -> None:
+    """The next one takes up the GC that still runs, which goes on in small steps until both have seen it."""
+    client.fault("gc_never_ends", value=20)
 
-    def follow(output: t.Any) -> subprocess.Popen[str]:
+    def follow() -> subprocess.Popen[str]:
         """A controller that has seen the GC at work."""
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
-        )
+        process = ansible.start([task], start_new_session=True)
         assert process.stderr is not None
         assert any("deleting" in line for line in process.stderr)
         return process
 
-    first = follow(subprocess.DEVNULL)
+    first = follow()
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
-    second = follow(subprocess.PIPE)
-    client.pause = 0
-    told, _errors = second.communicate()
-    result = json.loads(told[told.find("{") :])["plays"][0]["tasks"][0]["hosts"]["localhost"]
-    assert (result["messages_after"], result["rounds"]) == (40_000, 1)
-    assert client.calls() == 1
+    second = follow()
+    client.fault("gc_never_ends", on=False)
+    [result] = Play.end(second).results
+    assert (result["messages_after"], result["rounds"], client.calls()) == (LEFT, 1, 1)
 
 
-def test_two_controllers_at_once(ansible: Ansible, client: Client, tmp_path: Path) -> None:
-    other_folder = tmp_path / "other"
-    other_folder.mkdir()
-    results: list[dict[str, t.Any]] = []
-    task = {"waba.onprem.wa_message_gc": client.options()}
-    other = threading.Thread(target=lambda: results.append(Ansible(other_folder).play([task]).results[0]))
-    other.start()
-    results.append(ansible.play([task]).results[0])
-    other.join()
+def test_two_controllers_at_once(ansible: Ansible, client: Simulated, task: Task) -> None:
+    both = [ansible.start([task]) for _number in range(2)]
+    results = [Play.end(process).results[0] for process in both]
     assert client.calls() == 1
-    assert [result["messages_after"] for result in results] == [40_000, 40_000], results
+    assert [result["messages_after"] for result in results] == [LEFT, LEFT], results
     assert not any(result.get("failed") for result in results)
 
 
-def test_the_server_restarts_in_the_middle(ansible: Ansible, client: Client) -> None:
-    client.batches, client.pause = 16, 0.5
-    where = client.where
-    relay = Relay(lambda: socket.create_connection(("127.0.0.1", where.port)))
-
-    def restart() -> None:
-        until(lambda: client.calls() == 1, 30)
-        time.sleep(2)
-        docker("stop", "--time", "5", where.container)
-        time.sleep(4)  # long enough for several looks to find it away
-        docker("start", where.container)
-        where.port = Engine().port(where.container, PORTS[where.kind])
-        where.wait()
-
-    restarter = threading.Thread(target=restart)
-    restarter.start()
-    play = ansible.play([{"waba.onprem.wa_message_gc": client.options(quiet_period="3s", login_port=relay.port)}])
-    restarter.join()
-    relay.cut()
-    result = play.results[0]
-    assert ", database: " in play.stderr
-    assert not result.get("failed"), result
-    assert (client.calls(), result["messages_after"], result["rounds"]) == (1, 40_000, 1), play.stderr
-
-
-def test_a_read_only_server(ansible: Ansible, client: Client) -> None:
-    server = client.where
-    on, off = {
-        "mariadb": ("SET GLOBAL read_only = 1;", "SET GLOBAL read_only = 0;"),
-        "postgres": (
-            "ALTER ROLE wa SET default_transaction_read_only = on;",
-            "ALTER ROLE wa RESET default_transaction_read_only;",
-        ),
-    }[server.kind]
-    server.sql(on)
+def test_a_read_only_server(ansible: Ansible, client: Simulated, task: Task) -> None:
+    how = {
+        "mariadb": "SET GLOBAL read_only = {};",
+        "postgres": "ALTER ROLE wa SET default_transaction_read_only = {};",
+    }[client.where.kind]
+    client.where.sql(how.format(1))
     try:
-        result = ansible.play([{"waba.onprem.wa_message_gc": client.options()}]).results[0]
+        result = ansible.play([task]).results[0]
     finally:
-        server.sql(off)
+        client.where.sql(how.format(0))
     assert "read only: a replica, or a primary set so; expected a server that takes writes" in result["msg"]
     assert "Point the client at the primary server" in result["msg"]
     assert client.calls() == 0
+
+
+def test_the_server_restarts_in_the_middle(
+    ansible: Ansible, client: Simulated, task: Task, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simclient.gc, "LOST_CONNECTION_TRIES", 15)
+    client.fault("gc_never_ends", value=20)
+    where: Server = request.getfixturevalue(client.where.kind)
+    playing = ansible.start([task])
+    until(lambda: client.calls() == 1, 30)
+    time.sleep(2)
+    docker("stop", "--time", "5", where.container)
+    time.sleep(4)  # long enough for several looks to find it away
+    docker("start", where.container)
+    where.port = Engine().port(where.container, PORTS[where.kind])
+    where.wait()
+    client.fault("gc_never_ends", on=False)
+    play = Play.end(playing)
+    assert ", database: " in play.stderr
+    [result] = play.results
+    assert (client.calls(), result["messages_after"], result["rounds"]) == (1, LEFT, 1), (result, play.stderr)

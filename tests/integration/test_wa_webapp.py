@@ -15,24 +15,16 @@ from pathlib import Path
 
 import pytest
 from database_servers import Server
-from simulated import PASSWORD, Simulated, run_module
+from simulated import PASSWORD, Simulated, opened, run_module
 from waiting import until
 
 Run = t.Callable[..., "dict[str, t.Any]"]
 
 
-def start_client(where: Server, folder: Path, prefix: str, version: str, fresh: bool = False) -> Simulated:
-    client = Simulated(folder / prefix, where, prefix, version, lock_after=1000)
-    client.core()
-    client.open(fresh=fresh)
-    return client
-
-
 @pytest.fixture(scope="module")
 def newer(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
-    client = start_client(mariadb, tmp_path_factory.mktemp("newer"), "weba_", "2.53.4")
-    yield client
-    client.close()
+    with opened(tmp_path_factory.mktemp("newer"), mariadb, "weba_") as client:
+        yield client
 
 
 def run(client: Simulated, operation: str, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
@@ -63,15 +55,12 @@ def converge(client: Simulated, operation: str, **options: t.Any) -> dict[str, t
 
 
 def test_first_login_changes_the_initial_password(mariadb: Server, tmp_path: Path) -> None:
-    client = start_client(mariadb, tmp_path, "webf_", "2.53.4", fresh=True)
-    try:
+    with opened(tmp_path, mariadb, "webf_", fresh=True) as client:
         done = converge(client, "first_login", api_new_password=PASSWORD)
         assert done["actions"] == ["set the first password of API user admin"]
         assert client.login()[0] == 200
         wrong = run(client, "first_login", api_new_password="Another-1234")
         assert "neither the given password nor a fresh client's own is right" in wrong["msg"]
-    finally:
-        client.close()
 
 
 def test_health_waits_for_a_healthy_client_of_the_expected_version(newer: Simulated) -> None:
@@ -163,13 +152,10 @@ def test_stats_count_messages_and_drain_waits_for_callbacks(newer: Simulated) ->
 
 
 def test_automatic_gc_is_set_under_either_name(newer: Simulated, mariadb: Server, tmp_path: Path) -> None:
-    older = start_client(mariadb, tmp_path, "webo_", "2.51.2")
-    try:
+    with opened(tmp_path, mariadb, "webo_", "2.51.2") as older:
         for client, restart in ((newer, False), (older, True)):
             now = run(client, "automatic_gc")
             assert not now["changed"]
             done = converge(client, "automatic_gc", automatic=not now["automatic"])
             assert (done["automatic"], done["restart_needed"]) == (not now["automatic"], restart)
             assert run(client, "automatic_gc")["automatic"] is not now["automatic"]
-    finally:
-        older.close()

@@ -15,6 +15,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+def start(*arguments: str, environment: t.Mapping[str, str] | None = None, **options: t.Any) -> subprocess.Popen[str]:
+    """Begin `ansible-playbook`, whose standard output is JSON."""
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("ansible-playbook")), "--diff", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_LOCALHOST_WARNING": "0",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+            **(environment or {}),
+        },
+        **options,
+    )
+
+
 @dataclass
 class Play:
     """The outcome of a play: the results in the order of the tasks, and the output."""
@@ -23,6 +42,18 @@ class Play:
     stdout: str
     stderr: str
     rc: int
+    tasks: list[dict[str, t.Any]]
+
+    @classmethod
+    def end(cls, process: subprocess.Popen[str]) -> Play:
+        """Wait for the end of what was started."""
+        stdout, stderr = process.communicate()
+        try:
+            tasks = [task for one in json.loads(stdout[stdout.find("{") :])["plays"] for task in one["tasks"]]
+        except ValueError:
+            raise AssertionError(f"ansible-playbook: {stdout}\n{stderr}") from None
+        results = [result for task in tasks for result in task["hosts"].values()]
+        return cls(results, stdout, stderr, process.returncode, tasks)
 
 
 class Ansible:
@@ -31,15 +62,15 @@ class Ansible:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def play(
+    def start(
         self,
         tasks: t.Sequence[dict[str, t.Any]],
         check: bool = False,
         variables: t.Mapping[str, t.Any] | None = None,
-        environment: t.Mapping[str, str] | None = None,
         arguments: t.Sequence[str] = (),
-    ) -> Play:
-        """Run tasks on localhost and return the results of those that ran."""
+        **options: t.Any,
+    ) -> subprocess.Popen[str]:
+        """Start a run of tasks on localhost."""
         playbook = self.folder / f"play-{uuid.uuid4().hex}.yml"
         play = {
             "hosts": "all",
@@ -48,29 +79,12 @@ class Ansible:
             "tasks": list(tasks),
         }
         playbook.write_text(json.dumps([play]))  # JSON is YAML
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "-c", "local", "--diff"]
-        command += ["--check"] if check else []
-        done = subprocess.run(
-            [*command, *arguments, str(playbook)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={
-                **os.environ,
-                "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-                "ANSIBLE_LOCALHOST_WARNING": "0",
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_FORCE_COLOR": "0",
-                **(environment or {}),
-            },
-        )
-        text = done.stdout[done.stdout.find("{") :]
-        try:
-            tasks_run = [task for one in json.loads(text)["plays"] for task in one["tasks"]]
-        except ValueError:
-            raise AssertionError(f"ansible-playbook: {done.stdout}\n{done.stderr}") from None
-        results = [result for task in tasks_run for result in task["hosts"].values()]
-        return Play(results, done.stdout, done.stderr, done.returncode)
+        words = ["-i", "localhost,", "-c", "local", *(["--check"] if check else []), *arguments, str(playbook)]
+        return start(*words, **options)
+
+    def play(self, tasks: t.Sequence[dict[str, t.Any]], check: bool = False, **options: t.Any) -> Play:
+        """Run tasks against localhost. Results are those of the tasks that ran on it."""
+        return Play.end(self.start(tasks, check, **options))
 
     def module(self, name: str, options: t.Mapping[str, t.Any], check: bool = False) -> dict[str, t.Any]:
         """The result of one module call, with `failed` if it failed."""

@@ -10,6 +10,7 @@ import functools
 import importlib
 import io
 import json
+import re
 import typing as t
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from waiting import until
 from ansible_collections.waba.onprem.plugins.module_utils._gc import run as gc_run
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import Webapp
 
-__all__ = ["PASSWORD", "Simulated", "auth", "gc_runner", "run_module"]
+__all__ = ["PASSWORD", "Simulated", "auth", "gc_options", "gc_runner", "opened", "run_module"]
 
 VERSION = "2.53.4"
 # Number of messages of a client, number after GC, and the limit between them.
@@ -73,6 +74,18 @@ class Simulated(Deployment):
         seeder = Seeder(self.database().settings, int(self.version.split(".")[1]))
         seeder.prepare()
         seeder.add(rows)
+        self._seen = len(self._requests())
+
+    def _requests(self) -> list[str]:
+        return re.findall(r" ([A-Z]+ /\S+) -> ", (self.folder / "weblog" / "web.log").read_text())
+
+    def requests(self) -> list[str]:
+        """The requests since the messages were filled in, as `METHOD /path`."""
+        return self._requests()[self._seen :]
+
+    def calls(self) -> int:
+        """How often GC was called since the messages were filled in."""
+        return self.requests().count("PUT /v1/services/message/gc")
 
     def mend(self) -> None:
         """Remove all faults that were injected into programs of this process."""
@@ -99,6 +112,20 @@ class Simulated(Deployment):
         return str(path)
 
 
+@contextlib.contextmanager
+def opened(
+    folder: Path, where: Server, prefix: str, version: str = VERSION, *, fresh: bool = False, **knobs: t.Any
+) -> t.Iterator[Simulated]:
+    """A client with one Coreapp that answers; it is closed at the end."""
+    client = Simulated(folder / prefix, where, prefix, version, **{"lock_after": 1000, **knobs})
+    try:
+        client.core()
+        client.open(fresh=fresh)
+        yield client
+    finally:
+        client.close()
+
+
 def run_module(name: str, options: dict[str, t.Any], check: bool = False) -> dict[str, t.Any]:
     """Run a module in this process and return its result, which contains no secret."""
     module = importlib.import_module(f"ansible_collections.waba.onprem.plugins.modules.{name}")
@@ -114,23 +141,24 @@ def run_module(name: str, options: dict[str, t.Any], check: bool = False) -> dic
     return found
 
 
+def gc_options(client: Simulated, state_file: Path, **more: t.Any) -> dict[str, t.Any]:
+    """Options of wa_message_gc for a client, with short times."""
+    return {
+        "api_url": client.url,
+        "api_password": PASSWORD,
+        "api_validate_certs": False,
+        "env_file": client.env_file(),
+        "state_file": str(state_file),
+        "login_host": "127.0.0.1",
+        "max_messages": LIMIT,
+        "quiet_period": "1",
+        "poll_interval": "0.3",
+        "wait_timeout": "40",
+        **more,
+    }
+
+
 def gc_runner(client: Simulated, state_file: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return `run(check=False, **options)`: wa_message_gc with short timeouts. It retries failures of the API for 3.5 s."""
+    """`run(check=False, **options)`: wa_message_gc in this process. It retries failures of the API for 3.5 s."""
     monkeypatch.setattr(gc_run, "Webapp", functools.partial(Webapp, retry_time=3.5))
-
-    def run(check: bool = False, **options: t.Any) -> dict[str, t.Any]:
-        given = {
-            "api_url": client.url,
-            "api_password": PASSWORD,
-            "api_validate_certs": False,
-            "env_file": client.env_file(),
-            "state_file": str(state_file),
-            "login_host": "127.0.0.1",
-            "max_messages": LIMIT,
-            "quiet_period": "1",
-            "poll_interval": "0.3",
-            "wait_timeout": "40",
-        }
-        return run_module("wa_message_gc", {**given, **options}, check)
-
-    return run
+    return lambda check=False, **options: run_module("wa_message_gc", gc_options(client, state_file, **options), check)
