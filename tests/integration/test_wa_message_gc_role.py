@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 import typing as t
@@ -17,7 +15,8 @@ import pytest
 from commands import REPOSITORY
 from database_servers import Server
 from gc_tables import CANARY
-from simulated import LEFT, LIMIT, PASSWORD, ROWS, Simulated, auth
+from playbook import Play, start
+from simulated import LEFT, LIMIT, PASSWORD, ROWS, Simulated, auth, opened
 
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin
 
@@ -50,37 +49,24 @@ class Site:
         inventory = self.folder / "inventory.json"
         hosts: dict[str, dict[str, str]] = {"h1": {}, "h2": {}}
         inventory.write_text(json.dumps({"support": {"hosts": hosts, "vars": {**self.variables, **variables}}}))
-        done = subprocess.run(
-            [
-                str(Path(sys.executable).with_name("ansible-playbook")),
-                *("-i", str(inventory), "--diff", *arguments),
-                str(REPOSITORY / "playbooks" / "gc.yml"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_NOCOLOR": "1"},
-        )
+        done = Play.end(start("-i", str(inventory), *arguments, str(REPOSITORY / "playbooks" / "gc.yml")))
         assert "WARNING" not in done.stderr, done.stderr
         inventory.unlink()
         found: dict[str, list[dict[str, t.Any]]] = {}
-        for task in json.loads(done.stdout[done.stdout.find("{") :])["plays"][0]["tasks"]:
-            name = task["task"]["name"].rpartition(" : ")[2]
+        for task in done.tasks:
             ran = [dict(result, host=host) for host, result in task["hosts"].items() if not result.get("skipped")]
-            found[name] = [*found.get(name, []), *ran]
+            found.setdefault(task["task"]["name"].rpartition(" : ")[2], []).extend(ran)
         return found, done.stdout + done.stderr
 
 
 GC = "Reduce the messages table to its limit"
+SKIPPED = "Display why no GC was called"
 
 
 @pytest.fixture(scope="module")
 def client(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
-    found = Simulated(tmp_path_factory.mktemp("client") / "role", mariadb, "gcr_", lock_after=1000)
-    found.core()
-    found.open()
-    yield found
-    found.close()
+    with opened(tmp_path_factory.mktemp("client"), mariadb, "gcr_") as found:
+        yield found
 
 
 @pytest.fixture
@@ -95,36 +81,25 @@ def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
     assert client.count() == ROWS
     done, output = site.run()
     # started first, then watched
-    assert [task["running"] for task in done[GC]] == [True, False]
-    assert {task["host"] for task in done[GC]} == {"h1"}
+    assert [(task["host"], task["running"]) for task in done[GC]] == [("h1", True), ("h1", False)]
     assert (done[GC][-1]["messages_after"], done[GC][-1]["rounds"]) == (LEFT, 1)
     assert "h1 | message GC round 1 | " in output
     for arguments in ((), ("--check",)):
         again, _output = site.run(*arguments)
-        assert [task["changed"] for task in again[GC]] == [False]
-        assert "less than 24h00m" in again[GC][0]["skip_reason"]
-        [shown] = again["Display why no GC was called"]
-        assert (
-            f"support: no message GC: {again[GC][0]['skip_reason']}; next at {again[GC][0]['next_due']}" == shown["msg"]
-        )
+        [task], [shown] = again[GC], again[SKIPPED]
+        assert not task["changed"]
+        assert "less than 24h00m" in task["skip_reason"]
+        assert shown["msg"] == f"support: no message GC: {task['skip_reason']}; next at {task['next_due']}"
     # no credential is left on the host
     assert sorted(path.name for path in site.folder.iterdir()) == ["gc-support.json", "gc-support.json.lock"]
-    for path in site.folder.iterdir():
-        assert PASSWORD not in path.read_text()
-        assert CANARY not in path.read_text()
-    assert PASSWORD not in output
-    assert CANARY not in output
+    shown = [output, *(path.read_text() for path in site.folder.iterdir())]
+    assert not any(secret in text for text in shown for secret in (PASSWORD, CANARY))
 
 
 def test_each_call_logs_in_and_out(site: Site, client: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens: list[str] = []
-    original = auth.make_token
-
-    def make_token(*arguments: t.Any) -> str:
-        tokens.append(original(*arguments))
-        return tokens[-1]
-
-    monkeypatch.setattr(auth, "make_token", make_token)
+    make = auth.make_token
+    monkeypatch.setattr(auth, "make_token", lambda *arguments: tokens.append(make(*arguments)) or tokens[-1])
     done, output = site.run(wa_message_gc_max_messages=LEFT - 1, wa_message_gc_wait_timeout="20s")
     started, watched = done[GC]
     # The first round leaves more than the limit, and what comes after has less to delete.
@@ -139,26 +114,22 @@ def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated
     hour = time.localtime().tm_hour
     window = f"{(hour + 2) % 24:02d}:00-{(hour + 4) % 24:02d}:00"
     closed, _output = site.run(wa_message_gc_window=window)
-    [shown] = closed["Display why no GC was called"]
+    [shown] = closed[SKIPPED]
     assert shown["msg"].startswith(f"support: no message GC: outside the window {window}; next at 20"), shown["msg"]
     elsewhere, _output = site.run("--limit", "h2")
     [shown] = elsewhere["Display that the leader is not in this run"]
     assert "No message GC for deployment support: its leader h1 is not in this run" in shown["msg"]
-    assert GC not in elsewhere or not elsewhere[GC]
+    assert not elsewhere.get(GC)
     assert client.count() == ROWS
 
 
 def test_a_deployment_that_an_upgrade_has_is_left_alone(site: Site, client: Simulated) -> None:
-    lock = site.folder / "support.lock"
-    lock.write_text(
-        json.dumps(begin(None, Claim("support", "m/1/5", "ann", "ops1", "2.53.4"), time.time(), lease=3600))
-    )
+    claim = Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+    (site.folder / "support.lock").write_text(json.dumps(begin(None, claim, time.time(), lease=3600)))
     before = client.call("GET", "/v1/settings/application")[1]
     done, _output = site.run(wa_message_gc_automatic=True, wa_message_gc_policy="always")
-    assert (
-        "locked by the upgrade to 2.53.4"
-        in done["Display that automatic GC is left unchanged during an upgrade"][0]["msg"]
-    )
+    [shown] = done["Display that automatic GC is left unchanged during an upgrade"]
+    assert "locked by the upgrade to 2.53.4" in shown["msg"]
     assert "an upgrade goes on" in done[GC][0]["skip_reason"]
     assert "Read and set the application setting" not in {name for name, ran in done.items() if ran}
     assert client.call("GET", "/v1/settings/application")[1] == before
@@ -181,27 +152,18 @@ def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path:
     """The setting is the simulated client's, the containers are those that Docker shows for its project."""
     core, web = clients.add(), clients.add("waweb", "web")
     started = {name: clients.engine.started(name) for name in (core, web)}
-    older = Simulated(tmp_path / "older", mariadb, "gco_", "2.51.2", lock_after=1000)
-    older.core()
-    try:
-        older.open()
+    with opened(tmp_path, mariadb, "gco_", "2.51.2") as older:
         folder = tmp_path / "state"
         folder.mkdir()
         site = Site(older, folder)
         options = {"wa_project": clients.project, "wa_message_gc_automatic": True, "wa_message_gc_policy": "limit"}
         done, output = site.run(**options)
-        assert done["Restart the Coreapps"], output
-        assert CANARY not in output
         again, _output = site.run(**options)
         # what a run leaves behind that has failed between the setting and the restart
         note = folder / "gc-support.restart"
         note.touch()
         made_up, _output = site.run(**options)
-    finally:
-        older.close()
-    now = {name: clients.engine.started(name) for name in (core, web)}
-    assert now[core] != started[core]
-    assert now[web] == started[web]
-    assert not again.get("Restart the Coreapps")
-    assert made_up["Restart the Coreapps"]
+    assert CANARY not in output
+    assert [bool(run.get("Restart the Coreapps")) for run in (done, again, made_up)] == [True, False, True], output
     assert not note.exists()
+    assert {name: clients.engine.started(name) != started[name] for name in started} == {core: True, web: False}

@@ -114,12 +114,20 @@ class Simulated(Deployment):
 
 @contextlib.contextmanager
 def opened(
-    folder: Path, where: Server, prefix: str, version: str = VERSION, *, fresh: bool = False, **knobs: t.Any
+    folder: Path,
+    where: Server,
+    prefix: str,
+    version: str = VERSION,
+    *,
+    fresh: bool = False,
+    nodes: t.Sequence[dict[str, t.Any]] = ({},),
+    **knobs: t.Any,
 ) -> t.Iterator[Simulated]:
-    """A client with one Coreapp that answers; it is closed at the end."""
+    """A client that answers, with one Coreapp or those in `nodes`; it is closed at the end."""
     client = Simulated(folder / prefix, where, prefix, version, **{"lock_after": 1000, **knobs})
     try:
-        client.core()
+        for node in nodes:
+            client.core(**node)
         client.open(fresh=fresh)
         yield client
     finally:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from fake_webapp import FakeWebapp
+from webapp_session import GC, PASSWORD
 
-from ansible_collections.waba.onprem.plugins.module_utils._database import activity, messages, ownership
+from ansible_collections.waba.onprem.plugins.module_utils._database import activity, messages
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
 
-PASSWORD, DATABASE_PASSWORD = "Right-1234", "Canary-gc-77"
-GC = "/v1/services/message/gc"
+CANARY = "Canary-gc-77"
 
 
 def line(status: str = "complete", deleted: t.Any = 400, top: t.Any = None, **gc: t.Any) -> str:
@@ -39,7 +39,6 @@ class Client:
         self.state_file, self.webhook = folder / "gc.json", folder / "webhook.jsonl"
         self.batches: list[tuple[float, int]] = []  # when, and how many rows go
         self.rows = 2_200
-        self.databases = ["wamessageStore"]
         self.troubles: list[DatabaseError] = []  # of the next statements
         self.vacuums: list[str] = []  # what could not be done, one after the other
         self.vacuumed = self.counts = 0
@@ -47,7 +46,7 @@ class Client:
         self.answer(self.collects())
         (folder / "db.env").write_text(
             "WA_DB_ENGINE=PGSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=5432\nWA_DB_USERNAME=wa\n"
-            f"WA_DB_PASSWORD={DATABASE_PASSWORD}\nWA_DB_NAME_PREFIX=wa\n"
+            f"WA_DB_PASSWORD={CANARY}\nWA_DB_NAME_PREFIX=wa\n"
         )
 
     def run(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
@@ -65,13 +64,11 @@ class Client:
         }
         result: dict[str, t.Any] = self.run_module("wa_message_gc", {**given, **options}, check)
         shown = json.dumps([result, self.warned]) + "".join(path.read_text() for path in self.folder.glob("*.json*"))
-        assert not any(secret in shown for secret in (PASSWORD, DATABASE_PASSWORD, "token-"))
+        assert not any(secret in shown for secret in (PASSWORD, CANARY, "token-"))
         return result
 
     def state(self) -> t.Any:
         return json.loads(self.state_file.read_text())
-
-    # The API
 
     def answer(self, *replies: t.Any) -> None:
         """Answer calls of GC with these, one after the other; the last one stays."""
@@ -115,15 +112,10 @@ class Client:
     def rows(self, rows: int) -> None:
         self.filled = rows + self.gone
 
-    def _trouble(self) -> None:
+    def find_tables(self, _config: t.Any, prefix: str, wanted: t.Any, _warn: t.Any) -> list[messages.Table]:
         if self.troubles:
             raise self.troubles.pop(0)
-
-    def find_tables(self, _config: t.Any, prefix: str, wanted: t.Any, *_more: t.Any) -> list[messages.Table]:
-        self._trouble()
-        found = {name: ownership.Traits(messages=True) for name in self.databases}
-        names = ownership.anchors(prefix, found, wanted, lambda _name: True)
-        return [messages.Table(name, name, ("id",)) for name in names]
+        return [messages.Table(name, name, ("id",)) for name in wanted or [f"{prefix}messageStore"]]
 
     def count_up_to(self, _config: t.Any, _tables: t.Any, limit: int) -> messages.Count:
         self.counts += 1
@@ -145,19 +137,10 @@ class Client:
         return [[[key] for key in range(gone, min(self.filled, gone + size))]]
 
     def inspect(self, _config: t.Any, _tables: t.Any, keys: t.Sequence[t.Sequence[list[int]]]) -> activity.Activity:
-        self._trouble()
+        if self.troubles:
+            raise self.troubles.pop(0)
         gone = self.gone
         return activity.Activity(sum(key[0] >= gone for key in keys[0]), False)
-
-
-# Fixtures, for the conftest.py of the folders that use them
-
-
-@pytest.fixture
-def fake() -> t.Iterator[FakeWebapp]:
-    server = FakeWebapp()
-    yield server
-    server.close()
 
 
 @pytest.fixture

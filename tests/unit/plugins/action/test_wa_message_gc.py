@@ -19,7 +19,7 @@ from ansible_collections.waba.onprem.plugins.action import wa_message_gc
 LOST = AnsibleConnectionFailure("the host is away")
 
 
-class Driver:
+class Driver(wa_message_gc.ActionModule):
     """The plugin with a module that answers by script."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: t.Any, **arguments: t.Any) -> None:
@@ -27,10 +27,8 @@ class Driver:
         self.asked: list[dict[str, t.Any]] = []
         self.pauses: list[float] = []
         self.lines: list[str] = []
-        self.action = object.__new__(wa_message_gc.ActionModule)
-        self.action._task = SimpleNamespace(args=arguments, async_val=0, check_mode=False)
-        self.action._templar = SimpleNamespace(template=lambda value: value)
-        monkeypatch.setattr(self.action, "_execute_module", self.execute, raising=False)
+        self._task = SimpleNamespace(args=arguments, async_val=0, check_mode=False)
+        self._templar = SimpleNamespace(template=lambda value: value)
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
         monkeypatch.setattr(time, "sleep", self.pauses.append)
         monkeypatch.setattr(wa_message_gc.display, "display", self.show)
@@ -39,26 +37,23 @@ class Driver:
         assert stderr, "standard output belongs to the callback"
         self.lines.append(text)
 
-    def execute(self, module_args: dict[str, t.Any], **_more: t.Any) -> dict[str, t.Any]:
+    def _execute_module(self, module_args: dict[str, t.Any], **_more: t.Any) -> dict[str, t.Any]:
         self.asked.append(module_args)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return dict(answer)
 
-    def run(self, **variables: t.Any) -> dict[str, t.Any]:
-        found: dict[str, t.Any] = self.action.run(None, {"inventory_hostname": "h1", **variables})
-        return found
-
-
-Drive = t.Callable[..., Driver]
+    def drive(self, **variables: t.Any) -> dict[str, t.Any]:
+        return self.run(None, {"inventory_hostname": "h1", **variables})
 
 
 @pytest.fixture
-def drive(monkeypatch: pytest.MonkeyPatch) -> Drive:
+def drive(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., Driver]:
     return functools.partial(Driver, monkeypatch)
 
 
+Drive = t.Callable[..., Driver]
 DONE = {"running": False, "changed": False, "actions": [], "run_id": "r1", "progress": None}
 
 
@@ -70,7 +65,7 @@ def step(*actions: str, warnings: t.Sequence[str] = (), **left: float) -> dict[s
 
 def test_steps_until_it_is_over(drive: Drive) -> None:
     driver = drive(step("called"), step(), DONE, poll_interval="7s")
-    assert driver.run() == dict(DONE, changed=True, actions=["called"])
+    assert driver.drive() == dict(DONE, changed=True, actions=["called"])
     assert [(asked.get("run_id"), asked["wait"]) for asked in driver.asked] == [(None, False)] + [("r1", False)] * 2
     assert driver.pauses == [7, 7]
     assert driver.lines == ["h1 | message GC round 1 | ~9 rows, ~5 deleted, ~1/s, deleting"] * 2
@@ -80,34 +75,34 @@ def test_the_last_look_comes_when_the_quiet_period_ends_and_lines_can_be_turned_
     down = ["a node is down"]
     steps = [step(warnings=down, quiet_left=180), step(warnings=down, quiet_left=4), step(quiet_left=0.1), DONE]
     driver = drive(*steps, poll_interval="7s")
-    result = driver.run(wa_message_gc_progress=False)
+    result = driver.drive(wa_message_gc_progress=False)
     assert (driver.pauses, driver.lines) == ([7, 4, 0.5], [])
     assert result["warnings"] == down, "each once"
 
 
 def test_a_lost_connection_is_tried_again_a_bounded_number_of_times(drive: Drive) -> None:
     driver = drive(step(), *[LOST] * 5, step(), *[LOST] * 5, DONE)
-    assert driver.run() == DONE
+    assert driver.drive() == DONE
     assert "h1 | message GC | connection lost (5 of 5): the host is away" in driver.lines
     assert driver.asked[-1]["run_id"] == "r1"
     gone = drive(step(), *[LOST] * 6)
     with pytest.raises(AnsibleConnectionFailure):
-        gone.run()
+        gone.drive()
     assert gone.answers == []
 
 
 def test_a_single_step_survives_a_lost_connection(drive: Drive) -> None:
     driver = drive(LOST, LOST, step(), wait=False)
-    assert driver.run()["running"]
+    assert driver.drive()["running"]
     assert (driver.pauses, driver.answers) == ([10, 10], [])
     with pytest.raises(AnsibleConnectionFailure):
-        drive(*[LOST] * 6, wait=False).run()
+        drive(*[LOST] * 6, wait=False).drive()
 
 
 def test_a_failure_ends_it(drive: Drive) -> None:
     failed = {"failed": True, "msg": "no"}
-    assert drive(step(), failed).run() == {**failed, "changed": False, "actions": []}
-    assert "option poll_interval" in drive(poll_interval="soon").run()["msg"]
+    assert drive(step(), failed).drive() == {**failed, "changed": False, "actions": []}
+    assert "option poll_interval" in drive(poll_interval="soon").drive()["msg"]
 
 
 @pytest.mark.parametrize(

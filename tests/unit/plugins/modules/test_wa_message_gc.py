@@ -104,9 +104,6 @@ def test_steps_take_it_up(client: Client) -> None:
     assert client.state()["run"]["over"]
 
 
-# Due or not
-
-
 def test_daily_acts_once_in_its_interval(client: Client) -> None:
     client.rows = 900
     client.answer(client.collects(40, pause=0.2))
@@ -134,11 +131,9 @@ def test_outside_the_window_nothing_is_asked(client: Client) -> None:
     assert client.run(window=f"{now.hour:02d}:00-{later:02d}:00")["messages_after"] == 1_800
 
 
-def test_a_neighbours_database_is_never_summed(client: Client) -> None:
-    client.databases = ["wa0messageStore", "wamessageStore"]
-    assert "wa0messageStore, wamessageStore" in client.run()["msg"]
-    assert client.web.requests == []
-    assert client.run(databases=["wamessageStore"])["databases"] == ["wamessageStore"]
+def test_the_tables_are_those_of_the_prefix_or_of_the_databases_named(client: Client) -> None:
+    assert client.run(check=True)["databases"] == ["wamessageStore"]
+    assert client.run(databases=["other"])["databases"] == ["other"]
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,6 @@ PASSWORD = "Right-1234"
 
 
 @pytest.fixture
-def fake() -> t.Iterator[FakeWebapp]:
-    webapp = FakeWebapp()
-    yield webapp
-    webapp.close()
-
-
-@pytest.fixture
 def params(fake: FakeWebapp, tmp_path: Path) -> dict[str, t.Any]:
     return {
         **{name: spec.get("default") for name, spec in automatic_gc.SPEC.items()},

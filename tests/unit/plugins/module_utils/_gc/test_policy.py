@@ -63,19 +63,16 @@ def test_an_hourly_schedule_keeps_to_its_hour() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quiet", "notified", "late", "follows"),
+    ("quiet", "notified", "in_time", "late"),
     [
-        (True, True, False, "over"),
-        (True, True, True, "over"),
-        (True, False, False, "goes on"),
-        (False, True, False, "goes on"),
-        (True, False, True, "silent"),
-        (False, False, True, "deletes"),
-        (False, True, True, "deletes"),
+        (True, True, "over", "over"),
+        (True, False, "goes on", "silent"),
+        (False, True, "goes on", "deletes"),
+        (False, False, "goes on", "deletes"),
     ],
 )
-def test_what_follows_a_look(quiet: bool, notified: bool, late: bool, follows: str) -> None:
-    assert next_step(quiet, notified, late) == follows
+def test_what_follows_a_look(quiet: bool, notified: bool, in_time: str, late: str) -> None:
+    assert (next_step(quiet, notified, False), next_step(quiet, notified, True)) == (in_time, late)
 
 
 @pytest.mark.parametrize(

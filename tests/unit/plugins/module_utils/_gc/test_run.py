@@ -15,10 +15,7 @@ from fake_webapp import error
 from gc_module import Client, processing
 
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
-
-# The API
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin
 
 
 def not_started(*names: str, **running: t.Any) -> t.Any:
@@ -119,9 +116,6 @@ def test_what_is_asked_with_a_token_or_without_a_credential(client: Client) -> N
     assert (client.web.logins, client.web.tokens) == (0, {"given"})
 
 
-# The database
-
-
 def lost(kind: str = "lost") -> DatabaseError:
     return DatabaseError("database PGSQL at db:5432", "server closed the connection", kind)
 
@@ -166,9 +160,6 @@ def test_the_vacuum_comes_early_and_before_the_count(client: Client) -> None:
     assert client.warned == ["VACUUM not done: time-out"]
 
 
-# A process that is killed, a clock that is set
-
-
 @pytest.mark.parametrize("slow", ["login", "call"])
 def test_what_goes_before_the_client_begins_is_no_quiet(client: Client, slow: str) -> None:
     if slow == "login":
@@ -202,9 +193,6 @@ def test_a_clock_that_is_set_during_the_run(client: Client, monkeypatch: pytest.
     assert (result["messages_after"], result["messages_deleted"]) == (1_800, 400)
 
 
-# Notifications
-
-
 def test_a_notification_that_is_missing_or_early(client: Client) -> None:
     # late: nothing in it tells that it is an older one's
     other = functools.partial(client.notify, node="c:0123")
@@ -219,12 +207,9 @@ def test_a_notification_that_is_missing_or_early(client: Client) -> None:
     assert after == 1_800, "it does not end a GC that deletes"
 
 
-# An upgrade
-
-
 def begin_upgrade(client: Client) -> None:
-    claim = upgrade_journal.Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
-    JournalFile(str(client.folder / "wa.lock")).save(upgrade_journal.begin(None, claim, time.time(), 60))
+    claim = Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+    (client.folder / "wa.lock").write_text(json.dumps(begin(None, claim, time.time(), 60)))
 
 
 def test_no_gc_is_called_beside_an_upgrade(client: Client) -> None:

@@ -17,13 +17,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._webapp.client import 
 from ansible_collections.waba.onprem.plugins.module_utils._webapp.errors import silence
 
 
-@pytest.fixture
-def fake() -> t.Iterator[FakeWebapp]:
-    server = FakeWebapp()
-    yield server
-    server.close()
-
-
 def test_one_login_is_used_for_many_calls(fake: FakeWebapp) -> None:
     fake.on("GET", "/v1/health", (200, {"health": {"gateway_status": "connected"}, "meta": META}))
     webapp = session(fake)

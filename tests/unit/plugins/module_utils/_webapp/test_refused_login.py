@@ -27,13 +27,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "api-login-a.json"
 
 
-@pytest.fixture
-def fake() -> t.Iterator[FakeWebapp]:
-    server = FakeWebapp()
-    yield server
-    server.close()
-
-
 def webapp(url: str = "https://a", password: str = SECRET, **options: t.Any) -> client.Webapp:
     defaults = {name: spec.get("default") for name, spec in client.ARGUMENT_SPEC.items()}
     return client.Webapp({**defaults, "api_url": url, "api_password": password, **options}, retry_time=0.0)
