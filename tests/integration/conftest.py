@@ -18,6 +18,7 @@ from clients import Clients
 from commands import docker
 from database_servers import Server, server
 from playbook import Ansible
+from simulated import ROWS, Run, Simulated, gc_runner
 
 SCRATCH_IMAGE = "lab-base:test"
 
@@ -75,3 +76,17 @@ def database(request: pytest.FixtureRequest) -> Server:
     """Each of the two servers in turn."""
     found: Server = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def client(started: Simulated) -> t.Iterator[Simulated]:
+    """The client that a file has `started`, with its messages."""
+    started.fill(ROWS)
+    yield started
+    started.mend()
+
+
+@pytest.fixture
+def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`run(check=False, **options)`: wa_message_gc for this client."""
+    return gc_runner(client, tmp_path / "gc.json", monkeypatch)

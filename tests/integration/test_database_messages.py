@@ -15,7 +15,7 @@ import typing as t
 
 import pytest
 from database_servers import Server
-from gc_tables import CANARY, LIMIT, ROWS, create, databases, drop, find, settings, swallow
+from gc_tables import CANARY, LIMIT, ROWS, databases, drop, find, settings, swallow
 from relay import Relay
 from waiting import until
 
@@ -56,9 +56,7 @@ def test_an_alter_passes_while_it_polls(filled: Server) -> None:
 def test_prefixes_of_all_kinds(database: Server, prefix: str) -> None:
     name = f"{prefix}messages-2"
     decoy = ("pXcY" if prefix == "p%c_" else "other_") + "messages-2"
-    try:
-        create(database, name, 30)
-        create(database, decoy, 50)
+    with databases(database, **{name: 30, decoy: 50}):
         tables = find(database, prefix)
         assert [table.database for table in tables] == [name]
         count = database_messages.count_up_to(settings(database), tables, 30)
@@ -66,9 +64,6 @@ def test_prefixes_of_all_kinds(database: Server, prefix: str) -> None:
         assert database_messages.count_up_to(settings(database), tables, 29).large
         assert activity.estimate(settings(database), tables)[0] >= 0
         assert database_messages.vacuum(settings(database), tables, 10) == ""
-    finally:
-        drop(database, name)
-        drop(database, decoy)
 
 
 def test_all_tables_of_a_client_are_summed_and_no_neighbours(database: Server) -> None:

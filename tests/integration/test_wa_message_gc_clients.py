@@ -29,27 +29,14 @@ def started(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Ite
         yield client
 
 
-@pytest.fixture
-def cluster(started: Simulated) -> t.Iterator[Simulated]:
-    started.fill(ROWS)
-    yield started
-    started.mend()
-
-
-@pytest.fixture
-def run(cluster: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    return gc_runner(cluster, tmp_path / "gc.json", monkeypatch)
-
-
-def test_each_notification_counts_once_and_all_are_waited_for(run: Run, cluster: Simulated, tmp_path: Path) -> None:
-    cluster.control.state.forget()
-    cluster.fault("gc_callback_twice")
+def test_each_notification_counts_once_and_all_are_waited_for(run: Run, client: Simulated, tmp_path: Path) -> None:
+    client.fault("gc_callback_twice")
     path = tmp_path / "webhook.jsonl"
     path.touch()
     step = run(wait=False, notifications=str(path))
-    until(lambda: len(cluster.control.bodies()) == 6, 30)
-    lines = [json.dumps(body) + "\n" for body in cluster.control.bodies()]
-    first = cluster.control.bodies()[0]["services"][0]["message"]["gc"]["node"]
+    until(lambda: len(client.control.bodies()) == 6, 30)
+    lines = [json.dumps(body) + "\n" for body in client.control.bodies()]
+    first = client.control.bodies()[0]["services"][0]["message"]["gc"]["node"]
     path.write_text("".join(line for line in lines if first not in line))
     options = {"run_id": step["run_id"], "notifications": str(path)}
     while step["progress"]["phase"] != f"waiting for the notification of {first}":
@@ -62,14 +49,14 @@ def test_each_notification_counts_once_and_all_are_waited_for(run: Run, cluster:
     result = run(**options)
     assert (result["messages_deleted"], result["messages_after"]) == (ROWS - LEFT, LEFT)
     assert (result["exact"], result["rounds"]) == (True, 1)
-    names = [cluster.nodes[address].settings.node for address in COREAPPS]
+    names = [client.nodes[address].settings.node for address in COREAPPS]
     assert {name: node["status"] for name, node in result["nodes"].items()} == dict.fromkeys(names, "complete")
     for check in (False, True):
         assert not run(check)["changed"]
 
 
-def test_one_coreapp_of_three_does_not_start(run: Run, cluster: Simulated, warned: list[str]) -> None:
-    broken = cluster.nodes[COREAPPS[1]]
+def test_one_coreapp_of_three_does_not_start(run: Run, client: Simulated, warned: list[str]) -> None:
+    broken = client.nodes[COREAPPS[1]]
     broken.faults._fixed["gc_fails_to_start"] = [{}]
     result = run(max_messages=2_000)
     assert not result.get("failed"), result
@@ -91,7 +78,8 @@ OPTIONS: dict[str, t.Any] = {"max_messages": 5_000, "quiet_period": f"{PERIOD}s"
 @pytest.fixture(scope="module", params=["mariadb", "postgres"])
 def clients(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Simulated]]:
     where: Server = request.getfixturevalue(request.param)
-    folder, slow = tmp_path_factory.mktemp("clients"), {"gc_batch": 1_500, "gc_pause": PAUSE, "gc_delay": DELAY}
+    folder = tmp_path_factory.mktemp("clients")
+    slow: dict[str, t.Any] = {"gc_batch": 1_500, "gc_pause": PAUSE, "gc_delay": DELAY}
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(opened(folder, where, prefix, **slow)) for prefix in ("sha_", "shb_")]
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 from database_servers import Server
-from simulated import LEFT, LIMIT, ROWS, Run, Simulated, gc_runner, opened
-from waiting import until
+from simulated import LEFT, LIMIT, ROWS, Run, Simulated, opened
 
 from ansible_collections.waba.onprem.plugins.module_utils._gc import notifications, policy
 
@@ -28,23 +27,7 @@ def started(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iter
 
 
 @pytest.fixture
-def client(started: Simulated) -> t.Iterator[Simulated]:
-    """The client with its rows; faults, notifications and running collections go at the end."""
-
-    def queued() -> int:
-        with started.database().session("callbackStore") as session:
-            return int(session.value("SELECT COUNT(*) FROM queue"))
-
-    started.fill(ROWS)
-    yield started
-    started.mend()
-    until(lambda: not started.nodes["wacore"].gc.running("message"), 30)
-    until(lambda: not queued(), 30)
-    started.control.state.forget()
-
-
-@pytest.fixture
-def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str]) -> Run:
+def run(run: Run, client: Simulated, monkeypatch: pytest.MonkeyPatch, warned: list[str]) -> Run:
     """The file of notifications holds, whenever it is looked at, all that has come to the webhook."""
 
     def current(look: t.Callable[..., t.Any], path: str | None, *more: t.Any) -> t.Any:
@@ -52,7 +35,7 @@ def run(client: Simulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warn
 
     for name in ("mark", "read"):
         monkeypatch.setattr(notifications, name, functools.partial(current, getattr(notifications, name)))
-    return gc_runner(client, tmp_path / "gc.json", monkeypatch)
+    return run
 
 
 def under_the_limit(result: dict[str, t.Any]) -> bool:

@@ -64,14 +64,13 @@ SKIPPED = "Display why no GC was called"
 
 
 @pytest.fixture(scope="module")
-def client(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
+def started(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
     with opened(tmp_path_factory.mktemp("client"), mariadb, "gcr_") as found:
         yield found
 
 
 @pytest.fixture
 def site(client: Simulated, tmp_path: Path) -> Site:
-    client.fill(ROWS)
     return Site(client, tmp_path)
 
 
@@ -92,14 +91,19 @@ def test_once_a_day_at_the_leader(site: Site, client: Simulated) -> None:
         assert shown["msg"] == f"support: no message GC: {task['skip_reason']}; next at {task['next_due']}"
     # no credential is left on the host
     assert sorted(path.name for path in site.folder.iterdir()) == ["gc-support.json", "gc-support.json.lock"]
-    shown = [output, *(path.read_text() for path in site.folder.iterdir())]
-    assert not any(secret in text for text in shown for secret in (PASSWORD, CANARY))
+    texts = [output, *(path.read_text() for path in site.folder.iterdir())]
+    assert not any(secret in text for text in texts for secret in (PASSWORD, CANARY))
 
 
 def test_each_call_logs_in_and_out(site: Site, client: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens: list[str] = []
-    make = auth.make_token
-    monkeypatch.setattr(auth, "make_token", lambda *arguments: tokens.append(make(*arguments)) or tokens[-1])
+    original = auth.make_token
+
+    def make_token(*arguments: t.Any) -> str:
+        tokens.append(original(*arguments))
+        return tokens[-1]
+
+    monkeypatch.setattr(auth, "make_token", make_token)
     done, output = site.run(wa_message_gc_max_messages=LEFT - 1, wa_message_gc_wait_timeout="20s")
     started, watched = done[GC]
     # The first round leaves more than the limit, and what comes after has less to delete.

@@ -23,24 +23,6 @@ def _quoted(where: Server, name: str) -> str:
     return mark + name.replace(mark, mark * 2) + mark
 
 
-def create(where: Server, database: str, rows: int) -> None:
-    """A database of the client, owned by its user, with `rows` messages of mixed size."""
-    name = _quoted(where, database)
-    if where.kind == "mariadb":
-        where.sql(
-            f"SET NAMES utf8mb4; CREATE DATABASE {name}; USE {name};"
-            "CREATE TABLE messages (id BIGINT AUTO_INCREMENT PRIMARY KEY, kind VARCHAR(9), body VARBINARY(900), KEY (kind));"
-            f"INSERT INTO messages (kind, body) SELECT 'in', REPEAT('x', seq % 700) FROM seq_1_to_{rows};"
-        )
-        return
-    where.sql(f"CREATE DATABASE {name} OWNER wa;")
-    where.sql(
-        "SET ROLE wa; CREATE TABLE messages (id bigserial PRIMARY KEY, kind text, body text);"
-        f"INSERT INTO messages (kind, body) SELECT 'in', repeat('x', g % 700) FROM generate_series(1, {rows}) g;",
-        database,
-    )
-
-
 def prepare(where: Server) -> None:
     """The client's database user, with what the vendor asks for."""
     if where.kind == "mariadb":
@@ -61,14 +43,27 @@ def drop(where: Server, database: str) -> None:
 
 @contextlib.contextmanager
 def databases(where: Server, **rows: int) -> t.Iterator[None]:
-    """Databases with so many messages, which go at the end."""
+    """Databases of the client, owned by its user, with so many messages of mixed size; they go at the end."""
     try:
-        for name, count in rows.items():
-            create(where, name, count)
+        for database, count in rows.items():
+            name = _quoted(where, database)
+            if where.kind == "mariadb":
+                where.sql(
+                    f"SET NAMES utf8mb4; CREATE DATABASE {name}; USE {name}; CREATE TABLE messages"
+                    " (id BIGINT AUTO_INCREMENT PRIMARY KEY, kind VARCHAR(9), body VARBINARY(900), KEY (kind));"
+                    f"INSERT INTO messages (kind, body) SELECT 'in', REPEAT('x', seq % 700) FROM seq_1_to_{count};"
+                )
+            else:
+                where.sql(f"CREATE DATABASE {name} OWNER wa;")
+                where.sql(
+                    "SET ROLE wa; CREATE TABLE messages (id bigserial PRIMARY KEY, kind text, body text); INSERT INTO"
+                    f" messages (kind, body) SELECT 'in', repeat('x', g % 700) FROM generate_series(1, {count}) g;",
+                    database,
+                )
         yield
     finally:
-        for name in rows:
-            drop(where, name)
+        for database in rows:
+            drop(where, database)
 
 
 def find(

@@ -88,9 +88,13 @@ class Simulated(Deployment):
         return self.requests().count("PUT /v1/services/message/gc")
 
     def mend(self) -> None:
-        """Remove all faults that were injected into programs of this process."""
+        """Remove all injected faults, and wait for what they delay and for all notifications."""
         for faults in self._faults:
             faults._fixed.clear()
+        until(lambda: not any(node.gc.running("message") for node in self.nodes.values()), 30)
+        with self.database().session("callbackStore") as session:
+            until(lambda: int(session.value("SELECT COUNT(*) FROM queue")) == 0, 30)
+        self.control.state.forget()
 
     @property
     def url(self) -> str:

@@ -18,6 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._database import activ
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
 
 CANARY = "Canary-gc-77"
+PROCESSING = {"status": "processing"}
 
 
 def line(status: str = "complete", deleted: t.Any = 400, top: t.Any = None, **gc: t.Any) -> str:
@@ -26,8 +27,8 @@ def line(status: str = "complete", deleted: t.Any = 400, top: t.Any = None, **gc
     return json.dumps({"services": [{"message": {"gc": gc}}], **(top or {})}) + "\n"
 
 
-def processing(*nodes: str) -> tuple[int, t.Any]:
-    gc: t.Any = {node: {"status": "processing"} for node in nodes} if nodes else {"status": "processing"}
+def answered(**gc: t.Any) -> tuple[int, t.Any]:
+    """The answer to a call: of a single client PROCESSING, or that for each node."""
     return 200, {"services": {"message": {"gc": gc}}}
 
 
@@ -85,7 +86,7 @@ class Client:
         def reply() -> t.Any:
             before()
             self.delete(count, **how)
-            return answer or processing()
+            return answer or answered(**PROCESSING)
 
         return reply
 

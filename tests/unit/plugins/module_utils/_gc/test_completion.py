@@ -10,7 +10,7 @@ import math
 import typing as t
 
 import pytest
-from gc_worlds import World, follow, worlds
+from gc_worlds import CALM, WORLDS, World, follow
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ def watch(sampled: int = 4000, rows: int = 3_000_000, deleted: int | None = None
 @pytest.mark.parametrize(
     ("looks", "quiet"),
     [
-        # keys there, the table's counter, a delete that runs, every 10 s: for how long it is quiet after the last
+        # keys there of 4000, the table's counter, a delete that runs, every 10 s: for how long it is quiet after the last
         ([(4000,)] * 3, 30),
         ([(3992,)] * 3, 30),  # as many as go in a day by themselves
         ([(3991,)] * 3, 20),
@@ -109,13 +109,9 @@ def test_rows_that_have_gone_are_estimated() -> None:
 
 
 @settings(max_examples=5 * settings.default.max_examples if settings.default else 500)
-@given(worlds())
+@given(WORLDS)
 def test_never_over_while_rows_go_and_not_late(world: World) -> None:
-    verdict = follow(world)
-    if verdict.left:
-        assert verdict.unseen <= verdict.unnoticed
-    else:
-        assert verdict.at <= verdict.latest
+    follow(world)
 
 
 @pytest.mark.parametrize("counter", ["none", "exact"])
@@ -131,16 +127,12 @@ def test_never_over_while_rows_go_and_not_late(world: World) -> None:
     ],
 )
 def test_worlds_that_harmed(counter: str, how: dict[str, t.Any]) -> None:
-    verdict = follow(World(counter=counter, **how))
-    assert (verdict.called, verdict.left) == (True, 0)
-    assert verdict.at <= verdict.latest
+    assert follow(dataclasses.replace(CALM, counter=counter, **how)) == (True, 0)
 
 
-@given(worlds(), st.floats(0.02, 0.2), st.sampled_from([1.0, 5.0, 9.0]))
+@given(WORLDS, st.floats(0.02, 0.2), st.sampled_from([1.0, 5.0, 9.0]))
 def test_one_that_runs_already_is_followed_and_not_called_again(world: World, batch: float, pause: float) -> None:
     assume((math.ceil(1 / batch) - 1) * pause > 25)  # else it has ended before the second look
     # Batches at once, so that the pauses alone make it slow.
-    slow = {"speed": 1e9, "batch": batch, "pause": pause, "part": 0.85}
-    still = {"traffic": 0.0, "delivery": 0.0, "dropped": False}
-    verdict = follow(dataclasses.replace(world, begins=10.0, **slow, **still))
-    assert (verdict.called, verdict.left) == (False, 0)
+    slow = dataclasses.replace(world, begins=10.0, speed=1e9, batch=batch, pause=pause, part=0.85)
+    assert follow(dataclasses.replace(slow, traffic=0.0, delivery=0.0, dropped=False)) == (False, 0)

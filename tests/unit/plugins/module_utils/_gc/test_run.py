@@ -5,29 +5,25 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 import typing as t
 
 import pytest
 from fake_webapp import error
-from gc_module import Client, processing
+from gc_module import PROCESSING, Client, answered
 
 from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import Claim, begin
 
-
-def not_started(*names: str, **running: t.Any) -> t.Any:
-    failed = {name: {"errors": [{"code": 1014, "details": "x"}]} for name in names}
-    return 200, {"services": {"message": {"gc": {**failed, **running}}}}
+NOT_STARTED = {"errors": [{"code": 1014, "details": "x"}]}
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
         (error(500, 1014, "Internal error", "Coreapp broken"), "code 1014"),
-        (not_started("b"), "started on no node: b failed: 1014, x"),
+        (answered(b=NOT_STARTED), "started on no node: b failed: 1014, x"),
     ],
 )
 def test_gc_that_does_not_start_is_due_again(client: Client, answer: t.Any, message: str) -> None:
@@ -35,8 +31,7 @@ def test_gc_that_does_not_start_is_due_again(client: Client, answer: t.Any, mess
     result = client.run(policy="daily")
     assert message in result["msg"]
     assert (result["changed"], result["rounds"], client.web.tokens) == (False, 0, set())
-    kept = client.state()["run"]
-    assert (kept["over"], kept["keys"]) == (True, [])
+    assert (client.state()["run"]["over"], client.state()["run"]["keys"]) == (True, [])
     client.answer(client.collects())
     client.rows = 1_999
     assert client.run(policy="daily")["changed"]
@@ -54,12 +49,17 @@ RUNS = error(500, 1000, "Generic error", "Message GC is already running")
         ([(502, None)], [UNKNOWN], {}, 1),
         ([RUNS], [UNKNOWN], {}, 1),
         (
-            [not_started("b", a={"status": "processing"})],
+            [answered(a=PROCESSING, b=NOT_STARTED)],
             ["GC did not start on b failed: 1014", "GC failed on b: failed: 1014"],
             {"a": "processing", "b": "failed: 1014, x"},
             1,
         ),
-        ([(429, None), (401, None), processing()], [], {"coreapp": "processing"}, 2),  # waited out, and logged in anew
+        (
+            [(429, None), (401, None), answered(**PROCESSING)],
+            [],
+            {"coreapp": "processing"},
+            2,
+        ),  # waited out, and logged in anew
     ],
 )
 def test_an_answer_with_which_gc_may_have_begun(
@@ -68,7 +68,8 @@ def test_an_answer_with_which_gc_may_have_begun(
     client.answer(*answers[:-1], client.collects(answer=answers[-1]))
     result = client.run()
     assert (result["messages_after"], client.calls(), client.web.logins) == (1_800, len(answers), logins)
-    assert [text in found for text, found in zip(warnings, client.warned)] == [True] * len(client.warned)
+    assert len(client.warned) == len(warnings)
+    assert all(text in found for text, found in zip(warnings, client.warned))
     assert {node: item["status"] for node, item in result["nodes"].items()} == nodes
 
 
@@ -91,16 +92,12 @@ def test_a_login_that_fails_between_two_rounds(client: Client) -> None:
 
 
 def test_a_refused_login_is_not_repeated(client: Client) -> None:
-    for password, message in (
-        ("Wrong-9999", "HTTP 401"),
-        ("Wrong-9999", "and is tried again after a day"),
-        ("Wrong-8888", "HTTP 401"),
-    ):
+    one, other, later = "Wrong-9999", "Wrong-8888", "and is tried again after a day"
+    for password, message in ((one, "HTTP 401"), (one, later), (other, "HTTP 401")):
         assert message in client.run(api_password=password)["msg"]
-    assert client.web.logins == 2
-    assert (client.folder / "api-login-gc.json").exists()
-    client.web.passwords["admin"] = "Wrong-8888"  # a first login, for instance, has made it right
-    assert client.run(api_password="Wrong-8888", retry_refused_login=True)["messages_after"] == 1_800
+    assert (client.web.logins, (client.folder / "api-login-gc.json").exists()) == (2, True)
+    client.web.passwords["admin"] = other  # a first login, for instance, has made it right
+    assert client.run(api_password=other, retry_refused_login=True)["messages_after"] == 1_800
     assert list(client.folder.glob("api-login*")) == []
 
 
@@ -127,7 +124,7 @@ def test_a_database_that_is_away_is_borne_for_a_while(client: Client) -> None:
         client.troubles = [lost(kind)]
         step = client.run(wait=False)
         assert (step["running"], step["progress"]["phase"]) == (True, "database: server closed the connection")
-    client.troubles = [lost() for _number in range(1000)]
+    client.troubles = [lost()] * 1000
     assert "while GC runs" in client.run(wait_timeout="0.5")["msg"]
     client.troubles = [lost("denied")]
     assert "server closed the connection" in client.run()["msg"]
@@ -194,17 +191,16 @@ def test_a_clock_that_is_set_during_the_run(client: Client, monkeypatch: pytest.
 
 
 def test_a_notification_that_is_missing_or_early(client: Client) -> None:
+    nodes = answered(**{"a:9dfe": PROCESSING, "b:a9dc": PROCESSING})
     # late: nothing in it tells that it is an older one's
-    other = functools.partial(client.notify, node="c:0123")
-    client.answer(client.collects(batches=20, before=other, answer=processing("a:9dfe", "b:a9dc")))
-    result = client.run(notifications=str(client.webhook), wait_timeout="5")
-    assert "no notification from a:9dfe, b:a9dc within" in result["msg"]
-    assert "but from c:0123, which the call did not name; expected one of each node in " in result["msg"]
-    assert "or leave notifications out" in result["msg"]
+    client.answer(client.collects(batches=20, before=lambda: client.notify(node="c:0123"), answer=nodes))
+    told = client.run(notifications=str(client.webhook), wait_timeout="5")["msg"]
+    assert "no notification from a:9dfe, b:a9dc within " in told
+    assert "but from c:0123, which the call did not name; expected one of each node in " in told
+    assert "or leave notifications out" in told
     client.answer(client.collects(batches=20, before=client.notify))
     client.rows = 2_200
-    after = client.run(notifications=str(client.webhook))["messages_after"]
-    assert after == 1_800, "it does not end a GC that deletes"
+    assert client.run(notifications=str(client.webhook))["messages_after"] == 1_800  # it does not end a GC that deletes
 
 
 def begin_upgrade(client: Client) -> None:
