@@ -18,7 +18,7 @@ from clients import Clients
 from commands import docker
 from database_servers import Server, server
 from playbook import Ansible
-from simulated import ROWS, Run, Simulated, gc_runner
+from simulated import ROWS, Run, Simulated, gc_runner, opened
 
 SCRATCH_IMAGE = "lab-base:test"
 
@@ -78,9 +78,18 @@ def database(request: pytest.FixtureRequest) -> Server:
     return found
 
 
+@pytest.fixture(scope="module")
+def started(
+    mariadb: Server, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> t.Iterator[Simulated]:
+    """A simulated client over MariaDB with the prefix and the knobs that a file has in CLIENT."""
+    with opened(tmp_path_factory.mktemp("client"), mariadb, **request.module.CLIENT) as found:
+        yield found
+
+
 @pytest.fixture
 def client(started: Simulated) -> t.Iterator[Simulated]:
-    """The client that a file has `started`, with its messages."""
+    """The client that was `started`, with its messages."""
     started.fill(ROWS)
     yield started
     started.mend()

@@ -68,20 +68,18 @@ def test_one_coreapp_of_three_does_not_start(run: Run, client: Simulated, warned
     assert any(f"GC did not start on {broken.settings.node} failed: 1014" in text for text in warned)
 
 
-# Two clients on one server
-
-PERIOD, PAUSE, DELAY = 6, 2.0, 4.0  # seconds: the client is slow to begin, and pauses between its batches
-A, B = 9_000, 30_000  # messages of the two clients; of 20 rows GC takes 17
-OPTIONS: dict[str, t.Any] = {"max_messages": 5_000, "quiet_period": f"{PERIOD}s", "wait_timeout": "200s"}
+# The two clients are slow to begin, and pause between their batches.
+SLOW: dict[str, t.Any] = {"gc_batch": 1_500, "gc_pause": 2.0, "gc_delay": 4.0}
+OPTIONS = {"max_messages": 5_000, "quiet_period": "6s", "wait_timeout": "200s"}
+A, B = 9_000, 30_000  # their messages; of 20 rows GC takes 17
 
 
 @pytest.fixture(scope="module", params=["mariadb", "postgres"])
 def clients(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[list[Simulated]]:
     where: Server = request.getfixturevalue(request.param)
     folder = tmp_path_factory.mktemp("clients")
-    slow: dict[str, t.Any] = {"gc_batch": 1_500, "gc_pause": PAUSE, "gc_delay": DELAY}
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(opened(folder, where, prefix, **slow)) for prefix in ("sha_", "shb_")]
+        yield [stack.enter_context(opened(folder, where, prefix, **SLOW)) for prefix in ("sha_", "shb_")]
 
 
 @pytest.fixture
@@ -116,7 +114,7 @@ def test_one_that_was_called_by_hand_is_followed_and_not_called_again(
 ) -> None:
     client, run = clients[1], runs[1]
     assert client.call("PUT", "/v1/services/message/gc")[0] == 200
-    time.sleep(DELAY + 1)
+    time.sleep(SLOW["gc_delay"] + 1)
     for check in (True, False):
         step = run(check, policy="never", wait=False, **OPTIONS)
         assert step["running"], step

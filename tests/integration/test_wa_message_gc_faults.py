@@ -14,16 +14,14 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from database_servers import Server
-from simulated import LEFT, LIMIT, ROWS, Run, Simulated, opened
+from simulated import LEFT, LIMIT, ROWS, Run, Simulated
 
 from ansible_collections.waba.onprem.plugins.module_utils._gc import notifications, policy
 
-
-@pytest.fixture(scope="module")
-def started(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
-    with opened(tmp_path_factory.mktemp("client"), mariadb, "gcf_", gc_pause=0.05) as client:
-        yield client
+CLIENT = {"prefix": "gcf_", "gc_pause": 0.05}
+UNREACHABLE = "HTTP 500, code 1014, .*Connection timed out. Please check if wacore is running"
+REMAIN = r"about \d+ rows remain"
+NOTIFIED = {"notifications": "webhook.jsonl", "wait_timeout": "6"}
 
 
 @pytest.fixture
@@ -40,11 +38,6 @@ def run(run: Run, client: Simulated, monkeypatch: pytest.MonkeyPatch, warned: li
 
 def under_the_limit(result: dict[str, t.Any]) -> bool:
     return not result.get("failed") and result["messages_after"] == LEFT and result["exact"] and result["changed"]
-
-
-# Start
-
-UNREACHABLE = "HTTP 500, code 1014, .*Connection timed out. Please check if wacore is running"
 
 
 @pytest.mark.parametrize(
@@ -82,12 +75,6 @@ def test_what_passes_while_it_is_tried_again(run: Run, client: Simulated, fault:
     result = run(api_token="an-old-one" if fault == "token_expires" else None)
     timer.join()
     assert under_the_limit(result), result
-
-
-# The end
-
-REMAIN = r"about \d+ rows remain"
-NOTIFIED = {"notifications": "webhook.jsonl", "wait_timeout": "6"}
 
 
 def test_it_never_ends(run: Run, client: Simulated) -> None:

@@ -46,12 +46,11 @@ class Site:
 
     def run(self, *arguments: str, **variables: t.Any) -> tuple[dict[str, list[dict[str, t.Any]]], str]:
         """Run gc.yml: the results of the role's tasks by name, and all that was printed."""
-        inventory = self.folder / "inventory.json"
-        hosts: dict[str, dict[str, str]] = {"h1": {}, "h2": {}}
-        inventory.write_text(json.dumps({"support": {"hosts": hosts, "vars": {**self.variables, **variables}}}))
+        inventory = self.folder.with_suffix(".json")
+        deployment = {"hosts": {"h1": {}, "h2": {}}, "vars": {**self.variables, **variables}}
+        inventory.write_text(json.dumps({"support": deployment}))
         done = Play.end(start("-i", str(inventory), *arguments, str(REPOSITORY / "playbooks" / "gc.yml")))
         assert "WARNING" not in done.stderr, done.stderr
-        inventory.unlink()
         found: dict[str, list[dict[str, t.Any]]] = {}
         for task in done.tasks:
             ran = [dict(result, host=host) for host, result in task["hosts"].items() if not result.get("skipped")]
@@ -59,14 +58,9 @@ class Site:
         return found, done.stdout + done.stderr
 
 
+CLIENT = {"prefix": "gcr_"}
 GC = "Reduce the messages table to its limit"
 SKIPPED = "Display why no GC was called"
-
-
-@pytest.fixture(scope="module")
-def started(mariadb: Server, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Simulated]:
-    with opened(tmp_path_factory.mktemp("client"), mariadb, "gcr_") as found:
-        yield found
 
 
 @pytest.fixture
@@ -115,8 +109,8 @@ def test_each_call_logs_in_and_out(site: Site, client: Simulated, monkeypatch: p
 
 
 def test_outside_the_window_and_without_the_leader(site: Site, client: Simulated) -> None:
-    hour = time.localtime().tm_hour
-    window = f"{(hour + 2) % 24:02d}:00-{(hour + 4) % 24:02d}:00"
+    begin, end = ((time.localtime().tm_hour + hours) % 24 for hours in (2, 4))
+    window = f"{begin:02d}:00-{end:02d}:00"
     closed, _output = site.run(wa_message_gc_window=window)
     [shown] = closed[SKIPPED]
     assert shown["msg"].startswith(f"support: no message GC: outside the window {window}; next at 20"), shown["msg"]
@@ -157,14 +151,13 @@ def test_older_coreapps_are_restarted_for_the_setting(mariadb: Server, tmp_path:
     core, web = clients.add(), clients.add("waweb", "web")
     started = {name: clients.engine.started(name) for name in (core, web)}
     with opened(tmp_path, mariadb, "gco_", "2.51.2") as older:
-        folder = tmp_path / "state"
-        folder.mkdir()
-        site = Site(older, folder)
+        site = Site(older, tmp_path / "state")
+        site.folder.mkdir()
         options = {"wa_project": clients.project, "wa_message_gc_automatic": True, "wa_message_gc_policy": "limit"}
         done, output = site.run(**options)
         again, _output = site.run(**options)
         # what a run leaves behind that has failed between the setting and the restart
-        note = folder / "gc-support.restart"
+        note = site.folder / "gc-support.restart"
         note.touch()
         made_up, _output = site.run(**options)
     assert CANARY not in output

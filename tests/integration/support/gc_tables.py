@@ -67,18 +67,12 @@ def databases(where: Server, **rows: int) -> t.Iterator[None]:
 
 
 def find(
-    where: Server,
-    prefix: str = PREFIX,
-    wanted: list[str] | None = None,
-    user: str = "wa",
-    warn: t.Callable[[str], None] = lambda _text: None,
+    where: Server, prefix: str = PREFIX, wanted: list[str] | None = None, user: str = "wa", **warn: t.Any
 ) -> list[database_messages.Table]:
-    return database_messages.find_tables(settings(where, user), prefix, wanted, warn)
+    return database_messages.find_tables(settings(where, user), prefix, wanted, **warn)
 
 
 def swallow(where: Server, database: str, statement: str) -> None:
-    with (
-        contextlib.suppress(database_connection.DatabaseError),
-        database_connection.connect(settings(where), database, read_only=False) as session,
-    ):
+    connection = database_connection.connect(settings(where), database, read_only=False)
+    with contextlib.suppress(database_connection.DatabaseError), connection as session:
         session.rows(statement)
