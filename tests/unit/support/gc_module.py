@@ -39,7 +39,7 @@ class Client:
         self.web, self.folder, self.run_module, self.warned = web, folder, run_module, warned
         self.state_file, self.webhook = folder / "gc.json", folder / "webhook.jsonl"
         self.batches: list[tuple[float, int]] = []  # when, and how many rows go
-        self.rows = 2_200
+        self.fill(2_200)
         self.troubles: list[DatabaseError] = []  # of the next statements
         self.vacuums: list[str] = []  # what could not be done, one after the other
         self.vacuumed = self.counts = 0
@@ -68,8 +68,13 @@ class Client:
         assert not any(secret in shown for secret in (PASSWORD, CANARY, "token-"))
         return result
 
-    def state(self) -> t.Any:
-        return json.loads(self.state_file.read_text())
+    def state(self) -> dict[str, t.Any]:
+        """What is kept of the run."""
+        return t.cast("dict[str, t.Any]", json.loads(self.state_file.read_text())["run"])
+
+    def keep(self, **changes: t.Any) -> None:
+        kept = json.loads(self.state_file.read_text())
+        self.state_file.write_text(json.dumps({**kept, "run": {**kept["run"], **changes}}))
 
     def answer(self, *replies: t.Any) -> None:
         """Answer calls of GC with these, one after the other; the last one stays."""
@@ -101,17 +106,12 @@ class Client:
 
     # What the database adapter offers
 
-    @property
     def gone(self) -> int:
         return sum(rows for at, rows in self.batches if at <= time.monotonic())
 
-    @property
-    def rows(self) -> int:
-        return self.filled - self.gone
-
-    @rows.setter
-    def rows(self, rows: int) -> None:
-        self.filled = rows + self.gone
+    def fill(self, rows: int) -> None:
+        """So many messages from now on."""
+        self.filled = rows + self.gone()
 
     def find_tables(self, _config: t.Any, prefix: str, wanted: t.Any, _warn: t.Any) -> list[messages.Table]:
         if self.troubles:
@@ -122,7 +122,7 @@ class Client:
         self.counts += 1
         if self.too_slow:
             return messages.Count(0, False, True, "wamessageStore: the count took too long")
-        rows = self.rows
+        rows = self.filled - self.gone()
         return messages.Count(min(rows, limit + 1), rows <= limit, rows > limit)
 
     def vacuum(self, *_arguments: t.Any) -> str:
@@ -130,17 +130,17 @@ class Client:
         return self.vacuums.pop(0) if self.vacuums else ""
 
     def estimate(self, *_arguments: t.Any) -> list[int]:
-        return [self.rows]
+        return [self.filled - self.gone()]
 
     def take_sample(self, _config: t.Any, _tables: t.Any, size: int) -> list[list[list[int]]]:
         """Rows go in the order of their keys, and only those of the sample do."""
-        gone = self.gone
+        gone = self.gone()
         return [[[key] for key in range(gone, min(self.filled, gone + size))]]
 
     def inspect(self, _config: t.Any, _tables: t.Any, keys: t.Sequence[t.Sequence[list[int]]]) -> activity.Activity:
         if self.troubles:
             raise self.troubles.pop(0)
-        gone = self.gone
+        gone = self.gone()
         return activity.Activity(sum(key[0] >= gone for key in keys[0]), False)
 
 

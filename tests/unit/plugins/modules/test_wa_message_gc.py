@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import typing as t
 from datetime import datetime
@@ -39,7 +38,7 @@ def test_rounds_repeat_while_they_delete_something(client: Client, monkeypatch: 
     result = client.run(notifications=str(client.webhook))
     assert (result["rounds"], result["messages_deleted"], result["messages_after"]) == (3, 240, 1_960)
     monkeypatch.setattr(policy, "ROUNDS", 2)
-    client.rows = 2_280
+    client.fill(2_280)
     result = client.run()
     assert "about 2120 rows remain after 2 rounds" in result["msg"]
     assert (result["failed"], result["changed"], client.calls()) == (True, True, 5)
@@ -74,7 +73,7 @@ def test_one_that_runs_already_is_followed_and_not_called_again(
 
 
 def test_rows_of_a_small_table_that_always_go_are_no_failure(client: Client) -> None:
-    client.rows = 1_500
+    client.fill(1_500)
     client.delete(900, batches=90, pause=0.05)
     assert "by traffic or by a GC" in client.run(policy="daily", wait_timeout="1.5")["skip_reason"]
     assert client.calls() == 0
@@ -90,33 +89,29 @@ def test_steps_take_it_up(client: Client) -> None:
         assert mine
         busy = client.run(wait=False, run_id=run_id)
     assert (busy["running"], busy["progress"]) == (True, {"phase": "another run is at work"})
-    for _number in range(100):
-        step = client.run(wait=False, run_id=run_id, api_password=None)  # a look needs no login
-        if not step["running"]:
-            break
+    while step["running"]:
         assert step["progress"]["round"] == 1
         time.sleep(0.1)
+        step = client.run(wait=False, run_id=run_id, api_password=None)  # a look needs no login
     assert (step["changed"], step["messages_after"], step["run_id"]) == (False, 1_800, run_id)
     # a second driver, late: the same result, and no second call although the policy would want one
     follower = client.run(policy="always", run_id=run_id)
     assert (follower["messages_after"], follower["rounds"], client.calls()) == (1_800, 1, 1)
     assert "called no GC, or another has ended" in client.run(policy="always", run_id="other")["skip_reason"]
-    assert client.state()["run"]["over"]
+    assert client.state()["over"]
 
 
 def test_daily_acts_once_in_its_interval(client: Client) -> None:
-    client.rows = 900
+    client.fill(900)
     client.answer(client.collects(40, pause=0.2))
     assert client.run(policy="daily")["messages_after"] == 860
-    data = client.state()
-    began = data["run"]["began"][0]
+    began = client.state()["began"][0]
     second = client.run(policy="daily")
     assert not second["changed"]
     assert "less than 24h00m" in second["skip_reason"]
     # from begin to begin
     assert abs(datetime.fromisoformat(second["next_due"]).timestamp() - began - 86400 * 47 / 48) < 2
-    data["run"]["began"] = [began - 86400, 0.0, "another"]
-    client.state_file.write_text(json.dumps(data))
+    client.keep(began=[began - 86400, 0.0, "another"])
     assert client.run(policy="daily")["changed"]
 
 

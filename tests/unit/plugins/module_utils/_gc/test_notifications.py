@@ -34,11 +34,11 @@ DONE = Notification("", "complete", 400)
     ],
 )
 def test_what_counts(tmp_path: Path, text: str, found: list[t.Any]) -> None:
-    path = tmp_path / "n"
-    assert mark(None) == mark(str(path)) == [0, 0]
-    assert read(str(path), [0, 0], 100.0, pytest.fail) == []
-    path.write_text(text)
-    assert read(str(path), [0, 0], 100.0, pytest.fail) == found
+    path = str(tmp_path / "n")
+    assert mark(None) == mark(path) == [0, 0]
+    assert read(path, [0, 0], 100.0, pytest.fail) == []
+    Path(path).write_text(text)
+    assert read(path, [0, 0], 100.0, pytest.fail) == found
 
 
 @pytest.mark.parametrize("bad", ["torn {", "[]", '"text"', "7", '{"a": 1} {"b": 2}', "[" * 100_000])
@@ -46,10 +46,10 @@ def test_only_what_came_after_the_mark_and_a_bad_line_is_named_by_its_number(tmp
     path, warned = tmp_path / "n", []  # type: Path, list[str]
     path.write_text(line() + line())
     since = mark(str(path))
-    for number, nodes in ((3, ["new"]), (1, ["new"])):
+    for number in (3, 1):
         with path.open("a") as stream:
             stream.write(f"{bad}\n{line(node='new')}")
-        assert [one.node for one in read(str(path), since, 0, warned.append)] == nodes
+        assert [one.node for one in read(str(path), since, 0, warned.append)] == ["new"]
         assert warned.pop() == f"notifications {path}: line {number} is skipped, since it is not one JSON object"
         path.rename(tmp_path / "rotated")
     with pytest.raises(WaError, match="not readable"):

@@ -31,9 +31,9 @@ def test_gc_that_does_not_start_is_due_again(client: Client, answer: t.Any, mess
     result = client.run(policy="daily")
     assert message in result["msg"]
     assert (result["changed"], result["rounds"], client.web.tokens) == (False, 0, set())
-    assert (client.state()["run"]["over"], client.state()["run"]["keys"]) == (True, [])
+    assert (client.state()["over"], client.state()["keys"]) == (True, [])
     client.answer(client.collects())
-    client.rows = 1_999
+    client.fill(1_999)
     assert client.run(policy="daily")["changed"]
 
 
@@ -77,7 +77,7 @@ def test_a_call_that_never_arrives_is_made_once_more(client: Client) -> None:
     client.answer("close", client.collects())
     assert client.run()["messages_after"] == 1_800
     client.answer("close")
-    client.rows = 2_200
+    client.fill(2_200)
     assert "deleted nothing" in client.run()["msg"]
     assert client.calls() == 4
 
@@ -87,7 +87,7 @@ def test_a_login_that_fails_between_two_rounds(client: Client) -> None:
     result = client.run()
     assert "HTTP 401" in result["msg"]
     assert (result["changed"], result["rounds"], result["messages_after"]) == (True, 1, 2_120)
-    assert (client.state()["run"]["over"], client.state()["run"]["large"]) == (True, True)
+    assert (client.state()["over"], client.state()["large"]) == (True, True)
     assert "HTTP 401" in client.run(run_id=result["run_id"])["msg"], "who follows it hears the same"
 
 
@@ -152,7 +152,8 @@ def test_the_vacuum_comes_early_and_before_the_count(client: Client) -> None:
     client.vacuums = ["VACUUM not done: time-out"]  # the early one is cut off
     assert client.run(quiet_period="4")["messages_after"] == 1_800
     assert (client.vacuumed, client.warned) == (2, [])
-    client.rows, client.vacuums = 2_200, ["VACUUM not done: time-out"] * 99
+    client.fill(2_200)
+    client.vacuums = ["VACUUM not done: time-out"] * 99
     client.run(quiet_period="4")
     assert client.warned == ["VACUUM not done: time-out"]
 
@@ -170,14 +171,10 @@ def test_what_goes_before_the_client_begins_is_no_quiet(client: Client, slow: st
 def test_a_run_that_was_killed_is_judged_by_the_table(client: Client) -> None:
     client.run(wait=False)
     time.sleep(0.5)
-    data = client.state()
-    data["run"].update(unanswered=1, nodes={})  # it was killed in the call
-    wall = data["run"]["looked"][0]
-    for looked in ([wall - 3600, 0.0, "another"], [wall + 3600, 0.0, "another"]):  # the host has started anew
-        data["run"]["looked"] = looked
-        client.state_file.write_text(json.dumps(data))
+    wall = client.state()["looked"][0]
+    for looked in (wall - 3600, wall + 3600):  # it was killed in the call, and the host has started anew
+        client.keep(unanswered=1, nodes={}, looked=[looked, 0.0, "another"])
         assert client.run(wait=False)["running"], "rows have gone since, or nobody knows when"
-        data = client.state()
     assert (client.run()["messages_after"], client.calls()) == (1_800, 1)
 
 
@@ -199,28 +196,25 @@ def test_a_notification_that_is_missing_or_early(client: Client) -> None:
     assert "but from c:0123, which the call did not name; expected one of each node in " in told
     assert "or leave notifications out" in told
     client.answer(client.collects(batches=20, before=client.notify))
-    client.rows = 2_200
+    client.fill(2_200)
     assert client.run(notifications=str(client.webhook))["messages_after"] == 1_800  # it does not end a GC that deletes
 
 
-def begin_upgrade(client: Client) -> None:
-    claim = Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
-    (client.folder / "wa.lock").write_text(json.dumps(begin(None, claim, time.time(), 60)))
-
-
 def test_no_gc_is_called_beside_an_upgrade(client: Client) -> None:
-    login = client.collects(0, before=lambda: begin_upgrade(client), answer=(200, {"users": [{"token": "t"}]}))
-    client.web.on("POST", "/v1/users/login", login)
-    assert "an upgrade goes on" in client.run()["skip_reason"], "it has begun before the call"
-    assert client.calls() == 0
+    def begin_upgrade() -> None:
+        claim = Claim("support", "m/1/5", "ann", "ops1", "2.53.4")
+        (client.folder / "wa.lock").write_text(json.dumps(begin(None, claim, time.time(), 60)))
+
+    client.answer(client.collects(100, before=begin_upgrade))
+    client.run()
+    assert (client.calls(), client.web.logins, client.state()["over"]) == (1, 1, True)
+    assert any("rows remain; no GC is called again: an upgrade goes on: locked" in text for text in client.warned)
     client.web.requests.clear()
     for check in (False, True):
         assert "an upgrade goes on: locked by the upgrade to 2.53.4 by ann" in client.run(check)["skip_reason"]
     assert client.web.requests == []
-
-
-def test_an_upgrade_that_begins_between_two_rounds(client: Client) -> None:
-    client.answer(client.collects(100, before=lambda: begin_upgrade(client)))
-    client.run()
-    assert (client.calls(), client.web.logins, client.state()["run"]["over"]) == (1, 1, True)
-    assert any("rows remain; no GC is called again: an upgrade goes on: locked" in text for text in client.warned)
+    (client.folder / "wa.lock").unlink()
+    login = client.collects(0, before=begin_upgrade, answer=(200, {"users": [{"token": "t"}]}))
+    client.web.on("POST", "/v1/users/login", login)
+    assert "an upgrade goes on" in client.run()["skip_reason"], "it has begun before the call"
+    assert client.calls() == 0
