@@ -90,10 +90,8 @@ def _estimate(session: Session, table: Table) -> int:
         return int(session.value(ask, (list(table.ids),)) or 0)
     if session.version().product == "MySQL" and session.version().numbers >= (8,):
         session.rows("SET SESSION information_schema_stats_expiry = 0")
-    where = "table_schema = %s AND table_name = %s"
-    return int(
-        session.value(f"SELECT table_rows FROM information_schema.tables WHERE {where}", (table.database, NAME)) or 0
-    )
+    ask = "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+    return int(session.value(ask, (table.database, NAME)) or 0)
 
 
 def inspect(config: Settings, tables: t.Sequence[Table], keys: t.Sequence[t.Sequence[Key]]) -> Activity:
@@ -124,19 +122,13 @@ def _inspect(session: Session, tables: list[Table], keys: t.Mapping[Table, t.Seq
 
 def _mysql_deletes(session: Session, tables: list[Table]) -> bool:
     """Returns whether a DELETE on one of `tables` runs. Without PROCESS the server shows the user's own sessions only."""
-    found = processlist.rows(
-        session,
-        f"db, {processlist.STATEMENT}",
-        "info IS NOT NULL AND id <> CONNECTION_ID() AND time >= %s",
-        (_LONG_DELETE,),
-    )
+    where = "info IS NOT NULL AND id <> CONNECTION_ID() AND time >= %s"
+    found = processlist.rows(session, f"db, {processlist.STATEMENT}", where, (_LONG_DELETE,))
     running = [(db, _text(statement)) for db, statement in found]
     own = {table.database for table in tables}
     # A session in another database may still name these tables.
-    return any(
-        (db is None or db in own or any(name in info for name in own)) and deletes_messages(info)
-        for db, info in running
-    )
+    here = [info for db, info in running if db is None or db in own or any(name in info for name in own)]
+    return any(map(deletes_messages, here))
 
 
 def _text(statement: t.Any) -> str:
@@ -148,11 +140,9 @@ def _mysql_counters(session: Session, tables: list[Table]) -> tuple[int | None, 
     """Returns deleted and inserted rows from the performance schema (off in MariaDB by default; needs a grant in MySQL)."""
     names = [name for table in tables for name in (table.database, NAME)]
     where = " OR ".join(["(object_schema = %s AND object_name = %s)"] * len(tables))
-    of = "performance_schema.table_io_waits_summary_by_table"
+    ask = "SELECT SUM(count_delete), SUM(count_insert) FROM performance_schema.table_io_waits_summary_by_table"
     try:
-        [(deleted, inserted)] = session.rows(
-            f"SELECT SUM(count_delete), SUM(count_insert) FROM {of} WHERE {where}", names
-        )
+        [(deleted, inserted)] = session.rows(f"{ask} WHERE {where}", names)
     except DatabaseError as error:
         if error.kind not in ("denied", "missing"):
             raise
@@ -187,12 +177,8 @@ def _pgsql_deletes(session: Session, tables: list[Table]) -> bool:
     if any(deletes_messages(_text(query)) for _pid, query, _lasts, _acts in found):
         return True
     long = [pid for pid, _query, lasts, acts in found if acts and lasts > _LONG_CHANGE]
-    return bool(long) and bool(
-        session.rows(
-            "SELECT 1 FROM pg_locks WHERE pid = ANY (%s) AND mode = 'RowExclusiveLock' AND relation = ANY (%s::oid[]) LIMIT 1",
-            (long, [oid for table in tables for oid in table.ids]),
-        )
-    )
+    held = "SELECT 1 FROM pg_locks WHERE pid = ANY (%s) AND mode = 'RowExclusiveLock' AND relation = ANY (%s::oid[]) LIMIT 1"
+    return bool(long and session.rows(held, (long, [oid for table in tables for oid in table.ids])))
 
 
 # The sample

@@ -22,9 +22,7 @@ _DAY = 86400.0  # seconds in which a table would be emptied at the highest rate 
 _TRICKLE = 0.2  # rows a second by which a table may shrink although it did not before the call
 _USUAL = 2  # multiple of the rate before the call that still counts as traffic
 _CHANCE = 5  # keys above the expected number that may be deleted by chance: before a call so few do not show a GC
-_LATE = (
-    20.0  # seconds after the last sign in which late counters may arrive (PostgreSQL: up to 10 s, plus one measurement)
-)
+_LATE = 20.0  # seconds after the last sign in which counters may arrive (PostgreSQL: up to 10 s, plus one measurement)
 _ROUGH = 1.1  # factor by which the estimate of deleted rows from the sample may be too low
 
 
@@ -69,9 +67,7 @@ class Watch:
 
     def take(self, now: Activity, seconds: float, period: float) -> None:
         """Adds a measurement, `seconds` after the last one; `period` is the quiet period in seconds."""
-        reset = (now.deleted or 0) < (
-            self.deleted or 0
-        )  # the server's statistics were reset, so earlier counts are unknown
+        reset = (now.deleted or 0) < (self.deleted or 0)  # of the server's statistics: earlier counts are unknown
         self.at += seconds
         self.rate = self.gone(self.alive - now.alive) / seconds if seconds > 0 else 0.0
         self.alive, self.deleted, self.net = now.alive, now.deleted, now.net
@@ -99,19 +95,13 @@ class Watch:
 
         If the table has counters, slower ones are detected, too, unless the statistics are late.
         """
-        usual = self._usual_keys(period)
-        keys = (
-            usual + 1 if self.sampled >= self.rows else usual + 5 * math.sqrt(usual) + 14
-        )  # of a Poisson distribution
+        usual = self._usual_keys(period)  # of a Poisson distribution
+        keys = usual + 1 if self.sampled >= self.rows else usual + 5 * math.sqrt(usual) + 14
         return keys * self.rows / max(self.sampled, 1) / period
 
     def _usual_keys(self, period: float) -> float:
         """Returns the maximum of keys deleted by traffic in a quiet period."""
         return period * (self.sampled / _DAY + _USUAL * self.usual_keys)
-
-    def _usual_rows(self, period: float) -> float:
-        """Returns the maximum of rows by which traffic shrinks the table in a quiet period."""
-        return period * (_USUAL * self.usual_rows + _TRICKLE)
 
     def _keys_go(self, period: float) -> bool:
         lost = self.quiet_alive - self.alive
@@ -119,9 +109,9 @@ class Watch:
 
     def _shrinks(self, period: float) -> bool:
         """Returns whether the table's counters show more deletes than traffic, which inserts as many rows as it deletes."""
-        return (
-            self.net is not None and self.quiet_net is not None and self.net - self.quiet_net > self._usual_rows(period)
-        )
+        if self.net is None or self.quiet_net is None:
+            return False
+        return self.net - self.quiet_net > period * (_USUAL * self.usual_rows + _TRICKLE)
 
     def _comes_late(self) -> bool:
         """Returns whether the counters show no more deletes than the sample has shown until a moment ago."""

@@ -35,7 +35,12 @@ _HOLDERS = "unread inbound messages, the client's retention of 7 days, or traffi
 _REFUSED_CURE = (
     "Correct api_password; if it is right by now, as after a first login, set retry_refused_login for one run"
 )
+_UNSET = ("messages_before", "messages_after", "unnoticed_rate", "skip_reason", "next_due", "run_id", "progress")
 _RUNS_ALREADY = re.compile(r"already (running|started|in progress|processing)|(gc|collection)\b[^.]* in progress", re.I)
+
+
+def _failed(node: t.Mapping[str, t.Any]) -> bool:
+    return str(node["status"]).startswith("failed")
 
 
 class GcRun:
@@ -65,16 +70,7 @@ class GcRun:
         self.tables: list[messages.Table] = []
         self.run_id: str = params["run_id"] or ""
         self.values = result.values
-        nothing = (
-            "messages_before",
-            "messages_after",
-            "unnoticed_rate",
-            "skip_reason",
-            "next_due",
-            "run_id",
-            "progress",
-        )
-        self.values.update(dict.fromkeys(nothing), exact=False, messages_deleted=0, rounds=0, nodes={})
+        self.values.update(dict.fromkeys(_UNSET), exact=False, messages_deleted=0, rounds=0, nodes={})
         self.values.update(databases=[], running=False)
 
     def step(self) -> bool:
@@ -93,7 +89,7 @@ class GcRun:
         return False
 
     def _step(self) -> bool:
-        run = self.state.record.run
+        run = self.state.run
         if run and not run.over and self.run_id in ("", run.id):
             if not self.check_mode:
                 return self._watch(run)
@@ -120,7 +116,7 @@ class GcRun:
         self.values.update(messages_before=before, exact=count.exact)
         if count.unknown:
             self.result.warn(f"{count.unknown}; the table counts as large")
-        now, last = moment(), self.state.record.run
+        now, last = moment(), self.state.run
         since = now.since(last.began) if last and (last.round or not last.failure) else None
         due = policy.check_due(self.params["policy"], count.large, since, bool(last and last.large))
         if calls and not due.due:
@@ -199,7 +195,7 @@ class GcRun:
 
     def _call(self, run: Run, because: str) -> tuple[str, float | None]:
         """Calls GC as the next round of `run` in its own API session. Returns the result of `_closed` if it may not be called."""
-        known = self.state.record.run is run
+        known = self.state.run is run
         try:
             self._check_login()
             with self.refused.session(self.webapp, self.params["api_password"]):
@@ -240,7 +236,7 @@ class GcRun:
     def _take_answer(self, run: Run, answer: dict[str, str]) -> None:
         run.unanswered -= 1
         run.nodes = {node: {"status": status, "count": None} for node, status in answer.items()}
-        failed = [f"{node} {status}" for node, status in answer.items() if status.startswith("failed")]
+        failed = [f"{node} {item['status']}" for node, item in run.nodes.items() if _failed(item)]
         if failed and len(failed) == len(answer):
             raise self._error(f"started on no node: {'; '.join(failed)}", cure="Look into the Coreapps' logs")
         if failed:
@@ -324,10 +320,8 @@ class GcRun:
             return [], []
         elapsed = moment().since(run.called)  # the wall clock may have been set since the call
         called = run.called.wall if elapsed is None else min(run.called.wall, time.time() - elapsed)
-        failed = [
-            node for node, item in run.nodes.items() if item["count"] is None and item["status"].startswith("failed")
-        ]
-        nodes = [node for node in run.nodes if node not in failed]  # those failed to start
+        # A node that failed to start sends none.
+        nodes = [node for node, one in run.nodes.items() if one["count"] is not None or not _failed(one)]
         last, others = notifications.by_node(notifications.read(path, run.mark, called, self.result.warn), nodes)
         for node, one in last.items():
             status = f"failed: {one.details or 'no details'}" if one.status == "failed" else one.status
@@ -339,11 +333,9 @@ class GcRun:
         count = messages.count_up_to(self.config, self.tables, self.limit)
         if run.round == 0 and not count.large:
             self.values.update(messages_after=count.rows, exact=True)
-            self.state.record.run = None
-            self.state.save()
-            return self._skip(
-                f"rows of a table under the limit have gone for {format_duration(waited)}, by traffic or by a GC"
-            )
+            self._save(None)
+            gone = f"rows of a table under the limit have gone for {format_duration(waited)}"
+            return self._skip(f"{gone}, by traffic or by a GC")
         self._save(run)
         self._figures(run)
         raise self._error(
@@ -356,9 +348,7 @@ class GcRun:
         """Executes the next step after a round."""
         remain = f"{'' if count.exact else 'about '}{after} rows remain"
         run.after, run.exact, run.large = after, count.exact, count.large
-        failed = "; ".join(
-            f"{node}: {item['status']}" for node, item in run.nodes.items() if item["status"].startswith("failed")
-        )
+        failed = "; ".join(f"{node}: {item['status']}" for node, item in run.nodes.items() if _failed(item))
         counts = [item["count"] for item in run.nodes.values()]
         deleted = sum(counts) if counts and None not in counts and not failed else None
         run.deleted = None if run.deleted is None or deleted is None else run.deleted + deleted
@@ -387,8 +377,8 @@ class GcRun:
 
     # State and result
 
-    def _save(self, run: Run) -> None:
-        self.state.record.run = run
+    def _save(self, run: Run | None) -> None:
+        self.state.run = run
         self.state.save()
 
     def _close(self, run: Run) -> None:

@@ -55,21 +55,12 @@ class Run:
     failure: str = ""
 
 
-@dataclass
-class Record:
-    """The content of the file; `client` identifies the client."""
-
-    client: dict[str, str]
-    run: Run | None = None
-    version: int = VERSION
-
-
 class StateFile:
     """The state file of one deployment at `path`; a file of another `client` is refused."""
 
     def __init__(self, path: str, client: dict[str, str]) -> None:
-        self.path = path
-        self.record = Record(client)
+        self.path, self.client = path, client
+        self.run: Run | None = None
 
     @contextlib.contextmanager
     def lock(self, timeout: float) -> t.Iterator[bool]:
@@ -94,7 +85,7 @@ class StateFile:
     def load(self, warn: t.Callable[[str], None], keep: bool) -> None:
         """Reads the file. An unreadable one is renamed, unless `keep`. Raises WaError for another client's."""
         try:
-            found = _record(json.loads(files.read_text(self.path)))
+            client, run = _parse(json.loads(files.read_text(self.path)))
         except FileNotFoundError:
             return
         except OSError as error:
@@ -105,27 +96,27 @@ class StateFile:
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(self.path, self.path + ".old")
             return
-        mine = self.record.client
-        if found.client != mine:
-            other = ", ".join(f"{key} {value}" for key, value in found.client.items() if mine.get(key) != value)
+        if client != self.client:
+            other = ", ".join(f"{key} {value}" for key, value in client.items() if self.client.get(key) != value)
             raise WaError(
                 f"state file {self.path}",
                 f"belongs to another client ({other})",
                 "the file of this deployment",
                 "Set state_file to a file of its own; or remove the file if the client has moved to another database",
             )
-        self.record = found
+        self.run = run
 
     def save(self) -> None:
         """Writes the file atomically, readable by its owner only."""
+        run = None if self.run is None else asdict(self.run)
         try:
-            files.write_json(self.path, asdict(self.record))
+            files.write_json(self.path, {"client": self.client, "run": run, "version": VERSION})
         except OSError as error:
             raise self._unusable(error) from None
 
 
-def _record(data: dict[str, t.Any]) -> Record:
-    """Returns the record from plain data. Raises ValueError, KeyError or TypeError for invalid data."""
+def _parse(data: dict[str, t.Any]) -> tuple[dict[str, str], Run | None]:
+    """Returns the client and the run from plain data. Raises ValueError, KeyError or TypeError for invalid data."""
     if data["version"] != VERSION:
         raise ValueError("another version")
     run = data["run"]
@@ -133,4 +124,4 @@ def _record(data: dict[str, t.Any]) -> Record:
         moments = {name: Moment(*run[name]) for name in ("began", "looked", "waiting")}
         called = None if run["called"] is None else Moment(*run["called"])
         run = Run(**{**run, **moments, "called": called, "watch": Watch(**run["watch"])})
-    return Record(dict(data["client"]), run)
+    return dict(data["client"]), run
