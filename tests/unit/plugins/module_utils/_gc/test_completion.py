@@ -61,12 +61,6 @@ def test_what_breaks_the_quiet(looks: list[tuple[t.Any, ...]], quiet: int) -> No
     assert found.quiet() == quiet
 
 
-def test_of_a_small_table_each_row_counts() -> None:
-    found = watch(100, 100)
-    found.take(look(99), 10, PERIOD)
-    assert found.quiet() == 0
-
-
 @pytest.mark.parametrize(
     ("lost", "deleting", "shrunk", "running", "usual"),
     [
@@ -104,10 +98,12 @@ def test_what_could_be_taken_for_traffic(sampled: int, rows: int, rate: float) -
     assert watch(sampled, rows).unnoticed(PERIOD) == pytest.approx(rate, rel=0.02)
 
 
-def test_rows_that_have_gone_are_estimated() -> None:
-    found = watch()
-    found.take(look(3000), 10, PERIOD)
-    assert (found.gone(1000), found.rate, found.went) == (750_000, 75_000, True)
+def test_rows_that_have_gone_are_estimated_and_each_of_a_small_table_counts() -> None:
+    large, small = watch(), watch(100, 100)
+    large.take(look(3000), 10, PERIOD)
+    assert (large.gone(1000), large.rate, large.went) == (750_000, 75_000, True)
+    small.take(look(99), 10, PERIOD)
+    assert (small.rate, small.quiet()) == (0.1, 0)
 
 
 # Database servers with a `messages` table, a fake clock, traffic, and GCs that delete. Rows are not held: a GC has a schedule of
