@@ -11,12 +11,11 @@ import typing as t
 import uuid
 from pathlib import Path
 
-import gc_tables
 import lab_images
 import pytest
 from clients import Clients
 from commands import docker
-from database_servers import Server, server
+from database_servers import Server, prepare, server
 from playbook import Ansible
 from simulated import ROWS, Run, Simulated, gc_runner, opened
 
@@ -59,7 +58,7 @@ def ansible(tmp_path: Path) -> Ansible:
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
     """A MariaDB server, with the client's user, for all files. Each file uses its own prefix."""
     with server("mariadb", tmp_path_factory.mktemp("mariadb")) as found:
-        gc_tables.prepare(found)
+        prepare(found)
         yield found
 
 
@@ -67,7 +66,7 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Server]:
     """A PostgreSQL server, with the client's user, for all files. Each file uses its own prefix."""
     with server("postgres", tmp_path_factory.mktemp("postgres")) as found:
-        gc_tables.prepare(found)
+        prepare(found)
         yield found
 
 

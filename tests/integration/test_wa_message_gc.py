@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 import simclient.gc
 from commands import docker
-from database_servers import PORTS, Server
+from database_servers import CANARY, PORTS, Server
 from engine import Engine
-from gc_tables import CANARY
 from playbook import Ansible, Play
 from relay import Relay
 from simulated import LEFT, PASSWORD, Simulated, gc_options, opened

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 from commands import REPOSITORY
-from database_servers import Server
-from gc_tables import CANARY
+from database_servers import CANARY, Server
 from playbook import Play, start
 from simulated import LEFT, LIMIT, PASSWORD, ROWS, Simulated, auth, opened
 

@@ -23,6 +23,7 @@ from engine import Engine
 
 PORTS = {"mysql": 3306, "mariadb": 3306, "postgres": 5432}
 ENGINES = {"mysql": "MYSQL", "mariadb": "MYSQL", "postgres": "PGSQL"}
+CANARY = "Canary-53-Gc-Pw"  # the password of the client's user
 
 
 @dataclass
@@ -100,6 +101,15 @@ def server(machine: str, folder: Path, files: t.Mapping[str, str] | None = None)
         yield found
     finally:
         docker("rm", "--force", "--volumes", name)
+
+
+def prepare(where: Server) -> None:
+    """The client's database user, with what the vendor asks for."""
+    if where.kind == "mariadb":
+        rights = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, DROP"
+        where.sql(f"CREATE USER 'wa'@'%' IDENTIFIED BY '{CANARY}'; GRANT {rights} ON `%`.* TO 'wa'@'%';")
+    else:
+        where.sql(f"CREATE ROLE wa LOGIN CREATEDB PASSWORD '{CANARY}';")
 
 
 @contextlib.contextmanager

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from database_servers import Server
-from gc_tables import CANARY
+from database_servers import CANARY, Server
 from simclient import auth
 from simclient.database import Database
 from simclient.ratelimit import Bucket
