@@ -89,15 +89,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             wanted = adopt_env_files.note(survey, documents)
         everything = [*survey["containers"], *survey["sidecars"]]
         paths = sorted({path for one in everything for path in one["env_files"]})
-        engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*env_rules.ENGINES}
-        more, found = self._ask(
-            {**args, "gather": ["host"], "files": paths, "database_engine": min(engines, default=None)}, task_vars
-        )
+        more, found = self._ask({**args, "gather": [], "files": paths}, task_vars)
         if found is None:
             return more
         survey["files"] = found["files"]
-        survey["missing"] = more["missing"]
-        survey["docker_refusal"] = more["docker_refusal"]
+        engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*env_rules.ENGINES}
+        host = {name: value for name, value in args.items() if name.startswith("docker_")}
+        if engines:
+            host["database_engine"] = min(engines)
+        compared: dict[str, t.Any] = self._execute_module(
+            module_name="waba.onprem.wa_drift_info",
+            module_args={"desired": {"host": host}},
+            task_vars=task_vars,
+        )
+        if compared.get("failed"):
+            return compared
+        survey["missing"] = list(compared["requirements"]["missing"])
+        survey["docker_refusal"] = compared["requirements"]["docker_refusal"]
         return {
             "changed": False,
             "actions": [],

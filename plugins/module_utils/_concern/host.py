@@ -24,11 +24,12 @@ if t.TYPE_CHECKING:
 
 SPEC: dict[str, dict[str, t.Any]] = {
     **docker_options.ARGUMENT_SPEC,
-    "database_engine": {"type": "str", "choices": ["MYSQL", "PGSQL"], "required": True},
+    "database_engine": {"type": "str", "choices": ["MYSQL", "PGSQL"]},
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
-    "lock_file": {"type": "path", "required": True},
-    "compose_file": {"type": "path", "required": True},
-    "identity_file": {"type": "path", "required": True},
+    # Of the deployment. A host that is to be adopted has none yet.
+    "lock_file": {"type": "path"},
+    "compose_file": {"type": "path"},
+    "identity_file": {"type": "path"},
 }
 
 
@@ -48,12 +49,13 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
     found = Finding(requirements=read)
     found.changes += [f"{name} is missing: {reason}" for name, reason in read["missing"].items()]
     found.changes += [f"{name} does not run" for name in read["stopped_services"]]
-    upgrade = read_upgrade(params["lock_file"])
+    upgrade = read_upgrade(params["lock_file"]) if params["lock_file"] else {}
     if upgrade.get("blocking"):
         found.changes.append(upgrade["message"])
-    for ours in (params["compose_file"], params["identity_file"]):
+    for ours in filter(None, (params["compose_file"], params["identity_file"])):
         files.refuse_links_of_others(os.path.dirname(ours))
-    client_files.refuse_unmanaged(params["compose_file"], Store(params["compose_file"]).read())
+    if params["compose_file"]:
+        client_files.refuse_unmanaged(params["compose_file"], Store(params["compose_file"]).read())
     for one in params["files"]:
         found.changes += concern_files.differences(one)
     return found

@@ -388,7 +388,7 @@ def test_an_error_of_a_module_helper_affects_its_concern_only(
     ("concern", "options", "message"),
     [
         ("host", {"database_engine": "ORACLE"}, "value of database_engine must be one of: MYSQL, PGSQL, got: ORACLE"),
-        ("host", {"lock_file": None}, "missing required arguments: lock_file"),
+        ("log_cleanup", {"status_file": None}, "missing required arguments: status_file"),
         ("db_env", {"port": "many"}, "argument 'port' is of type str and we were unable to convert to int: "),
         (
             "db_env",

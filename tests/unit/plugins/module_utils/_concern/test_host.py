@@ -146,3 +146,10 @@ def test_an_invalid_lock_file_is_an_error(module: Module) -> None:
     with pytest.raises(WaError) as error:
         host.observe(module, "")
     assert str(error.value).startswith(f"lock file {module.params['lock_file']}: not written by an upgrade (")
+
+
+def test_a_host_without_a_deployment_is_compared_with_its_requirements(module: Module) -> None:
+    module.params.update(files=[], lock_file=None, compose_file=None, identity_file=None, database_engine=None)
+    found = host.observe(module, "")
+    assert found.shown("now") == {"state": "in_sync"}
+    assert found.requirements == {"missing": {}, "stopped_services": [], "docker_refusal": ""}
