@@ -87,7 +87,7 @@ def test_an_empty_host_drifts_in_every_concern(drift_info: DriftInfo) -> None:
     assert found["changed"] is False
     assert "client: service wacore: its container is missing" in found["drift"]
     assert found["concerns"]["db_env"]["state"] == "drifted"
-    assert sorted(path.name for path in drift_info.folder.iterdir()) == ["inventory.yml", "compare.yml"]
+    assert sorted(path.name for path in drift_info.folder.iterdir()) == ["compare.yml", "inventory.yml"]
 
 
 def test_a_hanging_engine_does_not_hide_other_concerns(drift_info: DriftInfo) -> None:
