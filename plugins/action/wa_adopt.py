@@ -102,10 +102,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             module_args={"desired": {"host": host}},
             task_vars=task_vars,
         )
-        if compared.get("failed"):
+        if compared.get("failed") or "concerns" not in compared:
             return compared
-        survey["missing"] = list(compared["requirements"]["missing"])
-        survey["docker_refusal"] = compared["requirements"]["docker_refusal"]
+        requirements = compared["requirements"]
+        if requirements is None:
+            raise WaError("requirements of the host", f"not read: {compared['concerns']['host']['error']}")
+        survey["missing"] = list(requirements["missing"])
+        survey["docker_refusal"] = requirements["docker_refusal"]
         return {
             "changed": False,
             "actions": [],

@@ -25,6 +25,7 @@ COMPRESSORS = {
 _MARKS = {"PostgreSQL": b"-- PostgreSQL database dump complete", "MySQL": b"-- Dump completed"}
 # Settings that a newer pg_dump writes and older servers do not know, with the version that introduced them.
 _SETTINGS = ((17, b"SET transaction_timeout = 0;\n"),)
+_SURER = ": the server's own tool is surer"
 _LOCK_WAIT = 30
 
 
@@ -56,9 +57,6 @@ class Tool:
     def mark(self) -> bytes:
         """Returns the end of the output of a complete dump."""
         return _MARKS["PostgreSQL" if self.product == "PostgreSQL" else "MySQL"]
-
-
-_SURER = ": the server's own tool is surer"
 
 
 def parse_tool(path: str, output: str) -> Tool | None:

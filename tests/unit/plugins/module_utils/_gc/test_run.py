@@ -60,7 +60,7 @@ RUNS = error(500, 1000, "Generic error", "Message GC is already running")
             [],
             {"coreapp": "processing"},
             2,
-        ),  # waited out, and logged in anew
+        ),  # waits after 429, logs in again after 401
     ],
 )
 def test_an_answer_with_which_gc_may_have_begun(
@@ -169,7 +169,7 @@ def test_a_run_that_was_killed_is_judged_by_the_table(client: Client) -> None:
     client.run(wait=False)
     time.sleep(0.5)
     wall = client.state()["looked"][0]
-    for looked in (wall - 3600, wall + 3600):  # it was killed in the call, and the host has started anew
+    for looked in (wall - 3600, wall + 3600):  # it was killed in the call, and the host was rebooted
         watch = {**client.state()["watch"], "at": client.state()["watch"]["quiet_since"] + 60}
         client.keep(unanswered=1, nodes={}, looked=[looked, 0.0, "another"], watch=watch)
         assert client.run(wait=False)["running"], "rows have gone since, or nobody knows when"
@@ -189,10 +189,10 @@ def test_a_notification_that_is_missing_or_early(client: Client) -> None:
     nodes = answered(**{"a:9dfe": PROCESSING, "b:a9dc": PROCESSING})
     # late: nothing in it tells that it is an older one's
     client.answer(client.collects(batches=20, before=lambda: client.notify(node="c:0123"), answer=nodes))
-    told = client.run(notifications=str(client.webhook), wait_timeout="5")["msg"]
-    assert "no notification from a:9dfe, b:a9dc within " in told
-    assert "but from c:0123, which the call did not name; expected one of each node in " in told
-    assert "or leave notifications out" in told
+    message = client.run(notifications=str(client.webhook), wait_timeout="5")["msg"]
+    assert "no notification from a:9dfe, b:a9dc within " in message
+    assert "but from c:0123, which the call did not name; expected one of each node in " in message
+    assert "or leave notifications out" in message
     client.answer(client.collects(batches=20, before=client.notify))
     client.fill(2_200)
     assert client.run(notifications=str(client.webhook))["messages_after"] == 1_800  # it does not end a GC that deletes
