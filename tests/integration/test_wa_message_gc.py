@@ -65,6 +65,12 @@ def test_check_run_run_check(ansible: Ansible, client: Simulated, task: t.Any, t
     assert not any(secret in text for text in shown for secret in (CANARY, PASSWORD))
 
 
+def awaits(process: subprocess.Popen[str], text: str) -> None:
+    """Waits until a run prints a line of progress that contains `text`."""
+    assert process.stderr is not None
+    assert any(text in line for line in process.stderr)
+
+
 @pytest.mark.parametrize("how", [{"async": 60, "poll": 1}, {"vars": {"wa_message_gc_progress": False}}])
 def test_async_steps_aside_and_progress_can_be_turned_off(
     ansible: Ansible, client: Simulated, task: t.Any, how: dict[str, t.Any]
@@ -81,8 +87,7 @@ def test_a_controller_that_is_killed(ansible: Ansible, client: Simulated, task: 
     def follow() -> subprocess.Popen[str]:
         """A controller that has seen the GC at work."""
         process = ansible.start([task], start_new_session=True)
-        assert process.stderr is not None
-        assert any("deleting" in line for line in process.stderr)
+        awaits(process, "deleting")
         return process
 
     first = follow()
@@ -117,20 +122,19 @@ def test_the_server_restarts_in_the_middle(
     ansible: Ansible, client: Simulated, task: t.Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(simclient.gc, "LOST_CONNECTION_TRIES", 15)
+    task["waba.onprem.wa_message_gc"]["quiet_period"] = "15s"  # GC pauses for longer after each try to connect
     client.fault("gc_never_ends", value=20)
     where: Server = request.getfixturevalue(client.where.kind)
     playing = ansible.start([task])
-    until(lambda: client.calls() == 1, 30)
-    time.sleep(2)
+    awaits(playing, "deleting")
     # Both end the sessions and lose no commit, as the simple stop of PostgreSQL would after its time-out.
     docker("kill", "--signal", {"mariadb": "TERM", "postgres": "INT"}[where.kind], where.container)
     docker("wait", where.container)
-    time.sleep(4)  # long enough for several looks to find it away
+    awaits(playing, ", database: ")
     docker("start", where.container)
     where.port = Engine().port(where.container, PORTS[where.kind])
     where.wait()
     client.fault("gc_never_ends", on=False)
     play = Play.end(playing)
-    assert ", database: " in play.stderr
     [result] = play.results
     assert (play.rc, client.calls(), result["messages_after"], result["rounds"]) == (0, 1, LEFT, 1), play
