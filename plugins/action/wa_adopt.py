@@ -3,14 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Reads hosts through `wa_info` and writes the inventory that describes them, all of it on the controller.
 
-Secrets travel sealed with a key that this process makes and never tells. Ansible loads the plugin before it forks its
-workers, so all of them have the same key, and nothing else has it: neither output nor fact cache can open what it holds.
+What was read contains secrets. Modules are run as in a task with `no_log`, but the task itself has none: its errors are
+displayed. Between the two operations it is in a file of Ansible's own folder for temporary files, which ends with the run.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-import secrets
+import tempfile
 import typing as t
 
 import yaml
@@ -25,7 +27,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt import env_file
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory as adopt_inventory
 from ansible_collections.waba.onprem.plugins.module_utils._compose import yaml_tags
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact as core_redact
-from ansible_collections.waba.onprem.plugins.module_utils._core import seal
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
@@ -34,7 +35,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import rules as e
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import Writer
 
-_KEY = secrets.token_hex(32)
 _GATHER = ["environment", "volume", "compose", "autostart"]
 # How a host is reached, carried over into the new inventory.
 _CONNECTION = (
@@ -109,23 +109,35 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             raise WaError("requirements of the host", f"not read: {compared['concerns']['host']['error']}")
         survey["missing"] = list(requirements["missing"])
         survey["docker_refusal"] = requirements["docker_refusal"]
-        return {
-            "changed": False,
-            "actions": [],
-            "containers": [one["name"] for one in survey["containers"]],
-            "sealed": seal.seal(_KEY, survey),
-        }
+        with tempfile.NamedTemporaryFile(
+            "w", dir=constants.DEFAULT_LOCAL_TMP, prefix="wa-adopt-", suffix=".json", delete=False
+        ) as file:
+            json.dump(survey, file)
+        names = [one["name"] for one in survey["containers"]]
+        return {"changed": False, "actions": [], "containers": names, "survey": file.name}
 
     def _ask(
         self, args: dict[str, t.Any], task_vars: dict[str, t.Any]
     ) -> tuple[dict[str, t.Any], dict[str, t.Any] | None]:
-        """`wa_info`'s result, and what it sealed; None when it failed."""
-        result: dict[str, t.Any] = self._execute_module(
-            module_name="waba.onprem.wa_info", module_args={**args, "seal_key": _KEY}, task_vars=task_vars
-        )
-        if result.get("failed") or "sealed" not in result:
-            return result, None
-        return result, seal.unseal(_KEY, result["sealed"])
+        """Returns `wa_info`'s result without secrets, and what it read with them; None if it failed."""
+        with self._no_log():
+            result: dict[str, t.Any] = self._execute_module(
+                module_name="waba.onprem.wa_info", module_args={**args, "unmasked": True}, task_vars=task_vars
+            )
+        return result, result.pop("unmasked", None)
+
+    @contextlib.contextmanager
+    def _no_log(self) -> t.Iterator[None]:
+        """Censors what `-vvv` displays of a module's result, as `no_log` of the task does."""
+        holders = self._task, self._play_context
+        before = [holder.no_log for holder in holders]
+        for holder in holders:
+            holder.no_log = True
+        try:
+            yield
+        finally:
+            for holder, value in zip(holders, before):
+                holder.no_log = value
 
     # Once, for all hosts
 
@@ -198,8 +210,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         surveys, failed = {}, {}
         for host in task_vars["ansible_play_hosts_all"]:
             reading = task_vars["hostvars"][host].get(variable) or {}
-            if "sealed" in reading:
-                surveys[str(host)] = seal.unseal(_KEY, str(reading["sealed"]))
+            if "survey" in reading:
+                with open(reading["survey"], encoding="utf-8") as file:
+                    surveys[str(host)] = json.load(file)
             else:
                 failed[str(host)] = " ".join(str(reading.get("msg", "not reached")).split())
         return surveys, failed

@@ -13,8 +13,7 @@ description:
   - Reads how the client's containers were created and writes an inventory from which the collection keeps them as they are.
   - It changes nothing on any host. The playbook C(waba.onprem.adopt) runs it, first to V(read) on each host and then to
     V(write) once.
-  - What it reads is registered sealed, with a key that exists for this run only, so no output, log or fact cache holds a
-    secret.
+  - What it reads is kept in a file on the controller until the end of the run, so no output, log or fact cache holds a secret.
 author:
   - waba.onprem contributors (@waba)
 options:
@@ -77,11 +76,11 @@ containers:
   elements: str
   returned: with V(read)
   sample: [support_waweb_1, support_wacore_1]
-sealed:
-  description: What was read, for V(write) in the same run and for nobody else.
+survey:
+  description: The file on the controller with what was read, for V(write) in the same run. Ansible removes it at the end.
   type: str
   returned: with V(read)
-  sample: c29tZXRoaW5nIHRoYXQgbm9ib2R5IHJlYWRz
+  sample: /root/.ansible/tmp/ansible-local-4711/wa-adopt-0a1b2c.json
 deployments:
   description: The deployments that were found.
   type: list

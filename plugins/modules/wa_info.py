@@ -92,15 +92,16 @@ options:
   files:
     description:
       - Files of the host to read beside all that, such as a db.env.
-      - RV(files) has mode and owner; the text is only in RV(sealed).
+      - RV(files) has mode and owner; the text is only in RV(unmasked).
     type: list
     elements: path
     default: []
-  seal_key:
+  unmasked:
     description:
-      - With it, RV(sealed) has all that V(environment), V(volume), V(compose), V(autostart) and O(files) read, with secrets.
-      - Without the key it tells nothing. Use a new one for each run, as M(waba.onprem.wa_adopt) does.
-    type: str
+      - Whether RV(unmasked) has all that V(environment), V(volume), V(compose), V(autostart) and O(files) read, with secrets.
+      - The task must have C(no_log), without which C(-vvv) displays the result.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.database
@@ -318,11 +319,11 @@ identity:
     db_env: {engine: MYSQL, hostname: db.example.com, port: 3306, name_prefix: ""}
     recorded: {}
     others: []
-sealed:
-  description: All that with its secrets, closed with O(seal_key).
-  type: str
-  returned: when O(seal_key) is given
-  sample: c29tZXRoaW5nIHRoYXQgbm9ib2R5IHJlYWRz
+unmasked:
+  description: All that with its secrets.
+  type: dict
+  returned: when O(unmasked=true)
+  sample: {containers: [], sidecars: [], volumes: [], networks: [], compose_files: [], files: [], autostart: [], unreadable_paths: []}
 containers:
   description: The client containers, sorted by name.
   type: list
@@ -563,7 +564,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
 from ansible_collections.waba.onprem.plugins.module_utils._concern import host
-from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, seal, units
+from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
@@ -579,7 +580,7 @@ INSPECTION_PARTS = ("environment", "volume", "compose")
 
 
 def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
-    """How the containers were created and what else acts on them: masked for everybody, sealed for who has the key."""
+    """How the containers were created and what else acts on them: masked, and for `unmasked` as they are."""
     gather = set(params["gather"])
     read: dict[str, t.Any] = {"files": docker_inspection.read_files(params["files"])}
     if engine and gather & {*INSPECTION_PARTS, "autostart"}:
@@ -590,8 +591,8 @@ def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], res
     if engine and "autostart" in gather:
         lines, read["unreadable_paths"] = autostart.read(docker_inspection.search_terms(read))
         read["autostart"] = [*lines, *read.pop("watchers")]
-    if params["seal_key"]:
-        result.values["sealed"] = seal.seal(params["seal_key"], read)
+    if params["unmasked"]:
+        result.unmasked = {"unmasked": read}
     result.redact.add(docker_inspection.secrets(read))
     shown = redact.mask(read)
     created = [*shown.get("containers", []), *shown.get("sidecars", [])]
@@ -686,12 +687,14 @@ def main() -> None:
             identity_file={"type": "path"},
             media_path={"type": "path"},
             files={"type": "list", "elements": "path", "default": []},
-            seal_key={"type": "str", "no_log": True},
+            unmasked={"type": "bool", "default": False},
         ),
         supports_check_mode=True,
     )
     result = Result(module)
     gather = module.params["gather"]
+    if module.params["unmasked"] and not module.no_log:
+        result.fail(WaError("option unmasked", "true in a task whose result is displayed", "a task with no_log: true"))
     engine = None
     try:
         engine = docker_engine.Docker(module.params) if {*gather} - {"database", "identity"} else None

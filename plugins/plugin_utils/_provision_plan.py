@@ -12,7 +12,6 @@ Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc")
 REMOVAL = "removal"
 NOW = "now"  # value of `wa_client_restart`
-_GUARD = "host"  # checks the client's identity and the lock before any change
 # The concerns that run when one has drifted: containers depend on db.env and on the volume.
 _AFFECTED = {
     "host": ("host",),
@@ -62,7 +61,7 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
                 found.update(_AFFECTED[name])
     if shares_no_volume(results):
         found.add("media_volume")
-    return [name for name in (*ALL, REMOVAL) if name in found | {_GUARD}] if found else []
+    return [name for name in (*ALL, REMOVAL) if name in found]
 
 
 def hosts_to_correct(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:

@@ -98,10 +98,7 @@ def test_cron_runs_the_job(host: Host, clients: t.Any) -> None:
     assert host.sh("ls /etc/cron.d /usr/local/sbin") == "/etc/cron.d:\n\n/usr/local/sbin:"
     assert host.role(names, **often)["support"]["changed"] == 1
     assert host.role(names, **often)["support"]["changed"] == 0
-    assert list(host.tasks("support")) == [
-        "Install the cleanup script and its cron file",
-        "Find older cron lines that do the same",
-    ]
+    assert list(host.tasks("support")) == ["Install the cleanup script and its cron file"]
     assert host.role(names, check=True, **often)["support"]["changed"] == 0
     core = lc.core(clients)
     lc.archives(core, 31)
@@ -141,22 +138,6 @@ def test_deployments_on_one_host_have_their_own_jobs(host: Host, clients: t.Any)
     assert all(figures["changed"] for figures in host.role(names, **absent).values())
     assert host.sh("ls /etc/cron.d /usr/local/sbin") == "/etc/cron.d:\n\n/usr/local/sbin:"
     assert not any(figures["changed"] for figures in host.role(names, **absent).values())
-
-
-def test_older_cron_lines_are_reported(host: Host) -> None:
-    """Lines with container ids in any crontab are reported with their file. Comments and the role's own line are not."""
-    line = "5 4 * * * docker exec 9dfe77618dba /opt/whatsapp/bin/cleanup.sh"
-    host.sh(
-        f"mkdir -p /var/spool/cron/crontabs; echo '{line}' > /var/spool/cron/crontabs/root;"
-        f" echo '# {line}' > /etc/cron.d/off; echo '1 5 cleanup {line[8:]}' > /etc/anacrontab;"
-        " printf '#!/bin/sh\\n/usr/bin/docker exec biz_wacore_1 /opt/whatsapp/bin/cleanup.sh\\n' > /etc/cron.daily/wa"
-    )
-    host.role({"one": {}})
-    messages = [item["msg"] for item in host.tasks("one")["Display older cron lines"]["results"]]
-    assert len(messages) == 3
-    assert any(text.count("/etc/anacrontab:") for text in messages)
-    assert any(f"/var/spool/cron/crontabs/root:{line}" in text for text in messages)
-    assert any("/etc/cron.daily/wa:" in text for text in messages)
 
 
 def test_a_changed_script_or_job_is_corrected(host: Host) -> None:

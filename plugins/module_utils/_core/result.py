@@ -23,6 +23,7 @@ class Result:
         self.changed = False
         self.actions: list[str] = []
         self.values: dict[str, t.Any] = {}
+        self.unmasked: dict[str, t.Any] = {}  # values of a task with no_log, returned without redaction
         self._diff: dict[str, t.Any] | None = None
 
     def record_change(self, action: str) -> None:
@@ -48,7 +49,7 @@ class Result:
 
     def exit(self) -> t.NoReturn:
         """Ends the module successfully."""
-        self.module.exit_json(**self._shape())
+        self.module.exit_json(**self._shape(), **self.unmasked)
         raise AssertionError("exit_json returned")
 
     def fail(self, error: WaError | str) -> t.NoReturn:

@@ -227,7 +227,7 @@ class GcRun:
     def _start(self) -> dict[str, str] | str:
         """Calls message GC. Returns the status by node, or why it is unknown whether GC has started."""
         try:
-            return self.webapp.start_gc("message")
+            return self.webapp.start_gc()
         except ApiError as error:
             if _RUNS_ALREADY.search(error.found) or (error.kind == "lost" and error.sent):
                 return error.found

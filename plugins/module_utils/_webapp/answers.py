@@ -76,12 +76,12 @@ def metrics(body: t.Any) -> list[tuple[str, dict[str, str], float]]:
     return found
 
 
-def gc_nodes(body: t.Mapping[str, t.Any], what: str) -> dict[str, str]:
-    """Returns the status by node in the answer to a call that starts GC of `what`.
+def gc_nodes(body: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Returns the status by node in the answer to a call that starts GC of messages.
 
     A single client's node is called `coreapp`. A failed node has the text of its failure.
     """
-    items = _gc_items(body, what)
+    items = _gc_items(body)
     if items is None:
         return {SINGLE: "processing"}
     nodes = {name: _node_status(item) for name, item in items}
@@ -93,12 +93,12 @@ def gc_nodes(body: t.Mapping[str, t.Any], what: str) -> dict[str, str]:
     return nodes
 
 
-def parse_gc_failure(body: t.Mapping[str, t.Any], what: str) -> tuple[dict[str, str], bool]:
-    """Returns the nodes named in an answer with any HTTP status, and whether GC of `what` has started on one of them.
+def parse_gc_failure(body: t.Mapping[str, t.Any]) -> tuple[dict[str, str], bool]:
+    """Returns the nodes named in an answer with any HTTP status, and whether GC of messages has started on one of them.
 
     Only a status that is not a failure counts as started: without a status nothing is known.
     """
-    items = _gc_items(body, what) or []
+    items = _gc_items(body) or []
     status = {name: _node_status(item) for name, item in items if item}
     began = any(_has_status(item) and not _node_status(item).startswith("failed") for _name, item in items)
     return status, began
@@ -110,11 +110,11 @@ def _has_status(item: t.Any) -> bool:
     return isinstance(status, str) and re.fullmatch(r"[\w-]+", status) is not None
 
 
-def _gc_items(body: t.Mapping[str, t.Any], what: str) -> list[tuple[str, t.Any]] | None:
-    """Returns the entries about GC of `what` in an answer as (node, item); None if there are none."""
+def _gc_items(body: t.Mapping[str, t.Any]) -> list[tuple[str, t.Any]] | None:
+    """Returns the entries about GC of messages in an answer as (node, item); None if there are none."""
     services = body.get("services")
     parts = services if isinstance(services, list) else [services]
-    found = [part[what] for part in parts if isinstance(part, dict) and isinstance(part.get(what), dict)]
+    found = [part["message"] for part in parts if isinstance(part, dict) and isinstance(part.get("message"), dict)]
     answers = [part["gc"] for part in found if "gc" in part]
     items: list[tuple[str, t.Any]] = []
     for gc in (one for many in answers for one in (many if isinstance(many, list) else [many])):

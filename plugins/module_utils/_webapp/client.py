@@ -303,27 +303,27 @@ class Webapp:
         """Returns the metrics of `/v1/stats/app`, which are in memory and safe to poll (unlike `/v1/stats/db`)."""
         return metrics(self.call("GET", "/v1/stats/app", again=again).body)
 
-    def start_gc(self, what: str) -> dict[str, str]:
-        """Starts GC of `message` or `media`. Returns the status by node; a single client's node is called `coreapp`.
+    def start_gc(self) -> dict[str, str]:
+        """Starts GC of messages. Returns the status by node; a single client's node is called `coreapp`.
 
         Not repeated after a lost answer (`lost` and `sent`: GC may have started), nor if an answer with any HTTP status names
         a node that has started. A failed node is in the result with the text of its failure.
         """
-        path = f"/v1/services/{what}/gc"
+        path = "/v1/services/message/gc"
 
         def once() -> dict[str, str]:
             self._have_token()
             try:
                 answer = self._send("PUT", path, None, self._bearer())
             except ApiError as error:
-                nodes, began = parse_gc_failure(error.body, what)
+                nodes, began = parse_gc_failure(error.body)
                 if not began:
                     raise gc_refusal(error, nodes) from None
-                return gc_nodes(error.body, what)
+                return gc_nodes(error.body)
             failure = no_success(self._subject("PUT", path), answer.status, answer.form)
             if failure:
                 raise failure
-            return gc_nodes(answer.body, what)
+            return gc_nodes(answer.body)
 
         return self._retry(once, path, self.retry_time, 0)
 

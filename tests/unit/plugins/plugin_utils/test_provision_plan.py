@@ -43,37 +43,37 @@ def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
         ([result()], []),
         ([result(), result()], []),
         ([result(host=CHANGED)], ["host"]),
-        ([result(media_volume=CHANGED)], ["host", "media_volume", "db_env", "client"]),
-        ([result(db_env=CHANGED)], ["host", "db_env", "client"]),
-        ([result(client=CHANGED)], ["host", "db_env", "client"]),
-        ([result(log_cleanup=CHANGED)], ["host", "log_cleanup"]),
+        ([result(media_volume=CHANGED)], ["media_volume", "db_env", "client"]),
+        ([result(db_env=CHANGED)], ["db_env", "client"]),
+        ([result(client=CHANGED)], ["db_env", "client"]),
+        ([result(log_cleanup=CHANGED)], ["log_cleanup"]),
         (
             [result(log_cleanup=CHANGED, media_volume=CHANGED)],
-            ["host", "media_volume", "db_env", "client", "log_cleanup"],
+            ["media_volume", "db_env", "client", "log_cleanup"],
         ),
         # A drift of one member runs the role on all members.
-        ([result(), result(log_cleanup=CHANGED), result()], ["host", "log_cleanup"]),
+        ([result(), result(log_cleanup=CHANGED), result()], ["log_cleanup"]),
         ([result(host=CHANGED), result(log_cleanup=CHANGED)], ["host", "log_cleanup"]),
-        ([result(client=UNKNOWN)], ["host", "db_env", "client"]),
+        ([result(client=UNKNOWN)], ["db_env", "client"]),
         ([result(host=UNKNOWN)], ["host"]),
         # A member that was not compared.
         ([{}], ALL),
         ([result(), {}], ALL),
         ([{"failed": True, "msg": "a"}], ALL),
         # Pending restarts.
-        ([result(client=RESTART_NOW)], ["host", "db_env", "client"]),
-        ([result("window", client=RESTART_LATER)], ["host", "db_env", "client"]),
+        ([result(client=RESTART_NOW)], ["db_env", "client"]),
+        ([result("window", client=RESTART_LATER)], ["db_env", "client"]),
         ([result("report", client=RESTART_LATER)], []),
-        ([result("report", client={**CHANGED, "restarts": ["b"]})], ["host", "db_env", "client"]),
+        ([result("report", client={**CHANGED, "restarts": ["b"]})], ["db_env", "client"]),
         ([result(client=UPGRADE)], []),
         ([result("window", client=UPGRADE)], []),
-        ([result("report"), result("window", db_env=RESTART_LATER)], ["host", "db_env", "client"]),
+        ([result("report"), result("window", db_env=RESTART_LATER)], ["db_env", "client"]),
         ([result(client={"state": "in_sync", "warnings": ["a"]})], []),
         # Concerns that are not compared by the module.
-        ([result(automatic_gc=CHANGED)], ["host", "automatic_gc"]),
-        ([result(automatic_gc=RESTART_NOW)], ["host", "automatic_gc"]),
-        ([result(automatic_gc=UNKNOWN, log_cleanup=CHANGED)], ["host", "log_cleanup", "automatic_gc"]),
-        ([result(always=["trial_database"])], ["host", "trial_database"]),
+        ([result(automatic_gc=CHANGED)], ["automatic_gc"]),
+        ([result(automatic_gc=RESTART_NOW)], ["automatic_gc"]),
+        ([result(automatic_gc=UNKNOWN, log_cleanup=CHANGED)], ["log_cleanup", "automatic_gc"]),
+        ([result(always=["trial_database"])], ["trial_database"]),
         ([result(always=["removal", *ALL])], [*ALL, "removal"]),
         ([result(), result(always=["removal", *ALL])], [*ALL, "removal"]),
         # An absent concern is not compared.
@@ -123,7 +123,7 @@ def test_concerns_that_always_run(values: dict[str, t.Any], expected: list[str])
 def test_members_with_different_markers_share_no_volume(markers: list[str | None], entered: bool) -> None:
     results = {f"h{number}": {**result(), "marker": marker} for number, marker in enumerate(markers)}
     assert provision_plan.shares_no_volume(results) is entered
-    assert provision_plan.concerns(results) == (["host", "media_volume"] if entered else [])
+    assert provision_plan.concerns(results) == (["media_volume"] if entered else [])
 
 
 FOUND: dict[str, dict[str, t.Any]] = {

@@ -66,8 +66,8 @@ def test_password_rules(password: str, missing: list[str]) -> None:
 
 @pytest.mark.parametrize("gc", [None, {}, [], {"a:1": {}}, {"error": "Connection timed out"}, {"count": 5}])
 def test_an_answer_without_a_status_has_not_started_gc(gc: t.Any) -> None:
-    assert not parse_gc_failure({"services": {"message": {"gc": gc}}}, "message")[1]
-    assert not parse_gc_failure({"services": {"media": {"gc": {"status": "processing"}}}}, "message")[1]
+    assert not parse_gc_failure({"services": {"message": {"gc": gc}}})[1]
+    assert not parse_gc_failure({"services": {"media": {"gc": {"status": "processing"}}}})[1]
 
 
 def test_a_deeply_nested_body_is_no_error() -> None:
@@ -119,7 +119,7 @@ ERROR = {"code": 1014, "title": "Internal error", "details": "down"}
     ],
 )
 def test_the_gc_status_of_a_node(item: t.Any, status: str) -> None:
-    assert gc_nodes({"services": {"message": {"gc": [{"node": "b:1", "status": "processing"}, item]}}}, "message") == {
+    assert gc_nodes({"services": {"message": {"gc": [{"node": "b:1", "status": "processing"}, item]}}}) == {
         "b:1": "processing",
         "coreapp": status,
     }
@@ -144,7 +144,7 @@ UNNAMED = "a node without a name"
 )
 def test_an_error_is_assigned_to_the_node_in_its_text(details: str, expected: dict[str, str]) -> None:
     body = {"services": {"message": {"gc": NODES}}, "errors": [{"code": 1014, "details": details}]}
-    assert gc_nodes(body, "message") == {**dict.fromkeys(NODES, "failed"), **expected}
+    assert gc_nodes(body) == {**dict.fromkeys(NODES, "failed"), **expected}
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_an_error_is_assigned_to_the_node_in_its_text(details: str, expected: di
     ],
 )
 def test_the_statuses_in_a_gc_answer(gc: t.Any, statuses: dict[str, str], started: bool) -> None:
-    assert parse_gc_failure({"services": {"message": {"gc": gc}}}, "message") == (statuses, started)
+    assert parse_gc_failure({"services": {"message": {"gc": gc}}}) == (statuses, started)

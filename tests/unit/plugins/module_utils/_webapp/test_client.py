@@ -125,7 +125,7 @@ def test_a_login_needs_a_token_or_a_password(fake: FakeWebapp) -> None:
 def test_temporary_errors_are_retried_with_back_off(fake: FakeWebapp, answer: t.Any) -> None:
     fake.on("PUT", GC, answer, answer, (200, {"services": {"message": {"gc": {"status": "processing"}}}}))
     time = Time()
-    assert session(fake, time).start_gc("message") == {"coreapp": "processing"}
+    assert session(fake, time).start_gc() == {"coreapp": "processing"}
     assert time.pauses == [1, 2]
 
 
@@ -136,7 +136,7 @@ def test_permanent_errors_are_not_retried(fake: FakeWebapp, answer: t.Any) -> No
     fake.on("PUT", GC, answer)
     time = Time()
     with pytest.raises(ApiError):
-        session(fake, time).start_gc("message")
+        session(fake, time).start_gc()
     assert time.pauses == []
 
 
@@ -144,7 +144,7 @@ def test_retries_are_bounded(fake: FakeWebapp) -> None:
     fake.on("PUT", GC, (503, None))
     time = Time()
     with pytest.raises(ApiError, match="HTTP 503"):
-        session(fake, time).start_gc("message")
+        session(fake, time).start_gc()
     assert sum(time.pauses) <= 60
     assert max(time.pauses) <= 30
 
@@ -162,7 +162,7 @@ def test_an_unreachable_webapp_is_retried(fake: FakeWebapp) -> None:
 def test_a_call_whose_answer_was_lost_is_not_repeated(fake: FakeWebapp) -> None:
     fake.on("PUT", GC, "close")
     with pytest.raises(ApiError) as error_info:
-        session(fake).start_gc("message")
+        session(fake).start_gc()
     assert (error_info.value.kind, error_info.value.sent) == ("lost", True)
     assert fake.paths().count(f"PUT {GC}") == 1
 
@@ -171,7 +171,7 @@ def test_a_call_whose_answer_was_lost_is_not_repeated(fake: FakeWebapp) -> None:
 def test_a_gateway_timeout_counts_as_a_lost_answer(fake: FakeWebapp, status: int) -> None:
     fake.on("PUT", GC, (status, None))
     with pytest.raises(ApiError) as error_info:
-        session(fake).start_gc("message")
+        session(fake).start_gc()
     assert error_info.value.kind == "lost"
     assert fake.paths().count(f"PUT {GC}") == 1
 
@@ -237,15 +237,15 @@ def test_denied_and_expired_are_distinguished(fake: FakeWebapp) -> None:
     fake.on("PUT", GC, error(403, 1005, "Access denied"))
     fake.on("GET", "/v1/health", (200, {"health": {}}))
     with pytest.raises(ApiError) as error_info:
-        session(fake).start_gc("message")
+        session(fake).start_gc()
     assert error_info.value.kind == "denied"
     fake.on("GET", "/v1/health", error(403, 1005, "Access denied"))
     with pytest.raises(ApiError) as error_info:
-        session(fake).start_gc("message")
+        session(fake).start_gc()
     assert error_info.value.kind == "expired"
     fake.on("PUT", GC, error(403, 1005, "Access denied", "The client has expired"))
     with pytest.raises(ApiError) as error_info:
-        session(fake).start_gc("message")
+        session(fake).start_gc()
     assert error_info.value.kind == "expired"
 
 
@@ -347,7 +347,7 @@ def test_a_valid_certificate_and_a_missing_ca_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_answers_to_start_gc(fake: FakeWebapp, body: dict[str, t.Any], nodes: dict[str, str], status: int) -> None:
     fake.on("PUT", GC, (status, body))
-    assert session(fake).start_gc("message") == nodes
+    assert session(fake).start_gc() == nodes
 
 
 def test_an_invalid_url_is_refused(fake: FakeWebapp) -> None:

@@ -69,7 +69,7 @@ def calls(bare: FakeWebapp) -> int:
 def refused(bare: FakeWebapp, *replies: t.Any, time: Time | None = None) -> ApiError:
     bare.on("PUT", GC, *replies)
     with pytest.raises(ApiError) as error_info:
-        session(bare, time).start_gc("message")
+        session(bare, time).start_gc()
     return error_info.value
 
 
@@ -81,7 +81,7 @@ def test_an_error_that_names_a_started_node_counts_as_started(bare: BareWebapp, 
     bare.on("PUT", GC, gc_answer({"a:9dfe77618dba": {"status": "processing"}}, status, [TIMED_OUT]))
     time = Time()
     message = "1014, Internal error, Connection timed out. Please check if wacore is running"
-    assert session(bare, time).start_gc("message") == {
+    assert session(bare, time).start_gc() == {
         "a:9dfe77618dba": "processing",
         "a node without a name": f"failed: {message}",
     }
@@ -126,7 +126,7 @@ def test_an_error_that_names_a_started_node_counts_as_started(bare: BareWebapp, 
 )
 def test_failed_nodes_have_their_messages(bare: BareWebapp, gc: t.Any, errors: t.Any, nodes: dict[str, str]) -> None:
     bare.on("PUT", GC, gc_answer(gc, 500, errors))
-    assert session(bare).start_gc("message") == nodes
+    assert session(bare).start_gc() == nodes
 
 
 def test_an_error_without_a_started_node_stays_an_error(bare: BareWebapp) -> None:
@@ -153,7 +153,7 @@ def test_a_5xx_of_a_proxy_counts_as_a_lost_answer(bare: BareWebapp, status: int,
 @pytest.mark.parametrize("body", [b"", b"null", PAGE, b'{"errors": [{"code": 1016}]}'])
 def test_an_overloaded_client_is_retried(bare: BareWebapp, body: bytes) -> None:
     bare.on("PUT", GC, Reply(503, body), gc_answer({"status": "processing"}, 200))
-    assert session(bare).start_gc("message") == {"coreapp": "processing"}
+    assert session(bare).start_gc() == {"coreapp": "processing"}
     assert calls(bare) == 2
 
 
@@ -184,7 +184,7 @@ def test_a_truncated_body_counts_as_a_lost_answer(bare: BareWebapp) -> None:
 @pytest.mark.parametrize("body", [b"", b" \r\n", b"null", b"{}", b"[]", b"\xef\xbb\xbf{}"])
 def test_an_empty_answer_is_a_success(bare: BareWebapp, body: bytes) -> None:
     bare.on("PUT", GC, Reply(200, body))
-    assert session(bare).start_gc("message") == {"coreapp": "processing"}
+    assert session(bare).start_gc() == {"coreapp": "processing"}
 
 
 # Messages
@@ -223,7 +223,7 @@ def busy(after: str, status: int = 429) -> Reply:
 def test_a_long_wait_is_respected(bare: BareWebapp, after: str) -> None:
     bare.on("PUT", GC, busy(after), gc_answer({"status": "processing"}, 200))
     time = Time()
-    assert session(bare, time).start_gc("message") == {"coreapp": "processing"}
+    assert session(bare, time).start_gc() == {"coreapp": "processing"}
     assert time.pauses == [float(after)]
 
 
@@ -246,7 +246,7 @@ def test_long_waits_are_limited_in_sum(bare: BareWebapp) -> None:
 def test_a_short_wait_is_respected(bare: BareWebapp) -> None:
     bare.on("PUT", GC, busy("7"), gc_answer({"status": "processing"}, 200))
     time = Time()
-    session(bare, time).start_gc("message")
+    session(bare, time).start_gc()
     assert time.pauses == [7]
 
 
