@@ -32,17 +32,25 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def measure(sides: t.Mapping[str, t.Callable[[], object]], rounds: int = 7) -> list[Side]:
+def measure(
+    sides: t.Mapping[str, t.Callable[[], object]],
+    rounds: int = 7,
+    prepare: t.Mapping[str, t.Callable[[], object]] | None = None,
+) -> list[Side]:
     """Run each of `sides` once unmeasured, then `rounds` times in turn, the order reversed every round.
 
-    Turn by turn, so that whatever else the machine does falls on all of them alike.
+    Turn by turn, so that whatever else the machine does falls on all of them alike. What a side has in `prepare` is run
+    before each of its runs and is not measured.
     """
-    for work in sides.values():
+    prepare = prepare or {}
+    for name, work in sides.items():
+        prepare.get(name, bool)()
         work()
     measured = {name: Side(name) for name in sides}
     order = list(sides)
     for _round in range(rounds):
         for name in order:
+            prepare.get(name, bool)()
             wall, cpu = time.perf_counter(), _cpu_seconds()
             sides[name]()
             measured[name].wall.append(time.perf_counter() - wall)
