@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import typing as t
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from engine import Engine
 from playbook import Ansible, Play
 from relay import Relay
 from simulated import LEFT, PASSWORD, Simulated, gc_options, opened
-from waiting import until
 
 
 @pytest.fixture(scope="module", params=["mariadb", "postgres"])
