@@ -83,6 +83,11 @@ options:
         restarted. RV(restart_needed) is true as long as it is there, so that a restart that failed is made up for.
       - Remove it after the restart. Its folder must exist.
     type: path
+  refused_login_file:
+    description:
+      - A file on the managed host that records a refused login, as M(waba.onprem.wa_message_gc) keeps it. With it a login that was
+        refused is not tried again with the same password for a day, by no run.
+    type: path
 extends_documentation_fragment:
   - waba.onprem.api
   - waba.onprem.attributes
@@ -195,6 +200,7 @@ seconds:
   sample: 3.2
 """
 
+import contextlib
 import json
 import os
 import re
@@ -211,6 +217,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import for
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import answers
 from ansible_collections.waba.onprem.plugins.module_utils._webapp import client as webapp_client
+from ansible_collections.waba.onprem.plugins.module_utils._webapp.refused_login import RefusedLogin
 
 # Failures that waiting does not resolve.
 _FINAL = ("login", "locked", "first_login", "expired", "denied", "tls", "token")
@@ -414,6 +421,21 @@ def write_marker(path: str) -> None:
         ) from None
 
 
+@contextlib.contextmanager
+def session(webapp: webapp_client.Webapp, params: t.Mapping[str, t.Any]) -> t.Iterator[None]:
+    """Logs out at the end. With `refused_login_file` also logs in, unless the same login was refused less than a day ago."""
+    if params["refused_login_file"]:
+        refused = RefusedLogin(params["refused_login_file"])
+        refused.check(webapp, params["api_password"], "Correct the password")
+        with refused.session(webapp, params["api_password"]):
+            yield
+        return
+    try:
+        yield
+    finally:
+        webapp.log_out()
+
+
 OPERATIONS = {
     "health": health,
     "reachable": reachable,
@@ -443,6 +465,7 @@ def main() -> None:
             "dest": {"type": "path"},
             "automatic": {"type": "bool"},
             "restart_marker": {"type": "path"},
+            "refused_login_file": {"type": "path"},
         },
         required_if=[
             ("operation", "first_login", ["api_new_password"]),
@@ -457,10 +480,8 @@ def main() -> None:
     begin = time.monotonic()
     try:
         webapp = webapp_client.Webapp(params)
-        try:
+        with session(webapp, params):
             OPERATIONS[params["operation"]](module, result, webapp)
-        finally:
-            webapp.log_out()
         result.values["seconds"] = round(time.monotonic() - begin, 1)
     except WaError as error:
         result.values["seconds"] = round(time.monotonic() - begin, 1)

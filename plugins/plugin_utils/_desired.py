@@ -374,7 +374,9 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
                 "identity_file": place["identity_file"],
             }
         )
-    if deployment(inventory)["is_leader"] and inventory.given("wa_message_gc_automatic") is not None:
+    states = {inventory[f"wa_{name}_state"] for name in ("client", "message_gc")}
+    wanted = inventory.given("wa_message_gc_automatic") is not None and states == {"present"}
+    if wanted and deployment(inventory)["is_leader"]:
         found["automatic_gc"] = automatic_gc(inventory)
     if "log_cleanup" in found:
         script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent

@@ -127,6 +127,13 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
     seats: dict[tuple[str, str], list[str]] = {}
     for one in client.containers:
         mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_PATH]
+        if (
+            one["role"] == "master" and not mounted
+        ):  # some of the vendor's templates have such masters (domain: masters)
+            found.advice.append(
+                f"{one['name']} is a master that mounts nothing at {MEDIA_PATH}: it has no part in media"
+            )
+            continue
         seats.setdefault(mounted[0] if mounted else ("nothing", ""), []).append(one["name"])
     if len(seats) > 1 or ("nothing", "") in seats:
         told = "; ".join(f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items()))

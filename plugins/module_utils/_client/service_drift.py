@@ -48,6 +48,7 @@ class Container:
         ""  # the label of the rendered Compose file; empty for a container not created from it, or by an older version
     )
     own: bool = True
+    client: bool = True  # of an image of the client, as opposed to a container beside it
     health: str = ""
     restart: str = "unless-stopped"
     networks: t.Mapping[str, str] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class Differences:
 
 def compare(services: t.Sequence[Service], containers: t.Sequence[Container], kept: bool = False) -> Differences:
     """Returns how `containers` differ from `services`; with `kept`, adopted containers are not recreated."""
-    adopted = kept and any(not one.own for one in containers)
+    adopted = kept and any(one.client and not one.own for one in containers)
     found = Differences(kept=adopted)
     for service in services:
         ours = [one for one in containers if one.service == service.name]

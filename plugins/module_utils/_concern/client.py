@@ -71,12 +71,6 @@ def observe(
         secret = one["mode"] == "0600"
         shown = concern_files.diff(one) if diff and not secret else None
         found.diff += [shown] if shown else []
-    # They are proven by containers that were recreated from them, so this waits for the time of a restart.
-    found.restarts += [
-        f"{path} was changed and not proven since"
-        for path in params["kept_files"]
-        if os.path.lexists(Store(path).previous)
-    ]
     db_env = client_inspection.db_env(params["env_file"], params["env_format"])
     wanted = client_identity.wanted_identity({**params["identity"], "file": db_env})
     recorded = client_inspection.record(params["identity_file"]) if compare_record else None
@@ -87,10 +81,16 @@ def observe(
     differences = (
         compare_recorded(engine, params) if not params["project"] else compare_project(engine, params, recorded, stale)
     )
+    # They are proven by containers that were recreated from them, so this waits for the time of a restart.
+    unproven = [
+        f"{path} was changed and not proven since"
+        for path in params["kept_files"]
+        if os.path.lexists(Store(path).previous)
+    ]
     found.kept = differences.kept
     found.changes += differences.changes
-    found.restarts += differences.restarts
-    found.pending += differences.pending
+    found.restarts += differences.restarts + ([] if differences.kept else unproven)
+    found.pending += differences.pending + (unproven if differences.kept else [])
     found.warnings += differences.warnings
     return found
 
@@ -134,7 +134,14 @@ def compare_project(
         )
         for one in params["services"]
     ]
-    containers = [_container(engine, record, stale) for record in records]
+    clients = {one.name for one in engine.client_containers(params["project"])}
+    names = {one.name for one in services}
+    # What the operator runs beside the client in the same project is none of its services.
+    containers = [
+        one
+        for one in (_container(engine, record, stale, clients) for record in records)
+        if one.client or one.own or one.service in names
+    ]
     found = service_drift.compare(services, containers, params["keep_adopted"])
     texts = {one["path"]: one["content"] for one in params["files"]}
     for service in params["services"]:
@@ -144,7 +151,8 @@ def compare_project(
                 pairs = (line.partition("=")[::2] for line in record["Config"].get("Env") or [])
                 stale = sorted({*env_state.differing(dict(pairs), held)} & {*held})
                 name = record["Name"].lstrip("/")
-                found.restarts += [f"{name} was created with another {', '.join(stale)}"] if stale else []
+                later = found.pending if found.kept else found.restarts
+                later += [f"{name} was created with another {', '.join(stale)}"] if stale else []
     return found
 
 
@@ -168,7 +176,9 @@ def _one_shot(labels: t.Mapping[str, str]) -> bool:
     return labels.get(listing.ONE_OFF_LABEL) == "True" or labels.get(SERVICE_LABEL) == override.MIGRATION
 
 
-def _container(engine: Docker, record: dict[str, t.Any], stale: t.Container[str]) -> service_drift.Container:
+def _container(
+    engine: Docker, record: dict[str, t.Any], stale: t.Container[str], clients: t.Container[str]
+) -> service_drift.Container:
     labels = record["Config"].get("Labels") or {}
     log = (record.get("HostConfig") or {}).get("LogConfig") or {}
     networks = (record.get("NetworkSettings") or {}).get("Networks") or {}
@@ -185,6 +195,7 @@ def _container(engine: Docker, record: dict[str, t.Any], stale: t.Container[str]
         hash=labels.get(HASH_LABEL, ""),
         definition=labels.get(override.DEFINITION_LABEL, ""),
         own=override.OWN_LABEL in labels,
+        client=record["Name"].lstrip("/") in clients,
         health=(record["State"].get("Health") or {}).get("Status") or "",
         restart=((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         networks={name: one.get("NetworkID", "") for name, one in networks.items()},

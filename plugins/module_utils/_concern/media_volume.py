@@ -127,9 +127,9 @@ class MediaVolume:
         path = self.params["mount_path"]
         found = self.docker.client_containers(self.params["project"])
         # One-off containers of docker compose run and a finished migration write no media.
-        self.containers = [one for one in found if one.running or not self.ended(one)]
+        found = [one for one in found if one.running or not self.ended(one)]
         files: dict[tuple[str, ...], t.Any] = {}
-        for one in self.containers:
+        for one in found:
             labels = [
                 one.labels.get(name, "")
                 for name in (operator_files.CONFIG_FILES_LABEL, operator_files.WORKING_DIR_LABEL)
@@ -140,6 +140,11 @@ class MediaVolume:
             declared = (
                 media_rules.declared_mount_state(files[key], one.service, one.project, path) if files[key] else None
             )
+            if media_rules.is_without_media(one.mounts, declared, path) and self.docker.inspect(one) is not None:
+                if one.role == "master":  # some of the vendor's templates have such masters (domain: masters)
+                    self.result.warn(f"{one.name} is a master that mounts nothing at {path}: it has no part in media")
+                    continue
+            self.containers.append(one)
             consumer = Consumer(
                 one.name, one.service, one.state, media_rules.mount_state_of(one.mounts, path), declared
             )

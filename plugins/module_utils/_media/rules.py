@@ -172,6 +172,14 @@ def _through(state: MountState, volume: str, folder: str) -> MountState:
     return MountState("volume", volume, state.writable) if same else state
 
 
+def is_without_media(mounts: t.Sequence[Mounted], declared: MountState | None, path: str) -> bool:
+    """Returns whether nothing is mounted at, above or below `path`, nor declared there by the Compose file."""
+    path = posixpath.normpath(path)
+    places = [posixpath.normpath(one.destination) for one in mounts]
+    near = any(f"{path}/".startswith(f"{one.rstrip('/')}/") or one.startswith(f"{path}/") for one in places)
+    return not near and (declared is None or declared.kind == "nothing")
+
+
 def check_consumer(
     consumer: Consumer, mounts: t.Sequence[Mounted], volume: str, path: str, project: str, folder: str = ""
 ) -> None:

@@ -394,6 +394,17 @@ def test_client_images_decide_the_consumers(engine: FakeDocker, run_module: Run)
     assert [one["name"] for one in own] == ["four", "one", "two"]
 
 
+def test_a_master_may_have_no_media(engine: FakeDocker, run_module: Run, warned: t.Any) -> None:
+    engine.volume("biz_m")
+    engine.container("core", volume="biz_m")
+    engine.container("master", environment={"WA_MASTER_NODE": "1"})
+    done = run_module(MODULE, options(engine))
+    assert [one["name"] for one in done["consumers"]] == ["core"]
+    assert "master is a master that mounts nothing at /usr/local/wamedia" in str(warned)
+    engine.container("core2")
+    assert "core2 mounts nothing at" in run_module(MODULE, options(engine, probe=True))["msg"]
+
+
 def test_a_container_created_by_image_id_is_a_consumer(engine: FakeDocker, run_module: Run) -> None:
     engine.volume("biz_m")
     name = "reg:5000/whatsapp/coreapp:v2.53.4"

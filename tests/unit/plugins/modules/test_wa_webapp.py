@@ -237,6 +237,18 @@ def test_automatic_gc_is_set_under_either_name(
     assert fake.requests[-2:] == [("PATCH", path, change), ("POST", "/v1/users/logout", None)]
 
 
+def test_a_refused_login_is_not_tried_again_by_the_next_run(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
+    fake.on(
+        "GET", "/v1/settings/application", (200, {"settings": {"application": {"db_garbagecollector_enable": False}}})
+    )
+    options = {"refused_login_file": str(tmp_path / "refused.json")}
+    refused = [run("automatic_gc", api_password="Wrong-1234", **options)["msg"] for _run in range(2)]
+    assert "is tried again after a day" in refused[1]
+    assert fake.logins == 1
+    assert "msg" not in run("automatic_gc", **options)
+    assert not (tmp_path / "refused.json").exists()
+
+
 @pytest.mark.parametrize("name", ["db_garbagecollector_enable", "garbagecollector_enable"])
 def test_a_pending_restart_is_recorded_in_a_marker_file(run: Run, fake: FakeWebapp, tmp_path: Path, name: str) -> None:
     path, marker, older = "/v1/settings/application", tmp_path / "gc.restart", name.startswith("db_")

@@ -239,6 +239,8 @@ def test_only_the_leader_compares_the_automatic_gc() -> None:
         },
     }
     assert "automatic_gc" not in for_comparison()
+    for state in ("wa_client_state", "wa_message_gc_state"):
+        assert "automatic_gc" not in for_comparison("b.example.com", HOSTS, **given, **{state: "absent"})
     named = for_comparison(wa_message_gc_automatic=True, wa_api_url="https://lb", wa_client_api_new_password="New-Pw")
     assert {key: named["automatic_gc"][key] for key in ("api_url", "api_password", "api_validate_certs")} == {
         "api_url": "https://lb",

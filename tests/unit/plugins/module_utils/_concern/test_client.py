@@ -80,6 +80,32 @@ def test_a_container_of_a_removed_service_is_reported(
     )
 
 
+def test_a_container_beside_the_client_does_not_count(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
+    """Nor does it make the client an adopted one, whose differences would wait for the next upgrade."""
+    host.engine.container("wa-a-proxy-1", "nginx:1", "wa-a", "proxy")
+    record = client_inspection.record(params["identity_file"])
+    assert client.compare_project(docker, params, record) == Differences()
+    host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore")
+    assert client.compare_project(docker, params, record).kept
+
+
+@pytest.mark.parametrize("adopted", [False, True])
+def test_files_of_an_adopted_client_are_proven_by_its_upgrade(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any], adopted: bool
+) -> None:
+    params["kept_files"] = [str(host.db_env)]
+    host.db_env.with_name("db.env.previous").write_text("")
+    host.web["Config"]["Env"] = [one for one in host.web["Config"]["Env"] if not one.startswith("WA_WEB_KEY=")]
+    if adopted:
+        del host.web["Labels"][override.OWN_LABEL]
+    found = client.observe(docker, params, False)
+    lines = [f"{host.db_env} was changed and not proven since", "wa-a-waweb-1 was created with another WA_WEB_KEY"]
+    assert sorted(lines) == sorted(one for one in (found.pending if adopted else found.restarts) if KEPT not in one)
+    assert found.restarts == [] or not adopted
+
+
 def test_an_image_that_lost_its_name_is_identified_by_the_containers_record(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:

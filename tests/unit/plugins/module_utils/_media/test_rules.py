@@ -170,6 +170,23 @@ def test_wrong_mounts_have_a_reason(mounts: list[Mount], reason_part: str | None
 
 
 @pytest.mark.parametrize(
+    ("mounts", "declared", "expected"),
+    [
+        ([], None, True),
+        ([], MountState("nothing"), True),
+        ([Mount("volume", "waent", "/usr/local/waent/data", True)], None, True),
+        ([], MountState("volume", "biz_m"), False),
+        ([RIGHT], None, False),
+        ([Mount("volume", "other", PATH, True)], None, False),
+        ([Mount("bind", "/srv", "/usr/local", True)], None, False),
+        ([Mount("tmpfs", "", PATH + "/incoming", True)], None, False),
+    ],
+)
+def test_a_container_is_without_media(mounts: list[Mount], declared: MountState | None, expected: bool) -> None:
+    assert rules.is_without_media(mounts, declared, PATH + "/") is expected
+
+
+@pytest.mark.parametrize(
     ("mounted", "declared", "differs", "ok"),
     [
         ("biz_m", None, "", True),
