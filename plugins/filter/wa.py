@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import typing as t
 
 import yaml
@@ -174,9 +175,20 @@ def provision_plan_of(
 def hosts_to_correct(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], full: t.Any = False
 ) -> list[str]:
-    """Returns those of the compared `hosts` on which provision.yml runs roles, with the other members of their deployments."""
-    results = _results(hostvars, (host for host in hosts if host in hostvars))
-    return provision_plan.hosts_to_correct({host: one for host, one in results.items() if one}, full=boolean(full))
+    """Returns those of the compared `hosts` on which provision.yml runs roles, with the other members of their deployments.
+
+    They are patterns for `hosts`: a name with a character that means something in a pattern is a regular expression.
+    """
+    results = {
+        host: one for host, one in _results(hostvars, (host for host in hosts if host in hostvars)).items() if one
+    }
+    return [_pattern(host) for host in provision_plan.hosts_to_correct(results, full=boolean(full))]
+
+
+def _pattern(host: str) -> str:
+    if re.fullmatch(r"\w[\w.-]*", host):
+        return host
+    return "~^" + re.sub(r"[^\w.-]", lambda match: f"\\u{ord(match[0]):04x}", host) + "$"
 
 
 def _results(

@@ -71,6 +71,10 @@ options:
     description: Values that are to change with intent, as in M(waba.onprem.wa_db_env).
     type: dict
     default: {}
+  media_path:
+    description: Where media are mounted in a container.
+    type: path
+    default: /usr/local/wamedia
   media_folder:
     description: The directory that the media volume binds; a container that mounts it directly has the same media.
     type: path
@@ -248,7 +252,7 @@ def another_client(project: compose_project.Project, params: t.Mapping[str, t.An
         return []
     found = listing.read(project.engine, project.name, [])
     different = client_identity.rendered(
-        project.resolved, found, params["confirm_identity"], params["media_folder"] or ""
+        project.resolved, found, params["confirm_identity"], params["media_folder"] or "", params["media_path"]
     )
     try:
         client_identity.refuse(f"compose.yml of project {project.name}", different)
@@ -273,6 +277,7 @@ def main() -> None:
             identity_file={"type": "path"},
             confirm_identity={"type": "dict", "default": {}},
             media_folder={"type": "path"},
+            media_path={"type": "path", "default": "/usr/local/wamedia"},
         ),
         supports_check_mode=True,
     )

@@ -198,6 +198,7 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
         "engine": inventory.given("wa_db_env_engine") or "MYSQL",
         "services": services(inventory),
         "media_volume": media_volume_name(inventory),
+        "media_path": inventory["wa_media_volume_mount_path"],
         "stop_seconds": units.whole_seconds("wa_client_stop_grace_period", inventory["wa_client_stop_grace_period"]),
         "log_max_size": str(inventory["wa_client_log_max_size"]),
         "log_max_file": str(inventory["wa_client_log_max_file"]),

@@ -11,11 +11,11 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.layout import check_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import PROJECTS_DIR, check_volume_name
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import ENGINES, OPTIONS, check_database, settings
 
-MEDIA_PATH = "/usr/local/wamedia"
 MIGRATION = "dbupgrade"
 CONFIRM = "wa_confirm_identity"
 DATABASE = ("engine", "hostname", "port", "name_prefix")
@@ -130,7 +130,7 @@ def services(
     return ours or [one for one in candidates if replace and one["project"] not in neighbours]
 
 
-def by_containers(containers: t.Iterable[Container], attribute: str, path: str = MEDIA_PATH) -> list[Found]:
+def by_containers(containers: t.Iterable[Container], attribute: str, path: str = MEDIA_FOLDER) -> list[Found]:
     """Returns the distinct values of an attribute in the containers ranked first; `path` is the mount path of media."""
     ranked: list[tuple[tuple[bool, bool], Found]] = []
     for one in containers:
@@ -254,15 +254,20 @@ def refuse(subject: str, found: t.Sequence[Difference], confirm: str = CONFIRM) 
 
 
 def rendered(
-    document: t.Mapping[str, t.Any], containers: t.Iterable[Container], confirmed: t.Any = None, folder: str = ""
+    document: t.Mapping[str, t.Any],
+    containers: t.Iterable[Container],
+    confirmed: t.Any = None,
+    folder: str = "",
+    path: str = MEDIA_FOLDER,
 ) -> list[Difference]:
     """Returns the differences between the services of a resolved Compose file and the project's `containers`.
 
-    Only values set in the document are compared; `confirmed` and `folder` are those of `differences`.
+    Only values set in the document are compared; `confirmed` and `folder` are those of `differences`, `path` is the mount path
+    of media.
     """
     services = [one for one in containers if not one["one_shot"] and one["service"] != MIGRATION]
     # A Webapp with other values than the Coreapps has drifted; it is not another client.
-    current = {name: by_containers(services, name) for name in (*DATABASE, "media_volume")}
+    current = {name: by_containers(services, name, path) for name in (*DATABASE, "media_volume")}
     found: dict[str, Difference] = {}
     for one in services:
         body = (document.get("services") or {}).get(one["service"])
@@ -274,17 +279,17 @@ def rendered(
             for name, value in given.items()
             if value is not None and (value or name == "name_prefix")
         }
-        if _value(one, "media_volume", MEDIA_PATH) is not None:
-            wanted["media_volume"] = _mounted(body, document.get("volumes") or {})
+        if _value(one, "media_volume", path) is not None:
+            wanted["media_volume"] = _mounted(body, document.get("volumes") or {}, path)
         for each in differences(current, wanted, confirmed, folder):
             found.setdefault(each.attribute, each)
     return list(found.values())
 
 
-def _mounted(body: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.Any]) -> str:
+def _mounted(body: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.Any], path: str) -> str:
     """Returns the source of a service's media mount in a resolved Compose file; empty if there is none."""
     for mount in body.get("volumes") or []:
-        if posixpath.normpath(str(mount.get("target", ""))) == MEDIA_PATH:
+        if posixpath.normpath(str(mount.get("target", ""))) == path:
             source = str(mount.get("source") or mount.get("type") or "")
             return str((volumes.get(source) or {}).get("name") or source)
     return ""

@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override
 from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
 MEDIA_VOLUME_LABEL = "onprem.waba.media-volume"
 _PROGRAMS = "/opt/whatsapp/bin"
@@ -31,6 +32,7 @@ class Client(t.TypedDict):
     engine: str  # MYSQL, PGSQL
     services: t.Sequence[Mapping]
     media_volume: str
+    media_path: str  # where it is mounted in a container
     stop_seconds: int
     log_max_size: str
     log_max_file: str
@@ -60,7 +62,7 @@ def service(client: Client, one: Mapping) -> dict[str, t.Any]:
         "command": [f"{_PROGRAMS}/{_WAIT[client['engine']]}", f"{_PROGRAMS}/launch_within_docker.sh"],
         "ports": [f"{client['bind_address'][kind]}:{port['outside']}:{port['inside']}" for port in one["ports"]],
         "networks": ["default"],
-        "volumes": ["media:/usr/local/wamedia"],
+        "volumes": [f"media:{client['media_path']}"],
         "labels": labels,
         "cap_drop": ["MKNOD"],
         "restart": "unless-stopped",  # containers stopped by an upgrade stay stopped when Docker restarts
@@ -102,6 +104,8 @@ def definition(client: Client, name: str) -> str:
             bind_address=client["bind_address"][kind] if one["ports"] else "",
             healthcheck=client["healthcheck"][kind],
         )
+        if client["media_path"] != MEDIA_FOLDER:
+            content["media_path"] = client["media_path"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -80,6 +80,10 @@ def apply(
     if MIGRATION in services:
         raise WaError(f"wa_client_extra_services: {MIGRATION}", "the name of the one-shot migration", "another name")
     for name, extra in services.items():
+        if not isinstance(extra, t.Mapping):
+            raise WaError(
+                f"wa_client_extra_services: {name}", f"{type(extra).__name__}, no mapping", "options of Compose"
+            )
         if _LEFT_OUT in str(extra):
             raise WaError(
                 f"wa_client_extra_services: {name}",

@@ -140,10 +140,13 @@ class MediaVolume:
             declared = (
                 media_rules.declared_mount_state(files[key], one.service, one.project, path) if files[key] else None
             )
-            if media_rules.is_without_media(one.mounts, declared, path) and self.docker.inspect(one) is not None:
-                if one.role == "master":  # some of the vendor's templates have such masters (domain: masters)
-                    self.result.warn(f"{one.name} is a master that mounts nothing at {path}: it has no part in media")
-                    continue
+            if (
+                media_rules.is_without_media(one.mounts, declared, path)
+                and self.docker.inspect(one) is not None
+                and one.role == "master"  # some of the vendor's templates have such masters (domain: masters)
+            ):
+                self.result.warn(f"{one.name} is a master that mounts nothing at {path}: it has no part in media")
+                continue
             self.containers.append(one)
             consumer = Consumer(
                 one.name, one.service, one.state, media_rules.mount_state_of(one.mounts, path), declared

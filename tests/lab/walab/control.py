@@ -36,10 +36,7 @@ def call(lab: Lab, method: str, path: str, body: dict[str, Any] | None = None) -
 
 
 def collisions(lab: Lab) -> list[str]:
-    """Each pair of Coreapps of one single client that were connected at once, a line a pair; none when it does not answer."""
-    try:
-        lab.load()
-        rows = call(lab, "GET", "/collisions")
-    except LabError:
-        return []
+    """Each pair of Coreapps of one single client that were connected at once, a line a pair. Raises LabError if unknown."""
+    lab.load()
+    rows = call(lab, "GET", "/collisions")
     return list(dict.fromkeys(f"client {row['client']}: {' and '.join(row['nodes'])}" for row in rows))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.waba.onprem.plugins.filter import wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
@@ -133,7 +135,7 @@ ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanu
     ("results", "members", "full", "concerns"),
     [
         ({"h1": SYNCED, "h2": SYNCED}, ["h1", "h2"], False, []),
-        ({"h1": SYNCED, "h2": DRIFTED}, ["h1", "h2"], False, ["host", "log_cleanup"]),
+        ({"h1": SYNCED, "h2": DRIFTED}, ["h1", "h2"], False, ["log_cleanup"]),
         ({"h1": SYNCED, "h2": DRIFTED}, ["h1"], False, []),  # excluded by --limit
         ({"h1": SYNCED, "h2": None}, ["h1", "h2"], False, ALL),
         ({"h1": SYNCED, "h2": {}}, ["h1", "h2"], False, ALL),
@@ -162,6 +164,18 @@ def test_hosts_to_correct_are_all_members_of_drifted_deployments(full: t.Any, ho
     hostvars.update(lost={"wa_drift": {"failed": True, "msg": "a"}}, earlier=hostvars["h2"])
     found = wa.FilterModule().filters()["hosts_to_correct"](hostvars, [*members, "lost", "gone"], full)
     assert sorted(found) == sorted([*hosts, "half"])  # its other member was not compared
+
+
+@pytest.mark.parametrize(
+    "name", ["web 1", "10.0.0.1:2222", "a,b", "*", "!h1", "&h1", "~h", "[fe80::1]", "h[1]", "größe", "a-b.c"]
+)
+def test_a_host_is_found_by_its_pattern_and_no_other_host(name: str) -> None:
+    source = InventoryManager(DataLoader(), sources="localhost,")
+    for each in ("h1", "web", "1", "a", "b", name):
+        source.add_host(each)
+    hostvars = {name: {"wa_drift": {**DRIFTED, "members": [name]}}}
+    patterns = wa.FilterModule().filters()["hosts_to_correct"](hostvars, [name])
+    assert [host.name for host in source.get_hosts(patterns)] == [name]
 
 
 def test_inventory_read_caches_roles_and_hosts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,3 +129,9 @@ def test_each_service_with_secrets_has_a_file() -> None:
 def test_secrets_of_an_invalid_service_are_refused(given: t.Any, text: str) -> None:
     with pytest.raises(WaError, match=text):
         compose_override.secret_files(given, "/srv/wa")
+
+
+@pytest.mark.parametrize("extra", [None, "image", ["image"]])
+def test_an_additional_service_must_be_a_mapping(extra: t.Any) -> None:
+    with pytest.raises(WaError, match=r"wa_client_extra_services: wacore: .*; expected options of Compose"):
+        compose_override.apply({"services": {"wacore": {}}}, {"wacore": extra}, {}, {}, {})
