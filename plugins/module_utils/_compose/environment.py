@@ -10,6 +10,7 @@ import os
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import yaml_tags
+from ansible_collections.waba.onprem.plugins.module_utils._core import distribution
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 from ansible_collections.waba.onprem.plugins.module_utils._env.file import read_compose
@@ -116,7 +117,7 @@ class Compose:
             service = json.loads(output)["services"][container.service]
             held = {entry.key: entry.value for entry in read_compose(core_files.read_text(self._env_path)) if entry.key}
         except (OSError, ValueError, KeyError, TypeError):  # TypeError: no services at all
-            lack = "" if self._yaml() else " (and the Python library PyYAML, python3-yaml, is not there)"
+            lack = "" if self._yaml() else f" (without the Python library PyYAML. {distribution.install('PyYAML')})"
             self._warn(f"docker compose config does not tell what {', '.join(files)} sets{lack}: {_UNKNOWN}")
             return set()
         # The output is a Compose file, in which a dollar sign is doubled.

@@ -13,6 +13,7 @@ import typing as t
 
 from ansible.module_utils.basic import missing_required_lib
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import distribution
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError, mysql_kind
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import (
@@ -33,9 +34,8 @@ def driver() -> t.Any:
         import pymysql
     except ImportError:
         found = missing_required_lib("PyMySQL")
-        raise DatabaseError(
-            "Python library PyMySQL", found, "driver", cure="Install the package python3-pymysql; the role wa_host does"
-        ) from None
+        cure = f"{distribution.install('PyMySQL')}; the role wa_host does"
+        raise DatabaseError("Python library PyMySQL", found, "driver", cure=cure) from None
     return pymysql
 
 
@@ -120,7 +120,7 @@ def connect(
                 "the Python library cryptography where there is no TLS",
                 "driver",
                 "that library, or TLS",
-                "Install the package python3-cryptography on the managed host, or turn TLS on at the server",
+                f"{distribution.install('cryptography')} on the managed host, or turn TLS on at the server",
             ) from None
         except _NO_GREETING:
             raise DatabaseError(

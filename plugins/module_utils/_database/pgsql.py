@@ -13,6 +13,7 @@ import typing as t
 
 from ansible.module_utils.basic import missing_required_lib
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import distribution
 from ansible_collections.waba.onprem.plugins.module_utils._database.errors import (
     DatabaseError,
     pgsql_kind,
@@ -36,12 +37,8 @@ def driver() -> t.Any:
         import psycopg2.extensions
     except ImportError:
         found = missing_required_lib("psycopg2")
-        raise DatabaseError(
-            "Python library psycopg2",
-            found,
-            "driver",
-            cure="Install the package python3-psycopg2; the role wa_host does",
-        ) from None
+        cure = f"{distribution.install('psycopg2')}; the role wa_host does"
+        raise DatabaseError("Python library psycopg2", found, "driver", cure=cure) from None
     # A database with SQL_ASCII stores bytes as its clients wrote them; the driver would read it as ASCII.
     psycopg2.extensions.encodings["SQLASCII"] = "utf_8"
     return psycopg2

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import typing as t
 
-_COLUMNS = ("docker_engine", "docker_compose", "cron", "python_mysql")  # keys of `_host.requirements`
+from ansible_collections.waba.onprem.plugins.module_utils._core import distribution
+
+_COLUMNS = ("docker_engine", "docker_compose", "cron")  # keys of `_host.requirements`
 # By distribution, or by family.
 _PACKAGES = {
-    "Debian": ("docker.io docker-cli iptables", "docker-cli docker-compose", "cron", "python3-pymysql"),
-    "Ubuntu": ("docker.io", "docker.io docker-compose-v2", "cron", "python3-pymysql"),
-    "RedHat": ("docker-ce docker-ce-cli", "docker-ce-cli docker-compose-plugin", "cronie", "python3-PyMySQL"),
-    "Fedora": ("moby-engine", "docker-compose", "cronie", "python3-PyMySQL"),
-    "Amazon": ("docker", "", "cronie", "python3-PyMySQL"),
-    "Suse": ("docker", "docker-compose", "cronie", "python3-PyMySQL"),
+    "Debian": ("docker.io docker-cli iptables", "docker-cli docker-compose", "cron"),
+    "Ubuntu": ("docker.io", "docker.io docker-compose-v2", "cron"),
+    "RedHat": ("docker-ce docker-ce-cli", "docker-ce-cli docker-compose-plugin", "cronie"),
+    "Fedora": ("moby-engine", "docker-compose", "cronie"),
+    "Amazon": ("docker", "", "cronie"),
+    "Suse": ("docker", "docker-compose", "cronie"),
 }
-_EVERYWHERE = {"python_requests": "python3-requests", "python_postgresql": "python3-psycopg2"}
+_LIBRARIES = {"python_requests": "requests", "python_mysql": "PyMySQL", "python_postgresql": "psycopg2"}
 # Before Debian 13, docker.io includes the Docker CLI, and no package has the Compose plugin.
 _OLDER_DEBIAN = {"docker_engine": "docker.io iptables", "docker_compose": ""}
 _CRON_SERVICES = {"RedHat": "crond", "Debian": "cron", "Suse": "cron"}
@@ -33,7 +35,8 @@ def choose(
     """
     family, major = facts["os_family"], str(facts["distribution_major_version"])
     row = _PACKAGES.get(facts["distribution"]) or _PACKAGES.get(family)
-    known = {**dict(zip(_COLUMNS, row)), **_EVERYWHERE} if row else {}
+    libraries = {key: distribution.python_package(library, family) for key, library in _LIBRARIES.items()}
+    known = {**dict(zip(_COLUMNS, row)), **libraries} if row else {}
     if facts["distribution"] == "Debian" and major.isdecimal() and int(major) < 13:
         known.update(_OLDER_DEBIAN)
     packages = {key: _names(overrides.get(key, known.get(key, "").split())) for key in missing}

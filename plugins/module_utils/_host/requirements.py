@@ -13,7 +13,7 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core import distribution, files
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -234,23 +234,6 @@ def _holds_anything(folder: str) -> bool:
         return True  # it exists, but is not readable
 
 
-def os_release(text: str) -> dict[str, str]:
-    """Returns the fields of an os-release file."""
-    pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {key.strip(): value.strip().strip("\"'") for key, _equals, value in pairs}
-
-
-def read_release() -> dict[str, str]:
-    """Returns the host's os-release; empty if it has none."""
-    for path in ("/etc/os-release", "/usr/lib/os-release"):
-        try:
-            with open(path, encoding="utf-8", errors="replace") as stream:
-                return os_release(stream.read())
-        except OSError:
-            continue
-    return {}
-
-
 def compose_runs(module: AnsibleModule, engine_error: str) -> bool:
     """Returns whether the host has `docker compose`, or will have it after the installation of the Docker CLI."""
     client = module.get_bin_path("docker")
@@ -335,5 +318,5 @@ def refusal(module: AnsibleModule, reasons: t.Mapping[str, str]) -> str:
     if not {"docker_engine", "docker_compose"} & {*reasons}:
         return ""
     return docker_refusal(
-        reasons.get("docker_engine", ""), "docker_compose" not in reasons, traces(module), read_release()
+        reasons.get("docker_engine", ""), "docker_compose" not in reasons, traces(module), distribution.read_release()
     )

@@ -228,6 +228,6 @@ def test_without_pyyaml_compose_is_called(files: Files, monkeypatch: pytest.Monk
     files.answer = (1, "", "")
     assert files.overrides() == set()
     assert files.warnings == [
-        f"docker compose config does not tell what {files.folder}/compose.yml sets (and the Python library PyYAML, "
-        "python3-yaml, is not there): keys that it sets itself are reported as stale"
+        f"docker compose config does not tell what {files.folder}/compose.yml sets (without the Python library "
+        "PyYAML. Install the package python3-yaml): keys that it sets itself are reported as stale"
     ]

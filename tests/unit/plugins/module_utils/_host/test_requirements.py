@@ -102,14 +102,6 @@ def test_containerd_alone_is_no_docker_vendor() -> None:
     assert Traces(("containerd.io", "docker.io")).vendor() == "distribution"
 
 
-def test_os_release_is_parsed() -> None:
-    assert host_requirements.os_release("# x\nID=debian\nVERSION_ID=\"13\"\nNAME='a b'\n\nodd\n") == {
-        "ID": "debian",
-        "VERSION_ID": "13",
-        "NAME": "a b",
-    }
-
-
 class Host:
     """The part of AnsibleModule that reads a host, with programs in a folder."""
 
@@ -387,7 +379,7 @@ def test_a_known_state_of_compose_is_not_checked_again(
 
 def test_the_refusal_reads_the_traces_of_this_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_requirements, "traces", lambda _module: Traces(("docker-ce",)))
-    monkeypatch.setattr(host_requirements, "read_release", lambda: DEBIAN)
+    monkeypatch.setattr(host_requirements.distribution, "read_release", lambda: DEBIAN)
     refused = host_requirements.refusal(host, {"docker_compose": "docker compose does not run"})
     assert refused.endswith("Install Docker's own plugin: apt-get install docker-compose-plugin")
     assert host_requirements.refusal(host, {"cron": "no cron daemon is installed"}) == ""
