@@ -42,6 +42,8 @@ def checkout(tmp_path: Path) -> Path:
     (root / "molecule/deep_two/molecule.yml").touch()
     for name in ("molecule", "matrix"):
         (root / "script" / name).symlink_to("../.venv/bin/pytest")
+    (root / "script/cores").write_text('#!/bin/sh\nexec "$(dirname "$0")/../.venv/bin/pytest" cores\n')
+    (root / "script/cores").chmod(0o755)
     commands.run("git", "init", "--quiet", cwd=root)
     commit(root)
     (tmp_path / "ran").touch()
@@ -63,16 +65,16 @@ def deep(root: Path, *slices: str) -> tuple[int, list[str]]:
     return done.returncode, (root.parent / "ran").read_text().split()
 
 
-ALL = ["tests/unit/plugins", "tests/integration", "tests/deep/test_one.py", "deep_two", "1.2.3"]
+ALL = ["tests/unit/plugins", "tests/integration", "cores", "tests/deep/test_one.py", "deep_two", "1.2.3"]
 
 
 def test_a_passed_slice_is_not_run_again_unless_named(checkout: Path) -> None:
     (checkout.parent / "fails").write_text("one")
     assert deep(checkout) == (1, ALL)
     (checkout.parent / "fails").write_text("nothing")
-    assert deep(checkout) == (0, [ALL[2]])
+    assert deep(checkout) == (0, ["tests/deep/test_one.py"])
     assert deep(checkout) == (0, [])
-    assert deep(checkout, "deep_two") == (0, [ALL[3]])
+    assert deep(checkout, "deep_two") == (0, ["deep_two"])
     commit(checkout)
     assert deep(checkout) == (0, ALL)
 
@@ -88,12 +90,12 @@ def test_results_of_a_checkout_with_changes_are_not_recorded(checkout: Path) -> 
 def test_a_slice_that_fails_in_a_second_run_has_not_passed(checkout: Path) -> None:
     assert deep(checkout) == (0, ALL)
     (checkout.parent / "fails").write_text("one")
-    assert deep(checkout, "one") == (1, [ALL[2]])
-    assert deep(checkout) == (1, [ALL[2]])
+    assert deep(checkout, "one") == (1, ["tests/deep/test_one.py"])
+    assert deep(checkout) == (1, ["tests/deep/test_one.py"])
 
 
 def test_results_of_a_checkout_that_changes_during_the_run_are_not_recorded(checkout: Path) -> None:
     (checkout / ".venv/bin/pytest").write_text(STUB + "touch new\n")
     assert deep(checkout) == (1, ALL)
     (checkout / "new").unlink()
-    assert deep(checkout, "one") == (1, [ALL[2]])
+    assert deep(checkout, "one") == (1, ["tests/deep/test_one.py"])

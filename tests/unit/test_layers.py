@@ -45,6 +45,7 @@ def table(title: str) -> dict[str, list[str]]:
 def test_every_scenario_and_deep_test_is_listed() -> None:
     scenarios = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")}
     deep = {path.stem.replace("test_", "", 1) for path in ROOT.glob("tests/deep/test_*.py")} | {
+        "cores",
         "fuzz",
         "integration",
         "matrix",
