@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from walab import cli, control, site, yard
 from walab.model import Lab
-from walab.shell import LabError
+from walab.shell import LabError, Shell
 
 PAIR = {"client": "a_", "nodes": ["h1/wacore", "h2/wacore"]}
 
@@ -45,7 +45,7 @@ def test_down_fails_after_a_collision(
     monkeypatch.setattr(Lab, "load", lambda _self: None)
     monkeypatch.setattr(yard.Yard, "found", lambda _self: found)
     monkeypatch.setattr(site.Site, "down", lambda self: removed.append(self.lab.name))
-    verbs = cli.Verbs(cli.parser().parse_args(["down", "--name", "t"]), Lab("t", tmp_path), cli.Shell())
+    verbs = cli.Verbs(cli.parser().parse_args(["down", "--name", "t"]), Lab("t", tmp_path), Shell())
     if expected:
         with pytest.raises(LabError, match=expected):
             verbs.do_down()

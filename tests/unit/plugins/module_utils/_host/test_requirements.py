@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.waba.onprem.plugins.module_utils._core import distribution
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
 from ansible_collections.waba.onprem.plugins.module_utils._host.requirements import Traces, docker_refusal
 
@@ -379,7 +380,7 @@ def test_a_known_state_of_compose_is_not_checked_again(
 
 def test_the_refusal_reads_the_traces_of_this_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_requirements, "traces", lambda _module: Traces(("docker-ce",)))
-    monkeypatch.setattr(host_requirements.distribution, "read_release", lambda: DEBIAN)
+    monkeypatch.setattr(distribution, "read_release", lambda: DEBIAN)
     refused = host_requirements.refusal(host, {"docker_compose": "docker compose does not run"})
     assert refused.endswith("Install Docker's own plugin: apt-get install docker-compose-plugin")
     assert host_requirements.refusal(host, {"cron": "no cron daemon is installed"}) == ""
