@@ -42,7 +42,7 @@ def decide(
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
     - `acts`: whether containers may be changed now; `recreate`: `never` for adopted containers, `auto`, or `later`
     - `env_changes`: the changed keys of db.env by container
-    - for containers outside Compose `starts`, the names to start, and `missing` and `unrecorded`, the differences from the
+    - for containers outside Compose `starts`, the names to start or unpause, and `missing` and `unrecorded`, the differences from the
       recorded names
     - `nodes`: the ids of Coreapps and masters; `api_ports`: the published ports of Webapps
     """
@@ -73,7 +73,7 @@ def decide(
         "recreate": "never" if kept else "auto" if acts else "later",
         "env_changes": _env_changes(found, env_result or {}),
         # A container left from a replacement has the same image, so only recorded ones are started.
-        "starts": [one["name"] for one in found if one["state"] in _STOPPED and one["name"] in recorded],
+        "starts": [one["name"] for one in found if one["state"] in (*_STOPPED, "paused") and one["name"] in recorded],
         "missing": [name for name in recorded if name not in names],
         "unrecorded": starts.unrecorded(found, recorded),
         "nodes": [one["id"] for one in found if one["role"] in ("core", "master")],

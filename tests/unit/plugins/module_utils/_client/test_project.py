@@ -161,10 +161,12 @@ def test_outside_compose_only_recorded_containers_are_started() -> None:
         container("b", "created", name="b", **outside),
         container("c", "exited", name="c", **outside),
         container("d", "running", name="d", **outside),
+        container("f", "paused", name="f", **outside),
+        container("g", "paused", name="g", **outside),
     ]
-    found = decide(containers, project="", container_names=["a", "b", "d", "e"])
+    found = decide(containers, project="", container_names=["a", "b", "d", "e", "f"])
     assert {key: found[key] for key in ("starts", "missing", "unrecorded")} == {
-        "starts": ["a", "b"],
+        "starts": ["a", "b", "f"],
         "missing": ["e"],
         "unrecorded": ["c"],
     }
