@@ -172,6 +172,11 @@ def provision_plan_of(
     return provision_plan.concerns(_results(hostvars, members), full=boolean(full))
 
 
+def split_volume(hostvars: t.Mapping[str, t.Mapping[str, t.Any]], members: t.Sequence[str]) -> str:
+    """Returns how the members of a deployment do not share one media volume; empty if they do."""
+    return provision_plan.split_volume(_results(hostvars, members))
+
+
 def hosts_to_correct(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]], hosts: t.Iterable[str], full: t.Any = False
 ) -> list[str]:
@@ -301,6 +306,7 @@ class FilterModule:
             "unhealthy_containers": client_starts.not_healthy,
             "failure": failure,
             "provision_plan": provision_plan_of,
+            "split_volume": split_volume,
             "hosts_to_correct": hosts_to_correct,
             "inventory_read": inventory_read,
             "command_line": playbook_command,

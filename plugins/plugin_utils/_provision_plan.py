@@ -59,7 +59,7 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
         for name, finding in (result.get("concerns") or {}).items():
             if differs(finding, result["restart"]):
                 found.update(_AFFECTED[name])
-    if shares_no_volume(results):
+    if split_volume(results):
         found.add("media_volume")
     return [name for name in (*ALL, REMOVAL) if name in found]
 
@@ -74,10 +74,18 @@ def hosts_to_correct(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool 
     return list(found)
 
 
-def shares_no_volume(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> bool:
-    """Returns whether members have read different markers in their media volumes, or one has read none."""
-    markers = [one["marker"] for one in results.values() if one.get("marker") is not None]
-    return len(results) > 1 and len(markers) > 0 and (len({*markers}) > 1 or "" in markers)
+def split_volume(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+    """Returns how members have read different markers in their media volumes, or none; empty if they have read the same."""
+    read = {host: one["marker"] for host, one in results.items() if one.get("marker") is not None}
+    markers = {*read.values()}
+    if len(results) < 2 or not markers or (len(markers) == 1 and "" not in markers):
+        return ""
+    if markers == {""}:
+        return f"no marker is on the media volume of {', '.join(read)}, by which hosts see that they share one"
+    found = "; ".join(
+        f"{', '.join(host for host in read if read[host] == one)}: {one or 'none'}" for one in sorted(markers)
+    )
+    return f"the hosts do not share one media volume, by the markers on it ({found})"
 
 
 def lines(found: Concerns, restart: str = NOW) -> list[str]:

@@ -105,25 +105,29 @@ def test_concerns_that_always_run(values: dict[str, t.Any], expected: list[str])
     assert provision_plan.always({**given, **values}) == expected
 
 
+NONE = "no marker is on the media volume of {}, by which hosts see that they share one"
+SPLIT = "the hosts do not share one media volume, by the markers on it ({})"
+
+
 @pytest.mark.parametrize(
-    ("markers", "entered"),
+    ("markers", "text"),
     [
-        ([None], False),
-        ([""], False),  # a single host shares its volume with no other
-        ([None, None], False),  # no container was inspected
-        (["a1", "a1"], False),
-        (["a1", None], False),
-        (["a1", "b2"], True),
-        (["a1", ""], True),
-        (["", ""], True),  # no marker exists
-        (["", None], True),
-        (["a1", "a1", "b2"], True),
+        ([None], ""),
+        ([""], ""),  # a single host shares its volume with no other
+        ([None, None], ""),  # no container was inspected
+        (["a1", "a1"], ""),
+        (["a1", None], ""),
+        (["a1", "b2"], SPLIT.format("h0: a1; h1: b2")),
+        (["a1", ""], SPLIT.format("h1: none; h0: a1")),
+        (["", ""], NONE.format("h0, h1")),
+        (["", None], NONE.format("h0")),
+        (["a1", "a1", "b2"], SPLIT.format("h0, h1: a1; h2: b2")),
     ],
 )
-def test_members_with_different_markers_share_no_volume(markers: list[str | None], entered: bool) -> None:
+def test_members_with_different_markers_share_no_volume(markers: list[str | None], text: str) -> None:
     results = {f"h{number}": {**result(), "marker": marker} for number, marker in enumerate(markers)}
-    assert provision_plan.shares_no_volume(results) is entered
-    assert provision_plan.concerns(results) == (["media_volume"] if entered else [])
+    assert provision_plan.split_volume(results) == text
+    assert provision_plan.concerns(results) == (["media_volume"] if text else [])
 
 
 FOUND: dict[str, dict[str, t.Any]] = {
