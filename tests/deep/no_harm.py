@@ -133,9 +133,9 @@ CASES: dict[str, Case] = {
         variables={"wa_upgrade_version": "2.53.4", "wa_upgrade_skip": ["database_backup"]},
     ),
     "database-away": Case(
-        "the database server cannot be reached, and db.env is to change",
+        "the database server cannot be reached, and another password",
         ("Can't connect to MySQL server",),
-        variables={"wa_db_env_connection_idle_timeout": 170000},
+        variables={"wa_db_env_password": "Wrong9pass-Canary"},
         before="ip route add blackhole $(getent ahostsv4 mariadb.lab | awk '{print $1; exit}')",
         after="ip route del blackhole $(ip route show type blackhole | awk '{print $2; exit}')",
     ),
