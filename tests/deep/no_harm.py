@@ -134,7 +134,7 @@ CASES: dict[str, Case] = {
     ),
     "database-away": Case(
         "the database server cannot be reached, and another password",
-        ("Can't connect to MySQL server",),
+        ("not reachable",),
         variables={"wa_db_env_password": "Wrong9pass-Canary"},
         before="ip route add blackhole $(getent ahostsv4 mariadb.lab | awk '{print $1; exit}')",
         after="ip route del blackhole $(ip route show type blackhole | awk '{print $2; exit}')",
