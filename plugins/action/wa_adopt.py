@@ -129,7 +129,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     @contextlib.contextmanager
     def _no_log(self) -> t.Iterator[None]:
         """Censors what `-vvv` displays of a module's result, as `no_log` of the task does."""
-        holders = self._task, self._play_context
+        holders = self._task, self._connection._play_context
         before = [holder.no_log for holder in holders]
         for holder in holders:
             holder.no_log = True
