@@ -56,8 +56,13 @@ class Relay:
             far.close()
             return
         self._ends += [near, far]
-        threading.Thread(target=self._copy, args=(far, near, True), daemon=True).start()
+        answers = threading.Thread(target=self._copy, args=(far, near, True), daemon=True)
+        answers.start()
         self._copy(near, far, False)
+        answers.join()
+        for end in (near, far):
+            self._ends.remove(end)
+            end.close()
 
     def _copy(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
