@@ -184,10 +184,9 @@ def hosts_to_correct(
 
     They are patterns for `hosts`: a name with a character that means something in a pattern is a regular expression.
     """
-    results = {
-        host: one for host, one in _results(hostvars, (host for host in hosts if host in hostvars)).items() if one
-    }
-    return [_pattern(host) for host in provision_plan.hosts_to_correct(results, full=boolean(full))]
+    results = _results(hostvars, (host for host in hosts if host in hostvars))
+    compared = {host: one for host, one in results.items() if one}
+    return [_pattern(host) for host in provision_plan.hosts_to_correct(compared, full=boolean(full))]
 
 
 def _pattern(host: str) -> str:

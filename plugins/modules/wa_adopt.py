@@ -80,7 +80,7 @@ survey:
   description: The file on the controller with what was read, for V(write) in the same run. Ansible removes it at the end.
   type: str
   returned: with V(read)
-  sample: /root/.ansible/tmp/ansible-local-4711/wa-adopt-0a1b2c.json
+  sample: /home/ansible/.ansible/tmp/ansible-local-4711/wa-adopt-0a1b2c.json
 deployments:
   description: The deployments that were found.
   type: list

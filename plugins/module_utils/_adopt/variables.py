@@ -127,9 +127,8 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
     seats: dict[tuple[str, str], list[str]] = {}
     for one in client.containers:
         mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_PATH]
-        if (
-            one["role"] == "master" and not mounted
-        ):  # some of the vendor's templates have such masters (domain: masters)
+        # Some of the vendor's templates have such masters (domain: masters).
+        if one["role"] == "master" and not mounted:
             found.advice.append(
                 f"{one['name']} is a master that mounts nothing at {MEDIA_PATH}: it has no part in media"
             )
