@@ -45,11 +45,6 @@ options:
     type: str
     choices: [auto, later, never]
     default: auto
-  surplus:
-    description: Names of containers that are to be removed since this host has their service no more.
-    type: list
-    elements: str
-    default: []
   moving:
     description: Services that another host still has; with V(later) in O(recreate) they are not created here.
     type: list
@@ -176,6 +171,12 @@ restart_policies:
   elements: dict
   returned: always
   sample: [{name: wa-support-waweb-1, policy: unless-stopped}]
+surplus:
+  description: Names of the containers to remove because this host no longer has their service; Compose leaves them.
+  type: list
+  elements: str
+  returned: always
+  sample: [wa-support-master2-1]
 paused:
   description: Names of paused containers, which Compose does not start.
   type: list
@@ -229,6 +230,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import engine 
 def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns the planned steps of the project's containers in the module's format."""
     steps = project.plan()
+    surplus = compose_plan.surplus(steps, project.services)
     policies = project.restart_policies(steps)
     builds = compose_plan.other_builds(project.services, project.found, steps, project.recreate)
     return {
@@ -237,7 +239,8 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
         + [f"update {one['name']} (restart policy {one['policy']})" for one in policies],
         "restart_policies": policies,
         "pending": [compose_plan.pending_line(step) for step in steps if step.pending],
-        "calls": compose_plan.calls(steps, project.surplus, project.recreate),
+        "surplus": surplus,
+        "calls": compose_plan.calls(steps, surplus, project.recreate),
         "paused": [step.container for step in steps if step.action == "unpause"],
         "restarts": [compose_plan.line(step) for step in steps if step.action == "restart"],
         "other_builds": [str(error) for error in builds],
@@ -271,7 +274,6 @@ def main() -> None:
             env_files={"type": "dict", "default": {}, "no_log": True},
             env_changes={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
-            surplus={"type": "list", "elements": "str", "default": []},
             moving={"type": "list", "elements": "str", "default": []},
             undeclared_keys={"type": "list", "elements": "str", "no_log": False},
             identity_file={"type": "path"},
@@ -294,7 +296,6 @@ def main() -> None:
             env_files=params["env_files"],
             env_changes=params["env_changes"],
             recreate=params["recreate"],
-            surplus=params["surplus"],
             moving=params["moving"],
             undeclared=params["undeclared_keys"],
             proven=client_inspection.proven_hashes(

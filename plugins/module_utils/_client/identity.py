@@ -10,13 +10,13 @@ import posixpath
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.layout import check_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import PROJECTS_DIR, check_volume_name
 from ansible_collections.waba.onprem.plugins.module_utils._env.rules import ENGINES, OPTIONS, check_database, settings
 
-MIGRATION = "dbupgrade"
 CONFIRM = "wa_confirm_identity"
 DATABASE = ("engine", "hostname", "port", "name_prefix")
 ATTRIBUTES = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts
-from ansible_collections.waba.onprem.plugins.module_utils._client.identity import MIGRATION
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import MIGRATION
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
 _STOPPED = ("exited", "created")
@@ -37,8 +37,8 @@ def decide(
 
     - `services`: the containers of the client's services, with their `versions`; `others`: those outside the project
     - `adopted`: those not created from the role's file; `kept`: whether these are left as they are
-    - `surplus`: those to remove because this host no longer has their service; for the removal of the client `removable`,
-      the role's own ones that its Compose file does not name, and `leaving`, the names of all that are taken away
+    - for the removal of the client `removable`, the role's own ones that its Compose file does not name, and `leaving`, the names
+      of all that are taken away
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
     - `acts`: whether containers may be changed now; `recreate`: `never` for adopted containers, `auto`, or `later`
     - `env_changes`: the changed keys of db.env by container
@@ -51,7 +51,6 @@ def decide(
     adopted = [one for one in found if not one["own"]]
     kept = bool(adopted) and desired["keep_adopted"]
     wanted = {one["name"] for one in desired["services"]}
-    unwanted = [one for one in found if one["service"] not in wanted]
     # The first start of a container is not a restart and does not wait for the window.
     acts = restart_allowed or not found
     recorded = desired["container_names"]
@@ -62,8 +61,7 @@ def decide(
         "versions": list(dict.fromkeys(one["version"] for one in found)),
         "adopted": adopted,
         "kept": kept,
-        "surplus": [] if kept else unwanted,
-        "removable": [one for one in unwanted if one["own"]],
+        "removable": [one for one in found if one["own"] and one["service"] not in wanted],
         "leaving": [one["name"] for one in found if one["own"] or one["service"] in wanted],
         "unhealthy": starts.not_healthy(found),
         "in_force": not kept

@@ -11,7 +11,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 Document = t.Mapping[str, t.Any]
-MIGRATION = "dbupgrade"
+MIGRATION = "dbupgrade"  # the service of the one-shot migration
 HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # first line of each Compose file written by the collection
 OWN_LABEL = "onprem.waba.deployment"  # label of everything created from the rendered file
 DEFINITION_LABEL = "onprem.waba.definition"  # label of a service: digest of its definition in the inventory

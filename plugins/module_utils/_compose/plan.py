@@ -21,7 +21,7 @@ AUTO, LATER, NEVER = "auto", "later", "never"  # recreate, report, or keep conta
 COMPARES_NETWORKS = (2, 31)  # the first version of Compose that does
 _STOPPED = ("exited", "created", "dead")
 _STATES = {"created": "was never started", "exited": "has exited", "paused": "is paused", "dead": "is dead"}
-_GONE = "this host has its service no more"
+_GONE = "belongs to a service that this host no longer has"
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,9 @@ class Found:
     networks: tuple[str, ...] = ()  # ids
     volumes: tuple[str, ...] = ()
     definition: str = ""  # digest of the definition that it was created with; empty for none
+    id: str = ""
+    own: bool = True  # created from the collection's Compose file
+    client: bool = True  # of an image of the client, as opposed to a container beside it
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,13 @@ def plan(
     version: str = "",
     differences: t.Mapping[str, Difference] | None = None,
     env_changes: t.Mapping[str, t.Sequence[str]] | None = None,
-    surplus: t.Iterable[str] = (),
     moving: t.Container[str] = (),
     undeclared: t.Collection[str] | None = None,
     proven: t.Mapping[str, str] | None = None,
 ) -> list[Step]:
-    """Returns one step for each container, in order of services; then those of `surplus`, by name.
+    """Returns one step for each container, in order of services; then for those whose service this host no longer has.
+
+    What an operator runs beside the client in its project is left alone, and so is all of that kind with `never`.
 
     `differences` are reasons for a different hash by container, `env_changes` keys of env files that are not written yet,
     `moving` services that still run on another host. `undeclared` are keys of db.env that the inventory does not declare: a
@@ -122,6 +126,7 @@ def plan(
     recreated; with None every difference recreates. `proven` are hashes by service of the last applied file: a container
     with another hash was created from a file that was changed manually.
     """
+    services = [*services]
     by_key = {network.key: network for network in networks}
     steps: list[Step] = []
     for service in services:
@@ -145,7 +150,8 @@ def plan(
         for _each, number in zip(range(service.count - len(ours)), free):
             name = service.container_name or f"{project}-{service.name}-{number}"
             steps.append(Step(name, service.name, "create", ["is missing"]))
-    leaving = [one for one in found if one.name in set(surplus)]
+    names = {service.name for service in services}
+    leaving = [one for one in found if one.service not in names and (one.own or one.client) and recreate != NEVER]
     steps += [Step(one.name, one.service, "remove", [_GONE], running=one.state == "running") for one in leaving]
     return _deferred(steps, moving) if recreate == LATER else steps
 
@@ -198,9 +204,10 @@ def _reasons(
     reasons: list[str] = []
     waits: list[str] = []
     if one.image != service.image:
-        reasons.append(f"image changes from {one.image} to {service.image}")
+        reasons.append(f"runs {one.image}, expected {service.image}")
     elif service.image_id and service.image_id != one.image_label:
-        reasons.append(f"{service.image} is {_short(service.image_id)} now, it runs {_short(one.image_id)}")
+        builds = f"{_short(one.image_label or one.image_id)}, expected {_short(service.image_id)}"
+        reasons.append(f"runs another build of {service.image}: {builds}")
     if env_changes.get(one.name):
         reasons.append("db.env changes: " + ", ".join(env_changes[one.name]))
     if not service.unknown and service.hash != one.hash:
@@ -275,14 +282,20 @@ def _other_build(service: Service, runs: str, names: t.Iterable[str]) -> WaError
     )
 
 
-def calls(steps: t.Iterable[Step], surplus: t.Container[str], recreate: str) -> list[dict[str, t.Any]]:
+def surplus(steps: t.Iterable[Step], services: t.Iterable[Service]) -> list[str]:
+    """Returns the names of the containers to remove because this host no longer has their service. Compose leaves them."""
+    names = {service.name for service in services}
+    return [step.container for step in steps if step.action == "remove" and step.service not in names]
+
+
+def calls(steps: t.Iterable[Step], without: t.Container[str], recreate: str) -> list[dict[str, t.Any]]:
     """Returns the calls of `docker compose up` for `steps`: services (empty for all), and whether they recreate.
 
     If nothing waits it is one call for all services: without its dependencies a service gets a different hash.
-    Containers of `surplus` are removed without Compose.
+    Containers of `without` are removed without Compose.
     """
     steps = [*steps]
-    due = [step for step in steps if step.action not in ("none", "unpause") and step.container not in surplus]
+    due = [step for step in steps if step.action not in ("none", "unpause") and step.container not in without]
     forced = sorted({step.service for step in due if step.forced})
     plain = sorted({step.service for step in due if not step.forced})
     recreates = recreate == AUTO and any(step.action in ("recreate", "restart", "remove", "unknown") for step in due)

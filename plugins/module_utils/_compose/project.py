@@ -22,7 +22,11 @@ from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import DEFINITION_LABEL, OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import (
+    DEFINITION_LABEL,
+    MIGRATION,
+    OWN_LABEL,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
@@ -52,7 +56,6 @@ class Project:
     env_files: t.Mapping[str, str] = field(default_factory=dict)
     env_changes: t.Mapping[str, t.Sequence[str]] | None = None
     recreate: str = compose_plan.AUTO
-    surplus: t.Sequence[str] = ()
     moving: t.Sequence[str] = ()
     undeclared: t.Sequence[str] | None = None
     proven: t.Mapping[str, str] = field(default_factory=dict)
@@ -126,22 +129,9 @@ class Project:
     # What runs
 
     @cached_property
-    def rows(self) -> list[dict[str, t.Any]]:
-        """Returns the engine's list of the project's containers, without one-off containers."""
-        rows = self.engine.rows("list of containers", filters={"label": [f"{_LABEL}project={self.name}"]})
-        return [row for row in rows if (row.get("Labels") or {}).get(_LABEL + "oneoff") != "True"]
-
-    @cached_property
     def found(self) -> list[compose_plan.Found]:
         """Returns the project's containers."""
-        return [_found(row, self._image_name(row)) for row in self.rows]
-
-    def _image_name(self, row: t.Mapping[str, t.Any]) -> str:
-        """Returns the image name that a container was created from: the engine lists the id after the tag has moved."""
-        if not docker_engine.is_id(row["Image"], row):
-            return str(row["Image"])
-        container = self.engine.container(row["Id"])
-        return container.image if container else str(row["Image"])
+        return containers(self.engine, self.name)
 
     def _environment(self, name: str) -> tuple[dict[str, str], dict[str, str]]:
         """Returns the environment of a container, and that of its image."""
@@ -251,7 +241,6 @@ class Project:
             self.compose_version if compared and (networks or used) else "",
             self._differences(),
             self.env_changes,
-            self.surplus,
             self.moving,
             self.undeclared,
             self.proven,
@@ -372,7 +361,27 @@ def network_hash(body: Document) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _found(row: t.Mapping[str, t.Any], image: str) -> compose_plan.Found:
+def containers(engine: docker_engine.Docker, project: str) -> list[compose_plan.Found]:
+    """Returns a project's containers by name, without migrations and one-off containers of `docker compose run`."""
+    rows = engine.rows("list of containers", filters={"label": [f"{_LABEL}project={project}"]})
+    clients = {one.name for one in engine.client_containers(project)}
+    found = [_found(row, _image_name(engine, row), clients) for row in rows if not _one_shot(row.get("Labels") or {})]
+    return sorted(found, key=lambda one: one.name)
+
+
+def _one_shot(labels: t.Mapping[str, str]) -> bool:
+    return labels.get(_LABEL + "oneoff") == "True" or labels.get(_LABEL + "service") == MIGRATION
+
+
+def _image_name(engine: docker_engine.Docker, row: t.Mapping[str, t.Any]) -> str:
+    """Returns the image name that a container was created from: the engine lists the id after the tag has moved."""
+    if not docker_engine.is_id(row["Image"], row):
+        return str(row["Image"])
+    container = engine.container(row["Id"])
+    return container.image if container else str(row["Image"])
+
+
+def _found(row: t.Mapping[str, t.Any], image: str, clients: t.Container[str]) -> compose_plan.Found:
     labels = row.get("Labels") or {}
     networks = (row.get("NetworkSettings") or {}).get("Networks") or {}
     mounts = row.get("Mounts") or []
@@ -389,6 +398,9 @@ def _found(row: t.Mapping[str, t.Any], image: str) -> compose_plan.Found:
         networks=tuple(one.get("NetworkID", "") for one in networks.values()),
         volumes=tuple(mount["Name"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Name")),
         definition=labels.get(DEFINITION_LABEL, ""),
+        id=row["Id"],
+        own=OWN_LABEL in labels,
+        client=_name(row) in clients,
     )
 
 

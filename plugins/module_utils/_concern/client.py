@@ -12,22 +12,17 @@ from urllib.parse import quote
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, service_drift
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import (
-    PROJECT_LABEL,
-    SERVICE_LABEL,
-    Docker,
-    is_id,
-)
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
-HASH_LABEL = "com.docker.compose.config-hash"
 _SERVICE: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "required": True},
     "image": {"type": "str", "required": True},
@@ -91,7 +86,6 @@ def observe(
     found.changes += differences.changes
     found.restarts += differences.restarts + ([] if differences.kept else unproven)
     found.pending += differences.pending + (unproven if differences.kept else [])
-    found.warnings += differences.warnings
     return found
 
 
@@ -101,14 +95,15 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
     there = {one.name: one for one in engine.client_containers("")}
     for name in params["container_names"]:
         one = there.get(name)
-        if one is None:
+        record = engine.inspect(one) if one else None
+        if one is None or record is None:
             found.changes.append(f"{name} is missing")
             continue
-        if not one.running:
-            found.changes.append(f"{name} is {one.state}")
+        failures = service_drift.failures(name, one.state, _health(record))
+        found.changes += failures or ([] if one.running else [f"{name} is {one.state}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
-        found.pending.append(f"{name} is kept as it was created until the next upgrade")
+        found.pending.append(service_drift.kept_line(name, _log_capped(record)))
     if not params["container_names"] and not there:
         found.changes.append("there is no container of the client outside Compose")
     return found
@@ -118,99 +113,82 @@ def compare_project(
     engine: Docker, params: t.Mapping[str, t.Any], recorded: t.Mapping[str, str] | None, stale: t.Container[str] = ()
 ) -> service_drift.Differences:
     """Compares the containers of the Compose project. `recorded` is the record of the last complete run, None to skip it."""
-    records = _records(engine, params["project"])
-    proven = hashes(engine, params["project"]) if recorded is None else client_inspection.proven_hashes(recorded)
-    ids = _network_ids(engine, {name for one in params["services"] for name in one["networks"]})
+    there = compose_project.containers(engine, params["project"])
+    proven = _hashes(there) if recorded is None else client_inspection.proven_hashes(recorded)
     services = [
         service_drift.Service(
             name=one["name"],
             image=one["image"],
-            definition=one["definition"],
+            hash=proven.get(one["name"], ""),
             image_id=(engine.image(one["image"]) or {}).get("Id", ""),
             count=one["count"],
+            networks=tuple(one["networks"]),
+            definition=one["definition"],
             restart=one["restart"],
-            proven=proven.get(one["name"], ""),
-            networks={name: ids[name] for name in one["networks"]},
         )
         for one in params["services"]
     ]
-    clients = {one.name for one in engine.client_containers(params["project"])}
-    names = {one.name for one in services}
-    # What the operator runs beside the client in the same project is none of its services.
-    containers = [
-        one
-        for one in (_container(engine, record, stale, clients) for record in records)
-        if one.client or one.own or one.service in names
-    ]
-    found = service_drift.compare(services, containers, params["keep_adopted"])
+    containers, environments = [], {}
+    for each in there:
+        record = engine.inspect_id(each.id)
+        if record is not None:
+            containers.append(_container(each, record, stale))
+            pairs = (line.partition("=")[::2] for line in record["Config"].get("Env") or [])
+            environments[each.name] = dict(pairs)
+    found = service_drift.compare(
+        params["project"], services, containers, _networks(engine, services), params["keep_adopted"]
+    )
     texts = {one["path"]: one["content"] for one in params["files"]}
-    for service in params["services"]:
-        held = env_file.held(texts.get(service["secret_file"]) or "", "compose")
-        for record in records:
-            if held and record["Config"]["Labels"].get(SERVICE_LABEL) == service["name"]:
-                pairs = (line.partition("=")[::2] for line in record["Config"].get("Env") or [])
-                stale = sorted({*env_state.differing(dict(pairs), held)} & {*held})
-                name = record["Name"].lstrip("/")
-                later = found.pending if found.kept else found.restarts
-                later += [f"{name} was created with another {', '.join(stale)}"] if stale else []
+    secrets = {one["name"]: env_file.held(texts.get(one["secret_file"]) or "", "compose") for one in params["services"]}
+    for each in containers:
+        held = secrets.get(each.service) or {}
+        different = sorted({*env_state.differing(environments[each.name], held)} & {*held})
+        later = found.pending if found.kept else found.restarts
+        later += [f"{each.name} was created with another {', '.join(different)}"] if different else []
     return found
 
 
 def hashes(engine: Docker, project: str) -> dict[str, str]:
     """Returns Compose's hash of each service from its containers' labels; services with mixed hashes are left out."""
+    return _hashes(compose_project.containers(engine, project) if project else [])
+
+
+def _hashes(containers: t.Iterable[compose_plan.Found]) -> dict[str, str]:
     found: dict[str, set[str]] = {}
-    for record in _records(engine, project) if project else []:
-        labels = record["Config"].get("Labels") or {}
-        found.setdefault(labels.get(SERVICE_LABEL, ""), set()).add(labels.get(HASH_LABEL, ""))
+    for one in containers:
+        found.setdefault(one.service, set()).add(one.hash)
     return {service: digest for service, (digest, *more) in found.items() if digest and not more}
 
 
-def _records(engine: Docker, project: str) -> list[dict[str, t.Any]]:
-    """Returns the project's containers, without migrations and one-off containers of `docker compose run`."""
-    rows = engine.rows("containers of the project", filters={"label": [f"{PROJECT_LABEL}={project}"]})
-    records = [engine.inspect_id(row["Id"]) for row in rows if not _one_shot(row["Labels"])]
-    return sorted((one for one in records if one is not None), key=lambda one: str(one["Name"]))
-
-
-def _one_shot(labels: t.Mapping[str, str]) -> bool:
-    return labels.get(listing.ONE_OFF_LABEL) == "True" or labels.get(SERVICE_LABEL) == override.MIGRATION
-
-
 def _container(
-    engine: Docker, record: dict[str, t.Any], stale: t.Container[str], clients: t.Container[str]
+    one: compose_plan.Found, record: t.Mapping[str, t.Any], stale: t.Container[str]
 ) -> service_drift.Container:
-    labels = record["Config"].get("Labels") or {}
-    log = (record.get("HostConfig") or {}).get("LogConfig") or {}
-    networks = (record.get("NetworkSettings") or {}).get("Networks") or {}
-    image = record["Config"]["Image"]
-    if is_id(image, {"ImageID": record["Image"]}):
-        one = engine.container(record["Id"])
-        image = one.image if one else image
     return service_drift.Container(
-        name=record["Name"].lstrip("/"),
-        service=labels.get(SERVICE_LABEL, ""),
-        state=record["State"]["Status"],
-        image=image,
-        image_id=record["Image"],
-        hash=labels.get(HASH_LABEL, ""),
-        definition=labels.get(override.DEFINITION_LABEL, ""),
-        own=override.OWN_LABEL in labels,
-        client=record["Name"].lstrip("/") in clients,
-        health=(record["State"].get("Health") or {}).get("Status") or "",
+        **vars(one),
+        health=_health(record),
         restart=((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
-        networks={name: one.get("NetworkID", "") for name, one in networks.items()},
-        stale=record["Name"].lstrip("/") in stale,
-        log_capped=log.get("Type") not in ("json-file", "") or "max-size" in (log.get("Config") or {}),
+        log_capped=_log_capped(record),
+        stale=one.name in stale,
     )
 
 
-def _network_ids(engine: Docker, names: t.Iterable[str]) -> dict[str, str]:
-    found = {}
-    for name in names:
+def _health(record: t.Mapping[str, t.Any]) -> str:
+    return (record["State"].get("Health") or {}).get("Status") or ""
+
+
+def _log_capped(record: t.Mapping[str, t.Any]) -> bool:
+    log = (record.get("HostConfig") or {}).get("LogConfig") or {}
+    return log.get("Type") not in ("json-file", "") or "max-size" in (log.get("Config") or {})
+
+
+def _networks(engine: Docker, services: t.Iterable[service_drift.Service]) -> list[compose_plan.Network]:
+    found = []
+    for name in sorted({name for one in services for name in one.networks}):
         try:
-            found[name] = engine.request(f"network {name}", "GET", f"/networks/{quote(name, safe='')}")["Id"]
+            there = engine.request(f"network {name}", "GET", f"/networks/{quote(name, safe='')}")["Id"]
         except NotFound:
-            found[name] = ""
+            there = ""
+        found.append(compose_plan.Network(name, name, there))
     return found
 
 

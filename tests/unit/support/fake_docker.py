@@ -36,6 +36,11 @@ LAUNCH = (
 )  # domain: the command of the vendor's images
 
 
+def image_id(name: str) -> str:
+    """The id of an image of this name."""
+    return "sha256:" + hashlib.sha256(name.encode()).hexdigest()
+
+
 class FakeExec:
     """One command: its arguments, and the caller's end of its streams."""
 
@@ -166,7 +171,6 @@ class FakeDocker:
         named_as_client = image.partition("@")[0].rpartition("/")[2].partition(":")[0] in ("web", "coreapp")
         command = command or (LAUNCH if named_as_client else ("sleep", "infinity"))
         identifier = hashlib.sha256(name.encode()).hexdigest()
-        image_id = "sha256:" + hashlib.sha256(image.encode()).hexdigest()
         tags = {"com.docker.compose.project": project, "com.docker.compose.service": service or name} if project else {}
         tags.update(labels or {})
         if mounts is None:
@@ -174,7 +178,7 @@ class FakeDocker:
         self.containers[identifier] = {
             "Id": identifier,
             "Name": name,
-            "Image": image_id,
+            "Image": image_id(image),
             "State": state,
             "Labels": tags,
             "Mounts": list(mounts),
@@ -316,7 +320,7 @@ class FakeDocker:
 
     def _image(self, key: str, **_rest: t.Any) -> tuple[int, t.Any]:
         for name, environment in self.images.items():
-            identifier = "sha256:" + hashlib.sha256(name.encode()).hexdigest()
+            identifier = image_id(name)
             if key in (name, identifier):
                 variables = [f"{variable}={value}" for variable, value in environment.items()]
                 digests = [f"{name.partition(':')[0]}@{self.digests[name]}"] if name in self.digests else []

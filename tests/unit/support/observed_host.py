@@ -22,7 +22,6 @@ from fake_probes import FakeProbes
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity, inspection
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override
-from ansible_collections.waba.onprem.plugins.module_utils._concern.client import HASH_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
 VERSION = "2.53.4"
@@ -104,10 +103,11 @@ class ObservedHost:
             labels={
                 override.OWN_LABEL: "a",
                 override.DEFINITION_LABEL: f"digest-of-{service}",
-                HASH_LABEL: f"hash-of-{service}",
+                "com.docker.compose.config-hash": f"hash-of-{service}",
             },
         )
-        made["NetworkSettings"] = {"Networks": {NETWORK: {"NetworkID": "n1"}}}
+        made["Labels"]["com.docker.compose.image"] = made["Image"]
+        made["Networks"] = ["n1"]
         log = {"Type": "json-file", "Config": {"max-size": "50m"}}
         made["HostConfig"] = {"LogConfig": log, "RestartPolicy": {"Name": "unless-stopped"}}
         return made

@@ -176,10 +176,8 @@ def test_a_pending_restart_is_no_remaining_drift() -> None:
 
 def test_a_missing_client_is_reported_once() -> None:
     gc = {"state": "unknown", "error": "API: not reachable."}
-    down = {"state": "drifted", "changes": ["service waweb: its container is missing"]}
-    assert provision_plan.lines({"client": down, "automatic_gc": gc}) == [
-        "client: service waweb: its container is missing"
-    ]
+    down = {"state": "drifted", "changes": ["wa-a-waweb-1 is missing"]}
+    assert provision_plan.lines({"client": down, "automatic_gc": gc}) == ["client: wa-a-waweb-1 is missing"]
     assert provision_plan.lines({"client": {"state": "in_sync"}, "automatic_gc": gc}) == [
         "automatic_gc: not known: API: not reachable."
     ]

@@ -56,7 +56,6 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
         "versions": ["2.53.4"],
         "adopted": [],
         "kept": False,
-        "surplus": [],
         "removable": [],
         "leaving": ["wa-a-wacore-1", "wa-a-waweb-1"],
         "unhealthy": [],
@@ -87,21 +86,21 @@ def test_running_coreapps_are_those_of_the_project() -> None:
 @pytest.mark.parametrize(
     ("containers", "keep_adopted", "expected"),
     [
-        ([CORE, SURPLUS], True, {"kept": False, "surplus": [SURPLUS], "removable": [SURPLUS], "recreate": "auto"}),
+        ([CORE, SURPLUS], True, {"kept": False, "removable": [SURPLUS], "recreate": "auto"}),
         ([ADOPTED, WEB], True, {"kept": True, "adopted": [ADOPTED], "recreate": "never", "in_force": False}),
         ([ADOPTED, WEB], False, {"kept": False, "adopted": [ADOPTED], "recreate": "auto", "in_force": True}),
-        # Nothing is removed beside an adopted container that is kept, and an operator's own service never.
-        ([ADOPTED, SURPLUS], True, {"kept": True, "surplus": [], "removable": [SURPLUS]}),
+        # An operator's own service is never removed.
+        ([ADOPTED, SURPLUS], True, {"kept": True, "removable": [SURPLUS]}),
         (
             [CORE, {**SURPLUS, "own": False}],
             False,
-            {"surplus": [{**SURPLUS, "own": False}], "removable": [], "leaving": ["wa-a-wacore-1"]},
+            {"removable": [], "leaving": ["wa-a-wacore-1"]},
         ),
         ([], True, {"kept": False, "in_force": False, "versions": [], "services": []}),
         ([CORE, {**WEB, "version": "2.51.2"}], True, {"versions": ["2.53.4", "2.51.2"]}),
     ],
 )
-def test_adopted_and_surplus_containers(
+def test_adopted_and_removable_containers(
     containers: list[dict[str, t.Any]], keep_adopted: bool, expected: dict[str, t.Any]
 ) -> None:
     found = decide(containers, keep_adopted=keep_adopted)

@@ -68,11 +68,11 @@ def only(**arguments: t.Any) -> compose_plan.Step:
         ),
         (
             {"service": replace(SERVICE, image_id=NEW)},
-            f"recreate wa-h1-wacore-1 ({CORE} is {NEW[:19]} now, it runs {OLD[:19]})",
+            f"recreate wa-h1-wacore-1 (runs another build of {CORE}: {OLD[:19]}, expected {NEW[:19]})",
         ),
         (
             {"service": replace(SERVICE, image="r/coreapp:v3", hash="h2"), "differences": {RUNS.name: Difference()}},
-            f"recreate wa-h1-wacore-1 (image changes from {CORE} to r/coreapp:v3)",
+            f"recreate wa-h1-wacore-1 (runs {CORE}, expected r/coreapp:v3)",
         ),
         # An image missing on this host is pulled. Whether it is the same build, `other_builds` decides.
         ({"service": replace(SERVICE, image_id="")}, ""),
@@ -218,17 +218,35 @@ def test_missing_containers_are_created_with_the_names_of_compose() -> None:
 def test_surplus_containers_are_removed() -> None:
     second = replace(RUNS, name="wa-h1-wacore-2", number=2)
     surplus = replace(RUNS, name="wa-h1-master-1", service="master")
-    steps = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, surplus], surplus=[surplus.name])
+    steps = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, surplus])
     assert [(step.container, step.action) for step in steps] == [
         (RUNS.name, "none"),
         (second.name, "remove"),
         (surplus.name, "remove"),
     ]
-    waits = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, surplus], recreate=LATER, surplus=[surplus.name])
+    assert compose_plan.surplus(steps, [SERVICE]) == [surplus.name]  # the second one Compose removes
+    waits = compose_plan.plan("wa-h1", [SERVICE], [RUNS, second, surplus], recreate=LATER)
+    assert compose_plan.surplus(waits, [SERVICE]) == []
     assert [(step.container, step.action) for step in waits if step.pending] == [
         (second.name, "none"),
         (surplus.name, "none"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("recreate", "own", "client", "action"),
+    [
+        (AUTO, True, False, "remove"),  # an additional service that the inventory no longer has
+        (AUTO, False, True, "remove"),  # of an adopted client that is to be replaced
+        (AUTO, False, False, ""),  # the operator's, beside the client
+        (NEVER, True, True, ""),
+        (NEVER, False, True, ""),
+    ],
+)
+def test_only_the_clients_containers_are_surplus(recreate: str, own: bool, client: bool, action: str) -> None:
+    other = replace(RUNS, name="wa-h1-proxy-1", service="proxy", own=own, client=client)
+    steps = compose_plan.plan("wa-h1", [SERVICE], [RUNS, other], recreate=recreate)
+    assert [step.action for step in steps if step.container == other.name] == ([action] if action else [])
 
 
 def test_a_service_that_moves_between_hosts_waits_for_the_window() -> None:

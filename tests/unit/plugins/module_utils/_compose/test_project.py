@@ -183,6 +183,8 @@ def test_containers_of_the_project_without_one_off_containers(make: Make, engine
         "2.40.3",
         ("n1",),
         ("media",),
+        id=made["Id"],
+        own=False,
     )
 
 
@@ -433,12 +435,11 @@ def test_an_engine_error_names_the_network(make: Make, engine: FakeDocker) -> No
 
 def test_surplus_and_moving_services_are_pending(make: Make, engine: FakeDocker) -> None:
     add_container(engine, "web", {"image": CORE})
-    project = make(
-        {"surplus": ["wa-a-web-1"], "moving": ["core"], "recreate": compose_plan.LATER}, core={"image": CORE}
-    )
+    engine.container("wa-a-proxy-1", "nginx:1", "wa-a", "proxy")  # the operator's, beside the client
+    project = make({"moving": ["core"], "recreate": compose_plan.LATER}, core={"image": CORE})
     assert [compose_plan.pending_line(step) for step in project.plan()] == [
         "wa-a-core-1 (moves here from another host)",
-        "wa-a-web-1 (this host has its service no more)",
+        "wa-a-web-1 (belongs to a service that this host no longer has)",
     ]
 
 

@@ -74,7 +74,7 @@ def test_a_container_of_a_removed_service_is_reported(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
     host.container("master1", CORE)
-    surplus = ["wa-a-master1-1: this host has its service no more"]
+    surplus = ["wa-a-master1-1 belongs to a service that this host no longer has"]
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
         restarts=surplus
     )
@@ -112,9 +112,9 @@ def test_an_image_that_lost_its_name_is_identified_by_the_containers_record(
     host.engine.images.pop(WEB)  # without an image of that name the build cannot be compared
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences()
     host.engine.images[WEB] = {}
-    host.web["Image"] = "sha256:0"
+    host.web["Labels"]["com.docker.compose.image"] = "sha256:0"
     assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
-        restarts=[f"wa-a-waweb-1 runs another build of {WEB}"]
+        restarts=[f"wa-a-waweb-1 runs another build of {WEB}: sha256:0, expected {host.web['Image'][:19]}"]
     )
 
 
@@ -195,9 +195,9 @@ def test_outside_compose_a_container_must_exist(host: ObservedHost, docker: Dock
 def test_the_hash_of_a_service_requires_equal_containers(host: ObservedHost, docker: Docker) -> None:
     assert client.hashes(docker, "wa-a") == host.hashes
     host.container("wacore", CORE)
-    host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={client.HASH_LABEL: "other"})
+    host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={"com.docker.compose.config-hash": "other"})
     assert client.hashes(docker, "wa-a") == {"waweb": "hash-of-waweb"}
-    host.web["Labels"].pop(client.HASH_LABEL)
+    host.web["Labels"].pop("com.docker.compose.config-hash")
     assert client.hashes(docker, "wa-a") == {}
     assert client.hashes(docker, "") == {}
 

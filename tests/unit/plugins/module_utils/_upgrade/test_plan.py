@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 
@@ -72,7 +73,7 @@ def test_a_version_that_is_none_is_an_error() -> None:
 
 
 def container(service: str, version: str, state: str, exit_code: int = 0) -> dict[str, t.Any]:
-    shot = service == upgrade_plan.MIGRATION
+    shot = service == MIGRATION
     return {"service": service, "version": version, "state": state, "exit_code": exit_code, "one_shot": shot}
 
 
@@ -89,7 +90,7 @@ def container(service: str, version: str, state: str, exit_code: int = 0) -> dic
     ],
 )
 def test_a_migration_without_a_journal(client: tuple[str, str], migration: tuple[t.Any, ...], orphan: str) -> None:
-    here = [container("wacore", *client), container(upgrade_plan.MIGRATION, *migration)]
+    here = [container("wacore", *client), container(MIGRATION, *migration)]
     assert upgrade_plan.orphan_migration(here) == orphan
     assert upgrade_plan.orphan_migration(here[1:]) == ""
 
