@@ -75,8 +75,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     @staticmethod
     def _fail_on_drift(ours: inventory.Inventory, result: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Returns the result, or a failure if differences remain after the roles have run."""
-        left = provision_plan.remaining(result["concerns"], ours["wa_client_restart"])
+        """Returns the result, or a failure if differences remain of the concerns whose roles have run."""
+        tags = (ours.variables.get(f"ansible_{kind}_tags") or () for kind in ("run", "skip"))
+        corrected = provision_plan.selected(result["concerns"], *tags)
+        found = {name: result["concerns"][name] for name in corrected}
+        # Only the role of the client restarts containers.
+        left = provision_plan.remaining(found, ours["wa_client_restart"] if "client" in corrected else "report")
         if not left:
             return result
         remaining = ". ".join(text.rstrip(".") for text in left)
@@ -84,13 +88,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
 
     @staticmethod
     def _report(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
-        """Displays the differences, and adds them and the concerns that always run to the result."""
+        """Displays the differences, and adds what the plan needs to the result."""
         found = result["concerns"]
         result["drift"] = provision_plan.lines(found)
         result["restart"] = ours["wa_client_restart"]
         members = desired.deployment(ours)["members"]
         result["members"] = [one for one in members if one in ours.variables.get("ansible_play_hosts_all", members)]
-        result["always"] = provision_plan.always({name: ours.get(name) for name in provision_plan.SWITCHES})
+        result["trial_database"] = ours.given("wa_trial_database_image") is not None
         for text in provision_plan.lines(found, result["restart"]):
             display.display(f"{ours.host} | {text}")
         for text in provision_plan.pending(found, result["restart"]):

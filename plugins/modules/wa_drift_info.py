@@ -29,7 +29,7 @@ options:
     description: The concerns to compare; all of them when not given.
     type: list
     elements: str
-    choices: [host, media_volume, db_env, client, log_cleanup, automatic_gc]
+    choices: [host, media_volume, db_env, client, log_cleanup, automatic_gc, removal]
   fail_on_drift:
     description:
       - Whether a host fails that is not as the inventory wants it. What waits for the time of a restart is no failure.

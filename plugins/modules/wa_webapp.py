@@ -306,6 +306,11 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
     if missing:
         raise WaError("api_new_password", "not a password that the client takes", ", ".join(missing))
 
+    path = module.params["refused_login_file"]
+    refused = RefusedLogin(path) if path else None
+    if refused:
+        refused.check(webapp, password, "Correct api_new_password")
+
     def has_password() -> bool:
         try:
             webapp.login(password)
@@ -345,6 +350,8 @@ def first_login(module: AnsibleModule, result: Result, webapp: webapp_client.Web
         except webapp_client.ApiError as error:
             if error.kind != "login":
                 raise
+            if refused:
+                refused.note(webapp.username, password)
             raise WaError(
                 f"API user {webapp.username} at {webapp.url}",
                 "neither the given password nor a fresh client's own is right",
@@ -423,8 +430,11 @@ def write_marker(path: str) -> None:
 
 @contextlib.contextmanager
 def session(webapp: webapp_client.Webapp, params: t.Mapping[str, t.Any]) -> t.Iterator[None]:
-    """Logs out at the end. With `refused_login_file` also logs in, unless the same login was refused less than a day ago."""
-    if params["refused_login_file"]:
+    """Logs out at the end. With `refused_login_file` also logs in, unless the same login was refused less than a day ago.
+
+    The first login has two passwords to try, and does so itself.
+    """
+    if params["refused_login_file"] and params["operation"] != "first_login":
         refused = RefusedLogin(params["refused_login_file"])
         refused.check(webapp, params["api_password"], "Correct the password")
         with refused.session(webapp, params["api_password"]):

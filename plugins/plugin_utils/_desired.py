@@ -28,7 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
-from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import ROLES, Inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import PROVISIONED, ROLES, Inventory
 
 SCRIPT = "/usr/local/sbin/wa-log-cleanup"
 CRON_FOLDER = "/etc/cron.d"
@@ -83,6 +83,7 @@ def identity(inventory: Inventory) -> State:
         "media_volume": media_volume_name(inventory),
         "topology": inventory.given("wa_topology") or "single",
         "shards": inventory.given("wa_shards") or 1,
+        "first_login": inventory.given("wa_client_api_new_password") is not None,
     }
 
 
@@ -379,6 +380,8 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
     wanted = inventory.given("wa_message_gc_automatic") is not None and states == {"present"}
     if wanted and deployment(inventory)["is_leader"]:
         found["automatic_gc"] = automatic_gc(inventory)
+    if any(inventory[f"{role}_state"] == "absent" for role in (*PROVISIONED, "wa_trial_database")):
+        found["removal"] = removal_for_comparison(inventory)
     if "log_cleanup" in found:
         script = found["log_cleanup"]["files"][0]  # the same long script on all hosts: only its digest is sent
         script["sha256"] = hashlib.sha256(script.pop("content").encode()).hexdigest()
@@ -421,25 +424,44 @@ def removal(inventory: Inventory) -> State:
     place = deployment(inventory)
     env_file, compose_file = place["env_file"], place["compose_file"]
     lock, _json = posixpath.splitext(place["lock_file"])
+    trial = f"{place['project_dir']}/trial-database"
     parts = {
         "wa_client_state": [
             *(compose_file, f"{compose_file}.previous", f"{lock}.change.json", f"{place['project_dir']}/secret-*"),
         ],
         "wa_db_env_state": [env_file, f"{env_file}.previous"],
         "wa_log_cleanup_state": [
-            *(place["log_cleanup_status_file"], f"{place['state_dir']}/log-cleanup-live-{place['project']}.json"),
+            *(f"{CRON_FOLDER}/{place['cron_file']}", place["log_cleanup_status_file"]),
+            f"{place['state_dir']}/log-cleanup-live-{place['project']}.json",
         ],
-        "wa_trial_database_state": [f"{place['project_dir']}/trial-database"],
+        "wa_trial_database_state": [f"{trial}/compose.yml", f"{trial}/database.env"],
     }
     # The record's folder last, because it is usually the state folder; the default folder of a project has a parent folder that
     # was created with it.
-    folders = [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
+    folders = [trial] if inventory["wa_trial_database_state"] == "absent" else []
+    folders += [place["project_dir"], place["state_dir"], posixpath.dirname(place["identity_file"])]
     if inventory.given("wa_project_dir") is None:
         folders.append(posixpath.dirname(place["project_dir"]))
     return {
         "files": [path for name, paths in parts.items() if inventory[name] == "absent" for path in paths],
         "folders": list(dict.fromkeys(folders)),
     }
+
+
+def removal_for_comparison(inventory: Inventory) -> State:
+    """Returns what has to be absent, as options of the concern `removal`. Folders and record go with the host."""
+    found, host_absent = removal(inventory), inventory["wa_host_state"] == "absent"
+    place = deployment(inventory)
+    return _present(
+        {
+            **docker(inventory),
+            "files": found["files"],
+            "folders": found["folders"] if host_absent else [],
+            "volume": media_volume_name(inventory) if inventory["wa_media_volume_state"] == "absent" else None,
+            "project": place["project"],
+            "identity_file": place["identity_file"] if host_absent else None,
+        }
+    )
 
 
 # What roles can look up.

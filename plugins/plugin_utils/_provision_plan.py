@@ -9,8 +9,7 @@ import typing as t
 
 Concerns = t.Mapping[str, t.Mapping[str, t.Any]]
 # In the order of provision.yml.
-ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc")
-REMOVAL = "removal"
+ALL = ("host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc")
 NOW = "now"  # value of `wa_client_restart`
 # The concerns that run when one has drifted: containers depend on db.env and on the volume.
 _AFFECTED = {
@@ -20,6 +19,7 @@ _AFFECTED = {
     "db_env": ("db_env", "client"),
     "client": ("db_env", "client"),
     "log_cleanup": ("log_cleanup",),
+    "removal": ("removal",),
     "automatic_gc": ("automatic_gc",),
 }
 
@@ -33,20 +33,6 @@ def differs(finding: t.Mapping[str, t.Any], restart: str) -> bool:
     )
 
 
-# Variables that select a concern independently of the comparison, which does not cover them.
-SWITCHES = (
-    *("wa_trial_database_image", "wa_host_state", "wa_trial_database_state"),
-    *("wa_media_volume_state", "wa_db_env_state", "wa_client_state", "wa_log_cleanup_state"),
-)
-
-
-def always(values: t.Mapping[str, t.Any]) -> list[str]:
-    """Returns the concerns that always run, from the values of `SWITCHES`."""
-    if any(values[name] == "absent" for name in SWITCHES):
-        return [REMOVAL, *ALL]
-    return ["trial_database"] if values["wa_trial_database_image"] is not None else []
-
-
 def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
     """Returns the concerns to run on every member of one deployment; empty if nothing differs.
 
@@ -55,13 +41,13 @@ def concerns(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False)
     """
     found: set[str] = set(ALL) if full or any("concerns" not in one for one in results.values()) else set()
     for result in results.values():
-        found.update(result.get("always") or ())
+        found.update(["trial_database"] if result.get("trial_database") else [])  # is not compared
         for name, finding in (result.get("concerns") or {}).items():
             if differs(finding, result["restart"]):
                 found.update(_AFFECTED[name])
     if split_volume(results):
         found.add("media_volume")
-    return [name for name in (*ALL, REMOVAL) if name in found]
+    return [name for name in ALL if name in found]
 
 
 def hosts_to_correct(results: t.Mapping[str, t.Mapping[str, t.Any]], full: bool = False) -> list[str]:
@@ -86,6 +72,12 @@ def split_volume(results: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
         f"{', '.join(host for host in read if read[host] == one)}: {one or 'none'}" for one in sorted(markers)
     )
     return f"the hosts do not share one media volume, by the markers on it ({found})"
+
+
+def selected(names: t.Iterable[str], run_tags: t.Sequence[str] = (), skip_tags: t.Sequence[str] = ()) -> list[str]:
+    """Returns the concerns whose roles run with `--tags` and `--skip-tags`: each role has its concern's tag."""
+    every = not run_tags or {"all", "tagged"} & {*run_tags}
+    return [name for name in names if (every or name in run_tags) and name not in skip_tags]
 
 
 def lines(found: Concerns, restart: str = NOW) -> list[str]:

@@ -383,6 +383,8 @@ def wanted_identity(facts: t.Mapping[str, t.Any]) -> dict[str, str]:
         **{name: facts[name] for name in ("media_volume", "topology", "shards")},
         **{name: deployment[name] for name in ("project", "leader", "project_dir", "env_file", "state_dir")},
         "deployment": deployment["slug"],
+        # No part of the identity, so never refused: a run that has completed it need not log in again.
+        **({"first_login": "completed"} if facts.get("first_login") else {}),
     }
     return {"host": facts["host"], **{name: normalise(name, value) for name, value in found.items()}}
 

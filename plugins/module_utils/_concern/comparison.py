@@ -19,6 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import (
     host,
     log_cleanup,
     media_volume,
+    removal,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
@@ -38,6 +39,7 @@ SPECS: dict[str, dict[str, dict[str, t.Any]]] = {
     "client": {**docker_options.ARGUMENT_SPEC, **client.SPEC},
     "log_cleanup": log_cleanup.SPEC,
     "automatic_gc": automatic_gc.SPEC,
+    "removal": removal.SPEC,
 }
 ENGINE_TIMEOUT = "15s"  # time-out of each Docker request: an engine that hangs must not delay other hosts
 _DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -45,27 +47,29 @@ Desired = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
 class Snapshot(Docker):
-    """A Docker client that caches each GET request, so that all concerns see one state."""
+    """A Docker client that caches each GET request, so that all concerns see one state.
+
+    An engine that has not answered once is not asked again: each request would cost its time-out.
+    """
 
     def __init__(self, params: t.Mapping[str, t.Any]) -> None:
-        self._answers: dict[tuple[str, str], t.Any] = {}
+        self._answers: dict[str, t.Any] = {}
+        self._unreachable: Unreachable | None = None
         super().__init__(params)
 
-    def request(
-        self,
-        subject: str,
-        method: str,
-        path: str,
-        query: t.Mapping[str, t.Any] | None = None,
-        body: t.Any = None,
-        headers: t.Mapping[str, str] | None = None,
-    ) -> t.Any:
+    def request(self, subject: str, method: str, path: str, *more: t.Any, **options: t.Any) -> t.Any:
         """Returns the result of `Docker.request`; GET requests are cached."""
         if method != "GET":
-            return super().request(subject, method, path, query, body, headers)
-        key = (path, str(query))
+            return super().request(subject, method, path, *more, **options)
+        if self._unreachable:
+            raise self._unreachable
+        key = f"{path} {more} {options}"
         if key not in self._answers:
-            self._answers[key] = super().request(subject, method, path, query, body, headers)
+            try:
+                self._answers[key] = super().request(subject, method, path, *more, **options)
+            except Unreachable as error:
+                self._unreachable = error
+                raise
         return self._answers[key]
 
 
@@ -210,6 +214,9 @@ class HostComparison:
 
     def _log_cleanup(self, concern: t.Any) -> Finding:
         return log_cleanup.observe(concern.params)
+
+    def _removal(self, concern: t.Any) -> Finding:
+        return removal.observe(self._docker, concern.params)
 
     def _automatic_gc(self, concern: t.Any) -> Finding:
         return automatic_gc.observe(concern.params)

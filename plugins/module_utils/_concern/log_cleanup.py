@@ -33,7 +33,7 @@ def observe(params: t.Mapping[str, t.Any], places: t.Iterable[str] = _PLACES) ->
     for one in params["files"]:
         found.changes += concern_files.differences(one)
     problem = status.read(params["status_file"], params["cron_file"], time.time())
-    found.warnings += [problem] if problem else []
+    found.changes += [problem] if problem else []  # no role corrects it, so that the play fails and names it
     found.warnings += [
         f"an older cron line runs the cleanup, too; with a container's id it misses every recreated one. Remove it: {line}"
         for line in legacy_lines(places)

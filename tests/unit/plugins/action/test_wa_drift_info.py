@@ -76,7 +76,12 @@ def test_secrets_are_sent_apart_from_the_desired_state(driver: Driver) -> None:
 
 def test_a_host_in_sync_displays_no_line(driver: Driver) -> None:
     found = driver()
-    assert (found["drift"], found["always"], found["restart"], found["members"]) == ([], [], "now", ["support"])
+    assert (found["drift"], found["trial_database"], found["restart"], found["members"]) == (
+        [],
+        False,
+        "now",
+        ["support"],
+    )
     assert (driver.lines, driver.warnings) == ([], [])
 
 
@@ -91,7 +96,7 @@ def test_each_difference_is_displayed_on_a_line(driver: Driver) -> None:
         "host: cron does not run",
         "db_env: wacore was created with another WA_DB_PORT (needs a restart)",
     ]
-    assert (found["restart"], found["always"]) == ("window", ["trial_database"])
+    assert (found["restart"], found["trial_database"]) == ("window", True)
     assert driver.lines == [
         "support | host: cron does not run",
         "support | restart pending: wacore was created with another WA_DB_PORT",
@@ -99,6 +104,33 @@ def test_each_difference_is_displayed_on_a_line(driver: Driver) -> None:
         "support | warning: odd",
     ]
     assert driver.warnings == []
+
+
+RESTART = "wacore was created with another WA_DB_PORT"
+
+
+@pytest.mark.parametrize(
+    ("run_tags", "skip_tags", "left"),
+    [
+        (["all"], [], ["host: cron does not run", f"db_env: {RESTART}"]),
+        (["host"], [], ["host: cron does not run"]),
+        (["log_cleanup"], [], []),
+        (["db_env"], [], []),  # the role db_env writes the file; containers are restarted by that of the client
+        (["db_env", "client"], [], [f"db_env: {RESTART}"]),
+        (["all"], ["host"], [f"db_env: {RESTART}"]),
+    ],
+)
+def test_only_what_the_tags_select_has_to_be_corrected(
+    driver: Driver, run_tags: list[str], skip_tags: list[str], left: list[str]
+) -> None:
+    driver.set_concerns(
+        host={"state": "drifted", "changes": ["cron does not run"]},
+        db_env={"state": "drifted", "restarts": [RESTART]},
+        client={"state": "in_sync"},
+    )
+    found = driver({"fail_on_drift": True}, ansible_run_tags=run_tags, ansible_skip_tags=skip_tags)
+    assert found.get("drift", []) == left
+    assert found.get("failed", False) is bool(left)
 
 
 def test_an_unknown_variable_is_a_warning(driver: Driver) -> None:

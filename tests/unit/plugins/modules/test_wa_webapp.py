@@ -162,6 +162,15 @@ def test_first_login_fails_if_neither_password_is_accepted(run: Run, fake: FakeW
     assert fake.logins == 2
 
 
+def test_a_refused_first_login_is_not_repeated_by_the_next_run(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
+    options = {"refused_login_file": str(tmp_path / "refused.json"), "api_new_password": "Other-9999"}
+    run("first_login", **options)
+    assert "is tried again after a day" in run("first_login", **options)["msg"]
+    assert fake.logins == 2
+    fake.fresh = True
+    assert run("first_login", **{**options, "api_new_password": "Newer-5678"})["changed"]
+
+
 def test_settings_backup_is_written_with_mode_0600(run: Run, fake: FakeWebapp, tmp_path: Path) -> None:
     fake.on("POST", "/v1/settings/backup", (200, {"settings": {"data": "cipher"}}))
     dest = tmp_path / "backup.json"

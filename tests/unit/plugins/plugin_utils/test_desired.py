@@ -193,11 +193,13 @@ def test_what_the_removal_takes_away() -> None:
             "/srv/wa/secret-*",
             "/srv/wa/db.env",
             "/srv/wa/db.env.previous",
+            "/etc/cron.d/wa-support-log-cleanup",
             "/var/lib/waba/log-cleanup-support.json",
             "/var/lib/waba/log-cleanup-live-wa-support.json",
-            "/srv/wa/trial-database",
+            "/srv/wa/trial-database/compose.yml",
+            "/srv/wa/trial-database/database.env",
         ],
-        "folders": ["/srv/wa", "/var/lib/waba"],
+        "folders": ["/srv/wa/trial-database", "/srv/wa", "/var/lib/waba"],
     }
 
 
@@ -312,8 +314,27 @@ def test_the_database_key_has_host_port_and_prefix(given: dict[str, t.Any], data
 
 
 @pytest.mark.parametrize("absent", ["host", "media_volume", "db_env", "client", "log_cleanup"])
-def test_an_absent_concern_is_not_compared(absent: str) -> None:
-    assert {*for_comparison(**{f"wa_{absent}_state": "absent"})} == {*desired.CONCERNS} - {absent}
+def test_of_an_absent_concern_only_what_is_left_is_compared(absent: str) -> None:
+    assert {*for_comparison(**{f"wa_{absent}_state": "absent"})} == {*desired.CONCERNS, "removal"} - {absent}
+
+
+def test_what_is_compared_of_absent_concerns() -> None:
+    assert for_comparison(wa_log_cleanup_state="absent")["removal"] == {
+        "files": [
+            "/etc/cron.d/wa-support-log-cleanup",
+            "/var/lib/waba/log-cleanup-support.json",
+            "/var/lib/waba/log-cleanup-live-wa-support.json",
+        ],
+        "folders": [],
+        "project": "wa-support",
+    }
+    found = for_comparison(wa_media_volume_state="absent", wa_host_state="absent")["removal"]
+    assert (found["volume"], found["identity_file"]) == (
+        "wa-support_whatsappMedia",
+        "/var/lib/waba/client-support.json",
+    )
+    assert found["folders"] == ["/opt/waba/support", "/var/lib/waba", "/opt/waba"]
+    assert "removal" not in for_comparison()
 
 
 @pytest.mark.parametrize("given", [{}, SHARED, RICH, {"wa_db_env_state": "absent"}, {"wa_project": ""}])

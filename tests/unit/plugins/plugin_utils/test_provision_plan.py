@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 
-ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "automatic_gc"]
-SYNCED = {name: {"state": "in_sync"} for name in ALL if name != "trial_database"}
+ALL = ["host", "trial_database", "media_volume", "db_env", "client", "log_cleanup", "removal", "automatic_gc"]
+SYNCED = {name: {"state": "in_sync"} for name in ALL if name not in ("trial_database", "removal")}
 CHANGED = {"state": "drifted", "changes": ["a"]}
 UNKNOWN = {"state": "unknown", "error": "a"}
 RESTART_NOW = {"state": "drifted", "restarts": ["a"]}
@@ -20,9 +20,9 @@ RESTART_LATER = {"state": "restart_pending", "restarts": ["a"]}
 UPGRADE = {"state": "restart_pending", "pending": ["a"]}
 
 
-def result(restart: str = "now", always: t.Sequence[str] = (), **concerns: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def result(restart: str = "now", trial_database: bool = False, **concerns: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """The comparison result of one member."""
-    return {"concerns": {**SYNCED, **concerns}, "restart": restart, "always": list(always)}
+    return {"concerns": {**SYNCED, **concerns}, "restart": restart, "trial_database": trial_database}
 
 
 def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
@@ -73,11 +73,12 @@ def test_all_members_of_a_drifted_deployment_are_corrected() -> None:
         ([result(automatic_gc=CHANGED)], ["automatic_gc"]),
         ([result(automatic_gc=RESTART_NOW)], ["automatic_gc"]),
         ([result(automatic_gc=UNKNOWN, log_cleanup=CHANGED)], ["log_cleanup", "automatic_gc"]),
-        ([result(always=["trial_database"])], ["trial_database"]),
-        ([result(always=["removal", *ALL])], [*ALL, "removal"]),
-        ([result(), result(always=["removal", *ALL])], [*ALL, "removal"]),
+        ([result(trial_database=True)], ["trial_database"]),
+        ([result(removal=CHANGED)], ["removal"]),
+        ([result(removal={"state": "in_sync"})], []),
+        ([result(), result(removal=CHANGED, client=CHANGED)], ["db_env", "client", "removal"]),
         # An absent concern is not compared.
-        ([{"concerns": {"host": {"state": "in_sync"}}, "restart": "now", "always": []}], []),
+        ([{"concerns": {"host": {"state": "in_sync"}}, "restart": "now"}], []),
         ([], []),
     ],
 )
@@ -89,20 +90,6 @@ def test_concerns_to_run(results: list[dict[str, t.Any]], expected: list[str]) -
 @pytest.mark.parametrize("one", [result(), result(log_cleanup=CHANGED), result("report", client=RESTART_LATER), {}])
 def test_a_full_run_runs_every_concern(one: dict[str, t.Any]) -> None:
     assert provision_plan.concerns({"h1": one}, full=True) == ALL
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ({}, []),
-        ({"wa_trial_database_image": "mariadb:11"}, ["trial_database"]),
-        *(({f"wa_{name}_state": "absent"}, ["removal", *ALL]) for name in ALL[:-1]),
-        ({"wa_client_state": "absent", "wa_trial_database_image": "a"}, ["removal", *ALL]),
-    ],
-)
-def test_concerns_that_always_run(values: dict[str, t.Any], expected: list[str]) -> None:
-    given = {name: "present" if name.endswith("_state") else None for name in provision_plan.SWITCHES}
-    assert provision_plan.always({**given, **values}) == expected
 
 
 NONE = "no marker is on the media volume of {}, by which hosts see that they share one"

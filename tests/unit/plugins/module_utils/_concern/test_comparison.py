@@ -20,7 +20,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern import (
 )
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
+from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import Unreachable
 from ansible_collections.waba.onprem.plugins.modules.wa_drift_info import ReadOnly
 
 SECRET = "Canary-18-Pw"
@@ -216,3 +218,20 @@ def test_a_snapshot_sends_each_get_request_once(engine: FakeDocker) -> None:
     for _each in range(2):
         snapshot.request("volume n", "POST", "/volumes/create", body={"Name": "n"})
     assert engine.calls[3:] == ["POST /volumes/create"] * 2
+
+
+def test_an_engine_that_does_not_answer_is_asked_once(engine: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each further request would cost its time-out, 15 seconds."""
+    options = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
+    snapshot = comparison.Snapshot({**options, "docker_host": engine.host})
+    asked: list[str] = []
+
+    def hang(_self: Docker, _subject: str, _method: str, path: str, *_more: t.Any, **_options: t.Any) -> t.NoReturn:
+        asked.append(path)
+        raise Unreachable("list of containers", "no answer within 15 s")
+
+    monkeypatch.setattr(Docker, "request", hang)
+    for path in ("/containers/json", "/containers/json", "/volumes/a"):
+        with pytest.raises(Unreachable, match="no answer within 15 s"):
+            snapshot.request("engine", "GET", path)
+    assert asked == ["/containers/json"]

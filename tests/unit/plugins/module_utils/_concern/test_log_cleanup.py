@@ -69,15 +69,14 @@ def test_a_drift_is_named(
     assert log_cleanup.observe(params, []).shown("now") == {"state": "drifted", "changes": [expected.format(tmp_path)]}
 
 
-def test_a_failed_last_run_is_a_warning(params: dict[str, t.Any]) -> None:
+def test_a_failed_last_run_is_a_difference(params: dict[str, t.Any]) -> None:
     now = time.time()
     status = {"result": "failed", "started": now, "last_success": 0, "failures": [f"wacore: password={SECRET}"]}
     Path(params["status_file"]).write_text(json.dumps(status))
     found = log_cleanup.observe(params, [])
-    assert (found.changes, found.state()) == ([], "in_sync")
-    (warning,) = found.warnings
-    assert warning.startswith(f"nightly log cleanup ({params['status_file']}): its last run, of ")
-    assert " failed: wacore: password=<hidden>; expected a good run every day. See syslog" in warning
+    (line,) = found.changes
+    assert line.startswith(f"nightly log cleanup ({params['status_file']}): its last run, of ")
+    assert " failed: wacore: password=<hidden>; expected a good run every day. See syslog" in line
 
 
 def test_older_cron_lines_are_named_with_their_file(params: dict[str, t.Any], tmp_path: Path) -> None:
