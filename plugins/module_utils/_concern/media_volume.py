@@ -11,6 +11,7 @@ from dataclasses import asdict
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import operator_files
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
@@ -130,16 +131,7 @@ class MediaVolume:
         found = [one for one in found if one.running or not self.ended(one)]
         files: dict[tuple[str, ...], t.Any] = {}
         for one in found:
-            labels = [
-                one.labels.get(name, "")
-                for name in (operator_files.CONFIG_FILES_LABEL, operator_files.WORKING_DIR_LABEL)
-            ]
-            key = (*labels, one.project)
-            if key not in files:
-                files[key] = operator_files.read(one.labels, one.project, self.result.module.run_command)
-            declared = (
-                media_rules.declared_mount_state(files[key], one.service, one.project, path) if files[key] else None
-            )
+            declared = self.declared(one, files)
             if (
                 media_rules.is_without_media(one.mounts, declared, path)
                 and self.docker.inspect(one) is not None
@@ -155,6 +147,21 @@ class MediaVolume:
             media_rules.check_consumer(consumer, one.mounts, self.name, path, one.project, folder)
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
+
+    def declared(self, one: Container, files: dict[tuple[str, ...], t.Any]) -> media_rules.MountState | None:
+        """Returns what a container's Compose file declares at the media folder; None if unknown. `files` are those read before.
+
+        A container of the rendered file has what that declares, and reading it can take a run of Compose.
+        """
+        if OWN_LABEL in one.labels:
+            return None
+        labels = (operator_files.CONFIG_FILES_LABEL, operator_files.WORKING_DIR_LABEL)
+        key = (*(one.labels.get(name, "") for name in labels), one.project)
+        if key not in files:
+            files[key] = operator_files.read(one.labels, one.project, self.result.module.run_command)
+        if not files[key]:
+            return None
+        return media_rules.declared_mount_state(files[key], one.service, one.project, self.params["mount_path"])
 
     def ended(self, one: Container) -> bool:
         """Returns whether a stopped container was a one-off container or a migration."""
