@@ -182,7 +182,7 @@ def test_inventory_read_caches_roles_and_hosts(monkeypatch: pytest.MonkeyPatch) 
     read: list[str] = []
     monkeypatch.setattr(inventory, "warm", lambda: read.append("roles"))
     monkeypatch.setattr(machines, "read", lambda _hostvars, groups: read.extend(groups["all"]))
-    assert wa.FilterModule().filters()["inventory_read"]({}, {"all": ["h1"]}) is True
+    assert wa.FilterModule().filters()["inventory_readiness"]({}, {"all": ["h1"]}) is True
     assert read == ["roles", "h1"]
 
 
