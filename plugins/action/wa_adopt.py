@@ -211,8 +211,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for host in task_vars["ansible_play_hosts_all"]:
             reading = task_vars["hostvars"][host].get(variable) or {}
             if "survey" in reading:
-                with open(reading["survey"], encoding="utf-8") as file:
-                    surveys[str(host)] = json.load(file)
+                surveys[str(host)] = _survey(reading["survey"])
             else:
                 failed[str(host)] = " ".join(str(reading.get("msg", "not reached")).split())
         return surveys, failed
@@ -239,6 +238,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             raise WaError(
                 path, found, "a file that can be read", "Give its vault password, or name another folder"
             ) from None
+
+
+def _survey(path: str) -> dict[str, t.Any]:
+    """The survey of a host that this run has written. Raises WaError if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            survey: dict[str, t.Any] = json.load(file)
+    except (OSError, ValueError) as error:
+        found = getattr(error, "strerror", None) or "no complete JSON"
+        raise WaError(
+            f"survey {path}", found, "the file that the operation read of this run wrote", "Run adopt.yml again"
+        ) from None
+    return survey
 
 
 def _open(files: t.Sequence[dict[str, t.Any]], documents: dict[str, t.Any]) -> None:
