@@ -37,6 +37,8 @@ def test_a_survey_that_cannot_be_read(tmp_path: Path, text: str | None, reason: 
     path = tmp_path / "survey.json"
     if text is not None:
         path.write_text(text)
-    message = f"survey {path}: {reason}; expected the file that the operation read of this run wrote. Run adopt.yml again"
+    message = (
+        f"survey {path}: {reason}; expected the file that the operation read of this run wrote. Run adopt.yml again"
+    )
     with pytest.raises(WaError, match=f"^{re.escape(message)}"):
         surveys(h1={"survey": str(path)})
