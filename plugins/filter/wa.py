@@ -232,7 +232,7 @@ def client_members(
     renamed: t.Any = None,
 ) -> dict[str, t.Any]:
     """Returns what the members among `hosts` have in common, see `_client.project.members`."""
-    found = {one: hostvars[one].get("__wa_client_found") or {} for one in deployment["members"] if one in hosts}
+    found = {one: hostvars[one].get("wa_client_result") or {} for one in deployment["members"] if one in hosts}
     containers = {one: result.get("containers") or [] for one, result in found.items()}
     return client_project.members(containers, deployment, host, bool(renamed))
 
