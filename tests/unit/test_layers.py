@@ -76,7 +76,9 @@ def test_ci_has_every_stage_and_every_kind_of_failure(upgrades: t.Any) -> None:
     in_ci = [
         case.split("-") for case, (_host, layer) in upgrades.PLACES.items() if layer == "ci" and case in upgrades.CASES
     ]
-    assert {stage for stage, _end in in_ci} == STAGES
+    assert {stage for stage, _end in in_ci} == STAGES - {"migrating"}
+    cluster = (ROOT / "molecule" / "cluster" / "side_effect.yml").read_text(encoding="utf-8")
+    assert 'fault, --name, "{{ lab_name }}", migration_fails, "on"' in cluster  # the stage that is left
     assert {end for _stage, end in in_ci} == {"fail", "kill"}
 
 
