@@ -14,6 +14,7 @@ from ansible.parsing.vault import VaultLib, is_encrypted
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
 
 HEAD = "# Written by waba.onprem.adopt from what runs; it is yours from now on.\n"
 _BLANK_HEAD = (
@@ -123,7 +124,7 @@ class Writer:
             merged = self._load(path)
         if merged is not None and self._vault is not None:
             content = self._vault.encrypt(HEAD + dump(merged), self._secret)
-            shown = "".join(f"{key}: <hidden>\n" for key in merged)
+            shown = "".join(f"{key}: {HIDDEN}\n" for key in merged)
             self._plan(name, content, "", shown)
 
     def check(self) -> None:

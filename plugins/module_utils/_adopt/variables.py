@@ -16,10 +16,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import image_ref
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import option_secrets
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
-MEDIA_PATH = adopt_service.MEDIA_PATH
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
 _LOCAL = ("", "0.0.0.0", "127.0.0.1")
 
@@ -126,18 +126,18 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
     """Describe the media volume; what is mounted as such, or nothing."""
     seats: dict[tuple[str, str], list[str]] = {}
     for one in client.containers:
-        mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_PATH]
+        mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_FOLDER]
         # Some of the vendor's templates have such masters (domain: masters).
         if one["role"] == "master" and not mounted:
             found.advice.append(
-                f"{one['name']} is a master that mounts nothing at {MEDIA_PATH}: it has no part in media"
+                f"{one['name']} is a master that mounts nothing at {MEDIA_FOLDER}: it has no part in media"
             )
             continue
         seats.setdefault(mounted[0] if mounted else ("nothing", ""), []).append(one["name"])
     if len(seats) > 1 or ("nothing", "") in seats:
         told = "; ".join(f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items()))
         found.notes.append(
-            f"not every container has the same media at {MEDIA_PATH} ({told}): provision.yml refuses that"
+            f"not every container has the same media at {MEDIA_FOLDER} ({told}): provision.yml refuses that"
         )
     kind, source = max(
         (seat for seat in seats if seat[0] != "nothing"), key=lambda seat: len(seats[seat]), default=("", "")
