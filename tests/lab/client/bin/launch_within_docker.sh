@@ -7,6 +7,10 @@ set -eu
 umask 022
 role=$(sed -n 's/.*"role": *"\([a-z]*\)".*/\1/p' "${SIM_BUILD_FILE:-/opt/whatsapp/etc/build.json}")
 if [ "$role" = web ]; then uid=${SIM_WEB_UID:-}; else uid=${SIM_CORE_UID:-}; fi
+if [ "$role" = web ] && [ "${SIM_DEFAULT_COMMAND_LOOPS:-}" = 1 ]; then
+    # The image's own command calls the script from its folder.
+    case $0 in ./*) echo "launch: the default command does not start this version" >&2; exit 1 ;; esac
+fi
 uid=${uid:-${SIM_UID:-20021}}
 image_uid=20021
 media=/usr/local/wamedia
