@@ -333,9 +333,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     }
     if refused:
         found.notes.append(f"provision.yml refuses this host until it is put right: {refused}")
-    found.changes += [
-        f"installs what the host lacks to be managed: {name}: {reason}" for name, reason in lacks.items()
-    ]
+    found.changes += [f"installs what the host lacks to be managed: {name}: {reason}" for name, reason in lacks.items()]
     if client.project:
         found.changes.append(f"writes {folder}/compose.yml for the next recreation; no container is recreated for it")
     else:
