@@ -404,7 +404,7 @@ def test_a_missing_library_is_named_with_its_package(
     host: Host, monkeypatch: pytest.MonkeyPatch, engine: str, release: dict[str, str], reasons: dict[str, str]
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(host_requirements.importlib.util, "find_spec", asked.append)
+    monkeypatch.setattr("importlib.util.find_spec", asked.append)
     monkeypatch.setattr(host_requirements, "cron_problem", lambda _module: "")
     monkeypatch.setattr(distribution, "read_release", lambda: release)
     host.params["database_engine"] = engine
