@@ -35,7 +35,7 @@ SIMULATION: dict[str, dict[str, str]] = {
         "SIM_ROOT_PAGE": "1",
         "SIM_UNREACHABLE_TEXT": "Communication failure",
         "SIM_MESSAGE_STORES": "2",
-        "SIM_TOKEN_ROWS": "1",
+        "SIM_LOGIN_ROWS": "1",
         "SIM_DEFAULT_COMMAND_LOOPS": "1",
         "SIM_GC_DELAY": "120",
         "SIM_GC_PAUSE": "90",

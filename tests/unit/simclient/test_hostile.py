@@ -258,7 +258,7 @@ def test_errors_have_unusual_codes(running: Callable[..., Deployment]) -> None:
 
 
 def test_a_login_adds_a_row_that_a_logout_deletes(running: Callable[..., Deployment]) -> None:
-    d = running(token_rows=True)
+    d = running(login_rows=True)
     assert d.login("secret", PASSWORD)[0] == 200
 
     def rows() -> int:

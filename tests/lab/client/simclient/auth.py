@@ -97,14 +97,14 @@ class Accounts:
         lock_after: int,
         lock_seconds: float,
         odd_answers: bool = False,
-        token_rows: bool = False,
+        login_rows: bool = False,
     ) -> None:
         self._db = database
         self._key = key
         self._lock_after = lock_after
         self._lock_seconds = lock_seconds
         self._odd_answers = odd_answers
-        self._token_rows = token_rows
+        self._login_rows = login_rows
 
     def _first_user(self, session: Session) -> None:
         if session.value("SELECT 1 FROM users LIMIT 1") is None:
@@ -143,7 +143,7 @@ class Accounts:
                 epoch += 1
             token = make_token(self._key, username, epoch, time.time())
             claims = read_token(self._key, token)
-            if self._token_rows and claims:
+            if self._login_rows and claims:
                 session.execute("INSERT INTO tokens (token, expires) VALUES (%s, %s)", (claims["jti"], claims["exp"]))
         return {"token": token, "expires_after": expires_after(time.time())}
 
@@ -183,7 +183,7 @@ class Accounts:
     def logout(self, caller: Caller) -> None:
         """End a token's life now."""
         with self._db.session(store("web")) as session:
-            if self._token_rows:
+            if self._login_rows:
                 session.execute("DELETE FROM tokens WHERE token = %s", (caller.token,))
             session.execute("DELETE FROM revoked WHERE expires < %s", (time.time(),))
             session.execute(

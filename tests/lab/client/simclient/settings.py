@@ -157,7 +157,7 @@ class Settings:
     vendor_logs: bool = False
     odd_login: bool = False
     odd_codes: bool = False
-    token_rows: bool = False
+    login_rows: bool = False
     probe_log: bool = False
     root_page: bool = False
     unreachable_text: str = "Connection timed out"
@@ -218,7 +218,7 @@ class Settings:
             vendor_logs=_switch(env, "SIM_VENDOR_LOGS"),
             odd_login=_switch(env, "SIM_ODD_LOGIN"),
             odd_codes=_switch(env, "SIM_ODD_CODES"),
-            token_rows=_switch(env, "SIM_TOKEN_ROWS"),
+            login_rows=_switch(env, "SIM_LOGIN_ROWS"),
             probe_log=_switch(env, "SIM_PROBE_LOG"),
             root_page=_switch(env, "SIM_ROOT_PAGE"),
             unreachable_text=env.get("SIM_UNREACHABLE_TEXT") or "Connection timed out",

@@ -80,7 +80,7 @@ class Webapp:
             settings.lock_after,
             settings.lock_seconds,
             odd_answers=settings.odd_login,
-            token_rows=settings.token_rows,
+            login_rows=settings.login_rows,
         )
         self.certificates = Certificates(settings.hostname, settings.certificate_names, settings.common_name_only)
         self.core = CoreLink(settings, self.build.version, self.database)
