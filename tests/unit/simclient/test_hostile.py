@@ -145,6 +145,12 @@ def test_each_program_runs_as_its_user(tmp_path: Path, role: str, env: dict[str,
     assert not [line for line in lines if line.startswith("rm") or "lighttpd" in line]
 
 
+def test_a_program_whose_user_has_no_name_is_given_one(tmp_path: Path) -> None:
+    launch = Launch(tmp_path, "coreapp", 1001)
+    launch._program(launch.python, f'echo "$USER" >> {launch.asked}')
+    assert launch.lines() == ["whatsapp"]
+
+
 @pytest.mark.parametrize("role", ["web", "coreapp"])
 def test_bash_and_timeout_are_removed(tmp_path: Path, role: str) -> None:
     lines = Launch(tmp_path, role, 0).lines(SIM_FEW_PROGRAMS="1", SIM_VENDOR_LOGS="1")

@@ -14,7 +14,8 @@ fi
 uid=${uid:-${SIM_UID:-20021}}
 image_uid=20021
 media=/usr/local/wamedia
-export HOME=/usr/local/waent/data
+# The driver of the database asks for a name, and a user's number may have none in the image.
+export HOME=/usr/local/waent/data USER=whatsapp
 logs="/var/log/whatsapp /var/log/whatsapp/archive /usr/local/waent/logs /usr/local/waent/data"
 if [ "${SIM_VENDOR_LOGS:-}" = 1 ]; then logs="$logs /var/log/lighttpd"; fi
 set -- python3 -m simclient
