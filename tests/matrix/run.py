@@ -274,7 +274,7 @@ def certificates(matrix: Matrix) -> None:
     }
     options.update(zip(("wa_db_env_ssl_ca", "wa_db_env_ssl_cert", "wa_db_env_ssl_key"), within(inside)))
     options.update(zip(("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key"), within(outside)))
-    matrix.play("provision with certificates", "provision", lambda number: number > 0, **options)
+    matrix.play("provision with certificates", "provision", lambda number: number == 3, **options)
     matrix.play("provision with certificates again", "provision", lambda number: number == 0, **options)
     matrix.play("gc with certificates", "gc", lambda number: number == 1, **options, **GC)
     matrix.each("require no certificates", lambda host: require_certificates(matrix, host, required=False))
@@ -302,7 +302,7 @@ def require_certificates(matrix: Matrix, host: str, required: bool) -> None:
 
 def adopt(matrix: Matrix) -> None:
     """Remove the client without leftovers; adopt a client started by hand, which keeps its containers."""
-    matrix.play("remove", "provision", lambda number: number > 0, wa_version=NEW, **ABSENT)
+    matrix.play("remove", "provision", lambda number: number == 7, wa_version=NEW, **ABSENT)
     folder = ROOT / ".lab" / matrix.name / "adopted"
     running: dict[str, dict[str, str]] = {}
 
