@@ -107,7 +107,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         requirements = compared["requirements"]
         if requirements is None:
             raise WaError("requirements of the host", f"not read: {compared['concerns']['host']['error']}")
-        survey["missing"] = list(requirements["missing"])
+        survey["missing"] = requirements["missing"]
         survey["docker_refusal"] = requirements["docker_refusal"]
         with tempfile.NamedTemporaryFile(
             "w", dir=constants.DEFAULT_LOCAL_TMP, prefix="wa-adopt-", suffix=".json", delete=False

@@ -326,11 +326,14 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     folder = names["project_dir"]
     found.changes.append(f"makes the folders {folder} and {names['state_dir']} where they are missing")
     refused = client.survey.get("docker_refusal", "")
-    lacks = [one for one in client.survey["missing"] if not (refused and one.startswith("docker_"))]
+    lacks = {
+        name: reason
+        for name, reason in client.survey["missing"].items()
+        if not (refused and name.startswith("docker_"))
+    }
     if refused:
         found.notes.append(f"provision.yml refuses this host until it is put right: {refused}")
-    if lacks:
-        found.changes.append(f"installs what the host lacks to be managed: {', '.join(lacks)}")
+    found.changes += [f"installs what the host lacks to be managed: {name}: {reason}" for name, reason in lacks.items()]
     if client.project:
         found.changes.append(f"writes {folder}/compose.yml for the next recreation; no container is recreated for it")
     else:

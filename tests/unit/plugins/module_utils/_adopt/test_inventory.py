@@ -257,10 +257,9 @@ def test_links_and_shared_networks_are_by_service() -> None:
 
 
 def test_what_is_installed_on_the_host_is_told() -> None:
-    assert (
-        "installs what the host lacks to be managed: python_requests"
-        in adopt({"h1": single(missing=["python_requests"])}).report
-    )
+    reason = "the Python library requests (package python3-requests) cannot be imported"
+    report = adopt({"h1": single(missing={"python_requests": reason})}).report
+    assert f"- installs what the host lacks to be managed: python_requests: {reason}\n" in report
 
 
 def test_outside_compose_a_container_reads_the_file_that_it_has_all_of() -> None:

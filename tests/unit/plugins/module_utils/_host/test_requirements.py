@@ -378,6 +378,40 @@ def test_a_known_state_of_compose_is_not_checked_again(
     assert ("docker_compose" in host_requirements.missing(host, "", compose)) is missing
 
 
+@pytest.mark.parametrize(
+    ("engine", "release", "reasons"),
+    [
+        (
+            "MYSQL",
+            DEBIAN,
+            {
+                "python_requests": "the Python library requests (package python3-requests) cannot be imported; "
+                "community.docker needs it",
+                "python_mysql": "the Python library PyMySQL (package python3-pymysql) cannot be imported",
+            },
+        ),
+        (
+            "PGSQL",
+            {"ID": "arch"},
+            {
+                "python_requests": "the Python library requests cannot be imported; community.docker needs it",
+                "python_postgresql": "the Python library psycopg2 cannot be imported",
+            },
+        ),
+    ],
+)
+def test_a_missing_library_is_named_with_its_package(
+    host: Host, monkeypatch: pytest.MonkeyPatch, engine: str, release: dict[str, str], reasons: dict[str, str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("importlib.util.find_spec", asked.append)
+    monkeypatch.setattr(host_requirements, "cron_problem", lambda _module: "")
+    monkeypatch.setattr(distribution, "read_release", lambda: release)
+    host.params["database_engine"] = engine
+    assert host_requirements.missing(host, "", True) == reasons
+    assert asked == ["requests", {"MYSQL": "pymysql", "PGSQL": "psycopg2"}[engine]]
+
+
 def test_the_refusal_reads_the_traces_of_this_host(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_requirements, "traces", lambda _module: Traces(("docker-ce",)))
     monkeypatch.setattr(distribution, "read_release", lambda: DEBIAN)
