@@ -30,6 +30,22 @@ NO_PERMISSION = (
 RunModule = t.Callable[..., "dict[str, t.Any]"]
 
 
+@pytest.mark.parametrize(
+    ("release", "library", "reason"),
+    [
+        (DEBIAN, "PyMySQL", "the Python library PyMySQL (package python3-pymysql) cannot be imported"),
+        (ROCKY, "PyMySQL", "the Python library PyMySQL (package python3-PyMySQL) cannot be imported"),
+        (SUSE, "psycopg2", "the Python library psycopg2 (package python3-psycopg2) cannot be imported"),
+        ({"ID": "other"}, "requests", "the Python library requests cannot be imported"),
+    ],
+)
+def test_a_missing_library_is_named_by_its_package(
+    monkeypatch: pytest.MonkeyPatch, release: dict[str, str], library: str, reason: str
+) -> None:
+    monkeypatch.setattr(distribution, "read_release", lambda: release)
+    assert host_requirements._not_imported(library) == reason
+
+
 def test_a_complete_or_empty_host_is_not_refused() -> None:
     assert docker_refusal("", True, Traces(packages=("docker-ce",)), DEBIAN) == ""
     assert docker_refusal(NO_SOCKET, False, Traces(), DEBIAN) == ""
