@@ -22,6 +22,10 @@ ROLES, ALL = ROOT / "roles", ROOT / "docs" / "variables.md"
 BEGIN, END = "<!-- table: script/docs -->", "<!-- end of table -->"
 RESULTS = ROOT / "tests" / "matrix" / "results.json"
 
+sys.path.insert(0, str(RESULTS.parent))
+
+from cells import STEPS  # noqa: E402 - needs the path above
+
 
 def plain(text: str | list[str]) -> str:
     """A description of an option as Markdown for a table cell."""
@@ -63,7 +67,14 @@ def all_variables(roles: list[pathlib.Path]) -> str:
     return "\n".join(head + [row(name, option).rsplit(" | ", 1)[0] + " |" for _suffix, name, option in named])
 
 
-def tested_versions(results: list[dict[str, str]]) -> str:
+def marks(cell: dict[str, t.Any]) -> str:
+    """What a cell's entry says beside its versions."""
+    steps = cell.get("steps", {})
+    no_dump = steps.get("upgrade with a dump", "").startswith("left out")
+    return " (failed)" * bool(cell["failed"]) + " (no dump)" * no_dump + " \\*" * (tuple(steps) != STEPS)
+
+
+def tested_versions(results: list[dict[str, t.Any]]) -> str:
     """A row for each database server, a column for each ansible-core: the host's release and its Compose, and how it ended."""
     cores = sorted({row["core"] for row in results})
     cells = {(row["database"], row["core"]): row for row in results}
@@ -73,9 +84,7 @@ def tested_versions(results: list[dict[str, str]]) -> str:
     ]
     for database in sorted({row["database"] for row in results}):
         found = [cells.get((database, core)) for core in cores]
-        shown = [
-            f"{one['release']}, {one['compose']}{' (failed)' * bool(one['failed'])}" if one else "" for one in found
-        ]
+        shown = [f"{one['release']}, {one['compose']}{marks(one)}" if one else "" for one in found]
         lines.append(f"| {database} | {' | '.join(shown)} |")
     return "\n".join(lines)
 

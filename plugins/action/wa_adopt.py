@@ -31,9 +31,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import yaml_t
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact as core_redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
-from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import RECORD, Writer
 
@@ -97,7 +97,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         if found is None:
             return more
         survey["files"] = found["files"]
-        engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*env_rules.ENGINES}
+        engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*DATABASE_PORTS}
         host = {name: value for name, value in args.items() if name.startswith("docker_")}
         if engines:
             host["database_engine"] = min(engines)
@@ -211,8 +211,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for host in task_vars["ansible_play_hosts_all"]:
             reading = task_vars["hostvars"][host].get(variable) or {}
             if "survey" in reading:
-                with open(reading["survey"], encoding="utf-8") as file:
-                    surveys[str(host)] = json.load(file)
+                surveys[str(host)] = _survey(reading["survey"])
             else:
                 failed[str(host)] = " ".join(str(reading.get("msg", "not reached")).split())
         return surveys, failed
@@ -249,6 +248,19 @@ def _summary(folder: str, paths: t.Sequence[str], kept: t.Sequence[str], check_m
     shown = [path for path in paths if not path.startswith(RECORD)]
     verb = "Check mode: would write" if check_mode else "Written"
     return [*found, *(f"{verb}: {os.path.join(folder, path)}" for path in shown)]
+
+
+def _survey(path: str) -> dict[str, t.Any]:
+    """The survey of a host that this run has written. Raises WaError if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            survey: dict[str, t.Any] = json.load(file)
+    except (OSError, ValueError) as error:
+        found = getattr(error, "strerror", None) or "no complete JSON"
+        raise WaError(
+            f"survey {path}", found, "the file that the operation read of this run wrote", "Run adopt.yml again"
+        ) from None
+    return survey
 
 
 def _open(files: t.Sequence[dict[str, t.Any]], documents: dict[str, t.Any]) -> None:
@@ -303,4 +315,4 @@ def _hide(adoption: adopt_inventory.Adoption, redact: Redactor, with_vault: bool
             adoption.secrets[secret] = {**adoption.secrets.get(secret, {}), **told}
         elif told:
             adoption.documents[name] = masked
-            adoption.report.append(f"- Fill in what is <hidden> in {name}: {', '.join(told)}")
+            adoption.report.append(f"- Fill in what is {core_redact.HIDDEN} in {name}: {', '.join(told)}")

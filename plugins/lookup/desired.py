@@ -36,6 +36,12 @@ _list:
   description: The desired state of each concern; it may hold secrets.
   type: list
   elements: dict
+  sample:
+    - path: /opt/waba/support/db.env
+      engine: MYSQL
+      hostname: db.example.com
+      username: whatsapp
+      password: "********"
 """
 
 import typing as t

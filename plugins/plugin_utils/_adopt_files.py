@@ -14,6 +14,7 @@ from ansible.parsing.vault import VaultLib, is_encrypted
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
 
 RECORD = ".adopted"  # the folder, hidden from Ansible, with what the last adoption wrote
 HEAD = "# Written by waba.onprem.adopt from what runs; it is yours from now on.\n"
@@ -124,7 +125,7 @@ class Writer:
             changed[name] = self._load(name)
         for each, merged in changed.items():
             content = self._vault.encrypt(HEAD + dump(merged), self._secret)
-            shown = "".join(f"{key}: <hidden>\n" for key in merged)
+            shown = "".join(f"{key}: {HIDDEN}\n" for key in merged)
             self._plan(each, content, "", shown)
 
     def check(self) -> None:

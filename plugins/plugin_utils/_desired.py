@@ -265,7 +265,7 @@ def database(inventory: Inventory) -> str:
     server = inventory.given("wa_db_env_hostname")
     if server is None:
         return ""
-    port = inventory.given("wa_db_env_port") or topology.DATABASE_PORTS.get(
+    port = inventory.given("wa_db_env_port") or units.DATABASE_PORTS.get(
         inventory.given("wa_db_env_engine") or "MYSQL", 0
     )
     return f"{str(server).lower()}:{port}/{inventory.given('wa_db_env_name_prefix') or ''}"

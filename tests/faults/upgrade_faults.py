@@ -39,7 +39,8 @@ DATABASES = {"mysql": "mariadb", "pgsql": "postgres"}  # by host
 ROWS = 3000
 CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 
-# Where each case runs: its host, and `ci` or `deep`. They run in this order. In `ci` is each stage, and each kind of end.
+# Where each case runs: its host, and `ci` or `deep`. They run in this order. In `ci` are a
+# killed controller before the migration and a failure after it; the scenario cluster has the migration that fails.
 PLACES = {
     "bad-no-image": ("mysql", "deep"),
     "bad-compose-file": ("mysql", "deep"),
@@ -53,14 +54,14 @@ PLACES = {
     "bad-no-copy": ("mysql", "deep"),
     "bad-no-copy-prepared": ("mysql", "deep"),
     "bad-topology": ("mysql", "deep"),
-    "locked-fail": ("mysql", "ci"),
+    "locked-fail": ("mysql", "deep"),
     "locked-kill": ("pgsql", "deep"),
     "stopping-fail": ("mysql", "deep"),
     "stopping-kill": ("mysql", "ci"),
-    "migrating-fail": ("mysql", "ci"),
+    "migrating-fail": ("mysql", "deep"),
     "migrating-kill": ("pgsql", "deep"),
     "starting-fail": ("mysql", "deep"),
-    "starting-kill": ("mysql", "ci"),
+    "starting-kill": ("mysql", "deep"),
     "verifying-fail": ("mysql", "ci"),
     "verifying-kill": ("pgsql", "deep"),
     "two-at-once": ("pgsql", "deep"),

@@ -294,12 +294,19 @@ def count(host: Host, name: str, table: str, add: int = 0) -> int:
     return before + add
 
 
+NO_PREFIX = ("", ("billing", "crm", "shop", "x_configStore", "x_messageStore"))
+PREFIX = ("wa", ("warehouse", "wagon", "wa10configStore", "wa10messageStore"))
+
+
 @pytest.mark.parametrize(
-    ("prefix", "neighbours"),
+    ("host", "prefix", "neighbours"),
     [
-        ("", ("billing", "crm", "shop", "x_configStore", "x_messageStore")),
-        ("wa", ("warehouse", "wagon", "wa10configStore", "wa10messageStore")),
+        ("mariadb", *NO_PREFIX),
+        ("postgres", *PREFIX),
+        pytest.param("mariadb", *PREFIX, marks=pytest.mark.deep),
+        pytest.param("postgres", *NO_PREFIX, marks=pytest.mark.deep),
     ],
+    indirect=["host"],
 )
 def test_a_dump_contains_only_the_clients_databases(host: Host, prefix: str, neighbours: tuple[str, ...]) -> None:
     """With root, as in the vendor's sample, all databases are visible. A set without messages is what a wrong prefix left behind."""

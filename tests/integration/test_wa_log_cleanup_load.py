@@ -79,7 +79,7 @@ def site(clients: t.Any) -> Site:
     return Site(clients, {role: lab_images.client(role) for role in ("web", "coreapp")})
 
 
-@pytest.mark.parametrize("topology", TOPOLOGIES)
+@pytest.mark.parametrize("topology", ["single", pytest.param("multiconnect", marks=pytest.mark.deep)])
 def test_the_prediction_equals_the_cleanup_in_each_topology(
     ansible: t.Any, clients: t.Any, site: Site, topology: str, tmp_path: Path
 ) -> None:

@@ -69,6 +69,13 @@ def awaits(process: subprocess.Popen[str], text: str) -> None:
     assert any(text in line for line in process.stderr)
 
 
+# What concerns the controller is the same for each database.
+controller = pytest.mark.parametrize(
+    "started", ["mariadb", pytest.param("postgres", marks=pytest.mark.deep)], indirect=True
+)
+
+
+@controller
 @pytest.mark.parametrize("how", [{"async": 60, "poll": 1}, {"vars": {"wa_message_gc_progress": False}}])
 def test_async_steps_aside_and_progress_can_be_turned_off(
     ansible: Ansible, client: Simulated, task: t.Any, how: dict[str, t.Any]
@@ -78,6 +85,7 @@ def test_async_steps_aside_and_progress_can_be_turned_off(
     assert "message GC" not in done.stderr
 
 
+@controller
 def test_a_controller_that_is_killed(ansible: Ansible, client: Simulated, task: t.Any) -> None:
     """The next one takes up the GC that still runs, which goes on in small steps until both have seen it."""
     client.fault("gc_never_ends", value=20)
@@ -97,6 +105,7 @@ def test_a_controller_that_is_killed(ansible: Ansible, client: Simulated, task: 
     assert (result["messages_after"], result["rounds"], client.calls()) == (LEFT, 1, 1)
 
 
+@controller
 def test_two_controllers_at_once(ansible: Ansible, client: Simulated, task: t.Any) -> None:
     plays = [Play.end(process) for process in [ansible.start([task]), ansible.start([task])]]
     assert client.calls() == 1

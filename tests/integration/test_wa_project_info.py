@@ -75,15 +75,13 @@ class Project:
             "content": json.dumps(document or self.document),
             **options,
         }
-        plays = [
-            self.ansible.play([{"waba.onprem.wa_project_info": given}], check, arguments=["-vvv"])
-            for check in (True, False)
-        ]
-        results = [play.results[0] for play in plays]
-        for play, result in zip(plays, results):
+        tasks = [{"waba.onprem.wa_project_info": given, "check_mode": check} for check in (True, False)]
+        play = self.ansible.play(tasks, arguments=["-vvv"])
+        assert "Canary" not in play.stdout
+        results = play.results
+        for result in results:
             assert not result.get("failed"), result
             assert not result["changed"]
-            assert "Canary" not in play.stdout
         assert {key: results[0][key] for key in ("containers", "calls")} == {
             key: results[1][key] for key in ("containers", "calls")
         }

@@ -27,6 +27,35 @@ SETTINGS = {
     "mariadb-10.5": "SET GLOBAL sql_mode = 'TRADITIONAL'",
     "mariadb-10.11": "SET GLOBAL character_set_server = 'latin1', GLOBAL collation_server = 'latin1_swedish_ci'",
 }
+# What is done with each cell, in this order.
+STEPS = (
+    "provision",
+    "provision again",
+    "drift",
+    "drift, predicted",
+    "drift, put right",
+    "nothing is left",
+    "seed",
+    "gc",
+    "messages are under the limit",
+    "install the dump's tool",
+    "upgrade with a dump",
+    "upgrade without a dump",
+    "the new version runs, with every message",
+    "require client certificates",
+    "provision with certificates",
+    "provision with certificates again",
+    "gc with certificates",
+    "require no certificates",
+    "remove",
+    "start by hand",
+    "adopt",
+    "adopted, predicted",
+    "adopted, provisioned",
+    "adopted, nothing is left",
+    "no container was started again",
+)
+PASSED = "passed"
 
 
 class Cell(t.NamedTuple):

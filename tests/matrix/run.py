@@ -5,7 +5,7 @@
 
     run.py CORE [DATABASE...]      with `ansible-playbook` of that core first in PATH; all cells of the core, or the given ones
 
-Writes the passed steps or the failure of each cell to tests/matrix/results.json. Exits with 1 if a cell failed.
+Writes the result of each step of each cell to tests/matrix/results.json. Exits with 1 if a cell failed.
 """
 
 from __future__ import annotations
@@ -27,16 +27,33 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "tests" / "lab")]
 
 import commands  # noqa: E402 - needs the paths above
-from cells import SETTINGS, Cell, cells  # noqa: E402
+from cells import PASSED, SETTINGS, STEPS, Cell, cells  # noqa: E402
 from engine import Record, lab_engine  # noqa: E402
 from observer import Lab  # noqa: E402
 
 RESULTS = HERE / "results.json"
 OLD, NEW = "2.51.2", "2.53.4"
 ROWS, LIMIT = 30000, 20000
-ABSENT = dict.fromkeys(
+ABSENT: dict[str, t.Any] = dict.fromkeys(
     (f"wa_{one}_state" for one in ("host", "log_cleanup", "client", "db_env", "media_volume")), "absent"
 )
+GC: dict[str, t.Any] = {
+    "wa_message_gc_max_messages": LIMIT,
+    "wa_message_gc_policy": "always",
+    "wa_message_gc_window": "00:00-24:00",
+}
+CERTIFICATES = ("ca.pem", "client.pem", "client-key.pem")
+# Logs in at the database with the settings of the container that it runs in.
+LOGIN = """
+from simclient.database import Database, DatabaseError
+from simclient.settings import DatabaseSettings
+import os
+try:
+    Database(DatabaseSettings.from_env(os.environ)).connect(None)
+    print("accepted")
+except DatabaseError:
+    print("refused")
+"""
 RECAP = re.compile(r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+) ", re.MULTILINE)
 FAILURE = re.compile(r"^fatal: \[(\S+?)(?: -> \S+)?\]: .*?\"msg\": \"(.*?)\"[,}]", re.MULTILINE)
 # The only warning that a cell may have: the release of the host has another tool than the server's own.
@@ -54,7 +71,7 @@ class Matrix:
         self.name = name
         self.cells = {cell.host: cell for cell in chosen}
         self.good = list(self.cells)
-        self.passed: dict[str, list[str]] = {host: [] for host in self.cells}
+        self.results: dict[str, dict[str, str]] = {host: {} for host in self.cells}
         self.failed: dict[str, str] = {}
         self.labs = {host: Lab(name, host) for host in self.cells}
 
@@ -78,30 +95,37 @@ class Matrix:
         """Record the first failure of a cell; the cell skips all later steps."""
         self.good.remove(host)
         self.failed[host] = f"{step}: {' '.join(why.split())[:600]}"
+        self.results[host][step] = "failed"
 
-    def each(self, step: str, check: t.Callable[[str], None], but: t.Collection[str] = ()) -> None:
-        """Run a step on each host that passed the previous steps, except those of `but`."""
-        for host in [host for host in self.good if host not in but]:
-            try:
-                check(host)
-            except (CellError, AssertionError) as error:
-                self.fail(host, step, str(error))
+    def each(self, step: str, check: t.Callable[[str], None], but: t.Mapping[str, str] | None = None) -> None:
+        """Run a step on each host that passed the previous steps, except those of `but`, which has the reasons."""
+        for host in self.cells:
+            if host in self.failed:
+                self.results[host][step] = "not run after the failure"
+            elif host in (but or {}):
+                self.results[host][step] = f"left out: {(but or {})[host]}"
             else:
-                self.passed[host].append(step)
+                try:
+                    check(host)
+                except (CellError, AssertionError) as error:
+                    self.fail(host, step, str(error))
+                else:
+                    self.results[host][step] = PASSED
 
     def play(
         self,
         step: str,
         playbook: str,
-        changes: t.Callable[[int], bool],
+        changes: t.Callable[[int], bool] | t.Mapping[str, int],
         *arguments: str,
         inventory: str = "",
-        but: t.Collection[str] = (),
+        but: t.Mapping[str, str] | None = None,
         **variables: t.Any,
     ) -> None:
         """Run a playbook on the remaining hosts except `but`; each must succeed, with the expected changes, without a warning."""
-        hosts = [host for host in self.good if host not in but]
+        hosts = [host for host in self.good if host not in (but or {})]
         if not hosts:
+            self.each(step, lambda _host: None, but)
             return
         command = ["ansible-playbook", "-i", inventory or self.labs[hosts[0]].inventory, f"waba.onprem.{playbook}"]
         command += ["--limit", ",".join(hosts), "--diff", *arguments, "-e", json.dumps(variables)]
@@ -121,7 +145,7 @@ class Matrix:
             changed, lost, failed = ends[host]
             if lost or failed:
                 raise CellError(failures.get(host) or f"{playbook}.yml failed")
-            if not changes(changed):
+            if not changes(changed) if callable(changes) else changed != changes.get(host, 0):
                 raise CellError(f"{playbook}.yml had {changed} changes")
             if warnings:
                 raise CellError(warnings[0])
@@ -150,7 +174,7 @@ def expect(what: str, found: object, expected: object) -> None:
 
 def provision(matrix: Matrix) -> None:
     """Provision a new client; expect no further change; create three kinds of drift, which are predicted and repaired."""
-    matrix.play("provision", "provision", lambda number: number > 0)
+    matrix.play("provision", "provision", lambda number: number == 8)
     matrix.play("provision again", "provision", lambda number: number == 0)
 
     def drift(host: str) -> None:
@@ -160,31 +184,27 @@ def provision(matrix: Matrix) -> None:
         )
 
     matrix.each("drift", drift)
-    matrix.play("drift, predicted", "provision", lambda number: number > 1, "--check")
-    matrix.play("drift, put right", "provision", lambda number: number > 1)
+    matrix.play("drift, predicted", "provision", lambda number: number == 3, "--check")
+    matrix.play("drift, put right", "provision", lambda number: number == 3)
     matrix.play("nothing is left", "provision", lambda number: number == 0)
+
+
+def seed_options(matrix: Matrix, host: str) -> list[str]:
+    """The lab's verb and its options that add messages to the cell's client."""
+    prefix = f"{host.replace('-', '_')}_"
+    return ["seed", "--db", matrix.cells[host].database, "--prefix", prefix, "--rows", str(ROWS)]
 
 
 def collect(matrix: Matrix) -> None:
     """Run GC, which brings the table below its limit."""
-
-    def seed(host: str) -> None:
-        matrix.labs[host].lab(
-            "seed", "--db", matrix.cells[host].database, "--prefix", f"{host.replace('-', '_')}_", "--rows", str(ROWS)
-        )
 
     def counted(host: str) -> None:
         rows = int(matrix.sql(host, "SELECT COUNT(*) FROM messages"))
         if not 0 < rows <= LIMIT:
             raise CellError(f"{rows} messages are left of {ROWS}, with a limit of {LIMIT}")
 
-    matrix.each("seed", seed)
-    options: dict[str, t.Any] = {
-        "wa_message_gc_max_messages": LIMIT,
-        "wa_message_gc_policy": "always",
-        "wa_message_gc_window": "00:00-24:00",
-    }
-    matrix.play("gc", "gc", lambda number: number == 1, **options)
+    matrix.each("seed", lambda host: print(matrix.labs[host].lab(*seed_options(matrix, host))))
+    matrix.play("gc", "gc", lambda number: number == 1, **GC)
     matrix.each("messages are under the limit", counted)
 
 
@@ -198,10 +218,12 @@ def upgrade(matrix: Matrix) -> None:
         matrix.labs[host].host(f"apt-get update -qq && apt-get install -qq {package} >/dev/null 2>&1")
 
     matrix.each("install the dump's tool", install)
-    too_old = [host for host in matrix.good if not dumpable(matrix, host)]
+    too_old = {host: reason for host in matrix.good for reason in [not_dumpable(matrix, host)] if reason}
     together: dict[str, t.Any] = {"wa_upgrade_version": NEW, "wa_upgrade_waves": ["100%"]}
-    matrix.play("upgrade", "upgrade", lambda number: number > 0, but=too_old, wa_upgrade_dump=True, **together)
-    others = [host for host in matrix.good if host not in too_old]
+    matrix.play(
+        "upgrade with a dump", "upgrade", lambda number: number > 0, but=too_old, wa_upgrade_dump=True, **together
+    )
+    others = dict.fromkeys((host for host in matrix.good if host not in too_old), "upgraded with a dump")
     skip: dict[str, t.Any] = {"wa_upgrade_skip": ["database_backup"]}
     matrix.play("upgrade without a dump", "upgrade", lambda number: number > 0, but=others, **together, **skip)
 
@@ -215,19 +237,72 @@ def upgrade(matrix: Matrix) -> None:
     matrix.each("the new version runs, with every message", upgraded)
 
 
-def dumpable(matrix: Matrix, host: str) -> bool:
-    """Whether pg_dump of the host is new enough; every dump tool of MySQL's family is."""
+def not_dumpable(matrix: Matrix, host: str) -> str:
+    """Why pg_dump of the host cannot dump the server, or empty; every dump tool of MySQL's family can."""
+    if "postgres" not in matrix.cells[host].database:
+        return ""
+    found = matrix.labs[host].host("pg_dump --version")
+    tool = re.search(r"\) (\d+)", found)
+    if tool is None:
+        raise SystemExit(f"pg_dump of {host} tells no version: {found}")
+    server = int(matrix.sql(host, "SHOW server_version_num")) // 10000
+    return "" if int(tool[1]) >= server else f"pg_dump {tool[1]} of the host is older than the server, {server}"
+
+
+def certificates(matrix: Matrix) -> None:
+    """Have the server require client certificates; provision the client with them, and run GC."""
+    inside, outside = "/opt/certs", "/etc/waba-tls"
+    tls = ROOT / ".lab" / matrix.name / "tls"
+
+    def require(host: str) -> None:
+        matrix.labs[host].lab(*seed_options(matrix, host))
+        files = "".join(
+            f"cat >{outside}/{name} <<'END'\n{(tls / name).read_text(encoding='ascii')}END\n" for name in CERTIFICATES
+        )
+        # The client's program reads the key as its own user.
+        own = f"chown -R 20021 {outside}; chmod 0600 {outside}/client-key.pem"
+        matrix.labs[host].host(f"set -e; mkdir -p {outside}; {files}{own}")
+        require_certificates(matrix, host, required=True)
+        refused = matrix.labs[host].host(f"docker exec wa-{host}-wacore-1 python3 -c '{LOGIN}'", check=False)
+        expect("a login without a certificate", refused, "refused")
+
+    matrix.each("require client certificates", require)
+    mounts = {"volumes": ["media:/usr/local/wamedia", f"{outside}:{inside}:ro"]}
+    options: dict[str, t.Any] = {
+        "wa_version": NEW,
+        "wa_client_extra_services": {"wacore": mounts, "waweb": mounts},
+    }
+    options.update(zip(("wa_db_env_ssl_ca", "wa_db_env_ssl_cert", "wa_db_env_ssl_key"), within(inside)))
+    options.update(zip(("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key"), within(outside)))
+    matrix.play("provision with certificates", "provision", lambda number: number == 3, **options)
+    matrix.play("provision with certificates again", "provision", lambda number: number == 0, **options)
+    matrix.play("gc with certificates", "gc", lambda number: number == 1, **options, **GC)
+    matrix.each("require no certificates", lambda host: require_certificates(matrix, host, required=False))
+
+
+def within(folder: str) -> list[str]:
+    """The certificates in a folder."""
+    return [f"{folder}/{name}" for name in CERTIFICATES]
+
+
+def require_certificates(matrix: Matrix, host: str, required: bool) -> None:
+    """Have the cell's server require a certificate of its authority from the client's user, or no longer."""
     database = matrix.cells[host].database
     if "postgres" not in database:
-        return True
-    tool = re.search(r"\) (\d+)", matrix.labs[host].host("pg_dump --version"))
-    server = re.match(r"\d+", matrix.sql(host, "SHOW server_version_num"))
-    return bool(tool and server) and int(tool[1]) >= int(server[0]) // 10000  # type: ignore[index] # bool() says so
+        matrix.labs[host].lab(
+            "sql", "--db", database, f"ALTER USER 'whatsapp'@'%' REQUIRE {'X509' if required else 'NONE'}"
+        )
+        return
+    before, after = ("host ", "scram-sha-256"), ("hostssl ", "scram-sha-256 clientcert=verify-ca")
+    (kind, method), (new_kind, new_method) = (before, after) if required else (after, before)
+    change = f"s/^{kind}\\(.*\\){method}$/{new_kind}\\1{new_method}/"
+    commands.docker("exec", f"walab-{matrix.name}-{database}", "sed", "-i", change, "/lab/pg_hba.conf")
+    matrix.labs[host].lab("sql", "--db", database, "SELECT pg_reload_conf()")
 
 
 def adopt(matrix: Matrix) -> None:
     """Remove the client without leftovers; adopt a client started by hand, which keeps its containers."""
-    matrix.play("remove", "provision", lambda number: number > 0, wa_version=NEW, **ABSENT)
+    matrix.play("remove", "provision", lambda number: number == 7, wa_version=NEW, **ABSENT)
     folder = ROOT / ".lab" / matrix.name / "adopted"
     running: dict[str, dict[str, str]] = {}
 
@@ -253,9 +328,9 @@ def adopt(matrix: Matrix) -> None:
 
     matrix.each("start by hand", start)
     shutil.rmtree(folder, ignore_errors=True)
-    matrix.play(
-        "adopt", "adopt", lambda number: number >= 0, wa_adopt_dir=str(folder), wa_adopt_vault_password="sesame"
-    )
+    # The inventory of all of them is one change, which counts as one of the first host.
+    one = dict.fromkeys(matrix.good[:1], 1)
+    matrix.play("adopt", "adopt", one, wa_adopt_dir=str(folder), wa_adopt_vault_password="sesame")
     password = folder.parent / "vault-password"
     password.write_text("sesame\n", encoding="utf-8")
     adopted: dict[str, t.Any] = {"inventory": str(folder / "inventory.yml")}
@@ -267,10 +342,17 @@ def adopt(matrix: Matrix) -> None:
 
 
 def record(matrix: Matrix) -> None:
-    """Write the results of the cells, beside those of other cells."""
+    """Write the results of the cells, beside those of other cells. Raises CellError if a step was forgotten."""
+    for results in matrix.results.values():
+        expect("steps", tuple(results), STEPS)
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     mine = [
-        {**cell._asdict(), "date": datetime.date.today().isoformat(), "failed": matrix.failed.get(host, "")}
+        {
+            **cell._asdict(),
+            "date": datetime.date.today().isoformat(),
+            "failed": matrix.failed.get(host, ""),
+            "steps": matrix.results[host],
+        }
         for host, cell in matrix.cells.items()
     ]
     places = [[row[name] for name in Cell._fields] for row in mine]
@@ -292,11 +374,11 @@ def main(core: str, *databases: str) -> int:
     with contextlib.ExitStack() as ends:
         ends.callback(matrix.down)
         matrix.up()
-        for steps in (provision, collect, upgrade, adopt):
+        for steps in (provision, collect, upgrade, certificates, adopt):
             steps(matrix)
     record(matrix)
     for host, cell in matrix.cells.items():
-        print(f"{' '.join(cell)}: {matrix.failed.get(host, f'{len(matrix.passed[host])} steps passed')}")
+        print(f"{' '.join(cell)}: {matrix.failed.get(host, f'{len(STEPS)} steps')}")
     print(f"{len(matrix.good)} passed, {len(matrix.failed)} failed, {time.monotonic() - began:.0f} s")
     return 1 if matrix.failed else 0
 

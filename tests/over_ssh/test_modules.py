@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from ssh_site import FOLDER, PROJECT, ROOT, Converge, Module, Site
+from waiting import until
 
 CORE, WEB = f"{PROJECT}-wacore-1", f"{PROJECT}-waweb-1"
 ENV_FILE = f"{FOLDER}/db.env"
@@ -30,7 +32,7 @@ READS: dict[str, dict[str, t.Any]] = {
 @pytest.mark.parametrize("name", READS)
 def test_a_reading_module_changes_nothing(site: Site, run: Module, name: str) -> None:
     before = site.snapshot()
-    for check in (True, False):
+    for check in (True, False, False):
         result = run(name, check, **READS[name])
         assert not result.get("failed"), result
         assert not result["changed"]
@@ -38,12 +40,36 @@ def test_a_reading_module_changes_nothing(site: Site, run: Module, name: str) ->
 
 
 def test_wa_migration_lock(site: Site, run: Module) -> None:
-    """In check mode only: the real run lasts as long as an upgrade needs the lock, or two minutes."""
-    lock_options: dict[str, t.Any] = {"deployment": "biz", "lock_file": LOCK, "container": "biz-dbupgrade-1"}
+    """The real run has the lock until the journal says that the migration is over, and the next run does not need it."""
+    migrated = f"{PLACE}/migrated.lock"
+    site.lab.host(f"mkdir -p {PLACE}")
+    for step in (
+        {"operation": "begin", "deployment": "biz", "target": "2.53.4"},
+        {"operation": "stage", "stage": "starting"},
+    ):
+        assert run("wa_upgrade_journal", path=migrated, **step)["changed"]
+    owner = "SELECT IS_USED_LOCK('waba.onprem.migration')"
+
+    def end_migration() -> None:
+        until(lambda: site.lab.lab("sql", owner).split()[-1] != "NULL", 60)
+        site.lab.host(f"cp -p {migrated} {LOCK}")
+
+    def lock(check: bool = False) -> tuple[t.Any, ...]:
+        options = {"deployment": "biz", "lock_file": LOCK, "container": "biz-dbupgrade-1", "env_file": ENV_FILE}
+        result = run("wa_migration_lock", check, **options)
+        return result.get("failed", False), result["changed"], result["holder"]
+
     before = site.snapshot()
-    result = run("wa_migration_lock", True, env_file=ENV_FILE, **lock_options)
-    assert (result.get("failed", False), result["changed"], result["holder"]) == (False, False, None), result
+    assert lock(check=True) == (False, False, None)
     assert site.snapshot() == before
+    with ThreadPoolExecutor() as pool:
+        ended = pool.submit(end_migration)
+        assert lock() == (False, False, None)
+        ended.result()
+    before = site.snapshot()
+    assert lock() == (False, False, None)
+    assert site.snapshot() == before
+    site.lab.host(f"rm {LOCK} {migrated}")
 
 
 def test_wa_info_reports_the_containers_of_the_engine(site: Site, run: Module) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import re
 import sys
@@ -72,12 +73,14 @@ def test_every_case_of_an_upgrade_is_run_by_a_scenario(upgrades: t.Any) -> None:
         assert f"expected_version: {versions[len(cases)]}\n" in (scenario / "verify.yml").read_text(encoding="utf-8")
 
 
-def test_ci_has_every_stage_and_every_kind_of_failure(upgrades: t.Any) -> None:
-    in_ci = [
-        case.split("-") for case, (_host, layer) in upgrades.PLACES.items() if layer == "ci" and case in upgrades.CASES
-    ]
-    assert {stage for stage, _end in in_ci} == STAGES
-    assert {end for _stage, end in in_ci} == {"fail", "kill"}
+def test_ci_has_a_fault_before_during_and_after_the_migration(upgrades: t.Any) -> None:
+    cases = {
+        tuple(case.split("-")): layer for case, (_host, layer) in upgrades.PLACES.items() if case in upgrades.CASES
+    }
+    assert set(cases) == set(itertools.product(STAGES, ("fail", "kill")))
+    assert [case for case, layer in cases.items() if layer == "ci"] == [("stopping", "kill"), ("verifying", "fail")]
+    cluster = (ROOT / "molecule" / "cluster" / "side_effect.yml").read_text(encoding="utf-8")
+    assert 'fault, --name, "{{ lab_name }}", migration_fails, "on"' in cluster  # during it
 
 
 def test_every_case_has_a_row_in_the_table_of_faults(upgrades: t.Any) -> None:

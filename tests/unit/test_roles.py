@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import re
 import subprocess
@@ -19,9 +20,15 @@ ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argum
 SECRET = re.compile(r"password|secret|token|_key$")
 
 
+@functools.cache
+def parsed(path: pathlib.Path) -> t.Any:
+    """The content of a YAML file. Hundreds of tests read the same files, and change nothing in what they get."""
+    return yaml.safe_load(path.read_text())
+
+
 def load(role: str, path: str) -> t.Any:
     file = ROOT / "roles" / role / path
-    return yaml.safe_load(file.read_text()) if file.exists() else {}
+    return parsed(file) if file.exists() else {}
 
 
 def options(role: str) -> dict[str, t.Any]:
@@ -77,7 +84,7 @@ def included(role: str, entry: str) -> str:
         seen.add(name)
         content = (folder / name).read_text()
         text += re.sub(r"(?m)^\s*#.*$", "", content)
-        for task in flatten(yaml.safe_load(content)):
+        for task in flatten(parsed(folder / name)):
             file = task.get("ansible.builtin.include_tasks") or task.get("ansible.builtin.import_tasks") or ""
             file = file.get("file", "") if isinstance(file, dict) else file
             if "_state" in file:
@@ -95,7 +102,7 @@ def reads(role: str, entry: str) -> set[str]:
         name: str(value)
         for source in (f"{role}/vars/main.yml", f"{role}/defaults/main.yml", "wa_common/vars/main.yml")
         if (ROOT / "roles" / source).exists()
-        for name, value in (yaml.safe_load((ROOT / "roles" / source).read_text()) or {}).items()
+        for name, value in (parsed(ROOT / "roles" / source) or {}).items()
     }
     values.update({path.name: path.read_text() for path in (ROOT / "roles" / role / "templates").glob("*")})
     done: set[str] = set()
@@ -106,9 +113,10 @@ def reads(role: str, entry: str) -> set[str]:
     return {name for name in named if not name.endswith("_result")}
 
 
+@functools.cache
 def facts() -> set[str]:
     """Public names that a role sets for others."""
-    tasks = [task for path in ROOT.glob("roles/*/tasks/**/*.yml") for task in flatten(yaml.safe_load(path.read_text()))]
+    tasks = [task for path in ROOT.glob("roles/*/tasks/**/*.yml") for task in flatten(parsed(path))]
     return {name for task in tasks for name in task.get("ansible.builtin.set_fact") or {}}
 
 
@@ -396,7 +404,7 @@ def test_every_task_uses_the_engine_of_the_inventory() -> None:
 
 def role_tasks() -> t.Iterator[tuple[pathlib.Path, dict[str, t.Any]]]:
     for file in [*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("playbooks/**/*.yml")]:
-        for task in flatten(yaml.safe_load(file.read_text())):
+        for task in flatten(parsed(file)):
             yield file, task
 
 

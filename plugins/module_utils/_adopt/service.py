@@ -10,9 +10,9 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
 Mapping = t.Mapping[str, t.Any]
-MEDIA_PATH = "/usr/local/wamedia"
 LAUNCH = "/opt/whatsapp/bin/launch_within_docker.sh"
 _MERGED = ("logging", "healthcheck")  # mappings that `_compose.override.merge` puts together; networks replace a list
 WAIT = {"MYSQL": "/opt/whatsapp/bin/wait_on_mysql.sh", "PGSQL": "/opt/whatsapp/bin/wait_on_postgres.sh"}
@@ -36,7 +36,7 @@ def template(service: Mapping, engine: str, web_bind: str, core_bind: str = "0.0
     return {
         "environment": {"WA_CONFIG_ON_DB": "1", **service["environment"]},
         "networks": {"default": {}},
-        "volumes": [f"media:{MEDIA_PATH}"],
+        "volumes": [f"media:{MEDIA_FOLDER}"],
         "cap_drop": ["MKNOD"],
         "restart": "unless-stopped",
         "stop_grace_period": "60s",
@@ -184,7 +184,7 @@ def _sharing(mode: str, container: Mapping, survey: Mapping) -> str:
 
 def _volume(extras: Extras, text: str, survey: Mapping, media: str) -> str:
     source, _colon, rest = text.partition(":")
-    if source == media and rest.partition(":")[0].rstrip("/") == MEDIA_PATH:
+    if source == media and rest.partition(":")[0].rstrip("/") == MEDIA_FOLDER:
         return f"media:{rest}"
     if not source.startswith("/"):
         extras.volumes[source] = {"name": source, "external": True}

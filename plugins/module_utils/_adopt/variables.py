@@ -16,9 +16,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import image_ref
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import option_secrets
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 
-MEDIA_PATH = adopt_service.MEDIA_PATH
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
 _LOCAL = ("", "0.0.0.0", "127.0.0.1")
 
@@ -136,11 +136,11 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
     """Describe the media volume; what is mounted as such, or nothing."""
     seats: dict[tuple[str, str], list[str]] = {}
     for one in client.containers:
-        mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_PATH]
+        mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_FOLDER]
         # Some of the vendor's templates have such masters (domain: masters).
         if one["role"] == "master" and not mounted:
             found.advice.append(
-                f"{one['name']} is a master that mounts nothing at {MEDIA_PATH}: it has no part in media"
+                f"{one['name']} is a master that mounts nothing at {MEDIA_FOLDER}: it has no part in media"
             )
             continue
         seats.setdefault(mounted[0] if mounted else ("nothing", ""), []).append(one["name"])
@@ -148,8 +148,8 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
         mounts = [f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items())]
         found.actions.append(
             Action(
-                (f"not every container has the same media at {MEDIA_PATH}", *mounts, "provision.yml refuses that"),
-                (f"Mount one volume at {MEDIA_PATH} in all of them, and run adopt.yml again",),
+                (f"not every container has the same media at {MEDIA_FOLDER}", *mounts, "provision.yml refuses that"),
+                (f"Mount one volume at {MEDIA_FOLDER} in all of them, and run adopt.yml again",),
             )
         )
     kind, source = max(

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.override import MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.layout import check_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.topology import PROJECTS_DIR, check_volume_name
-from ansible_collections.waba.onprem.plugins.module_utils._env.rules import ENGINES, OPTIONS, check_database, settings
+from ansible_collections.waba.onprem.plugins.module_utils._env.rules import OPTIONS, check_database, settings
 
 CONFIRM = "wa_confirm_identity"
 DATABASE = ("engine", "hostname", "port", "name_prefix")
@@ -85,8 +86,8 @@ def database(values: t.Mapping[str, str | None]) -> dict[str, str]:
         return {}
     given = {name: values.get(OPTIONS[name], "") for name in DATABASE}
     found = {name: normalise(name, value) for name, value in given.items() if value is not None}
-    if not found.get("port", "-") and found.get("engine") in ENGINES:
-        found["port"] = str(ENGINES[found["engine"]])
+    if not found.get("port", "-") and found.get("engine") in DATABASE_PORTS:
+        found["port"] = str(DATABASE_PORTS[found["engine"]])
     return found
 
 

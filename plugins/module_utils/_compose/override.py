@@ -9,6 +9,7 @@ import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
 
 Document = t.Mapping[str, t.Any]
 MIGRATION = "dbupgrade"  # the service of the one-shot migration
@@ -16,7 +17,6 @@ HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # first line of each Co
 OWN_LABEL = "onprem.waba.deployment"  # label of everything created from the rendered file
 DEFINITION_LABEL = "onprem.waba.definition"  # label of a service: digest of its definition in the inventory
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LEFT_OUT = "<hidden>"  # placeholder that an adoption without a vault writes in place of a secret
 BESIDE = "beside"  # profile of the operator's services: they are not started, stopped or recreated with the client
 # Options of the Coreapp's additions that the one-shot migration needs to reach the same database.
 _MIGRATION_NEEDS = (
@@ -84,10 +84,10 @@ def apply(
             raise WaError(
                 f"wa_client_extra_services: {name}", f"{type(extra).__name__}, no mapping", "options of Compose"
             )
-        if _LEFT_OUT in str(extra):
+        if HIDDEN in str(extra):
             raise WaError(
                 f"wa_client_extra_services: {name}",
-                f"a secret that adopt.yml has left out, {_LEFT_OUT}",
+                f"a secret that adopt.yml has left out, {HIDDEN}",
                 "the secret itself",
                 "Fill it in and encrypt the file, or run adopt.yml again with --vault-password-file",
             )

@@ -55,6 +55,12 @@ def python_package(library: str, of: str) -> str:
     return f"python3-{library}" if library in _SAME else packages[library]
 
 
+def named(library: str) -> str:
+    """Returns a library with its package on this host, if that is known."""
+    package = python_package(library, family(read_release()))
+    return f"the Python library {library}" + (f" (package {package})" if package else "")
+
+
 def install(library: str) -> str:
     """Returns the advice to install a library on this host, by its package if that is known."""
     package = python_package(library, family(read_release()))

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
+DATABASE_PORTS = {"MYSQL": 3306, "PGSQL": 5432}  # by WA_DB_ENGINE
+
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 # ASCII digits, which other programs accept, too; their number is limited so that no value overflows.

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS, parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import mysql, options, pgsql
 from ansible_collections.waba.onprem.plugins.module_utils._database.errors import DatabaseError
 from ansible_collections.waba.onprem.plugins.module_utils._database.session import (
@@ -29,7 +29,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.session impo
 
 __all__ = [
     "ARGUMENT_SPEC",
-    "DEFAULT_PORTS",
     "LOCK_TIMEOUT",
     "MYSQL",
     "PGSQL",
@@ -48,7 +47,6 @@ __all__ = [
 
 ARGUMENT_SPEC = options.ARGUMENT_SPEC
 
-DEFAULT_PORTS = {MYSQL: 3306, PGSQL: 5432}
 STATEMENT_TIMEOUT = 5.0
 LOCK_TIMEOUT = 2.0
 
@@ -60,7 +58,7 @@ def settings(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> Setting
     and are not used.
     """
     engine = env.get("WA_DB_ENGINE", "").strip().upper()
-    if engine not in DEFAULT_PORTS:
+    if engine not in DATABASE_PORTS:
         raise WaError("WA_DB_ENGINE", f"{engine!r} is no engine of the client", "MYSQL or PGSQL", "Correct db.env")
     name = env.get("WA_DB_HOSTNAME", "").strip()
     host = params.get("login_host") or name
@@ -68,7 +66,7 @@ def settings(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> Setting
     for variable, value in (("WA_DB_HOSTNAME", host), ("WA_DB_USERNAME", user)):
         if not value:
             raise WaError(variable, "missing or empty", "a value in db.env, or the login option", "Correct db.env")
-    port = params.get("login_port") or env.get("WA_DB_PORT", "").strip() or DEFAULT_PORTS[engine]
+    port = params.get("login_port") or env.get("WA_DB_PORT", "").strip() or DATABASE_PORTS[engine]
     if not re.fullmatch(r"[0-9]{1,5}", str(port)) or not 0 < int(port) < 65536:
         raise WaError("WA_DB_PORT", f"{port!r} is no port", "1 to 65535", "Correct db.env")
     password = params.get("login_password")

@@ -11,14 +11,13 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.image_reference import without_v
-from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_port
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS, parse_port
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import paths
 
 TOPOLOGIES = ("single", "high_availability", "multiconnect")
 STATE_DIR = "/var/lib/waba"
 PROJECTS_DIR = "/opt/waba"
 WEB_PORT = 9090  # the Webapp's port in the vendor's samples
-DATABASE_PORTS = {"MYSQL": 3306, "PGSQL": 5432}
 CORE_PORT = 6250  # messages; contacts, control and health check are the next three
 # The variables `wa_...` that define a deployment and its paths, in the order of the arguments of `deployment`.
 DESCRIBED_BY = ("deployment", "leader", "project", "project_dir", "env_file", "state_dir")

@@ -10,9 +10,9 @@ import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import holds_password, is_secret
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._env.file import KEY
 
-ENGINES = {"MYSQL": 3306, "PGSQL": 5432}
 # In the order of a new file.
 OPTIONS = {
     "engine": "WA_DB_ENGINE",
@@ -81,7 +81,7 @@ def _default_port(params: t.Mapping[str, t.Any], existing: t.Mapping[str, str]) 
     engine = params.get("engine") or before
     if existing.get(OPTIONS["port"]) and before in (engine, None) and not params.get("exclusive"):
         return None
-    return ENGINES.get(engine or "")
+    return DATABASE_PORTS.get(engine or "")
 
 
 def _persistent(value: t.Any) -> str:
@@ -161,8 +161,8 @@ def check(values: t.Mapping[str, str], path: str) -> list[str]:
 def check_database(values: t.Mapping[str, str], path: str) -> list[str]:
     """Returns warnings about engine, server, port and prefix in `values`. Raises WaError for invalid ones."""
     engine = values[OPTIONS["engine"]]
-    if engine not in ENGINES:
-        raise WaError(f"{path}: {OPTIONS['engine']}", f"{engine!r}", " or ".join(ENGINES))
+    if engine not in DATABASE_PORTS:
+        raise WaError(f"{path}: {OPTIONS['engine']}", f"{engine!r}", " or ".join(DATABASE_PORTS))
     _check_hostname(values[OPTIONS["hostname"]], path)
     warnings = _check_port(values[OPTIONS["port"]], engine, path)
     return warnings + _check_prefix(values.get(OPTIONS["name_prefix"], ""), engine, path)
@@ -181,9 +181,11 @@ def _check_port(text: str, engine: str, path: str) -> list[str]:
     subject = f"{path}: {OPTIONS['port']}"
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise WaError(subject, f"{text!r}", "a port from 1 to 65535")
-    other = {port: name for name, port in ENGINES.items() if name != engine}.get(int(text))
+    other = {port: name for name, port in DATABASE_PORTS.items() if name != engine}.get(int(text))
     if other:
-        return [f"{subject} is {text}, the port of {other}, but the engine is {engine} ({ENGINES[engine]} as a rule)"]
+        return [
+            f"{subject} is {text}, the port of {other}, but the engine is {engine} ({DATABASE_PORTS[engine]} as a rule)"
+        ]
     return []
 
 

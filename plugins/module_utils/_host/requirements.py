@@ -18,7 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import distribut
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-LIBRARIES = {"MYSQL": ("python_mysql", "PyMySQL"), "PGSQL": ("python_postgresql", "psycopg2")}
+LIBRARIES = {"MYSQL": ("python_mysql", "PyMySQL"), "PGSQL": ("python_postgresql", "psycopg2")}  # as PyPI calls them
 SYSTEM_PATHS = ["/usr/sbin", "/usr/local/sbin", "/sbin", "/usr/local/bin", "/snap/bin"]
 # Packages of engines and their runtimes: installing another vendor's package removes an existing one.
 PACKAGES = {
@@ -302,20 +302,15 @@ def missing(module: AnsibleModule, engine_error: str, compose: bool | None = Non
     if not (compose_runs(module, engine_error) if compose is None else compose):
         reasons["docker_compose"] = "docker compose does not run, or is a snap's"
     if importlib.util.find_spec("requests") is None:
-        reasons["python_requests"] = f"{_not_imported('requests')}; community.docker needs it"
+        reasons["python_requests"] = f"{distribution.named('requests')} cannot be imported; community.docker needs it"
     if module.params["database_engine"]:
         key, library = LIBRARIES[module.params["database_engine"]]
         if importlib.util.find_spec(library.lower()) is None:
-            reasons[key] = _not_imported(library)
+            reasons[key] = f"{distribution.named(library)} cannot be imported"
     cron = cron_problem(module)
     if cron:
         reasons["cron"] = cron
     return reasons
-
-
-def _not_imported(library: str) -> str:
-    package = distribution.python_package(library, distribution.family(distribution.read_release()))
-    return f"the Python library {library}{f' (package {package})' if package else ''} cannot be imported"
 
 
 def refusal(module: AnsibleModule, reasons: t.Mapping[str, str]) -> str:

@@ -172,11 +172,17 @@ def _through(state: MountState, volume: str, folder: str) -> MountState:
     return MountState("volume", volume, state.writable) if same else state
 
 
+def _around(mounts: t.Sequence[Mounted], path: str) -> tuple[list[Mounted], list[Mounted]]:
+    """Returns the mounts above and those below the normalised `path`; one at `path` itself is in neither."""
+    places = [(one, posixpath.normpath(one.destination)) for one in mounts]
+    above = [one for one, place in places if path.startswith(f"{place.rstrip('/')}/")]
+    return above, [one for one, place in places if place.startswith(f"{path}/")]
+
+
 def is_without_media(mounts: t.Sequence[Mounted], declared: MountState | None, path: str) -> bool:
     """Returns whether nothing is mounted at, above or below `path`, nor declared there by the Compose file."""
     path = posixpath.normpath(path)
-    places = [posixpath.normpath(one.destination) for one in mounts]
-    near = any(f"{path}/".startswith(f"{one.rstrip('/')}/") or one.startswith(f"{path}/") for one in places)
+    near = _mount_state(mounts, path).kind != "nothing" or any(_around(mounts, path))
     return not near and (declared is None or declared.kind == "nothing")
 
 
@@ -187,8 +193,8 @@ def check_consumer(
     path = posixpath.normpath(path)
     wanted, mounted = MountState("volume", volume), _through(consumer.mounted, volume, folder)
     declared = _through(consumer.declared, volume, folder) if consumer.declared else None
+    above, below = _around(mounts, path)
     if mounted == wanted:
-        below = [one for one in mounts if posixpath.normpath(one.destination).startswith(path + "/")]
         if below:
             parts = ", ".join(f"{one.destination} ({one.kind} {one.name})".replace(" )", ")") for one in below)
             consumer.reason = f"parts of {path} are covered by other mounts: {parts}"
@@ -201,7 +207,6 @@ def check_consumer(
             )
         return
     elsewhere = [one for one in mounts if one.kind == "volume" and one.name == volume]
-    above = [one for one in mounts if path.startswith(posixpath.normpath(one.destination).rstrip("/") + "/")]
     if mounted == MountState("volume", volume, False):
         consumer.reason = f"mounts {volume} at {path} read-only"
     elif mounted.kind == "nothing" and elsewhere:

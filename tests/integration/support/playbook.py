@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs modules and plays with `ansible-playbook` on this machine."""
+"""Runs plays with `ansible-playbook`, and single modules, on this machine."""
 
 from __future__ import annotations
 
@@ -87,8 +87,26 @@ class Ansible:
         return Play.end(self.start(tasks, check, **options))
 
     def module(self, name: str, options: t.Mapping[str, t.Any], check: bool = False) -> dict[str, t.Any]:
-        """The result of one module call, with `failed` if it failed."""
-        return self.play([{f"waba.onprem.{name}": dict(options)}], check).results[0]
+        """The result of one module call, with `failed` if it failed.
+
+        The module's program with its arguments on standard input: a controller takes six times the CPU time.
+        """
+        arguments = {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": True}}
+        done = subprocess.run(
+            [sys.executable, "-m", f"ansible_collections.waba.onprem.plugins.modules.{name}"],
+            input=json.dumps(arguments),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
+            check=False,
+        )
+        try:
+            found: dict[str, t.Any] = json.loads(done.stdout)
+        except ValueError:
+            raise AssertionError(f"{name}: {done.stdout}\n{done.stderr}") from None
+        if "warnings" in found:  # of which a controller returns the texts
+            found["warnings"] = [one["event"]["msg"] for one in found["warnings"]]
+        return found
 
     def converge(self, name: str, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Check, run, run, check. The first two results are equal, the last two are unchanged. Returns the result of the first run."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .model import USER, Lab, product
+from .model import HOSTILE_USER, Lab, product
 from .shell import Shell
 
 ADMIN = "dba"
@@ -34,23 +34,48 @@ def literal(engine: str, text: str) -> str:
     return "'" + (escaped if product(engine) == "postgres" else escaped.replace("\\", "\\\\")) + "'"
 
 
-def users_sql(engine: str, passwords: dict[str, str]) -> str:
-    """Make both users, or give them their passwords again; safe to run any number of times."""
+def users_sql(engine: str, passwords: dict[str, str], user: str) -> str:
+    """Make the client's user and the administrator, or give them their passwords again; safe to run any number of times."""
     client, admin = (literal(engine, passwords[name]) for name in ("db_password", "dba_password"))
+    every = user == HOSTILE_USER
     if product(engine) != "postgres":
         lines = []
-        for user, password, rights in ((USER, client, RIGHTS), (ADMIN, admin, "ALL PRIVILEGES")):
+        for name, password, rights in (
+            (user, client, "ALL PRIVILEGES" if every else RIGHTS),
+            (ADMIN, admin, "ALL PRIVILEGES"),
+        ):
             lines += [
-                f"CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY {password};",
-                f"ALTER USER '{user}'@'%' IDENTIFIED BY {password};",
-                f"GRANT {rights} ON *.* TO '{user}'@'%';",
+                f"CREATE USER IF NOT EXISTS '{name}'@'%' IDENTIFIED BY {password};",
+                f"ALTER USER '{name}'@'%' IDENTIFIED BY {password};",
+                f"GRANT {rights} ON *.* TO '{name}'@'%';",
             ]
         return "\n".join(lines) + "\n"
     lines = []
-    for user, password, rights in ((USER, client, "CREATEDB"), (ADMIN, admin, "SUPERUSER")):
+    for name, password, rights in (
+        (user, client, "SUPERUSER" if every else "CREATEDB"),
+        (ADMIN, admin, "SUPERUSER"),
+    ):
         lines += [
-            f"SELECT 'CREATE ROLE {user}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}') \\gexec",
-            f"ALTER ROLE {user} LOGIN {rights} PASSWORD {password};",
+            f"SELECT 'CREATE ROLE {name}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec",
+            f"ALTER ROLE {name} LOGIN {rights} PASSWORD {password};",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def neighbours_sql(engine: str) -> str:
+    """Make other applications' databases: one with a table `messages`, one whose name ends as the client's do."""
+    lines = []
+    for name, table in (("helpdesk", "messages"), ("bookStore", "orders")):
+        if product(engine) == "postgres":
+            lines += [
+                f"SELECT 'CREATE DATABASE \"{name}\"' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}') \\gexec",
+                f"\\connect {name}",
+            ]
+        else:
+            lines += [f"CREATE DATABASE IF NOT EXISTS {name};", f"USE {name};"]
+        lines += [
+            f"CREATE TABLE IF NOT EXISTS {table} (id INT PRIMARY KEY, body VARCHAR(20) NOT NULL);",
+            f"INSERT INTO {table} SELECT 1, 'of {name}' WHERE NOT EXISTS (SELECT 1 FROM {table});",
         ]
     return "\n".join(lines) + "\n"
 
@@ -71,5 +96,7 @@ def sql(lab: Lab, shell: Shell, engine: str, text: str, database: str = "", time
 
 
 def ensure_users(lab: Lab, shell: Shell, engine: str) -> None:
-    """Wait until a server answers and make its users."""
-    sql(lab, shell, engine, users_sql(engine, lab.secrets()))
+    """Wait until a server answers and make its users, and with the hostile profile the neighbours of the client."""
+    sql(lab, shell, engine, users_sql(engine, lab.secrets(), lab.user))
+    if lab.hostile:
+        sql(lab, shell, engine, neighbours_sql(engine))

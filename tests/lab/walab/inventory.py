@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from .databases import port, wa_engine
-from .model import MEDIA, REGISTRY_USER, USER, Lab, write_private
+from .model import MEDIA, REGISTRY_USER, Lab, write_private
 
 GROUP = "lab"
 DEPLOYMENT = "waba"
@@ -34,10 +34,18 @@ SIMULATION: dict[str, dict[str, str]] = {
         "SIM_PROBE_LOG": "1",
         "SIM_ROOT_PAGE": "1",
         "SIM_UNREACHABLE_TEXT": "Communication failure",
+        "SIM_MESSAGE_STORES": "2",
+        "SIM_LOGIN_ROWS": "1",
+        "SIM_DEFAULT_COMMAND_LOOPS": "1",
         "SIM_GC_DELAY": "120",
         "SIM_GC_PAUSE": "90",
     },
 }
+# The databases of a client with that profile, without their prefix.
+STORES = (
+    *(f"{name}Store" for name in ("axolotl", "callback", "cluster", "config", "contact", "jobqueue", "media")),
+    *("messageStore", "messageStore1", "webStore"),
+)
 
 
 def _yaml(value: Any, depth: int = 0) -> str:
@@ -66,6 +74,9 @@ def host_vars(lab: Lab, name: str) -> dict[str, Any]:
     }
     if lab.options.shared:
         own["wa_client_address"] = f"{name}.lab"
+    if lab.hostile and not own["wa_db_env_name_prefix"]:
+        # What an operator has to name where no prefix tells the client's databases from the neighbours'.
+        own["wa_message_gc_databases"] = list(STORES)
     return own
 
 
@@ -87,12 +98,12 @@ def build(lab: Lab) -> dict[str, Any]:
         "ansible_python_interpreter": "/usr/bin/python3",
         "wa_registry": "registry.lab:5000/whatsapp",
         "wa_version": lab.options.versions[0][0],
-        "wa_db_env_username": USER,
+        "wa_db_env_username": lab.user,
         "wa_api_username": "admin",
         # A new client requires a new password at its first login.
         "wa_client_api_new_password": "{{ wa_api_password }}",
         # The simulated client pauses for tenths of a second between its deletes, with this profile as long as a real one may.
-        "wa_message_gc_quiet_period": "180s" if lab.options.profile == "hostile" else "5s",
+        "wa_message_gc_quiet_period": "180s" if lab.hostile else "5s",
         "wa_message_gc_poll_interval": "2s",
         "lab_name": lab.name,
         "lab_versions": [version for version, _expires in lab.options.versions],

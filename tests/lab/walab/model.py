@@ -49,6 +49,7 @@ PROFILES = ("ordinary", "hostile")
 BOTH = ("mariadb", "postgres")
 OLD, NEW = "2.51.2", "2.53.4"
 USER = "whatsapp"
+HOSTILE_USER = "root"  # of the vendor's sample db.env, which has no prefix either
 REGISTRY_USER = "puller"
 MEDIA = "/srv/media"  # the shared directory on the hosts of a shared lab
 SECRETS = ("db_password", "dba_password", "api_password", "backup_password", "jwt_key", "registry_password")
@@ -246,10 +247,22 @@ class Lab:
         """The database server that the client of a host uses."""
         return host.engine or self.options.engines[0]
 
+    @property
+    def hostile(self) -> bool:
+        """Whether the client has the hostile profile."""
+        return self.options.profile == "hostile"
+
+    @property
+    def user(self) -> str:
+        """The database user of the clients."""
+        return HOSTILE_USER if self.hostile else USER
+
     def prefix_of(self, host: Host) -> str:
-        """The database prefix of a host's client: empty in a lab with one client."""
-        alone = len(self.options.hosts) == 1 or self.options.shared
-        return "" if alone else f"{host.name.replace('-', '_')}_"
+        """The database prefix of a host's client: empty in a lab with one client, and for the first hostile one of a server."""
+        hosts = self.options.hosts
+        alone = len(hosts) == 1 or self.options.shared
+        first = next(one for one in hosts if self.engine_of(one) == self.engine_of(host)) if self.hostile else None
+        return "" if alone or host == first else f"{host.name.replace('-', '_')}_"
 
     def secrets(self) -> dict[str, str]:
         """The lab's passwords, generated at first use and stored in a file that only its owner can read.

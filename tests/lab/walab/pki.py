@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import tarfile
 
-from .model import Lab, write_private
+from .model import ENGINES, Lab, write_private
 from .shell import Shell
 from .yard import FOLDER_LABEL, LAB_LABEL
 
@@ -27,11 +27,11 @@ signed() {  # NAME SUBJECT EXTENSIONS
 {
     key ca-key.pem
     openssl req -x509 -new -key ca-key.pem -subj "/CN=lab authority" -days 3650 -out ca.pem
-    signed server /CN=mariadb.lab 'subjectAltName=DNS:mariadb.lab,DNS:postgres.lab,DNS:localhost,IP:127.0.0.1'
+    signed server /CN=mariadb.lab 'subjectAltName=NAMES,DNS:localhost,IP:127.0.0.1'
     signed client /CN=whatsapp 'extendedKeyUsage=clientAuth'
 } >&2
 tar -cf - ca.pem server.pem server-key.pem client.pem client-key.pem
-"""
+""".replace("NAMES", ",".join(f"DNS:{engine}.lab" for engine in ENGINES))
 
 
 def ensure(lab: Lab, shell: Shell, image: str) -> None:

@@ -15,8 +15,9 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.vars.manager import VariableManager
 from lab_samples import sample
+from simclient.schema import STORES, message_stores, store
 from walab import databases, inventory
-from walab.model import PROFILES, Lab
+from walab.model import PROFILES, USER, Host, Lab
 
 
 @pytest.fixture
@@ -81,6 +82,40 @@ def test_a_profile_is_passed_to_the_client_with_the_labs_own_settings(lab: Lab) 
     assert tuple(inventory.SIMULATION) == PROFILES
 
 
+def test_a_hostile_client_is_root_without_a_prefix_and_names_its_databases(lab: Lab) -> None:
+    lab.options.hosts.append(Host("h3"))
+    lab.options.profile = "hostile"
+    lab.choose_ports(up=())
+    tree = inventory.build(lab)
+    hosts = tree["all"]["children"]["lab"]["hosts"]
+    assert tree["all"]["vars"]["wa_db_env_username"] == "root"
+    assert {name: own["wa_db_env_name_prefix"] for name, own in hosts.items()} == {"h1": "", "h2": "", "h3": "h3_"}
+    stores = {store(name) for name in (*STORES, *message_stores(2))}
+    assert {name: set(own.get("wa_message_gc_databases", ())) for name, own in hosts.items()} == {
+        "h1": stores,
+        "h2": stores,
+        "h3": set(),
+    }
+
+
+@pytest.mark.parametrize("engine", ["mariadb", "mysql-9.7", "postgres"])
+def test_a_hostile_client_has_every_privilege_and_neighbours(engine: str) -> None:
+    words = {"db_password": "one", "dba_password": "two"}
+    (right,) = [
+        line
+        for line in databases.users_sql(engine, words, "root").splitlines()
+        if "root" in line and ("GRANT" in line or "ALTER ROLE" in line)
+    ]
+    assert right == (
+        "ALTER ROLE root LOGIN SUPERUSER PASSWORD 'one';"
+        if engine == "postgres"
+        else "GRANT ALL PRIVILEGES ON *.* TO 'root'@'%';"
+    )
+    text = databases.neighbours_sql(engine)
+    assert "CREATE TABLE IF NOT EXISTS messages " in text
+    assert {name for name in ("helpdesk", "bookStore") if name in text} == {"helpdesk", "bookStore"}
+
+
 def test_passwords_are_only_in_private_files(lab: Lab) -> None:
     lab.folder.mkdir(parents=True)
     inventory.write(lab)
@@ -117,7 +152,7 @@ def test_sql_literals_are_quoted(engine: str, text: str, expected: str) -> None:
 
 @pytest.mark.parametrize("engine", ["mariadb", "postgres"])
 def test_the_clients_user_has_only_the_privileges_that_the_vendor_requires(engine: str) -> None:
-    lines = databases.users_sql(engine, {"db_password": "one", "dba_password": "two"}).splitlines()
+    lines = databases.users_sql(engine, {"db_password": "one", "dba_password": "two"}, USER).splitlines()
     ours = [line for line in lines if "whatsapp" in line and ("GRANT" in line or "ALTER ROLE" in line)]
     assert len(ours) == 1
     if engine == "mariadb":

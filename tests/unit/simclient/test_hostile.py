@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,9 +20,12 @@ from typing import Any
 
 import pytest
 from simclient.database import DatabaseError, Session
+from simclient.faults import Faults
+from simclient.gc import GarbageCollector, Share
 from simclient.logs import CORE_LIMIT, CoreLogFile, leave_crash_log
 from simclient.schema import Schema, store, tables
 from simclient.settings import Settings
+from simclient.traffic import Traffic
 from simclient_db import FakeDatabase, FakeServer
 from simclient_deployment import PASSWORD, Deployment
 from waiting import until
@@ -30,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lab"))
 
 from walab.inventory import SIMULATION
 
+NO_CALLBACKS: Any = None
 CLIENT = Path(__file__).resolve().parents[2] / "lab" / "client"
 DATABASE = {
     "WA_DB_ENGINE": "MYSQL",
@@ -65,7 +70,10 @@ def running(deploy: Callable[..., Deployment]) -> Callable[..., Deployment]:
 
 def test_each_switch_of_the_profile_is_read_and_has_an_effect() -> None:
     plain = Settings.from_env(DATABASE)
-    read_by_scripts = {"SIM_SHELL_STAYS", "SIM_CORE_UID", "SIM_WEB_UID", "SIM_FEW_PROGRAMS", "SIM_CLEANUP_STATUS"}
+    read_by_scripts = {
+        *("SIM_SHELL_STAYS", "SIM_CORE_UID", "SIM_WEB_UID", "SIM_FEW_PROGRAMS", "SIM_CLEANUP_STATUS"),
+        "SIM_DEFAULT_COMMAND_LOOPS",
+    }
     scripts = "".join(path.read_text() for path in (CLIENT / "bin").iterdir())
     for name, value in SIMULATION["hostile"].items():
         if name in read_by_scripts:
@@ -120,6 +128,8 @@ class Launch:
         ("web", {"SIM_UID": "500"}, 500),
         ("web", {"SIM_UID": "500", "SIM_WEB_UID": "33", "SIM_CORE_UID": "0"}, 33),
         ("coreapp", {"SIM_UID": "500", "SIM_WEB_UID": "33", "SIM_CORE_UID": "0"}, 0),
+        ("web", {"SIM_WEB_UID": "1001", "SIM_CORE_UID": "1001"}, 1001),
+        ("coreapp", {"SIM_WEB_UID": "1001", "SIM_CORE_UID": "1001"}, 1001),
     ],
 )
 def test_each_program_runs_as_its_user(tmp_path: Path, role: str, env: dict[str, str], uid: int) -> None:
@@ -128,9 +138,17 @@ def test_each_program_runs_as_its_user(tmp_path: Path, role: str, env: dict[str,
     assert f"chown -R {uid}:{uid} /var/log/whatsapp" in lines
     media = [line for line in lines if line.startswith("chown") and "wamedia" in line]
     assert media == [
-        f"chown 33:33 /usr/local/wamedia{part}" for part in ("", "/incoming", "/outgoing") if len(env) == 3
+        f"chown {env['SIM_WEB_UID']}:{env['SIM_WEB_UID']} /usr/local/wamedia{part}"
+        for part in ("", "/incoming", "/outgoing")
+        if "SIM_WEB_UID" in env
     ]
     assert not [line for line in lines if line.startswith("rm") or "lighttpd" in line]
+
+
+def test_a_program_whose_user_has_no_name_is_given_one(tmp_path: Path) -> None:
+    launch = Launch(tmp_path, "coreapp", 1001)
+    launch._program(launch.python, f'echo "$USER" >> {launch.asked}')
+    assert launch.lines() == ["whatsapp"]
 
 
 @pytest.mark.parametrize("role", ["web", "coreapp"])
@@ -155,6 +173,17 @@ def test_a_remaining_shell_does_not_forward_sigterm(tmp_path: Path) -> None:
     until(launch.asked.exists)
     replaced.send_signal(signal.SIGTERM)
     assert replaced.wait(20) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(("role", "code"), [("web", 1), ("coreapp", 0)])
+def test_the_default_command_does_not_start_the_webapp(tmp_path: Path, role: str, code: int) -> None:
+    launch = Launch(tmp_path, role, 1000)
+    default = ["/bin/sh", "-c", f"cd {CLIENT / 'bin'} && exec ./launch_within_docker.sh"]
+    assert default[2].partition(" && ")[2] in (CLIENT / "Dockerfile").read_text()
+    for switch, expected in (("1", code), ("", 0)):
+        env = {**launch.env, "SIM_DEFAULT_COMMAND_LOOPS": switch}
+        assert subprocess.run(default, env=env, timeout=20, check=False).returncode == expected
+    assert launch.start(SIM_DEFAULT_COMMAND_LOOPS="1").wait(20) == 0, "a command that names the script"
 
 
 def test_health_is_uninitialized_during_the_start(deploy: Callable[..., Deployment]) -> None:
@@ -232,6 +261,19 @@ def test_errors_have_unusual_codes(running: Callable[..., Deployment]) -> None:
     d.fault("dead_database")
     status, answer = d.login()
     assert (status, error_code(answer)) == (500, 1023)
+
+
+def test_a_login_adds_a_row_that_a_logout_deletes(running: Callable[..., Deployment]) -> None:
+    d = running(login_rows=True)
+    assert d.login("secret", PASSWORD)[0] == 200
+
+    def rows() -> int:
+        with d.database().session(store("web")) as session:
+            return int(session.value("SELECT COUNT(*) FROM tokens"))
+
+    assert rows() == 1
+    assert d.call("POST", "/v1/users/logout")[0] == 200
+    assert rows() == 0
 
 
 @pytest.mark.parametrize(("switch", "status"), [(True, 200), (False, 404)])
@@ -326,6 +368,51 @@ def test_gc_begins_late_and_pauses(running: Callable[..., Deployment]) -> None:
     assert d.count() > 15, "the second batch comes after a pause"
     until(d.control.bodies)
     assert d.count() == 15
+
+
+def test_each_shard_has_a_message_store(tmp_path: Path) -> None:
+    database = FakeDatabase(FakeServer(tmp_path / "db"))
+    database.settings = replace(database.settings, message_stores=2)
+    schema = Schema(database, lambda text: None)
+    schema.bring_to(51)
+    assert {"wa1messageStore", "wa1messageStore1"} <= database.server.names()
+    old = int(time.time()) - 200000
+    for number in range(2):
+        with database.session(f"messageStore{number or ''}") as session:
+            session.execute(
+                "INSERT INTO messages (message_id, direction, chat, type, status, payload, created_at, updated_at, attr_51) "
+                "VALUES ('m', 1, '1', 'text', 'read', 'x', %s, 0, 0)",
+                (old,),
+            )
+    settings = Settings(database=database.settings, gc_pause=0.0)
+    collector = GarbageCollector(settings, database, Faults(settings), NO_CALLBACKS, print, threading.Event())
+    deleted = [0]
+    collector._messages(Share(), False, False, deleted)
+    assert deleted == [2]
+    schema.bring_to(53)
+    assert schema.state(53) == "current"
+    for name in ("messageStore", "messageStore1"):
+        with database.session(name) as session:
+            assert "attr_53" in schema.columns(session, "messages")
+
+
+def test_messages_are_in_the_store_of_their_chat(tmp_path: Path) -> None:
+    database = FakeDatabase(FakeServer(tmp_path / "db"))
+    database.settings = replace(database.settings, message_stores=2)
+    Schema(database, lambda text: None).bring_to(51)
+    traffic = Traffic(database, 51, NO_CALLBACKS, Faults(Settings(database=database.settings)), 0.0, print)
+
+    def count(name: str) -> int:
+        with database.session(name) as session:
+            return int(session.value("SELECT COUNT(*) FROM messages"))
+
+    assert traffic._arrive(40, 100.0) == 40
+    assert count("messageStore") + count("messageStore1") == 40
+    assert count("messageStore") * count("messageStore1") > 0
+    with database.session("messageStore1") as session:
+        message_id = str(session.value("SELECT message_id FROM messages WHERE direction = 0"))
+    assert traffic.mark_read(message_id)
+    assert not traffic.mark_read("none")
 
 
 class Cascading(FakeDatabase):

@@ -7,10 +7,15 @@ set -eu
 umask 022
 role=$(sed -n 's/.*"role": *"\([a-z]*\)".*/\1/p' "${SIM_BUILD_FILE:-/opt/whatsapp/etc/build.json}")
 if [ "$role" = web ]; then uid=${SIM_WEB_UID:-}; else uid=${SIM_CORE_UID:-}; fi
+if [ "$role" = web ] && [ "${SIM_DEFAULT_COMMAND_LOOPS:-}" = 1 ]; then
+    # The image's own command calls the script from its folder.
+    case $0 in ./*) echo "launch: the default command does not start this version" >&2; exit 1 ;; esac
+fi
 uid=${uid:-${SIM_UID:-20021}}
 image_uid=20021
 media=/usr/local/wamedia
-export HOME=/usr/local/waent/data
+# The driver of the database asks for a name, and a user's number may have none in the image.
+export HOME=/usr/local/waent/data USER=whatsapp
 logs="/var/log/whatsapp /var/log/whatsapp/archive /usr/local/waent/logs /usr/local/waent/data"
 if [ "${SIM_VENDOR_LOGS:-}" = 1 ]; then logs="$logs /var/log/lighttpd"; fi
 set -- python3 -m simclient

@@ -91,13 +91,20 @@ class Accounts:
     """Users in the web store. All methods raise DatabaseDown when it cannot be reached."""
 
     def __init__(
-        self, database: Database, key: str, lock_after: int, lock_seconds: float, odd_answers: bool = False
+        self,
+        database: Database,
+        key: str,
+        lock_after: int,
+        lock_seconds: float,
+        odd_answers: bool = False,
+        login_rows: bool = False,
     ) -> None:
         self._db = database
         self._key = key
         self._lock_after = lock_after
         self._lock_seconds = lock_seconds
         self._odd_answers = odd_answers
+        self._login_rows = login_rows
 
     def _first_user(self, session: Session) -> None:
         if session.value("SELECT 1 FROM users LIMIT 1") is None:
@@ -134,10 +141,11 @@ class Accounts:
             if new_password is not None:
                 self._set_password(session, username, new_password)
                 epoch += 1
-        return {
-            "token": make_token(self._key, username, epoch, time.time()),
-            "expires_after": expires_after(time.time()),
-        }
+            token = make_token(self._key, username, epoch, time.time())
+            claims = read_token(self._key, token)
+            if self._login_rows and claims:
+                session.execute("INSERT INTO tokens (token, expires) VALUES (%s, %s)", (claims["jti"], claims["exp"]))
+        return {"token": token, "expires_after": expires_after(time.time())}
 
     def _wrong(self, session: Session, username: str, now: float) -> None:
         session.execute("UPDATE users SET failures = failures + 1 WHERE username = %s", (username,))
@@ -175,6 +183,8 @@ class Accounts:
     def logout(self, caller: Caller) -> None:
         """End a token's life now."""
         with self._db.session(store("web")) as session:
+            if self._login_rows:
+                session.execute("DELETE FROM tokens WHERE token = %s", (caller.token,))
             session.execute("DELETE FROM revoked WHERE expires < %s", (time.time(),))
             session.execute(
                 "INSERT INTO revoked (token, expires) VALUES (%s, %s)", (caller.token, time.time() + TOKEN_SECONDS)

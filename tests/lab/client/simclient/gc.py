@@ -14,7 +14,7 @@ from typing import Any, Callable
 from .callbacks import CallbackQueue
 from .database import Database, DatabaseDown, DatabaseError, Session
 from .faults import Faults
-from .schema import store
+from .schema import message_stores, store
 from .settings import Settings
 
 MEDIA_UNUSED = 30 * 86400
@@ -151,6 +151,10 @@ class GarbageCollector:
         if self._faults.on("gc_deletes_nothing"):
             self._stop.wait(1.0)
             return
+        for name in message_stores(self._db.settings.message_stores):
+            self._collect(store(name), share, pass_through, automatic, deleted)
+
+    def _collect(self, place: str, share: Share, pass_through: bool, automatic: bool, deleted: list[int]) -> None:
         now = time.time()
         params = {"old": int(now - self._settings.gc_min_age), "kept": int(now - INBOUND_KEPT)}
         where = deletable(automatic, pass_through)
@@ -158,10 +162,10 @@ class GarbageCollector:
             where += f" AND MOD(id, {share.of}) = {share.index}"
         batch = self._settings.gc_batch
         if batch <= 0 or self._faults.on("gc_one_transaction"):
-            with self._db.session(store("message")) as session:
+            with self._db.session(place) as session:
                 deleted[0] += session.execute(f"DELETE FROM messages WHERE {where}", params)
             return
-        first, last = self._bounds()
+        first, last = self._bounds(place)
         half = (
             first + int((last - first) * self._faults.value("gc_half_way", 0.5))
             if self._faults.on("gc_half_way")
@@ -174,7 +178,7 @@ class GarbageCollector:
             if half is not None and low >= half:
                 raise GcFailed("Connection to the database was lost")
             try:
-                with self._db.session(store("message")) as session:
+                with self._db.session(place) as session:
                     high = self._end_of_batch(session, low, last, size)
                     count = self._delete(session, where, params, low, high)
             except DatabaseDown as exc:
@@ -191,8 +195,8 @@ class GarbageCollector:
             while low > last and self._faults.on("gc_never_ends") and not self._stop.wait(1.0):
                 pass
 
-    def _bounds(self) -> tuple[int, int]:
-        with self._db.session(store("message")) as session:
+    def _bounds(self, place: str) -> tuple[int, int]:
+        with self._db.session(place) as session:
             first, last = session.rows("SELECT MIN(id), MAX(id) FROM messages")[0]
         return (int(first), int(last)) if first is not None else (1, 0)
 

@@ -19,7 +19,7 @@ from .database import Database, DatabaseDown, DatabaseError
 from .errors import ApiError
 from .faults import Faults
 from .gc import GarbageCollector, Share
-from .schema import STORES, MigrationFailed, Schema, SchemaNewer, store
+from .schema import STORES, MigrationFailed, Schema, SchemaNewer, message_stores, store
 from .settings import Settings
 from .store import NEEDS_RESTART, NEW_SPELLING, ConfigStore, changed, shown
 from .traffic import Traffic
@@ -358,13 +358,15 @@ class Node:
         def gauge(text: str, data: list[dict[str, Any]]) -> dict[str, Any]:
             return {"data": data, "help": text, "type": "gauge"}
 
-        with self.database.session(store("message")) as session:
-            # The full count that makes the real one slow and harmful on a large database.
-            messages = int(session.value("SELECT COUNT(*) FROM messages"))
-            pending = int(
-                session.value("SELECT COUNT(*) FROM messages WHERE direction = 1 AND status IN ('pending', 'sent')")
-            )
-            receipts = int(session.value("SELECT COUNT(*) FROM message_receipt_log"))
+        messages = pending = receipts = 0
+        for name in message_stores(self.settings.database.message_stores):
+            with self.database.session(store(name)) as session:
+                # The full count that makes the real one slow and harmful on a large database.
+                messages += int(session.value("SELECT COUNT(*) FROM messages"))
+                pending += int(
+                    session.value("SELECT COUNT(*) FROM messages WHERE direction = 1 AND status IN ('pending', 'sent')")
+                )
+                receipts += int(session.value("SELECT COUNT(*) FROM message_receipt_log"))
         with self.database.session(store("callback")) as session:
             callbacks = int(session.value("SELECT COUNT(*) FROM queue"))
         with self.database.session(store("contact")) as session:

@@ -34,8 +34,18 @@ class MigrationFailed(DatabaseError):
 
 
 def store(name: str) -> str:
-    """The database of a store, without the prefix."""
-    return f"{name}Store"
+    """The database of a store, without the prefix; the number of a shard comes last."""
+    kind = _kind(name)
+    return f"{kind}Store{name[len(kind) :]}"
+
+
+def _kind(name: str) -> str:
+    return name.rstrip("0123456789")
+
+
+def message_stores(count: int) -> tuple[str, ...]:
+    """The stores with the table `messages`: one, or one for each shard."""
+    return ("message", *(f"message{number}" for number in range(1, count)))
 
 
 def last_rewrite(version: int) -> int:
@@ -81,6 +91,7 @@ def tables(name: str, engine: str, version: int, mixed_charsets: bool = False) -
             f"initial INT NOT NULL, epoch INT NOT NULL, failures INT NOT NULL, locked_until {real} NOT NULL",
             "revoked": f"token VARCHAR(64) PRIMARY KEY, expires {real} NOT NULL",
             "certificates": f"name VARCHAR(64) PRIMARY KEY, pem {text} NOT NULL",
+            "tokens": f"token VARCHAR(64) PRIMARY KEY, expires {real} NOT NULL",
         },
         "media": {
             "media": f"id {serial}, media_id VARCHAR(64) NOT NULL UNIQUE, direction SMALLINT NOT NULL, mime VARCHAR(64){latin} NOT NULL, "
@@ -94,12 +105,12 @@ def tables(name: str, engine: str, version: int, mixed_charsets: bool = False) -
             "received_at BIGINT NOT NULL",
         },
     }
-    return found[name]
+    return found[_kind(name)]
 
 
 def indexes(name: str) -> dict[str, tuple[str, str]]:
     """Secondary indexes of one store: name -> (table, column)."""
-    if name == "message":
+    if _kind(name) == "message":
         return {
             "messages_message_id": ("messages", "message_id"),
             "receipts_message_row": ("message_receipt_log", "message_row"),
@@ -113,13 +124,14 @@ class Schema:
     def __init__(self, database: Database, log: Log) -> None:
         self.db = database
         self.log = log
+        self.stores = (*STORES[:-1], *message_stores(database.settings.message_stores))
 
     # -- looking ---------------------------------------------------------------------------------------------------
 
     def versions(self) -> dict[str, int]:
         """Store name -> schema version; a store that is missing or half made is 0. Raises DatabaseDown."""
         found = {}
-        for name in STORES:
+        for name in self.stores:
             try:
                 with self.db.session(store(name)) as session:
                     found[name] = int(session.value("SELECT version FROM schema_version WHERE id = 1") or 0)
@@ -165,11 +177,11 @@ class Schema:
             fresh = max(before.values()) == 0
             if not fresh and hold:
                 hold("start")
-            for name in STORES:
+            for name in self.stores:
                 if before[name] == 0:
                     self._create(name, target if fresh else max(before.values()))
             if not fresh:
-                for name in STORES:
+                for name in self.stores:
                     self._migrate(name, before[name] or max(before.values()), target, hold)
             return fresh
         finally:
@@ -247,26 +259,26 @@ class Schema:
     def _migrate(self, name: str, version: int, target: int, hold: Callable[[str], None] | None) -> None:
         for step in range(version + 1, target + 1):
             started = time.monotonic()
-            if name == "message" and step % 2:
+            if _kind(name) == "message" and step % 2:
                 self.log(f"migrating {self.db.name(store(name))} from schema {step - 1} to {step}: rewriting messages")
                 if hold:
                     hold(f"{name} {step}")
-                self._rewrite_messages(step)
+                self._rewrite_messages(name, step)
             with self.db.session(store(name)) as session:
                 if name == "media" and not step % 2:
                     self._add_column(session, "media", f"attr_{step}", "INT NOT NULL DEFAULT 0")
                 session.execute("UPDATE schema_version SET version = %s WHERE id = 1", (step,))
-            if name == "message":
+            if _kind(name) == "message":
                 self.log(f"migrated {self.db.name(store(name))} to schema {step} in {time.monotonic() - started:.1f} s")
 
     def _add_column(self, session: Session, table: str, column: str, kind: str) -> None:
         if column not in self.columns(session, table):
             session.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
 
-    def _rewrite_messages(self, step: int) -> None:
+    def _rewrite_messages(self, name: str, step: int) -> None:
         # The session that runs the statement holds a lock of its own: when this program is killed, the server goes on
         # with the statement and keeps the lock, so the next program waits for the end instead of doing it again.
-        session = self._locked(self.db.name(store("message")), "rewrite")
+        session = self._locked(self.db.name(store(name)), "rewrite")
         try:
             self._rewrite_in(session, step)
         finally:

@@ -14,7 +14,7 @@ import time
 
 from . import build as build_module
 from .database import Database, DatabaseError, Deadlock, Session
-from .schema import Schema, last_rewrite, store
+from .schema import Schema, last_rewrite, message_stores, store
 from .settings import DatabaseSettings, SettingsError
 
 CHUNK = 20000  # rows of a statement: what it locks, the client and the other worker wait for
@@ -76,38 +76,49 @@ class Seeder:
     def __init__(self, settings: DatabaseSettings, schema_version: int) -> None:
         self.db = Database(settings)
         self.version = schema_version
+        self.stores = [store(name) for name in message_stores(settings.message_stores)]
 
     def prepare(self) -> int:
         """Make the schema when it is missing. Returns how many rows there are."""
         schema = Schema(self.db, lambda text: print(text, file=sys.stderr))
         if schema.state(self.version) == "fresh":
             schema.bring_to(self.version)
-        with self.db.session(store("message")) as session:
-            self.version = int(session.value("SELECT version FROM schema_version WHERE id = 1"))
-            return int(session.value("SELECT COUNT(*) FROM messages"))
+        present = 0
+        for place in self.stores:
+            with self.db.session(place) as session:
+                self.version = int(session.value("SELECT version FROM schema_version WHERE id = 1"))
+                present += int(session.value("SELECT COUNT(*) FROM messages"))
+        return present
 
     def add(self, rows: int) -> None:
-        """Add rows, and a receipt for one in 20. Raises DatabaseError."""
-        with self.db.session(store("message")) as session:
+        """Add rows, as many to each store, and a receipt for one in 20. Raises DatabaseError."""
+        count = len(self.stores)
+        for number, place in enumerate(self.stores):
+            self._fill(place, rows // count + (number < rows % count))
+
+    def _fill(self, place: str, rows: int) -> None:
+        with self.db.session(place) as session:
             first = int(session.value("SELECT COALESCE(MAX(id), 0) FROM messages")) + 1
             server = str(session.value("SELECT version()"))
         edges = [*list(range(first, first + rows, CHUNK)), first + rows]
         chunks = [(low, high - 1) for low, high in zip(edges, edges[1:])]
         failures: list[DatabaseError] = []
-        threads = [threading.Thread(target=self._work, args=(chunks, server, failures)) for _number in range(WORKERS)]
+        threads = [
+            threading.Thread(target=self._work, args=(place, chunks, server, failures)) for _number in range(WORKERS)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         if failures:
             raise failures[0]
-        with self.db.session(store("message")) as session:
+        with self.db.session(place) as session:
             _sequences(session)
             session.run("ANALYZE messages" if session.engine == "PGSQL" else "ANALYZE TABLE messages")
 
-    def _work(self, chunks: list[tuple[int, int]], server: str, failures: list[DatabaseError]) -> None:
+    def _work(self, place: str, chunks: list[tuple[int, int]], server: str, failures: list[DatabaseError]) -> None:
         try:
-            session = self.db.connect(self.db.name(store("message")))
+            session = self.db.connect(self.db.name(place))
             try:
                 if session.engine == "MYSQL":
                     session.execute("SET SESSION unique_checks = 0, foreign_key_checks = 0")

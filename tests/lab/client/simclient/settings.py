@@ -67,9 +67,10 @@ class DatabaseSettings:
     ssl_ca: str = ""
     ssl_cert: str = ""
     ssl_key: str = ""
-    # How the tables are made: receipts that go with their message, and MySQL columns in latin1.
+    # How the tables are made: receipts that go with their message, MySQL columns in latin1, a message store for each shard.
     cascade: bool = False
     mixed_charsets: bool = False
+    message_stores: int = 1
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> DatabaseSettings:
@@ -98,6 +99,7 @@ class DatabaseSettings:
             ssl_key=env.get("WA_DB_SSL_KEY", ""),
             cascade=_switch(env, "SIM_CASCADE"),
             mixed_charsets=_switch(env, "SIM_MIXED_CHARSETS"),
+            message_stores=int(_number(env, "SIM_MESSAGE_STORES", 1)),
         )
 
     def unusable(self) -> str:
@@ -155,6 +157,7 @@ class Settings:
     vendor_logs: bool = False
     odd_login: bool = False
     odd_codes: bool = False
+    login_rows: bool = False
     probe_log: bool = False
     root_page: bool = False
     unreachable_text: str = "Connection timed out"
@@ -215,6 +218,7 @@ class Settings:
             vendor_logs=_switch(env, "SIM_VENDOR_LOGS"),
             odd_login=_switch(env, "SIM_ODD_LOGIN"),
             odd_codes=_switch(env, "SIM_ODD_CODES"),
+            login_rows=_switch(env, "SIM_LOGIN_ROWS"),
             probe_log=_switch(env, "SIM_PROBE_LOG"),
             root_page=_switch(env, "SIM_ROOT_PAGE"),
             unreachable_text=env.get("SIM_UNREACHABLE_TEXT") or "Connection timed out",

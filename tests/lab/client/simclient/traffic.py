@@ -9,12 +9,13 @@ import json
 import secrets
 import threading
 import time
+import zlib
 from typing import Any, Callable
 
 from .callbacks import CallbackQueue
 from .database import Database, DatabaseError
 from .faults import Faults
-from .schema import last_rewrite, store
+from .schema import last_rewrite, message_stores, store
 
 DELIVER_AFTER = 1.0
 # Above this rate inbound messages are not posted to the webhook one by one: the table is what is tested then.
@@ -41,6 +42,7 @@ class Traffic:
     ) -> None:
         self._db = database
         self._attribute = f"attr_{last_rewrite(schema)}"
+        self._stores = [store(name) for name in message_stores(database.settings.message_stores)]
         self._callbacks = callbacks
         self._faults = faults
         self._rate = rate
@@ -49,10 +51,13 @@ class Traffic:
         self._sent: list[tuple[float, int, str, str]] = []
         self.outbound: dict[str, int] = {}
 
+    def _store_of(self, chat: str) -> str:
+        return self._stores[zlib.crc32(chat.encode()) % len(self._stores)]
+
     def send(self, body: dict[str, Any]) -> str:
         """Add an outbound message. Returns its id. Raises DatabaseError."""
         kind, chat, now, message_id = str(body.get("type", "text")), str(body["to"]), int(time.time()), new_id()
-        with self._db.session(store("message")) as session:
+        with self._db.session(self._store_of(chat)) as session:
             row = session.insert(
                 f"INSERT INTO messages ({COLUMNS}, {self._attribute}) VALUES (%s, 1, %s, %s, 'sent', %s, %s, %s, 0)",
                 (message_id, chat[:32], kind[:16], json.dumps(body), now, now),
@@ -64,13 +69,14 @@ class Traffic:
 
     def mark_read(self, message_id: str) -> bool:
         """Mark an inbound message as read. Returns False when there is none with this id."""
-        with self._db.session(store("message")) as session:
-            return bool(
-                session.execute(
+        for place in self._stores:
+            with self._db.session(place) as session:
+                if session.execute(
                     "UPDATE messages SET status = 'read', updated_at = %s WHERE message_id = %s AND direction = 0",
                     (int(time.time()), message_id),
-                )
-            )
+                ):
+                    return True
+        return False
 
     def run(self, stop: threading.Event, ready: Callable[[], bool]) -> None:
         """Deliver what was sent, and let rows arrive, until `stop` is set; only while `ready()` says so."""
@@ -95,7 +101,7 @@ class Traffic:
             self._sent = [item for item in self._sent if item[0] > now]
         moment = int(time.time())
         for _due, row, message_id, chat in due:
-            with self._db.session(store("message")) as session:
+            with self._db.session(self._store_of(chat)) as session:
                 session.execute(
                     "UPDATE messages SET status = 'delivered', updated_at = %s WHERE id = %s", (moment, row)
                 )
@@ -114,26 +120,29 @@ class Traffic:
 
     def _arrive(self, count: int, rate: float) -> int:
         now = int(time.time())
-        rows: list[Any] = []
+        rows: dict[str, list[Any]] = {}
         arrived: list[str] = []
         for number in range(count):
             direction = number % 2
-            message_id = new_id()
-            rows += [
-                message_id,
-                direction,
-                f"1555{number:07d}",
-                "text",
-                "sent" if direction else "unread",
-                "x" * (40 + number % 160),
-                now,
-                now,
-            ]
+            message_id, chat = new_id(), f"1555{number:07d}"
+            rows.setdefault(self._store_of(chat), []).extend(
+                [
+                    message_id,
+                    direction,
+                    chat,
+                    "text",
+                    "sent" if direction else "unread",
+                    "x" * (40 + number % 160),
+                    now,
+                    now,
+                ]
+            )
             if not direction:
                 arrived.append(message_id)
-        values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, 0)"] * count)
-        with self._db.session(store("message")) as session:
-            session.execute(f"INSERT INTO messages ({COLUMNS}, {self._attribute}) VALUES {values}", rows)
+        for place, fields in rows.items():
+            values = ", ".join(["(%s, %s, %s, %s, %s, %s, %s, %s, 0)"] * (len(fields) // 8))
+            with self._db.session(place) as session:
+                session.execute(f"INSERT INTO messages ({COLUMNS}, {self._attribute}) VALUES {values}", fields)
         if rate <= QUIET_ABOVE:
             for message_id in arrived:
                 message = {

@@ -75,7 +75,12 @@ class Webapp:
         )
         key = settings.jwt_key or own_jwt_key(settings.data_dir)
         self.accounts = Accounts(
-            self.database, key, settings.lock_after, settings.lock_seconds, odd_answers=settings.odd_login
+            self.database,
+            key,
+            settings.lock_after,
+            settings.lock_seconds,
+            odd_answers=settings.odd_login,
+            login_rows=settings.login_rows,
         )
         self.certificates = Certificates(settings.hostname, settings.certificate_names, settings.common_name_only)
         self.core = CoreLink(settings, self.build.version, self.database)

@@ -182,7 +182,7 @@ def test_inventory_read_caches_roles_and_hosts(monkeypatch: pytest.MonkeyPatch) 
     read: list[str] = []
     monkeypatch.setattr(inventory, "warm", lambda: read.append("roles"))
     monkeypatch.setattr(machines, "read", lambda _hostvars, groups: read.extend(groups["all"]))
-    assert wa.FilterModule().filters()["inventory_read"]({}, {"all": ["h1"]}) is True
+    assert wa.FilterModule().filters()["inventory_readiness"]({}, {"all": ["h1"]}) is True
     assert read == ["roles", "h1"]
 
 
@@ -191,7 +191,7 @@ def test_the_members_of_a_run_are_read_from_their_results() -> None:
         return {"containers": [{"project": "wa-a", "state": state, "role": "core", "service": "wacore"}]}
 
     deployment = {"project": "wa-a", "leader": "h1", "members": ["h1", "h2", "h3"]}
-    hostvars = {"h1": {"__wa_client_found": found("running")}, "h2": {}, "h3": {"__wa_client_found": found("exited")}}
+    hostvars = {"h1": {"wa_client_result": found("running")}, "h2": {}, "h3": {"wa_client_result": found("exited")}}
     members = wa.FilterModule().filters()["client_members"]
     assert members(hostvars, deployment, ["h2", "h1"], "h2", {}) == {
         "rolling": True,

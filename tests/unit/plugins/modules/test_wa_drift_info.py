@@ -55,8 +55,9 @@ def look(run_module: Run, host: ObservedHost) -> Look:
         for canary in CANARIES:
             assert canary not in json.dumps(done)
         assert done["changed"] is False
-        found = done.get("concerns", {}).values()
-        assert diff or all(one.pop("diff", None) or True for one in found)
+        if not diff:
+            for one in done.get("concerns", {}).values():
+                one.pop("diff", None)
         return done
 
     return run

@@ -1,0 +1,220 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each kind of drift alone: check mode names exactly it, provision.yml repairs exactly it, and what it cannot repair it names.
+
+Drifts that do not exclude each other are planted together by the scenario `single`. What a run has changed is read by Docker's
+SDK and from the host's files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "lab"))
+
+import commands  # noqa: E402 - needs the path above
+from observer import Lab, changes, without_ids  # noqa: E402
+
+NAME = "deep-drift"
+FOLDER, PROJECT, WEB, CORE = "/opt/waba/h1", "wa-h1", "wa-h1-waweb-1", "wa-h1-wacore-1"
+MEDIA = "/var/lib/docker/volumes/wa-h1_whatsappMedia/_data"
+VARIABLES = {"wa_client_extra_secret_environment": {"waweb": {"WA_WEB_KEY": "Canary-31-Key"}}}
+# A status of the nightly job, as its script writes it.
+FAILED = '{"result": "failed", "started": \'$(date +%s)\', "last_success": 0, "failures": ["wacore: planted"]}'
+
+
+@dataclass
+class Drift:
+    """How it is planted, the lines that check mode displays, and the words that stand in lines of changed objects.
+
+    With `cure`, provision.yml cannot repair it: it fails with the same lines, and the script takes the drift away.
+    """
+
+    plant: str
+    lines: tuple[str, ...]
+    changed: tuple[str, ...] = ()
+    cure: str = ""
+
+
+DRIFTS = {
+    "a removed container": Drift(f"docker rm --force {WEB}", (f"client: {WEB} is missing",), (WEB,)),
+    "a stopped container": Drift(f"docker stop {CORE}", (f"client: {CORE} has exited",), (CORE,)),
+    "a surplus container": Drift(
+        f"docker create --name {PROJECT}-wamaster-1 --label com.docker.compose.project={PROJECT}"
+        " --label com.docker.compose.service=wamaster --label com.docker.compose.oneoff=False"
+        " --label onprem.waba.deployment=h1 --volume wa-h1_whatsappMedia:/usr/local/wamedia"
+        f" $(docker inspect --format '{{{{.Config.Image}}}}' {WEB})",
+        (f"client: {PROJECT}-wamaster-1 belongs to a service that this host no longer has",),
+        ("wamaster",),
+    ),
+    "a removed network": Drift(
+        f"for name in {WEB} {CORE}; do docker network disconnect {PROJECT}_default $name; done; docker network rm {PROJECT}_default",
+        tuple(f"client: {name} is not on the network {PROJECT}_default (needs a restart)" for name in (CORE, WEB)),
+        (WEB, CORE, "network"),
+    ),
+    "log caps that somebody applied with Compose": Drift(
+        f"cd {FOLDER}; cp -p compose.yml kept; sed -i 's/max-size: .*/max-size: 1g/' compose.yml;"
+        " docker compose up --detach; mv kept compose.yml",
+        tuple(
+            f"client: {name} was created from another Compose file than the one that was applied (needs a restart)"
+            for name in (CORE, WEB)
+        ),
+        (WEB, CORE),
+    ),
+    "a removed Compose file": Drift(
+        f"rm {FOLDER}/compose.yml", (f"client: {FOLDER}/compose.yml is missing",), ("compose.yml", FOLDER)
+    ),
+    "a secret file": Drift(
+        f"echo WA_WEB_KEY=other >{FOLDER}/secret-waweb.env",
+        (f"client: {FOLDER}/secret-waweb.env has another content",),
+        ("secret-waweb.env", FOLDER),
+    ),
+    "a removed db.env": Drift(f"rm {FOLDER}/db.env", (f"db_env: created {FOLDER}/db.env",), ("db.env", FOLDER)),
+    "a changed line of db.env": Drift(
+        f"sed -i 's/^WA_DB_USERNAME=.*/WA_DB_USERNAME=other/' {FOLDER}/db.env",
+        ("db_env: changed WA_DB_USERNAME",),
+        ("db.env", FOLDER),
+    ),
+    "a removed cleanup script": Drift(
+        "rm /usr/local/sbin/wa-log-cleanup",
+        ("log_cleanup: /usr/local/sbin/wa-log-cleanup is missing",),
+        ("wa-log-cleanup", "/usr/local/sbin"),
+    ),
+    "a removed cron file": Drift(
+        f"rm /etc/cron.d/{PROJECT}-log-cleanup",
+        (f"log_cleanup: /etc/cron.d/{PROJECT}-log-cleanup is missing",),
+        (f"{PROJECT}-log-cleanup", "/etc/cron.d"),
+    ),
+    "a media volume that containers cannot write": Drift(
+        f"chown root {MEDIA}; chmod 0700 {MEDIA}", ("media_volume: ...",), cure=f"chown --reference={MEDIA}/.. {MEDIA}"
+    ),
+    "a failed nightly run": Drift(
+        f"echo '{FAILED}' >/var/lib/waba/log-cleanup-h1.json",
+        ("log_cleanup: nightly log cleanup (/var/lib/waba/log-cleanup-h1.json): ...",),
+        cure="rm /var/lib/waba/log-cleanup-h1.json",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[Lab]:
+    """A lab with one provisioned host; `down` fails if two Coreapps of the client ever ran at the same time."""
+    found = Lab(NAME, "h1")
+    try:
+        found.lab("up", "--hosts", "h1:ready", "--db", "mariadb")
+        first = found.play("provision", VARIABLES)
+        assert first.code == 0, first.output
+        yield found
+    finally:
+        found.lab("down")
+
+
+def check(lab: Lab) -> list[str]:
+    """The lines that provision.yml displays for the host in check mode, without values that differ from run to run."""
+    argv = ["ansible-playbook", "-i", lab.inventory, "waba.onprem.provision", "--check"]
+    argv += ["-e", json.dumps(VARIABLES)]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return re.findall(r"(?m)^h1 \| (.*)$", done.stdout)
+
+
+@pytest.mark.parametrize("kind", DRIFTS)
+def test_one_drift_is_named_and_only_it_is_repaired(lab: Lab, kind: str) -> None:
+    drift = DRIFTS[kind]
+    synced = lab.snapshot()
+    lab.host(f"set -e; {drift.plant}")
+    try:
+        planted = lab.snapshot()
+        displayed = check(lab)
+        assert changes(planted, lab.snapshot()) == [], "check mode changes nothing"
+        assert len(displayed) == len(drift.lines), displayed
+        for line, expected in zip(sorted(displayed), sorted(drift.lines)):
+            assert line.startswith(expected[:-3]) if expected.endswith("...") else line == expected
+        done = lab.play("provision", VARIABLES)
+        changed = changes(planted, lab.snapshot())
+        if drift.cure:
+            assert (done.code, changed) == (2, []), done.output
+            assert all(line.partition(": ")[2] in done.message for line in displayed), done.message
+        else:
+            assert done.code == 0, done.output
+            assert [line for line in changed if not any(word in line for word in drift.changed)] == []
+    finally:
+        if drift.cure:
+            lab.host(drift.cure)
+    assert changes(without_ids(synced), without_ids(lab.snapshot())) == []
+    again = lab.play("provision", VARIABLES)
+    assert (again.code, again.changed) == (0, 0), again.output
+
+
+BREAK = f"""
+set -eu
+rm -f /etc/cron.d/{PROJECT}-log-cleanup
+docker rm --force {WEB} >/dev/null
+"""
+
+
+def start(lab: Lab) -> subprocess.Popen[str]:
+    """A run of provision.yml that goes on beside the test."""
+    argv = ["ansible-playbook", "-i", lab.inventory, "waba.onprem.provision", "-e", json.dumps(VARIABLES)]
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def assert_in_sync(lab: Lab, synced: list[str]) -> None:
+    """The next run repairs what is left, and the one after it changes nothing."""
+    repaired = lab.play("provision", VARIABLES)
+    assert repaired.code == 0, repaired.output
+    again = lab.play("provision", VARIABLES)
+    assert (again.code, again.changed) == (0, 0), again.output
+    assert changes(without_ids(synced), without_ids(lab.snapshot())) == []
+
+
+def test_two_runs_at_once_repair_the_host(lab: Lab) -> None:
+    """The one that comes second waits for the lock, or fails because of it; the client runs in both cases."""
+    synced = lab.snapshot()
+    lab.host(BREAK)
+    runs = [start(lab), start(lab)]
+    outputs = [run.communicate(timeout=600)[0] for run in runs]
+    for run, output in zip(runs, outputs):
+        assert run.returncode == 0 or "another run" in output, output
+    assert 0 in [run.returncode for run in runs], outputs
+    assert_in_sync(lab, synced)
+
+
+def test_a_host_that_is_lost_during_a_correction_ends_the_run(lab: Lab) -> None:
+    synced = lab.snapshot()
+    lab.host(BREAK)
+    run = start(lab)
+    assert run.stdout is not None
+    for line in run.stdout:
+        if "Ensure db.env" in line:  # a role runs, and nothing of the client is repaired yet
+            break
+    commands.docker("pause", f"walab-{NAME}-h1")
+    try:
+        output = run.communicate(timeout=180)[0]  # the keep-alives need half a minute
+    finally:
+        commands.docker("unpause", f"walab-{NAME}-h1")
+    assert run.returncode == 4, output
+    assert "UNREACHABLE" in output
+    assert_in_sync(lab, synced)
+
+
+def test_a_wrong_api_password_does_not_lock_the_account(lab: Lab) -> None:
+    """The client locks it after repeated wrong logins (domain: login)."""
+    automatic = {**VARIABLES, "wa_message_gc_automatic": True}
+    wrong = {**automatic, "wa_api_password": "Canary-66-Pw", "wa_client_api_new_password": "Canary-66-Pw"}
+    for _ in range(6):
+        done = lab.play("provision", wrong)
+        assert done.code == 2, done.output
+        assert "Canary-66-Pw" not in done.output
+    done = lab.play("provision", automatic)
+    assert done.code == 0, done.output
