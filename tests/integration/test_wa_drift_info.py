@@ -85,7 +85,7 @@ def test_an_empty_host_drifts_in_every_concern(drift_info: DriftInfo) -> None:
     found = drift_info({drift_info.name: {}})[drift_info.name]
     assert sorted(found["concerns"]) == CONCERNS
     assert found["changed"] is False
-    assert "client: service wacore: its container is missing" in found["drift"]
+    assert f"client: wa-{drift_info.name}-wacore-1 is missing" in found["drift"]
     assert found["concerns"]["db_env"]["state"] == "drifted"
     assert sorted(path.name for path in drift_info.folder.iterdir()) == ["compare.yml", "inventory.yml"]
 
@@ -144,4 +144,4 @@ def test_unrelated_containers_are_not_reported(drift_info: DriftInfo, image: str
     finally:
         docker("rm", *ids)
     assert found["unmanaged"] == []
-    assert "client: service wacore: its container is missing" in found["drift"]
+    assert f"client: wa-{drift_info.name}-wacore-1 is missing" in found["drift"]
