@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import tempfile
 import typing as t
 
@@ -21,6 +22,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.vault import VaultLib, VaultSecret, is_encrypted, match_encrypt_secret
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible.utils.path import unfrackpath
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import env_files as adopt_env_files
@@ -33,7 +35,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import DAT
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
-from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import Writer
+from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import RECORD, Writer
+
+display = Display()
 
 _GATHER = ["environment", "volume", "compose", "autostart"]
 # How a host is reached, carried over into the new inventory.
@@ -158,14 +162,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {host: _reached(hostvars[host], _CONNECTION) for host in surveys},
             {host: _reached(hostvars[host], _CONNECTION_SECRETS) for host in surveys},
             with_vault=secret is not None,
-            # Of this run's options those that the new inventory needs, too: its vault, and how to log in.
-            command=command_line.playbook(
-                "provision",
-                {},
-                {**context.CLIARGS, "subset": None, "extra_vars": ()},
-                inventory=["inventory.yml"],
-                options=["--check", "--diff"],
-            ),
+            options="".join(f" {shlex.quote(word)}" for word in command_line.login_options(context.CLIARGS)),
         )
         _hide(adoption, redact, secret is not None)
         vault = VaultLib([(constants.DEFAULT_VAULT_IDENTITY, secret)]) if secret is not None else None
@@ -181,14 +178,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         for name, document in adoption.secrets.items():
             writer.secret(name, document)
         writer.check()
-        report = redact(adoption.report)
+        report: list[str] = redact(adoption.report)
         if adoption.documents:
-            writer.text("report.md", report)
+            writer.text("report.md", "".join(f"{line}\n" for line in report))
         if not self._task.check_mode:
             writer.write()
+        paths = [file.path for file in writer.files]
+        for line in (*report, "", *_summary(folder, paths, writer.kept, self._task.check_mode)):
+            display.display(line)
         result: dict[str, t.Any] = {
-            "changed": bool(writer.files),
-            "actions": [f"wrote {file.path}" for file in writer.files],
+            "changed": bool(paths),
+            "actions": [f"wrote {path}" for path in paths],
             "deployments": adoption.deployments,
             "report": report,
             "dest": folder,
@@ -238,6 +238,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             raise WaError(
                 path, found, "a file that can be read", "Give its vault password, or name another folder"
             ) from None
+
+
+def _summary(folder: str, paths: t.Sequence[str], kept: t.Sequence[str], check_mode: bool) -> list[str]:
+    """The lines after the report: what was kept, and what was written."""
+    found = [f"Kept as edited: {text}" for text in kept]
+    if not paths:
+        return [*found, f"Nothing was written: {folder} is up to date."]
+    shown = [path for path in paths if not path.startswith(RECORD)]
+    verb = "Check mode: would write" if check_mode else "Written"
+    return [*found, *(f"{verb}: {os.path.join(folder, path)}" for path in shown)]
 
 
 def _survey(path: str) -> dict[str, t.Any]:
@@ -305,6 +315,4 @@ def _hide(adoption: adopt_inventory.Adoption, redact: Redactor, with_vault: bool
             adoption.secrets[secret] = {**adoption.secrets.get(secret, {}), **told}
         elif told:
             adoption.documents[name] = masked
-            adoption.report += (
-                f"In {name} secrets were left out of {', '.join(told)}: fill in what is {core_redact.HIDDEN}.\n"
-            )
+            adoption.report.append(f"- Fill in what is {core_redact.HIDDEN} in {name}: {', '.join(told)}")

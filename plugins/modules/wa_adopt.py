@@ -11,6 +11,7 @@ short_description: Writes the inventory that describes clients that run already
 version_added: 0.1.0
 description:
   - Reads how the client's containers were created and writes an inventory from which the collection keeps them as they are.
+  - It displays a report and writes the same as C(report.md) into the inventory, what needs an action first.
   - It changes nothing on any host. The playbook C(waba.onprem.adopt) runs it, first to V(read) on each host and then to
     V(write) once.
   - What it reads is kept in a file on the controller until the end of the run, so no output, log or fact cache holds a secret.
@@ -26,7 +27,9 @@ options:
     description: The variable that V(read) was registered in, for V(write).
     type: str
   dest:
-    description: The folder of the new inventory on the controller, for V(write). Files in it keep what was added to them.
+    description:
+      - The folder of the new inventory on the controller, for V(write).
+      - Files in it keep what was added to them and what was edited. What was not edited follows the hosts.
     type: path
   vault_password:
     description:
@@ -34,7 +37,9 @@ options:
       - Without either, secrets are left as marked blanks.
     type: str
   overwrite:
-    description: Whether values that were changed in O(dest) are written again; otherwise they are an error that names them.
+    description:
+      - Whether values that were edited in O(dest) are replaced by those of the hosts.
+      - Otherwise they are kept, and those that changed on the hosts as well are an error that names them.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -88,10 +93,11 @@ deployments:
   returned: with V(write)
   sample: [support]
 report:
-  description: What was understood, what was not, what differs, and what the collection would change.
-  type: str
+  description: The lines of the report, in Markdown.
+  type: list
+  elements: str
   returned: with V(write)
-  sample: "support: 2 containers of version 2.53.4 on support.example.com. Nothing differs."
+  sample: ["# Adoption report", "", "No host was changed. No container was restarted.", "", "## Needs an action", "", "Nothing."]
 dest:
   description: The folder that was written to.
   type: str

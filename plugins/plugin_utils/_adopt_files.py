@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
 
+RECORD = ".adopted"  # the folder, hidden from Ansible, with what the last adoption wrote
 HEAD = "# Written by waba.onprem.adopt from what runs; it is yours from now on.\n"
 _BLANK_HEAD = (
     "# These secrets were read on the hosts and were not written, because there was no vault password. db.env keeps what it\n"
@@ -79,6 +80,7 @@ class File:
     content: bytes = field(repr=False)
     before: str
     after: str
+    mode: int = 0o600
 
 
 class Writer:
@@ -94,73 +96,77 @@ class Writer:
         self._secret = secret
         self._overwrite = overwrite
         self.files: list[File] = []
+        self.kept: list[str] = []  # what the operator edited, and hosts have as before
         self._conflicts: list[str] = []
 
     def plain(self, name: str, document: t.Any) -> None:
         """Plan a file of variables."""
-        before, merged = self._compare(name, document)
-        if merged is not None:
+        for path, merged in self._changed(name, document):
             text = HEAD + dump(merged)
-            self._plan(name, text.encode(), before, text)
+            self._plan(path, text.encode(), self._read(path), text)
 
     def text(self, name: str, text: str) -> None:
-        """Plan a file that is written anew each time."""
+        """Plan a file without secrets that is written anew each time; the owner's group may read it."""
         before = self._read(name)
         if before != text:
-            self._plan(name, text.encode(), before, text)
+            self.files.append(File(name, text.encode(), before, text, 0o640))
 
     def secret(self, name: str, document: t.Mapping[str, t.Any]) -> None:
         """Plan a file of secrets: encrypted, or with blanks."""
         path = os.path.join(self._folder, name)
-        if self._secret is None:
+        if self._vault is None:
             text = _BLANK_HEAD.replace("FILE", name) + "".join(_blank(key, value) for key, value in document.items())
             # What is there is filled in, encrypted, or these blanks.
             if not os.path.exists(path):
                 self._plan(name, text.encode(), "", text)
             return
-        _before, merged = self._compare(name, document)
-        encrypted = os.path.exists(path) and is_encrypted(self._bytes(path))
-        if merged is None and not encrypted:
-            merged = self._load(path)
-        if merged is not None and self._vault is not None:
+        changed = dict(self._changed(name, document))
+        if name not in changed and not is_encrypted(self._bytes(path)):
+            changed[name] = self._load(name)
+        for each, merged in changed.items():
             content = self._vault.encrypt(HEAD + dump(merged), self._secret)
             shown = "".join(f"{key}: {HIDDEN}\n" for key in merged)
-            self._plan(name, content, "", shown)
+            self._plan(each, content, "", shown)
 
     def check(self) -> None:
         """Raises WaError if an operator's changes in existing files would be lost."""
         if self._conflicts:
             raise WaError(
                 f"folder {self._folder}",
-                "what runs differs from what is written there: " + "; ".join(self._conflicts),
-                "a folder without them, or the same values",
-                "Name another folder in wa_adopt_dir and compare, or set wa_adopt_overwrite: true",
+                "what runs differs from what was edited there: " + "; ".join(self._conflicts),
+                "the same values",
+                "Name another folder in wa_adopt_dir and compare, or set wa_adopt_overwrite: true to replace them",
             )
 
     def write(self) -> None:
-        """Writes the planned files, each atomically, readable by its owner only."""
+        """Writes the planned files, each atomically."""
         for file in self.files:
             path = os.path.join(self._folder, file.path)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            files.replace(path, file.content)
+            files.replace(path, file.content, file.mode)
 
-    def _compare(self, name: str, document: t.Any) -> tuple[str, t.Any]:
-        """Returns the text before, and the document to write: None if the file already contains it.
+    def _changed(self, name: str, document: t.Any) -> t.Iterator[tuple[str, t.Any]]:
+        """Yields the file and the record of this adoption, each with its document, unless they already contain it.
 
-        An operator's additions stay; changed values are a conflict.
+        What differs from the record of the previous adoption was edited by the operator.
         """
+        record = os.path.join(RECORD, name)
+        there, before = self._load(name), self._load(record)
+        # A host that is not read this time stays in the inventory.
+        merging = Merging(self._overwrite, drop=name.endswith(("vars.yml", "vault.yml")))
+        merged = merging.merge(there, before, document)
+        self.kept += [f"{name}: {key}" for key in merging.kept]
+        if merging.conflicts:
+            self._conflicts.append(f"{name}: {', '.join(sorted(merging.conflicts))}")
+        for path, old, new in ((name, there, merged), (record, before, document)):
+            if old != new:
+                yield path, new
+
+    def _load(self, name: str) -> t.Any:
+        """Returns the document of a file; None if there is no file."""
         path = os.path.join(self._folder, name)
         if not os.path.exists(path):
-            return "", document
-        there = self._load(path)
-        differing = sorted(_differing(there, document, ""))
-        if differing and not self._overwrite:
-            self._conflicts.append(f"{name}: {', '.join(differing)}")
-        before = "" if is_encrypted(self._bytes(path)) else self._read(name)
-        merged = _over(there, document)
-        return before, None if merged == there else merged
-
-    def _load(self, path: str) -> t.Any:
+            return None
         try:
             return yaml.load(self._open(path), Loader=Loader) or {}
         except yaml.YAMLError:
@@ -192,16 +198,37 @@ def _blank(key: str, value: t.Any) -> str:
     return f"{key}:\n" + "".join(lines)
 
 
-def _differing(there: t.Any, wanted: t.Any, where: str) -> t.Iterator[str]:
-    """Keys that stand there with another value; one that is blank or missing does not differ."""
-    if isinstance(there, dict) and isinstance(wanted, dict):
-        for key, value in wanted.items():
-            yield from _differing(there.get(key), value, f"{where}.{key}" if where else str(key))
-    elif there is not None and there != wanted:
-        yield where
+_MISSING: t.Any = object()
 
 
-def _over(there: t.Any, wanted: t.Any) -> t.Any:
-    if isinstance(there, dict) and isinstance(wanted, dict):
-        return {**there, **{key: _over(there.get(key), value) for key, value in wanted.items()}}
-    return wanted
+class Merging:
+    """Merges what runs into what is there, by what the previous adoption wrote."""
+
+    def __init__(self, overwrite: bool, drop: bool) -> None:
+        """`overwrite` replaces edited values; `drop` removes unedited keys that no longer run. Lists keys by their path."""
+        self._overwrite = overwrite
+        self._drop = drop
+        self.kept: list[str] = []  # edited by the operator, and unchanged on the host
+        self.conflicts: list[str] = []  # edited by the operator, and changed on the host
+
+    def merge(self, there: t.Any, before: t.Any, wanted: t.Any, where: str = "") -> t.Any:
+        """Returns the merged value of one key: the operator's own keys stay, and blanks are filled in."""
+        if isinstance(there, dict) and isinstance(wanted, dict):
+            known = before if isinstance(before, dict) else {}
+            merged = {}
+            for key in {**there, **wanted}:
+                path = f"{where}.{key}" if where else str(key)
+                value = self.merge(there.get(key, _MISSING), known.get(key, _MISSING), wanted.get(key, _MISSING), path)
+                if value is not _MISSING:
+                    merged[key] = value
+            return merged
+        if wanted is _MISSING:
+            return _MISSING if there == before and self._drop else there
+        if there is None or there == wanted or self._overwrite:
+            return wanted
+        if before == wanted:
+            self.kept.append(where)
+            return there
+        if there not in (_MISSING, before):
+            self.conflicts.append(where)
+        return wanted

@@ -33,25 +33,18 @@ def playbook(
     variables: t.Mapping[str, t.Any],
     cli: t.Mapping[str, t.Any],
     limit: str | None = None,
-    inventory: t.Sequence[str] | None = None,
-    options: t.Sequence[str] = (),
 ) -> str:
     """Returns the shell command that runs the collection's playbook `name` with `variables` and the options `cli`.
 
-    `cli` are this run's options (`context.CLIARGS`); `limit` and `inventory` replace its own. Extra variables that may hold
+    `cli` are this run's options (`context.CLIARGS`); `limit` replaces its own. Extra variables that may hold
     a secret are named after the command, without their values.
     """
     argv = ["ansible-playbook"]
-    for source in inventory if inventory is not None else _list(cli.get("inventory")):
+    for source in _list(cli.get("inventory")):
         argv += ["-i", source]
     subset = limit or cli.get("subset")
     argv += ["--limit", str(subset)] if subset else []
-    for key, option in _REPEATED.items():
-        argv += [argument for value in _list(cli.get(key)) for argument in (option, value)]
-    for key, option in _ONCE.items():
-        argv += [option, str(cli[key])] if cli.get(key) else []
-    argv += [option for key, option in _FLAGS.items() if cli.get(key)]
-    argv += [f"waba.onprem.{name}", *options]
+    argv += [*login_options(cli), f"waba.onprem.{name}"]
     files, given = _extra_variables(_list(cli.get("extra_vars")))
     passed_on = {key: value for key, value in given.items() if _is_passed_on(name, key, value) and key not in variables}
     for path in files:
@@ -61,6 +54,15 @@ def playbook(
     relevant = {key for key in given if name == "upgrade" or not key.startswith("wa_upgrade_")}
     left = sorted(relevant - set(passed_on) - set(variables) - set(_NOT_PASSED_ON))
     return shlex.join(argv) + (f"   (and -e for {', '.join(left)}, as in this run)" if left else "")
+
+
+def login_options(cli: t.Mapping[str, t.Any]) -> list[str]:
+    """Returns the options of `cli` that decrypt the inventory and log in to hosts."""
+    found = [
+        argument for key, option in _REPEATED.items() for value in _list(cli.get(key)) for argument in (option, value)
+    ]
+    found += [argument for key, option in _ONCE.items() if cli.get(key) for argument in (option, str(cli[key]))]
+    return found + [option for key, option in _FLAGS.items() if cli.get(key)]
 
 
 def _list(value: t.Any) -> list[str]:

@@ -19,6 +19,15 @@ Survey = t.Mapping[str, t.Any]
 _OWN = re.compile(r"localhost|127\..*|::1|0\.0\.0\.0|host\.docker\.internal|172\.17\.0\.1")
 
 
+@dataclass(frozen=True)
+class Action:
+    """What an operator has to do: what was found, one fact a line, the steps, and another way."""
+
+    facts: tuple[str, ...]
+    steps: tuple[str, ...]
+    otherwise: str = ""
+
+
 @dataclass
 class Client:
     """The containers of one project on one host, and the db.env that they were given."""
@@ -31,7 +40,8 @@ class Client:
     name: str = ""  # in the inventory to be written
     deployment: str = ""
     words: dict[str, str] = field(default_factory=dict)  # container -> web, core1, master1 ...
-    notes: list[str] = field(default_factory=list)  # what was not understood, or must be decided
+    notes: list[str] = field(default_factory=list)  # what was not understood
+    actions: list[Action] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -94,13 +104,16 @@ class Client:
 
 @dataclass
 class Described:
-    """One client as its inventory will tell it."""
+    """One client as its inventory describes it, and what the report says of it."""
 
     variables: dict[str, t.Any] = field(default_factory=dict)
     secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
-    notes: list[str] = field(default_factory=list)  # not understood, or to be decided
-    changes: list[str] = field(default_factory=list)  # what provision.yml would do
-    advice: list[str] = field(default_factory=list)  # what stays as it is and could be better
+    registration: list[Action] = field(default_factory=list)  # comes first in the report
+    actions: list[Action] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)  # what provision.yml does
+    upgrade: list[str] = field(default_factory=list)  # what the next upgrade does
+    notes: list[str] = field(default_factory=list)  # not understood, or not carried over
+    advice: list[str] = field(default_factory=list)  # stays as it is and could be better
 
 
 def clients(host: str, survey: Survey) -> list[Client]:
@@ -121,8 +134,8 @@ def clients(host: str, survey: Survey) -> list[Client]:
             host, project, survey, services, [one for one in survey["sidecars"] if one["project"] == project]
         )
         client.notes += [
-            f"{one['name']} is {'a migration' if one in migrations else 'what a try has left'} "
-            f"({one['state']}); it is no part of what was written"
+            f"{one['name']} is {'a migration' if one in migrations else 'left over from a test'} "
+            f"({one['state']}); it is not in the inventory"
             for one in ours
             if one not in services
         ]
@@ -213,38 +226,54 @@ def _check_neighbours(found: t.Sequence[Client]) -> None:
                 running = [
                     each.name for each in (client, other) if any(one["state"] == "running" for one in each.containers)
                 ]
-                client.notes.append(
-                    f"shares its database with {other.name}, and neither is a multiconnect client: two clients for one "
-                    f"number kick each other off. Running: {', '.join(sorted(running)) or 'neither'}. Leave one of them out"
+                client.actions.append(
+                    Action(
+                        (
+                            f"shares its database with {other.name}, and neither is a multiconnect client",
+                            "two clients for one number disconnect each other",
+                            f"running: {', '.join(sorted(running)) or 'neither'}",
+                        ),
+                        ("Stop one of them, and remove it from inventory.yml",),
+                    )
                 )
 
 
-def topology(members: t.Sequence[Client]) -> tuple[str, list[str]]:
+_READ_ALL = (
+    "If it is on a host that was not read, run adopt.yml again with that host; otherwise provision.yml creates it"
+)
+
+
+def topology(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
     """The topology of a deployment by its environment, and what is missing for it."""
     words = [word for client in members for word in client.words.values()]
     if not members[0].multiconnect:
         missing = [kind for kind in ("web", "core1") if kind not in words]
-        notes = [
-            f"no container is its {'Webapp' if kind == 'web' else 'Coreapp'}: is it on a host that was not read?"
+        actions = [
+            Action((f"no container is its {'Webapp' if kind == 'web' else 'Coreapp'}",), (_READ_ALL,))
             for kind in missing
         ]
         if len(words) > len(set(words)) or any(word not in ("web", "core1") for word in words):
-            notes.append(
-                f"has {', '.join(sorted(words))} without WA_APP_MULTICONNECT=1, which is no topology of the client"
+            actions.append(
+                Action(
+                    (
+                        f"it has {', '.join(sorted(words))} without WA_APP_MULTICONNECT=1, which is no topology of the client",
+                    ),
+                    ("Remove the containers that do not belong to it, and run adopt.yml again",),
+                )
             )
-        return "single", notes
-    notes = [
-        f"no container is its {called}: is it on a host that was not read, or does its database have another name there?"
+        return "single", actions
+    actions = [
+        Action((f"no container is its {called}", "its database may have another name on another host"), (_READ_ALL,))
         for kind, called in (("web", "Webapp"), ("core", "Coreapp"), ("master", "master"))
         if not any(word.startswith(kind) for word in words)
     ]
-    return "high_availability", notes
+    return "high_availability", actions
 
 
-def version(members: t.Sequence[Client]) -> tuple[str, list[str]]:
-    """The version of a deployment; several are told, and the Coreapp's counts."""
+def version(members: t.Sequence[Client]) -> tuple[str, list[Action]]:
+    """The version of a deployment; several are an action, and the Coreapp's counts."""
     found: dict[str, list[str]] = {}
-    notes: list[str] = []
+    actions: list[Action] = []
     for client in members:
         for one in sorted(client.containers, key=lambda each: each["role"] == "web"):
             tag = image_reference.parse(one["image"]).tag
@@ -253,19 +282,28 @@ def version(members: t.Sequence[Client]) -> tuple[str, list[str]]:
                     f"{one['name']} on {client.host}"
                 )
             except WaError:
-                notes.append(
-                    f"{one['name']} on {client.host}: its image {one['image']} has no version in its tag, and "
-                    "provision.yml refuses that. A tag that names it is enough: docker tag IMAGE REPOSITORY:vVERSION, then "
-                    "adopt again"
+                repository = image_reference.parse(one["image"]).repository
+                actions.append(
+                    Action(
+                        (
+                            f"the image of {one['name']} has no version in its tag: {one['image']}",
+                            "provision.yml refuses it",
+                        ),
+                        (
+                            f"On {client.host}: `docker tag {one['image']} {repository}:vVERSION`",
+                            f"Create {one['name']} from that tag, and run adopt.yml again",
+                        ),
+                    )
                 )
                 continue
             if not tag.startswith("v"):
-                notes.append(
-                    f"{one['name']} on {client.host}: its image is tagged {tag}; the collection looks for v{tag}"
-                )
+                client.notes.append(f"the image of {one['name']} is tagged {tag}; the collection looks for v{tag}")
     if len(found) > 1:
-        told = "; ".join(f"{each}: {', '.join(where)}" for each, where in sorted(found.items()))
-        notes.append(
-            f"runs more than one version ({told}). provision.yml refuses that: bring all containers to one first"
+        versions = [f"{each}: {', '.join(where)}" for each, where in sorted(found.items())]
+        actions.append(
+            Action(
+                ("more than one version runs", *versions, "provision.yml refuses that"),
+                ("Bring all containers to one version, and run adopt.yml again",),
+            )
         )
-    return next(iter(found), ""), notes
+    return next(iter(found), ""), actions

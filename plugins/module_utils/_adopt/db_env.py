@@ -9,6 +9,7 @@ import errno
 import os
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
@@ -18,6 +19,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import state as e
 
 if t.TYPE_CHECKING:
     from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client, Described
+
+
+def refused(error: WaError) -> Action:
+    """Why provision.yml would refuse what was written, by its own rules, and the cure."""
+    expected = (f"expected: {error.expected}",) if error.expected else ()
+    cure = error.cure or "Correct it there or in the inventory, and run adopt.yml again"
+    return Action(("provision.yml refuses this client", f"{error.subject}: {error.found}", *expected), (cure,))
 
 
 def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
@@ -42,7 +50,7 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
     for option, key in env_rules.OPTIONS.items():
         value = values.get(key)
         if key in values and value is None:
-            found.notes.append(f"{path}: the value of {key} depends on who reads the file; it was not written")
+            found.notes.append(f"{path}: the value of {key} depends on who reads the file; it is not in the inventory")
         if not value:
             continue
         if key == env_rules.PASSWORD:
@@ -67,7 +75,7 @@ def _predict(client: Client, found: Described, path: str, file: t.Mapping[str, t
     try:
         plan = env_plan.make(params, path, before)
     except WaError as error:
-        found.notes.append(f"provision.yml refuses this client until it is put right: {error}")
+        found.actions.append(refused(error))
         return
     found.notes += [f"provision.yml warns: {text}" for text in plan.warnings]
     if before is None:
@@ -77,39 +85,40 @@ def _predict(client: Client, found: Described, path: str, file: t.Mapping[str, t
     unread = {one["path"]: one["problem"] for one in client.survey["files"] if one["text"] is None}
     for name in sorted({name for one in client.containers for name in one["env_files"]} & {*unread}):
         if unread[name] != os.strerror(errno.ENOENT):
-            found.notes.append(
-                f"the env file {name} cannot be read ({unread[name]}): what it gives was taken from the containers, and "
-                "provision.yml would write another one. Read the host as a user who may, such as root"
+            found.actions.append(
+                Action(
+                    (
+                        f"the env file {name} cannot be read ({unread[name]})",
+                        "its settings were taken from the containers, and provision.yml would write another file",
+                    ),
+                    ("Run adopt.yml as a user who can read it, such as root (wa_become)",),
+                )
             )
     for one in client.containers:
         others = [each for each in one["env_files"] if client.file(each)]
         if file is not None and path not in others:
             found.notes.append(
-                f"{one['name']} reads {', '.join(others) or 'no env file'} and not {path}, the only one that the collection "
-                "looks after; a change of the database's settings needs both"
+                f"{one['name']} reads {', '.join(others) or 'no env file'} and not {path}, the only file that the collection "
+                "manages; change database settings in both"
             )
         if path in others:
             later = {key for each in others[others.index(path) + 1 :] for key in client.keys_of(each)}
             winning = sorted(later & {*env_rules.OPTIONS.values()})
             if winning:
                 found.notes.append(
-                    f"{one['name']} reads another env file after {path}, which wins for {', '.join(winning)}: a change of it "
-                    "needs both"
+                    f"{one['name']} reads another env file after {path}, which wins for {', '.join(winning)}; change them in "
+                    "both"
                 )
         _in_force(client, found, one)
 
 
 def _in_force(client: Client, found: Described, container: t.Mapping[str, t.Any]) -> None:
-    """Say where a container has not what its file gives."""
-    differing = []
+    """Report the values that change with the next recreation, because the file was edited."""
     for key, value in client.given(container).items():
         has = container["environment"].get(key)
         if value is None or has == value or (has is None and not value):
             continue
-        told = redact.is_secret(key) or has is None
-        differing.append(f"{key}" if told else f"{key} ({has} is in force, the file says {value})")
-    if differing:
-        found.notes.append(
-            f"{container['name']} was created before its env file became what it is: {', '.join(sorted(differing))}. What the "
-            "container has is in force; the next recreation puts the file in force"
+        values = "" if redact.is_secret(key) or has is None else f" from {has} to {value}"
+        found.upgrade.append(
+            f"changes {key} of {container['name']}{values}: its env file was edited after the container was created"
         )

@@ -101,11 +101,11 @@ def add(
         extras.secret[name] = secret
     for word in container["unsupported_settings"]:
         extras.notes.append(
-            f"{container['name']}: {word} is set, and Compose has no word for it here; it is not carried"
+            f"{container['name']}: {word} is set, which Compose cannot express here; it is not carried over"
         )
     if container["image_gone"]:
         extras.notes.append(
-            f"{container['name']}: its image is gone from the host, so what the image sets counts as the container's own"
+            f"{container['name']}: its image is gone from the host, so settings of the image count as the container's own"
         )
 
 

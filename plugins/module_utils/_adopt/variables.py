@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import db_env
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import db_env, registration
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import service as adopt_service
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client, Described
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Described
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import option_secrets
@@ -18,7 +18,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import lay
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
-from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
 _LOCAL = ("", "0.0.0.0", "127.0.0.1")
@@ -26,7 +25,7 @@ _LOCAL = ("", "0.0.0.0", "127.0.0.1")
 
 def describe(client: Client, members: t.Sequence[Client], topology: str, version: str) -> Described:
     """All that is said of one member of a deployment."""
-    found = Described(notes=list(client.notes))
+    found = Described(notes=list(client.notes), actions=list(client.actions))
     names = deployment_topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
     if not client.project:
@@ -44,8 +43,19 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     _client(client, found, topology, len(members) == 1, media, names["env_file"])
     if len(members) > 1:
         _accept(client, found)
+    found.registration = registration.actions(client, _api(members))
     _state(client, found, names)
     return found
+
+
+def _api(members: t.Sequence[Client]) -> tuple[str, str]:
+    """The member with a Webapp and the Webapp's address on its host; empty texts without one."""
+    for client in members:
+        if "web" in client.words.values():
+            found = Described()
+            port, _bind = _web_port(client, found)
+            return client.name, found.variables.get("wa_api_url", f"https://127.0.0.1:{port}")
+    return "", ""
 
 
 def _recorded(client: Client, topology: str) -> list[str]:
@@ -72,16 +82,16 @@ def _accept(client: Client, found: Described) -> None:
         *found.secrets,
     }:
         accepted.append(layout.UNSHARED_MEDIA)
-        found.notes.append(
-            "its media volume is on the host's own disk unless a share is mounted below it: media that one host receives, the "
-            "others do not find. provision.yml looks whether they do"
+        found.advice.append(
+            "its media volume is on the host's own disk, unless a share is mounted below it: the other hosts do not find media "
+            "that this host receives; provision.yml checks it"
         )
     has_key = any(one["environment"].get(layout.JWT_KEY) for one in client.containers)
     if not has_key and "web" in client.words.values():
         accepted.append(layout.NO_COMMON_KEY)
-        found.notes.append(
-            f"its Webapp has no {layout.JWT_KEY}: a login at one Webapp is unknown to the others. It comes with the next "
-            "recreation once it is set in wa_db_env_extra_secrets"
+        found.advice.append(
+            f"its Webapp has no {layout.JWT_KEY}: a login at one Webapp is unknown to the others; set it in "
+            "wa_db_env_extra_secrets, and the next recreation puts it in force"
         )
     if accepted:
         found.variables["wa_client_skip"] = accepted
@@ -111,7 +121,7 @@ def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
         whole = image_reference.parse(one["image"]).repository
         if found.setdefault(key, whole) != whole:
             notes.append(
-                f"{one['name']} has its image from {whole}, another one from {found[key]}; the latter was written"
+                f"{one['name']} has its image from {whole}, another container from {found[key]}, which is in the inventory"
             )
     base = {key: whole[: -len(f"/{key}")] for key, whole in found.items() if whole.endswith(f"/{key}")}
     if len(base) == len(found) and len(set(base.values())) == 1:
@@ -135,9 +145,12 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
             continue
         seats.setdefault(mounted[0] if mounted else ("nothing", ""), []).append(one["name"])
     if len(seats) > 1 or ("nothing", "") in seats:
-        told = "; ".join(f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items()))
-        found.notes.append(
-            f"not every container has the same media at {MEDIA_FOLDER} ({told}): provision.yml refuses that"
+        mounts = [f"{' '.join(seat).strip()}: {', '.join(where)}" for seat, where in sorted(seats.items())]
+        found.actions.append(
+            Action(
+                (f"not every container has the same media at {MEDIA_FOLDER}", *mounts, "provision.yml refuses that"),
+                (f"Mount one volume at {MEDIA_FOLDER} in all of them, and run adopt.yml again",),
+            )
         )
     kind, source = max(
         (seat for seat in seats if seat[0] != "nothing"), key=lambda seat: len(seats[seat]), default=("", "")
@@ -146,7 +159,7 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
         found.variables["wa_media_volume_name"] = names["volume"]
         found.variables["wa_media_volume_driver_options"] = {"type": "none", "o": "bind", "device": source}
         found.changes.append(
-            f"makes the volume {names['volume']} over {source}, which the containers mount directly now; the files stay where they are"
+            f"creates the volume {names['volume']} over the folder {source}; the files stay where they are"
         )
     elif kind:
         found.variables["wa_media_volume_name"] = source
@@ -273,8 +286,11 @@ def _web_port(client: Client, found: Described) -> tuple[int, str]:
     matches = [match for match in map(_PORT.fullmatch, webs[0]["settings"].get("ports", [])) if match]
     matches.sort(key=lambda match: (match[1] or "") not in _LOCAL)
     if not matches:
-        found.notes.append(
-            f"{webs[0]['name']} publishes no port of its API: set wa_api_url to where the host reaches it"
+        found.actions.append(
+            Action(
+                (f"{webs[0]['name']} publishes no port of its API",),
+                ("Set wa_api_url to the address at which the host reaches it",),
+            )
         )
         return deployment_topology.WEB_PORT, bind
     address, port = matches[0][1] or "", int(matches[0][2])
@@ -313,35 +329,33 @@ def _sharing(client: Client, found: Described) -> None:
             continue
         names = [each["name"] for each in everything if each["id"].startswith(target) or each["name"] == target]
         found.notes.append(
-            f"{one['name']} shares the network of {names[0]}: once that one is recreated it is without a network until it is "
-            "recreated, too"
+            f"{one['name']} shares the network of {names[0]}: when {names[0]} is recreated, recreate {one['name']}, too"
             if names
-            else f"{one['name']} shares the network of a container that is not in its project or gone ({target[:12]}); Compose "
-            "will look for that id"
+            else f"{one['name']} shares the network of a container that is gone or in another project ({target[:12]})"
         )
 
 
 def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
-    """What provision.yml adds around the client, what it starts, and what stays."""
+    """What provision.yml adds around the client, what it starts, what an upgrade does, and what stays."""
     folder = names["project_dir"]
-    found.changes.append(f"makes the folders {folder} and {names['state_dir']} where they are missing")
+    found.changes.append(f"creates the folders {folder} and {names['state_dir']} where they are missing")
     refused = client.survey.get("docker_refusal", "")
-    lacks = {
-        name: reason
-        for name, reason in client.survey["missing"].items()
-        if not (refused and name.startswith("docker_"))
-    }
     if refused:
-        found.notes.append(f"provision.yml refuses this host until it is put right: {refused}")
-    found.changes += [f"installs what the host lacks to be managed: {name}: {reason}" for name, reason in lacks.items()]
+        found.actions.append(Action(("provision.yml refuses this host",), (refused,)))
+    if found.registration:
+        found.upgrade.insert(0, "is refused until the registration is out of the container")
+    for name, reason in client.survey["missing"].items():
+        if not (refused and name.startswith("docker_")):
+            found.changes.append(f"installs {name}: {reason}")
     if client.project:
-        found.changes.append(f"writes {folder}/compose.yml for the next recreation; no container is recreated for it")
+        found.changes.append(f"writes {folder}/compose.yml for the next recreation")
+        found.upgrade.append(f"recreates the containers of the client from {folder}/compose.yml")
     else:
-        found.notes.append(
-            "its containers are outside Compose. They are looked after as they are. To move them into the Compose project "
-            f"{deployment_topology.names(client.deployment)['project']}, with an outage of seconds: remove wa_project from the inventory and run "
-            "provision.yml -e wa_client_replace_unmanaged=true. upgrade.yml needs that first"
-        )
+        found.upgrade += [
+            "is refused as long as the containers are outside Compose",
+            f"to move them into the Compose project {deployment_topology.names(client.deployment)['project']}, with an outage of "
+            "seconds: remove wa_project from the inventory, and run provision.yml -e wa_client_replace_unmanaged=true",
+        ]
     for service in found.secrets.get("wa_client_extra_secret_environment", {}) if client.project else ():
         found.changes.append(
             f"writes {folder}/secret-{service}.env: secret variables of {service} that are in no env file"
@@ -355,28 +369,25 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     left = [name for name in stopped if name not in recorded]
     if left:
         found.notes.append(
-            f"{', '.join(left)}: stopped, outside Compose, and another container of the same role is there; it stays "
-            "stopped. Remove it (docker rm), or name it in wa_client_container_names, with which provision.yml starts it"
+            f"{', '.join(left)}: stopped, and another container has the same role; provision.yml does not start it; remove it "
+            "(docker rm), or add it to wa_client_container_names"
         )
     stopped = [name for name in stopped if name in recorded]
     if stopped:
         found.changes.append(f"starts {', '.join(stopped)}, which {'are' if len(stopped) > 1 else 'is'} stopped now")
     for one in client.containers:
         for each in client.survey["compose_files"]:
-            note = f"the Compose file {each['path']} cannot be read ({each['problem']}): what was written comes from the containers"
+            note = (
+                f"the Compose file {each['path']} cannot be read ({each['problem']}); the containers were read instead"
+            )
             ours = (*one["files"], *one.get("named_files", ()))
             if each["problem"] and each["path"] in ours and note not in found.notes:
                 found.notes.append(note)
-        mounted = [path for kind, _source, path in one["mounts"] if kind != "tmpfs"]
-        if not env_state.keeps_configuration(one["role"], one["environment"], mounted):
-            found.notes.append(
-                f"{one['name']} keeps its registration in its own layer; whatever recreates it loses it, and the collection refuses to. "
-                + env_state.CONFIG_CURE
-            )
         log = one["settings"].get("logging", {})
         if log.get("driver") == "json-file" and "max-size" not in log.get("options", {}):
             found.advice.append(
-                f"Docker's log of {one['name']} grows without end; a cap comes with the next recreation once logging is removed from wa_client_extra_services"
+                f"Docker's log of {one['name']} grows without limit; remove logging from wa_client_extra_services, and the next "
+                "recreation limits it"
             )
         if one["settings"].get("restart", "no") == "no":
             found.advice.append(f"{one['name']} is not started again after a reboot (restart: no)")

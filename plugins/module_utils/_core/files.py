@@ -150,11 +150,11 @@ def write_new(path: str, data: bytes, prepare: t.Callable[[int], None] | None = 
         raise
 
 
-def replace(path: str, data: bytes) -> None:
-    """Replaces the file at `path` atomically, readable by its owner only. Raises OSError; the old file is then unchanged."""
+def replace(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Replaces the file at `path` atomically. Raises OSError; the old file is then unchanged."""
     folder, name = os.path.split(os.path.abspath(path))
     draft = os.path.join(folder, f".{name}-{secrets.token_hex(4)}")
-    write_new(draft, data)
+    write_new(draft, data, lambda handle: os.fchmod(handle, mode))
     try:
         os.replace(draft, path)
     except BaseException:

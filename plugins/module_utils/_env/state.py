@@ -14,8 +14,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._env.rules import OPTI
 CONFIG_ON_DB = "WA_CONFIG_ON_DB"
 CONFIG_FOLDER = "/usr/local/waent/data"
 CONFIG_CURE = (
-    "Take a settings backup; then start it with WA_CONFIG_ON_DB=1 or a volume on "
-    f"{CONFIG_FOLDER}, and restore or register again"
+    f"Take a settings backup, copy {CONFIG_FOLDER} out of the stopped container (docker cp), and create it with that folder "
+    "mounted there; or start it with WA_CONFIG_ON_DB=1 and register again. The report of adopt.yml lists the commands"
 )
 
 

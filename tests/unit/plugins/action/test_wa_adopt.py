@@ -1,44 +1,158 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The action plugin of wa_adopt: the surveys of the hosts; what is written from them is tested by the scenario adopt."""
+"""The action plugin of wa_adopt: what it displays, what it writes and when, and that neither contains a secret."""
 
 from __future__ import annotations
 
-import re
+import json
 import typing as t
 from pathlib import Path
 
 import pytest
+from adopt_samples import ENV, container, single, survey
+from ansible import context
+from ansible.module_utils.common.collections import ImmutableDict
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.action import ActionBase
 
-from ansible_collections.waba.onprem.plugins.action.wa_adopt import ActionModule
-from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.action import wa_adopt
+
+CANARY = ENV["WA_DB_PASSWORD"]
 
 
-def surveys(**readings: t.Any) -> tuple[dict[str, t.Any], dict[str, str]]:
-    """The surveys and the failures of hosts with these results."""
-    hostvars = {host: {"read": reading} for host, reading in readings.items()}
-    found: tuple[dict[str, t.Any], dict[str, str]] = ActionModule._surveys(
-        "read", {"ansible_play_hosts_all": list(readings), "hostvars": hostvars}
+class Driver:
+    """The action plugin with results of `read`, and the lines that it displays."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.folder = folder
+        self.dest = folder / "inventory"
+        self.lines: list[str] = []
+        self.readings: dict[str, dict[str, t.Any]] = {}
+        monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+        monkeypatch.setattr(wa_adopt.display, "display", self.lines.append)
+        monkeypatch.setattr(context, "CLIARGS", ImmutableDict(vault_password_files=["/v w"]))
+
+    def read(self, **surveys: dict[str, t.Any]) -> None:
+        for host, found in surveys.items():
+            path = self.folder / f"{host}.json"
+            path.write_text(json.dumps(found))
+            self.readings[host] = {"survey": str(path)}
+
+    def __call__(self, check_mode: bool = False, **arguments: t.Any) -> dict[str, t.Any]:
+        self.lines.clear()
+        action = object.__new__(wa_adopt.ActionModule)
+        given = {"operation": "write", "readings": "reading", "dest": str(self.dest), "vault_password": "sesame"}
+        action._task = type("Task", (), {"args": {**given, **arguments}, "check_mode": check_mode, "diff": True})
+        action._loader = DataLoader()
+        hostvars = {host: {"reading": reading, "ansible_port": 22} for host, reading in self.readings.items()}
+        found: dict[str, t.Any] = action.run(None, {"ansible_play_hosts_all": list(hostvars), "hostvars": hostvars})
+        return found
+
+    def files(self) -> list[str]:
+        return sorted(
+            str(path.relative_to(self.dest))
+            for path in self.dest.rglob("*")
+            if path.is_file() and ".adopted" not in path.parts
+        )
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Driver:
+    made = Driver(monkeypatch, tmp_path)
+    made.read(h1=single())
+    return made
+
+
+WRITTEN = ["host_vars/h1/vars.yml", "host_vars/h1/vault.yml", "inventory.yml", "report.md"]
+
+
+def test_the_report_is_displayed_as_lines_and_written_as_they_are(driver: Driver) -> None:
+    found = driver()
+    assert (found["changed"], found["deployments"], driver.files()) == (True, ["h1"], WRITTEN)
+    report = (driver.dest / "report.md").read_text().splitlines()
+    assert report[:3] == ["# Adoption report", "", "No host was changed. No container was restarted."]
+    assert driver.lines[: len(report)] == found["report"] == report
+    assert driver.lines[len(report) :] == [
+        "",
+        *(f"Written: {driver.dest}/{name}" for name in ("inventory.yml", *WRITTEN[:2], "report.md")),
+    ]
+    assert [line for line in driver.lines if "\n" in line] == []
+    modes = {name: (driver.dest / name).stat().st_mode & 0o777 for name in WRITTEN}
+    assert modes == {**dict.fromkeys(WRITTEN, 0o600), "report.md": 0o640}
+
+
+def test_commands_have_the_options_of_this_run(driver: Driver) -> None:
+    driver()
+    assert driver.lines[driver.lines.index("## Next") + 4].endswith(
+        "`ansible-playbook -i inventory.yml --vault-password-file '/v w' waba.onprem.provision --check --diff`"
     )
-    return found
 
 
-def test_the_surveys_of_the_hosts(tmp_path: Path) -> None:
-    path = tmp_path / "survey.json"
-    path.write_text('{"containers": []}')
-    found, failed = surveys(h1={"survey": str(path)}, h2={"msg": "no\n Docker"}, h3=None)
-    assert found == {"h1": {"containers": []}}
-    assert failed == {"h2": "no Docker", "h3": "not reached"}
+def test_a_second_adoption_writes_nothing_and_says_so(driver: Driver) -> None:
+    driver()
+    before = {path: path.stat().st_mtime_ns for path in driver.dest.rglob("*")}
+    found = driver()
+    assert (found["changed"], found["actions"], found["diff"]) == (False, [], [])
+    assert driver.lines[0] == "# Adoption report"
+    assert driver.lines[-1] == f"Nothing was written: {driver.dest} is up to date."
+    assert {path: path.stat().st_mtime_ns for path in driver.dest.rglob("*")} == before
 
 
-@pytest.mark.parametrize(("text", "reason"), [(None, "No such file or directory"), ("{", "no complete JSON")])
-def test_a_survey_that_cannot_be_read(tmp_path: Path, text: str | None, reason: str) -> None:
-    path = tmp_path / "survey.json"
-    if text is not None:
-        path.write_text(text)
-    message = (
-        f"survey {path}: {reason}; expected the file that the operation read of this run wrote. Run adopt.yml again"
+def test_check_mode_writes_nothing_and_displays_the_report(driver: Driver) -> None:
+    found = driver(check_mode=True)
+    assert (found["changed"], driver.dest.exists()) == (True, False)
+    assert driver.lines[0] == "# Adoption report"
+    assert driver.lines[-1] == f"Check mode: would write: {driver.dest}/report.md"
+
+
+def test_a_changed_host_is_refreshed_with_a_diff_and_edits_are_kept(driver: Driver) -> None:
+    driver()
+    file = driver.dest / "host_vars/h1/vars.yml"
+    file.write_text(file.read_text().replace("wa_db_env_username: wa", "wa_db_env_username: mine") + "wa_own: 1\n")
+    driver.read(h1=single(env={**ENV, "WA_DB_PORT": "3307"}))
+    found = driver()
+    text = file.read_text()
+    assert ("wa_db_env_port: 3307" in text, "wa_db_env_username: mine" in text, "wa_own: 1" in text) == (True,) * 3
+    assert "Kept as edited: host_vars/h1/vars.yml: wa_db_env_username" in driver.lines
+    [difference] = [one for one in found["diff"] if one["before_header"] == "host_vars/h1/vars.yml"]
+    assert ("wa_db_env_port: 3306" in difference["before"], "wa_db_env_port: 3307" in difference["after"]) == (
+        True,
+        True,
     )
-    with pytest.raises(WaError, match=f"^{re.escape(message)}"):
-        surveys(h1={"survey": str(path)})
+
+
+@pytest.mark.parametrize("password", ["sesame", None])
+def test_no_secret_is_in_lines_result_or_clear_files(driver: Driver, password: str | None) -> None:
+    own = container("waweb", environment={"WA_API_KEY": "Canary-api-key", "HOOK": "https://u:Canary-url@example.com"})
+    core = container("wacore", environment={"WA_CONFIG_ON_DB": None, "NOTE": f"x{CANARY}x"})
+    driver.read(h1=survey(core, own))
+    found = driver(vault_password=password)
+    assert driver.lines[6] == "1. h1: the registration of the number exists only inside the container biz-wacore-1"
+    clear = [path.read_text() for path in driver.dest.rglob("*") if path.is_file()]
+    assert "Canary" not in "".join([*driver.lines, json.dumps(found), *clear])
+    assert ("- Fill in what is <hidden> in host_vars/h1/vars.yml: wa_client_extra_services" in driver.lines) is (
+        password is None
+    )
+
+
+def test_a_host_that_was_not_read_is_an_action(driver: Driver) -> None:
+    driver.readings["h2"] = {"failed": True, "msg": "no\n permission"}
+    driver()
+    assert driver.lines[6:8] == ["1. h2: it was not read", "   - no permission"]
+
+
+def test_hosts_without_a_client_write_no_file(driver: Driver) -> None:
+    driver.read(h1=survey())
+    found = driver()
+    assert (found["changed"], driver.dest.exists()) == (False, False)
+    assert "There is nothing to adopt. provision.yml sets up a new client." in driver.lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"dest": ""}, "wa_adopt_dir: not set"), ({"operation": "x"}, "option operation: 'x'; expected read or write")],
+)
+def test_wrong_options_are_refused(driver: Driver, arguments: dict[str, t.Any], message: str) -> None:
+    found = driver(**arguments)
+    assert (found["failed"], found["msg"].startswith(message), driver.lines) == (True, True, [])

@@ -56,9 +56,9 @@ def test_extra_variables_are_repeated_unless_they_may_be_secret(given: list[str]
 
 def test_upgrade_variables_are_left_out_of_other_commands() -> None:
     cli = {"extra_vars": ["wa_hosts=eu wa_upgrade_dump=true wa_project=x"], "subset": "eu", "inventory": ("i",)}
-    command = command_line.playbook("adopt", {"wa_adopt_dir": "./x y"}, cli, limit="h1", inventory=["other"])
+    command = command_line.playbook("adopt", {"wa_adopt_dir": "./x y"}, cli, limit="h1")
     assert shlex.split(command.partition("   (")[0]) == [
-        *("ansible-playbook", "-i", "other", "--limit", "h1", "waba.onprem.adopt"),
+        *("ansible-playbook", "-i", "i", "--limit", "h1", "waba.onprem.adopt"),
         *("-e", "wa_hosts=eu", "-e", '{"wa_adopt_dir": "./x y"}'),
     ]
     assert command.endswith("   (and -e for wa_project, as in this run)")

@@ -18,6 +18,10 @@ def adopt(surveys: dict[str, t.Any], failed: dict[str, str] | None = None, with_
     return build(surveys, failed or {}, {key: {} for key in surveys}, {}, with_vault)
 
 
+def text(adoption: Adoption) -> str:
+    return "\n".join(adoption.report)
+
+
 def variables(adoption: Adoption, name: str = "h1") -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", adoption.documents[f"host_vars/{name}/vars.yml"])
 
@@ -55,7 +59,7 @@ def test_no_secret_is_in_what_is_written_in_clear() -> None:
         "env_files": [],
     }
     adoption = adopt({"h1": survey(container("wacore"), own, sidecars=[beside])})
-    assert "Canary" not in str(adoption.documents) + adoption.report
+    assert "Canary" not in str(adoption.documents) + text(adoption)
     assert adoption.secrets["host_vars/h1/vault.yml"]["wa_client_extra_secret_environment"] == {
         "waweb": {"WA_API_KEY": "Canary-api-key"},
         "db": {"MYSQL_ROOT_PASSWORD": "Canary-root"},
@@ -71,7 +75,7 @@ def test_hosts_of_one_database_are_one_deployment() -> None:
     assert variables(adoption, "h2")["wa_client_services"] == ["web", "core2", "master2"]
     assert variables(adoption, "h2")["wa_client_service_names"] == {"wacore2": "wacore", "master2": "master"}
     assert variables(adoption, "h2")["wa_client_address"] == "h2.example.com"
-    assert "refuses this client" not in adoption.report
+    assert "refuses this client" not in text(adoption)
     assert set(adoption.secrets) == {"group_vars/biz/vault.yml", "host_vars/h3/vault.yml"}
 
 
@@ -89,7 +93,8 @@ def test_a_server_of_the_hosts_own_is_shared_with_nobody(server: str) -> None:
 def test_two_single_clients_of_one_database_are_told() -> None:
     adoption = adopt({"h1": single(), "h2": single()})
     assert adoption.deployments == ["h1", "h2"]
-    assert "two clients for one number kick each other off. Running: h1, h2" in adoption.report
+    assert "h1: shares its database with h2, and neither is a multiconnect client\n" in text(adoption)
+    assert "   - running: h1, h2\n   - To do: Stop one of them" in text(adoption)
 
 
 def test_two_projects_of_one_machine_are_two_names() -> None:
@@ -136,39 +141,38 @@ def test_what_the_template_does_not_model_is_carried() -> None:
     assert found["wa_client_extra_volumes"] == {"certs": {"name": "certs", "external": True}}
 
 
-def test_which_db_env_is_in_force_is_said() -> None:
-    report = adopt({"h1": single(env={**ENV, "WA_DB_PORT": "3307", "WA_DB_PASSWORD": "Canary-new"})}).report
-    assert (
-        "biz-wacore-1 was created before its env file became what it is: WA_DB_PASSWORD, WA_DB_PORT (3306 is in force, the file says 3307)"
-        in report
-    )
+def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
+    report = text(adopt({"h1": single(env={**ENV, "WA_DB_PORT": "3307", "WA_DB_PASSWORD": "Canary-new"})}))
+    edited = "its env file was edited after the container was created"
+    assert f"- changes WA_DB_PORT of biz-wacore-1 from 3306 to 3307: {edited}\n" in report
+    assert f"- changes WA_DB_PASSWORD of biz-wacore-1: {edited}\n" in report
     assert "Canary" not in report
 
 
 @pytest.mark.parametrize(
     ("surveys", "told"),
     [
-        ({"h1": survey(container("wacore"), container("waweb", image="r/whatsapp/web:v2.53.4"))}, "more than one version"),
+        ({"h1": survey(container("wacore"), container("waweb", image="r/whatsapp/web:v2.53.4"))}, "more than one version runs\n   - 2.51.2: biz-wacore-1 on h1\n   - 2.53.4: biz-waweb-1 on h1\n   - provision.yml refuses that\n"),
         ({"h1": survey(container("wacore", state="exited"), container("waweb"))}, "starts biz-wacore-1, which is stopped now"),
         ({"h1": survey(container("wacore"))}, "no container is its Webapp"),
-        ({"h1": survey(container("wacore", environment={"WA_CONFIG_ON_DB": None}), container("waweb"))}, "keeps its registration in its own layer"),
-        ({"h1": single(env={**ENV, "WA_DB_CONNECTION_IDLE_TIMEOUT": "180"})}, "refuses this client until it is put right: /srv/biz/db.env"),
-        ({"h1": single(files=[])}, "no env file was found; taken from the containers"),
-        ({"h1": single("")}, "outside Compose"),
+        ({"h1": single(env={**ENV, "WA_DB_CONNECTION_IDLE_TIMEOUT": "180"})}, "provision.yml refuses this client\n   - /srv/biz/db.env"),
+        ({"h1": single(files=[])}, "no env file was found; read from the containers"),
+        ({"h1": single("")}, "is refused as long as the containers are outside Compose"),
         ({"h1": survey(container("wacore", image="r/whatsapp/coreapp:2.51.2"), container("waweb"))}, "looks for v2.51.2"),
-        ({"h1": member(1, volumes=[{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}]), "h2": member(2)}, "media that one host receives"),
+        ({"h1": member(1, volumes=[{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}]), "h2": member(2)}, "the other hosts do not find media that this host receives"),
         ({"h1": survey(container("wacore"), container("waweb", environment=MULTI))}, "no container is its master"),
         ({"h1": single(autostart=[{"kind": "cron", "path": "/c", "line": "docker exec 0123456789ab cleanup.sh"}])}, "by a container's id"),
-        ({"h1": single(autostart=[{"kind": "container", "path": "watchtower", "line": "w:1, running"}])}, "container watchtower"),
+        ({"h1": single(autostart=[{"kind": "container", "path": "watchtower", "line": "w:1, running"}])}, "the container watchtower on h1 (w:1, running) may restart"),
         ({"h1": survey()}, "There is nothing to adopt"),
     ],
 )  # fmt: skip
 def test_the_report_says(surveys: dict[str, t.Any], told: str) -> None:
-    assert told in adopt(surveys).report
+    assert told in text(adopt(surveys))
 
 
 def test_a_host_that_was_not_read_is_named() -> None:
-    assert "- h2: NOT READ: no permission" in adopt({"h1": single()}, {"h2": "no permission"}).report
+    report = text(adopt({"h1": single()}, {"h2": "no permission"}))
+    assert "1. h2: it was not read\n   - no permission\n   - To do: Correct it, and run adopt.yml again" in report
 
 
 def test_media_that_are_mounted_directly_get_a_volume_over_the_same_folder() -> None:
@@ -198,8 +202,8 @@ def test_env_files_are_found_by_the_compose_file_the_unit_or_the_vendors_name() 
 def test_what_compose_run_has_left_is_no_coreapp() -> None:
     left = container("wacore", name="biz-wacore-run-1", one_off=True, state="exited", number=2)
     adoption = adopt({"h1": survey(container("wacore"), container("waweb"), left)})
-    assert "biz-wacore-run-1 is what a try has left (exited)" in adoption.report
-    assert "starts biz-wacore-run-1" not in adoption.report
+    assert "biz-wacore-run-1 is left over from a test (exited)" in text(adoption)
+    assert "starts biz-wacore-run-1" not in text(adoption)
     assert "scale" not in variables(adoption)["wa_client_extra_services"]["wacore"]
 
 
@@ -211,7 +215,7 @@ def test_a_service_that_reads_another_env_file_keeps_it() -> None:
     found["files"].append(file)
     adoption = adopt({"h1": found})
     assert variables(adoption)["wa_client_extra_services"]["waweb"]["env_file"] == ["/srv/biz/web.env"]
-    assert "biz-waweb-1 reads /srv/biz/web.env and not /srv/biz/db.env" in adoption.report
+    assert "biz-waweb-1 reads /srv/biz/web.env and not /srv/biz/db.env" in text(adoption)
 
 
 def test_other_env_files_stand_beside_the_db_env_that_is_written() -> None:
@@ -234,14 +238,14 @@ def test_settings_of_the_compose_file_are_added_to_a_db_env_that_lacks_them() ->
     env = {key: value for key, value in ENV.items() if key != "WA_DB_PASSWORD"}
     adoption = adopt({"h1": single(env=env)})
     assert adoption.secrets == {"host_vars/h1/vault.yml": {"wa_db_env_password": "Canary-secret-1"}}
-    assert "/srv/biz/db.env: set WA_DB_PASSWORD" in adoption.report
-    assert "refuses" not in adoption.report
+    assert "/srv/biz/db.env: set WA_DB_PASSWORD" in text(adoption)
+    assert "refuses" not in text(adoption)
 
 
 def test_a_url_with_a_password_is_a_secret() -> None:
     url = "https://wa:Canary-url@example.com/"
     adoption = adopt({"h1": survey(container("wacore"), container("waweb", environment={"HOOK": url}))})
-    assert "Canary" not in str(adoption.documents) + adoption.report
+    assert "Canary" not in str(adoption.documents) + text(adoption)
 
 
 def test_links_and_shared_networks_are_by_service() -> None:
@@ -251,21 +255,20 @@ def test_links_and_shared_networks_are_by_service() -> None:
     proxy = container("proxy", image="proxy:1", env_files=[], settings=settings)
     adoption = adopt({"h1": survey(container("wacore"), web, sidecars=[proxy])})
     extra = variables(adoption)["wa_client_extra_services"]
-    assert "biz-proxy-1 shares the network of biz-waweb-1" in adoption.report
+    assert "biz-proxy-1 shares the network of biz-waweb-1" in text(adoption)
     assert extra["waweb"]["links"] == ["wacore:engine"]
     assert extra["proxy"]["network_mode"] == "service:waweb"
 
 
 def test_what_is_installed_on_the_host_is_told() -> None:
-    reason = "the Python library requests (package python3-requests) cannot be imported"
-    report = adopt({"h1": single(missing={"python_requests": reason})}).report
-    assert f"- installs what the host lacks to be managed: python_requests: {reason}\n" in report
+    missing = {"python_requests": "the Python library requests (package python3-requests) cannot be imported"}
+    assert f"- installs python_requests: {missing['python_requests']}\n" in text(adopt({"h1": single(missing=missing)}))
 
 
 def test_outside_compose_a_container_reads_the_file_that_it_has_all_of() -> None:
     core = container("wacore", "", env_files=["/srv/biz/db.env"])
     adoption = adopt({"h1": survey(core, container("waweb", ""))})
-    assert "reads no env file" not in adoption.report
+    assert "reads no env file" not in text(adoption)
     assert "env_file" not in variables(adoption)["wa_client_extra_services"]["waweb"]
 
 
@@ -278,10 +281,10 @@ def test_files_that_cannot_be_read_are_named() -> None:
     file = {"path": "/srv/biz/db.env", "problem": "Permission denied", "text": None}
     base = {"path": "/srv/biz/base.yml", "problem": "Permission denied", "text": None}
     ours = [container(service, named_files=["/srv/biz/base.yml"]) for service in ("wacore", "waweb")]
-    report = adopt({"h1": survey(*ours, files=[file], compose_files=[base])}).report
+    report = text(adopt({"h1": survey(*ours, files=[file], compose_files=[base])}))
     assert "the env file /srv/biz/db.env cannot be read (Permission denied)" in report
     assert "the Compose file /srv/biz/base.yml cannot be read (Permission denied)" in report
-    gone = adopt({"h1": single(files=[{**file, "problem": "No such file or directory"}])}).report
+    gone = text(adopt({"h1": single(files=[{**file, "problem": "No such file or directory"}])}))
     assert "cannot be read" not in gone
 
 
@@ -302,8 +305,8 @@ def test_a_key_of_an_env_file_is_told_where_members_are_compared(path: str) -> N
         one["files"] = [*files.values(), *([file] if path not in files else [])]
         web["env_files"] = list(dict.fromkeys(["/srv/biz/db.env", path]))
     adoption = adopt(surveys)
-    assert "refuses this client" not in adoption.report
-    assert "Canary" not in str(adoption.documents) + adoption.report
+    assert "refuses this client" not in text(adoption)
+    assert "Canary" not in str(adoption.documents) + text(adoption)
 
 
 def test_an_env_file_that_wins_over_db_env_is_told() -> None:
@@ -312,7 +315,7 @@ def test_an_env_file_that_wins_over_db_env_is_told() -> None:
         *(container(one, env_files=["/srv/biz/db.env", "/srv/biz/secret.env"]) for one in ("wacore", "waweb"))
     )
     found["files"].append(later)
-    report = adopt({"h1": found}).report
+    report = text(adopt({"h1": found}))
     assert "biz-wacore-1 reads another env file after /srv/biz/db.env, which wins for WA_DB_PASSWORD" in report
 
 

@@ -1,0 +1,226 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of an adoption, as lines: what needs an action, then what runs, what will change, what is not understood.
+
+Pure rules.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import registration
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Described, Survey
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact
+
+_LONGEST = 300  # of a line that is quoted
+_STARTS = {"up", "start", "restart", "run", "pull", "create"}
+_ID = re.compile(r"\b[0-9a-f]{12,64}\b")
+# What each member has for itself.
+OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names", "wa_client_extra_services")
+
+
+@dataclass
+class Deployment:
+    """One deployment with its members, and what is said of each by the member's name."""
+
+    name: str
+    members: t.Sequence[Client]
+    topology: str
+    version: str
+    described: t.Mapping[str, Described] = field(repr=False)
+
+
+def lines(
+    deployments: t.Sequence[Deployment],
+    surveys: t.Mapping[str, Survey],
+    failed: t.Mapping[str, str],
+    blanks: bool,
+    options: str,
+) -> list[str]:
+    """Returns the whole report. `blanks` is whether secrets were left out; `options` are those of this run's command line."""
+    found = ["# Adoption report", "", "No host was changed. No container was restarted.", ""]
+    found += _actions(deployments, failed, blanks, options)
+    for one in deployments:
+        found += _deployment(one)
+    clients = {client.host for one in deployments for client in one.members}
+    found += _list(
+        "## Hosts without a client",
+        [f"{host}: no container of the client, running or stopped" for host in sorted({*surveys} - clients)],
+    )
+    if not deployments:
+        return [*found, "There is nothing to adopt. provision.yml sets up a new client."]
+    provision = f"ansible-playbook -i inventory.yml{options} waba.onprem.provision"
+    return [
+        *found,
+        "## Next",
+        "",
+        "- Run these commands in the folder of this report.",
+        "- Add wa_api_password to a vault.yml (ansible-vault edit): no file of a host contains it.",
+        f"- See what would change: `{provision} --check --diff`",
+        f"- Change it: `{provision}`",
+    ]
+
+
+def _actions(deployments: t.Sequence[Deployment], failed: t.Mapping[str, str], blanks: bool, options: str) -> list[str]:
+    """What needs an action, numbered: registrations that can be lost come first."""
+    found: list[tuple[str, Action]] = []
+    for kind in ("registration", "actions"):
+        for one in deployments:
+            found += [(", ".join(names), action) for action, names in _by_text(one.described, kind).items()]
+            if kind == "actions":
+                found += [(one.name, action) for action in _watchers(one.members)]
+    retry = "Correct it, and run adopt.yml again; the other hosts are in the inventory"
+    found += [(host, Action(("it was not read", why), (retry,))) for host, why in sorted(failed.items())]
+    if blanks:
+        fill = "Run adopt.yml again with --vault-password-file, or fill in the blanks and encrypt the files"
+        found.append(
+            ("all", Action(("no vault password was given: secrets are blanks in the files vault.yml",), (fill,)))
+        )
+    written = ["## Needs an action", ""]
+    for number, (names, action) in enumerate(found, start=1):
+        first, *more = action.facts
+        written.append(f"{number}. {names}: {first}")
+        written += [f"   - {text}" for text in more]
+        steps = [step.replace(registration.OPTIONS, options) for step in action.steps]
+        written += [f"   - To do: {steps[0]}"] if len(steps) == 1 else ["   - To do:"]
+        written += [f"     {count}. {step}" for count, step in enumerate(steps, start=1) if len(steps) > 1]
+        written += [f"   - Or: {action.otherwise}"] if action.otherwise else []
+    return [*written, *([] if found else ["Nothing."]), ""]
+
+
+def _deployment(one: Deployment) -> list[str]:
+    found = [f"## {one.name}: {one.topology}, version {one.version or 'unknown'}", ""]
+    for client in one.members:
+        found += _host(client)
+    found += _list("Differences among its hosts:", _differences(one.described))
+    found += _list("When provision.yml runs:", ["no running container is restarted", *_part(one, "changes")])
+    found += _list("When upgrade.yml runs:", [*_part(one, "upgrade"), *_starters(one.members)])
+    shards = (
+        []
+        if one.topology == "single"
+        else ["the number of shards: 1 is assumed; otherwise set wa_topology: multiconnect and wa_shards"]
+    )
+    unread = [
+        f"{client.name}: not readable: {path}" for client in one.members for path in client.survey["unreadable_paths"]
+    ]
+    found += _list("Not understood or not carried over:", [*shards, *unread, *_part(one, "notes")])
+    return found + _list("Could be better:", [*_part(one, "advice"), *_cleanups(one.members)])
+
+
+def _host(client: Client) -> list[str]:
+    """What runs on one host."""
+    environment, file = client.environment, client.env_file
+    where = "" if client.name == client.host else f" (on {client.host})"
+    prefix = environment.get("WA_DB_NAME_PREFIX")
+    version = f"{environment.get('WA_DB_ENGINE', 'engine unknown')} at {environment.get('WA_DB_HOSTNAME', 'unknown')}"
+    media = sorted(
+        {
+            f"{kind} {source}"
+            for one in client.containers
+            for kind, source, path in one["mounts"]
+            if path.rstrip("/") == "/usr/local/wamedia"
+        }
+    )
+    facts = [
+        f"project: {client.project}" if client.project else "project: none (docker run)",
+        *(
+            f"container {one['name']}: {client.words[one['name']]}, {one['state']}, {one['image']}"
+            for one in client.containers
+        ),
+        *(f"container {one['name']}: not the client's, {one['state']}, {one['image']}" for one in client.sidecars),
+        f"database: {version}:{environment.get('WA_DB_PORT', '')}, {f'prefix {prefix}' if prefix else 'no prefix'}",
+        f"database settings: {file['path']}"
+        if file
+        else "database settings: no env file was found; read from the containers",
+        f"media: {', '.join(media) or 'not mounted'}",
+        *(f"{one['path']}: {one['line'][:_LONGEST]}" for one in _autostart(client)),
+    ]
+    return _list(f"{client.name}{where} runs:", facts)
+
+
+def _by_text(described: t.Mapping[str, Described], kind: str) -> dict[t.Any, list[str]]:
+    """The entries of all members, each once, with the members that it is about."""
+    found: dict[t.Any, list[str]] = {}
+    for name, one in described.items():
+        for entry in dict.fromkeys(getattr(one, kind)):
+            found.setdefault(entry, []).append(name)
+    return found
+
+
+def _part(one: Deployment, kind: str) -> list[str]:
+    """One list of a deployment; an entry about all members names none."""
+    every = len(one.described)
+    return [
+        text if len(names) == every else f"{', '.join(names)}: {text}"
+        for text, names in _by_text(one.described, kind).items()
+    ]
+
+
+def _list(title: str, texts: t.Sequence[str]) -> list[str]:
+    return [title, "", *(f"- {text}" for text in texts), ""] if texts else []
+
+
+def _differences(described: t.Mapping[str, Described]) -> list[str]:
+    """The variables whose values differ among members; of secrets the names only."""
+    found = []
+    for kind in ("variables", "secrets"):
+        keys = {key for one in described.values() for key in getattr(one, kind)}
+        for key in sorted(keys - {*OF_A_HOST}):
+            values = {name: redact.mask(getattr(one, kind).get(key)) for name, one in described.items()}
+            if len({repr(getattr(one, kind).get(key)) for one in described.values()}) > 1:
+                each = (f"{name}: {'not set' if value is None else value}" for name, value in values.items())
+                found.append(f"{key} (secret)" if kind == "secrets" else f"{key}: {'; '.join(each)}")
+    return found
+
+
+def _autostart(client: Client) -> list[dict[str, str]]:
+    """The lines that concern this client among those of its host."""
+    words = [
+        part
+        for one in [*client.containers, *client.sidecars]
+        for part in (one["name"], one["id"][:12], one["folder"])
+        if part
+    ]
+    found: list[dict[str, str]] = [one for one in client.survey["autostart"] if one["kind"] != "container"]
+    return [one for one in found if any(word in one["line"] for word in words) or "cleanup.sh" in one["line"]]
+
+
+def _watchers(members: t.Sequence[Client]) -> list[Action]:
+    """Containers that update others, such as a watchtower."""
+    return [
+        Action(
+            (f"the container {one['path']} on {client.host} ({one['line']}) may restart or replace containers",),
+            ("Exclude the containers of the client from it, or stop it",),
+        )
+        for client in members
+        for one in client.survey["autostart"]
+        if one["kind"] == "container"
+    ]
+
+
+def _starters(members: t.Sequence[Client]) -> list[str]:
+    """Units and scripts that would start the old version after an upgrade."""
+    found = [
+        f"{client.host}: disable {one['path']} first: it starts containers and would start the old version"
+        for client in members
+        for one in _autostart(client)
+        if "cleanup.sh" not in one["line"] and (one["kind"] != "cron" or _STARTS & {*one["line"].split()})
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _cleanups(members: t.Sequence[Client]) -> list[str]:
+    """Cron lines that clean logs as the collection's own job does."""
+    found = []
+    for client in members:
+        for one in _autostart(client):
+            if "cleanup.sh" in one["line"]:
+                by_id = " by a container's id, which changes at every recreation" if _ID.search(one["line"]) else ""
+                found.append(
+                    f"{client.host}: {one['path']} cleans logs{by_id}; remove the line once provision.yml has run"
+                )
+    return list(dict.fromkeys(found))

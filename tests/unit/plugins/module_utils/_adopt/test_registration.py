@@ -1,0 +1,105 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A registration inside a container: when it is reported, and the commands that move it out."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from adopt_samples import container, survey
+
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import clients, registration
+
+WEB = ("h1", "https://127.0.0.1:9090")
+UNSET: dict[str, t.Any] = {"WA_CONFIG_ON_DB": None}
+
+
+def client(*containers: dict[str, t.Any]) -> clients.Client:
+    [found] = clients.clients("h1", survey(*containers))
+    found.name = found.deployment = "h1"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("environment", "mounts", "reported"),
+    [
+        (UNSET, [], True),
+        ({"WA_CONFIG_ON_DB": "0"}, [], True),
+        (UNSET, [["tmpfs", "", "/usr/local/waent/data"]], True),
+        (UNSET, [["volume", "other", "/usr/local/waent/logs"]], True),
+        (UNSET, [["volume", "conf", "/usr/local/waent/data"]], False),
+        (UNSET, [["bind", "/srv/wa", "/usr/local/waent"]], False),
+        ({}, [], False),  # the sample has WA_CONFIG_ON_DB=1
+    ],
+)
+def test_it_is_reported_unless_it_is_in_the_database_or_on_a_volume(
+    environment: dict[str, t.Any], mounts: list[t.Any], reported: bool
+) -> None:
+    core = container("wacore", environment=environment, mounts=mounts)
+    web = container("waweb", environment=UNSET)
+    found = registration.actions(client(core, web), WEB)
+    assert [one.facts[0] for one in found] == (
+        ["the registration of the number exists only inside the container biz-wacore-1"] if reported else []
+    )
+
+
+HEALTH = (
+    "See that the client is connected: `ansible h1 -i inventory.yml{options} --become -m waba.onprem.wa_webapp -a "
+    "'operation=health topology=single wait_timeout=5m api_url=https://127.0.0.1:9090 api_validate_certs=false "
+    "api_password={{wa_api_password}}'`"
+)
+BACKUP = (
+    "Save a settings backup: `ansible h1 -i inventory.yml{options} --become -m waba.onprem.wa_webapp -a "
+    "'operation=settings_backup dest=/root/h1-settings-backup.json backup_password={{wa_upgrade_backup_password}} "
+    "api_url=https://127.0.0.1:9090 api_validate_certs=false api_password={{wa_api_password}}'`"
+)
+
+
+def up(program: str) -> str:
+    options = "--project-directory /srv/biz --project-name biz --file /srv/biz/docker-compose.yml"
+    return f"On h1: `{program} {options} up --detach --no-deps wacore`"
+
+
+@pytest.mark.parametrize(("version", "program"), [("2.26.1", "docker compose"), ("1.29.2", "docker-compose")])
+def test_a_container_of_compose_is_created_anew_from_the_operators_own_file(version: str, program: str) -> None:
+    [found] = registration.actions(client(container("wacore", environment=UNSET, compose_version=version)), WEB)
+    assert found.steps == (
+        "Add wa_api_password and wa_upgrade_backup_password to the vault.yml of the client (ansible-vault edit)",
+        BACKUP,
+        "On h1, in a quiet hour: `docker stop biz-wacore-1`",
+        "On h1: `docker cp --archive biz-wacore-1:/usr/local/waent/data /srv/biz/biz-wacore-1-data`",
+        "In /srv/biz/docker-compose.yml, add to the volumes of the service wacore: "
+        "`- /srv/biz/biz-wacore-1-data:/usr/local/waent/data`",
+        up(program),
+        HEALTH,
+        "Run adopt.yml again: this entry is then gone",
+    )
+
+
+@pytest.mark.parametrize(
+    "of_docker_run",
+    [
+        container("wacore", "", environment=UNSET),
+        container("wacore", environment=UNSET, name="wacore", files=[], folder=""),
+    ],
+)
+def test_another_container_is_set_aside_until_the_new_one_is_connected(of_docker_run: dict[str, t.Any]) -> None:
+    [found] = registration.actions(client(of_docker_run), WEB)
+    assert found.steps[2:] == (
+        "On h1, in a quiet hour: `docker stop wacore`",
+        "On h1: `docker cp --archive wacore:/usr/local/waent/data /opt/wacore-data`",
+        "On h1: `docker update --restart no wacore && docker rename wacore wacore-old`",
+        "On h1, create wacore with the command that you created it with, and add: "
+        "`--volume /opt/wacore-data:/usr/local/waent/data`",
+        HEALTH,
+        "On h1: `docker rm wacore-old`",
+        "Run adopt.yml again: this entry is then gone",
+    )
+
+
+def test_without_a_webapp_no_command_for_the_api_is_listed() -> None:
+    [found] = registration.actions(client(container("wacore", environment=UNSET)), ("", ""))
+    assert found.steps[0] == "Save a settings backup by the API of its Webapp (POST /v1/settings/backup)"
+    assert "See that the client is connected: GET /v1/health of its Webapp" in found.steps

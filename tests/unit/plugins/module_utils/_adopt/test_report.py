@@ -1,0 +1,142 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report of an adoption: its order, and each line of it."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from adopt_samples import container, member, single, survey
+
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import build
+
+OPTIONS = " --vault-password-file /v"
+
+
+def report(surveys: dict[str, t.Any], failed: dict[str, str] | None = None, with_vault: bool = True) -> list[str]:
+    return build(surveys, failed or {}, {host: {} for host in surveys}, {}, with_vault, OPTIONS).report
+
+
+def part(lines: list[str], title: str) -> list[str]:
+    """The entries of one list."""
+    rest = lines[lines.index(title) + 2 :]
+    return rest[: rest.index("")]
+
+
+def test_a_client_without_problems() -> None:
+    assert report({"h1": single()}) == [
+        "# Adoption report",
+        "",
+        "No host was changed. No container was restarted.",
+        "",
+        "## Needs an action",
+        "",
+        "Nothing.",
+        "",
+        "## h1: single, version 2.51.2",
+        "",
+        "h1 runs:",
+        "",
+        "- project: biz",
+        "- container biz-wacore-1: core1, running, registry.example.com/whatsapp/coreapp:v2.51.2",
+        "- container biz-waweb-1: web, running, registry.example.com/whatsapp/web:v2.51.2",
+        "- database: MYSQL at db.example.com:3306, no prefix",
+        "- database settings: /srv/biz/db.env",
+        "- media: volume biz_whatsappMedia",
+        "",
+        "When provision.yml runs:",
+        "",
+        "- no running container is restarted",
+        "- creates the folders /opt/waba/h1 and /var/lib/waba where they are missing",
+        "- writes /opt/waba/h1/compose.yml for the next recreation",
+        "- installs /usr/local/sbin/wa-log-cleanup and /etc/cron.d/wa-h1-log-cleanup: logs are not cleaned by themselves",
+        "",
+        "When upgrade.yml runs:",
+        "",
+        "- recreates the containers of the client from /opt/waba/h1/compose.yml",
+        "",
+        "## Next",
+        "",
+        "- Run these commands in the folder of this report.",
+        "- Add wa_api_password to a vault.yml (ansible-vault edit): no file of a host contains it.",
+        "- See what would change: `ansible-playbook -i inventory.yml --vault-password-file /v waba.onprem.provision --check --diff`",
+        "- Change it: `ansible-playbook -i inventory.yml --vault-password-file /v waba.onprem.provision`",
+    ]
+
+
+def test_registrations_come_before_other_actions() -> None:
+    other = survey(
+        container("wacore", environment={"WA_CONFIG_ON_DB": None, "WA_DB_NAME_PREFIX": "x_"}), container("waweb")
+    )
+    found = report({"a": survey(container("wacore")), "h1": other}, {"h9": "no permission"}, with_vault=False)
+    assert (
+        found[found.index("## h1: single, version 2.51.2") :].count(
+            "- is refused until the registration is out of the container"
+        )
+        == 1
+    )
+    actions = part(found, "## Needs an action")
+    assert [line for line in actions if line[0].isdigit()] == [
+        "1. h1: the registration of the number exists only inside the container biz-wacore-1",
+        "2. a: no container is its Webapp",
+        "3. h9: it was not read",
+        "4. all: no vault password was given: secrets are blanks in the files vault.yml",
+    ]
+    assert actions[actions.index("2. a: no container is its Webapp") :][:4] == [
+        "2. a: no container is its Webapp",
+        "   - To do: If it is on a host that was not read, run adopt.yml again with that host; otherwise provision.yml creates it",
+        "3. h9: it was not read",
+        "   - no permission",
+    ]
+    steps = actions[actions.index("   - To do:") + 1 :]
+    assert steps[0].startswith("     1. Add wa_api_password")
+    assert f"`ansible h1 -i inventory.yml{OPTIONS} --become" in steps[1]
+    assert "   - Or: if the number may be registered again, set WA_CONFIG_ON_DB=1" in "\n".join(steps)
+
+
+def test_differences_among_members_are_named_without_secrets() -> None:
+    second = member(2)
+    for one in second["containers"]:
+        one["environment"]["WA_DB_CONNECTION_IDLE_TIMEOUT"] = "170000"
+        one["environment"]["WA_DB_PASSWORD"] = "Canary-secret-2"
+    second["files"][0]["text"] += "WA_DB_CONNECTION_IDLE_TIMEOUT=170000\nWA_DB_PASSWORD=Canary-secret-2\n"
+    found = report({"h1": member(1), "h2": second})
+    differences = part(found, "Differences among its hosts:")
+    assert "- wa_db_env_connection_idle_timeout: h1: not set; h2: 170000" in differences
+    assert "- wa_db_env_password (secret)" in differences
+    assert "Canary" not in "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("entry", "title", "line"),
+    [
+        (("unit", "/u", "docker start wacore biz-wacore-1"), "When upgrade.yml runs:", "- h1: disable /u first: it starts containers and would start the old version"),
+        (("cron", "/c", "cd /srv/biz; docker compose up -d"), "When upgrade.yml runs:", "- h1: disable /c first: it starts containers and would start the old version"),
+        (("cron", "/c", "docker exec biz-wacore-1 cleanup.sh"), "Could be better:", "- h1: /c cleans logs; remove the line once provision.yml has run"),
+        (("cron", "/c", "docker exec 0123456789ab cleanup.sh"), "Could be better:", "- h1: /c cleans logs by a container's id, which changes at every recreation; remove the line once provision.yml has run"),
+        (("container", "watchtower", "w:1, running"), "## Needs an action", "1. h1: the container watchtower on h1 (w:1, running) may restart or replace containers"),
+    ],
+)  # fmt: skip
+def test_what_starts_or_cleans_containers(entry: tuple[str, str, str], title: str, line: str) -> None:
+    kind, path, text = entry
+    found = report({"h1": single(autostart=[{"kind": kind, "path": path, "line": text}])})
+    assert line in part(found, title)
+    assert (f"- {path}: {text}" in part(found, "h1 runs:")) is (kind != "container")
+
+
+def test_what_is_not_understood_is_listed_apart() -> None:
+    core = container("wacore", unsupported_settings=["cgroup parent"])
+    found = report({"h1": survey(core, container("waweb"), unreadable_paths=["/etc/cron.d/x"])})
+    assert part(found, "Not understood or not carried over:") == [
+        "- h1: not readable: /etc/cron.d/x",
+        "- biz-wacore-1: cgroup parent is set, which Compose cannot express here; it is not carried over",
+    ]
+
+
+def test_hosts_without_a_client_are_listed() -> None:
+    assert part(report({"h1": single(), "h2": survey()}), "## Hosts without a client") == [
+        "- h2: no container of the client, running or stopped"
+    ]
+    assert report({"h2": survey()})[-1] == "There is nothing to adopt. provision.yml sets up a new client."
