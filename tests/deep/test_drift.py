@@ -212,7 +212,7 @@ def test_a_wrong_api_password_does_not_lock_the_account(lab: Lab) -> None:
     """The client locks it after repeated wrong logins (domain: login)."""
     automatic = {**VARIABLES, "wa_message_gc_automatic": True}
     wrong = {**automatic, "wa_api_password": "Canary-66-Pw", "wa_client_api_new_password": "Canary-66-Pw"}
-    for _ in range(6):
+    for _attempt in range(6):
         done = lab.play("provision", wrong)
         assert done.code == 2, done.output
         assert "Canary-66-Pw" not in done.output

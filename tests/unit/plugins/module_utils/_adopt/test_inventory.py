@@ -152,17 +152,27 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
 @pytest.mark.parametrize(
     ("surveys", "told"),
     [
-        ({"h1": survey(container("wacore"), container("waweb", image="r/whatsapp/web:v2.53.4"))}, "more than one version runs\n   - 2.51.2: biz-wacore-1 on h1\n   - 2.53.4: biz-waweb-1 on h1\n   - provision.yml refuses that\n"),
+        (
+            {"h1": survey(container("wacore"), container("waweb", image="r/whatsapp/web:v2.53.4"))},
+            "more than one version runs\n   - 2.51.2: biz-wacore-1 on h1\n   - 2.53.4: biz-waweb-1 on h1\n"
+            "   - provision.yml refuses that\n",
+        ),
         ({"h1": survey(container("wacore", state="exited"), container("waweb"))}, "starts biz-wacore-1, which is stopped now"),
         ({"h1": survey(container("wacore"))}, "no container is its Webapp"),
         ({"h1": single(env={**ENV, "WA_DB_CONNECTION_IDLE_TIMEOUT": "180"})}, "provision.yml refuses this client\n   - /srv/biz/db.env"),
         ({"h1": single(files=[])}, "no env file was found; read from the containers"),
         ({"h1": single("")}, "is refused as long as the containers are outside Compose"),
         ({"h1": survey(container("wacore", image="r/whatsapp/coreapp:2.51.2"), container("waweb"))}, "looks for v2.51.2"),
-        ({"h1": member(1, volumes=[{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}]), "h2": member(2)}, "the other hosts do not find media that this host receives"),
+        (
+            {"h1": member(1, volumes=[{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}]), "h2": member(2)},
+            "the other hosts do not find media that this host receives",
+        ),
         ({"h1": survey(container("wacore"), container("waweb", environment=MULTI))}, "no container is its master"),
         ({"h1": single(autostart=[{"kind": "cron", "path": "/c", "line": "docker exec 0123456789ab cleanup.sh"}])}, "by a container's id"),
-        ({"h1": single(autostart=[{"kind": "container", "path": "watchtower", "line": "w:1, running"}])}, "the container watchtower on h1 (w:1, running) may restart"),
+        (
+            {"h1": single(autostart=[{"kind": "container", "path": "watchtower", "line": "w:1, running"}])},
+            "the container watchtower on h1 (w:1, running) may restart",
+        ),
         ({"h1": survey()}, "There is nothing to adopt"),
     ],
 )  # fmt: skip

@@ -112,11 +112,27 @@ def test_differences_among_members_are_named_without_secrets() -> None:
 @pytest.mark.parametrize(
     ("entry", "title", "line"),
     [
-        (("unit", "/u", "docker start wacore biz-wacore-1"), "When upgrade.yml runs:", "- h1: disable /u first: it starts containers and would start the old version"),
-        (("cron", "/c", "cd /srv/biz; docker compose up -d"), "When upgrade.yml runs:", "- h1: disable /c first: it starts containers and would start the old version"),
+        (
+            ("unit", "/u", "docker start wacore biz-wacore-1"),
+            "When upgrade.yml runs:",
+            "- h1: disable /u first: it starts containers and would start the old version",
+        ),
+        (
+            ("cron", "/c", "cd /srv/biz; docker compose up -d"),
+            "When upgrade.yml runs:",
+            "- h1: disable /c first: it starts containers and would start the old version",
+        ),
         (("cron", "/c", "docker exec biz-wacore-1 cleanup.sh"), "Could be better:", "- h1: /c cleans logs; remove the line once provision.yml has run"),
-        (("cron", "/c", "docker exec 0123456789ab cleanup.sh"), "Could be better:", "- h1: /c cleans logs by a container's id, which changes at every recreation; remove the line once provision.yml has run"),
-        (("container", "watchtower", "w:1, running"), "## Needs an action", "1. h1: the container watchtower on h1 (w:1, running) may restart or replace containers"),
+        (
+            ("cron", "/c", "docker exec 0123456789ab cleanup.sh"),
+            "Could be better:",
+            "- h1: /c cleans logs by a container's id, which changes at every recreation; remove the line once provision.yml has run",
+        ),
+        (
+            ("container", "watchtower", "w:1, running"),
+            "## Needs an action",
+            "1. h1: the container watchtower on h1 (w:1, running) may restart or replace containers",
+        ),
     ],
 )  # fmt: skip
 def test_what_starts_or_cleans_containers(entry: tuple[str, str, str], title: str, line: str) -> None:
