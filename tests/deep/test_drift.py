@@ -79,7 +79,7 @@ DRIFTS = {
         (f"client: {FOLDER}/secret-waweb.env has another content",),
         ("secret-waweb.env", FOLDER),
     ),
-    "a removed db.env": Drift(f"rm {FOLDER}/db.env", (f"db_env: created {FOLDER}/db.env",), ("db.env", FOLDER)),
+    "a removed db.env": Drift(f"rm {FOLDER}/db.env", ("db_env: set WA_DB_ENGINE, ...",), ("db.env", FOLDER)),
     "a changed line of db.env": Drift(
         f"sed -i 's/^WA_DB_USERNAME=.*/WA_DB_USERNAME=other/' {FOLDER}/db.env",
         ("db_env: changed WA_DB_USERNAME",),
@@ -96,7 +96,9 @@ DRIFTS = {
         (f"{PROJECT}-log-cleanup", "/etc/cron.d"),
     ),
     "a media volume that containers cannot write": Drift(
-        f"chown root {MEDIA}; chmod 0700 {MEDIA}", ("media_volume: ...",), cure=f"chown --reference={MEDIA}/.. {MEDIA}"
+        f"stat -c %u:%g {MEDIA} >/root/owner; stat -c %a {MEDIA} >/root/mode; chown root {MEDIA}; chmod 0700 {MEDIA}",
+        ("media_volume: ...",),
+        cure=f"chown $(cat /root/owner) {MEDIA}; chmod $(cat /root/mode) {MEDIA}",
     ),
     "a failed nightly run": Drift(
         f"echo '{FAILED}' >/var/lib/waba/log-cleanup-h1.json",

@@ -120,6 +120,8 @@ def without_ids(snapshot: t.Iterable[str]) -> list[str]:
             words = [words[0], words[2], words[3], words[5]]
         elif kind == "path":
             words = words[:4]
+        elif kind == "network":
+            words = words[:1]
         kept.append(" ".join((kind, *words)))
     return kept
 
