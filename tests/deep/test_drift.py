@@ -82,7 +82,7 @@ DRIFTS = {
     "a removed db.env": Drift(f"rm {FOLDER}/db.env", ("db_env: set WA_DB_ENGINE, ...",), ("db.env", FOLDER)),
     "a changed line of db.env": Drift(
         f"sed -i 's/^WA_DB_USERNAME=.*/WA_DB_USERNAME=other/' {FOLDER}/db.env",
-        ("db_env: changed WA_DB_USERNAME",),
+        ("db_env: set WA_DB_USERNAME",),
         ("db.env", FOLDER),
     ),
     "a removed cleanup script": Drift(
