@@ -308,11 +308,11 @@ def _hide(adoption: adopt_inventory.Adoption, redact: Redactor, with_vault: bool
     for name in [name for name in adoption.documents if name.endswith("/vars.yml")]:
         document = adoption.documents[name]
         masked = {key: core_redact.mask(redact(value)) for key, value in document.items()}
-        told = {key: value for key, value in document.items() if masked[key] != value}
-        if told and with_vault:
-            adoption.documents[name] = {key: value for key, value in document.items() if key not in told}
+        hidden = {key: value for key, value in document.items() if masked[key] != value}
+        if hidden and with_vault:
+            adoption.documents[name] = {key: value for key, value in document.items() if key not in hidden}
             secret = name.replace("vars.yml", "vault.yml")
-            adoption.secrets[secret] = {**adoption.secrets.get(secret, {}), **told}
-        elif told:
+            adoption.secrets[secret] = {**adoption.secrets.get(secret, {}), **hidden}
+        elif hidden:
             adoption.documents[name] = masked
-            adoption.report.append(f"- Fill in what is {core_redact.HIDDEN} in {name}: {', '.join(told)}")
+            adoption.report.append(f"- Fill in what is {core_redact.HIDDEN} in {name}: {', '.join(hidden)}")

@@ -106,7 +106,7 @@ class Writer:
             self._plan(path, text.encode(), self._read(path), text)
 
     def text(self, name: str, text: str) -> None:
-        """Plan a file without secrets that is written anew each time; the owner's group may read it."""
+        """Plan a file without secrets that each run writes as a whole; the owner's group may read it."""
         before = self._read(name)
         if before != text:
             self.files.append(File(name, text.encode(), before, text, 0o640))
@@ -152,8 +152,8 @@ class Writer:
         """
         record = os.path.join(RECORD, name)
         there, before = self._load(name), self._load(record)
-        # A host that is not read this time stays in the inventory.
-        merging = Merging(self._overwrite, drop=name.endswith(("vars.yml", "vault.yml")))
+        # A host that is not read this time stays in the inventory, and a secret that is not readable this time in its file.
+        merging = Merging(self._overwrite, drop=name.endswith("vars.yml"))
         merged = merging.merge(there, before, document)
         self.kept += [f"{name}: {key}" for key in merging.kept]
         if merging.conflicts:

@@ -244,7 +244,7 @@ def not_dumpable(matrix: Matrix, host: str) -> str:
     found = matrix.labs[host].host("pg_dump --version")
     tool = re.search(r"\) (\d+)", found)
     if tool is None:
-        raise SystemExit(f"pg_dump of {host} tells no version: {found}")
+        raise SystemExit(f"pg_dump of {host} prints no version: {found}")
     server = int(matrix.sql(host, "SHOW server_version_num")) // 10000
     return "" if int(tool[1]) >= server else f"pg_dump {tool[1]} of the host is older than the server, {server}"
 

@@ -75,7 +75,7 @@ def host_vars(lab: Lab, name: str) -> dict[str, Any]:
     if lab.options.shared:
         own["wa_client_address"] = f"{name}.lab"
     if lab.hostile and not own["wa_db_env_name_prefix"]:
-        # What an operator has to name where no prefix tells the client's databases from the neighbours'.
+        # What an operator has to name where no prefix distinguishes the client's databases from the neighbours'.
         own["wa_message_gc_databases"] = list(STORES)
     return own
 

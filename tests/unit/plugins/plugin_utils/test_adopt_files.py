@@ -60,6 +60,13 @@ def test_what_was_added_stays_and_what_was_changed_on_both_sides_is_a_conflict(t
     assert yaml.safe_load(opened(tmp_path / SECRETS)) == {"p": "Canary-3", "wa_api_password": "Canary-2"}
 
 
+def test_a_secret_that_is_not_readable_this_time_stays(tmp_path: Path) -> None:
+    write(tmp_path, {"a": 1, "b": 2}, {"p": "Canary-1", "q": "Canary-2"})
+    assert write(tmp_path, {"a": 1}, {"p": "Canary-1"}) == [VARS]
+    assert yaml.safe_load(opened(tmp_path / VARS)) == {"a": 1}
+    assert yaml.safe_load(opened(tmp_path / SECRETS)) == {"p": "Canary-1", "q": "Canary-2"}
+
+
 def test_without_a_vault_secrets_are_blanks_that_are_filled_later(tmp_path: Path) -> None:
     secrets = {"wa_db_env_password": "Canary-1", "extra": {"waweb": {"KEY": "Canary-2"}}}
     write(tmp_path, {}, secrets, vault=False)

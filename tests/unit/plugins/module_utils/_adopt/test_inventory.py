@@ -150,7 +150,7 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
 
 
 @pytest.mark.parametrize(
-    ("surveys", "told"),
+    ("surveys", "line"),
     [
         (
             {"h1": survey(container("wacore"), container("waweb", image="r/whatsapp/web:v2.53.4"))},
@@ -176,8 +176,8 @@ def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
         ({"h1": survey()}, "There is nothing to adopt"),
     ],
 )  # fmt: skip
-def test_the_report_says(surveys: dict[str, t.Any], told: str) -> None:
-    assert told in text(adopt(surveys))
+def test_the_report_says(surveys: dict[str, t.Any], line: str) -> None:
+    assert line in text(adopt(surveys))
 
 
 def test_a_host_that_was_not_read_is_named() -> None:
