@@ -64,7 +64,7 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "project": container.project,
         "service": container.service,
         "state": container.state,
-        "health": (record["State"].get("Health") or {}).get("Status") or "",
+        "health": docker_engine.health(record),
         "exit_code": record["State"].get("ExitCode", 0),
         "started_at": _seconds(record["State"].get("StartedAt", "")),
         "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",

@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import projec
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker, health
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
@@ -99,7 +99,7 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
         if one is None or record is None:
             found.changes.append(f"{name} is missing")
             continue
-        failures = service_drift.failures(name, one.state, _health(record))
+        failures = service_drift.failures(name, one.state, health(record))
         found.changes += failures or ([] if one.running else [f"{name} is {one.state}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
@@ -165,15 +165,11 @@ def _container(
 ) -> service_drift.Container:
     return service_drift.Container(
         **vars(one),
-        health=_health(record),
+        health=health(record),
         restart=((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         log_capped=_log_capped(record),
         stale=one.name in stale,
     )
-
-
-def _health(record: t.Mapping[str, t.Any]) -> str:
-    return (record["State"].get("Health") or {}).get("Status") or ""
 
 
 def _log_capped(record: t.Mapping[str, t.Any]) -> bool:

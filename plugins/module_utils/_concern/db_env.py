@@ -137,7 +137,7 @@ def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
     """Returns whether the running containers were created with the file's content and none is unhealthy."""
     from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
     from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
-    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+    from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker, health
 
     try:
         docker = Docker(module.params)
@@ -148,7 +148,7 @@ def is_in_force(module: AnsibleModule, result: Result, before: str) -> bool:
         stale, _overridden = stale_containers.find(docker, running, held, [], compose)
     except WaError:
         return False  # without an engine, or with several projects, it is unknown whether the file is in force
-    unhealthy = [one for one in records if (one["State"].get("Health") or {}).get("Status") == "unhealthy"]
+    unhealthy = [one for one in records if health(one) == "unhealthy"]
     return bool(records) and not stale and not unhealthy
 
 

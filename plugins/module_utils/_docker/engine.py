@@ -92,6 +92,16 @@ def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdecimal()]
 
 
+def health(record: t.Mapping[str, t.Any]) -> str:
+    """Returns the health status of an inspected container; empty without a health check.
+
+    Docker sets a container that it pauses to unhealthy, with no failed check, and measures again some time after it is unpaused.
+    """
+    found = record["State"].get("Health") or {}
+    unmeasured = found.get("Status") == "unhealthy" and not found.get("FailingStreak")
+    return "starting" if unmeasured else found.get("Status") or ""
+
+
 def is_id(image: str, row: t.Mapping[str, t.Any]) -> bool:
     """Returns whether a listed container's image is an id or a short id."""
     return image.startswith("sha256:") or row["ImageID"].partition(":")[2].startswith(image)

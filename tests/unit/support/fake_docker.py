@@ -305,7 +305,7 @@ class FakeDocker:
             return 404, {"message": f"No such container: {key}"}
         state = {"Status": one["State"], "Running": one["State"] == "running"}
         if one.get("Health"):
-            state["Health"] = {"Status": one["Health"]}
+            state["Health"] = {"Status": one["Health"], "FailingStreak": one.get("FailingStreak", 0)}
         config = dict(one["Config"], Labels=one["Labels"], User=one["Config"].get("User", ""))
         return 200, dict(one, Name="/" + one["Name"], State=state, Config=config)
 

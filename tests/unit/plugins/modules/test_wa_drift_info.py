@@ -262,7 +262,7 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     ),
     (
         "client",
-        lambda host: host.web.update(Health="unhealthy"),
+        lambda host: host.web.update(Health="unhealthy", FailingStreak=3),
         changes("wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"),
     ),
     (

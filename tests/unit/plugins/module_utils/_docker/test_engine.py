@@ -12,7 +12,13 @@ import pytest
 from fake_docker import LAUNCH, FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker, Mount, is_id
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import (
+    Container,
+    Docker,
+    Mount,
+    health,
+    is_id,
+)
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
 
 CORE = "registry.lab:5000/whatsapp/coreapp:v2.53.4"
@@ -163,6 +169,22 @@ def test_an_image_without_a_name_has_one_of_its_digests(engine: FakeDocker) -> N
 )
 def test_ids_are_recognised(image: str, by_id: bool) -> None:
     assert is_id(image, {"ImageID": "sha256:abcdef"}) is by_id
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({}, ""),
+        ({"Health": None}, ""),
+        ({"Health": {"Status": "healthy", "FailingStreak": 0}}, "healthy"),
+        ({"Health": {"Status": "healthy", "FailingStreak": 2}}, "healthy"),
+        ({"Health": {"Status": "unhealthy", "FailingStreak": 3}}, "unhealthy"),
+        # of a container that was paused and unpaused
+        ({"Health": {"Status": "unhealthy", "FailingStreak": 0, "Log": []}}, "starting"),
+    ],
+)
+def test_an_unhealthy_container_has_a_failed_check(state: dict[str, t.Any], expected: str) -> None:
+    assert health({"State": state}) == expected
 
 
 def test_a_container_removed_during_the_inspection_is_left_out(engine: FakeDocker) -> None:
