@@ -224,6 +224,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import plan a
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 
 
@@ -279,7 +280,7 @@ def main() -> None:
             identity_file={"type": "path"},
             confirm_identity={"type": "dict", "default": {}},
             media_folder={"type": "path"},
-            media_path={"type": "path", "default": "/usr/local/wamedia"},
+            media_path={"type": "path", "default": MEDIA_FOLDER},
         ),
         supports_check_mode=True,
     )

@@ -397,7 +397,7 @@ def automatic_gc(inventory: Inventory) -> State:
     return _present(
         {
             "automatic": inventory["wa_message_gc_automatic"],
-            "api_url": url or f"https://127.0.0.1:{inventory['wa_client_web_port']}",
+            "api_url": url or topology.local_api_url(inventory["wa_client_web_port"]),
             "api_username": inventory.given("wa_api_username"),
             "api_password": inventory.given("wa_api_password") if password is None else password,
             "api_ca_path": ca_path,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import registration
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Described, Survey
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
 _LONGEST = 300  # of a line that is quoted
 _STARTS = {"up", "start", "restart", "run", "pull", "create"}
@@ -122,7 +123,7 @@ def _host(client: Client) -> list[str]:
             f"{kind} {source}"
             for one in client.containers
             for kind, source, path in one["mounts"]
-            if path.rstrip("/") == "/usr/local/wamedia"
+            if path.rstrip("/") == MEDIA_FOLDER
         }
     )
     facts = [

@@ -54,7 +54,7 @@ def _api(members: t.Sequence[Client]) -> tuple[str, str]:
         if "web" in client.words.values():
             found = Described()
             port, _bind = _web_port(client, found)
-            return client.name, found.variables.get("wa_api_url", f"https://127.0.0.1:{port}")
+            return client.name, found.variables.get("wa_api_url", deployment_topology.local_api_url(port))
     return "", ""
 
 

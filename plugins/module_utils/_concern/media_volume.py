@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.errors import Wa
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_size
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
@@ -37,7 +38,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
     # no_log keeps its secrets out of the system log; values that are not secret are shown again below
     "driver_options": {"type": "dict", "default": {}, "no_log": True},
     "labels": {"type": "dict", "default": {}},
-    "mount_path": {"type": "path", "default": "/usr/local/wamedia"},
+    "mount_path": {"type": "path", "default": MEDIA_FOLDER},
     "on_drift": {"type": "str", "choices": ["fail", "report", "recreate"], "default": "fail"},
     "min_free": {"type": "str"},
     "probe": {"type": "bool", "default": True},

@@ -157,6 +157,11 @@ def _name(subject: str, value: t.Any) -> str:
     return str(value)
 
 
+def local_api_url(web_port: t.Any) -> str:
+    """Returns the address of a host's Webapp for the host itself."""
+    return f"https://127.0.0.1:{web_port}"
+
+
 Placed = t.Mapping[str, t.Any]  # a deployment on one host, as `placed` describes it
 
 
