@@ -8,7 +8,7 @@ version serves, with the same rows and files, and nothing of the upgrade is left
 
     upgrade_faults.py LAB HOST [--record] LAYER|CASE...     such as: upgrade_faults.py m-x-1a2b mysql ci
 
-`PLACES` says which layer of tests runs a case, and on which host. The rows of docs/faults.md are compared with those in
+`PLACES` says which layer of tests runs a case, and over which database. The rows of docs/faults.md are compared with those in
 tests/faults; `--record` writes them there. Each case but those of bad input upgrades the host by one version of the lab.
 """
 
@@ -35,12 +35,12 @@ from engine import Record, lab_engine  # noqa: E402
 from observer import compare_table, expect  # noqa: E402
 
 HOOKS = pathlib.Path(__file__).resolve().parent / "hooks"
-DATABASES = {"mysql": "mariadb", "pgsql": "postgres"}  # by host
+DATABASES = {"mysql": "mariadb", "pgsql": "postgres"}  # the lab's names
 ROWS = 3000
 CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 
-# Where each case runs: its host, and `ci` or `deep`. They run in this order. In `ci` are a
-# killed controller before the migration and a failure after it; the scenario cluster has the migration that fails.
+# Where each case runs: over which database, and in `ci` or `deep`. They run in this order. In `ci` are a killed controller before
+# the migration and a failure after it (scenario `upgrade`); the scenario `cluster` has the migration that fails.
 PLACES = {
     "bad-no-image": ("mysql", "deep"),
     "bad-compose-file": ("mysql", "deep"),
@@ -146,6 +146,8 @@ class Lab(observer.Lab):
 
     def __init__(self, name: str, at: str) -> None:
         super().__init__(name, at)
+        state = json.loads((ROOT / ".lab" / name / "state.json").read_text(encoding="utf-8"))
+        (self.database,) = state["options"]["engines"]
         self.lock = f"/var/lib/waba/{at}.lock"
         self.media_folder = f"/var/lib/docker/volumes/wa-{at}_whatsappMedia/_data"
 
@@ -172,9 +174,7 @@ class Lab(observer.Lab):
         return {image.rpartition(":v")[2] for image in self.images()}
 
     def rows(self) -> int:
-        told = self.lab(
-            "sql", "--db", DATABASES[self.at], "--database", "messageStore", "SELECT COUNT(*) FROM messages"
-        )
+        told = self.lab("sql", "--db", self.database, "--database", "messageStore", "SELECT COUNT(*) FROM messages")
         return int(told.split()[-1])
 
     def media(self) -> str:
@@ -479,11 +479,15 @@ OTHERS = {
 def main() -> None:
     name, host, *words = sys.argv[1:]
     record = "--record" in words
-    chosen = [case for case, place in PLACES.items() if case in words or (place[0] == host and place[1] in words)]
     inventory = (ROOT / ".lab" / name / "inventory.yml").read_text(encoding="utf-8")
     versions = json.loads(re.findall(r"lab_versions: (\[.*\])", inventory)[0])
     lab = Lab(name, host)
-    lab.lab("seed", "--rows", str(ROWS), "--db", DATABASES[host])
+    chosen = [
+        case
+        for case, (database, layer) in PLACES.items()
+        if case in words or (layer in words and DATABASES[database] == lab.database)
+    ]
+    lab.lab("seed", "--rows", str(ROWS), "--db", lab.database)
     lab.host(f"head -c 100000 /dev/urandom > {lab.media_folder}/incoming-planted")
     rows = []
     for case in chosen:

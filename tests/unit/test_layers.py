@@ -62,20 +62,21 @@ def test_every_case_of_an_upgrade_is_listed(upgrades: t.Any) -> None:
 def test_every_case_of_an_upgrade_is_run_by_a_scenario(upgrades: t.Any) -> None:
     bad = upgrades.bad_inputs("h1", "2.51.2", "2.53.4")
     assert set(upgrades.PLACES) == {*upgrades.CASES, *upgrades.OTHERS, *bad}
-    for host, layer in upgrades.PLACES.values():
-        scenario = ROOT / "molecule" / f"{'deep_' if layer == 'deep' else ''}upgrade_faults_{host}"
+    for database, layer in upgrades.PLACES.values():
+        scenario = ROOT / "molecule" / (f"deep_upgrade_faults_{database}" if layer == "deep" else "upgrade")
         settings = (scenario / "molecule.yml").read_text(encoding="utf-8")
-        assert f"--hosts {host}:ready" in settings
-        # One version for each upgrade, and one to start with.
-        cases = [case for case, place in upgrades.PLACES.items() if place == (host, layer) and case not in bad]
+        assert f"--db {upgrades.DATABASES[database]} " in settings
+        # One version for each upgrade, those of the scenario `upgrade` itself included, and one to start with.
+        cases = [case for case, place in upgrades.PLACES.items() if place == (database, layer) and case not in bad]
+        number = len(cases) + (2 if layer == "ci" else 0)
         versions = re.findall(r"\d+\.\d+\.\d+", settings)
-        assert len(versions) > len(cases)
-        assert f"expected_version: {versions[len(cases)]}\n" in (scenario / "verify.yml").read_text(encoding="utf-8")
+        assert len(versions) > number
+        assert f"expected_version: {versions[number]}\n" in (scenario / "verify.yml").read_text(encoding="utf-8")
 
 
 def test_ci_has_a_fault_before_during_and_after_the_migration(upgrades: t.Any) -> None:
     cases = {
-        tuple(case.split("-")): layer for case, (_host, layer) in upgrades.PLACES.items() if case in upgrades.CASES
+        tuple(case.split("-")): layer for case, (_database, layer) in upgrades.PLACES.items() if case in upgrades.CASES
     }
     assert set(cases) == set(itertools.product(STAGES, ("fail", "kill")))
     assert [case for case, layer in cases.items() if layer == "ci"] == [("stopping", "kill"), ("verifying", "fail")]
