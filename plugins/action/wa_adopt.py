@@ -16,7 +16,6 @@ import shlex
 import tempfile
 import typing as t
 
-import yaml
 from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -27,7 +26,6 @@ from ansible.utils.path import unfrackpath
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import env_files as adopt_env_files
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory as adopt_inventory
-from ansible_collections.waba.onprem.plugins.module_utils._compose import yaml_tags
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact as core_redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
@@ -78,21 +76,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result, survey = self._ask({**args, "gather": _GATHER}, task_vars)
         if survey is None:
             return result
-        documents: dict[str, t.Any] = {}
-        _open(survey["compose_files"], documents)
-        wanted = adopt_env_files.note(survey, documents)
-        for _deeper in range(adopt_env_files.DEEPEST):
-            if not wanted:
-                break
-            more, found = self._ask({**args, "gather": [], "files": wanted}, task_vars)
-            if found is None:
-                return more
-            _open(found["files"], documents)
-            survey["compose_files"] += [one for one in found["files"] if os.path.basename(one["path"]) != ".env"]
-            documents.update({path: None for path in wanted if path not in documents})
-            wanted = adopt_env_files.note(survey, documents)
-        everything = [*survey["containers"], *survey["sidecars"]]
-        paths = sorted({path for one in everything for path in one["env_files"]})
+        paths = adopt_env_files.complete(survey)
         more, found = self._ask({**args, "gather": [], "files": paths}, task_vars)
         if found is None:
             return more
@@ -261,19 +245,6 @@ def _survey(path: str) -> dict[str, t.Any]:
             f"survey {path}", found, "the file that the operation read of this run wrote", "Run adopt.yml again"
         ) from None
     return survey
-
-
-def _open(files: t.Sequence[dict[str, t.Any]], documents: dict[str, t.Any]) -> None:
-    """Add what was read to `documents`, and note in `files` which of them is no YAML."""
-    for one in files:
-        if os.path.basename(one["path"]) == ".env":
-            documents[one["path"]] = one["text"]
-            continue
-        try:
-            documents[one["path"]] = yaml.load(one["text"], Loader=yaml_tags.loader(yaml)) if one["text"] else None
-        except yaml.YAMLError:
-            documents[one["path"]] = None
-            one["problem"] = "no YAML"
 
 
 def _reached(hostvars: t.Mapping[str, t.Any], names: t.Iterable[str]) -> dict[str, t.Any]:

@@ -169,8 +169,8 @@ notes:
   - Compose 1.26 to 1.29 replaces C(${NAME}) even in single quotes and knows no C(\$); the first releases of Compose v2
     cut an unquoted value at any hash. Values without dollar sign, hash, quote and backslash are read alike by those, too.
   - The vendor supports MySQL 5.7 and 8.0 and PostgreSQL 11 to 13; another server is a warning.
-  - With O(containers), the containers' Compose files are read, to distinguish keys that they set themselves from stale ones; by
-    C(docker compose config) where the managed host has no PyYAML.
+  - With O(containers), the Compose files of containers that differ are read by C(docker compose config), to distinguish keys that
+    they set themselves from stale ones.
 seealso:
   - module: waba.onprem.wa_message_gc
 """

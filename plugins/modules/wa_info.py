@@ -253,9 +253,20 @@ created:
       description: The Compose project's folder.
       type: str
     files:
-      description: The Compose files that it was created from, each with C(path), and C(problem) when it cannot be read.
+      description: The Compose files that it was created from.
       type: list
-      elements: dict
+      elements: str
+    compose_problem:
+      description: Why C(docker compose config) cannot read these files; empty if it can.
+      type: str
+    env_files:
+      description: The env files of its service in these files, in their order.
+      type: list
+      elements: str
+    own_keys:
+      description: The variables that C(environment) of its service sets in these files.
+      type: list
+      elements: str
     compose_version:
       description: The version of Compose that created it.
       type: str
@@ -272,7 +283,10 @@ created:
       project: wa-support
       image: registry.example.com/whatsapp/web:v2.53.4
       folder: /opt/waba/support
-      files: [{path: /opt/waba/support/compose.yml}]
+      files: [/opt/waba/support/compose.yml]
+      compose_problem: ""
+      env_files: [/opt/waba/support/db.env]
+      own_keys: [WA_CONFIG_ON_DB, WACORE_HOSTNAME]
       compose_version: 2.26.1
       settings: {restart: unless-stopped}
       unsupported_settings: []
@@ -323,7 +337,7 @@ unmasked:
   description: All that with its secrets.
   type: dict
   returned: when O(unmasked=true)
-  sample: {containers: [], sidecars: [], volumes: [], networks: [], compose_files: [], files: [], autostart: [], unreadable_paths: []}
+  sample: {containers: [], sidecars: [], volumes: [], networks: [], files: [], autostart: [], unreadable_paths: []}
 containers:
   description: The client containers, sorted by name.
   type: list
@@ -562,6 +576,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import files a
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
+from ansible_collections.waba.onprem.plugins.module_utils._compose import declared as compose_declared
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
 from ansible_collections.waba.onprem.plugins.module_utils._concern import host
 from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, units
@@ -585,9 +600,7 @@ def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], res
     read: dict[str, t.Any] = {"files": docker_inspection.read_files(params["files"])}
     if engine and gather & {*INSPECTION_PARTS, "autostart"}:
         read.update(docker_inspection.read(engine, params["project"]))
-        read["compose_files"] = docker_inspection.read_files(
-            path for one in read["containers"] for path in one["files"]
-        )
+        read_compose_files([*read["containers"], *read["sidecars"]], result.module.run_command)
     if engine and "autostart" in gather:
         lines, read["unreadable_paths"] = autostart.read(docker_inspection.search_terms(read))
         read["autostart"] = [*lines, *read.pop("watchers")]
@@ -601,19 +614,9 @@ def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], res
     if "volume" in gather:
         result.values["volumes"] = shown.get("volumes", [])
     if "compose" in gather:
-        problems = {one["path"]: one["problem"] for one in shown.get("compose_files", [])}
-        for one in created:
-            one["files"] = [{"path": path, "problem": problems.get(path, "")} for path in one["files"]]
         keys = (
-            "name",
-            "service",
-            "project",
-            "image",
-            "folder",
-            "files",
-            "compose_version",
-            "settings",
-            "unsupported_settings",
+            *("name", "service", "project", "image", "folder", "files", "compose_problem", "env_files", "own_keys"),
+            *("compose_version", "settings", "unsupported_settings"),
         )
         result.values["created"] = [{key: one[key] for key in keys} for one in created]
         result.values["networks"] = shown.get("networks", [])
@@ -621,6 +624,22 @@ def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], res
         result.values.update(autostart=shown.get("autostart", []), unreadable_paths=shown.get("unreadable_paths", []))
     if params["files"]:
         result.values["files"] = shown["files"]
+
+
+def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_declared.Run) -> None:
+    """Adds what the Compose files of each container declare: `env_files`, `own_keys`, or why Compose cannot read them."""
+    reader = compose_declared.Reader(run)
+    for one in created:
+        files = compose_declared.Files(one["project"], one["folder"], tuple(one["files"]))
+        one.update(env_files=[], own_keys=[], compose_problem="")
+        if not files.paths:
+            continue
+        try:
+            keys, env_files = reader.environment(files, one["service"])
+        except WaError as error:
+            one["compose_problem"] = error.found
+            continue
+        one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))
 
 
 def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import adopt_samples
 from clients import Clients
+from real_compose import Runner
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import env_files
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Docker
+from ansible_collections.waba.onprem.plugins.modules import wa_info
 
 
 def shape(value: dict[str, t.Any]) -> dict[str, type]:
@@ -22,20 +23,18 @@ def shape(value: dict[str, t.Any]) -> dict[str, type]:
 
 def test_a_sample_has_the_keys_and_types_of_an_inspection(clients: Clients, docker_engine: str, tmp_path: Path) -> None:
     compose, env = tmp_path / "docker-compose.yml", tmp_path / "db.env"
-    compose.write_text("services: {}\n")
+    compose.write_text("services: {wacore: {image: any, env_file: db.env}}\n")
     env.write_text("WA_DB_ENGINE=MYSQL\n")
     label = "com.docker.compose.project."
     labels = {f"{label}working_dir": str(tmp_path), f"{label}config_files": str(compose)}
     name = clients.add("wacore", volume=clients.volume(), labels=labels)
     options = {key: option.get("default") for key, option in ARGUMENT_SPEC.items()}
     read = inspection.read(Docker({**options, "docker_host": docker_engine}), clients.project)
-    read["compose_files"] = inspection.read_files([str(compose)])
-    env_files.note(read, {str(compose): {"services": {"wacore": {"env_file": "db.env"}}}})
     [container] = read["containers"]
+    wa_info.read_compose_files([container], Runner())
     sample = adopt_samples.single()
     assert (container["name"], container["env_files"]) == (name, [str(env)])
     assert shape(sample["containers"][0]) == shape(container)
     assert shape(sample["files"][0]) == shape(inspection.read_files([str(env)])[0])
-    assert shape(sample["compose_files"][0]) == shape(read["compose_files"][0])
     assert {*sample["volumes"][0]} <= {*read["volumes"][0]}
     assert {*read} - {"watchers"} <= {*sample}  # the watchers become part of autostart

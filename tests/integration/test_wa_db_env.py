@@ -25,7 +25,6 @@ import pytest
 from commands import REPOSITORY, docker
 from database_servers import Server, fake_mysql, server, silent_server
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.environment import Compose
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 CANARY = f"Canary-{os.getpid()}-Env-Pw"  # these tests may run in several processes at once
@@ -374,19 +373,6 @@ def test_containers_are_stale_until_compose_recreates_them(ansible: t.Any, clien
             keys = {one["service"]: one["stale_keys"] for one in result["stale_containers"]}
             assert keys == {"wacore": ["WA_DB_PASSWORD"], "waweb": ["WA_DB_PASSWORD", "WA_CONFIG_ON_DB"]}
             assert CANARY not in json.dumps(result)
-        # Without PyYAML, `docker compose config` supplies the overrides.
-        warnings: list[str] = []
-        reader = Compose(str(path), warnings.append, run)
-        reader._yaml = lambda: None  # type: ignore[method-assign]  # a host without the library
-        labels = clients.engine.container(f"{project}-waweb-1")["Config"]["Labels"]
-
-        class Web:
-            name, service = "waweb", "waweb"
-
-        Web.labels, Web.project = labels, project  # type: ignore[attr-defined]  # what Compose gave the container
-        assert "WA_DB_PORT" in reader.overrides(t.cast("t.Any", Web))
-        assert "WA_DB_PASSWORD" not in reader.overrides(t.cast("t.Any", Web))
-        assert warnings == []
         docker(*compose, "up", "--detach")
         result = ansible.module("wa_db_env", changed)
         assert result["stale_containers"] == []

@@ -376,13 +376,12 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     if stopped:
         found.changes.append(f"starts {', '.join(stopped)}, which {'are' if len(stopped) > 1 else 'is'} stopped now")
     for one in client.containers:
-        for each in client.survey["compose_files"]:
-            note = (
-                f"the Compose file {each['path']} cannot be read ({each['problem']}); the containers were read instead"
-            )
-            ours = (*one["files"], *one.get("named_files", ()))
-            if each["problem"] and each["path"] in ours and note not in found.notes:
-                found.notes.append(note)
+        note = (
+            f"the Compose files {', '.join(one['files'])} cannot be read ({one['compose_problem']}); "
+            "the containers were read instead"
+        )
+        if one["compose_problem"] and note not in found.notes:
+            found.notes.append(note)
         log = one["settings"].get("logging", {})
         if log.get("driver") == "json-file" and "max-size" not in log.get("options", {}):
             found.advice.append(

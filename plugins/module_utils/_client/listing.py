@@ -16,7 +16,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import image_ref
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
-from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
@@ -74,7 +73,7 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "ports": ports(record),
         "env_keys": sorted(environment),
         "identity": identity.of_container(environment),
-        "files": docker_inspection.files(container.labels),
+        "files": docker_engine.compose_files(container.labels),
         "own": compose_override.OWN_LABEL in container.labels,
         "mounts": [asdict(mount) for mount in container.mounts],
         "auto_remove": bool((record.get("HostConfig") or {}).get("AutoRemove")),

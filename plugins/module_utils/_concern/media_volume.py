@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import asdict
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
-from ansible_collections.waba.onprem.plugins.module_utils._compose import operator_files
+from ansible_collections.waba.onprem.plugins.module_utils._compose import declared as compose_declared
 from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -130,9 +130,9 @@ class MediaVolume:
         found = self.docker.client_containers(self.params["project"])
         # One-off containers of docker compose run and a finished migration write no media.
         found = [one for one in found if one.running or not self.ended(one)]
-        files: dict[tuple[str, ...], t.Any] = {}
+        reader = compose_declared.Reader(self.result.module.run_command)
         for one in found:
-            declared = self.declared(one, files)
+            declared = self.declared(one, reader)
             if (
                 media_rules.is_without_media(one.mounts, declared, path)
                 and self.docker.inspect(one) is not None
@@ -149,20 +149,19 @@ class MediaVolume:
             self.consumers.append(consumer)
         self.result.values["consumers"] = [one.shown() for one in self.consumers]
 
-    def declared(self, one: Container, files: dict[tuple[str, ...], t.Any]) -> media_rules.MountState | None:
-        """Returns what a container's Compose file declares at the media folder; None if unknown. `files` are those read before.
+    def declared(self, one: Container, reader: compose_declared.Reader) -> media_rules.MountState | None:
+        """Returns what a container's Compose files declare at the media folder; None if unknown.
 
-        A container of the rendered file has what that declares, and reading it can take a run of Compose.
+        A container of the rendered file has what that declares, and reading it takes a run of Compose.
         """
-        if OWN_LABEL in one.labels:
+        files = compose_declared.Files.of(one.labels)
+        if OWN_LABEL in one.labels or not files.paths:
             return None
-        labels = (operator_files.CONFIG_FILES_LABEL, operator_files.WORKING_DIR_LABEL)
-        key = (*(one.labels.get(name, "") for name in labels), one.project)
-        if key not in files:
-            files[key] = operator_files.read(one.labels, one.project, self.result.module.run_command)
-        if not files[key]:
+        try:
+            document = reader.document(files)
+        except WaError:
             return None
-        return media_rules.declared_mount_state(files[key], one.service, one.project, self.params["mount_path"])
+        return media_rules.declared_mount_state(document, one.service, self.params["mount_path"])
 
     def ended(self, one: Container) -> bool:
         """Returns whether a stopped container was a one-off container or a migration."""

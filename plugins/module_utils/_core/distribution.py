@@ -8,12 +8,7 @@ from __future__ import annotations
 import typing as t
 
 # By family, as Ansible calls it (`os_family`).
-_PACKAGES = {
-    "Debian": {"PyMySQL": "python3-pymysql", "PyYAML": "python3-yaml"},
-    "RedHat": {"PyMySQL": "python3-PyMySQL", "PyYAML": "python3-pyyaml"},
-    "Suse": {"PyMySQL": "python3-PyMySQL", "PyYAML": "python3-PyYAML"},
-}
-_SAME = ("cryptography", "psycopg2", "requests")  # python3-NAME in all families
+_PYMYSQL = {"Debian": "python3-pymysql", "RedHat": "python3-PyMySQL", "Suse": "python3-PyMySQL"}
 _FAMILIES = {
     "debian": "Debian",
     "ubuntu": "Debian",
@@ -49,10 +44,9 @@ def family(release: t.Mapping[str, str]) -> str:
 
 def python_package(library: str, of: str) -> str:
     """Returns the package of a library (its name on PyPI) in a family; empty for an unknown family."""
-    packages = _PACKAGES.get(of)
-    if packages is None:
-        return ""
-    return f"python3-{library}" if library in _SAME else packages[library]
+    if library == "PyMySQL":
+        return _PYMYSQL.get(of, "")
+    return f"python3-{library}" if of in _PYMYSQL else ""
 
 
 def named(library: str) -> str:

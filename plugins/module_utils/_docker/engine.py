@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import typing as t
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker.transport impo
 ARGUMENT_SPEC = options.ARGUMENT_SPEC
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
+FOLDER_LABEL = "com.docker.compose.project.working_dir"
+FILES_LABEL = "com.docker.compose.project.config_files"
 API_VERSION = "1.45"  # the newest tested API version; later changes of the API have no effect
 
 
@@ -90,6 +93,12 @@ class Container:
 
 def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".") if part.isdecimal()]
+
+
+def compose_files(labels: t.Mapping[str, str]) -> list[str]:
+    """Returns the Compose files of a container; Compose v1 recorded them relative to the project's folder."""
+    folder = labels.get(FOLDER_LABEL, "")
+    return [os.path.normpath(os.path.join(folder, path)) for path in labels.get(FILES_LABEL, "").split(",") if path]
 
 
 def health(record: t.Mapping[str, t.Any]) -> str:

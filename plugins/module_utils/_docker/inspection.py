@@ -88,21 +88,14 @@ def _container(
         "state": found.state,
         "created": record["Created"],
         "compose_version": labels.get(_COMPOSE + "version", ""),
-        "folder": labels.get(_COMPOSE + "project.working_dir", ""),
-        "files": files(labels),
+        "folder": labels.get(docker_engine.FOLDER_LABEL, ""),
+        "files": docker_engine.compose_files(labels),
         "settings": settings,
         "unsupported_settings": left,
         "environment": container_settings.environment(record, image),
         "mounts": [[mount.kind, mount.name, mount.destination] for mount in found.mounts],
         "image_gone": not image,
     }
-
-
-def files(labels: t.Mapping[str, str]) -> list[str]:
-    """Returns the Compose files of a container; Compose v1 recorded them relative to the project's folder."""
-    folder = labels.get(_COMPOSE + "project.working_dir", "")
-    paths = labels.get(_COMPOSE + "project.config_files", "").split(",")
-    return [os.path.normpath(os.path.join(folder, path)) for path in paths if path]
 
 
 def search_terms(inspected: t.Mapping[str, t.Any]) -> set[str]:

@@ -91,17 +91,3 @@ def configuration_mount(role: str, environment: t.Mapping[str, str], mounts: t.I
         return ""
     found = [(len(posixpath.normpath(folder)), name) for name, folder in mounts if holds_configuration(folder)]
     return max(found)[1] if found else ""
-
-
-def service_settings(document: t.Any, service: str) -> tuple[list[str], list[str], t.Any]:
-    """Returns a service's keys of `environment`, paths of `env_file`, and `extends` in a Compose document."""
-    services = document.get("services") if isinstance(document, dict) else None
-    body = services.get(service) if isinstance(services, dict) else None
-    if not isinstance(body, dict):
-        return [], [], None
-    environment = body.get("environment") or {}
-    keys = [str(item).partition("=")[0] for item in environment]
-    files = body.get("env_file") or []
-    files = files if isinstance(files, list) else [files]
-    paths = [item.get("path", "") if isinstance(item, dict) else item for item in files]
-    return keys, [str(path) for path in paths], body.get("extends")

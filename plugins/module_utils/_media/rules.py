@@ -272,37 +272,18 @@ def mount_state_of(mounts: t.Sequence[Mounted], path: str) -> MountState:
     return _mount_state(mounts, posixpath.normpath(path))
 
 
-def declared_mount_state(compose: t.Mapping[str, t.Any], service: str, project: str, path: str) -> MountState | None:
-    """Returns a service's declared mount at `path` in a parsed Compose file; None if the service is not in it."""
+def declared_mount_state(compose: t.Mapping[str, t.Any], service: str, path: str) -> MountState | None:
+    """Returns a service's mount at `path` in the output of `docker compose config`; None if the service is not in it."""
     one = (compose.get("services") or {}).get(service)
-    if not isinstance(one, dict):
+    if one is None:
         return None
-    path = posixpath.normpath(path)
+    names = {key: body["name"] for key, body in (compose.get("volumes") or {}).items()}
     found = MountState("nothing")
     for entry in one.get("volumes") or []:
-        if isinstance(entry, str):
-            source, _colon, rest = entry.partition(":")
-            target, _colon, mode = rest.partition(":")
-            if not rest:
-                source, target = "", source
-            kind = "bind" if source.startswith((".", "/", "~")) else "volume"
-            writable = "ro" not in mode.split(",")
-        else:
-            source, target = str(entry.get("source") or ""), str(entry.get("target") or "")
-            kind, writable = str(entry.get("type", "volume")), not entry.get("read_only")
-        if posixpath.normpath(target or "/") == path:
-            found = MountState(kind, _real_name(compose, source, project) if kind == "volume" else source, writable)
+        if posixpath.normpath(entry["target"]) == posixpath.normpath(path):
+            source = str(entry.get("source") or "")
+            found = MountState(entry["type"], names.get(source, source), not entry.get("read_only"))
     return found
-
-
-def _real_name(compose: t.Mapping[str, t.Any], key: str, project: str) -> str:
-    entry = (compose.get("volumes") or {}).get(key) or {}
-    external = entry.get("external")
-    if isinstance(external, dict) and external.get("name"):
-        return str(external["name"])
-    if entry.get("name"):
-        return str(entry["name"])
-    return key if external or not key else f"{project}_{key}"
 
 
 # Values that the module returns

@@ -54,7 +54,7 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
         "image_gone": False,
         "env_files": ["/srv/biz/db.env"] if project else [],
         "own_keys": ["WA_CONFIG_ON_DB", "WACORE_HOSTNAME"],
-        "named_files": [],
+        "compose_problem": "",
         **changes,
     }
 
@@ -64,13 +64,11 @@ def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **c
     text = "".join(f"{key}={value}\n" for key, value in (ENV if env is None else env).items())
     whose = {"mode": "0600", "owner": "root", "group": "root", "changed": 1772331000.0}
     file = {"path": "/srv/biz/db.env", "problem": "", "text": text, **whose}
-    compose = {"path": "/srv/biz/docker-compose.yml", "problem": "", "text": "services: {}", **whose}
     return {
         "containers": list(containers),
         "sidecars": [],
         "volumes": [{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}],
         "networks": [],
-        "compose_files": [compose],
         "autostart": [],
         "unreadable_paths": [],
         "files": [file],

@@ -469,10 +469,13 @@ def test_a_missing_or_invalid_compose_file_is_a_warning(env: Env, engine: FakeDo
     path = Path(labels["com.docker.compose.project.config_files"])
     engine.container("biz-wacore-1", service="wacore", environment={}, labels=labels)
     path.write_text(f"services: [{OLD_CANARY}: {{")
-    assert any("no YAML" in warning for warning in env(containers=True, docker_host=engine.host)["warnings"])
+    unread = f"{path}: docker compose config: "
+    done = env(containers=True, docker_host=engine.host)
+    assert [text.startswith(f"{unread}yaml: ") for text in done["warnings"] if unread in text] == [True]
     path.unlink()
     done = env(containers=True, docker_host=engine.host)
-    assert any("is not read (No such file" in warning for warning in done["warnings"])
+    gone = f"{unread}open {path}: no such file or directory"
+    assert [text.startswith(gone) for text in done["warnings"] if unread in text] == [True]
     assert done["stale_containers"][0]["stale_keys"] == list(ENVIRONMENT)
 
 

@@ -10,7 +10,6 @@ import typing as t
 import pytest
 from adopt_samples import ENV, MULTI, container, member, single, survey
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.env_files import note as env_files
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption, build
 
 
@@ -194,21 +193,6 @@ def test_media_that_are_mounted_directly_get_a_volume_over_the_same_folder() -> 
     assert "volumes" not in found["wa_client_extra_services"]["wacore"]
 
 
-def test_env_files_are_found_by_the_compose_file_the_unit_or_the_vendors_name() -> None:
-    documents = {
-        "/srv/biz/docker-compose.yml": {"services": {"wacore": {"env_file": "a.env", "environment": ["TZ=x"]}}}
-    }
-    one = survey(container("wacore"))
-    env_files(one, documents)
-    assert (one["containers"][0]["env_files"], one["containers"][0]["own_keys"]) == (["/srv/biz/a.env"], ["TZ"])
-    env_files(one, {})
-    assert one["containers"][0]["env_files"] == ["/srv/biz/db.env"]
-    lines = [{"kind": "unit", "path": "/u", "line": "docker run --name wacore --env-file=/etc/wa.env image"}]
-    run = survey(container("wacore", ""), autostart=lines)
-    env_files(run, {})
-    assert run["containers"][0]["env_files"] == ["/etc/wa.env"]
-
-
 def test_what_compose_run_has_left_is_no_coreapp() -> None:
     left = container("wacore", name="biz-wacore-run-1", one_off=True, state="exited", number=2)
     adoption = adopt({"h1": survey(container("wacore"), container("waweb"), left)})
@@ -289,11 +273,11 @@ def test_what_the_compose_file_sets_to_the_same_is_no_second_place_of_a_password
 
 def test_files_that_cannot_be_read_are_named() -> None:
     file = {"path": "/srv/biz/db.env", "problem": "Permission denied", "text": None}
-    base = {"path": "/srv/biz/base.yml", "problem": "Permission denied", "text": None}
-    ours = [container(service, named_files=["/srv/biz/base.yml"]) for service in ("wacore", "waweb")]
-    report = text(adopt({"h1": survey(*ours, files=[file], compose_files=[base])}))
+    ours = [container(service, compose_problem="open /srv/biz/base.yml: denied") for service in ("wacore", "waweb")]
+    report = text(adopt({"h1": survey(*ours, files=[file])}))
     assert "the env file /srv/biz/db.env cannot be read (Permission denied)" in report
-    assert "the Compose file /srv/biz/base.yml cannot be read (Permission denied)" in report
+    unread = "the Compose files /srv/biz/docker-compose.yml cannot be read (open /srv/biz/base.yml: denied)"
+    assert report.count(unread) == 1
     gone = text(adopt({"h1": single(files=[{**file, "problem": "No such file or directory"}])}))
     assert "cannot be read" not in gone
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_docker import FakeDocker
+from real_compose import Runner
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.environment import Compose
 from ansible_collections.waba.onprem.plugins.module_utils._db_env import stale_containers
@@ -29,7 +30,7 @@ def find(engine: FakeDocker, tmp_path: Path) -> Find:
 
     def call(removed: t.Iterable[str] = (), sets: t.Sequence[str] = ()) -> tuple[Entries, Entries]:
         file = tmp_path / "compose.yml"
-        file.write_text(f"services: {{wacore: {{environment: {[f'{key}=x' for key in sets]}}}}}")
+        file.write_text(f"services: {{wacore: {{image: any, environment: {[f'{key}=x' for key in sets]}}}}}")
         for one in engine.containers.values():
             one["Labels"]["com.docker.compose.project.config_files"] = str(file)
         params = {"docker_host": engine.host, "docker_timeout": "5s", "docker_tls": False, "docker_api_version": "1.45"}
@@ -37,7 +38,7 @@ def find(engine: FakeDocker, tmp_path: Path) -> Find:
         containers = docker.client_containers(all_projects=True)
         engine.requests.clear()
         warnings: list[str] = []
-        compose = Compose(str(tmp_path / "db.env"), warnings.append, lambda _command: (1, "", ""))
+        compose = Compose(str(tmp_path / "db.env"), warnings.append, Runner())
         found = stale_containers.find(docker, containers, HELD, iter(removed), compose)
         assert warnings == []
         assert SECRET not in repr(found)

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
@@ -60,18 +58,3 @@ def test_keeps_configuration_depends_on_role_environment_and_mounts(
     role: str, environment: dict[str, str], mounted: list[str], keeps: bool
 ) -> None:
     assert env_state.keeps_configuration(role, environment, mounted) is keeps
-
-
-@pytest.mark.parametrize(
-    ("body", "keys", "paths"),
-    [
-        ({"environment": {"A": "1", "B": None}, "env_file": "db.env"}, ["A", "B"], ["db.env"]),
-        ({"environment": ["A=1", "B"], "env_file": ["a.env", {"path": "b.env"}]}, ["A", "B"], ["a.env", "b.env"]),
-        ({}, [], []),
-        (None, [], []),
-    ],
-)
-def test_settings_of_a_service_in_a_compose_file(body: t.Any, keys: list[str], paths: list[str]) -> None:
-    assert env_state.service_settings({"services": {"s": body}}, "s") == (keys, paths, None)
-    assert env_state.service_settings({"services": {"s": body}}, "other") == ([], [], None)
-    assert env_state.service_settings("no mapping", "s") == ([], [], None)

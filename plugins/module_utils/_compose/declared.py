@@ -1,0 +1,98 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what the Compose files of containers declare. Their only reader is `docker compose config`."""
+
+from __future__ import annotations
+
+import json
+import os
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+
+_TIMEOUT = "20"  # seconds, for a local command
+Document = dict[str, t.Any]
+Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
+
+
+@dataclass(frozen=True)
+class Files:
+    """The Compose files that a container was created from, in their order; none for a container outside Compose."""
+
+    project: str
+    folder: str  # as Compose recorded it; may be empty
+    paths: tuple[str, ...]
+
+    @classmethod
+    def of(cls, labels: t.Mapping[str, str]) -> Files:
+        """Returns the files in a container's labels."""
+        project, folder = (labels.get(name, "") for name in (docker_engine.PROJECT_LABEL, docker_engine.FOLDER_LABEL))
+        return cls(project, folder, tuple(docker_engine.compose_files(labels)))
+
+    @property
+    def base(self) -> str:
+        """Returns the folder of relative paths."""
+        return self.folder or os.path.dirname(self.paths[0])
+
+
+class Reader:
+    """Reads Compose files, each set of them once."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._documents: dict[tuple[Files, bool], Document | WaError] = {}
+
+    def document(self, files: Files, interpolated: bool = True) -> Document:
+        """Returns the merged files in Compose's canonical format. Raises WaError with Compose's words.
+
+        If not `interpolated`, variables are left as they are written (Compose does not fail if one is not set), and `env_file` is
+        left, too, which is otherwise merged into `environment` (tested with Compose 2.26 and 2.40).
+        """
+        key = files, interpolated
+        if key not in self._documents:
+            options = () if interpolated else ("--no-interpolate",)
+            try:
+                self._documents[key] = self._config(files, [f"--file={path}" for path in files.paths], *options)
+            except WaError as error:
+                self._documents[key] = error
+        found = self._documents[key]
+        if isinstance(found, WaError):
+            raise found
+        return found
+
+    def environment(self, files: Files, service: str) -> tuple[list[str], list[str]]:
+        """Returns the keys of a service's `environment`, and its env files in their order. Raises WaError as `document` does."""
+        body = (self.document(files, interpolated=False).get("services") or {}).get(service) or {}
+        keys = [str(one).partition("=")[0] for one in body.get("environment") or []]
+        return keys, [self._path(files, one["path"]) for one in body.get("env_file") or []]
+
+    def _path(self, files: Files, path: str) -> str:
+        """Returns a path with its variables replaced by Compose; unchanged if one is not set."""
+        if "$" not in path:
+            return path
+        if path.startswith(f"{files.base}/$"):  # Compose takes a path that begins with a variable for a relative one
+            path = path[len(files.base) + 1 :]
+        document = {"services": {"any": {"image": "any", "labels": {"path": path}}}}
+        try:
+            found = self._config(files, ["--file=-"], data=json.dumps(document))["services"]["any"]["labels"]["path"]
+        except WaError:
+            return path
+        return os.path.normpath(os.path.join(files.base, found.replace("$$", "$")))
+
+    def _config(
+        self, files: Files, sources: t.Sequence[str], *options: str, data: str | None = None
+    ) -> dict[str, t.Any]:
+        where = [f"--project-name={files.project}", f"--project-directory={files.base}", *sources, "--profile=*"]
+        command = ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options]
+        try:
+            code, output, complaint = self._run(command, data=data, handle_exceptions=False)
+            if code == 0:
+                return t.cast("dict[str, t.Any]", json.loads(output))
+            found = messages.one_line(complaint) or f"exit status {code}"
+        except (OSError, ValueError) as error:
+            found = f"{type(error).__name__} of docker compose"
+        raise WaError(", ".join(files.paths), f"docker compose config: {found}", "files that Compose can read")
