@@ -95,6 +95,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         requirements = compared["requirements"]
         if requirements is None:
             raise WaError("requirements of the host", f"not read: {compared['concerns']['host']['error']}")
+        survey["plans"] = self._plans(survey, args, task_vars)
         survey["missing"] = requirements["missing"]
         survey["docker_refusal"] = requirements["docker_refusal"]
         with tempfile.NamedTemporaryFile(
@@ -103,6 +104,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             json.dump(survey, file)
         names = [one["name"] for one in survey["containers"]]
         return {"changed": False, "actions": [], "containers": names, "survey": file.name}
+
+    def _plans(
+        self, survey: t.Mapping[str, t.Any], args: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]
+    ) -> dict[str, dict[str, t.Any]]:
+        """Returns by project the `changes` that `docker compose up` would make, or the `problem` with its Compose files."""
+        found: dict[str, dict[str, t.Any]] = {}
+        for one in survey["containers"]:
+            if one["project"] in found or not one["files"] or one["compose_problem"]:
+                continue
+            place = {"project": one["project"], "project_dir": one["folder"] or os.path.dirname(one["files"][0])}
+            with self._no_log():
+                plan = self._execute_module(
+                    module_name="waba.onprem.wa_project_info",
+                    module_args={**args, **place, "compose_files": one["files"]},
+                    task_vars=task_vars,
+                )
+            failed = "changes" not in plan
+            found[one["project"]] = {"changes": plan.get("changes", []), "problem": str(plan["msg"]) if failed else ""}
+        return found
 
     def _ask(
         self, args: dict[str, t.Any], task_vars: dict[str, t.Any]

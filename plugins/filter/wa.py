@@ -8,7 +8,6 @@ import functools
 import re
 import typing as t
 
-import yaml
 from ansible import context
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -29,11 +28,12 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     upgrade_journal,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, hooks
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
@@ -84,19 +84,9 @@ def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     return "the new " + " and ".join(parts)
 
 
-class _AnyTag(yaml.SafeLoader):
-    """Reads a task file and ignores tags such as `!vault`."""
-
-
-_AnyTag.add_multi_constructor("!", lambda _loader, _suffix, _node: "")
-
-
 def hook_refusal(text: str, path: str) -> str:
     """Returns why the task file `path` with the content `text` cannot be an upgrade hook; empty if it can."""
-    try:
-        return hooks.refusal(path, yaml.load(text, Loader=_AnyTag))
-    except yaml.YAMLError as error:
-        return f"{path}: no YAML: {' '.join(str(error).split())}."
+    return hooks.refusal(path, text)
 
 
 def failure(result: t.Mapping[str, t.Any], secrets: t.Any = ()) -> str:

@@ -26,9 +26,14 @@ options:
     type: path
     required: true
   content:
-    description: The Compose file's content, as JSON. It is hidden in logs.
+    description: The Compose file's content, as JSON. It is hidden in logs. It is merged over O(compose_files).
     type: str
-    required: true
+    default: '{"services": {}}'
+  compose_files:
+    description: The operator's own Compose files, in their order.
+    type: list
+    elements: path
+    default: []
   env_files:
     description: Contents of env files that are not written yet, by path. They are hidden in logs.
     type: dict
@@ -87,6 +92,12 @@ notes:
 """
 
 EXAMPLES = r"""
+- name: See what docker compose up would do in an operator's own folder
+  waba.onprem.wa_project_info:
+    project: biz
+    project_dir: /srv/biz
+    compose_files: [/srv/biz/docker-compose.yml]
+
 - name: See what a new Compose file would do
   waba.onprem.wa_project_info:
     project: wa-support
@@ -271,7 +282,8 @@ def main() -> None:
             docker_engine.ARGUMENT_SPEC,
             project={"type": "str", "required": True},
             project_dir={"type": "path", "required": True},
-            content={"type": "str", "required": True, "no_log": True},
+            content={"type": "str", "default": '{"services": {}}', "no_log": True},
+            compose_files={"type": "list", "elements": "path", "default": []},
             env_files={"type": "dict", "default": {}, "no_log": True},
             env_changes={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
@@ -294,6 +306,7 @@ def main() -> None:
             name=params["project"],
             folder=params["project_dir"],
             document=json.loads(params["content"]),
+            sources=params["compose_files"],
             env_files=params["env_files"],
             env_changes=params["env_changes"],
             recreate=params["recreate"],

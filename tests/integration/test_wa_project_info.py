@@ -106,6 +106,41 @@ def project(ansible: t.Any, clients: t.Any, tmp_path: Path) -> t.Iterator[Projec
         found.compose("down", "--timeout", "1", "--volumes")
 
 
+def test_the_operators_own_files_are_compared_with_what_runs(ansible: t.Any, project: Project) -> None:
+    """Image and one variable come from a second file and from .env, as an operator keeps them."""
+    document = copy.deepcopy(project.document)
+    image = document["services"]["waweb"]["image"]
+    document["services"]["waweb"]["image"] = f"{image.rpartition(':')[0]}:${{TAG:?not set}}"
+    second, dot_env = project.folder / "second.yml", project.folder / ".env"
+    second.write_text(json.dumps({"services": {"waweb": {"environment": {"TZ": "UTC"}}}}))
+    dot_env.write_text(f"TAG={image.rpartition(':')[2]}\n")
+    project.file.write_text(json.dumps(document))
+    files = [str(project.file), str(second)]
+    docker("compose", "-p", project.name, *(f"--file={path}" for path in files), "up", "--detach")
+    given = {"project": project.name, "project_dir": str(project.folder), "compose_files": files}
+
+    def changes() -> list[str]:
+        result = ansible.module("wa_project_info", given)
+        return [line.replace(f"{project.name}-", "") for line in result.get("changes", [result.get("msg")])]
+
+    assert changes() == []
+    second.write_text(json.dumps({"services": {"waweb": {"environment": {"TZ": "CET"}}}}))
+    assert changes() == ["recreate waweb-1 (the environment in the Compose files changed: TZ)"]
+    second.write_text(json.dumps({"services": {"waweb": {"environment": {"TZ": "UTC"}, "stop_signal": "SIGINT"}}}))
+    assert changes() == ["recreate waweb-1 (the definition in the Compose files changed)"]
+    project.env.write_text(f"WA_DB_HOSTNAME=other\nWA_DB_PASSWORD='{CANARY}'\n")
+    second.unlink()
+    given["compose_files"] = files[:1]
+    assert changes() == [
+        "recreate wacore-1 (db.env changed: WA_DB_HOSTNAME)",
+        "recreate waweb-1 (db.env changed: TZ, WA_DB_HOSTNAME)",
+    ]
+    dot_env.unlink()
+    (problem,) = changes()
+    assert "Compose refuses it: " in problem
+    assert "TAG" in problem
+
+
 def test_compose_does_what_the_module_predicts(project: Project) -> None:
     assert project.predict()["calls"] == []
     before = project.state()

@@ -335,6 +335,18 @@ def _sharing(client: Client, found: Described) -> None:
         )
 
 
+def _divergence(client: Client, found: Described) -> None:
+    """Say where the operator's Compose files describe something else than what runs."""
+    plan = client.survey["plans"].get(client.project, {"changes": [], "problem": ""})
+    up = f"`docker compose up` in {client.containers[0]['folder']}"
+    found.notes += [f"{up} would fail: {plan['problem']}"] if plan["problem"] else []
+    found.notes += [
+        f"{up} would {line}: the inventory describes what runs"
+        for line in plan["changes"]
+        if line.startswith(("create ", "recreate ", "remove ", "restart "))
+    ]
+
+
 def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
     """What provision.yml adds around the client, what it starts, what an upgrade does, and what stays."""
     folder = names["project_dir"]
@@ -364,6 +376,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         f"installs /usr/local/sbin/wa-log-cleanup and /etc/cron.d/{names['cron_file']}: logs are not cleaned by themselves"
     )
     _sharing(client, found)
+    _divergence(client, found)
     stopped = [one["name"] for one in client.containers if one["state"] in ("exited", "created")]
     recorded = found.variables.get("wa_client_container_names", stopped)
     left = [name for name in stopped if name not in recorded]

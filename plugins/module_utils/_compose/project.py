@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose import declared, messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.override import (
     DEFINITION_LABEL,
@@ -44,7 +44,8 @@ Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
 class Project:
     """One Compose project: the content and folder of its file, and its engine.
 
-    `document` is the file as a mapping; `env_files` are the contents, by path, of env files that may not be written yet.
+    `document` is the file as a mapping, merged over the operator's `sources` if there are any. `env_files` are the contents, by
+    path, of env files that may not be written yet; `document` names them.
     `env_changes` are the keys, by container, that a db.env not yet written will change; None if it is written.
     """
 
@@ -53,6 +54,7 @@ class Project:
     name: str
     folder: str
     document: Document
+    sources: t.Sequence[str] = ()
     env_files: t.Mapping[str, str] = field(default_factory=dict)
     env_changes: t.Mapping[str, t.Sequence[str]] | None = None
     recreate: str = compose_plan.AUTO
@@ -68,16 +70,18 @@ class Project:
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
             message = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
+            cure = "Mend wa_client_extra_services, wa_client_extra_networks, wa_client_extra_volumes, or the file that it names"
             raise WaError(
                 f"Compose file of project {self.name}",
                 f"Compose refuses it: {message or f'exit status {code}'}",
                 "a file that docker compose config takes",
-                "Mend wa_client_extra_services, wa_client_extra_networks, wa_client_extra_volumes, or the file that it names",
+                "" if self.sources else cure,
             )
         return output
 
-    def _config(self, document: Document, *arguments: str) -> str:
-        where = ("--project-name", self.name, "--project-directory", self.folder, "--file", "-")
+    def _config(self, document: Document, *arguments: str, sources: t.Sequence[str] = ()) -> str:
+        where = ["--project-name", self.name, "--project-directory", self.folder]
+        where += [word for path in (*sources, "-") for word in ("--file", path)]
         return self._compose(*where, "config", *arguments, data=json.dumps(document))
 
     def _hashes(self, document: Document) -> dict[str, str]:
@@ -92,7 +96,7 @@ class Project:
     def resolved(self) -> Document:
         """Returns the resolved document: interpolated, with profiles applied and env files read."""
         with self._planned_env_files() as document:
-            return t.cast("Document", json.loads(self._config(document, "--format", "json")))
+            return t.cast("Document", json.loads(self._config(document, "--format", "json", sources=self.sources)))
 
     @contextmanager
     def _planned_env_files(self) -> t.Iterator[Document]:
@@ -311,12 +315,15 @@ class Project:
         return {**held, **{key: value for key, value in own.items() if key in wanted or image.get(key) != value}}
 
     def _describe_env(self, service: str, keys: t.Sequence[str]) -> str:
-        raw = (self.document.get("services") or {}).get(service) or {}
-        inline = raw.get("environment") or {}
-        named = {str(item).partition("=")[0] for item in inline}
-        files = [one.get("path", "") if isinstance(one, dict) else one for one in _listed(raw.get("env_file"))]
+        if self.sources:
+            reader = declared.Reader(self.run)
+            named, files = reader.environment(declared.Files(self.name, self.folder, tuple(self.sources)), service)
+        else:
+            raw = (self.document.get("services") or {}).get(service) or {}
+            named = [str(item).partition("=")[0] for item in raw.get("environment") or {}]
+            files = [one.get("path", "") if isinstance(one, dict) else one for one in _listed(raw.get("env_file"))]
         where = {
-            "the environment in compose.yml": sorted(key for key in keys if key in named),
+            f"the environment in {self._called}": sorted(key for key in keys if key in named),
             " or ".join(os.path.basename(path) for path in files) or "the environment": sorted(
                 key for key in keys if key not in named
             ),
@@ -329,16 +336,20 @@ class Project:
         own = ("environment", "image")
         keys = sorted(key for key in {*before, *after} if before.get(key) != after.get(key) and key not in own)
         if before and keys:
-            return f"compose.yml changed: {', '.join(keys)}"
+            return f"{self._called} changed: {', '.join(keys)}"
         if one.compose_version and one.compose_version != self.compose_version.partition("-")[0]:
             return f"Compose {one.compose_version} made it, {self.compose_version} would make it otherwise"
-        return "the definition in compose.yml changed"
+        return f"the definition in {self._called} changed"
+
+    @property
+    def _called(self) -> str:
+        return "the Compose files" if self.sources else "compose.yml"
 
     @cached_property
     def _written(self) -> Document:
         """Returns the resolved document of the file in force; empty if Compose cannot read it."""
         path = os.path.join(self.folder, "compose.yml")
-        if not os.path.exists(path):
+        if self.sources or not os.path.exists(path):
             return {}
         try:
             where = ("--project-name", self.name, "--project-directory", self.folder, "--file", path)

@@ -72,6 +72,7 @@ def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **c
         "autostart": [],
         "unreadable_paths": [],
         "files": [file],
+        "plans": {},
         "missing": {},
         **changes,
     }

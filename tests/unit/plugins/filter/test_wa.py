@@ -96,20 +96,6 @@ def test_stale_line_names_container_and_keys() -> None:
     assert line == "wacore (WA_DB_HOSTNAME, WA_DB_PASSWORD)"
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("- uri:\n    url: https://lb\n    password: !vault |\n      $ANSIBLE_VAULT;1.1;AES256\n      00\n", ""),
-        ("---\n- block:\n    - pause: {seconds: 5}\n", "pause would end the upgrade in the middle"),
-        ("- a: [", "lb.yml: no YAML: "),
-        ("", ""),
-    ],
-)
-def test_hook_refusal_reads_the_file_without_templating(text: str, expected: str) -> None:
-    found = wa.hook_refusal(text, "lb.yml")
-    assert (expected in found) if expected else not found
-
-
 def test_failure_messages_contain_no_secret() -> None:
     message = 'read /c/db.env: line 2: unexpected character "-" in variable name near "Canary-1\\nB=Canary-2"'
     results = [

@@ -282,6 +282,19 @@ def test_files_that_cannot_be_read_are_named() -> None:
     assert "cannot be read" not in gone
 
 
+def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
+    changes = [
+        "recreate biz-waweb-1 (the environment in the Compose files changed: TZ)",
+        "start biz-wacore-1 (has exited)",
+    ]
+    report = text(adopt({"h1": single(plans={"biz": {"changes": changes, "problem": ""}})}))
+    up = "`docker compose up` in /srv/biz would"
+    assert f"- {up} {changes[0]}: the inventory describes what runs\n" in report
+    assert changes[1] not in report
+    broken = text(adopt({"h1": single(plans={"biz": {"changes": [], "problem": "TAG is missing"}})}))
+    assert f"- {up} fail: TAG is missing\n" in broken
+
+
 def test_what_was_tried_by_hand_and_has_ended_is_no_client() -> None:
     tried = container("x", "", state="exited", environment=dict.fromkeys(ENV))
     adoption = adopt({"h1": survey(container("wacore"), container("waweb"), tried)})

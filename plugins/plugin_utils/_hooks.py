@@ -1,0 +1,65 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a file of tasks cannot be a hook of an upgrade: it would end the play around it, with the client stopped and no rescue."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.block import Block
+from ansible.playbook.play import Play
+from ansible.vars.manager import VariableManager
+
+# With their strategy, which lets every deployment go at its own pace, actions that are for all hosts at once end all plays.
+_CURES = {
+    "ansible.builtin.pause": "Use ansible.builtin.wait_for with timeout",
+    "ansible.builtin.add_host": "Add hosts to the inventory",
+    "ansible.builtin.meta": "Fail, or put a when on the tasks behind it",
+}
+_ENDS = ("end_play", "end_batch", "end_host", "end_role")
+
+
+def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
+    """Returns why the file of tasks `path` with the content `text` cannot be a hook; empty if it can. `above` are the files that include it.
+
+    Ansible loads it as it will in the upgrade: an error then (a misspelt keyword, an unknown module) could not be rescued. Blocks,
+    imported files, and included files whose name has no variable are looked into.
+    """
+    absolute = os.path.abspath(path)
+    folder = os.path.dirname(absolute)
+    loader = DataLoader()
+    loader.set_basedir(folder)
+    try:
+        tasks = loader.load(text, absolute)
+        if tasks is None:
+            return ""
+        if not isinstance(tasks, list):
+            return f"{path}: no list of tasks."
+        play = {"name": path, "hosts": "all", "gather_facts": False, "tasks": tasks}
+        loaded = Play.load(play, variable_manager=VariableManager(loader=loader), loader=loader)
+    except AnsibleError as error:
+        return f"{path}: Ansible cannot load it: {' '.join(error.message.split()).rstrip('.')}."
+    for task in _tasks(loaded.tasks):
+        action, words = task.resolved_action or task.action, str(task.args.get("_raw_params") or "").strip()
+        if action in _CURES and (action != "ansible.builtin.meta" or words in _ENDS):
+            named = f" (task {task.name!r})" if task.name else ""
+            return f"{path}: {f'{action} {words}'.strip()}{named} would end the upgrade in the middle. {_CURES[action]} instead."
+        included = os.path.join(folder, words or str(task.args.get("file") or ""))
+        if action == "ansible.builtin.include_tasks" and os.path.isfile(included) and included not in above:
+            found = refusal(included, Path(included).read_text(encoding="utf-8"), (*above, absolute))
+            if found:
+                return found
+    return ""
+
+
+def _tasks(tasks: t.Iterable[t.Any]) -> t.Iterator[t.Any]:
+    for one in tasks:
+        if isinstance(one, Block):
+            yield from _tasks([*one.block, *one.rescue, *one.always])
+        else:
+            yield one

@@ -1,0 +1,95 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which files of tasks an upgrade must not run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.plugin_utils._hooks import refusal
+
+PAUSE, META = "ansible.builtin.pause", "ansible.builtin.meta"
+CURES = {
+    PAUSE: "Use ansible.builtin.wait_for with timeout instead.",
+    "ansible.builtin.add_host": "Add hosts to the inventory instead.",
+    META: "Fail, or put a when on the tasks behind it instead.",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "pause.yml").write_text("- name: Wait\n  pause: {seconds: 5}\n")
+    (tmp_path / "again.yml").write_text("- include_tasks: lb.yml\n- include_tasks: again.yml\n")
+    (tmp_path / "broken.yml").write_text("- debug: {}\n  whne: x\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "action", "name"),
+    [
+        ("- name: Wait\n  pause: {seconds: 5}", PAUSE, "Wait"),
+        ("- pause:", PAUSE, ""),
+        ("- debug:\n- ansible.legacy.add_host: {name: x}", "ansible.builtin.add_host", ""),
+        ("- action: pause seconds=5", PAUSE, ""),
+        ("- local_action: pause seconds=5", PAUSE, ""),
+        ("- block: [{debug: }]\n  rescue: [{pause: }]", PAUSE, ""),
+        ("- block: [{block: [{debug: }], always: [{add_host: {name: x}}]}]", "ansible.builtin.add_host", ""),
+        ("- ansible.builtin.meta: end_host", f"{META} end_host", ""),
+        ("- action: meta end_play", f"{META} end_play", ""),
+        ("- import_tasks: pause.yml", PAUSE, "Wait"),
+        ("- include_tasks: pause.yml", PAUSE, "Wait"),
+        ("- include_tasks: {file: pause.yml}", PAUSE, "Wait"),
+    ],
+)
+def test_what_ends_the_play_is_refused(folder: Path, text: str, action: str, name: str) -> None:
+    path = folder / ("pause.yml" if "include" in text else "lb.yml")
+    named = f" (task {name!r})" if name else ""
+    cure = CURES[action.partition(" ")[0]]
+    found = refusal(str(folder / "lb.yml"), text)
+    assert found == f"{path}: {action}{named} would end the upgrade in the middle. {cure}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("- no.such.module: {}", "couldn't resolve module/action 'no.such.module'"),
+        ("- debug: {}\n  whne: x", "conflicting action statements: debug, whne"),
+        ("- import_tasks: gone.yml", "gone.yml"),
+        ("- import_role: {name: gone}", "The role 'gone' was not found"),
+        ("- debug: msg='a", "unbalanced jinja2 block or quotes"),
+        ("- what is no task", "should be a dict"),
+        ("- {}", "no module/action detected in task"),
+        ("- a: [", "YAML"),
+        ("- include_tasks: broken.yml", "conflicting action statements: debug, whne"),
+    ],
+)
+def test_what_ansible_cannot_load_is_refused(folder: Path, text: str, words: str) -> None:
+    path = folder / ("broken.yml" if "include" in text else "lb.yml")
+    found = refusal(str(folder / "lb.yml"), text)
+    assert found.startswith(f"{path}: Ansible cannot load it: ")
+    assert words in found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "- ansible.builtin.wait_for: {timeout: 5}",
+        "- meta: flush_handlers",
+        "- name: pause\n  waba.onprem.wa_info:\n  vars: {pause: 5}",
+        "- include_tasks: '{{ pool }}.yml'",
+        "- include_tasks: gone.yml",  # as a failed task this can be rescued
+        "- include_tasks: again.yml",
+        "- debug: {msg: '{{ later }}', token: !vault '$ANSIBLE_VAULT;1.1;AES256'}",
+    ],
+)
+def test_what_does_no_harm_passes(folder: Path, text: str) -> None:
+    assert refusal(str(folder / "lb.yml"), text) == ""
+
+
+def test_a_file_that_holds_no_tasks_is_refused() -> None:
+    assert refusal("lb.yml", "hosts: all") == "lb.yml: no list of tasks."
