@@ -23,7 +23,8 @@ options:
         without any container engine has none.
       - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
-        used. It needs O(env_file).
+        used. It needs O(env_file). V(database_sizes) adds the sizes of its tables, which on PostgreSQL waits for a migration
+        that rewrites a table.
       - V(environment), V(volume) and V(compose) return how each client container was created, and those beside it in its
         Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.
       - V(autostart) is what starts, cleans or replaces the containers by itself - cron lines, systemd units, watchers.
@@ -31,7 +32,7 @@ options:
         what a Compose file sets itself, beside O(env_file).
     type: list
     elements: str
-    choices: [containers, images, database, environment, volume, compose, autostart, identity]
+    choices: [containers, images, database, database_sizes, environment, volume, compose, autostart, identity]
     default: [containers]
   project:
     description:
@@ -527,15 +528,19 @@ database:
     bytes:
       description: The size of all tables with their indexes; InnoDB's is an estimate that lags after many changes.
       type: int
+      returned: when O(gather) has V(database_sizes)
     messages_bytes:
       description: The size of the tables C(messages); V(null) when there is none.
       type: int
+      returned: when O(gather) has V(database_sizes)
     largest_table:
       description: The largest table, with C(database), C(name) and C(bytes); V(null) when there is none.
       type: dict
+      returned: when O(gather) has V(database_sizes)
     free_bytes:
       description: The free bytes of the server's data directory. Only from MariaDB with its plugin C(disks); otherwise V(null).
       type: int
+      returned: when O(gather) has V(database_sizes)
     connections:
       description: How many connections the server has.
       type: int
@@ -690,7 +695,9 @@ def main() -> None:
             gather={
                 "type": "list",
                 "elements": "str",
-                "choices": ["containers", "images", "database", *INSPECTION_PARTS, "autostart", "identity"],
+                "choices": [
+                    *("containers", "images", "database", "database_sizes", *INSPECTION_PARTS, "autostart", "identity"),
+                ],
                 "default": ["containers"],
             },
             compose_file={"type": "path"},
@@ -716,7 +723,7 @@ def main() -> None:
         result.fail(WaError("option unmasked", "true in a task whose result is displayed", "a task with no_log: true"))
     engine = None
     try:
-        engine = docker_engine.Docker(module.params) if {*gather} - {"database", "identity"} else None
+        engine = docker_engine.Docker(module.params) if {*gather} - {"database", "database_sizes", "identity"} else None
     except WaError as error:
         if host_requirements.traces(module).listed():
             result.fail(error)

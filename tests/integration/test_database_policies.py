@@ -108,7 +108,7 @@ class Site:
         return {f"WA_DB_{key}": value for key, value in values.items()}
 
     def facts(self) -> dict[str, t.Any]:
-        return facts.gather({}, self.env())
+        return facts.gather({"gather": ["database", "database_sizes"]}, self.env())
 
     def tables(self) -> list[messages.Table]:
         return messages.find_tables(self.settings(), PREFIX)

@@ -54,7 +54,7 @@ def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def options(database: Server, tmp_path: Path) -> dict[str, t.Any]:
-    return {"gather": ["database"], "env_file": str(env_file(database, tmp_path))}
+    return {"gather": ["database", "database_sizes"], "env_file": str(env_file(database, tmp_path))}
 
 
 def env_file(where: Server, folder: Path, prefix: str = "in1", port: int = 0) -> Path:
@@ -193,9 +193,26 @@ def test_databases_of_another_client_are_not_included(
             database.sql(f"DROP DATABASE {quote}{name}{quote};")
 
 
-def test_a_new_client_has_no_databases(ansible: Ansible, database: Server, tmp_path: Path) -> None:
+def test_sessions_are_read_while_a_migration_rewrites_a_table(
+    ansible: Ansible, database: Server, options: dict[str, t.Any]
+) -> None:
+    if database.kind == "mariadb":
+        lock = ["LOCK TABLES messages WRITE"]
+    else:
+        lock = ["BEGIN READ WRITE", "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"]
+    with database_connection.connect(config(database), "in1messageStore", limited=False) as migrating:
+        for statement in lock:
+            migrating.rows(statement)
+        found = ansible.module("wa_info", {**options, "gather": ["database"]})["database"]
+    assert [one["database"] for one in found["sessions"]] == ["in1messageStore"]
+    assert {"bytes", "messages_bytes", "largest_table", "free_bytes"}.isdisjoint(found)
+
+
+def test_a_new_client_has_no_databases(
+    ansible: Ansible, database: Server, options: dict[str, t.Any], tmp_path: Path
+) -> None:
     path = env_file(database, tmp_path, "fresh")
-    found = ansible.module("wa_info", {"gather": ["database"], "env_file": str(path)})["database"]
+    found = ansible.module("wa_info", {**options, "env_file": str(path)})["database"]
     assert (found["databases"], found["sessions"], found["largest_table"]) == ([], [], None)
     assert (found["messages_bytes"], found["statement_timeout"]) == (None, None)
 

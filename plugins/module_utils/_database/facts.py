@@ -52,7 +52,8 @@ _ENDS = ("max_statement_time", "statement_timeout", "transaction_timeout")
 def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
     """Returns the facts in the format of wa_info, after at most `idle_timeout` and `migration_lock_timeout`.
 
-    Other waits are limited by the time-outs of the connection and of a statement.
+    Other waits are limited by the time-outs of the connection and of a statement. Sizes are read with `database_sizes` in `gather`
+    only: PostgreSQL's wait for the lock of a migration that rewrites a table.
     """
     config = connection.settings({**params, "login_user": None, "login_password": None}, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
@@ -63,8 +64,9 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
         names = ownership.find(session, prefix, wanted, strict=False)
     enough = parse_duration("min_statement_timeout", params.get("min_statement_timeout") or HOUR)
     end = time.monotonic() + parse_duration("idle_timeout", params.get("idle_timeout") or 0)
+    sizes = "database_sizes" in params["gather"]
     while True:
-        facts = read(config, names, enough, own)
+        facts = read(config, names, enough, own, sizes)
         if time.monotonic() >= end or not facts["sessions"]:
             break
         time.sleep(_POLL_INTERVAL)
@@ -136,16 +138,17 @@ def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
 # MySQL and MariaDB
 
 
-def _mysql(config: Settings, names: list[str], enough: float, own: str) -> dict[str, t.Any]:
+def _mysql(config: Settings, names: list[str], enough: float, own: str, sizes: bool) -> dict[str, t.Any]:
     with connection.connect(config, limited=False) as session:
         limits = _mysql_limits(session, enough)
         connection.limit(session)
         facts = {**_common(session, names), **limits, **_by_owner(_mysql_sessions(session), names)}
         facts["migration_lock"] = migration_lock.inspect(session, own)
-        if facts["product"] == "MySQL" and session.version().numbers >= (8,):
-            session.rows("SET SESSION information_schema_stats_expiry = 0")
-        facts.update(_sizes(_mysql_tables(session, names)))
-        facts["free_bytes"] = _mysql_free(session) if facts["product"] == "MariaDB" else None
+        if sizes:
+            if facts["product"] == "MySQL" and session.version().numbers >= (8,):
+                session.rows("SET SESSION information_schema_stats_expiry = 0")
+            facts.update(_sizes(_mysql_tables(session, names)))
+            facts["free_bytes"] = _mysql_free(session) if facts["product"] == "MariaDB" else None
     return facts
 
 
@@ -207,7 +210,7 @@ def _mysql_free(session: Session) -> int | None:
 # PostgreSQL
 
 
-def _pgsql(config: Settings, names: list[str], enough: float, own: str) -> dict[str, t.Any]:
+def _pgsql(config: Settings, names: list[str], enough: float, own: str, sizes: bool) -> dict[str, t.Any]:
     with connection.connect(config) as session:
         facts = {**_common(session, names), **_by_owner(_pgsql_sessions(session), names)}
         facts["migration_lock"] = migration_lock.inspect(session, own)
@@ -224,11 +227,11 @@ def _pgsql(config: Settings, names: list[str], enough: float, own: str) -> dict[
                 timeouts[key] = min(known, seconds) if known and seconds else known or seconds
             cures += cure
             connection.limit(session)
-            if name is not None:
+            if sizes and name is not None:
                 tables += _pgsql_tables(session, name)
     facts.update(_limits(timeouts, list(dict.fromkeys(cures)), enough))
-    facts.update(_sizes(tables))
-    facts["free_bytes"] = None
+    if sizes:
+        facts.update(_sizes(tables), free_bytes=None)
     return facts
 
 
