@@ -57,6 +57,7 @@ PLACES = {
     "locked-fail": ("mysql", "deep"),
     "locked-kill": ("pgsql", "deep"),
     "stopping-fail": ("mysql", "deep"),
+    "hung-snapshot": ("mysql", "deep"),
     "stopping-kill": ("mysql", "ci"),
     "migrating-fail": ("mysql", "deep"),
     "migrating-kill": ("pgsql", "deep"),
@@ -384,6 +385,19 @@ def slow_migration(lab: Lab, old: str, new: str) -> None:
     expect("what runs now", lab.running(), {new})
 
 
+def hung_snapshot(lab: Lab, old: str, new: str) -> None:
+    """A snapshot command that does not end is stopped, and the old version serves again."""
+    print(f"\n### hung snapshot: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    told = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command="/bin/sleep 4711", wa_upgrade_dump_timeout="5s")
+    words = ("wa_upgrade_snapshot_command was stopped after 5 s (wa_upgrade_dump_timeout)", "serves again")
+    expect_words("first run", told, 2, *words)
+    expect("what runs", lab.running(), {old})
+    expect("left of the command", lab.host("grep -lw 4711 /proc/[0-9]*/cmdline", check=False), "")
+    expect_words("second run", lab.say("upgrade", **wanted), 0)
+    expect("what runs now", lab.running(), {new})
+
+
 def never_started(lab: Lab, old: str, new: str) -> None:
     """A migration that was due could not be started, and the old version has served since: it is taken leave of anew."""
     print(f"\n### never started: {old} to {new}", flush=True)
@@ -469,6 +483,7 @@ def expired(lab: Lab, old: str, new: str) -> None:
 
 OTHERS = {
     "two-at-once": two_at_once,
+    "hung-snapshot": hung_snapshot,
     "slow-migration": slow_migration,
     "never-started": never_started,
     "lost-journal": lost_journal,

@@ -362,6 +362,23 @@ def test_every_search_for_client_containers_uses_the_configured_images() -> None
     assert missing == []
 
 
+# A command of these folders runs while the client is down; a hung engine must not leave it so with nobody told.
+@pytest.mark.parametrize("folder", ["stop", "migrate", "start", "rollback"])
+def test_every_command_of_an_outage_has_a_limit(folder: str) -> None:
+    unlimited = []
+    for path in sorted((ROOT / "roles" / "wa_upgrade" / "tasks" / folder).glob("*.yml")):
+        for task in flatten(yaml.safe_load(path.read_text(encoding="utf-8")) or []):
+            command = task.get("ansible.builtin.command")
+            if command is None and "community.docker.docker_compose_v2" not in task:
+                continue
+            words = (
+                " ".join(command.get("argv", [])) if command and "argv" in command else str((command or {}).get("cmd"))
+            )
+            if not words.startswith("timeout ") and not {"async", "timeout"} & {*task}:
+                unlimited.append(f"{path.name}: {task['name']}")
+    assert unlimited == []
+
+
 STRATEGIES = ("linear", "ansible.builtin.linear", "ansible.builtin.host_pinned")
 
 
