@@ -56,6 +56,8 @@ def test_a_client_without_problems() -> None:
         "When upgrade.yml runs:",
         "",
         "- recreates the containers of the client from /opt/waba/h1/compose.yml",
+        "- leaves /srv/biz/docker-compose.yml as it is: set the new version there, too, because `docker compose up` with it would "
+        "start the old version on the migrated database",
         "",
         "## Next",
         "",
