@@ -26,14 +26,14 @@ options:
     type: path
     required: true
   content:
-    description: The Compose file's content, as JSON. It is hidden in logs. It is merged over O(compose_files).
+    description:
+      - The Compose file's content, as JSON. It is hidden in logs.
+      - Required without O(compose_files), and merged over them.
     type: str
-    default: '{"services": {}}'
   compose_files:
     description: The operator's own Compose files, in their order.
     type: list
     elements: path
-    default: []
   env_files:
     description: Contents of env files that are not written yet, by path. They are hidden in logs.
     type: dict
@@ -282,8 +282,8 @@ def main() -> None:
             docker_engine.ARGUMENT_SPEC,
             project={"type": "str", "required": True},
             project_dir={"type": "path", "required": True},
-            content={"type": "str", "default": '{"services": {}}', "no_log": True},
-            compose_files={"type": "list", "elements": "path", "default": []},
+            content={"type": "str", "no_log": True},
+            compose_files={"type": "list", "elements": "path"},
             env_files={"type": "dict", "default": {}, "no_log": True},
             env_changes={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
@@ -294,6 +294,7 @@ def main() -> None:
             media_folder={"type": "path"},
             media_path={"type": "path", "default": MEDIA_FOLDER},
         ),
+        required_one_of=[["content", "compose_files"]],
         supports_check_mode=True,
     )
     result = Result(module)
@@ -305,8 +306,8 @@ def main() -> None:
             engine=docker_engine.Docker(params),
             name=params["project"],
             folder=params["project_dir"],
-            document=json.loads(params["content"]),
-            sources=params["compose_files"],
+            document=json.loads(params["content"] or '{"services": {}}'),
+            sources=params["compose_files"] or (),
             env_files=params["env_files"],
             env_changes=params["env_changes"],
             recreate=params["recreate"],

@@ -236,11 +236,18 @@ def test_the_log_hides_the_compose_file_and_its_env_files(
     assert SECRET not in str(logged)
 
 
-@pytest.mark.parametrize("option", ["project", "project_dir", "content"])
-def test_project_project_dir_and_content_are_required(run_module: Run, option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("project", "missing required arguments: project"),
+        ("project_dir", "missing required arguments: project_dir"),
+        ("content", "one of the following is required: content, compose_files"),
+    ],
+)
+def test_project_folder_and_a_compose_file_are_required(run_module: Run, option: str, message: str) -> None:
     given = {"project": "wa-a", "project_dir": "/srv/wa", "content": "{}"}
     del given[option]
-    assert run_module(MODULE, given)["msg"] == f"missing required arguments: {option}"
+    assert run_module(MODULE, given)["msg"] == message
 
 
 def test_content_that_is_no_json_fails(info: Run) -> None:
