@@ -103,6 +103,7 @@ def project(ansible: t.Any, clients: t.Any, tmp_path: Path) -> t.Iterator[Projec
     try:
         yield found
     finally:
+        found.file.write_text(json.dumps(found.document))
         found.compose("down", "--timeout", "1", "--volumes")
 
 
