@@ -126,15 +126,15 @@ def test_the_operators_own_files_are_compared_with_what_runs(ansible: t.Any, pro
 
     assert changes() == []
     second.write_text(json.dumps({"services": {"waweb": {"environment": {"TZ": "CET"}}}}))
-    assert changes() == ["recreate waweb-1 (the environment in the Compose files changed: TZ)"]
+    assert changes() == ["recreate waweb-1 (its environment changed: TZ)"]
     second.write_text(json.dumps({"services": {"waweb": {"environment": {"TZ": "UTC"}, "stop_signal": "SIGINT"}}}))
     assert changes() == ["recreate waweb-1 (the definition in the Compose files changed)"]
     project.env.write_text(f"WA_DB_HOSTNAME=other\nWA_DB_PASSWORD='{CANARY}'\n")
     second.unlink()
     given["compose_files"] = files[:1]
     assert changes() == [
-        "recreate wacore-1 (db.env changed: WA_DB_HOSTNAME)",
-        "recreate waweb-1 (db.env changed: TZ, WA_DB_HOSTNAME)",
+        "recreate wacore-1 (its environment changed: WA_DB_HOSTNAME)",
+        "recreate waweb-1 (its environment changed: TZ, WA_DB_HOSTNAME)",
     ]
     dot_env.unlink()
     (problem,) = changes()

@@ -207,7 +207,12 @@ def _reasons(
         reasons.append(f"runs {one.image}, expected {service.image}")
     elif service.image_id and service.image_id != one.image_label:
         builds = f"{_short(one.image_label or one.image_id)}, expected {_short(service.image_id)}"
-        reasons.append(f"runs another build of {service.image}: {builds}")
+        same = not one.image_label and one.image_id == service.image_id
+        reasons.append(
+            f"has no label of Compose with its build of {service.image}"
+            if same
+            else f"runs another build of {service.image}: {builds}"
+        )
     if env_changes.get(one.name):
         reasons.append("db.env changes: " + ", ".join(env_changes[one.name]))
     if not service.unknown and service.hash != one.hash:

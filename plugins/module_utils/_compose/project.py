@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import declared, messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.override import (
     DEFINITION_LABEL,
@@ -316,14 +316,13 @@ class Project:
 
     def _describe_env(self, service: str, keys: t.Sequence[str]) -> str:
         if self.sources:
-            reader = declared.Reader(self.run)
-            named, files = reader.environment(declared.Files(self.name, self.folder, tuple(self.sources)), service)
-        else:
-            raw = (self.document.get("services") or {}).get(service) or {}
-            named = [str(item).partition("=")[0] for item in raw.get("environment") or {}]
-            files = [one.get("path", "") if isinstance(one, dict) else one for one in _listed(raw.get("env_file"))]
+            return f"its environment changed: {', '.join(sorted(keys))}"
+        raw = (self.document.get("services") or {}).get(service) or {}
+        inline = raw.get("environment") or {}
+        named = {str(item).partition("=")[0] for item in inline}
+        files = [one.get("path", "") if isinstance(one, dict) else one for one in _listed(raw.get("env_file"))]
         where = {
-            f"the environment in {self._called}": sorted(key for key in keys if key in named),
+            "the environment in compose.yml": sorted(key for key in keys if key in named),
             " or ".join(os.path.basename(path) for path in files) or "the environment": sorted(
                 key for key in keys if key not in named
             ),

@@ -284,7 +284,7 @@ def test_files_that_cannot_be_read_are_named() -> None:
 
 def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
     changes = [
-        "recreate biz-waweb-1 (the environment in the Compose files changed: TZ)",
+        "recreate biz-waweb-1 (its environment changed: TZ)",
         "start biz-wacore-1 (has exited)",
     ]
     report = text(adopt({"h1": single(plans={"biz": {"changes": changes, "problem": ""}})}))
