@@ -158,7 +158,7 @@ class MediaVolume:
         if OWN_LABEL in one.labels or not files.paths:
             return None
         try:
-            document = reader.document(files)
+            document = reader.mounts(files)
         except WaError:
             return None
         return media_rules.declared_mount_state(document, one.service, self.params["mount_path"])

@@ -83,15 +83,26 @@ def test_a_container_outside_compose_has_no_files() -> None:
     assert Files.of({}).paths == ()
 
 
-def test_an_interpolated_document_has_names_and_paths(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("image", "volume", "calls"), [("a:${TAG:?not set}", "media", 1), ("a", "${MEDIA}", 2), ("a", "$MEDIA", 2)]
+)
+def test_mounts_have_names_and_paths(tmp_path: Path, image: str, volume: str, calls: int) -> None:
     (tmp_path / ".env").write_text("MEDIA=media\n")
     (tmp_path / "compose.yml").write_text(
-        "services: {wacore: {image: a, volumes: ['${MEDIA}:/m:ro', ./conf:/c]}}\nvolumes: {media: }"
+        f"services: {{wacore: {{image: '{image}', volumes: ['{volume}:/m:ro', ./conf:/c]}}}}\nvolumes: {{media: }}"
     )
-    found = Reader(Runner()).document(Files("biz", str(tmp_path), (str(tmp_path / "compose.yml"),)))
+    run = Runner()
+    found = Reader(run).mounts(Files("biz", str(tmp_path), (str(tmp_path / "compose.yml"),)))
     assert found["volumes"]["media"]["name"] == "biz_media"
     mounts = [(one["type"], one["source"], one["target"]) for one in found["services"]["wacore"]["volumes"]]
     assert mounts == [("volume", "media", "/m"), ("bind", f"{tmp_path}/conf", "/c")]
+    assert len(run.commands) == calls
+
+
+def test_mounts_by_a_variable_that_is_not_set_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "compose.yml").write_text("services: {wacore: {image: a, volumes: ['${MEDIA:?not set}:/m']}}")
+    with pytest.raises(WaError, match="MEDIA"):
+        Reader(Runner()).mounts(Files("biz", str(tmp_path), (str(tmp_path / "compose.yml"),)))
 
 
 @pytest.mark.parametrize(
