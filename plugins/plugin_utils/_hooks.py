@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import is_encrypted
 from ansible.playbook.block import Block
 from ansible.playbook.play import Play
 from ansible.vars.manager import VariableManager
@@ -25,10 +26,10 @@ _ENDS = ("end_play", "end_batch", "end_host", "end_role")
 
 
 def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
-    """Returns why the file of tasks `path` with the content `text` cannot be a hook; empty if it can. `above` are the files that include it.
+    """Returns why the file of tasks `path` with the content `text` cannot be a hook; empty if it can.
 
     Ansible loads it as it will in the upgrade: an error then (a misspelt keyword, an unknown module) could not be rescued. Blocks,
-    imported files, and included files whose name has no variable are looked into.
+    imported files, and included files whose name has no variable are looked into. `above` are the files that include it.
     """
     absolute = os.path.abspath(path)
     folder = os.path.dirname(absolute)
@@ -51,7 +52,8 @@ def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
             return f"{path}: {f'{action} {words}'.strip()}{named} would end the upgrade in the middle. {_CURES[action]} instead."
         included = os.path.join(folder, words or str(task.args.get("file") or ""))
         if action == "ansible.builtin.include_tasks" and os.path.isfile(included) and included not in above:
-            found = refusal(included, Path(included).read_text(encoding="utf-8"), (*above, absolute))
+            content = Path(included).read_text(encoding="utf-8")
+            found = "" if is_encrypted(content) else refusal(included, content, (*above, absolute))
             if found:
                 return found
     return ""
