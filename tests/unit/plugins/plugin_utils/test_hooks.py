@@ -59,7 +59,7 @@ def test_what_ends_the_play_is_refused(folder: Path, text: str, action: str, nam
         ("- no.such.module: {}", "couldn't resolve module/action 'no.such.module'"),
         ("- debug: {}\n  whne: x", "conflicting action statements: debug, whne"),
         ("- import_tasks: gone.yml", "gone.yml"),
-        ("- import_role: {name: gone}", "The role 'gone' was not found"),
+        ("- import_role: {name: gone}", "role 'gone' was not found"),
         ("- debug: msg='a", "unbalanced jinja2 block or quotes"),
         ("- what is no task", "should be a dict"),
         ("- {}", "no module/action detected in task"),
