@@ -13,6 +13,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import files a
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._concern.finding import Finding
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import options as docker_options
@@ -49,15 +50,25 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
     found = Finding(requirements=read)
     found.changes += [f"{name} is missing: {reason}" for name, reason in read["missing"].items()]
     found.changes += [f"{name} does not run" for name in read["stopped_services"]]
+    try:
+        found.changes += compare_files(params)
+    except WaError as error:  # the role reads the requirements all the same
+        found.error = str(error)
+    except OSError as error:
+        found.error = str(WaError(error.filename or "host", error.strerror or str(error)))
+    return found
+
+
+def compare_files(params: t.Mapping[str, t.Any]) -> list[str]:
+    """Returns how the lock and the folders differ. Raises WaError if a file or folder is not the collection's."""
     upgrade = read_upgrade(params["lock_file"]) if params["lock_file"] else {}
-    if upgrade.get("blocking"):
-        found.changes.append(upgrade["message"])
+    found = [upgrade["message"]] if upgrade.get("blocking") else []
     for ours in filter(None, (params["compose_file"], params["identity_file"])):
         files.refuse_links_of_others(os.path.dirname(ours))
     if params["compose_file"]:
         client_files.refuse_unmanaged(params["compose_file"], Store(params["compose_file"]).read())
     for one in params["files"]:
-        found.changes += concern_files.differences(one)
+        found += concern_files.differences(one)
     return found
 
 
