@@ -108,13 +108,14 @@ def project(ansible: t.Any, clients: t.Any, tmp_path: Path) -> t.Iterator[Projec
 
 
 def test_the_operators_own_files_are_compared_with_what_runs(ansible: t.Any, project: Project) -> None:
-    """Image and one variable come from a second file and from .env, as an operator keeps them."""
+    """Image, profile and one variable come from a second file and from .env, as an operator keeps them."""
     document = copy.deepcopy(project.document)
     image = document["services"]["waweb"]["image"]
     document["services"]["waweb"]["image"] = f"{image.rpartition(':')[0]}:${{TAG:?not set}}"
+    document["services"]["waweb"]["profiles"] = ["site"]
     second, dot_env = project.folder / "second.yml", project.folder / ".env"
     second.write_text(json.dumps({"services": {"waweb": {"environment": {"TZ": "UTC"}}}}))
-    dot_env.write_text(f"TAG={image.rpartition(':')[2]}\n")
+    dot_env.write_text(f"TAG={image.rpartition(':')[2]}\nCOMPOSE_PROFILES=site\n")
     project.file.write_text(json.dumps(document))
     files = [str(project.file), str(second)]
     docker("compose", "-p", project.name, *(f"--file={path}" for path in files), "up", "--detach")

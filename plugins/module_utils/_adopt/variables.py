@@ -343,7 +343,7 @@ def _divergence(client: Client, found: Described) -> None:
     found.notes += [
         f"{up} would {line}: the inventory describes what runs"
         for line in plan["changes"]
-        if line.startswith(("create ", "recreate ", "remove ", "restart "))
+        if line.startswith(("create ", "recreate ", "restart "))  # `up` removes no container of another service
     ]
 
 

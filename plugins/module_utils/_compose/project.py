@@ -65,8 +65,8 @@ class Project:
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
         command = ["timeout", _TIMEOUT, "docker", "--host", self.engine.transport.host, "compose", *arguments]
-        # Root's environment may select profiles for other projects.
-        own = {"COMPOSE_PROFILES": ""}
+        # Root's environment may select profiles for other projects; an operator's .env may select its own.
+        own = {} if self.sources else {"COMPOSE_PROFILES": ""}
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
             message = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
