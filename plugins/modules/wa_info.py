@@ -727,7 +727,7 @@ def main() -> None:
     except WaError as error:
         if host_requirements.traces(module).listed():
             result.fail(error)
-    if "database" in gather:
+    if {"database", "database_sizes"} & {*gather}:
         try:
             result.values["database"] = read_database(module.params, result)
         except WaError as error:

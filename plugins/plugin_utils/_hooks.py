@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
-from ansible.parsing.vault import is_encrypted
+from ansible.parsing.vault import AnsibleVaultError, is_encrypted
 from ansible.playbook.block import Block
 from ansible.playbook.play import Play
 from ansible.vars.manager import VariableManager
@@ -44,13 +44,16 @@ def refusal(path: str, text: str, above: tuple[str, ...] = ()) -> str:
         play = {"name": path, "hosts": "all", "gather_facts": False, "tasks": tasks}
         loaded = Play.load(play, variable_manager=VariableManager(loader=loader), loader=loader)
     except AnsibleError as error:
+        if isinstance(error, AnsibleVaultError) or isinstance(error.__cause__, AnsibleVaultError):
+            return ""  # an imported file that only the run itself can decrypt
         return f"{path}: Ansible cannot load it: {' '.join(error.message.split()).rstrip('.')}."
     for task in _tasks(loaded.tasks):
         action, words = task.resolved_action or task.action, str(task.args.get("_raw_params") or "").strip()
-        if action in _CURES and (action != "ansible.builtin.meta" or words in _ENDS):
+        ends = words in _ENDS and not (words == "end_role" and task._role)  # a role of the hook's own
+        if action in _CURES and (action != "ansible.builtin.meta" or ends):
             named = f" (task {task.name!r})" if task.name else ""
             return f"{path}: {f'{action} {words}'.strip()}{named} would end the upgrade in the middle. {_CURES[action]} instead."
-        included = os.path.join(folder, words or str(task.args.get("file") or ""))
+        included = os.path.abspath(os.path.join(folder, words or str(task.args.get("file") or "")))
         if action == "ansible.builtin.include_tasks" and os.path.isfile(included) and included not in above:
             content = Path(included).read_text(encoding="utf-8")
             found = "" if is_encrypted(content) else refusal(included, content, (*above, absolute))

@@ -390,7 +390,7 @@ def hung_snapshot(lab: Lab, old: str, new: str) -> None:
     print(f"\n### hung snapshot: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     told = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command="/bin/sleep 4711", wa_upgrade_dump_timeout="5s")
-    words = ("wa_upgrade_snapshot_command was stopped after 5 s (wa_upgrade_dump_timeout)", "serves again")
+    words = ("as one that is stopped after 5 s (wa_upgrade_dump_timeout)", "serves again")
     expect_words("first run", told, 2, *words)
     expect("what runs", lab.running(), {old})
     expect("left of the command", lab.host("grep -lw 4711 /proc/[0-9]*/cmdline", check=False), "")

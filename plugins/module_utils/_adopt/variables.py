@@ -361,11 +361,13 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
             found.changes.append(f"installs {name}: {reason}")
     if client.project:
         found.changes.append(f"writes {folder}/compose.yml for the next recreation")
-        found.upgrade += [
-            f"recreates the containers of the client from {folder}/compose.yml",
-            f"leaves {', '.join(client.containers[0]['files'])} as it is: set the new version there, too, because `docker compose up` "
-            "with it would start the old version on the migrated database",
-        ]
+        found.upgrade.append(f"recreates the containers of the client from {folder}/compose.yml")
+        theirs = [path for path in client.containers[0]["files"] if path != f"{folder}/compose.yml"]
+        if theirs:
+            found.upgrade.append(
+                f"leaves {', '.join(theirs)} as it is: set the new version there, too, because `docker compose up` with it would "
+                "start the old version on the migrated database"
+            )
     else:
         found.upgrade += [
             "is refused as long as the containers are outside Compose",

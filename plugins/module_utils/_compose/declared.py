@@ -66,7 +66,10 @@ class Reader:
 
     def mounts(self, files: Files) -> Document:
         """Returns a document with each service's `volumes`. A variable elsewhere may be unknown. Raises WaError as `document` does."""
-        found = self.document(files, interpolated=False)
+        try:
+            found = self.document(files, interpolated=False)
+        except WaError:  # a variable may stand where Compose needs a value, as in `include`
+            return self.document(files)
         services = (found.get("services") or {}).values()
         parts = [found.get("volumes"), *(one.get("volumes") for one in services)]
         return self.document(files) if "$" in json.dumps(parts) else found
@@ -100,6 +103,8 @@ class Reader:
             if code == 0:
                 return t.cast("dict[str, t.Any]", json.loads(output))
             found = messages.one_line(complaint) or f"exit status {code}"
+            if "unknown flag: --project-name" in found or "is not a docker command" in found:
+                found = "the Compose plugin is not installed. Install it, and run again"
         except (OSError, ValueError) as error:
             found = f"{type(error).__name__} of docker compose"
         raise WaError(", ".join(files.paths), f"docker compose config: {found}", "files that Compose can read")

@@ -34,8 +34,7 @@ class Compose:
         try:
             keys, env_files = self._reader.environment(files, container.service)
         except WaError as error:
-            self._warn(f"{str(error).rstrip('.')}: keys that it sets itself are reported as stale")
-            return set()
+            return self._differing(files, container.service, error)
         found, paths = {*keys}, [os.path.realpath(path) for path in env_files]
         if paths and self._env_path not in paths:
             self._warn(
@@ -46,6 +45,17 @@ class Compose:
             for path in paths[paths.index(self._env_path) + 1 :]:
                 found.update(self._keys_of(path))
         return found
+
+    def _differing(self, files: Files, service: str, error: WaError) -> set[str]:
+        """Returns the keys that Compose gives the service another value for than db.env has: where it cannot tell their sources."""
+        try:
+            body = (self._reader.document(files).get("services") or {}).get(service) or {}
+            held = {entry.key: entry.value for entry in read_compose(core_files.read_text(self._env_path)) if entry.key}
+        except (WaError, OSError, UnicodeDecodeError):
+            self._warn(f"{str(error).rstrip('.')}: keys that it sets itself are reported as stale")
+            return set()
+        pairs = (body.get("environment") or {}).items()
+        return {key for key, value in pairs if held.get(key) != (value or "").replace("$$", "$")}
 
     def _keys_of(self, path: str) -> list[str]:
         try:

@@ -203,7 +203,7 @@ def _reasons(
     """Returns the reasons for a recreation now, and those that wait; both empty if Compose would not recreate it."""
     reasons: list[str] = []
     waits: list[str] = []
-    if one.image != service.image:
+    if service.image and one.image != service.image:  # without `image` Compose names what it builds
         reasons.append(f"runs {one.image}, expected {service.image}")
     elif service.image_id and service.image_id != one.image_label:
         builds = f"{_short(one.image_label or one.image_id)}, expected {_short(service.image_id)}"

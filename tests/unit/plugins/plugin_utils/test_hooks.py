@@ -24,6 +24,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "pause.yml").write_text("- name: Wait\n  pause: {seconds: 5}\n")
     (tmp_path / "again.yml").write_text("- include_tasks: lb.yml\n- include_tasks: again.yml\n")
     (tmp_path / "vault.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n00\n")
+    (tmp_path / "dots.yml").write_text("- include_tasks: ./dots.yml\n  when: later\n")
+    (tmp_path / "roles" / "own" / "tasks").mkdir(parents=True)
+    (tmp_path / "roles" / "own" / "tasks" / "main.yml").write_text("- meta: end_role\n")
     (tmp_path / "broken.yml").write_text("- debug: {}\n  whne: x\n")
     return tmp_path
 
@@ -86,6 +89,9 @@ def test_what_ansible_cannot_load_is_refused(folder: Path, text: str, words: str
         "- include_tasks: gone.yml",  # as a failed task this can be rescued
         "- include_tasks: again.yml",
         "- include_tasks: vault.yml",
+        "- import_tasks: vault.yml",
+        "- include_tasks: ./dots.yml",
+        "- import_role: {name: own}",
         "- debug: {msg: '{{ later }}', token: !vault '$ANSIBLE_VAULT;1.1;AES256'}",
     ],
 )

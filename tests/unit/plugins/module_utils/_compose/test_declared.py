@@ -99,6 +99,23 @@ def test_mounts_have_names_and_paths(tmp_path: Path, image: str, volume: str, ca
     assert len(run.commands) == calls
 
 
+def test_mounts_of_files_that_compose_reads_only_with_variables(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LIMIT=1024\n")
+    (tmp_path / "compose.yml").write_text(
+        "services: {wacore: {image: a, volumes: ['media:/m'], ulimits: {nofile: '${LIMIT}'}}}\nvolumes: {media: }"
+    )
+    found = Reader(Runner()).mounts(Files("biz", str(tmp_path), (str(tmp_path / "compose.yml"),)))
+    assert found["services"]["wacore"]["volumes"][0]["source"] == "media"
+
+
+def test_a_missing_plugin_is_named_without_the_usage_of_docker() -> None:
+    def run(*_command: t.Any, **_options: t.Any) -> tuple[int, str, str]:
+        return 125, "", "unknown flag: --project-name\nSee 'docker --help'.\nUsage: docker\n"
+
+    with pytest.raises(WaError, match=r"the Compose plugin is not installed\. Install it, and run again; expected"):
+        Reader(run).document(Files("biz", "/srv", ("/srv/a.yml",)))
+
+
 def test_mounts_by_a_variable_that_is_not_set_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "compose.yml").write_text("services: {wacore: {image: a, volumes: ['${MEDIA:?not set}:/m']}}")
     with pytest.raises(WaError, match="MEDIA"):

@@ -91,6 +91,15 @@ def test_files_that_compose_cannot_read_are_a_warning_without_their_content(proj
     assert SECRET not in warning
 
 
+def test_files_that_compose_reads_only_with_variables_are_compared_by_value(project: Project) -> None:
+    project.write(
+        "{image: a, env_file: db.env, environment: {TZ: 'a$$b'}, ulimits: {nofile: '${LIMIT}'}}", _env="LIMIT=1024\n"
+    )
+    assert (project.overrides(), project.warnings) == ({"TZ"}, [])
+    project.env.write_text("WA_DB_HOSTNAME=db\nTZ='a$b'\n")
+    assert (project.overrides(), project.warnings) == (set(), [])
+
+
 def test_a_container_outside_compose_has_no_overrides(project: Project) -> None:
     container = Container("c" * 64, "core", "r/coreapp:v1", "running", {}, [])
     run = Runner()

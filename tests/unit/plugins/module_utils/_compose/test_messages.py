@@ -30,6 +30,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.messages impo
             'failed to read /c/db.env: line 2: unexpected character "-" in variable name near "Canary\\nB=Canary"',
             'failed to read /c/db.env: line 2: unexpected character "-" in variable name near <hidden>',
         ),
+        (
+            'failed to read /c/.env: line 1: unexpected character "!" in variable name "WA_DB_PASSWORD Canary!pass"',
+            'failed to read /c/.env: line 1: unexpected character "!" in variable name <hidden>',
+        ),
+        ("yaml: unknown anchor 'Canary' referenced", "yaml: unknown anchor <hidden>"),
         ('time="2026" level=warning msg="The \\"Canary\\" variable is not set."\nno', "no"),
         (
             "Head https://r/v2/a: no basic auth credentials",

@@ -70,6 +70,7 @@ def only(**arguments: t.Any) -> compose_plan.Step:
             {"service": replace(SERVICE, image_id=NEW)},
             f"recreate wa-h1-wacore-1 (runs another build of {CORE}: {OLD[:19]}, expected {NEW[:19]})",
         ),
+        ({"service": replace(SERVICE, image="", image_id="")}, ""),  # it only builds
         (  # Compose v1 sets no such label
             {"one": replace(RUNS, image_label="")},
             f"recreate wa-h1-wacore-1 (has no label of Compose with its build of {CORE})",
