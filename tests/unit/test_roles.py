@@ -362,7 +362,7 @@ def test_every_search_for_client_containers_uses_the_configured_images() -> None
     assert missing == []
 
 
-# A command of these folders runs while the client is down; a hung engine must not leave it so with nobody told.
+# Commands of these folders run while the client is down. Without a limit, a hung engine would leave it down without a message.
 @pytest.mark.parametrize("folder", ["stop", "migrate", "start", "rollback"])
 def test_every_command_of_an_outage_has_a_limit(folder: str) -> None:
     unlimited = []

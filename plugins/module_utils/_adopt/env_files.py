@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which files gave containers their environment, where no Compose file tells it. Pure rules."""
+"""Finds the env files of containers whose Compose files do not name them. Pure rules."""
 
 from __future__ import annotations
 

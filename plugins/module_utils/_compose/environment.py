@@ -47,7 +47,7 @@ class Compose:
         return found
 
     def _differing(self, files: Files, service: str, error: WaError) -> set[str]:
-        """Returns the keys that Compose gives the service another value for than db.env has: where it cannot tell their sources."""
+        """Returns the keys whose value in the service differs from that in db.env, where Compose does not show their sources."""
         try:
             body = (self._reader.document(files).get("services") or {}).get(service) or {}
             held = {entry.key: entry.value for entry in read_compose(core_files.read_text(self._env_path)) if entry.key}

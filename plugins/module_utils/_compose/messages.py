@@ -12,7 +12,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 
 # After these phrases Compose quotes the value that it cannot parse; a warning may quote a part of it as a variable.
 _QUOTES = re.compile(
-    r"(unterminated quoted value|[Ii]nvalid template:|missing a value|in variable name(?! near)|unknown anchor|escape any \$ with another \$\.?|\bnear\b).*",
+    r"(unterminated quoted value|[Ii]nvalid template:|missing a value|in variable name(?! near)|unknown anchor"
+    r"|escape any \$ with another \$\.?|\bnear\b).*",
     re.DOTALL,
 )
 _CURES = (
