@@ -24,6 +24,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible.utils.path import unfrackpath
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import env_files as adopt_env_files
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory as adopt_inventory
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact as core_redact
@@ -33,6 +34,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import DAT
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
+from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
 from ansible_collections.waba.onprem.plugins.plugin_utils._adopt_files import RECORD, Writer
 
 display = Display()
@@ -110,14 +112,29 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     ) -> dict[str, dict[str, t.Any]]:
         """Returns by project the `changes` that `docker compose up` would make, or the `problem` with its Compose files."""
         found: dict[str, dict[str, t.Any]] = {}
+        texts = {one["path"]: one["text"] for one in survey["files"] if one["text"] is not None}
         for one in survey["containers"]:
-            if one["project"] in found or not one["files"] or one["compose_problem"]:
+            ours = [each for each in survey["containers"] if each["project"] == one["project"] and not each["one_off"]]
+            if one["project"] in found or not one["operators_files"] or one["compose_problem"] or not ours:
                 continue
-            place = {"project": one["project"], "project_dir": one["folder"] or os.path.dirname(one["files"][0])}
+            given = compose_files.interpolation(ours, texts).values
+            variables, env_files = (
+                "/compose.env",
+                [path for path in compose_files.interpolation_files(one) if path in texts],
+            )
             with self._no_log():
                 plan = self._execute_module(
                     module_name="waba.onprem.wa_project_info",
-                    module_args={**args, **place, "compose_files": one["files"]},
+                    module_args={
+                        **args,
+                        "project": one["project"],
+                        "project_dir": one["folder"] or os.path.dirname(one["operators_files"][0]),
+                        "compose_files": one["operators_files"],
+                        "interpolation_files": [*env_files, *([variables] if given else [])],
+                        "env_files": {variables: desired.env_lines(given)} if given else {},
+                        "profiles": compose_files.profiles(ours),
+                        "services": sorted({each["service"] for each in ours}),
+                    },
                     task_vars=task_vars,
                 )
             failed = "changes" not in plan

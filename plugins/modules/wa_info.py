@@ -635,8 +635,10 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
     """Adds what the Compose files of each container declare: `env_files`, `own_keys`, or why Compose cannot read them."""
     reader = compose_declared.Reader(run)
     for one in created:
-        files = compose_declared.Files(one["project"], one["folder"], tuple(one["files"]))
-        one.update(env_files=[], own_keys=[], compose_problem="")
+        one["operators_files"] = [path for path in one["files"] if not client_files.is_own(path)]
+        files = compose_declared.Files(one["project"], one["folder"], tuple(one["operators_files"] or one["files"]))
+        one.update(env_files=[], own_keys=[], compose_problem="", declared={})
+        one["files_gone"] = [path for path in one["operators_files"] if not os.path.exists(path)]
         if not files.paths:
             continue
         try:
@@ -645,6 +647,7 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
             one["compose_problem"] = error.found
             continue
         one.update(env_files=list(dict.fromkeys(env_files)), own_keys=sorted({*keys}))
+        one["declared"] = reader.document(files, interpolated=False)["services"].get(one["service"], {})
 
 
 def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:

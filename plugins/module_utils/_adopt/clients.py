@@ -9,6 +9,7 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
@@ -42,6 +43,11 @@ class Client:
     words: dict[str, str] = field(default_factory=dict)  # container -> web, core1, master1 ...
     notes: list[str] = field(default_factory=list)  # what was not understood
     actions: list[Action] = field(default_factory=list)
+
+    @property
+    def operators(self) -> bool:
+        """Whether the operator's own Compose files describe it from now on."""
+        return compose_files.applies(self.containers)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -111,6 +117,7 @@ class Described:
     registration: list[Action] = field(default_factory=list)  # comes first in the report
     actions: list[Action] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)  # what provision.yml does
+    pending: list[str] = field(default_factory=list)  # what waits for an upgrade, or for the operator's word
     upgrade: list[str] = field(default_factory=list)  # what the next upgrade does
     notes: list[str] = field(default_factory=list)  # not understood, or not carried over
     advice: list[str] = field(default_factory=list)  # stays as it is and could be better

@@ -9,6 +9,8 @@ import os
 import re
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.compose_files import interpolation_files
+
 _ENV_FILE_OPTION = re.compile(r"--env-file[= ]+(\S+)")
 
 
@@ -26,4 +28,6 @@ def complete(survey: t.Mapping[str, t.Any]) -> list[str]:
             one["env_files"] = list(dict.fromkeys(found))
         elif one["compose_problem"] and one["folder"]:
             one["env_files"] = [os.path.join(one["folder"], "db.env")]  # what the vendor calls it; there may be none
-    return sorted({path for one in everything for path in one["env_files"]})
+    paths = {path for one in everything for path in one["env_files"]}
+    paths |= {path for one in survey["containers"] if one["operators_files"] for path in interpolation_files(one)}
+    return sorted(paths)

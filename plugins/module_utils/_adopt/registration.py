@@ -58,7 +58,7 @@ def _move(client: Client, container: t.Mapping[str, t.Any], api: tuple[str, str]
     """Copy the configuration onto the host while the container is stopped, then create it with that folder mounted."""
     options = f"topology={'high_availability' if client.multiconnect else 'single'} wait_timeout=5m"
     check = f"`{_webapp(*api, 'health', options)}`" if api[0] else "GET /v1/health of its Webapp"
-    name, files = container["name"], container["files"]
+    name, files = container["name"], container["operators_files"] or container["files"]
     copy = posixpath.join(container["folder"] or "/opt", f"{name}-data")
     mount = f"{copy}:{env_state.CONFIG_FOLDER}"
     yield f"On {client.host}, in a quiet hour: `docker stop {name}`"

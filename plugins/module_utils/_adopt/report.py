@@ -99,6 +99,11 @@ def _deployment(one: Deployment) -> list[str]:
         found += _host(client)
     found += _list("Differences among its hosts:", _differences(one.described))
     found += _list("When provision.yml runs:", ["no running container is restarted", *_part(one, "changes")])
+    found += _list(
+        "Restart pending, until upgrade.yml runs or you set wa_client_restart: now (what the Compose files say differs from what "
+        "runs):",
+        _part(one, "pending"),
+    )
     found += _list("When upgrade.yml runs:", [*_part(one, "upgrade"), *_starters(one.members)])
     shards = (
         []

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import db_env, registration
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, db_env, registration
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import service as adopt_service
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Described
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
-from ansible_collections.waba.onprem.plugins.module_utils._core.redact import option_secrets
-from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret, option_secrets
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout, paths
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
@@ -42,7 +43,7 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     media = _media(client, found, names)
     _client(client, found, topology, len(members) == 1, media, names["env_file"])
     if len(members) > 1:
-        _accept(client, found)
+        _accept(client, members, found)
     found.registration = registration.actions(client, _api(members))
     _state(client, found, names)
     return found
@@ -74,7 +75,7 @@ def _recorded(client: Client, topology: str) -> list[str]:
     return sorted(names)
 
 
-def _accept(client: Client, found: Described) -> None:
+def _accept(client: Client, members: t.Sequence[Client], found: Described) -> None:
     """A member of several hosts may lack what a new deployment must have; it runs without, and that is told."""
     accepted = []
     if found.variables.get("wa_media_volume_driver", "local") == "local" and not {"wa_media_volume_driver_options"} & {
@@ -95,23 +96,40 @@ def _accept(client: Client, found: Described) -> None:
         )
     if accepted:
         found.variables["wa_client_skip"] = accepted
-    _tell_key(client, found)
+    _tell_key(client, members, found)
 
 
-def _tell_key(client: Client, found: Described) -> None:
+def _tell_key(client: Client, members: t.Sequence[Client], found: Described) -> None:
     """Tell the Webapp's key where the collection compares it among the members, when it is in an env file only."""
+    keys = {key for each in members for key in map(_key, each.containers) if key}
+    if len(keys) > 1:
+        found.actions.append(
+            Action(
+                (
+                    f"the Webapps of its hosts have different values of {layout.JWT_KEY}: a login at one is unknown to the others",
+                ),
+                ("Give all of them one key",),
+            )
+        )
     for one in client.containers:
-        key = one["environment"].get(layout.JWT_KEY)
-        if one["role"] != "web" or not key or layout.JWT_KEY not in client.given(one):
+        key = _key(one)
+        if not key or (layout.JWT_KEY not in client.given(one) and not client.operators):
             continue
         file = client.env_file
         if file and file["path"] in one["env_files"] and client.keys_of(file["path"]).get(layout.JWT_KEY) == key:
             found.secrets["wa_db_env_extra_secrets"] = {layout.JWT_KEY: key}
+        elif client.operators:  # their Compose files have it, where no variable of the inventory does
+            skipped = {*found.variables.get("wa_client_skip", []), layout.NO_COMMON_KEY}
+            found.variables["wa_client_skip"] = sorted(skipped)
         else:
             word = layout.service_name(client.words[one["name"]], "single")
             service = found.variables.get("wa_client_service_names", {}).get(word, word)
             single = found.secrets.setdefault("wa_client_extra_secret_environment", {})
             single.setdefault(service, {})[layout.JWT_KEY] = key
+
+
+def _key(container: t.Mapping[str, t.Any]) -> str:
+    return str(container["environment"].get(layout.JWT_KEY) or "") if container["role"] == "web" else ""
 
 
 def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
@@ -183,6 +201,9 @@ def _client(client: Client, found: Described, topology: str, alone: bool, media:
     names = _names(client, topology)
     if names:
         variables["wa_client_service_names"] = names
+    if client.operators:
+        _operators(client, found)
+        return
     services = {one["name"]: one for one in compose_override.rename(ours, names)}
     engine = variables.get("wa_db_env_engine", "MYSQL")
     extras = adopt_service.Extras()
@@ -206,6 +227,27 @@ def _client(client: Client, found: Described, topology: str, alone: bool, media:
     if extras.secret:
         found.secrets["wa_client_extra_secret_environment"] = extras.secret
     found.notes += extras.notes
+
+
+def _operators(client: Client, found: Described) -> None:
+    """The operator's own Compose files, and with which variables they were read."""
+    variables, given = compose_files.variables(client)
+    found.variables.update(variables)
+    if given.values:
+        hidden = any(is_secret(name) for name in given.values)
+        (found.secrets if hidden else found.variables)["wa_client_compose_environment"] = given.values
+    if given.unknown:
+        found.actions.append(
+            Action(
+                (f"its Compose files use {', '.join(given.unknown)}, which no env file sets",),
+                ("Set them in wa_client_compose_environment, as they were when the client was started",),
+            )
+        )
+    for path in (variables["wa_client_compose_dir"], *variables["wa_client_compose_files"]):
+        try:
+            paths.normalise("wa_client_compose_files", path)
+        except WaError as error:
+            found.actions.append(db_env.refused(error))
 
 
 def _add(
@@ -339,12 +381,25 @@ def _divergence(client: Client, found: Described) -> None:
     """Say where the operator's Compose files describe something else than what runs."""
     plan = client.survey["plans"].get(client.project, {"changes": [], "problem": ""})
     up = f"`docker compose up` in {client.containers[0]['folder']}"
-    found.notes += [f"{up} would fail: {plan['problem']}"] if plan["problem"] else []
-    found.notes += [
-        f"{up} would {line}: the inventory describes what runs"
-        for line in plan["changes"]
-        if line.startswith(("create ", "recreate ", "restart "))  # `up` removes no container of another service
-    ]
+    problems = [plan["problem"]] if plan["problem"] else []
+    problems += [one["compose_problem"] for one in client.containers if client.operators and one["compose_problem"]]
+    lines = [line for line in plan["changes"] if line.startswith(("create ", "recreate ", "restart "))]
+    if not client.operators:
+        found.notes += [f"{up} would fail: {text}" for text in problems]
+        found.notes += [f"{up} would {line}: the inventory describes what runs" for line in lines]
+        return
+    mend = "Mend that, and run adopt.yml again"
+    found.actions += [Action((f"{up} would fail", text), (mend,)) for text in dict.fromkeys(problems)]
+    # `_compose.plan` begins so where the image differs; the collection's own file sets the version that runs.
+    others = [line for line in lines if "(runs " in line]
+    found.pending += [line for line in lines if line not in others]
+    if others:
+        found.actions.append(
+            Action(
+                (f"{up} would start something else than what runs", *others),
+                ("Set there what runs, and run adopt.yml again; upgrade.yml is the way to another version",),
+            )
+        )
 
 
 def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
@@ -360,10 +415,20 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         if not (refused and name.startswith("docker_")):
             found.changes.append(f"installs {name}: {reason}")
     if client.project:
-        found.changes.append(f"writes {folder}/compose.yml for the next recreation")
-        found.upgrade.append(f"recreates the containers of the client from {folder}/compose.yml")
-        theirs = [path for path in client.containers[0]["files"] if path != f"{folder}/compose.yml"]
-        if theirs:
+        theirs = client.containers[0]["operators_files"]
+        found.changes.append(
+            f"writes {folder}/compose.yml, which sets the version of the client after your Compose files"
+            if client.operators
+            else f"writes {folder}/compose.yml for the next recreation"
+        )
+        source = ", ".join(theirs) if client.operators else f"{folder}/compose.yml"
+        found.upgrade.append(f"recreates the containers of the client from {source}")
+        if client.operators:
+            found.upgrade.append(
+                "sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your "
+                "leave an upgrade is refused that `docker compose up` would undo"
+            )
+        elif theirs and not client.containers[0]["files_gone"]:
             found.upgrade.append(
                 f"leaves {', '.join(theirs)} as it is: set the new version there, too, because `docker compose up` with it would "
                 "start the old version on the migrated database"
@@ -399,13 +464,15 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
             f"the Compose files {', '.join(one['files'])} cannot be read ({one['compose_problem']}); "
             "the containers were read instead"
         )
-        if one["compose_problem"] and note not in found.notes:
+        if one["compose_problem"] and note not in found.notes and not client.operators:
             found.notes.append(note)
         log = one["settings"].get("logging", {})
         if log.get("driver") == "json-file" and "max-size" not in log.get("options", {}):
-            found.advice.append(
-                f"Docker's log of {one['name']} grows without limit; remove logging from wa_client_extra_services, and the next "
-                "recreation limits it"
+            cure = (
+                "give its service logging options in the Compose file"
+                if client.operators
+                else "remove logging from wa_client_extra_services, and the next recreation limits it"
             )
+            found.advice.append(f"Docker's log of {one['name']} grows without limit; {cure}")
         if one["settings"].get("restart", "no") == "no":
             found.advice.append(f"{one['name']} is not started again after a reboot (restart: no)")

@@ -37,6 +37,15 @@ def refuse_unmanaged(path: str, text: str | None) -> None:
         )
 
 
+def is_own(path: str) -> bool:
+    """Returns whether the Compose file at `path` was written by this collection."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline().startswith(HEADER)
+    except OSError:
+        return False
+
+
 def changed_keys(before: str, after: str) -> list[str]:
     """Returns the names of the variables that differ between two texts of an env file, without values."""
     old, new = (

@@ -25,6 +25,7 @@ PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 FOLDER_LABEL = "com.docker.compose.project.working_dir"
 FILES_LABEL = "com.docker.compose.project.config_files"
+ENV_FILES_LABEL = "com.docker.compose.project.environment_file"
 API_VERSION = "1.45"  # the newest tested API version; later changes of the API have no effect
 
 

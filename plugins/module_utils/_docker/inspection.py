@@ -90,6 +90,7 @@ def _container(
         "compose_version": labels.get(_COMPOSE + "version", ""),
         "folder": labels.get(docker_engine.FOLDER_LABEL, ""),
         "files": docker_engine.compose_files(labels),
+        "interpolation_files": [path for path in labels.get(docker_engine.ENV_FILES_LABEL, "").split(",") if path],
         "settings": settings,
         "unsupported_settings": left,
         "environment": container_settings.environment(record, image),

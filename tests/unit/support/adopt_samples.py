@@ -33,6 +33,8 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
         **({"ports": ["0.0.0.0:9090:443"]} if role == "web" else {}),
         **changes.pop("settings", {}),
     }
+    files = ["/srv/biz/docker-compose.yml"] if project else []
+    files = changes.get("files", files)
     return {
         "name": f"{project}-{service}-1" if project else service,
         "id": (service + "0" * 64)[:64],
@@ -46,7 +48,11 @@ def container(service: str, project: str = "biz", **changes: t.Any) -> dict[str,
         "created": "2026-03-01T02:10:00.000000000Z",
         "compose_version": "2.26.1" if project else "",
         "folder": "/srv/biz" if project else "",
-        "files": ["/srv/biz/docker-compose.yml"] if project else [],
+        "files": files,
+        "operators_files": files,
+        "files_gone": [],
+        "interpolation_files": [],
+        "declared": {},
         "settings": {key: value for key, value in settings.items() if value is not None},
         "unsupported_settings": [],
         "environment": {key: value for key, value in environment.items() if value is not None},
@@ -81,6 +87,13 @@ def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **c
 def single(project: str = "biz", **changes: t.Any) -> dict[str, t.Any]:
     """A host with a whole client of the single topology."""
     return survey(container("wacore", project), container("waweb", project), **changes)
+
+
+def without_files(found: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The host after its Compose files were removed."""
+    for one in (*found["containers"], *found["sidecars"]):
+        one["files_gone"] = one["operators_files"]
+    return found
 
 
 def member(number: int, **changes: t.Any) -> dict[str, t.Any]:

@@ -10,7 +10,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from adopt_samples import ENV, container, single, survey
+from adopt_samples import ENV, container, single, survey, without_files
 from ansible import context
 from ansible.module_utils.common.collections import ImmutableDict
 from ansible.parsing.dataloader import DataLoader
@@ -126,7 +126,7 @@ def test_a_changed_host_is_refreshed_with_a_diff_and_edits_are_kept(driver: Driv
 def test_no_secret_is_in_lines_result_or_clear_files(driver: Driver, password: str | None) -> None:
     own = container("waweb", environment={"WA_API_KEY": "Canary-api-key", "HOOK": "https://u:Canary-url@example.com"})
     core = container("wacore", environment={"WA_CONFIG_ON_DB": None, "NOTE": f"x{CANARY}x"})
-    driver.read(h1=survey(core, own))
+    driver.read(h1=without_files(survey(core, own)))
     found = driver(vault_password=password)
     assert driver.lines[6] == "1. h1: the registration of the number exists only inside the container biz-wacore-1"
     clear = [path.read_text() for path in driver.dest.rglob("*") if path.is_file()]

@@ -31,4 +31,5 @@ def test_env_files_of_the_compose_file_the_vendors_name_or_the_unit(
 ) -> None:
     one = container("wacore", project, **changes)
     found = survey(one, autostart=[{"kind": "unit", "path": "/u", "line": line}])
-    assert (complete(found), sorted(one["env_files"])) == (expected, expected)
+    interpolation = ["/srv/biz/.env"] if project and one["folder"] else []
+    assert (complete(found), sorted(one["env_files"])) == ([*interpolation, *expected], expected)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from adopt_samples import ENV, MULTI, container, member, single, survey
+from adopt_samples import ENV, MULTI, container, member, single, survey, without_files
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption, build
 
@@ -25,22 +25,39 @@ def variables(adoption: Adoption, name: str = "h1") -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", adoption.documents[f"host_vars/{name}/vars.yml"])
 
 
-def test_a_plain_client_of_the_vendors_is_told_by_few_variables() -> None:
+PLAIN = {
+    "wa_project": "biz",
+    "wa_registry": "registry.example.com/whatsapp",
+    "wa_version": "2.51.2",
+    "wa_env_file": "/srv/biz/db.env",
+    "wa_db_env_engine": "MYSQL",
+    "wa_db_env_hostname": "db.example.com",
+    "wa_db_env_port": 3306,
+    "wa_db_env_username": "wa",
+    "wa_db_env_extra": {"WA_CONFIG_ON_DB": ""},
+    "wa_media_volume_name": "biz_whatsappMedia",
+}
+
+
+def test_a_client_keeps_the_operators_compose_files() -> None:
     adoption = adopt({"h1": single()})
     assert adoption.documents["inventory.yml"] == {"all": {"hosts": {"h1": {}}}}
+    assert variables(adoption) == {
+        **PLAIN,
+        "wa_client_compose_dir": "/srv/biz",
+        "wa_client_compose_files": ["/srv/biz/docker-compose.yml"],
+        "wa_client_restart": "report",
+        "wa_upgrade_update_compose_files": False,
+    }
+    assert adoption.secrets == {"host_vars/h1/vault.yml": {"wa_db_env_password": "Canary-secret-1"}}
+
+
+def test_a_client_whose_compose_files_are_gone_is_described_by_variables() -> None:
+    adoption = adopt({"h1": without_files(single())})
     found = variables(adoption)
     extra = found.pop("wa_client_extra_services")
     assert found == {
-        "wa_project": "biz",
-        "wa_registry": "registry.example.com/whatsapp",
-        "wa_version": "2.51.2",
-        "wa_env_file": "/srv/biz/db.env",
-        "wa_db_env_engine": "MYSQL",
-        "wa_db_env_hostname": "db.example.com",
-        "wa_db_env_port": 3306,
-        "wa_db_env_username": "wa",
-        "wa_db_env_extra": {"WA_CONFIG_ON_DB": ""},
-        "wa_media_volume_name": "biz_whatsappMedia",
+        **PLAIN,
         # Compose since 2.31 makes a network of the project anew that its file does not describe to the letter.
         "wa_client_extra_networks": {"default": {"name": "biz_default", "external": True}},
     }
@@ -57,7 +74,7 @@ def test_no_secret_is_in_what_is_written_in_clear() -> None:
         "environment": {"MYSQL_ROOT_PASSWORD": "Canary-root"},
         "env_files": [],
     }
-    adoption = adopt({"h1": survey(container("wacore"), own, sidecars=[beside])})
+    adoption = adopt({"h1": without_files(survey(container("wacore"), own, sidecars=[beside]))})
     assert "Canary" not in str(adoption.documents) + text(adoption)
     assert adoption.secrets["host_vars/h1/vault.yml"]["wa_client_extra_secret_environment"] == {
         "waweb": {"WA_API_KEY": "Canary-api-key"},
@@ -122,7 +139,7 @@ def test_what_the_template_does_not_model_is_carried() -> None:
             "logging": {"driver": "syslog"},
         },
     )
-    found = variables(adopt({"h1": survey(core, container("waweb"))}))
+    found = variables(adopt({"h1": without_files(survey(core, container("waweb")))}))
     assert found["wa_client_extra_services"]["wacore"] == {
         "restart": "always",
         "stop_grace_period": None,
@@ -188,14 +205,14 @@ def test_media_that_are_mounted_directly_get_a_volume_over_the_same_folder() -> 
     mounts = [["bind", "/data/media", "/usr/local/wamedia"]]
     settings = {"volumes": ["/data/media:/usr/local/wamedia"]}
     both = [container(name, mounts=mounts, settings=settings) for name in ("wacore", "waweb")]
-    found = variables(adopt({"h1": survey(*both)}))
+    found = variables(adopt({"h1": without_files(survey(*both))}))
     assert found["wa_media_volume_driver_options"] == {"type": "none", "o": "bind", "device": "/data/media"}
     assert "volumes" not in found["wa_client_extra_services"]["wacore"]
 
 
 def test_what_compose_run_has_left_is_no_coreapp() -> None:
     left = container("wacore", name="biz-wacore-run-1", one_off=True, state="exited", number=2)
-    adoption = adopt({"h1": survey(container("wacore"), container("waweb"), left)})
+    adoption = adopt({"h1": without_files(survey(container("wacore"), container("waweb"), left))})
     assert "biz-wacore-run-1 is left over from a test (exited)" in text(adoption)
     assert "starts biz-wacore-run-1" not in text(adoption)
     assert "scale" not in variables(adoption)["wa_client_extra_services"]["wacore"]
@@ -205,7 +222,7 @@ def test_a_service_that_reads_another_env_file_keeps_it() -> None:
     file = {"path": "/srv/biz/web.env", "problem": "", "mode": "0600", "owner": "root", "group": "root"}
     file["text"] = "".join(f"{key}={value}\n" for key, value in {**ENV, "WA_API_KEY": "Canary-key"}.items())
     web = container("waweb", environment={"WA_API_KEY": "Canary-key"}, env_files=["/srv/biz/web.env"])
-    found = survey(container("wacore"), web)
+    found = without_files(survey(container("wacore"), web))
     found["files"].append(file)
     adoption = adopt({"h1": found})
     assert variables(adoption)["wa_client_extra_services"]["waweb"]["env_file"] == ["/srv/biz/web.env"]
@@ -222,7 +239,7 @@ def test_other_env_files_stand_beside_the_db_env_that_is_written() -> None:
         "group": "root",
     }
     web = container("waweb", environment={"A": "1"}, env_files=["/srv/biz/web.env"])
-    adoption = adopt({"h1": survey(container("wacore", env_files=[]), web, files=[file])})
+    adoption = adopt({"h1": without_files(survey(container("wacore", env_files=[]), web, files=[file]))})
     extra = variables(adoption)["wa_client_extra_services"]
     assert extra["waweb"]["env_file"] == ["/srv/biz/web.env", "/opt/waba/h1/db.env"]
     assert "env_file" not in extra["wacore"]
@@ -247,7 +264,7 @@ def test_links_and_shared_networks_are_by_service() -> None:
     web = container("waweb", settings={"external_links": links})
     settings = {"network_mode": f"container:{web['id']}", "networks": None, "ports": None}
     proxy = container("proxy", image="proxy:1", env_files=[], settings=settings)
-    adoption = adopt({"h1": survey(container("wacore"), web, sidecars=[proxy])})
+    adoption = adopt({"h1": without_files(survey(container("wacore"), web, sidecars=[proxy]))})
     extra = variables(adoption)["wa_client_extra_services"]
     assert "biz-proxy-1 shares the network of biz-waweb-1" in text(adoption)
     assert extra["waweb"]["links"] == ["wacore:engine"]
@@ -276,6 +293,10 @@ def test_files_that_cannot_be_read_are_named() -> None:
     ours = [container(service, compose_problem="open /srv/biz/base.yml: denied") for service in ("wacore", "waweb")]
     report = text(adopt({"h1": survey(*ours, files=[file])}))
     assert "the env file /srv/biz/db.env cannot be read (Permission denied)" in report
+    unread = "`docker compose up` in /srv/biz would fail\n   - open /srv/biz/base.yml: denied\n   - To do: Mend that, and run"
+    assert report.count(unread) == 1
+    lost = [container(service, compose_problem="open /srv/biz/base.yml: denied") for service in ("wacore", "waweb")]
+    report = text(adopt({"h1": without_files(survey(*lost))}))
     unread = "the Compose files /srv/biz/docker-compose.yml cannot be read (open /srv/biz/base.yml: denied)"
     assert report.count(unread) == 1
     gone = text(adopt({"h1": single(files=[{**file, "problem": "No such file or directory"}])}))
@@ -288,11 +309,16 @@ def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
         "start biz-wacore-1 (has exited)",
     ]
     report = text(adopt({"h1": single(plans={"biz": {"changes": changes, "problem": ""}})}))
-    up = "`docker compose up` in /srv/biz would"
-    assert f"- {up} {changes[0]}: the inventory describes what runs\n" in report
+    title = "Restart pending, until upgrade.yml runs or you set wa_client_restart: now (what the Compose files say differs from what"
+    assert f"{title} runs):\n\n- {changes[0]}\n\n" in report
     assert changes[1] not in report
+    up = "`docker compose up` in /srv/biz would"
+    other = "recreate biz-wacore-1 (runs r/coreapp:v2.51.2, expected r/coreapp:v2.53.4)"
+    report = text(adopt({"h1": single(plans={"biz": {"changes": [other], "problem": ""}})}))
+    assert f"{up} start something else than what runs\n   - {other}\n   - To do: Set there what runs, and" in report
+    assert "Restart pending" not in report
     broken = text(adopt({"h1": single(plans={"biz": {"changes": [], "problem": "TAG is missing"}})}))
-    assert f"- {up} fail: TAG is missing\n" in broken
+    assert f"{up} fail\n   - TAG is missing\n   - To do: Mend that, and run adopt.yml again\n" in broken
 
 
 def test_what_was_tried_by_hand_and_has_ended_is_no_client() -> None:

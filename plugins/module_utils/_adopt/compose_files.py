@@ -1,0 +1,97 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Describes a client that keeps the operator's own Compose files: which files, profiles and variables it was started with. Pure rules."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
+from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client
+
+Mapping = t.Mapping[str, t.Any]
+_WHOLE = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)[^}]*\}|\$(?P<plain>[A-Za-z_]\w*)")
+_HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+replacement}
+
+
+def applies(containers: t.Sequence[Mapping]) -> bool:
+    """Returns whether the containers of a project were made from Compose files of the operator that are still there."""
+    return all(one["project"] and one["operators_files"] and not one["files_gone"] for one in containers)
+
+
+def interpolation_files(container: Mapping) -> list[str]:
+    """Returns the files with the variables of a container's Compose files, of which `.env` may not exist."""
+    default = [os.path.join(container["folder"], ".env")] if container["folder"] else []
+    return container["interpolation_files"] or default
+
+
+def profiles(containers: t.Iterable[Mapping]) -> list[str]:
+    """Returns the profiles without which Compose would not know the containers' services: the first of each service."""
+    return sorted({str(name) for one in containers for name in (one["declared"].get("profiles") or [])[:1]})
+
+
+@dataclass
+class Interpolation:
+    """The variables of Compose files that no file sets: their values as the containers show them, and those not found."""
+
+    values: dict[str, str] = field(default_factory=dict, repr=False)
+    unknown: list[str] = field(default_factory=list)
+
+
+def interpolation(containers: t.Iterable[Mapping], texts: t.Mapping[str, str]) -> Interpolation:
+    """Returns the variables of a project's Compose files that whoever started it had in the environment.
+
+    `texts` are the contents of env files by path. A value is found where a variable alone is the value of an environment variable,
+    or is in the image's name.
+    """
+    found, missing = Interpolation(), dict[str, None]()
+    for one in containers:
+        body = one["declared"]
+        known = {entry.key for path in interpolation_files(one) for entry in env_file.read_compose(texts.get(path, ""))}
+        environment = body.get("environment") or {}
+        shown: dict[str, tuple[str, str]] = {}
+        for key, text in environment.items() if isinstance(environment, t.Mapping) else ():
+            whole = _WHOLE.fullmatch(str(text))
+            if whole and key in one["environment"]:
+                shown[whole["name"] or whole["plain"]] = (str(text), one["environment"][key])
+        for name, value in compose_version.values(str(body.get("image") or ""), one["image"]).items():
+            shown[name] = (str(body["image"]), value)
+        for variable in compose_version.VARIABLE.finditer(json.dumps(body)):
+            name = variable["name"] or variable["plain"]
+            if name in known:
+                continue
+            default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
+            if name in shown:
+                if default is None or default["value"] != shown[name][1]:
+                    found.values[name] = shown[name][1]
+            elif not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
+                missing[name] = None
+    found.unknown = [name for name in missing if name not in found.values]
+    return found
+
+
+def variables(client: Client) -> tuple[dict[str, t.Any], Interpolation]:
+    """Returns the variables of the role wa_client for the operator's Compose files, and the variables of these files."""
+    first = client.containers[0]
+    texts = {one["path"]: one["text"] for one in client.survey["files"] if one["text"] is not None}
+    given = interpolation(client.containers, texts)
+    env_files = [path for path in interpolation_files(first) if path in texts]
+    enabled = profiles(client.containers)
+    found: dict[str, t.Any] = {
+        "wa_client_compose_dir": first["folder"],
+        "wa_client_compose_files": first["operators_files"],
+    }
+    if first["interpolation_files"] or (env_files and given.values):
+        found["wa_client_compose_env_files"] = env_files
+    if enabled:
+        found["wa_client_compose_profiles"] = enabled
+    # What differs from the files is told, and waits for an upgrade or for the operator's word.
+    return {**found, "wa_client_restart": "report", "wa_upgrade_update_compose_files": False}, given
