@@ -90,7 +90,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _report(ours: inventory.Inventory, result: dict[str, t.Any]) -> None:
         """Displays the differences, and adds what the plan needs to the result."""
         found = result["concerns"]
-        result["drift"] = provision_plan.lines(found)
+        result["drift"] = provision_plan.lines(found, ours["wa_client_restart"])
         result["restart"] = ours["wa_client_restart"]
         members = desired.deployment(ours)["members"]
         result["members"] = [one for one in members if one in ours.variables.get("ansible_play_hosts_all", members)]

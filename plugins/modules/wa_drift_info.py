@@ -82,7 +82,7 @@ concerns:
     host: {state: in_sync}
     db_env: {state: drifted, changes: [set WA_DB_PORT]}
 drift:
-  description: All that differs, a line each, with the concern.
+  description: All that differs, a line each, with the concern, without what waits for a restart.
   type: list
   elements: str
   returned: success

@@ -28,12 +28,31 @@ options:
   content:
     description:
       - The Compose file's content, as JSON. It is hidden in logs.
-      - Required without O(compose_files), and merged over them.
+      - Required without O(compose_files), and where these contain V(-).
     type: str
   compose_files:
-    description: The operator's own Compose files, in their order.
+    description:
+      - The Compose files in their order. V(-) is the place of O(content), as it is for Compose.
+      - O(content) alone when not given.
     type: list
     elements: path
+  interpolation_files:
+    description: The files with the variables of the Compose files, as C(docker compose --env-file) takes them.
+    type: list
+    elements: path
+    default: []
+  profiles:
+    description: The profiles to enable.
+    type: list
+    elements: str
+    default: []
+  services:
+    description:
+      - The services to look at; all of them when not given. Services that they depend on are looked at, too.
+      - What Compose would have to recreate of the latter is in RV(other_services).
+    type: list
+    elements: str
+    default: []
   env_files:
     description: Contents of env files that are not written yet, by path. They are hidden in logs.
     type: dict
@@ -170,12 +189,19 @@ pending:
   sample: ["recreate wa-support-wacore-1 (db.env changed: WA_DB_PORT)"]
 calls:
   description:
-    - The calls of C(docker compose up) that do what is due, in their order. Each has C(services), empty for all of them, and
-      C(recreate), which is V(auto), V(never) or V(always).
+    - The calls of C(docker compose up) that do what is due, in their order. Each has C(services), empty for all of them,
+      C(dependencies), whether Compose takes those that they depend on along, and C(recreate), which is V(auto), V(never) or
+      V(always).
   type: list
   elements: dict
   returned: always
-  sample: [{services: [], recreate: auto}]
+  sample: [{services: [], dependencies: true, recreate: auto}]
+other_services:
+  description: Why services that O(services) depend on would be recreated by these calls, each with the cure.
+  type: list
+  elements: str
+  returned: always
+  sample: []
 restart_policies:
   description: The containers whose restart policy was changed, each with C(name) and the C(policy) of its service.
   type: list
@@ -215,7 +241,9 @@ lost_networks:
   returned: always
   sample: ["network proxy: not on this host. Create it: docker network create proxy"]
 identity:
-  description: Why a service would be another client than its container, by its database or its media, and O(confirm_identity) does not say so.
+  description:
+    - Why a service would be another client than its container, by its database or its media, and O(confirm_identity) does not say so.
+    - Why a new container would lose its configuration, with V(auto) in O(recreate).
   type: list
   elements: str
   returned: always
@@ -230,7 +258,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._client import listing
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing, replacement
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -244,6 +272,8 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
     steps = project.plan()
     surplus = compose_plan.surplus(steps, project.services)
     policies = project.restart_policies(steps)
+    calls = project.calls(steps, surplus)
+    others = compose_plan.refuse_others(steps, project.selected, calls) if project.selected else []
     builds = compose_plan.other_builds(project.services, project.found, steps, project.recreate)
     return {
         "containers": [asdict(step) for step in steps],
@@ -252,7 +282,8 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
         "restart_policies": policies,
         "pending": [compose_plan.pending_line(step) for step in steps if step.pending],
         "surplus": surplus,
-        "calls": compose_plan.calls(steps, surplus, project.recreate),
+        "calls": calls,
+        "other_services": [str(error) for error in others],
         "paused": [step.container for step in steps if step.action == "unpause"],
         "restarts": [compose_plan.line(step) for step in steps if step.action == "restart"],
         "other_builds": [str(error) for error in builds],
@@ -266,14 +297,20 @@ def another_client(project: compose_project.Project, params: t.Mapping[str, t.An
     if project.recreate == compose_plan.NEVER:
         return []
     found = listing.read(project.engine, project.name, [])
+    document = project.resolved
+    lost = [] if project.recreate == compose_plan.LATER else replacement.lost_by_compose_files(document, found)
+    if project.env_changes is not None:
+        # A db.env that is not written yet was compared by wa_db_env; the operator's own files name what is there before.
+        services = document.get("services", {})
+        document = {**document, "services": {name: {**one, "environment": {}} for name, one in services.items()}}
     different = client_identity.rendered(
-        project.resolved, found, params["confirm_identity"], params["media_folder"] or "", params["media_path"]
+        document, found, params["confirm_identity"], params["media_folder"] or "", params["media_path"]
     )
     try:
         client_identity.refuse(f"compose.yml of project {project.name}", different)
     except WaError as error:
-        return [str(error)]
-    return []
+        return [str(error), *lost]
+    return lost
 
 
 def main() -> None:
@@ -284,6 +321,9 @@ def main() -> None:
             project_dir={"type": "path", "required": True},
             content={"type": "str", "no_log": True},
             compose_files={"type": "list", "elements": "path"},
+            interpolation_files={"type": "list", "elements": "path", "default": []},
+            profiles={"type": "list", "elements": "str", "default": []},
+            services={"type": "list", "elements": "str", "default": []},
             env_files={"type": "dict", "default": {}, "no_log": True},
             env_changes={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
@@ -307,7 +347,10 @@ def main() -> None:
             name=params["project"],
             folder=params["project_dir"],
             document=json.loads(params["content"] or '{"services": {}}'),
-            sources=params["compose_files"] or (),
+            files=params["compose_files"] or ["-"],
+            interpolation=params["interpolation_files"],
+            profiles=params["profiles"],
+            selected=params["services"],
             env_files=params["env_files"],
             env_changes=params["env_changes"],
             recreate=params["recreate"],

@@ -19,6 +19,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     client_containers,
     layout,
@@ -220,17 +221,81 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
     }
 
 
+def compose(inventory: Inventory) -> State:
+    """Returns how Compose is called for the host's project.
+
+    `folder` is the project directory, `files` the Compose files in their order, `env_files` those with the variables of the
+    Compose files (none: Compose reads `.env`), `profiles` the enabled profiles, `command` all that as arguments. `services` are
+    the client's if the operator has files of their own, so that what stands beside them is left alone; else none, for all. `repositories`
+    are the images, without version, of the services whose Compose files are the operator's.
+    """
+    place = deployment(inventory)
+    ours, given = place["compose_file"], inventory.given("wa_client_compose_dir")
+    theirs = _paths("wa_client_compose_files", inventory["wa_client_compose_files"])
+    cure = "Name yours, in the order of docker compose --file"
+    if given is not None and not theirs:
+        raise WaError("wa_client_compose_dir", f"{given}, without a file", "wa_client_compose_files, too", cure)
+    if ours in theirs:
+        raise WaError("wa_client_compose_files", f"{ours}, which the role writes", "the operator's Compose files", cure)
+    env_files = _paths("wa_client_compose_env_files", inventory["wa_client_compose_env_files"])
+    if inventory["wa_client_compose_environment"]:
+        env_files.append(interpolation_file(inventory))
+    folder = place["project_dir"] if given is None else paths.normalise("wa_client_compose_dir", given)
+    files = [ours, *theirs] if given is None else [*theirs, ours]
+    profiles = units.text_list(inventory["wa_client_compose_profiles"], "wa_client_compose_profiles")
+    ours_there = services(inventory)
+    images = client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
+    command = ["docker", "compose", f"--project-name={place['project']}", f"--project-directory={folder}"]
+    command += [f"--env-file={one}" for one in env_files] + [f"--profile={one}" for one in profiles]
+    return {
+        "folder": folder,
+        "files": files,
+        "env_files": env_files,
+        "profiles": profiles,
+        "command": [*command, *(f"--file={one}" for one in files)],
+        "services": [one["name"] for one in ours_there] if theirs else [],
+        "repositories": {one["name"]: images[one["image"]] for one in ours_there} if given is not None else {},
+    }
+
+
+def _paths(name: str, value: t.Any) -> list[str]:
+    return [paths.normalise(name, one) for one in units.text_list(value, name)]
+
+
+def interpolation_file(inventory: Inventory) -> str:
+    """Returns the path of the file with the variables of the operator's Compose files that the inventory has."""
+    return f"{deployment(inventory)['project_dir']}/compose.env"
+
+
 def env_lines(variables: t.Mapping[str, t.Any]) -> str:
     """Returns variables as the text of an env file for Compose."""
     return "".join(env_file.write(str(key), str(value), "compose") + "\n" for key, value in variables.items())
 
 
+_ADDITIONS = (
+    *("wa_client_extra_services", "wa_client_extra_networks", "wa_client_extra_volumes"),
+    "wa_client_extra_secret_environment",
+)
+
+
 def client(inventory: Inventory) -> State:
     """Returns the client's project: its files, services with their definitions, and container names."""
     place = deployment(inventory)
-    made = compose_client(inventory)
-    document = compose_document.document(made)
+    made, called = compose_client(inventory), compose(inventory)
+    operators = inventory.given("wa_client_compose_dir") is not None
+    additions = [name for name in _ADDITIONS if operators and inventory[name]]
+    if additions:
+        raise WaError(
+            ", ".join(additions),
+            "set, and wa_client_compose_dir, too",
+            "additions in the operator's own Compose files",
+            "Put them into a file that wa_client_compose_files names",
+        )
+    document = compose_document.version_override(made) if operators else compose_document.document(made)
     secrets = inventory["wa_client_extra_secret_environment"]
+    variables = inventory["wa_client_compose_environment"]
+    for key, value in variables.items():
+        env_rules.check_text(f"wa_client_compose_environment: {key}", key, value, removable=False)
     for service in made["secret_files"]:
         for key, value in secrets[service].items():
             env_rules.check_text(f"wa_client_extra_secret_environment: {service}: {key}", key, value, removable=False)
@@ -240,12 +305,24 @@ def client(inventory: Inventory) -> State:
         {"path": path, "content": env_lines(secrets[name]), "mode": "0600", "owner": user}
         for name, path in made["secret_files"].items()
     ]
+    if variables:
+        files.append(
+            {
+                "path": interpolation_file(inventory),
+                "content": f"{compose_override.HEADER}\n{env_lines(variables)}",
+                "mode": "0600",
+                "owner": user,
+            }
+        )
     return {
         **docker(inventory),
         "project": place["project"],
         "project_dir": place["project_dir"],
         "version": made["version"],
         "document": document,
+        "compose": called,
+        # The place of the rendered file, before it is written.
+        "planned_files": ["-" if path == place["compose_file"] else path for path in called["files"]],
         "services": made["services"],
         "secret_files": made["secret_files"],
         "files": [_present(one) for one in files] if place["project"] else [],
@@ -350,7 +427,8 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
         del found["db_env"]["keep_previous"]
     if "client" in found:
         options = found["client"]
-        services = compose_document.wanted(options["document"])
+        operators = bool(options["compose"]["repositories"])  # only Compose can read what their files want
+        services = [] if operators else compose_document.wanted(options["document"])
         for one in services:
             if one["name"] in options["secret_files"]:
                 one["secret_file"] = options["secret_files"][one["name"]]
@@ -365,9 +443,11 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
             "keep_adopted",
         )
         place = deployment(inventory)
+        called = {name: value for name, value in options["compose"].items() if name not in ("command", "repositories")}
         found["client"] = _present(
             {
                 **{name: options[name] for name in kept if name in options},
+                "compose": called if called["services"] else None,
                 "services": services,
                 "neighbours": list(neighbours),
                 "env_file": place["env_file"],
@@ -428,6 +508,7 @@ def removal(inventory: Inventory) -> State:
     parts = {
         "wa_client_state": [
             *(compose_file, f"{compose_file}.previous", f"{lock}.change.json", f"{place['project_dir']}/secret-*"),
+            interpolation_file(inventory),
         ],
         "wa_db_env_state": [env_file, f"{env_file}.previous"],
         "wa_log_cleanup_state": [
@@ -465,4 +546,4 @@ def removal_for_comparison(inventory: Inventory) -> State:
 
 
 # What roles can look up.
-TERMS = {**CONCERNS, "identity": identity_facts, "removal": removal}
+TERMS = {**CONCERNS, "compose": compose, "identity": identity_facts, "removal": removal}

@@ -244,6 +244,7 @@ def test_every_unreachable_host_of_an_upgrade_is_noticed() -> None:
         "Stop the client on the other members",  # together with the leader, after all have been waited for
         "Start the new version on the other members",  # as above
         "Activate the new Compose file on all members",  # after the migration, for all members together
+        "Set the version in the operator's Compose files",  # as above
         "Wait for a short migration",  # as above
         "Read whether the migration has ended",  # a leader that is unreachable for a while is waited for
         "Read the migration's log",  # adds to a failure that is certain

@@ -153,7 +153,7 @@ def _value(one: Container, attribute: str, path: str) -> str | None:
         return mounts[0]["name"] or mounts[0]["kind"] if mounts else None
     if attribute == "topology":
         return _CLUSTER if one["identity"]["clustered"] else "single"
-    return t.cast("str | None", one["identity"]["database"].get(attribute))
+    return t.cast("str | None", (one["identity"].get("database") or {}).get(attribute))
 
 
 def leaders(wanted: str, members: t.Sequence[str], records: t.Mapping[str, Values]) -> list[Found]:

@@ -49,6 +49,7 @@ def decide(
     project = desired["project"]
     found = services(containers, project)
     adopted = [one for one in found if not one["own"]]
+    adopted = [] if desired["compose"]["repositories"] else adopted  # the operator's own Compose files describe them
     kept = bool(adopted) and desired["keep_adopted"]
     wanted = {one["name"] for one in desired["services"]}
     # The first start of a container is not a restart and does not wait for the window.

@@ -56,6 +56,24 @@ def lost_with_layers(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     )
 
 
+def lost_by_compose_files(document: t.Mapping[str, t.Any], containers: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    """Returns why containers must not be recreated from a resolved Compose file that leaves out where their configuration is."""
+    found = []
+    for one in containers:
+        body = (document.get("services") or {}).get(one["service"])
+        if body is None or one["one_shot"] or not one["keeps_configuration"]:
+            continue
+        environment = {key: str(value) for key, value in (body.get("environment") or {}).items()}
+        targets = [str(mount.get("target", "")) for mount in body.get("volumes") or []]
+        if not env_state.keeps_configuration(one["role"], environment, targets):
+            where = one["configuration_mount"] or f"the database ({env_state.CONFIG_ON_DB}=1)"
+            found.append(
+                f"{one['name']} has its configuration, registration included, in {where}, and its Compose file says nothing of that: "
+                f"a new container would start unregistered. Set it there as it is"
+            )
+    return found
+
+
 def lost_by_recreation(
     containers: t.Sequence[t.Mapping[str, t.Any]],
     services: t.Mapping[str, t.Any] | None = None,

@@ -118,6 +118,8 @@ def document(client: Client) -> dict[str, t.Any]:
         {
             "profiles": [override.MIGRATION],
             "restart": "no",
+            # An engine that is shut down ends it with 137: a program that obeys SIGTERM might end with 0, as if it were done.
+            "stop_signal": "SIGKILL",
             "environment": {"WA_CONFIG_ON_DB": "1", "WA_DB_UPGRADE": "1"},
         }
     )
@@ -140,6 +142,17 @@ def document(client: Client) -> dict[str, t.Any]:
     for name, body in started(found).items():
         body["labels"] = {**(body.get("labels") or {}), override.DEFINITION_LABEL: definition(client, name)}
     return found
+
+
+def version_override(client: Client) -> dict[str, t.Any]:
+    """Returns the document that stands after an operator's own files: it sets the version of the client, and nothing else."""
+    return {
+        "name": client["deployment"]["project"],
+        "services": {
+            one["name"]: {"image": f"{client['images'][one['image']]}:v{client['version']}"}
+            for one in client["services"]
+        },
+    }
 
 
 def started(document: Mapping) -> dict[str, dict[str, t.Any]]:

@@ -313,6 +313,34 @@ def calls(steps: t.Iterable[Step], without: t.Container[str], recreate: str) -> 
     return found
 
 
+def keep_others(steps: t.Iterable[Step], others: t.Container[str]) -> list[Step]:
+    """Returns the steps, in which `others`, services that the client depends on, are started where they stand still, and else kept."""
+    found = []
+    for step in steps:
+        if step.service in others and step.action not in ("none", "create", "start", "unpause"):
+            step = replace(step, action="none", reasons=[], pending=[] if step.action == "unknown" else step.reasons)
+        found.append(step)
+    return found
+
+
+def refuse_others(
+    steps: t.Iterable[Step], selected: t.Container[str], calls: t.Iterable[t.Mapping[str, t.Any]]
+) -> list[WaError]:
+    """Returns the containers of other services than the `selected` ones that Compose would recreate with these `calls`."""
+    if not any(one["recreate"] != NEVER for one in calls):
+        return []
+    return [
+        WaError(
+            step.container,
+            f"Compose would recreate it together with the client ({'; '.join(step.pending)})",
+            "a service of yours that the client depends on, as its Compose file says",
+            f"Bring it up to date yourself first: docker compose up --detach {step.service}",
+        )
+        for step in steps
+        if step.service not in selected and step.pending
+    ]
+
+
 def _build_name(image: str) -> tuple[str, str]:
     reference = image_reference.parse(image)
     return reference.last, reference.tag

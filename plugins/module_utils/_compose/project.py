@@ -44,8 +44,10 @@ Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
 class Project:
     """One Compose project: the content and folder of its file, and its engine.
 
-    `document` is the file as a mapping, merged over the operator's `sources` if there are any. `env_files` are the contents, by
-    path, of env files that may not be written yet; `document` names them.
+    `document` is the collection's file as a mapping, and stands as `-` among `files`, the operator's files being before or after
+    it. `interpolation` are the files with the variables of the Compose files, `selected` the services to look at, with those
+    that they depend on; none for all. `env_files` are the contents, by path, of env files that may not be written yet;
+    `document` names them. `stale` are containers whose different environment is reported elsewhere.
     `env_changes` are the keys, by container, that a db.env not yet written will change; None if it is written.
     """
 
@@ -54,19 +56,28 @@ class Project:
     name: str
     folder: str
     document: Document
-    sources: t.Sequence[str] = ()
+    files: t.Sequence[str] = ("-",)
+    interpolation: t.Sequence[str] = ()
+    profiles: t.Sequence[str] = ()
+    selected: t.Sequence[str] = ()
     env_files: t.Mapping[str, str] = field(default_factory=dict)
     env_changes: t.Mapping[str, t.Sequence[str]] | None = None
     recreate: str = compose_plan.AUTO
     moving: t.Sequence[str] = ()
     undeclared: t.Sequence[str] | None = None
     proven: t.Mapping[str, str] = field(default_factory=dict)
+    stale: t.Container[str] = ()
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
+
+    @property
+    def _rendered(self) -> bool:
+        """Whether the collection's file is all that there is."""
+        return tuple(self.files) == ("-",)
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
         command = ["timeout", _TIMEOUT, "docker", "--host", self.engine.transport.host, "compose", *arguments]
         # Root's environment may select profiles for other projects; an operator's .env may select its own.
-        own = {} if self.sources else {"COMPOSE_PROFILES": ""}
+        own = {"COMPOSE_PROFILES": ""} if self._rendered or self.profiles else {}
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
             message = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
@@ -75,17 +86,28 @@ class Project:
                 f"Compose file of project {self.name}",
                 f"Compose refuses it: {message or f'exit status {code}'}",
                 "a file that docker compose config takes",
-                "" if self.sources else cure,
+                cure if self._rendered else "",
             )
         return output
 
-    def _config(self, document: Document, *arguments: str, sources: t.Sequence[str] = ()) -> str:
+    def _config(
+        self,
+        document: Document,
+        *arguments: str,
+        files: t.Sequence[str] = ("-",),
+        interpolation: t.Sequence[str] = (),
+        profiles: t.Sequence[str] = (),
+    ) -> str:
         where = ["--project-name", self.name, "--project-directory", self.folder]
-        where += [word for path in (*sources, "-") for word in ("--file", path)]
-        return self._compose(*where, "config", *arguments, data=json.dumps(document))
+        where += [f"--env-file={path}" for path in interpolation]
+        where += [f"--profile={name}" for name in profiles]
+        where += [word for path in files for word in ("--file", path)]
+        return self._compose(*where, "config", *arguments, data=json.dumps(document) if "-" in files else None)
 
     def _hashes(self, document: Document) -> dict[str, str]:
-        return dict(line.split() for line in self._config(document, "--hash", "*").splitlines() if line.strip())
+        # The document is resolved: a service that is in it was enabled by a profile, or by being selected.
+        lines = self._config(document, "--hash", "*", profiles=["*"]).splitlines()
+        return dict(line.split() for line in lines if line.strip())
 
     @cached_property
     def compose_version(self) -> str:
@@ -95,14 +117,19 @@ class Project:
     @cached_property
     def resolved(self) -> Document:
         """Returns the resolved document: interpolated, with profiles applied and env files read."""
-        with self._planned_env_files() as document:
-            return t.cast("Document", json.loads(self._config(document, "--format", "json", sources=self.sources)))
+        with self._planned_env_files() as (document, copies):
+            interpolation = [copies.get(path, path) for path in self.interpolation]
+            options = ("--format", "json", *self.selected)
+            text = self._config(
+                document, *options, files=self.files, interpolation=interpolation, profiles=self.profiles
+            )
+        return t.cast("Document", json.loads(text))
 
     @contextmanager
-    def _planned_env_files(self) -> t.Iterator[Document]:
-        """Returns the document with each of `env_files` replaced by a private temporary copy."""
+    def _planned_env_files(self) -> t.Iterator[tuple[Document, dict[str, str]]]:
+        """Returns the document with each of `env_files` replaced by a private temporary copy, and the copies by path."""
         if not self.env_files:
-            yield self.document
+            yield self.document, {}
             return
         document = copy.deepcopy(self.document)
         # Mode 0700. With pipelining the module's temporary folder does not exist, and creating it would cause a warning.
@@ -116,7 +143,7 @@ class Project:
             for service in document.get("services", {}).values():
                 if service.get("env_file"):
                     service["env_file"] = [self._copied(one, copies) for one in _listed(service["env_file"])]
-            yield document
+            yield document, copies
         finally:
             for place in copies.values():
                 with suppress(FileNotFoundError):
@@ -134,8 +161,10 @@ class Project:
 
     @cached_property
     def found(self) -> list[compose_plan.Found]:
-        """Returns the project's containers."""
-        return containers(self.engine, self.name)
+        """Returns the project's containers; with `selected` those of the services that are looked at."""
+        found = containers(self.engine, self.name)
+        looked_at = self.resolved["services"] if self.selected else ()
+        return [one for one in found if one.own or one.service in looked_at] if self.selected else found
 
     def _environment(self, name: str) -> tuple[dict[str, str], dict[str, str]]:
         """Returns the environment of a container, and that of its image."""
@@ -236,7 +265,7 @@ class Project:
             for one in self.found
             if one.service == service.name and one.state == "running"
         )
-        return compose_plan.plan(
+        steps = compose_plan.plan(
             self.name,
             services,
             self.found,
@@ -249,6 +278,22 @@ class Project:
             self.undeclared,
             self.proven,
         )
+        others = {service.name for service in services} - {*self.selected} if self.selected else ()
+        return compose_plan.keep_others(steps, others)
+
+    def calls(self, steps: t.Sequence[compose_plan.Step], surplus: t.Container[str]) -> list[dict[str, t.Any]]:
+        """Returns the calls of `docker compose up` for `steps`, see `_compose.plan.calls`.
+
+        Selected services are called with those that they depend on: otherwise Compose before 2.40 gives them another hash.
+        """
+        return [
+            {
+                **one,
+                "services": one["services"] or [*self.selected],
+                "dependencies": bool(self.selected or not one["services"]),
+            }
+            for one in compose_plan.calls(steps, surplus, self.recreate)
+        ]
 
     def restart_policies(self, steps: t.Iterable[compose_plan.Step]) -> list[dict[str, str]]:
         """Returns the kept containers of the rendered file whose restart policy differs, with the desired one.
@@ -258,7 +303,7 @@ class Project:
         found = []
         for step in steps:
             record = self.engine.inspect_id(step.container) if step.action in ("none", "start", "unpause") else None
-            body = (self.document.get("services") or {}).get(step.service)
+            body = self.resolved["services"].get(step.service)
             if record is None or body is None or OWN_LABEL not in (record["Config"].get("Labels") or {}):
                 continue
             wanted = str(body.get("restart") or "no")
@@ -300,7 +345,7 @@ class Project:
                 keys += sorted(key for key in held if key not in wanted)
             body["environment"] = {key: value and value.replace("$", "$$") for key, value in held.items()}
             body["image"] = one.image
-            text = self._describe_env(service.name, keys) if keys else ""
+            text = self._describe_env(service.name, keys) if keys and one.name not in self.stale else ""
             found[one.name] = compose_plan.Difference(text, tuple(keys))
         hashes = self._hashes(as_made)
         for one, service in pairs:
@@ -315,7 +360,7 @@ class Project:
         return {**held, **{key: value for key, value in own.items() if key in wanted or image.get(key) != value}}
 
     def _describe_env(self, service: str, keys: t.Sequence[str]) -> str:
-        if self.sources:
+        if not self._rendered:
             return f"its environment changed: {', '.join(sorted(keys))}"
         raw = (self.document.get("services") or {}).get(service) or {}
         inline = raw.get("environment") or {}
@@ -342,13 +387,13 @@ class Project:
 
     @property
     def _called(self) -> str:
-        return "the Compose files" if self.sources else "compose.yml"
+        return "compose.yml" if self._rendered else "the Compose files"
 
     @cached_property
     def _written(self) -> Document:
         """Returns the resolved document of the file in force; empty if Compose cannot read it."""
         path = os.path.join(self.folder, "compose.yml")
-        if self.sources or not os.path.exists(path):
+        if not self._rendered or not os.path.exists(path):
             return {}
         try:
             where = ("--project-name", self.name, "--project-directory", self.folder, "--file", path)

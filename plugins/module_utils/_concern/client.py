@@ -1,7 +1,10 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares the client's project with the inventory: its files, its containers, and unmanaged client containers. Compose is not run."""
+"""Compares the client's project with the inventory: its files, its containers, and unmanaged client containers.
+
+Compose is run only where an operator has Compose files of their own, which nothing else can read.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,14 @@ _SERVICE: dict[str, dict[str, t.Any]] = {
     "networks": {"type": "list", "elements": "str", "default": []},
     "secret_file": {"type": "path"},
 }
+# How Compose is called where the operator has Compose files, see `_desired.compose`.
+_COMPOSE: dict[str, dict[str, t.Any]] = {
+    "folder": {"type": "path", "required": True},
+    "files": {"type": "list", "elements": "path", "required": True},
+    "env_files": {"type": "list", "elements": "path", "default": []},
+    "profiles": {"type": "list", "elements": "str", "default": []},
+    "services": {"type": "list", "elements": "str", "required": True},
+}
 SPEC: dict[str, dict[str, t.Any]] = {
     "project": {"type": "str", "required": True},
     "version": {"type": "str", "required": True},
@@ -40,6 +51,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "kept_files": {"type": "list", "elements": "path", "default": []},
     "container_names": {"type": "list", "elements": "str", "default": []},
     "keep_adopted": {"type": "bool", "default": True},
+    "compose": {"type": "dict", "options": _COMPOSE},
     "neighbours": {"type": "list", "elements": "str", "default": []},
     "env_file": {"type": "path", "required": True},
     "env_format": {"type": "str", "default": "portable"},
@@ -54,11 +66,12 @@ def observe(
     diff: bool,
     compare_record: bool = True,
     stale: t.Container[str] = (),
+    run: compose_project.Run | None = None,
 ) -> Finding:
     """Returns how the project differs; with `compare_record` also from what the last complete run has recorded.
 
     `stale` are containers that were created with another db.env. The concern `db_env` reports them, so their changed
-    Compose hash is not reported again.
+    Compose hash is not reported again. `run` runs Compose.
     """
     found = Finding()
     for one in params["files"]:
@@ -73,9 +86,13 @@ def observe(
         name: value for name, value in recorded.items() if name != client_inspection.HASHES
     }:
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
-    differences = (
-        compare_recorded(engine, params) if not params["project"] else compare_project(engine, params, recorded, stale)
-    )
+    if not params["project"]:
+        differences = compare_recorded(engine, params)
+    elif params["compose"] and run is not None and _readable(params):
+        differences = compare_files(engine, params, run, stale)
+        found.warnings += _log_warnings(engine, params)
+    else:
+        differences = compare_project(engine, params, recorded, stale)
     # They are proven by containers that were recreated from them, so this waits for the time of a restart.
     unproven = [
         f"{path} was changed and not proven since"
@@ -146,6 +163,58 @@ def compare_project(
         later = found.pending if found.kept else found.restarts
         later += [f"{each.name} was created with another {', '.join(different)}"] if different else []
     return found
+
+
+def compare_files(
+    engine: Docker, params: t.Mapping[str, t.Any], run: compose_project.Run, stale: t.Container[str] = ()
+) -> service_drift.Differences:
+    """Compares the containers with the operator's Compose files, as Compose would."""
+    called = params["compose"]
+    project = compose_project.Project(
+        run=run,
+        engine=engine,
+        name=params["project"],
+        folder=called["folder"],
+        document={},
+        # The collection's own file, and what the inventory sets for Compose, may not be written yet; `files` reports that.
+        files=[path for path in called["files"] if os.path.exists(path) or path not in _own(params)],
+        interpolation=[path for path in called["env_files"] if os.path.exists(path) or path not in _own(params)],
+        profiles=called["profiles"],
+        selected=called["services"],
+        stale=stale,
+    )
+    found = service_drift.Differences()
+    for step in project.plan():
+        if step.action not in ("none", "unknown"):  # nothing is recreated for what only Compose can tell
+            lines = found.restarts if step.running else found.changes
+            lines += [f"{step.container}: {reason}" for reason in step.reasons]
+        found.pending += [f"{step.container}: {reason}" for reason in step.pending]
+    for one in project.found:
+        record = engine.inspect_id(one.id)
+        if one.service in called["services"] and record is not None:
+            found.changes += service_drift.failures(one.name, one.state, health(record))
+    return found
+
+
+def _readable(params: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether the files are there that Compose needs: the rendered one, unless the operator's come before it."""
+    first = params["compose"]["files"][0]
+    return first not in _own(params) or os.path.exists(first)
+
+
+def _own(params: t.Mapping[str, t.Any]) -> list[str]:
+    return [one["path"] for one in params["files"]]
+
+
+def _log_warnings(engine: Docker, params: t.Mapping[str, t.Any]) -> list[str]:
+    """Returns a line for each container whose log grows without a limit, as its Compose file has it."""
+    there = compose_project.containers(engine, params["project"])
+    records = [(one.name, engine.inspect_id(one.id)) for one in there if one.service in params["compose"]["services"]]
+    return [
+        f"Docker keeps the log of {name} without a limit: give its service logging options in the Compose file"
+        for name, record in records
+        if record is not None and not _log_capped(record)
+    ]
 
 
 def hashes(engine: Docker, project: str) -> dict[str, str]:

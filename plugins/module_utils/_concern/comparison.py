@@ -210,7 +210,8 @@ class HostComparison:
         self.module.no_log_values.difference_update({one["content"] for one in concern.params["files"]})
         self.unmanaged = client.unmanaged(engine, concern.params["project"], concern.params["neighbours"])
         self.hashes = client.hashes(engine, concern.params["project"])
-        return client.observe(engine, concern.params, self.module._diff, self.compare_record, self.stale)
+        run = self.module.run_command
+        return client.observe(engine, concern.params, self.module._diff, self.compare_record, self.stale, run)
 
     def _log_cleanup(self, concern: t.Any) -> Finding:
         return log_cleanup.observe(concern.params)

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import typing as t
 from pathlib import Path
+
+import yaml
+
+_VARIABLE = re.compile(r"(?<!\$)\$(?:\{(?P<name>\w+)(?:(?P<sign>:?[-?])(?P<rest>[^}]*))?\}|(?P<plain>\w+))")
 
 
 def digest(body: t.Mapping[str, t.Any]) -> str:
@@ -16,15 +21,24 @@ def digest(body: t.Mapping[str, t.Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-class FakeCompose:
-    """Resolves JSON documents: reads env files and doubles their dollar signs. With `complaint` it refuses all documents."""
+class Refused(Exception):
+    """Why Compose refuses a document."""
 
-    def __init__(self, version: str = "2.40.3-3") -> None:
+
+class FakeCompose:
+    """Resolves documents: merges files, sets variables, reads env files and doubles their dollar signs.
+
+    With `complaint` it refuses all documents. `environment` is what each call has to set in its environment.
+    """
+
+    def __init__(self, version: str = "2.40.3-3", environment: dict[str, str] | None = None) -> None:
         self.version = version
         self.complaint = ""
+        self.environment = {"COMPOSE_PROFILES": ""} if environment is None else environment
         self.commands: list[list[str]] = []
-        self.documents: list[t.Any] = []  # the standard input of each call
+        self.documents: list[t.Any] = []  # the standard input of each call, or its only file
         self.env_files: list[Path] = []  # the env files that were read
+        self.interpolation: list[tuple[Path, str]] = []  # the files with variables that were given, with their texts
 
     def __call__(
         self,
@@ -35,19 +49,47 @@ class FakeCompose:
     ) -> tuple[int, str, str]:
         if command[0] != "timeout" or "compose" not in command:
             raise OSError(2, "No such file or directory")
-        assert (environ_update, handle_exceptions) == ({"COMPOSE_PROFILES": ""}, False)
+        assert (environ_update or {}, handle_exceptions) == (self.environment, False)
         self.commands.append(command)
         if self.complaint:
             return 15, "", self.complaint
         if command[-2:] == ["version", "--short"]:
             return 0, f"v{self.version}\n", ""
-        file = command[command.index("--file") + 1]
-        given = json.loads(data or "" if file == "-" else Path(file).read_text(encoding="utf-8"))
-        self.documents.append(given)
-        document = self.resolve(given, Path(command[command.index("--project-directory") + 1]))
+        try:
+            document = self._config(command, data)
+        except Refused as error:
+            return 15, "", f"{error}\n"
         if command[-2:] == ["--hash", "*"]:
             return 0, "".join(f"{name} {digest(body)}\n" for name, body in document["services"].items()), ""
         return 0, json.dumps(document), ""
+
+    def _config(self, command: t.Sequence[str], data: str | None) -> dict[str, t.Any]:
+        files = _values(command, "--file")
+        assert (data is not None) == ("-" in files), "the standard input is read for the file - only"
+        folder = Path(_values(command, "--project-directory")[0])
+        given = [_load(data or "" if file == "-" else _read(Path(file))) for file in files]
+        self.documents += [given[files.index("-")]] if "-" in files else given if len(given) == 1 else []
+        merged: dict[str, t.Any] = {}
+        for one in given:
+            merged = _merge(merged, one)
+        if "--no-interpolate" in command:
+            return merged
+        merged = _interpolate(merged, self._variables(folder, _values(command, "--env-file")))
+        words = command[command.index("config") + 1 :]
+        selected = [word for word in words if not word.startswith("--") and word not in ("json", "*")]
+        return self.resolve(_select(merged, selected, _values(command, "--profile")), folder)
+
+    def _variables(self, folder: Path, paths: t.Sequence[str]) -> dict[str, str]:
+        files = [Path(path) for path in paths] or [path for path in [folder / ".env"] if path.exists()]
+        variables: dict[str, str] = {}
+        for path in files:
+            text = _read(path)
+            self.interpolation += [(path, text)] if paths else []
+            lines = [line.removeprefix("export ") for line in text.splitlines() if not line.startswith("#")]
+            variables.update(
+                (key, value.strip("'\"")) for key, equals, value in (one.partition("=") for one in lines) if equals
+            )
+        return variables
 
     def resolve(self, document: t.Any, folder: Path) -> dict[str, t.Any]:
         """Resolve a document as `config` prints it."""
@@ -63,3 +105,64 @@ class FakeCompose:
             environment.update(body.pop("environment", {}))
             services[name] = {**body, **({"environment": environment} if environment else {})}
         return {**document, "services": services}
+
+
+def _values(command: t.Sequence[str], option: str) -> list[str]:
+    """The values of an option, written as `--file PATH` or `--file=PATH`."""
+    pairs = zip(command, [*command[1:], ""])
+    return [
+        following if word == option else word.partition("=")[2]
+        for word, following in pairs
+        if word == option or word.startswith(f"{option}=")
+    ]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Refused(f"open {path}: no such file or directory") from None
+
+
+def _load(text: str) -> dict[str, t.Any]:
+    found = yaml.safe_load(text)
+    if not isinstance(found, dict):
+        raise Refused("Top-level object must be a mapping")
+    return found
+
+
+def _merge(below: t.Any, above: t.Any) -> t.Any:
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
+
+
+def _interpolate(value: t.Any, variables: t.Mapping[str, str]) -> t.Any:
+    if isinstance(value, dict):
+        return {key: _interpolate(one, variables) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_interpolate(one, variables) for one in value]
+
+    def one(match: re.Match[str]) -> str:
+        name, sign = match["name"] or match["plain"], match["sign"] or ""
+        if name in variables and (variables[name] or not sign.startswith(":")):
+            return variables[name]
+        if sign.endswith("?"):
+            raise Refused(f"required variable {name} is missing a value: {match['rest']}")
+        return match["rest"] or ""
+
+    return _VARIABLE.sub(one, value) if isinstance(value, str) else value
+
+
+def _select(document: dict[str, t.Any], selected: t.Sequence[str], profiles: t.Sequence[str]) -> dict[str, t.Any]:
+    """The document with the selected services, those that they depend on, and those of the enabled profiles."""
+    services = document.get("services", {})
+    for name in selected:
+        if name not in services:
+            raise Refused(f"no such service: {name}")
+    wanted = list(selected) or [
+        name for name, body in services.items() if not body.get("profiles") or {"*", *body["profiles"]} & {*profiles}
+    ]
+    for name in wanted:  # which grows
+        wanted += [one for one in services[name].get("depends_on", ()) if one not in wanted]
+    return {**document, "services": {name: body for name, body in services.items() if name in wanted}}

@@ -91,6 +91,7 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
         "changes": [],
         "pending": [],
         "calls": [],
+        "other_services": [],
         "restart_policies": [],
         "surplus": [],
         "paused": [],
@@ -104,11 +105,21 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
 @pytest.mark.parametrize(
     ("state", "options", "expected_result"),
     [
-        ("", {}, {"changes": ["create wa-a-core-1 (is missing)"], "calls": [{"services": [], "recreate": "never"}]}),
+        (
+            "",
+            {},
+            {
+                "changes": ["create wa-a-core-1 (is missing)"],
+                "calls": [{"services": [], "dependencies": True, "recreate": "never"}],
+            },
+        ),
         (
             "exited",
             {},
-            {"changes": ["start wa-a-core-1 (has exited)"], "calls": [{"services": [], "recreate": "never"}]},
+            {
+                "changes": ["start wa-a-core-1 (has exited)"],
+                "calls": [{"services": [], "dependencies": True, "recreate": "never"}],
+            },
         ),
         (
             "paused",

@@ -51,6 +51,15 @@ RICH: dict[str, t.Any] = {
     "wa_api_password": PASSWORD,
     "wa_log_cleanup_metrics_file": "/var/lib/metrics/wa.prom",
 }
+# A client that runs from an operator's own Compose files, and one with such files beside the rendered one.
+BESIDE: dict[str, t.Any] = {
+    "wa_client_compose_files": ["/srv/biz/docker-compose.yml", "/srv//biz/./site.yml"],
+    "wa_client_compose_env_files": "/srv/biz/.env",
+    "wa_client_compose_profiles": "site,blue",
+    "wa_client_compose_environment": {"WA_API_VERSION": "2.51.2", "API_TOKEN": SERVICE_KEY, "SIGN": "a $b '#"},
+    "wa_client_service_names": {"wacore": "core"},
+}
+OPERATORS: dict[str, t.Any] = {**BESIDE, "wa_client_compose_dir": "/srv//biz/"}
 
 
 def for_comparison(name: str = "support", hosts: t.Sequence[str] = (), **more: t.Any) -> dict[str, t.Any]:
@@ -191,6 +200,7 @@ def test_what_the_removal_takes_away() -> None:
             "/srv/wa/compose.yml.previous",
             "/var/lib/waba/support.change.json",
             "/srv/wa/secret-*",
+            "/srv/wa/compose.env",
             "/srv/wa/db.env",
             "/srv/wa/db.env.previous",
             "/etc/cron.d/wa-support-log-cleanup",
@@ -337,7 +347,9 @@ def test_what_is_compared_of_absent_concerns() -> None:
     assert "removal" not in for_comparison()
 
 
-@pytest.mark.parametrize("given", [{}, SHARED, RICH, {"wa_db_env_state": "absent"}, {"wa_project": ""}])
+@pytest.mark.parametrize(
+    "given", [{}, SHARED, RICH, BESIDE, OPERATORS, {"wa_db_env_state": "absent"}, {"wa_project": ""}]
+)
 @pytest.mark.parametrize("name", HOSTS)
 def test_role_and_comparison_use_the_same_options(given: dict[str, t.Any], name: str) -> None:
     hosts = HOSTS if "wa_leader" in given else ()
@@ -349,7 +361,277 @@ def test_role_and_comparison_use_the_same_options(given: dict[str, t.Any], name:
         assert ArgumentSpecValidator(spec).validate(options).error_messages == [], concern
 
 
-def test_only_files_with_mode_0600_contain_secrets() -> None:
-    shown = desired.client(inventory("b.example.com", HOSTS, **RICH))
+@pytest.mark.parametrize("given", [RICH, BESIDE, OPERATORS])
+def test_only_files_with_mode_0600_contain_secrets(given: dict[str, t.Any]) -> None:
+    shown = desired.client(inventory("b.example.com", HOSTS, **{**SHARED, **given}))
+    assert SERVICE_KEY in str(shown)
     text = str({**shown, "files": [one for one in shown["files"] if one["mode"] != "0600"]})
     assert [secret for secret in (PASSWORD, JWT_KEY, SERVICE_KEY) if secret in text] == []
+
+
+# An operator's own Compose files
+
+OURS = "/opt/waba/support/compose.yml"
+THEIRS = ["/srv/biz/docker-compose.yml", "/srv/biz/site.yml"]
+COMMAND = ["docker", "compose", "--project-name=wa-support"]
+
+
+def test_compose_is_called_with_the_rendered_file_alone() -> None:
+    assert desired.compose(inventory()) == {
+        "folder": "/opt/waba/support",
+        "files": [OURS],
+        "env_files": [],
+        "profiles": [],
+        "command": [*COMMAND, "--project-directory=/opt/waba/support", f"--file={OURS}"],
+        "services": [],
+        "repositories": {},
+    }
+
+
+def test_an_operators_files_come_after_the_rendered_one() -> None:
+    options = [
+        "--env-file=/srv/biz/.env",
+        "--env-file=/opt/waba/support/compose.env",
+        "--profile=site",
+        "--profile=blue",
+    ]
+    assert desired.compose(inventory(**BESIDE)) == {
+        "folder": "/opt/waba/support",
+        "files": [OURS, *THEIRS],
+        "env_files": ["/srv/biz/.env", "/opt/waba/support/compose.env"],
+        "profiles": ["site", "blue"],
+        "command": [
+            *(*COMMAND, "--project-directory=/opt/waba/support", *options),
+            *(f"--file={path}" for path in (OURS, *THEIRS)),
+        ],
+        "services": ["core", "waweb"],
+        "repositories": {},
+    }
+
+
+def test_in_an_operators_folder_the_own_file_comes_last() -> None:
+    options = [
+        "--env-file=/srv/biz/.env",
+        "--env-file=/opt/waba/support/compose.env",
+        "--profile=site",
+        "--profile=blue",
+    ]
+    assert desired.compose(inventory(**OPERATORS)) == {
+        "folder": "/srv/biz",
+        "files": [*THEIRS, OURS],
+        "env_files": ["/srv/biz/.env", "/opt/waba/support/compose.env"],
+        "profiles": ["site", "blue"],
+        "command": [
+            *(*COMMAND, "--project-directory=/srv/biz", *options),
+            *(f"--file={path}" for path in (*THEIRS, OURS)),
+        ],
+        "services": ["core", "waweb"],
+        "repositories": {"core": "r.example.com/wa/coreapp", "waweb": "r.example.com/wa/web"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"wa_client_compose_files": "/a.yml, /b.yml"}, {"files": [OURS, "/a.yml", "/b.yml"]}),
+        ({"wa_client_compose_env_files": ["/b.env", "/a.env"]}, {"env_files": ["/b.env", "/a.env"], "services": []}),
+        ({"wa_client_compose_environment": {"A": "1"}}, {"env_files": ["/opt/waba/support/compose.env"]}),
+        (
+            {"wa_client_compose_environment": {"A": "1"}, "wa_project_dir": "/srv/wa/", "wa_project": "biz"},
+            {
+                "env_files": ["/srv/wa/compose.env"],
+                "command": [
+                    *("docker", "compose", "--project-name=biz", "--project-directory=/srv/wa"),
+                    *("--env-file=/srv/wa/compose.env", "--file=/srv/wa/compose.yml"),
+                ],
+            },
+        ),
+        (
+            {**OPERATORS, "wa_images": {"web": "m:5000/w", "coreapp": "m:5000/c"}},
+            {"repositories": {"core": "m:5000/c", "waweb": "m:5000/w"}},
+        ),
+        (
+            {**OPERATORS, "wa_client_compose_dir": "/opt/waba/support"},
+            {"folder": "/opt/waba/support", "files": [*THEIRS, OURS]},
+        ),
+    ],
+)
+def test_how_compose_is_called(given: dict[str, t.Any], expected: dict[str, t.Any]) -> None:
+    found = desired.compose(inventory(**given))
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_each_host_calls_compose_for_its_own_services() -> None:
+    given = {**SHARED, **OPERATORS, "wa_client_service_names": {"wacore2": "core"}}
+    found = {name: desired.compose(inventory(name, HOSTS, **given)) for name in HOSTS}
+    assert {name: one["services"] for name, one in found.items()} == {
+        "a.example.com": ["wacore1", "master1", "waweb"],
+        "b.example.com": ["core", "master2", "waweb"],
+        "c.example.com": ["wacore3", "waweb"],
+    }
+    assert found["b.example.com"]["repositories"] == {
+        "core": "r.example.com/wa/coreapp",
+        "master2": "r.example.com/wa/coreapp",
+        "waweb": "r.example.com/wa/web",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"wa_client_compose_dir": "/srv/biz"},
+            "wa_client_compose_dir: /srv/biz, without a file; expected wa_client_compose_files, too. Name yours, in the order "
+            "of docker compose --file",
+        ),
+        (
+            {"wa_client_compose_files": ["/a.yml", "/opt/waba//support/compose.yml"]},
+            "wa_client_compose_files: /opt/waba/support/compose.yml, which the role writes; expected the operator's Compose "
+            "files. Name yours, in the order of docker compose --file",
+        ),
+        (
+            {**OPERATORS, "wa_client_compose_files": [OURS]},
+            "wa_client_compose_files: /opt/waba/support/compose.yml, which the role writes; expected the operator's Compose "
+            "files. Name yours, in the order of docker compose --file",
+        ),
+        (
+            {**OPERATORS, "wa_client_compose_dir": "srv/biz"},
+            "wa_client_compose_dir: 'srv/biz' is relative; expected an absolute path. Give an absolute path such as /srv/wa",
+        ),
+        (
+            {"wa_client_compose_files": ["/a.yml", "b.yml"]},
+            "wa_client_compose_files: 'b.yml' is relative; expected an absolute path. Give an absolute path such as /srv/wa",
+        ),
+        (
+            {"wa_client_compose_env_files": [".env"]},
+            "wa_client_compose_env_files: '.env' is relative; expected an absolute path. Give an absolute path such as /srv/wa",
+        ),
+        (
+            {"wa_client_compose_files": ["/srv/${SITE}/a.yml"]},
+            "wa_client_compose_files: '/srv/${SITE}/a.yml' holds $ { }; expected a path without characters that a shell reads. "
+            "Give an absolute path such as /srv/wa",
+        ),
+        (
+            {"wa_client_compose_profiles": {"site": True}},
+            "wa_client_compose_profiles: {'site': True} is no list; expected a list of texts, or one text with commas.",
+        ),
+    ],
+)
+def test_wrong_compose_files_are_refused(given: dict[str, t.Any], message: str) -> None:
+    for read in (desired.compose, desired.client):
+        with pytest.raises(WaError) as error:
+            read(inventory(**given))
+        assert str(error.value) == message
+
+
+def test_variables_of_compose_files_are_written_for_root_alone() -> None:
+    for given in (BESIDE, OPERATORS):
+        found = desired.client(inventory(**given))
+        compose, variables = found["files"]
+        assert (compose["path"], compose["mode"]) == (OURS, "0640")
+        assert variables == {
+            "path": "/opt/waba/support/compose.env",
+            "content": "# Written by Ansible (waba.onprem.wa_client)\n"
+            f'WA_API_VERSION=2.51.2\nAPI_TOKEN={SERVICE_KEY}\nSIGN="a \\$b \'#"\n',
+            "mode": "0600",
+            "owner": "root",
+        }
+        assert found["kept_files"] == ["/opt/waba/support/db.env", OURS, variables["path"]]
+    login = desired.client(inventory(**BESIDE, wa_become=False))["files"][1]
+    assert {*login} == {"path", "content", "mode"}
+    assert [
+        one["path"] for one in desired.client(inventory(**{**BESIDE, "wa_client_compose_environment": {}}))["files"]
+    ] == [OURS]
+
+
+def test_a_client_in_an_operators_folder_has_a_file_with_the_version_only() -> None:
+    found = desired.client(inventory(**OPERATORS))
+    assert found["document"] == {
+        "name": "wa-support",
+        "services": {
+            "core": {"image": "r.example.com/wa/coreapp:v2.53.4"},
+            "waweb": {"image": "r.example.com/wa/web:v2.53.4"},
+        },
+    }
+    assert yaml.safe_load(found["files"][0]["content"]) == found["document"]
+    assert found["compose"] == desired.compose(inventory(**OPERATORS))
+    assert found["planned_files"] == [*THEIRS, "-"]
+    assert found["compose_container_names"] == ["wa-support-core-1", "wa-support-waweb-1"]
+
+
+def test_a_client_with_files_beside_the_rendered_one_has_the_rendered_one() -> None:
+    given = {**BESIDE, "wa_client_compose_environment": {}}
+    names = {"wa_client_service_names": BESIDE["wa_client_service_names"]}
+    found, rendered = desired.client(inventory(**given)), desired.client(inventory(**names))
+    assert (found["document"], found["files"]) == (rendered["document"], rendered["files"])
+    assert (found["planned_files"], rendered["planned_files"]) == (["-", *THEIRS], ["-"])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            2.51,
+            "wa_client_compose_environment: V: a number to YAML, where yes, 1e3 and 0777 are not what they look like; expected "
+            'a text. Put it in quotes (V: "...")',
+        ),
+        (
+            None,
+            "wa_client_compose_environment: V: nothing (null) to YAML, where yes, 1e3 and 0777 are not what they look like; "
+            'expected a text. Put it in quotes (V: "...")',
+        ),
+        ("a\nb", "V: contains a line feed; expected a value of one line. No reader of db.env can be given it"),
+    ],
+)
+def test_a_variable_of_compose_files_is_one_line_of_text(value: t.Any, message: str) -> None:
+    with pytest.raises(WaError) as error:
+        desired.client(inventory(**{**BESIDE, "wa_client_compose_environment": {"V": value}}))
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("additions", "subject"),
+    [
+        ({"wa_client_extra_services": {"core": {"init": True}}}, "wa_client_extra_services"),
+        ({"wa_client_extra_networks": {"proxy": {"external": True}}}, "wa_client_extra_networks"),
+        ({"wa_client_extra_volumes": {"certs": {}}}, "wa_client_extra_volumes"),
+        ({"wa_client_extra_secret_environment": {"core": {"A": "1"}}}, "wa_client_extra_secret_environment"),
+        (
+            {"wa_client_extra_secret_environment": {"core": {"A": "1"}}, "wa_client_extra_volumes": {"certs": {}}},
+            "wa_client_extra_volumes, wa_client_extra_secret_environment",
+        ),
+    ],
+)
+def test_additions_belong_into_the_files_of_an_operators_folder(additions: dict[str, t.Any], subject: str) -> None:
+    with pytest.raises(WaError) as error:
+        desired.client(inventory(**OPERATORS, **additions))
+    assert str(error.value) == (
+        f"{subject}: set, and wa_client_compose_dir, too; expected additions in the operator's own Compose files. "
+        "Put them into a file that wa_client_compose_files names"
+    )
+    assert desired.client(inventory(**BESIDE, **additions))["planned_files"] == ["-", *THEIRS]
+
+
+@pytest.mark.parametrize("given", [BESIDE, OPERATORS])
+def test_the_comparison_gets_the_call_of_compose(given: dict[str, t.Any]) -> None:
+    found, called = for_comparison(**given)["client"], desired.compose(inventory(**given))
+    assert found["compose"] == {name: called[name] for name in ("folder", "files", "env_files", "profiles", "services")}
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {name: BESIDE[name] for name in ("wa_client_compose_env_files", "wa_client_compose_environment")}]
+)
+def test_without_an_operators_files_the_comparison_runs_no_compose(given: dict[str, t.Any]) -> None:
+    assert "compose" not in for_comparison(**given)["client"]
+
+
+@pytest.mark.parametrize(("given", "names"), [({}, ["wacore", "waweb"]), (BESIDE, ["core", "waweb"]), (OPERATORS, [])])
+def test_the_comparison_gets_the_services_of_the_rendered_file(given: dict[str, t.Any], names: list[str]) -> None:
+    found = for_comparison(**given)["client"]["services"]
+    assert [one["name"] for one in found] == names
+    assert found == (compose_document.wanted(desired.client(inventory(**given))["document"]) if names else [])
+
+
+def test_the_file_of_variables_is_in_the_project_folder() -> None:
+    assert desired.interpolation_file(inventory()) == "/opt/waba/support/compose.env"
+    assert desired.interpolation_file(inventory(**OPERATORS, wa_project_dir="/srv/wa/")) == "/srv/wa/compose.env"

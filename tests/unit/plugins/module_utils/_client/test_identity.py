@@ -429,6 +429,21 @@ def test_a_webapp_with_other_values_than_the_coreapps_does_not_count() -> None:
     ]
 
 
+@pytest.mark.parametrize("identity", [{}, {"database": {}, "clustered": False}])
+def test_a_container_without_a_database_tells_nothing(identity: dict[str, t.Any]) -> None:
+    bare = container("wa-h1-waweb-1", service="waweb", identity=identity)
+    document = {"services": {name: {"environment": {**ENV, "WA_DB_PORT": "3307"}} for name in ("wacore", "waweb")}}
+    mount = {"source": "other", "target": "/usr/local/wamedia"}
+    assert client_identity.rendered(document, [{**bare, "mounts": []}]) == []
+    with_media = {"services": {"waweb": {"volumes": [mount]}}}
+    assert [(one.attribute, one.wanted) for one in client_identity.rendered(with_media, [bare])] == [
+        ("media_volume", "other")
+    ]
+    # Beside it another container tells.
+    core = container(service="wacore", volume="")
+    assert [one.wanted for one in client_identity.rendered(document, [core, {**bare, "mounts": []}])] == ["3307"]
+
+
 def test_only_the_given_attributes_are_compared() -> None:
     known = facts(recorded=record(leader="h2"), db_env={"name_prefix": "x_"}, attributes=["leader"])
     assert found(known) == {"leader": ("h2", "h1")}

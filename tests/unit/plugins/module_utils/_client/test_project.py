@@ -16,6 +16,7 @@ DESIRED: dict[str, t.Any] = {
     "services": [{"name": "wacore"}, {"name": "waweb"}],
     "container_names": [],
     "keep_adopted": True,
+    "compose": {"repositories": {}},
 }
 
 

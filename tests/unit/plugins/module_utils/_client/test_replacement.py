@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client.replacement import (
+    lost_by_compose_files,
     lost_by_recreation,
     lost_with_layers,
     other_media,
@@ -120,3 +121,42 @@ def test_containers_are_set_aside_under_another_name() -> None:
         ("waweb", "waweb-replaced", True, False),
         ("old", "old-replaced", False, True),
     ]
+
+
+ON_DB = {"environment": {"WA_CONFIG_ON_DB": "1"}}
+MOUNTED = {"volumes": [{"type": "bind", "source": "/srv/x", "target": "/usr/local/waent/data"}]}
+
+
+@pytest.mark.parametrize(
+    ("body", "role", "mount", "kept", "where"),
+    [
+        (ON_DB, "core", "", True, ""),
+        (MOUNTED, "core", "", True, ""),
+        ({}, "core", "", True, "the database (WA_CONFIG_ON_DB=1)"),
+        ({"environment": {"WA_CONFIG_ON_DB": None}}, "core", "", True, "the database (WA_CONFIG_ON_DB=1)"),
+        ({}, "core", "volume biz_data", True, "volume biz_data"),
+        ({}, "core", "", False, ""),  # is refused for what is in its layer
+        ({}, "web", "", True, ""),
+        (None, "core", "", True, ""),
+    ],
+)
+def test_compose_files_that_say_nothing_of_the_configuration_are_refused(
+    body: dict[str, t.Any] | None, role: str, mount: str, kept: bool, where: str
+) -> None:
+    one = {
+        "name": "biz-wacore-1",
+        "service": "wacore",
+        "role": role,
+        "one_shot": False,
+        "configuration_mount": mount,
+        "keeps_configuration": kept,
+    }
+    document = {"services": {} if body is None else {"wacore": body}}
+    assert lost_by_compose_files(document, [one]) == (
+        [
+            f"biz-wacore-1 has its configuration, registration included, in {where}, and its Compose file says nothing of that: a new "
+            "container would start unregistered. Set it there as it is"
+        ]
+        if where
+        else []
+    )

@@ -157,3 +157,43 @@ def test_the_template_of_adoption_equals_the_rendered_service(engine: str, topol
         assert {key: value for key, value in template.items() if value} == {
             key: value for key, value in found.items() if key not in ("image", "env_file", "depends_on", "labels")
         }
+
+
+@pytest.mark.parametrize(
+    ("changes", "services"),
+    [
+        ({}, {"wacore": {"image": "r/coreapp:v2.53.4"}, "waweb": {"image": "r/web:v2.53.4"}}),
+        # What the operator's own files have is not taken from the inventory.
+        (
+            {
+                "extra_services": {"waweb": {"dns": "10.0.0.1"}, "proxy": {"image": "proxy:1"}},
+                "extra_networks": {"proxy": {"external": True}},
+                "extra_volumes": {"certs": {}},
+                "secret_files": {"waweb": "/s.env"},
+                "media_volume": "other",
+            },
+            {"wacore": {"image": "r/coreapp:v2.53.4"}, "waweb": {"image": "r/web:v2.53.4"}},
+        ),
+        (
+            {"version": "2.55.1", "images": {"web": "m:5000/w", "coreapp": "m:5000/c"}},
+            {"wacore": {"image": "m:5000/c:v2.55.1"}, "waweb": {"image": "m:5000/w:v2.55.1"}},
+        ),
+        (
+            {"services": layout.services(["web", "core1", "master1"], "multiconnect", "h1", is_single_host=False)},
+            {
+                "waweb": {"image": "r/web:v2.53.4"},
+                "wacore1": {"image": "r/coreapp:v2.53.4"},
+                "master1": {"image": "r/coreapp:v2.53.4"},
+            },
+        ),
+        (
+            {"services": override.rename(layout.services([], "single", "h1"), {"wacore": "core", "waweb": "web"})},
+            {"core": {"image": "r/coreapp:v2.53.4"}, "web": {"image": "r/web:v2.53.4"}},
+        ),
+        ({"services": []}, {}),
+    ],
+)
+def test_the_file_beside_an_operators_own_files_sets_the_version_only(
+    changes: dict[str, t.Any], services: dict[str, t.Any]
+) -> None:
+    assert compose_document.version_override(client(**changes)) == {"name": "wa-a", "services": services}

@@ -342,3 +342,69 @@ def test_calls_of_docker_compose_up(
         for number, (action, more) in enumerate(steps)
     ]
     assert compose_plan.calls(made, ["gone"], recreate) == expected
+
+
+@pytest.mark.parametrize(
+    ("action", "reasons", "pending", "expected"),
+    [
+        ("none", [], [], ("none", [], [])),
+        ("none", [], ["a"], ("none", [], ["a"])),
+        ("create", ["is missing"], [], ("create", ["is missing"], [])),
+        ("start", ["has exited"], ["a"], ("start", ["has exited"], ["a"])),
+        ("unpause", ["is paused"], [], ("unpause", ["is paused"], [])),
+        ("recreate", ["a", "b"], [], ("none", [], ["a", "b"])),
+        ("restart", ["a"], [], ("none", [], ["a"])),
+        ("remove", ["a"], [], ("none", [], ["a"])),
+        # What only Compose can tell is nothing that waits.
+        ("unknown", ["a"], [], ("none", [], [])),
+        ("unknown", [], ["a"], ("none", [], [])),
+    ],
+)
+def test_other_services_are_started_and_else_kept(
+    action: str, reasons: list[str], pending: list[str], expected: tuple[str, list[str], list[str]]
+) -> None:
+    ours = compose_plan.Step("c-wacore", "wacore", action, reasons, pending, running=True, forced=True)
+    other = replace(ours, container="c-db", service="db")
+    first, second = compose_plan.keep_others([ours, other], ["db"])
+    assert first == ours
+    assert second == replace(other, action=expected[0], reasons=expected[1], pending=expected[2])
+
+
+@pytest.mark.parametrize("action", ["recreate", "restart", "remove", "unknown"])
+def test_without_others_all_steps_stay(action: str) -> None:
+    steps = [compose_plan.Step("c-db", "db", action, ["a"]), compose_plan.Step("c-old", "old", "remove", ["b"])]
+    assert compose_plan.keep_others(steps, ()) == steps
+    assert compose_plan.keep_others(steps, ["queue"]) == steps
+
+
+@pytest.mark.parametrize(
+    ("recreates", "refused"),
+    [
+        ([], []),
+        ([NEVER], []),
+        ([NEVER, NEVER], []),
+        ([AUTO], ["c-db"]),
+        (["always"], ["c-db"]),
+        ([NEVER, "always"], ["c-db"]),
+    ],
+)
+def test_another_service_is_not_recreated_together_with_the_client(recreates: list[str], refused: list[str]) -> None:
+    steps = [
+        compose_plan.Step("c-wacore", "wacore", "recreate", ["x"]),
+        compose_plan.Step("c-waweb", "waweb", "none", pending=["y"]),
+        compose_plan.Step("c-db", "db", "none", pending=["a", "b"]),
+        compose_plan.Step("c-queue", "queue", "start", ["has exited"]),
+    ]
+    calls = [{"services": [], "recreate": one} for one in recreates]
+    errors = compose_plan.refuse_others(steps, ["wacore", "waweb"], calls)
+    assert [error.subject for error in errors] == refused
+
+
+def test_the_refusal_names_the_reasons_and_the_cure() -> None:
+    step = compose_plan.Step("biz-db-1", "db", "none", pending=["runs db:1, expected db:2", "is not on the network n"])
+    (error,) = compose_plan.refuse_others([step], ["wacore"], [{"recreate": AUTO}])
+    assert str(error) == (
+        "biz-db-1: Compose would recreate it together with the client (runs db:1, expected db:2; is not on the network n); "
+        "expected a service of yours that the client depends on, as its Compose file says. Bring it up to date yourself "
+        "first: docker compose up --detach db"
+    )

@@ -17,6 +17,7 @@ from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -90,8 +91,11 @@ def test_config_gets_the_document_and_hash_the_resolved_one(
     (service,) = project.services
     assert (service.name, service.image, service.hash) == ("core", CORE, digest(resolved))
     start = ["timeout", "60", "docker", "--host", engine.host, "compose"]
-    where = ["--project-name", "wa-a", "--project-directory", str(tmp_path), "--file", "-", "config"]
-    assert compose.commands == [[*start, *where, "--format", "json"], [*start, *where, "--hash", "*"]]
+    where = ["--project-name", "wa-a", "--project-directory", str(tmp_path)]
+    assert compose.commands == [
+        [*start, *where, "--file", "-", "config", "--format", "json"],
+        [*start, *where, "--profile=*", "--file", "-", "config", "--hash", "*"],
+    ]
     assert compose.documents == [project.document, project.resolved]
 
 
@@ -469,3 +473,327 @@ def test_the_hash_of_a_network_escapes_text_as_go_does() -> None:
     escaped = r"\u003c\u003e\u0026\u2028\u2029é"
     expected = hashlib.sha256(f'{{"name":"{escaped}"}}'.encode()).hexdigest()
     assert compose_project.network_hash({"name": "<>&\u2028\u2029é"}) == expected
+
+
+# An operator's own Compose files
+
+
+def write(folder: Path, **texts: t.Any) -> list[str]:
+    """Write files: documents as `NAME.yml`, texts as `NAME.env`. Returns their paths."""
+    paths = []
+    for name, content in texts.items():
+        path = folder / (f"{name}.env" if isinstance(content, str) else f"{name}.yml")
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        paths.append(str(path))
+    return paths
+
+
+def where(engine: FakeDocker, folder: Path) -> list[str]:
+    """The start of each call of Compose."""
+    return [
+        *("timeout", "60", "docker", "--host", engine.host, "compose"),
+        *("--project-name", "wa-a", "--project-directory", str(folder)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "selected"),
+    [
+        ({}, [], []),
+        ({"profiles": ["site", "x"]}, ["--profile=site", "--profile=x"], []),
+        ({"selected": ["web", "core"]}, [], ["web", "core"]),
+        ({"profiles": ["site"], "selected": ["core"]}, ["--profile=site"], ["core"]),
+    ],
+)
+@pytest.mark.parametrize("order", [("own", "-"), ("-", "own"), ("own",), ("own", "second", "-")])
+def test_the_command_lines_with_an_operators_files(
+    make: Make,
+    compose: FakeCompose,
+    engine: FakeDocker,
+    tmp_path: Path,
+    fields: dict[str, t.Any],
+    options: list[str],
+    selected: list[str],
+    order: tuple[str, ...],
+) -> None:
+    # An operator's .env may select profiles, the environment of root may do so only where none are given.
+    compose.environment = {"COMPOSE_PROFILES": ""} if "profiles" in fields else {}
+    bodies = {"core": {"image": CORE}, "web": {"image": CORE}}
+    own, second, *variables = write(
+        tmp_path, own={"services": bodies}, second={"services": {}}, one="TAG=1\n", two="TAG=2\n"
+    )
+    files = [{"own": own, "second": second}.get(name, name) for name in order]
+    project = make({"files": files, "interpolation": variables, **fields}, core={"image": CORE})
+    assert project.resolved["services"] == {name: body for name, body in bodies.items() if name in (selected or bodies)}
+    assert [service.name for service in project.services] == [*project.resolved["services"]]
+    start = where(engine, tmp_path)
+    interpolation = [f"--env-file={path}" for path in variables]
+    listed = [word for path in files for word in ("--file", path)]
+    assert compose.commands == [
+        [*start, *interpolation, *options, *listed, "config", "--format", "json", *selected],
+        [*start, "--profile=*", "--file", "-", "config", "--hash", "*"],
+    ]
+    assert compose.documents[-1] == project.resolved
+    assert compose.documents[:-1] == ([project.document] if "-" in files else [json.loads(Path(own).read_text())])
+
+
+@pytest.mark.parametrize("profiles", [[], ["site"]])
+def test_the_version_is_read_without_files(
+    make: Make, compose: FakeCompose, engine: FakeDocker, profiles: list[str]
+) -> None:
+    compose.environment = {"COMPOSE_PROFILES": ""} if profiles else {}
+    assert make({"files": ["/srv/biz/own.yml"], "profiles": profiles}).compose_version == "2.40.3-3"
+    assert compose.commands == [["timeout", "60", "docker", "--host", engine.host, "compose", "version", "--short"]]
+
+
+def test_a_later_file_is_merged_over_an_earlier_one(make: Make, compose: FakeCompose, tmp_path: Path) -> None:
+    compose.environment = {}
+    image = "r/coreapp:v${TAG}"
+    own, variables = write(tmp_path, own={"services": {"core": {"image": image, "init": True}}}, one="TAG=2.50.0\n")
+    given = {"interpolation": [variables]}
+    for files, expected in (
+        ([own], "r/coreapp:v2.50.0"),
+        ([own, "-"], CORE),
+        (["-", own], "r/coreapp:v2.50.0"),
+    ):
+        project = make({**given, "files": files}, core={"image": CORE})
+        assert project.resolved == {"services": {"core": {"image": expected, "init": True}}}
+
+
+def test_an_unwritten_file_of_variables_is_given_as_a_private_copy(
+    make: Make, compose: FakeCompose, temporary: Path, tmp_path: Path
+) -> None:
+    compose.environment = {}
+    own, written = write(tmp_path, own={"services": {"core": {"image": "r/coreapp:v${TAG}"}}}, site="TAG=2.50.0\n")
+    planned = str(tmp_path / "compose.env")
+    fields = {"files": [own, "-"], "interpolation": [written, planned], "env_files": {planned: "TAG=2.53.4\n"}}
+    project = make(fields, document={"name": "wa-a"})
+    assert project.resolved["services"] == {"core": {"image": "r/coreapp:v2.53.4"}}
+    (first, text), (copy, planned_text) = compose.interpolation
+    assert (str(first), text, planned_text) == (written, "TAG=2.50.0\n", "TAG=2.53.4\n")
+    assert copy.parent.parent == temporary
+    assert list(temporary.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.glob("*.env")) == ["site.env"]
+
+
+def test_an_error_in_an_operators_files_has_no_cure_of_the_collection(
+    make: Make, compose: FakeCompose, tmp_path: Path
+) -> None:
+    compose.environment = {}
+    own = write(tmp_path, own={"services": {"core": {"image": "r/coreapp:v${TAG:?set it}"}}})
+    with pytest.raises(WaError) as error:
+        make({"files": own}).plan()
+    assert str(error.value) == (
+        "Compose file of project wa-a: Compose refuses it: required variable TAG is missing a value <hidden>; expected a file "
+        "that docker compose config takes."
+    )
+
+
+DATABASE = {"image": "db:1"}
+QUEUE = {"image": "queue:1"}
+CLIENT = {"image": CORE, "depends_on": ["db"]}
+
+
+@pytest.fixture
+def operators(make: Make, compose: FakeCompose, tmp_path: Path) -> Make:
+    """Create a project from an operator's file with a client, the database that it depends on, and a queue beside it."""
+    compose.environment = {}
+
+    def call(project: dict[str, t.Any] | None = None, **services: t.Any) -> Project:
+        bodies = {"core": CLIENT, "db": DATABASE, "queue": QUEUE, **services}
+        return make({"files": write(tmp_path, own={"services": bodies}), **(project or {})})
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("selected", "expected"),
+    [
+        ([], ["wa-a-core-1", "wa-a-db-1", "wa-a-old-1", "wa-a-queue-1"]),
+        (["core"], ["wa-a-core-1", "wa-a-db-1"]),
+        (["db"], ["wa-a-db-1"]),
+        (["queue", "core"], ["wa-a-core-1", "wa-a-db-1", "wa-a-queue-1"]),
+    ],
+)
+def test_containers_of_services_that_are_not_looked_at_are_left_out(
+    operators: Make, engine: FakeDocker, selected: list[str], expected: list[str]
+) -> None:
+    for name, body in (("core", CLIENT), ("db", DATABASE), ("queue", QUEUE), ("old", {"image": CORE})):
+        add_container(engine, name, body)
+    project = operators({"selected": selected})
+    assert [one.name for one in project.found] == expected
+    surplus = ["remove wa-a-old-1 (belongs to a service that this host no longer has)"]
+    assert lines(project) == ([] if selected else surplus)
+
+
+def test_containers_from_the_own_file_are_looked_at_in_any_case(operators: Make, engine: FakeDocker) -> None:
+    add_container(engine, "core", CLIENT)
+    add_container(engine, "queue", QUEUE)
+    add_container(engine, "old", {"image": CORE}, labels={OWN_LABEL: "a"})
+    add_container(engine, "db", {"image": "db:0"})
+    project = operators({"selected": ["core"]})
+    assert [one.name for one in project.found] == ["wa-a-core-1", "wa-a-db-1", "wa-a-old-1"]
+    # One whose service is gone is removed, while a service that the client depends on is kept.
+    assert lines(project) == ["remove wa-a-old-1 (belongs to a service that this host no longer has)"]
+    assert [step.container for step in project.plan() if step.pending] == ["wa-a-db-1"]
+
+
+@pytest.mark.parametrize(
+    ("profiles", "selected", "expected"),
+    [
+        ([], ["core"], ["core", "db"]),
+        (["site"], ["core"], ["core", "db"]),
+        (["site"], [], ["core", "db", "queue"]),
+        ([], [], ["db", "queue"]),
+    ],
+)
+def test_a_service_with_a_profile_has_a_hash(
+    operators: Make, compose: FakeCompose, profiles: list[str], selected: list[str], expected: list[str]
+) -> None:
+    """It is enabled by its profile, or by being selected."""
+    compose.environment = {"COMPOSE_PROFILES": ""} if profiles else {}
+    bodies: dict[str, dict[str, t.Any]] = {"core": {**CLIENT, "profiles": ["site"]}, "db": DATABASE, "queue": QUEUE}
+    project = operators({"profiles": profiles, "selected": selected}, core=bodies["core"])
+    assert {one.name: one.hash for one in project.services} == {name: digest(bodies[name]) for name in expected}
+    assert lines(project) == [f"create wa-a-{name}-1 (is missing)" for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("has", "labels", "expected"),
+    [
+        ("always", {OWN_LABEL: "a"}, [{"name": "wa-a-core-1", "policy": "unless-stopped"}]),
+        ("unless-stopped", {OWN_LABEL: "a"}, []),
+        ("always", {}, []),
+    ],
+)
+def test_the_restart_policy_is_that_of_the_resolved_files(
+    operators: Make,
+    engine: FakeDocker,
+    tmp_path: Path,
+    has: str,
+    labels: dict[str, str],
+    expected: list[dict[str, str]],
+) -> None:
+    (tmp_path / ".env").write_text("POLICY=unless-stopped\n")
+    made = add_container(engine, "core", {**CLIENT, "restart": "unless-stopped"}, labels=labels)
+    made["HostConfig"] = {"RestartPolicy": {"Name": has}}
+    add_container(engine, "db", DATABASE)
+    project = operators({"selected": ["core"]}, core={**CLIENT, "restart": "${POLICY}"})
+    steps = project.plan()
+    assert [step.action for step in steps] == ["none", "none"]
+    assert project.restart_policies(steps) == expected
+
+
+def test_a_missing_service_is_refused(operators: Make) -> None:
+    with pytest.raises(WaError) as error:
+        operators({"selected": ["gone"]}).plan()
+    assert error.value.found == "Compose refuses it: no such service: gone"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"environment": {"A": "2", "B": "1"}}, "its environment changed: A, B"),
+        ({"environment": {"A": "1"}, "init": True}, "the definition in the Compose files changed"),
+    ],
+)
+def test_the_reasons_are_those_of_the_compose_files(
+    operators: Make, engine: FakeDocker, tmp_path: Path, fields: dict[str, t.Any], reason: str
+) -> None:
+    add_container(engine, "core", {**CLIENT, "environment": {"A": "1"}}, environment={"A": "1"})
+    add_container(engine, "db", DATABASE)
+    # A rendered file that is there, too, is none of them.
+    (tmp_path / "compose.yml").write_text(json.dumps({"services": {"core": {**CLIENT, "ports": ["1"]}}}))
+    project = operators({"selected": ["core"]}, core={**CLIENT, **fields})
+    assert lines(project) == [f"recreate wa-a-core-1 ({reason})"]
+
+
+def test_another_service_is_kept_and_its_change_is_pending(operators: Make, engine: FakeDocker) -> None:
+    add_container(engine, "core", CLIENT)
+    add_container(engine, "db", {"image": "db:0"})
+    steps = operators({"selected": ["core"]}).plan()
+    assert [(step.container, step.action, step.pending) for step in steps] == [
+        ("wa-a-core-1", "none", []),
+        ("wa-a-db-1", "none", ["runs db:0, expected db:1"]),
+    ]
+    # As the service to look at it is recreated.
+    assert lines(operators({"selected": ["db"]})) == ["recreate wa-a-db-1 (runs db:0, expected db:1)"]
+
+
+def test_another_service_that_stands_still_is_started(operators: Make, engine: FakeDocker) -> None:
+    add_container(engine, "core", CLIENT)
+    add_container(engine, "db", DATABASE, state="exited")
+    assert lines(operators({"selected": ["core"]})) == ["start wa-a-db-1 (has exited)"]
+
+
+STALE = {"image": CORE, "environment": {"A": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("stale", "more", "expected"),
+    [
+        ([], {}, ["recreate wa-a-core-1 (its environment changed: A)"]),
+        (["wa-a-core-1"], {}, []),
+        (["wa-a-core-2"], {}, ["recreate wa-a-core-1 (its environment changed: A)"]),
+        (["wa-a-core-1"], {"init": True}, ["recreate wa-a-core-1 (the definition in the Compose files changed)"]),
+    ],
+)
+def test_a_changed_environment_is_reported_once(
+    operators: Make, engine: FakeDocker, stale: list[str], more: dict[str, t.Any], expected: list[str]
+) -> None:
+    add_container(engine, "core", {"image": CORE, "environment": {"A": "0"}}, environment={"A": "0"})
+    project = operators({"selected": ["core"], "stale": stale}, core={**STALE, **more})
+    assert lines(project) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "steps", "expected"),
+    [
+        ({}, [], []),
+        ({}, [("core", "none", {})], []),
+        # The rendered file alone.
+        ({}, [("core", "create", {})], [{"services": [], "dependencies": True, "recreate": "never"}]),
+        ({}, [("core", "recreate", {})], [{"services": [], "dependencies": True, "recreate": "auto"}]),
+        (
+            {},
+            [("core", "start", {}), ("web", "none", {"pending": ["a"]})],
+            [{"services": ["core"], "dependencies": False, "recreate": "never"}],
+        ),
+        ({}, [("core", "recreate", {"forced": True})], [{"services": ["core"], "dependencies": False, "recreate": "always"}]),
+        ({"recreate": "later"}, [("core", "start", {})], [{"services": [], "dependencies": True, "recreate": "never"}]),
+        # Services to look at.
+        (
+            {"selected": ["web", "core"]},
+            [("core", "recreate", {}), ("db", "none", {})],
+            [{"services": ["web", "core"], "dependencies": True, "recreate": "auto"}],
+        ),
+        (
+            {"selected": ["core"]},
+            [("core", "none", {}), ("db", "start", {})],
+            [{"services": ["core"], "dependencies": True, "recreate": "never"}],
+        ),
+        (
+            {"selected": ["web", "core"]},
+            [("core", "start", {}), ("web", "none", {"pending": ["a"]})],
+            [{"services": ["core"], "dependencies": True, "recreate": "never"}],
+        ),
+        (
+            {"selected": ["web", "core"]},
+            [("core", "recreate", {"forced": True}), ("web", "recreate", {})],
+            [
+                {"services": ["web"], "dependencies": True, "recreate": "auto"},
+                {"services": ["core"], "dependencies": True, "recreate": "always"},
+            ],
+        ),
+        ({"selected": ["core"]}, [("core", "none", {}), ("db", "none", {"pending": ["a"]})], []),
+        ({}, [("gone", "remove", {})], []),
+    ],
+)  # fmt: skip
+def test_calls_of_docker_compose_up(
+    make: Make,
+    fields: dict[str, t.Any],
+    steps: list[tuple[str, str, dict[str, t.Any]]],
+    expected: list[dict[str, t.Any]],
+) -> None:
+    made = [compose_plan.Step(f"wa-a-{service}-1", service, action, **more) for service, action, more in steps]
+    assert make(fields).calls(made, ["wa-a-gone-1"]) == expected

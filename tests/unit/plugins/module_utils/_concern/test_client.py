@@ -1,14 +1,16 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The concern client without Compose: the engine's record of each container, and unmanaged clients."""
+"""The concern client: the engine's record of each container, an operator's own Compose files, and unmanaged clients."""
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
 import pytest
+from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker
 from observed_host import CORE, NETWORK, SERVICE_KEY, VERSION, WEB, ObservedHost
 
@@ -16,6 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Differences
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override
 from ansible_collections.waba.onprem.plugins.module_utils._concern import client
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 
@@ -219,3 +222,290 @@ def test_a_recreated_network_is_reported(host: ObservedHost, docker: Docker, par
         f"wa-a-wacore-1 is not on the network {NETWORK}",
         f"wa-a-waweb-1 is not on the network {NETWORK}",
     ]
+
+
+# An operator's own Compose files
+
+HASH, IMAGE = "com.docker.compose.config-hash", "com.docker.compose.image"
+
+
+class Operators:
+    """The host's client from an operator's own files, with a database that it depends on and a queue beside it."""
+
+    def __init__(self, host: ObservedHost, params: dict[str, t.Any]) -> None:
+        self.host, self.engine = host, host.engine
+        self.folder = host.folder / "biz"
+        self.folder.mkdir()
+        self.file, self.env = self.folder / "docker-compose.yml", host.project / "compose.env"
+        self.bodies: dict[str, dict[str, t.Any]] = {
+            "wacore": {"image": "r/coreapp:v${WA_API_VERSION:-2.51.2}", "depends_on": ["db"]},
+            "waweb": {"image": "r/web:v${WA_API_VERSION:-2.51.2}"},
+            "db": {"image": "db:1"},
+            "queue": {"image": "queue:1"},
+        }
+        self.write()
+        self.write_own(VERSION)
+        self.env.write_text("TZ=UTC\n")
+        called: dict[str, t.Any] = {
+            "folder": str(self.folder),
+            "files": [str(self.file), str(host.compose)],
+            "env_files": [],
+            "profiles": [],
+            "services": ["wacore", "waweb"],
+        }
+        file = {"state": "file", "owner": None, "group": None, "content": None, "sha256": None, "mode": "0600"}
+        files = [params["files"][0], {**file, "path": str(self.env)}]
+        self.params = {**params, "compose": called, "services": [], "files": files}
+        self.called = called
+        self.compose = FakeCompose(environment={})
+        host.core["Labels"][HASH] = digest({**self.bodies["wacore"], "image": CORE})
+        host.web["Labels"][HASH] = digest({**self.bodies["waweb"], "image": WEB})
+        for one in (host.core, host.web):
+            one["Config"]["Env"] = []
+        self.db, self.queue = self.add("db"), self.add("queue")
+
+    def write(self) -> None:
+        """Write the operator's file."""
+        self.file.write_text(json.dumps({"services": self.bodies}))
+
+    def write_own(self, version: str) -> None:
+        """Write the collection's file with a version."""
+        images = {"wacore": f"r/coreapp:v{version}", "waweb": f"r/web:v{version}"}
+        self.host.compose.write_text(json.dumps({"services": {name: {"image": one} for name, one in images.items()}}))
+
+    def add(self, service: str) -> dict[str, t.Any]:
+        """Add a container beside the client."""
+        body = self.bodies[service]
+        made = self.engine.container(f"wa-a-{service}-1", body["image"], "wa-a", service, labels={HASH: digest(body)})
+        made["Labels"][IMAGE] = made["Image"]
+        made["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
+        self.engine.images[body["image"]] = {}
+        return made
+
+    def compare(self, docker: Docker, stale: t.Container[str] = ()) -> Differences:
+        return client.compare_files(docker, self.params, self.compose, stale)
+
+
+@pytest.fixture
+def operators(host: ObservedHost, params: dict[str, t.Any]) -> Operators:
+    return Operators(host, params)
+
+
+def test_a_client_from_an_operators_files_is_in_sync(operators: Operators, docker: Docker) -> None:
+    operators.host.planted()
+    assert operators.compare(docker) == Differences()
+    assert operators.host.touched() == {}
+
+
+@pytest.mark.parametrize(
+    ("container", "plant", "expected"),
+    [
+        ("core", {"State": "exited"}, Differences(changes=["wa-a-wacore-1: has exited"])),
+        ("web", {"State": "paused"}, Differences(changes=["wa-a-waweb-1: is paused"])),
+        (
+            "web",
+            {"State": "restarting"},
+            Differences(
+                changes=["wa-a-waweb-1 restarts again and again. Look into its log (docker logs wa-a-waweb-1)"]
+            ),
+        ),
+        (
+            "web",
+            {"Health": "unhealthy", "FailingStreak": 3},
+            Differences(changes=["wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"]),
+        ),
+        ("web", {"Health": "starting"}, Differences()),
+        ("db", {"State": "exited"}, Differences(changes=["wa-a-db-1: has exited"])),
+        # What stands beside the client is the operator's.
+        ("db", {"Health": "unhealthy", "FailingStreak": 3}, Differences()),
+        ("queue", {"State": "exited"}, Differences()),
+        ("queue", {"Health": "unhealthy", "FailingStreak": 3}, Differences()),
+    ],
+)
+def test_containers_of_an_operators_files_have_to_work(
+    operators: Operators, docker: Docker, container: str, plant: dict[str, t.Any], expected: Differences
+) -> None:
+    where = operators.host if container in ("core", "web") else operators
+    getattr(where, container).update(plant)
+    assert operators.compare(docker) == expected
+
+
+def test_a_missing_container_of_an_operators_files_is_reported(operators: Operators, docker: Docker) -> None:
+    for one in (operators.host.web, operators.db, operators.queue):
+        del operators.engine.containers[one["Id"]]
+    assert operators.compare(docker) == Differences(changes=["wa-a-waweb-1: is missing", "wa-a-db-1: is missing"])
+
+
+def test_another_version_is_a_restart(operators: Operators, docker: Docker) -> None:
+    operators.write_own("2.55.1")
+    assert operators.compare(docker) == Differences(
+        restarts=[
+            f"wa-a-wacore-1: runs {CORE}, expected r/coreapp:v2.55.1",
+            f"wa-a-waweb-1: runs {WEB}, expected r/web:v2.55.1",
+        ]
+    )
+
+
+def test_a_changed_file_of_the_operator_is_a_restart(operators: Operators, docker: Docker) -> None:
+    operators.bodies["waweb"]["environment"] = {"TZ": "CET"}
+    operators.bodies["wacore"]["init"] = True
+    operators.bodies["db"]["init"] = True
+    operators.bodies["queue"]["init"] = True
+    operators.write()
+    assert operators.compare(docker) == Differences(
+        restarts=[
+            "wa-a-wacore-1: the definition in the Compose files changed",
+            "wa-a-waweb-1: its environment changed: TZ",
+        ],
+        # A service that the client depends on is the operator's to recreate.
+        pending=["wa-a-db-1: the definition in the Compose files changed"],
+    )
+
+
+@pytest.mark.parametrize("service", ["waweb", "db"])
+def test_what_only_compose_can_tell_is_no_difference(operators: Operators, docker: Docker, service: str) -> None:
+    operators.bodies[service].update({"network_mode": "service:wacore", "init": True})
+    operators.write()
+    assert operators.compare(docker) == Differences()
+
+
+def test_another_db_env_is_reported_by_its_own_concern(operators: Operators, docker: Docker) -> None:
+    operators.bodies["waweb"]["environment"] = {"WA_DB_HOSTNAME": "other"}
+    operators.write()
+    operators.host.web["Labels"][HASH] = digest(
+        {**operators.bodies["waweb"], "image": WEB, "environment": {"WA_DB_HOSTNAME": "db"}}
+    )
+    operators.host.web["Config"]["Env"] = ["WA_DB_HOSTNAME=db"]
+    changed = ["wa-a-waweb-1: its environment changed: WA_DB_HOSTNAME"]
+    assert operators.compare(docker, ["wa-a-wacore-1"]) == Differences(restarts=changed)
+    assert operators.compare(docker, ["wa-a-waweb-1"]) == Differences()
+
+
+def test_the_call_of_compose_is_that_of_the_inventory(operators: Operators, docker: Docker) -> None:
+    site = operators.folder / "site.env"
+    site.write_text("A=1\n")
+    operators.bodies["waweb"]["profiles"] = ["site"]
+    operators.write()
+    operators.host.web["Labels"][HASH] = digest({**operators.bodies["waweb"], "image": WEB})
+    operators.called.update(env_files=[str(site), str(operators.env)], profiles=["site", "blue"])
+    operators.compose.environment = {"COMPOSE_PROFILES": ""}
+    assert operators.compare(docker) == Differences()
+    start = ["timeout", "60", "docker", "--host", operators.engine.host, "compose", "--project-name", "wa-a"]
+    start += ["--project-directory", str(operators.folder)]
+    profiles = ["--profile=site", "--profile=blue"]
+    files = ["--file", str(operators.file), "--file", str(operators.host.compose)]
+    assert operators.compose.commands == [
+        [
+            *(*start, f"--env-file={site}", f"--env-file={operators.env}", *profiles, *files),
+            *("config", "--format", "json", "wacore", "waweb"),
+        ],
+        [*start, "--profile=*", "--file", "-", "config", "--hash", "*"],
+    ]
+
+
+def test_own_files_that_are_not_written_yet_are_not_given_to_compose(operators: Operators, docker: Docker) -> None:
+    operators.called["env_files"] = [str(operators.env)]
+    operators.host.compose.unlink()
+    operators.env.unlink()
+    # Without them the operator's files have another version.
+    assert operators.compare(docker).restarts == [
+        f"wa-a-wacore-1: runs {CORE}, expected r/coreapp:v2.51.2",
+        f"wa-a-waweb-1: runs {WEB}, expected r/web:v2.51.2",
+    ]
+    words = operators.compose.commands[0]
+    assert [word for word in words if word.startswith("--env-file")] == []
+    assert [words[place + 1] for place, word in enumerate(words) if word == "--file"] == [str(operators.file)]
+
+
+@pytest.mark.parametrize("missing", ["file", "variables"])
+def test_a_missing_file_of_the_operator_is_an_error(operators: Operators, docker: Docker, missing: str) -> None:
+    gone = operators.file if missing == "file" else operators.folder / "site.env"
+    if missing == "file":
+        gone.unlink()
+    else:
+        operators.called["env_files"] = [str(gone)]
+    with pytest.raises(WaError) as error:
+        operators.compare(docker)
+    assert str(error.value) == (
+        f"Compose file of project wa-a: Compose refuses it: open {gone}: no such file or directory; expected a file that "
+        "docker compose config takes."
+    )
+
+
+CAPPED = {"Type": "json-file", "Config": {"max-size": "50m"}}
+
+
+@pytest.mark.parametrize(
+    ("log", "warned"),
+    [
+        (CAPPED, []),
+        ({"Type": "local", "Config": {}}, []),
+        ({"Type": "journald", "Config": None}, []),
+        ({"Type": "json-file", "Config": {"max-file": "3"}}, ["wa-a-wacore-1"]),
+        ({"Type": "json-file", "Config": None}, ["wa-a-wacore-1"]),
+        ({"Type": ""}, ["wa-a-wacore-1"]),
+        ({}, []),
+        (None, []),
+    ],
+)
+def test_a_log_without_a_limit_is_a_warning(
+    operators: Operators, docker: Docker, log: dict[str, t.Any] | None, warned: list[str]
+) -> None:
+    """The logs beside the client are the operator's."""
+    operators.host.core["HostConfig"] = {"LogConfig": log}
+    lines = [
+        f"Docker keeps the log of {name} without a limit: give its service logging options in the Compose file"
+        for name in warned
+    ]
+    assert client._log_warnings(docker, operators.params) == lines
+    found = client.observe(docker, operators.params, False, run=operators.compose)
+    assert (found.warnings, found.restarts, found.pending) == (lines, [], [])
+
+
+@pytest.mark.parametrize(
+    ("project", "first", "own_file", "with_run", "called"),
+    [
+        ("wa-a", "operator", True, True, True),
+        ("wa-a", "operator", False, True, True),
+        ("wa-a", "own", True, True, True),
+        # What Compose needs is not written yet: the engine's records are compared with the inventory.
+        ("wa-a", "own", False, True, False),
+        ("wa-a", "operator", True, False, False),
+        ("", "operator", True, True, False),
+    ],
+)
+def test_compose_is_run_where_it_can_read_an_operators_files(
+    operators: Operators, docker: Docker, project: str, first: str, own_file: bool, with_run: bool, called: bool
+) -> None:
+    operators.params["project"] = project
+    if first == "own":
+        operators.called["files"].reverse()
+    if not own_file:
+        operators.host.compose.unlink()
+    client.observe(docker, operators.params, False, run=operators.compose if with_run else None)
+    assert bool(operators.compose.commands) == called
+
+
+def test_without_an_operators_files_compose_is_not_run(docker: Docker, params: dict[str, t.Any]) -> None:
+    compose = FakeCompose(environment={})
+    assert client.observe(docker, params, True, run=compose).shown("now") == {"state": "in_sync"}
+    assert compose.commands == []
+
+
+def test_the_finding_has_what_differs_from_an_operators_files(operators: Operators, docker: Docker) -> None:
+    operators.host.web.update(State="exited")
+    operators.bodies["wacore"]["init"] = True
+    operators.bodies["db"]["init"] = True
+    operators.write()
+    operators.host.db_env.with_name("db.env.previous").write_text("")
+    operators.params["files"] = []
+    found = client.observe(docker, operators.params, False, run=operators.compose)
+    assert found.shown("now") == {
+        "state": "drifted",
+        "changes": ["wa-a-waweb-1: has exited"],
+        "restarts": [
+            "wa-a-wacore-1: the definition in the Compose files changed",
+            f"{operators.host.db_env} was changed and not proven since",
+        ],
+        "pending": ["wa-a-db-1: the definition in the Compose files changed"],
+    }

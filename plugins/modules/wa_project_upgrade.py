@@ -1,0 +1,269 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_project_upgrade
+short_description: Sets the version of the client in an operator's own Compose files
+version_added: 0.1.0
+description:
+  - After an upgrade C(docker compose up) in the operator's folder must not start the old version on the migrated database. This
+    module sets the version where the operator's files have it - in an env file such as C(.env), in the default of a variable,
+    or in the image itself - and reads the result back with C(docker compose config).
+  - It also writes the one-shot migration of such a project, made from its Coreapp.
+  - The role P(waba.onprem.wa_upgrade#role) uses it.
+author:
+  - waba.onprem contributors (@waba)
+options:
+  operation:
+    description:
+      - V(set_version) changes the operator's files so that they give O(images) in O(version).
+      - V(stage) writes O(path), the Compose file with the migration.
+    type: str
+    choices: [set_version, stage]
+    default: set_version
+  project:
+    description: The Compose project.
+    type: str
+    required: true
+  project_dir:
+    description: The project directory.
+    type: path
+    required: true
+  compose_files:
+    description: The operator's Compose files, in their order.
+    type: list
+    elements: path
+    required: true
+  interpolation_files:
+    description:
+      - The files with the variables of the Compose files, as C(docker compose --env-file) takes them.
+      - C(.env) in O(project_dir) when not given.
+    type: list
+    elements: path
+    default: []
+  images:
+    description: The repository of the image of each service of the client.
+    type: dict
+    required: true
+  version:
+    description: The new version.
+    type: str
+    required: true
+  service:
+    description: The Coreapp from which the migration is made.
+    type: str
+  path:
+    description: The Compose file of the migration. It may hold secrets of the operator's files, and is root's alone.
+    type: path
+extends_documentation_fragment:
+  - waba.onprem.attributes
+seealso:
+  - module: waba.onprem.wa_project_info
+"""
+
+EXAMPLES = r"""
+- name: Set the version in the operator's Compose files
+  waba.onprem.wa_project_upgrade:
+    project: biz
+    project_dir: /srv/biz
+    compose_files: [/srv/biz/docker-compose.yml]
+    images:
+      wacore: registry.example.com/whatsapp/coreapp
+      waweb: registry.example.com/whatsapp/web
+    version: 2.53.4
+"""
+
+RETURN = r"""
+actions:
+  description: What was changed, or would be in check mode.
+  type: list
+  elements: str
+  returned: always
+  sample: ["/srv/biz/.env: WA_API_VERSION=2.51.2 becomes WA_API_VERSION=2.53.4"]
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._compose import messages, migration
+from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+
+_TIMEOUT = "60"  # seconds, for a local command
+_LOCK_TIMEOUT = 60.0  # seconds
+_MODE = 0o600  # of the migration's file
+
+
+class Project:
+    """The operator's Compose project."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        params = module.params
+        self.wanted = {name: f"{image}:v{params['version']}" for name, image in params["images"].items()}
+        default = os.path.join(params["project_dir"], ".env")
+        given = params["interpolation_files"] or ([default] if os.path.exists(default) else [])
+        # What the inventory sets is not there for who runs Compose in the folder, so it is first, and the other files win.
+        self.ours = [path for path in given if client_files.is_own(path)]
+        self.env_files = [path for path in given if path not in self.ours]
+
+    def config(self, *options: str, copies: t.Mapping[str, str] | None = None) -> dict[str, t.Any]:
+        """Returns the project's document, with `copies` in the place of files. Raises WaError with Compose's words."""
+        params, there = self._module.params, copies or {}
+        command = ["timeout", _TIMEOUT, "docker", "compose", f"--project-name={params['project']}"]
+        command += [f"--project-directory={params['project_dir']}"]
+        command += [f"--env-file={there.get(one, one)}" for one in (*self.ours, *self.env_files)]
+        command += [f"--file={there.get(one, one)}" for one in params["compose_files"]]
+        code, output, complaint = self._module.run_command(
+            [*command, "--profile=*", "config", "--format=json", *options], handle_exceptions=False
+        )
+        if code != 0:
+            found = messages.one_line(complaint) or f"exit status {code}"
+            raise WaError(
+                ", ".join(params["compose_files"]), f"docker compose config: {found}", "files that it can read"
+            )
+        return t.cast("dict[str, t.Any]", json.loads(output))
+
+    def images(self, *options: str, copies: t.Mapping[str, str] | None = None) -> dict[str, str]:
+        """Returns the image of each service."""
+        services = self.config(*options, copies=copies)["services"]
+        return {name: str(one.get("image") or "") for name, one in services.items()}
+
+    def images_with(self, texts: t.Mapping[str, str]) -> dict[str, str]:
+        """Returns the image of each service as Compose reads it from `texts`, by path, before they are written."""
+        folder = tempfile.mkdtemp()  # mode 0700
+        copies = {path: os.path.join(folder, str(number)) for number, path in enumerate(texts)}
+        try:
+            for path, place in copies.items():
+                with open(place, "w", encoding="utf-8", newline="") as file:
+                    file.write(texts[path])
+            return self.images(copies=copies)
+        finally:
+            for place in copies.values():
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(place)
+            os.rmdir(folder)
+
+
+def stage(module: AnsibleModule, result: Result, project: Project) -> None:
+    """Writes the Compose file of the migration."""
+    params, service = module.params, module.params["service"]
+    if service not in project.wanted:
+        raise WaError("option service", f"{service!r} is not in images", "one of: " + ", ".join(project.wanted))
+    made = migration.document(
+        project.config("--no-interpolate"), project.config(), service, project.wanted[service], params["project_dir"]
+    )
+    text = f"{HEADER}; the one-shot migration, removed after the upgrade.\n{json.dumps(made, indent=1)}\n"
+    store = Store(params["path"])
+    if store.read() == text and os.stat(store.path).st_mode & 0o777 == _MODE:
+        return
+    result.record_change(f"wrote {store.path}")
+    if not module.check_mode:
+        _write(store, text, _MODE)
+
+
+def set_version(module: AnsibleModule, result: Result, project: Project) -> None:
+    """Sets the version after Compose has read the wanted images from the new texts. A failure leaves all files as they were."""
+    compose_files = module.params["compose_files"]
+    subject = f"version of the client in {', '.join(compose_files)}"
+    stores = {path: Store(path) for path in (*compose_files, *project.env_files)}
+    texts = {path: _read(store) for path, store in stores.items()}
+    found = compose_version.update(
+        project.images("--no-interpolate"),
+        project.wanted,
+        {path: texts[path] for path in compose_files},
+        {path: texts[path] for path in project.env_files},
+    )
+    if found.problems:
+        cure = "Nothing was changed"
+        raise WaError(subject, "; ".join(found.problems), "a place where the new version can be set", cure)
+    read = project.images_with(found.texts)
+    different = {name: read.get(name, "") for name, image in project.wanted.items() if read.get(name) != image}
+    if different:
+        images = ", ".join(f"{name} with {image or 'no image'}" for name, image in different.items())
+        wanted = ", ".join(project.wanted[name] for name in different)
+        cure = "Nothing was changed. Set the version there yourself, and run again"
+        raise WaError(subject, f"Compose would still read {images}", wanted, cure)
+    if not module.check_mode:
+        _write_all(stores, texts, found.texts)
+    for line in found.changes:
+        result.record_change(line)
+    if found.changes:
+        result.diff(_side(found.changes, 0), _side(found.changes, 1), module.params["project_dir"])
+
+
+def _write_all(stores: t.Mapping[str, Store], before: t.Mapping[str, str], after: t.Mapping[str, str]) -> None:
+    """Writes all files, or none of them."""
+    try:
+        for path, text in after.items():
+            _write(stores[path], text)
+    except BaseException:
+        for path, text in after.items():
+            with contextlib.suppress(WaError, OSError):
+                if stores[path].read() == text:
+                    _write(stores[path], before[path])
+        raise
+
+
+def _side(changes: t.Iterable[str], side: int) -> str:
+    """Returns the lines of one side of the diff: the files' other lines may hold secrets."""
+    return "".join(line.partition(": ")[2].split(" becomes ")[side] + "\n" for line in changes)
+
+
+def _read(store: Store) -> str:
+    text = store.read()
+    if text is None:
+        raise WaError(store.path, "does not exist", "a file of the operator's Compose project")
+    return text
+
+
+def _write(store: Store, text: str, mode: int | None = None) -> None:
+    """Writes a file as it was last read: another writer's change since is an error."""
+
+    def set_attributes(draft: int) -> None:
+        if mode is not None:
+            os.fchmod(draft, mode)
+
+    with store.lock(_LOCK_TIMEOUT):
+        store.write(text, set_attributes)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "operation": {"type": "str", "choices": ["set_version", "stage"], "default": "set_version"},
+            "project": {"type": "str", "required": True},
+            "project_dir": {"type": "path", "required": True},
+            "compose_files": {"type": "list", "elements": "path", "required": True},
+            "interpolation_files": {"type": "list", "elements": "path", "default": []},
+            "images": {"type": "dict", "required": True},
+            "version": {"type": "str", "required": True},
+            "service": {"type": "str"},
+            "path": {"type": "path"},
+        },
+        required_if=[("operation", "stage", ["path", "service"])],
+        supports_check_mode=True,
+    )
+    result = Result(module)
+    try:
+        {"set_version": set_version, "stage": stage}[module.params["operation"]](module, result, Project(module))
+    except WaError as error:
+        result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,613 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_project_upgrade: the version in an operator's own Compose files, and the file of the one-shot migration."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import stat
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from fake_compose import FakeCompose
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+
+MODULE = "wa_project_upgrade"
+SECRET = "Canary-86-Pw"
+IMAGES = {"wacore": "r/coreapp", "waweb": "r/web"}
+UNCHANGED = {"changed": False, "actions": []}
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+def compose_text(tag: str, web_tag: str = "") -> str:
+    """An operator's Compose file whose client has this tag, with a database beside it."""
+    return (
+        "# The client of the shop\n"
+        "services:\n"
+        f"  wacore:\n    image: r/coreapp:{tag}\n    environment: {{API_TOKEN: {SECRET}, COREAPP_HOSTNAME: wacore}}\n"
+        f'  waweb:\n    image: "r/web:{web_tag or tag}"\n    depends_on: [wacore]\n    profiles: [site]\n'
+        "  db:\n    image: db:2.51.2\n"
+    )
+
+
+def env_text(version: str) -> str:
+    """An operator's .env with this version."""
+    return f"# Kept by hand\nAPI_TOKEN='{SECRET}'\nWA_API_VERSION={version}\nTZ=UTC\n"
+
+
+VARIABLE = compose_text("v${WA_API_VERSION}")
+
+
+@pytest.fixture
+def compose(monkeypatch: pytest.MonkeyPatch) -> FakeCompose:
+    found = FakeCompose(environment={})
+    monkeypatch.setattr(
+        AnsibleModule, "run_command", lambda _module, *arguments, **options: found(*arguments, **options)
+    )
+    return found
+
+
+def content(folder: Path) -> dict[str, tuple[bytes, int, int, int]]:
+    """Content, mode, inode and time of the last change of each file of a folder."""
+    found = {}
+    for path in folder.iterdir():
+        seen = path.stat()
+        found[path.name] = (path.read_bytes(), stat.S_IMODE(seen.st_mode), seen.st_ino, seen.st_mtime_ns)
+    return found
+
+
+class Folder:
+    """The operator's folder, and the module on its project."""
+
+    def __init__(self, path: Path, run_module: Run) -> None:
+        self.path, self.run_module = path, run_module
+        self.file, self.env = path / "docker-compose.yml", path / ".env"
+        path.mkdir()
+
+    def write(self, **texts: str) -> None:
+        """Write files; `_` in a name stands for a dot."""
+        for name, text in texts.items():
+            (self.path / name.replace("_", ".")).write_bytes(text.encode())
+
+    def paths(self, *names: str) -> list[str]:
+        return [str(self.path / name) for name in names]
+
+    def run(self, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        """One run; options set to None are omitted. Its result has no secret, and check mode changes nothing."""
+        given = {
+            "project": "biz",
+            "project_dir": str(self.path),
+            "compose_files": [str(self.file)],
+            "images": IMAGES,
+            "version": "2.53.4",
+            **options,
+        }
+        before = content(self.path)
+        found = self.run_module(MODULE, {name: value for name, value in given.items() if value is not None}, check)
+        assert SECRET not in json.dumps(found)
+        assert not check or content(self.path) == before
+        return found
+
+    def converge(self, **options: t.Any) -> dict[str, t.Any]:
+        """Check, run, run, check: the first two results are equal, the last two are unchanged."""
+        names = sorted(content(self.path))
+        predicted, done = self.run(True, **options), self.run(**options)
+        assert predicted == done
+        assert sorted(content(self.path)) == names  # neither a draft nor a lock is left
+        after = content(self.path)
+        assert [self.run(**options), self.run(True, **options)] == [UNCHANGED, UNCHANGED]
+        assert content(self.path) == after
+        return done
+
+
+Observed = t.Callable[[t.Callable[["list[str]"], None]], None]
+
+
+@pytest.fixture
+def observed(compose: FakeCompose, monkeypatch: pytest.MonkeyPatch) -> Observed:
+    """Call a function with the command line before each call of Compose."""
+
+    def call(look: t.Callable[[list[str]], None]) -> None:
+        def run_command(_module: t.Any, command: list[str], **options: t.Any) -> tuple[int, str, str]:
+            look(command)
+            return compose(command, **options)
+
+        monkeypatch.setattr(AnsibleModule, "run_command", run_command)
+
+    return call
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for private copies."""
+    found = tmp_path / "tmp"
+    found.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(found))
+    return found
+
+
+@pytest.fixture
+def folder(compose: FakeCompose, run_module: Run, tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "biz", run_module)
+
+
+# The version
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        (
+            {"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2")},
+            {"_env": env_text("2.53.4")},
+            [("_env", "WA_API_VERSION=2.51.2", "WA_API_VERSION=2.53.4")],
+        ),
+        (
+            {"docker-compose_yml": compose_text("v${WA_API_VERSION:-2.51.2}")},
+            {"docker-compose_yml": compose_text("v${WA_API_VERSION:-2.53.4}")},
+            [("docker-compose_yml", "${WA_API_VERSION:-2.51.2}", "${WA_API_VERSION:-2.53.4}")],
+        ),
+        (
+            {"docker-compose_yml": compose_text("v${WA_API_VERSION:-2.51.2}"), "_env": env_text("2.51.2")},
+            {"_env": env_text("2.53.4")},
+            [("_env", "WA_API_VERSION=2.51.2", "WA_API_VERSION=2.53.4")],
+        ),
+        (
+            {"docker-compose_yml": compose_text("v2.51.2")},
+            {"docker-compose_yml": compose_text("v2.53.4")},
+            [
+                ("docker-compose_yml", "r/coreapp:v2.51.2", "r/coreapp:v2.53.4"),
+                ("docker-compose_yml", "r/web:v2.51.2", "r/web:v2.53.4"),
+            ],
+        ),
+        (
+            {"docker-compose_yml": compose_text("v2.51.2", "v2.53.4")},
+            {"docker-compose_yml": compose_text("v2.53.4")},
+            [("docker-compose_yml", "r/coreapp:v2.51.2", "r/coreapp:v2.53.4")],
+        ),
+        (
+            {"docker-compose_yml": compose_text("v2.51.2", "${WEB_TAG}"), "_env": "WEB_TAG=v2.52.0\r\nA=1\r\n"},
+            {"docker-compose_yml": compose_text("v2.53.4", "${WEB_TAG}"), "_env": "WEB_TAG=v2.53.4\r\nA=1\r\n"},
+            [
+                ("docker-compose_yml", "r/coreapp:v2.51.2", "r/coreapp:v2.53.4"),
+                ("_env", "WEB_TAG=v2.52.0", "WEB_TAG=v2.53.4"),
+            ],
+        ),
+    ],
+)
+def test_the_version_is_set_where_the_files_have_it(
+    folder: Folder, before: dict[str, str], after: dict[str, str], changes: list[tuple[str, str, str]]
+) -> None:
+    folder.write(**before)
+    done = folder.converge()
+    lines = [f"{folder.path / name.replace('_', '.')}: {old} becomes {new}" for name, old, new in changes]
+    assert done == {
+        "changed": True,
+        "actions": lines,
+        # No other line of the files, which may have a secret.
+        "diff": {
+            "before": "".join(f"{old}\n" for _name, old, _new in changes),
+            "after": "".join(f"{new}\n" for _name, _old, new in changes),
+            "before_header": str(folder.path),
+            "after_header": str(folder.path),
+        },
+    }
+    expected = {name.replace("_", "."): text.encode() for name, text in {**before, **after}.items()}
+    assert {name: data for name, (data, *_rest) in content(folder.path).items()} == expected
+
+
+def test_files_with_the_version_are_left_as_they_are(folder: Folder) -> None:
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.53.4")})
+    before = content(folder.path)
+    assert folder.run() == UNCHANGED
+    assert content(folder.path) == before
+
+
+def test_the_command_lines(folder: Folder, compose: FakeCompose) -> None:
+    folder.write(
+        **{"docker-compose_yml": VARIABLE, "over_yml": "services: {}\n", "_env": "A=1\n", "b_env": env_text("1")}
+    )
+    files, variables = folder.paths("docker-compose.yml", "over.yml"), folder.paths(".env", "b.env")
+    start = ["timeout", "60", "docker", "compose", "--project-name=biz", f"--project-directory={folder.path}"]
+    end = [*(f"--file={path}" for path in files), "--profile=*", "config", "--format=json"]
+    given = [f"--env-file={path}" for path in variables]
+    folder.run(compose_files=files, interpolation_files=variables)
+    # What is changed is given as a copy.
+    (copy,) = (path for path, text in compose.interpolation if text == env_text("2.53.4"))
+    assert compose.commands == [
+        [*start, *given, *end, "--no-interpolate"],
+        [*start, given[0], f"--env-file={copy}", *end],
+    ]
+    compose.commands.clear()
+    folder.write(_env=env_text("2.53.4"))
+    folder.run(compose_files=files)
+    folder.env.unlink()
+    folder.run(compose_files=files)
+    dot_env = [f"--env-file={folder.env}"]
+    assert compose.commands == [
+        [*start, *dot_env, *end, "--no-interpolate"],
+        [*start, *dot_env, *end],
+        [*start, *end, "--no-interpolate"],
+    ]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_compose_reads_the_new_texts_from_private_copies(
+    folder: Folder, observed: Observed, temporary: Path, check: bool
+) -> None:
+    before = {"docker-compose_yml": compose_text("v2.51.2", "v${WA_API_VERSION}"), "_env": env_text("2.51.2")}
+    folder.write(**before)
+    seen: list[tuple[int, list[str], list[str]]] = []
+
+    def look(command: list[str]) -> None:
+        if "--no-interpolate" in command:
+            assert list(temporary.iterdir()) == []
+            return
+        (private,) = temporary.iterdir()
+        texts = [path.read_text() for path in sorted(private.iterdir())]
+        seen.append((stat.S_IMODE(private.stat().st_mode), texts, [folder.file.read_text(), folder.env.read_text()]))
+        given = [word.partition("=")[2] for word in command if word.startswith(("--file=", "--env-file="))]
+        assert sorted(given) == [str(path) for path in sorted(private.iterdir())]
+
+    observed(look)
+    assert folder.run(check)["changed"] is True
+    after = [compose_text("v2.53.4", "v${WA_API_VERSION}"), env_text("2.53.4")]
+    assert seen == [(0o700, after, [*before.values()])]
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_last_of_the_given_files_of_variables_is_edited(folder: Folder) -> None:
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.50.0"), "site_env": "WA_API_VERSION=2.51.2\n"})
+    given = folder.paths(".env", "site.env")
+    assert folder.converge(interpolation_files=given)["actions"] == [
+        f"{given[1]}: WA_API_VERSION=2.51.2 becomes WA_API_VERSION=2.53.4"
+    ]
+    assert (folder.env.read_text(), Path(given[1]).read_text()) == (env_text("2.50.0"), "WA_API_VERSION=2.53.4\n")
+
+
+def test_a_file_of_the_collection_is_not_edited(folder: Folder) -> None:
+    """What the inventory sets is not there for who runs Compose in the folder."""
+    ours = f"{HEADER}\nWA_API_VERSION=2.51.2\n"
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": "TZ=UTC\n", "compose_env": ours})
+    before = content(folder.path)
+    for check in (True, False):
+        failed = folder.run(check, interpolation_files=folder.paths(".env", "compose.env"))
+        assert failed["msg"] == (
+            f"version of the client in {folder.file}: "
+            "service wacore has the image r/coreapp:v${WA_API_VERSION}, and no env file sets WA_API_VERSION: it comes from the "
+            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files; "
+            "service waweb has the image r/web:v${WA_API_VERSION}, and no env file sets WA_API_VERSION: it comes from the "
+            "environment of whoever runs docker compose. Put it into the file .env beside the Compose files; "
+            "expected a place where the new version can be set. Nothing was changed"
+        )
+        assert content(folder.path) == before
+
+
+def test_a_file_of_the_collection_beside_the_operators_one_is_not_edited(folder: Folder) -> None:
+    ours = f"{HEADER}\nAPI_TOKEN={SECRET}\n"
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2"), "compose_env": ours})
+    given = folder.paths(".env", "compose.env")
+    assert folder.converge(interpolation_files=given)["actions"] == [
+        f"{folder.env}: WA_API_VERSION=2.51.2 becomes WA_API_VERSION=2.53.4"
+    ]
+    assert (folder.path / "compose.env").read_text() == ours
+
+
+def test_the_operators_files_of_variables_win(folder: Folder, compose: FakeCompose) -> None:
+    """Who runs Compose in the folder does not give it the file of the collection."""
+    ours = f"{HEADER}\nWA_API_VERSION=2.50.0\n"
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2"), "compose_env": ours, "b_env": "A=1\n"})
+    given = folder.paths(".env", "compose.env", "b.env")
+    assert folder.converge(interpolation_files=given)["actions"] == [
+        f"{folder.env}: WA_API_VERSION=2.51.2 becomes WA_API_VERSION=2.53.4"
+    ]
+    assert (folder.path / "compose.env").read_text() == ours
+    options = [f"--env-file={path}" for path in folder.paths("compose.env", ".env", "b.env")]
+    assert [word for word in compose.commands[-1] if word.startswith("--env-file=")] == options
+
+
+@pytest.mark.parametrize(
+    ("tag", "web_tag", "over", "env", "found", "wanted"),
+    [
+        # The first variable makes it another repository.
+        (
+            "v2.51.2",
+            "v2.53.4",
+            {"wacore": "${R}/coreapp:v${WA_API_VERSION}"},
+            "R=mirror\nWA_API_VERSION=2.51.2\n",
+            "wacore with mirror/coreapp:v2.53.4",
+            "r/coreapp:v2.53.4",
+        ),
+        # Two variables make the tag.
+        (
+            "v2.51.2",
+            "v${MAJOR}.${MINOR}",
+            {"wacore": "r/coreapp:v${MAJOR}.${MINOR}"},
+            "MAJOR=3\nMINOR=51.2\n",
+            "wacore with r/coreapp:v3.4, waweb with r/web:v3.4",
+            "r/coreapp:v2.53.4, r/web:v2.53.4",
+        ),
+    ],
+)
+def test_what_compose_would_read_otherwise_is_not_written(
+    folder: Folder,
+    temporary: Path,
+    tag: str,
+    web_tag: str,
+    over: dict[str, str],
+    env: str,
+    found: str,
+    wanted: str,
+) -> None:
+    document = {"services": {name: {"image": image} for name, image in over.items()}}
+    folder.write(**{"docker-compose_yml": compose_text(tag, web_tag), "over_yml": json.dumps(document), "_env": env})
+    files, before = folder.paths("docker-compose.yml", "over.yml"), content(folder.path)
+    for check in (True, False):
+        failed = folder.run(check, compose_files=files)
+        assert (failed["msg"], failed["changed"], failed["actions"]) == (
+            f"version of the client in {files[0]}, {files[1]}: Compose would still read {found}; expected {wanted}. "
+            "Nothing was changed. Set the version there yourself, and run again",
+            False,
+            [],
+        )
+        assert (content(folder.path), list(temporary.iterdir())) == (before, [])
+
+
+def test_a_text_that_compose_refuses_is_not_written(
+    folder: Folder, compose: FakeCompose, observed: Observed, temporary: Path
+) -> None:
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2")})
+    before = content(folder.path)
+
+    def refuse(command: list[str]) -> None:
+        compose.complaint = "" if "--no-interpolate" in command else "invalid image\n"
+
+    observed(refuse)
+    for check in (True, False):
+        failed = folder.run(check)
+        assert (failed["msg"], failed["changed"], failed["actions"]) == (
+            f"{folder.file}: docker compose config: invalid image; expected files that it can read.",
+            False,
+            [],
+        )
+        assert (content(folder.path), list(temporary.iterdir())) == (before, [])
+
+
+BOTH = compose_text("v2.51.2", "v${WA_API_VERSION}")
+
+
+def test_either_all_files_are_written_or_none(folder: Folder, tmp_path: Path) -> None:
+    site = tmp_path / "site" / "site.env"
+    draft = site.with_name(".site.env.wa_new")
+    draft.mkdir(parents=True)  # in the way of the second file
+    folder.write(**{"docker-compose_yml": BOTH})
+    folder.file.chmod(0o640)
+    site.write_text(env_text("2.51.2"))
+    os.utime(folder.file, (1, 1))
+    seen, (data, mode, *_rest) = site.stat(), content(folder.path)["docker-compose.yml"]
+    failed = folder.run(interpolation_files=[str(site)])
+    assert (failed["msg"], failed["changed"], failed["actions"]) == (
+        f"{draft}: left over, and cannot be removed: Is a directory. Remove it; it holds what a killed run was about to write",
+        False,
+        [],
+    )
+    after = content(folder.path)
+    assert [*after] == ["docker-compose.yml"]
+    assert after["docker-compose.yml"][:2] == (data, mode)
+    assert folder.file.stat().st_mtime != 1  # it had been written
+    assert (site.read_text(), site.stat()) == (env_text("2.51.2"), seen)
+    draft.rmdir()
+    assert len(folder.run(interpolation_files=[str(site)])["actions"]) == 2
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", ".env"])
+def test_another_writers_change_is_kept(folder: Folder, observed: Observed, name: str) -> None:
+    folder.write(**{"docker-compose_yml": BOTH, "_env": env_text("2.51.2")})
+    path = folder.path / name
+    expected = {one: data for one, (data, *_rest) in content(folder.path).items()}
+    expected[name] += b"# By somebody else\n"
+
+    def write(command: list[str]) -> None:
+        if "--no-interpolate" not in command:
+            path.write_bytes(expected[name])
+
+    observed(write)
+    failed = folder.run()
+    assert (failed["msg"], failed["changed"], failed["actions"]) == (
+        f"{path}: was changed by another program in the meantime; expected no other writer. "
+        "Run again; it works on what stands there then",
+        False,
+        [],
+    )
+    assert {one: data for one, (data, *_rest) in content(folder.path).items()} == expected
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_the_mode_of_an_edited_file_is_kept(folder: Folder, mode: int) -> None:
+    folder.write(**{"docker-compose_yml": compose_text("v2.51.2", "v${WA_API_VERSION}"), "_env": env_text("2.51.2")})
+    for path in (folder.file, folder.env):
+        path.chmod(mode)
+    assert len(folder.run()["actions"]) == 2
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder.file, folder.env)] == [mode, mode]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to somebody else")
+def test_the_owner_of_an_edited_file_is_kept(folder: Folder) -> None:
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2")})
+    user = pwd.getpwnam("daemon")
+    os.chown(folder.env, user.pw_uid, user.pw_gid)
+    assert folder.run()["changed"] is True
+    seen = folder.env.stat()
+    assert (seen.st_uid, seen.st_gid) == (user.pw_uid, user.pw_gid)
+
+
+@pytest.mark.parametrize(
+    ("tag", "images", "problem"),
+    [
+        (
+            "v2.51.2@sha256:1",
+            {"wacore": "r/coreapp"},
+            "service wacore has its image by digest, r/coreapp:v2.51.2@sha256:1: give it the image r/coreapp:v2.53.4",
+        ),
+        ("v2.51.2", {"gone": "r/web"}, "service gone has no image in the Compose files"),
+        (
+            "v${WA_API_VERSION:-2.51.2}",
+            {"wacore": "mirror/coreapp"},
+            "service wacore has the image r/coreapp:v${WA_API_VERSION:-2.51.2}, which is not mirror/coreapp:v2.53.4 with any "
+            "value of WA_API_VERSION",
+        ),
+    ],
+)
+def test_a_version_that_cannot_be_set_is_an_error(
+    folder: Folder, tag: str, images: dict[str, str], problem: str
+) -> None:
+    folder.write(**{"docker-compose_yml": compose_text(tag), "_env": "TZ=UTC\n"})
+    before = content(folder.path)
+    for check in (True, False):
+        failed = folder.run(check, images=images)
+        assert (failed["msg"], failed["changed"]) == (
+            f"version of the client in {folder.file}: {problem}; expected a place where the new version can be set. "
+            "Nothing was changed",
+            False,
+        )
+        assert content(folder.path) == before
+
+
+@pytest.mark.parametrize("options", [{}, {"operation": "stage", "service": "wacore"}])
+@pytest.mark.parametrize(
+    ("complaint", "found"),
+    [
+        ("level=warning msg=x\nservices.db.ports is invalid\n", "services.db.ports is invalid"),
+        ("level=warning msg=x\n", "exit status 15"),
+    ],
+)
+def test_a_refusal_of_compose_is_reported_in_its_words(
+    folder: Folder, compose: FakeCompose, options: dict[str, t.Any], complaint: str, found: str
+) -> None:
+    folder.write(**{"docker-compose_yml": VARIABLE, "over_yml": "services: {}\n"})
+    compose.complaint = complaint
+    files = folder.paths("docker-compose.yml", "over.yml")
+    failed = folder.run(compose_files=files, path=str(folder.path / "migration.yml"), **options)
+    assert failed["msg"] == (
+        f"{files[0]}, {files[1]}: docker compose config: {found}; expected files that it can read."
+    )
+    assert sorted(content(folder.path)) == ["docker-compose.yml", "over.yml"]
+
+
+def test_a_link_is_not_replaced(folder: Folder) -> None:
+    folder.write(**{"docker-compose_yml": VARIABLE, "real_env": env_text("2.51.2")})
+    folder.env.symlink_to("real.env")
+    failed = folder.run()
+    target = os.path.realpath(folder.env)
+    assert failed["msg"] == (
+        f"{folder.env}: a symbolic link; expected a file. Give the path that the link points to ({target}), or remove the link"
+    )
+    assert folder.env.is_symlink()
+
+
+# The migration
+
+
+MIGRATION = {
+    "services": {
+        "dbupgrade": {
+            "environment": {"API_TOKEN": SECRET, "WA_DB_UPGRADE": "1"},
+            "image": "r/coreapp:v2.53.4",
+            "profiles": ["dbupgrade"],
+            "restart": "no",
+            "stop_signal": "SIGKILL",
+        }
+    }
+}
+
+
+@pytest.fixture
+def staged(folder: Folder) -> Path:
+    """The path of the migration's file, with the operator's files in their folder."""
+    folder.write(**{"docker-compose_yml": VARIABLE, "_env": env_text("2.51.2")})
+    return folder.path / "migration-2.53.4.yml"
+
+
+def stage(folder: Folder, staged: Path, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+    """Write the migration of the service wacore."""
+    return folder.run(check, **{"operation": "stage", "service": "wacore", "path": str(staged), **options})
+
+
+def test_the_migration_is_written_for_root_alone(folder: Folder, staged: Path, compose: FakeCompose) -> None:
+    before = content(folder.path)
+    expected = {"changed": True, "actions": [f"wrote {staged}"]}
+    assert stage(folder, staged, check=True) == expected
+    assert stage(folder, staged) == expected
+    header, _newline, text = staged.read_text().partition("\n")
+    assert header == f"{HEADER}; the one-shot migration, removed after the upgrade."
+    assert json.loads(text) == MIGRATION
+    assert stat.S_IMODE(staged.stat().st_mode) == 0o600
+    after = content(folder.path)
+    assert {name: found for name, found in after.items() if name != staged.name} == before
+    assert [stage(folder, staged), stage(folder, staged, check=True)] == [UNCHANGED, UNCHANGED]
+    assert content(folder.path) == after
+    start = ["timeout", "60", "docker", "compose", "--project-name=biz", f"--project-directory={folder.path}"]
+    end = [f"--env-file={folder.env}", f"--file={folder.file}", "--profile=*", "config", "--format=json"]
+    assert compose.commands == [[*start, *end, "--no-interpolate"], [*start, *end]] * 4
+
+
+@pytest.mark.parametrize("text", ["", "services: {}\n"])
+def test_another_migration_is_replaced(folder: Folder, staged: Path, text: str) -> None:
+    staged.write_text(text)
+    staged.chmod(0o644)
+    assert stage(folder, staged)["actions"] == [f"wrote {staged}"]
+    assert stat.S_IMODE(staged.stat().st_mode) == 0o600
+    assert json.loads(staged.read_text().partition("\n")[2]) == MIGRATION
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o400])
+def test_a_migration_that_others_may_read_is_written_again(folder: Folder, staged: Path, mode: int) -> None:
+    stage(folder, staged)
+    text = staged.read_text()
+    staged.chmod(mode)
+    expected = {"changed": True, "actions": [f"wrote {staged}"]}
+    assert [stage(folder, staged, check=True), stage(folder, staged)] == [expected, expected]
+    assert (stat.S_IMODE(staged.stat().st_mode), staged.read_text()) == (0o600, text)
+    assert stage(folder, staged) == UNCHANGED
+
+
+def test_a_service_of_no_image_is_an_error(folder: Folder, staged: Path) -> None:
+    for check in (True, False):
+        failed = stage(folder, staged, check, service="db")
+        assert failed["msg"] == "option service: 'db' is not in images; expected one of: wacore, waweb."
+        assert not staged.exists()
+
+
+def test_another_version_is_another_migration(folder: Folder, staged: Path) -> None:
+    for version in ("2.53.4", "2.55.1"):
+        assert stage(folder, staged, version=version)["changed"] is True
+        made = json.loads(staged.read_text().partition("\n")[2])
+        assert made["services"]["dbupgrade"]["image"] == f"r/coreapp:v{version}"
+
+
+def test_a_coreapp_that_the_files_do_not_have_is_an_error(folder: Folder, staged: Path) -> None:
+    failed = stage(folder, staged, images={"wacore": "r/coreapp", "gone": "r/coreapp"}, service="gone")
+    assert failed["msg"] == "service gone: not in the Compose files; expected the client's Coreapp. Run adopt.yml again"
+    assert not staged.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"operation": "stage"}, "operation is stage but all of the following are missing: path, service"),
+        ({"operation": "stage", "path": "/x"}, "operation is stage but all of the following are missing: service"),
+        ({"operation": "other"}, "value of operation must be one of: set_version, stage, got: other"),
+        ({"images": None}, "missing required arguments: images"),
+        ({"version": None}, "missing required arguments: version"),
+        ({"compose_files": None}, "missing required arguments: compose_files"),
+    ],
+)
+def test_wrong_options_are_refused(folder: Folder, options: dict[str, t.Any], message: str) -> None:
+    assert folder.run(**options)["msg"] == message
