@@ -14,9 +14,6 @@ from dataclasses import dataclass, field
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 
-if t.TYPE_CHECKING:
-    from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Client
-
 Mapping = t.Mapping[str, t.Any]
 _WHOLE = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)[^}]*\}|\$(?P<plain>[A-Za-z_]\w*)")
 _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+replacement}
@@ -78,13 +75,16 @@ def interpolation(containers: t.Iterable[Mapping], texts: t.Mapping[str, str]) -
     return found
 
 
-def variables(client: Client) -> tuple[dict[str, t.Any], Interpolation]:
-    """Returns the variables of the role wa_client for the operator's Compose files, and the variables of these files."""
-    first = client.containers[0]
-    texts = {one["path"]: one["text"] for one in client.survey["files"] if one["text"] is not None}
-    given = interpolation(client.containers, texts)
+def variables(containers: t.Sequence[Mapping], files: t.Iterable[Mapping]) -> tuple[dict[str, t.Any], Interpolation]:
+    """Returns the variables of the roles for the operator's Compose files, and the variables of these files.
+
+    `files` are those that were read of the host, with their `path` and `text`.
+    """
+    first = containers[0]
+    texts = {one["path"]: one["text"] for one in files if one["text"] is not None}
+    given = interpolation(containers, texts)
     env_files = [path for path in interpolation_files(first) if path in texts]
-    enabled = profiles(client.containers)
+    enabled = profiles(containers)
     found: dict[str, t.Any] = {
         "wa_client_compose_dir": first["folder"],
         "wa_client_compose_files": first["operators_files"],

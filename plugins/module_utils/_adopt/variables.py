@@ -231,7 +231,7 @@ def _client(client: Client, found: Described, topology: str, alone: bool, media:
 
 def _operators(client: Client, found: Described) -> None:
     """The operator's own Compose files, and with which variables they were read."""
-    variables, given = compose_files.variables(client)
+    variables, given = compose_files.variables(client.containers, client.survey["files"])
     found.variables.update(variables)
     if given.values:
         hidden = any(is_secret(name) for name in given.values)

@@ -11,7 +11,6 @@ import pytest
 from adopt_samples import container, single, survey
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import clients
 
 IMAGE = "registry.example.com/whatsapp/coreapp:v2.51.2"  # of the sample
 
@@ -90,8 +89,7 @@ def test_the_variables_of_the_role(
 ) -> None:
     found = survey(container("wacore", **changes), container("waweb", **changes))
     found["files"] += files
-    (client,) = clients("h1", found)
-    variables, _given = compose_files.variables(client)
+    variables, _given = compose_files.variables(found["containers"], found["files"])
     assert variables == {**KEPT, **expected}
 
 
