@@ -71,7 +71,7 @@ def marks(cell: dict[str, t.Any]) -> str:
     """What a cell's entry says beside its versions."""
     steps = cell.get("steps", {})
     no_dump = steps.get("upgrade with a dump", "").startswith("left out")
-    return " (failed)" * bool(cell["failed"]) + " (no dump)" * no_dump + " \\*" * (tuple(steps) != STEPS)
+    return " (failed)" * bool(cell["failed"]) + " (no dump)" * no_dump + " (other steps)" * (tuple(steps) != STEPS)
 
 
 def tested_versions(results: list[dict[str, t.Any]]) -> str:
