@@ -117,6 +117,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             ours = [each for each in survey["containers"] if each["project"] == one["project"] and not each["one_off"]]
             if one["project"] in found or not one["operators_files"] or one["compose_problem"] or not ours:
                 continue
+            beside = [*ours, *(each for each in survey["sidecars"] if each["project"] == one["project"])]
             given = compose_files.interpolation(ours, texts).values
             variables, env_files = (
                 "/compose.env",
@@ -132,7 +133,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                         "compose_files": one["operators_files"],
                         "interpolation_files": [*env_files, *([variables] if given else [])],
                         "env_files": {variables: desired.env_lines(given)} if given else {},
-                        "profiles": compose_files.profiles(ours),
+                        "profiles": compose_files.profiles(beside),
                         "services": sorted({each["service"] for each in ours}),
                     },
                     task_vars=task_vars,

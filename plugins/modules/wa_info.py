@@ -635,7 +635,12 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
     """Adds what the Compose files of each container declare: `env_files`, `own_keys`, or why Compose cannot read them."""
     reader = compose_declared.Reader(run)
     for one in created:
-        one["operators_files"] = [path for path in one["files"] if not client_files.is_own(path)]
+        own = [path for path in one["files"] if client_files.is_own(path)]
+        # After ours they only add to a client that the collection describes.
+        one["operators_files"] = (
+            [] if own[:1] == one["files"][:1] else [path for path in one["files"] if path not in own]
+        )
+        one["interpolation_files"] = [path for path in one["interpolation_files"] if not client_files.is_own(path)]
         files = compose_declared.Files(one["project"], one["folder"], tuple(one["operators_files"] or one["files"]))
         one.update(env_files=[], own_keys=[], compose_problem="", declared={})
         one["files_gone"] = [path for path in one["operators_files"] if not os.path.exists(path)]

@@ -42,10 +42,9 @@ options:
     elements: path
     default: []
   profiles:
-    description: The profiles to enable.
+    description: The profiles to enable. Those of C(COMPOSE_PROFILES) in the environment or in C(.env) when not given.
     type: list
     elements: str
-    default: []
   services:
     description:
       - The services to look at; all of them when not given. Services that they depend on are looked at, too.
@@ -53,6 +52,9 @@ options:
     type: list
     elements: str
     default: []
+  version:
+    description: The version that O(services) have to have.
+    type: str
   env_files:
     description: Contents of env files that are not written yet, by path. They are hidden in logs.
     type: dict
@@ -197,7 +199,15 @@ calls:
   returned: always
   sample: [{services: [], dependencies: true, recreate: auto}]
 other_services:
-  description: Why services that O(services) depend on would be recreated by these calls, each with the cure.
+  description:
+    - Why services that O(services) depend on would be recreated by these calls, or containers of C(docker compose up --scale) removed,
+      each with the cure.
+  type: list
+  elements: str
+  returned: always
+  sample: []
+other_versions:
+  description: Why O(services) would have another version than O(version), each with the cure.
   type: list
   elements: str
   returned: always
@@ -261,6 +271,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import inspect
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, replacement
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
@@ -284,12 +295,29 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
         "surplus": surplus,
         "calls": calls,
         "other_services": [str(error) for error in others],
+        "other_versions": other_versions(project, params["version"]),
         "paused": [step.container for step in steps if step.action == "unpause"],
         "restarts": [compose_plan.line(step) for step in steps if step.action == "restart"],
         "other_builds": [str(error) for error in builds],
         "lost_networks": [str(error) for error in project.lost_networks()],
         "identity": another_client(project, params),
     }
+
+
+def other_versions(project: compose_project.Project, version: str | None) -> list[str]:
+    """Returns why the operator's Compose files, which may come after the role's, give a service another version."""
+    return [
+        str(
+            WaError(
+                f"service {one.name}",
+                f"the Compose files give it the image {one.image}",
+                f"version {version}",
+                "Take the image out of the file that wa_client_compose_files names",
+            )
+        )
+        for one in project.services
+        if version and one.name in project.selected and image_reference.parse(one.image).version != version
+    ]
 
 
 def another_client(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> list[str]:
@@ -322,8 +350,9 @@ def main() -> None:
             content={"type": "str", "no_log": True},
             compose_files={"type": "list", "elements": "path"},
             interpolation_files={"type": "list", "elements": "path", "default": []},
-            profiles={"type": "list", "elements": "str", "default": []},
+            profiles={"type": "list", "elements": "str"},
             services={"type": "list", "elements": "str", "default": []},
+            version={"type": "str"},
             env_files={"type": "dict", "default": {}, "no_log": True},
             env_changes={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},

@@ -191,6 +191,10 @@ class Writer:
 def _blank(key: str, value: t.Any) -> str:
     if not isinstance(value, dict):
         return f"{key}:  # BLANK\n"
+    if (
+        key == "wa_client_compose_environment"
+    ):  # without it Compose would take blanks: a role refuses a variable without a value
+        return f"{key}:\n" + "".join(f"  {name}:  # BLANK\n" for name in value)
     if not all(isinstance(one, dict) for one in value.values()):
         return f"# {key}: BLANK, a mapping with {', '.join(value)}\n"
     # Secrets of single services: a role refuses blanks, where it could not know that something is not there.

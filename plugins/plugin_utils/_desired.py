@@ -20,6 +20,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import docume
 from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     client_containers,
     layout,
@@ -227,7 +228,7 @@ def compose(inventory: Inventory) -> State:
     `folder` is the project directory, `files` the Compose files in their order, `env_files` those with the variables of the
     Compose files (none: Compose reads `.env`), `profiles` the enabled profiles, `command` all that as arguments. `services` are
     the client's if the operator has files of their own, so that what stands beside them is left alone; else none, for all. `repositories`
-    are the images, without version, of the services whose Compose files are the operator's.
+    are the images, without version, of the services whose Compose files are the operator's, `coreapp` is the first Coreapp.
     """
     place = deployment(inventory)
     ours, given = place["compose_file"], inventory.given("wa_client_compose_dir")
@@ -254,6 +255,7 @@ def compose(inventory: Inventory) -> State:
         "profiles": profiles,
         "command": [*command, *(f"--file={one}" for one in files)],
         "services": [one["name"] for one in ours_there] if theirs else [],
+        "coreapp": next((one["name"] for one in ours_there if one["kind"] == "core"), ""),
         "repositories": {one["name"]: images[one["image"]] for one in ours_there} if given is not None else {},
     }
 
@@ -296,6 +298,13 @@ def client(inventory: Inventory) -> State:
     variables = inventory["wa_client_compose_environment"]
     for key, value in variables.items():
         env_rules.check_text(f"wa_client_compose_environment: {key}", key, value, removable=False)
+        if HIDDEN in value:
+            raise WaError(
+                f"wa_client_compose_environment: {key}",
+                f"a secret that adopt.yml has left out, {HIDDEN}",
+                "the secret itself",
+                "Fill it in and encrypt the file, or run adopt.yml again with --vault-password-file",
+            )
     for service in made["secret_files"]:
         for key, value in secrets[service].items():
             env_rules.check_text(f"wa_client_extra_secret_environment: {service}: {key}", key, value, removable=False)
@@ -443,7 +452,11 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
             "keep_adopted",
         )
         place = deployment(inventory)
-        called = {name: value for name, value in options["compose"].items() if name not in ("command", "repositories")}
+        called = {
+            name: value
+            for name, value in options["compose"].items()
+            if name not in ("command", "repositories", "coreapp")
+        }
         found["client"] = _present(
             {
                 **{name: options[name] for name in kept if name in options},

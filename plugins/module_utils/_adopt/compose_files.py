@@ -31,7 +31,7 @@ def interpolation_files(container: Mapping) -> list[str]:
 
 
 def profiles(containers: t.Iterable[Mapping]) -> list[str]:
-    """Returns the profiles without which Compose would not know the containers' services: the first of each service."""
+    """Returns the profiles without which Compose would not know the services that run in a project: the first of each."""
     return sorted({str(name) for one in containers for name in (one["declared"].get("profiles") or [])[:1]})
 
 
@@ -75,16 +75,19 @@ def interpolation(containers: t.Iterable[Mapping], texts: t.Mapping[str, str]) -
     return found
 
 
-def variables(containers: t.Sequence[Mapping], files: t.Iterable[Mapping]) -> tuple[dict[str, t.Any], Interpolation]:
+def variables(
+    containers: t.Sequence[Mapping], sidecars: t.Sequence[Mapping], files: t.Iterable[Mapping]
+) -> tuple[dict[str, t.Any], Interpolation]:
     """Returns the variables of the roles for the operator's Compose files, and the variables of these files.
 
-    `files` are those that were read of the host, with their `path` and `text`.
+    `containers` are the client's, `sidecars` those beside them in the project, `files` those that were read of the host, with their
+    `path` and `text`.
     """
     first = containers[0]
     texts = {one["path"]: one["text"] for one in files if one["text"] is not None}
     given = interpolation(containers, texts)
     env_files = [path for path in interpolation_files(first) if path in texts]
-    enabled = profiles(containers)
+    enabled = profiles([*containers, *sidecars])
     found: dict[str, t.Any] = {
         "wa_client_compose_dir": first["folder"],
         "wa_client_compose_files": first["operators_files"],
@@ -93,5 +96,5 @@ def variables(containers: t.Sequence[Mapping], files: t.Iterable[Mapping]) -> tu
         found["wa_client_compose_env_files"] = env_files
     if enabled:
         found["wa_client_compose_profiles"] = enabled
-    # What differs from the files is told, and waits for an upgrade or for the operator's word.
+    # What differs from the files is reported, and waits for an upgrade or for the operator's word.
     return {**found, "wa_client_restart": "report", "wa_upgrade_update_compose_files": False}, given

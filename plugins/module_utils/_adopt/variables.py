@@ -231,7 +231,7 @@ def _client(client: Client, found: Described, topology: str, alone: bool, media:
 
 def _operators(client: Client, found: Described) -> None:
     """The operator's own Compose files, and with which variables they were read."""
-    variables, given = compose_files.variables(client.containers, client.survey["files"])
+    variables, given = compose_files.variables(client.containers, client.sidecars, client.survey["files"])
     found.variables.update(variables)
     if given.values:
         hidden = any(is_secret(name) for name in given.values)
@@ -388,6 +388,10 @@ def _divergence(client: Client, found: Described) -> None:
         found.notes += [f"{up} would fail: {text}" for text in problems]
         found.notes += [f"{up} would {line}: the inventory describes what runs" for line in lines]
         return
+    scaled = [line for line in plan["changes"] if line.startswith("remove ")]
+    if scaled:
+        cure = "Set scale of the service in the Compose file to what runs, and run adopt.yml again"
+        found.actions.append(Action((f"{up} would remove containers", *scaled), (cure,)))
     mend = "Mend that, and run adopt.yml again"
     found.actions += [Action((f"{up} would fail", text), (mend,)) for text in dict.fromkeys(problems)]
     # `_compose.plan` begins so where the image differs; the collection's own file sets the version that runs.
@@ -426,7 +430,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         if client.operators:
             found.upgrade.append(
                 "sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your "
-                "leave an upgrade is refused that `docker compose up` would undo"
+                "permission an upgrade is refused that `docker compose up` would undo"
             )
         elif theirs and not client.containers[0]["files_gone"]:
             found.upgrade.append(

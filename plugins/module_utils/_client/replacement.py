@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
 SUFFIX = "-replaced"
+_PLACE, _ON_DB = "on {}", f"in the database ({env_state.CONFIG_ON_DB}=1)"
 
 
 def set_aside(containers: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
@@ -64,14 +65,23 @@ def lost_by_compose_files(document: t.Mapping[str, t.Any], containers: t.Sequenc
         if body is None or one["one_shot"] or not one["keeps_configuration"]:
             continue
         environment = {key: str(value) for key, value in (body.get("environment") or {}).items()}
-        targets = [str(mount.get("target", "")) for mount in body.get("volumes") or []]
-        if not env_state.keeps_configuration(one["role"], environment, targets):
-            where = one["configuration_mount"] or f"the database ({env_state.CONFIG_ON_DB}=1)"
+        volumes = document.get("volumes") or {}
+        mounts = [(_mounted(mount, volumes), str(mount.get("target", ""))) for mount in body.get("volumes") or []]
+        kept = env_state.keeps_configuration(one["role"], environment, [target for _name, target in mounts])
+        there = env_state.configuration_mount(one["role"], environment, mounts)
+        if not kept or there != one["configuration_mount"]:
+            has, wants = (_PLACE.format(place) if place else _ON_DB for place in (one["configuration_mount"], there))
             found.append(
-                f"{one['name']} has its configuration, registration included, in {where}, and its Compose file says nothing of that: "
-                f"a new container would start unregistered. Set it there as it is"
+                f"{one['name']} has its configuration, registration included, {has}, and its Compose file has it "
+                f"{wants if kept else 'nowhere'}: a new container would start unregistered. Set it there as it is"
             )
     return found
+
+
+def _mounted(mount: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.Any]) -> str:
+    """Returns the volume or folder of a mount in a resolved Compose file."""
+    source = str(mount.get("source") or "")
+    return str((volumes.get(source) or {}).get("name") or source)
 
 
 def lost_by_recreation(

@@ -21,6 +21,7 @@ AUTO, LATER, NEVER = "auto", "later", "never"  # recreate, report, or keep conta
 COMPARES_NETWORKS = (2, 31)  # the first version of Compose that does
 _STOPPED = ("exited", "created", "dead")
 _STATES = {"created": "was never started", "exited": "has exited", "paused": "is paused", "dead": "is dead"}
+_MORE = "is more than the"
 _GONE = "belongs to a service that this host no longer has"
 
 
@@ -143,7 +144,7 @@ def plan(
                 step = replace(step, pending=step.pending + waits)
             steps.append(step)
         for one in ours[service.count :]:
-            reason = f"is more than the {service.count} that the service has"
+            reason = f"{_MORE} {service.count} that the service has"
             steps.append(Step(one.name, service.name, "remove", [reason], running=one.state == "running"))
         taken = {one.number for one in ours}
         free = (number for number in range(1, service.count + len(ours) + 1) if number not in taken)
@@ -313,10 +314,15 @@ def calls(steps: t.Iterable[Step], without: t.Container[str], recreate: str) -> 
     return found
 
 
-def keep_others(steps: t.Iterable[Step], others: t.Container[str]) -> list[Step]:
-    """Returns the steps, in which `others`, services that the client depends on, are started where they stand still, and else kept."""
+def keep_others(steps: t.Iterable[Step], others: t.Container[str], completed: t.Container[str] = ()) -> list[Step]:
+    """Returns the steps, in which `others`, services that the client depends on, are started where they stand still, and else kept.
+
+    Those that have `completed` are not started again.
+    """
     found = []
     for step in steps:
+        if step.service in completed and step.action == "start":
+            step = replace(step, action="none", reasons=[])
         if step.service in others and step.action not in ("none", "create", "start", "unpause"):
             step = replace(step, action="none", reasons=[], pending=[] if step.action == "unknown" else step.reasons)
         found.append(step)
@@ -324,12 +330,27 @@ def keep_others(steps: t.Iterable[Step], others: t.Container[str]) -> list[Step]
 
 
 def refuse_others(
-    steps: t.Iterable[Step], selected: t.Container[str], calls: t.Iterable[t.Mapping[str, t.Any]]
+    steps: t.Sequence[Step], selected: t.Container[str], calls: t.Sequence[t.Mapping[str, t.Any]]
 ) -> list[WaError]:
-    """Returns the containers of other services than the `selected` ones that Compose would recreate with these `calls`."""
+    """Returns what Compose would do beyond what is asked for with these `calls`.
+
+    It would recreate containers of other services than the `selected` ones, and remove those that were made by `up --scale`.
+    """
+    # `docker compose up` scales down whatever else it does.
+    found = [
+        WaError(
+            step.container,
+            f"Compose would remove it: it {reason}",
+            "as many containers as its service has in the Compose files",
+            f"Set scale of the service {step.service} there, or remove the container yourself",
+        )
+        for step in (steps if calls else ())
+        for reason in (*step.reasons, *step.pending)
+        if reason.startswith(_MORE)
+    ]
     if not any(one["recreate"] != NEVER for one in calls):
-        return []
-    return [
+        return found
+    return found + [
         WaError(
             step.container,
             f"Compose would recreate it together with the client ({'; '.join(step.pending)})",

@@ -58,7 +58,7 @@ class Project:
     document: Document
     files: t.Sequence[str] = ("-",)
     interpolation: t.Sequence[str] = ()
-    profiles: t.Sequence[str] = ()
+    profiles: t.Sequence[str] | None = None
     selected: t.Sequence[str] = ()
     env_files: t.Mapping[str, str] = field(default_factory=dict)
     env_changes: t.Mapping[str, t.Sequence[str]] | None = None
@@ -77,7 +77,7 @@ class Project:
     def _compose(self, *arguments: str, data: str | None = None) -> str:
         command = ["timeout", _TIMEOUT, "docker", "--host", self.engine.transport.host, "compose", *arguments]
         # Root's environment may select profiles for other projects; an operator's .env may select its own.
-        own = {"COMPOSE_PROFILES": ""} if self._rendered or self.profiles else {}
+        own = {} if self.profiles is None and not self._rendered else {"COMPOSE_PROFILES": ""}
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
             message = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
@@ -121,7 +121,7 @@ class Project:
             interpolation = [copies.get(path, path) for path in self.interpolation]
             options = ("--format", "json", *self.selected)
             text = self._config(
-                document, *options, files=self.files, interpolation=interpolation, profiles=self.profiles
+                document, *options, files=self.files, interpolation=interpolation, profiles=self.profiles or ()
             )
         return t.cast("Document", json.loads(text))
 
@@ -279,7 +279,14 @@ class Project:
             self.proven,
         )
         others = {service.name for service in services} - {*self.selected} if self.selected else ()
-        return compose_plan.keep_others(steps, others)
+        return compose_plan.keep_others(steps, others, self._completed)
+
+    @property
+    def _completed(self) -> set[str]:
+        """Returns the services that a selected one needs to have ended; they are not started again for a container that runs."""
+        needs = [self.resolved["services"][name].get("depends_on") for name in self.selected]
+        pairs = [pair for one in needs if isinstance(one, dict) for pair in one.items()]
+        return {name for name, how in pairs if (how or {}).get("condition") == "service_completed_successfully"}
 
     def calls(self, steps: t.Sequence[compose_plan.Step], surplus: t.Container[str]) -> list[dict[str, t.Any]]:
         """Returns the calls of `docker compose up` for `steps`, see `_compose.plan.calls`.

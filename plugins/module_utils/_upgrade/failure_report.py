@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 from dataclasses import dataclass, field
 
@@ -47,7 +48,7 @@ class Failure:
     keeps_traffic_away: bool = False  # whether there is a hook for that
     lets_traffic_come: bool = False
     traffic_failed: str = ""
-    members: t.Sequence[t.Mapping[str, str]] = ()
+    members: t.Sequence[t.Mapping[str, t.Any]] = ()
     still_locked: t.Sequence[str] = ()
     settings_backup: str = ""
     accepted: t.Sequence[str] = ()
@@ -298,13 +299,24 @@ def _way_back(one: Failure) -> list[str]:
     lines.append(
         "The only way back is a restore of the database as it was after the stop, with the client taken down everywhere:"
     )
+    lines += [f"  {_take_down(member, one)}   (on {member['host']})" for member in one.members]
     lines += [
-        f"  docker compose --file {member['dir']}/compose.yml --project-name {member['project']} --profile dbupgrade down"
-        f"   (on {member['host']})"
+        f"  set version {one.before} again in {', '.join(member['compose']['files'][:-1])}   (on {member['host']})"
         for member in one.members
+        if member["compose"]["repositories"]
     ]
     restore = one.notes.get("restore") or ["(here the restore, such as from your own snapshot)"]
     return [*lines, *(f"  {command}" for command in restore), *_unlock_and_provision(one)]
+
+
+def _take_down(member: t.Mapping[str, t.Any], one: Failure) -> str:
+    """Returns the command that removes the client of a member, and nothing that an operator has beside it."""
+    called = member["compose"]
+    if not called["repositories"]:
+        return f"docker compose --file {member['dir']}/compose.yml --project-name {member['project']} --profile dbupgrade down"
+    # The migration's container has a file of its own at the leader.
+    migration = f"; docker rm --force {one.migration_container}" if member["host"] == one.leader else ""
+    return shlex.join([*called["command"], "rm", "--stop", "--force", *called["services"]]) + migration
 
 
 def _unlock_and_provision(one: Failure) -> list[str]:

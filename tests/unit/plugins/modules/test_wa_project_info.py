@@ -92,6 +92,7 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
         "pending": [],
         "calls": [],
         "other_services": [],
+        "other_versions": [],
         "restart_policies": [],
         "surplus": [],
         "paused": [],

@@ -384,6 +384,7 @@ def test_compose_is_called_with_the_rendered_file_alone() -> None:
         "profiles": [],
         "command": [*COMMAND, "--project-directory=/opt/waba/support", f"--file={OURS}"],
         "services": [],
+        "coreapp": "wacore",
         "repositories": {},
     }
 
@@ -405,6 +406,7 @@ def test_an_operators_files_come_after_the_rendered_one() -> None:
             *(f"--file={path}" for path in (OURS, *THEIRS)),
         ],
         "services": ["core", "waweb"],
+        "coreapp": "core",
         "repositories": {},
     }
 
@@ -426,6 +428,7 @@ def test_in_an_operators_folder_the_own_file_comes_last() -> None:
             *(f"--file={path}" for path in (*THEIRS, OURS)),
         ],
         "services": ["core", "waweb"],
+        "coreapp": "core",
         "repositories": {"core": "r.example.com/wa/coreapp", "waweb": "r.example.com/wa/web"},
     }
 
@@ -635,3 +638,16 @@ def test_the_comparison_gets_the_services_of_the_rendered_file(given: dict[str, 
 def test_the_file_of_variables_is_in_the_project_folder() -> None:
     assert desired.interpolation_file(inventory()) == "/opt/waba/support/compose.env"
     assert desired.interpolation_file(inventory(**OPERATORS, wa_project_dir="/srv/wa/")) == "/srv/wa/compose.env"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "nothing (null) to YAML"),
+        ("x<hidden>", "a secret that adopt.yml has left out, <hidden>; expected the secret itself"),
+    ],
+)
+def test_a_blank_of_adoption_is_no_value_of_a_compose_variable(value: t.Any, message: str) -> None:
+    with pytest.raises(WaError) as error:
+        desired.client(inventory(**{**OPERATORS, "wa_client_compose_environment": {"MYDB": value}}))
+    assert str(error.value).startswith(f"wa_client_compose_environment: MYDB: {message}")

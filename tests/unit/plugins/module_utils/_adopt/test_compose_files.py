@@ -89,7 +89,7 @@ def test_the_variables_of_the_role(
 ) -> None:
     found = survey(container("wacore", **changes), container("waweb", **changes))
     found["files"] += files
-    variables, _given = compose_files.variables(found["containers"], found["files"])
+    variables, _given = compose_files.variables(found["containers"], [], found["files"])
     assert variables == {**KEPT, **expected}
 
 

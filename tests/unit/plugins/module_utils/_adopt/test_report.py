@@ -56,7 +56,7 @@ def test_a_client_without_problems() -> None:
         "When upgrade.yml runs:",
         "",
         "- recreates the containers of the client from /srv/biz/docker-compose.yml",
-        "- sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your leave an "
+        "- sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your permission an "
         "upgrade is refused that `docker compose up` would undo",
         "",
         "## Next",

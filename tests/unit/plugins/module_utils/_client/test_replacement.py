@@ -125,23 +125,30 @@ def test_containers_are_set_aside_under_another_name() -> None:
 
 ON_DB = {"environment": {"WA_CONFIG_ON_DB": "1"}}
 MOUNTED = {"volumes": [{"type": "bind", "source": "/srv/x", "target": "/usr/local/waent/data"}]}
+NAMED = {"volumes": [{"type": "volume", "source": "data", "target": "/usr/local/waent/data"}]}
+HERE = "in the database (WA_CONFIG_ON_DB=1)"
 
 
 @pytest.mark.parametrize(
-    ("body", "role", "mount", "kept", "where"),
+    ("body", "role", "mount", "kept", "has", "wants"),
     [
-        (ON_DB, "core", "", True, ""),
-        (MOUNTED, "core", "", True, ""),
-        ({}, "core", "", True, "the database (WA_CONFIG_ON_DB=1)"),
-        ({"environment": {"WA_CONFIG_ON_DB": None}}, "core", "", True, "the database (WA_CONFIG_ON_DB=1)"),
-        ({}, "core", "volume biz_data", True, "volume biz_data"),
-        ({}, "core", "", False, ""),  # is refused for what is in its layer
-        ({}, "web", "", True, ""),
-        (None, "core", "", True, ""),
+        (ON_DB, "core", "", True, "", ""),
+        (MOUNTED, "core", "/srv/x", True, "", ""),
+        (NAMED, "core", "biz_data", True, "", ""),
+        ({}, "core", "", True, HERE, "nowhere"),
+        ({"environment": {"WA_CONFIG_ON_DB": None}}, "core", "", True, HERE, "nowhere"),
+        (MOUNTED, "core", "", True, HERE, "on /srv/x"),
+        (ON_DB, "core", "/srv/x", True, "on /srv/x", HERE),
+        ({**MOUNTED, **ON_DB}, "core", "/srv/x", True, "on /srv/x", HERE),
+        (MOUNTED, "core", "/srv/y", True, "on /srv/y", "on /srv/x"),
+        ({}, "core", "biz_data", True, "on biz_data", "nowhere"),
+        ({}, "core", "", False, "", ""),  # is refused for what is in its layer
+        ({}, "web", "", True, "", ""),
+        (None, "core", "", True, "", ""),
     ],
 )
-def test_compose_files_that_say_nothing_of_the_configuration_are_refused(
-    body: dict[str, t.Any] | None, role: str, mount: str, kept: bool, where: str
+def test_compose_files_that_have_the_configuration_elsewhere_are_refused(
+    body: dict[str, t.Any] | None, role: str, mount: str, kept: bool, has: str, wants: str
 ) -> None:
     one = {
         "name": "biz-wacore-1",
@@ -151,12 +158,12 @@ def test_compose_files_that_say_nothing_of_the_configuration_are_refused(
         "configuration_mount": mount,
         "keeps_configuration": kept,
     }
-    document = {"services": {} if body is None else {"wacore": body}}
+    document = {"services": {} if body is None else {"wacore": body}, "volumes": {"data": {"name": "biz_data"}}}
     assert lost_by_compose_files(document, [one]) == (
         [
-            f"biz-wacore-1 has its configuration, registration included, in {where}, and its Compose file says nothing of that: a new "
-            "container would start unregistered. Set it there as it is"
+            f"biz-wacore-1 has its configuration, registration included, {has}, and its Compose file has it {wants}: a new container "
+            "would start unregistered. Set it there as it is"
         ]
-        if where
+        if has
         else []
     )

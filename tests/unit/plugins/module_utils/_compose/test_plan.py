@@ -408,3 +408,33 @@ def test_the_refusal_names_the_reasons_and_the_cure() -> None:
         "expected a service of yours that the client depends on, as its Compose file says. Bring it up to date yourself "
         "first: docker compose up --detach db"
     )
+
+
+@pytest.mark.parametrize(
+    ("reasons", "pending", "calls", "refused"),
+    [
+        (["is more than the 1 that the service has"], [], [{"recreate": "never"}], True),
+        ([], ["is more than the 1 that the service has"], [{"recreate": "never"}], True),
+        (["is more than the 1 that the service has"], [], [], False),
+        (["belongs to a service that this host no longer has"], [], [{"recreate": "never"}], False),
+    ],
+)
+def test_containers_of_a_scaled_service_are_not_removed(
+    reasons: list[str], pending: list[str], calls: list[dict[str, str]], refused: bool
+) -> None:
+    step = compose_plan.Step("c-web-2", "web", "remove", reasons, pending)
+    assert [str(error) for error in compose_plan.refuse_others([step], ["web"], calls)] == (
+        [
+            "c-web-2: Compose would remove it: it is more than the 1 that the service has; expected as many containers as its service "
+            "has in the Compose files. Set scale of the service web there, or remove the container yourself"
+        ]
+        if refused
+        else []
+    )
+
+
+@pytest.mark.parametrize(("completed", "action"), [((), "start"), (("init",), "none")])
+def test_a_service_that_has_completed_is_not_started_again(completed: tuple[str, ...], action: str) -> None:
+    step = compose_plan.Step("c-init-1", "init", "start", ["has exited"])
+    (found,) = compose_plan.keep_others([step], ["init"], completed)
+    assert (found.action, found.reasons) == (action, ["has exited"] if action == "start" else [])

@@ -537,11 +537,11 @@ def test_the_command_lines_with_an_operators_files(
     assert compose.documents[:-1] == ([project.document] if "-" in files else [json.loads(Path(own).read_text())])
 
 
-@pytest.mark.parametrize("profiles", [[], ["site"]])
+@pytest.mark.parametrize("profiles", [None, [], ["site"]])
 def test_the_version_is_read_without_files(
-    make: Make, compose: FakeCompose, engine: FakeDocker, profiles: list[str]
+    make: Make, compose: FakeCompose, engine: FakeDocker, profiles: list[str] | None
 ) -> None:
-    compose.environment = {"COMPOSE_PROFILES": ""} if profiles else {}
+    compose.environment = {} if profiles is None else {"COMPOSE_PROFILES": ""}  # .env's count where none are given
     assert make({"files": ["/srv/biz/own.yml"], "profiles": profiles}).compose_version == "2.40.3-3"
     assert compose.commands == [["timeout", "60", "docker", "--host", engine.host, "compose", "version", "--short"]]
 
@@ -651,7 +651,7 @@ def test_a_service_with_a_profile_has_a_hash(
     operators: Make, compose: FakeCompose, profiles: list[str], selected: list[str], expected: list[str]
 ) -> None:
     """It is enabled by its profile, or by being selected."""
-    compose.environment = {"COMPOSE_PROFILES": ""} if profiles else {}
+    compose.environment = {"COMPOSE_PROFILES": ""}
     bodies: dict[str, dict[str, t.Any]] = {"core": {**CLIENT, "profiles": ["site"]}, "db": DATABASE, "queue": QUEUE}
     project = operators({"profiles": profiles, "selected": selected}, core=bodies["core"])
     assert {one.name: one.hash for one in project.services} == {name: digest(bodies[name]) for name in expected}

@@ -257,7 +257,7 @@ class Operators:
         files = [params["files"][0], {**file, "path": str(self.env)}]
         self.params = {**params, "compose": called, "services": [], "files": files}
         self.called = called
-        self.compose = FakeCompose(environment={})
+        self.compose = FakeCompose()
         host.core["Labels"][HASH] = digest({**self.bodies["wacore"], "image": CORE})
         host.web["Labels"][HASH] = digest({**self.bodies["waweb"], "image": WEB})
         for one in (host.core, host.web):
@@ -487,7 +487,7 @@ def test_compose_is_run_where_it_can_read_an_operators_files(
 
 
 def test_without_an_operators_files_compose_is_not_run(docker: Docker, params: dict[str, t.Any]) -> None:
-    compose = FakeCompose(environment={})
+    compose = FakeCompose()
     assert client.observe(docker, params, True, run=compose).shown("now") == {"state": "in_sync"}
     assert compose.commands == []
 

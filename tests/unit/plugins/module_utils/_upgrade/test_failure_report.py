@@ -13,7 +13,13 @@ import pytest
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade.failure_report import Failure, screen
 
 MEMBERS = [
-    {"host": host, "dir": "/opt/waba/eu", "project": "wa-eu", "lock_file": "/var/lib/waba/eu.lock"}
+    {
+        "host": host,
+        "dir": "/opt/waba/eu",
+        "project": "wa-eu",
+        "lock_file": "/var/lib/waba/eu.lock",
+        "compose": {"repositories": {}},
+    }
     for host in ("h1", "h2")
 ]
 AGAIN = "ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.upgrade -e wa_upgrade_version=2.53.4"
