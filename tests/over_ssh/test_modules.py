@@ -100,6 +100,16 @@ def test_wa_client_files(site: Site, converge: Converge) -> None:
     assert site.lab.host(f"cat {path}") == "services: {}"
 
 
+def test_wa_project_upgrade(site: Site, converge: Converge) -> None:
+    file = f"{PLACE}/docker-compose.yml"
+    text = "services: {wacore: {image: 'r/coreapp:v${V}'}}"
+    site.lab.host(f'mkdir -p {PLACE}; echo V=2.51.2 >{PLACE}/.env; cat >{file} <<"END"\n{text}\nEND')
+    images = {"wacore": "r/coreapp"}
+    place: dict[str, t.Any] = {"project": "other", "project_dir": PLACE, "compose_files": [file]}
+    converge("wa_project_upgrade", images=images, version="2.53.4", **place)
+    assert site.lab.host(f"cat {PLACE}/.env {file}") == f"V=2.53.4\n{text}"
+
+
 def test_wa_remove(site: Site, converge: Converge) -> None:
     site.lab.host(f"mkdir -p {PLACE}/full {PLACE}/gone; touch {PLACE}/full/a {PLACE}/gone/b")
     converge("wa_remove", files=[f"{PLACE}/gone/b"], folders=[f"{PLACE}/gone", f"{PLACE}/full"])
