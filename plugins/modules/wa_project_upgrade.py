@@ -120,13 +120,15 @@ class Project:
         self.ours = [path for path in given if client_files.is_own(path)]
         self.env_files = [path for path in given if path not in self.ours]
 
-    def config(self, *options: str, copies: t.Mapping[str, str] | None = None) -> dict[str, t.Any]:
-        """Returns the project's document, with `copies` in the place of files. Raises WaError with Compose's words."""
+    def config(
+        self, *options: str, copies: t.Mapping[str, str] | None = None, more: t.Sequence[str] = ()
+    ) -> dict[str, t.Any]:
+        """Returns the project's document, with `copies` in the place of files, and `more` after them. Raises WaError with Compose's words."""
         params, there = self._module.params, copies or {}
         command = ["timeout", _TIMEOUT, "docker", "compose", f"--project-name={params['project']}"]
         command += [f"--project-directory={params['project_dir']}"]
         command += [f"--env-file={there.get(one, one)}" for one in (*self.ours, *self.env_files)]
-        command += [f"--file={there.get(one, one)}" for one in params["compose_files"]]
+        command += [f"--file={there.get(one, one)}" for one in (*params["compose_files"], *more)]
         code, output, complaint = self._module.run_command(
             [*command, "--profile=*", "config", "--format=json", *options], handle_exceptions=False
         )
@@ -142,20 +144,22 @@ class Project:
         services = self.config(*options, copies=copies)["services"]
         return {name: str(one.get("image") or "") for name, one in services.items()}
 
-    def images_with(self, texts: t.Mapping[str, str]) -> dict[str, str]:
-        """Returns the image of each service as Compose reads it from `texts`, by path, before they are written."""
-        folder = tempfile.mkdtemp()  # mode 0700
-        copies = {path: os.path.join(folder, str(number)) for number, path in enumerate(texts)}
-        try:
-            for path, place in copies.items():
-                with open(place, "w", encoding="utf-8", newline="") as file:
-                    file.write(texts[path])
-            return self.images(copies=copies)
-        finally:
-            for place in copies.values():
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(place)
-            os.rmdir(folder)
+
+@contextlib.contextmanager
+def copied(texts: t.Mapping[str, str]) -> t.Iterator[dict[str, str]]:
+    """Writes texts, by path, as private temporary files, and returns their paths, so that Compose reads them before they are written."""
+    folder = tempfile.mkdtemp()  # mode 0700
+    copies = {path: os.path.join(folder, str(number)) for number, path in enumerate(texts)}
+    try:
+        for path, place in copies.items():
+            with open(place, "w", encoding="utf-8", newline="") as file:
+                file.write(texts[path])
+        yield copies
+    finally:
+        for place in copies.values():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(place)
+        os.rmdir(folder)
 
 
 def stage(module: AnsibleModule, result: Result, project: Project) -> None:
@@ -168,6 +172,16 @@ def stage(module: AnsibleModule, result: Result, project: Project) -> None:
     )
     text = f"{HEADER}; the one-shot migration, removed after the upgrade.\n{json.dumps(made, indent=1)}\n"
     store = Store(params["path"])
+    # A file that is included may have variables of its own, which the migration's file does not get.
+    with copied({store.path: text}) as copies:
+        others = migration.other_database(project.config(more=[copies[store.path]]), service)
+    if others:
+        raise WaError(
+            f"migration made from service {service}",
+            f"has another {', '.join(others)} than the service itself",
+            "the same database",
+            "Set them in db.env, or in the Compose file itself",
+        )
     if store.read() == text and os.stat(store.path).st_mode & 0o777 == _MODE:
         return
     result.record_change(f"wrote {store.path}")
@@ -190,7 +204,8 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
     if found.problems:
         cure = "Nothing was changed"
         raise WaError(subject, "; ".join(found.problems), "a place where the new version can be set", cure)
-    read = project.images_with(found.texts)
+    with copied(found.texts) as copies:
+        read = project.images(copies=copies)
     different = {name: read.get(name, "") for name, image in project.wanted.items() if read.get(name) != image}
     if different:
         images = ", ".join(f"{name} with {image or 'no image'}" for name, image in different.items())

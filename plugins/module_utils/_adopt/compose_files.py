@@ -57,7 +57,8 @@ def interpolation(containers: t.Iterable[Mapping], texts: t.Mapping[str, str]) -
         shown: dict[str, tuple[str, str]] = {}
         for key, text in environment.items() if isinstance(environment, t.Mapping) else ():
             whole = _WHOLE.fullmatch(str(text))
-            if whole and key in one["environment"]:
+            # An env file takes no value of several lines.
+            if whole and "\n" not in one["environment"].get(key, "\n"):
                 shown[whole["name"] or whole["plain"]] = (str(text), one["environment"][key])
         for name, value in compose_version.values(str(body.get("image") or ""), one["image"]).items():
             shown[name] = (str(body["image"]), value)

@@ -43,6 +43,11 @@ def document(declared: Document, resolved: Document, service: str, image: str, f
     body = (declared.get("services") or {}).get(service)
     if body is None:
         raise WaError(f"service {service}", "not in the Compose files", "the client's Coreapp", "Run adopt.yml again")
+    if MIGRATION in declared["services"]:
+        cure = "Give yours another name"
+        raise WaError(
+            f"service {MIGRATION}", "in the Compose files", "no service of that name, which the migration has", cure
+        )
     kept = {key: value for key, value in body.items() if key not in _NOT_TAKEN}
     environment = kept.get("environment") or {}
     if not isinstance(environment, t.Mapping):
@@ -61,6 +66,13 @@ def document(declared: Document, resolved: Document, service: str, image: str, f
     # The signal is that of `_compose.document`.
     made = {"image": image, "profiles": [MIGRATION], "restart": "no", "stop_signal": "SIGKILL"}
     return {"services": {MIGRATION: {**kept, **made}}}
+
+
+def other_database(resolved: Document, service: str) -> list[str]:
+    """Returns the database settings in which the migration of a resolved document differs from the Coreapp `service`."""
+    ours, theirs = (resolved["services"][name].get("environment") or {} for name in (MIGRATION, service))
+    keys = {key for key in (*ours, *theirs) if key.startswith("WA_DB_")} - {"WA_DB_UPGRADE"}
+    return sorted(key for key in keys if ours.get(key) != theirs.get(key))
 
 
 def _of_node(name: str) -> bool:

@@ -174,3 +174,28 @@ def test_a_missing_coreapp_is_an_error(declared: dict[str, t.Any]) -> None:
     assert str(error.value) == (
         "service wacore: not in the Compose files; expected the client's Coreapp. Run adopt.yml again"
     )
+
+
+def test_a_service_of_the_migrations_name_is_refused() -> None:
+    declared = {"services": {"wacore": {"image": OLD}, "dbupgrade": {"image": "x"}}}
+    with pytest.raises(WaError) as error:
+        migration.document(declared, {"services": {}}, "wacore", NEW, FOLDER)
+    assert str(error.value) == (
+        "service dbupgrade: in the Compose files; expected no service of that name, which the migration has. Give yours another name"
+    )
+
+
+@pytest.mark.parametrize(
+    ("coreapp", "made", "different"),
+    [
+        ({"WA_DB_PORT": "1", "X": "1"}, {"WA_DB_PORT": "1", "WA_DB_UPGRADE": "1"}, []),
+        ({"WA_DB_NAME_PREFIX": "app"}, {"WA_DB_NAME_PREFIX": "ax", "WA_DB_UPGRADE": "1"}, ["WA_DB_NAME_PREFIX"]),
+        ({"WA_DB_PORT": "1"}, {}, ["WA_DB_PORT"]),
+        (None, {"WA_DB_PORT": "1"}, ["WA_DB_PORT"]),
+    ],
+)
+def test_the_migration_has_the_coreapps_database(
+    coreapp: dict[str, str] | None, made: dict[str, str], different: list[str]
+) -> None:
+    resolved = {"services": {"wacore": {"environment": coreapp}, "dbupgrade": {"environment": made}}}
+    assert migration.other_database(resolved, "wacore") == different

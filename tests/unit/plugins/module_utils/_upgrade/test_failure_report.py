@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade.failure_report import Failure, screen
 
-MEMBERS = [
+MEMBERS: list[dict[str, t.Any]] = [
     {
         "host": host,
         "dir": "/opt/waba/eu",
