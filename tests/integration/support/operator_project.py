@@ -1,0 +1,254 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client that an operator starts from Compose files of their own, and the same client after its adoption."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import typing as t
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from commands import docker, run
+from docker.errors import NotFound
+from engine import PROJECT, Engine
+from real_compose import Runner
+from simulated import run_module
+
+from ansible_collections.waba.onprem.plugins.action.wa_adopt import ActionModule
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import env_files, inventory
+from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Docker
+from ansible_collections.waba.onprem.plugins.modules.wa_info import read_compose_files
+from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inventory
+
+REGISTRY = "registry.test:5000"
+OLD, NEW = "2.51.2", "2.53.4"
+HOST = "h1"
+# Of Compose in the roles: `__wa_common_compose_environment`.
+ROLE_ENVIRONMENT = {"COMPOSE_PROFILES": "", "COMPOSE_REMOVE_ORPHANS": "false", "COMPOSE_IGNORE_ORPHANS": "true"}
+_SHELL = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG")
+Variables = dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an operator keeps the Compose files of a client and starts it, and what is expected of the adoption.
+
+    In all texts `@P` stands for the project, `@R` for the registry with the path of the images, `@H` for such a path on Docker
+    Hub, and `@D` for the folder of the start.
+    """
+
+    files: t.Mapping[str, str]  # by the path below the folder of the start
+    options: t.Sequence[str] = ()  # of `docker compose`, before `up`
+    shell: t.Mapping[str, str] = field(default_factory=dict)  # what only the shell has
+    folder: str = "@P"
+    link: str = ""  # a symbolic link to the folder, through which the client is started
+    before: t.Sequence[t.Sequence[str]] = ()  # commands of docker
+    others: t.Sequence[t.Sequence[str]] = ()  # options for other projects of the folder
+    project_dir: str = "."
+    compose_files: t.Sequence[str] = ("docker-compose.yml",)
+    # Expected: wa_client_compose_* besides the folder and the files; texts with the version by file, or why it cannot be set.
+    adopted: t.Mapping[str, t.Any] = field(default_factory=dict)
+    version: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    refused: str = ""
+
+
+class Operator:
+    """A client that an operator starts with the files and the command of a layout."""
+
+    def __init__(self, layout: Layout, base: Path, images: str, engine_host: str) -> None:
+        self.layout, self.images_path = layout, images
+        self.project = f"t{uuid.uuid4().hex[:8]}"
+        self.engine, self.engine_host = Engine(), engine_host
+        self.own = base / "waba"  # of the collection
+        self.own.mkdir()
+        folder = base / self.text(layout.folder)
+        folder.mkdir(parents=True)
+        self.folder = base / layout.link if layout.link else folder
+        if layout.link:
+            self.folder.symlink_to(folder)
+        for path, content in layout.files.items():
+            file = self.folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self.text(content), encoding="utf-8", newline="")
+
+    def text(self, value: str) -> str:
+        """Returns a text of the layout with what its placeholders stand for."""
+        value = value.replace("@P", self.project).replace("@R", f"{REGISTRY}/{self.images_path}")
+        value = value.replace("@H", self.images_path)
+        return value.replace("@D", str(self.folder)) if "@D" in value else value
+
+    def path(self, name: str) -> str:
+        """Returns the path of a file or folder of the layout."""
+        return os.path.normpath(self.folder / name)
+
+    def compose(self, *arguments: str, options: t.Sequence[str] | None = None) -> str:
+        """Runs Compose as the operator does."""
+        kept = {name: os.environ[name] for name in _SHELL if name in os.environ}
+        shell = {key: self.text(value) for key, value in self.layout.shell.items()}
+        words = ["docker", "compose", *map(self.text, self.layout.options if options is None else options), *arguments]
+        return run(*words, cwd=self.folder, env={**kept, **shell, "PWD": str(self.folder)})
+
+    def start(self) -> None:
+        """Starts the client, and what else the folder has."""
+        for words in self.layout.before:
+            docker(*map(self.text, words))
+        for options in self.layout.others:
+            self.compose("up", "--detach", options=options)
+        self.compose("up", "--detach")
+
+    def images(self) -> list[str]:
+        """Returns the images that the operator's own files give, sorted."""
+        return sorted({line for line in self.compose("config", "--images").splitlines() if line})
+
+    @property
+    def projects(self) -> list[str]:
+        """The projects of the folder."""
+        return [self.project, *(self.text(options[1]) for options in self.layout.others)]
+
+    def ids(self) -> dict[str, str]:
+        """Returns the containers of the folder's projects: name and id."""
+        found = [pair for project in self.projects for pair in self.engine.containers(project).items()]
+        return {name: str(one["Id"]) for name, one in found}
+
+    def contents(self) -> dict[str, tuple[int, bytes]]:
+        """Returns the mode and the content of all files of the operator's folder."""
+        files = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        return {str(path.relative_to(self.folder)): (path.stat().st_mode, path.read_bytes()) for path in files}
+
+    def clean(self) -> None:
+        """Removes all containers, networks and volumes."""
+        api = self.engine.client.api
+        labels = [{"label": f"{PROJECT}={project}"} for project in self.projects]
+        made: dict[str, list[str]] = {"network": [], "volume": []}
+        for words in self.layout.before:
+            made[words[0]].append(self.text(words[-1]))
+        for label in labels:
+            for one in api.containers(all=True, filters=label):
+                api.remove_container(one["Id"], force=True, v=True)
+        for label in labels:
+            made["network"] += [one["Id"] for one in api.networks(filters=label)]
+            made["volume"] += [one["Name"] for one in api.volumes(filters=label)["Volumes"] or []]
+        for kind, remove in (("network", api.remove_network), ("volume", api.remove_volume)):
+            for name in made[kind]:
+                with contextlib.suppress(NotFound):  # the start may have failed before
+                    remove(name)
+        self.engine.client.close()
+
+
+class _Reader(ActionModule):
+    """The part of the action plugin that compares the operator's files, with modules that run in this process."""
+
+    def __init__(self) -> None:
+        pass
+
+    @contextlib.contextmanager
+    def _no_log(self) -> t.Iterator[None]:
+        yield
+
+    def _execute_module(self, module_name: str, module_args: Variables, task_vars: Variables) -> Variables:
+        return run_module(module_name.rpartition(".")[2], module_args)
+
+
+class Adopted:
+    """The client as the inventory describes it that `adopt` writes."""
+
+    def __init__(self, operator: Operator, compare: bool = True) -> None:
+        self.operator = operator
+        self.docker = {"docker_host": operator.engine_host}
+        survey = self._survey()
+        self.plans: Variables = _Reader()._plans(survey, self.docker, {}) if compare else {}
+        survey["plans"] = self.plans
+        adoption = inventory.build({HOST: survey}, {}, {HOST: {}}, {HOST: {}})
+        self.report = "\n".join(adoption.report)
+        self.variables: Variables = {
+            **adoption.documents[f"host_vars/{HOST}/vars.yml"],
+            **adoption.secrets.get(f"host_vars/{HOST}/vault.yml", {}),
+        }
+        given = {
+            **self.variables,
+            "inventory_hostname": HOST,
+            "wa_docker_host": operator.engine_host,
+            "wa_project_dir": str(operator.own),
+        }
+        variables = {**given, "groups": {"all": [HOST]}, "hostvars": {HOST: given}}
+        ours = Inventory(variables, Templar(loader=DataLoader(), variables=variables).template)
+        self.client = desired.client(ours)
+        self.called: Variables = self.client["compose"]
+
+    def _survey(self) -> Variables:
+        """Returns what `adopt` reads of the host."""
+        options = {key: option.get("default") for key, option in ARGUMENT_SPEC.items()}
+        found = inspection.read(Docker({**options, **self.docker}), self.operator.project)
+        read_compose_files([*found["containers"], *found["sidecars"]], Runner())
+        found.update(autostart=[], unreadable_paths=[], missing={})
+        found["files"] = inspection.read_files(env_files.complete(found))
+        return found
+
+    def compose_variables(self) -> Variables:
+        """Returns what says how Compose was called, with paths relative to the folder of the start."""
+        start = "wa_client_compose_"
+        return {key[len(start) :]: value for key, value in self.variables.items() if key.startswith(start)}
+
+    def write(self) -> None:
+        """Writes the files of the role."""
+        for file in self.client["files"]:
+            Path(file["path"]).write_text(file["content"], encoding="utf-8")
+
+    def plan(self) -> Variables:
+        """Returns what the role would do, before its files are written."""
+        found = run_module(
+            "wa_project_info",
+            {
+                **self.docker,
+                "project": self.client["project"],
+                "project_dir": self.called["folder"],
+                "content": json.dumps(self.client["document"]),
+                "compose_files": self.client["planned_files"],
+                "interpolation_files": self.called["env_files"],
+                "profiles": self.called["profiles"],
+                "services": self.called["services"],
+                "version": OLD,
+                "env_files": {one["path"]: one["content"] for one in self.client["files"][1:]},
+                "recreate": "later",
+            },
+        )
+        assert not found.get("failed"), found
+        return found
+
+    def up(self) -> None:
+        """Starts the client as the role does."""
+        words = [*self.called["command"], "up", "--detach", "--pull=missing", *self.called["services"]]
+        run(*words, cwd=self.called["folder"], env={**os.environ, **ROLE_ENVIRONMENT})
+
+    def upgrade(self, check: bool = False, **options: t.Any) -> Variables:
+        """Returns the result of wa_project_upgrade."""
+        given = {
+            "project": self.client["project"],
+            "project_dir": self.called["folder"],
+            "compose_files": self.called["files"][:-1],
+            "interpolation_files": self.called["env_files"],
+            "images": self.called["repositories"],
+            "version": NEW,
+        }
+        return run_module("wa_project_upgrade", {**given, **options}, check)
+
+    def migration(self) -> tuple[Variables, Variables]:
+        """Returns the one-shot migration, and the Coreapp that it is made from, as Compose reads them."""
+        core = next(one["name"] for one in self.client["services"] if one["image"] != "web")
+        path = self.operator.own / "migration.yml"
+        options = {"operation": "stage", "path": str(path), "service": core}
+        made = self.upgrade(**options)
+        assert not made.get("failed"), made
+        assert made["actions"] == [f"wrote {path}"]
+        words = [*self.called["command"], f"--file={path}", "--profile=dbupgrade", "config", "--format=json"]
+        services = json.loads(run(*words, cwd=self.called["folder"]))["services"]
+        return services["dbupgrade"], services[core]

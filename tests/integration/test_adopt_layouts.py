@@ -1,0 +1,204 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client keeps the Compose files that its operator started it with, in every layout of them that is usual."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+import uuid
+from dataclasses import dataclass
+
+import pytest
+from commands import docker
+from engine import SERVICE
+from operator_layouts import RARE, USUAL
+from operator_project import NEW, OLD, REGISTRY, Adopted, Operator
+
+# What a migration does not have of its Coreapp, and what it has of its own.
+NODE = {
+    *(
+        "build",
+        "container_name",
+        "depends_on",
+        "deploy",
+        "domainname",
+        "environment",
+        "expose",
+        "healthcheck",
+        "hostname",
+    ),
+    *(
+        "image",
+        "labels",
+        "links",
+        "ports",
+        "profiles",
+        "pull_policy",
+        "restart",
+        "scale",
+        "stop_grace_period",
+        "stop_signal",
+    ),
+}
+REFUSALS = (
+    *("lost_networks", "other_builds", "other_services", "other_versions", "identity"),
+    *("restarts", "surplus", "paused"),
+)
+
+
+@dataclass
+class Case:
+    """A started client, and its adoption."""
+
+    operator: Operator
+    adopted: Adopted
+
+
+@pytest.fixture(scope="module")
+def images(image: str) -> t.Iterator[str]:
+    """The path of images of the client in two versions, and of a database beside it."""
+    path = f"t{uuid.uuid4().hex[:8]}"
+    client = [f"{path}/{kind}:v{version}" for kind in ("web", "coreapp") for version in (OLD, NEW)]
+    names = [*client, *(f"{REGISTRY}/{name}" for name in (*client, f"{path}/db:v1"))]
+    text = f'FROM {image}\nCMD ["sleep", "infinity"]\n'
+    built = docker("build", "--quiet", "-", stdin=text, env={**os.environ, "DOCKER_BUILDKIT": "0"})
+    try:
+        for name in names:
+            docker("tag", built, name)
+        yield path
+    finally:
+        docker("image", "rm", *names, check=False)
+
+
+# The layouts of CI; the others are run in the deep layer.
+CI = {
+    "version in .env",
+    "extends from another file",
+    "version in the shell",
+    "env_file and environment as lists, dollar signs in secrets",
+    "default network with IPAM, static address and aliases",
+    "limits, bound folders, secrets and configs",
+    "database, cache and a preparation in the project",
+}
+LAYOUTS = {**USUAL, **RARE}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(layout, id=name, marks=() if name in CI else pytest.mark.deep) for name, layout in LAYOUTS.items()
+    ],
+)
+def case(
+    request: pytest.FixtureRequest, images: str, docker_engine: str, tmp_path_factory: pytest.TempPathFactory
+) -> t.Iterator[Case]:
+    operator = Operator(request.param, tmp_path_factory.mktemp("operator"), images, docker_engine)
+    try:
+        operator.start()
+        adopted = Adopted(operator)
+        adopted.write()
+        yield Case(operator, adopted)
+    finally:
+        operator.clean()
+
+
+def test_the_inventory_has_how_the_client_was_started(case: Case) -> None:
+    operator, layout = case.operator, case.operator.layout
+    expected = {
+        "dir": operator.path(layout.project_dir),
+        "files": [operator.path(name) for name in layout.compose_files],
+        **layout.adopted,
+    }
+    if "env_files" in layout.adopted:
+        expected["env_files"] = [operator.text(path) for path in layout.adopted["env_files"]]
+    assert case.adopted.compose_variables() == expected
+    assert case.adopted.plans == {operator.project: {"changes": [], "problem": ""}}
+    assert "Compose files use" not in case.adopted.report
+    assert "would fail" not in case.adopted.report
+
+
+def test_every_container_is_kept(case: Case) -> None:
+    before = case.operator.ids()
+    plan = case.adopted.plan()
+    assert (plan["changes"], plan["pending"], plan["calls"]) == ([], [], [])
+    assert {name: plan[name] for name in REFUSALS} == {name: [] for name in REFUSALS}
+    case.adopted.up()
+    assert case.operator.ids() == before
+
+
+def test_a_missing_container_is_created_and_the_others_are_kept(case: Case) -> None:
+    before = case.operator.ids()
+    services = case.adopted.called["services"]
+    running = case.operator.engine.containers(case.operator.project)
+    # The first one: of it the next adoption reads the options of Compose.
+    gone, old = min((name, one) for name, one in running.items() if one["Config"]["Labels"][SERVICE] in services)
+    docker("rm", "--force", gone)
+    plan = case.adopted.plan()
+    assert (plan["changes"], plan["pending"]) == ([f"create {gone} (is missing)"], [])
+    assert plan["calls"] == [{"services": services, "dependencies": True, "recreate": "never"}]
+    assert {name: plan[name] for name in REFUSALS} == {name: [] for name in REFUSALS}
+    case.adopted.up()
+    after = case.operator.ids()
+    assert {name for name in {*before, *after} if before.get(name) != after.get(name)} == {gone}
+    new = case.operator.engine.container(gone)
+    assert mounts(new) == mounts(old)
+    assert [*new["NetworkSettings"]["Networks"]] == [*old["NetworkSettings"]["Networks"]]
+    assert sorted(new["Config"]["Env"]) == sorted(old["Config"]["Env"])
+    assert Adopted(case.operator, compare=False).compose_variables() == case.adopted.compose_variables()
+
+
+def mounts(container: dict[str, t.Any]) -> list[tuple[str, ...]]:
+    """The mounts of a container, without volumes that have no name."""
+    found = [(one["Type"], one.get("Name") or one.get("Source", ""), one["Destination"]) for one in container["Mounts"]]
+    return sorted(found)
+
+
+def test_the_migration_has_the_database_of_the_coreapp(case: Case) -> None:
+    before = case.operator.contents()
+    made, core = case.adopted.migration()
+    assert made["image"] == core["image"].replace(OLD, NEW)
+    assert (made["profiles"], made["restart"]) == (["dbupgrade"], "no")
+    node = ("COREAPP_", "WEBAPP_", "WACORE_", "WA_APP_MULTICONNECT", "WA_MASTER_NODE")
+    environment = {key: value for key, value in core["environment"].items() if not key.startswith(node)}
+    assert made["environment"] == {**environment, "WA_DB_UPGRADE": "1"}
+    assert {*(made.get("networks") or ())} == {*(core.get("networks") or ())}
+    kept = [
+        {key: value for key, value in one.items() if key not in NODE and key != "networks" and value is not None}
+        for one in (made, core)
+    ]
+    assert kept[0] == kept[1]
+    assert {*made} & NODE <= {"image", "environment", "profiles", "restart", "stop_signal"}
+    assert case.operator.contents() == before
+
+
+def test_the_version_is_set_in_the_files_of_the_operator(case: Case) -> None:
+    operator, layout = case.operator, case.operator.layout
+    before, images = operator.contents(), operator.images()
+    predicted = case.adopted.upgrade(check=True)
+    assert operator.contents() == before
+    if layout.refused:
+        done = case.adopted.upgrade()
+        assert (predicted["msg"], done["msg"]) == (operator.text(layout.refused),) * 2
+        assert (predicted["changed"], done["changed"], operator.contents()) == (False, False, before)
+        return
+    changes = [(name, operator.text(text)) for name, texts in layout.version.items() for text in texts]
+    expected = [f"{operator.path(name)}: {text} becomes {text.replace(OLD, NEW)}" for name, text in changes]
+    assert sorted(predicted["actions"]) == sorted(expected)
+    done = case.adopted.upgrade()
+    assert (done.get("msg"), done["actions"], done["diff"]) == (None, predicted["actions"], predicted["diff"])
+    assert case.adopted.upgrade()["actions"] == []
+    assert operator.contents() == {name: (mode, edited(operator, name, data)) for name, (mode, data) in before.items()}
+    assert operator.images() == sorted(image.replace(OLD, NEW) for image in images)
+
+
+def edited(operator: Operator, name: str, data: bytes) -> bytes:
+    """The expected content of a file: with the new version where the layout says that the file has it, except in comments."""
+    lines = data.decode().splitlines(keepends=True)
+    for text in map(operator.text, operator.layout.version.get(name, ())):
+        variable, _equals, value = text.rpartition("=")
+        for number, line in enumerate(lines):
+            if variable in line and not line.lstrip().startswith("#"):
+                lines[number] = line.replace(value, value.replace(OLD, NEW))
+    return "".join(lines).encode()
