@@ -97,6 +97,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages, migration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
+from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
 from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -137,7 +138,9 @@ class Project:
             raise WaError(
                 ", ".join(params["compose_files"]), f"docker compose config: {found}", "files that it can read"
             )
-        return t.cast("dict[str, t.Any]", json.loads(output))
+        document = t.cast("dict[str, t.Any]", json.loads(output))
+        complete_limits(document["services"])
+        return document
 
     def images(self, *options: str, copies: t.Mapping[str, str] | None = None) -> dict[str, str]:
         """Returns the image of each service."""

@@ -19,6 +19,14 @@ Document = dict[str, t.Any]
 Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
 
 
+def complete_limits(services: t.Mapping[str, Document]) -> None:
+    """Adds the limits of 0 that `docker compose config` leaves out (`ulimits: {core: 0}`), without which it refuses its own output."""
+    for body in services.values():
+        for name, limit in (body.get("ulimits") or {}).items():
+            if isinstance(limit, dict) and "single" not in limit:
+                body["ulimits"][name] = {"soft": 0, "hard": 0, **limit}
+
+
 @dataclass(frozen=True)
 class Files:
     """The Compose files that a container was created from, in their order; none for a container outside Compose."""

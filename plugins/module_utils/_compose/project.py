@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
 from ansible_collections.waba.onprem.plugins.module_utils._compose.override import (
     DEFINITION_LABEL,
     MIGRATION,
@@ -123,7 +124,9 @@ class Project:
             text = self._config(
                 document, *options, files=self.files, interpolation=interpolation, profiles=self.profiles or ()
             )
-        return t.cast("Document", json.loads(text))
+        found = t.cast("Document", json.loads(text))
+        complete_limits(found.get("services") or {})
+        return found
 
     @contextmanager
     def _planned_env_files(self) -> t.Iterator[tuple[Document, dict[str, str]]]:

@@ -227,7 +227,7 @@ networks: {proxy: {external: true, name: "@P_proxy"}}
     "limits, bound folders, secrets and configs": layout(
         client(
             """
-            ulimits: {nofile: {soft: 512, hard: 1024}, nproc: 512}
+            ulimits: {nofile: {soft: 512, hard: 1024}, nproc: 512, core: 0}
             cap_drop: [MKNOD, NET_RAW]
             cap_add: [SYS_NICE]
             sysctls: [net.core.somaxconn=1024]

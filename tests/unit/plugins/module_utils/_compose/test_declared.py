@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from real_compose import Runner
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import Files, Reader
+from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import Files, Reader, complete_limits
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 SECRET = "Canary-22-Pw"
@@ -151,3 +151,18 @@ def test_a_command_that_cannot_run_is_an_error() -> None:
 
     with pytest.raises(WaError, match="FileNotFoundError of docker compose"):
         Reader(run).document(Files("biz", "/srv", ("/srv/a.yml",)))
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"core": {}, "nproc": 5}, {"core": {"soft": 0, "hard": 0}, "nproc": 5}),
+        ({"nofile": {"hard": 9}}, {"nofile": {"soft": 0, "hard": 9}}),
+        ({"nofile": {"soft": 1, "hard": 9}}, {"nofile": {"soft": 1, "hard": 9}}),
+        ({"nofile": {"single": 7}}, {"nofile": {"single": 7}}),
+    ],
+)
+def test_limits_of_zero_that_compose_leaves_out(limits: dict[str, t.Any], expected: dict[str, t.Any]) -> None:
+    services = {"a": {"ulimits": limits}, "b": {}}
+    complete_limits(services)
+    assert services == {"a": {"ulimits": expected}, "b": {}}
