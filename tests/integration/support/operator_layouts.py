@@ -52,12 +52,12 @@ DATABASE_SERVICE = """\
 def layout(
     text: str,
     files: t.Mapping[str, str] | None = None,
-    version: t.Mapping[str, t.Sequence[str]] = IN_ENV,
+    version: t.Mapping[str, t.Sequence[str]] | None = None,
     **more: t.Any,
 ) -> Layout:
     """A layout with this main file, a db.env, and a file `.env` that has the version, unless these are among `files`."""
-    given = {FILE: text, "db.env": DATABASE, **({ENV: VERSION} if version is IN_ENV else {}), **(files or {})}
-    return Layout(given, version={} if "refused" in more else version, **more)
+    given = {FILE: text, "db.env": DATABASE, **({ENV: VERSION} if version is None else {}), **(files or {})}
+    return Layout(given, version={} if "refused" in more else IN_ENV if version is None else version, **more)
 
 
 def refusal(*reasons: str) -> str:
