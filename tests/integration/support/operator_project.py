@@ -42,7 +42,7 @@ Variables = dict[str, t.Any]
 class Layout:
     """How an operator keeps the Compose files of a client and starts it, and what is expected of the adoption.
 
-    In all texts `@P` stands for the project, `@R` for the registry with the path of the images, `@H` for such a path on Docker
+    In all texts `@P` is the project, `@R` the registry with the path of the images, `@H` such a path on Docker
     Hub, and `@D` for the folder of the start.
     """
 
@@ -81,7 +81,7 @@ class Operator:
             file.write_text(self.text(content), encoding="utf-8", newline="")
 
     def text(self, value: str) -> str:
-        """Returns a text of the layout with what its placeholders stand for."""
+        """Returns a text of the layout with the values of its placeholders."""
         value = value.replace("@P", self.project).replace("@R", f"{REGISTRY}/{self.images_path}")
         value = value.replace("@H", self.images_path)
         return value.replace("@D", str(self.folder)) if "@D" in value else value

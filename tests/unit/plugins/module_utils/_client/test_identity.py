@@ -439,7 +439,7 @@ def test_a_container_without_a_database_tells_nothing(identity: dict[str, t.Any]
     assert [(one.attribute, one.wanted) for one in client_identity.rendered(with_media, [bare])] == [
         ("media_volume", "other")
     ]
-    # Beside it another container tells.
+    # With another container beside it, that one counts.
     core = container(service="wacore", volume="")
     assert [one.wanted for one in client_identity.rendered(document, [core, {**bare, "mounts": []}])] == ["3307"]
 
