@@ -107,10 +107,9 @@ requirements:
         - The reason by requirement, each one of C(docker_engine), C(docker_compose), C(python_requests), C(python_mysql),
           C(python_postgresql), C(cron).
       type: dict
-    stopped_services:
-      description: The names of services that the host needs and that do not run.
-      type: list
-      elements: str
+    services:
+      description: The reason by service that the host needs and that does not run, or that systemd does not start at boot.
+      type: dict
     docker_refusal:
       description:
         - Why a Docker Engine or Compose that is missing must not be installed, with the cure. Empty when it may be, or is not
@@ -119,7 +118,7 @@ requirements:
       type: str
   sample:
     missing: {docker_compose: "docker compose does not run, or is a snap's"}
-    stopped_services: [cron]
+    services: {cron: does not run}
     docker_refusal: >-
       docker compose does not run, and an engine is there: package docker-ce, /usr/bin/docker. Nothing is installed beside it.
       Install Docker's own plugin: apt-get install docker-compose-plugin

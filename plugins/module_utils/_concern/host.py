@@ -35,11 +35,11 @@ SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def read_requirements(module: AnsibleModule, engine_error: str) -> dict[str, t.Any]:
-    """Returns what is `missing` with the reasons, `stopped_services`, and `docker_refusal`, why Docker must not be installed."""
+    """Returns what is `missing`, and the `services` to start, with the reasons, and why Docker must not be installed."""
     missing = requirements.missing(module, engine_error, requirements.has_compose(module, engine_error))
     return {
         "missing": dict(sorted(missing.items())),
-        "stopped_services": requirements.stopped_services(module),
+        "services": requirements.services(module),
         "docker_refusal": requirements.refusal(module, missing),
     }
 
@@ -49,7 +49,7 @@ def observe(module: AnsibleModule, engine_error: str) -> Finding:
     params, read = module.params, read_requirements(module, engine_error)
     found = Finding(requirements=read)
     found.changes += [f"{name} is missing: {reason}" for name, reason in read["missing"].items()]
-    found.changes += [f"{name} does not run" for name in read["stopped_services"]]
+    found.changes += [f"{name} {reason}" for name, reason in read["services"].items()]
     try:
         found.changes += compare_files(params)
     except WaError as error:  # the role reads the requirements all the same

@@ -286,6 +286,33 @@ def stopped_services(module: AnsibleModule) -> list[str]:
     return [cron_service(found[0])] if found and not cron_problem(module) and not cron_runs() else []
 
 
+def services(module: AnsibleModule) -> dict[str, str]:
+    """Returns the services that the host needs and that do not run, or are not started at boot, with that reason."""
+    found = dict.fromkeys(disabled_services(module), "is not started at boot")
+    return {**found, **dict.fromkeys(stopped_services(module), "does not run")}
+
+
+def disabled_services(module: AnsibleModule) -> list[str]:
+    """Returns the services of the engine and of the cron daemon that systemd does not start at boot."""
+    names = [cron_service(name) for name in CRON_NAMES if module.get_bin_path(name, opt_dirs=SYSTEM_PATHS)]
+    names += ["docker"] if str(module.params["docker_host"]).endswith(DEFAULT_SOCKET) else []
+    units = [f"{name}.service" for name in dict.fromkeys(names)]
+    if not units or not os.path.isdir(SYSTEMD):
+        return []
+    code, output, _error = module.run_command(["systemctl", "show", "--property=Id,LoadState,UnitFileState", *units])
+    return disabled(output) if code == 0 else []
+
+
+def disabled(text: str) -> list[str]:
+    """Returns the names of services in the output of `systemctl show` that are not started at boot, by `UnitFileState`.
+
+    One that is masked is off with intent; one that is static, generated or from elsewhere has no link of its own.
+    """
+    units = [dict(line.split("=", 1) for line in part.splitlines() if "=" in line) for part in text.split("\n\n")]
+    off = [one["Id"] for one in units if one.get("LoadState") == "loaded" and one.get("UnitFileState") == "disabled"]
+    return [name.removesuffix(".service") for name in off]
+
+
 def cron_service(program: str) -> str:
     """Returns the name of a cron daemon's service: Debian and others name cronie's by its package."""
     names = [

@@ -172,7 +172,11 @@ class Catalogue:
         self.store = Image("store", (self.machines["registry"], *self.clients.values()), recipe=tuple(self.clients))
 
     def host(self, host: Host) -> Image:
-        """The image of a host, with another version of the Compose plugin than its release's own if one is given."""
+        """The image of a host, with another first process or version of the Compose plugin than its release's own if given."""
+        image = self._with_compose(host)
+        return Image(f"{image.name}-{host.init}", (image,), HERE / "images" / host.init) if host.init else image
+
+    def _with_compose(self, host: Host) -> Image:
         image = self.hosts[host.release][host.flavour]
         compose = host.compose
         if not compose and host.release in WITHOUT_PLUGIN and host.flavour != "bare":

@@ -33,6 +33,8 @@ RELEASES = ("trixie", "bookworm", "bullseye", "sid")
 SUITE = RELEASES[0]
 # Versions of the Compose plugin, and the release that each is taken from; without a version, the host's own or the default's.
 COMPOSES = {"compose-2.26": SUITE, "compose-2.40": "sid"}
+# First processes other than the lab's own, and the only release that has each: newer ones of systemd need cgroup v2.
+INITS = {"systemd": "bullseye"}
 # Database servers, PRODUCT or PRODUCT-VERSION, and the Debian suite that each is taken from; `both` are the two defaults.
 ENGINES = {
     "mariadb": SUITE,
@@ -63,27 +65,28 @@ ALPHABET = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 @dataclass(frozen=True)
 class Host:
-    """One lab host, from NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE]."""
+    """One lab host, from NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE][@INIT]."""
 
     name: str
     flavour: str = "host"
     engine: str = ""
     release: str = SUITE
     compose: str = ""
+    init: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Host:
-        """Parse NAME[:FLAVOUR] and, in any order, [@RELEASE][@ENGINE][@COMPOSE]; raises LabError for invalid text."""
+        """Parse NAME[:FLAVOUR] and, in any order, [@RELEASE][@ENGINE][@COMPOSE][@INIT]; raises LabError for invalid text."""
         match = re.fullmatch(r"([a-z][a-z0-9-]{0,30})(?::(\w+))?((?:@[a-z0-9.-]+)*)", text)
         if not match:
             raise LabError(
-                f"{text!r} is no host: expected NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE], such as h1, h2:bare, "
+                f"{text!r} is no host: expected NAME[:FLAVOUR][@RELEASE][@ENGINE][@COMPOSE][@INIT], such as h1, h2:bare, "
                 "h3@bookworm or h4:ready@sid@postgres@compose-2.40"
             )
         name, flavour, words = match[1], match[2] or "host", match[3].split("@")[1:]
         if flavour not in FLAVOURS:
             raise LabError(f"host {name}: flavour {flavour!r} is none of {', '.join(FLAVOURS)}")
-        kinds = {"release": RELEASES, "database": ENGINES, "Compose": COMPOSES}
+        kinds = {"release": RELEASES, "database": ENGINES, "Compose": COMPOSES, "first process": INITS}
         for word in words:
             if not any(word in known for known in kinds.values()):
                 known = "; ".join(f"{kind}: {', '.join(values)}" for kind, values in kinds.items())
@@ -92,14 +95,16 @@ class Host:
         for several in given:
             if len(several) > 1:
                 raise LabError(f"host {name} is given {' and '.join(several)}: name one of them")
-        release, engine, compose = ("".join(one) for one in given)
+        release, engine, compose, init = ("".join(one) for one in given)
+        if init and release != INITS[init]:
+            raise LabError(f"host {name}: {init} is the first process of {INITS[init]} only: @{INITS[init]}@{init}")
         if name in (*ENGINES, "registry", "control"):
             raise LabError(f"host {name}: the lab uses that name itself")
-        return cls(name, flavour, engine, release or SUITE, compose)
+        return cls(name, flavour, engine, release or SUITE, compose, init)
 
     def __str__(self) -> str:
         flavour = f":{self.flavour}" if self.flavour != "host" else ""
-        words = (self.release if self.release != SUITE else "", self.engine, self.compose)
+        words = (self.release if self.release != SUITE else "", self.engine, self.compose, self.init)
         return self.name + flavour + "".join(f"@{word}" for word in words if word)
 
 

@@ -92,6 +92,7 @@ class Site:
             options=(
                 *("--privileged", "--tmpfs", "/run:exec,mode=755", "--stop-timeout", "30"),
                 *(("--mount", share) if self.lab.options.shared else ()),
+                *(("--cgroupns", "private", "--tmpfs", "/run/lock") if host.init else ()),
             ),
         )
 

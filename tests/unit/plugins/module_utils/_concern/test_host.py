@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._concern import host
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
@@ -43,7 +43,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
         (tmp_path / name).mkdir(mode=0o750)
     (tmp_path / "project" / "compose.yml").write_text(f"{HEADER}\nservices: {{}}\n")
     monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
-    monkeypatch.setattr(requirements, "stopped_services", lambda _module: [])
+    monkeypatch.setattr(requirements, "services", lambda _module: {})
     monkeypatch.setattr(
         requirements, "missing", lambda _module, error, compose: {"docker_engine": error} if error else {}
     )
@@ -70,14 +70,14 @@ def test_all_missing_requirements_are_named(module: Module, tmp_path: Path, monk
 
     monkeypatch.setattr(requirements, "missing", missing)
     monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: False)
-    monkeypatch.setattr(requirements, "stopped_services", lambda _module: ["cron"])
+    monkeypatch.setattr(requirements, "services", lambda _module: {"cron": "does not run"})
     monkeypatch.setattr(requirements, "refusal", lambda _module, reasons: f"refused for {', '.join(reasons)}")
     (tmp_path / "project").chmod(0o755)
     (tmp_path / "state").rmdir()
     found = host.observe(module, DOWN)
     assert found.requirements == {
         "missing": {"docker_engine": DOWN, "python_mysql": "the Python library pymysql cannot be imported"},
-        "stopped_services": ["cron"],
+        "services": {"cron": "does not run"},
         "docker_refusal": "refused for python_mysql, docker_engine",
     }
     assert found.changes == [
@@ -95,7 +95,7 @@ def test_a_compose_file_of_another_tool_is_an_error(module: Module, tmp_path: Pa
     path.write_text("services: {}\n")
     found = host.observe(module, "")
     assert found.error.startswith(f"{path}: a Compose file that is not this collection's; expected none, or one that ")
-    assert found.requirements == {"missing": {}, "stopped_services": [], "docker_refusal": ""}  # the role reads them
+    assert found.requirements == {"missing": {}, "services": {}, "docker_refusal": ""}  # the role reads them
     path.unlink()
     assert host.observe(module, "").changes == []
 
@@ -147,4 +147,4 @@ def test_a_host_without_a_deployment_is_compared_with_its_requirements(module: M
     module.params.update(files=[], lock_file=None, compose_file=None, identity_file=None, database_engine=None)
     found = host.observe(module, "")
     assert found.shown("now") == {"state": "in_sync"}
-    assert found.requirements == {"missing": {}, "stopped_services": [], "docker_refusal": ""}
+    assert found.requirements == {"missing": {}, "services": {}, "docker_refusal": ""}

@@ -369,6 +369,85 @@ def test_a_stopped_cron_daemon_is_recognised(
     assert host_requirements.stopped_services(host) == stopped
 
 
+# Printed by `systemctl show --property=Id,LoadState,UnitFileState` of systemd 247 on a lab host.
+SHOWN = """\
+Id=docker.service
+LoadState=loaded
+UnitFileState=disabled
+
+Id=cron.service
+LoadState=loaded
+UnitFileState=disabled
+
+Id=crond.service
+LoadState=not-found
+UnitFileState=
+
+Id=docker.socket
+LoadState=loaded
+UnitFileState=enabled
+
+Id=ssh.socket
+LoadState=masked
+UnitFileState=masked
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (SHOWN, ["docker", "cron"]),
+        (SHOWN.replace("UnitFileState=disabled", "UnitFileState=enabled"), []),
+        (SHOWN.replace("UnitFileState=disabled", "UnitFileState=static"), []),
+        (SHOWN.replace("LoadState=loaded", "LoadState=masked"), []),
+        ("", []),
+        ("Failed to connect to bus: No such file or directory\n", []),
+    ],
+)
+def test_services_that_systemd_does_not_start_at_boot_are_named(text: str, expected: list[str]) -> None:
+    assert host_requirements.disabled(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("socket", "programs", "systemd", "asked"),
+    [
+        ("unix:///var/run/docker.sock", ("cron",), True, ["cron.service", "docker.service"]),
+        ("unix:///run/user/1000/docker.sock", ("crond",), True, ["crond.service"]),
+        ("tcp://docker.example.com:2376", (), True, []),
+        ("unix:///var/run/docker.sock", ("cron",), False, []),
+    ],
+)
+def test_systemd_is_asked_for_the_services_of_this_host(
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    socket: str,
+    programs: tuple[str, ...],
+    systemd: bool,
+    asked: list[str],
+) -> None:
+    calls: list[list[str]] = []
+
+    def show(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        calls.append(command)
+        return 0, SHOWN, ""
+
+    monkeypatch.setattr(host_requirements, "DEFAULT_SOCKET", "/run/docker.sock")
+    monkeypatch.setattr(host_requirements, "SYSTEMD", str(tmp_path if systemd else tmp_path / "none"))
+    monkeypatch.setattr(host_requirements, "SERVICE_PLACES", ())
+    monkeypatch.setattr(host_requirements, "cron_runs", lambda: False)
+    monkeypatch.setattr(host, "run_command", show)
+    host.params["docker_host"] = socket
+    for name in programs:
+        host.program(name)
+    found = host_requirements.services(host)
+    assert [word for command in calls for word in command if word.endswith(".service")] == asked
+    assert found == {
+        **({"docker": "is not started at boot", "cron": "is not started at boot"} if asked else {}),
+        **dict.fromkeys(programs, "does not run"),
+    }
+
+
 @pytest.mark.parametrize(("compose", "missing"), [(True, False), (False, True), (None, True)])
 def test_a_known_state_of_compose_is_not_checked_again(
     host: Host, monkeypatch: pytest.MonkeyPatch, compose: bool | None, missing: bool

@@ -1,0 +1,64 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host whose first process is systemd: Docker and cron are installed, started now and at boot, and outlive a reboot."""
+
+from __future__ import annotations
+
+import typing as t
+
+import commands
+import pytest
+from observer import Lab
+
+NAME = "deep-systemd"
+INSTALL = {"wa_host_install_docker": True}
+STATES = "systemctl is-active docker cron; systemctl is-enabled docker cron"
+GOOD = ["active", "active", "enabled", "enabled"]
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[Lab]:
+    """A host with SSH, Python and sudo only."""
+    found = Lab(NAME, "h1")
+    try:
+        found.lab("up", "--hosts", "h1:bare@bullseye@systemd@compose-2.26", "--db", "mariadb")
+        yield found
+    finally:
+        found.lab("down")
+
+
+def test_docker_is_installed_and_started_by_systemd(lab: Lab) -> None:
+    first = lab.play("provision", INSTALL)
+    assert first.code == 0, first.output
+    assert lab.host(STATES, check=False).split() == GOOD
+    again = lab.play("provision", INSTALL)
+    assert (again.code, again.changed) == (0, 0), again.output
+
+
+@pytest.mark.parametrize(
+    ("plant", "line"),
+    [
+        ("systemctl disable docker", "host: docker is not started at boot"),
+        ("systemctl disable cron", "host: cron is not started at boot"),
+        ("systemctl stop cron", "host: cron does not run"),
+    ],
+)
+def test_a_service_that_was_switched_off_is_switched_on(lab: Lab, plant: str, line: str) -> None:
+    lab.host(plant)
+    before = lab.host("docker ps --no-trunc --quiet")
+    predicted = lab.play("provision", INSTALL, "--check")
+    assert (predicted.code, line in predicted.output) == (0, True), predicted.output
+    assert lab.host(STATES, check=False).split() != GOOD
+    repaired = lab.play("provision", INSTALL)
+    assert (repaired.code, repaired.changed) == (0, predicted.changed), repaired.output
+    assert lab.host(STATES, check=False).split() == GOOD
+    assert lab.host("docker ps --no-trunc --quiet") == before
+
+
+def test_the_client_is_back_after_a_reboot(lab: Lab) -> None:
+    commands.docker("restart", f"walab-{NAME}-h1")
+    lab.lab("up")  # waits for SSH
+    lab.wait_healthy()
+    again = lab.play("provision", INSTALL)
+    assert (again.code, again.changed) == (0, 0), again.output
