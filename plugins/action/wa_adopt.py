@@ -99,6 +99,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             raise WaError("requirements of the host", f"not read: {compared['concerns']['host']['error']}")
         survey["plans"] = self._plans(survey, args, task_vars)
         survey["missing"] = requirements["missing"]
+        survey["services"] = requirements["services"]
         survey["docker_refusal"] = requirements["docker_refusal"]
         with tempfile.NamedTemporaryFile(
             "w", dir=constants.DEFAULT_LOCAL_TMP, prefix="wa-adopt-", suffix=".json", delete=False
@@ -183,6 +184,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             failed,
             {host: _reached(hostvars[host], _CONNECTION) for host in surveys},
             {host: _reached(hostvars[host], _CONNECTION_SECRETS) for host in surveys},
+            lambda hosts, host, groups: desired.compose_file_of(hosts, host, groups, self._templar.template),
             with_vault=secret is not None,
             options="".join(f" {shlex.quote(word)}" for word in command_line.login_options(context.CLIARGS)),
         )
@@ -202,7 +204,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         writer.check()
         report: list[str] = redact(adoption.report)
         if adoption.documents:
-            writer.text("report.md", "".join(f"{line}\n" for line in report))
+            lines = [*report, *redact(adoption.compose_files)]
+            writer.text("report.md", "".join(f"{line}\n" for line in lines))
         if not self._task.check_mode:
             writer.write()
         paths = [file.path for file in writer.files]
@@ -312,7 +315,7 @@ def _secret(key: str, value: str) -> bool:
 def _hide(adoption: adopt_inventory.Adoption, redact: Redactor, with_vault: bool) -> None:
     """Move variables that hold a secret, such as a user called as the password, to the secrets.
 
-    Without a vault they are written with the secret taken out: an additional service is more than its password.
+    Without a vault they are written with the secret taken out.
     """
     for name in [name for name in adoption.documents if name.endswith("/vars.yml")]:
         document = adoption.documents[name]

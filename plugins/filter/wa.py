@@ -285,7 +285,7 @@ class FilterModule:
             "container_line": container_line,
             "stop_refusal": replacement.removed_by_a_stop,
             "layer_refusal": replacement.lost_with_layers,
-            "recreation_refusal": replacement.lost_by_recreation,
+            "replacement_refusal": replacement.lost_by_replacement,
             "stale_line": stale_line,
             "restored_line": restored_line,
             "unmanaged_containers": _with_ansible_errors(machines.sort_unmanaged),
@@ -303,6 +303,5 @@ class FilterModule:
             "upgrade_standing": failure_report.standing,
             "failure_lines": unfinished,
             "unreachable_hosts": unreachable_hosts,
-            "secret_presence": redact.holds_secret,
             "redacted_value": redact.redact,
         }

@@ -20,7 +20,8 @@ options:
     description:
       - V(write) brings O(path) to O(content).
       - V(restore) puts back what O(files) held, of those that have a C(FILE.previous). It stays until it is removed.
-      - V(settle) removes C(FILE.previous) of O(files), because the client is proven healthy with them.
+      - V(settle) removes C(FILE.previous) of O(files), because the client is proven healthy with them. With O(hashes) it also
+        records the containers that were created from them.
     type: str
     choices: [write, restore, settle]
     default: write
@@ -46,6 +47,12 @@ options:
     type: list
     elements: path
     default: []
+  identity_file:
+    description: The record of which client is here, for O(hashes). If there is none, none is written.
+    type: path
+  hashes:
+    description: RV(waba.onprem.wa_info#module:containers[].hash) by service.
+    type: dict
 extends_documentation_fragment:
   - waba.onprem.attributes
 seealso:
@@ -109,8 +116,10 @@ import pwd
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
+from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
@@ -180,6 +189,14 @@ def settle(module: AnsibleModule, result: Result) -> None:
             if not module.check_mode:
                 with store.lock(client_files.LOCK_TIMEOUT):
                     store.drop()
+    path, given = module.params["identity_file"], module.params["hashes"]
+    recorded = client_inspection.record(path) if given else {}
+    hashes = client_inspection.hashes_text(given or {})
+    if recorded and recorded.get(client_inspection.HASHES) != hashes:
+        result.actions.append(f"recorded the containers in {path}")
+        if not module.check_mode:
+            text = client_inspection.record_text({**recorded, client_inspection.HASHES: hashes})
+            core_files.replace(path, text.encode(), 0o640)
 
 
 def main() -> None:
@@ -192,8 +209,11 @@ def main() -> None:
             "owner": {"type": "str"},
             "keep": {"type": "bool", "default": False},
             "files": {"type": "list", "elements": "path", "default": []},
+            "identity_file": {"type": "path"},
+            "hashes": {"type": "dict"},
         },
         required_if=[("operation", "write", ["path", "content"])],
+        required_by={"hashes": ["identity_file"]},
         supports_check_mode=True,
     )
     os.umask(0o077)

@@ -410,6 +410,9 @@ containers:
       description: The Compose files that it was created from; empty outside Compose.
       type: list
       elements: str
+    hash:
+      description: Compose's hash of the service's definition that it was created from; empty outside Compose.
+      type: str
     own:
       description: Whether it was created from a Compose file that the role C(wa_client) has written, wherever that lay; it bears a label of it.
       type: bool

@@ -66,10 +66,10 @@ options:
     type: dict
   recreate:
     description:
-      - V(auto) is C(docker compose up), V(never) C(docker compose up --no-recreate).
-      - V(later) is as V(never), and RV(pending) lists what would be recreated.
+      - V(auto) is C(docker compose up), V(later) C(docker compose up --no-recreate), for which RV(pending) lists what would be
+        recreated.
     type: str
-    choices: [auto, later, never]
+    choices: [auto, later]
     default: auto
   moving:
     description: Services that another host still has; with V(later) in O(recreate) they are not created here.
@@ -230,12 +230,6 @@ paused:
   elements: str
   returned: always
   sample: [wa-support-waweb-1]
-restarts:
-  description: What Compose would restart although nothing may be recreated, a line a container.
-  type: list
-  elements: str
-  returned: always
-  sample: ["restart wa-support-waweb-1 (its network is recreated)"]
 other_builds:
   description:
     - Why containers would be made from another build than the one that runs under the same version, each with the cure.
@@ -250,10 +244,15 @@ lost_networks:
   elements: str
   returned: always
   sample: ["network proxy: not on this host. Create it: docker network create proxy"]
+losses:
+  description: Why containers that would be recreated or removed would lose their configuration or media, each with the cure.
+  type: list
+  elements: str
+  returned: always
+  sample: []
 identity:
   description:
     - Why a service would be another client than its container, by its database or its media, and O(confirm_identity) does not say so.
-    - Why a new container would lose its configuration, with V(auto) in O(recreate).
   type: list
   elements: str
   returned: always
@@ -284,7 +283,9 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
     surplus = compose_plan.surplus(steps, project.services)
     policies = project.restart_policies(steps)
     calls = project.calls(steps, surplus)
-    others = compose_plan.refuse_others(steps, project.selected, calls) if project.selected else []
+    names = project.selected or [one.name for one in project.services]
+    guarded = project.selected or project.recreate == compose_plan.LATER
+    others = compose_plan.refuse_others(steps, names, calls) if guarded else []
     builds = compose_plan.other_builds(project.services, project.found, steps, project.recreate)
     return {
         "containers": [asdict(step) for step in steps],
@@ -297,9 +298,9 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
         "other_services": [str(error) for error in others],
         "other_versions": other_versions(project, params["version"]),
         "paused": [step.container for step in steps if step.action == "unpause"],
-        "restarts": [compose_plan.line(step) for step in steps if step.action == "restart"],
         "other_builds": [str(error) for error in builds],
         "lost_networks": [str(error) for error in project.lost_networks()],
+        "losses": losses(project, params["media_path"], steps),
         "identity": another_client(project, params),
     }
 
@@ -320,13 +321,20 @@ def other_versions(project: compose_project.Project, version: str | None) -> lis
     ]
 
 
+def losses(project: compose_project.Project, media_path: str, steps: t.Iterable[compose_plan.Step]) -> list[str]:
+    """Returns why containers must not be recreated or removed."""
+    leaving = {step.container for step in steps if step.action in ("recreate", "remove", "unknown")}
+    found = [one for one in listing.read(project.engine, project.name, []) if one["name"] in leaving]
+    for one in found:
+        one["layer_media"] = listing.layer_media(project.engine, one, media_path)
+    inside = replacement.lost_with_layers(found).rstrip(".")
+    return [*([inside] if inside else []), *replacement.lost_by_compose_files(project.resolved, found)]
+
+
 def another_client(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> list[str]:
     """Returns a message if the file's services would be another client than the existing containers; empty otherwise."""
-    if project.recreate == compose_plan.NEVER:
-        return []
     found = listing.read(project.engine, project.name, [])
     document = project.resolved
-    lost = [] if project.recreate == compose_plan.LATER else replacement.lost_by_compose_files(document, found)
     if project.env_changes is not None:
         # A db.env that is not written yet was compared by wa_db_env; the operator's own files name what is there before.
         services = document.get("services", {})
@@ -337,8 +345,8 @@ def another_client(project: compose_project.Project, params: t.Mapping[str, t.An
     try:
         client_identity.refuse(f"compose.yml of project {project.name}", different)
     except WaError as error:
-        return [str(error), *lost]
-    return lost
+        return [str(error)]
+    return []
 
 
 def main() -> None:
@@ -355,7 +363,7 @@ def main() -> None:
             version={"type": "str"},
             env_files={"type": "dict", "default": {}, "no_log": True},
             env_changes={"type": "dict"},
-            recreate={"type": "str", "choices": ["auto", "later", "never"], "default": "auto"},
+            recreate={"type": "str", "choices": ["auto", "later"], "default": "auto"},
             moving={"type": "list", "elements": "str", "default": []},
             undeclared_keys={"type": "list", "elements": "str", "no_log": False},
             identity_file={"type": "path"},

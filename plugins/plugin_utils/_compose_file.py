@@ -11,7 +11,7 @@ import typing as t
 
 import yaml
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 
 PREFACE = f"""{HEADER}; changes made here are lost at the next provision.yml.
 # db.env is the role wa_db_env's, the volume the role wa_media_volume's. dbupgrade is upgrade.yml's one-shot migration.

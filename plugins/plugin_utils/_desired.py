@@ -17,7 +17,6 @@ import typing as t
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import HIDDEN
@@ -30,7 +29,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
-from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import PROVISIONED, ROLES, Inventory
+from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import PROVISIONED, ROLES, Inventory, Template
 
 SCRIPT = "/usr/local/sbin/wa-log-cleanup"
 CRON_FOLDER = "/etc/cron.d"
@@ -188,17 +187,19 @@ def services(inventory: Inventory) -> list[State]:
         inventory["wa_client_web_port"],
         inventory["wa_client_core_port"],
     )
-    return compose_override.rename(found, inventory["wa_client_service_names"])
+    return compose_document.rename(found, inventory["wa_client_service_names"])
 
 
 def compose_client(inventory: Inventory) -> compose_document.Client:
     """Returns the input of `_compose.document`."""
-    place = deployment(inventory)
+    place, engine = deployment(inventory), inventory.given("wa_db_env_engine") or "MYSQL"
+    if engine not in units.DATABASE_PORTS:
+        raise WaError("wa_db_env_engine", repr(engine), " or ".join(units.DATABASE_PORTS))
     return {
         "deployment": place,
         "images": client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or ""),
         "version": version(inventory),
-        "engine": inventory.given("wa_db_env_engine") or "MYSQL",
+        "engine": engine,
         "services": services(inventory),
         "media_volume": media_volume_name(inventory),
         "media_path": inventory["wa_media_volume_mount_path"],
@@ -213,12 +214,7 @@ def compose_client(inventory: Inventory) -> compose_document.Client:
             "web": inventory["wa_client_healthcheck_web"],
             "core": inventory["wa_client_healthcheck_core"],
         },
-        "extra_services": inventory["wa_client_extra_services"],
-        "extra_networks": inventory["wa_client_extra_networks"],
-        "extra_volumes": inventory["wa_client_extra_volumes"],
-        "secret_files": compose_override.secret_files(
-            inventory["wa_client_extra_secret_environment"], place["project_dir"]
-        ),
+        "migration": not _paths("wa_client_compose_files", inventory["wa_client_compose_files"]),
     }
 
 
@@ -228,7 +224,8 @@ def compose(inventory: Inventory) -> State:
     `folder` is the project directory, `files` the Compose files in their order, `env_files` those with the variables of the
     Compose files (none: Compose reads `.env`), `profiles` the enabled profiles, `command` all that as arguments. `services` are
     the client's if the operator has files of their own, so that what stands beside them is left alone; else none, for all. `repositories`
-    are the images, without version, of the services whose Compose files are the operator's, `coreapp` is the first Coreapp.
+    are the images, without version, of the services whose Compose files are the operator's, `coreapp` is the first Coreapp,
+    `migration` whether the migration is made from it, and is not in the role's file.
     """
     place = deployment(inventory)
     ours, given = place["compose_file"], inventory.given("wa_client_compose_dir")
@@ -256,6 +253,7 @@ def compose(inventory: Inventory) -> State:
         "command": [*command, *(f"--file={one}" for one in files)],
         "services": [one["name"] for one in ours_there] if theirs else [],
         "coreapp": next((one["name"] for one in ours_there if one["kind"] == "core"), ""),
+        "migration": bool(theirs),
         "repositories": {one["name"]: images[one["image"]] for one in ours_there} if given is not None else {},
     }
 
@@ -274,27 +272,12 @@ def env_lines(variables: t.Mapping[str, t.Any]) -> str:
     return "".join(env_file.write(str(key), str(value), "compose") + "\n" for key, value in variables.items())
 
 
-_ADDITIONS = (
-    *("wa_client_extra_services", "wa_client_extra_networks", "wa_client_extra_volumes"),
-    "wa_client_extra_secret_environment",
-)
-
-
 def client(inventory: Inventory) -> State:
     """Returns the client's project: its files, services with their definitions, and container names."""
     place = deployment(inventory)
     made, called = compose_client(inventory), compose(inventory)
     operators = inventory.given("wa_client_compose_dir") is not None
-    additions = [name for name in _ADDITIONS if operators and inventory[name]]
-    if additions:
-        raise WaError(
-            ", ".join(additions),
-            "set, and wa_client_compose_dir, too",
-            "additions in the operator's own Compose files",
-            "Put them into a file that wa_client_compose_files names",
-        )
     document = compose_document.version_override(made) if operators else compose_document.document(made)
-    secrets = inventory["wa_client_extra_secret_environment"]
     variables = inventory["wa_client_compose_environment"]
     for key, value in variables.items():
         env_rules.check_text(f"wa_client_compose_environment: {key}", key, value, removable=False)
@@ -305,20 +288,13 @@ def client(inventory: Inventory) -> State:
                 "the secret itself",
                 "Fill it in and encrypt the file, or run adopt.yml again with --vault-password-file",
             )
-    for service in made["secret_files"]:
-        for key, value in secrets[service].items():
-            env_rules.check_text(f"wa_client_extra_secret_environment: {service}: {key}", key, value, removable=False)
     user = owner(inventory)
     files = [{"path": place["compose_file"], "content": compose_file.write(document), "mode": "0640", "owner": user}]
-    files += [
-        {"path": path, "content": env_lines(secrets[name]), "mode": "0600", "owner": user}
-        for name, path in made["secret_files"].items()
-    ]
     if variables:
         files.append(
             {
                 "path": interpolation_file(inventory),
-                "content": f"{compose_override.HEADER}\n{env_lines(variables)}",
+                "content": f"{compose_document.HEADER}\n{env_lines(variables)}",
                 "mode": "0600",
                 "owner": user,
             }
@@ -333,17 +309,32 @@ def client(inventory: Inventory) -> State:
         # The place of the rendered file, before it is written.
         "planned_files": ["-" if path == place["compose_file"] else path for path in called["files"]],
         "services": made["services"],
-        "secret_files": made["secret_files"],
         "files": [_present(one) for one in files] if place["project"] else [],
         "kept_files": [place["env_file"], *(one["path"] for one in files)] if place["project"] else [],
         "database": database(inventory),
         "media_folder": media_folder(inventory),
         "container_names": units.text_list(inventory["wa_client_container_names"], "wa_client_container_names"),
         # The names that Compose gives.
-        "compose_container_names": [f"{place['project']}-{one['name']}-1" for one in made["services"]],
-        "keep_adopted": not boolean(inventory["wa_client_replace_adopted"]),
+        "compose_container_names": [
+            f"{place['project']}-{one['name']}-{number + 1}"
+            for one in made["services"]
+            for number in range(one.get("scale", 1))
+        ],
+        "replace_unmanaged": boolean(inventory["wa_client_replace_unmanaged"]),
         "accept_unknown": "unknown_clients" in skipped(inventory),
     }
+
+
+def compose_file_of(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    host: str,
+    groups: t.Mapping[str, t.Sequence[str]],
+    template: Template,
+) -> tuple[State, str]:
+    """Returns the role's Compose file for a host, as a mapping and as text, from the variables of all hosts."""
+    variables = {**hostvars[host], "inventory_hostname": host, "hostvars": hostvars, "groups": groups}
+    made = client(Inventory(variables, template))
+    return made["document"], made["files"][0]["content"]
 
 
 def database(inventory: Inventory) -> str:
@@ -438,9 +429,6 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
         options = found["client"]
         operators = bool(options["compose"]["repositories"])  # only Compose can read what their files want
         services = [] if operators else compose_document.wanted(options["document"])
-        for one in services:
-            if one["name"] in options["secret_files"]:
-                one["secret_file"] = options["secret_files"][one["name"]]
         kept = (
             "docker_host",
             "client_images",
@@ -449,13 +437,13 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
             "files",
             "kept_files",
             "container_names",
-            "keep_adopted",
+            "replace_unmanaged",
         )
         place = deployment(inventory)
         called = {
             name: value
             for name, value in options["compose"].items()
-            if name not in ("command", "repositories", "coreapp")
+            if name not in ("command", "repositories", "coreapp", "migration")
         }
         found["client"] = _present(
             {
@@ -520,7 +508,7 @@ def removal(inventory: Inventory) -> State:
     trial = f"{place['project_dir']}/trial-database"
     parts = {
         "wa_client_state": [
-            *(compose_file, f"{compose_file}.previous", f"{lock}.change.json", f"{place['project_dir']}/secret-*"),
+            *(compose_file, f"{compose_file}.previous", f"{lock}.change.json"),
             interpolation_file(inventory),
         ],
         "wa_db_env_state": [env_file, f"{env_file}.previous"],

@@ -111,7 +111,7 @@ def pending(found: Concerns, restart: str = NOW) -> list[str]:
 
 def warnings(found: Concerns) -> list[str]:
     """Returns a line for each problem that configuration does not correct."""
-    return [text for finding in found.values() for text in finding.get("warnings") or ()]
+    return list(dict.fromkeys(text for finding in found.values() for text in finding.get("warnings") or ()))
 
 
 def remaining(found: Concerns, restart: str = NOW) -> list[str]:

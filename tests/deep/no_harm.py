@@ -63,6 +63,8 @@ class Case:
     again: str = "changes nothing"  # result of the next run with the right values
 
 
+SERVICE = "{environment: {WA_DB_NAME_PREFIX: x_}}"
+OTHER_PREFIX = f"echo 'services: {{wacore: {SERVICE}, waweb: {SERVICE}}}' >/root/more.yml"
 CASES: dict[str, Case] = {
     "password": Case(
         "a wrong database password",
@@ -199,27 +201,24 @@ docker run --detach --name web-by-hand --network wa-h1_default --env-file /opt/w
         variables={"wa_state_dir": "/srv/state"},
     ),
     "override": Case(
-        "another prefix by what is added to the services, not by db.env",
+        "another prefix by a Compose file of the operator's, not by db.env",
         ("compose.yml of project wa-h1", "name_prefix (empty) (wa-h1-wacore-1) would become x_"),
-        variables={
-            "wa_client_extra_services": {
-                name: {"environment": {"WA_DB_NAME_PREFIX": "x_"}} for name in ("wacore", "waweb")
-            }
-        },
+        before=OTHER_PREFIX,
+        after="rm -f /root/more.yml",
+        variables={"wa_client_compose_files": ["/root/more.yml"]},
     ),
     "override-upgrade": Case(
-        "another prefix by what is added to the services, at an upgrade",
+        "another prefix by a Compose file of the operator's, at an upgrade",
         ("compose.yml of project wa-h1", "name_prefix (empty) (wa-h1-wacore-1) would become x_"),
         playbook="upgrade",
         happens="the client is not touched",
         check=False,  # the new version's file is written first
-        after="rm -f /opt/waba/h1/compose-2.53.4.yml",
+        before=OTHER_PREFIX,
+        after="rm -f /opt/waba/h1/compose-2.53.4.yml /opt/waba/h1/migration-2.53.4.yml /root/more.yml",
         variables={
             "wa_upgrade_version": "2.53.4",
             "wa_upgrade_skip": ["database_backup"],
-            "wa_client_extra_services": {
-                name: {"environment": {"WA_DB_NAME_PREFIX": "x_"}} for name in ("wacore", "waweb")
-            },
+            "wa_client_compose_files": ["/root/more.yml"],
         },
     ),
     "compose": Case(

@@ -28,7 +28,7 @@ from observer import Lab, changes, without_ids  # noqa: E402
 NAME = "deep-drift"
 FOLDER, PROJECT, WEB, CORE = "/opt/waba/h1", "wa-h1", "wa-h1-waweb-1", "wa-h1-wacore-1"
 MEDIA = "/var/lib/docker/volumes/wa-h1_whatsappMedia/_data"
-VARIABLES = {"wa_client_extra_secret_environment": {"waweb": {"WA_WEB_KEY": "Canary-31-Key"}}}
+VARIABLES = {"wa_client_compose_environment": {"WA_WEB_KEY": "Canary-31-Key"}}
 # A status of the nightly job, as its script writes it.
 FAILED = '{"result": "failed", "started": \'$(date +%s)\', "last_success": 0, "failures": ["wacore: planted"]}'
 
@@ -75,10 +75,10 @@ DRIFTS = {
     "a removed Compose file": Drift(
         f"rm {FOLDER}/compose.yml", (f"client: {FOLDER}/compose.yml is missing",), ("compose.yml", FOLDER)
     ),
-    "a secret file": Drift(
-        f"echo WA_WEB_KEY=other >{FOLDER}/secret-waweb.env",
-        (f"client: {FOLDER}/secret-waweb.env has another content",),
-        ("secret-waweb.env", FOLDER),
+    "variables of Compose files": Drift(
+        f"echo WA_WEB_KEY=other >{FOLDER}/compose.env",
+        (f"client: {FOLDER}/compose.env has another content",),
+        ("compose.env", FOLDER),
     ),
     "a removed db.env": Drift(f"rm {FOLDER}/db.env", ("db_env: set WA_DB_ENGINE, ...",), ("db.env", FOLDER)),
     "a changed line of db.env": Drift(

@@ -44,7 +44,7 @@ NODE = {
 }
 REFUSALS = (
     *("lost_networks", "other_builds", "other_services", "other_versions", "identity"),
-    *("restarts", "surplus", "paused"),
+    *("losses", "surplus", "paused"),
 )
 
 

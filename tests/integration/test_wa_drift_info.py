@@ -119,11 +119,8 @@ def test_an_undefined_variable_fails_its_own_host_only(drift_info: DriftInfo) ->
         ({"wa_db_env_extra_secrets": [SECRET]}, "wa_db_env_extra_secrets"),
         ({"wa_db_env_password": {"a": SECRET}}, "password"),
         ({"wa_db_env_port": "odd"}, "wa_db_env_port"),
-        ({"wa_client_extra_secret_environment": {"waweb": [SECRET]}}, "wa_client_extra_secret_environment"),
-        (
-            {"wa_client_extra_secret_environment": {"waweb": {"TOKEN": {"a": SECRET}}}},
-            "wa_client_extra_secret_environment",
-        ),
+        ({"wa_client_compose_environment": [SECRET]}, "wa_client_compose_environment"),
+        ({"wa_client_compose_environment": {"TOKEN": {"a": SECRET}}}, "wa_client_compose_environment"),
         ({"wa_media_volume_driver_options": {"o": {"password": SECRET}}}, "media"),
         ({"wa_media_volume_driver_options": {"o": f"username=a,password={SECRET}"}}, ""),
         ({"wa_media_volume_min_free": "odd"}, "wa_media_volume_min_free"),

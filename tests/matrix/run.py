@@ -254,6 +254,8 @@ def certificates(matrix: Matrix) -> None:
     inside, outside = "/opt/certs", "/etc/waba-tls"
     tls = ROOT / ".lab" / matrix.name / "tls"
 
+    mounts = {"services": {name: {"volumes": [f"{outside}:{inside}:ro"]} for name in ("wacore", "waweb")}}
+
     def require(host: str) -> None:
         matrix.labs[host].lab(*seed_options(matrix, host))
         files = "".join(
@@ -262,15 +264,15 @@ def certificates(matrix: Matrix) -> None:
         # The client's program reads the key as its own user.
         own = f"chown -R 20021 {outside}; chmod 0600 {outside}/client-key.pem"
         matrix.labs[host].host(f"set -e; mkdir -p {outside}; {files}{own}")
+        matrix.labs[host].host(f"cat >{outside}/compose.yml <<'END'\n{json.dumps(mounts)}\nEND\n")
         require_certificates(matrix, host, required=True)
         refused = matrix.labs[host].host(f"docker exec wa-{host}-wacore-1 python3 -c '{LOGIN}'", check=False)
         expect("a login without a certificate", refused, "refused")
 
     matrix.each("require client certificates", require)
-    mounts = {"volumes": ["media:/usr/local/wamedia", f"{outside}:{inside}:ro"]}
     options: dict[str, t.Any] = {
         "wa_version": NEW,
-        "wa_client_extra_services": {"wacore": mounts, "waweb": mounts},
+        "wa_client_compose_files": [f"{outside}/compose.yml"],
     }
     options.update(zip(("wa_db_env_ssl_ca", "wa_db_env_ssl_cert", "wa_db_env_ssl_key"), within(inside)))
     options.update(zip(("wa_db_login_ca_cert", "wa_db_login_client_cert", "wa_db_login_client_key"), within(outside)))

@@ -15,7 +15,7 @@ import typing as t
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout, paths
@@ -95,6 +95,7 @@ PATHS = st.builds(
 NAMES = st.sampled_from(
     ["h1", "Support", "поддержка", "a.b.example.com", "--", "x" * 300, "a/b", "..", "12", "", "ÄÖ1", "a b"]
 )
+SERVICES = st.sampled_from(["wacore1", "wacore2", "master1", "waweb", "dbupgrade"])
 
 
 def outcome(rule: t.Callable[..., t.Any], *args: t.Any, **options: t.Any) -> tuple[t.Any, str]:
@@ -232,7 +233,6 @@ MEMBER = st.fixed_dictionaries(
         "wa_version": st.sampled_from(["2.53.4", "v2.53.4", 2.53]) | WRONG,
         "wa_media_volume_driver_options": st.just({"type": "nfs"}) | WRONG,
         "wa_db_env_extra_secrets": st.just({"WA_WEB_JWT_CRYPTO_KEY": CANARY}) | WRONG,
-        "wa_client_extra_secret_environment": st.just({"waweb": {"WA_WEB_JWT_CRYPTO_KEY": CANARY}}) | WRONG,
     },
 )
 
@@ -343,10 +343,17 @@ def test_any_list_is_refused_or_a_list_of_strings(value: t.Any) -> None:
         assert isinstance(value, (list, tuple)) or value is None or len(found) <= value.count(",") + 1
 
 
-@given(st.dictionaries(NAMES | st.sampled_from(["waweb", "../x"]), WRONG, max_size=3) | WRONG)
-def test_any_secret_files_are_refused_or_in_the_folder(value: t.Any) -> None:
-    for path in (attempt(compose_override.secret_files, value, "/srv/wa") or {}).values():
-        assert re.fullmatch(r"/srv/wa/secret-[A-Za-z0-9._-]+\.env", path)
+@given(st.dictionaries(st.sampled_from(["wacore1", "wacore2", "master1", "waweb"]), NAMES | SERVICES, max_size=4))
+def test_any_service_names_are_refused_or_keep_kinds_and_number_of_containers(names: dict[str, str]) -> None:
+    services = layout.services(["web", "core1", "core2", "master1"], "multiconnect", "h1")
+    kinds: dict[str, set[str]] = {}
+    for one in services:
+        kinds.setdefault(names.get(one["name"], one["name"]), set()).add(one["kind"])
+    found = attempt(compose_document.rename, services, names)
+    assert (found is None) is ("dbupgrade" in kinds or any(len(one) > 1 for one in kinds.values()))
+    if found is not None:
+        assert sum(one.get("scale", 1) for one in found) == len(services)
+        assert {one["name"]: {one["kind"]} for one in found} == kinds
 
 
 @given(

@@ -24,7 +24,6 @@ WITHOUT = {
     "doc_fragments/env",
     "module_utils/_adopt/clients",
     "module_utils/_adopt/db_env",
-    "module_utils/_adopt/service",
     "module_utils/_adopt/variables",
     "module_utils/_database/options",
     "module_utils/_docker/options",

@@ -117,6 +117,7 @@ class Described:
     registration: list[Action] = field(default_factory=list)  # comes first in the report
     actions: list[Action] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)  # what provision.yml does
+    compose_file: str = ""  # the role's, where the operator has none
     pending: list[str] = field(default_factory=list)  # what waits for an upgrade, or for the operator's word
     upgrade: list[str] = field(default_factory=list)  # what the next upgrade does
     notes: list[str] = field(default_factory=list)  # not understood, or not carried over

@@ -11,11 +11,13 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose import declared
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
 from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
 
 Mapping = t.Mapping[str, t.Any]
 _WHOLE = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)[^}]*\}|\$(?P<plain>[A-Za-z_]\w*)")
+_ALWAYS = ("COMPOSE_PROJECT_NAME", "HOME", "PWD")  # set by Compose, or by every shell
 _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+replacement}
 
 
@@ -47,15 +49,16 @@ def interpolation(containers: t.Iterable[Mapping], texts: t.Mapping[str, str]) -
     """Returns the variables of a project's Compose files that whoever started it had in the environment.
 
     `texts` are the contents of env files by path. A value is found where a variable alone is the value of an environment variable,
-    or is in the image's name.
+    where one is passed through (`environment: [TZ]`), or in the image's name.
     """
     found, missing = Interpolation(), dict[str, None]()
     for one in containers:
         body = one["declared"]
         known = {entry.key for path in interpolation_files(one) for entry in env_file.read_compose(texts.get(path, ""))}
-        environment = body.get("environment") or {}
         shown: dict[str, tuple[str, str]] = {}
-        for key, text in environment.items() if isinstance(environment, t.Mapping) else ():
+        for key, text in declared.environment(body).items():
+            if text is None and key not in known and "\n" not in one["environment"].get(key, "\n"):
+                found.values[key] = one["environment"][key]
             whole = _WHOLE.fullmatch(str(text))
             # An env file takes no value of several lines.
             if whole and "\n" not in one["environment"].get(key, "\n"):
@@ -70,7 +73,7 @@ def interpolation(containers: t.Iterable[Mapping], texts: t.Mapping[str, str]) -
             if name in shown:
                 if default is None or default["value"] != shown[name][1]:
                     found.values[name] = shown[name][1]
-            elif not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
+            elif name not in _ALWAYS and not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
                 missing[name] = None
     found.unknown = [name for name in missing if name not in found.values]
     return found
@@ -97,5 +100,4 @@ def variables(
         found["wa_client_compose_env_files"] = env_files
     if enabled:
         found["wa_client_compose_profiles"] = enabled
-    # What differs from the files is reported, and waits for an upgrade or for the operator's word.
-    return {**found, "wa_client_restart": "report", "wa_upgrade_update_compose_files": False}, given
+    return {**found, "wa_upgrade_update_compose_files": False}, given

@@ -8,12 +8,16 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import clients, db_env, report
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import clients, db_env, left_out, report
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Described
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.variables import describe
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
+
+Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
+Groups = t.Mapping[str, t.Sequence[str]]
+Render = t.Callable[[Hostvars, str, Groups], tuple[dict[str, t.Any], str]]
 
 
 @dataclass
@@ -23,6 +27,7 @@ class Adoption:
     documents: dict[str, t.Any] = field(default_factory=dict)
     secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
     report: list[str] = field(default_factory=list)  # lines
+    compose_files: list[str] = field(default_factory=list)  # lines after those of the report
     deployments: list[str] = field(default_factory=list)
 
 
@@ -31,11 +36,13 @@ def build(
     failed: t.Mapping[str, str],
     connections: t.Mapping[str, t.Mapping[str, t.Any]],
     connection_secrets: t.Mapping[str, t.Mapping[str, t.Any]],
+    render: Render,
     with_vault: bool = True,
     options: str = "",
 ) -> Adoption:
     """All of it: from what was read of each host, why another one was not read, and how each is reached.
 
+    `render` returns the Compose file of the role, as a mapping and as text, from the variables of all hosts, a host, and the groups.
     `options` are those of this run's command line that the new inventory needs, too; for the commands in the report.
     """
     found = [client for host, survey in surveys.items() for client in clients.clients(host, survey)]
@@ -67,17 +74,20 @@ def build(
     everyone = {name: one for deployment in reported for name, one in deployment.described.items()}
     hostvars = {name: {**hosts[name], **one.variables, **one.secrets} for name, one in everyone.items()}
     for one in reported:
-        one.described[one.members[0].name].actions += _refusal(one, hostvars, groups)
+        refused = _refusal(one, hostvars, groups)
+        one.described[one.members[0].name].actions += refused
+        for client in one.members if not refused else ():
+            if not client.operators:
+                _rendered(client, one, hostvars, groups, render)
         secrets = {client.name: dict(connection_secrets.get(client.host, {})) for client in one.members}
         _file(adoption, one.name, one.described, secrets)
     blanks = bool(adoption.secrets) and not with_vault
     adoption.report = report.lines(reported, surveys, failed, blanks, options)
+    adoption.compose_files = report.compose_files(reported)
     return adoption
 
 
-def _refusal(
-    one: report.Deployment, hostvars: t.Mapping[str, t.Mapping[str, t.Any]], groups: t.Mapping[str, t.Sequence[str]]
-) -> list[Action]:
+def _refusal(one: report.Deployment, hostvars: Hostvars, groups: Groups) -> list[Action]:
     """Why provision.yml would refuse what was written, by its own rules."""
     try:
         deployment = deployment_topology.described(hostvars, one.members[0].name, groups)
@@ -87,6 +97,38 @@ def _refusal(
     except WaError as error:
         return [db_env.refused(error)]
     return []
+
+
+def _rendered(
+    client: clients.Client, one: report.Deployment, hostvars: Hostvars, groups: Groups, render: Render
+) -> None:
+    """Add the Compose file of the role, and what it leaves out."""
+    described = one.described[client.name]
+    # An empty project stands for containers outside Compose; the file is that of the project which they move into.
+    others = {name: {key: value for key, value in each.items() if value != ""} for name, each in hostvars.items()}
+    if "wa_version" not in described.variables:
+        return
+    try:
+        document, described.compose_file = render(others, client.name, groups)
+    except WaError as error:
+        described.actions.append(db_env.refused(error))
+        return
+    written = described.secrets.get("wa_db_env_extra_secrets", {})
+    names = described.variables.get("wa_client_service_names", {})
+    lines: list[str] = []
+    for container in client.containers:
+        word = layout.service_name(client.words[container["name"]], one.topology)
+        lines += left_out.lines(client, container, document, names.get(word, word), written)
+    if lines:
+        described.actions.append(
+            Action(
+                (
+                    "the role's Compose file, which is at the end of report.md, leaves out what the containers have",
+                    *lines,
+                ),
+                ("Put what has to stay into a Compose file on the host, and name it in wa_client_compose_files",),
+            )
+        )
 
 
 def _file(

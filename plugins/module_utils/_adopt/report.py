@@ -21,7 +21,7 @@ _LONGEST = 300  # of a line that is quoted
 _STARTS = {"up", "start", "restart", "run", "pull", "create"}
 _ID = re.compile(r"\b[0-9a-f]{12,64}\b")
 # What each member has for itself.
-OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names", "wa_client_extra_services")
+OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names")
 
 
 @dataclass
@@ -115,6 +115,16 @@ def _deployment(one: Deployment) -> list[str]:
     ]
     found += _list("Not understood or not carried over:", [*shards, *unread, *_part(one, "notes")])
     return found + _list("Could be better:", [*_part(one, "advice"), *_cleanups(one.members)])
+
+
+def compose_files(deployments: t.Sequence[Deployment]) -> list[str]:
+    """Returns the end of `report.md`, which is not displayed: the role's Compose files where the operator has none."""
+    texts = {name: described.compose_file for one in deployments for name, described in one.described.items()}
+    found: list[str] = []
+    for name, text in texts.items():
+        title = f"## The role's Compose file for {name}"
+        found += ["", title, "", "```yaml", *text.splitlines(), "```"] if text else []
+    return found
 
 
 def _host(client: Client) -> list[str]:

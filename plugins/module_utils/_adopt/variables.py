@@ -9,16 +9,13 @@ import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, db_env, registration
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import service as adopt_service
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client, Described
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is_secret, option_secrets
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout, paths
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
-from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
 _LOCAL = ("", "0.0.0.0", "127.0.0.1")
@@ -29,7 +26,10 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     found = Described(notes=list(client.notes), actions=list(client.actions))
     names = deployment_topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
-    if not client.project:
+    if client.project:
+        # What differs from the Compose files is reported, and waits for an upgrade or for the operator's word.
+        found.variables["wa_client_restart"] = "report"
+    else:
         found.variables["wa_client_container_names"] = _recorded(client, topology)
     if client.deployment != client.name:
         found.variables["wa_deployment"] = client.deployment
@@ -40,8 +40,8 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     if version:
         found.variables["wa_version"] = version
     db_env.describe(client, found, names)
-    media = _media(client, found, names)
-    _client(client, found, topology, len(members) == 1, media, names["env_file"])
+    _media(client, found, names)
+    _client(client, found, topology, len(members) == 1)
     if len(members) > 1:
         _accept(client, members, found)
     found.registration = registration.actions(client, _api(members))
@@ -113,19 +113,17 @@ def _tell_key(client: Client, members: t.Sequence[Client], found: Described) -> 
         )
     for one in client.containers:
         key = _key(one)
-        if not key or (layout.JWT_KEY not in client.given(one) and not client.operators):
+        if not key:
             continue
         file = client.env_file
-        if file and file["path"] in one["env_files"] and client.keys_of(file["path"]).get(layout.JWT_KEY) == key:
-            found.secrets["wa_db_env_extra_secrets"] = {layout.JWT_KEY: key}
-        elif client.operators:  # their Compose files have it, where no variable of the inventory does
+        in_db_env = (
+            file and file["path"] in one["env_files"] and client.keys_of(file["path"]).get(layout.JWT_KEY) == key
+        )
+        if client.operators and not in_db_env:  # their Compose files have it, where no variable of the inventory does
             skipped = {*found.variables.get("wa_client_skip", []), layout.NO_COMMON_KEY}
             found.variables["wa_client_skip"] = sorted(skipped)
         else:
-            word = layout.service_name(client.words[one["name"]], "single")
-            service = found.variables.get("wa_client_service_names", {}).get(word, word)
-            single = found.secrets.setdefault("wa_client_extra_secret_environment", {})
-            single.setdefault(service, {})[layout.JWT_KEY] = key
+            found.secrets["wa_db_env_extra_secrets"] = {layout.JWT_KEY: key}
 
 
 def _key(container: t.Mapping[str, t.Any]) -> str:
@@ -150,8 +148,8 @@ def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:
     return {"wa_images": {key: found.get(key, f"{registry}/{key}") for key in ("web", "coreapp")}}
 
 
-def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
-    """Describe the media volume; what is mounted as such, or nothing."""
+def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> None:
+    """Describe the media volume."""
     seats: dict[tuple[str, str], list[str]] = {}
     for one in client.containers:
         mounted = [(kind, source) for kind, source, path in one["mounts"] if path.rstrip("/") == MEDIA_FOLDER]
@@ -188,45 +186,19 @@ def _media(client: Client, found: Described, names: t.Mapping[str, str]) -> str:
         if options:
             where = found.secrets if option_secrets(options) else found.variables
             where["wa_media_volume_driver_options"] = dict(options)
-    return source
 
 
-def _client(client: Client, found: Described, topology: str, alone: bool, media: str, made: str) -> None:
-    """Ports, names, and what the rendered Compose file would not have."""
-    variables = found.variables
-    where = _address(client, alone, variables)
-    web_port, bind = _web_port(client, found)
-    core_port = _core_port(client, alone, variables)
-    ours = layout.services(client.words.values(), topology, where, alone, web_port, core_port)
+def _client(client: Client, found: Described, topology: str, alone: bool) -> None:
+    """Ports and names."""
+    if not alone:
+        _address(client, found.variables)
+        _core_port(client, found.variables)
+    _web_port(client, found)
     names = _names(client, topology)
     if names:
-        variables["wa_client_service_names"] = names
+        found.variables["wa_client_service_names"] = names
     if client.operators:
         _operators(client, found)
-        return
-    services = {one["name"]: one for one in compose_override.rename(ours, names)}
-    engine = variables.get("wa_db_env_engine", "MYSQL")
-    extras = adopt_service.Extras()
-    counts: dict[str, int] = {}
-    for one in client.containers:
-        word = layout.service_name(client.words[one["name"]], topology)
-        service = names.get(word, word)
-        counts[service] = counts.get(service, 0) + 1
-        if service in services and counts[service] == 1:
-            base = adopt_service.template(services[service], engine, bind)
-            _add(extras, client, one, base, service, media, made)
-    for service, count in counts.items():
-        if count > 1:
-            extras.services.setdefault(service, {})["scale"] = count
-    for one in client.sidecars:
-        if not one["one_off"]:
-            _add(extras, client, one, None, one["service"], "", "")
-    for kind in ("services", "networks", "volumes"):
-        if getattr(extras, kind):
-            variables[f"wa_client_extra_{kind}"] = getattr(extras, kind)
-    if extras.secret:
-        found.secrets["wa_client_extra_secret_environment"] = extras.secret
-    found.notes += extras.notes
 
 
 def _operators(client: Client, found: Described) -> None:
@@ -250,51 +222,6 @@ def _operators(client: Client, found: Described) -> None:
             found.actions.append(db_env.refused(error))
 
 
-def _add(
-    extras: adopt_service.Extras,
-    client: Client,
-    container: t.Mapping[str, t.Any],
-    base: t.Mapping[str, t.Any] | None,
-    service: str,
-    media: str,
-    made: str,
-) -> None:
-    """`made` is the db.env that is written where the containers have none."""
-    file, given = client.env_file, {*client.given(container)}
-    env_files = [path for path in container["env_files"] if client.file(path)]
-    if base is not None and file is None:
-        given |= {*env_rules.OPTIONS.values()}  # they go to the db.env that is written
-        env_files.append(made)
-    elif base is not None and file is not None and file["path"] in env_files:
-        # What db.env lacks goes there, too: a second place would win over every later change of it.
-        held, values = client.keys_of(file["path"]), client.environment
-        own = container["environment"]
-        given |= {key for key in env_rules.OPTIONS.values() if key not in held and own.get(key) == values.get(key)}
-    if not client.project:
-        container = {**container, "environment": _resolved(client, container["environment"])}
-    adopt_service.add(
-        extras,
-        container,
-        base,
-        service,
-        survey=client.survey,
-        from_files=given,
-        env_files=env_files,
-        usual=[file["path"] if file else made],
-        media=media,
-    )
-
-
-def _resolved(client: Client, environment: t.Mapping[str, str]) -> dict[str, str]:
-    """An environment in which the Coreapp has the name that it gets in a project."""
-    names = {one["name"] for one in client.containers}
-    for one in client.containers:
-        names.update(text.rpartition(":")[2] for text in one["settings"].get("external_links", []))
-    return {
-        key: "wacore" if key == "WACORE_HOSTNAME" and value in names else value for key, value in environment.items()
-    }
-
-
 def _names(client: Client, topology: str) -> dict[str, str]:
     """Our names of services -> the operator's. Outside Compose there is none to keep."""
     if not client.project:
@@ -305,15 +232,12 @@ def _names(client: Client, topology: str) -> dict[str, str]:
     return {ours: theirs for ours, theirs in pairs.items() if ours != theirs}
 
 
-def _address(client: Client, alone: bool, variables: dict[str, t.Any]) -> str:
-    if alone:
-        return client.name
-    for key in ("COREAPP_HOSTNAME", "WEBAPP_HOSTNAME"):
-        for one in client.containers:
-            if one["environment"].get(key):
-                variables["wa_client_address"] = one["environment"][key]
-                return str(variables["wa_client_address"])
-    return client.name
+def _address(client: Client, variables: dict[str, t.Any]) -> None:
+    """The address at which other hosts reach this one."""
+    keys = ("COREAPP_HOSTNAME", "WEBAPP_HOSTNAME")
+    named = [one["environment"][key] for key in keys for one in client.containers if one["environment"].get(key)]
+    if named:
+        variables["wa_client_address"] = named[0]
 
 
 def _web_port(client: Client, found: Described) -> tuple[int, str]:
@@ -346,7 +270,7 @@ def _web_port(client: Client, found: Described) -> tuple[int, str]:
     return port, bind
 
 
-def _core_port(client: Client, alone: bool, variables: dict[str, t.Any]) -> int:
+def _core_port(client: Client, variables: dict[str, t.Any]) -> None:
     """The first port of the host's first Coreapp, from which the other ports are counted."""
     cores = [one for one in client.containers if one["role"] == "core"]
     ports = [
@@ -355,10 +279,8 @@ def _core_port(client: Client, alone: bool, variables: dict[str, t.Any]) -> int:
         for part in one["environment"].get("COREAPP_EXTERNAL_PORTS", "").split(",")
         if part.isdecimal()
     ]
-    first = int(ports[0]) if ports and not alone else deployment_topology.CORE_PORT
-    if first != deployment_topology.CORE_PORT:
-        variables["wa_client_core_port"] = first
-    return first
+    if ports and int(ports[0]) != deployment_topology.CORE_PORT:
+        variables["wa_client_core_port"] = int(ports[0])
 
 
 def _sharing(client: Client, found: Described) -> None:
@@ -415,6 +337,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         found.actions.append(Action(("provision.yml refuses this host",), (refused,)))
     if found.registration:
         found.upgrade.insert(0, "is refused until the registration is out of the container")
+    found.changes += [f"starts {name}, also at boot: it {reason}" for name, reason in client.survey["services"].items()]
     for name, reason in client.survey["missing"].items():
         if not (refused and name.startswith("docker_")):
             found.changes.append(f"installs {name}: {reason}")
@@ -426,7 +349,8 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
             else f"writes {folder}/compose.yml for the next recreation"
         )
         source = ", ".join(theirs) if client.operators else f"{folder}/compose.yml"
-        found.upgrade.append(f"recreates the containers of the client from {source}")
+        end = "" if client.operators else ", which is at the end of report.md"
+        found.upgrade.append(f"recreates the containers of the client from {source}{end}")
         if client.operators:
             found.upgrade.append(
                 "sets the new version where your Compose files have it, with wa_upgrade_update_compose_files: true; without your "
@@ -441,12 +365,9 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         found.upgrade += [
             "is refused as long as the containers are outside Compose",
             f"to move them into the Compose project {deployment_topology.names(client.deployment)['project']}, with an outage of "
-            "seconds: remove wa_project from the inventory, and run provision.yml -e wa_client_replace_unmanaged=true",
+            "seconds: remove wa_project from the inventory, and run provision.yml -e wa_client_replace_unmanaged=true; the Compose "
+            "file for it is at the end of report.md",
         ]
-    for service in found.secrets.get("wa_client_extra_secret_environment", {}) if client.project else ():
-        found.changes.append(
-            f"writes {folder}/secret-{service}.env: secret variables of {service} that are in no env file"
-        )
     found.changes.append(
         f"installs /usr/local/sbin/wa-log-cleanup and /etc/cron.d/{names['cron_file']}: logs are not cleaned by themselves"
     )
@@ -475,7 +396,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
             cure = (
                 "give its service logging options in the Compose file"
                 if client.operators
-                else "remove logging from wa_client_extra_services, and the next recreation limits it"
+                else "the next recreation limits it"
             )
             found.advice.append(f"Docker's log of {one['name']} grows without limit; {cure}")
         if one["settings"].get("restart", "no") == "no":

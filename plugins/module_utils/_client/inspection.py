@@ -62,6 +62,11 @@ def proven_hashes(recorded: t.Mapping[str, str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in recorded.get(HASHES, "").split() if "=" in pair)
 
 
+def record_text(recorded: t.Mapping[str, str]) -> str:
+    """Returns the record as the role `wa_host` writes it."""
+    return json.dumps(recorded, indent=4, sort_keys=True) + "\n"
+
+
 def hashes_text(hashes: t.Mapping[str, str]) -> str:
     """Returns hashes by service in the format of the record."""
     return " ".join(f"{service}={digest}" for service, digest in sorted(hashes.items()))

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override as compose_override
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import container_files
@@ -74,7 +74,8 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "env_keys": sorted(environment),
         "identity": identity.of_container(environment),
         "files": docker_engine.compose_files(container.labels),
-        "own": compose_override.OWN_LABEL in container.labels,
+        "hash": container.labels.get("com.docker.compose.config-hash", ""),
+        "own": compose_document.OWN_LABEL in container.labels,
         "mounts": [asdict(mount) for mount in container.mounts],
         "auto_remove": bool((record.get("HostConfig") or {}).get("AutoRemove")),
         "configuration_mount": env_state.configuration_mount(

@@ -8,10 +8,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import MIGRATION
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
 _STOPPED = ("exited", "created")
+_WAITS = "made from another Compose file: until upgrade.yml, or wa_client_replace_unmanaged: true"
 
 
 def services(containers: Containers, project: str) -> list[t.Mapping[str, t.Any]]:
@@ -36,11 +37,11 @@ def decide(
     `desired` is the desired state of the client, `env_result` the result of `wa_db_env` in this run. The keys:
 
     - `services`: the containers of the client's services, with their `versions`; `others`: those outside the project
-    - `adopted`: those not created from the role's file; `kept`: whether these are left as they are
     - for the removal of the client `removable`, the role's own ones that its Compose file does not name, and `leaving`, the names
       of all that are taken away
     - `unhealthy`: a line for each; `in_force`: whether containers run, none of them unhealthy, with the files that are there
-    - `acts`: whether containers may be changed now; `recreate`: `never` for adopted containers, `auto`, or `later`
+    - `acts`: whether containers may be changed now; `recreate`: `auto` if they may, otherwise `later`. Those that another Compose
+      file made are recreated by an upgrade, or where unmanaged containers are to be replaced; `waits` says so.
     - `env_changes`: the changed keys of db.env by container
     - for containers outside Compose `starts`, the names to start or unpause, and `missing` and `unrecorded`, the differences from the
       recorded names
@@ -48,28 +49,27 @@ def decide(
     """
     project = desired["project"]
     found = services(containers, project)
-    adopted = [one for one in found if not one["own"]]
-    adopted = [] if desired["compose"]["repositories"] else adopted  # the operator's own Compose files describe them
-    kept = bool(adopted) and desired["keep_adopted"]
+    # The operator's own Compose files may describe them.
+    foreign = not desired["compose"]["repositories"] and not all(one["own"] for one in found)
     wanted = {one["name"] for one in desired["services"]}
     # The first start of a container is not a restart and does not wait for the window.
-    acts = restart_allowed or not found
+    waits = _WAITS if foreign and not desired["replace_unmanaged"] else ""
+    acts = not found or (restart_allowed and not waits)
     recorded = desired["container_names"]
     names = [one["name"] for one in found]
     return {
         "services": found,
         "others": [one for one in containers if one["project"] != project],
         "versions": list(dict.fromkeys(one["version"] for one in found)),
-        "adopted": adopted,
-        "kept": kept,
         "removable": [one for one in found if one["own"] and one["service"] not in wanted],
         "leaving": [one["name"] for one in found if one["own"] or one["service"] in wanted],
         "unhealthy": starts.not_healthy(found),
-        "in_force": not kept
+        "in_force": not waits
         and any(one["state"] == "running" for one in found)
         and not any(one["health"] == "unhealthy" for one in found),
         "acts": acts,
-        "recreate": "never" if kept else "auto" if acts else "later",
+        "waits": waits,
+        "recreate": "auto" if acts else "later",
         "env_changes": _env_changes(found, env_result or {}),
         # A container left from a replacement has the same image, so only recorded ones are started.
         "starts": [one["name"] for one in found if one["state"] in (*_STOPPED, "paused") and one["name"] in recorded],

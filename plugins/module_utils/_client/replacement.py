@@ -84,38 +84,24 @@ def _mounted(mount: t.Mapping[str, t.Any], volumes: t.Mapping[str, t.Any]) -> st
     return str((volumes.get(source) or {}).get("name") or source)
 
 
-def lost_by_recreation(
-    containers: t.Sequence[t.Mapping[str, t.Any]],
-    services: t.Mapping[str, t.Any] | None = None,
-    volumes: t.Mapping[str, t.Any] | None = None,
-) -> str:
-    """Returns why containers of `wa_info` must not be recreated (registration or media would be lost); empty if they may.
+def lost_by_replacement(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """Returns why containers of `wa_info` must not be replaced by those of the rendered file; empty if they may.
 
-    `services` and `volumes` are the operator's additions to the rendered Compose file, which mounts no configuration.
+    Their registration or media would be lost: the rendered file mounts no configuration.
     """
-    mounted = {
-        str(((volumes or {}).get(source) or {}).get("name") or source)
-        for service in (services or {}).values()
-        for source in map(_source, (service or {}).get("volumes") or [])
-    }
     beside = [
         f"{one['name']} has its configuration, registration included, on {one['configuration_mount']}"
         for one in containers
-        if one["configuration_mount"] and one["configuration_mount"] not in mounted
+        if one["configuration_mount"]
     ]
     inside = lost_with_layers(containers)
     if inside or not beside:
         return inside
     return (
-        f"{', '.join(beside)}, which the rendered Compose file does not mount: the registration would be lost from sight. Mount it "
-        f"at {env_state.CONFIG_FOLDER} of the Coreapp with wa_client_extra_services, environment WA_CONFIG_ON_DB: null with it, as "
-        "adopt.yml writes it; or move the configuration into the database first: start the container with WA_CONFIG_ON_DB=1."
+        f"{', '.join(beside)}, which the rendered Compose file does not mount: the registration would be lost from sight. Move the "
+        "configuration into the database first: start the container with WA_CONFIG_ON_DB=1; or start it from a Compose file of "
+        "yours that mounts it, and run adopt.yml again."
     )
-
-
-def _source(volume: t.Any) -> str:
-    """Returns source and target of a volume of a Compose service, in short or long syntax."""
-    return str(volume.get("source", "")) if isinstance(volume, t.Mapping) else str(volume).partition(":")[0]
 
 
 def removed_by_a_stop(containers: t.Sequence[t.Mapping[str, t.Any]]) -> str:

@@ -13,10 +13,10 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
-from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 
 _DECLARED = "as declared"  # stands for the hash that Compose would compute
 _OLDER = "was created by an older version of the collection"
+_OTHERS = "was created from another Compose file"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class Container(compose_plan.Found):
 
     health: str = ""
     restart: str = "unless-stopped"
-    log_capped: bool = True
     stale: bool = False  # created with another db.env, which explains a different hash
 
 
@@ -43,7 +42,7 @@ class Differences:
     changes: list[str] = field(default_factory=list)
     restarts: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
-    kept: bool = False  # whether adopted containers are kept as they were created
+    kept: bool = False  # whether only an upgrade recreates containers
 
 
 def compare(
@@ -51,20 +50,17 @@ def compare(
     services: t.Sequence[Service],
     containers: t.Sequence[Container],
     networks: t.Sequence[compose_plan.Network] = (),
-    keep_adopted: bool = False,
+    kept: bool = False,
 ) -> Differences:
-    """Returns how `containers` differ from `services`; with `keep_adopted`, adopted ones are not recreated."""
-    kept = keep_adopted and any(one.client and not one.own for one in containers)
+    """Returns how `containers` differ from `services`; `kept` ones are not recreated."""
     wanted = {one.name: one for one in services}
-    different = {
-        one.name: "" if kept else _difference(wanted[one.service], one) for one in containers if one.service in wanted
-    }
+    different = {one.name: _difference(wanted[one.service], one) for one in containers if one.service in wanted}
     steps = compose_plan.plan(
         project,
         [replace(one, hash=_DECLARED) for one in services],
         [replace(one, hash="" if different.get(one.name) else _DECLARED) for one in containers],
         networks,
-        compose_plan.NEVER if kept else compose_plan.AUTO,
+        compose_plan.LATER if kept else compose_plan.AUTO,
         differences={name: compose_plan.Difference(definition=text) for name, text in different.items() if text},
         undeclared=(),
     )
@@ -76,14 +72,15 @@ def compare(
         found.pending += [f"{step.container} {reason}" for reason in step.pending]
     for one in containers:
         if one.service in wanted:
-            _compare_details(wanted[one.service], one, found)
+            found.changes += failures(one.name, one.state, one.health)
+            found.changes += _details(wanted[one.service], one) if one.own else []
     return found
 
 
 def _difference(service: Service, one: Container) -> str:
     """Returns why the service's hash and that of the container would differ; empty if they would not."""
     if not one.definition:
-        return _OLDER
+        return _OLDER if one.own else _OTHERS
     if one.definition != service.definition:
         return "was created with other settings than the inventory has"
     if service.hash and one.hash != service.hash and not one.stale:
@@ -91,19 +88,14 @@ def _difference(service: Service, one: Container) -> str:
     return ""
 
 
-def _compare_details(service: Service, one: Container, found: Differences) -> None:
-    """Adds what Compose does not compare."""
-    found.changes += failures(one.name, one.state, one.health)
-    if found.kept:
-        wanted, has = image_reference.parse(service.image).version, image_reference.parse(one.image).version
-        if wanted != has:
-            found.restarts.append(f"{one.name} runs version {has}, expected {wanted}")
-        found.pending.append(kept_line(one.name, one.log_capped))
-        return
+def _details(service: Service, one: Container) -> list[str]:
+    """Returns what Compose does not compare."""
+    found = []
     if one.restart != service.restart:
-        found.changes.append(f"{one.name} has the restart policy {one.restart}, expected {service.restart}")
+        found.append(f"{one.name} has the restart policy {one.restart}, expected {service.restart}")
     if one.definition == service.definition and not service.hash:
-        found.changes.append(f"{one.name} is not recorded as created from the Compose file")
+        found.append(f"{one.name} is not recorded as created from the Compose file")
+    return found
 
 
 def failures(name: str, state: str, health: str) -> list[str]:
@@ -115,9 +107,3 @@ def failures(name: str, state: str, health: str) -> list[str]:
     if state == "running" and health == "unhealthy":
         return [f"{name} is unhealthy. Look into its log (docker logs {name})"]
     return []
-
-
-def kept_line(name: str, log_capped: bool) -> str:
-    """Returns the line for an adopted container."""
-    caps = "" if log_capped else "; Docker keeps its log without a limit"
-    return f"{name} is kept as it was created until the next upgrade{caps}"

@@ -27,6 +27,15 @@ def complete_limits(services: t.Mapping[str, Document]) -> None:
                 body["ulimits"][name] = {"soft": 0, "hard": 0, **limit}
 
 
+def environment(body: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns a service's `environment` as a mapping; without interpolation it is as it is written. None for what is passed through."""
+    found = body.get("environment") or {}
+    if isinstance(found, t.Mapping):
+        return dict(found)
+    pairs = (str(line).partition("=") for line in found)
+    return {name: value if equals else None for name, equals, value in pairs}
+
+
 @dataclass(frozen=True)
 class Files:
     """The Compose files that a container was created from, in their order; none for a container outside Compose."""
@@ -85,8 +94,7 @@ class Reader:
     def environment(self, files: Files, service: str) -> tuple[list[str], list[str]]:
         """Returns the keys of a service's `environment`, and its env files in their order. Raises WaError as `document` does."""
         body = (self.document(files, interpolated=False).get("services") or {}).get(service) or {}
-        keys = [str(one).partition("=")[0] for one in body.get("environment") or []]
-        return keys, [self._path(files, one["path"]) for one in body.get("env_file") or []]
+        return [*environment(body)], [self._path(files, one["path"]) for one in body.get("env_file") or []]
 
     def _path(self, files: Files, path: str) -> str:
         """Returns a path with its variables replaced by Compose; unchanged if one is not set."""

@@ -13,12 +13,17 @@ import hashlib
 import json
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
+HEADER = "# Written by Ansible (waba.onprem.wa_client)"  # first line of each Compose file written by the collection
+MIGRATION = "dbupgrade"  # the service of the one-shot migration
+OWN_LABEL = "onprem.waba.deployment"  # label of everything created from the rendered file
+DEFINITION_LABEL = "onprem.waba.definition"  # label of a service: digest of its definition in the inventory
 MEDIA_VOLUME_LABEL = "onprem.waba.media-volume"
 _PROGRAMS = "/opt/whatsapp/bin"
+# Parts of a definition that earlier versions of the collection had: without them all containers would be recreated.
+_FORMER: dict[str, t.Any] = {"extra": {}, "networks": {}, "volumes": {}, "secret_file": ""}
 _WAIT = {"MYSQL": "wait_on_mysql.sh", "PGSQL": "wait_on_postgres.sh"}
 Mapping = t.Mapping[str, t.Any]
 
@@ -38,14 +43,33 @@ class Client(t.TypedDict):
     log_max_file: str
     bind_address: t.Mapping[str, str]  # by kind: web, core
     healthcheck: t.Mapping[str, t.Any]  # by kind: web, core
-    extra_services: Mapping
-    extra_networks: Mapping
-    extra_volumes: Mapping
-    secret_files: t.Mapping[str, str]  # by service
+    migration: (
+        bool  # whether the document has the one-shot migration, which is otherwise made from the operator's files
+    )
+
+
+def rename(services: t.Iterable[Mapping], names: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
+    """Returns the services of `_deployment.layout.services` under the operator's names, also in references.
+
+    Several services with one name become one scaled service. Raises WaError.
+    """
+    found: dict[str, dict[str, t.Any]] = {}
+    for service in services:
+        name = names.get(service["name"], service["name"])
+        environment = {key: names.get(value, value) for key, value in service["environment"].items()}
+        after = [names.get(other, other) for other in service["after"]]
+        if name == MIGRATION or (name in found and found[name]["kind"] != service["kind"]):
+            expected = "another name for each kind of service, and not the migration's"
+            raise WaError("wa_client_service_names", f"{name} for {service['name']}", expected)
+        if name in found:
+            found[name]["scale"] = found[name].get("scale", 1) + 1
+        else:
+            found[name] = {**service, "name": name, "environment": environment, "after": after}
+    return list(found.values())
 
 
 def service(client: Client, one: Mapping) -> dict[str, t.Any]:
-    """Returns the definition of one service, without its digest and the operator's additions."""
+    """Returns the definition of one service, without its digest."""
     kind = "web" if one["kind"] == "web" else "core"
     deployment = client["deployment"]
     labels = {OWN_LABEL: deployment["slug"]}
@@ -65,6 +89,7 @@ def service(client: Client, one: Mapping) -> dict[str, t.Any]:
         "volumes": [f"media:{client['media_path']}"],
         "labels": labels,
         "cap_drop": ["MKNOD"],
+        "scale": one.get("scale"),
         "restart": "unless-stopped",  # containers stopped by an upgrade stay stopped when Docker restarts
         "stop_grace_period": f"{client['stop_seconds']}s",
         "logging": {
@@ -76,7 +101,7 @@ def service(client: Client, one: Mapping) -> dict[str, t.Any]:
             "interval": "30s",
             "timeout": "5s",
             "retries": 3,
-            "start_period": "5m",
+            "start_period": "300s",
         },
     }
     return {key: value for key, value in found.items() if value}
@@ -84,64 +109,50 @@ def service(client: Client, one: Mapping) -> dict[str, t.Any]:
 
 def definition(client: Client, name: str) -> str:
     """Returns the digest of a service's definition, without the version, which the container's image has."""
-    one: Mapping = next((one for one in client["services"] if one["name"] == name), {})
-    content: dict[str, t.Any] = {
-        "extra": client["extra_services"].get(name, {}),
-        "networks": client["extra_networks"],
-        "volumes": client["extra_volumes"],
-        "secret_file": client["secret_files"].get(name, ""),
+    one: Mapping = next(one for one in client["services"] if one["name"] == name)
+    kind = "web" if one["kind"] == "web" else "core"
+    content = {
+        **_FORMER,
+        "deployment": {key: client["deployment"][key] for key in ("slug", "env_file", "network")},
+        "image": client["images"][one["image"]],
+        "engine": client["engine"],
+        "service": dict(one),
+        "media_volume": client["media_volume"],
+        "stop_seconds": client["stop_seconds"],
+        "log": [client["log_max_size"], client["log_max_file"]],
+        "bind_address": client["bind_address"][kind] if one["ports"] else "",
+        "healthcheck": client["healthcheck"][kind],
     }
-    if one:
-        kind = "web" if one["kind"] == "web" else "core"
-        content.update(
-            deployment={key: client["deployment"][key] for key in ("slug", "env_file", "network")},
-            image=client["images"][one["image"]],
-            engine=client["engine"],
-            service=dict(one),
-            media_volume=client["media_volume"],
-            stop_seconds=client["stop_seconds"],
-            log=[client["log_max_size"], client["log_max_file"]],
-            bind_address=client["bind_address"][kind] if one["ports"] else "",
-            healthcheck=client["healthcheck"][kind],
-        )
-        if client["media_path"] != MEDIA_FOLDER:
-            content["media_path"] = client["media_path"]
+    if client["media_path"] != MEDIA_FOLDER:
+        content["media_path"] = client["media_path"]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def document(client: Client) -> dict[str, t.Any]:
-    """Returns the complete document. Raises WaError if the operator's additions are not valid Compose."""
+    """Returns the complete document."""
     deployment = client["deployment"]
     services = {one["name"]: service(client, one) for one in client["services"]}
-    migration = service(client, {"kind": "core", "image": "coreapp", "after": [], "environment": {}, "ports": []})
-    migration.update(
-        {
-            "profiles": [override.MIGRATION],
-            "restart": "no",
-            # An engine that is shut down ends it with 137: a program that obeys SIGTERM might end with 0, as if it were done.
-            "stop_signal": "SIGKILL",
-            "environment": {"WA_CONFIG_ON_DB": "1", "WA_DB_UPGRADE": "1"},
-        }
-    )
-    del migration["healthcheck"]
-    services[override.MIGRATION] = migration
-    made = {
+    for name, body in services.items():
+        body["labels"][DEFINITION_LABEL] = definition(client, name)
+    if client["migration"]:
+        migration = service(client, {"kind": "core", "image": "coreapp", "after": [], "environment": {}, "ports": []})
+        migration.update(
+            {
+                "profiles": [MIGRATION],
+                "restart": "no",
+                # An engine that is shut down ends it with 137: a program that obeys SIGTERM might end with 0, as if it were done.
+                "stop_signal": "SIGKILL",
+                "environment": {"WA_CONFIG_ON_DB": "1", "WA_DB_UPGRADE": "1"},
+            }
+        )
+        del migration["healthcheck"]
+        services[MIGRATION] = migration
+    return {
         "name": deployment["project"],
         "services": services,
         "networks": {"default": {"name": deployment["network"]}},
         "volumes": {"media": {"name": client["media_volume"], "external": True}},
     }
-    found = override.apply(
-        made,
-        client["extra_services"],
-        client["extra_networks"],
-        client["extra_volumes"],
-        client["secret_files"],
-        [one["name"] for one in client["services"] if one["kind"] == "core"],
-    )
-    for name, body in started(found).items():
-        body["labels"] = {**(body.get("labels") or {}), override.DEFINITION_LABEL: definition(client, name)}
-    return found
 
 
 def version_override(client: Client) -> dict[str, t.Any]:
@@ -162,27 +173,14 @@ def started(document: Mapping) -> dict[str, dict[str, t.Any]]:
 
 def wanted(document: Mapping) -> list[dict[str, t.Any]]:
     """Returns the desired state of each service: name, image, definition, count, restart policy and networks."""
-    project, networks = document["name"], document.get("networks") or {}
-
-    def network(key: str) -> str:
-        body = networks.get(key) or {}
-        return str(body.get("name") or (key if body.get("external") else f"{project}_{key}"))
-
     return [
         {
             "name": name,
-            "image": str(body.get("image") or ""),
-            "definition": body["labels"][override.DEFINITION_LABEL],
-            "count": _count(body),
-            "restart": str(body.get("restart") or "no"),
-            "networks": []
-            if body.get("network_mode")
-            else [network(key) for key in body.get("networks") or ["default"]],
+            "image": body["image"],
+            "definition": body["labels"][DEFINITION_LABEL],
+            "count": body.get("scale", 1),
+            "restart": body["restart"],
+            "networks": [document["networks"][key]["name"] for key in body["networks"]],
         }
         for name, body in started(document).items()
     ]
-
-
-def _count(body: Mapping) -> int:
-    counts = [body.get("scale"), (body.get("deploy") or {}).get("replicas"), 1]
-    return int(next(number for number in counts if number is not None))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import MIGRATION
+from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import environment as declared_environment
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 Document = t.Mapping[str, t.Any]
@@ -49,11 +50,8 @@ def document(declared: Document, resolved: Document, service: str, image: str, f
             f"service {MIGRATION}", "in the Compose files", "no service of that name, which the migration has", cure
         )
     kept = {key: value for key, value in body.items() if key not in _NOT_TAKEN}
-    environment = kept.get("environment") or {}
-    if not isinstance(environment, t.Mapping):
-        environment = dict(_pair(str(line)) for line in environment)
     kept["environment"] = {
-        **{key: value for key, value in environment.items() if not _of_node(key)},
+        **{key: value for key, value in declared_environment(body).items() if not _of_node(key)},
         "WA_DB_UPGRADE": "1",
     }
     if isinstance(kept.get("networks"), t.Mapping):
@@ -77,11 +75,6 @@ def other_database(resolved: Document, service: str) -> list[str]:
 
 def _of_node(name: str) -> bool:
     return name in _NODE_VARIABLES or name.startswith(_NODE_PREFIXES)
-
-
-def _pair(line: str) -> tuple[str, str | None]:
-    name, equals, value = line.partition("=")
-    return name, value if equals else None
 
 
 def _env_file(entry: t.Any, start: str) -> t.Any:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
-AUTO, LATER, NEVER = "auto", "later", "never"  # recreate, report, or keep containers that differ
+AUTO, LATER = "auto", "later"  # recreate or report containers that differ
 COMPARES_NETWORKS = (2, 31)  # the first version of Compose that does
 _STOPPED = ("exited", "created", "dead")
 _STATES = {"created": "was never started", "exited": "has exited", "paused": "is paused", "dead": "is dead"}
@@ -119,7 +119,7 @@ def plan(
 ) -> list[Step]:
     """Returns one step for each container, in order of services; then for those whose service this host no longer has.
 
-    What an operator runs beside the client in its project is left alone, and so is all of that kind with `never`.
+    What an operator runs beside the client in its project is left alone.
 
     `differences` are reasons for a different hash by container, `env_changes` keys of env files that are not written yet,
     `moving` services that still run on another host. `undeclared` are keys of db.env that the inventory does not declare: a
@@ -152,7 +152,7 @@ def plan(
             name = service.container_name or f"{project}-{service.name}-{number}"
             steps.append(Step(name, service.name, "create", ["is missing"]))
     names = {service.name for service in services}
-    leaving = [one for one in found if one.service not in names and (one.own or one.client) and recreate != NEVER]
+    leaving = [one for one in found if one.service not in names and (one.own or one.client)]
     steps += [Step(one.name, one.service, "remove", [_GONE], running=one.state == "running") for one in leaving]
     return _deferred(steps, moving) if recreate == LATER else steps
 
@@ -164,6 +164,8 @@ def _deferred(steps: list[Step], moving: t.Container[str]) -> list[Step]:
     for step in steps:
         if step.action == "create" and step.service in moving:
             step = replace(step, reasons=["moves here from another host"])
+        elif step.action == "unknown":  # nothing is recreated for what only Compose can tell
+            step = replace(step, reasons=[])
         elif step.action == "none" or (step.action in ("create", "start", "unpause") and not waits):
             found.append(step)
             continue
@@ -186,7 +188,7 @@ def _step(
         return Step(one.name, service.name, "start", state, pending)
     if one.state == "paused":
         return Step(one.name, service.name, "unpause", state, pending)
-    if service.unknown and recreate != NEVER:
+    if service.unknown and not pending:
         return Step(one.name, service.name, "unknown", [service.unknown], running=running)
     return Step(one.name, service.name, "none", [], pending, running=running)
 
@@ -219,7 +221,7 @@ def _reasons(
     if not service.unknown and service.hash != one.hash:
         difference = differences.get(one.name, Difference(definition="the definition in compose.yml changed"))
         made = one.definition == service.definition and (proven or {}).get(service.name) == one.hash
-        same = undeclared is not None and (made or not one.definition)
+        same = undeclared is not None and (made or (one.own and not one.definition))
         (waits if same else reasons).extend([difference.definition] if difference.definition else [])
         known = undeclared is not None and {*difference.keys} <= {*undeclared}
         (waits if known else reasons).extend([difference.environment] if difference.environment else [])
@@ -257,7 +259,7 @@ def other_builds(
     refused: dict[tuple[Service, str], list[str]] = {}
     for step in steps:
         service = by_name.get(step.service)
-        made = step.action == "create" or (step.container in own and recreate != NEVER and step.action != "remove")
+        made = step.action == "create" or (step.container in own and recreate == AUTO and step.action != "remove")
         if service is None or not made:
             continue
         present = own.get(step.container)
@@ -348,7 +350,7 @@ def refuse_others(
         for reason in (*step.reasons, *step.pending)
         if reason.startswith(_MORE)
     ]
-    if not any(one["recreate"] != NEVER for one in calls):
+    if not any(one["recreate"] != "never" for one in calls):
         return found
     return found + [
         WaError(

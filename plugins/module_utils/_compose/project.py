@@ -23,7 +23,7 @@ from urllib.parse import quote
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import (
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import (
     DEFINITION_LABEL,
     MIGRATION,
     OWN_LABEL,
@@ -82,12 +82,10 @@ class Project:
         code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
         if code != 0:
             message = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
-            cure = "Mend wa_client_extra_services, wa_client_extra_networks, wa_client_extra_volumes, or the file that it names"
             raise WaError(
                 f"Compose file of project {self.name}",
                 f"Compose refuses it: {message or f'exit status {code}'}",
                 "a file that docker compose config takes",
-                cure if self._rendered else "",
             )
         return output
 
@@ -328,7 +326,7 @@ class Project:
                 f"network {network.name}",
                 "not on this host",
                 "the external network that the Compose file names",
-                f"Create it: docker network create {network.name}, or mend wa_client_extra_networks",
+                f"Create it: docker network create {network.name}, or mend the Compose file",
             )
             for network in self.networks
             if network.external and not network.id

@@ -22,8 +22,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._concern.finding impor
 from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker, health
 from ansible_collections.waba.onprem.plugins.module_utils._docker.transport import NotFound
-from ansible_collections.waba.onprem.plugins.module_utils._env import file as env_file
-from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
 _SERVICE: dict[str, dict[str, t.Any]] = {
@@ -33,7 +31,6 @@ _SERVICE: dict[str, dict[str, t.Any]] = {
     "count": {"type": "int", "default": 1},
     "restart": {"type": "str", "default": "no"},
     "networks": {"type": "list", "elements": "str", "default": []},
-    "secret_file": {"type": "path"},
 }
 # How Compose is called where the operator has Compose files, see `_desired.compose`.
 _COMPOSE: dict[str, dict[str, t.Any]] = {
@@ -50,7 +47,7 @@ SPEC: dict[str, dict[str, t.Any]] = {
     "files": {"type": "list", "elements": "dict", "options": concern_files.SPEC, "default": []},
     "kept_files": {"type": "list", "elements": "path", "default": []},
     "container_names": {"type": "list", "elements": "str", "default": []},
-    "keep_adopted": {"type": "bool", "default": True},
+    "replace_unmanaged": {"type": "bool", "default": False},
     "compose": {"type": "dict", "options": _COMPOSE},
     "neighbours": {"type": "list", "elements": "str", "default": []},
     "env_file": {"type": "path", "required": True},
@@ -86,11 +83,12 @@ def observe(
         name: value for name, value in recorded.items() if name != client_inspection.HASHES
     }:
         found.changes.append(f"{params['identity_file']} does not record the client that the inventory describes")
+    operators = params["compose"] is not None and params["compose"]["files"][0] not in _own(params)
     if not params["project"]:
         differences = compare_recorded(engine, params)
-    elif params["compose"] and run is not None and _readable(params):
-        differences = compare_files(engine, params, run, stale)
-        found.warnings += _log_warnings(engine, params)
+    elif params["compose"] and run is not None and (operators or os.path.exists(params["compose"]["files"][0])):
+        differences = compare_files(engine, params, run, stale, kept=not operators and waits(engine, params))
+        found.warnings += _log_warnings(engine, params) if operators else []
     else:
         differences = compare_project(engine, params, recorded, stale)
     # They are proven by containers that were recreated from them, so this waits for the time of a restart.
@@ -104,6 +102,12 @@ def observe(
     found.restarts += differences.restarts + ([] if differences.kept else unproven)
     found.pending += differences.pending + (unproven if differences.kept else [])
     return found
+
+
+def waits(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether containers of the project that another Compose file made are kept until an upgrade."""
+    there = compose_project.containers(engine, params["project"])
+    return not params["replace_unmanaged"] and any(one.client and not one.own for one in there)
 
 
 def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:
@@ -120,7 +124,8 @@ def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_d
         found.changes += failures or ([] if one.running else [f"{name} is {one.state}"])
         if image_reference.parse(one.image).version != params["version"]:
             found.restarts.append(f"{name} runs {one.image}, expected version {params['version']}")
-        found.pending.append(service_drift.kept_line(name, _log_capped(record)))
+        caps = "" if _log_capped(record) else "; Docker keeps its log without a limit"
+        found.pending.append(f"{name} is kept as it was created, until wa_client_replace_unmanaged: true{caps}")
     if not params["container_names"] and not there:
         found.changes.append("there is no container of the client outside Compose")
     return found
@@ -145,30 +150,20 @@ def compare_project(
         )
         for one in params["services"]
     ]
-    containers, environments = [], {}
-    for each in there:
-        record = engine.inspect_id(each.id)
-        if record is not None:
-            containers.append(_container(each, record, stale))
-            pairs = (line.partition("=")[::2] for line in record["Config"].get("Env") or [])
-            environments[each.name] = dict(pairs)
-    found = service_drift.compare(
-        params["project"], services, containers, _networks(engine, services), params["keep_adopted"]
-    )
-    texts = {one["path"]: one["content"] for one in params["files"]}
-    secrets = {one["name"]: env_file.held(texts.get(one["secret_file"]) or "", "compose") for one in params["services"]}
-    for each in containers:
-        held = secrets.get(each.service) or {}
-        different = sorted({*env_state.differing(environments[each.name], held)} & {*held})
-        later = found.pending if found.kept else found.restarts
-        later += [f"{each.name} was created with another {', '.join(different)}"] if different else []
-    return found
+    records = ((one, engine.inspect_id(one.id)) for one in there)
+    containers = [_container(one, record, stale) for one, record in records if record is not None]
+    kept = waits(engine, params)
+    return service_drift.compare(params["project"], services, containers, _networks(engine, services), kept)
 
 
 def compare_files(
-    engine: Docker, params: t.Mapping[str, t.Any], run: compose_project.Run, stale: t.Container[str] = ()
+    engine: Docker,
+    params: t.Mapping[str, t.Any],
+    run: compose_project.Run,
+    stale: t.Container[str] = (),
+    kept: bool = False,
 ) -> service_drift.Differences:
-    """Compares the containers with the operator's Compose files, as Compose would."""
+    """Compares the containers with the operator's Compose files, as Compose would; `kept` ones are not recreated."""
     called = params["compose"]
     project = compose_project.Project(
         run=run,
@@ -182,8 +177,9 @@ def compare_files(
         profiles=called["profiles"],
         selected=called["services"],
         stale=stale,
+        recreate=compose_plan.LATER if kept else compose_plan.AUTO,
     )
-    found = service_drift.Differences()
+    found = service_drift.Differences(kept=kept)
     for step in project.plan():
         if step.action not in ("none", "unknown"):  # nothing is recreated for what only Compose can tell
             lines = found.restarts if step.running else found.changes
@@ -194,12 +190,6 @@ def compare_files(
         if one.service in called["services"] and record is not None:
             found.changes += service_drift.failures(one.name, one.state, health(record))
     return found
-
-
-def _readable(params: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether the files are there that Compose needs: the rendered one, unless the operator's come before it."""
-    first = params["compose"]["files"][0]
-    return first not in _own(params) or os.path.exists(first)
 
 
 def _own(params: t.Mapping[str, t.Any]) -> list[str]:
@@ -236,7 +226,6 @@ def _container(
         **vars(one),
         health=health(record),
         restart=((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
-        log_capped=_log_capped(record),
         stale=one.name in stale,
     )
 

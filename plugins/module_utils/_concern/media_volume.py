@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._compose import declared as compose_declared
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import OWN_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor

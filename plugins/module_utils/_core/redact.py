@@ -137,11 +137,6 @@ def mask_mount(text: str) -> str:
     return text
 
 
-def holds_secret(value: t.Any) -> bool:
-    """Returns whether `mask` would hide or has hidden a part of a value."""
-    return bool(mask(value) != value) or HIDDEN in str(value)
-
-
 def redact(value: t.Any, secrets: t.Any = ()) -> t.Any:
     """Returns `value`, such as another program's output, without `secrets` (nested texts) and what looks like a secret."""
     return mask(Redactor(_texts(secrets))(value))

@@ -290,20 +290,13 @@ def _check_share(name: str, hostvars: HostVars, members: t.Sequence[str]) -> Non
 
 
 def _key(hostvars: HostVars, member: str) -> t.Any:
-    """Returns the Webapp's key, from db.env or from the service's env file."""
-    single = _mapping(hostvars, member, "wa_client_extra_secret_environment")
-    shared = _mapping(hostvars, member, "wa_db_env_extra_secrets")
-    return next(
-        (one[JWT_KEY] for one in [shared, *single.values()] if isinstance(one, t.Mapping) and one.get(JWT_KEY)), None
-    )
-
-
-def _mapping(hostvars: HostVars, member: str, variable: str) -> t.Mapping[str, t.Any]:
-    """Returns a variable with a mapping. The error does not contain its value, which may be a secret."""
-    value = hostvars[member].get(variable) or {}
+    """Returns the Webapp's key in db.env. An error does not contain the variable's value, which may be a secret."""
+    value = hostvars[member].get("wa_db_env_extra_secrets") or {}
     if not isinstance(value, t.Mapping):
-        raise WaError(f"host {member}: {variable}", f"a {type(value).__name__}", "a mapping from names to values")
-    return value
+        raise WaError(
+            f"host {member}: wa_db_env_extra_secrets", f"a {type(value).__name__}", "a mapping from names to values"
+        )
+    return value.get(JWT_KEY)
 
 
 def _check_keys(name: str, hostvars: HostVars, webs: t.Sequence[str]) -> None:

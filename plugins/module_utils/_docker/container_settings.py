@@ -65,6 +65,8 @@ def settings(record: Record, image: Record) -> tuple[dict[str, t.Any], list[str]
     """
     host, config = record["HostConfig"], record["Config"]
     found: dict[str, t.Any] = {option: host[key] for key, option in _SAME.items() if host.get(key)}
+    for option in {"cap_add", "cap_drop"} & {*found}:  # newer engines write CAP_MKNOD for MKNOD
+        found[option] = [name.removeprefix("CAP_") for name in found[option]]
     found["restart"] = _restart(host.get("RestartPolicy") or {})
     log = host.get("LogConfig") or {}
     found["logging"] = {"driver": log.get("Type", ""), "options": log.get("Config") or {}}
@@ -106,7 +108,8 @@ def seconds(nanoseconds: int) -> str:
 
 
 def _pairs(lines: t.Any) -> dict[str, str]:
-    return {key: value for key, _equals, value in (line.partition("=") for line in lines or [])}
+    # Without an equals sign a variable is not set.
+    return {key: value for key, equals, value in (line.partition("=") for line in lines or []) if equals}
 
 
 def _links(record: Record) -> list[str]:

@@ -342,6 +342,11 @@ RARE: dict[str, Layout] = {
         shell={"COMPOSE_ENV_FILES": "prod.env"},
         adopted={"env_files": ["@D/prod.env"]},
     ),
+    "variables passed through, and variables that every shell has": layout(
+        client("environment: [WA_CONFIG_ON_DB=1, TZ, NEVER_SET]", "labels: {by: '${HOME:?}'}"),
+        shell={"TZ": "Asia/Kolkata"},
+        adopted={"environment": {"TZ": "Asia/Kolkata"}, "env_files": ["@D/.env"]},
+    ),
     "COMPOSE_FILE and COMPOSE_PROFILES in the shell": layout(
         client("profiles: [wa]", "profiles: [wa]"),
         {"b.yml": "services: {waweb: {restart: always}}\n"},

@@ -167,7 +167,13 @@ class Adopted:
         survey = self._survey()
         self.plans: Variables = _Reader()._plans(survey, self.docker, {}) if compare else {}
         survey["plans"] = self.plans
-        adoption = inventory.build({HOST: survey}, {}, {HOST: {}}, {HOST: {}})
+        adoption = inventory.build(
+            {HOST: survey},
+            {},
+            {HOST: {}},
+            {HOST: {}},
+            lambda hosts, host, groups: desired.compose_file_of(hosts, host, groups, lambda text: text),
+        )
         self.report = "\n".join(adoption.report)
         self.variables: Variables = {
             **adoption.documents[f"host_vars/{HOST}/vars.yml"],
@@ -189,7 +195,7 @@ class Adopted:
         options = {key: option.get("default") for key, option in ARGUMENT_SPEC.items()}
         found = inspection.read(Docker({**options, **self.docker}), self.operator.project)
         read_compose_files([*found["containers"], *found["sidecars"]], Runner())
-        found.update(autostart=[], unreadable_paths=[], missing={})
+        found.update(autostart=[], unreadable_paths=[], missing={}, services={})
         found["files"] = inspection.read_files(env_files.complete(found))
         return found
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.plugin_utils import _desired
+
 ENV = {
     "WA_DB_ENGINE": "MYSQL",
     "WA_DB_HOSTNAME": "db.example.com",
@@ -80,6 +82,7 @@ def survey(*containers: dict[str, t.Any], env: dict[str, str] | None = None, **c
         "files": [file],
         "plans": {},
         "missing": {},
+        "services": {},
         **changes,
     }
 
@@ -105,3 +108,10 @@ def member(number: int, **changes: t.Any) -> dict[str, t.Any]:
         *(container(service, environment=where) for service in ("wacore", "master", "waweb")),
         **{"volumes": [volume], **changes},
     )
+
+
+def render(
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]], host: str, groups: t.Mapping[str, t.Sequence[str]]
+) -> tuple[dict[str, t.Any], str]:
+    """The Compose file of the role for a host, as a mapping and as text."""
+    return _desired.compose_file_of(hostvars, host, groups, lambda value: value)

@@ -21,7 +21,7 @@ from fake_docker import FakeDocker
 from fake_probes import FakeProbes
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import identity, inspection
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
 VERSION = "2.53.4"
@@ -47,7 +47,7 @@ class ObservedHost:
             path.mkdir(parents=True)
             path.chmod(0o750)
         self.db_env, self.compose = self.project / "db.env", self.project / "compose.yml"
-        self.secret_file, self.record = self.project / "secret-waweb.env", self.state / "client-a.json"
+        self.variables, self.record = self.project / "compose.env", self.state / "client-a.json"
         self.cron, self.script = self.system / "wa-a-log-cleanup", self.system / "wa-log-cleanup"
         self.environment = {
             "WA_DB_ENGINE": "MYSQL",
@@ -77,7 +77,7 @@ class ObservedHost:
         engine.volume(VOLUME)
         engine.on_exec = FakeProbes(Path(engine.mountpoint(VOLUME)))
         self.core = self.container("wacore", CORE)
-        self.web = self.container("waweb", WEB, WA_WEB_KEY=SERVICE_KEY)
+        self.web = self.container("waweb", WEB, API_TOKEN=SERVICE_KEY)
         self.before = self.files()
 
     @staticmethod
@@ -101,8 +101,8 @@ class ObservedHost:
             volume=VOLUME,
             environment={**self.environment, **environment},
             labels={
-                override.OWN_LABEL: "a",
-                override.DEFINITION_LABEL: f"digest-of-{service}",
+                compose_document.OWN_LABEL: "a",
+                compose_document.DEFINITION_LABEL: f"digest-of-{service}",
                 "com.docker.compose.config-hash": f"hash-of-{service}",
             },
         )
@@ -167,18 +167,15 @@ class ObservedHost:
     def _client(self) -> dict[str, t.Any]:
         deployment = topology.deployment("a", {"all": ["a"]})
         named = {"engine": "MYSQL", "hostname": "db", "port": 3306, "name_prefix": None, "exclusive": False}
-        content = f"{override.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {SERVICE_KEY}\n"
-        secret = {"content": self.lines({"WA_WEB_KEY": SERVICE_KEY})}
+        content = f"{compose_document.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {SERVICE_KEY}\n"
+        variables = f"{compose_document.HEADER}\n{self.lines({'API_TOKEN': SERVICE_KEY})}"
         return {
             "docker_host": self.engine.host,
             "project": "wa-a",
             "version": VERSION,
-            "services": [
-                self._service("wacore", CORE),
-                {**self._service("waweb", WEB), "secret_file": str(self.secret_file)},
-            ],
-            "files": [file(self.compose, "0640", content=content), file(self.secret_file, "0600", **secret)],
-            "kept_files": [str(self.db_env), str(self.compose), str(self.secret_file)],
+            "services": [self._service("wacore", CORE), self._service("waweb", WEB)],
+            "files": [file(self.compose, "0640", content=content), file(self.variables, "0600", content=variables)],
+            "kept_files": [str(self.db_env), str(self.compose), str(self.variables)],
             "env_file": str(self.db_env),
             "identity": {
                 "host": "a",

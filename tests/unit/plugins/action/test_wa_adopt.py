@@ -10,11 +10,13 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from adopt_samples import ENV, container, single, survey, without_files
+import yaml
+from adopt_samples import ENV, container, render, single, survey, without_files
 from ansible import context
 from ansible.module_utils.common.collections import ImmutableDict
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
+from ansible.template import Templar
 
 from ansible_collections.waba.onprem.plugins.action import wa_adopt
 
@@ -45,6 +47,7 @@ class Driver:
         given = {"operation": "write", "readings": "reading", "dest": str(self.dest), "vault_password": "sesame"}
         action._task = type("Task", (), {"args": {**given, **arguments}, "check_mode": check_mode, "diff": True})
         action._loader = DataLoader()
+        action._templar = Templar(loader=action._loader, variables={})
         hostvars = {host: {"reading": reading, "ansible_port": 22} for host, reading in self.readings.items()}
         found: dict[str, t.Any] = action.run(None, {"ansible_play_hosts_all": list(hostvars), "hostvars": hostvars})
         return found
@@ -80,6 +83,30 @@ def test_the_report_is_displayed_as_lines_and_written_as_they_are(driver: Driver
     assert [line for line in driver.lines if "\n" in line] == []
     modes = {name: (driver.dest / name).stat().st_mode & 0o777 for name in WRITTEN}
     assert modes == {**dict.fromkeys(WRITTEN, 0o600), "report.md": 0o640}
+
+
+def test_the_compose_files_are_at_the_end_of_the_file_and_not_displayed(driver: Driver) -> None:
+    driver.read(h1=without_files(single()))
+    found = driver()
+    lines = (driver.dest / "report.md").read_text().splitlines()
+    variables = {**yaml.safe_load((driver.dest / "host_vars/h1/vars.yml").read_text()), "ansible_port": 22}
+    text = render({"h1": variables}, "h1", {"all": ["h1"]})[1]
+    title = "## The role's Compose file for h1"
+    assert lines == [*found["report"], "", title, "", "```yaml", *text.splitlines(), "```"]
+    assert driver.lines[: len(found["report"]) + 2] == [
+        *found["report"],
+        "",
+        f"Written: {driver.dest}/inventory.yml",
+    ]
+
+
+def test_what_a_host_calls_its_things_is_no_template(driver: Driver) -> None:
+    name = "{{ 7 * 7 }}"
+    driver.read(h1=without_files(survey(container(name, name="core"), container("waweb"))))
+    driver()
+    report = (driver.dest / "report.md").read_text()
+    assert (name in report.partition("```yaml")[2], "49" in report) == (True, False)
+    assert f"   - {name} (core): container_name: core" in driver.lines
 
 
 def test_commands_have_the_options_of_this_run(driver: Driver) -> None:
@@ -124,16 +151,39 @@ def test_a_changed_host_is_refreshed_with_a_diff_and_edits_are_kept(driver: Driv
 
 @pytest.mark.parametrize("password", ["sesame", None])
 def test_no_secret_is_in_lines_result_or_clear_files(driver: Driver, password: str | None) -> None:
-    own = container("waweb", environment={"WA_API_KEY": "Canary-api-key", "HOOK": "https://u:Canary-url@example.com"})
-    core = container("wacore", environment={"WA_CONFIG_ON_DB": None, "NOTE": f"x{CANARY}x"})
-    driver.read(h1=without_files(survey(core, own)))
-    found = driver(vault_password=password)
+    files = [f"/srv/{CANARY}/db.env"]
+    own = container(
+        "waweb",
+        environment={"WA_API_KEY": "Canary-api-key", "HOOK": "https://u:Canary-url@example.com"},
+        env_files=files,
+    )
+    core = container(
+        "wacore",
+        env_files=files,
+        environment={"WA_CONFIG_ON_DB": None, "NOTE": f"x{CANARY}x"},
+        settings={
+            "command": ["run", f"x{CANARY}x"],
+            "labels": {"key": CANARY},
+            "logging": {"driver": "syslog", "options": {"tag": f"x{CANARY}x"}},
+        },
+    )
+    found = without_files(survey(core, own, env={**ENV, "WA_DB_USERNAME": CANARY}))
+    found["files"][0]["path"] = files[0]
+    driver.read(h1=found)
+    result = driver(vault_password=password)
     assert driver.lines[6] == "1. h1: the registration of the number exists only inside the container biz-wacore-1"
     clear = [path.read_text() for path in driver.dest.rglob("*") if path.is_file()]
-    assert "Canary" not in "".join([*driver.lines, json.dumps(found), *clear])
-    assert ("- Fill in what is <hidden> in host_vars/h1/vars.yml: wa_client_extra_services" in driver.lines) is (
-        password is None
-    )
+    assert "Canary" not in "".join([*driver.lines, json.dumps(result), *clear])
+    for line in (
+        "wacore (biz-wacore-1): labels: key",
+        'wacore (biz-wacore-1): logging: {"driver": "syslog", "options": {"tag": "x<hidden>x"}}',
+        "wacore (biz-wacore-1): command",
+        "waweb (biz-waweb-1): environment: HOOK, WA_API_KEY",
+    ):
+        assert f"   - {line}" in driver.lines
+    assert "    - /srv/<hidden>/db.env" in (driver.dest / "report.md").read_text().splitlines()
+    blanks = "- Fill in what is <hidden> in host_vars/h1/vars.yml: wa_env_file, wa_db_env_username"
+    assert (blanks in driver.lines) is (password is None)
 
 
 def test_a_host_that_was_not_read_is_an_action(driver: Driver) -> None:

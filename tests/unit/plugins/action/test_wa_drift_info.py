@@ -22,7 +22,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as ma
 SECRETS = (PASSWORD, JWT_KEY, SERVICE_KEY)
 GIVEN: dict[str, t.Any] = {
     "wa_db_env_extra_secrets": {"WA_WEB_JWT_CRYPTO_KEY": JWT_KEY},
-    "wa_client_extra_secret_environment": {"waweb": {"WA_KEY": SERVICE_KEY}},
+    "wa_client_compose_environment": {"API_TOKEN": SERVICE_KEY},
 }
 SYNCED = {name: {"state": "in_sync"} for name in desired.CONCERNS}
 

@@ -81,14 +81,25 @@ def test_unfinished_lists_hosts_with_their_failures(result: dict[str, t.Any], ex
     assert wa.unfinished(result, "leader") == expected
 
 
-def test_recreation_refusal_names_the_container_that_loses_its_registration() -> None:
-    kept, lost = (
-        {"name": name, "keeps_configuration": name == "a", "configuration_mount": "", "layer_media": ""}
-        for name in "ab"
+@pytest.mark.parametrize(
+    ("filter_name", "beside"),
+    [("replacement_refusal", "c has its configuration, registration included, on wadata,"), ("layer_refusal", "")],
+)
+def test_a_refusal_names_the_container_that_loses_its_registration(filter_name: str, beside: str) -> None:
+    kept, lost, mounted = (
+        {
+            "name": name,
+            "keeps_configuration": name != "b",
+            "configuration_mount": "wadata" if name == "c" else "",
+            "layer_media": "",
+        }
+        for name in "abc"
     )
-    refusal = wa.FilterModule().filters()["recreation_refusal"]
+    refusal = wa.FilterModule().filters()[filter_name]
     assert refusal([kept]) == ""
     assert refusal([kept, lost]).startswith("b keeps its configuration, registration included,")
+    assert refusal([kept, mounted]).startswith(beside)
+    assert bool(refusal([mounted])) == bool(beside)
 
 
 def test_stale_line_names_container_and_keys() -> None:

@@ -12,6 +12,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.plugins.filter.core import to_nice_json
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import inspection
 
 MODULE = "wa_client_files"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -130,3 +133,133 @@ def test_a_compose_file_of_another_version_is_not_restored(run_module: Run, tmp_
     failed = run_module(MODULE, {"operation": "restore", "files": [str(env), str(path)]})
     assert "Nothing was put back" in failed["msg"]
     assert env.read_text() == "A=2\n"
+
+
+# The record of the containers
+
+RECORDED = {"deployment": "biz", "name_prefix": 'ü"\\', "hashes": "wacore=h0", "media_volume": "m", "WA": "1"}
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    path = tmp_path / "client-biz.json"
+    path.write_text(inspection.record_text(RECORDED))
+    path.chmod(0o640)
+    return path
+
+
+def as_it_is(path: Path) -> tuple[str, int, int, list[str]]:
+    """Content, mode, the file itself, and what lies beside it."""
+    state = path.stat()
+    return path.read_text(), stat.S_IMODE(state.st_mode), state.st_ino, sorted(os.listdir(path.parent))
+
+
+def settle(record: Path, hashes: t.Any, **options: t.Any) -> dict[str, t.Any]:
+    return {"operation": "settle", "identity_file": str(record), "hashes": hashes, **options}
+
+
+@pytest.mark.parametrize(
+    ("hashes", "text"),
+    [
+        ({"waweb": "h2", "wacore": "h1"}, "wacore=h1 waweb=h2"),
+        ({"wacore": "h1"}, "wacore=h1"),
+        ({"wacore": "h0", "waweb": "h2"}, "wacore=h0 waweb=h2"),
+    ],
+)
+@pytest.mark.parametrize("mode", [0o640, 0o600, 0o644])
+@pytest.mark.parametrize("before", [RECORDED, {"deployment": "biz"}])
+def test_the_hashes_of_the_containers_are_recorded_as_provision_does(
+    run_module: Run, record: Path, before: dict[str, str], mode: int, hashes: dict[str, str], text: str
+) -> None:
+    record.write_text(inspection.record_text(before))
+    record.chmod(mode)
+    done = run_module(MODULE, settle(record, hashes))
+    assert (done["changed"], done["actions"]) == (False, [f"recorded the containers in {record}"])
+    assert record.read_text() == f"{to_nice_json({**before, 'hashes': text}, sort_keys=True)}\n"
+    assert inspection.record(str(record)) == {**before, "hashes": text}
+    assert inspection.proven_hashes(inspection.record(str(record))) == hashes
+    assert stat.S_IMODE(record.stat().st_mode) == 0o640
+    assert os.listdir(record.parent) == [record.name]
+
+
+def test_recorded_hashes_are_not_recorded_again(run_module: Run, record: Path) -> None:
+    hashes = {"waweb": "h2", "wacore": "h1"}
+    assert run_module(MODULE, settle(record, hashes))["actions"] == [f"recorded the containers in {record}"]
+    before = as_it_is(record)
+    for check in (True, False):
+        done = run_module(MODULE, settle(record, hashes), check=check)
+        assert (done["changed"], done["actions"], as_it_is(record)) == (False, [], before)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"hashes": "wacore=h1", "a": "1"}', '{\n  "a": "1",\n  "hashes": "wacore=h1"\n}\n\n']
+)
+def test_a_record_that_has_the_hashes_is_left_as_it_is(run_module: Run, record: Path, text: str) -> None:
+    record.write_text(text)
+    before = as_it_is(record)
+    assert run_module(MODULE, settle(record, {"wacore": "h1"}))["actions"] == []
+    assert as_it_is(record) == before
+
+
+def test_check_mode_predicts_what_is_recorded_and_writes_nothing(run_module: Run, record: Path, env: Path) -> None:
+    previous(env).write_text("B=1\n")
+    before = as_it_is(record)
+    given = settle(record, {"wacore": "h1"}, files=[str(env)])
+    predicted = run_module(MODULE, given, check=True)
+    assert predicted["actions"] == [f"removed {previous(env)}", f"recorded the containers in {record}"]
+    assert (as_it_is(record), predicted["unproven"]) == (before, [str(env)])
+    done = run_module(MODULE, given)
+    assert (done["actions"], done["unproven"]) == (predicted["actions"], [])
+    assert inspection.record(str(record)) == {**RECORDED, "hashes": "wacore=h1"}
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_without_a_record_none_is_written(run_module: Run, record: Path, check: bool) -> None:
+    for path in (record, record.parent / "none" / record.name):
+        record.unlink(missing_ok=True)
+        done = run_module(MODULE, settle(path, {"wacore": "h1"}), check=check)
+        assert (done["changed"], done["actions"]) == (False, [])
+        assert os.listdir(record.parent) == []
+
+
+@pytest.mark.parametrize("hashes", [{}, None])
+@pytest.mark.parametrize("text", [None, "no JSON"])
+def test_without_hashes_the_record_is_neither_read_nor_written(
+    run_module: Run, record: Path, hashes: dict[str, str] | None, text: str | None
+) -> None:
+    if text is not None:
+        record.write_text(text)
+    before = as_it_is(record)
+    given = {name: value for name, value in settle(record, hashes).items() if value is not None}
+    assert run_module(MODULE, given)["actions"] == []
+    assert as_it_is(record) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("{", "no JSON"), ("", "no JSON"), ("[]", "no mapping"), ('"wacore=h1"', "no mapping")]
+)
+@pytest.mark.parametrize("check", [False, True])
+def test_an_invalid_record_fails_and_is_left_as_it_is(
+    run_module: Run, record: Path, check: bool, text: str, reason: str
+) -> None:
+    record.write_text(text)
+    before = as_it_is(record)
+    failed = run_module(MODULE, settle(record, {"wacore": "h1"}), check=check)
+    assert failed["msg"] == (
+        f"record {record}: {reason}; expected the record of which client is on this host. See that the inventory describes the "
+        "client that is here; then remove the file: provision.yml writes it again"
+    )
+    assert as_it_is(record) == before
+
+
+def test_hashes_need_a_record_to_be_written_into(run_module: Run) -> None:
+    failed = run_module(MODULE, {"operation": "settle", "hashes": {"wacore": "h1"}})
+    assert failed["msg"] == "missing parameter(s) required by 'hashes': identity_file"
+
+
+@pytest.mark.parametrize("operation", ["write", "restore"])
+def test_only_settle_records_hashes(run_module: Run, record: Path, env: Path, operation: str) -> None:
+    before = record.read_text()
+    given = settle(record, {"wacore": "h1"}, operation=operation, files=[str(env)], path=str(env), content="A=1\n")
+    assert not run_module(MODULE, given).get("failed")
+    assert record.read_text() == before

@@ -18,7 +18,7 @@ from fake_probes import FakeProbes
 from observed_host import API_KEY, CANARIES, CORE, NETWORK, PASSWORD, SERVICE_KEY, VOLUME, WEB, ObservedHost
 
 from ansible_collections.waba.onprem.plugins.action.wa_drift_info import split
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._concern import log_cleanup
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 from ansible_collections.waba.onprem.plugins.modules import wa_drift_info
@@ -33,7 +33,7 @@ CONCERNS = ("host", "media_volume", "db_env", "client", "log_cleanup")
 @pytest.fixture
 def host(engine: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObservedHost:
     monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
-    monkeypatch.setattr(requirements, "stopped_services", lambda _module: [])
+    monkeypatch.setattr(requirements, "services", lambda _module: {})
     monkeypatch.setattr(
         requirements, "missing", lambda _module, error, _compose: {"docker_engine": error} if error else {}
     )
@@ -68,7 +68,7 @@ def test_a_host_that_matches_the_inventory_is_in_sync(host: ObservedHost, look: 
         "changed": False,
         "actions": [],
         "concerns": dict.fromkeys(CONCERNS, SYNCED),
-        "requirements": {"missing": {}, "stopped_services": [], "docker_refusal": ""},
+        "requirements": {"missing": {}, "services": {}, "docker_refusal": ""},
         "unmanaged": [],
         "marker": "",
         "hashes": "wacore=hash-of-wacore waweb=hash-of-waweb",
@@ -189,18 +189,23 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     ),
     (
         "client",
-        lambda host: host.compose.write_text(f"{override.HEADER}\nservices: {{}}\n"),
+        lambda host: host.compose.write_text(f"{compose_document.HEADER}\nservices: {{}}\n"),
         changes("{}/project/compose.yml has another content"),
     ),
     (
         "client",
-        lambda host: host.secret_file.write_text(f"WA_WEB_KEY={API_KEY}\n"),
-        changes("{}/project/secret-waweb.env has another content"),
+        lambda host: host.variables.write_text(f"API_TOKEN={API_KEY}\n"),
+        changes("{}/project/compose.env has another content"),
     ),
     (
         "client",
-        lambda host: created_with(host.web, WA_WEB_KEY="Older-Key"),
-        restarts("wa-a-waweb-1 was created with another WA_WEB_KEY"),
+        lambda host: host.variables.chmod(0o640),
+        changes("{}/project/compose.env has the mode 0640, expected 0600"),
+    ),
+    (
+        "client",
+        lambda host: host.project.joinpath("compose.env.previous").touch(),
+        restarts("{}/project/compose.env was changed and not proven since"),
     ),
     (
         "client",
@@ -227,12 +232,12 @@ DRIFTS: list[tuple[str, Plant, dict[str, t.Any]]] = [
     ),
     (
         "client",
-        lambda host: host.web["Labels"].update({override.DEFINITION_LABEL: "other"}),
+        lambda host: host.web["Labels"].update({compose_document.DEFINITION_LABEL: "other"}),
         restarts("wa-a-waweb-1 was created with other settings than the inventory has"),
     ),
     (
         "client",
-        lambda host: host.web["Labels"].pop(override.DEFINITION_LABEL),
+        lambda host: host.web["Labels"].pop(compose_document.DEFINITION_LABEL),
         pending("wa-a-waweb-1 was created by an older version of the collection"),
     ),
     (
@@ -294,25 +299,50 @@ def test_a_deferred_restart_is_pending_and_not_a_drift(host: ObservedHost, look:
         assert look(restart=restart)["concerns"]["db_env"] == {"state": "restart_pending", "restarts": [text]}
 
 
-def test_an_adopted_client_has_a_pending_recreation(host: ObservedHost, look: Look) -> None:
+OTHERS = "was created from another Compose file"
+OF_ANOTHER_FILE = [
+    f"{name} {reason}"
+    for name in ("wa-a-wacore-1", "wa-a-waweb-1")
+    for reason in (OTHERS, f"is not on the network {NETWORK}")
+]
+
+
+def from_another_file(host: ObservedHost) -> None:
+    """Make the containers those of an operator's Compose file, on its network."""
     for one in (host.core, host.web):
-        del one["Labels"][override.OWN_LABEL], one["Labels"][override.DEFINITION_LABEL]
+        del one["Labels"][compose_document.OWN_LABEL], one["Labels"][compose_document.DEFINITION_LABEL]
         one["Networks"] = ["n0"]
+
+
+def test_a_client_of_another_compose_file_has_a_pending_recreation(host: ObservedHost, look: Look) -> None:
+    from_another_file(host)
     host.web["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
-    kept = "is kept as it was created until the next upgrade"
-    assert look()["concerns"] == {
-        **dict.fromkeys(CONCERNS, SYNCED),
-        "client": pending(f"wa-a-wacore-1 {kept}", f"wa-a-waweb-1 {kept}; Docker keeps its log without a limit"),
-    }
+    assert look()["concerns"] == {**dict.fromkeys(CONCERNS, SYNCED), "client": pending(*OF_ANOTHER_FILE)}
+    host.web["State"] = "exited"
+    finding = {**changes("wa-a-waweb-1 has exited"), "pending": OF_ANOTHER_FILE}
+    assert look()["concerns"]["client"] == finding
 
 
-def test_a_stale_db_env_of_an_adopted_client_is_pending(host: ObservedHost, look: Look) -> None:
-    for one in (host.core, host.web):
-        del one["Labels"][override.OWN_LABEL], one["Labels"][override.DEFINITION_LABEL]
+@pytest.mark.parametrize("restart", ["now", "window", "report"])
+def test_a_client_of_another_compose_file_is_recreated_where_it_is_to_be_replaced(
+    host: ObservedHost, look: Look, restart: str
+) -> None:
+    from_another_file(host)
+    host.desired["client"]["replace_unmanaged"] = True
+    state = "drifted" if restart == "now" else "restart_pending"
+    found = look(restart=restart)["concerns"]
+    assert found == {**dict.fromkeys(CONCERNS, SYNCED), "client": {"state": state, "restarts": OF_ANOTHER_FILE}}
+
+
+@pytest.mark.parametrize("replace_unmanaged", [False, True])
+def test_a_stale_db_env_waits_with_a_client_of_another_compose_file(
+    host: ObservedHost, look: Look, replace_unmanaged: bool
+) -> None:
+    from_another_file(host)
+    host.desired["client"]["replace_unmanaged"] = replace_unmanaged
     created_with(host.core, WA_DB_PORT="3307")
-    assert look()["concerns"]["db_env"] == pending(
-        f"wa-a-wacore-1 was created with another WA_DB_PORT than {host.db_env} holds"
-    )
+    line = f"wa-a-wacore-1 was created with another WA_DB_PORT than {host.db_env} holds"
+    assert look()["concerns"]["db_env"] == (restarts(line) if replace_unmanaged else pending(line))
 
 
 def test_with_fail_on_drift_the_missing_record_is_ignored(host: ObservedHost, look: Look) -> None:
@@ -454,8 +484,10 @@ def test_unmanaged_client_containers_are_reported_without_their_environment(host
 
 
 def test_the_diff_hides_secrets(host: ObservedHost, look: Look) -> None:
-    host.compose.write_text(f"{override.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {API_KEY}\n")
-    host.secret_file.write_text("WA_WEB_KEY=a\n")
+    host.compose.write_text(
+        f"{compose_document.HEADER}\nservices:\n  waweb:\n    environment:\n      API_TOKEN: {API_KEY}\n"
+    )
+    host.variables.write_text("API_TOKEN=a\n")
     write_env(host, WA_DB_PORT="3307", WA_DB_PASSWORD="Older-Pw")
     found = look(diff=True)["concerns"]
     (compose,) = found["client"]["diff"]
@@ -469,11 +501,11 @@ def test_the_diff_hides_secrets(host: ObservedHost, look: Look) -> None:
 
 
 def test_the_diff_shows_a_compose_file_without_secrets(host: ObservedHost, look: Look) -> None:
-    after = f"{override.HEADER}\nservices:\n  waweb:\n    image: r/web:v2.53.4\n"
+    after = f"{compose_document.HEADER}\nservices:\n  waweb:\n    image: r/web:v2.53.4\n"
     host.desired["client"]["files"][0]["content"] = after
-    host.compose.write_text(f"{override.HEADER}\n")
+    host.compose.write_text(f"{compose_document.HEADER}\n")
     (shown,) = look(diff=True)["concerns"]["client"]["diff"]
-    assert (shown["before"], shown["after"]) == (f"{override.HEADER}\n", after)
+    assert (shown["before"], shown["after"]) == (f"{compose_document.HEADER}\n", after)
 
 
 def test_the_invocation_and_the_log_contain_no_secret(

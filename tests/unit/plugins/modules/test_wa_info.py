@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fake_docker import FakeDocker
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 
 MODULE = "wa_info"
@@ -35,6 +35,13 @@ def test_client_containers_of_every_project_are_returned(engine: FakeDocker, run
     web = found["wa-a-waweb-1"]
     assert (web["role"], web["version"], web["project"], web["state"]) == ("web", "2.53.4", "wa-a", "running")
     assert (found["plain"]["project"], found["plain"]["version"]) == ("", "")
+
+
+def test_a_container_has_the_hash_of_its_service(engine: FakeDocker, run_module: Run) -> None:
+    engine.container("a", project="biz", service="wacore", labels={"com.docker.compose.config-hash": "h1"})
+    engine.container("b", project="biz", service="waweb", image=WEB)
+    engine.container("c", project="")
+    assert {name: one["hash"] for name, one in containers(engine, run_module).items()} == {"a": "h1", "b": "", "c": ""}
 
 
 def test_option_project_selects_one_project(engine: FakeDocker, run_module: Run) -> None:

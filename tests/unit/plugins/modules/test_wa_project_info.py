@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import typing as t
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from ansible.module_utils.basic import AnsibleModule
 from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
+from ansible_collections.waba.onprem.plugins.module_utils._env.state import CONFIG_CURE
 
 MODULE = "wa_project_info"
 CORE = "registry.lab:5000/whatsapp/coreapp:v2.51.2"
@@ -64,9 +68,8 @@ def add_container(engine: FakeDocker, service: str = "core", body: t.Any = None,
     body = BODY if body is None else body
     labels = {f"{LABEL}config-hash": digest(body), f"{LABEL}version": "2.40.3", **more.pop("labels", {})}
     environment = more.pop("environment", body.get("environment"))
-    made = engine.container(
-        f"wa-a-{service}-1", body["image"], "wa-a", service, labels=labels, environment=environment, **more
-    )
+    name = f"wa-a-{service}-{labels.get(f'{LABEL}container-number', '1')}"
+    made = engine.container(name, body["image"], "wa-a", service, labels=labels, environment=environment, **more)
     made["Labels"][f"{LABEL}image"] = made["Image"]
     engine.images.setdefault(body["image"], {})
     return made
@@ -96,9 +99,9 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
         "restart_policies": [],
         "surplus": [],
         "paused": [],
-        "restarts": [],
         "other_builds": [],
         "lost_networks": [],
+        "losses": [],
         "identity": [],
     }
 
@@ -158,7 +161,6 @@ def test_the_planned_action_depends_on_the_container_state(
     [
         ("auto", ["recreate wa-a-core-1 (db.env changed: WA_DB_PORT)"], []),
         ("later", [], ["wa-a-core-1 (db.env changed: WA_DB_PORT)"]),
-        ("never", [], []),
     ],
 )
 def test_a_planned_db_env_is_compared_before_it_is_written(
@@ -181,18 +183,130 @@ def test_env_changes_cause_a_recreation(engine: FakeDocker, info: Run) -> None:
     assert found["changes"] == ["recreate wa-a-core-1 (db.env changes: WA_DB_PASSWORD)"]
 
 
-def test_a_recreated_network_restarts_its_containers(engine: FakeDocker, info: Run) -> None:
+@pytest.mark.parametrize(("recreate", "calls"), [("auto", 1), ("later", 0)])
+def test_a_recreated_network_recreates_its_containers(engine: FakeDocker, info: Run, recreate: str, calls: int) -> None:
     body = {**BODY, "networks": {"default": None}}
     add_container(engine, body=body)
     engine.networks["wa-a_default"] = {"Id": "n1", "Labels": {f"{LABEL}config-hash": "other"}}
     document = {"networks": {"default": {"name": "wa-a_default"}, "proxy": {"name": "proxy", "external": True}}}
-    found = info({"core": body}, document, recreate="never")
-    assert found["restarts"] == [
-        "restart wa-a-core-1 (Compose makes the network wa-a_default anew: its definition changed)"
-    ]
+    found = info({"core": body}, document, recreate=recreate)
+    reason = "wa-a-core-1 (Compose makes the network wa-a_default anew: its definition changed)"
+    assert (found["changes"], found["pending"]) == (([f"recreate {reason}"], []) if calls else ([], [reason]))
+    assert len(found["calls"]) == calls
     assert found["lost_networks"] == []  # no container is on that network
     found = info({"core": {**BODY, "networks": {"proxy": None}}}, document)
     assert [text.partition(";")[0] for text in found["lost_networks"]] == ["network proxy: not on this host"]
+
+
+CHANGED = {**BODY, "init": True}
+DEFINITION = "the definition in compose.yml changed"
+
+
+@pytest.mark.parametrize(
+    ("own", "state", "recreate", "changes", "pending", "calls"),
+    [
+        (True, "running", "auto", [f"recreate wa-a-core-1 ({DEFINITION})"], [], ["auto"]),
+        (False, "running", "auto", [f"recreate wa-a-core-1 ({DEFINITION})"], [], ["auto"]),
+        (False, "running", "later", [], [f"wa-a-core-1 ({DEFINITION})"], []),
+        (False, "exited", "later", ["start wa-a-core-1 (has exited)"], [f"wa-a-core-1 ({DEFINITION})"], ["never"]),
+        (False, "paused", "later", ["unpause wa-a-core-1 (is paused)"], [f"wa-a-core-1 ({DEFINITION})"], []),
+        (False, "", "later", ["create wa-a-core-1 (is missing)"], [], ["never"]),
+    ],
+)
+def test_recreations_wait_and_starts_do_not(
+    engine: FakeDocker,
+    info: Run,
+    own: bool,
+    state: str,
+    recreate: str,
+    changes: list[str],
+    pending: list[str],
+    calls: list[str],
+) -> None:
+    if state:
+        add_container(engine, body=CHANGED, state=state, labels={OWN_LABEL: "a"} if own else {})
+    found = info(recreate=recreate)
+    assert (found["changes"], found["pending"]) == (changes, pending)
+    assert [one["recreate"] for one in found["calls"]] == calls
+
+
+@pytest.mark.parametrize("recreate", ["auto", "later"])
+@pytest.mark.parametrize(
+    ("service", "image", "own", "leaves"),
+    [
+        ("master", CORE, True, True),
+        ("master", CORE, False, True),
+        ("proxy", "nginx:1", True, True),
+        ("proxy", "nginx:1", False, False),
+    ],
+)
+def test_surplus_containers_are_removed_and_others_left_alone(
+    engine: FakeDocker, info: Run, service: str, image: str, own: bool, leaves: bool, recreate: str
+) -> None:
+    add_container(engine)
+    add_container(engine, service, {**BODY, "image": image}, labels={OWN_LABEL: "a"} if own else {})
+    found = info(recreate=recreate)
+    line = f"wa-a-{service}-1 (belongs to a service that this host no longer has)"
+    removed, waits = leaves and recreate == "auto", leaves and recreate == "later"
+    assert found["surplus"] == ([f"wa-a-{service}-1"] if removed else [])
+    assert found["changes"] == ([f"remove {line}"] if removed else [])
+    assert found["pending"] == ([line] if waits else [])
+    assert found["calls"] == []
+
+
+SECOND = {f"{LABEL}container-number": "2"}
+MORE = (
+    "wa-a-core-2: Compose would remove it: it is more than the 1 that the service has; expected as many containers as its service has "
+    "in the Compose files. Set scale of the service core there, or remove the container yourself"
+)
+
+
+@pytest.mark.parametrize(("state", "refused"), [("running", False), ("paused", False), ("exited", True), ("", True)])
+@pytest.mark.parametrize("second", ["running", "exited"])
+def test_a_surplus_container_that_a_start_would_scale_away_is_refused(
+    engine: FakeDocker, info: Run, state: str, second: str, refused: bool
+) -> None:
+    add_container(engine)
+    add_container(engine, state=second, labels=SECOND)
+    if state:
+        add_container(engine, "web", state=state)
+    found = info({"core": BODY, "web": BODY}, recreate="later")
+    assert [one["recreate"] for one in found["calls"]] == (["never"] if refused else [])
+    assert found["other_services"] == ([MORE] if refused else [])
+    assert found["pending"] == ["wa-a-core-2 (is more than the 1 that the service has)"]
+
+
+def test_a_surplus_container_is_scaled_away_with_the_role_s_own_file(engine: FakeDocker, info: Run) -> None:
+    for labels in ({OWN_LABEL: "a"}, {**SECOND, OWN_LABEL: "a"}):
+        add_container(engine, labels=labels)
+    found = info()
+    assert found["changes"] == ["remove wa-a-core-2 (is more than the 1 that the service has)"]
+    assert found["other_services"] == []
+
+
+@pytest.mark.parametrize("recreate", ["auto", "later"])
+def test_a_container_of_a_service_that_is_gone_is_no_other_service(
+    engine: FakeDocker, info: Run, recreate: str
+) -> None:
+    add_container(engine, "master")
+    found = info(recreate=recreate)
+    assert ([one["recreate"] for one in found["calls"]], found["other_services"]) == (["never"], [])
+
+
+def test_a_service_that_waits_while_another_is_recreated_is_no_other_service(engine: FakeDocker, info: Run) -> None:
+    body = {**BODY, "environment": {**DATABASE, "TZ": "UTC"}}
+    add_container(engine, labels={OWN_LABEL: "a"})
+    add_container(engine, "web", CHANGED, labels={OWN_LABEL: "a"})
+    found = info({"core": body, "web": BODY}, undeclared_keys=[])
+    assert found["changes"] == ["recreate wa-a-core-1 (the environment in compose.yml changed: TZ)"]
+    assert found["pending"] == [f"wa-a-web-1 ({DEFINITION})"]
+    assert found["calls"] == [{"services": ["core"], "dependencies": False, "recreate": "auto"}]
+    assert found["other_services"] == []
+
+
+def test_an_unknown_way_to_recreate_is_refused(run_module: Run) -> None:
+    given = {"project": "wa-a", "project_dir": "/srv/wa", "content": "{}", "recreate": "never"}
+    assert run_module(MODULE, given)["msg"] == "value of recreate must be one of: auto, later, got: never"
 
 
 def test_another_build_of_the_same_version_is_reported(engine: FakeDocker, info: Run) -> None:
@@ -209,7 +323,7 @@ def test_another_build_of_the_same_version_is_reported(engine: FakeDocker, info:
         ({}, True),
         ({"confirm_identity": {"hostname": "new"}}, False),
         ({"confirm_identity": {"hostname": "db"}}, True),
-        ({"recreate": "never"}, False),
+        ({"recreate": "later"}, True),
     ],
 )
 def test_another_database_is_another_client(
@@ -230,6 +344,169 @@ def test_another_media_volume_is_another_client(engine: FakeDocker, info: Run) -
     assert "media_volume media (wa-a-core-1) would become other" in text
     document = {"volumes": {"m": {"name": "media"}}}
     assert info({"core": {**BODY, **mounts}}, document)["identity"] == []
+
+
+# What recreated and removed containers would lose
+
+MEDIA, DATA = "/usr/local/wamedia", "/usr/local/waent/data"
+ON_DB = {**BODY, "environment": {**DATABASE, "WA_CONFIG_ON_DB": "1"}}
+REGISTRATION = (
+    "wa-a-core-1 keeps its configuration, registration included, in its own writable layer; recreating it loses both"
+)
+IN_LAYER = f"wa-a-core-1 holds {MEDIA}/incoming/a.jpg in its own writable layer; expected no media there"
+ELSEWHERE = (
+    "wa-a-core-1 has its configuration, registration included, on {}, and its Compose file has it {}: a new container would start "
+    "unregistered. Set it there as it is"
+)
+
+
+@pytest.fixture
+def with_media(monkeypatch: pytest.MonkeyPatch) -> t.Callable[[dict[str, t.Any]], None]:
+    """Adds a media file to the writable layer of a container."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a.jpg"))
+    monkeypatch.setattr(Docker, "archive", lambda *_arguments: data.getvalue())
+
+    def add(container: dict[str, t.Any]) -> None:
+        container["Changes"] = [{"Path": f"{MEDIA}/incoming{name}", "Kind": 1} for name in ("", "/a.jpg")]
+
+    return add
+
+
+def starts(found: t.Sequence[str]) -> list[str]:
+    """The lines up to the cure."""
+    return [text.partition(". Take")[0].partition(", because")[0] for text in found]
+
+
+@pytest.mark.parametrize(
+    ("made", "state", "recreate", "action", "expected"),
+    [
+        ({"init": True}, "running", "auto", "recreate", [REGISTRATION]),
+        ({"init": True}, "exited", "auto", "recreate", [REGISTRATION]),
+        ({"init": True}, "running", "later", "none", []),
+        ({"init": True}, "exited", "later", "start", []),
+        ({"init": True}, "paused", "later", "unpause", []),
+        ({}, "running", "auto", "none", []),
+        ({}, "exited", "auto", "start", []),
+        ({"service": "gone"}, "running", "auto", "remove", [REGISTRATION.replace("core", "gone")]),
+        ({"service": "gone"}, "running", "later", "none", []),
+    ],
+)
+def test_a_registration_in_the_layer_of_a_recreated_or_removed_container_is_lost(
+    engine: FakeDocker,
+    info: Run,
+    made: dict[str, t.Any],
+    state: str,
+    recreate: str,
+    action: str,
+    expected: list[str],
+) -> None:
+    service = made.get("service", "core")
+    body = {**BODY, **{key: value for key, value in made.items() if key != "service"}}
+    add_container(engine, service, body, state=state)
+    found = info({"core": BODY} if service == "core" else {}, recreate=recreate)
+    assert [one["action"] for one in found["containers"]] == [action]
+    assert starts(found["losses"]) == expected
+    assert all(text.endswith(CONFIG_CURE) for text in found["losses"])
+
+
+@pytest.mark.parametrize(
+    ("image", "service", "lost"),
+    [
+        (CORE, {"network_mode": "service:web"}, True),
+        (CORE, {}, False),
+        ("registry.lab:5000/whatsapp/web:v2.51.2", {"network_mode": "service:core2"}, False),
+    ],
+)
+def test_what_only_compose_can_tell_may_lose_a_registration(
+    engine: FakeDocker, info: Run, image: str, service: dict[str, t.Any], lost: bool
+) -> None:
+    body = {**BODY, "image": image, **service}
+    add_container(engine, body=body)
+    found = info({"core": body})
+    assert [one["action"] for one in found["containers"]] == ["unknown" if service else "none"]
+    assert starts(found["losses"]) == ([REGISTRATION] if lost else [])
+
+
+@pytest.mark.parametrize(
+    ("mounted", "recreate", "options", "expected"),
+    [
+        ("", "auto", {}, [IN_LAYER]),
+        ("", "auto", {"media_path": f"{MEDIA}/"}, [IN_LAYER]),
+        ("", "auto", {"media_path": f"{MEDIA}/incoming"}, [IN_LAYER]),
+        ("", "auto", {"media_path": "/data/media"}, []),
+        ("", "later", {}, []),
+        (MEDIA, "auto", {}, []),
+        ("/usr/local", "auto", {}, []),
+        (f"{MEDIA}/other", "auto", {}, [IN_LAYER]),
+    ],
+)
+@pytest.mark.parametrize("image", [CORE, "registry.lab:5000/whatsapp/web:v2.51.2"])
+def test_media_in_the_layer_of_a_recreated_container_are_lost(
+    engine: FakeDocker,
+    info: Run,
+    with_media: t.Callable[[dict[str, t.Any]], None],
+    image: str,
+    mounted: str,
+    recreate: str,
+    options: dict[str, t.Any],
+    expected: list[str],
+) -> None:
+    mounts = [engine.mount("media", mounted)] if mounted else []
+    with_media(add_container(engine, body={**ON_DB, "image": image, "init": True}, mounts=mounts))
+    found = info({"core": {**ON_DB, "image": image}}, recreate=recreate, **options)
+    assert starts(found["losses"]) == expected
+
+
+def test_media_in_the_layer_of_a_container_that_is_kept_are_not_lost(
+    engine: FakeDocker, info: Run, with_media: t.Callable[[dict[str, t.Any]], None]
+) -> None:
+    with_media(add_container(engine, body=ON_DB))
+    with_media(add_container(engine, "proxy", {**ON_DB, "image": "nginx:1"}))
+    assert info({"core": ON_DB})["losses"] == []
+    assert not any(line.endswith("/changes") for line in engine.requests)
+
+
+def test_a_layer_that_cannot_be_read_may_hold_media(engine: FakeDocker, info: Run) -> None:
+    one = add_container(engine, body={**ON_DB, "init": True})
+    engine.failures[f"GET /containers/{one['Id']}/changes"] = (500, "driver failed")
+    (text,) = info({"core": ON_DB})["losses"]
+    assert text.startswith(f"wa-a-core-1 holds unknown content of {MEDIA} (layer of container ")
+    assert "driver failed" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "environment", "recreate", "expected"),
+    [
+        ("wadata", {}, "auto", []),
+        ("other", {}, "auto", [ELSEWHERE.format("wadata", "on other")]),
+        ("", {}, "auto", [ELSEWHERE.format("wadata", "nowhere")]),
+        ("", {"WA_CONFIG_ON_DB": "1"}, "auto", [ELSEWHERE.format("wadata", "in the database (WA_CONFIG_ON_DB=1)")]),
+        (
+            "wadata",
+            {"WA_CONFIG_ON_DB": "1"},
+            "auto",
+            [ELSEWHERE.format("wadata", "in the database (WA_CONFIG_ON_DB=1)")],
+        ),
+        ("other", {}, "later", []),
+        ("", {}, "later", []),
+    ],
+)
+def test_a_configuration_that_the_compose_file_leaves_out_is_lost(
+    engine: FakeDocker,
+    info: Run,
+    source: str,
+    environment: dict[str, str],
+    recreate: str,
+    expected: list[str],
+) -> None:
+    add_container(engine, body={**BODY, "init": True}, mounts=[engine.mount("wadata", DATA)])
+    body: dict[str, t.Any] = {**BODY, "environment": {**DATABASE, **environment}}
+    if source:
+        body["volumes"] = [{"type": "volume", "source": source, "target": DATA}]
+    found = info({"core": body}, {"volumes": {source: {"name": source}}} if source else None, recreate=recreate)
+    assert (found["losses"], found["identity"]) == (expected, [])
 
 
 # Failures and secrets

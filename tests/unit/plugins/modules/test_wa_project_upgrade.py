@@ -17,7 +17,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from fake_compose import FakeCompose
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 
 MODULE = "wa_project_upgrade"
 SECRET = "Canary-86-Pw"

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.plugin_utils import _compose_file as compose_file
 
 # Strings that YAML 1.1, YAML 1.2 or Compose's parser reads as another type without quotes.

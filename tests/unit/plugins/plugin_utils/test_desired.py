@@ -44,8 +44,8 @@ RICH: dict[str, t.Any] = {
     "wa_db_login_port": 3308,
     "wa_media_volume_min_free": "5G",
     "wa_media_volume_require_mountpoint": True,
-    "wa_client_extra_secret_environment": {"waweb": {"WA_KEY": SERVICE_KEY}},
-    "wa_client_extra_services": {"proxy": {"image": "proxy:1"}},
+    "wa_client_compose_environment": {"WA_KEY": SERVICE_KEY},
+    "wa_client_replace_unmanaged": True,
     "wa_client_container_names": "a,b",
     "wa_message_gc_automatic": True,
     "wa_api_password": PASSWORD,
@@ -118,9 +118,8 @@ def test_the_media_volume() -> None:
 
 
 def test_the_client_of_a_single_host() -> None:
-    ours = inventory(wa_client_extra_secret_environment={"waweb": {"WA_KEY": SERVICE_KEY}})
-    found = desired.client(ours)
-    compose, secret = found["files"]
+    found = desired.client(inventory())
+    (compose,) = found["files"]
     assert compose == {
         "path": "/opt/waba/support/compose.yml",
         "content": compose_file.write(found["document"]),
@@ -128,14 +127,8 @@ def test_the_client_of_a_single_host() -> None:
         "owner": "root",
     }
     assert yaml.safe_load(compose["content"]) == json.loads(json.dumps(found["document"]))
-    assert secret == {
-        "path": "/opt/waba/support/secret-waweb.env",
-        "content": f"WA_KEY={SERVICE_KEY}\n",
-        "mode": "0600",
-        "owner": "root",
-    }
-    assert SERVICE_KEY not in compose["content"]
-    assert found["kept_files"] == ["/opt/waba/support/db.env", compose["path"], secret["path"]]
+    assert [*found["document"]["services"]] == ["wacore", "waweb", "dbupgrade"]
+    assert found["kept_files"] == ["/opt/waba/support/db.env", compose["path"]]
     expected = {
         "project": "wa-support",
         "version": "2.53.4",
@@ -143,11 +136,19 @@ def test_the_client_of_a_single_host() -> None:
         "media_folder": "",
         "container_names": [],
         "compose_container_names": ["wa-support-wacore-1", "wa-support-waweb-1"],
-        "keep_adopted": True,
+        "replace_unmanaged": False,
         "accept_unknown": False,
     }
     assert {key: found[key] for key in expected} == expected
     assert [one["name"] for one in found["services"]] == ["wacore", "waweb"]
+    assert {"secret_files", "keep_adopted"} & {*found} == set()
+
+
+@pytest.mark.parametrize(("value", "expected"), [("yes", True), (True, True), ("false", False), (False, False)])
+def test_whether_containers_of_another_compose_file_are_replaced(value: t.Any, expected: bool) -> None:
+    given: dict[str, t.Any] = {"wa_client_replace_unmanaged": value}
+    assert desired.client(inventory(**given))["replace_unmanaged"] is expected
+    assert for_comparison(**given)["client"]["replace_unmanaged"] is expected
 
 
 def test_the_comparison_gets_services_and_neighbours() -> None:
@@ -155,9 +156,34 @@ def test_the_comparison_gets_services_and_neighbours() -> None:
     assert found["services"] == compose_document.wanted(desired.client(inventory())["document"])
     assert found["neighbours"] == ["wa-other"]
     assert found["identity"] == desired.identity(inventory())
-    assert {"document", "secret_files", "database", "project_dir"} & {*found} == set()
-    secret = for_comparison(wa_client_extra_secret_environment={"waweb": {"WA_KEY": SERVICE_KEY}})["client"]["services"]
-    assert [one.get("secret_file") for one in secret] == [None, "/opt/waba/support/secret-waweb.env"]
+    assert found["replace_unmanaged"] is False
+    assert {"document", "keep_adopted", "database", "project_dir"} & {*found} == set()
+    assert {key for one in found["services"] for key in one} == {
+        *("name", "image", "definition", "count", "restart", "networks")
+    }
+
+
+def test_services_with_one_name_are_one_scaled_service() -> None:
+    given: dict[str, t.Any] = {
+        "wa_topology": "multiconnect",
+        "wa_shards": 2,
+        "wa_client_service_names": {f"wacore{number}": "core" for number in (1, 2, 3)},
+    }
+    found = desired.client(inventory(**given))
+    assert {name: body.get("scale") for name, body in found["document"]["services"].items()} == {
+        "core": 3,
+        "master1": None,
+        "master2": None,
+        "waweb": None,
+        "dbupgrade": None,
+    }
+    assert desired.compose(inventory(**given))["coreapp"] == "core"
+    assert found["compose_container_names"] == [
+        *("wa-support-core-1", "wa-support-core-2", "wa-support-core-3"),
+        *("wa-support-master1-1", "wa-support-master2-1", "wa-support-waweb-1"),
+    ]
+    services = for_comparison(**given)["client"]["services"]
+    assert {one["name"]: one["count"] for one in services} == {"core": 3, "master1": 1, "master2": 1, "waweb": 1}
 
 
 def test_the_facts_by_which_a_client_is_recognised() -> None:
@@ -199,7 +225,6 @@ def test_what_the_removal_takes_away() -> None:
             "/srv/wa/compose.yml",
             "/srv/wa/compose.yml.previous",
             "/var/lib/waba/support.change.json",
-            "/srv/wa/secret-*",
             "/srv/wa/compose.env",
             "/srv/wa/db.env",
             "/srv/wa/db.env.previous",
@@ -385,6 +410,7 @@ def test_compose_is_called_with_the_rendered_file_alone() -> None:
         "command": [*COMMAND, "--project-directory=/opt/waba/support", f"--file={OURS}"],
         "services": [],
         "coreapp": "wacore",
+        "migration": False,
         "repositories": {},
     }
 
@@ -407,8 +433,28 @@ def test_an_operators_files_come_after_the_rendered_one() -> None:
         ],
         "services": ["core", "waweb"],
         "coreapp": "core",
+        "migration": True,
         "repositories": {},
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "migration"),
+    [
+        ({}, False),
+        ({"wa_client_compose_files": []}, False),
+        ({"wa_client_compose_env_files": ["/srv/biz/.env"], "wa_client_compose_profiles": ["site"]}, False),
+        ({"wa_client_compose_files": "/srv/biz/site.yml"}, True),
+        (BESIDE, True),
+        (OPERATORS, True),
+    ],
+)
+def test_the_migration_is_in_the_rendered_file_unless_the_operator_has_files(
+    given: dict[str, t.Any], migration: bool
+) -> None:
+    ours = inventory(**given)
+    assert desired.compose(ours)["migration"] is migration
+    assert ("dbupgrade" in desired.client(ours)["document"]["services"]) is not migration
 
 
 def test_in_an_operators_folder_the_own_file_comes_last() -> None:
@@ -429,6 +475,7 @@ def test_in_an_operators_folder_the_own_file_comes_last() -> None:
         ],
         "services": ["core", "waweb"],
         "coreapp": "core",
+        "migration": True,
         "repositories": {"core": "r.example.com/wa/coreapp", "waweb": "r.example.com/wa/web"},
     }
 
@@ -566,7 +613,10 @@ def test_a_client_with_files_beside_the_rendered_one_has_the_rendered_one() -> N
     given = {**BESIDE, "wa_client_compose_environment": {}}
     names = {"wa_client_service_names": BESIDE["wa_client_service_names"]}
     found, rendered = desired.client(inventory(**given)), desired.client(inventory(**names))
-    assert (found["document"], found["files"]) == (rendered["document"], rendered["files"])
+    del rendered["document"]["services"]["dbupgrade"]  # is made from the operator's files
+    assert found["document"] == rendered["document"]
+    (file,) = found["files"]
+    assert file == {**rendered["files"][0], "content": compose_file.write(rendered["document"])}
     assert (found["planned_files"], rendered["planned_files"]) == (["-", *THEIRS], ["-"])
 
 
@@ -590,29 +640,6 @@ def test_a_variable_of_compose_files_is_one_line_of_text(value: t.Any, message: 
     with pytest.raises(WaError) as error:
         desired.client(inventory(**{**BESIDE, "wa_client_compose_environment": {"V": value}}))
     assert str(error.value) == message
-
-
-@pytest.mark.parametrize(
-    ("additions", "subject"),
-    [
-        ({"wa_client_extra_services": {"core": {"init": True}}}, "wa_client_extra_services"),
-        ({"wa_client_extra_networks": {"proxy": {"external": True}}}, "wa_client_extra_networks"),
-        ({"wa_client_extra_volumes": {"certs": {}}}, "wa_client_extra_volumes"),
-        ({"wa_client_extra_secret_environment": {"core": {"A": "1"}}}, "wa_client_extra_secret_environment"),
-        (
-            {"wa_client_extra_secret_environment": {"core": {"A": "1"}}, "wa_client_extra_volumes": {"certs": {}}},
-            "wa_client_extra_volumes, wa_client_extra_secret_environment",
-        ),
-    ],
-)
-def test_additions_belong_into_the_files_of_an_operators_folder(additions: dict[str, t.Any], subject: str) -> None:
-    with pytest.raises(WaError) as error:
-        desired.client(inventory(**OPERATORS, **additions))
-    assert str(error.value) == (
-        f"{subject}: set, and wa_client_compose_dir, too; expected additions in the operator's own Compose files. "
-        "Put them into a file that wa_client_compose_files names"
-    )
-    assert desired.client(inventory(**BESIDE, **additions))["planned_files"] == ["-", *THEIRS]
 
 
 @pytest.mark.parametrize("given", [BESIDE, OPERATORS])

@@ -5,20 +5,55 @@
 
 from __future__ import annotations
 
+import copy
 import typing as t
 
 import pytest
-from adopt_samples import ENV, MULTI, container, member, single, survey, without_files
+import yaml
+from adopt_samples import ENV, MULTI, container, member, render, single, survey, without_files
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption, build
+from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import Adoption, Groups, Hostvars, build
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 
 def adopt(surveys: dict[str, t.Any], failed: dict[str, str] | None = None, with_vault: bool = True) -> Adoption:
-    return build(surveys, failed or {}, {key: {} for key in surveys}, {}, with_vault)
+    return build(surveys, failed or {}, {key: {} for key in surveys}, {}, render, with_vault)
 
 
 def text(adoption: Adoption) -> str:
     return "\n".join(adoption.report)
+
+
+def written(adoption: Adoption) -> str:
+    """All that is not encrypted."""
+    return "\n".join([str(adoption.documents), *adoption.report, *adoption.compose_files])
+
+
+def compose_file(adoption: Adoption, name: str = "h1") -> dict[str, t.Any]:
+    """The Compose file of the role for a host, from the end of `report.md`."""
+    lines = adoption.compose_files[adoption.compose_files.index(f"## The role's Compose file for {name}") :]
+    begin, end = lines.index("```yaml"), lines.index("```")
+    return t.cast("dict[str, t.Any]", yaml.safe_load("\n".join(lines[begin + 1 : end])))
+
+
+def titles(adoption: Adoption) -> list[str]:
+    return [line for line in adoption.compose_files if line.startswith("## ")]
+
+
+TITLE = "the role's Compose file, which is at the end of report.md, leaves out what the containers have"
+
+
+def left_out(adoption: Adoption) -> list[str]:
+    """What the Compose files leave out, as the report says it."""
+    found: list[str] = []
+    for number, line in enumerate(adoption.report):
+        if line.endswith(f": {TITLE}"):
+            facts = adoption.report[number + 1 :]
+            end = facts.index(
+                "   - To do: Put what has to stay into a Compose file on the host, and name it in wa_client_compose_files"
+            )
+            found += [fact[len("   - ") :] for fact in facts[:end]]
+    return found
 
 
 def variables(adoption: Adoption, name: str = "h1") -> dict[str, t.Any]:
@@ -36,6 +71,7 @@ PLAIN = {
     "wa_db_env_username": "wa",
     "wa_db_env_extra": {"WA_CONFIG_ON_DB": ""},
     "wa_media_volume_name": "biz_whatsappMedia",
+    "wa_client_restart": "report",
 }
 
 
@@ -46,24 +82,42 @@ def test_a_client_keeps_the_operators_compose_files() -> None:
         **PLAIN,
         "wa_client_compose_dir": "/srv/biz",
         "wa_client_compose_files": ["/srv/biz/docker-compose.yml"],
-        "wa_client_restart": "report",
         "wa_upgrade_update_compose_files": False,
     }
     assert adoption.secrets == {"host_vars/h1/vault.yml": {"wa_db_env_password": "Canary-secret-1"}}
 
 
-def test_a_client_whose_compose_files_are_gone_is_described_by_variables() -> None:
+def test_a_client_whose_compose_files_are_gone_gets_the_compose_file_of_the_role() -> None:
     adoption = adopt({"h1": without_files(single())})
-    found = variables(adoption)
-    extra = found.pop("wa_client_extra_services")
-    assert found == {
-        **PLAIN,
-        # Compose since 2.31 makes a network of the project anew that its file does not describe to the letter.
-        "wa_client_extra_networks": {"default": {"name": "biz_default", "external": True}},
-    }
-    same = {"restart": "always", "stop_grace_period": None, "healthcheck": None}
-    assert extra == {"wacore": same, "waweb": same}
+    assert variables(adoption) == PLAIN
     assert adoption.secrets == {"host_vars/h1/vault.yml": {"wa_db_env_password": "Canary-secret-1"}}
+    made = compose_file(adoption)
+    assert made == render({"h1": PLAIN}, "h1", {"all": ["h1"]})[0]
+    assert (made["name"], list(made["services"])) == ("biz", ["wacore", "waweb", "dbupgrade"])
+    assert made["volumes"] == {"media": {"name": "biz_whatsappMedia", "external": True}}
+    assert left_out(adoption) == []
+    upgrade = (
+        "- recreates the containers of the client from /opt/waba/h1/compose.yml, which is at the end of report.md\n"
+    )
+    assert upgrade in text(adoption)
+
+
+def test_a_client_with_its_own_compose_files_gets_no_other() -> None:
+    adoption = adopt({"h1": single(), "h2": without_files(single(env={**ENV, "WA_DB_NAME_PREFIX": "x_"}))})
+    assert titles(adoption) == ["## The role's Compose file for h2"]
+
+
+def test_of_docker_run_the_compose_file_is_that_of_the_project_to_move_into() -> None:
+    adoption = adopt({"h1": single("")})
+    made = compose_file(adoption)
+    assert (variables(adoption)["wa_project"], "wa_client_restart" in variables(adoption)) == ("", False)
+    assert (made["name"], made["networks"]) == ("wa-h1", {"default": {"name": "wa-h1_default"}})
+    assert left_out(adoption) == ["wacore: container_name: wacore", "waweb: container_name: waweb"]
+    move = "- to move them into the Compose project wa-h1, with an outage of seconds: remove wa_project from the inventory, and run "
+    assert (
+        f"{move}provision.yml -e wa_client_replace_unmanaged=true; the Compose file for it is at the end of report.md\n"
+        in text(adoption)
+    )
 
 
 def test_no_secret_is_in_what_is_written_in_clear() -> None:
@@ -75,11 +129,9 @@ def test_no_secret_is_in_what_is_written_in_clear() -> None:
         "env_files": [],
     }
     adoption = adopt({"h1": without_files(survey(container("wacore"), own, sidecars=[beside]))})
-    assert "Canary" not in str(adoption.documents) + text(adoption)
-    assert adoption.secrets["host_vars/h1/vault.yml"]["wa_client_extra_secret_environment"] == {
-        "waweb": {"WA_API_KEY": "Canary-api-key"},
-        "db": {"MYSQL_ROOT_PASSWORD": "Canary-root"},
-    }
+    assert "Canary" not in written(adoption)
+    assert adoption.secrets == {"host_vars/h1/vault.yml": {"wa_db_env_password": "Canary-secret-1"}}
+    assert left_out(adoption) == ["waweb (biz-waweb-1): environment: WA_API_KEY"]
 
 
 def test_hosts_of_one_database_are_one_deployment() -> None:
@@ -128,7 +180,7 @@ def test_two_projects_of_one_machine_are_two_names() -> None:
     assert variables(adoption, "h1-biz2")["wa_client_web_port"] == 9190
 
 
-def test_what_the_template_does_not_model_is_carried() -> None:
+def test_what_the_compose_file_of_the_role_leaves_out_is_an_action() -> None:
     core = container(
         "wacore",
         environment={"TZ": "Asia/Kolkata", "PRICE": "5$"},
@@ -139,22 +191,136 @@ def test_what_the_template_does_not_model_is_carried() -> None:
             "logging": {"driver": "syslog"},
         },
     )
-    found = variables(adopt({"h1": without_files(survey(core, container("waweb")))}))
-    assert found["wa_client_extra_services"]["wacore"] == {
-        "restart": "always",
-        "stop_grace_period": None,
-        "healthcheck": None,
-        "environment": {"TZ": "Asia/Kolkata", "PRICE": "5$$"},
-        "volumes": ["media:/usr/local/wamedia", "certs:/opt/certs:ro"],
-        "labels": {"team": "x"},
-        "networks": {"default": {"aliases": ["core"]}, "shared": {}},
-        "logging": {"driver": "syslog", "options": None},
+    adoption = adopt({"h1": without_files(survey(core, container("waweb")))})
+    assert variables(adoption) == PLAIN
+    assert text(adoption).count(f"1. h1: {TITLE}\n") == 1
+    assert left_out(adoption) == [
+        "wacore (biz-wacore-1): environment: PRICE, TZ",
+        "wacore (biz-wacore-1): labels: team",
+        'wacore (biz-wacore-1): networks: biz_default {"aliases": ["core"]}, shared',
+        "wacore (biz-wacore-1): volumes: certs:/opt/certs:ro",
+        'wacore (biz-wacore-1): logging: {"driver": "syslog"}',
+    ]
+
+
+def test_what_all_hosts_have_beyond_the_role_is_one_action() -> None:
+    surveys = {f"h{number}": without_files(member(number)) for number in (1, 2, 3)}
+    for host, one in surveys.items():
+        for each in one["containers"]:
+            each["environment"] = {key: value for key, value in each["environment"].items() if key != "WACORE_HOSTNAME"}
+            each["environment"].update({"TZ": "UTC"} if each["role"] == "core" else {})
+            each["settings"].update({"init": True} if host == "h3" and each["role"] == "web" else {})
+    report = adopt(surveys).report
+    assert [line for line in report if line.endswith(TITLE)] == [f"1. h1, h2: {TITLE}", f"2. h3: {TITLE}"]
+
+
+@pytest.mark.parametrize(
+    ("containers", "action"),
+    [
+        (
+            [container(one, image=f"r/whatsapp/{image}:latest") for one, image in (("wacore", "coreapp"), ("waweb", "web"))],
+            "the image of biz-wacore-1 has no version in its tag: r/whatsapp/coreapp:latest",
+        ),
+        (
+            [container(one, environment={"WA_DB_ENGINE": "ORACLE"}) for one in ("wacore", "waweb")],
+            "provision.yml refuses this client\n   - /srv/biz/db.env: WA_DB_ENGINE: 'ORACLE'\n",
+        ),
+        (
+            [container("wacore"), container("core-b"), container("waweb")],
+            "it has core1, core2, web without WA_APP_MULTICONNECT=1",
+        ),
+        (
+            [container("wacore"), container("master"), container("waweb")],
+            "it has core1, master1, web without WA_APP_MULTICONNECT=1",
+        ),
+        (
+            [container(one, environment=MULTI) for one in ("wacore", "master", "waweb")]
+            + [container("web", role="web", environment=MULTI)],
+            "provision.yml refuses this client\n   - deployment h1: wa_client_services: web of h1 twice (h1, h1)\n",
+        ),
+        ([container("waweb")], "no container is its Coreapp"),
+        ([container("wacore")], "no container is its Webapp"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_client_that_provision_refuses_stops_no_adoption(
+    containers: list[dict[str, t.Any]], action: str, gone: bool
+) -> None:
+    def one() -> dict[str, t.Any]:
+        engines = {each["environment"]["WA_DB_ENGINE"] for each in containers}
+        found = survey(*copy.deepcopy(containers), env={**ENV, "WA_DB_ENGINE": engines.pop()})
+        return without_files(found) if gone else found
+
+    adoption = adopt({"h1": one(), "h2": without_files(single(env={**ENV, "WA_DB_NAME_PREFIX": "x_"}))})
+    assert adoption.deployments == ["h1", "h2"]
+    assert text(adoption).count(action) == 1
+    assert compose_file(adoption, "h2")["name"] == "biz"
+
+
+def test_a_client_whose_compose_file_is_refused_has_an_action() -> None:
+    def refuse(hostvars: Hostvars, host: str, groups: Groups) -> tuple[dict[str, t.Any], str]:
+        if host == "h1":
+            raise WaError("wa_x", "1", "2", "Set it to 2")
+        return render(hostvars, host, groups)
+
+    surveys = {
+        host: without_files(single(env={**ENV, "WA_DB_NAME_PREFIX": prefix}))
+        for host, prefix in (("h1", ""), ("h2", "x_"))
     }
-    assert found["wa_client_extra_networks"] == {
-        "default": {"name": "biz_default", "external": True},
-        "shared": {"name": "shared", "external": True},
-    }
-    assert found["wa_client_extra_volumes"] == {"certs": {"name": "certs", "external": True}}
+    adoption = build(surveys, {}, {host: {} for host in surveys}, {}, refuse)
+    assert " h1: provision.yml refuses this client\n   - wa_x: 1\n   - expected: 2\n   - To do: Set it to 2\n" in text(
+        adoption
+    )
+    assert text(adoption).count("refuses this client") == 1
+    assert variables(adoption) == PLAIN
+    assert titles(adoption) == ["## The role's Compose file for h2"]
+
+
+def test_a_service_with_the_name_of_the_migration_is_an_action() -> None:
+    ours = [container("dbupgrade"), container("waweb")]
+    adoption = adopt({"h1": without_files(survey(*ours))})
+    facts = "wa_client_service_names: dbupgrade for wacore\n   - expected: another name for each kind of service"
+    assert f"1. h1: provision.yml refuses this client\n   - {facts}" in text(adoption)
+    assert variables(adoption)["wa_client_service_names"] == {"wacore": "dbupgrade"}
+    assert (adoption.compose_files, left_out(adoption)) == ([], [])
+
+
+@pytest.mark.parametrize("project", ["biz", ""])
+def test_the_compose_file_of_a_client_of_unknown_version_is_not_rendered(project: str) -> None:
+    asked: list[str] = []
+
+    def watched(hostvars: Hostvars, host: str, groups: Groups) -> tuple[dict[str, t.Any], str]:
+        asked.append(host)
+        return render(hostvars, host, groups)
+
+    def one(tag: str, prefix: str) -> dict[str, t.Any]:
+        images = (("wacore", "coreapp"), ("waweb", "web"))
+        ours = [container(each, project, image=f"r/whatsapp/{image}:{tag}") for each, image in images]
+        return without_files(survey(*ours, env={**ENV, "WA_DB_NAME_PREFIX": prefix}))
+
+    surveys = {"h1": one("latest", ""), "h2": one("v2.51.2", "x_")}
+    adoption = build(surveys, {}, {host: {} for host in surveys}, {}, watched)
+    assert ("wa_version" in variables(adoption), asked) == (False, ["h2"])
+    assert titles(adoption) == ["## The role's Compose file for h2"]
+    assert "   - provision.yml refuses it\n" in text(adoption)
+
+
+def test_a_container_that_the_role_has_no_service_for_is_left_out_as_a_whole() -> None:
+    others = [container("wacore-b", settings={"init": True}), container("master")]
+    adoption = adopt({"h1": without_files(survey(container("wacore"), container("waweb"), *others))})
+    whole = "the whole container: the file has no service for it"
+    assert left_out(adoption) == [f"{name} (biz-{name}-1): {whole}" for name in ("wacore-b", "master")]
+    assert list(compose_file(adoption)["services"]) == ["wacore", "waweb", "dbupgrade"]
+
+
+def test_ports_beyond_the_last_are_an_action() -> None:
+    surveys = {f"h{number}": without_files(member(number)) for number in (1, 2)}
+    for one in surveys.values():
+        for each in one["containers"]:
+            each["environment"]["COREAPP_EXTERNAL_PORTS"] = "65534"
+    assert "provision.yml refuses this client\n   - wa_client_core_port: 65534: wacore1 gets 65537\n" in text(
+        adopt(surveys)
+    )
 
 
 def test_an_edited_db_env_is_a_change_of_the_next_upgrade() -> None:
@@ -205,9 +371,11 @@ def test_media_that_are_mounted_directly_get_a_volume_over_the_same_folder() -> 
     mounts = [["bind", "/data/media", "/usr/local/wamedia"]]
     settings = {"volumes": ["/data/media:/usr/local/wamedia"]}
     both = [container(name, mounts=mounts, settings=settings) for name in ("wacore", "waweb")]
-    found = variables(adopt({"h1": without_files(survey(*both))}))
+    adoption = adopt({"h1": without_files(survey(*both))})
+    found = variables(adoption)
     assert found["wa_media_volume_driver_options"] == {"type": "none", "o": "bind", "device": "/data/media"}
-    assert "volumes" not in found["wa_client_extra_services"]["wacore"]
+    assert compose_file(adoption)["volumes"]["media"]["name"] == found["wa_media_volume_name"]
+    assert left_out(adoption) == []
 
 
 def test_what_compose_run_has_left_is_no_coreapp() -> None:
@@ -215,21 +383,32 @@ def test_what_compose_run_has_left_is_no_coreapp() -> None:
     adoption = adopt({"h1": without_files(survey(container("wacore"), container("waweb"), left))})
     assert "biz-wacore-run-1 is left over from a test (exited)" in text(adoption)
     assert "starts biz-wacore-run-1" not in text(adoption)
-    assert "scale" not in variables(adoption)["wa_client_extra_services"]["wacore"]
+    assert "scale" not in compose_file(adoption)["services"]["wacore"]
+    assert left_out(adoption) == []
 
 
-def test_a_service_that_reads_another_env_file_keeps_it() -> None:
+def test_a_service_with_several_containers_is_scaled() -> None:
+    cores = [container("wacore", name=f"biz-wacore-{number}", number=number, environment=MULTI) for number in (1, 2)]
+    others = [container(one, environment=MULTI) for one in ("master", "waweb")]
+    adoption = adopt({"h1": without_files(survey(*cores, *others))})
+    services = compose_file(adoption)["services"]
+    assert (services["wacore"]["scale"], "scale" in services["master"]) == (2, False)
+    assert left_out(adoption) == ["waweb (biz-waweb-1): environment: WACORE_HOSTNAME"]
+
+
+def test_another_env_file_of_a_service_is_left_out() -> None:
     file = {"path": "/srv/biz/web.env", "problem": "", "mode": "0600", "owner": "root", "group": "root"}
     file["text"] = "".join(f"{key}={value}\n" for key, value in {**ENV, "WA_API_KEY": "Canary-key"}.items())
     web = container("waweb", environment={"WA_API_KEY": "Canary-key"}, env_files=["/srv/biz/web.env"])
     found = without_files(survey(container("wacore"), web))
     found["files"].append(file)
     adoption = adopt({"h1": found})
-    assert variables(adoption)["wa_client_extra_services"]["waweb"]["env_file"] == ["/srv/biz/web.env"]
+    assert left_out(adoption) == ["waweb (biz-waweb-1): env_file: /srv/biz/web.env"]
+    assert "Canary" not in written(adoption)
     assert "biz-waweb-1 reads /srv/biz/web.env and not /srv/biz/db.env" in text(adoption)
 
 
-def test_other_env_files_stand_beside_the_db_env_that_is_written() -> None:
+def test_other_env_files_are_left_out_of_a_client_whose_db_env_is_written() -> None:
     file = {
         "path": "/srv/biz/web.env",
         "problem": "",
@@ -240,9 +419,9 @@ def test_other_env_files_stand_beside_the_db_env_that_is_written() -> None:
     }
     web = container("waweb", environment={"A": "1"}, env_files=["/srv/biz/web.env"])
     adoption = adopt({"h1": without_files(survey(container("wacore", env_files=[]), web, files=[file]))})
-    extra = variables(adoption)["wa_client_extra_services"]
-    assert extra["waweb"]["env_file"] == ["/srv/biz/web.env", "/opt/waba/h1/db.env"]
-    assert "env_file" not in extra["wacore"]
+    services = compose_file(adoption)["services"]
+    assert [services[one]["env_file"] for one in ("wacore", "waweb")] == [["/opt/waba/h1/db.env"]] * 2
+    assert left_out(adoption) == ["waweb (biz-waweb-1): env_file: /srv/biz/web.env"]
 
 
 def test_settings_of_the_compose_file_are_added_to_a_db_env_that_lacks_them() -> None:
@@ -256,19 +435,22 @@ def test_settings_of_the_compose_file_are_added_to_a_db_env_that_lacks_them() ->
 def test_a_url_with_a_password_is_a_secret() -> None:
     url = "https://wa:Canary-url@example.com/"
     adoption = adopt({"h1": survey(container("wacore"), container("waweb", environment={"HOOK": url}))})
-    assert "Canary" not in str(adoption.documents) + text(adoption)
+    assert "Canary" not in written(adoption)
+    adoption = adopt({"h1": without_files(survey(container("wacore"), container("waweb", environment={"HOOK": url})))})
+    assert "Canary" not in written(adoption)
 
 
-def test_links_and_shared_networks_are_by_service() -> None:
+def test_links_and_shared_networks_within_the_client_are_not_left_out() -> None:
     links = ["biz-wacore-1:engine", "biz-wacore-1:wacore", "biz-wacore-1:wacore-1", "biz-wacore-1:biz-wacore-1"]
     web = container("waweb", settings={"external_links": links})
     settings = {"network_mode": f"container:{web['id']}", "networks": None, "ports": None}
     proxy = container("proxy", image="proxy:1", env_files=[], settings=settings)
     adoption = adopt({"h1": without_files(survey(container("wacore"), web, sidecars=[proxy]))})
-    extra = variables(adoption)["wa_client_extra_services"]
-    assert "biz-proxy-1 shares the network of biz-waweb-1" in text(adoption)
-    assert extra["waweb"]["links"] == ["wacore:engine"]
-    assert extra["proxy"]["network_mode"] == "service:waweb"
+    shares = (
+        "- biz-proxy-1 shares the network of biz-waweb-1: when biz-waweb-1 is recreated, recreate biz-proxy-1, too\n"
+    )
+    assert shares in text(adoption)
+    assert left_out(adoption) == []
 
 
 def test_what_is_installed_on_the_host_is_told() -> None:
@@ -280,12 +462,17 @@ def test_outside_compose_a_container_reads_the_file_that_it_has_all_of() -> None
     core = container("wacore", "", env_files=["/srv/biz/db.env"])
     adoption = adopt({"h1": survey(core, container("waweb", ""))})
     assert "reads no env file" not in text(adoption)
-    assert "env_file" not in variables(adoption)["wa_client_extra_services"]["waweb"]
+    assert [line for line in left_out(adoption) if "env_file" in line or "environment" in line] == []
+    assert compose_file(adoption)["services"]["waweb"]["env_file"] == ["/srv/biz/db.env"]
 
 
-def test_what_the_compose_file_sets_to_the_same_is_no_second_place_of_a_password() -> None:
-    both = [container(service, own_keys=["WA_DB_PASSWORD"]) for service in ("wacore", "waweb")]
-    assert "wa_client_extra_secret_environment" not in adopt({"h1": survey(*both)}).secrets["host_vars/h1/vault.yml"]
+@pytest.mark.parametrize(("port", "lines"), [("3306", []), ("3307", ["environment: WA_DB_PORT"])])
+def test_what_the_compose_file_sets_over_db_env_is_left_out_unless_it_is_the_same(port: str, lines: list[str]) -> None:
+    services, keys = ("wacore", "waweb"), ["WA_DB_PORT", "WA_CONFIG_ON_DB", "WACORE_HOSTNAME"]
+    both = [container(service, environment={"WA_DB_PORT": port}, own_keys=keys) for service in services]
+    adoption = adopt({"h1": without_files(survey(*both))})
+    assert variables(adoption)["wa_db_env_port"] == 3306
+    assert left_out(adoption) == [f"{service} (biz-{service}-1): {line}" for service in services for line in lines]
 
 
 def test_files_that_cannot_be_read_are_named() -> None:
@@ -327,19 +514,55 @@ def test_what_was_tried_by_hand_and_has_ended_is_no_client() -> None:
     assert adoption.deployments == ["h1"]
 
 
-@pytest.mark.parametrize("path", ["/srv/biz/db.env", "/srv/biz/web.env"])
-def test_a_key_of_an_env_file_is_told_where_members_are_compared(path: str) -> None:
+KEY = {"WA_WEB_JWT_CRYPTO_KEY": "Canary-key-1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "gone", "secret", "skipped"),
+    [
+        ("/srv/biz/db.env", False, True, None),
+        ("/srv/biz/web.env", False, False, ["common_key"]),
+        ("", False, False, ["common_key"]),
+        ("/srv/biz/db.env", True, True, None),
+        ("/srv/biz/web.env", True, True, None),
+        ("", True, True, None),
+    ],
+)
+def test_the_key_of_webapps_goes_to_db_env_unless_the_operators_files_have_it(
+    path: str, gone: bool, secret: bool, skipped: list[str] | None
+) -> None:
     surveys = {f"h{number}": member(number) for number in (1, 2)}
     for one in surveys.values():
         web = next(each for each in one["containers"] if each["role"] == "web")
+        for each in one["containers"]:
+            each["environment"].pop("WACORE_HOSTNAME", None)
+            if each is not web:
+                del each["environment"]["WA_WEB_JWT_CRYPTO_KEY"]
         files = {file["path"]: file for file in one["files"]}
-        file = files.get(path) or {**one["files"][0], "path": path, "text": ""}
-        file["text"] += "WA_WEB_JWT_CRYPTO_KEY=Canary-key-1\n"
-        one["files"] = [*files.values(), *([file] if path not in files else [])]
-        web["env_files"] = list(dict.fromkeys(["/srv/biz/db.env", path]))
-    adoption = adopt(surveys)
+        if path:
+            file = files.setdefault(path, {**one["files"][0], "path": path, "text": ""})
+            file["text"] += "WA_WEB_JWT_CRYPTO_KEY=Canary-key-1\n"
+        one["files"] = list(files.values())
+        web["env_files"] = [name for name in dict.fromkeys(["/srv/biz/db.env", path]) if name]
+    adoption = adopt({host: without_files(one) for host, one in surveys.items()} if gone else surveys)
     assert "refuses this client" not in text(adoption)
-    assert "Canary" not in str(adoption.documents) + text(adoption)
+    assert "Canary" not in written(adoption)
+    assert adoption.secrets["group_vars/biz/vault.yml"].get("wa_db_env_extra_secrets") == (KEY if secret else None)
+    assert adoption.documents["group_vars/biz/vars.yml"].get("wa_client_skip") == skipped
+    assert [line for line in left_out(adoption) if "WA_WEB_JWT_CRYPTO_KEY" in line] == []
+
+
+def test_different_keys_of_webapps_are_an_action_that_shows_none() -> None:
+    surveys = {f"h{number}": without_files(member(number)) for number in (1, 2)}
+    for each in surveys["h2"]["containers"]:
+        each["environment"]["WA_WEB_JWT_CRYPTO_KEY"] = "Canary-key-2"
+    adoption = adopt(surveys)
+    assert "the Webapps of its hosts have different values of WA_WEB_JWT_CRYPTO_KEY" in text(adoption)
+    assert "Canary" not in written(adoption)
+    for host, key in (("h1", "Canary-key-1"), ("h2", "Canary-key-2")):
+        assert adoption.secrets[f"host_vars/{host}/vault.yml"]["wa_db_env_extra_secrets"] == {
+            "WA_WEB_JWT_CRYPTO_KEY": key
+        }
 
 
 def test_an_env_file_that_wins_over_db_env_is_told() -> None:

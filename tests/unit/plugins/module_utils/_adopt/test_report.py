@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from adopt_samples import container, member, single, survey, without_files
+from adopt_samples import ENV, container, member, render, single, survey, without_files
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.inventory import build
 
@@ -16,7 +16,7 @@ OPTIONS = " --vault-password-file /v"
 
 
 def report(surveys: dict[str, t.Any], failed: dict[str, str] | None = None, with_vault: bool = True) -> list[str]:
-    return build(surveys, failed or {}, {host: {} for host in surveys}, {}, with_vault, OPTIONS).report
+    return build(surveys, failed or {}, {host: {} for host in surveys}, {}, render, with_vault, OPTIONS).report
 
 
 def part(lines: list[str], title: str) -> list[str]:
@@ -144,13 +144,42 @@ def test_what_starts_or_cleans_containers(entry: tuple[str, str, str], title: st
     assert (f"- {path}: {text}" in part(found, "h1 runs:")) is (kind != "container")
 
 
-def test_what_is_not_understood_is_listed_apart() -> None:
-    core = container("wacore", unsupported_settings=["cgroup parent"])
+def test_what_is_not_understood_is_listed_apart_from_what_the_compose_file_leaves_out() -> None:
+    core = container("wacore", unsupported_settings=["PublishAllPorts"], settings={"init": True}, image_gone=True)
     found = report({"h1": without_files(survey(core, container("waweb"), unreadable_paths=["/etc/cron.d/x"]))})
-    assert part(found, "Not understood or not carried over:") == [
-        "- h1: not readable: /etc/cron.d/x",
-        "- biz-wacore-1: cgroup parent is set, which Compose cannot express here; it is not carried over",
+    assert part(found, "Not understood or not carried over:") == ["- h1: not readable: /etc/cron.d/x"]
+    assert part(found, "## Needs an action") == [
+        "1. h1: the role's Compose file, which is at the end of report.md, leaves out what the containers have",
+        "   - wacore (biz-wacore-1): init: true",
+        "   - wacore (biz-wacore-1): PublishAllPorts",
+        "   - wacore (biz-wacore-1): its image is gone from the host, so settings of the image count as the container's own",
+        "   - To do: Put what has to stay into a Compose file on the host, and name it in wa_client_compose_files",
     ]
+
+
+def test_the_compose_files_of_clients_without_one_are_at_the_end_in_the_order_of_the_report() -> None:
+    prefixed = [{**ENV, "WA_DB_NAME_PREFIX": prefix} for prefix in ("a_", "c_")]
+    surveys = {
+        "c": without_files(single(env=prefixed[1])),
+        "b": single(),
+        "a": without_files(single(env=prefixed[0])),
+        **{f"h{number}": without_files(member(number)) for number in (1, 2)},
+    }
+    adoption = build(surveys, {}, {host: {} for host in surveys}, {}, render)
+    assert [line for line in adoption.compose_files if line.startswith("## ")] == [
+        f"## The role's Compose file for {name}" for name in ("a", "h1", "h2", "c")
+    ]
+    hostvars = {"a": {**adoption.documents["host_vars/a/vars.yml"]}}
+    text = render(hostvars, "a", {"all": ["a"]})[1]
+    assert adoption.compose_files[: len(text.splitlines()) + 5] == [
+        "",
+        "## The role's Compose file for a",
+        "",
+        "```yaml",
+        *text.splitlines(),
+        "```",
+    ]
+    assert "```yaml" not in adoption.report
 
 
 def test_hosts_without_a_client_are_listed() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 

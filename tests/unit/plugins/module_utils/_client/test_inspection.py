@@ -6,7 +6,11 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 from unittest import mock
+
+import pytest
+from ansible.plugins.filter.core import to_nice_json
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 
@@ -24,3 +28,19 @@ def test_keys_set_in_the_compose_file_are_left_out() -> None:
     assert same["identity"]["database"] == file
     assert without["identity"] == {}
     engine.container.assert_called_once_with("a")
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    [
+        {},
+        {"media_volume": "wa-a_whatsappMedia", "compose_hashes": "wacore=h1 waweb=h2"},
+        {"waweb": "2", "wacore": "1", "name_prefix": 'ü"\\'},
+    ],
+)
+def test_the_text_of_a_record_is_that_of_the_role(tmp_path: Path, recorded: dict[str, str]) -> None:
+    text = client_inspection.record_text(recorded)
+    assert text == f"{to_nice_json(recorded, sort_keys=True)}\n"
+    file = tmp_path / "client-a.json"
+    file.write_text(text)
+    assert client_inspection.record(str(file)) == recorded

@@ -117,6 +117,7 @@ def test_a_container_is_described_without_a_secret() -> None:
         "com.docker.compose.service": "waweb",
         "com.docker.compose.project.config_files": "compose.yml",
         "com.docker.compose.project.working_dir": "/srv/wa",
+        "com.docker.compose.config-hash": "h1",
         "onprem.waba.deployment": "biz",
     }
     one.command, one.mounts = "/opt/whatsapp/bin/x", [Mount("volume", "media", "/usr/local/wamedia", True)]
@@ -146,6 +147,7 @@ def test_a_container_is_described_without_a_secret() -> None:
             "clustered": False,
         },
         "files": ["/srv/wa/compose.yml"],
+        "hash": "h1",
         "own": True,
         "mounts": [{"kind": "volume", "name": "media", "destination": "/usr/local/wamedia", "writable": True}],
         "auto_remove": True,
@@ -174,9 +176,12 @@ def test_a_coreapp_has_a_configuration_mount_and_no_api_port() -> None:
 @pytest.mark.parametrize("started", ["0001-01-01T00:00:00Z", ""])
 def test_fields_missing_in_the_record_have_defaults(started: str) -> None:
     described = listing.describe(container(), {"State": {"StartedAt": started}})
-    values = {key: described[key] for key in ("health", "exit_code", "started_at", "restart", "auto_remove", "ports")}
+    values = {
+        key: described[key] for key in ("health", "hash", "exit_code", "started_at", "restart", "auto_remove", "ports")
+    }
     assert values == {
         "health": "",
+        "hash": "",
         "exit_code": 0,
         "started_at": 0.0,
         "restart": "no",

@@ -15,7 +15,7 @@ DESIRED: dict[str, t.Any] = {
     "project": "wa-a",
     "services": [{"name": "wacore"}, {"name": "waweb"}],
     "container_names": [],
-    "keep_adopted": True,
+    "replace_unmanaged": False,
     "compose": {"repositories": {}},
 }
 
@@ -40,7 +40,8 @@ def container(service: str, state: str = "running", role: str = "core", **other:
 
 CORE, WEB = container("wacore"), container("waweb", role="web")
 SURPLUS = container("wacore2")
-ADOPTED = container("wacore", own=False)
+FOREIGN = container("wacore", own=False)
+WAITS = "made from another Compose file: until upgrade.yml, or wa_client_replace_unmanaged: true"
 MIGRATION = container("dbupgrade", "exited", one_shot=True)
 LEFT_MIGRATION = container("dbupgrade", "exited")
 STRANGER = container("wacore", project="other", name="other-wacore-1", version="2.51.2")
@@ -55,13 +56,12 @@ def test_the_decision_of_a_client_that_is_in_order() -> None:
         "services": [CORE, WEB],
         "others": [STRANGER],
         "versions": ["2.53.4"],
-        "adopted": [],
-        "kept": False,
         "removable": [],
         "leaving": ["wa-a-wacore-1", "wa-a-waweb-1"],
         "unhealthy": [],
         "in_force": True,
         "acts": True,
+        "waits": "",
         "recreate": "auto",
         "env_changes": {},
         "starts": [],
@@ -84,28 +84,49 @@ def test_running_coreapps_are_those_of_the_project() -> None:
     assert project.running_coreapps(found, "wa-a") == ["wa-a-wacore-1", "wa-a-wamaster-1"]
 
 
+MAY: dict[str, t.Any] = {"waits": "", "acts": True, "recreate": "auto", "in_force": True}
+MUST_WAIT: dict[str, t.Any] = {"waits": WAITS, "acts": False, "recreate": "later", "in_force": False}
+
+
 @pytest.mark.parametrize(
-    ("containers", "keep_adopted", "expected"),
+    ("containers", "replace_unmanaged", "expected"),
     [
-        ([CORE, SURPLUS], True, {"kept": False, "removable": [SURPLUS], "recreate": "auto"}),
-        ([ADOPTED, WEB], True, {"kept": True, "adopted": [ADOPTED], "recreate": "never", "in_force": False}),
-        ([ADOPTED, WEB], False, {"kept": False, "adopted": [ADOPTED], "recreate": "auto", "in_force": True}),
-        # An operator's own service is never removed.
-        ([ADOPTED, SURPLUS], True, {"kept": True, "removable": [SURPLUS]}),
-        (
-            [CORE, {**SURPLUS, "own": False}],
-            False,
-            {"removable": [], "leaving": ["wa-a-wacore-1"]},
-        ),
-        ([], True, {"kept": False, "in_force": False, "versions": [], "services": []}),
-        ([CORE, {**WEB, "version": "2.51.2"}], True, {"versions": ["2.53.4", "2.51.2"]}),
+        ([CORE, WEB], False, MAY),
+        ([CORE, WEB], True, MAY),
+        ([FOREIGN, WEB], False, MUST_WAIT),
+        ([FOREIGN, WEB], True, MAY),
+        ([FOREIGN, {**WEB, "own": False}], False, MUST_WAIT),
+        ([FOREIGN, {**WEB, "health": "unhealthy"}], True, {**MAY, "in_force": False}),
+        ([{**FOREIGN, "state": "exited"}], False, MUST_WAIT),
+        ([{**FOREIGN, "state": "exited"}], True, {**MAY, "in_force": False}),
+        # What is not a service of the client says nothing about its Compose file.
+        ([CORE, {**STRANGER, "own": False}], False, MAY),
+        ([CORE, {**MIGRATION, "own": False}], False, MAY),
+        ([CORE, container("run", own=False, one_shot=True)], False, MAY),
+        ([{**STRANGER, "own": False}], False, {**MAY, "in_force": False}),
+        ([], False, {**MAY, "in_force": False, "versions": [], "services": []}),
+        # A service of the operator is not removed.
+        ([FOREIGN, SURPLUS], False, {**MUST_WAIT, "removable": [SURPLUS]}),
+        ([CORE, SURPLUS], False, {**MAY, "removable": [SURPLUS]}),
+        ([CORE, {**SURPLUS, "own": False}], True, {**MAY, "removable": [], "leaving": ["wa-a-wacore-1"]}),
+        ([CORE, {**WEB, "version": "2.51.2"}], False, {**MAY, "versions": ["2.53.4", "2.51.2"]}),
     ],
 )
-def test_adopted_and_removable_containers(
-    containers: list[dict[str, t.Any]], keep_adopted: bool, expected: dict[str, t.Any]
+def test_containers_of_another_compose_file_wait_unless_they_are_to_be_replaced(
+    containers: list[dict[str, t.Any]], replace_unmanaged: bool, expected: dict[str, t.Any]
 ) -> None:
-    found = decide(containers, keep_adopted=keep_adopted)
+    found = decide(containers, replace_unmanaged=replace_unmanaged)
     assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("replace_unmanaged", [False, True])
+@pytest.mark.parametrize("containers", [[FOREIGN, WEB], [FOREIGN, {**WEB, "own": False}]])
+def test_an_operators_own_files_may_describe_containers_without_the_label(
+    containers: list[dict[str, t.Any]], replace_unmanaged: bool
+) -> None:
+    compose = {"repositories": {"wacore": "r/coreapp"}}
+    found = decide(containers, replace_unmanaged=replace_unmanaged, compose=compose)
+    assert {key: found[key] for key in MAY} == MAY
 
 
 @pytest.mark.parametrize(
@@ -125,20 +146,29 @@ def test_files_are_in_force_in_a_client_that_runs_and_is_not_unhealthy(
 
 
 @pytest.mark.parametrize(
-    ("containers", "allowed", "acts", "recreate"),
+    ("containers", "allowed", "replace_unmanaged", "acts", "recreate", "waits"),
     [
-        ([CORE], True, True, "auto"),
-        ([CORE], False, False, "later"),
-        ([ADOPTED], False, False, "never"),
-        ([], False, True, "auto"),  # the first start is no restart
-        ([STRANGER, MIGRATION], False, True, "auto"),
+        ([CORE], True, False, True, "auto", ""),
+        ([CORE], False, False, False, "later", ""),
+        ([CORE], False, True, False, "later", ""),
+        ([FOREIGN], True, False, False, "later", WAITS),
+        ([FOREIGN], False, False, False, "later", WAITS),
+        ([FOREIGN], True, True, True, "auto", ""),
+        ([FOREIGN], False, True, False, "later", ""),
+        ([], False, False, True, "auto", ""),  # the first start is no restart
+        ([STRANGER, MIGRATION], False, False, True, "auto", ""),
     ],
 )
 def test_a_restart_waits_and_the_first_start_does_not(
-    containers: list[dict[str, t.Any]], allowed: bool, acts: bool, recreate: str
+    containers: list[dict[str, t.Any]],
+    allowed: bool,
+    replace_unmanaged: bool,
+    acts: bool,
+    recreate: str,
+    waits: str,
 ) -> None:
-    found = project.decide(containers, DESIRED, allowed)
-    assert (found["acts"], found["recreate"]) == (acts, recreate)
+    found = project.decide(containers, {**DESIRED, "replace_unmanaged": replace_unmanaged}, allowed)
+    assert (found["acts"], found["recreate"], found["waits"]) == (acts, recreate, waits)
 
 
 def test_changed_keys_of_stopped_and_running_containers() -> None:
@@ -209,12 +239,13 @@ def test_the_members_of_a_run(
     [
         ([], "auto", [], [], False, False),
         (["recreates wa-a-wacore-1"], "auto", [], [], False, True),
-        (["starts wa-a-wacore-1"], "never", [], [], True, True),
+        (["starts wa-a-wacore-1"], "later", [], [], True, True),
+        (["starts wa-a-wacore-1"], "later", [], ["/a"], False, True),
         ([], "auto", [STRANGER], [], True, True),
         ([], "auto", [], ["/a"], False, True),
         ([], "auto", [], ["/a"], True, False),
         ([], "later", [], ["/a"], False, False),
-        ([], "never", [], ["/a"], False, False),
+        ([], "later", [STRANGER], ["/a"], False, True),
     ],
 )
 def test_when_containers_change(

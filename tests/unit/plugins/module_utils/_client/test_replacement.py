@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client.replacement import (
     lost_by_compose_files,
-    lost_by_recreation,
+    lost_by_replacement,
     lost_with_layers,
     other_media,
     removed_by_a_stop,
@@ -79,7 +79,7 @@ def test_a_replacement_must_mount_the_same_media(mounts: list[tuple[str, str, st
         (None, "wacore holds media that were not looked for in its own writable layer"),
     ],
 )
-@pytest.mark.parametrize("rule", [lost_with_layers, lost_by_recreation])
+@pytest.mark.parametrize("rule", [lost_with_layers, lost_by_replacement])
 def test_media_in_a_container_layer_prevent_the_replacement(
     rule: t.Callable[..., str], layer: str | None, message: str
 ) -> None:
@@ -87,26 +87,40 @@ def test_media_in_a_container_layer_prevent_the_replacement(
     assert found.startswith(message) if message else found == ""
 
 
+BESIDE = (
+    ", which the rendered Compose file does not mount: the registration would be lost from sight. Move the configuration into the "
+    "database first: start the container with WA_CONFIG_ON_DB=1; or start it from a Compose file of yours that mounts it, and run "
+    "adopt.yml again."
+)
+
+
 @pytest.mark.parametrize(
-    ("services", "volumes", "lost"),
+    ("mounts", "found"),
     [
-        (None, None, True),
-        ({"wacore": {"volumes": ["wadata:/usr/local/waent/data"]}}, {}, False),
-        ({"wacore": {"volumes": [{"type": "volume", "source": "wadata", "target": "/x"}]}}, None, False),
+        ({}, ""),
+        ({"wacore": ""}, ""),
+        ({"wacore": "wadata"}, f"wacore has its configuration, registration included, on wadata{BESIDE}"),
+        ({"wacore": "wadata", "waweb": ""}, f"wacore has its configuration, registration included, on wadata{BESIDE}"),
         (
-            {"wacore": {"volumes": ["data:/usr/local/waent/data"]}},
-            {"data": {"name": "wadata", "external": True}},
-            False,
+            {"core1": "/srv/a", "core2": "wadata"},
+            "core1 has its configuration, registration included, on /srv/a, core2 has its configuration, registration included, "
+            f"on wadata{BESIDE}",
         ),
-        ({"wacore": {"volumes": ["wadata:/usr/local/waent/data"]}}, {"wadata": {"name": "other"}}, True),
-        ({"wacore": None, "waweb": {}}, {}, True),
     ],
 )
-def test_a_registration_on_a_volume_must_be_mounted_again(services: t.Any, volumes: t.Any, lost: bool) -> None:
-    one = {**container(), "keeps_configuration": True, "configuration_mount": "wadata"}
-    message = lost_by_recreation([one, {**one, "configuration_mount": ""}], services, volumes)
-    assert bool(message) == lost
-    assert not lost or message.startswith("wacore has its configuration, registration included, on wadata, which")
+def test_a_registration_on_a_volume_prevents_the_replacement(mounts: dict[str, str], found: str) -> None:
+    containers = [{**container(name), "configuration_mount": mount} for name, mount in mounts.items()]
+    assert lost_by_replacement(containers) == found
+    assert lost_with_layers(containers) == ""
+
+
+@pytest.mark.parametrize("rule", [lost_with_layers, lost_by_replacement])
+def test_a_registration_in_a_container_layer_prevents_the_replacement(rule: t.Callable[..., str]) -> None:
+    lost = {**container(), "keeps_configuration": False, "layer_media": f"{PATH}/a"}
+    mounted = {**container("core2"), "configuration_mount": "wadata"}
+    assert rule([mounted, lost, container("waweb")]).startswith(
+        "wacore keeps its configuration, registration included, in its own writable layer; recreating it loses both. "
+    )
 
 
 def test_a_container_with_auto_remove_cannot_be_set_aside() -> None:

@@ -9,12 +9,13 @@ import typing as t
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import service as adopt_service
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout
 
 DEPLOYMENT = {"project": "wa-a", "slug": "a", "network": "wa-a_default", "volume": "wa-a_media", "env_file": "/db.env"}
+SINGLE = layout.services([], "single", "h1")
+MULTICONNECT = ["web", "core1", "master1"]
 
 
 def client(**changes: t.Any) -> compose_document.Client:
@@ -24,7 +25,7 @@ def client(**changes: t.Any) -> compose_document.Client:
         "images": {"web": "r/web", "coreapp": "r/coreapp"},
         "version": "2.53.4",
         "engine": "MYSQL",
-        "services": layout.services([], "single", "h1"),
+        "services": SINGLE,
         "media_volume": "wa-a_media",
         "media_path": "/usr/local/wamedia",
         "stop_seconds": 60,
@@ -35,10 +36,7 @@ def client(**changes: t.Any) -> compose_document.Client:
             "web": ["CMD-SHELL", "bash -c ': < /dev/tcp/127.0.0.1/443'"],
             "core": ["CMD-SHELL", "nc -z 127.0.0.1 6253"],
         },
-        "extra_services": {},
-        "extra_networks": {},
-        "extra_volumes": {},
-        "secret_files": {},
+        "migration": True,
     }
     return t.cast("compose_document.Client", {**made, **changes})
 
@@ -47,9 +45,32 @@ def digests(made: compose_document.Client) -> dict[str, str]:
     return {one["name"]: one["definition"] for one in compose_document.wanted(compose_document.document(made))}
 
 
-def test_the_digests_of_an_unchanged_inventory_are_constant() -> None:
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"wacore": "ea1162bb25a14f06", "waweb": "51346623a05a3daa"}),
+        ({"migration": False}, {"wacore": "ea1162bb25a14f06", "waweb": "51346623a05a3daa"}),
+        (
+            {"engine": "PGSQL", "media_path": "/data/wamedia", "media_volume": "other"},
+            {"wacore": "eacd45960f215bbe", "waweb": "f95a66303212de59"},
+        ),
+        (
+            {"services": layout.services(MULTICONNECT, "multiconnect", "h1", is_single_host=False)},
+            {"wacore1": "69bb1c3f1bfe3cbf", "master1": "71201c8dcba9aadf", "waweb": "8894080368c8e5cc"},
+        ),
+        (
+            {"services": compose_document.rename(SINGLE, {"wacore": "core"})},
+            {"core": "353969ff16461789", "waweb": "f5d0f7877dacb619"},
+        ),
+    ],
+)
+def test_the_digests_of_an_unchanged_inventory_are_constant(
+    changes: dict[str, t.Any], expected: dict[str, str]
+) -> None:
     """A changed digest would make provision.yml restart every running client although its inventory is unchanged."""
-    assert digests(client()) == {"wacore": "ea1162bb25a14f06", "waweb": "51346623a05a3daa"}
+    made = client(**changes)
+    assert digests(made) == expected
+    assert {name: compose_document.definition(made, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -69,10 +90,11 @@ def test_the_digests_of_an_unchanged_inventory_are_constant() -> None:
             set(),
         ),  # a Coreapp of a single client publishes no port
         ({"healthcheck": {**client()["healthcheck"], "core": ["NONE"]}}, {"wacore"}),
-        ({"extra_services": {"waweb": {"dns": "10.0.0.1"}}}, {"waweb"}),
-        ({"extra_networks": {"proxy": {"external": True}}}, {"wacore", "waweb"}),
-        ({"secret_files": {"waweb": "/s.env"}}, {"waweb"}),
+        ({"migration": False}, set()),
+        ({"services": [{**SINGLE[0], "scale": 2}, SINGLE[1]]}, {"wacore"}),
         ({"deployment": {**DEPLOYMENT, "env_file": "/other.env"}}, {"wacore", "waweb"}),
+        ({"deployment": {**DEPLOYMENT, "network": "other"}}, {"wacore", "waweb"}),
+        ({"deployment": {**DEPLOYMENT, "project": "other"}}, set()),
     ],
 )
 def test_a_digest_changes_with_the_variables_of_its_service(changes: dict[str, t.Any], changed: set[str]) -> None:
@@ -91,7 +113,7 @@ def test_the_compose_file_of_a_single_client() -> None:
         "ports": ["0.0.0.0:9090:443"],
         "networks": ["default"],
         "volumes": ["media:/usr/local/wamedia"],
-        "labels": {override.OWN_LABEL: "a", override.DEFINITION_LABEL: digests(client())["waweb"]},
+        "labels": {compose_document.OWN_LABEL: "a", compose_document.DEFINITION_LABEL: digests(client())["waweb"]},
         "cap_drop": ["MKNOD"],
         "restart": "unless-stopped",
         "stop_grace_period": "60s",
@@ -101,7 +123,7 @@ def test_the_compose_file_of_a_single_client() -> None:
             "interval": "30s",
             "timeout": "5s",
             "retries": 3,
-            "start_period": "5m",
+            "start_period": "300s",
         },
     }
     assert {key: made[key] for key in ("name", "networks", "volumes")} == {
@@ -117,25 +139,44 @@ def test_the_migration_service_is_a_coreapp_without_restart() -> None:
     assert found["restart"] == "no"
     assert found["environment"] == {"WA_CONFIG_ON_DB": "1", "WA_DB_UPGRADE": "1"}
     assert {"healthcheck", "ports", "depends_on"} & {*found} == set()
-    assert found["labels"] == {override.OWN_LABEL: "a"}
+    assert found["labels"] == {compose_document.OWN_LABEL: "a"}
 
 
-def test_services_that_containers_are_compared_with() -> None:
-    extra = {
-        "waweb": {"networks": {"default": None, "proxy": {"aliases": ["wa"]}}},
-        "proxy": {"image": "proxy:1", "network_mode": "host", "profiles": None, "scale": 2},
-        "tool": {"image": "tool:1"},
-    }
-    made = compose_document.document(client(extra_services=extra, extra_networks={"proxy": {"external": True}}))
+@pytest.mark.parametrize("changes", [{"migration": False}, {"migration": False, "media_volume": "other"}])
+def test_without_the_migration_the_other_services_are_the_same(changes: dict[str, t.Any]) -> None:
+    without, complete = (
+        compose_document.document(client(**{**changes, "migration": migration})) for migration in (False, True)
+    )
+    assert [*without["services"]] == ["wacore", "waweb"]
+    del complete["services"]["dbupgrade"]
+    assert without == complete
+
+
+@pytest.mark.parametrize("migration", [True, False])
+def test_services_that_containers_are_compared_with(migration: bool) -> None:
+    services = [{**SINGLE[0], "scale": 2}, SINGLE[1]]
+    made = compose_document.document(client(services=services, migration=migration))
     found = {one.pop("name"): one for one in compose_document.wanted(made)}
     digest = {name: one.pop("definition") for name, one in found.items()}
     always = "unless-stopped"
     assert found == {
-        "wacore": {"image": "r/coreapp:v2.53.4", "count": 1, "restart": always, "networks": ["wa-a_default"]},
-        "waweb": {"image": "r/web:v2.53.4", "count": 1, "restart": always, "networks": ["wa-a_default", "proxy"]},
-        "proxy": {"image": "proxy:1", "count": 2, "restart": "no", "networks": []},
+        "wacore": {"image": "r/coreapp:v2.53.4", "count": 2, "restart": always, "networks": ["wa-a_default"]},
+        "waweb": {"image": "r/web:v2.53.4", "count": 1, "restart": always, "networks": ["wa-a_default"]},
     }
-    assert made["services"]["proxy"]["labels"] == {override.DEFINITION_LABEL: digest["proxy"]}
+    for name, text in digest.items():
+        assert made["services"][name]["labels"] == {
+            compose_document.OWN_LABEL: "a",
+            compose_document.DEFINITION_LABEL: text,
+        }
+
+
+def test_only_a_scaled_service_has_a_scale() -> None:
+    services = compose_document.document(client(services=[{**SINGLE[0], "scale": 2}, SINGLE[1]]))["services"]
+    assert {name: body.get("scale") for name, body in services.items()} == {
+        "wacore": 2,
+        "waweb": None,
+        "dbupgrade": None,
+    }
 
 
 def test_another_media_volume_has_a_label() -> None:
@@ -144,19 +185,81 @@ def test_another_media_volume_has_a_label() -> None:
     assert found["volumes"]["media"]["name"] == "other"
 
 
-@pytest.mark.parametrize("engine", ["MYSQL", "PGSQL"])
-@pytest.mark.parametrize(("topology", "services"), [("single", []), ("multiconnect", ["web", "core1", "master1"])])
-def test_the_template_of_adoption_equals_the_rendered_service(engine: str, topology: str, services: list[str]) -> None:
-    wanted = layout.services(services, topology, "h1.example.com", is_single_host=False)
-    made = client(engine=engine, services=wanted)
-    for one in wanted:
-        found = compose_document.service(made, one)
-        found["networks"] = {key: {} for key in found["networks"]}
-        found["healthcheck"] = {**found["healthcheck"], "start_period": "300s"}
-        template = adopt_service.template(one, engine, "0.0.0.0")
-        assert {key: value for key, value in template.items() if value} == {
-            key: value for key, value in found.items() if key not in ("image", "env_file", "depends_on", "labels")
-        }
+# Names of the operator
+
+
+def test_a_renamed_service_is_renamed_in_references() -> None:
+    found = compose_document.rename(SINGLE, {"wacore": "core", "waweb": "api"})
+    assert [one["name"] for one in found] == ["core", "api"]
+    assert (found[1]["after"], found[1]["environment"]) == (["core"], {"WACORE_HOSTNAME": "core"})
+    assert [one["name"] for one in SINGLE] == ["wacore", "waweb"], "what was given is left as it was"
+
+
+@pytest.mark.parametrize(
+    ("services", "names", "expected"),
+    [
+        (["core1", "web"], {}, {"wacore1": None, "waweb": None}),
+        (["core1", "web"], {"wacore1": "wacore", "wacore2": "wacore"}, {"wacore": None, "waweb": None}),
+        (
+            ["core1", "core2", "master1", "web"],
+            {"wacore1": "wacore", "wacore2": "wacore"},
+            {"wacore": 2, "master1": None, "waweb": None},
+        ),
+        (
+            ["core1", "core2", "core3", "master1", "master2", "web"],
+            {f"wacore{number}": "wacore" for number in (1, 2, 3)} | {"master1": "master", "master2": "master"},
+            {"wacore": 3, "master": 2, "waweb": None},
+        ),
+        (["core1", "core2", "web"], {"wacore2": "wacore1"}, {"wacore1": 2, "waweb": None}),
+    ],
+)
+def test_services_with_one_name_become_one_scaled_service(
+    services: list[str], names: dict[str, str], expected: dict[str, int | None]
+) -> None:
+    given = layout.services(services, "multiconnect", "h1")
+    found = compose_document.rename(given, names)
+    assert {one["name"]: one.get("scale") for one in found} == expected
+    assert all("scale" not in one for one in given), "what was given is left as it was"
+    wanted = compose_document.wanted(compose_document.document(client(services=found)))
+    assert {one["name"]: one["count"] for one in wanted} == {name: count or 1 for name, count in expected.items()}
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ({"wacore1": "dbupgrade"}, "dbupgrade for wacore1"),
+        ({"waweb": "dbupgrade"}, "dbupgrade for waweb"),
+        ({"wacore1": "dbupgrade", "wacore2": "dbupgrade"}, "dbupgrade for wacore1"),
+        ({"wacore1": "a", "master1": "a"}, "a for master1"),
+        ({"wacore2": "a", "waweb": "a"}, "a for waweb"),
+        ({"master1": "waweb"}, "waweb for waweb"),
+        ({"wacore1": "master1"}, "master1 for master1"),
+    ],
+)
+def test_a_name_of_two_kinds_of_service_or_of_the_migration_is_refused(names: dict[str, str], found: str) -> None:
+    given = layout.services(["core1", "core2", "master1", "web"], "multiconnect", "h1")
+    with pytest.raises(WaError) as error:
+        compose_document.rename(given, names)
+    assert str(error.value) == (
+        f"wa_client_service_names: {found}; expected another name for each kind of service, and not the migration's."
+    )
+
+
+@pytest.mark.parametrize("names", [{"wacore3": "dbupgrade"}, {"master1": "wacore1", "wacore1": "master1"}])
+def test_names_that_no_two_kinds_of_service_get_are_taken(names: dict[str, str]) -> None:
+    given = layout.services(["core1", "master1", "web"], "multiconnect", "h1")
+    found = {one["name"]: one["kind"] for one in compose_document.rename(given, names)}
+    assert found == {names.get(one["name"], one["name"]): one["kind"] for one in given}
+
+
+def test_a_scaled_service_has_the_definition_of_its_first_name() -> None:
+    given = layout.services(["core1", "core2", "web"], "multiconnect", "h1")
+    scaled, _web = compose_document.rename(given, {"wacore1": "core", "wacore2": "core"})
+    (alone, _second, _web) = compose_document.rename(given, {"wacore1": "core"})
+    assert scaled == {**alone, "scale": 2}
+
+
+# Beside an operator's own files
 
 
 @pytest.mark.parametrize(
@@ -166,11 +269,12 @@ def test_the_template_of_adoption_equals_the_rendered_service(engine: str, topol
         # What the operator's own files have is not taken from the inventory.
         (
             {
-                "extra_services": {"waweb": {"dns": "10.0.0.1"}, "proxy": {"image": "proxy:1"}},
-                "extra_networks": {"proxy": {"external": True}},
-                "extra_volumes": {"certs": {}},
-                "secret_files": {"waweb": "/s.env"},
+                "migration": False,
                 "media_volume": "other",
+                "media_path": "/data/wamedia",
+                "engine": "PGSQL",
+                "stop_seconds": 30,
+                "deployment": {**DEPLOYMENT, "network": "other", "env_file": "/other.env"},
             },
             {"wacore": {"image": "r/coreapp:v2.53.4"}, "waweb": {"image": "r/web:v2.53.4"}},
         ),
@@ -179,7 +283,7 @@ def test_the_template_of_adoption_equals_the_rendered_service(engine: str, topol
             {"wacore": {"image": "m:5000/c:v2.55.1"}, "waweb": {"image": "m:5000/w:v2.55.1"}},
         ),
         (
-            {"services": layout.services(["web", "core1", "master1"], "multiconnect", "h1", is_single_host=False)},
+            {"services": layout.services(MULTICONNECT, "multiconnect", "h1", is_single_host=False)},
             {
                 "waweb": {"image": "r/web:v2.53.4"},
                 "wacore1": {"image": "r/coreapp:v2.53.4"},
@@ -187,8 +291,12 @@ def test_the_template_of_adoption_equals_the_rendered_service(engine: str, topol
             },
         ),
         (
-            {"services": override.rename(layout.services([], "single", "h1"), {"wacore": "core", "waweb": "web"})},
+            {"services": compose_document.rename(SINGLE, {"wacore": "core", "waweb": "web"})},
             {"core": {"image": "r/coreapp:v2.53.4"}, "web": {"image": "r/web:v2.53.4"}},
+        ),
+        (
+            {"services": [{**SINGLE[0], "scale": 2}]},
+            {"wacore": {"image": "r/coreapp:v2.53.4"}},
         ),
         ({"services": []}, {}),
     ],

@@ -14,7 +14,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import plan a
 from ansible_collections.waba.onprem.plugins.module_utils._compose.plan import (
     AUTO,
     LATER,
-    NEVER,
     Difference,
     Found,
     Network,
@@ -103,14 +102,6 @@ def only(**arguments: t.Any) -> compose_plan.Step:
             {"one": replace(RUNS, volumes=("other",)), "version": "2.40.3"},
             "recreate wa-h1-wacore-1 (does not mount the volume media)",
         ),
-        # --no-recreate
-        ({"one": replace(RUNS, hash="h0"), "recreate": NEVER}, ""),
-        ({"one": replace(RUNS, hash="h0", state="exited"), "recreate": NEVER}, "start wa-h1-wacore-1 (has exited)"),
-        (
-            {"network": MOVED, "version": "2.40.3", "recreate": NEVER},
-            "restart wa-h1-wacore-1 (Compose makes the network wa-h1_default anew: its definition changed)",
-        ),
-        ({"network": MOVED, "version": "2.26.1", "recreate": NEVER}, ""),
     ],
 )
 def test_the_action_for_one_container(arguments: dict[str, t.Any], line: str) -> None:
@@ -132,10 +123,43 @@ def test_the_action_for_one_container(arguments: dict[str, t.Any], line: str) ->
         ),
         ({"one": replace(RUNS, state="paused")}, "unpause", []),
         (
+            {"one": replace(RUNS, hash="h0", state="paused")},
+            "unpause",
+            ["the definition in compose.yml changed"],
+        ),
+        (
             {"network": MOVED, "version": "2.40.3"},
             "none",
             ["Compose makes the network wa-h1_default anew: its definition changed"],
         ),
+        ({"network": MOVED, "version": "2.26.1"}, "none", []),
+        (
+            {"service": replace(SERVICE, hash="x", unknown="it shares service:b")},
+            "none",
+            [],
+        ),
+        (
+            {
+                "service": replace(SERVICE, hash="x", unknown="it shares service:b"),
+                "env_changes": {RUNS.name: ["WA_DB_PORT"]},
+            },
+            "none",
+            ["db.env changes: WA_DB_PORT"],
+        ),
+        (
+            {
+                "service": replace(SERVICE, hash="x", unknown="it shares service:b"),
+                "one": replace(RUNS, state="exited"),
+            },
+            "start",
+            [],
+        ),
+        (
+            {"one": replace(RUNS, networks=("n0",)), "version": "2.26.1"},
+            "none",
+            ["is not on the network wa-h1_default"],
+        ),
+        ({"env_changes": {RUNS.name: ["WA_DB_PORT"]}}, "none", ["db.env changes: WA_DB_PORT"]),
     ],
 )
 def test_outside_the_window_containers_are_started_and_recreations_wait(
@@ -143,6 +167,83 @@ def test_outside_the_window_containers_are_started_and_recreations_wait(
 ) -> None:
     step = only(recreate=LATER, **arguments)
     assert (step.action, step.pending) == (action, pending)
+    assert step.reasons == [] or action in ("start", "unpause")
+
+
+FOREIGN = replace(RUNS, own=False, hash="h0", image="mirror/coreapp:v2.51.2")
+SIDECAR = replace(RUNS, name="wa-h1-proxy-1", service="proxy", own=False, client=False)
+SECOND: dict[str, t.Any] = {"name": "wa-h1-wacore-2", "number": 2}
+MASTER: dict[str, t.Any] = {"name": "wa-h1-master-1", "service": "master"}
+DIFFERS = [f"runs mirror/coreapp:v2.51.2, expected {CORE}", "the definition in compose.yml changed"]
+SAME: tuple[str, list[str], list[str]] = ("none", [], [])
+MORE, GONE = ["is more than the 1 that the service has"], ["belongs to a service that this host no longer has"]
+
+
+@pytest.mark.parametrize(
+    ("containers", "recreate", "expected"),
+    [
+        ([FOREIGN], LATER, {RUNS.name: ("none", [], DIFFERS)}),
+        ([FOREIGN], AUTO, {RUNS.name: ("recreate", DIFFERS, [])}),
+        ([replace(FOREIGN, state="exited")], LATER, {RUNS.name: ("start", ["has exited"], DIFFERS)}),
+        ([replace(FOREIGN, state="exited")], AUTO, {RUNS.name: ("recreate", [*DIFFERS, "has exited"], [])}),
+        ([replace(FOREIGN, state="paused")], LATER, {RUNS.name: ("unpause", ["is paused"], DIFFERS)}),
+        ([], LATER, {RUNS.name: ("create", ["is missing"], [])}),
+        (
+            [replace(FOREIGN, **MASTER)],
+            LATER,
+            {RUNS.name: ("create", ["is missing"], []), "wa-h1-master-1": ("none", [], GONE)},
+        ),
+        ([RUNS, replace(FOREIGN, **SECOND)], LATER, {RUNS.name: SAME, "wa-h1-wacore-2": ("none", [], MORE)}),
+        ([RUNS, replace(FOREIGN, **SECOND)], AUTO, {RUNS.name: SAME, "wa-h1-wacore-2": ("remove", MORE, [])}),
+        (
+            [FOREIGN, replace(RUNS, **MASTER)],
+            LATER,
+            {RUNS.name: ("none", [], DIFFERS), "wa-h1-master-1": ("none", [], GONE)},
+        ),
+        ([RUNS, replace(RUNS, **MASTER)], AUTO, {RUNS.name: SAME, "wa-h1-master-1": ("remove", GONE, [])}),
+        ([FOREIGN, SIDECAR], LATER, {RUNS.name: ("none", [], DIFFERS)}),
+        ([FOREIGN, replace(SIDECAR, state="exited")], LATER, {RUNS.name: ("none", [], DIFFERS)}),
+        ([RUNS, SIDECAR], AUTO, {RUNS.name: SAME}),
+    ],
+)
+def test_containers_of_another_compose_file_are_recreated_only_when_they_may(
+    containers: list[Found], recreate: str, expected: dict[str, tuple[str, list[str], list[str]]]
+) -> None:
+    steps = compose_plan.plan("wa-h1", [SERVICE], containers, [NETWORK], recreate)
+    assert {step.container: (step.action, step.reasons, step.pending) for step in steps} == expected
+    assert len(steps) == len(expected)
+
+
+DEFINITION = ["compose.yml changed: ports"]
+
+
+@pytest.mark.parametrize(
+    ("state", "recreate", "expected"),
+    [
+        ("running", AUTO, ("recreate", DEFINITION, [])),
+        ("exited", AUTO, ("recreate", [*DEFINITION, "has exited"], [])),
+        ("running", LATER, ("none", [], DEFINITION)),
+        ("exited", LATER, ("start", ["has exited"], DEFINITION)),
+    ],
+)
+@pytest.mark.parametrize("proven", [{}, {SERVICE.name: "h0"}, {SERVICE.name: "h9"}])
+@pytest.mark.parametrize("undeclared", [None, [], ["WA_LOG_LEVEL"]])
+def test_a_container_of_another_compose_file_that_differs_in_its_definition_only_is_recreated(
+    undeclared: list[str] | None,
+    proven: dict[str, str],
+    state: str,
+    recreate: str,
+    expected: tuple[str, list[str], list[str]],
+) -> None:
+    step = only(
+        one=replace(RUNS, own=False, hash="h0", state=state),
+        service=replace(SERVICE, definition="d1"),
+        differences={RUNS.name: PORTS},
+        undeclared=undeclared,
+        proven=proven,
+        recreate=recreate,
+    )
+    assert (step.action, step.reasons, step.pending) == expected
 
 
 @pytest.mark.parametrize(
@@ -242,16 +343,20 @@ def test_surplus_containers_are_removed() -> None:
     ("recreate", "own", "client", "action"),
     [
         (AUTO, True, False, "remove"),  # an additional service that the inventory no longer has
-        (AUTO, False, True, "remove"),  # of an adopted client that is to be replaced
+        (AUTO, False, True, "remove"),  # of another Compose file, to be replaced
         (AUTO, False, False, ""),  # the operator's, beside the client
-        (NEVER, True, True, ""),
-        (NEVER, False, True, ""),
+        (LATER, True, False, "none"),
+        (LATER, True, True, "none"),
+        (LATER, False, True, "none"),
+        (LATER, False, False, ""),
     ],
 )
 def test_only_the_clients_containers_are_surplus(recreate: str, own: bool, client: bool, action: str) -> None:
     other = replace(RUNS, name="wa-h1-proxy-1", service="proxy", own=own, client=client)
     steps = compose_plan.plan("wa-h1", [SERVICE], [RUNS, other], recreate=recreate)
-    assert [step.action for step in steps if step.container == other.name] == ([action] if action else [])
+    found = [step for step in steps if step.container == other.name]
+    assert [step.action for step in found] == ([action] if action else [])
+    assert [step.pending for step in found] == ([GONE if recreate == LATER else []] if action else [])
 
 
 def test_a_service_that_moves_between_hosts_waits_for_the_window() -> None:
@@ -275,8 +380,11 @@ def test_nothing_is_started_if_compose_would_also_restart_containers() -> None:
     [
         ({}, [RUNS], AUTO, []),
         ({"image_id": NEW}, [RUNS], AUTO, ["wa-h1-wacore-1"]),
-        ({"image_id": NEW}, [RUNS], LATER, ["wa-h1-wacore-1"]),
-        ({"image_id": NEW}, [RUNS], NEVER, []),  # The container stays unchanged.
+        ({"image_id": NEW}, [RUNS], LATER, []),  # it stays as it is
+        ({"image_id": NEW}, [replace(RUNS, state="exited")], LATER, []),
+        ({"image_id": NEW}, [replace(RUNS, state="exited")], AUTO, ["wa-h1-wacore-1"]),
+        ({"image_id": NEW, "count": 2}, [RUNS], LATER, ["wa-h1-wacore-2"]),
+        ({"image_id": NEW, "count": 2}, [RUNS], AUTO, ["wa-h1-wacore-1, wa-h1-wacore-2"]),
         # The same build under the name of another registry, and another build.
         ({"image": "mirror/coreapp:v2.51.2"}, [RUNS], AUTO, []),
         ({"image": "mirror/coreapp:v2.51.2", "image_id": NEW}, [RUNS], AUTO, ["wa-h1-wacore-1"]),
@@ -288,7 +396,7 @@ def test_nothing_is_started_if_compose_would_also_restart_containers() -> None:
         ({"image_id": ""}, [], AUTO, []),
         # A missing container is created from the image that its counterparts run.
         ({"image_id": NEW}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], AUTO, ["wa-h1-wacore-1"]),
-        ({"image_id": NEW}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], NEVER, ["wa-h1-wacore-1"]),
+        ({"image_id": NEW}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], LATER, ["wa-h1-wacore-1"]),
         ({"image_id": OLD}, [replace(RUNS, name="wa-h1-core2-1", service="core2")], AUTO, []),
     ],
 )
@@ -323,7 +431,8 @@ def test_containers_of_one_image_share_one_refusal() -> None:
         ([("create", {}), ("none", {})], AUTO, [{"services": [], "recreate": "never"}]),
         ([("recreate", {}), ("none", {})], AUTO, [{"services": [], "recreate": "auto"}]),
         ([("unknown", {})], AUTO, [{"services": [], "recreate": "auto"}]),
-        ([("restart", {})], NEVER, [{"services": [], "recreate": "never"}]),
+        ([("restart", {})], AUTO, [{"services": [], "recreate": "auto"}]),
+        ([("create", {}), ("start", {})], LATER, [{"services": [], "recreate": "never"}]),
         ([("start", {}), ("none", {"pending": ["a"]})], LATER, [{"services": ["s0"], "recreate": "never"}]),
         ([("recreate", {"forced": True})], AUTO, [{"services": ["s0"], "recreate": "always"}]),
         (
@@ -381,11 +490,11 @@ def test_without_others_all_steps_stay(action: str) -> None:
     ("recreates", "refused"),
     [
         ([], []),
-        ([NEVER], []),
-        ([NEVER, NEVER], []),
+        (["never"], []),
+        (["never", "never"], []),
         ([AUTO], ["c-db"]),
         (["always"], ["c-db"]),
-        ([NEVER, "always"], ["c-db"]),
+        (["never", "always"], ["c-db"]),
     ],
 )
 def test_another_service_is_not_recreated_together_with_the_client(recreates: list[str], refused: list[str]) -> None:

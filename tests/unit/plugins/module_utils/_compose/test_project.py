@@ -17,7 +17,7 @@ from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
-from ansible_collections.waba.onprem.plugins.module_utils._compose.override import OWN_LABEL
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import OWN_LABEL
 from ansible_collections.waba.onprem.plugins.module_utils._compose.project import Project
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
@@ -114,8 +114,7 @@ def test_an_error_of_compose_is_reported_without_a_secret(make: Make, compose: F
         project.plan()
     assert str(error.value) == (
         "Compose file of project wa-a: Compose refuses it: services.core: <hidden> is no port; expected a file that docker "
-        "compose config takes. Mend wa_client_extra_services, wa_client_extra_networks, wa_client_extra_volumes, or the file "
-        "that it names"
+        "compose config takes."
     )
     assert list(temporary.iterdir()) == []
 
@@ -295,7 +294,7 @@ def test_a_missing_external_network_is_an_error(make: Make) -> None:
     (error,) = project.lost_networks()
     assert str(error) == (
         "network proxy: not on this host; expected the external network that the Compose file names. Create it: docker network "
-        "create proxy, or mend wa_client_extra_networks"
+        "create proxy, or mend the Compose file"
     )
 
 

@@ -16,13 +16,14 @@ from observed_host import CORE, NETWORK, SERVICE_KEY, VERSION, WEB, ObservedHost
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Differences
-from ansible_collections.waba.onprem.plugins.module_utils._compose import override
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._concern import client
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 
-KEPT = "is kept as it was created until the next upgrade"
+KEPT = "is kept as it was created, until wa_client_replace_unmanaged: true"
+OTHERS = "was created from another Compose file"
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def params(host: ObservedHost) -> dict[str, t.Any]:
     """The options with the defaults of the argument spec."""
     defaults = {name: spec.get("default") for name, spec in client.SPEC.items()}
     given = {**defaults, **host.desired["client"]}
-    service = {"count": 1, "secret_file": None, "restart": "no"}
+    service = {"count": 1, "restart": "no"}
     file = {"state": "file", "owner": None, "group": None, "content": None, "sha256": None}
     return {
         **given,
@@ -56,9 +57,9 @@ def test_a_project_in_sync_has_no_finding(host: ObservedHost, docker: Docker, pa
 
 
 def test_a_file_with_secrets_has_no_diff(host: ObservedHost, docker: Docker, params: dict[str, t.Any]) -> None:
-    host.secret_file.write_text("WA_WEB_KEY=old\n")
+    host.variables.write_text("API_TOKEN=old\n")
     found = client.observe(docker, params, True)
-    assert (found.changes, found.diff) == ([f"{host.secret_file} has another content"], [])
+    assert (found.changes, found.diff) == ([f"{host.variables} has another content"], [])
     host.compose.write_text("a: 1\n")
     assert [one["before_header"] for one in client.observe(docker, params, True).diff] == [str(host.compose)]
     assert client.observe(docker, params, False).diff == []
@@ -86,27 +87,103 @@ def test_a_container_of_a_removed_service_is_reported(
 def test_a_container_beside_the_client_does_not_count(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
-    """Nor does it make the client an adopted one, whose differences would wait for the next upgrade."""
+    """Nor does it make the differences of the client wait."""
     host.engine.container("wa-a-proxy-1", "nginx:1", "wa-a", "proxy")
     record = client_inspection.record(params["identity_file"])
     assert client.compare_project(docker, params, record) == Differences()
-    host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore")
-    assert client.compare_project(docker, params, record).kept
+    host.engine.container("wa-a-wacore-2", CORE, "wa-a", "wacore", labels={"com.docker.compose.container-number": "2"})
+    more = ["wa-a-wacore-2 is more than the 1 that the service has"]
+    assert client.compare_project(docker, params, record) == Differences(pending=more, kept=True)
+    params["replace_unmanaged"] = True
+    assert client.compare_project(docker, params, record) == Differences(restarts=more)
 
 
-@pytest.mark.parametrize("adopted", [False, True])
-def test_files_of_an_adopted_client_are_proven_by_its_upgrade(
-    host: ObservedHost, docker: Docker, params: dict[str, t.Any], adopted: bool
+def from_another_file(container: dict[str, t.Any]) -> None:
+    """Make a container one of an operator's Compose file."""
+    for label in (compose_document.OWN_LABEL, compose_document.DEFINITION_LABEL):
+        del container["Labels"][label]
+
+
+@pytest.mark.parametrize(
+    ("foreign", "replace_unmanaged", "kept"),
+    [(False, False, False), (False, True, False), (True, False, True), (True, True, False)],
+)
+def test_containers_of_another_compose_file_and_unproven_files_wait_for_an_upgrade(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any], foreign: bool, replace_unmanaged: bool, kept: bool
 ) -> None:
-    params["kept_files"] = [str(host.db_env)]
+    params.update(kept_files=[str(host.db_env)], replace_unmanaged=replace_unmanaged)
     host.db_env.with_name("db.env.previous").write_text("")
-    host.web["Config"]["Env"] = [one for one in host.web["Config"]["Env"] if not one.startswith("WA_WEB_KEY=")]
-    if adopted:
-        del host.web["Labels"][override.OWN_LABEL]
+    host.web["Config"]["Image"] = "r/web:v2.51.2"
+    if foreign:
+        from_another_file(host.web)
     found = client.observe(docker, params, False)
-    lines = [f"{host.db_env} was changed and not proven since", "wa-a-waweb-1 was created with another WA_WEB_KEY"]
-    assert sorted(lines) == sorted(one for one in (found.pending if adopted else found.restarts) if KEPT not in one)
-    assert found.restarts == [] or not adopted
+    image, unproven = (
+        f"wa-a-waweb-1 runs r/web:v2.51.2, expected {WEB}",
+        f"{host.db_env} was changed and not proven since",
+    )
+    lines = [image, *([f"wa-a-waweb-1 {OTHERS}"] if foreign else []), unproven]
+    assert (found.kept, found.changes) == (kept, [])
+    assert (found.restarts, found.pending) == (([], lines) if kept else (lines, []))
+
+
+@pytest.mark.parametrize(
+    ("plant", "changes"),
+    [
+        ({}, []),
+        ({"State": "exited"}, ["wa-a-waweb-1 has exited"]),
+        ({"State": "paused"}, ["wa-a-waweb-1 is paused"]),
+        (
+            {"Health": "unhealthy", "FailingStreak": 3},
+            ["wa-a-waweb-1 is unhealthy. Look into its log (docker logs wa-a-waweb-1)"],
+        ),
+        ({"HostConfig": {"RestartPolicy": {"Name": "no"}}}, []),
+    ],
+)
+def test_a_container_of_another_compose_file_has_to_work(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any], plant: dict[str, t.Any], changes: list[str]
+) -> None:
+    from_another_file(host.web)
+    host.web.update(plant)
+    record = client_inspection.record(params["identity_file"])
+    assert client.compare_project(docker, params, record) == Differences(
+        changes=changes, pending=[f"wa-a-waweb-1 {OTHERS}"], kept=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "restarts"),
+    [
+        ("running", [], [f"wa-a-waweb-1 {OTHERS}"]),
+        ("exited", [f"wa-a-waweb-1 {OTHERS}", "wa-a-waweb-1 has exited"], []),
+        ("paused", [f"wa-a-waweb-1 {OTHERS}", "wa-a-waweb-1 is paused"], []),
+    ],
+)
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_container_of_another_compose_file_to_be_replaced_is_recreated(
+    host: ObservedHost,
+    docker: Docker,
+    params: dict[str, t.Any],
+    state: str,
+    changes: list[str],
+    restarts: list[str],
+    recorded: bool,
+) -> None:
+    from_another_file(host.web)
+    host.web["State"] = state
+    params["replace_unmanaged"] = True
+    record = client_inspection.record(params["identity_file"]) if recorded else None
+    assert client.compare_project(docker, params, record) == Differences(changes=changes, restarts=restarts)
+
+
+def test_a_missing_container_beside_one_of_another_compose_file_is_a_change(
+    host: ObservedHost, docker: Docker, params: dict[str, t.Any]
+) -> None:
+    from_another_file(host.web)
+    del host.engine.containers[host.core["Id"]]
+    record = client_inspection.record(params["identity_file"])
+    assert client.compare_project(docker, params, record) == Differences(
+        changes=["wa-a-wacore-1 is missing"], pending=[f"wa-a-waweb-1 {OTHERS}"], kept=True
+    )
 
 
 def test_an_image_that_lost_its_name_is_identified_by_the_containers_record(
@@ -131,29 +208,24 @@ def test_an_image_that_lost_its_name_is_identified_by_the_containers_record(
         ({"Type": "journald", "Config": {}}, True),
     ],
 )
-def test_an_adopted_container_without_a_log_limit_is_reported(
+def test_a_recorded_container_without_a_log_limit_is_reported(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any], log: dict[str, t.Any], capped: bool
 ) -> None:
-    del host.web["Labels"][override.OWN_LABEL]
-    host.web["HostConfig"] = {"LogConfig": log}
+    host.engine.container("biz_core", CORE, project="", volume="m")["HostConfig"] = {"LogConfig": log}
+    outside = {**params, "project": "", "container_names": ["biz_core"]}
     more = "" if capped else "; Docker keeps its log without a limit"
-    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])).pending == [
-        f"wa-a-wacore-1 {KEPT}",
-        f"wa-a-waweb-1 {KEPT}{more}",
-    ]
+    assert client.compare_recorded(docker, outside) == Differences(kept=True, pending=[f"biz_core {KEPT}{more}"])
 
 
-def test_a_container_without_its_secrets_is_reported(
+def test_the_environment_of_a_container_is_not_shown(
     host: ObservedHost, docker: Docker, params: dict[str, t.Any]
 ) -> None:
-    host.web["Config"]["Env"] = [one for one in host.web["Config"]["Env"] if not one.startswith("WA_WEB_KEY=")]
-    assert client.compare_project(docker, params, client_inspection.record(params["identity_file"])) == Differences(
-        restarts=["wa-a-waweb-1 was created with another WA_WEB_KEY"]
-    )
-    host.web["Config"]["Env"] = None
-    assert SERVICE_KEY not in str(
-        client.compare_project(docker, params, client_inspection.record(params["identity_file"]))
-    )
+    record = client_inspection.record(params["identity_file"])
+    for environment in ([f"API_TOKEN={SERVICE_KEY}-old"], None):
+        host.web["Config"]["Env"] = environment
+        found = client.compare_project(docker, params, record)
+        assert found == Differences()
+        assert SERVICE_KEY not in str(found)
 
 
 @pytest.mark.parametrize(
@@ -484,6 +556,103 @@ def test_compose_is_run_where_it_can_read_an_operators_files(
         operators.host.compose.unlink()
     client.observe(docker, operators.params, False, run=operators.compose if with_run else None)
     assert bool(operators.compose.commands) == called
+
+
+@pytest.fixture
+def beside(operators: Operators) -> Operators:
+    """The operator's file is merged into the collection's."""
+    operators.called["files"].reverse()
+    operators.bodies["wacore"]["image"], operators.bodies["waweb"]["image"] = CORE, WEB
+    operators.write()
+    operators.params["files"] = [{**one, "content": None} for one in operators.params["files"]]
+    return operators
+
+
+def observe(operators: Operators, docker: Docker) -> dict[str, t.Any]:
+    found = client.observe(docker, operators.params, False, run=operators.compose)
+    assert bool(operators.compose.commands)
+    shown = {name: getattr(found, name) for name in ("kept", "changes", "restarts", "pending")}
+    return {name: value for name, value in shown.items() if value}
+
+
+@pytest.mark.parametrize(
+    ("service", "plant", "changes", "waits"),
+    [
+        ("waweb", {}, [], []),
+        ("waweb", {"State": "exited"}, ["wa-a-waweb-1: has exited"], []),
+        ("waweb", {"State": "paused"}, ["wa-a-waweb-1: is paused"], []),
+        ("db", {"State": "exited"}, ["wa-a-db-1: has exited"], []),
+        ("queue", {"State": "exited"}, [], []),
+        ("waweb", {"body": {"init": True}}, [], ["wa-a-waweb-1: the definition in the Compose files changed"]),
+        (
+            "waweb",
+            {"body": {"environment": {"TZ": "CET"}}},
+            [],
+            ["wa-a-waweb-1: its environment changed: TZ"],
+        ),
+        (
+            "waweb",
+            {"body": {"image": "r/web:v2.55.1"}},
+            [],
+            [f"wa-a-waweb-1: runs {WEB}, expected r/web:v2.55.1"],
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    ("foreign", "replace_unmanaged", "kept"),
+    [(False, False, False), (False, True, False), (True, False, True), (True, True, False)],
+)
+def test_containers_of_another_compose_file_than_the_rendered_one_wait(
+    beside: Operators,
+    docker: Docker,
+    service: str,
+    plant: dict[str, t.Any],
+    changes: list[str],
+    waits: list[str],
+    foreign: bool,
+    replace_unmanaged: bool,
+    kept: bool,
+) -> None:
+    beside.params["replace_unmanaged"] = replace_unmanaged
+    if foreign:
+        from_another_file(beside.host.core)
+    containers = {"waweb": beside.host.web, "db": beside.db, "queue": beside.queue}
+    plant = {**plant}
+    beside.bodies[service].update(plant.pop("body", {}))
+    beside.write()
+    containers[service].update(plant)
+    expected = {"kept": kept, "changes": changes, "pending" if kept else "restarts": waits}
+    assert observe(beside, docker) == {name: value for name, value in expected.items() if value}
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_a_missing_container_is_a_change_also_where_others_wait(
+    beside: Operators, docker: Docker, foreign: bool
+) -> None:
+    if foreign:
+        from_another_file(beside.host.core)
+    del beside.engine.containers[beside.host.web["Id"]]
+    found = observe(beside, docker)
+    assert found.pop("kept", False) == foreign
+    assert found == {"changes": ["wa-a-waweb-1: is missing"]}
+
+
+@pytest.mark.parametrize("replace_unmanaged", [False, True])
+def test_an_operators_own_files_may_describe_containers_without_the_label(
+    operators: Operators, docker: Docker, replace_unmanaged: bool
+) -> None:
+    operators.params["replace_unmanaged"] = replace_unmanaged
+    for one in (operators.host.core, operators.host.web):
+        from_another_file(one)
+    operators.bodies["wacore"]["init"] = True
+    operators.write()
+    operators.params["files"] = []
+    assert observe(operators, docker) == {"restarts": ["wa-a-wacore-1: the definition in the Compose files changed"]}
+
+
+def test_a_log_is_limited_by_the_rendered_file_where_there_is_one(beside: Operators, docker: Docker) -> None:
+    beside.host.core["HostConfig"] = {"LogConfig": {"Type": "json-file", "Config": {}}}
+    assert client.observe(docker, beside.params, False, run=beside.compose).warnings == []
 
 
 def test_without_an_operators_files_compose_is_not_run(docker: Docker, params: dict[str, t.Any]) -> None:

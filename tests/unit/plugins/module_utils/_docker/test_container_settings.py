@@ -44,8 +44,8 @@ def test_a_container_without_options_has_only_defaults() -> None:
 
 
 def test_the_environment_of_the_image_is_left_out() -> None:
-    own = {"Env": ["PATH=/bin", "TZ=Asia/Kolkata", "A=b=c"]}
-    assert environment(record(own), IMAGE) == {"TZ": "Asia/Kolkata", "A": "b=c"}
+    own = {"Env": ["PATH=/bin", "TZ=Asia/Kolkata", "A=b=c", "ODD", "EMPTY="]}
+    assert environment(record(own), IMAGE) == {"TZ": "Asia/Kolkata", "A": "b=c", "EMPTY": ""}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,9 @@ def test_the_environment_of_the_image_is_left_out() -> None:
         ({"NanoCpus": 1500000000, "PidsLimit": 100}, {"cpus": 1.5, "pids_limit": 100}),
         ({"NetworkMode": "host"}, {"network_mode": "host"}),
         ({"CapDrop": ["MKNOD"], "Dns": ["192.0.2.1"]}, {"cap_drop": ["MKNOD"], "dns": ["192.0.2.1"]}),
+        ({"CapDrop": ["CAP_MKNOD", "NET_RAW"]}, {"cap_drop": ["MKNOD", "NET_RAW"]}),
+        ({"CapAdd": ["CAP_SYS_TIME", "ALL"]}, {"cap_add": ["SYS_TIME", "ALL"]}),
+        ({"CapAdd": None, "CapDrop": []}, {}),
         ({"Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 2}]}, {"ulimits": {"nofile": {"soft": 1, "hard": 2}}}),
         ({"Tmpfs": {"/run": "size=1m", "/tmp": ""}}, {"tmpfs": ["/run:size=1m", "/tmp"]}),
         ({"Devices": [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "r"}]},
