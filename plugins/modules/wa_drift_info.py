@@ -108,7 +108,7 @@ requirements:
           C(python_postgresql), C(cron).
       type: dict
     services:
-      description: The reason by service that the host needs and that does not run, or that systemd does not start at boot.
+      description: The reason by service that the host needs and that does not run, or is not started at boot.
       type: dict
     docker_refusal:
       description:

@@ -239,13 +239,19 @@ other_builds:
   returned: always
   sample: ["service waweb: the tag v2.53.4 names another build than the one that runs. Pin the image by its digest."]
 lost_networks:
-  description: Why external networks of the Compose file cannot be used, each with the cure.
+  description: Why networks of the Compose file cannot be used, each with the cure.
   type: list
   elements: str
   returned: always
   sample: ["network proxy: not on this host. Create it: docker network create proxy"]
 losses:
   description: Why containers that would be recreated or removed would lose their configuration or media, each with the cure.
+  type: list
+  elements: str
+  returned: always
+  sample: []
+left_out:
+  description: What containers that another Compose file made would lose by the role's, each with the cure.
   type: list
   elements: str
   returned: always
@@ -299,8 +305,11 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
         "other_versions": other_versions(project, params["version"]),
         "paused": [step.container for step in steps if step.action == "unpause"],
         "other_builds": [str(error) for error in builds],
-        "lost_networks": [str(error) for error in project.lost_networks()],
+        "lost_networks": [
+            str(error) for error in (*project.lost_networks(), *(project.renewed_networks() if calls else ()))
+        ],
         "losses": losses(project, params["media_path"], steps),
+        "left_out": left_out(project, params["media_path"], steps),
         "identity": another_client(project, params),
     }
 
@@ -329,6 +338,13 @@ def losses(project: compose_project.Project, media_path: str, steps: t.Iterable[
         one["layer_media"] = listing.layer_media(project.engine, one, media_path)
     inside = replacement.lost_with_layers(found).rstrip(".")
     return [*([inside] if inside else []), *replacement.lost_by_compose_files(project.resolved, found)]
+
+
+def left_out(project: compose_project.Project, media_path: str, steps: t.Iterable[compose_plan.Step]) -> list[str]:
+    """Returns what containers that another Compose file made would lose by the role's; an operator's own files are as they are meant."""
+    leaving = {step.container for step in steps if step.action == "recreate"} if project.files[0] == "-" else set()
+    found = [one for one in listing.read(project.engine, project.name, []) if one["name"] in leaving and not one["own"]]
+    return replacement.left_out_mounts(project.resolved, found, media_path)
 
 
 def another_client(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> list[str]:

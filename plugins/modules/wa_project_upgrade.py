@@ -95,7 +95,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
-from ansible_collections.waba.onprem.plugins.module_utils._compose import messages, migration
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages, migration
 from ansible_collections.waba.onprem.plugins.module_utils._compose import version as compose_version
 from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
@@ -126,12 +126,13 @@ class Project:
     ) -> dict[str, t.Any]:
         """Returns the project's document, with `copies` in the place of files, and `more` after them. Raises WaError with Compose's words."""
         params, there = self._module.params, copies or {}
-        command = ["timeout", _TIMEOUT, "docker", "compose", f"--project-name={params['project']}"]
-        command += [f"--project-directory={params['project_dir']}"]
-        command += [f"--env-file={there.get(one, one)}" for one in (*self.ours, *self.env_files)]
-        command += [f"--file={there.get(one, one)}" for one in (*params["compose_files"], *more)]
+        files = [there.get(one, one) for one in (*params["compose_files"], *more)]
+        env_files = [there.get(one, one) for one in (*self.ours, *self.env_files)]
+        where = call.options(params["project"], params["project_dir"], files, env_files, ["*"])
         code, output, complaint = self._module.run_command(
-            [*command, "--profile=*", "config", "--format=json", *options], handle_exceptions=False
+            ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options],
+            environ_update=call.directory(params["project_dir"]),
+            handle_exceptions=False,
         )
         if code != 0:
             found = messages.one_line(complaint) or f"exit status {code}"

@@ -16,6 +16,10 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
 PREFACE = f"""{HEADER}; changes made here are lost at the next provision.yml.
 # db.env is the role wa_db_env's, the volume the role wa_media_volume's. dbupgrade is upgrade.yml's one-shot migration.
 """
+# Where an operator's own Compose files describe the client.
+AFTER_OTHERS = (
+    f"{HEADER}; it comes after your own Compose files and sets the client's version. Changes made here are lost.\n"
+)
 _PLAIN = re.compile(r"[A-Za-z/][\w /.-]*")
 
 
@@ -34,7 +38,7 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def write(document: t.Mapping[str, t.Any]) -> str:
+def write(document: t.Mapping[str, t.Any], preface: str = PREFACE) -> str:
     """Returns a document of `_compose.document` as text."""
     plain = json.loads(json.dumps(document))  # the dumper does not support Ansible's own string types
-    return PREFACE + yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=200, allow_unicode=True)
+    return preface + yaml.dump(plain, Dumper=_Dumper, sort_keys=False, width=200, allow_unicode=True)

@@ -16,6 +16,7 @@ import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._core import units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -222,9 +223,10 @@ def compose(inventory: Inventory) -> State:
     """Returns how Compose is called for the host's project.
 
     `folder` is the project directory, `files` the Compose files in their order, `env_files` those with the variables of the
-    Compose files (none: Compose reads `.env`), `profiles` the enabled profiles, `command` all that as arguments. `services` are
+    Compose files (none: Compose reads `.env`), `profiles` the enabled profiles, `command` all that as arguments, `environment` what
+    it is run with. `services` are
     the client's if the operator has files of their own, so that what stands beside them is left alone; else none, for all. `repositories`
-    are the images, without version, of the services whose Compose files are the operator's, `coreapp` is the first Coreapp,
+    are the images, without version, of the services whose Compose files are the operator's, `coreapp` is the first Coreapp, or a master,
     `migration` whether the migration is made from it, and is not in the role's file.
     """
     place = deployment(inventory)
@@ -243,16 +245,18 @@ def compose(inventory: Inventory) -> State:
     profiles = units.text_list(inventory["wa_client_compose_profiles"], "wa_client_compose_profiles")
     ours_there = services(inventory)
     images = client_containers.repositories(inventory.given("wa_images"), inventory.given("wa_registry") or "")
-    command = ["docker", "compose", f"--project-name={place['project']}", f"--project-directory={folder}"]
-    command += [f"--env-file={one}" for one in env_files] + [f"--profile={one}" for one in profiles]
     return {
         "folder": folder,
         "files": files,
         "env_files": env_files,
         "profiles": profiles,
-        "command": [*command, *(f"--file={one}" for one in files)],
+        "command": [
+            *("docker", "compose"),
+            *compose_call.options(place["project"], folder, files, env_files, profiles),
+        ],
+        "environment": {**compose_call.ENVIRONMENT, **compose_call.directory(folder)},
         "services": [one["name"] for one in ours_there] if theirs else [],
-        "coreapp": next((one["name"] for one in ours_there if one["kind"] == "core"), ""),
+        "coreapp": next((one["name"] for one in ours_there if one["image"] == "coreapp"), ""),
         "migration": bool(theirs),
         "repositories": {one["name"]: images[one["image"]] for one in ours_there} if given is not None else {},
     }
@@ -278,6 +282,7 @@ def client(inventory: Inventory) -> State:
     made, called = compose_client(inventory), compose(inventory)
     operators = inventory.given("wa_client_compose_dir") is not None
     document = compose_document.version_override(made) if operators else compose_document.document(made)
+    preface = compose_file.AFTER_OTHERS if operators else compose_file.PREFACE
     variables = inventory["wa_client_compose_environment"]
     for key, value in variables.items():
         env_rules.check_text(f"wa_client_compose_environment: {key}", key, value, removable=False)
@@ -289,7 +294,9 @@ def client(inventory: Inventory) -> State:
                 "Fill it in and encrypt the file, or run adopt.yml again with --vault-password-file",
             )
     user = owner(inventory)
-    files = [{"path": place["compose_file"], "content": compose_file.write(document), "mode": "0640", "owner": user}]
+    files = [
+        {"path": place["compose_file"], "content": compose_file.write(document, preface), "mode": "0640", "owner": user}
+    ]
     if variables:
         files.append(
             {
@@ -443,7 +450,7 @@ def for_comparison(inventory: Inventory, neighbours: t.Sequence[str]) -> dict[st
         called = {
             name: value
             for name, value in options["compose"].items()
-            if name not in ("command", "repositories", "coreapp", "migration")
+            if name not in ("command", "environment", "repositories", "coreapp", "migration")
         }
         found["client"] = _present(
             {

@@ -39,7 +39,6 @@ def test_docker_is_installed_and_started_by_systemd(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("plant", "line"),
     [
-        ("systemctl disable docker", "host: docker is not started at boot"),
         ("systemctl disable cron", "host: cron is not started at boot"),
         ("systemctl stop cron", "host: cron does not run"),
     ],
@@ -54,6 +53,14 @@ def test_a_service_that_was_switched_off_is_switched_on(lab: Lab, plant: str, li
     assert (repaired.code, repaired.changed) == (0, predicted.changed), repaired.output
     assert lab.host(STATES, check=False).split() == GOOD
     assert lab.host("docker ps --no-trunc --quiet") == before
+
+
+def test_an_engine_that_something_else_starts_is_left_alone(lab: Lab) -> None:
+    lab.host("systemctl disable docker")
+    warned = lab.play("provision", INSTALL)
+    assert (warned.code, warned.changed) == (0, 0), warned.output
+    assert "warning: docker is not started at boot, and so the client is not: systemctl enable docker" in warned.output
+    lab.host("systemctl enable docker")
 
 
 def test_the_client_is_back_after_a_reboot(lab: Lab) -> None:

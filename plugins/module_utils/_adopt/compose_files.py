@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 
 Mapping = t.Mapping[str, t.Any]
 _WHOLE = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)[^}]*\}|\$(?P<plain>[A-Za-z_]\w*)")
-_ALWAYS = ("COMPOSE_PROJECT_NAME", "HOME", "PWD")  # set by Compose, or by every shell
+_ALWAYS = ("COMPOSE_PROJECT_NAME", "HOME", "PWD")  # set by Compose, by every shell, or by `_compose.call`
 _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+replacement}
 
 
@@ -100,4 +100,5 @@ def variables(
         found["wa_client_compose_env_files"] = env_files
     if enabled:
         found["wa_client_compose_profiles"] = enabled
-    return {**found, "wa_upgrade_update_compose_files": False}, given
+    # What differs from the files is reported, and waits for an upgrade or for the operator's word.
+    return {**found, "wa_client_restart": "report", "wa_upgrade_update_compose_files": False}, given

@@ -26,10 +26,7 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     found = Described(notes=list(client.notes), actions=list(client.actions))
     names = deployment_topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
-    if client.project:
-        # What differs from the Compose files is reported, and waits for an upgrade or for the operator's word.
-        found.variables["wa_client_restart"] = "report"
-    else:
+    if not client.project:
         found.variables["wa_client_container_names"] = _recorded(client, topology)
     if client.deployment != client.name:
         found.variables["wa_deployment"] = client.deployment

@@ -49,9 +49,11 @@ def decide(
     """
     project = desired["project"]
     found = services(containers, project)
-    # The operator's own Compose files may describe them.
-    foreign = not desired["compose"]["repositories"] and not all(one["own"] for one in found)
     wanted = {one["name"] for one in desired["services"]}
+    # The operator's own Compose files may describe them.
+    foreign = not desired["compose"]["repositories"] and any(
+        not one["own"] and one["service"] in wanted for one in found
+    )
     # The first start of a container is not a restart and does not wait for the window.
     waits = _WAITS if foreign and not desired["replace_unmanaged"] else ""
     acts = not found or (restart_allowed and not waits)

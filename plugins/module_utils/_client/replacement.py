@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
@@ -74,6 +75,34 @@ def lost_by_compose_files(document: t.Mapping[str, t.Any], containers: t.Sequenc
             found.append(
                 f"{one['name']} has its configuration, registration included, {has}, and its Compose file has it "
                 f"{wants if kept else 'nowhere'}: a new container would start unregistered. Set it there as it is"
+            )
+    return found
+
+
+_NAMELESS = re.compile(r"[0-9a-f]{64}")  # a volume that the image declares; the new container has one, too
+
+
+def left_out_mounts(
+    document: t.Mapping[str, t.Any], containers: t.Sequence[t.Mapping[str, t.Any]], media_path: str
+) -> list[str]:
+    """Returns why containers that another Compose file made must not be recreated from a resolved one that lacks their mounts."""
+    found = []
+    for one in containers:
+        body = (document.get("services") or {}).get(one["service"]) or {}
+        there = {posixpath.normpath(str(mount.get("target", ""))) for mount in body.get("volumes") or []}
+        named = [
+            mount for mount in one["mounts"] if mount["kind"] != "tmpfs" and not _NAMELESS.fullmatch(mount["name"])
+        ]
+        mounts = ((mount["name"], posixpath.normpath(mount["destination"])) for mount in named)
+        left = [
+            f"{name} at {place}"
+            for name, place in mounts
+            if place not in there and place != posixpath.normpath(media_path)
+        ]
+        if left and not one["one_shot"]:
+            found.append(
+                f"{one['name']} mounts {', '.join(left)}, and its service in the Compose file does not. Mount it there in a Compose "
+                "file of yours (wa_client_compose_files); or set wa_client_skip: [mounts] if it is not needed"
             )
     return found
 

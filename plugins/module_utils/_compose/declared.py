@@ -10,7 +10,7 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 
@@ -73,7 +73,7 @@ class Reader:
         if key not in self._documents:
             options = () if interpolated else ("--no-interpolate",)
             try:
-                self._documents[key] = self._config(files, [f"--file={path}" for path in files.paths], *options)
+                self._documents[key] = self._config(files, files.paths, *options)
             except WaError as error:
                 self._documents[key] = error
         found = self._documents[key]
@@ -104,7 +104,7 @@ class Reader:
             path = path[len(files.base) + 1 :]
         document = {"services": {"any": {"image": "any", "labels": {"path": path}}}}
         try:
-            found = self._config(files, ["--file=-"], data=json.dumps(document))["services"]["any"]["labels"]["path"]
+            found = self._config(files, ["-"], data=json.dumps(document))["services"]["any"]["labels"]["path"]
         except WaError:
             return path
         return os.path.normpath(os.path.join(files.base, found.replace("$$", "$")))
@@ -112,10 +112,12 @@ class Reader:
     def _config(
         self, files: Files, sources: t.Sequence[str], *options: str, data: str | None = None
     ) -> dict[str, t.Any]:
-        where = [f"--project-name={files.project}", f"--project-directory={files.base}", *sources, "--profile=*"]
+        where = call.options(files.project, files.base, sources, profiles=["*"])
         command = ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options]
         try:
-            code, output, complaint = self._run(command, data=data, handle_exceptions=False)
+            code, output, complaint = self._run(
+                command, data=data, environ_update=call.directory(files.base), handle_exceptions=False
+            )
             if code == 0:
                 return t.cast("dict[str, t.Any]", json.loads(output))
             found = messages.one_line(complaint) or f"exit status {code}"

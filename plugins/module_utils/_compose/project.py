@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import quote
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call, messages
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import (
@@ -77,9 +77,10 @@ class Project:
 
     def _compose(self, *arguments: str, data: str | None = None) -> str:
         command = ["timeout", _TIMEOUT, "docker", "--host", self.engine.transport.host, "compose", *arguments]
-        # Root's environment may select profiles for other projects; an operator's .env may select its own.
-        own = {} if self.profiles is None and not self._rendered else {"COMPOSE_PROFILES": ""}
-        code, output, complaint = self.run(command, data=data, environ_update=own, handle_exceptions=False)
+        # An operator's .env may select profiles.
+        own = {} if self.profiles is None and not self._rendered else call.ENVIRONMENT
+        environment = {**own, **call.directory(self.folder)}
+        code, output, complaint = self.run(command, data=data, environ_update=environment, handle_exceptions=False)
         if code != 0:
             message = messages.one_line(complaint, self.secrets()) or messages.one_line(output, self.secrets())
             raise WaError(
@@ -97,10 +98,7 @@ class Project:
         interpolation: t.Sequence[str] = (),
         profiles: t.Sequence[str] = (),
     ) -> str:
-        where = ["--project-name", self.name, "--project-directory", self.folder]
-        where += [f"--env-file={path}" for path in interpolation]
-        where += [f"--profile={name}" for name in profiles]
-        where += [word for path in files for word in ("--file", path)]
+        where = call.options(self.name, self.folder, files, interpolation, profiles)
         return self._compose(*where, "config", *arguments, data=json.dumps(document) if "-" in files else None)
 
     def _hashes(self, document: Document) -> dict[str, str]:
@@ -332,6 +330,28 @@ class Project:
             if network.external and not network.id
         ]
 
+    def renewed_networks(self) -> list[WaError]:
+        """Returns the networks that Compose would make anew with containers on it that another Compose file made.
+
+        It disconnects these first, fails if others are on it, and does not give an old container its names on the new one.
+        """
+        anew = [
+            network
+            for network in self.networks
+            if network.diverged and any(not one.own and network.id in one.networks for one in self.found)
+        ]
+        if not anew or compose_plan.numbers(self.compose_version) < compose_plan.COMPARES_NETWORKS:
+            return []
+        return [
+            WaError(
+                f"network {network.name}",
+                "was made with other options than the Compose files have; Compose would make it anew, and cut off what is on it",
+                "the options that it has",
+                "Declare it as external in a Compose file of yours ({networks: {default: {external: true}}}), or renew it yourself",
+            )
+            for network in anew
+        ]
+
     def _differences(self) -> dict[str, compose_plan.Difference]:
         """Returns why the hash of a service differs from its container's, by container; unknown reasons are left out."""
         by_name = {service.name: service for service in self.services}
@@ -404,7 +424,7 @@ class Project:
         if not self._rendered or not os.path.exists(path):
             return {}
         try:
-            where = ("--project-name", self.name, "--project-directory", self.folder, "--file", path)
+            where = call.options(self.name, self.folder, [path])
             return t.cast("Document", json.loads(self._compose(*where, "config", "--format", "json")))
         except (WaError, ValueError):
             return {}

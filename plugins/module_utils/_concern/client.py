@@ -107,7 +107,8 @@ def observe(
 def waits(engine: Docker, params: t.Mapping[str, t.Any]) -> bool:
     """Returns whether containers of the project that another Compose file made are kept until an upgrade."""
     there = compose_project.containers(engine, params["project"])
-    return not params["replace_unmanaged"] and any(one.client and not one.own for one in there)
+    ours = {one["name"] for one in params["services"]} | {*(params["compose"] or {"services": ()})["services"]}
+    return not params["replace_unmanaged"] and any(not one.own and one.service in ours for one in there)
 
 
 def compare_recorded(engine: Docker, params: t.Mapping[str, t.Any]) -> service_drift.Differences:

@@ -34,22 +34,16 @@ SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
-def read_requirements(module: AnsibleModule, engine_error: str) -> dict[str, t.Any]:
-    """Returns what is `missing`, and the `services` to start, with the reasons, and why Docker must not be installed."""
-    missing = requirements.missing(module, engine_error, requirements.has_compose(module, engine_error))
-    return {
-        "missing": dict(sorted(missing.items())),
-        "services": requirements.services(module),
-        "docker_refusal": requirements.refusal(module, missing),
-    }
-
-
 def observe(module: AnsibleModule, engine_error: str) -> Finding:
     """Returns how the host differs. `engine_error` is the reason why the Docker Engine does not answer, or empty."""
-    params, read = module.params, read_requirements(module, engine_error)
-    found = Finding(requirements=read)
+    params = module.params
+    missing = requirements.missing(module, engine_error, requirements.has_compose(module, engine_error))
+    services, warnings = requirements.services(module)
+    refusal = requirements.refusal(module, missing)
+    read: dict[str, t.Any] = {"missing": dict(sorted(missing.items())), "services": services, "docker_refusal": refusal}
+    found = Finding(requirements=read, warnings=warnings)
     found.changes += [f"{name} is missing: {reason}" for name, reason in read["missing"].items()]
-    found.changes += [f"{name} {reason}" for name, reason in read["services"].items()]
+    found.changes += [f"{name} {reason}" for name, reason in services.items()]
     try:
         found.changes += compare_files(params)
     except WaError as error:  # the role reads the requirements all the same

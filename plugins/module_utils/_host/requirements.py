@@ -286,10 +286,17 @@ def stopped_services(module: AnsibleModule) -> list[str]:
     return [cron_service(found[0])] if found and not cron_problem(module) and not cron_runs() else []
 
 
-def services(module: AnsibleModule) -> dict[str, str]:
-    """Returns the services that the host needs and that do not run, or are not started at boot, with that reason."""
-    found = dict.fromkeys(disabled_services(module), "is not started at boot")
-    return {**found, **dict.fromkeys(stopped_services(module), "does not run")}
+def services(module: AnsibleModule) -> tuple[dict[str, str], list[str]]:
+    """Returns the services to start, with the reason for each, and warnings.
+
+    Something else than systemd may start Docker, such as a cluster manager on the one of two hosts that is to run the client.
+    """
+    off = disabled_services(module)
+    found = {name: "is not started at boot" for name in off if name != "docker"}
+    warnings = (
+        ["docker is not started at boot, and so the client is not: systemctl enable docker"] if "docker" in off else []
+    )
+    return {**found, **dict.fromkeys(stopped_services(module), "does not run")}, warnings
 
 
 def disabled_services(module: AnsibleModule) -> list[str]:

@@ -312,7 +312,7 @@ def _way_back(one: Failure) -> list[str]:
 def _take_down(member: t.Mapping[str, t.Any], one: Failure) -> str:
     """Returns the command that removes the client of a member, and nothing that an operator has beside it."""
     called = member["compose"]
-    if not called["repositories"]:
+    if not called["migration"]:
         return f"docker compose --file {member['dir']}/compose.yml --project-name {member['project']} --profile dbupgrade down"
     # The migration's container has a file of its own at the leader.
     migration = f"; docker rm --force {one.migration_container}" if member["host"] == one.leader else ""

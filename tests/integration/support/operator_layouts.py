@@ -343,7 +343,10 @@ RARE: dict[str, Layout] = {
         adopted={"env_files": ["@D/prod.env"]},
     ),
     "variables passed through, and variables that every shell has": layout(
-        client("environment: [WA_CONFIG_ON_DB=1, TZ, NEVER_SET]", "labels: {by: '${HOME:?}'}"),
+        client(
+            "environment: [WA_CONFIG_ON_DB=1, TZ, NEVER_SET]",
+            "labels: {by: '${HOME:?}'}\nvolumes: ['media:/usr/local/wamedia', '${PWD}/certs:/certs:ro']",
+        ),
         shell={"TZ": "Asia/Kolkata"},
         adopted={"environment": {"TZ": "Asia/Kolkata"}, "env_files": ["@D/.env"]},
     ),

@@ -32,8 +32,6 @@ from ansible_collections.waba.onprem.plugins.plugin_utils._inventory import Inve
 REGISTRY = "registry.test:5000"
 OLD, NEW = "2.51.2", "2.53.4"
 HOST = "h1"
-# Of Compose in the roles: `__wa_common_compose_environment`.
-ROLE_ENVIRONMENT = {"COMPOSE_PROFILES": "", "COMPOSE_REMOVE_ORPHANS": "false", "COMPOSE_IGNORE_ORPHANS": "true"}
 _SHELL = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG")
 Variables = dict[str, t.Any]
 
@@ -233,7 +231,7 @@ class Adopted:
     def up(self) -> None:
         """Starts the client as the role does."""
         words = [*self.called["command"], "up", "--detach", "--pull=missing", *self.called["services"]]
-        run(*words, cwd=self.called["folder"], env={**os.environ, **ROLE_ENVIRONMENT})
+        run(*words, cwd=self.called["folder"], env={**os.environ, **self.called["environment"]})
 
     def upgrade(self, check: bool = False, **options: t.Any) -> Variables:
         """Returns the result of wa_project_upgrade."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call
+
 _VARIABLE = re.compile(r"(?<!\$)\$(?:\{(?P<name>\w+)(?:(?P<sign>:?[-?])(?P<rest>[^}]*))?\}|(?P<plain>\w+))")
 
 
@@ -28,13 +30,13 @@ class Refused(Exception):
 class FakeCompose:
     """Resolves documents: merges files, sets variables, reads env files and doubles their dollar signs.
 
-    With `complaint` it refuses all documents. `environment` is what each call has to set in its environment.
+    With `complaint` it refuses all documents. `environment` is what each call has to set in its environment, with the folder.
     """
 
     def __init__(self, version: str = "2.40.3-3", environment: dict[str, str] | None = None) -> None:
         self.version = version
         self.complaint = ""
-        self.environment = {"COMPOSE_PROFILES": ""} if environment is None else environment
+        self.environment = call.ENVIRONMENT if environment is None else environment
         self.commands: list[list[str]] = []
         self.documents: list[t.Any] = []  # the standard input of each call, or its only file
         self.env_files: list[Path] = []  # the env files that were read
@@ -49,7 +51,10 @@ class FakeCompose:
     ) -> tuple[int, str, str]:
         if command[0] != "timeout" or "compose" not in command:
             raise OSError(2, "No such file or directory")
-        assert (environ_update or {}, handle_exceptions) == (self.environment, False)
+        given = dict(environ_update or {})
+        folder = given.pop("PWD")
+        assert (given, handle_exceptions) == (self.environment, False)
+        assert _values(command, "--project-directory") in ([folder], [])
         self.commands.append(command)
         if self.complaint:
             return 15, "", self.complaint

@@ -33,7 +33,7 @@ CONCERNS = ("host", "media_volume", "db_env", "client", "log_cleanup")
 @pytest.fixture
 def host(engine: FakeDocker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObservedHost:
     monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
-    monkeypatch.setattr(requirements, "services", lambda _module: {})
+    monkeypatch.setattr(requirements, "services", lambda _module: ({}, []))
     monkeypatch.setattr(
         requirements, "missing", lambda _module, error, _compose: {"docker_engine": error} if error else {}
     )

@@ -102,6 +102,7 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
         "other_builds": [],
         "lost_networks": [],
         "losses": [],
+        "left_out": [],
         "identity": [],
     }
 
@@ -507,6 +508,71 @@ def test_a_configuration_that_the_compose_file_leaves_out_is_lost(
         body["volumes"] = [{"type": "volume", "source": source, "target": DATA}]
     found = info({"core": body}, {"volumes": {source: {"name": source}}} if source else None, recreate=recreate)
     assert (found["losses"], found["identity"]) == (expected, [])
+
+
+CERTS = {"type": "volume", "source": "certs", "target": "/opt/certs"}
+LEFT_OUT = (
+    "wa-a-core-1 mounts certs at /opt/certs, and its service in the Compose file does not. Mount it there in a Compose file of "
+    "yours (wa_client_compose_files); or set wa_client_skip: [mounts] if it is not needed"
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "labels", "recreate", "more", "expected"),
+    [
+        ({"init": True}, {}, "auto", {}, [LEFT_OUT]),
+        ({"init": True}, {}, "auto", {"volumes": [CERTS]}, []),
+        ({"init": True}, {OWN_LABEL: "a"}, "auto", {}, []),
+        ({"init": True}, {f"{LABEL}oneoff": "True"}, "auto", {}, []),
+        ({"init": True}, {}, "later", {}, []),
+        ({}, {}, "auto", {}, []),
+    ],
+)
+def test_a_mount_that_a_recreated_container_of_another_compose_file_would_lose_is_left_out(
+    engine: FakeDocker,
+    info: Run,
+    made: dict[str, t.Any],
+    labels: dict[str, str],
+    recreate: str,
+    more: dict[str, t.Any],
+    expected: list[str],
+) -> None:
+    mounts = [engine.mount(name, place) for name, place in (("certs", "/opt/certs"), ("m", MEDIA), ("0" * 64, "/d"))]
+    add_container(engine, body={**BODY, **made}, labels=labels, mounts=mounts)
+    found = info({"core": {**BODY, **more}}, {"volumes": {"certs": {"name": "certs"}}}, recreate=recreate)
+    assert found["left_out"] == expected
+
+
+@pytest.mark.parametrize(("order", "expected"), [(["-", "own"], [LEFT_OUT]), (["own", "-"], []), (["own"], [])])
+def test_what_an_operators_own_files_leave_out_is_meant(
+    engine: FakeDocker, info: Run, compose: FakeCompose, tmp_path: Path, order: list[str], expected: list[str]
+) -> None:
+    compose.environment = {}
+    own = tmp_path / "own.yml"
+    own.write_text(json.dumps({"services": {"core": BODY}}))
+    add_container(engine, body={**BODY, "init": True}, mounts=[engine.mount("certs", "/opt/certs")])
+    found = info(compose_files=[str(own) if one == "own" else one for one in order])
+    assert ([one["action"] for one in found["containers"]], found["left_out"]) == (["recreate"], expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "recreate", "state", "called", "lost"),
+    [
+        ({}, "auto", "running", True, True),
+        ({OWN_LABEL: "a"}, "auto", "running", True, False),
+        ({}, "later", "running", False, False),
+        ({}, "later", "exited", True, True),
+    ],
+)
+def test_a_network_of_another_compose_file_is_lost_if_compose_is_called(
+    engine: FakeDocker, info: Run, labels: dict[str, str], recreate: str, state: str, called: bool, lost: bool
+) -> None:
+    body = {**BODY, "networks": {"default": None}}
+    add_container(engine, body=body, labels=labels, state=state)["Networks"] = ["n1"]
+    engine.networks["wa-a_default"] = {"Id": "n1", "Labels": {f"{LABEL}config-hash": "other"}}
+    found = info({"core": body}, {"networks": {"default": {"name": "wa-a_default"}}}, recreate=recreate)
+    assert bool(found["calls"]) is called
+    assert [text.partition(":")[0] for text in found["lost_networks"]] == (["network wa-a_default"] if lost else [])
 
 
 # Failures and secrets

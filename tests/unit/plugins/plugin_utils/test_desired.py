@@ -399,6 +399,7 @@ def test_only_files_with_mode_0600_contain_secrets(given: dict[str, t.Any]) -> N
 OURS = "/opt/waba/support/compose.yml"
 THEIRS = ["/srv/biz/docker-compose.yml", "/srv/biz/site.yml"]
 COMMAND = ["docker", "compose", "--project-name=wa-support"]
+ENVIRONMENT = {"COMPOSE_PROFILES": "", "COMPOSE_REMOVE_ORPHANS": "false", "COMPOSE_IGNORE_ORPHANS": "true"}
 
 
 def test_compose_is_called_with_the_rendered_file_alone() -> None:
@@ -408,6 +409,7 @@ def test_compose_is_called_with_the_rendered_file_alone() -> None:
         "env_files": [],
         "profiles": [],
         "command": [*COMMAND, "--project-directory=/opt/waba/support", f"--file={OURS}"],
+        "environment": {**ENVIRONMENT, "PWD": "/opt/waba/support"},
         "services": [],
         "coreapp": "wacore",
         "migration": False,
@@ -431,6 +433,7 @@ def test_an_operators_files_come_after_the_rendered_one() -> None:
             *(*COMMAND, "--project-directory=/opt/waba/support", *options),
             *(f"--file={path}" for path in (OURS, *THEIRS)),
         ],
+        "environment": {**ENVIRONMENT, "PWD": "/opt/waba/support"},
         "services": ["core", "waweb"],
         "coreapp": "core",
         "migration": True,
@@ -473,6 +476,7 @@ def test_in_an_operators_folder_the_own_file_comes_last() -> None:
             *(*COMMAND, "--project-directory=/srv/biz", *options),
             *(f"--file={path}" for path in (*THEIRS, OURS)),
         ],
+        "environment": {**ENVIRONMENT, "PWD": "/srv/biz"},
         "services": ["core", "waweb"],
         "coreapp": "core",
         "migration": True,
@@ -524,6 +528,21 @@ def test_each_host_calls_compose_for_its_own_services() -> None:
         "master2": "r.example.com/wa/coreapp",
         "waweb": "r.example.com/wa/web",
     }
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"), [("a.example.com", "wacore1"), ("b.example.com", "master1"), ("c.example.com", "")]
+)
+def test_where_a_host_has_no_coreapp_the_migration_is_made_from_a_master(host: str, expected: str) -> None:
+    placed = {
+        "a.example.com": {"wa_client_services": ["master2", "core1", "core2", "core3"]},
+        "b.example.com": {"wa_client_services": ["web", "master1"]},
+        "c.example.com": {"wa_client_services": ["web"]},
+    }
+    ours = inventory(host, HOSTS, **SHARED, **OPERATORS)
+    for name, variables in placed.items():
+        ours.variables["hostvars"][name].update(variables)
+    assert desired.compose(ours)["coreapp"] == expected
 
 
 @pytest.mark.parametrize(

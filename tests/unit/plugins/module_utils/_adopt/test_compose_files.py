@@ -63,6 +63,7 @@ def test_files_that_are_there_stay_in_use(changes: dict[str, t.Any], applies: bo
 KEPT = {
     "wa_client_compose_dir": "/srv/biz",
     "wa_client_compose_files": ["/srv/biz/docker-compose.yml"],
+    "wa_client_restart": "report",
     "wa_upgrade_update_compose_files": False,
 }
 DOT_ENV = {"path": "/srv/biz/.env", "text": "A=1\n"}

@@ -71,7 +71,6 @@ PLAIN = {
     "wa_db_env_username": "wa",
     "wa_db_env_extra": {"WA_CONFIG_ON_DB": ""},
     "wa_media_volume_name": "biz_whatsappMedia",
-    "wa_client_restart": "report",
 }
 
 
@@ -82,6 +81,7 @@ def test_a_client_keeps_the_operators_compose_files() -> None:
         **PLAIN,
         "wa_client_compose_dir": "/srv/biz",
         "wa_client_compose_files": ["/srv/biz/docker-compose.yml"],
+        "wa_client_restart": "report",
         "wa_upgrade_update_compose_files": False,
     }
     assert adoption.secrets == {"host_vars/h1/vault.yml": {"wa_db_env_password": "Canary-secret-1"}}

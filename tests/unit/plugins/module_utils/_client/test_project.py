@@ -41,6 +41,7 @@ def container(service: str, state: str = "running", role: str = "core", **other:
 CORE, WEB = container("wacore"), container("waweb", role="web")
 SURPLUS = container("wacore2")
 FOREIGN = container("wacore", own=False)
+BESIDE = container("spare", own=False)
 WAITS = "made from another Compose file: until upgrade.yml, or wa_client_replace_unmanaged: true"
 MIGRATION = container("dbupgrade", "exited", one_shot=True)
 LEFT_MIGRATION = container("dbupgrade", "exited")
@@ -99,6 +100,11 @@ MUST_WAIT: dict[str, t.Any] = {"waits": WAITS, "acts": False, "recreate": "later
         ([FOREIGN, {**WEB, "health": "unhealthy"}], True, {**MAY, "in_force": False}),
         ([{**FOREIGN, "state": "exited"}], False, MUST_WAIT),
         ([{**FOREIGN, "state": "exited"}], True, {**MAY, "in_force": False}),
+        # One beside the client is not what it waits for.
+        ([CORE, WEB, BESIDE], False, {**MAY, "removable": [], "leaving": ["wa-a-wacore-1", "wa-a-waweb-1"]}),
+        ([CORE, {**BESIDE, "role": "other"}], False, {**MAY, "removable": []}),
+        ([CORE, {**BESIDE, "service": "upgrade", "state": "exited"}], False, {**MAY, "removable": []}),
+        ([FOREIGN, BESIDE], False, {**MUST_WAIT, "removable": []}),
         # What is not a service of the client says nothing about its Compose file.
         ([CORE, {**STRANGER, "own": False}], False, MAY),
         ([CORE, {**MIGRATION, "own": False}], False, MAY),

@@ -10,6 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._client.replacement import (
+    left_out_mounts,
     lost_by_compose_files,
     lost_by_replacement,
     lost_with_layers,
@@ -181,3 +182,60 @@ def test_compose_files_that_have_the_configuration_elsewhere_are_refused(
         if has
         else []
     )
+
+
+NAMELESS = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("mounts", "body", "one_shot", "left"),
+    [
+        ([], {}, False, ""),
+        ([("volume", "certs", "/opt/certs")], {}, False, "certs at /opt/certs"),
+        ([("bind", "/srv/x", "/opt/x/")], None, False, "/srv/x at /opt/x"),
+        (
+            [("volume", "certs", "/opt/certs"), ("bind", "/srv/x", "/opt/x")],
+            {"volumes": [{"type": "bind", "source": "/srv/x", "target": "/opt/y"}]},
+            False,
+            "certs at /opt/certs, /srv/x at /opt/x",
+        ),
+        ([("volume", "certs", "/opt/certs")], {}, True, ""),
+        # Its place is mounted, with whatever.
+        ([("volume", "certs", "/opt/certs")], {"volumes": [{"source": "other", "target": "/opt/certs/"}]}, False, ""),
+        # A volume that the image declares.
+        ([("volume", NAMELESS, "/opt/data")], {}, False, ""),
+        ([("volume", NAMELESS[1:], "/opt/data")], {}, False, f"{NAMELESS[1:]} at /opt/data"),
+        ([("volume", f"{NAMELESS}0", "/opt/data")], {}, False, f"{NAMELESS}0 at /opt/data"),
+        # The media have a rule of their own.
+        ([("volume", "media", PATH)], {}, False, ""),
+        ([("volume", "media", PATH + "/")], {}, False, ""),
+        ([("volume", "media", PATH + "/incoming")], {}, False, f"media at {PATH}/incoming"),
+    ],
+)
+def test_mounts_that_the_new_service_lacks_are_left_out(
+    mounts: list[tuple[str, str, str]], body: dict[str, t.Any] | None, one_shot: bool, left: str
+) -> None:
+    one = {**container("biz-wacore-1", "running", *mounts), "service": "wacore", "one_shot": one_shot}
+    document = {"services": {} if body is None else {"wacore": body}}
+    assert left_out_mounts(document, [one], PATH) == (
+        [
+            f"biz-wacore-1 mounts {left}, and its service in the Compose file does not. Mount it there in a Compose file of yours "
+            "(wa_client_compose_files); or set wa_client_skip: [mounts] if it is not needed"
+        ]
+        if left
+        else []
+    )
+
+
+@pytest.mark.parametrize("media_path", [PATH, f"{PATH}/"])
+def test_the_media_and_what_is_in_memory_are_not_left_out(media_path: str) -> None:
+    mounts = [("volume", "wa_media", PATH), ("tmpfs", "", "/run")]
+    one = {**container("biz-wacore-1", "running", *mounts), "service": "wacore", "one_shot": False}
+    assert left_out_mounts({"services": {"wacore": {}}}, [one], media_path) == []
+
+
+def test_each_container_is_compared_with_its_own_service() -> None:
+    mount = ("volume", "certs", "/opt/certs")
+    ours = [{**container(name, "running", mount), "service": name, "one_shot": False} for name in ("wacore", "waweb")]
+    document = {"services": {"wacore": {"volumes": [{"source": "certs", "target": "/opt/certs"}]}, "waweb": {}}}
+    assert [text.partition(" mounts ")[0] for text in left_out_mounts(document, ours, PATH)] == ["waweb"]

@@ -15,6 +15,7 @@ import pytest
 from fake_compose import FakeCompose, digest
 from fake_docker import FakeDocker
 
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import OWN_LABEL
@@ -91,10 +92,10 @@ def test_config_gets_the_document_and_hash_the_resolved_one(
     (service,) = project.services
     assert (service.name, service.image, service.hash) == ("core", CORE, digest(resolved))
     start = ["timeout", "60", "docker", "--host", engine.host, "compose"]
-    where = ["--project-name", "wa-a", "--project-directory", str(tmp_path)]
+    where = ["--project-name=wa-a", f"--project-directory={tmp_path}"]
     assert compose.commands == [
-        [*start, *where, "--file", "-", "config", "--format", "json"],
-        [*start, *where, "--profile=*", "--file", "-", "config", "--hash", "*"],
+        [*start, *where, "--file=-", "config", "--format", "json"],
+        [*start, *where, "--profile=*", "--file=-", "config", "--hash", "*"],
     ]
     assert compose.documents == [project.document, project.resolved]
 
@@ -286,6 +287,48 @@ def test_networks_used_by_services(make: Make, engine: FakeDocker, body: t.Any, 
     (found,) = project.networks
     assert (found.key, found.name, (found.id, found.external, found.diverged)) == ("default", "wa-a_default", network)
     assert project.lost_networks() == []
+
+
+DIVERGED = {f"{LABEL}config-hash": "other"}
+SAME = {f"{LABEL}config-hash": compose_project.network_hash(NETWORK)}
+
+
+@pytest.mark.parametrize(
+    ("labels", "body", "own", "networks", "renewed"),
+    [
+        (DIVERGED, NETWORK, False, ["n1"], True),
+        (DIVERGED, NETWORK, False, ["n2", "n1"], True),
+        (DIVERGED, NETWORK, False, ["n2"], False),
+        (DIVERGED, NETWORK, False, [], False),
+        (DIVERGED, NETWORK, True, ["n1"], False),
+        (DIVERGED, {**NETWORK, "external": True}, False, ["n1"], False),
+        (SAME, NETWORK, False, ["n1"], False),
+        ({}, NETWORK, False, ["n1"], False),
+    ],
+)
+def test_a_network_with_containers_of_another_compose_file_is_not_made_anew(
+    make: Make,
+    engine: FakeDocker,
+    labels: dict[str, str],
+    body: dict[str, t.Any],
+    own: bool,
+    networks: list[str],
+    renewed: bool,
+) -> None:
+    service = {"image": CORE, "networks": {"default": None}}
+    add_container(engine, "core", service, labels={OWN_LABEL: "a"})["Networks"] = ["n1"]
+    add_container(engine, "web", service, labels={OWN_LABEL: "a"} if own else {})["Networks"] = networks
+    engine.networks["wa-a_default"] = {"Id": "n1", "Labels": labels}
+    project = make(None, {"networks": {"default": body}}, core=service, web=service)
+    assert [str(error) for error in project.renewed_networks()] == (
+        [
+            "network wa-a_default: was made with other options than the Compose files have; Compose would make it anew, and cut off "
+            "what is on it; expected the options that it has. Declare it as external in a Compose file of yours ({networks: "
+            "{default: {external: true}}}), or renew it yourself"
+        ]
+        if renewed
+        else []
+    )
 
 
 def test_a_missing_external_network_is_an_error(make: Make) -> None:
@@ -491,7 +534,7 @@ def where(engine: FakeDocker, folder: Path) -> list[str]:
     """The start of each call of Compose."""
     return [
         *("timeout", "60", "docker", "--host", engine.host, "compose"),
-        *("--project-name", "wa-a", "--project-directory", str(folder)),
+        *("--project-name=wa-a", f"--project-directory={folder}"),
     ]
 
 
@@ -516,7 +559,7 @@ def test_the_command_lines_with_an_operators_files(
     order: tuple[str, ...],
 ) -> None:
     # An operator's .env may select profiles, the environment of root may do so only where none are given.
-    compose.environment = {"COMPOSE_PROFILES": ""} if "profiles" in fields else {}
+    compose.environment = compose_call.ENVIRONMENT if "profiles" in fields else {}
     bodies = {"core": {"image": CORE}, "web": {"image": CORE}}
     own, second, *variables = write(
         tmp_path, own={"services": bodies}, second={"services": {}}, one="TAG=1\n", two="TAG=2\n"
@@ -527,10 +570,10 @@ def test_the_command_lines_with_an_operators_files(
     assert [service.name for service in project.services] == [*project.resolved["services"]]
     start = where(engine, tmp_path)
     interpolation = [f"--env-file={path}" for path in variables]
-    listed = [word for path in files for word in ("--file", path)]
+    listed = [f"--file={path}" for path in files]
     assert compose.commands == [
         [*start, *interpolation, *options, *listed, "config", "--format", "json", *selected],
-        [*start, "--profile=*", "--file", "-", "config", "--hash", "*"],
+        [*start, "--profile=*", "--file=-", "config", "--hash", "*"],
     ]
     assert compose.documents[-1] == project.resolved
     assert compose.documents[:-1] == ([project.document] if "-" in files else [json.loads(Path(own).read_text())])
@@ -540,7 +583,7 @@ def test_the_command_lines_with_an_operators_files(
 def test_the_version_is_read_without_files(
     make: Make, compose: FakeCompose, engine: FakeDocker, profiles: list[str] | None
 ) -> None:
-    compose.environment = {} if profiles is None else {"COMPOSE_PROFILES": ""}  # .env's count where none are given
+    compose.environment = {} if profiles is None else compose_call.ENVIRONMENT  # .env's count where none are given
     assert make({"files": ["/srv/biz/own.yml"], "profiles": profiles}).compose_version == "2.40.3-3"
     assert compose.commands == [["timeout", "60", "docker", "--host", engine.host, "compose", "version", "--short"]]
 
@@ -650,7 +693,7 @@ def test_a_service_with_a_profile_has_a_hash(
     operators: Make, compose: FakeCompose, profiles: list[str], selected: list[str], expected: list[str]
 ) -> None:
     """It is enabled by its profile, or by being selected."""
-    compose.environment = {"COMPOSE_PROFILES": ""}
+    compose.environment = compose_call.ENVIRONMENT
     bodies: dict[str, dict[str, t.Any]] = {"core": {**CLIENT, "profiles": ["site"]}, "db": DATABASE, "queue": QUEUE}
     project = operators({"profiles": profiles, "selected": selected}, core=bodies["core"])
     assert {one.name: one.hash for one in project.services} == {name: digest(bodies[name]) for name in expected}

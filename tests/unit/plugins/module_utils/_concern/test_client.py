@@ -16,6 +16,7 @@ from observed_host import CORE, NETWORK, SERVICE_KEY, VERSION, WEB, ObservedHost
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client.service_drift import Differences
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._concern import client
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -96,6 +97,36 @@ def test_a_container_beside_the_client_does_not_count(
     assert client.compare_project(docker, params, record) == Differences(pending=more, kept=True)
     params["replace_unmanaged"] = True
     assert client.compare_project(docker, params, record) == Differences(restarts=more)
+
+
+@pytest.mark.parametrize(
+    ("service", "labels", "waits"),
+    [
+        ("wacore", {}, True),
+        ("waweb", {}, True),
+        ("wacore", {compose_document.OWN_LABEL: "a"}, False),
+        ("wacore", {"com.docker.compose.oneoff": "True"}, False),
+        ("spare", {}, False),
+        ("upgrade", {}, False),
+        ("dbupgrade", {}, False),
+    ],
+)
+@pytest.mark.parametrize("called", [False, True])
+def test_only_services_of_the_client_make_its_changes_wait(
+    host: ObservedHost,
+    docker: Docker,
+    params: dict[str, t.Any],
+    service: str,
+    labels: dict[str, str],
+    waits: bool,
+    called: bool,
+) -> None:
+    host.engine.container(f"wa-a-{service}-2", CORE, "wa-a", service, "exited", labels=labels)
+    params["replace_unmanaged"] = False
+    if called:
+        params.update(services=[], compose={"services": ["wacore", "waweb"]})
+    assert client.waits(docker, params) is waits
+    assert client.waits(docker, {**params, "replace_unmanaged": True}) is False
 
 
 def from_another_file(container: dict[str, t.Any]) -> None:
@@ -460,18 +491,18 @@ def test_the_call_of_compose_is_that_of_the_inventory(operators: Operators, dock
     operators.write()
     operators.host.web["Labels"][HASH] = digest({**operators.bodies["waweb"], "image": WEB})
     operators.called.update(env_files=[str(site), str(operators.env)], profiles=["site", "blue"])
-    operators.compose.environment = {"COMPOSE_PROFILES": ""}
+    operators.compose.environment = compose_call.ENVIRONMENT
     assert operators.compare(docker) == Differences()
-    start = ["timeout", "60", "docker", "--host", operators.engine.host, "compose", "--project-name", "wa-a"]
-    start += ["--project-directory", str(operators.folder)]
+    start = ["timeout", "60", "docker", "--host", operators.engine.host, "compose", "--project-name=wa-a"]
+    start += [f"--project-directory={operators.folder}"]
     profiles = ["--profile=site", "--profile=blue"]
-    files = ["--file", str(operators.file), "--file", str(operators.host.compose)]
+    files = [f"--file={operators.file}", f"--file={operators.host.compose}"]
     assert operators.compose.commands == [
         [
             *(*start, f"--env-file={site}", f"--env-file={operators.env}", *profiles, *files),
             *("config", "--format", "json", "wacore", "waweb"),
         ],
-        [*start, "--profile=*", "--file", "-", "config", "--hash", "*"],
+        [*start, "--profile=*", "--file=-", "config", "--hash", "*"],
     ]
 
 
@@ -485,8 +516,7 @@ def test_own_files_that_are_not_written_yet_are_not_given_to_compose(operators: 
         f"wa-a-waweb-1: runs {WEB}, expected r/web:v2.51.2",
     ]
     words = operators.compose.commands[0]
-    assert [word for word in words if word.startswith("--env-file")] == []
-    assert [words[place + 1] for place, word in enumerate(words) if word == "--file"] == [str(operators.file)]
+    assert [word for word in words if word.startswith(("--env-file", "--file"))] == [f"--file={operators.file}"]
 
 
 @pytest.mark.parametrize("missing", ["file", "variables"])

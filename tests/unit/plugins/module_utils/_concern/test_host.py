@@ -43,7 +43,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
         (tmp_path / name).mkdir(mode=0o750)
     (tmp_path / "project" / "compose.yml").write_text(f"{HEADER}\nservices: {{}}\n")
     monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: True)
-    monkeypatch.setattr(requirements, "services", lambda _module: {})
+    monkeypatch.setattr(requirements, "services", lambda _module: ({}, []))
     monkeypatch.setattr(
         requirements, "missing", lambda _module, error, compose: {"docker_engine": error} if error else {}
     )
@@ -70,7 +70,7 @@ def test_all_missing_requirements_are_named(module: Module, tmp_path: Path, monk
 
     monkeypatch.setattr(requirements, "missing", missing)
     monkeypatch.setattr(requirements, "has_compose", lambda _module, _error: False)
-    monkeypatch.setattr(requirements, "services", lambda _module: {"cron": "does not run"})
+    monkeypatch.setattr(requirements, "services", lambda _module: ({"cron": "does not run"}, []))
     monkeypatch.setattr(requirements, "refusal", lambda _module, reasons: f"refused for {', '.join(reasons)}")
     (tmp_path / "project").chmod(0o755)
     (tmp_path / "state").rmdir()

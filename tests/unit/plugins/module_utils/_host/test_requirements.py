@@ -440,12 +440,12 @@ def test_systemd_is_asked_for_the_services_of_this_host(
     host.params["docker_host"] = socket
     for name in programs:
         host.program(name)
-    found = host_requirements.services(host)
+    found, warnings = host_requirements.services(host)
     assert [word for command in calls for word in command if word.endswith(".service")] == asked
-    assert found == {
-        **({"docker": "is not started at boot", "cron": "is not started at boot"} if asked else {}),
-        **dict.fromkeys(programs, "does not run"),
-    }
+    assert found == {**({"cron": "is not started at boot"} if asked else {}), **dict.fromkeys(programs, "does not run")}
+    assert warnings == (
+        ["docker is not started at boot, and so the client is not: systemctl enable docker"] if asked else []
+    )
 
 
 @pytest.mark.parametrize(("compose", "missing"), [(True, False), (False, True), (None, True)])

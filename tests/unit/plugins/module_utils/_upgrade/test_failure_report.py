@@ -18,7 +18,7 @@ MEMBERS: list[dict[str, t.Any]] = [
         "dir": "/opt/waba/eu",
         "project": "wa-eu",
         "lock_file": "/var/lib/waba/eu.lock",
-        "compose": {"repositories": {}},
+        "compose": {"migration": False, "repositories": {}},
     }
     for host in ("h1", "h2")
 ]
@@ -124,6 +124,39 @@ def test_the_way_back_is_whole_and_in_order() -> None:
         *(down.format(host) for host in ("h1", "h2")),
         "  zcat /b/eu.sql.gz | mariadb",
         *(unlock.format(host) for host in ("h1", "h2")),
+        BACK,
+    ]
+
+
+OPERATORS: dict[str, t.Any] = {
+    "command": ["docker", "compose", "--project-name=wa-eu", "--file=/srv/a.yml", "--file=/opt/waba/eu/compose.yml"],
+    "files": ["/srv/a.yml", "/srv/b.yml", "/opt/waba/eu/compose.yml"],
+    "services": ["wacore", "waweb"],
+    "migration": True,
+    "repositories": {"wacore": "r/coreapp", "waweb": "r/web"},
+}
+
+
+@pytest.mark.parametrize(
+    ("called", "again"),
+    [
+        ({}, [f"  set version 2.51.2 again in /srv/a.yml, /srv/b.yml   (on {host})" for host in ("h1", "h2")]),
+        # Files of the operator's after the role's.
+        ({"files": ["/opt/waba/eu/compose.yml", "/srv/a.yml"], "repositories": {}}, []),
+    ],
+)
+def test_the_way_back_with_an_operators_files_removes_nothing_beside_the_client(
+    called: dict[str, t.Any], again: list[str]
+) -> None:
+    members = [{**member, "compose": {**OPERATORS, **called}} for member in MEMBERS]
+    lines = told(at="migrating", migrations=[FAILED], journal=DUMPED, members=members).splitlines()
+    down = "  docker compose --project-name=wa-eu --file=/srv/a.yml --file=/opt/waba/eu/compose.yml rm --stop --force wacore waweb"
+    assert lines[lines.index("Database dump: /b/eu.sql.gz (on h1)") + 2 :] == [
+        f"{down}; docker rm --force wa-eu-dbupgrade-1   (on h1)",
+        f"{down}   (on h2)",
+        *again,
+        "  zcat /b/eu.sql.gz | mariadb",
+        *(f"  rm /var/lib/waba/eu.lock   (on {host})" for host in ("h1", "h2")),
         BACK,
     ]
 

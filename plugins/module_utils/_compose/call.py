@@ -1,0 +1,34 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How `docker compose` is called for a project. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+# Root's environment may have settings for other projects: with a profile, `up` would start a migration. Obsolete containers of
+# the client are removed by tasks of their own; other containers in the project are the operator's.
+ENVIRONMENT = {"COMPOSE_PROFILES": "", "COMPOSE_REMOVE_ORPHANS": "false", "COMPOSE_IGNORE_ORPHANS": "true"}
+
+
+def options(
+    project: str,
+    folder: str,
+    files: t.Iterable[str],
+    env_files: t.Iterable[str] = (),
+    profiles: t.Iterable[str] = (),
+) -> list[str]:
+    """Returns the options before the command; `folder` is the project directory, `env_files` have the variables of the files."""
+    return [
+        f"--project-name={project}",
+        f"--project-directory={folder}",
+        *(f"--env-file={path}" for path in env_files),
+        *(f"--profile={name}" for name in profiles),
+        *(f"--file={path}" for path in files),
+    ]
+
+
+def directory(folder: str) -> dict[str, str]:
+    """Returns the environment of somebody who calls Compose in `folder`: Compose files may have paths with `${PWD}`."""
+    return {"PWD": folder}
