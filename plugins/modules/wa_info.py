@@ -457,6 +457,7 @@ containers:
       env_keys: [WA_DB_ENGINE, WA_DB_HOSTNAME]
       identity: {database: {engine: MYSQL, hostname: db.example.com, port: 3306, name_prefix: ""}, clustered: false}
       files: [/opt/waba/support/compose.yml]
+      hash: 48c6b4cd9aeef89f3f6e91430d384dad75de666080cdd0fbd6ca1477bd72331a
       own: true
       mounts: [{kind: volume, name: wa-support_whatsappMedia, destination: /usr/local/wamedia, writable: true}]
       configuration_mount: wa-support_waentData
