@@ -104,7 +104,7 @@ def _rendered(
 ) -> None:
     """Add the Compose file of the role, and what it leaves out."""
     described = one.described[client.name]
-    # An empty project stands for containers outside Compose; the file is that of the project which they move into.
+    # An empty project stands for containers outside Compose; the file is that of their later project.
     others = {name: {key: value for key, value in each.items() if value != ""} for name, each in hostvars.items()}
     if "wa_version" not in described.variables:
         return

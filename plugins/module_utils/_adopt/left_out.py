@@ -77,7 +77,7 @@ def _variables(client: Client, container: Mapping, has: Mapping, written: t.Iter
 def _networks(client: Client, joined: Mapping, document: Mapping) -> list[str]:
     """Returns the networks, with fixed addresses and names, that are not the project's own.
 
-    Compose since 2.31 makes a network anew that was created with options which its file does not have.
+    Compose since 2.31 recreates a network whose options are not in its file.
     """
     labels = {one["name"]: one["labels"] for one in client.survey["networks"]}
     own = {one["name"]: network_hash({"name": one["name"], "ipam": {}}) for one in document["networks"].values()}

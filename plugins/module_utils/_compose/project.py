@@ -331,7 +331,7 @@ class Project:
         ]
 
     def renewed_networks(self) -> list[WaError]:
-        """Returns the networks that Compose would make anew with containers on it that another Compose file made.
+        """Returns the networks that Compose would recreate, with containers on them that another Compose file made.
 
         It disconnects these first, fails if others are on it, and does not give an old container its names on the new one.
         """
@@ -345,7 +345,7 @@ class Project:
         return [
             WaError(
                 f"network {network.name}",
-                "was made with other options than the Compose files have; Compose would make it anew, and cut off what is on it",
+                "was made with other options than the Compose files have; Compose would recreate it, and disconnect what is on it",
                 "the options that it has",
                 "Declare it as external in a Compose file of yours ({networks: {default: {external: true}}}), or renew it yourself",
             )

@@ -322,7 +322,7 @@ def test_a_network_with_containers_of_another_compose_file_is_not_made_anew(
     project = make(None, {"networks": {"default": body}}, core=service, web=service)
     assert [str(error) for error in project.renewed_networks()] == (
         [
-            "network wa-a_default: was made with other options than the Compose files have; Compose would make it anew, and cut off "
+            "network wa-a_default: was made with other options than the Compose files have; Compose would recreate it, and disconnect "
             "what is on it; expected the options that it has. Declare it as external in a Compose file of yours ({networks: "
             "{default: {external: true}}}), or renew it yourself"
         ]
