@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes the tables that stand in documents.
 
-The variables of each role, and all of them in docs/variables.md, come from the argument_specs; the versions that were tested
-together, in README.md, from the results of the matrix.
+The variables of each role, and all of them in docs/variables.md, come from the argument_specs; where an upgrade goes on, in the
+README of wa_upgrade, from its rules; the versions that were tested together, in README.md, from the results of the matrix.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ import sys
 import typing as t
 
 import yaml
+from ansible.plugins.loader import init_plugin_loader
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROLES, ALL = ROOT / "roles", ROOT / "docs" / "variables.md"
 BEGIN, END = "<!-- table: script/docs -->", "<!-- end of table -->"
+RULES_BEGIN, RULES_END = "<!-- rules: script/docs -->", "<!-- end of rules -->"
 RESULTS = ROOT / "tests" / "matrix" / "results.json"
 
 sys.path.insert(0, str(RESULTS.parent))
+init_plugin_loader([str(ROOT / ".lab" / "collections")])
 
 from cells import STEPS  # noqa: E402 - needs the path above
+
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step  # noqa: E402 - needs the loader
 
 
 def plain(text: str | list[str]) -> str:
@@ -89,10 +94,17 @@ def tested_versions(results: list[dict[str, t.Any]]) -> str:
     return "\n".join(lines)
 
 
-def rendered(file: pathlib.Path, content: str) -> str:
-    """A file with its table as it has to be."""
-    before, rest = file.read_text().split(BEGIN)
-    return f"{before}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}"
+def rules() -> str:
+    """Where an upgrade goes on: its rules as a table."""
+    head = ["| Stage of the journal | What is found | What this run does |", "|---|---|---|"]
+    lines = [f"| `{rule.stage}` | {rule.found} | {rule.does} |" for rule in next_step.RULES]
+    return "\n".join(head + lines)
+
+
+def rendered(text: str, content: str, begin: str = BEGIN, end: str = END) -> str:
+    """A document with its table as it has to be."""
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}"
 
 
 def main() -> int:
@@ -101,8 +113,11 @@ def main() -> int:
     tables = {role / "README.md": table(role) for role in roles} | {ALL: all_variables(roles)}
     tables[ROOT / "README.md"] = tested_versions(json.loads(RESULTS.read_text()))
     for file, content in tables.items():
-        wanted = rendered(file, content)
-        if file.read_text() != wanted:
+        text = file.read_text()
+        wanted = rendered(text, content)
+        if file.parent.name == "wa_upgrade":
+            wanted = rendered(wanted, rules(), RULES_BEGIN, RULES_END)
+        if text != wanted:
             stale.append(str(file.relative_to(ROOT)))
             if "--check" not in sys.argv:
                 file.write_text(wanted)

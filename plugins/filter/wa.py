@@ -28,7 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     upgrade_journal,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
@@ -103,7 +103,8 @@ def _failure(result: t.Mapping[str, t.Any]) -> str:
     for one in result.get("results") or []:
         if one.get("failed"):
             member = _member(one.get("item"))
-            parts.append((f"{member}: " if member else "") + (_message(one) or "no reason given"))
+            named = member and one.get("reached", True)  # of a member that was not reached the message names it
+            parts.append((f"{member}: " if named else "") + (_message(one) or "no reason given"))
     return "; ".join(dict.fromkeys(parts)) or _message(result)
 
 
@@ -117,16 +118,15 @@ def unfinished(result: t.Mapping[str, t.Any], host: str) -> list[str]:
     """Returns each host on which a task has failed, with the reason: of a loop over members, or `host`."""
     results = result.get("results", [result])
     return [
-        f"{_member(one.get('item')) or host}: {'cannot be reached' if one.get('unreachable') else redact.mask(_message(one))}"
+        f"{_member(one.get('item')) or host}: {redact.mask(_message(one)) if _reached(one) else 'cannot be reached'}"
         for one in results
         if one.get("unreachable") or one.get("msg")
     ]
 
 
-def unreachable_hosts(result: t.Mapping[str, t.Any], host: str) -> list[str]:
-    """Returns the hosts that were unreachable in a task: of a loop over members, or `host`."""
-    results = result.get("results") or [result]
-    return list(dict.fromkeys(_member(one.get("item")) or host for one in results if one.get("unreachable")))
+def _reached(result: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether a task has reached its host; a step of an upgrade says so itself."""
+    return bool(result.get("reached", True)) and not result.get("unreachable")
 
 
 def _member(item: t.Any) -> str:
@@ -301,7 +301,9 @@ class FilterModule:
             "command_line": playbook_command,
             "upgrade_screen": upgrade_screen,
             "upgrade_standing": failure_report.standing,
+            "upgrade_step": next_step.next_step,
+            "running_members": next_step.running_members,
+            "failed_stage": next_step.failed_stage,
             "failure_lines": unfinished,
-            "unreachable_hosts": unreachable_hosts,
             "redacted_value": redact.redact,
         }

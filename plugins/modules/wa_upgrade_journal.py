@@ -66,6 +66,11 @@ options:
     description: What later runs are to know, such as the version before or the place of a backup. Never a secret.
     type: dict
     default: {}
+  times:
+    description: Names of further notes, whose value is the time of this host in seconds since 1970.
+    type: list
+    elements: str
+    default: []
   outcome:
     description:
       - How the upgrade ended. V(done) and V(rolled_back) (the old version serves again) end the lock.
@@ -120,6 +125,7 @@ EXAMPLES = r"""
     lease: 5m
     notes:
       from_version: 2.51.2
+    times: [down_at]
 
 - name: Change the client's containers when no other run does
   waba.onprem.wa_upgrade_journal:
@@ -262,7 +268,8 @@ def plan(
         return after, f"go on with the upgrade of {params['deployment']} at stage {after['stage']}"
     if operation == "stage":
         lease = parse_duration("lease", params["lease"])
-        after = upgrade_journal.advance(found, run_id, params["stage"], params["notes"], now, lease)
+        notes = {**params["notes"], **dict.fromkeys(params["times"], round(now, 1))}
+        after = upgrade_journal.advance(found, run_id, params["stage"], notes, now, lease)
         return after, f"note stage {params['stage']}"
     if operation == "end":
         if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
@@ -355,6 +362,7 @@ def main() -> None:
             "resume": {"type": "bool", "default": True},
             "stage": {"type": "str", "choices": list(upgrade_journal.STAGES)},
             "notes": {"type": "dict", "default": {}},
+            "times": {"type": "list", "elements": "str", "default": []},
             "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back"]},
             "reason": {"type": "str", "default": ""},
             "run_id": {"type": "str"},

@@ -41,23 +41,6 @@ def test_failure_names_host_and_reason(result: dict[str, t.Any], expected: str) 
     assert wa.failure(result) == expected
 
 
-@pytest.mark.parametrize(
-    ("result", "hosts"),
-    [
-        ({}, []),
-        ({"failed": True, "msg": "no daemon"}, []),
-        ({"unreachable": True, "msg": "no route to host"}, ["leader"]),
-        ({"results": [{"unreachable": True, "item": {"host": "h2"}}, {"item": {"host": "h1"}}]}, ["h2"]),
-        ({"results": [{"unreachable": True, "item": {"ansible_job_id": "j1", "item": {"host": "h3"}}}] * 2}, ["h3"]),
-        ({"results": [{"unreachable": True, "item": [{"item": {"host": "h3"}}, "web:v1"]}]}, ["h3"]),
-        ({"results": [{"unreachable": True, "item": "web:v1"}]}, ["leader"]),
-        ({"results": []}, []),
-    ],
-)
-def test_unreachable_hosts_are_listed(result: dict[str, t.Any], hosts: list[str]) -> None:
-    assert wa.unreachable_hosts(result, "leader") == hosts
-
-
 def test_refusal_filters_return_the_message_of_the_rule() -> None:
     filters = wa.FilterModule().filters()
     assert filters["version_refusal"]("vv2.53.4") == ""
@@ -73,6 +56,7 @@ def test_refusal_filters_return_the_message_of_the_rule() -> None:
         ({"changed": True}, []),
         ({"msg": "no room"}, ["leader: no room"]),
         ({"unreachable": True, "msg": "no route to host"}, ["leader: cannot be reached"]),
+        ({"reached": False, "msg": "h1 cannot be reached any more: no route"}, ["leader: cannot be reached"]),
         ({"results": [{"item": {"host": "h2"}, "msg": "no room"}, {"item": {"host": "h3"}}]}, ["h2: no room"]),
         ({"results": [], "msg": "no items"}, []),
     ],

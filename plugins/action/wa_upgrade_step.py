@@ -1,0 +1,49 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs another module, and returns a failure where Ansible returns an unreachable host."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
+    """See the module's documentation."""
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Returns the module's result; of an unreachable host a failure with `reached: false`."""
+        task_vars = task_vars or {}
+        super().run(tmp, task_vars)
+        _valid, arguments = self.validate_argument_spec(
+            {"module": {"type": "str", "required": True}, "options": {"type": "dict", "default": {}}}
+        )
+        try:
+            result: dict[str, t.Any] = self._action(arguments["module"], arguments["options"]).run(task_vars=task_vars)
+            return result
+        except AnsibleConnectionFailure as error:
+            host = self._task.delegate_to or task_vars["inventory_hostname"]
+            return {"failed": True, "reached": False, "msg": f"{host} cannot be reached any more: {error}"}
+
+    def _action(self, module: str, options: dict[str, t.Any]) -> ActionBase:
+        """Returns the action of the module as Ansible chooses it: its own, or the one that runs a module without one."""
+        task = self._task.copy()
+        task.action, task.args = module, options
+        actions = self._shared_loader_obj.action_loader
+        own = actions.has_plugin(module)
+        action: ActionBase = actions.get(
+            module if own else "ansible.legacy.normal",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        return action

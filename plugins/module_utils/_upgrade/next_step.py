@@ -1,0 +1,279 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an upgrade does next: where a run that has the lock goes on, and what a run that fails does before it ends. Pure rules.
+
+The rules are read from top to bottom, and the first one whose condition holds counts. The role's README has them as a table.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
+
+Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
+
+
+@dataclass(frozen=True)
+class Member:
+    """A host of the deployment."""
+
+    host: str
+    containers: t.Sequence[Container]
+    stopped_at: float = 0.0  # when the upgrade began to stop its client, by its own clock; 0 when that is not known
+
+    @property
+    def clients(self) -> list[Container]:
+        """The containers of the client, without a migration and other one-shot containers."""
+        return [one for one in self.containers if one["service"] != MIGRATION and not one["one_shot"]]
+
+    @property
+    def running(self) -> list[str]:
+        """The names of the client's containers that run, or that Docker is about to start."""
+        return [str(one["name"]) for one in self.clients if one["state"] in ("running", "restarting", "paused")]
+
+    @property
+    def serves(self) -> bool:
+        """Whether all of them run."""
+        return bool(self.clients) and all(one["state"] == "running" for one in self.clients)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a run knows when it has the lock."""
+
+    journal: t.Mapping[str, t.Any]  # the leader's, with which this run begins or resumes the upgrade
+    leader: Member
+    others: t.Sequence[Member] = ()
+    checked: t.Sequence[str] = ()  # the versions that the preflight of this run found
+    checked_unfinished: bool = False  # whether it found an unfinished upgrade
+
+    @property
+    def members(self) -> list[Member]:
+        """All hosts, the leader first."""
+        return [self.leader, *self.others]
+
+    @property
+    def migration(self) -> Container | None:
+        """The container of this upgrade's migration. One of another version is no sign of it."""
+        found = [
+            one
+            for one in self.leader.containers
+            if one["service"] == MIGRATION and one["version"] == self.journal["target"]
+        ]
+        return found[0] if found else None
+
+    @property
+    def migration_runs(self) -> bool:
+        """Whether the migration runs."""
+        return self.migration is not None and self.migration["state"] in ("running", "paused")
+
+    @property
+    def migrated(self) -> bool:
+        """Whether the migration has ended well. One that was created and never started has exit code 0, too."""
+        one = self.migration
+        return one is not None and one["state"] == "exited" and one["exit_code"] == 0
+
+    @property
+    def versions(self) -> list[str]:
+        """The versions of the client's containers."""
+        return sorted({str(one["version"]) for member in self.members for one in member.clients})
+
+    @property
+    def started_since(self) -> bool:
+        """Whether the old version runs, or was started after the upgrade had stopped it, or after a migration had begun.
+
+        Each host's containers are compared with its own clock; how long after the stop the migration began is by the leader's.
+        """
+        began = float(self.migration["started_at"]) if self.migration else 0.0
+        later = max(0.0, began - self.leader.stopped_at)
+        for member in self.members:
+            stopped_at = member.stopped_at or self.leader.stopped_at
+            since = stopped_at + later if stopped_at else began
+            if member.running or any(one["started_at"] > since for one in member.clients):
+                return True
+        return False
+
+    @property
+    def served_since(self) -> bool:
+        """Whether the old version has served since the stop, on a database that no migration has changed or is changing."""
+        return self.started_since and not self.migration_runs and not self.migrated
+
+    @property
+    def removed(self) -> bool:
+        """Whether no host has a container of the client."""
+        return not any(member.clients for member in self.members)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """At a stage of the journal, what was found, and where the run goes on for it."""
+
+    stage: str
+    found: str
+    applies: t.Callable[[Observed], bool]
+    does: str
+    go_on_at: str  # the stage whose work is done first; empty for a refusal
+    migration: str = "start"  # or `wait` for the one that runs or has ended, or empty for none
+    served: bool = False  # whether the old version has served since: a copy of the database from before counts no more
+
+
+RULES = (
+    Rule(
+        "locked",
+        "other versions than the preflight of this run found, or it found an unfinished upgrade",
+        lambda now: now.checked_unfinished or now.versions != sorted(now.checked),
+        "refuses: another run has changed the deployment since",
+        "",
+        "",
+    ),
+    Rule("locked", "the old version serves", lambda now: True, "begins", "locked"),
+    Rule(
+        "stopping",
+        "the old version serves at the leader",
+        lambda now: now.served_since and now.leader.serves,
+        "begins again: drains and stops; a dump from before counts no more",
+        "locked",
+        served=True,
+    ),
+    Rule(
+        "stopping",
+        "the old version runs on a host, was started since, or has no container any more",
+        lambda now: now.served_since or now.removed,
+        "stops what runs, copies the database again, migrates",
+        "stopping",
+        served=True,
+    ),
+    Rule(
+        "stopping",
+        "the old version is stopped",
+        lambda now: True,
+        "completes the stop, copies the database, migrates",
+        "stopping",
+    ),
+    Rule(
+        "migrating",
+        "the migration runs",
+        lambda now: now.migration_runs,
+        "stops what else runs, waits for the migration",
+        "migrating",
+        "wait",
+    ),
+    Rule(
+        "migrating",
+        "the migration has ended with 0",
+        lambda now: now.migrated,
+        "stops what runs, starts the new version",
+        "migrating",
+        "wait",
+    ),
+    Rule(
+        "migrating",
+        "no migration runs or has ended with 0, and the old version serves at the leader",
+        lambda now: now.served_since and now.leader.serves,
+        "begins again: drains and stops; a dump from before counts no more",
+        "locked",
+        served=True,
+    ),
+    Rule(
+        "migrating",
+        "the same, and the old version runs on another host or was started since",
+        lambda now: now.served_since,
+        "stops what runs, copies the database again, migrates",
+        "stopping",
+        served=True,
+    ),
+    Rule(
+        "migrating",
+        "the same, stopped a second time and not copied since",
+        lambda now: not now.journal["notes"].get("kept", True),
+        "copies the database, migrates",
+        "stopping",
+    ),
+    Rule(
+        "migrating",
+        "the migration failed, or was not started",
+        lambda now: True,
+        "starts the migration, once more if it failed",
+        "migrating",
+    ),
+    Rule("starting", "anything", lambda now: True, "starts the new version on all hosts, verifies it", "starting", ""),
+    Rule(
+        "verifying", "anything", lambda now: True, "starts what does not run, verifies the new version", "verifying", ""
+    ),
+)
+
+
+def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns where a run that has the lock goes on.
+
+    `facts` are `leader` (its host), `journal` (the leader's), `journals` (results of `wa_upgrade_journal` on the other members),
+    `containers` (results of `wa_info` on all members), `checked` (the versions that the preflight found) and
+    `checked_unfinished`. The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or
+    `wait`), `remove_migration` (whether the container of an earlier one is in the way), `served`, and `notes`, those of the journal
+    that still count.
+    """
+    journals = {one["item"]["host"]: one["journal"] for one in facts["journals"]}
+    journals[facts["leader"]] = facts["journal"]
+    members = {
+        one["item"]["host"]: Member(
+            one["item"]["host"], one["containers"], _stopped_at(journals.get(one["item"]["host"], {}))
+        )
+        for one in facts["containers"]
+    }
+    leader = members.pop(facts["leader"])
+    others = list(members.values())
+    now = Observed(facts["journal"], leader, others, facts["checked"], bool(facts["checked_unfinished"]))
+    rule = next(one for one in RULES if one.stage == now.journal["stage"] and one.applies(now))
+    return {
+        "stage": rule.go_on_at,
+        "refusal": "" if rule.go_on_at else _changed_since(now),
+        "migration": rule.migration,
+        "remove_migration": rule.migration == "start" and now.migration is not None,
+        "served": rule.served,
+        "notes": _notes(now.journal["notes"], rule.served),
+    }
+
+
+def _stopped_at(journal: t.Mapping[str, t.Any]) -> float:
+    return float((journal.get("notes") or {}).get("down_at") or 0)
+
+
+def _changed_since(now: Observed) -> str:
+    unfinished = " with an unfinished upgrade" if now.checked_unfinished else ""
+    return (
+        f"the checks of this run found version {', '.join(now.checked)}{unfinished}, and now it is "
+        f"{', '.join(now.versions) or 'no container'}: another run has changed it since. Run upgrade.yml again, which checks it anew"
+    )
+
+
+def _notes(notes: t.Mapping[str, t.Any], served: bool) -> dict[str, t.Any]:
+    """Returns the notes that count: after the old version has served again, its stop and the copy from before do not."""
+    if not served:
+        return dict(notes)
+    earlier = notes.get("dump") or notes.get("earlier_dump") or ""
+    left = {key: value for key, value in notes.items() if key != "down_at"}
+    return {**left, "dump": "", "restore": [], "kept_seconds": 0, "earlier_dump": earlier}
+
+
+def running_members(looked: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Returns the members on which containers of the client run, with the names of these as `running`.
+
+    `looked` are the results of `wa_info` in a loop over members; one without `containers` could not be read.
+    """
+    found = [(one["item"], Member(one["item"]["host"], one.get("containers") or [])) for one in looked]
+    return [{**item, "running": member.running} for item, member in found if member.running]
+
+
+def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any]) -> str:
+    """Returns the stage at which a run has failed; empty for a run that does not have the lock.
+
+    `ours` is the journal as this run has written it last, `asked` a result of `wa_upgrade_journal` at the leader since. What that
+    has may be a stage ahead, since an answer may be lost; where it could not be read, what this run has written counts.
+    """
+    if "msg" in asked:
+        return str(ours.get("stage", ""))
+    found = asked["journal"]
+    return str(found["stage"]) if found and found["run_id"] == ours.get("run_id") else ""

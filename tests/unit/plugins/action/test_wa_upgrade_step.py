@@ -1,0 +1,119 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_upgrade_step in a real play: a module's result, and an unreachable host, which a rescue handles."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> t.Callable[..., dict[str, t.Any]]:
+    """Runs tasks on a local host, beside one that refuses connections, and returns what they registered as `found`."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    inventory = tmp_path / "hosts"
+    inventory.write_text(
+        f"here ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+        f"gone ansible_connection=ssh ansible_host=127.0.0.1 ansible_port={port}\n"
+    )
+
+    def run(*tasks: dict[str, t.Any], **keywords: t.Any) -> dict[str, t.Any]:
+        out = tmp_path / "found.json"
+        record = {
+            "name": "Record",
+            "ansible.builtin.copy": {"content": "{{ found | to_json }}", "dest": str(out)},
+            "check_mode": False,
+        }
+        named = [{"name": f"Task {number}", **task} for number, task in enumerate(tasks)]
+        block = {
+            "name": "All",
+            "block": named,
+            "rescue": [{"name": "Rescued", "ansible.builtin.meta": "noop"}],
+            "always": [record],
+        }
+        file = tmp_path / "play.yml"
+        file.write_text(
+            yaml.safe_dump([{"name": "Play", "hosts": "here", "gather_facts": False, "tasks": [block], **keywords}])
+        )
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), str(file)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "ANSIBLE_SSH_RETRIES": "0"},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, t.Any] = json.loads(out.read_text())
+        return found
+
+    return run
+
+
+def step(module: str, options: dict[str, t.Any], **keywords: t.Any) -> dict[str, t.Any]:
+    return {"waba.onprem.wa_upgrade_step": {"module": module, "options": options}, "register": "found", **keywords}
+
+
+def command(*argv: str, **keywords: t.Any) -> dict[str, t.Any]:
+    return step("ansible.builtin.command", {"argv": list(argv)}, changed_when=False, **keywords)
+
+
+def test_a_module_gives_its_result(play: t.Callable[..., dict[str, t.Any]]) -> None:
+    found = play(command("sh", "-c", "echo $WORD; exit 3", environment={"WORD": "hello"}))
+    assert (found["failed"], found["rc"], found["stdout"]) == (True, 3, "hello")
+    assert "reached" not in found
+
+
+def test_the_action_of_a_module_is_used(play: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> None:
+    """wa_upgrade_journal gets the run's identity from its action, without which it refuses."""
+    options = {"operation": "begin", "path": str(tmp_path / "a.lock"), "deployment": "a", "target": "2.53.4"}
+    found = play(step("waba.onprem.wa_upgrade_journal", options))
+    assert (found["failed"], found["journal"]["stage"]) == (False, "locked")
+
+
+def test_check_mode_reaches_the_module(play: t.Callable[..., dict[str, t.Any]], tmp_path: Path) -> None:
+    options = {"operation": "begin", "path": str(tmp_path / "a.lock"), "deployment": "a", "target": "2.53.4"}
+    assert play(step("waba.onprem.wa_upgrade_journal", options, check_mode=True))["changed"]
+    assert not (tmp_path / "a.lock").exists()
+
+
+def test_an_unreachable_host_is_a_failure(play: t.Callable[..., dict[str, t.Any]]) -> None:
+    found = play(command("true", delegate_to="gone"))
+    assert (found["failed"], found["reached"]) == (True, False)
+    assert found["msg"].startswith("gone cannot be reached any more: ")
+    assert "unreachable" not in found
+
+
+def test_a_loop_over_members_has_a_result_for_each(play: t.Callable[..., dict[str, t.Any]]) -> None:
+    found = play(
+        command("echo", "{{ item.host }}", loop=[{"host": "gone"}, {"host": "here"}], delegate_to="{{ item.host }}"),
+        connection="ssh",
+    )
+    assert [one.get("reached", True) for one in found["results"]] == [False, True]
+    assert found["results"][1]["stdout"] == "here"
+
+
+def test_a_job_is_begun_and_awaited(play: t.Callable[..., dict[str, t.Any]]) -> None:
+    found = play(
+        command("echo", "done", **{"async": 30, "poll": 0}),
+        step(
+            "ansible.builtin.async_status",
+            {"jid": "{{ found.ansible_job_id }}"},
+            until="found.finished | default(true)",
+            retries=60,
+            delay=0,
+            register="found",
+        ),
+    )
+    assert (bool(found["finished"]), found["rc"]) == (True, 0)

@@ -1,0 +1,275 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where an upgrade goes on: by table, and what holds for every stage and everything that may be found."""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.upgrade_journal import STAGES
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step
+
+OLD, TARGET = "2.51.2", "2.53.4"
+STOPPED_AT = 1000.0
+HOSTS = ("h1", "h2")
+
+
+def container(service: str, state: str, started_at: float = 10.0, **more: t.Any) -> dict[str, t.Any]:
+    return {
+        "name": f"wa-{service}-1",
+        "service": service,
+        "version": OLD,
+        "state": state,
+        "started_at": started_at,
+        "exit_code": 0,
+        "one_shot": False,
+        **more,
+    }
+
+
+def client(state: str, started_at: float = 10.0) -> list[dict[str, t.Any]]:
+    return [container("wacore", state, started_at), container("waweb", state, started_at)]
+
+
+def migration(state: str, exit_code: int = 0, version: str = TARGET, started_at: float = 0.0) -> dict[str, t.Any]:
+    """A migration that began 100 s after the stop, or was created only."""
+    began = started_at or (0.0 if state == "created" else STOPPED_AT + 100)
+    return container(MIGRATION, state, began, exit_code=exit_code, version=version)
+
+
+def step(
+    stage: str,
+    leader: list[dict[str, t.Any]],
+    other: list[dict[str, t.Any]] | None = None,
+    notes: dict[str, t.Any] | None = None,
+    checked: t.Sequence[str] = (OLD,),
+    unfinished: bool = False,
+    other_clock: float = 0.0,
+) -> dict[str, t.Any]:
+    """The decision for two hosts; the second one's clock is ahead by `other_clock` seconds."""
+    journal = {"stage": stage, "target": TARGET, "notes": {"down_at": STOPPED_AT} if notes is None else notes}
+    other_notes = {"down_at": STOPPED_AT + other_clock} if notes is None else {}
+    return next_step.next_step(
+        {
+            "leader": "h1",
+            "journal": journal,
+            "journals": [{"item": {"host": "h2"}, "journal": {**journal, "notes": other_notes}}],
+            "containers": [
+                {"item": {"host": "h2"}, "containers": client("exited") if other is None else other},
+                {"item": {"host": "h1"}, "containers": leader},
+            ],
+            "checked": checked,
+            "checked_unfinished": unfinished,
+        }
+    )
+
+
+DOWN, UP = client("exited"), client("running")
+BACK = client("exited", STOPPED_AT + 50)  # started after the stop, and stopped again
+LATER = client("exited", STOPPED_AT + 150)  # started after the migration, too
+HALF = [container("wacore", "running"), container("waweb", "exited")]
+
+
+@pytest.mark.parametrize(
+    ("stage", "leader", "other", "goes_on_at", "what", "served"),
+    [
+        ("locked", UP, UP, "locked", "start", False),
+        ("locked", [*UP, migration("exited", 1)], UP, "locked", "start, removed", False),
+        ("locked", [*UP, migration("exited", 0, version="2.50.1")], UP, "locked", "start", False),
+        ("stopping", DOWN, DOWN, "stopping", "start", False),
+        ("stopping", UP, UP, "locked", "start", True),
+        ("stopping", UP, DOWN, "locked", "start", True),
+        ("stopping", HALF, DOWN, "stopping", "start", True),
+        ("stopping", client("restarting"), DOWN, "stopping", "start", True),
+        ("stopping", DOWN, UP, "stopping", "start", True),
+        ("stopping", BACK, DOWN, "stopping", "start", True),
+        ("stopping", DOWN, BACK, "stopping", "start", True),
+        ("stopping", [], [], "stopping", "start", True),
+        ("migrating", DOWN, DOWN, "migrating", "start", False),
+        ("migrating", [*DOWN, migration("running")], DOWN, "migrating", "wait", False),
+        ("migrating", [*DOWN, migration("paused")], DOWN, "migrating", "wait", False),
+        ("migrating", [*UP, migration("running")], UP, "migrating", "wait", False),
+        ("migrating", [*DOWN, migration("exited")], DOWN, "migrating", "wait", False),
+        ("migrating", [*UP, migration("exited")], UP, "migrating", "wait", False),
+        ("migrating", [*DOWN, migration("exited", 1)], DOWN, "migrating", "start, removed", False),
+        ("migrating", [*DOWN, migration("exited", 137)], DOWN, "migrating", "start, removed", False),
+        ("migrating", [*DOWN, migration("created")], DOWN, "migrating", "start, removed", False),
+        ("migrating", [*DOWN, migration("exited", 0, version="2.50.1")], DOWN, "migrating", "start", False),
+        ("migrating", [*BACK, migration("exited", 1)], BACK, "migrating", "start, removed", False),
+        ("migrating", [*LATER, migration("exited", 1)], DOWN, "stopping", "start, removed", True),
+        ("migrating", [*UP, migration("exited", 1)], DOWN, "locked", "start, removed", True),
+        ("migrating", [*DOWN, migration("exited", 1)], UP, "stopping", "start, removed", True),
+        ("migrating", UP, UP, "locked", "start", True),
+        ("migrating", [], [], "migrating", "start", False),
+        ("starting", DOWN, DOWN, "starting", "", False),
+        ("starting", UP, DOWN, "starting", "", False),
+        ("verifying", UP, UP, "verifying", "", False),
+        ("verifying", DOWN, [], "verifying", "", False),
+    ],
+)
+def test_where_an_upgrade_goes_on(
+    stage: str, leader: list[t.Any], other: list[t.Any], goes_on_at: str, what: str, served: bool
+) -> None:
+    found = step(stage, leader, other)
+    removed = ", removed" if found["remove_migration"] else ""
+    assert (found["stage"], found["migration"] + removed, found["served"]) == (goes_on_at, what, served)
+    assert found["refusal"] == ""
+
+
+@pytest.mark.parametrize(
+    ("leader", "unfinished", "message"),
+    [
+        (
+            [container("wacore", "running", version=TARGET)],
+            False,
+            "the checks of this run found version 2.51.2, and now it is 2.51.2, 2.53.4: another run",
+        ),
+        (
+            DOWN,
+            True,
+            "the checks of this run found version 2.51.2 with an unfinished upgrade, and now it is 2.51.2: another run",
+        ),
+    ],
+)
+def test_a_deployment_that_has_changed_since_the_preflight_is_refused(
+    leader: list[t.Any], unfinished: bool, message: str
+) -> None:
+    found = step("locked", leader, unfinished=unfinished)
+    assert found["stage"] == ""
+    assert found["refusal"].startswith(message)
+
+
+def test_a_client_that_is_gone_since_the_preflight_is_refused() -> None:
+    assert "now it is no container" in step("locked", [], [])["refusal"]
+
+
+@pytest.mark.parametrize("clock", [-7200.0, 0.0, 7200.0])
+def test_each_host_is_compared_with_its_own_clock(clock: float) -> None:
+    for since, served in ((-50, False), (50, True)):
+        other = client("exited", STOPPED_AT + clock + since)
+        assert step("stopping", DOWN, other, other_clock=clock)["served"] is served
+    failed = [*DOWN, migration("exited", 1)]  # 100 s after the stop
+    for since, served in ((50, False), (150, True)):
+        other = client("exited", STOPPED_AT + clock + since)
+        assert step("migrating", failed, other, other_clock=clock)["served"] is served
+
+
+def test_without_a_note_of_the_stop_the_start_of_the_migration_counts() -> None:
+    failed = [*DOWN, migration("exited", 1, started_at=500.0)]
+    assert step("migrating", failed, DOWN, notes={})["served"] is False
+    assert step("migrating", failed, client("exited", 600.0), notes={})["served"] is True
+
+
+def test_a_second_stop_that_was_not_copied_is_completed() -> None:
+    notes = {"down_at": STOPPED_AT, "kept": False}
+    assert step("migrating", DOWN, notes=notes)["stage"] == "stopping"
+    assert step("migrating", [*DOWN, migration("running")], notes=notes)["stage"] == "migrating"
+
+
+def test_a_copy_from_before_the_old_version_served_again_counts_no_more() -> None:
+    notes = {"down_at": STOPPED_AT, "dump": "/a.sql", "restore": ["b"], "kept_seconds": 3, "backup": "c.json"}
+    kept = step("stopping", DOWN, notes=notes)
+    assert (kept["served"], kept["notes"]) == (False, notes)
+    again = step("stopping", UP, notes=notes)
+    assert again["notes"] == {
+        "dump": "",
+        "restore": [],
+        "kept_seconds": 0,
+        "backup": "c.json",
+        "earlier_dump": "/a.sql",
+    }
+    assert step("stopping", UP, notes=again["notes"])["notes"]["earlier_dump"] == "/a.sql"
+
+
+STATES = st.sampled_from(["running", "exited", "created", "paused", "restarting", "dead"])
+CLIENTS = st.builds(
+    container,
+    st.sampled_from(["wacore", "waweb"]),
+    STATES,
+    st.sampled_from([0.0, 10.0, STOPPED_AT + 50, STOPPED_AT + 150]),
+)
+MIGRATIONS = st.builds(migration, STATES, st.sampled_from([0, 1, 137]), st.sampled_from([TARGET, OLD]))
+
+
+@given(
+    st.sampled_from(STAGES),
+    st.lists(CLIENTS, max_size=3),
+    st.lists(CLIENTS, max_size=3),
+    st.lists(MIGRATIONS, max_size=1),
+    st.booleans(),
+)
+def test_what_holds_always(
+    stage: str, leader: list[t.Any], other: list[t.Any], migrations: list[t.Any], kept: bool
+) -> None:
+    """A migration is never made twice or beside one that runs, and no stage is left out."""
+    notes = {"down_at": STOPPED_AT, "kept": kept}
+    found = step(stage, [*leader, *migrations], other, notes=notes)
+    own = [one for one in migrations if one["version"] == TARGET]
+    runs = any(one["state"] in ("running", "paused") for one in own)
+    ended = any(one["state"] == "exited" and one["exit_code"] == 0 for one in own)
+    assert (
+        found["stage"]
+        in {
+            "locked": ("locked", ""),
+            "stopping": ("locked", "stopping"),
+            "migrating": ("locked", "stopping", "migrating"),
+            "starting": ("starting",),
+            "verifying": ("verifying",),
+        }[stage]
+    )
+    if stage == "migrating" and (runs or ended):
+        assert (found["stage"], found["migration"], found["remove_migration"]) == ("migrating", "wait", False)
+    if stage in ("starting", "verifying"):
+        assert (found["migration"], found["remove_migration"]) == ("", False)
+    if found["served"]:
+        assert "down_at" not in found["notes"]
+        assert not found["notes"]["dump"]
+
+
+def test_the_last_rule_of_each_stage_always_applies_and_each_rule_is_used() -> None:
+    for stage in STAGES:
+        of_stage = [rule for rule in next_step.RULES if rule.stage == stage]
+        assert of_stage[-1].applies(t.cast("t.Any", None))
+    assert [stage for stage, _rules in itertools.groupby(next_step.RULES, lambda rule: rule.stage)] == list(STAGES)
+
+
+def test_members_with_running_containers_are_listed() -> None:
+    looked: list[dict[str, t.Any]] = [
+        {"item": {"host": "h1", "docker_host": "a"}, "containers": [*UP, migration("running")]},
+        {"item": {"host": "h2"}, "containers": DOWN},
+        {"item": {"host": "h3"}, "reached": False, "msg": "h3 cannot be reached any more"},
+        {"item": {"host": "h4"}, "containers": client("restarting")},
+    ]
+    names = ["wa-wacore-1", "wa-waweb-1"]
+    assert next_step.running_members(looked) == [
+        {"host": "h1", "docker_host": "a", "running": names},
+        {"host": "h4", "running": names},
+    ]
+
+
+MINE = {"run_id": "m/1/5", "stage": "stopping"}
+
+
+@pytest.mark.parametrize(
+    ("ours", "asked", "stage"),
+    [
+        (MINE, {"journal": MINE}, "stopping"),
+        (MINE, {"journal": {**MINE, "stage": "migrating"}}, "migrating"),  # the answer to its last note was lost
+        (MINE, {"msg": "h1 cannot be reached any more", "reached": False}, "stopping"),
+        (MINE, {"msg": "not written by an upgrade", "journal": {}}, "stopping"),
+        (MINE, {"journal": {"run_id": "m/2/5", "stage": "migrating"}}, ""),  # another run has taken it over
+        (MINE, {"journal": {}}, ""),  # somebody has removed it
+        ({}, {"journal": MINE}, ""),
+        ({}, {"journal": {}}, ""),
+        ({}, {"msg": "h1 cannot be reached any more", "reached": False}, ""),
+    ],
+)
+def test_the_stage_at_which_a_run_failed(ours: dict[str, t.Any], asked: dict[str, t.Any], stage: str) -> None:
+    assert next_step.failed_stage(ours, asked) == stage
