@@ -28,7 +28,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     upgrade_journal,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, outage
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
@@ -302,6 +302,7 @@ class FilterModule:
             "upgrade_screen": upgrade_screen,
             "upgrade_standing": failure_report.standing,
             "upgrade_step": next_step.next_step,
+            "upgrade_outage": outage.outage,
             "running_members": next_step.running_members,
             "failed_stage": next_step.failed_stage,
             "failure_lines": unfinished,
