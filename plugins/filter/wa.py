@@ -30,6 +30,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
 from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, outage
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 from ansible_collections.waba.onprem.plugins.plugin_utils import _command_line as command_line
 from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as desired
@@ -146,13 +147,18 @@ def playbook_command(name: str, variables: t.Mapping[str, t.Any] | None = None, 
     return command_line.playbook(name, variables or {}, context.CLIARGS, limit)
 
 
-def upgrade_screen(facts: t.Mapping[str, t.Any]) -> str:
-    """Returns the report of a failed upgrade."""
+def upgrade_report(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the result of an upgrade that ended well, or of a preparation."""
+    return upgrade_reports.closing(facts, playbook_command("provision", {"wa_version": facts["target"]}))
+
+
+def upgrade_failure(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the result of a failed upgrade."""
     commands: dict[str, t.Any] = {
         "upgrade_command": playbook_command("upgrade", {"wa_upgrade_version": facts["target"]}),
         "provision_command": playbook_command("provision", {"wa_version": facts["before"]}),
     }
-    return failure_report.screen(failure_report.Failure(**facts, **commands))
+    return failure_report.failed(failure_report.Failure(**facts, **commands))
 
 
 def provision_plan_of(
@@ -299,7 +305,8 @@ class FilterModule:
             "hosts_to_correct": hosts_to_correct,
             "inventory_readiness": inventory_read,
             "command_line": playbook_command,
-            "upgrade_screen": upgrade_screen,
+            "upgrade_report": upgrade_report,
+            "upgrade_failure": upgrade_failure,
             "upgrade_standing": failure_report.standing,
             "upgrade_step": next_step.next_step,
             "upgrade_outage": outage.outage,

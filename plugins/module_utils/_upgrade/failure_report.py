@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,23 @@ class Failure:
     def go_on(self, words: str) -> list[str]:
         """How to go on in `words`, and the command."""
         return [f"To go on: {words}:", f"  {self.upgrade_command}"]
+
+
+def failed(one: Failure) -> dict[str, t.Any]:
+    """Returns the result of a failed upgrade, in the shape of `report.result`."""
+    facts = {
+        "deployment": one.deployment,
+        "leader": one.leader,
+        "members": [member["host"] for member in one.members],
+        "before": one.before,
+        "target": one.target,
+        "still_locked": one.still_locked,
+        "skipped": one.accepted,
+    }
+    back = one.at in ("locked", "stopping") and not one.not_back and not one.leader_lost
+    outcome = "upgraded" if one.ended_well else "rolled_back" if back else "failed"
+    found = report.result(outcome, facts, one.journal, screen(one).split("\n"), [one.upgrade_command])
+    return {**found, "settings_backup": one.settings_backup, "failed_task": one.task, "message": one.why}
 
 
 def screen(one: Failure) -> str:

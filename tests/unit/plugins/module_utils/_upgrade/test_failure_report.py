@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade.failure_report import Failure, screen
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade.failure_report import Failure, failed, screen
 
 MEMBERS: list[dict[str, t.Any]] = [
     {
@@ -30,7 +30,7 @@ DUMPED = {"stage": "migrating", "notes": {"dump": "/b/eu.sql.gz", "restore": ["z
 FAILED = {"state": "exited", "exit_code": 1}
 
 
-def told(**facts: t.Any) -> str:
+def failure(**facts: t.Any) -> Failure:
     known: dict[str, t.Any] = {
         "deployment": "eu",
         "leader": "h1",
@@ -45,7 +45,11 @@ def told(**facts: t.Any) -> str:
         "locked": True,
         "migrations": [],
     }
-    return screen(Failure(**{**known, **facts}))
+    return Failure(**{**known, **facts})
+
+
+def told(**facts: t.Any) -> str:
+    return screen(failure(**facts))
 
 
 def test_it_begins_with_what_failed_and_why() -> None:
@@ -293,3 +297,38 @@ def test_whatever_is_known_it_says_one_state() -> None:
         assert not (untouched and ("is migrated" in said or RESTORE in said)), said
         assert not ("the client is down, and" in said and ("serves" in said or "runs where it ran" in said)), said
         assert said.count("To go on") <= 1, said
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome"),
+    [
+        ({"at": "locked"}, "rolled_back"),
+        ({"at": "stopping"}, "rolled_back"),
+        ({"at": "stopping", "not_back": "no room"}, "failed"),
+        ({"at": "stopping", "leader_lost": True}, "failed"),
+        ({"at": "migrating"}, "failed"),
+        ({"at": "verifying"}, "failed"),
+        ({}, "failed"),
+        ({"journal": {"run_id": "a"}, "ended": {"run_id": "a", "outcome": "done"}}, "upgraded"),
+    ],
+)
+def test_the_result_has_the_screen_and_its_facts(facts: dict[str, t.Any], outcome: str) -> None:
+    found = failed(failure(**facts, accepted=["expiry"], still_locked=["h2"], settings_backup="/c/s.json"))
+    assert found["outcome"] == outcome
+    assert {name: found[name] for name in ("deployment", "members", "before", "target", "failed_task", "message")} == {
+        "deployment": "eu",
+        "members": ["h1", "h2"],
+        "before": "2.51.2",
+        "target": "2.53.4",
+        "failed_task": "Do it",
+        "message": "it broke",
+    }
+    assert (found["skipped_checks"], found["still_locked"], found["settings_backup"]) == (
+        ["expiry"],
+        ["h2"],
+        "/c/s.json",
+    )
+    assert found["next"] == [AGAIN]
+    assert found["lines"] == screen(
+        failure(**facts, accepted=["expiry"], still_locked=["h2"], settings_backup="/c/s.json")
+    ).split("\n")

@@ -1,0 +1,101 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is reported at the end of an upgrade or of its preparation: lines to read, and the same as data. Pure rules."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade.outage import outage
+
+Facts = t.Mapping[str, t.Any]
+
+
+def result(
+    outcome: str, facts: Facts, journal: Facts, lines: t.Sequence[str], commands: t.Sequence[str] = ()
+) -> dict[str, t.Any]:
+    """Returns what `wa_upgrade_result` holds, for an upgrade that ended well and for one that failed.
+
+    `facts` have `deployment`, `leader`, `members` (host names), `before`, `target`, `still_locked` and `skipped`.
+    """
+    notes = journal.get("notes") or {}
+    return {
+        "outcome": outcome,
+        **{name: facts[name] for name in ("deployment", "leader", "members", "before", "target")},
+        "stage": journal.get("stage", ""),
+        "stages": journal.get("stages") or [],
+        "outage": outage(journal),
+        "dump": notes.get("dump") or "",
+        "settings_backup": notes.get("backup") or "",
+        "still_locked": list(facts["still_locked"]),
+        "skipped_checks": list(facts["skipped"]),
+        "next": list(commands),
+        "lines": list(lines),
+    }
+
+
+def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
+    """Returns the report of an upgrade that ended well, of one that was not needed, or of a preparation.
+
+    `facts` are those of `result`, and: `journal`, that of this run's upgrade, empty for none; `messages` (the result of
+    `wa_message_gc`), `logs` (the containers of the results of `wa_log_cleanup`), `after` (the versions that run after an upgrade),
+    `check_mode`, `unsupported` (why the vendor does not support the database, or empty), and `refusals`, by host why an upgrade
+    would be refused.
+    """
+    journal, after = facts["journal"], sorted(set(facts["after"]))
+    upgraded = bool(after)
+    outcome = "upgraded" if upgraded else "prepared" if not facts["target"] else "not_needed"
+    if facts["check_mode"]:
+        outcome = "predicted"
+    lines = [
+        _row(facts["deployment"], "before", "after"),
+        _row("messages (rows)", *_messages(facts["messages"])),
+        _row("logs (bytes)", *_logs(facts["logs"], facts["check_mode"])),
+        _row("version", facts["before"], ", ".join(after) or facts["before"]),
+        *_outage(outage(journal)),
+    ]
+    told = result(outcome, facts, journal, (), [provision_command] if upgraded else ())
+    if len(facts["members"]) > 1:
+        lines.append(f"Hosts: {', '.join(facts['members'])}")
+    if told["dump"]:
+        lines.append(f"Database dump: {told['dump']} (on {facts['leader']})")
+    if told["settings_backup"]:
+        lines.append(f"Settings backup: {told['settings_backup']} (on the controller)")
+    if facts["target"] and not facts["check_mode"]:
+        lines.append(f"Set wa_version: {facts['target']} in the inventory, so that provision.yml agrees.")
+    if facts["unsupported"]:
+        lines.append(facts["unsupported"])
+    for host, refusals in facts["refusals"].items():
+        lines += [f"{host}: an upgrade would be refused: {why}" for why in refusals]
+    lines += [f"Still locked: {one}. provision.yml ends it there." for one in told["still_locked"]]
+    lines += [f"Check skipped on request: {name}" for name in told["skipped_checks"]]
+    return {**told, "lines": lines}
+
+
+def _row(name: str, before: t.Any, after: t.Any) -> str:
+    return f"{name:<22} {before!s:>18} {after!s:>18}"
+
+
+def _messages(gc: Facts) -> tuple[t.Any, t.Any]:
+    """Returns the rows before and after a GC; one before is counted up to the limit only, when a GC was due."""
+    before, after = gc.get("messages_before"), gc.get("messages_after")
+    if before is not None and before != (after or 0):
+        before = f"~{before}"
+    return "-" if before is None else before, "-" if after is None else after
+
+
+def _logs(containers: t.Sequence[Facts], check_mode: bool) -> tuple[t.Any, t.Any]:
+    """Returns the bytes of logs before and after the cleanup."""
+    if not containers:
+        return "-", "-"
+    before, after = (sum(one.get(key) or 0 for one in containers) for key in ("bytes_before", "bytes_after"))
+    return before, "-" if check_mode else after
+
+
+def _outage(found: Facts) -> list[str]:
+    if not found:
+        return []
+    lines = [_row("API down (seconds)", "", f"{found['down']:.1f}")]
+    lines += [_row(f"  {step}", "", f"{seconds:.1f}") for step, seconds in found["steps"]]
+    return lines + ([_row("dump and snapshot", "", f"{found['copy']:.1f}")] if found["copy"] else [])

@@ -1,0 +1,126 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is reported at the end of an upgrade that did not fail; that of a failed one is tested in test_failure_report.py."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report
+
+COMMAND = "ansible-playbook -i hosts.yml waba.onprem.provision -e wa_version=2.53.4"
+JOURNAL: dict[str, t.Any] = {
+    "stage": "verifying",
+    "notes": {"down_at": 100.0, "up_at": 122.5, "kept_seconds": 4.0, "dump": "/b/eu.sql.gz"},
+    "stages": [{"name": "migrating", "at": 110.0}, {"name": "starting", "at": 115.0}],
+}
+
+
+def closing(**facts: t.Any) -> dict[str, t.Any]:
+    known: dict[str, t.Any] = {
+        "deployment": "eu",
+        "leader": "h1",
+        "members": ["h1"],
+        "before": "2.51.2",
+        "target": "2.53.4",
+        "after": ["2.53.4", "2.53.4"],
+        "journal": JOURNAL,
+        "messages": {"messages_before": 300, "messages_after": 200},
+        "logs": [{"bytes_before": 70, "bytes_after": 50}, {"bytes_before": 30, "bytes_after": 10}],
+        "check_mode": False,
+        "unsupported": "",
+        "refusals": {},
+        "still_locked": [],
+        "skipped": [],
+    }
+    return report.closing({**known, **facts}, COMMAND)
+
+
+def table(lines: list[str]) -> list[list[str]]:
+    """The rows of the report, without their alignment."""
+    return [line.split() for line in lines]
+
+
+def test_an_upgrade() -> None:
+    found = closing()
+    assert table(found["lines"]) == [
+        ["eu", "before", "after"],
+        ["messages", "(rows)", "~300", "200"],
+        ["logs", "(bytes)", "100", "60"],
+        ["version", "2.51.2", "2.53.4"],
+        ["API", "down", "(seconds)", "18.5"],
+        ["stop", "6.0"],
+        ["migration", "5.0"],
+        ["start", "7.5"],
+        ["dump", "and", "snapshot", "4.0"],
+        ["Database", "dump:", "/b/eu.sql.gz", "(on", "h1)"],
+        ["Set", "wa_version:", "2.53.4", "in", "the", "inventory,", "so", "that", "provision.yml", "agrees."],
+    ]
+    assert {len(line) for line in found["lines"][:9]} == {60}
+    assert {name: found[name] for name in ("outcome", "before", "target", "stage", "dump", "next")} == {
+        "outcome": "upgraded",
+        "before": "2.51.2",
+        "target": "2.53.4",
+        "stage": "verifying",
+        "dump": "/b/eu.sql.gz",
+        "next": [COMMAND],
+    }
+    assert found["outage"] == {"down": 18.5, "copy": 4.0, "steps": [("stop", 6.0), ("migration", 5.0), ("start", 7.5)]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome", "version"),
+    [
+        ({"after": [], "journal": {}}, "not_needed", "2.51.2 2.51.2"),
+        ({"after": [], "journal": {}, "target": ""}, "prepared", "2.51.2 2.51.2"),
+        ({"after": [], "journal": {}, "check_mode": True}, "predicted", "2.51.2 2.51.2"),
+        ({"after": ["2.53.4", "2.51.2"]}, "upgraded", "2.51.2 2.51.2, 2.53.4"),
+    ],
+)
+def test_the_outcome(facts: dict[str, t.Any], outcome: str, version: str) -> None:
+    found = closing(**facts)
+    assert (found["outcome"], " ".join(found["lines"][3].split())) == (outcome, f"version {version}")
+    assert bool(found["next"]) == (outcome == "upgraded")
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        ({"members": ["h1", "h2"]}, "Hosts: h1, h2"),
+        (
+            {"journal": {**JOURNAL, "notes": {**JOURNAL["notes"], "backup": "/c/s.json"}}},
+            "Settings backup: /c/s.json (on the controller)",
+        ),
+        ({"unsupported": "MariaDB is not supported."}, "MariaDB is not supported."),
+        ({"refusals": {"h1": [], "h2": ["no room."]}}, "h2: an upgrade would be refused: no room."),
+        (
+            {"still_locked": ["h2: cannot be reached"]},
+            "Still locked: h2: cannot be reached. provision.yml ends it there.",
+        ),
+        ({"skipped": ["expiry"]}, "Check skipped on request: expiry"),
+    ],
+)
+def test_further_lines(facts: dict[str, t.Any], line: str) -> None:
+    assert set(closing(**facts)["lines"]) - set(closing()["lines"]) == {line}
+
+
+@pytest.mark.parametrize(
+    ("messages", "shown"),
+    [
+        ({}, "- -"),
+        ({"messages_before": 200, "messages_after": 200}, "200 200"),
+        ({"messages_before": 300}, "~300 -"),
+        ({"messages_before": 0, "messages_after": 0}, "0 0"),
+        ({"messages_before": None, "messages_after": None}, "- -"),
+    ],
+)
+def test_the_rows_of_messages(messages: dict[str, t.Any], shown: str) -> None:
+    assert closing(messages=messages)["lines"][1].split()[2:] == shown.split()
+
+
+def test_check_mode_cleans_no_log() -> None:
+    assert closing(check_mode=True)["lines"][2].split()[2:] == ["100", "-"]
+    assert closing(logs=[])["lines"][2].split()[2:] == ["-", "-"]
