@@ -25,7 +25,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             {"module": {"type": "str", "required": True}, "options": {"type": "dict", "default": {}}}
         )
         try:
-            result: dict[str, t.Any] = self._action(arguments["module"], arguments["options"]).run(task_vars=task_vars)
+            action = self._action(arguments["module"], arguments["options"])
+            try:
+                result: dict[str, t.Any] = action.run(task_vars=task_vars)
+            finally:
+                action.cleanup()  # its temporary folder on the host, of which Ansible does not know
             return result
         except AnsibleConnectionFailure as error:
             host = self._task.delegate_to or task_vars["inventory_hostname"]

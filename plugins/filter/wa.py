@@ -111,7 +111,8 @@ def _failure(result: t.Mapping[str, t.Any]) -> str:
 
 def _message(result: t.Mapping[str, t.Any]) -> str:
     stderr = [line.strip() for line in str(result.get("stderr") or "").splitlines() if line.strip()]
-    message = ": ".join(text for text in (str(result.get("msg") or ""), *stderr[-1:]) if text)
+    said = str(result.get("msg") or "")
+    message = ": ".join(text for text in (said.rstrip(".") if stderr else said, *stderr[-1:]) if text)
     return compose_messages.quoteless(message)
 
 

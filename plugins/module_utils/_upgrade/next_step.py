@@ -56,14 +56,21 @@ class Observed:
         return [self.leader, *self.others]
 
     @property
-    def migration(self) -> Container | None:
-        """The container of this upgrade's migration. One of another version is no sign of it."""
+    def leftover(self) -> Container | None:
+        """The container of a migration to the target, of this upgrade or of an earlier one; that of another version is no sign."""
         found = [
             one
             for one in self.leader.containers
             if one["service"] == MIGRATION and one["version"] == self.journal["target"]
         ]
         return found[0] if found else None
+
+    @property
+    def migration(self) -> Container | None:
+        """The container of this upgrade's migration: one that ended before the stop was an earlier upgrade's."""
+        one = self.leftover
+        earlier = one is not None and one["state"] != "running" and 0 < one["started_at"] < self.leader.stopped_at
+        return None if earlier else one
 
     @property
     def migration_runs(self) -> bool:
@@ -88,18 +95,13 @@ class Observed:
         Each host's containers are compared with its own clock; how long after the stop the migration began is by the leader's.
         """
         began = float(self.migration["started_at"]) if self.migration else 0.0
-        later = max(0.0, began - self.leader.stopped_at)
+        later = max(0.0, began - self.leader.stopped_at) if self.leader.stopped_at else 0.0
         for member in self.members:
             stopped_at = member.stopped_at or self.leader.stopped_at
-            since = stopped_at + later if stopped_at else began
+            since = stopped_at + later if self.leader.stopped_at else max(stopped_at, began)
             if member.running or any(one["started_at"] > since for one in member.clients):
                 return True
         return False
-
-    @property
-    def served_since(self) -> bool:
-        """Whether the old version has served since the stop, on a database that no migration has changed or is changing."""
-        return self.started_since and not self.migration_runs and not self.migrated
 
     @property
     def removed(self) -> bool:
@@ -132,8 +134,16 @@ RULES = (
     Rule("locked", "the old version serves", lambda now: True, "begins", "locked"),
     Rule(
         "stopping",
+        "a migration to the target runs, or has ended with 0 since the stop",
+        lambda now: now.migration_runs or now.migrated,
+        "stops what else runs, waits for that migration",
+        "migrating",
+        "wait",
+    ),
+    Rule(
+        "stopping",
         "the old version serves at the leader",
-        lambda now: now.served_since and now.leader.serves,
+        lambda now: now.started_since and now.leader.serves,
         "begins again: drains and stops; a dump from before counts no more",
         "locked",
         served=True,
@@ -141,7 +151,7 @@ RULES = (
     Rule(
         "stopping",
         "the old version runs on a host, was started since, or has no container any more",
-        lambda now: now.served_since or now.removed,
+        lambda now: now.started_since or now.removed,
         "stops what runs, copies the database again, migrates",
         "stopping",
         served=True,
@@ -172,7 +182,7 @@ RULES = (
     Rule(
         "migrating",
         "no migration runs or has ended with 0, and the old version serves at the leader",
-        lambda now: now.served_since and now.leader.serves,
+        lambda now: now.started_since and now.leader.serves,
         "begins again: drains and stops; a dump from before counts no more",
         "locked",
         served=True,
@@ -180,7 +190,7 @@ RULES = (
     Rule(
         "migrating",
         "the same, and the old version runs on another host or was started since",
-        lambda now: now.served_since,
+        lambda now: now.started_since,
         "stops what runs, copies the database again, migrates",
         "stopping",
         served=True,
@@ -231,7 +241,7 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "stage": rule.go_on_at,
         "refusal": "" if rule.go_on_at else _changed_since(now),
         "migration": rule.migration,
-        "remove_migration": rule.migration == "start" and now.migration is not None,
+        "remove_migration": rule.migration == "start" and now.leftover is not None,
         "served": rule.served,
         "notes": _notes(now.journal["notes"], rule.served),
     }

@@ -52,10 +52,12 @@ def step(
     checked: t.Sequence[str] = (OLD,),
     unfinished: bool = False,
     other_clock: float = 0.0,
+    other_notes: dict[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """The decision for two hosts; the second one's clock is ahead by `other_clock` seconds."""
     journal = {"stage": stage, "target": TARGET, "notes": {"down_at": STOPPED_AT} if notes is None else notes}
-    other_notes = {"down_at": STOPPED_AT + other_clock} if notes is None else {}
+    if other_notes is None:
+        other_notes = {"down_at": STOPPED_AT + other_clock} if notes is None else {}
     return next_step.next_step(
         {
             "leader": "h1",
@@ -92,12 +94,18 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
         ("stopping", BACK, DOWN, "stopping", "start", True),
         ("stopping", DOWN, BACK, "stopping", "start", True),
         ("stopping", [], [], "stopping", "start", True),
+        ("stopping", [*DOWN, migration("running")], DOWN, "migrating", "wait", False),
+        ("stopping", [*UP, migration("exited")], DOWN, "migrating", "wait", False),
+        ("stopping", [*DOWN, migration("exited", started_at=500.0)], DOWN, "stopping", "start, removed", False),
+        ("stopping", [*UP, migration("exited", started_at=500.0)], UP, "locked", "start, removed", True),
         ("migrating", DOWN, DOWN, "migrating", "start", False),
         ("migrating", [*DOWN, migration("running")], DOWN, "migrating", "wait", False),
         ("migrating", [*DOWN, migration("paused")], DOWN, "migrating", "wait", False),
         ("migrating", [*UP, migration("running")], UP, "migrating", "wait", False),
         ("migrating", [*DOWN, migration("exited")], DOWN, "migrating", "wait", False),
         ("migrating", [*UP, migration("exited")], UP, "migrating", "wait", False),
+        ("migrating", [*DOWN, migration("exited", started_at=500.0)], DOWN, "migrating", "start, removed", False),
+        ("migrating", [*DOWN, migration("running", started_at=500.0)], DOWN, "migrating", "wait", False),
         ("migrating", [*DOWN, migration("exited", 1)], DOWN, "migrating", "start, removed", False),
         ("migrating", [*DOWN, migration("exited", 137)], DOWN, "migrating", "start, removed", False),
         ("migrating", [*DOWN, migration("created")], DOWN, "migrating", "start, removed", False),
@@ -165,6 +173,10 @@ def test_without_a_note_of_the_stop_the_start_of_the_migration_counts() -> None:
     failed = [*DOWN, migration("exited", 1, started_at=500.0)]
     assert step("migrating", failed, DOWN, notes={})["served"] is False
     assert step("migrating", failed, client("exited", 600.0), notes={})["served"] is True
+    ahead = {"down_at": 900.0}  # of the other host alone
+    for started_at, served in ((600.0, False), (950.0, True)):
+        found = step("migrating", failed, client("exited", started_at), notes={}, other_notes=ahead)
+        assert found["served"] is served
 
 
 def test_a_second_stop_that_was_not_copied_is_completed() -> None:
@@ -218,13 +230,13 @@ def test_what_holds_always(
         found["stage"]
         in {
             "locked": ("locked", ""),
-            "stopping": ("locked", "stopping"),
+            "stopping": ("locked", "stopping", "migrating"),
             "migrating": ("locked", "stopping", "migrating"),
             "starting": ("starting",),
             "verifying": ("verifying",),
         }[stage]
     )
-    if stage == "migrating" and (runs or ended):
+    if stage in ("stopping", "migrating") and (runs or ended):
         assert (found["stage"], found["migration"], found["remove_migration"]) == ("migrating", "wait", False)
     if stage in ("starting", "verifying"):
         assert (found["migration"], found["remove_migration"]) == ("", False)

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade.outage import outage
 
-STAGES = [
+STAGES: list[dict[str, t.Any]] = [
     {"name": "locked", "at": 80.0},
     {"name": "stopping", "at": 100.0},
     {"name": "migrating", "at": 110.0},
