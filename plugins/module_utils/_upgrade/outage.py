@@ -12,10 +12,10 @@ _STEPS = (("stopping", "stop"), ("migrating", "migration"), ("starting", "start"
 
 
 def outage(journal: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns `down`, `copy` and `steps` of the outage in seconds; empty while it is not known.
+    """Returns `down`, `database_copy` and `steps` of the outage in seconds; empty while it is not known.
 
     It lasts from the API's last answer to the first healthy one, as the leader has measured them, or by the journal from the stop to
-    when the new version was seen healthy. `copy`, the time of dump and snapshot, is not part of `down`. `steps` are pairs of a
+    when the new version was seen healthy. `database_copy`, the time of dump and snapshot, is not part of `down`. `steps` are pairs of a
     name and seconds that add up to `down`; there are none where stages of several stops are mixed.
     """
     notes = journal.get("notes") or {}
@@ -31,7 +31,7 @@ def outage(journal: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     steps = [(step, round(took, 1)) for (_stage, step), took in zip(_STEPS, seconds)]
     return {
         "down": round(end - begin - copy, 1),
-        "copy": round(copy, 1),
+        "database_copy": round(copy, 1),
         "steps": steps if min(seconds) >= 0 else [],
     }
 

@@ -98,4 +98,4 @@ def _outage(found: Facts) -> list[str]:
         return []
     lines = [_row("API down (seconds)", "", f"{found['down']:.1f}")]
     lines += [_row(f"  {step}", "", f"{seconds:.1f}") for step, seconds in found["steps"]]
-    return lines + ([_row("dump and snapshot", "", f"{found['copy']:.1f}")] if found["copy"] else [])
+    return lines + ([_row("dump and snapshot", "", f"{found['database_copy']:.1f}")] if found["database_copy"] else [])

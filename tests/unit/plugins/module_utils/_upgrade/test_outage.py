@@ -30,31 +30,35 @@ RESUMED = [
 @pytest.mark.parametrize(
     ("notes", "stages", "found"),
     [
-        (MEASURED, STAGES, {"down": 21.0, "copy": 0.0, "steps": [("stop", 9.0), ("migration", 5.0), ("start", 7.0)]}),
+        (
+            MEASURED,
+            STAGES,
+            {"down": 21.0, "database_copy": 0.0, "steps": [("stop", 9.0), ("migration", 5.0), ("start", 7.0)]},
+        ),
         (
             {**MEASURED, "kept_seconds": 4.0},
             STAGES,
-            {"down": 17.0, "copy": 4.0, "steps": [("stop", 5.0), ("migration", 5.0), ("start", 7.0)]},
+            {"down": 17.0, "database_copy": 4.0, "steps": [("stop", 5.0), ("migration", 5.0), ("start", 7.0)]},
         ),
         (
             BY_JOURNAL,
             STAGES,
-            {"down": 22.5, "copy": 0.0, "steps": [("stop", 10.0), ("migration", 5.0), ("start", 7.5)]},
+            {"down": 22.5, "database_copy": 0.0, "steps": [("stop", 10.0), ("migration", 5.0), ("start", 7.5)]},
         ),
         # A proxy that answered for the API: its answer came after the new version was healthy.
         (
             {**BY_JOURNAL, "last_response_at": 122.2, "healthy_at": 122.0},
             STAGES,
-            {"down": 22.5, "copy": 0.0, "steps": [("stop", 10.0), ("migration", 5.0), ("start", 7.5)]},
+            {"down": 22.5, "database_copy": 0.0, "steps": [("stop", 10.0), ("migration", 5.0), ("start", 7.5)]},
         ),
         # The run that measured it was killed; the next one took the upgrade up.
         (
             {"down_at": 100.0, "up_at": 922.5},
             RESUMED,
-            {"down": 822.5, "copy": 0.0, "steps": [("stop", 10.0), ("migration", 805.0), ("start", 7.5)]},
+            {"down": 822.5, "database_copy": 0.0, "steps": [("stop", 10.0), ("migration", 805.0), ("start", 7.5)]},
         ),
         # Stopped a second time when the migration was due.
-        ({"down_at": 112.0, "up_at": 122.5}, STAGES, {"down": 10.5, "copy": 0.0, "steps": []}),
+        ({"down_at": 112.0, "up_at": 122.5}, STAGES, {"down": 10.5, "database_copy": 0.0, "steps": []}),
         ({"down_at": 100.0}, STAGES[:3], {}),
         ({}, STAGES[:1], {}),
     ],

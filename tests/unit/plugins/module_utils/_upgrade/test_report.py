@@ -68,7 +68,11 @@ def test_an_upgrade() -> None:
         "dump": "/b/eu.sql.gz",
         "next": [COMMAND],
     }
-    assert found["outage"] == {"down": 18.5, "copy": 4.0, "steps": [("stop", 6.0), ("migration", 5.0), ("start", 7.5)]}
+    assert found["outage"] == {
+        "down": 18.5,
+        "database_copy": 4.0,
+        "steps": [("stop", 6.0), ("migration", 5.0), ("start", 7.5)],
+    }
 
 
 @pytest.mark.parametrize(
