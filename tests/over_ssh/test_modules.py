@@ -100,6 +100,22 @@ def test_wa_client_files(site: Site, converge: Converge) -> None:
     assert site.lab.host(f"cat {path}") == "services: {}"
 
 
+def test_wa_upgrade_step(site: Site, converge: Converge) -> None:
+    """It runs a module with an action of its own and one without, and leaves no temporary folder."""
+    folders = "ls -A /root/.ansible/tmp 2>/dev/null || true"
+    before = site.lab.host(folders)
+    site.lab.host(f"mkdir -p {PLACE}")
+    path = f"{PLACE}/step.yml"
+    converge(
+        "wa_upgrade_step", module="waba.onprem.wa_client_files", options={"path": path, "content": "services: {}\n"}
+    )
+    assert site.stat(path) == "640 root:root"
+    options = {"remote_src": True, "src": path, "dest": f"{path}.copy", "mode": "preserve"}
+    converge("wa_upgrade_step", module="ansible.builtin.copy", options=options)
+    assert site.lab.host(f"cat {path}.copy") == "services: {}"
+    assert site.lab.host(folders) == before
+
+
 def test_wa_project_upgrade(site: Site, converge: Converge) -> None:
     file = f"{PLACE}/docker-compose.yml"
     text = "services: {wacore: {image: 'r/coreapp:v${V}'}}"
