@@ -352,19 +352,20 @@ def test_every_search_for_client_containers_uses_the_configured_images() -> None
 
 
 # Commands of these folders run while the client is down. Without a limit, a hung engine would leave it down without a message.
-@pytest.mark.parametrize("folder", ["stop", "migrate", "start", "rollback"])
+@pytest.mark.parametrize("folder", ["common", "stop", "migrate", "rollback"])
 def test_every_command_of_an_outage_has_a_limit(folder: str) -> None:
-    unlimited = []
+    unlimited, commands = [], 0
     for path in sorted((ROOT / "roles" / "wa_upgrade" / "tasks" / folder).glob("*.yml")):
         for task in flatten(yaml.safe_load(path.read_text(encoding="utf-8")) or []):
             command = task.get("ansible.builtin.command")
             if command is None and "community.docker.docker_compose_v2" not in task:
                 continue
+            commands += 1
             argv = (command or {}).get("argv") or str((command or {}).get("cmd"))
             words = " ".join(argv) if isinstance(argv, list) else argv.removeprefix("{{ ['").replace("', ", " ")
             if not words.startswith("timeout ") and not {"async", "timeout"} & {*task}:
                 unlimited.append(f"{path.name}: {task['name']}")
-    assert unlimited == []
+    assert (unlimited, commands > 0) == ([], True)
 
 
 STRATEGIES = ("linear", "ansible.builtin.linear", "ansible.builtin.host_pinned")

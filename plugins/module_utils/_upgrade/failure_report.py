@@ -122,7 +122,8 @@ def failed(one: Failure) -> dict[str, t.Any]:
     }
     back = one.at in ("locked", "stopping") and not one.not_back and not one.leader_lost
     outcome = "upgraded" if one.ended_well else "rolled_back" if back else "failed"
-    found = report.result(outcome, facts, one.journal, screen(one).split("\n"), [one.upgrade_command])
+    journal = {**one.journal, "stage": one.at or one.journal.get("stage", "")}
+    found = report.result(outcome, facts, journal, screen(one).split("\n"), [one.upgrade_command])
     return {**found, "settings_backup": one.settings_backup, "failed_task": one.task, "message": one.why}
 
 

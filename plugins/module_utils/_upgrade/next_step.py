@@ -58,30 +58,23 @@ class Observed:
     @property
     def leftover(self) -> Container | None:
         """The container of a migration to the target, of this upgrade or of an earlier one; that of another version is no sign."""
-        found = [
-            one
-            for one in self.leader.containers
-            if one["service"] == MIGRATION and one["version"] == self.journal["target"]
-        ]
-        return found[0] if found else None
+        return _migration(self.leader, self.journal)
 
     @property
     def migration(self) -> Container | None:
-        """The container of this upgrade's migration: one that ended before the stop was an earlier upgrade's."""
-        one = self.leftover
-        earlier = one is not None and one["state"] != "running" and 0 < one["started_at"] < self.leader.stopped_at
-        return None if earlier else one
+        """The container of this upgrade's migration."""
+        earlier = self.leftover is not None and _is_earlier(self.leftover, self.leader, self.journal)
+        return None if earlier else self.leftover
 
     @property
     def migration_runs(self) -> bool:
         """Whether the migration runs."""
-        return self.migration is not None and self.migration["state"] in ("running", "paused")
+        return self.migration is not None and _runs(self.migration)
 
     @property
     def migrated(self) -> bool:
         """Whether the migration has ended well. One that was created and never started has exit code 0, too."""
-        one = self.migration
-        return one is not None and one["state"] == "exited" and one["exit_code"] == 0
+        return self.migration is not None and _ended_well(self.migration)
 
     @property
     def versions(self) -> list[str]:
@@ -222,7 +215,7 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     `facts` are `leader` (its host), `journal` (the leader's), `journals` (results of `wa_upgrade_journal` on the other members),
     `containers` (results of `wa_info` on all members), `checked` (the versions that the preflight found) and
     `checked_unfinished`. The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or
-    `wait`), `remove_migration` (whether the container of an earlier one is in the way), `served`, and `notes`, those of the journal
+    `wait`), `migration_container` (the name of the container to wait for), `leftover` (that of a container in the way), `served`, and `notes`, those of the journal
     that still count.
     """
     journals = {one["item"]["host"]: one["journal"] for one in facts["journals"]}
@@ -241,10 +234,30 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "stage": rule.go_on_at,
         "refusal": "" if rule.go_on_at else _changed_since(now),
         "migration": rule.migration,
-        "remove_migration": rule.migration == "start" and now.leftover is not None,
+        "migration_container": str(now.migration["name"]) if rule.migration == "wait" and now.migration else "",
+        "leftover": str(now.leftover["name"]) if rule.migration == "start" and now.leftover else "",
         "served": rule.served,
         "notes": _notes(now.journal["notes"], rule.served),
     }
+
+
+def _migration(leader: Member, journal: t.Mapping[str, t.Any]) -> Container | None:
+    found = [one for one in leader.containers if one["service"] == MIGRATION and one["version"] == journal["target"]]
+    return found[0] if found else None
+
+
+def _is_earlier(migration: Container, leader: Member, journal: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether a migration is an earlier upgrade's: it ended before the stop. Such a container is removed before stage migrating."""
+    ended = not _runs(migration) and 0 < migration["started_at"] < leader.stopped_at
+    return bool(ended and journal["stage"] != "migrating")
+
+
+def _runs(migration: Container) -> bool:
+    return migration["state"] in ("running", "paused")
+
+
+def _ended_well(migration: Container) -> bool:
+    return migration["state"] == "exited" and migration["exit_code"] == 0
 
 
 def _stopped_at(journal: t.Mapping[str, t.Any]) -> float:
@@ -277,13 +290,20 @@ def running_members(looked: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str,
     return [{**item, "running": member.running} for item, member in found if member.running]
 
 
-def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any]) -> str:
+def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], looked: t.Mapping[str, t.Any]) -> str:
     """Returns the stage at which a run has failed; empty for a run that does not have the lock.
 
-    `ours` is the journal as this run has written it last, `asked` a result of `wa_upgrade_journal` at the leader since. What that
-    has may be a stage ahead, since an answer may be lost; where it could not be read, what this run has written counts.
+    `ours` is the journal as this run has written it last, `asked` a result of `wa_upgrade_journal` at the leader since, `looked` one of
+    `wa_info`. The journal there may be a stage ahead, since an answer may be lost; where it could not be read, what this run has
+    written counts. With a migration to the target that runs or has ended well since the stop, the stage is `migrating`.
     """
     if "msg" in asked:
-        return str(ours.get("stage", ""))
-    found = asked["journal"]
-    return str(found["stage"]) if found and found["run_id"] == ours.get("run_id") else ""
+        journal = ours
+    else:
+        journal = asked["journal"] if asked["journal"].get("run_id") == ours.get("run_id", "none") else {}
+    if journal.get("stage") == "stopping":
+        leader = Member("", looked.get("containers") or [], _stopped_at(journal))
+        migration = _migration(leader, journal)
+        if migration and not _is_earlier(migration, leader, journal) and (_runs(migration) or _ended_well(migration)):
+            return "migrating"
+    return str(journal.get("stage", ""))

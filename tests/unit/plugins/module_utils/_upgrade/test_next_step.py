@@ -104,7 +104,8 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
         ("migrating", [*UP, migration("running")], UP, "migrating", "wait", False),
         ("migrating", [*DOWN, migration("exited")], DOWN, "migrating", "wait", False),
         ("migrating", [*UP, migration("exited")], UP, "migrating", "wait", False),
-        ("migrating", [*DOWN, migration("exited", started_at=500.0)], DOWN, "migrating", "start, removed", False),
+        # By another clock than the stop's: at this stage it is this upgrade's own.
+        ("migrating", [*DOWN, migration("exited", started_at=500.0)], DOWN, "migrating", "wait", False),
         ("migrating", [*DOWN, migration("running", started_at=500.0)], DOWN, "migrating", "wait", False),
         ("migrating", [*DOWN, migration("exited", 1)], DOWN, "migrating", "start, removed", False),
         ("migrating", [*DOWN, migration("exited", 137)], DOWN, "migrating", "start, removed", False),
@@ -126,7 +127,7 @@ def test_where_an_upgrade_goes_on(
     stage: str, leader: list[t.Any], other: list[t.Any], goes_on_at: str, what: str, served: bool
 ) -> None:
     found = step(stage, leader, other)
-    removed = ", removed" if found["remove_migration"] else ""
+    removed = ", removed" if found["leftover"] else ""
     assert (found["stage"], found["migration"] + removed, found["served"]) == (goes_on_at, what, served)
     assert found["refusal"] == ""
 
@@ -237,9 +238,10 @@ def test_what_holds_always(
         }[stage]
     )
     if stage in ("stopping", "migrating") and (runs or ended):
-        assert (found["stage"], found["migration"], found["remove_migration"]) == ("migrating", "wait", False)
+        assert (found["stage"], found["migration"], found["leftover"]) == ("migrating", "wait", "")
+        assert found["migration_container"] == own[0]["name"]
     if stage in ("starting", "verifying"):
-        assert (found["migration"], found["remove_migration"]) == ("", False)
+        assert (found["migration"], found["leftover"], found["migration_container"]) == ("", "", "")
     if found["served"]:
         assert "down_at" not in found["notes"]
         assert not found["notes"]["dump"]
@@ -266,22 +268,38 @@ def test_members_with_running_containers_are_listed() -> None:
     ]
 
 
-MINE = {"run_id": "m/1/5", "stage": "stopping"}
+MINE = {"run_id": "m/1/5", "stage": "stopping", "target": TARGET, "notes": {"down_at": STOPPED_AT}}
+LOST: dict[str, t.Any] = {"msg": "h1 cannot be reached any more", "reached": False}
+IDLE: dict[str, t.Any] = {"containers": DOWN}
 
 
 @pytest.mark.parametrize(
-    ("ours", "asked", "stage"),
+    ("ours", "asked", "looked", "stage"),
     [
-        (MINE, {"journal": MINE}, "stopping"),
-        (MINE, {"journal": {**MINE, "stage": "migrating"}}, "migrating"),  # the answer to its last note was lost
-        (MINE, {"msg": "h1 cannot be reached any more", "reached": False}, "stopping"),
-        (MINE, {"msg": "not written by an upgrade", "journal": {}}, "stopping"),
-        (MINE, {"journal": {"run_id": "m/2/5", "stage": "migrating"}}, ""),  # another run has taken it over
-        (MINE, {"journal": {}}, ""),  # somebody has removed it
-        ({}, {"journal": MINE}, ""),
-        ({}, {"journal": {}}, ""),
-        ({}, {"msg": "h1 cannot be reached any more", "reached": False}, ""),
+        (MINE, {"journal": MINE}, IDLE, "stopping"),
+        (MINE, {"journal": {**MINE, "stage": "migrating"}}, IDLE, "migrating"),  # the answer to its last note was lost
+        (MINE, LOST, {}, "stopping"),
+        (MINE, {"msg": "not written by an upgrade", "journal": {}}, IDLE, "stopping"),
+        (
+            MINE,
+            {"journal": {**MINE, "run_id": "m/2/5", "stage": "migrating"}},
+            IDLE,
+            "",
+        ),  # another run has taken it over
+        (MINE, {"journal": {}}, IDLE, ""),  # somebody has removed it
+        ({}, {"journal": MINE}, IDLE, ""),
+        ({}, {"journal": {}}, IDLE, ""),
+        ({}, LOST, {}, ""),
+        # Nothing is started beside a migration, or after one that ended well.
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("running")]}, "migrating"),
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited")]}, "migrating"),
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited", 1)]}, "stopping"),
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited", started_at=500.0)]}, "stopping"),
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited", version="2.50.1")]}, "stopping"),
+        ({**MINE, "stage": "locked"}, {"journal": {**MINE, "stage": "locked"}}, IDLE, "locked"),
     ],
 )
-def test_the_stage_at_which_a_run_failed(ours: dict[str, t.Any], asked: dict[str, t.Any], stage: str) -> None:
-    assert next_step.failed_stage(ours, asked) == stage
+def test_the_stage_at_which_a_run_failed(
+    ours: dict[str, t.Any], asked: dict[str, t.Any], looked: dict[str, t.Any], stage: str
+) -> None:
+    assert next_step.failed_stage(ours, asked, looked) == stage
