@@ -257,7 +257,7 @@ def _runs(migration: Container) -> bool:
 
 
 def _ended_well(migration: Container) -> bool:
-    return migration["state"] == "exited" and migration["exit_code"] == 0
+    return bool(migration["state"] == "exited" and migration["exit_code"] == 0)
 
 
 def _stopped_at(journal: t.Mapping[str, t.Any]) -> float:
