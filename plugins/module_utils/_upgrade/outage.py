@@ -37,6 +37,6 @@ def outage(journal: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def _began(journal: t.Mapping[str, t.Any], stage: str) -> float:
-    """Returns when a stage began; a run that resumes the upgrade in it does not begin it anew."""
+    """Returns when a stage began; a run that resumes the upgrade in it is not its beginning."""
     found = [one["at"] for one in journal["stages"] if one["name"] == stage and not one.get("taken_up")]
     return float(found[-1]) if found else 0.0

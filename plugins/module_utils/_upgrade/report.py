@@ -55,22 +55,22 @@ def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
         _row("version", facts["before"], ", ".join(after) or facts["before"]),
         *_outage(outage(journal)),
     ]
-    told = result(outcome, facts, journal, (), [provision_command] if upgraded else ())
+    found = result(outcome, facts, journal, (), [provision_command] if upgraded else ())
     if len(facts["members"]) > 1:
         lines.append(f"Hosts: {', '.join(facts['members'])}")
-    if told["dump"]:
-        lines.append(f"Database dump: {told['dump']} (on {facts['leader']})")
-    if told["settings_backup"]:
-        lines.append(f"Settings backup: {told['settings_backup']} (on the controller)")
+    if found["dump"]:
+        lines.append(f"Database dump: {found['dump']} (on {facts['leader']})")
+    if found["settings_backup"]:
+        lines.append(f"Settings backup: {found['settings_backup']} (on the controller)")
     if facts["target"] and not facts["check_mode"]:
         lines.append(f"Set wa_version: {facts['target']} in the inventory, so that provision.yml agrees.")
     if facts["unsupported"]:
         lines.append(facts["unsupported"])
     for host, refusals in facts["refusals"].items():
         lines += [f"{host}: an upgrade would be refused: {why}" for why in refusals]
-    lines += [f"Still locked: {one}. provision.yml ends it there." for one in told["still_locked"]]
-    lines += [f"Check skipped on request: {name}" for name in told["skipped_checks"]]
-    return {**told, "lines": lines}
+    lines += [f"Still locked: {one}. provision.yml ends it there." for one in found["still_locked"]]
+    lines += [f"Check skipped on request: {name}" for name in found["skipped_checks"]]
+    return {**found, "lines": lines}
 
 
 def _row(name: str, before: t.Any, after: t.Any) -> str:
