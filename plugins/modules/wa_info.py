@@ -60,10 +60,6 @@ options:
     description: How long to wait until RV(database.sessions) is empty, in seconds or as text such as V(7s). It returns the sessions that remain.
     type: str
     default: 0s
-  migration_lock_timeout:
-    description: How long to wait, in seconds or as text such as V(20s), until RV(database.migration_lock) is this deployment's.
-    type: str
-    default: 0s
   required_images:
     description: Images with their tag that RV(missing_images) looks for on the host and then in their registry.
     type: list
@@ -477,7 +473,7 @@ database:
       type: str
     migration_lock:
       description:
-        - The migration lock on the server, see M(waba.onprem.wa_migration_lock).
+        - The migration lock on the server, see M(waba.onprem.wa_migration).
         - C(holder) describes its holder, V(null) if it is free; C(owned) whether that is this deployment;
           C(supported) whether the client's user can hold such a lock on the server; C(unsupported_reason) why it cannot.
       type: dict
@@ -720,7 +716,6 @@ def main() -> None:
             registry_retries={"type": "int", "default": 0},
             min_statement_timeout={"type": "str", "default": "1h"},
             idle_timeout={"type": "str", "default": "0s"},
-            migration_lock_timeout={"type": "str", "default": "0s"},
             lock_file={"type": "path"},
             identity_file={"type": "path"},
             media_path={"type": "path"},

@@ -23,12 +23,14 @@ description:
   - V(hold) notes in a second file that this run changes the client's containers outside an upgrade, until V(release) or the
     end of its lease. It is refused while another run does so, and so is V(begin), since two C(docker compose up) at once
     leave the client without containers that run. V(release) also removes the note of a run that has ended.
+  - V(wait) waits for the process that migrates for this upgrade, see M(waba.onprem.wa_migration), and renews the lease for that. It
+    ends at once when that process has died.
   - V(read) returns the current content.
 options:
   operation:
     description: What to do.
     type: str
-    choices: [begin, stage, end, hold, release, read]
+    choices: [begin, stage, wait, end, hold, release, read]
     default: read
   path:
     description: The lock file. Its folder must exist.
@@ -71,6 +73,21 @@ options:
     type: list
     elements: str
     default: []
+  migrate:
+    description: Whether M(waba.onprem.wa_migration), which waits for that, may start the migration. With V(stage).
+    type: bool
+    default: false
+  until:
+    description:
+      - What V(wait) waits for. With V(begun) the process has said something, with V(ready) it can start the migration, with
+        V(ended) that has ended. Each ends with a failure, too.
+    type: str
+    choices: [begun, ready, ended]
+    default: ended
+  wait_timeout:
+    description: How long V(wait) waits, in seconds or as text.
+    type: str
+    default: 20s
   outcome:
     description:
       - How the upgrade ended. V(done) and V(rolled_back) (the old version serves again) end the lock.
@@ -103,7 +120,7 @@ attributes:
     description: Tells whether the lock could be had, and writes nothing.
   idempotent:
     support: partial
-    details: Each V(begin) and V(stage) renews the lease, which is a change.
+    details: Each V(begin) and V(stage) renews the lease, which is a change. V(wait) renews it, too, and reports no change.
 author:
   - waba.onprem contributors (@waba)
 """
@@ -166,6 +183,9 @@ journal:
     notes:
       description: What was noted for later runs.
       type: dict
+    migration:
+      description: What C(wa_migration) has written, as RV(waba.onprem.wa_migration#module:migration).
+      type: dict
     lease_until:
       description: Until when the lock lasts, in seconds since 1970; 0 when it has ended.
       type: float
@@ -193,6 +213,11 @@ change:
       description: Until when it counts at the latest, in seconds since 1970.
       type: float
   sample: {user: ops, controller: controller.example.com, since: 1769828412.5, lease_until: 1769830212.5}
+migrating:
+  description: Whether the process that migrates for this upgrade is alive.
+  returned: operation is wait
+  type: bool
+  sample: true
 held:
   description: Whether another run holds the lock now.
   returned: always
@@ -238,6 +263,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.units import par
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 
+POLL_INTERVAL = 0.1  # seconds between two looks at the journal; the outage lasts as long
+_ENDED = ("ended", "failed")
+UNTIL = {
+    "begun": ("waiting", "ready", "running", *_ENDED),
+    "ready": ("ready", "running", *_ENDED),
+    "ended": _ENDED,
+}
 IDENTITY = ("run_id", "user", "controller")
 
 
@@ -269,7 +301,7 @@ def plan(
     if operation == "stage":
         lease = parse_duration("lease", params["lease"])
         notes = {**params["notes"], **dict.fromkeys(params["times"], round(now, 1))}
-        after = upgrade_journal.advance(found, run_id, params["stage"], notes, now, lease)
+        after = upgrade_journal.advance(found, run_id, params["stage"], notes, now, lease, migrate=params["migrate"])
         return after, f"note stage {params['stage']}"
     if operation == "end":
         if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
@@ -277,6 +309,27 @@ def plan(
         after = upgrade_journal.end(found, run_id, params["outcome"], params["reason"], now)
         return after, f"end the lock: {params['outcome']}"
     return found, ""
+
+
+def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], bool]:
+    """Returns the journal, and whether the process that migrates is alive, once that is where it is to be or has died.
+
+    Raises WaError if this run loses the journal meanwhile.
+    """
+    if not check_mode:
+        with file.exclusively():
+            lease = parse_duration("lease", params["lease"])
+            found = upgrade_journal.own(file.load(), params["run_id"])
+            file.save(dict(found, lease_until=time.time() + lease))
+    end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
+    while True:
+        alive = file.is_migrating()  # before the journal, in which it says how it has ended
+        found = upgrade_journal.own(file.load(), params["run_id"])
+        state = found.get("migration", {}).get("state", "")
+        there = upgrade_journal.is_migrated(found) or state in UNTIL[params["until"]]
+        if there or (state and not alive) or time.monotonic() >= end:
+            return found, alive
+        time.sleep(POLL_INTERVAL)
 
 
 def apply(file: JournalFile, params: dict[str, t.Any], after: dict[str, t.Any]) -> str:
@@ -313,6 +366,9 @@ def run(module: AnsibleModule, result: Result) -> None:
             found, action = file.load(), ""
             after = found
             result.values["ended"] = file.load_last() or {}
+        elif params["operation"] == "wait":
+            (found, result.values["migrating"]), action = wait(file, params, module.check_mode), ""
+            after = found
         elif params["operation"] == "release" and not file.has_folder():
             after, action = None, ""
         elif params["operation"] in ("hold", "release"):
@@ -351,7 +407,7 @@ def main() -> None:
         argument_spec={
             "operation": {
                 "type": "str",
-                "choices": ["begin", "stage", "end", "hold", "release", "read"],
+                "choices": ["begin", "stage", "wait", "end", "hold", "release", "read"],
                 "default": "read",
             },
             "path": {"type": "path", "required": True},
@@ -363,6 +419,9 @@ def main() -> None:
             "stage": {"type": "str", "choices": list(upgrade_journal.STAGES)},
             "notes": {"type": "dict", "default": {}},
             "times": {"type": "list", "elements": "str", "default": []},
+            "migrate": {"type": "bool", "default": False},
+            "until": {"type": "str", "choices": list(UNTIL), "default": "ended"},
+            "wait_timeout": {"type": "str", "default": "20s"},
             "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back"]},
             "reason": {"type": "str", "default": ""},
             "run_id": {"type": "str"},
@@ -373,6 +432,7 @@ def main() -> None:
         required_if=[
             ("operation", "begin", ("deployment", "target", *IDENTITY)),
             ("operation", "stage", ("stage", "run_id")),
+            ("operation", "wait", ("run_id",)),
             ("operation", "end", ("outcome", "run_id")),
             ("operation", "hold", ("deployment", *IDENTITY)),
             ("operation", "release", ("run_id",)),

@@ -39,37 +39,40 @@ def test_a_reading_module_changes_nothing(site: Site, run: Module, name: str) ->
     assert site.snapshot() == before
 
 
-def test_wa_migration_lock(site: Site, run: Module) -> None:
-    """The real run has the lock until the journal says that the migration is over, and the next run does not need it."""
-    migrated = f"{PLACE}/migrated.lock"
+def test_wa_migration(site: Site, run: Module) -> None:
+    """It has the lock until its run has lost the journal; then it ends without a migration."""
     site.lab.host(f"mkdir -p {PLACE}")
-    for step in (
-        {"operation": "begin", "deployment": "biz", "target": "2.53.4"},
-        {"operation": "stage", "stage": "starting"},
-    ):
-        assert run("wa_upgrade_journal", path=migrated, **step)["changed"]
+    assert run("wa_upgrade_journal", path=LOCK, operation="begin", deployment="biz", target="2.53.4")["changed"]
     owner = "SELECT IS_USED_LOCK('waba.onprem.migration')"
 
-    def end_migration() -> None:
+    def remove_journal() -> None:
         until(lambda: site.lab.lab("sql", owner).split()[-1] != "NULL", 60)
-        site.lab.host(f"cp -p {migrated} {LOCK}")
+        site.lab.host(f"rm {LOCK}")
 
-    def lock(check: bool = False) -> tuple[t.Any, ...]:
-        options = {"deployment": "biz", "lock_file": LOCK, "container": "biz-dbupgrade-1", "env_file": ENV_FILE}
-        result = run("wa_migration_lock", check, **options)
-        return result.get("failed", False), result["changed"], result["holder"]
+    def migrate(check: bool = False) -> tuple[t.Any, ...]:
+        options = {
+            "deployment": "biz",
+            "lock_file": LOCK,
+            "container": "biz-dbupgrade-1",
+            "argv": ["false"],
+            "project": PROJECT,
+            "env_file": ENV_FILE,
+        }
+        result = run("wa_migration", check, **options)
+        return result.get("failed", False), result["changed"], result["migration"].get("state"), result.get("msg")
 
     before = site.snapshot()
-    assert lock(check=True) == (False, False, None)
+    assert migrate(check=True) == (False, False, "ready", None)
     assert site.snapshot() == before
     with ThreadPoolExecutor() as pool:
-        ended = pool.submit(end_migration)
-        assert lock() == (False, False, None)
+        ended = pool.submit(remove_journal)
+        assert migrate() == (False, False, "ready", None)
         ended.result()
     before = site.snapshot()
-    assert lock() == (False, False, None)
+    failed, changed, state, message = migrate()
+    assert (failed, changed, state) == (True, False, None)
+    assert "expected the journal of the upgrade that is begun" in message
     assert site.snapshot() == before
-    site.lab.host(f"rm {LOCK} {migrated}")
 
 
 def test_wa_info_reports_the_containers_of_the_engine(site: Site, run: Module) -> None:

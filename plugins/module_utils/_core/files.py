@@ -101,6 +101,18 @@ def lock(path: str, timeout: float) -> t.Iterator[None]:
         os.close(handle)
 
 
+def is_locked(path: str) -> bool:
+    """Returns whether a process holds the lock file at `path`. Raises OSError."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _take(handle)
+    finally:
+        os.close(handle)
+
+
 def acquire(handle: int, timeout: float = 0) -> bool:
     """Locks an open file; returns false if another process holds it for `timeout` seconds. Raises OSError."""
     end = time.monotonic() + timeout

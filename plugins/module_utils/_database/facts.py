@@ -27,7 +27,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
 )
 
 _POLL_INTERVAL = 0.1  # seconds between two queries of the sessions
-_LOCK_EVERY = 0.5  # seconds between two queries of the migration lock, which may be held for hours
 HOUR = 3600.0  # domain 7: the vendor's value of the database's query time-out during an upgrade
 # Time-outs that may end an ALTER, delay it, or end the connection that waits for it. MySQL's max_execution_time is
 # not included: it applies to SELECT only.
@@ -50,7 +49,7 @@ _ENDS = ("max_statement_time", "statement_timeout", "transaction_timeout")
 
 
 def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """Returns the facts in the format of wa_info, after at most `idle_timeout` and `migration_lock_timeout`.
+    """Returns the facts in the format of wa_info, after at most `idle_timeout`.
 
     Other waits are limited by the time-outs of the connection and of a statement. Sizes are read with `database_sizes` in `gather`
     only: PostgreSQL's wait for the lock of a migration that rewrites a table.
@@ -70,21 +69,7 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
         if time.monotonic() >= end or not facts["sessions"]:
             break
         time.sleep(_POLL_INTERVAL)
-    timeout = parse_duration("migration_lock_timeout", params.get("migration_lock_timeout") or 0)
-    if timeout:
-        facts["migration_lock"] = _wait_for_migration_lock(config, own, timeout)
     return {"engine": config.engine, "server": server, **facts}
-
-
-def _wait_for_migration_lock(config: Settings, own: str, timeout: float) -> dict[str, t.Any]:
-    """Returns the holder of the migration lock, after waiting at most `timeout` seconds for it to be free."""
-    end = time.monotonic() + timeout
-    with connection.connect(config) as session:
-        while True:
-            lock = migration_lock.inspect(session, own)
-            if lock["owned"] or not lock["supported"] or time.monotonic() >= end:
-                return lock
-            time.sleep(_LOCK_EVERY)
 
 
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:

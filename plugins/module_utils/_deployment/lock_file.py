@@ -24,6 +24,7 @@ class JournalFile:
         self.path = path
         folder, name = os.path.split(os.path.abspath(path))
         self.guard = os.path.join(folder, f".{name}.guard")
+        self.job = os.path.join(folder, f".{name}.migration")
         self.change = path.rsplit(".", 1)[0] + ".change.json"
 
     def has_folder(self) -> bool:
@@ -39,6 +40,26 @@ class JournalFile:
             except OSError as error:
                 raise self._unusable(self.path, error) from None
             yield
+
+    @contextlib.contextmanager
+    def migrating(self, timeout: float = 0.0) -> t.Iterator[bool]:
+        """Marks this process as the one that migrates for this upgrade. Yields False if another one does, after `timeout` seconds."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(files.lock(self.job, timeout))
+            except OSError as error:
+                raise self._unusable(self.job, error) from None
+            except WaError:
+                yield False
+                return
+            yield True
+
+    def is_migrating(self) -> bool:
+        """Returns whether the process that migrates for this upgrade is alive."""
+        try:
+            return files.is_locked(self.job)
+        except OSError as error:
+            raise self._unusable(self.job, error) from None
 
     def load(self) -> dict[str, t.Any] | None:
         """Returns the journal, None if there is no lock. Raises WaError for an invalid file."""

@@ -65,9 +65,11 @@ def is_migrated(journal: t.Mapping[str, t.Any]) -> bool:
     return STAGES.index(journal["stage"]) > STAGES.index("migrating")
 
 
-def is_migration_due(journal: t.Mapping[str, t.Any], now: float) -> bool:
-    """Returns whether a run holds the journal and has not completed its migration."""
-    return not is_migrated(journal) and float(journal["lease_until"]) > now
+def is_migration_due(journal: t.Mapping[str, t.Any] | None, run_id: str, now: float) -> bool:
+    """Returns whether `run_id` holds the journal and has not completed its migration."""
+    if journal is None or journal["run_id"] != run_id or is_migrated(journal):
+        return False
+    return float(journal["lease_until"]) > now
 
 
 def blocks(journal: t.Mapping[str, t.Any], held: bool) -> bool:
@@ -165,19 +167,47 @@ def advance(
     notes: t.Mapping[str, t.Any],
     now: float,
     lease: float,
+    *,
+    migrate: bool = False,
 ) -> dict[str, t.Any]:
-    """Returns the journal of `run_id` at its next `stage`, with `notes` added. Raises WaError if the run has lost it."""
-    journal = _own(found, run_id)
+    """Returns the journal of `run_id` at its next `stage`, with `notes` added. Raises WaError if the run has lost it.
+
+    With `migrate` the migration may be started, by the process that waits for that, see `note_migration`.
+    """
+    journal = own(found, run_id)
     if STAGES.index(stage) < STAGES.index(journal["stage"]):
         raise WaError("upgrade journal", f"stage {journal['stage']}", f"none after {stage}: stages only go forward")
     if stage != journal["stage"]:
         journal["stages"] = [*journal["stages"], _entry(stage, now)]
+    if migrate:
+        journal["migrate"] = True
     return dict(journal, stage=stage, notes={**journal["notes"], **notes}, lease_until=now + lease)
+
+
+def note_migration(
+    found: t.Mapping[str, t.Any] | None,
+    run_id: str,
+    state: t.Mapping[str, t.Any],
+    now: float,
+    *,
+    migrated: bool = False,
+) -> dict[str, t.Any] | None:
+    """Returns the journal with the `state` of the migration, as its process has it; None where that has no say any more.
+
+    The process was begun by `run_id`; another run of the same upgrade may have resumed that since. With `migrated` the upgrade is at its
+    next stage. The lease stays that of the run, which may have ended.
+    """
+    if found is None or run_id not in runs(found) or is_migrated(found):
+        return None
+    journal = dict(found, migration=dict(state))
+    if migrated:
+        journal.update(stage="starting", stages=[*found["stages"], _entry("starting", now)])
+    return journal
 
 
 def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: str, now: float) -> dict[str, t.Any]:
     """Returns the journal of `run_id` at its end: `done`, `failed` (to be resumed) or `rolled_back` (the old version runs)."""
-    journal = _own(found, run_id)
+    journal = own(found, run_id)
     if outcome == "rolled_back" and journal["stage"] not in _HARMLESS:
         raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
     return dict(journal, outcome=outcome, reason=reason, ended_at=now, lease_until=0)
@@ -237,6 +267,8 @@ def check(data: t.Any) -> dict[str, t.Any]:
     for key in ("deployment", "run_id", "user", "controller", "target"):
         if not isinstance(data.get(key), str):
             raise ValueError(f"{key} is missing")
+    if not isinstance(data.get("migration", {}), dict):
+        raise ValueError("the state of the migration is none")
     if data.get("stage") not in STAGES or not isinstance(data.get("notes"), dict) or not data.get("stages"):
         raise ValueError("stage, stages or notes are missing")
     entries = data["stages"] if isinstance(data["stages"], list) else [None]
@@ -250,7 +282,8 @@ def _is_time(at: t.Any) -> bool:
     return isinstance(at, (int, float)) and 0 <= at < _END_OF_TIME
 
 
-def _own(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any]:
+def own(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any]:
+    """Returns a copy of the journal of `run_id`. Raises WaError if the run has lost it."""
     if found is None:
         raise WaError(
             "upgrade journal", "gone", "this run's own", "Somebody has removed the lock file: look who, then run again"

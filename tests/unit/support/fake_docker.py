@@ -303,7 +303,8 @@ class FakeDocker:
         one = self.find(key)
         if one is None:
             return 404, {"message": f"No such container: {key}"}
-        state = {"Status": one["State"], "Running": one["State"] == "running"}
+        state: dict[str, t.Any] = {"Status": one["State"], "Running": one["State"] == "running"}
+        state["ExitCode"] = one.get("ExitCode", 0)
         if one.get("Health"):
             state["Health"] = {"Status": one["Health"], "FailingStreak": one.get("FailingStreak", 0)}
         config = dict(one["Config"], Labels=one["Labels"], User=one["Config"].get("User", ""))

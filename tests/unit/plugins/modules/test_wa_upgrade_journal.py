@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import multiprocessing
 import os
+import time
 import typing as t
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import lock_file, upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.modules import wa_upgrade_journal
 
 Run = t.Callable[..., "dict[str, t.Any]"]
 
@@ -328,3 +331,73 @@ def test_a_change_lock_not_written_by_a_run_is_unchanged(run: Run, tmp_path: Pat
     (tmp_path / "support.change.json").write_text(content)
     assert "not written by" in run("hold")["msg"]
     assert (tmp_path / "support.change.json").read_text() == content
+
+
+def write_migration(tmp_path: Path, state: str, migrated: bool = False) -> None:
+    """What the process that migrates writes."""
+    file = JournalFile(str(tmp_path / "support.lock"))
+    journal = upgrade_journal.note_migration(file.load(), "m/1/5", {"state": state}, 5.0, migrated=migrated)
+    assert journal is not None
+    file.save(journal)
+
+
+@pytest.mark.parametrize(
+    ("state", "alive", "until", "ends"),
+    [
+        ("", False, "begun", False),  # the process may be about to start
+        ("", True, "ended", False),  # one that an earlier run has begun
+        ("waiting", True, "begun", True),
+        ("waiting", True, "ready", False),
+        ("ready", True, "ready", True),
+        ("ready", True, "ended", False),
+        ("ready", False, "ended", True),  # it has died
+        ("running", True, "ready", True),
+        ("running", True, "ended", False),
+        ("running", False, "ended", True),
+        ("ended", True, "ended", True),
+        ("failed", False, "ready", True),
+    ],
+)
+def test_wait_ends_when_the_migration_is_where_it_is_to_be_or_its_process_has_died(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, alive: bool, until: str, ends: bool
+) -> None:
+    run("begin")
+    run("stage", stage="migrating", migrate=True)
+    if state:
+        write_migration(tmp_path, state)
+    clock = iter(range(100))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(wa_upgrade_journal, "POLL_INTERVAL", 0.0)
+    with JournalFile(str(tmp_path / "support.lock")).migrating() if alive else contextlib.nullcontext():
+        before = next(clock)
+        result = run("wait", until=until, wait_timeout="20s", lease="1h")
+    looked = next(clock) - before
+    assert (result["migrating"], result["changed"], looked < 20) == (alive, False, ends)
+    assert result["journal"].get("migration", {}).get("state", "") == state
+    assert result["journal"]["lease_until"] > time.time() + 3500
+
+
+def test_wait_ends_when_the_journal_is_past_the_migration(run: Run, tmp_path: Path) -> None:
+    run("begin")
+    run("stage", stage="migrating", migrate=True)
+    write_migration(tmp_path, "ended", migrated=True)
+    assert run("wait", wait_timeout="1h")["journal"]["stage"] == "starting"
+
+
+@pytest.mark.parametrize("found", ["gone", "taken over by the upgrade to 2.53.4 by ann"])
+def test_wait_fails_when_the_run_has_lost_its_journal(run: Run, tmp_path: Path, found: str) -> None:
+    run("begin")
+    run("stage", stage="migrating", migrate=True)
+    if found == "gone":
+        (tmp_path / "support.lock").unlink()
+    else:
+        run("begin", run_id="m/2/5", take_over=True)
+    assert run("wait", wait_timeout="1h")["msg"].startswith(f"upgrade journal: {found}")
+
+
+def test_a_resumed_upgrade_must_be_allowed_to_migrate_again(run: Run, tmp_path: Path) -> None:
+    run("begin")
+    assert run("stage", stage="migrating", migrate=True)["journal"]["migrate"] is True
+    write_migration(tmp_path, "ended")
+    resumed = run("begin", run_id="m/2/5", take_over=True)["journal"]
+    assert (resumed["stage"], "migrate" in resumed, "migration" in resumed) == ("migrating", False, False)

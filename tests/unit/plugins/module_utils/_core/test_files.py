@@ -273,3 +273,13 @@ def test_acquire_waits_until_the_lock_is_free(tmp_path: Path) -> None:
         timer.start()
         assert files.acquire(other.fileno(), 30)
         timer.join()
+
+
+def test_whether_a_lock_file_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert not files.is_locked(str(path))
+    with files.lock(str(path), 0):
+        assert files.is_locked(str(path))
+    path.touch()
+    assert not files.is_locked(str(path)), "that of a killed process"
+    assert path.exists()

@@ -1,0 +1,423 @@
+#!/usr/bin/python
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: wa_migration
+short_description: Migrate a client's database under the migration lock of its server
+version_added: 0.1.0
+description:
+  - Two migrations at once slow each other down on one database server, and both clients are away all the while. So the server
+    keeps a lock that all deployments ask for, whoever upgrades them and from wherever, and of whatever database user.
+  - Waits until the lock is free, takes it, waits until the upgrade's journal at O(lock_file) allows the migration (O(waba.onprem.wa_upgrade_journal#module:migrate)),
+    starts it with O(argv), and waits for its end. Meant for C(async) - it goes on without Ansible.
+  - Writes what it does into the journal, as C(migration). After a migration that has ended with 0, on a database that nobody else uses, the
+    journal is at stage V(starting).
+  - Ends without a migration when the run that has begun it does not hold the journal any more, also when its lease is over.
+    A migration that runs is waited for, whatever the journal says, and a container that is there already is not started again.
+  - Nobody needs to release the lock. It goes with this process's session, and a server gives up a session of a host that
+    has lost its power within half a minute.
+  - P(waba.onprem.wa_info#module) returns the holder of the migration lock.
+options:
+  deployment:
+    description: The deployment's name, which PostgreSQL shows to those who wait.
+    type: str
+    required: true
+  lock_file:
+    description: The lock file of the deployment's upgrade, which has begun.
+    type: path
+    required: true
+  container:
+    description: The name of the container that migrates.
+    type: str
+    required: true
+  argv:
+    description: The command that creates and starts it, and returns.
+    type: list
+    elements: str
+    required: true
+  chdir:
+    description: The folder in which O(argv) is run.
+    type: path
+  start_timeout:
+    description: How long O(argv) may take, in seconds or as text.
+    type: str
+    default: 5m
+  lock:
+    description: Whether to take the lock. Without it other deployments may migrate meanwhile.
+    type: bool
+    default: true
+  wait_timeout:
+    description: How long to wait for the lock, in seconds or as text. One that was lost with its session is waited for without end.
+    type: str
+    default: 2h
+  project:
+    description: The Compose project of the client.
+    type: str
+    required: true
+  single:
+    description: Whether a second Coreapp of the client on this host counts as somebody who uses the database.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - waba.onprem.attributes
+  - waba.onprem.database
+  - waba.onprem.docker
+  - waba.onprem.env
+attributes:
+  check_mode:
+    description: Tells who holds the lock, and neither takes it nor waits.
+  idempotent:
+    details: A migration whose container is there is not started again.
+notes:
+  - O(env_file) is needed.
+  - On PostgreSQL the user must be able to connect to the database C(postgres), as all can unless it was taken from them.
+    The session is idle in a transaction there that has seen no table.
+  - A Galera cluster supports no migration lock, since its nodes have no lock in common, or refuse one.
+author:
+  - waba.onprem contributors (@waba)
+"""
+
+EXAMPLES = r"""
+- name: Take the migration lock of the database server, and migrate as soon as the journal allows it
+  waba.onprem.wa_migration:
+    deployment: support
+    lock_file: /var/lib/waba/support.lock
+    container: wa-support-dbupgrade-1
+    argv: [docker, compose, --profile, dbupgrade, up, --detach, --no-deps, dbupgrade]
+    chdir: /opt/waba/support
+    project: wa-support
+    env_file: /opt/waba/support/db.env
+  async: 86400
+  poll: 0
+
+- name: Wait until the lock is ours
+  waba.onprem.wa_upgrade_journal:
+    operation: wait
+    path: /var/lib/waba/support.lock
+    until: ready
+    wait_timeout: 2h
+"""
+
+RETURN = r"""
+actions:
+  description: Actions that were made, or predicted in check mode.
+  type: list
+  elements: str
+  returned: always
+  sample: [start the migration wa-support-dbupgrade-1]
+migration:
+  description: What the journal says of the migration in the end. In check mode what it would say at first.
+  type: dict
+  returned: always
+  contains:
+    state:
+      description:
+        - V(waiting) for the lock; V(ready) to start the migration; V(running); V(ended); V(failed).
+        - Empty when another process migrates for this upgrade already.
+      type: str
+    holder:
+      description: Who holds the lock, or why it is not known; empty for nobody else.
+      type: str
+    unsupported_reason:
+      description: Why the server supports no migration lock for the client's user; empty when it does.
+      type: str
+    server:
+      description: Host and port of the database server.
+      type: str
+    launched:
+      description: Whether the migration was started, or may have been.
+      type: bool
+    exit_code:
+      description: The exit code of the migration that has ended.
+      type: int
+    log:
+      description: The last lines of a migration that ended with another code than 0.
+      type: str
+    idle:
+      description: Whether nobody else used the database after a migration that ended with 0. False also where that is not known.
+      type: bool
+    message:
+      description: Why it has failed.
+      type: str
+  sample:
+    state: ended
+    holder: ""
+    unsupported_reason: ""
+    server: db.example.com:3306
+    launched: true
+    exit_code: 0
+    idle: true
+"""
+
+import contextlib
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing, starts
+from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
+from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
+from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
+from ansible_collections.waba.onprem.plugins.module_utils._database import facts as database_facts
+from ansible_collections.waba.onprem.plugins.module_utils._database import migration_lock
+from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._database.connection import DatabaseError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
+
+POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the container; the outage lasts as long
+ALIVE_EVERY = 1.0  # seconds between two queries that keep the session of the lock active
+# Seconds in which the process of an earlier run ends, unless it waits for a migration that runs: then it goes on.
+TAKES_OVER_WITHIN = 5.0
+IDLE_TIMEOUT = "7s"  # the server notices the end of a connection a moment after the client
+LOG_LINES = "40"
+
+
+class Lock:
+    """The migration lock, over several sessions if necessary."""
+
+    def __init__(self, config: database.Settings, own: str, deployment: str) -> None:
+        self.config, self.own, self.deployment = config, own, deployment
+        self.unsupported = ""
+        self.lock: migration_lock.MigrationLock | None = None
+        self.held = False
+        self.next_query = 0.0
+
+    def hold(self) -> str:
+        """Takes the lock, or keeps its session active. Returns its other holder, or why it is not known; empty for none.
+
+        Raises DatabaseError where it makes no sense to try again.
+        """
+        if self.unsupported or (self.held and time.monotonic() < self.next_query):
+            return ""
+        self.next_query = time.monotonic() + ALIVE_EVERY
+        try:
+            return self._hold()
+        except DatabaseError as error:
+            # The session is lost, or the server is unreachable: another client may acquire the lock next.
+            self.release()
+            if not error.retryable:
+                raise
+            return str(error)
+
+    def _hold(self) -> str:
+        if self.lock is None:
+            with database.connect(self.config) as session:
+                self.unsupported = migration_lock.inspect(session, self.own)["unsupported_reason"] or ""
+            if self.unsupported:
+                return ""
+            self.lock = migration_lock.connect(self.config, self.own, self.deployment)
+        if self.held:
+            self.lock.keep_alive()
+            return ""
+        self.held = self.lock.take()
+        return "" if self.held else self.lock.holder()[0] or "another session"
+
+    def release(self) -> None:
+        """Ends the session."""
+        if self.lock is not None:
+            self.lock.session.close()
+        self.lock, self.held = None, False
+
+
+class NoLock(Lock):
+    """Takes none."""
+
+    def hold(self) -> str:
+        return ""
+
+
+class Migration:
+    """The migration of one upgrade, from its lock to its end."""
+
+    def __init__(self, params: dict[str, t.Any], env: t.Mapping[str, str], result: Result) -> None:
+        self.params, self.env, self.result = params, env, result
+        self.engine = docker_engine.Docker(params)
+        self.file = JournalFile(params["lock_file"])
+        journal = self.file.load()
+        if journal is None:
+            raise WaError(f"lock file {params['lock_file']}", "none", "the journal of the upgrade that is begun")
+        self.run_id = str(journal["run_id"])
+        config = database.settings(params, env)
+        kind = Lock if params["lock"] else NoLock
+        self.lock = kind(config, migration_lock.lock_id(env, params["databases"]), params["deployment"])
+        port = env.get("WA_DB_PORT", "").strip() or config.port
+        self.state: dict[str, t.Any] = {
+            "state": "",
+            "holder": "",
+            "unsupported_reason": "",
+            "server": f"{env.get('WA_DB_HOSTNAME', '').strip()}:{port}",
+            "launched": False,
+        }
+
+    def run(self) -> None:
+        """Migrates, and writes into the journal what it does. Raises WaError."""
+        with self.file.migrating(TAKES_OVER_WITHIN) as alone:
+            if not alone:
+                return
+            try:
+                if self._wait_for_permission():
+                    self._start()
+                    self._record_end(self._wait_for_end())
+            except WaError as error:
+                self._note(state="failed", message=self.result.redact(str(error)))
+                raise
+            finally:
+                self.lock.release()
+
+    def predict(self) -> None:
+        """Tells who holds the lock."""
+        with database.connect(self.lock.config) as session:
+            lock = migration_lock.inspect(session, self.lock.own)
+        holder = "" if lock["owned"] else lock["holder"] or ""
+        why = lock["unsupported_reason"] or ""
+        self.state.update(state="waiting" if holder else "ready", holder=holder, unsupported_reason=why)
+        self.result.values["migration"] = self.state
+
+    def _note(self, migrated: bool = False, **news: t.Any) -> None:
+        """Writes the state of the migration into the journal, if it has changed."""
+        before = dict(self.state)
+        self.state.update(news)
+        self.result.values["migration"] = self.state
+        if self.state == before:
+            return
+        with self.file.exclusively():
+            journal = upgrade_journal.note_migration(
+                self.file.load(), self.run_id, self.state, time.time(), migrated=migrated
+            )
+            if journal is not None:
+                self.file.save(journal)
+
+    def _wait_for_permission(self) -> bool:
+        """Returns true as soon as the journal allows the migration and the lock is held; false when it is not due any more."""
+        end: float | None = time.monotonic() + parse_duration("wait_timeout", self.params["wait_timeout"])
+        while True:
+            journal = self.file.load()
+            if journal is None or not upgrade_journal.is_migration_due(journal, self.run_id, time.time()):
+                return False
+            may_start = bool(journal.get("migrate"))
+            if may_start and self._container():
+                return True
+            holder = self.lock.hold()
+            self._note(state="waiting" if holder else "ready", holder=holder, unsupported_reason=self.lock.unsupported)
+            if not holder:
+                end = None
+                if may_start:
+                    return True
+            elif end is not None and time.monotonic() > end:
+                raise WaError(
+                    f"database server {self.state['server']}",
+                    f"{holder} holds its migration lock",
+                    "one migration at a time",
+                )
+            time.sleep(POLL_INTERVAL)
+
+    def _container(self) -> dict[str, t.Any]:
+        """Returns the state of the migration's container; empty for none, and for one that was never started."""
+        found = self.engine.inspect_id(self.params["container"])
+        state: dict[str, t.Any] = found["State"] if found else {}
+        return {} if state.get("Status") == "created" else state
+
+    def _start(self) -> None:
+        here = bool(self._container())
+        self._note(state="running", launched=True)
+        if here:
+            return
+        self.result.record_change(f"start the migration {self.params['container']}")
+        limit = parse_duration("start_timeout", self.params["start_timeout"])
+        argv = ["timeout", "-k", "30", f"{limit:g}", *self.params["argv"]]
+        code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"])
+        if code:
+            late = code in (124, 137)
+            self._note(launched=late or bool(self._container()))
+            why = f"not within {limit:g} s" if late else compose_messages.one_line(said) or f"code {code}"
+            raise WaError("migration", f"could not be started ({why})", "a container that migrates")
+
+    def _wait_for_end(self) -> int:
+        """Returns the exit code of the migration."""
+        while True:
+            try:
+                found = self._container()
+                if found.get("Status") not in ("running", "paused", "restarting"):
+                    break
+            except WaError:
+                pass  # an engine that restarts: what the migration became it tells then
+            with contextlib.suppress(DatabaseError):  # the migration goes on without the lock
+                self.lock.hold()
+            time.sleep(POLL_INTERVAL)
+        if not found:
+            name = self.params["container"]
+            raise WaError(f"container {name}", "removed while it migrated", "its exit code", "See who has removed it")
+        return int(found["ExitCode"])
+
+    def _record_end(self, code: int) -> None:
+        if code:
+            host = ["--host", self.params["docker_host"]]
+            logs = ["docker", *host, "logs", "--tail", LOG_LINES, self.params["container"]]
+            _code, out, err = self.result.module.run_command(logs)
+            self._note(state="ended", exit_code=code, log=self.result.redact(f"{out}\n{err}".strip()))
+        else:
+            idle = self._is_idle()
+            self._note(migrated=idle, state="ended", exit_code=0, idle=idle)
+
+    def _is_idle(self) -> bool:
+        """Returns whether nobody uses the database, and the start would make no second Coreapp; false where that is not known."""
+        params = {**self.params, "gather": ["database"], "idle_timeout": IDLE_TIMEOUT}
+        try:
+            if database_facts.gather(params, self.env)["sessions"]:
+                return False
+            if not self.params["single"]:
+                return True
+            return not starts.second_coreapp(listing.read(self.engine, None, []), self.params["project"])
+        except WaError:
+            return False
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **docker_engine.ARGUMENT_SPEC,
+            **database_options.ARGUMENT_SPEC,
+            **env_options.ARGUMENT_SPEC,
+            "deployment": {"type": "str", "required": True},
+            "lock_file": {"type": "path", "required": True},
+            "container": {"type": "str", "required": True},
+            "argv": {"type": "list", "elements": "str", "required": True},
+            "chdir": {"type": "path"},
+            "start_timeout": {"type": "str", "default": "5m"},
+            "lock": {"type": "bool", "default": True},
+            "wait_timeout": {"type": "str", "default": "2h"},
+            "project": {"type": "str", "required": True},
+            "single": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    result = Result(module, Redactor([module.params["login_password"]]))
+    result.values["migration"] = {}
+    try:
+        if not module.params["env_file"]:
+            raise WaError("option env_file", "not given", "the client's db.env")
+        env = env_options.read_env(module.params["env_file"], module.params["env_format"])
+        result.redact.add([env.get("WA_DB_PASSWORD")])
+        migration = Migration(module.params, env, result)
+        if module.check_mode:
+            migration.predict()
+        else:
+            migration.run()
+    except WaError as error:
+        result.fail(error)
+    result.exit()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When wa_migration starts the migration, what it writes into the journal, and when it gives up.
+
+`Lock.hold` is called at each of its looks, and is replaced by a list of events: each changes the world, and returns the other holder.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from fake_docker import FakeDocker
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._database import facts
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
+from ansible_collections.waba.onprem.plugins.modules import wa_migration
+
+CANARY = "Canary-17-Migration-Pw"
+CONTAINER = "wa-support-dbupgrade-1"
+OWN = "m/1/5"
+Event = t.Callable[[], t.Optional[str]]
+Result = dict[str, t.Any]
+
+
+class Host:
+    """A leader with the journal of an upgrade, a fake engine, and what happens at each look."""
+
+    def __init__(self, engine: FakeDocker, folder: Path, run: t.Callable[..., Result]) -> None:
+        self.engine, self.run = engine, run
+        self.file = JournalFile(str(folder / "support.lock"))
+        self.env = folder / "db.env"
+        self.env.write_text(
+            f"WA_DB_ENGINE=MYSQL\nWA_DB_HOSTNAME=db\nWA_DB_PORT=3306\nWA_DB_USERNAME=wa\nWA_DB_PASSWORD={CANARY}\n"
+        )
+        self.events: list[Event] = []
+        self.commands: list[list[str]] = []
+        self.start_code = 0
+        self.sessions: list[str] | None = []
+        self.begin()
+
+    def begin(self, run_id: str = OWN, stage: str = "locked", lease: float = 600) -> None:
+        """A run begins the upgrade, or resumes it."""
+        claim = upgrade_journal.Claim("support", run_id, "ann", "ops1", "2.53.4")
+        now = time.time()
+        self.file.save(upgrade_journal.begin(self.file.load(), claim, now, lease, stage=stage, take_over=True))
+
+    def permit(self, stage: str = "migrating", migrate: bool = True) -> None:
+        """The run that holds the journal writes that the migration may begin."""
+        journal = self.file.load()
+        assert journal is not None
+        run_id = journal["run_id"]
+        self.file.save(upgrade_journal.advance(journal, run_id, stage, {}, time.time(), 600, migrate=migrate))
+
+    def container(self, state: str = "running", code: int = 0) -> None:
+        """The migration's container is there."""
+        self.engine.container(CONTAINER, state=state)["ExitCode"] = code
+
+    def hold(self) -> str:
+        return (self.events.pop(0)() if self.events else None) or ""
+
+    def run_command(self, argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        self.commands.append(argv)
+        if "logs" in argv:
+            return 0, f"ALTER failed with {CANARY}", ""
+        if not self.start_code:
+            self.container()
+        return self.start_code, "", "no such image"
+
+    def gather(self, _params: t.Any, _env: t.Any) -> dict[str, t.Any]:
+        if self.sessions is None:
+            raise WaError("database", "down", "up")
+        return {"sessions": self.sessions}
+
+    def migrate(self, check: bool = False, **options: t.Any) -> Result:
+        given = {
+            "deployment": "support",
+            "lock_file": self.file.path,
+            "container": CONTAINER,
+            "argv": ["compose", "up"],
+            "project": "wa-support",
+            "env_file": str(self.env),
+            "docker_host": self.engine.host,
+        }
+        return self.run("wa_migration", {**given, **options}, check)
+
+    def journal(self) -> dict[str, t.Any]:
+        return self.file.load() or {}
+
+
+@pytest.fixture
+def host(
+    engine: FakeDocker, tmp_path: Path, run_module: t.Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> Host:
+    made = Host(engine, tmp_path, run_module)
+    monkeypatch.setattr(wa_migration.Lock, "hold", lambda _lock: made.hold())
+    monkeypatch.setattr(wa_migration, "POLL_INTERVAL", 0.0)
+    monkeypatch.setattr(
+        AnsibleModule, "run_command", lambda _module, argv, **options: made.run_command(argv, **options)
+    )
+    monkeypatch.setattr(facts, "gather", made.gather)
+    return made
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_it_migrates_when_it_may_and_brings_the_journal_to_the_next_stage(host: Host, single: bool) -> None:
+    said: list[t.Any] = []
+    host.events = [
+        lambda: "session 7",
+        lambda: said.append(host.journal()["migration"]),
+        lambda: said.append(host.journal()["migration"]),
+        lambda: host.permit("stopping", migrate=False),
+        lambda: said.append(host.commands[:]),
+        host.permit,
+        lambda: None,
+        lambda: said.append((host.journal()["migration"]["state"], files.is_locked(host.file.job))),
+        lambda: host.container("exited"),
+    ]
+    result = host.migrate(single=single)
+    assert [(one["state"], one["holder"]) for one in said[:2]] == [("waiting", "session 7"), ("ready", "")]
+    assert said[2:] == [[], ("running", True)], "not before it may"
+    ended = {"state": "ended", "exit_code": 0, "idle": True, "launched": True, "holder": "", "unsupported_reason": ""}
+    assert result["migration"] == {**ended, "server": "db:3306"}
+    assert (result["changed"], result["actions"]) == (True, [f"start the migration {CONTAINER}"])
+    assert host.commands == [["timeout", "-k", "30", "300", "compose", "up"]]
+    assert (host.journal()["stage"], host.journal()["migration"]) == ("starting", result["migration"])
+    assert [one["name"] for one in host.journal()["stages"]] == ["locked", "stopping", "migrating", "starting"]
+    assert not files.is_locked(host.file.job)
+
+
+def test_a_failed_migration_leaves_its_code_and_its_log(host: Host) -> None:
+    host.events = [host.permit, lambda: None, lambda: host.container("exited", 3)]
+    result = host.migrate()
+    assert (result.get("failed"), result["migration"]["exit_code"]) == (None, 3)
+    assert result["migration"]["log"].startswith("ALTER failed with ")
+    assert CANARY not in json.dumps([result, host.journal()])
+    assert (host.journal()["stage"], host.journal()["migration"]) == ("migrating", result["migration"])
+
+
+@pytest.mark.parametrize(("state", "code"), [("exited", 0), ("exited", 137), ("running", 0), ("paused", 0)])
+def test_a_migration_that_is_there_is_not_started_again(host: Host, state: str, code: int) -> None:
+    host.begin("m/2/5", "migrating")
+    host.permit()
+    host.container(state, code)
+    host.events = [lambda: host.container("exited", code)]
+    result = host.migrate()
+    assert host.commands == ([] if not code else [host.commands[0]])
+    assert all("compose" not in argv for argv in host.commands)
+    assert (result["changed"], result["migration"]["exit_code"]) == (False, code)
+
+
+def test_a_container_that_was_never_started_is_no_migration(host: Host) -> None:
+    host.begin(stage="migrating")
+    host.permit()
+    host.container("created")
+    host.events = [lambda: None, lambda: host.container("exited")]
+    assert host.migrate()["actions"] == [f"start the migration {CONTAINER}"]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda host: host.begin("m/2/5"),
+        lambda host: host.begin(lease=-1),
+        lambda host: host.file.remove(),
+        lambda host: host.permit("starting"),
+    ],
+    ids=["another run", "the lease is over", "rolled back", "migrated already"],
+)
+def test_it_gives_up_without_a_migration_when_its_run_does_not_hold_the_journal(
+    host: Host, event: t.Callable[[Host], None]
+) -> None:
+    host.events = [lambda: event(host), lambda: pytest.fail("it looks on")]
+    before = host.journal().get("stage")
+    result = host.migrate()
+    assert (result["changed"], host.commands, before) == (False, [], "locked")
+
+
+def test_a_running_migration_is_recorded_for_the_run_that_has_resumed_the_upgrade(host: Host) -> None:
+    host.events = [
+        host.permit,
+        lambda: host.begin("m/2/5", lease=-1),
+        lambda: host.container("exited"),
+    ]
+    host.migrate()
+    assert (host.journal()["run_id"], host.journal()["stage"]) == ("m/2/5", "starting")
+    assert host.journal()["lease_until"] < time.time(), "it renews no lease of another run"
+
+
+def test_a_running_migration_of_another_upgrade_is_not_recorded(host: Host) -> None:
+    def another() -> None:
+        host.file.remove()
+        host.begin("m/2/5", "stopping")
+
+    host.events = [host.permit, another, lambda: host.container("exited")]
+    host.migrate()
+    assert (host.journal()["stage"], "migration" in host.journal()) == ("stopping", False)
+
+
+def test_a_lost_journal_stays_lost(host: Host) -> None:
+    host.events = [host.permit, host.file.remove, lambda: host.container("exited")]
+    assert host.migrate()["migration"]["exit_code"] == 0
+    assert host.journal() == {}
+
+
+def test_a_removed_container_fails(host: Host) -> None:
+    host.events = [host.permit, lambda: None, host.engine.containers.clear]
+    result = host.migrate()
+    assert "removed while it migrated" in result["msg"]
+    assert (host.journal()["stage"], host.journal()["migration"]["state"]) == ("migrating", "failed")
+
+
+def test_an_engine_that_does_not_answer_is_asked_again(host: Host) -> None:
+    def back() -> None:
+        host.engine.failures.clear()
+        host.container("exited", 137)
+
+    host.events = [
+        host.permit,
+        lambda: host.engine.failures.update({f"GET /v1.45/containers/{CONTAINER}": (500, "restarts")}),
+        lambda: None,
+        back,
+    ]
+    assert host.migrate()["migration"]["exit_code"] == 137
+
+
+@pytest.mark.parametrize(
+    ("code", "there", "launched", "why"),
+    [(1, False, False, "no such image"), (1, True, True, "no such image"), (124, False, True, "not within 300 s")],
+)
+def test_a_migration_that_cannot_be_started(host: Host, code: int, there: bool, launched: bool, why: str) -> None:
+    def fails(argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        if there:
+            host.container()
+        return code, "", "no such image"
+
+    host.run_command = fails  # type: ignore[method-assign]
+    host.events = [host.permit]
+    result = host.migrate()
+    assert result["msg"].startswith(f"migration: could not be started ({why})")
+    assert (host.journal()["migration"]["state"], host.journal()["migration"]["launched"]) == ("failed", launched)
+    assert host.journal()["migration"]["message"] == result["msg"]
+
+
+@pytest.mark.parametrize("sessions", [["one"], None], ids=["used", "unknown"])
+def test_a_used_database_keeps_the_stage(host: Host, sessions: list[str] | None) -> None:
+    host.sessions = sessions
+    host.events = [host.permit, lambda: None, lambda: host.container("exited")]
+    assert host.migrate()["migration"]["idle"] is False
+    assert host.journal()["stage"] == "migrating"
+
+
+def test_a_second_coreapp_keeps_the_stage(host: Host) -> None:
+    def end() -> None:
+        host.container("exited")
+        where = {"WA_DB_HOSTNAME": "db", "WA_DB_PORT": "3306", "WA_DB_ENGINE": "MYSQL"}
+        for project in ("wa-support", "other"):
+            host.engine.container(f"{project}-wacore-1", project=project, service="wacore", environment=where)
+
+    host.events = [host.permit, lambda: None, end]
+    assert host.migrate(single=True)["migration"]["idle"] is False
+    assert host.journal()["stage"] == "migrating"
+
+
+def test_the_time_for_the_lock_is_limited_and_its_holder_named(host: Host) -> None:
+    host.events = [lambda: "session 7"] * 1000
+    result = host.migrate(wait_timeout="0s")
+    assert (
+        result["msg"]
+        == "database server db:3306: session 7 holds its migration lock; expected one migration at a time."
+    )
+    assert (host.journal()["migration"]["state"], host.journal()["migration"]["holder"]) == ("failed", "session 7")
+
+
+def test_a_lock_that_was_lost_is_waited_for_without_end(host: Host) -> None:
+    host.events = [
+        lambda: None,
+        lambda: "session 7",
+        host.permit,
+        lambda: None,
+        lambda: host.container("exited"),
+    ]
+    assert host.migrate(wait_timeout="0s")["migration"]["idle"] is True
+
+
+def test_a_second_process_leaves_the_migration_to_the_first(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wa_migration, "TAKES_OVER_WITHIN", 0.0)
+    with host.file.migrating() as alone:
+        assert alone
+        result = host.migrate()
+    assert (result["changed"], result["migration"], "migration" in host.journal()) == (False, {}, False)
+
+
+def test_it_needs_the_journal_and_db_env(host: Host) -> None:
+    assert "expected the client's db.env" in host.migrate(env_file=None)["msg"]
+    host.file.remove()
+    assert "expected the journal of the upgrade that is begun" in host.migrate()["msg"]
