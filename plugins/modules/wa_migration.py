@@ -12,8 +12,9 @@ version_added: 0.1.0
 description:
   - Two migrations at once slow each other down on one database server, and both clients are away all the while. So the server
     keeps a lock that all deployments ask for, whoever upgrades them and from wherever, and of whatever database user.
-  - Waits until the lock is free, takes it, waits until the upgrade's journal at O(lock_file) allows the migration (O(waba.onprem.wa_upgrade_journal#module:migrate)),
-    starts it with O(argv), and waits for its end. Meant for C(async) - it goes on without Ansible.
+  - Waits until the lock is free, takes it, waits until the upgrade's journal at O(lock_file) allows the migration
+    (O(waba.onprem.wa_upgrade_journal#module:migrate)), starts it with O(argv), and waits for its end. Meant for C(async) - it goes on
+    without Ansible.
   - Writes what it does into the journal, as C(migration). After a migration that has ended with 0, on a database that nobody else uses, the
     journal is at stage V(starting).
   - Ends without a migration when the run that has begun it does not hold the journal any more, also when its lease is over.
