@@ -137,9 +137,14 @@ def mask_mount(text: str) -> str:
     return text
 
 
+def hide(value: t.Any, secrets: t.Any) -> t.Any:
+    """Returns `value` without `secrets` (nested texts)."""
+    return Redactor(_texts(secrets))(value)
+
+
 def redact(value: t.Any, secrets: t.Any = ()) -> t.Any:
     """Returns `value`, such as another program's output, without `secrets` (nested texts) and what looks like a secret."""
-    return mask(Redactor(_texts(secrets))(value))
+    return mask(hide(value, secrets))
 
 
 def _texts(value: t.Any) -> t.Iterator[str]:

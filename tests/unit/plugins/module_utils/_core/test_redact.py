@@ -21,6 +21,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import (
     mask,
     redact,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import hide as hide_secrets
 
 CANARY = "Canary-Pa55%20word'\\"
 
@@ -119,3 +120,10 @@ def test_a_changed_secret_in_a_diff_is_marked_without_its_value() -> None:
     assert diff_secret(None, "b") == (None, CHANGED)
     assert diff_secret("a", None) == (HIDDEN, None)
     assert diff_secret(None, None) == (None, None)
+
+
+def test_only_what_is_named_is_hidden() -> None:
+    assert (
+        hide_secrets("password=a Canary-1 (Canary-2)", {"x": ["Canary-1"], "y": None})
+        == f"password=a {HIDDEN} (Canary-2)"
+    )

@@ -1,0 +1,755 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks before an upgrade: what is expected, what was found wrong, and the verdict on a host and on a deployment. Pure rules.
+
+The role's README has them as a table.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
+from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology, upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
+
+OK, SKIPPED, FAILED = "ok", "skipped", "failed"
+# What a check is made from: variables, the first reads (journal, containers, images), or those that take longer.
+VARIABLES, HOST, DEPLOYMENT = "variables", "host", "deployment"
+# Checks without which others cannot be made.
+TARGET, VALUES = "the target is a version", "the values of variables are valid"
+READ, DATABASE = "the host can be read", "the database can be read"
+REFUSED = "an upgrade would be refused"  # what is reported where a target version is not given
+_HEALTH = ("expiry", "health")
+Facts = t.Mapping[str, t.Any]
+Problem = t.Union[str, "tuple[str, str]", None]  # what was found, and what to do
+
+
+class Observed:
+    """What is known of a host, from `facts` (see `verdict`)."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.host = str(facts["host"])
+        self.deployment: Facts = facts["deployment"]
+        self.name = str(self.deployment["name"])
+        self.leads = bool(self.deployment["is_leader"])
+        self.target_given = bool(str(facts["version"]).strip())
+        self.found: Facts = facts["found"]
+        self.left: Facts = facts["left"]
+        self.unfinished = self.left.get("stage", "locked") != "locked"
+        self.migrated = self.left.get("stage", "locked") in ("starting", "verifying")
+        self.compose: Facts = facts["compose"]["compose"]
+
+    @property
+    def target(self) -> str:
+        """The version to upgrade to. Raises WaError if it is none."""
+        return topology.normalise_version(self.facts["version"])
+
+    @property
+    def skip(self) -> list[str]:
+        """The checks in `wa_upgrade_skip`."""
+        return units.text_list(self.facts["skip"], "wa_upgrade_skip")
+
+    @property
+    def running(self) -> list[str]:
+        """The versions of the client's containers on all members that were reached."""
+        return sorted({str(one["version"]) for one in self.facts["everywhere"]})
+
+    @property
+    def serves(self) -> bool:
+        """Whether a container of the client runs on any member."""
+        return any(one["state"] == "running" for one in self.facts["everywhere"])
+
+    @property
+    def needed(self) -> bool:
+        """Whether the target takes an upgrade; also if it is refused, so that the other checks are made."""
+        if not self.target_given:
+            return False
+        try:
+            return self.unfinished or topology.check_jump(self.running, self.target)
+        except WaError:
+            return True
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A reason not to make a check."""
+
+    reason: str
+    applies: t.Callable[[Observed], bool]
+
+
+NO_TARGET = Skip("no `wa_upgrade_version`", lambda now: not now.target_given)
+UNFINISHED = Skip("an unfinished upgrade goes on", lambda now: now.unfinished)
+FINISHED = Skip("no upgrade is unfinished", lambda now: not now.unfinished)
+NOTHING = Skip("nothing to upgrade", lambda now: now.target_given and not now.needed)
+MIGRATED = Skip("the database is migrated", lambda now: now.migrated)
+TAKE_OVER = Skip("`wa_upgrade_take_over`", lambda now: bool(now.facts["take_over"]))
+NO_HOOKS = Skip("no hooks", lambda now: not now.facts["hooks"] and not now.facts["missing_hooks"])
+RENDERED = Skip("the migration is in the role's Compose file", lambda now: not now.compose.get("migration"))
+NO_COMPOSE_DIR = Skip("no `wa_client_compose_dir`", lambda now: not now.compose.get("repositories"))
+NO_DUMP = Skip("no `wa_upgrade_dump`", lambda now: not now.facts["dump"])
+ONE_HOST = Skip("a deployment of one host", lambda now: len(now.deployment["members"]) < 2)
+NO_MARKER = Skip(
+    "`wa_upgrade_check_only`, and no member has read a marker file",
+    lambda now: bool(now.facts["check_only"]) and not now.facts["markers"],
+)
+
+
+def _skips(*names: str) -> Skip:
+    return Skip(
+        f"{' or '.join(f'`{name}`' for name in names)} in `wa_upgrade_skip`", lambda now: bool({*names} & {*now.skip})
+    )
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of the preflight."""
+
+    name: str
+    expected: str
+    find: t.Callable[[Observed], Problem]  # returns what is wrong; raises WaError for the same
+    needs: str = VARIABLES
+    after: tuple[str, ...] = ()  # checks that must not have failed; all that need the deployment are after all others
+    leader: bool = False  # whether it is made at the leader only
+    skip: tuple[Skip, ...] = ()
+    subject: str = "host"  # what the message begins with: `host`, `deployment`, or nothing
+    reported: bool = False  # whether a preparation (no target version) only reports what was found
+
+
+def _message(now: Observed, result: Facts, key: str) -> str:
+    """Returns why a read gave no answer, without secrets; empty if it did. A successful one has `key`."""
+    if result.get("msg"):
+        return str(redact.hide(str(result["msg"]), now.facts["secrets"]))
+    return "" if key in result else "it was not read"
+
+
+def _left_out(now: Observed) -> Problem:
+    missing = sorted({*now.deployment["members"]} - {*now.facts["run_hosts"]})
+    if not missing:
+        return None
+    return (
+        f"not in this run (--limit, or wa_hosts): {', '.join(missing)} of deployment {now.name}.",
+        "A deployment is upgraded as a whole: take all of its hosts, or none.",
+    )
+
+
+def _state(now: Observed) -> Problem:
+    if now.facts["state"] == "present":
+        return None
+    return (
+        f"wa_upgrade_state is {now.facts['state']}.",
+        "Leave it out to upgrade; the role itself, as in roles, then takes away what upgrades have left.",
+    )
+
+
+def _version(now: Observed) -> Problem:
+    try:
+        topology.normalise_version(now.facts["version"])
+    except WaError as error:
+        return f"wa_upgrade_version: {error}"
+    return None
+
+
+def _values(now: Observed) -> Problem:
+    refused = [*now.facts["invalid"], now.facts["compose"]["refusal"]]
+    texts = dict.fromkeys(str(one).rstrip(".") for one in refused if one)
+    return f"{'. '.join(texts)}. Nothing was changed." if texts else None
+
+
+def _api_password(now: Observed) -> Problem:
+    if now.facts["api_password"] or ("expiry" in now.skip and not now.target_given):
+        return None
+    return (
+        "wa_api_password is not set: health, GC and backup need the API, and so does the health of the new version, also where the "
+        "old one has expired.",
+        "Set it, from a vault.",
+    )
+
+
+def _backup_password(now: Observed) -> Problem:
+    if now.facts["backup_password"]:
+        return None
+    return (
+        "wa_upgrade_backup_password is not set: the settings backup needs one.",
+        "Set it (12 characters or more), or go without a backup with wa_upgrade_skip: [settings_backup].",
+    )
+
+
+def _missing_hooks(now: Observed) -> Problem:
+    if not now.facts["missing_hooks"]:
+        return None
+    return (
+        f"no file of tasks on the controller: {', '.join(now.facts['missing_hooks'])}.",
+        "Set wa_upgrade_before_outage and wa_upgrade_after_outage to files that are there, or to none.",
+    )
+
+
+def _hooks(now: Observed) -> Problem:
+    return " ".join(text for text in now.facts["hooks"].values() if text)
+
+
+def _host_read(now: Observed) -> Problem:
+    if now.facts["unread"]:
+        return str(redact.hide(str(now.facts["unread"]), now.facts["secrets"]))
+    return _message(now, now.found, "containers")
+
+
+def _locked(now: Observed) -> Problem:
+    if not upgrade_journal.counts(now.facts["journal"], now.facts["leader_journal"]):
+        return None
+    return (
+        f"{now.name} is locked by {now.facts['journal']['holder']} (on {now.host}).",
+        "Wait for it; if it is known to be dead, run again with wa_upgrade_take_over: true.",
+    )
+
+
+def _uncompleted(now: Observed) -> Problem:
+    if now.target_given and now.target == now.left["target"]:
+        return None
+    return str(now.facts["standing"]), f"Go on with it: {now.facts['commands']['go_on']}"
+
+
+def _other_leader(now: Observed) -> Problem:
+    led_by = ((now.facts["journal"].get("journal") or {}).get("notes") or {}).get("leader") or now.host
+    if led_by == now.host:
+        return None
+    return (
+        f"the upgrade to {now.left.get('target', '')} was led by {led_by}, which has its journal, and now wa_leader names {now.host}.",
+        "Have it lead again; if that host is lost, find out whether the database was migrated, then remove "
+        f"{now.deployment['lock_file']} on the others.",
+    )
+
+
+def _outside_compose(now: Observed) -> Problem:
+    if now.deployment["project"]:
+        return None
+    return (
+        "its containers were adopted outside Compose (wa_project is empty).",
+        "Move them into a project first, with an outage of seconds: remove wa_project from the inventory and run "
+        f"{now.facts['commands']['replace']}",
+    )
+
+
+def _not_running(now: Observed) -> Problem:
+    if not now.facts["clients"]:
+        return f"no container of the client in project {now.deployment['project']}: run provision.yml first."
+    stopped = [str(one["name"]) for one in now.facts["clients"] if one["state"] != "running"]
+    if not stopped:
+        return None
+    return (
+        f"not running: {', '.join(stopped)}.",
+        "Run provision.yml, which starts the version that they have; then run upgrade.yml again.",
+    )
+
+
+def _path(now: Observed) -> Problem:
+    topology.check_jump(now.running, now.target)
+    return None
+
+
+def _no_coreapp(now: Observed) -> Problem:
+    if now.compose["coreapp"]:
+        return None
+    return (
+        f"it leads {now.name}, and has no Coreapp; expected one, because the migration is made from the leader's Coreapp in your "
+        "Compose files.",
+        "Set wa_leader to a member that has one.",
+    )
+
+
+def _no_copy(now: Observed) -> Problem:
+    facts = now.facts
+    return " ".join(
+        requirements.database_copy(now.left, now.serves, facts["dump"], facts["snapshot_command"], now.skip)
+    )
+
+
+def _joined(texts: t.Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {text}" for name, text in texts.items())
+
+
+def _missing_images(now: Observed) -> Problem:
+    missing = now.found.get("missing_images")
+    if not missing:
+        return None
+    return (
+        f"{_joined(missing)}.",
+        "Set wa_upgrade_version to a version that the registry has, or mend wa_registry or wa_images.",
+    )
+
+
+def _unanswered_images(now: Observed) -> Problem:
+    unanswered = now.found.get("unanswered_images")
+    if not unanswered:
+        return None
+    return (
+        f"{_joined(unanswered)}. The registry did not tell whether it has the version, also when it was asked again "
+        f"(wa_upgrade_pull_retries: {now.facts['pull_retries']}; not for want of a login).",
+        "Run again when it answers; where its words tell of a login or of the network, mend that (wa_client_registry_username, "
+        "wa_registry, wa_images).",
+    )
+
+
+def _wrong_images(now: Observed) -> Problem:
+    # The migration would run with it, and what it leaves has another schema than the version that its name promises.
+    wrong = now.found.get("wrong_images")
+    if not wrong:
+        return None
+    return (
+        f"{_joined(wrong)}. Nothing was changed.",
+        f"Take the registry's build (docker pull {'; docker pull '.join(wrong)}), or load the right one, and run upgrade.yml again.",
+    )
+
+
+def _room(now: Observed) -> Problem:
+    # Room for logs is not required to complete an upgrade.
+    logs = 0 if now.unfinished else now.facts["min_free_logs"]
+    return " ".join(requirements.room(now.found, now.facts["target_images"], now.facts["min_free"], logs))
+
+
+def _operators_files(now: Observed) -> Problem:
+    read = now.facts["operators_files"]
+    unread = _message(now, read, "actions")
+    if unread or not read["actions"] or now.facts["update_compose_files"]:
+        return unread
+    return (
+        f"after the upgrade docker compose up in {now.compose['folder']} would start the old version on the migrated database; "
+        f"expected your permission to set the new one there ({'; '.join(read['actions'])}).",
+        "Give it with wa_upgrade_update_compose_files: true.",
+    )
+
+
+def _compose_file(now: Observed) -> Problem:
+    read = now.facts["compose_images"]
+    other = requirements.compose(read.get("stdout_lines") or (), now.facts["clients"], now.facts["images"])
+    if not other and read.get("rc", 1) != 0:
+        said = str(read.get("stderr") or read.get("msg") or "no reason given")
+        other = compose_messages.one_line(said, now.facts["secrets"])
+    if not other:
+        return None
+    before = ", ".join(now.running)
+    return (
+        f"{now.deployment['project_dir']}/compose.yml: {other}.",
+        f"A failure before the migration would start what it names. Put the version that runs in it, or have provision.yml write it "
+        f"with wa_version: {before}; then run upgrade.yml again.",
+    )
+
+
+def _unhealthy(now: Observed) -> Problem:
+    return _message(now, now.facts["health"], "healthy")
+
+
+def _drifted(now: Observed) -> Problem:
+    read = now.facts["drift"]
+    unread = _message(now, read, "drift")
+    if unread or not read["drift"]:
+        return unread
+    return (
+        f"{'; '.join(read['drift'])}.",
+        "Run provision.yml, which corrects what the inventory can correct; then run upgrade.yml again.",
+    )
+
+
+def _database_read(now: Observed) -> Problem:
+    return _message(now, now.facts["database"], "database")
+
+
+def _no_dump(now: Observed) -> Problem:
+    read = now.facts["dumpable"]
+    unread = _message(now, read, "databases")
+    if unread or read["databases"]:
+        return unread
+    server = (now.facts["database"].get("database") or {}).get("server", "its server")
+    return (
+        f"wa_upgrade_dump: no database of the client was found on {server}; expected at least the one with its messages.",
+        "Name its databases in wa_message_gc_databases, or correct WA_DB_NAME_PREFIX (wa_db_env_name_prefix).",
+    )
+
+
+def _database(now: Observed) -> Problem:
+    seconds = units.whole_seconds("wa_upgrade_statement_timeout", now.facts["statement_timeout"])
+    return " ".join(requirements.database(now.facts["database"].get("database") or {}, float(seconds)))
+
+
+def _media(now: Observed) -> Problem:
+    """The leader's marker, or what `wa_upgrade_check_only` has read without writing one, is compared with those of the others."""
+    if now.facts["check_only"]:
+        return str(now.facts["split_volume"])
+    media, marker = now.facts["media"], now.facts["marker"] if now.leads else {}
+    if marker.get("msg"):
+        return _message(now, marker, "actions")
+    return "" if media.get("skipped") else _message(now, media, "actions")
+
+
+def _reads(now: Observed) -> Problem:
+    reason = now.facts["uninspected"]
+    reported = [now.facts[name].get("msg") for name in ("media", "marker")]
+    return "" if reason in reported else str(redact.hide(str(reason), now.facts["secrets"]))
+
+
+CHECKS = (
+    Check("wa_upgrade_state is present", "`present`", _state),
+    Check("the run covers the deployment", "all hosts of the deployment", _left_out),
+    Check(TARGET, "a version such as 2.53.4", _version, skip=(NO_TARGET,)),
+    # Found out in the outage, a time-out of nothing would leave the client stopped.
+    Check(VALUES, "values that the roles accept", _values),
+    Check("the API password is set", "`wa_api_password`", _api_password, after=(VALUES,)),
+    Check(
+        "the password of the settings backup is set",
+        "`wa_upgrade_backup_password`",
+        _backup_password,
+        after=(VALUES,),
+        skip=(NO_TARGET, _skips("settings_backup", "expiry")),
+    ),
+    Check("the hook files exist", "files of tasks on the controller", _missing_hooks, leader=True, skip=(NO_HOOKS,)),
+    Check(
+        "the hooks cannot end the play",
+        "tasks that Ansible can load and that end no play",
+        _hooks,
+        leader=True,
+        skip=(NO_HOOKS,),
+    ),
+    Check(READ, "an answer of its Docker Engine, and files that can be read", _host_read, HOST),
+    Check(
+        "the client is the one of the inventory",
+        "the identity that the inventory describes",
+        lambda now: str(now.facts["identity"]),
+        HOST,
+        after=(VALUES,),
+        subject="",
+    ),
+    Check("no other upgrade is in progress", "no lock of another run", _locked, HOST, skip=(TAKE_OVER,), subject=""),
+    Check(
+        "an unfinished upgrade is completed",
+        "its target",
+        _uncompleted,
+        HOST,
+        after=(TARGET,),
+        skip=(FINISHED,),
+        subject="deployment",
+    ),
+    # The members note who leads: the stages after the stop are in the leader's journal alone.
+    Check(
+        "the leader is that of the unfinished upgrade",
+        "the leader in the host's journal",
+        _other_leader,
+        HOST,
+        leader=True,
+        subject="deployment",
+    ),
+    Check("the containers belong to a Compose project", "a project", _outside_compose, HOST),
+    Check("the client runs", "every container of the client running", _not_running, HOST, skip=(UNFINISHED,)),
+    # What Compose files of the operator's mount is known after they are read.
+    Check(
+        "no registration and no media are lost",
+        "both outside of the containers' own layers",
+        lambda now: str(now.facts["loss"]),
+        HOST,
+        after=(VALUES,),
+        skip=(NO_TARGET,),
+    ),
+    Check(
+        "the target can be reached from the running version",
+        "one running version, no newer than the target",
+        _path,
+        HOST,
+        after=(TARGET,),
+        skip=(NO_TARGET, UNFINISHED),
+        subject="deployment",
+    ),
+    Check(
+        "the leader has a Coreapp for the migration",
+        "a Coreapp in the operator's Compose files",
+        _no_coreapp,
+        HOST,
+        after=(VALUES,),
+        leader=True,
+        skip=(NO_TARGET, RENDERED, NOTHING),
+    ),
+    Check(
+        "a copy of the database is made",
+        "`wa_upgrade_dump`, `wa_upgrade_snapshot_command`, or `database_backup` in `wa_upgrade_skip`",
+        _no_copy,
+        HOST,
+        after=(VALUES,),
+        leader=True,
+        skip=(NOTHING,),
+        subject="deployment",
+        reported=True,
+    ),
+    Check(
+        "the images of the target exist",
+        "images on the host or in the registry",
+        _missing_images,
+        HOST,
+        after=(TARGET,),
+        skip=(NO_TARGET,),
+    ),
+    Check(
+        "the registry has answered",
+        "an answer for each image",
+        _unanswered_images,
+        HOST,
+        after=(TARGET,),
+        skip=(NO_TARGET,),
+    ),
+    Check(
+        "the images of the target are the builds that they are named after",
+        "the registry's builds",
+        _wrong_images,
+        HOST,
+        after=(TARGET,),
+        skip=(NO_TARGET, UNFINISHED, NOTHING),
+    ),
+    Check(
+        "there is room for images and logs",
+        "`wa_upgrade_min_free` and `wa_upgrade_min_free_logs`",
+        _room,
+        HOST,
+        after=(VALUES,),
+        skip=(NOTHING,),
+        reported=True,
+    ),
+    Check(
+        "the version may be set in the operator's Compose files",
+        "`wa_upgrade_update_compose_files`, or no version of the client in them",
+        _operators_files,
+        DEPLOYMENT,
+        skip=(NO_COMPOSE_DIR, NO_TARGET, NOTHING),
+    ),
+    # Going back before the migration starts what this file names.
+    Check(
+        "the Compose file names the running version",
+        "the running version",
+        _compose_file,
+        DEPLOYMENT,
+        skip=(UNFINISHED, NOTHING),
+    ),
+    Check(
+        "the client is healthy", "good health", _unhealthy, DEPLOYMENT, leader=True, skip=(UNFINISHED, _skips(*_HEALTH))
+    ),
+    # The start puts db.env in force, and the verification compares again.
+    Check("db.env and the media volume are in sync", "no difference", _drifted, DEPLOYMENT, skip=(UNFINISHED,)),
+    Check(
+        DATABASE,
+        "an answer to the client's user",
+        _database_read,
+        DEPLOYMENT,
+        leader=True,
+        subject="deployment",
+    ),
+    Check(
+        "the database can be dumped",
+        "the tool, room, and at least one database",
+        _no_dump,
+        DEPLOYMENT,
+        leader=True,
+        skip=(NO_DUMP, NO_TARGET, NOTHING),
+        subject="deployment",
+    ),
+    Check(
+        "the database can be migrated",
+        "a server that takes writes, `wa_upgrade_statement_timeout`, room for its largest table",
+        _database,
+        DEPLOYMENT,
+        after=(DATABASE,),
+        leader=True,
+        skip=(NOTHING, MIGRATED),
+        subject="deployment",
+        reported=True,
+    ),
+    Check(
+        "the members share the media volume",
+        "one marker file, which all of them read",
+        _media,
+        DEPLOYMENT,
+        skip=(ONE_HOST, UNFINISHED, NO_MARKER),
+    ),
+    Check(
+        "every read was made",
+        "reads without an error",
+        _reads,
+        DEPLOYMENT,
+    ),
+)
+
+
+def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
+    """Returns the verdict on a host.
+
+    `facts` have `host`, `deployment`, `run_hosts` (all hosts of the run), `check_only`, the role's options `state`, `version`, `skip`,
+    `take_over`, `dump`, `snapshot_command`, `min_free`, `min_free_logs`, `statement_timeout`, `pull_retries`,
+    `update_compose_files`; `api_password` and `backup_password` (whether they are set); `images` (`wa_images`), `target_images`,
+    `invalid` (refusals of values), `compose` (how Compose is called, or the refusal), `hooks` (refusals by path),
+    `missing_hooks`, `commands` (`go_on`, `replace`), `secrets`.
+
+    Of the host: `unread` (why a read has failed, or empty), `journal` and `leader_journal` (results of `wa_upgrade_journal`), `left` (the
+    journal of an unfinished upgrade), `standing` (its state as text), `found` (the result of `wa_info`), `clients` (its containers),
+    `everywhere` (those of all members), `identity` and `loss` (refusals).
+
+    Of the deployment, where `inspected`: `operators_files`, `compose_images`, `health`, `drift`, `database`, `dumpable`, `marker`,
+    `media` (results), `markers` (by member, as read), `split_volume` (refusal), `uninspected` (why a read has failed, or empty).
+
+    The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
+    (messages), `message` (one of them, or all), `lines`, `notes` (what else is displayed), `refusals` (why an upgrade would be
+    refused), `unsupported`, and `check_only`.
+    """
+    now = Observed(facts)
+    checks: list[dict[str, t.Any]] = []
+    failed: list[str] = []
+    for check in CHECKS:
+        if check.leader and not now.leads:
+            continue
+        one = _examine(check, now, _reason(check, now, failed, inspected))
+        checks.append(one)
+        failed += [check.name] if one["state"] == FAILED else []
+    refusals = [one["refusal"] for one in checks if one.get("refusal")]
+    unsupported = "" if failed or not inspected else _unsupported(now)
+    messages = [one["message"] for one in checks if one["state"] == FAILED]
+    return {
+        "checks": [{key: value for key, value in one.items() if key not in ("message", "refusal")} for one in checks],
+        "failed": messages,
+        "message": messages[0] if len(messages) == 1 else messages,
+        "lines": [_line(one) for one in checks],
+        "notes": [] if failed else _notes(now, refusals, unsupported),
+        "refusals": refusals,
+        "unsupported": unsupported,
+        "check_only": bool(facts["check_only"]),
+    }
+
+
+def _reason(check: Check, now: Observed, failed: t.Sequence[str], inspected: bool) -> str:
+    """Returns why a check is not made; empty if it is. `failed` are the checks before it that have failed."""
+    made_before = {one.name for one in CHECKS if one.needs != DEPLOYMENT}
+    wanted = {*check.after, *([READ] if check.needs == HOST and check.name != READ else [])}
+    wanted |= made_before if check.needs == DEPLOYMENT else set()
+    missing = next((name for name in failed if name in wanted), "")
+    if missing:
+        return f"not checked, since this check has failed: {missing}"
+    if check.needs == DEPLOYMENT and not inspected:
+        return "not read yet"
+    return next((skip.reason for skip in check.skip if skip.applies(now)), "")
+
+
+def _examine(check: Check, now: Observed, reason: str) -> dict[str, t.Any]:
+    """Returns the result of a check; `reason` is why it is not made, or empty."""
+    one = {"check": check.name, "host": now.host, "state": OK, "expected": check.expected.replace("`", ""), "found": ""}
+    if reason:
+        return {**one, "state": SKIPPED, "reason": reason.replace("`", "")}
+    try:
+        problem = check.find(now)
+    except WaError as error:
+        problem = str(error)
+    found, cure = problem if isinstance(problem, tuple) else (problem or "", "")
+    if not found:
+        return one
+    text = f"{found} {cure}".rstrip()
+    if check.reported and not now.target_given:
+        return {**one, "state": SKIPPED, "reason": f"{REFUSED}: {text}", "refusal": text}
+    subject = {"host": f"{now.host}: ", "deployment": f"{now.name}: "}.get(check.subject, "")
+    return {**one, "state": FAILED, "found": found, **({"cure": cure} if cure else {}), "message": f"{subject}{text}"}
+
+
+def _line(one: Facts) -> str:
+    """Returns a check for a person."""
+    text = f"{one['state']:<8} {one['check']}"
+    if one["state"] == SKIPPED:
+        return f"{text}: {one['reason']}"
+    if one["state"] == FAILED:
+        return f"{text}: expected {one['expected']}; found: {one['found']} {one.get('cure', '')}".rstrip()
+    return text
+
+
+def _unsupported(now: Observed) -> str:
+    """Returns that the vendor does not support the database; empty if it does, or if nothing is to be upgraded."""
+    why = (now.facts["database"].get("database") or {}).get("unsupported")
+    if not why or NOTHING.applies(now):
+        return ""
+    return (
+        f"{why}. Clients run on it all the same, or not: upgrade one with a copy of the database first, and have a dump or a "
+        "snapshot taken (wa_upgrade_dump, wa_upgrade_snapshot_command)."
+    )
+
+
+def _notes(now: Observed, refusals: t.Sequence[str], unsupported: str) -> list[str]:
+    """Returns what is displayed of a host that has passed."""
+    notes = []
+    if now.leads:
+        before = (now.left.get("notes") or {}).get("from_version") or ", ".join(now.running)
+        if not now.target_given:
+            what = "no target version: preparation only"
+        elif now.unfinished:
+            what = f"target {now.target}, the upgrade that stopped at stage {now.left['stage']} goes on. {now.facts['standing']}"
+        else:
+            what = f"target {now.target}" + ("" if now.needed else ", nothing to upgrade")
+        notes.append(f"{now.name}: version {before}, {what}")
+        databases = now.facts["dumpable"].get("databases")
+        notes += [f"{now.name}: the dump will hold {', '.join(databases)}"] if databases else []
+        notes += [f"{now.name}: {unsupported}"] if unsupported else []
+    # Preparation goes on: what it cleans may make the room, and time for statements is given for the upgrade alone.
+    notes += [f"{now.host}: {REFUSED}: {' '.join(refusals)}"] if refusals else []
+    return notes
+
+
+def of_deployment(
+    deployment: Facts, verdicts: t.Mapping[str, Facts], run_hosts: t.Collection[str], reached: t.Collection[str]
+) -> dict[str, t.Any]:
+    """Returns the verdict on a deployment from those of its members. One that is not among the `reached` is a failed check.
+
+    The result has `deployment`, `leader`, `reporter` (the leader, or else the first host that was reached), `passed`, `checks`,
+    `failed`, `unready` (hosts with a failed check), `notes`, and `lines`.
+    """
+    checks: list[Facts] = []
+    failed: list[str] = []
+    lines: list[str] = []
+    notes: list[str] = []
+    unready: list[str] = []
+    shown: dict[tuple[str, str], str] = {}
+    for host in deployment["members"]:
+        one = verdicts.get(host) if host in reached else None
+        if not one:
+            one = _unreached(host, host in run_hosts)
+        failed += [text for text in one["failed"] if text not in failed]
+        notes += [text for text in one.get("notes") or () if text not in notes]
+        unready += [host] if one["failed"] else []
+        lines.append(host)
+        for check, line in zip(one["checks"], one["lines"]):
+            first = shown.setdefault((check["check"], check["found"]), host)
+            repeated = check["state"] == FAILED and first != host
+            lines.append(f"  {check['state']:<8} {check['check']}: as on {first}" if repeated else f"  {line}")
+            checks.append(check)
+    count = sum(check["state"] == FAILED for check in checks)
+    head = f"{deployment['name']}: {count} of {len(checks)} checks failed"
+    return {
+        "deployment": deployment["name"],
+        "leader": deployment["leader"],
+        "reporter": next((one for one in (deployment["leader"], *deployment["members"]) if one in reached), ""),
+        "passed": not failed,
+        "checks": checks,
+        "failed": failed,
+        "unready": sorted(unready),
+        "notes": notes,
+        "lines": [head, *notes, *lines],
+    }
+
+
+def _unreached(host: str, in_run: bool) -> dict[str, t.Any]:
+    found = (
+        "it could not be reached, or its checks have ended early: see above."
+        if in_run
+        else "it is not in this run (--limit, or wa_hosts)."
+    )
+    one = {
+        "check": "the host is checked",
+        "host": host,
+        "state": FAILED,
+        "expected": "a host of this run that answers",
+        "found": found,
+    }
+    return {"checks": [one], "lines": [_line(one)], "failed": [f"{host}: {found}"]}

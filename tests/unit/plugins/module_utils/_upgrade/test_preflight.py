@@ -1,0 +1,501 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checks before an upgrade: each ok, skipped and failed, and the verdict on hosts and deployments."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from preflight_samples import DATABASE, DEPLOYMENT, FOUND, GOOD, IMAGES, JOURNAL, container
+
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import preflight
+
+LEFT = {
+    "left": JOURNAL,
+    "standing": "The upgrade to 2.53.4 that was left unfinished is at stage stopping.",
+}
+HELD = {"journal": JOURNAL, "held": True, "holder": "the upgrade to 2.53.4 by ops"}
+NONE: dict[str, t.Any] = {"version": ""}
+SAME: dict[str, t.Any] = {"version": "2.51.2", "dump": False}
+
+
+def verdict(inspected: bool = True, **changes: t.Any) -> dict[str, t.Any]:
+    return preflight.verdict({**GOOD, **changes}, inspected)
+
+
+def check(name: str, found: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    (one,) = [one for one in found["checks"] if one["check"] == name]
+    return t.cast("dict[str, t.Any]", one)
+
+
+def test_a_healthy_deployment_passes_all_checks() -> None:
+    found = verdict()
+    assert found["failed"] == []
+    assert found["message"] == []
+    states = {one["check"]: one["state"] for one in found["checks"]}
+    assert [name for name, state in states.items() if state != "ok"] == ["an unfinished upgrade is completed"]
+    assert list(states) == [one.name for one in preflight.CHECKS]
+    assert found["notes"] == [
+        "waba: version 2.51.2, target 2.53.4",
+        "waba: the dump will hold waba1, messageStore",
+    ]
+    assert found["lines"][0] == "ok       wa_upgrade_state is present"
+
+
+# The check, what differs from GOOD, and the message that it fails with.
+FAILED: list[tuple[str, dict[str, t.Any], str]] = [
+    (
+        "wa_upgrade_state is present",
+        {"state": "absent"},
+        "h1: wa_upgrade_state is absent. Leave it out to upgrade; the role itself, as in roles, then takes away what upgrades have left.",
+    ),
+    (
+        "the run covers the deployment",
+        {"run_hosts": ["h2"]},
+        "h1: not in this run (--limit, or wa_hosts): h1 of deployment waba. A deployment is upgraded as a whole: take all of its hosts, "
+        "or none.",
+    ),
+    (
+        "the target is a version",
+        {"version": "latest", "target_images": []},
+        "h1: wa_upgrade_version: version: 'latest' is no version of the client; expected a version such as 2.53.4 (quote it in YAML).",
+    ),
+    (
+        "the values of variables are valid",
+        {"invalid": ["wa_upgrade_dump_timeout: '0s'", "a"]},
+        "h1: wa_upgrade_dump_timeout: '0s'. a. Nothing was changed.",
+    ),
+    (
+        "the values of variables are valid",
+        {"compose": {"compose": {}, "refusal": "wa_topology: 'ring' is unknown; expected one of: single."}},
+        "h1: wa_topology: 'ring' is unknown; expected one of: single. Nothing was changed.",
+    ),
+    ("the API password is set", {"api_password": False, "skip": ["expiry"]}, "h1: wa_api_password is not set: "),
+    (
+        "the password of the settings backup is set",
+        {"backup_password": False},
+        "h1: wa_upgrade_backup_password is not ",
+    ),
+    (
+        "the hook files exist",
+        {"missing_hooks": ["/srv/after.yml"]},
+        "h1: no file of tasks on the controller: /srv/after.yml. Set wa_upgrade_before_outage and wa_upgrade_after_outage to files "
+        "that are there, or to none.",
+    ),
+    (
+        "the hooks cannot end the play",
+        {"hooks": {"/a": "/a: no list of tasks.", "/b": "/b: the same.", "/c": ""}},
+        "h1: /a: no list of tasks. /b: the same.",
+    ),
+    ("the host can be read", {"unread": "no daemon with Canary-1"}, "h1: no daemon with <hidden>"),
+    ("the host can be read", {"found": {}}, "h1: it was not read"),
+    ("the client is the one of the inventory", {"identity": "h1: another client"}, "h1: another client"),
+    (
+        "no other upgrade is in progress",
+        {"journal": HELD, "leader_journal": HELD},
+        "waba is locked by the upgrade to 2.53.4 by ops (on h1). Wait for it; if it is known to be dead, run again with "
+        "wa_upgrade_take_over: true.",
+    ),
+    (
+        "an unfinished upgrade is completed",
+        {**LEFT, "version": "2.55.1"},
+        "waba: The upgrade to 2.53.4 that was left unfinished is at stage stopping. Go on with it: ansible-playbook GO",
+    ),
+    ("an unfinished upgrade is completed", {**LEFT, **NONE}, "waba: The upgrade to 2.53.4 that was left unfinished"),
+    (
+        "the leader is that of the unfinished upgrade",
+        {"journal": {"journal": {"notes": {"leader": "h2"}}}, "left": JOURNAL},
+        "waba: the upgrade to 2.53.4 was led by h2, which has its journal, and now wa_leader names h1. Have it lead again; if that "
+        "host is lost, find out whether the database was migrated, then remove /var/lib/waba/waba.lock on the others.",
+    ),
+    (
+        "the containers belong to a Compose project",
+        {"deployment": {**DEPLOYMENT, "project": ""}},
+        "h1: its containers were adopted outside Compose (wa_project is empty). Move them into a project first, with an outage of "
+        "seconds: remove wa_project from the inventory and run ansible-playbook REPLACE",
+    ),
+    (
+        "the client runs",
+        {"clients": []},
+        "h1: no container of the client in project wa-waba: run provision.yml first.",
+    ),
+    (
+        "the client runs",
+        {"clients": [container("web", state="exited"), container("core")]},
+        "h1: not running: web. Run provision.yml, which starts the version that they have; then run upgrade.yml again.",
+    ),
+    (
+        "no registration and no media are lost",
+        {"loss": "web keeps its configuration"},
+        "h1: web keeps its configuration",
+    ),
+    (
+        "the target can be reached from the running version",
+        {"version": "2.9.1"},
+        "waba: target version: 2.9.1 is older than the running 2.51.2; expected a newer version.",
+    ),
+    (
+        "the target can be reached from the running version",
+        {"everywhere": []},
+        "waba: running version: no client container",
+    ),
+    (
+        "the leader has a Coreapp for the migration",
+        {"compose": {"compose": {**GOOD["compose"]["compose"], "coreapp": ""}, "refusal": ""}},
+        "h1: it leads waba, and has no Coreapp; expected one, because the migration is made from the leader's Coreapp in your Compose "
+        "files. Set wa_leader to a member that has one.",
+    ),
+    ("a copy of the database is made", {"dump": False}, "waba: database: no copy is made before the migration, "),
+    (
+        "the images of the target exist",
+        {"found": {**FOUND, "missing_images": {"reg/web:v2.53.4": "manifest unknown"}}},
+        "h1: reg/web:v2.53.4: manifest unknown. Set wa_upgrade_version to a version that the registry has, or mend wa_registry or "
+        "wa_images.",
+    ),
+    (
+        "the registry has answered",
+        {"found": {**FOUND, "unanswered_images": {"reg/web:v2.53.4": "503"}}},
+        "h1: reg/web:v2.53.4: 503. The registry did not tell whether it has the version, also when it was asked again "
+        "(wa_upgrade_pull_retries: 4; not for want of a login). Run again when it answers; ",
+    ),
+    (
+        "the images of the target are the builds that they are named after",
+        {"found": {**FOUND, "wrong_images": {"a:v1": "it is a:v2", "b:v1": "it is b:v2"}}},
+        "h1: a:v1: it is a:v2; b:v1: it is b:v2. Nothing was changed. Take the registry's build (docker pull a:v1; docker pull b:v1), "
+        "or load the right one, and run upgrade.yml again.",
+    ),
+    (
+        "there is room for images and logs",
+        {"found": {**FOUND, "image_free_bytes": 1}},
+        "h1: 1 B free where Docker keeps",
+    ),
+    (
+        "the version may be set in the operator's Compose files",
+        {"operators_files": {"actions": [".env: VERSION=2.51.2 becomes VERSION=2.53.4"]}},
+        "h1: after the upgrade docker compose up in /srv/wa would start the old version on the migrated database; expected your "
+        "permission to set the new one there (.env: VERSION=2.51.2 becomes VERSION=2.53.4). Give it with "
+        "wa_upgrade_update_compose_files: true.",
+    ),
+    (
+        "the version may be set in the operator's Compose files",
+        {"operators_files": {"msg": "no such file"}},
+        "h1: no such file",
+    ),
+    (
+        "the Compose file names the running version",
+        {"compose_images": {"rc": 0, "stdout_lines": IMAGES}},
+        "h1: /opt/waba/waba/compose.yml: it names reg/coreapp:v2.53.4, reg/web:v2.53.4, and 2.51.2 runs. A failure before the migration "
+        "would start what it names. Put the version that runs in it, or have provision.yml write it with wa_version: 2.51.2; then run "
+        "upgrade.yml again.",
+    ),
+    (
+        "the Compose file names the running version",
+        {"compose_images": {"rc": 1, "stderr": "invalid value Canary-1"}},
+        "h1: /opt/waba/waba/compose.yml: invalid value <hidden>. A failure before",
+    ),
+    (
+        "the Compose file names the running version",
+        {"compose_images": {}},
+        "h1: /opt/waba/waba/compose.yml: no reason given.",
+    ),
+    ("the client is healthy", {"health": {"msg": "not registered", "healthy": False}}, "h1: not registered"),
+    ("the client is healthy", {"health": {"skipped": True}}, "h1: it was not read"),
+    (
+        "db.env and the media volume are in sync",
+        {"drift": {"drift": ["db_env: set WA_DB_PORT", "media_volume: a"]}},
+        "h1: db_env: set WA_DB_PORT; media_volume: a. Run provision.yml, which corrects what the inventory can correct; then run "
+        "upgrade.yml again.",
+    ),
+    ("db.env and the media volume are in sync", {"drift": {"msg": "invalid"}}, "h1: invalid"),
+    ("the database can be read", {"database": {"msg": "Access denied"}}, "waba: Access denied"),
+    (
+        "the database can be dumped",
+        {"dumpable": {"databases": [], "actions": []}},
+        "waba: wa_upgrade_dump: no database of the client was found on db:3306; expected at least the one with its messages. Name its ",
+    ),
+    ("the database can be dumped", {"dumpable": {"msg": "no mariadb-dump"}}, "waba: no mariadb-dump"),
+    (
+        "the database can be migrated",
+        {"database": {"database": {"read_only": True}}},
+        "waba: the database server takes no writes",
+    ),
+    ("the members share the media volume", {"media": {"msg": "no marker", "actions": []}}, "h1: no marker"),
+    ("the members share the media volume", {"marker": {"msg": "not mounted", "actions": []}}, "h1: not mounted"),
+    ("the members share the media volume", {"media": {}}, "h1: it was not read"),
+    (
+        "the members share the media volume",
+        {"check_only": True, "markers": {"h1": "a", "h2": "b"}, "split_volume": "the hosts do not share one"},
+        "h1: the hosts do not share one",
+    ),
+    ("every read was made", {"uninspected": "no filter named Canary-1"}, "h1: no filter named <hidden>"),
+]
+
+# The check, what differs from GOOD, and why it is skipped.
+SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
+    ("the target is a version", NONE, "no wa_upgrade_version"),
+    ("the password of the settings backup is set", {**NONE, "backup_password": False}, "no wa_upgrade_version"),
+    (
+        "the password of the settings backup is set",
+        {"skip": "settings_backup", "backup_password": False},
+        "settings_backup or expiry in wa_upgrade_skip",
+    ),
+    ("the hook files exist", {"hooks": {}}, "no hooks"),
+    ("the hooks cannot end the play", {"hooks": {}}, "no hooks"),
+    (
+        "no other upgrade is in progress",
+        {"take_over": True, "journal": HELD, "leader_journal": HELD},
+        "wa_upgrade_take_over",
+    ),
+    ("an unfinished upgrade is completed", {}, "no upgrade is unfinished"),
+    ("the client runs", {**LEFT, "clients": []}, "an unfinished upgrade goes on"),
+    ("no registration and no media are lost", {**NONE, "loss": "web"}, "no wa_upgrade_version"),
+    ("the target can be reached from the running version", {**LEFT, "everywhere": []}, "an unfinished upgrade goes on"),
+    ("the target can be reached from the running version", NONE, "no wa_upgrade_version"),
+    (
+        "the leader has a Coreapp for the migration",
+        {"compose": {"compose": {"migration": False, "coreapp": ""}, "refusal": ""}},
+        "the migration is in the role's Compose file",
+    ),
+    ("the leader has a Coreapp for the migration", SAME, "nothing to upgrade"),
+    ("a copy of the database is made", SAME, "nothing to upgrade"),
+    (
+        "a copy of the database is made",
+        {**NONE, "dump": False},
+        "an upgrade would be refused: database: no copy is made before the migration, ",
+    ),
+    ("the images of the target exist", NONE, "no wa_upgrade_version"),
+    ("the registry has answered", NONE, "no wa_upgrade_version"),
+    ("the images of the target are the builds that they are named after", LEFT, "an unfinished upgrade goes on"),
+    ("the images of the target are the builds that they are named after", SAME, "nothing to upgrade"),
+    ("there is room for images and logs", SAME, "nothing to upgrade"),
+    (
+        "there is room for images and logs",
+        {**NONE, "found": {**FOUND, "image_free_bytes": 1}},
+        "an upgrade would be refused: 1 B free",
+    ),
+    (
+        "the version may be set in the operator's Compose files",
+        {"compose": {"compose": {**GOOD["compose"]["compose"], "repositories": {}}, "refusal": ""}},
+        "no wa_client_compose_dir",
+    ),
+    ("the version may be set in the operator's Compose files", SAME, "nothing to upgrade"),
+    ("the Compose file names the running version", SAME, "nothing to upgrade"),
+    ("the Compose file names the running version", {**LEFT, "compose_images": {}}, "an unfinished upgrade goes on"),
+    ("the client is healthy", {"skip": ["expiry"], "health": {}}, "expiry or health in wa_upgrade_skip"),
+    ("the client is healthy", {**LEFT, "health": {}}, "an unfinished upgrade goes on"),
+    ("db.env and the media volume are in sync", {**LEFT, "drift": {}}, "an unfinished upgrade goes on"),
+    (
+        "the database can be dumped",
+        {"dump": False, "snapshot_command": "lvcreate", "dumpable": {}},
+        "no wa_upgrade_dump",
+    ),
+    ("the database can be dumped", NONE, "no wa_upgrade_version"),
+    ("the database can be dumped", {**SAME, "dump": True}, "nothing to upgrade"),
+    ("the database can be migrated", {"left": {**JOURNAL, "stage": "starting"}}, "the database is migrated"),
+    ("the database can be migrated", SAME, "nothing to upgrade"),
+    (
+        "the database can be migrated",
+        {**NONE, "database": {"database": {"read_only": True}}},
+        "an upgrade would be refused: the database server takes no writes",
+    ),
+    (
+        "the members share the media volume",
+        {"deployment": {**DEPLOYMENT, "members": ["h1"]}},
+        "a deployment of one host",
+    ),
+    ("the members share the media volume", {**LEFT, "media": {}}, "an unfinished upgrade goes on"),
+    (
+        "the members share the media volume",
+        {"check_only": True, "split_volume": "no marker"},
+        "wa_upgrade_check_only, and no member has read a marker file",
+    ),
+]
+
+
+def test_the_tables_have_every_check() -> None:
+    names = {one.name for one in preflight.CHECKS}
+    assert len(names) == len(preflight.CHECKS)
+    assert {name for name, _changes, _text in FAILED} == names
+    reasons = {(one.name, skip.reason) for one in preflight.CHECKS for skip in one.skip}
+    tested = {(name, reason) for name, _changes, reason in SKIPPED}
+    plain = {(name, reason.replace("`", "")) for name, reason in reasons}
+    # That of a missing target is one condition for all.
+    assert {one for one in plain if one[1] != "no wa_upgrade_version"} - tested == set()
+
+
+@pytest.mark.parametrize(("name", "changes", "message"), FAILED)
+def test_a_check_fails(name: str, changes: dict[str, t.Any], message: str) -> None:
+    found = verdict(**changes)
+    one = check(name, found)
+    assert one["state"] == "failed"
+    assert [text for text in found["failed"] if text.startswith(message)]
+    assert one["found"]
+    assert (" " + one.get("cure", "")) in (" " + "".join(found["failed"]))
+    assert found["notes"] == []
+    assert f"failed   {name}: expected {one['expected']}; found: {one['found']}" in "\n".join(found["lines"])
+    if len(found["failed"]) == 1:
+        assert found["message"] == found["failed"][0]
+    assert "Canary" not in str(found)
+
+
+@pytest.mark.parametrize(("name", "changes", "reason"), SKIPPED)
+def test_a_check_is_skipped(name: str, changes: dict[str, t.Any], reason: str) -> None:
+    found = verdict(**changes)
+    one = check(name, found)
+    assert one["state"] == "skipped"
+    assert one["reason"].startswith(reason)
+    assert f"skipped  {name}: {one['reason']}" in found["lines"]
+    if reason.startswith("an upgrade would be refused: "):
+        assert found["failed"] == []
+        assert found["refusals"] == [one["reason"].partition("refused: ")[2]]
+        assert found["notes"][-1] == f"h1: an upgrade would be refused: {found['refusals'][0]}"
+
+
+def test_all_checks_that_have_failed_are_reported_together() -> None:
+    found = verdict(version="2.9.1", dump=False, api_password=False, drift={"drift": ["db_env: a"]})
+    assert [one["check"] for one in found["checks"] if one["state"] == "failed"] == [
+        "the API password is set",
+        "the target can be reached from the running version",
+        "a copy of the database is made",
+    ]
+    assert found["message"] == found["failed"]
+    assert check("db.env and the media volume are in sync", found)["reason"] == (
+        "not checked, since this check has failed: the API password is set"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "missing"),
+    [
+        ({"version": "v"}, "the images of the target exist", "the target is a version"),
+        ({"invalid": ["a"]}, "there is room for images and logs", "the values of variables are valid"),
+        ({"unread": "no daemon"}, "the client runs", "the host can be read"),
+        ({"database": {"msg": "down"}}, "the database can be migrated", "the database can be read"),
+        ({"state": "absent"}, "the client is healthy", "wa_upgrade_state is present"),
+    ],
+)
+def test_a_check_is_not_made_without_those_before_it(changes: dict[str, t.Any], name: str, missing: str) -> None:
+    found = check(name, verdict(**changes))
+    assert (found["state"], found["reason"]) == ("skipped", f"not checked, since this check has failed: {missing}")
+
+
+def test_an_invalid_value_is_reported_once() -> None:
+    found = verdict(skip={"expiry": 1}, min_free="much", invalid=["wa_upgrade_min_free: 'much'"])
+    assert len(found["failed"]) == 1
+
+
+def test_the_first_verdict_is_without_the_reads_that_take_longer() -> None:
+    late: dict[str, t.Any] = {
+        name: {} for name in ("health", "drift", "database", "dumpable", "media", "compose_images", "operators_files")
+    }
+    found = verdict(inspected=False, **late)
+    assert found["failed"] == []
+    assert {one["reason"] for one in found["checks"] if "reason" in one} == {"no upgrade is unfinished", "not read yet"}
+
+
+def test_a_failed_read_of_the_media_volume_is_reported_once() -> None:
+    found = verdict(media={"msg": "no marker", "actions": []}, uninspected="no marker")
+    assert found["failed"] == ["h1: no marker"]
+
+
+def test_in_check_mode_a_volume_that_is_predicted_is_not_checked() -> None:
+    assert verdict(media={"skipped": True})["failed"] == []
+
+
+@pytest.mark.parametrize("leader", ["", "h1"])
+def test_the_leader_of_the_journal_may_be_the_host_or_unknown(leader: str) -> None:
+    assert verdict(journal={"journal": {"notes": {"leader": leader}}})["failed"] == []
+
+
+def test_another_member_is_not_asked_what_the_leader_is() -> None:
+    other = verdict(
+        deployment={**DEPLOYMENT, "is_leader": False}, host="h2", database={}, health={}, dumpable={}, dump=False
+    )
+    assert other["failed"] == []
+    assert {one.name for one in preflight.CHECKS if one.leader} & {one["check"] for one in other["checks"]} == set()
+    assert other["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "notes"),
+    [
+        (NONE, ["waba: version 2.51.2, no target version: preparation only"]),
+        (SAME, ["waba: version 2.51.2, target 2.51.2, nothing to upgrade"]),
+        (
+            {**LEFT, "left": {**JOURNAL, "notes": {"from_version": "2.49.1"}}},
+            [
+                f"waba: version 2.49.1, target 2.53.4, the upgrade that stopped at stage stopping goes on. {LEFT['standing']}"
+            ],
+        ),
+        (
+            {"database": {"database": {**DATABASE, "unsupported": "MariaDB is not among what the vendor supports"}}},
+            [
+                "waba: version 2.51.2, target 2.53.4",
+                "waba: MariaDB is not among what the vendor supports. Clients run on it all the same, or not: upgrade one with a copy "
+                "of the database first, and have a dump or a snapshot taken (wa_upgrade_dump, wa_upgrade_snapshot_command).",
+            ],
+        ),
+    ],
+)
+def test_what_is_displayed_of_a_deployment_that_passes(changes: dict[str, t.Any], notes: list[str]) -> None:
+    assert (
+        verdict(**{"dumpable": {"databases": None, "msg": ""}, "dump": False, "snapshot_command": "a", **changes})[
+            "notes"
+        ]
+        == notes
+    )
+
+
+def test_no_word_about_the_database_where_nothing_is_upgraded() -> None:
+    database = {"database": {**DATABASE, "unsupported": "old"}}
+    assert verdict(**SAME, database=database)["unsupported"] == ""
+    assert verdict(**NONE, database=database)["unsupported"].startswith("old. Clients run on it")
+
+
+BOTH = ["h1", "h2"]
+
+
+def member(host: str, **changes: t.Any) -> dict[str, t.Any]:
+    return verdict(host=host, deployment={**DEPLOYMENT, "is_leader": host == "h1"}, **changes)
+
+
+def test_a_deployment_passes_with_all_of_its_members() -> None:
+    found = preflight.of_deployment(DEPLOYMENT, {one: member(one) for one in BOTH}, BOTH, BOTH)
+    assert (found["passed"], found["failed"], found["unready"], found["reporter"]) == (True, [], [], "h1")
+    assert found["lines"][:4] == [
+        f"waba: 0 of {len(found['checks'])} checks failed",
+        "waba: version 2.51.2, target 2.53.4",
+        "waba: the dump will hold waba1, messageStore",
+        "h1",
+    ]
+    assert found["lines"].count("h2") == 1
+    assert {one["host"] for one in found["checks"]} == {*BOTH}
+
+
+def test_the_same_failure_of_several_members_is_shown_once() -> None:
+    late = {"version": "2.9.1"}
+    found = preflight.of_deployment(DEPLOYMENT, {one: member(one, **late) for one in BOTH}, BOTH, BOTH)
+    assert found["lines"][0] == f"waba: 2 of {len(found['checks'])} checks failed"
+    assert len([line for line in found["lines"] if "is older than the running" in line]) == 1
+    assert "  failed   the target can be reached from the running version: as on h1" in found["lines"]
+    assert len(found["failed"]) == 1
+    assert found["unready"] == BOTH
+
+
+@pytest.mark.parametrize(
+    ("run_hosts", "words"),
+    [
+        (BOTH, "it could not be reached, or its checks have ended early: see above."),
+        (["h2"], "it is not in this run (--limit, or wa_hosts)."),
+    ],
+)
+def test_a_member_that_was_not_reached_is_a_failed_check(run_hosts: list[str], words: str) -> None:
+    found = preflight.of_deployment(DEPLOYMENT, {"h1": member("h1"), "h2": member("h2")}, run_hosts, ["h2"])
+    assert (found["reporter"], found["unready"], found["passed"]) == ("h2", ["h1"], False)
+    assert found["failed"] == [f"h1: {words}"]
+    assert found["lines"][1:3] == [
+        "h1",
+        f"  failed   the host is checked: expected a host of this run that answers; found: {words}",
+    ]

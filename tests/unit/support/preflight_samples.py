@@ -1,0 +1,89 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the preflight of an upgrade has read of a deployment that passes all of its checks."""
+
+from __future__ import annotations
+
+import typing as t
+
+DEPLOYMENT = {
+    "name": "waba",
+    "leader": "h1",
+    "members": ["h1", "h2"],
+    "is_leader": True,
+    "project": "wa-waba",
+    "project_dir": "/opt/waba/waba",
+    "lock_file": "/var/lib/waba/waba.lock",
+}
+IMAGES = ["reg/coreapp:v2.53.4", "reg/web:v2.53.4"]
+
+
+def container(name: str, **changes: t.Any) -> dict[str, t.Any]:
+    image = f"reg/{'web' if 'web' in name else 'coreapp'}:v2.51.2"
+    return {"name": name, "version": "2.51.2", "image": image, "state": "running", **changes}
+
+
+CLIENTS = [container("wa-waba-wacore-1"), container("wa-waba-waweb-1")]
+FOUND = {
+    "containers": CLIENTS,
+    "images": [],
+    "missing_images": {},
+    "unanswered_images": {},
+    "wrong_images": {},
+    "image_free_bytes": 10 * 1024**3,
+}
+DATABASE = {"server": "db:3306", "unsupported": None, "statement_timeout": None}
+JOURNAL = {"stage": "stopping", "target": "2.53.4", "notes": {}, "run_id": "a"}
+# A healthy leader of a deployment of two hosts, whose client runs from Compose files of the operator's own.
+GOOD: dict[str, t.Any] = {
+    "host": "h1",
+    "deployment": DEPLOYMENT,
+    "run_hosts": ["h1", "h2"],
+    "check_only": False,
+    "state": "present",
+    "version": "v2.53.4",
+    "skip": [],
+    "take_over": False,
+    "dump": True,
+    "snapshot_command": "",
+    "update_compose_files": False,
+    "min_free": "3G",
+    "min_free_logs": "1G",
+    "statement_timeout": "1h",
+    "pull_retries": 4,
+    "api_password": True,
+    "backup_password": True,
+    "images": {},
+    "target_images": IMAGES,
+    "invalid": [],
+    "compose": {
+        "compose": {"migration": True, "coreapp": "core", "repositories": {"core": "reg/coreapp"}, "folder": "/srv/wa"},
+        "refusal": "",
+    },
+    "hooks": {"/srv/before.yml": ""},
+    "missing_hooks": [],
+    "commands": {"go_on": "ansible-playbook GO", "replace": "ansible-playbook REPLACE"},
+    "secrets": {"password": "Canary-1"},
+    "unread": "",
+    "journal": {"journal": {}, "held": False, "holder": ""},
+    "leader_journal": {"journal": {}, "held": False},
+    "left": {},
+    "standing": "",
+    "found": FOUND,
+    "clients": CLIENTS,
+    "everywhere": CLIENTS,
+    "identity": "",
+    "loss": "",
+    "operators_files": {"actions": []},
+    "compose_images": {"rc": 0, "msg": "", "stdout_lines": ["reg/coreapp:v2.51.2", "reg/web:v2.51.2"]},
+    "health": {"healthy": True},
+    "drift": {"drift": []},
+    "database": {"database": DATABASE},
+    "dumpable": {"databases": ["waba1", "messageStore"], "actions": ["dump"]},
+    "marker": {"actions": []},
+    "media": {"actions": []},
+    "markers": {},
+    "split_volume": "",
+    "uninspected": "",
+}
