@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Writes the tables that stand in documents.
 
-The variables of each role, and all of them in docs/variables.md, come from the argument_specs; where an upgrade goes on, in the
-README of wa_upgrade, from its rules; the versions that were tested together, in README.md, from the results of the matrix.
+The variables of each role, and all of them in docs/variables.md, come from the argument_specs; what an upgrade checks and where it
+goes on, in the README of wa_upgrade, from its rules; the versions that were tested together, in README.md, from the results of the matrix.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ansible.plugins.loader import init_plugin_loader
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROLES, ALL = ROOT / "roles", ROOT / "docs" / "variables.md"
 BEGIN, END = "<!-- table: script/docs -->", "<!-- end of table -->"
+CHECKS_BEGIN, CHECKS_END = "<!-- checks: script/docs -->", "<!-- end of checks -->"
 RULES_BEGIN, RULES_END = "<!-- rules: script/docs -->", "<!-- end of rules -->"
 RESULTS = ROOT / "tests" / "matrix" / "results.json"
 
@@ -29,7 +30,7 @@ init_plugin_loader([str(ROOT / ".lab" / "collections")])
 
 from cells import STEPS  # noqa: E402 - needs the path above
 
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step  # noqa: E402 - needs the loader
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_step, preflight  # noqa: E402 - needs the loader
 
 
 def plain(text: str | list[str]) -> str:
@@ -94,6 +95,18 @@ def tested_versions(results: list[dict[str, t.Any]]) -> str:
     return "\n".join(lines)
 
 
+def checks() -> str:
+    """The checks of an upgrade as a table."""
+    head = ["| Check | Expected | Made at | Skipped |", "|---|---|---|---|"]
+    lines = []
+    for check in preflight.CHECKS:
+        skipped = [skip.reason for skip in check.skip] + ["only reported without `wa_upgrade_version`"] * check.reported
+        lines.append(
+            f"| {check.name} | {check.expected} | {'the leader' if check.leader else 'each host'} | {'; '.join(skipped)} |"
+        )
+    return "\n".join(head + lines)
+
+
 def rules() -> str:
     """Where an upgrade goes on: its rules as a table."""
     head = ["| Stage of the journal | What is found | What this run does |", "|---|---|---|"]
@@ -116,6 +129,7 @@ def main() -> int:
         text = file.read_text()
         wanted = rendered(text, content)
         if file.parent.name == "wa_upgrade":
+            wanted = rendered(wanted, checks(), CHECKS_BEGIN, CHECKS_END)
             wanted = rendered(wanted, rules(), RULES_BEGIN, RULES_END)
         if text != wanted:
             stale.append(str(file.relative_to(ROOT)))

@@ -25,10 +25,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     layout,
     paths,
     topology,
-    upgrade_journal,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, outage
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, outage, preflight
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
@@ -83,11 +82,6 @@ def restored_line(files: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     """Returns the files restored by `wa_client_files` for a message, with the names of the changed variables."""
     parts = [one["path"] + (f" ({', '.join(one['env_keys'])})" if one["env_keys"] else "") for one in files]
     return "the new " + " and ".join(parts)
-
-
-def hook_refusal(text: str, path: str) -> str:
-    """Returns why the task file `path` with the content `text` cannot be an upgrade hook; empty if it can."""
-    return hooks.refusal(path, text)
 
 
 def failure(result: t.Mapping[str, t.Any], secrets: t.Any = ()) -> str:
@@ -198,6 +192,54 @@ def _results(
     return {host: hostvars[host].get("wa_drift") or {} for host in hosts}
 
 
+def upgrade_verdict(
+    facts: t.Mapping[str, t.Any],
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    groups: t.Mapping[str, t.Sequence[str]],
+    hosts: t.Sequence[str],
+    inspected: bool = False,
+) -> dict[str, t.Any]:
+    """Returns the verdict of the preflight on a host of the play's `hosts`, see `_upgrade.preflight.verdict`.
+
+    `facts` are those of the role, without what the rules of other features say; `hooks` are the texts of the hooks by path.
+    """
+    members = [one for one in facts["deployment"]["members"] if one in hosts]
+    drift = {one: hostvars[one].get("__wa_upgrade_drift") or {} for one in members} if inspected else {}
+    compose = facts["compose"]["compose"]
+    # What Compose files of the operator's mount is known after they are read.
+    lost = replacement.lost_with_layers if compose.get("migration") else replacement.lost_by_replacement
+    identity = {**facts["identity"], "file": (facts["found"].get("identity") or {}).get("db_env") or {}}
+    inspections = {one: hostvars[one].get("__wa_upgrade_host") or {} for one in members}
+    return preflight.verdict(
+        {
+            **facts,
+            "hooks": {path: hooks.refusal(path, text) for path, text in facts["hooks"].items()},
+            "commands": {
+                "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
+                "replace": playbook_command("provision", {"wa_client_replace_unmanaged": True}),
+            },
+            "identity": _refusal(_compare_identity)(
+                identity, hostvars, groups, inspections, client_identity.ATTRIBUTES
+            ),
+            "loss": lost(facts["clients"]),
+            "markers": {one: read["marker"] for one, read in drift.items() if read.get("marker")},
+            "split_volume": provision_plan.split_volume(drift),
+        },
+        inspected,
+    )
+
+
+def deployment_verdict(
+    deployment: t.Mapping[str, t.Any],
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    run_hosts: t.Sequence[str],
+    hosts: t.Sequence[str],
+) -> dict[str, t.Any]:
+    """Returns the verdict of the preflight on a deployment, see `_upgrade.preflight.of_deployment`."""
+    verdicts = {one: hostvars[one].get("__wa_upgrade_verdict") or {} for one in deployment["members"] if one in hosts}
+    return preflight.of_deployment(deployment, verdicts, run_hosts, hosts)
+
+
 def identity_refusal(
     facts: t.Mapping[str, t.Any],
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
@@ -209,12 +251,24 @@ def identity_refusal(
 
     `facts` are those of the lookup `desired` for `identity`, with `file`, the database in db.env.
     """
-    host, members = facts["host"], [one for one in facts["deployment"]["members"] if one in hosts]
+    members = [one for one in facts["deployment"]["members"] if one in hosts]
+    inspections = {one: hostvars[one].get("__wa_host_found") or {} for one in members}
+    _compare_identity(facts, hostvars, groups, inspections, attributes)
+
+
+def _compare_identity(
+    facts: t.Mapping[str, t.Any],
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    groups: t.Mapping[str, t.Sequence[str]],
+    inspections: t.Mapping[str, t.Mapping[str, t.Any]],
+    attributes: t.Sequence[str],
+) -> None:
+    host = facts["host"]
     client_identity.refusal(
         {
             **facts,
             "attributes": attributes,
-            "looks": {one: hostvars[one].get("__wa_host_found") or {} for one in members},
+            "looks": inspections,
             "neighbours": machines.neighbours(hostvars, host, groups),
             "known": machines.databases_of_others(hostvars, host, groups),
         }
@@ -263,7 +317,6 @@ class FilterModule:
             "version": _with_ansible_errors(topology.normalise_version),
             "version_refusal": _refusal(topology.normalise_version),
             "upgrade_path": _with_ansible_errors(topology.check_jump),
-            "upgrade_path_refusal": _refusal(topology.check_jump),
             "layout": _with_ansible_errors(layout.layout),
             "neighbour_projects": _with_ansible_errors(machines.neighbours),
             "restart_permission": _with_ansible_errors(client_starts.restart_allowed),
@@ -274,21 +327,16 @@ class FilterModule:
             "checked_variables": values.checked,
             "value_refusals": values.refusals,
             "compose_message": compose_messages.one_line,
-            "compose_refusal": _with_ansible_errors(upgrade_requirements.compose),
             "client_images": _with_ansible_errors(client_containers.repositories),
             "registries": _with_ansible_errors(client_containers.registries),
             "env_lines": _with_ansible_errors(desired.env_lines),
-            "hook_refusal": hook_refusal,
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
             "restarting_members": _with_ansible_errors(upgrade_plan.restless),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
             "orphan_migration": _with_ansible_errors(upgrade_plan.orphan_migration),
             "old_images": _with_ansible_errors(upgrade_plan.old_images),
-            "lock_counts": upgrade_journal.counts,
-            "room_problem": _with_ansible_errors(upgrade_requirements.room),
             "database_copy_problems": upgrade_requirements.database_copy,
             "session_line": upgrade_requirements.sessions,
-            "database_problems": _with_ansible_errors(upgrade_requirements.database),
             "container_line": container_line,
             "stop_refusal": replacement.removed_by_a_stop,
             "layer_refusal": replacement.lost_with_layers,
@@ -306,6 +354,8 @@ class FilterModule:
             "hosts_to_correct": hosts_to_correct,
             "inventory_readiness": inventory_read,
             "command_line": playbook_command,
+            "upgrade_verdict": _with_ansible_errors(upgrade_verdict),
+            "deployment_verdict": deployment_verdict,
             "upgrade_report": upgrade_report,
             "upgrade_failure": upgrade_failure,
             "upgrade_standing": failure_report.standing,

@@ -262,6 +262,14 @@ def compose(inventory: Inventory) -> State:
     }
 
 
+def checked_compose(inventory: Inventory) -> State:
+    """Returns the result of `compose`, empty if the inventory is invalid, and why it is (`refusal`)."""
+    try:
+        return {"compose": compose(inventory), "refusal": ""}
+    except WaError as error:
+        return {"compose": {}, "refusal": str(error)}
+
+
 def _paths(name: str, value: t.Any) -> list[str]:
     return [paths.normalise(name, one) for one in units.text_list(value, name)]
 
@@ -554,4 +562,10 @@ def removal_for_comparison(inventory: Inventory) -> State:
 
 
 # What roles can look up.
-TERMS = {**CONCERNS, "compose": compose, "identity": identity_facts, "removal": removal}
+TERMS = {
+    **CONCERNS,
+    "compose": compose,
+    "checked_compose": checked_compose,
+    "identity": identity_facts,
+    "removal": removal,
+}

@@ -19,12 +19,14 @@ def leaders(
     """The leaders of the deployments that `hosts` belong to, the smaller deployments first (Meta's advice).
 
     Small is few hosts, then few rows in `messages` as the GC of this run has counted them, then the name. Those that an
-    unfinished upgrade has left, which may be down, come before all others.
+    unfinished upgrade has left, which may be down, come before all others. Deployments that are only checked have none.
     """
     found: dict[str, tuple[bool, int, int, str]] = {}
     for host in hosts:
         deployment = topology.described(hostvars, host, groups)
         leader = deployment["leader"]
+        if (hostvars[leader].get("__wa_upgrade_verdict") or {}).get("check_only"):
+            continue
         counted = hostvars[leader].get("wa_message_gc_result") or {}
         rows = counted.get("messages_before") or 0
         journal = (hostvars[leader].get("__wa_upgrade_read") or {}).get("journal") or {}

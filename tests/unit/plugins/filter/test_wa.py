@@ -10,6 +10,7 @@ import typing as t
 import pytest
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from preflight_samples import CLIENTS, GOOD
 
 from ansible_collections.waba.onprem.plugins.filter import wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
@@ -45,9 +46,6 @@ def test_refusal_filters_return_the_message_of_the_rule() -> None:
     filters = wa.FilterModule().filters()
     assert filters["version_refusal"]("vv2.53.4") == ""
     assert "'latest' is no version of the client" in filters["version_refusal"]("latest")
-    assert filters["upgrade_path_refusal"](["2.53.4"], "2.55.1") == ""
-    assert "older than the running 2.55.1" in filters["upgrade_path_refusal"](["2.55.1"], "2.53.4")
-    assert "mixed: 2.53.4, 2.55.1" in filters["upgrade_path_refusal"](["2.55.1", "2.53.4"], "2.57.1")
 
 
 @pytest.mark.parametrize(
@@ -186,26 +184,89 @@ def test_the_members_of_a_run_are_read_from_their_results() -> None:
     }
 
 
+HOSTS = ["h1", "h2"]
+GROUPS = {"all": HOSTS, "a": HOSTS}
+IDENTITY: dict[str, t.Any] = {
+    "host": "h1",
+    "topology": "high_availability",
+    "shards": 1,
+    "media_volume": "media",
+    "db_env": None,
+    "file": {},
+    "deployment": topology.deployment("h1", GROUPS, "a", *[None] * 5),
+    "confirmed": None,
+    "replace": False,
+    "mount_path": "/usr/local/wamedia",
+    "folder": "",
+}
+
+
 def test_another_client_is_refused_from_the_results_of_all_members() -> None:
-    hosts = ["h1", "h2"]
-    facts: dict[str, t.Any] = {
-        "host": "h1",
-        "topology": "single",
-        "shards": 1,
-        "media_volume": "media",
-        "db_env": None,
-        "file": {},
-        "deployment": topology.deployment("h1", {"all": hosts, "a": hosts}, "a", *[None] * 5),
-        "confirmed": None,
-        "replace": False,
-        "mount_path": "/usr/local/wamedia",
-        "folder": "",
-    }
+    facts, hosts, groups = IDENTITY, HOSTS, GROUPS
     recorded = {"host": "h2", "leader": "h2", "project": facts["deployment"]["project"]}
     hostvars = {"h1": {}, "h2": {"__wa_host_found": {"identity": {"recorded": recorded}}}}
-    groups = {"all": hosts, "a": hosts}
     refusal = wa.FilterModule().filters()["client_identity_refusal"]
-    refused = refusal({**facts, "topology": "high_availability"}, hostvars, groups, hosts, ["leader"])
+    refused = refusal(facts, hostvars, groups, hosts, ["leader"])
     assert "leader h2 (as recorded on h2) would become h1" in refused
     # A member that is not in this run does not count.
-    assert refusal({**facts, "topology": "high_availability"}, hostvars, groups, ["h1"], ["leader"]) == ""
+    assert refusal(facts, hostvars, groups, ["h1"], ["leader"]) == ""
+
+
+def upgrade_verdict(
+    hostvars: dict[str, dict[str, t.Any]], inspected: bool = True, **changes: t.Any
+) -> dict[str, t.Any]:
+    kept = {"keeps_configuration": True, "configuration_mount": "", "layer_media": "", "one_shot": False}
+    clients = [{**one, **kept} for one in CLIENTS]
+    facts = {**GOOD, "deployment": IDENTITY["deployment"], "identity": IDENTITY, "clients": clients, **changes}
+    found = wa.FilterModule().filters()["upgrade_verdict"](facts, hostvars, GROUPS, HOSTS, inspected)
+    return t.cast("dict[str, t.Any]", found)
+
+
+def test_the_verdict_of_a_host_has_what_other_features_refuse() -> None:
+    hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
+    assert upgrade_verdict(hostvars, hooks={"/srv/a.yml": ""})["failed"] == []
+    recorded = {"host": "h2", "leader": "h2", "project": "wa-a"}
+    hostvars["h2"]["__wa_upgrade_host"] = {"identity": {"recorded": recorded}}
+    loss = [{**CLIENTS[0], "keeps_configuration": False, "configuration_mount": "", "layer_media": ""}]
+    failed = upgrade_verdict(hostvars, hooks={"/srv/a.yml": "a: b"}, clients=loss)["failed"]
+    assert [text.partition(" ")[0] for text in failed] == ["h1:"] * 3
+    assert "/srv/a.yml: no list of tasks." in failed[0]
+    assert "leader h2 (as recorded on h2) would become h1" in failed[1]
+    assert "wa-waba-wacore-1 keeps its configuration, registration included," in failed[2]
+
+
+def test_containers_on_another_configuration_volume_are_no_loss_for_an_operators_own_files() -> None:
+    mounted = [
+        {**one, "keeps_configuration": True, "configuration_mount": "wadata", "layer_media": ""} for one in CLIENTS
+    ]
+    compose = {"compose": {**GOOD["compose"]["compose"], "migration": False}, "refusal": ""}
+    hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
+    assert upgrade_verdict(hostvars, clients=mounted)["failed"] == []
+    (failed,) = upgrade_verdict(hostvars, clients=mounted, compose=compose)["failed"]
+    assert "has its configuration, registration included, on wadata" in failed
+
+
+def test_an_upgrade_that_is_to_be_completed_is_named_with_its_command() -> None:
+    hostvars: dict[str, dict[str, t.Any]] = {"h1": {}, "h2": {}}
+    left = {"stage": "stopping", "target": "2.55.1", "notes": {}}
+    failed = upgrade_verdict(hostvars, left=left, standing="It is left.")["failed"]
+    assert failed == ["a: It is left. Go on with it: ansible-playbook waba.onprem.upgrade -e wa_upgrade_version=2.55.1"]
+
+
+@pytest.mark.parametrize(
+    ("markers", "state"),
+    [({"h1": "a", "h2": "a"}, "ok"), ({"h1": "a", "h2": "b"}, "failed"), ({"h1": "", "h2": None}, "skipped")],
+)
+def test_with_check_only_the_markers_of_the_members_are_compared(markers: dict[str, t.Any], state: str) -> None:
+    hostvars = {host: {"__wa_upgrade_drift": {"marker": marker, "drift": []}} for host, marker in markers.items()}
+    checks = upgrade_verdict(hostvars, check_only=True)["checks"]
+    assert [one["state"] for one in checks if one["check"] == "the members share the media volume"] == [state]
+
+
+def test_the_verdict_of_a_deployment_is_made_from_what_its_members_have_recorded() -> None:
+    verdict = upgrade_verdict({"h1": {}, "h2": {}})
+    hostvars = {"h1": {"__wa_upgrade_verdict": verdict}, "h2": {"__wa_upgrade_verdict": verdict}}
+    joined = wa.FilterModule().filters()["deployment_verdict"]
+    assert joined(IDENTITY["deployment"], hostvars, HOSTS, HOSTS)["passed"] is True
+    found = joined(IDENTITY["deployment"], hostvars, HOSTS, ["h2"])  # what an earlier run has recorded does not count
+    assert (found["unready"], found["reporter"]) == (["h1"], "h2")

@@ -36,7 +36,8 @@ def test_concerns_are_returned_in_the_requested_order() -> None:
         (
             "dbenv",
             {},
-            "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, compose, identity, removal",
+            "no concern is called 'dbenv'; expected one of host, media_volume, db_env, client, log_cleanup, compose, checked_compose, "
+            "identity, removal",
         ),
         ("client", {"wa_version": "latest"}, "version: 'latest' is no version of the client; expected "),
         ("client", {"wa_registry": None}, "wa_registry: not set; expected where the image web is pulled from. "),

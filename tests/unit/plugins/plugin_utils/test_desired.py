@@ -697,3 +697,10 @@ def test_a_blank_of_adoption_is_no_value_of_a_compose_variable(value: t.Any, mes
     with pytest.raises(WaError) as error:
         desired.client(inventory(**{**OPERATORS, "wa_client_compose_environment": {"MYDB": value}}))
     assert str(error.value).startswith(f"wa_client_compose_environment: MYDB: {message}")
+
+
+def test_an_invalid_inventory_is_a_refusal_instead_of_an_error() -> None:
+    assert desired.checked_compose(inventory()) == {"compose": desired.compose(inventory()), "refusal": ""}
+    found = desired.checked_compose(inventory(wa_topology="ring"))
+    assert found["compose"] == {}
+    assert found["refusal"].startswith("deployment support: wa_topology: 'ring' is unknown; expected one of: single")

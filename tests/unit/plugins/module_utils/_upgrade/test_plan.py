@@ -43,6 +43,15 @@ def test_a_leader_is_the_inventorys_and_not_the_runs() -> None:
     assert upgrade_plan.leaders(hostvars, groups, ["d"]) == ["e"]
 
 
+def test_a_deployment_that_is_only_checked_has_no_leader() -> None:
+    groups = {"all": ["a", "b"]}
+    hostvars = {
+        "a": {"__wa_upgrade_verdict": {"check_only": True}},
+        "b": {"__wa_upgrade_verdict": {"check_only": False}},
+    }
+    assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["b"]
+
+
 def image(version: str, in_use: bool = False) -> dict[str, t.Any]:
     return {"name": f"r/web:v{version}", "version": version, "in_use": in_use}
 
