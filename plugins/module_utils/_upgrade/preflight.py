@@ -631,7 +631,7 @@ def _reason(check: Check, now: Observed, failed: t.Sequence[str], inspected: boo
     wanted |= made_before if check.needs == DEPLOYMENT else set()
     missing = next((name for name in failed if name in wanted), "")
     if missing:
-        return f"not checked, since this check has failed: {missing}"
+        return f'not checked, since "{missing}" has failed'
     if check.needs == DEPLOYMENT and not inspected:
         return "not read yet"
     return next((skip.reason for skip in check.skip if skip.applies(now)), "")

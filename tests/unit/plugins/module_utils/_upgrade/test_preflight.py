@@ -362,7 +362,7 @@ def test_all_checks_that_have_failed_are_reported_together() -> None:
     ]
     assert found["message"] == found["failed"]
     assert check("db.env and the media volume are in sync", found)["reason"] == (
-        "not checked, since this check has failed: the API password is set"
+        'not checked, since "the API password is set" has failed'
     )
 
 
@@ -378,7 +378,7 @@ def test_all_checks_that_have_failed_are_reported_together() -> None:
 )
 def test_a_check_is_not_made_without_those_before_it(changes: dict[str, t.Any], name: str, missing: str) -> None:
     found = check(name, verdict(**changes))
-    assert (found["state"], found["reason"]) == ("skipped", f"not checked, since this check has failed: {missing}")
+    assert (found["state"], found["reason"]) == ("skipped", f'not checked, since "{missing}" has failed')
 
 
 def test_an_invalid_value_is_reported_once() -> None:
