@@ -160,6 +160,16 @@ def test_no_task_ignores_failures_or_hides_our_modules() -> None:
             assert not (ours and "no_log" in task), f"{file}: {task['name']}"
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_no_result_hides_a_variable_of_a_task(role: str) -> None:
+    """A registered variable or a fact comes before the `vars` of each later task on that host."""
+    tasks = [one for file in ROOT.glob(f"roles/{role}/tasks/**/*.yml") for one in flatten(parsed(file) or [])]
+    results = {task["register"] for task in tasks if "register" in task}
+    results |= {name for task in tasks for name in task.get("ansible.builtin.set_fact", {})}
+    given = {name for task in tasks for name in task.get("vars", {})} | set(load(role, "vars/main.yml") or {})
+    assert results & given == set()
+
+
 def unwrapped(task: dict[str, t.Any]) -> dict[str, t.Any]:
     """The task; one of `wa_upgrade_step` has the module that it runs, with its options, as well."""
     step = task.get("waba.onprem.wa_upgrade_step")
