@@ -115,11 +115,12 @@ class Check:
     expected: str
     find: t.Callable[[Observed], Problem]  # returns what is wrong; raises WaError for the same
     needs: str = VARIABLES
-    after: tuple[str, ...] = ()  # checks that must not have failed; all that need the deployment are after all others
+    after: tuple[str, ...] = ()  # checks that must not have failed; all that need the deployment are after the `GATES`
     leader: bool = False  # whether it is made at the leader only
     skip: tuple[Skip, ...] = ()
     subject: str = "host"  # what the message begins with: `host`, `deployment`, or nothing
     reported: bool = False  # whether a preparation (no target version) only reports what was found
+    alone: bool = False  # whether the checks that need the deployment are made though it has failed
 
 
 def _message(now: Observed, result: Facts, key: str) -> str:
@@ -406,14 +407,23 @@ CHECKS = (
         _backup_password,
         after=(VALUES,),
         skip=(NO_TARGET, _skips("settings_backup", "expiry")),
+        alone=True,
     ),
-    Check("the hook files exist", "files of tasks on the controller", _missing_hooks, leader=True, skip=(NO_HOOKS,)),
+    Check(
+        "the hook files exist",
+        "files of tasks on the controller",
+        _missing_hooks,
+        leader=True,
+        skip=(NO_HOOKS,),
+        alone=True,
+    ),
     Check(
         "the hooks cannot end the play",
         "tasks that Ansible can load and that end no play",
         _hooks,
         leader=True,
         skip=(NO_HOOKS,),
+        alone=True,
     ),
     Check(READ, "an answer of its Docker Engine, and files that can be read", _host_read, HOST),
     Check(
@@ -482,6 +492,7 @@ CHECKS = (
         skip=(NOTHING,),
         subject="deployment",
         reported=True,
+        alone=True,
     ),
     Check(
         "the images of the target exist",
@@ -490,6 +501,7 @@ CHECKS = (
         HOST,
         after=(TARGET,),
         skip=(NO_TARGET,),
+        alone=True,
     ),
     Check(
         "the registry has answered",
@@ -498,6 +510,7 @@ CHECKS = (
         HOST,
         after=(TARGET,),
         skip=(NO_TARGET,),
+        alone=True,
     ),
     Check(
         "the images of the target are the builds that they are named after",
@@ -506,6 +519,7 @@ CHECKS = (
         HOST,
         after=(TARGET,),
         skip=(NO_TARGET, UNFINISHED, NOTHING),
+        alone=True,
     ),
     Check(
         "there is room for images and logs",
@@ -515,6 +529,7 @@ CHECKS = (
         after=(VALUES,),
         skip=(NOTHING,),
         reported=True,
+        alone=True,
     ),
     Check(
         "the version may be set in the operator's Compose files",
@@ -579,6 +594,9 @@ CHECKS = (
     ),
 )
 
+# Those that must not have failed for what takes longer to be read.
+GATES = {one.name for one in CHECKS if one.needs != DEPLOYMENT and not one.alone}
+
 
 def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     """Returns the verdict on a host.
@@ -597,7 +615,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `media` (results), `markers` (by member, as read), `split_volume` (refusal), `uninspected` (why a read has failed, or empty).
 
     The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
-    (messages), `message` (one of them, or all), `lines`, `notes` (what else is displayed), `refusals` (why an upgrade would be
+    (messages), `message` (one of them, or all), `readable` (whether the deployment can be read), `lines`, `notes` (what else is displayed), `refusals` (why an upgrade would be
     refused), `unsupported`, and `check_only`.
     """
     now = Observed(facts)
@@ -616,6 +634,7 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
         "checks": [{key: value for key, value in one.items() if key not in ("message", "refusal")} for one in checks],
         "failed": messages,
         "message": messages[0] if len(messages) == 1 else messages,
+        "readable": not any(name in failed for name in GATES),
         "lines": [_line(one) for one in checks],
         "notes": [] if failed else _notes(now, refusals, unsupported),
         "refusals": refusals,
@@ -626,9 +645,8 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
 
 def _reason(check: Check, now: Observed, failed: t.Sequence[str], inspected: bool) -> str:
     """Returns why a check is not made; empty if it is. `failed` are the checks before it that have failed."""
-    made_before = {one.name for one in CHECKS if one.needs != DEPLOYMENT}
     wanted = {*check.after, *([READ] if check.needs == HOST and check.name != READ else [])}
-    wanted |= made_before if check.needs == DEPLOYMENT else set()
+    wanted |= GATES if check.needs == DEPLOYMENT else set()
     missing = next((name for name in failed if name in wanted), "")
     if missing:
         return f'not checked, since "{missing}" has failed'

@@ -367,6 +367,23 @@ def test_all_checks_that_have_failed_are_reported_together() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "readable"),
+    [
+        ({}, True),
+        ({"dump": False}, True),
+        ({"backup_password": False}, True),
+        ({"version": "2.9.1"}, False),
+        ({"api_password": False}, False),
+        ({"unread": "no daemon"}, False),
+    ],
+)
+def test_what_keeps_the_deployment_from_being_read(changes: dict[str, t.Any], readable: bool) -> None:
+    found = verdict(**changes)
+    assert found["readable"] is readable
+    assert (check("the database can be read", found)["state"] == "ok") is readable
+
+
+@pytest.mark.parametrize(
     ("changes", "name", "missing"),
     [
         ({"version": "v"}, "the images of the target exist", "the target is a version"),
