@@ -189,16 +189,5 @@ def test_the_version_is_set_in_the_files_of_the_operator(case: Case) -> None:
     done = case.adopted.upgrade()
     assert (done.get("msg"), done["actions"], done["diff"]) == (None, predicted["actions"], predicted["diff"])
     assert case.adopted.upgrade()["actions"] == []
-    assert operator.contents() == {name: (mode, edited(operator, name, data)) for name, (mode, data) in before.items()}
+    assert operator.contents() == {name: (mode, operator.edited(name, data)) for name, (mode, data) in before.items()}
     assert operator.images() == sorted(image.replace(OLD, NEW) for image in images)
-
-
-def edited(operator: Operator, name: str, data: bytes) -> bytes:
-    """The expected content of a file: with the new version where the layout says that the file has it, except in comments."""
-    lines = data.decode().splitlines(keepends=True)
-    for text in map(operator.text, operator.layout.version.get(name, ())):
-        variable, _equals, value = text.rpartition("=")
-        for number, line in enumerate(lines):
-            if variable in line and not line.lstrip().startswith("#"):
-                lines[number] = line.replace(value, value.replace(OLD, NEW))
-    return "".join(lines).encode()

@@ -31,7 +31,7 @@ def client(core: str = "", web: str = "", rest: str = "", tag: str = TAG, regist
             "env_file": "[db.env]",
             "environment": '{WA_CONFIG_ON_DB: "1"}',
             "volumes": '["media:/usr/local/wamedia"]',
-            **({"depends_on": "[wacore]"} if name == "waweb" else {}),
+            **({"depends_on": "[wacore]", "ports": '["@W:443"]'} if name == "waweb" else {}),
         }
         given = textwrap.dedent(more).strip("\n").splitlines()
         keys = {line.partition(":")[0] for line in given}
@@ -148,6 +148,7 @@ services:
       <<: *env
       WACORE_HOSTNAME: wacore
     depends_on: [wacore]
+    ports: ["@W:443"]
   tools:
     image: *core
     profiles: [tools]
@@ -395,7 +396,7 @@ volumes:
     "flow style": layout(
         f"""\
 services: {{wacore: {{image: '@R/coreapp:v{OLD}', env_file: db.env, volumes: ["media:/usr/local/wamedia"]}}, waweb: {{
-  image: @R/web:v{OLD}, env_file: db.env, depends_on: [wacore], volumes: ["media:/usr/local/wamedia"]}}}}
+  image: @R/web:v{OLD}, env_file: db.env, depends_on: [wacore], ports: ["@W:443"], volumes: ["media:/usr/local/wamedia"]}}}}
 volumes: {{media: }}
 """,
         version=IN_IMAGES,

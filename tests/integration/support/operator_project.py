@@ -41,7 +41,7 @@ class Layout:
     """How an operator keeps the Compose files of a client and starts it, and what is expected of the adoption.
 
     In all texts `@P` is the project, `@R` the registry with the path of the images, `@H` such a path on Docker
-    Hub, and `@D` for the folder of the start.
+    Hub, `@W` where the Webapp's port is published, and `@D` the folder of the start.
     """
 
     files: t.Mapping[str, str]  # by the path below the folder of the start
@@ -59,41 +59,67 @@ class Layout:
     refused: str = ""
 
 
-class Operator:
-    """A client that an operator starts with the files and the command of a layout."""
+class Start:
+    """What an operator starts: a layout with the values of its placeholders."""
 
-    def __init__(self, layout: Layout, base: Path, images: str, engine_host: str) -> None:
-        self.layout, self.images_path = layout, images
+    def __init__(self, layout: Layout, base: Path, registry: str, images: str, published: str) -> None:
+        self.layout, self.registry, self.images_path, self.published = layout, registry, images, published
         self.project = f"t{uuid.uuid4().hex[:8]}"
-        self.engine, self.engine_host = Engine(), engine_host
-        self.own = base / "waba"  # of the collection
-        self.own.mkdir()
-        folder = base / self.text(layout.folder)
-        folder.mkdir(parents=True)
-        self.folder = base / layout.link if layout.link else folder
-        if layout.link:
-            self.folder.symlink_to(folder)
-        for path, content in layout.files.items():
-            file = self.folder / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(self.text(content), encoding="utf-8", newline="")
+        self.real_folder = base / self.text(layout.folder)
+        self.folder = base / layout.link if layout.link else self.real_folder
 
     def text(self, value: str) -> str:
         """Returns a text of the layout with the values of its placeholders."""
-        value = value.replace("@P", self.project).replace("@R", f"{REGISTRY}/{self.images_path}")
-        value = value.replace("@H", self.images_path)
+        value = value.replace("@P", self.project).replace("@R", f"{self.registry}/{self.images_path}")
+        value = value.replace("@H", self.images_path).replace("@W", self.published)
         return value.replace("@D", str(self.folder)) if "@D" in value else value
 
     def path(self, name: str) -> str:
         """Returns the path of a file or folder of the layout."""
         return os.path.normpath(self.folder / name)
 
+    @property
+    def shell(self) -> dict[str, str]:
+        """The variables that only the operator's shell has."""
+        return {key: self.text(value) for key, value in self.layout.shell.items()}
+
+    @property
+    def projects(self) -> list[str]:
+        """The projects of the folder."""
+        return [self.project, *(self.text(options[1]) for options in self.layout.others)]
+
+    def edited(self, name: str, data: bytes) -> bytes:
+        """Returns the content of a file with the new version where the layout says that the file has it, except in comments."""
+        lines = data.decode().splitlines(keepends=True)
+        for text in map(self.text, self.layout.version.get(name, ())):
+            variable, _equals, value = text.rpartition("=")
+            for number, line in enumerate(lines):
+                if variable in line and not line.lstrip().startswith("#"):
+                    lines[number] = line.replace(value, value.replace(OLD, NEW))
+        return "".join(lines).encode()
+
+
+class Operator(Start):
+    """A client that an operator starts with the files and the command of a layout."""
+
+    def __init__(self, layout: Layout, base: Path, images: str, engine_host: str) -> None:
+        super().__init__(layout, base, REGISTRY, images, "127.0.0.1:")
+        self.engine, self.engine_host = Engine(), engine_host
+        self.own = base / "waba"  # of the collection
+        self.own.mkdir()
+        self.real_folder.mkdir(parents=True)
+        if layout.link:
+            self.folder.symlink_to(self.real_folder)
+        for path, content in layout.files.items():
+            file = self.folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self.text(content), encoding="utf-8", newline="")
+
     def compose(self, *arguments: str, options: t.Sequence[str] | None = None) -> str:
         """Runs Compose as the operator does."""
         kept = {name: os.environ[name] for name in _SHELL if name in os.environ}
-        shell = {key: self.text(value) for key, value in self.layout.shell.items()}
         words = ["docker", "compose", *map(self.text, self.layout.options if options is None else options), *arguments]
-        return run(*words, cwd=self.folder, env={**kept, **shell, "PWD": str(self.folder)})
+        return run(*words, cwd=self.folder, env={**kept, **self.shell, "PWD": str(self.folder)})
 
     def start(self) -> None:
         """Starts the client, and what else the folder has."""
@@ -106,11 +132,6 @@ class Operator:
     def images(self) -> list[str]:
         """Returns the images that the operator's own files give, sorted."""
         return sorted({line for line in self.compose("config", "--images").splitlines() if line})
-
-    @property
-    def projects(self) -> list[str]:
-        """The projects of the folder."""
-        return [self.project, *(self.text(options[1]) for options in self.layout.others)]
 
     def ids(self) -> dict[str, str]:
         """Returns the containers of the folder's projects: name and id."""
