@@ -127,16 +127,15 @@ class State:
 
     @property
     def runs(self) -> dict[str, tuple[str, ...]]:
-        """Container -> id, state, time of its start, restart policy."""
-        return {
-            name: (
-                one["Id"],
-                one["State"]["Status"],
-                one["State"]["StartedAt"],
-                one["HostConfig"]["RestartPolicy"]["Name"],
-            )
-            for name, one in self.containers.items()
-        }
+        """Container -> id, state, restart policy, and the time of its start.
+
+        One that has ended is a preparation, which each `docker compose up` runs again.
+        """
+        found = {}
+        for name, one in self.containers.items():
+            status, policy = one["State"]["Status"], one["HostConfig"]["RestartPolicy"]["Name"]
+            found[name] = (one["Id"], status, policy, "" if status == "exited" else one["State"]["StartedAt"])
+        return found
 
     @property
     def images(self) -> dict[str, str]:
@@ -160,7 +159,9 @@ class Client(Start):
         for old, new in REAL.get(name, {}).items():
             assert sum(text.count(self.text(old)) for text in files.values()) == 1, old
             files = {path: text.replace(self.text(old), addresses(self.text(new))) for path, text in files.items()}
-        self.db_env = next(path for path, text in files.items() if DATABASE in text)
+        self.db_env = [path for path, text in files.items() if DATABASE in text][
+            -1
+        ]  # one in another folder is in force
         self.files = {path: text.replace(DATABASE, login) for path, text in files.items()}
 
     def write(self, files: t.Mapping[str, str]) -> None:
