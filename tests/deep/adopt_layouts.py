@@ -131,7 +131,7 @@ class State:
 
         One that has ended is a preparation, which each `docker compose up` runs again.
         """
-        found = {}
+        found: dict[str, tuple[str, ...]] = {}
         for name, one in self.containers.items():
             status, policy = one["State"]["Status"], one["HostConfig"]["RestartPolicy"]["Name"]
             found[name] = (one["Id"], status, policy, "" if status == "exited" else one["State"]["StartedAt"])
