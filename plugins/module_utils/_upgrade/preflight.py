@@ -615,7 +615,8 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `media` (results), `markers` (by member, as read), `split_volume` (refusal), `uninspected` (why a read has failed, or empty).
 
     The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
-    (messages), `message` (one of them, or all), `readable` (whether the deployment can be read), `lines`, `notes` (what else is displayed), `refusals` (why an upgrade would be
+    (messages), `message` (one of them, or all), `readable` (whether the
+    deployment can be read), `lines`, `notes` (what else is displayed), `refusals` (why an upgrade would be
     refused), `unsupported`, and `check_only`.
     """
     now = Observed(facts)
