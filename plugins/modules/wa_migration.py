@@ -121,7 +121,7 @@ migration:
         - Empty when another process migrates for this upgrade already.
       type: str
     holder:
-      description: Who holds the lock, or why it is not known; empty for nobody else.
+      description: Who holds the lock; empty for nobody else, and when it is not known.
       type: str
     unsupported_reason:
       description: Why the server supports no migration lock for the client's user; empty when it does.
@@ -142,7 +142,7 @@ migration:
       description: Whether nobody else used the database after a migration that ended with 0. False also where that is not known.
       type: bool
     message:
-      description: Why it has failed.
+      description: Why it has failed, or why the holder of the lock is not known.
       type: str
   sample:
     state: ended
@@ -155,6 +155,7 @@ migration:
 """
 
 import contextlib
+import os
 import time
 import typing as t
 
@@ -162,8 +163,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, starts
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
-from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor
+from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor, is_secret
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database
@@ -190,20 +192,23 @@ class Lock:
     def __init__(self, config: database.Settings, own: str, deployment: str) -> None:
         self.config, self.own, self.deployment = config, own, deployment
         self.unsupported = ""
+        self.holder = ""
         self.lock: migration_lock.MigrationLock | None = None
         self.held = False
         self.next_query = 0.0
 
     def hold(self) -> str:
-        """Takes the lock, or keeps its session active. Returns its other holder, or why it is not known; empty for none.
+        """Takes the lock, or keeps its session active. Returns why it is not had; empty if it is.
 
-        Raises DatabaseError where it makes no sense to try again.
+        Raises DatabaseError where it makes no sense to try again. `holder` is who has it, if that is why.
         """
         if self.unsupported or (self.held and time.monotonic() < self.next_query):
             return ""
         self.next_query = time.monotonic() + ALIVE_EVERY
+        self.holder = ""
         try:
-            return self._hold()
+            self.holder = self._hold()
+            return self.holder
         except DatabaseError as error:
             # The session is lost, or the server is unreachable: another client may acquire the lock next.
             self.release()
@@ -259,6 +264,7 @@ class Migration:
             "unsupported_reason": "",
             "server": f"{env.get('WA_DB_HOSTNAME', '').strip()}:{port}",
             "launched": False,
+            "message": "",
         }
 
     def run(self) -> None:
@@ -267,12 +273,11 @@ class Migration:
             if not alone:
                 return
             try:
-                if self._wait_for_permission():
-                    self._start()
+                if self._wait_for_permission() and self._start():
                     self._record_end(self._wait_for_end())
-            except WaError as error:
+            except (WaError, OSError) as error:
                 self._note(state="failed", message=self.result.redact(str(error)))
-                raise
+                raise error if isinstance(error, WaError) else WaError("migration", str(error), "none") from None
             finally:
                 self.lock.release()
 
@@ -309,18 +314,22 @@ class Migration:
             may_start = bool(journal.get("migrate"))
             if may_start and self._container():
                 return True
-            holder = self.lock.hold()
-            self._note(state="waiting" if holder else "ready", holder=holder, unsupported_reason=self.lock.unsupported)
-            if not holder:
+            reason = self.lock.hold()
+            self._note(
+                state="waiting" if reason else "ready",
+                holder=self.lock.holder,
+                message=reason if reason != self.lock.holder else "",
+                unsupported_reason=self.lock.unsupported,
+            )
+            if not reason:
                 end = None
                 if may_start:
                     return True
             elif end is not None and time.monotonic() > end:
-                raise WaError(
-                    f"database server {self.state['server']}",
-                    f"{holder} holds its migration lock",
-                    "one migration at a time",
-                )
+                server = f"database server {self.state['server']}"
+                if not self.lock.holder:
+                    raise WaError(server, reason, "an answer, for the migration lock")
+                raise WaError(server, f"{reason} holds its migration lock", "one migration at a time")
             time.sleep(POLL_INTERVAL)
 
     def _container(self) -> dict[str, t.Any]:
@@ -329,20 +338,31 @@ class Migration:
         state: dict[str, t.Any] = found["State"] if found else {}
         return {} if state.get("Status") == "created" else state
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Starts the migration unless it is there already. Returns false when it is not due any more."""
         here = bool(self._container())
-        self._note(state="running", launched=True)
+        # The journal is not read and then acted upon: a run that ends, goes back or takes over meanwhile waits for the guard.
+        with self.file.exclusively():
+            journal = self.file.load()
+            if journal is None or not journal.get("migrate"):
+                return False
+            if not upgrade_journal.is_migration_due(journal, self.run_id, time.time()):
+                return False
+            self.state.update(state="running", launched=True)
+            self.file.save(dict(journal, migration=dict(self.state)))
+        self.result.values["migration"] = self.state
         if here:
-            return
+            return True
         self.result.record_change(f"start the migration {self.params['container']}")
         limit = parse_duration("start_timeout", self.params["start_timeout"])
         argv = ["timeout", "-k", "30", f"{limit:g}", *self.params["argv"]]
-        code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"])
+        code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"], handle_exceptions=False)
         if code:
             late = code in (124, 137)
             self._note(launched=late or bool(self._container()))
             why = f"not within {limit:g} s" if late else compose_messages.one_line(said) or f"code {code}"
             raise WaError("migration", f"could not be started ({why})", "a container that migrates")
+        return True
 
     def _wait_for_end(self) -> int:
         """Returns the exit code of the migration."""
@@ -351,10 +371,10 @@ class Migration:
                 found = self._container()
                 if found.get("Status") not in ("running", "paused", "restarting"):
                     break
+                with contextlib.suppress(DatabaseError):  # the migration goes on without the lock
+                    self.lock.hold()
             except WaError:
-                pass  # an engine that restarts: what the migration became it tells then
-            with contextlib.suppress(DatabaseError):  # the migration goes on without the lock
-                self.lock.hold()
+                self.lock.release()  # an engine that restarts, and tells then what the migration has become; or that never does
             time.sleep(POLL_INTERVAL)
         if not found:
             name = self.params["container"]
@@ -384,6 +404,13 @@ class Migration:
             return False
 
 
+def compose_values(argv: t.Iterable[str]) -> list[str]:
+    """Returns the values that an operator gives Compose in a file, which its errors and the migration may repeat."""
+    paths = [word.partition("=")[2] for word in argv if word.startswith("--env-file=")]
+    lines = [line for path in paths if os.path.exists(path) for line in files.read_text(path).splitlines()]
+    return [line.partition("=")[2].strip("'\"") for line in lines]
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -409,14 +436,15 @@ def main() -> None:
         if not module.params["env_file"]:
             raise WaError("option env_file", "not given", "the client's db.env")
         env = env_options.read_env(module.params["env_file"], module.params["env_format"])
-        result.redact.add([env.get("WA_DB_PASSWORD")])
+        result.redact.add(value for name, value in env.items() if is_secret(name))
+        result.redact.add(compose_values(module.params["argv"]))
         migration = Migration(module.params, env, result)
         if module.check_mode:
             migration.predict()
         else:
             migration.run()
-    except WaError as error:
-        result.fail(error)
+    except (WaError, OSError) as error:
+        result.fail(error if isinstance(error, WaError) else str(error))
     result.exit()
 
 

@@ -25,12 +25,14 @@ description:
     leave the client without containers that run. V(release) also removes the note of a run that has ended.
   - V(wait) waits for the process that migrates for this upgrade, see M(waba.onprem.wa_migration), and renews the lease for that. It
     ends at once when that process has died.
+  - V(go_back) ends all steps of this run, so that none which is late starts the migration, if the stage is one from which the old version
+    may be started again; otherwise it only reads.
   - V(read) returns the current content.
 options:
   operation:
     description: What to do.
     type: str
-    choices: [begin, stage, wait, end, hold, release, read]
+    choices: [begin, stage, wait, go_back, end, hold, release, read]
     default: read
   path:
     description: The lock file. Its folder must exist.
@@ -74,7 +76,9 @@ options:
     elements: str
     default: []
   migrate:
-    description: Whether M(waba.onprem.wa_migration), which waits for that, may start the migration. With V(stage).
+    description:
+      - Whether M(waba.onprem.wa_migration), which waits for that, may start the migration. With V(stage). Refused before the stage
+        V(migrating) if it could not start it at once.
     type: bool
     default: false
   until:
@@ -235,7 +239,7 @@ resumed:
   sample: false
 ended:
   description: The journal of the upgrade that ended last, finished or gone back; empty when none has.
-  returned: operation is read
+  returned: operation is read or go_back
   type: dict
   sample: {target: 2.53.4, outcome: done}
 took_over:
@@ -366,6 +370,13 @@ def run(module: AnsibleModule, result: Result) -> None:
             found, action = file.load(), ""
             after = found
             result.values["ended"] = file.load_last() or {}
+        elif params["operation"] == "go_back":
+            with contextlib.nullcontext() if module.check_mode else file.exclusively():
+                found, action = file.load(), ""
+                after = upgrade_journal.go_back(found, params["run_id"])
+                if after is not None and not module.check_mode:
+                    file.save(after)
+            result.values["ended"] = file.load_last() or {}
         elif params["operation"] == "wait":
             (found, result.values["migrating"]), action = wait(file, params, module.check_mode), ""
             after = found
@@ -383,6 +394,8 @@ def run(module: AnsibleModule, result: Result) -> None:
                 found = file.load()
                 took_over = found is not None and found["run_id"] != params["run_id"]
                 change = file.load_change() if params["operation"] == "begin" else None
+                if params["migrate"]:
+                    upgrade_journal.check_migration(found, file.is_migrating())
                 after, action = plan(params, found, change, now)
                 if after is not None and not module.check_mode:
                     last = apply(file, params, after)
@@ -407,7 +420,7 @@ def main() -> None:
         argument_spec={
             "operation": {
                 "type": "str",
-                "choices": ["begin", "stage", "wait", "end", "hold", "release", "read"],
+                "choices": ["begin", "stage", "wait", "go_back", "end", "hold", "release", "read"],
                 "default": "read",
             },
             "path": {"type": "path", "required": True},
@@ -433,6 +446,7 @@ def main() -> None:
             ("operation", "begin", ("deployment", "target", *IDENTITY)),
             ("operation", "stage", ("stage", "run_id")),
             ("operation", "wait", ("run_id",)),
+            ("operation", "go_back", ("run_id",)),
             ("operation", "end", ("outcome", "run_id")),
             ("operation", "hold", ("deployment", *IDENTITY)),
             ("operation", "release", ("run_id",)),

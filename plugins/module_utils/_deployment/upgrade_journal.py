@@ -66,8 +66,8 @@ def is_migrated(journal: t.Mapping[str, t.Any]) -> bool:
 
 
 def is_migration_due(journal: t.Mapping[str, t.Any] | None, run_id: str, now: float) -> bool:
-    """Returns whether `run_id` holds the journal and has not completed its migration."""
-    if journal is None or journal["run_id"] != run_id or is_migrated(journal):
+    """Returns whether `run_id` holds the journal, goes on, and has not completed its migration."""
+    if journal is None or journal["run_id"] != run_id or is_migrated(journal) or journal.get("goes_back"):
         return False
     return float(journal["lease_until"]) > now
 
@@ -175,6 +175,10 @@ def advance(
     With `migrate` the migration may be started, by the process that waits for that, see `note_migration`.
     """
     journal = own(found, run_id)
+    if journal.get("goes_back"):
+        raise WaError("upgrade journal", "this run goes back", "none of its steps any more")
+    if migrate and is_migrated(journal):
+        stage = journal["stage"]  # the process of an earlier run has seen the end of the migration meanwhile
     if STAGES.index(stage) < STAGES.index(journal["stage"]):
         raise WaError("upgrade journal", f"stage {journal['stage']}", f"none after {stage}: stages only go forward")
     if stage != journal["stage"]:
@@ -182,6 +186,26 @@ def advance(
     if migrate:
         journal["migrate"] = True
     return dict(journal, stage=stage, notes={**journal["notes"], **notes}, lease_until=now + lease)
+
+
+def go_back(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any] | None:
+    """Returns the journal with which `run_id` may start the old version, since no step of it counts any more; None where it may not."""
+    if found is None or found["run_id"] != run_id or found["stage"] not in _HARMLESS:
+        return None
+    return dict(found, goes_back=True)
+
+
+def check_migration(found: t.Mapping[str, t.Any] | None, alive: bool) -> None:
+    """Raises WaError if the migration could not be started at once, while going back is still possible. `alive`: see `note_migration`."""
+    if found is None or found["stage"] not in _HARMLESS or found.get("goes_back"):
+        return
+    state = found.get("migration", {})
+    if alive and state.get("state") not in ("waiting", "failed"):
+        return
+    reason = state.get("message") or (
+        f"{state['holder']} holds the migration lock" if state.get("holder") else "it has ended"
+    )
+    raise WaError("process that migrates", reason, "one that can start the migration", "Run upgrade.yml again")
 
 
 def note_migration(

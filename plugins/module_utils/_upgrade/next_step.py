@@ -57,14 +57,15 @@ class Observed:
 
     @property
     def leftover(self) -> Container | None:
-        """The container of a migration to the target, of this upgrade or of an earlier one; that of another version is no sign."""
-        return _migration(self.leader, self.journal)
+        """The container of a migration, of this upgrade or of any other: the next one would not be started beside it."""
+        found = [one for one in self.leader.containers if one["service"] == MIGRATION]
+        return _migration(self.leader, self.journal) or next(iter(found), None)
 
     @property
     def migration(self) -> Container | None:
-        """The container of this upgrade's migration."""
-        earlier = self.leftover is not None and _is_earlier(self.leftover, self.leader, self.journal)
-        return None if earlier else self.leftover
+        """The container of this upgrade's migration; one to another version, or from before the stop, is no sign."""
+        found = _migration(self.leader, self.journal)
+        return None if found is not None and _is_earlier(found, self.leader, self.journal) else found
 
     @property
     def migration_runs(self) -> bool:

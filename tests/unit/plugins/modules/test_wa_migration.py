@@ -60,12 +60,21 @@ class Host:
         run_id = journal["run_id"]
         self.file.save(upgrade_journal.advance(journal, run_id, stage, {}, time.time(), 600, migrate=migrate))
 
+    def go_back(self) -> None:
+        """The run that holds the journal goes back."""
+        journal = upgrade_journal.go_back(self.file.load(), OWN)
+        assert journal is not None
+        self.file.save(journal)
+
     def container(self, state: str = "running", code: int = 0) -> None:
         """The migration's container is there."""
         self.engine.container(CONTAINER, state=state)["ExitCode"] = code
 
-    def hold(self) -> str:
-        return (self.events.pop(0)() if self.events else None) or ""
+    def hold(self, lock: wa_migration.Lock) -> str:
+        event = self.events.pop(0) if self.events else None
+        holder = event() if event else None
+        lock.holder = holder if holder and holder.startswith("session") else ""
+        return holder or ""
 
     def run_command(self, argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
         self.commands.append(argv)
@@ -101,7 +110,7 @@ def host(
     engine: FakeDocker, tmp_path: Path, run_module: t.Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> Host:
     made = Host(engine, tmp_path, run_module)
-    monkeypatch.setattr(wa_migration.Lock, "hold", lambda _lock: made.hold())
+    monkeypatch.setattr(wa_migration.Lock, "hold", lambda lock: made.hold(lock))
     monkeypatch.setattr(wa_migration, "POLL_INTERVAL", 0.0)
     monkeypatch.setattr(
         AnsibleModule, "run_command", lambda _module, argv, **options: made.run_command(argv, **options)
@@ -127,7 +136,15 @@ def test_it_migrates_when_it_may_and_brings_the_journal_to_the_next_stage(host: 
     result = host.migrate(single=single)
     assert [(one["state"], one["holder"]) for one in said[:2]] == [("waiting", "session 7"), ("ready", "")]
     assert said[2:] == [[], ("running", True)], "not before it may"
-    ended = {"state": "ended", "exit_code": 0, "idle": True, "launched": True, "holder": "", "unsupported_reason": ""}
+    ended = {
+        "state": "ended",
+        "exit_code": 0,
+        "idle": True,
+        "launched": True,
+        "holder": "",
+        "unsupported_reason": "",
+        "message": "",
+    }
     assert result["migration"] == {**ended, "server": "db:3306"}
     assert (result["changed"], result["actions"]) == (True, [f"start the migration {CONTAINER}"])
     assert host.commands == [["timeout", "-k", "30", "300", "compose", "up"]]
@@ -187,6 +204,7 @@ def test_it_gives_up_without_a_migration_when_its_run_does_not_hold_the_journal(
 def test_a_running_migration_is_recorded_for_the_run_that_has_resumed_the_upgrade(host: Host) -> None:
     host.events = [
         host.permit,
+        lambda: None,
         lambda: host.begin("m/2/5", lease=-1),
         lambda: host.container("exited"),
     ]
@@ -200,15 +218,64 @@ def test_a_running_migration_of_another_upgrade_is_not_recorded(host: Host) -> N
         host.file.remove()
         host.begin("m/2/5", "stopping")
 
-    host.events = [host.permit, another, lambda: host.container("exited")]
+    host.events = [host.permit, lambda: None, another, lambda: host.container("exited")]
     host.migrate()
     assert (host.journal()["stage"], "migration" in host.journal()) == ("stopping", False)
 
 
 def test_a_lost_journal_stays_lost(host: Host) -> None:
-    host.events = [host.permit, host.file.remove, lambda: host.container("exited")]
+    host.events = [host.permit, lambda: None, host.file.remove, lambda: host.container("exited")]
     assert host.migrate()["migration"]["exit_code"] == 0
     assert host.journal() == {}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda host: host.begin("m/2/5"),
+        lambda host: host.begin(lease=-1),
+        lambda host: host.file.remove(),
+        lambda host: host.go_back(),
+    ],
+    ids=["another run", "the lease is over", "removed", "it goes back"],
+)
+def test_nothing_is_started_for_a_run_that_has_lost_the_journal_since_it_was_read(
+    host: Host, event: t.Callable[[Host], None]
+) -> None:
+    host.events = [lambda: host.permit("stopping"), lambda: event(host)]
+    result = host.migrate()
+    assert (result["changed"], host.commands) == (False, [])
+
+
+def test_an_unreachable_database_is_no_holder(host: Host) -> None:
+    def unreachable() -> str:
+        return "db:3306 cannot be reached"
+
+    host.events = [unreachable] * 1000
+    result = host.migrate(wait_timeout="0s")
+    assert result["msg"].startswith("database server db:3306: db:3306 cannot be reached; expected an answer")
+    assert host.journal()["migration"]["holder"] == ""
+
+
+def test_a_command_that_is_missing_fails_with_its_name(host: Host) -> None:
+    def missing(argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        raise FileNotFoundError(2, "No such file or directory", argv[0])
+
+    host.run_command = missing  # type: ignore[method-assign]
+    host.events = [host.permit]
+    assert "timeout" in host.migrate()["msg"]
+    assert host.journal()["migration"]["state"] == "failed"
+
+
+def test_what_is_given_to_compose_is_hidden(host: Host) -> None:
+    given = host.env.with_name("compose.env")
+    given.write_text("X_TOKEN=Canary-given-to-compose\n")
+    host.start_code = 1
+    host.run_command = lambda argv, **_options: (1, "", "cannot use Canary-given-to-compose")  # type: ignore[method-assign]
+    host.events = [host.permit]
+    result = host.migrate(argv=["docker", "compose", f"--env-file={given}", "up"])
+    assert "cannot use" in result["msg"]
+    assert "Canary" not in json.dumps([result, host.journal()])
 
 
 def test_a_removed_container_fails(host: Host) -> None:

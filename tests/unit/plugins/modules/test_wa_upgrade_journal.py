@@ -333,6 +333,13 @@ def test_a_change_lock_not_written_by_a_run_is_unchanged(run: Run, tmp_path: Pat
     assert (tmp_path / "support.change.json").read_text() == content
 
 
+def begin_migration(run: Run) -> dict[str, t.Any]:
+    """The run is at stage migrating, and has allowed the migration."""
+    run("begin")
+    run("stage", stage="migrating")
+    return run("stage", stage="migrating", migrate=True)
+
+
 def write_migration(tmp_path: Path, state: str, migrated: bool = False) -> None:
     """What the process that migrates writes."""
     file = JournalFile(str(tmp_path / "support.lock"))
@@ -361,8 +368,7 @@ def write_migration(tmp_path: Path, state: str, migrated: bool = False) -> None:
 def test_wait_ends_when_the_migration_is_where_it_is_to_be_or_its_process_has_died(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, alive: bool, until: str, ends: bool
 ) -> None:
-    run("begin")
-    run("stage", stage="migrating", migrate=True)
+    begin_migration(run)
     if state:
         write_migration(tmp_path, state)
     clock = iter(range(100))
@@ -378,16 +384,14 @@ def test_wait_ends_when_the_migration_is_where_it_is_to_be_or_its_process_has_di
 
 
 def test_wait_ends_when_the_journal_is_past_the_migration(run: Run, tmp_path: Path) -> None:
-    run("begin")
-    run("stage", stage="migrating", migrate=True)
+    begin_migration(run)
     write_migration(tmp_path, "ended", migrated=True)
     assert run("wait", wait_timeout="1h")["journal"]["stage"] == "starting"
 
 
 @pytest.mark.parametrize("found", ["gone", "taken over by the upgrade to 2.53.4 by ann"])
 def test_wait_fails_when_the_run_has_lost_its_journal(run: Run, tmp_path: Path, found: str) -> None:
-    run("begin")
-    run("stage", stage="migrating", migrate=True)
+    begin_migration(run)
     if found == "gone":
         (tmp_path / "support.lock").unlink()
     else:
@@ -396,8 +400,54 @@ def test_wait_fails_when_the_run_has_lost_its_journal(run: Run, tmp_path: Path, 
 
 
 def test_a_resumed_upgrade_must_be_allowed_to_migrate_again(run: Run, tmp_path: Path) -> None:
-    run("begin")
-    assert run("stage", stage="migrating", migrate=True)["journal"]["migrate"] is True
+    assert begin_migration(run)["journal"]["migrate"] is True
     write_migration(tmp_path, "ended")
     resumed = run("begin", run_id="m/2/5", take_over=True)["journal"]
     assert (resumed["stage"], "migrate" in resumed, "migration" in resumed) == ("migrating", False, False)
+
+
+@pytest.mark.parametrize(
+    ("state", "alive", "refused"),
+    [
+        ({"state": "ready"}, True, ""),
+        ({}, True, ""),  # that of an earlier run, which waits for a migration that runs
+        ({"state": "ready"}, False, "it has ended"),
+        ({"state": "waiting", "holder": "session 7"}, True, "session 7 holds the migration lock"),
+        ({"state": "failed", "message": "the database is down"}, False, "the database is down"),
+    ],
+)
+def test_while_going_back_is_possible_no_migration_is_allowed_that_could_not_start(
+    run: Run, tmp_path: Path, state: dict[str, str], alive: bool, refused: str
+) -> None:
+    run("begin")
+    run("stage", stage="stopping")
+    file = JournalFile(str(tmp_path / "support.lock"))
+    file.save({**(file.load() or {}), "migration": state})
+    with file.migrating() if alive else contextlib.nullcontext():
+        result = run("stage", stage="migrating", migrate=True)
+    assert result.get("msg", "").startswith(f"process that migrates: {refused}" if refused else "")
+    assert run("read")["journal"]["stage"] == ("stopping" if refused else "migrating")
+
+
+def test_a_migration_that_an_earlier_run_has_seen_end_stays_ended(run: Run, tmp_path: Path) -> None:
+    begin_migration(run)
+    write_migration(tmp_path, "ended", migrated=True)
+    assert run("stage", stage="migrating", migrate=True, notes={"a": 1})["journal"]["stage"] == "starting"
+
+
+def test_after_going_back_a_late_step_counts_no_more(run: Run) -> None:
+    run("begin")
+    run("stage", stage="stopping")
+    assert run("go_back")["journal"]["stage"] == "stopping"
+    assert "this run goes back" in run("stage", stage="migrating", migrate=True)["msg"]
+    assert "this run goes back" in run("stage", stage="stopping")["msg"]
+    assert not run("end", outcome="rolled_back").get("failed")
+    assert run("go_back")["journal"] == {}
+
+
+def test_going_back_changes_nothing_from_the_migration_on_or_of_another_run(run: Run, tmp_path: Path) -> None:
+    begin_migration(run)
+    before = (tmp_path / "support.lock").read_bytes()
+    assert run("go_back")["journal"]["stage"] == "migrating"
+    assert run("go_back", run_id="m/9/9")["held"] is True
+    assert (tmp_path / "support.lock").read_bytes() == before

@@ -84,7 +84,7 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
     [
         ("locked", UP, UP, "locked", "start", False),
         ("locked", [*UP, migration("exited", 1)], UP, "locked", "start, removed", False),
-        ("locked", [*UP, migration("exited", 0, version="2.50.1")], UP, "locked", "start", False),
+        ("locked", [*UP, migration("exited", 0, version="2.50.1")], UP, "locked", "start, removed", False),
         ("stopping", DOWN, DOWN, "stopping", "start", False),
         ("stopping", UP, UP, "locked", "start", True),
         ("stopping", UP, DOWN, "locked", "start", True),
@@ -110,7 +110,7 @@ HALF = [container("wacore", "running"), container("waweb", "exited")]
         ("migrating", [*DOWN, migration("exited", 1)], DOWN, "migrating", "start, removed", False),
         ("migrating", [*DOWN, migration("exited", 137)], DOWN, "migrating", "start, removed", False),
         ("migrating", [*DOWN, migration("created")], DOWN, "migrating", "start, removed", False),
-        ("migrating", [*DOWN, migration("exited", 0, version="2.50.1")], DOWN, "migrating", "start", False),
+        ("migrating", [*DOWN, migration("exited", 0, version="2.50.1")], DOWN, "migrating", "start, removed", False),
         ("migrating", [*BACK, migration("exited", 1)], BACK, "migrating", "start, removed", False),
         ("migrating", [*LATER, migration("exited", 1)], DOWN, "stopping", "start, removed", True),
         ("migrating", [*UP, migration("exited", 1)], DOWN, "locked", "start, removed", True),
