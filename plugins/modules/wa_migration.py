@@ -150,7 +150,9 @@ migration:
     unsupported_reason: ""
     server: db.example.com:3306
     launched: true
-    exit_code: 0
+    message: ""
+    exit_code: 1
+    log: "database upgrade to 2.53.4 failed"
     idle: true
 """
 

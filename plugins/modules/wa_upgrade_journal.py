@@ -198,6 +198,7 @@ journal:
     stages: [{stage: begun, at: 1769828412.5}, {stage: stopping, at: 1769828440.1}, {stage: migrating, at: 1769828446.3}]
     target: 2.55.1
     notes: {before: 2.53.4}
+    migration: {state: running, launched: true}
     lease_until: 1769829346.3
 change:
   description: Which run changes the client's containers outside an upgrade; empty when none does.
