@@ -110,7 +110,11 @@ def host(
     engine: FakeDocker, tmp_path: Path, run_module: t.Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> Host:
     made = Host(engine, tmp_path, run_module)
-    monkeypatch.setattr(wa_migration.Lock, "hold", lambda lock: made.hold(lock))
+
+    def hold(lock: wa_migration.Lock) -> str:
+        return made.hold(lock)
+
+    monkeypatch.setattr(wa_migration.Lock, "hold", hold)
     monkeypatch.setattr(wa_migration, "POLL_INTERVAL", 0.0)
     monkeypatch.setattr(
         AnsibleModule, "run_command", lambda _module, argv, **options: made.run_command(argv, **options)
