@@ -70,7 +70,7 @@ extends_documentation_fragment:
   - waba.onprem.env
 attributes:
   check_mode:
-    description: Tells who holds the lock, and neither takes it nor waits.
+    description: Returns who holds the lock, and neither takes it nor waits.
   idempotent:
     details: A migration whose container is there is not started again.
 notes:
@@ -284,7 +284,7 @@ class Migration:
                 self.lock.release()
 
     def predict(self) -> None:
-        """Tells who holds the lock."""
+        """Returns in the result who holds the lock."""
         with database.connect(self.lock.config) as session:
             lock = migration_lock.inspect(session, self.lock.own)
         holder = "" if lock["owned"] else lock["holder"] or ""
@@ -376,7 +376,7 @@ class Migration:
                 with contextlib.suppress(DatabaseError):  # the migration goes on without the lock
                     self.lock.hold()
             except WaError:
-                self.lock.release()  # an engine that restarts, and tells then what the migration has become; or that never does
+                self.lock.release()  # an engine that is away may never come back, and others wait for the lock
             time.sleep(POLL_INTERVAL)
         if not found:
             name = self.params["container"]
