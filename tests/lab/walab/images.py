@@ -235,7 +235,6 @@ class Builder:
         finally:
             self._jobs.clear()
             clean_up(Shell(self.shell.log), self.folder)  # our own shell may be interrupted and start no more children
-        self._drop_old(set(plan))
 
     def _collect(self, image: Image, present: set[str], plan: dict[str, Image]) -> None:
         if image.tag in present or image.tag in plan:
@@ -329,16 +328,6 @@ class Builder:
                 f"building the lab's images needs {NEEDED_BYTES / 1024**3:.0f} GiB in {where}, and {free / 1024**3:.1f} GiB are free; "
                 "make room there (`tests/lab/lab down --images` removes the lab's own images), then run this again"
             )
-
-    def _drop_old(self, built: set[str]) -> None:
-        """Keep two generations of each image built now; an image that a container uses is kept, since removal is not forced."""
-        listed = self.shell.text(
-            ["docker", "image", "ls", "--filter", "reference=walab/*", "--format", "{{.Repository}}:{{.Tag}}"]
-        )
-        for name in {tag.split(":")[0] for tag in built}:
-            newest_first = [tag for tag in listed.split() if tag.split(":")[0] == name]
-            for tag in newest_first[2 * len([one for one in built if one.split(":")[0] == name]) :]:
-                self.shell.run(["docker", "image", "rm", tag], check=False)
 
 
 def clean_up(shell: Shell, build: Path) -> None:
