@@ -25,7 +25,7 @@ NAME = "demo"
 INVENTORY = ROOT / ".lab" / NAME / "inventory.yml"
 LOGS = ROOT / ".lab" / "log"
 HOST = "h1"
-REPORT = "Display the report of the upgrade"  # the task whose message is the closing table
+REPORT = "Display the report of the upgrade"  # the name of a task
 ROWS = 2_200_000
 OLD, NEW = "2.51.2", "2.53.4"
 PROBE_SECONDS = 0.2
@@ -96,7 +96,7 @@ class Playbook:
         return self
 
     def event(self, event: dict[str, t.Any]) -> None:
-        """Show what a person wants to see of an event: what changed, what failed, the closing table."""
+        """Show what a person wants to see of an event: what changed, what failed, the report."""
         kind = event.get("_event", "")
         if kind == "v2_playbook_on_stats":
             for name in ("ok", "changed", "failures"):

@@ -11,7 +11,8 @@ short_description: Writes the inventory that describes clients that run already
 version_added: 0.1.0
 description:
   - Reads how the client's containers were created and writes an inventory from which the collection keeps them as they are.
-  - It displays a report and writes the same as C(report.md) into the inventory, what needs an action first.
+  - It displays a report, what needs an action first, and writes it as C(report.md) into the inventory. There it ends with the Compose
+    files that an upgrade will use, which are not displayed.
   - It changes nothing on any host. The playbook C(waba.onprem.adopt) runs it, first to V(read) on each host and then to
     V(write) once.
   - What it reads is kept in a file on the controller until the end of the run, so no output, log or fact cache holds a secret.
@@ -51,7 +52,7 @@ attributes:
   diff_mode:
     description: Shows the files, secrets hidden.
 notes:
-  - It runs on the controller.
+  - V(read) reads the host of the task by other modules, V(write) runs on the controller.
 """
 
 EXAMPLES = r"""
@@ -74,7 +75,7 @@ actions:
   type: list
   elements: str
   returned: always
-  sample: [write ./adopted/inventory.yml]
+  sample: [wrote inventory.yml]
 containers:
   description: Names of the client containers that were found.
   type: list
@@ -102,5 +103,5 @@ dest:
   description: The folder that was written to.
   type: str
   returned: with V(write)
-  sample: ./adopted
+  sample: /home/ansible/inventory
 """

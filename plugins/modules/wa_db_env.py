@@ -14,7 +14,7 @@ description:
   - Writes the file with the database settings of a WhatsApp Business API On-Premises client, so that Docker Compose and
     C(docker run --env-file) read the same values from it, and so that the client can work with them.
   - Keeps comments, order, unknown keys and Windows line ends of a file that is there.
-  - Tells which running containers were created with other values than the file holds.
+  - Returns which running containers were created with other values than the file holds.
 options:
   path:
     description: The file. Its folder must exist; the role P(waba.onprem.wa_host#role) makes it.
@@ -83,7 +83,6 @@ options:
     default: false
   format:
     description:
-      - The format of db.env; both Docker Compose and C(docker run) read V(portable) alike.
       - V(portable) writes only values that Docker Compose and C(docker run --env-file) read alike, and refuses others.
       - V(compose) and V(docker) write any value for that reader alone, quoted where it needs to be.
       - See the notes for the rules of each.

@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - Says of each concern of a host (packages and folders, db.env, media volume, client, log cleanup) whether it is as the
     inventory wants it, and describes the differences.
-  - It changes nothing, and asks neither Compose nor a package manager. Its one trace is that each container writes a file into
+  - It changes nothing. Where the client has Compose files of the operator it runs C(docker compose config); of packages it only reads the
+    host's own database. Its one trace is that each container writes a file into
     the media volume, reads another container's, and removes it; not so in check mode.
   - Run in a play it takes the desired state of the inventory from the roles' own variables and defaults; it is what
     C(provision.yml) begins with, and ends with where it has changed something.
@@ -70,10 +71,10 @@ EXAMPLES = r"""
 RETURN = r"""
 concerns:
   description:
-    - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(automatic_gc). What is
-      empty is left out.
+    - What was found of each concern - C(host), C(media_volume), C(db_env), C(client), C(log_cleanup), C(automatic_gc),
+      C(removal). What is empty is left out.
     - Each has C(state), which is V(in_sync), V(drifted), V(restart_pending) (something waits for the time of a restart or for
-      the next upgrade) or V(unknown); C(changes), what differs and can be mended without a restart; C(restarts), what takes
+      the next upgrade) or V(unknown); C(changes), what differs and can be corrected without a restart; C(restarts), what takes
       one; C(pending), what waits for the next upgrade; C(warnings), what configuration does not correct; C(diff), in diff mode,
       with secrets hidden; C(error), why it is not known.
   type: dict
@@ -112,7 +113,7 @@ requirements:
       type: dict
     docker_refusal:
       description:
-        - Why a Docker Engine or Compose that is missing must not be installed, with the cure. Empty when it may be, or is not
+        - Why a Docker Engine or Compose that is missing must not be installed, with what to do. Empty when it may be, or is not
           missing.
         - That is so where anything of a container engine is on the host, of whichever vendor, whether it answers or not.
       type: str

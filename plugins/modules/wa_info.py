@@ -504,8 +504,8 @@ database:
       type: float
     statement_timeout_fix:
       description:
-        - The statement with which the administrator raises it for this user to O(min_statement_timeout); V(null) when it is
-          as long.
+        - The statement with which the administrator raises it for this user to O(min_statement_timeout); V(null) when it is at least
+          that.
       type: str
     lock_timeout:
       description: Seconds that an C(ALTER) waits for the table's lock; V(null) when without end.
@@ -557,10 +557,10 @@ database:
     unsupported: MariaDB is not among what the vendor supports
     read_only: false
     databases: [waba1, waba_messages]
-    statement_timeout: 3600.0
-    statement_timeout_fix: ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 86400;
+    statement_timeout: 60.0
+    statement_timeout_fix: ALTER USER 'wa'@'%' WITH MAX_STATEMENT_TIME 3600;
     lock_timeout: 86400.0
-    timeouts: {lock_wait_timeout: 86400, max_statement_time: 3600}
+    timeouts: {lock_wait_timeout: 86400, max_statement_time: 60}
     sessions: [{id: 42, from: 10.0.0.7, database: waba_messages, seconds: 3, state: Sleep}]
     other_sessions: []
     bytes: 268435456

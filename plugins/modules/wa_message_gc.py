@@ -41,7 +41,9 @@ options:
   project:
     description:
       - The Compose project of the client.
-      - The defaults of O(env_file) (C(/opt/waba/<deployment>/db.env)), O(state_file) and O(lock_file) come from it.
+      - The deployment's name in the defaults of O(env_file) (C(/opt/waba/<deployment>/db.env)), O(state_file) and O(lock_file) comes from
+        it (C(wa-NAME)), without it from the folder of O(env_file). Set O(state_file) and O(lock_file) where neither is
+        the deployment's name, as for an adopted client.
     type: str
   notifications:
     description:
@@ -53,7 +55,7 @@ options:
   wait:
     description:
       - Whether to follow the GC to its end.
-      - Without it, one step is done - call or take up, look, return - and RV(running) says whether to come again.
+      - Without it GC is called, or one that runs is measured once, and RV(running) says whether it still runs.
     type: bool
     default: true
   wait_timeout:
@@ -82,7 +84,8 @@ options:
     type: path
   lock_file:
     description:
-      - The lock of the deployment's upgrade on the managed host. While it is there no GC is called.
+      - The lock of the deployment's upgrade on the managed host. No GC is called while its lease lasts, and after that while the
+        upgrade is past its stage C(locked).
       - C(/var/lib/waba/<deployment>.lock) when not given. With an empty text no lock is looked at.
     type: path
   run_id:

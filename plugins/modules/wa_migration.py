@@ -95,7 +95,7 @@ EXAMPLES = r"""
   async: 86400
   poll: 0
 
-- name: Wait until the lock is ours
+- name: Wait for the migration lock
   waba.onprem.wa_upgrade_journal:
     operation: wait
     path: /var/lib/waba/support.lock
@@ -133,7 +133,7 @@ migration:
       description: Whether the migration was started, or may have been.
       type: bool
     exit_code:
-      description: The exit code of the migration that has ended.
+      description: The exit code of the migration; absent while it runs.
       type: int
     log:
       description: The last lines of a migration that ended with another code than 0.
@@ -151,8 +151,7 @@ migration:
     server: db.example.com:3306
     launched: true
     message: ""
-    exit_code: 1
-    log: "database upgrade to 2.53.4 failed"
+    exit_code: 0
     idle: true
 """
 

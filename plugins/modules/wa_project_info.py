@@ -126,7 +126,7 @@ EXAMPLES = r"""
     content: "{{ lookup('waba.onprem.desired', 'client').document | to_json }}"
   register: predicted
 
-- name: Show it
+- name: Display the predicted changes
   ansible.builtin.debug:
     var: predicted.changes
 """
@@ -201,19 +201,19 @@ calls:
 other_services:
   description:
     - Why services that O(services) depend on would be recreated by these calls, or containers of C(docker compose up --scale) removed,
-      each with the cure.
+      each with what to do.
   type: list
   elements: str
   returned: always
   sample: []
 other_versions:
-  description: Why O(services) would have another version than O(version), each with the cure.
+  description: Why O(services) would have another version than O(version), each with what to do.
   type: list
   elements: str
   returned: always
   sample: []
 restart_policies:
-  description: The containers whose restart policy was changed, each with C(name) and the C(policy) of its service.
+  description: The containers whose restart policy differs from that of their service, each with C(name) and the C(policy) of its service.
   type: list
   elements: dict
   returned: always
@@ -232,26 +232,26 @@ paused:
   sample: [wa-support-waweb-1]
 other_builds:
   description:
-    - Why containers would be made from another build than the one that runs under the same version, each with the cure.
+    - Why containers would be made from another build than the one that runs under the same version, each with what to do.
     - A start of another build may migrate the client's database.
   type: list
   elements: str
   returned: always
   sample: ["service waweb: the tag v2.53.4 names another build than the one that runs. Pin the image by its digest."]
 lost_networks:
-  description: Why networks of the Compose file cannot be used, each with the cure.
+  description: Why networks of the Compose file cannot be used, each with what to do.
   type: list
   elements: str
   returned: always
   sample: ["network proxy: not on this host. Create it: docker network create proxy"]
 losses:
-  description: Why containers that would be recreated or removed would lose their configuration or media, each with the cure.
+  description: Why containers that would be recreated or removed would lose their configuration or media, each with what to do.
   type: list
   elements: str
   returned: always
   sample: []
 left_out:
-  description: What containers that another Compose file made would lose by the role's, each with the cure.
+  description: What containers that another Compose file made would lose by the role's, each with what to do.
   type: list
   elements: str
   returned: always

@@ -11,8 +11,9 @@ module: wa_upgrade_journal
 short_description: Lock and journal of a deployment's upgrade
 version_added: 0.1.0
 description:
-  - One file is both. While it is there, no other upgrade begins, and neither C(provision.yml) nor the cron job of the log
-    cleanup starts or stops anything of the deployment. Its content records the stage of an interrupted run for a later one.
+  - One file is both. While it is there, no other upgrade begins. Neither C(provision.yml) nor the cron job of the log cleanup starts
+    or stops anything of the deployment while its lease lasts, and C(provision.yml) not after it either, once the journal is past the
+    stage C(locked). Its content records the stage of an interrupted run for a later one.
   - The lock ends with the upgrade, and is only a lease - of the seconds that the present stage may take - when the
     controller dies.
   - V(begin) creates the file or takes it over. It is taken over by itself when its lease is over, and when the process
@@ -25,8 +26,8 @@ description:
     leave the client without containers that run. V(release) also removes the note of a run that has ended.
   - V(wait) waits for the process that migrates for this upgrade, see M(waba.onprem.wa_migration), and renews the lease for that. It
     ends at once when that process has died.
-  - V(go_back) ends all steps of this run, so that none which is late starts the migration, if the stage is one from which the old version
-    may be started again; otherwise it only reads.
+  - V(go_back) marks this run as one that rolls back, so that no late step of it starts the migration. After the stage C(stopping) it only
+    reads.
   - V(read) returns the current content.
 options:
   operation:
@@ -83,8 +84,8 @@ options:
     default: false
   until:
     description:
-      - What V(wait) waits for. With V(begun) the process has said something, with V(ready) it can start the migration, with
-        V(ended) that has ended. Each ends with a failure, too.
+      - What V(wait) waits for. V(begun) is the first state that the process has written, V(ready) that it can start the migration,
+        V(ended) that the migration has ended. Each ends with a failure of the process, too.
     type: str
     choices: [begun, ready, ended]
     default: ended
@@ -121,7 +122,7 @@ extends_documentation_fragment:
   - waba.onprem.attributes
 attributes:
   check_mode:
-    description: Tells whether the lock could be had, and writes nothing.
+    description: Returns whether the lock could be acquired, and writes nothing.
   idempotent:
     support: partial
     details: Each V(begin) and V(stage) renews the lease, which is a change. V(wait) renews it, too, and reports no change.
@@ -138,7 +139,7 @@ EXAMPLES = r"""
     target: 2.53.4
   register: journal
 
-- name: Note that the outage begins
+- name: Record the start of the outage
   waba.onprem.wa_upgrade_journal:
     operation: stage
     path: /var/lib/waba/support.lock
@@ -195,7 +196,7 @@ journal:
       type: float
   sample:
     stage: migrating
-    stages: [{stage: begun, at: 1769828412.5}, {stage: stopping, at: 1769828440.1}, {stage: migrating, at: 1769828446.3}]
+    stages: [{stage: locked, at: 1769828412.5}, {stage: stopping, at: 1769828440.1}, {stage: migrating, at: 1769828446.3}]
     target: 2.55.1
     notes: {before: 2.53.4}
     migration: {state: running, launched: true}

@@ -116,7 +116,7 @@ EXAMPLES = r"""
     operation: first_login
     api_new_password: "{{ wa_api_password }}"
 
-- name: Keep settings and registration
+- name: Save the settings backup
   waba.onprem.wa_webapp:
     operation: settings_backup
     dest: /var/lib/waba/settings-backup.json
