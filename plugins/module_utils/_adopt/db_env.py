@@ -41,6 +41,8 @@ def describe(client: Client, found: Described, names: t.Mapping[str, str]) -> No
         variables["wa_env_file"] = path
         if file["mode"] != "0600":
             variables["wa_db_env_mode"] = file["mode"]
+        if file["owner"] != "root":  # who calls Compose by hand has to read it
+            variables["wa_db_env_owner"] = file["owner"]
         if env_file.disagreements(file["text"]):
             variables["wa_env_format"] = client.env_format
         if int(file["mode"], 8) & 0o044:

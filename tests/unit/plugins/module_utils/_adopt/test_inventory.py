@@ -387,6 +387,13 @@ def test_what_compose_run_has_left_is_no_coreapp() -> None:
     assert left_out(adoption) == []
 
 
+@pytest.mark.parametrize(("owner", "expected"), [("root", None), ("deploy", "deploy"), ("1007", "1007")])
+def test_the_file_stays_with_its_owner(owner: str, expected: str | None) -> None:
+    found = single()
+    found["files"][0]["owner"] = owner
+    assert adopt({"h1": found}).documents["host_vars/h1/vars.yml"].get("wa_db_env_owner") == expected
+
+
 def test_a_service_with_several_containers_is_scaled() -> None:
     cores = [container("wacore", name=f"biz-wacore-{number}", number=number, environment=MULTI) for number in (1, 2)]
     others = [container(one, environment=MULTI) for one in ("master", "waweb")]
