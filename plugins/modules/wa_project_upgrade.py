@@ -89,7 +89,6 @@ actions:
 import contextlib
 import json
 import os
-import tempfile
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -100,6 +99,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import versio
 from ansible_collections.waba.onprem.plugins.module_utils._compose.declared import complete_limits
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._core.files import private_copies
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
 
@@ -149,23 +149,6 @@ class Project:
         return {name: str(one.get("image") or "") for name, one in services.items()}
 
 
-@contextlib.contextmanager
-def copied(texts: t.Mapping[str, str]) -> t.Iterator[dict[str, str]]:
-    """Writes texts, by path, as private temporary files, and returns their paths, so that Compose reads them before they are written."""
-    folder = tempfile.mkdtemp()  # mode 0700
-    copies = {path: os.path.join(folder, str(number)) for number, path in enumerate(texts)}
-    try:
-        for path, place in copies.items():
-            with open(place, "w", encoding="utf-8", newline="") as file:
-                file.write(texts[path])
-        yield copies
-    finally:
-        for place in copies.values():
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(place)
-        os.rmdir(folder)
-
-
 def stage(module: AnsibleModule, result: Result, project: Project) -> None:
     """Writes the Compose file of the migration."""
     params, service = module.params, module.params["service"]
@@ -177,7 +160,7 @@ def stage(module: AnsibleModule, result: Result, project: Project) -> None:
     text = f"{HEADER}; the one-shot migration, removed after the upgrade.\n{json.dumps(made, indent=1)}\n"
     store = Store(params["path"])
     # A file that is included may have variables of its own, which the migration's file does not get.
-    with copied({store.path: text}) as copies:
+    with private_copies({store.path: text}) as copies:
         others = migration.other_database(project.config(more=[copies[store.path]]), service)
     if others:
         raise WaError(
@@ -208,7 +191,7 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
     if found.problems:
         cure = "Nothing was changed"
         raise WaError(subject, "; ".join(found.problems), "a place where the new version can be set", cure)
-    with copied(found.texts) as copies:
+    with private_copies(found.texts) as copies:
         read = project.images(copies=copies)
     different = {name: read.get(name, "") for name, image in project.wanted.items() if read.get(name) != image}
     if different:

@@ -13,9 +13,8 @@ import copy
 import hashlib
 import json
 import os
-import tempfile
 import typing as t
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from urllib.parse import quote
@@ -28,6 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
     MIGRATION,
     OWN_LABEL,
 )
+from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
@@ -127,27 +127,13 @@ class Project:
     @contextmanager
     def _planned_env_files(self) -> t.Iterator[tuple[Document, dict[str, str]]]:
         """Returns the document with each of `env_files` replaced by a private temporary copy, and the copies by path."""
-        if not self.env_files:
-            yield self.document, {}
-            return
+        texts = {os.path.normpath(os.path.join(self.folder, path)): text for path, text in self.env_files.items()}
         document = copy.deepcopy(self.document)
-        # Mode 0700. With pipelining the module's temporary folder does not exist, and creating it would cause a warning.
-        folder = tempfile.mkdtemp()
-        copies: dict[str, str] = {}
-        try:
-            for number, (path, text) in enumerate(self.env_files.items()):
-                copies[os.path.normpath(os.path.join(self.folder, path))] = place = os.path.join(folder, str(number))
-                with open(place, "w", encoding="utf-8", newline="") as file:
-                    file.write(text)
-            for service in document.get("services", {}).values():
+        with core_files.private_copies(texts) as copies:
+            for service in document.get("services", {}).values() if copies else ():
                 if service.get("env_file"):
                     service["env_file"] = [self._copied(one, copies) for one in _listed(service["env_file"])]
             yield document, copies
-        finally:
-            for place in copies.values():
-                with suppress(FileNotFoundError):
-                    os.unlink(place)
-            os.rmdir(folder)
 
     def _copied(self, entry: t.Any, copies: t.Mapping[str, str]) -> t.Any:
         path = entry.get("path", "") if isinstance(entry, dict) else entry

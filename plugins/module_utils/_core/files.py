@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import stat
+import tempfile
 import time
 import typing as t
 
@@ -173,6 +174,18 @@ def replace(path: str, data: bytes, mode: int = 0o600) -> None:
         os.unlink(draft)
         raise
     sync_folder(folder)
+
+
+@contextlib.contextmanager
+def private_copies(texts: t.Mapping[str, str]) -> t.Iterator[dict[str, str]]:
+    """Writes texts, by path, as private temporary files, so that a program reads them before they are written; returns their paths."""
+    # With pipelining the module's temporary folder does not exist, and creating it would cause a warning.
+    with tempfile.TemporaryDirectory() as folder:  # mode 0700
+        copies = {path: os.path.join(folder, str(number)) for number, path in enumerate(texts)}
+        for path, place in copies.items():
+            with open(place, "w", encoding="utf-8", newline="") as file:
+                file.write(texts[path])
+        yield copies
 
 
 def write_json(path: str, data: t.Any) -> None:
