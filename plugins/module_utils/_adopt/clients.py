@@ -114,6 +114,7 @@ class Described:
 
     variables: dict[str, t.Any] = field(default_factory=dict)
     secrets: dict[str, t.Any] = field(default_factory=dict, repr=False)
+    autostart: list[str] = field(default_factory=list)  # lines of the host that start it or clean its logs
     registration: list[Action] = field(default_factory=list)  # comes first in the report
     actions: list[Action] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)  # what provision.yml does

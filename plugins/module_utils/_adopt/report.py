@@ -8,7 +8,6 @@ Pure rules.
 
 from __future__ import annotations
 
-import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -17,9 +16,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import 
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
 
-_LONGEST = 300  # of a line that is quoted
-_STARTS = {"up", "start", "restart", "run", "pull", "create"}
-_ID = re.compile(r"\b[0-9a-f]{12,64}\b")
 # What each member has for itself.
 OF_A_HOST = ("wa_client_address", "wa_client_services", "wa_client_service_names")
 
@@ -72,8 +68,6 @@ def _actions(deployments: t.Sequence[Deployment], failed: t.Mapping[str, str], b
     for kind in ("registration", "actions"):
         for one in deployments:
             found += [(", ".join(names), action) for action, names in _by_text(one.described, kind).items()]
-            if kind == "actions":
-                found += [(one.name, action) for action in _watchers(one.members)]
     retry = "Correct it, and run adopt.yml again; the other hosts are in the inventory"
     found += [(host, Action(("it was not read", why), (retry,))) for host, why in sorted(failed.items())]
     if blanks:
@@ -96,7 +90,7 @@ def _actions(deployments: t.Sequence[Deployment], failed: t.Mapping[str, str], b
 def _deployment(one: Deployment) -> list[str]:
     found = [f"## {one.name}: {one.topology}, version {one.version or 'unknown'}", ""]
     for client in one.members:
-        found += _host(client)
+        found += _host(client, one.described[client.name])
     found += _list("Differences among its hosts:", _differences(one.described))
     found += _list("When provision.yml runs:", ["no running container is restarted", *_part(one, "changes")])
     found += _list(
@@ -104,7 +98,7 @@ def _deployment(one: Deployment) -> list[str]:
         "runs):",
         _part(one, "pending"),
     )
-    found += _list("When upgrade.yml runs:", [*_part(one, "upgrade"), *_starters(one.members)])
+    found += _list("When upgrade.yml runs:", _part(one, "upgrade"))
     shards = (
         []
         if one.topology == "single"
@@ -114,7 +108,7 @@ def _deployment(one: Deployment) -> list[str]:
         f"{client.name}: not readable: {path}" for client in one.members for path in client.survey["unreadable_paths"]
     ]
     found += _list("Not understood or not carried over:", [*shards, *unread, *_part(one, "notes")])
-    return found + _list("Could be better:", [*_part(one, "advice"), *_cleanups(one.members)])
+    return found + _list("Could be better:", _part(one, "advice"))
 
 
 def compose_files(deployments: t.Sequence[Deployment]) -> list[str]:
@@ -127,7 +121,7 @@ def compose_files(deployments: t.Sequence[Deployment]) -> list[str]:
     return found
 
 
-def _host(client: Client) -> list[str]:
+def _host(client: Client, described: Described) -> list[str]:
     """What runs on one host."""
     environment, file = client.environment, client.env_file
     where = "" if client.name == client.host else f" (on {client.host})"
@@ -153,7 +147,7 @@ def _host(client: Client) -> list[str]:
         if file
         else "database settings: no env file was found; read from the containers",
         f"media: {', '.join(media) or 'not mounted'}",
-        *(f"{one['path']}: {one['line'][:_LONGEST]}" for one in _autostart(client)),
+        *described.autostart,
     ]
     return _list(f"{client.name}{where} runs:", facts)
 
@@ -191,52 +185,3 @@ def _differences(described: t.Mapping[str, Described]) -> list[str]:
                 each = (f"{name}: {'not set' if value is None else value}" for name, value in values.items())
                 found.append(f"{key} (secret)" if kind == "secrets" else f"{key}: {'; '.join(each)}")
     return found
-
-
-def _autostart(client: Client) -> list[dict[str, str]]:
-    """The lines that concern this client among those of its host."""
-    words = [
-        part
-        for one in [*client.containers, *client.sidecars]
-        for part in (one["name"], one["id"][:12], one["folder"])
-        if part
-    ]
-    found: list[dict[str, str]] = [one for one in client.survey["autostart"] if one["kind"] != "container"]
-    return [one for one in found if any(word in one["line"] for word in words) or "cleanup.sh" in one["line"]]
-
-
-def _watchers(members: t.Sequence[Client]) -> list[Action]:
-    """Containers that update others, such as a watchtower."""
-    return [
-        Action(
-            (f"the container {one['path']} on {client.host} ({one['line']}) may restart or replace containers",),
-            ("Exclude the containers of the client from it, or stop it",),
-        )
-        for client in members
-        for one in client.survey["autostart"]
-        if one["kind"] == "container"
-    ]
-
-
-def _starters(members: t.Sequence[Client]) -> list[str]:
-    """Units and scripts that would start the old version after an upgrade."""
-    found = [
-        f"{client.host}: disable {one['path']} first: it starts containers and would start the old version"
-        for client in members
-        for one in _autostart(client)
-        if "cleanup.sh" not in one["line"] and (one["kind"] != "cron" or _STARTS & {*one["line"].split()})
-    ]
-    return list(dict.fromkeys(found))
-
-
-def _cleanups(members: t.Sequence[Client]) -> list[str]:
-    """Cron lines that clean logs as the collection's own job does."""
-    found = []
-    for client in members:
-        for one in _autostart(client):
-            if "cleanup.sh" in one["line"]:
-                by_id = " by a container's id, which changes at every recreation" if _ID.search(one["line"]) else ""
-                found.append(
-                    f"{client.host}: {one['path']} cleans logs{by_id}; remove the line once provision.yml has run"
-                )
-    return list(dict.fromkeys(found))

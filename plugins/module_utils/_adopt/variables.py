@@ -19,6 +19,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_con
 
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
 _LOCAL = ("", "0.0.0.0", "127.0.0.1")
+_LONGEST = 300  # of a line that is quoted
+_STARTS = {"up", "start", "restart", "run", "pull", "create"}
+_ID = re.compile(r"\b[0-9a-f]{12,64}\b")
 
 
 def describe(client: Client, members: t.Sequence[Client], topology: str, version: str) -> Described:
@@ -296,6 +299,25 @@ def _sharing(client: Client, found: Described) -> None:
         )
 
 
+def _autostart(client: Client, found: Described) -> None:
+    """Report what starts, replaces or cleans the client's containers besides the collection."""
+    ours = [*client.containers, *client.sidecars]
+    words = [part for one in ours for part in (one["name"], one["id"][:12], one["folder"]) if part]
+    for one in client.survey["autostart"]:
+        path, line = one["path"], one["line"]
+        if one["kind"] == "container":
+            fact = f"the container {path} on {client.host} ({line}) may restart or replace containers"
+            found.actions.append(Action((fact,), ("Exclude the containers of the client from it, or stop it",)))
+        elif "cleanup.sh" in line:
+            found.autostart.append(f"{path}: {line[:_LONGEST]}")
+            by_id = " by a container's id, which changes at every recreation" if _ID.search(line) else ""
+            found.advice.append(f"{path} cleans logs{by_id}; remove the line once provision.yml has run")
+        elif any(word in line for word in words):
+            found.autostart.append(f"{path}: {line[:_LONGEST]}")
+            if one["kind"] != "cron" or _STARTS & {*line.split()}:
+                found.upgrade.append(f"disable {path} first: it starts containers and would start the old version")
+
+
 def _divergence(client: Client, found: Described) -> None:
     """Say where the operator's Compose files describe something else than what runs."""
     plan = client.survey["plans"].get(client.project, {"changes": [], "problem": ""})
@@ -370,6 +392,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
     )
     _sharing(client, found)
     _divergence(client, found)
+    _autostart(client, found)
     stopped = [one["name"] for one in client.containers if one["state"] in ("exited", "created")]
     recorded = found.variables.get("wa_client_container_names", stopped)
     left = [name for name in stopped if name not in recorded]

@@ -117,18 +117,18 @@ def test_differences_among_members_are_named_without_secrets() -> None:
         (
             ("unit", "/u", "docker start wacore biz-wacore-1"),
             "When upgrade.yml runs:",
-            "- h1: disable /u first: it starts containers and would start the old version",
+            "- disable /u first: it starts containers and would start the old version",
         ),
         (
             ("cron", "/c", "cd /srv/biz; docker compose up -d"),
             "When upgrade.yml runs:",
-            "- h1: disable /c first: it starts containers and would start the old version",
+            "- disable /c first: it starts containers and would start the old version",
         ),
-        (("cron", "/c", "docker exec biz-wacore-1 cleanup.sh"), "Could be better:", "- h1: /c cleans logs; remove the line once provision.yml has run"),
+        (("cron", "/c", "docker exec biz-wacore-1 cleanup.sh"), "Could be better:", "- /c cleans logs; remove the line once provision.yml has run"),
         (
             ("cron", "/c", "docker exec 0123456789ab cleanup.sh"),
             "Could be better:",
-            "- h1: /c cleans logs by a container's id, which changes at every recreation; remove the line once provision.yml has run",
+            "- /c cleans logs by a container's id, which changes at every recreation; remove the line once provision.yml has run",
         ),
         (
             ("container", "watchtower", "w:1, running"),
@@ -142,6 +142,14 @@ def test_what_starts_or_cleans_containers(entry: tuple[str, str, str], title: st
     found = report({"h1": single(autostart=[{"kind": kind, "path": path, "line": text}])})
     assert line in part(found, title)
     assert (f"- {path}: {text}" in part(found, "h1 runs:")) is (kind != "container")
+
+
+def test_what_starts_containers_on_some_of_the_hosts_is_named_with_them() -> None:
+    surveys = {f"h{number}": member(number) for number in (1, 2, 3)}
+    for host in ("h2", "h3"):
+        surveys[host]["autostart"] = [{"kind": "unit", "path": "/u", "line": "docker start biz-wacore-1"}]
+    line = "- h2, h3: disable /u first: it starts containers and would start the old version"
+    assert line in part(report(surveys), "When upgrade.yml runs:")
 
 
 def test_what_is_not_understood_is_listed_apart_from_what_the_compose_file_leaves_out() -> None:
