@@ -43,7 +43,7 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     _media(client, found, names)
     _client(client, found, topology, len(members) == 1)
     if len(members) > 1:
-        _accept(client, members, found)
+        _skip(client, members, found)
     found.registration = registration.actions(client, _api(members))
     _state(client, found, names)
     return found
@@ -75,59 +75,37 @@ def _recorded(client: Client, topology: str) -> list[str]:
     return sorted(names)
 
 
-def _accept(client: Client, members: t.Sequence[Client], found: Described) -> None:
-    """A member of several hosts may lack what a new deployment must have; it runs without, and that is told."""
-    accepted = []
-    if found.variables.get("wa_media_volume_driver", "local") == "local" and not {"wa_media_volume_driver_options"} & {
-        *found.variables,
-        *found.secrets,
-    }:
-        accepted.append(layout.UNSHARED_MEDIA)
+def _skip(client: Client, members: t.Sequence[Client], found: Described) -> None:
+    """What a new deployment of several hosts must have, and this member runs without: it is skipped and reported."""
+    skipped = set()
+    volume = {**found.variables, **found.secrets}
+    if volume.get("wa_media_volume_driver", "local") == "local" and "wa_media_volume_driver_options" not in volume:
+        skipped.add(layout.UNSHARED_MEDIA)
         found.advice.append(
             "its media volume is on the host's own disk, unless a share is mounted below it: the other hosts do not find media "
             "that this host receives; provision.yml checks it"
         )
-    has_key = any(one["environment"].get(layout.JWT_KEY) for one in client.containers)
-    if not has_key and "web" in client.words.values():
-        accepted.append(layout.NO_COMMON_KEY)
-        found.advice.append(
-            f"its Webapp has no {layout.JWT_KEY}: a login at one Webapp is unknown to the others; set it in "
-            "wa_db_env_extra_secrets, and the next recreation puts it in force"
-        )
-    if accepted:
-        found.variables["wa_client_skip"] = accepted
-    _tell_key(client, members, found)
-
-
-def _tell_key(client: Client, members: t.Sequence[Client], found: Described) -> None:
-    """Tell the Webapp's key where the collection compares it among the members, when it is in an env file only."""
-    keys = {key for each in members for key in map(_key, each.containers) if key}
-    if len(keys) > 1:
-        found.actions.append(
-            Action(
-                (
-                    f"the Webapps of its hosts have different values of {layout.JWT_KEY}: a login at one is unknown to the others",
-                ),
-                ("Give all of them one key",),
-            )
-        )
-    for one in client.containers:
-        key = _key(one)
+    webs = [one for each in members for one in each.containers if one["role"] == "web"]
+    if len({one["environment"].get(layout.JWT_KEY) for one in webs} - {None, ""}) > 1:
+        fact = f"the Webapps of its hosts have different values of {layout.JWT_KEY}: a login at one is unknown to the others"
+        found.actions.append(Action((fact,), ("Give all of them one key",)))
+    file = client.env_file
+    for one in (one for one in client.containers if one["role"] == "web"):
+        key = one["environment"].get(layout.JWT_KEY)
+        path = file["path"] if file and file["path"] in one["env_files"] else ""
         if not key:
-            continue
-        file = client.env_file
-        in_db_env = (
-            file and file["path"] in one["env_files"] and client.keys_of(file["path"]).get(layout.JWT_KEY) == key
-        )
-        if client.operators and not in_db_env:  # their Compose files have it, where no variable of the inventory does
-            skipped = {*found.variables.get("wa_client_skip", []), layout.NO_COMMON_KEY}
-            found.variables["wa_client_skip"] = sorted(skipped)
+            skipped.add(layout.NO_COMMON_KEY)
+            found.advice.append(
+                f"its Webapp has no {layout.JWT_KEY}: a login at one Webapp is unknown to the others; set it in "
+                "wa_db_env_extra_secrets, and the next recreation puts it in force"
+            )
+        # Their Compose files have it, where no variable of the inventory does.
+        elif client.operators and client.keys_of(path).get(layout.JWT_KEY) != key:
+            skipped.add(layout.NO_COMMON_KEY)
         else:
             found.secrets["wa_db_env_extra_secrets"] = {layout.JWT_KEY: key}
-
-
-def _key(container: t.Mapping[str, t.Any]) -> str:
-    return str(container["environment"].get(layout.JWT_KEY) or "") if container["role"] == "web" else ""
+    if skipped:
+        found.variables["wa_client_skip"] = sorted(skipped)
 
 
 def _images(client: Client, notes: list[str]) -> dict[str, t.Any]:

@@ -559,6 +559,18 @@ def test_the_key_of_webapps_goes_to_db_env_unless_the_operators_files_have_it(
     assert [line for line in left_out(adoption) if "WA_WEB_JWT_CRYPTO_KEY" in line] == []
 
 
+@pytest.mark.parametrize("roles", [("web",), ("web", "core", "master")])
+def test_webapps_without_a_key_and_media_on_the_hosts_own_disk_are_skipped_and_reported(roles: tuple[str, ...]) -> None:
+    volumes = [{"Name": "biz_whatsappMedia", "Driver": "local", "Options": None}]
+    surveys = {f"h{number}": member(number, volumes=volumes) for number in (1, 2)}
+    for one in (each for found in surveys.values() for each in found["containers"] if each["role"] in roles):
+        del one["environment"]["WA_WEB_JWT_CRYPTO_KEY"]
+    adoption = adopt(surveys)
+    assert adoption.documents["group_vars/biz/vars.yml"]["wa_client_skip"] == ["common_key", "shared_media"]
+    assert "- its Webapp has no WA_WEB_JWT_CRYPTO_KEY: a login at one Webapp is unknown to the others" in text(adoption)
+    assert "refuses this client" not in text(adoption)
+
+
 def test_different_keys_of_webapps_are_an_action_that_shows_none() -> None:
     surveys = {f"h{number}": without_files(member(number)) for number in (1, 2)}
     for each in surveys["h2"]["containers"]:
