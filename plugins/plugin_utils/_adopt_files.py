@@ -44,26 +44,18 @@ class Vaulted(str):
     """A value that is encrypted by itself; it is read and written as it is."""
 
 
-def _sealed(dumper: yaml.SafeDumper, data: Vaulted) -> yaml.ScalarNode:
-    return dumper.represent_scalar("!vault", str(data), style="|")
-
-
-Dumper.add_representer(Vaulted, _sealed)
+Dumper.add_representer(Vaulted, lambda dumper, data: dumper.represent_scalar("!vault", str(data), style="|"))
 
 
 class Loader(yaml.SafeLoader):
     """YAML of an inventory, without opening or templating anything."""
 
 
-def _scalar(loader: yaml.SafeLoader, node: t.Any) -> t.Any:
-    return loader.construct_scalar(node)
+def _scalar(loader: t.Any, node: t.Any) -> str:
+    return str(loader.construct_scalar(node))
 
 
-def _unopened(loader: yaml.SafeLoader, node: t.Any) -> Vaulted:
-    return Vaulted(loader.construct_scalar(node))
-
-
-Loader.add_constructor("!vault", _unopened)
+Loader.add_constructor("!vault", lambda loader, node: Vaulted(_scalar(loader, node)))
 Loader.add_constructor("!unsafe", _scalar)
 
 
@@ -103,7 +95,7 @@ class Writer:
         """Plan a file of variables."""
         for path, merged in self._changed(name, document):
             text = HEAD + dump(merged)
-            self._plan(path, text.encode(), self._read(path), text)
+            self.files.append(File(path, text.encode(), self._read(path), text))
 
     def text(self, name: str, text: str) -> None:
         """Plan a file without secrets that each run writes as a whole; the owner's group may read it."""
@@ -118,7 +110,7 @@ class Writer:
             text = _BLANK_HEAD.replace("FILE", name) + "".join(_blank(key, value) for key, value in document.items())
             # What is there is filled in, encrypted, or these blanks.
             if not os.path.exists(path):
-                self._plan(name, text.encode(), "", text)
+                self.files.append(File(name, text.encode(), "", text))
             return
         changed = dict(self._changed(name, document))
         if name not in changed and not is_encrypted(self._bytes(path)):
@@ -126,7 +118,7 @@ class Writer:
         for each, merged in changed.items():
             content = self._vault.encrypt(HEAD + dump(merged), self._secret)
             shown = "".join(f"{key}: {HIDDEN}\n" for key in merged)
-            self._plan(each, content, "", shown)
+            self.files.append(File(each, content, "", shown))
 
     def check(self) -> None:
         """Raises WaError if an operator's changes in existing files would be lost."""
@@ -174,9 +166,6 @@ class Writer:
             raise WaError(
                 path, "no YAML that can be read", "an inventory's file", "Put it right, or name another folder"
             ) from None
-
-    def _plan(self, name: str, content: bytes, before: str, after: str) -> None:
-        self.files.append(File(name, content, before, after))
 
     @staticmethod
     def _bytes(path: str) -> bytes:
