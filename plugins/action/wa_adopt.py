@@ -235,10 +235,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         surveys, failed = {}, {}
         for host in task_vars["ansible_play_hosts_all"]:
             reading = task_vars["hostvars"][host].get(variable) or {}
-            if "survey" in reading:
-                surveys[str(host)] = _survey(reading["survey"])
-            else:
+            if "survey" not in reading:
                 failed[str(host)] = " ".join(str(reading.get("msg", "not reached")).split())
+                continue
+            try:
+                with open(reading["survey"], encoding="utf-8") as file:
+                    surveys[str(host)] = json.load(file)
+            except (OSError, ValueError) as error:
+                failed[str(host)] = f"{reading['survey']}: {getattr(error, 'strerror', None) or 'no complete JSON'}"
         return surveys, failed
 
     def _vault_secret(self, password: str | None) -> t.Any:
@@ -273,19 +277,6 @@ def _summary(folder: str, paths: t.Sequence[str], kept: t.Sequence[str], check_m
     shown = [path for path in paths if not path.startswith(RECORD)]
     verb = "Check mode: would write" if check_mode else "Written"
     return [*found, *(f"{verb}: {os.path.join(folder, path)}" for path in shown)]
-
-
-def _survey(path: str) -> dict[str, t.Any]:
-    """The survey of a host that this run has written. Raises WaError if it cannot be read."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            survey: dict[str, t.Any] = json.load(file)
-    except (OSError, ValueError) as error:
-        found = getattr(error, "strerror", None) or "no complete JSON"
-        raise WaError(
-            f"survey {path}", found, "the file that the operation read of this run wrote", "Run adopt.yml again"
-        ) from None
-    return survey
 
 
 def _reached(hostvars: t.Mapping[str, t.Any], names: t.Iterable[str]) -> dict[str, t.Any]:
