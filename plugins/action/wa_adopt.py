@@ -105,8 +105,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             "w", dir=constants.DEFAULT_LOCAL_TMP, prefix="wa-adopt-", suffix=".json", delete=False
         ) as file:
             json.dump(survey, file)
-        names = [one["name"] for one in survey["containers"]]
-        return {"changed": False, "actions": [], "containers": names, "survey": file.name}
+        return {"changed": False, "actions": [], "survey": file.name}
 
     def _plans(
         self, survey: t.Mapping[str, t.Any], args: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]
@@ -216,7 +215,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             "actions": [f"wrote {path}" for path in paths],
             "deployments": adoption.deployments,
             "report": report,
-            "dest": folder,
         }
         if self._task.diff:
             result["diff"] = [

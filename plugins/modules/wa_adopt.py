@@ -76,12 +76,6 @@ actions:
   elements: str
   returned: always
   sample: [wrote inventory.yml]
-containers:
-  description: Names of the client containers that were found.
-  type: list
-  elements: str
-  returned: with V(read)
-  sample: [support_waweb_1, support_wacore_1]
 survey:
   description: The file on the controller with what was read, for V(write) in the same run. Ansible removes it at the end.
   type: str
@@ -99,9 +93,4 @@ report:
   elements: str
   returned: with V(write)
   sample: ["# Adoption report", "", "No host was changed. No container was restarted.", "", "## Needs an action", "", "Nothing."]
-dest:
-  description: The folder that was written to.
-  type: str
-  returned: with V(write)
-  sample: /home/ansible/inventory
 """
