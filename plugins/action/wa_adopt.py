@@ -25,7 +25,6 @@ from ansible.utils.display import Display
 from ansible.utils.path import unfrackpath
 
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import env_files as adopt_env_files
 from ansible_collections.waba.onprem.plugins.module_utils._adopt import inventory as adopt_inventory
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact as core_redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
@@ -78,7 +77,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         result, survey = self._ask({**args, "gather": _GATHER}, task_vars)
         if survey is None:
             return result
-        paths = adopt_env_files.complete(survey)
+        paths = compose_files.complete_env_files(survey)
         more, found = self._ask({**args, "gather": [], "files": paths}, task_vars)
         if found is None:
             return more

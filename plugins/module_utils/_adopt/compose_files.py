@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Describes a client that keeps the operator's own Compose files: which files, profiles and variables it was started with. Pure rules."""
+"""Describes how a client was started: its env files, and the operator's own Compose files with their profiles and variables. Pure rules."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._env import file as en
 
 Mapping = t.Mapping[str, t.Any]
 _WHOLE = re.compile(r"\$\{(?P<name>[A-Za-z_]\w*)[^}]*\}|\$(?P<plain>[A-Za-z_]\w*)")
+_ENV_FILE_OPTION = re.compile(r"--env-file[= ]+(\S+)")
 _ALWAYS = ("COMPOSE_PROJECT_NAME", "HOME", "PWD")  # set by Compose, by every shell, or by `_compose.call`
 _HAS_OTHERWISE = re.compile(r":?[-+].*")  # of ${NAME:-default} and ${NAME:+replacement}
 
@@ -30,6 +31,25 @@ def interpolation_files(container: Mapping) -> list[str]:
     """Returns the files with the variables of a container's Compose files, of which `.env` may not exist."""
     default = [os.path.join(container["folder"], ".env")] if container["folder"] else []
     return container["interpolation_files"] or default
+
+
+def complete_env_files(survey: Mapping) -> list[str]:
+    """Completes the `env_files` of a survey's containers, and returns all of them.
+
+    Outside Compose the engine does not know the file; the unit or script that runs the container may name it.
+    """
+    everything = [*survey["containers"], *survey["sidecars"]]
+    for one in everything:
+        if not one["project"]:
+            name = re.compile(rf"\b{re.escape(one['name'])}\b")
+            lines = [line["line"] for line in survey["autostart"] if name.search(line["line"])]
+            found = [match[1].strip("'\"") for line in lines for match in _ENV_FILE_OPTION.finditer(line)]
+            one["env_files"] = list(dict.fromkeys(found))
+        elif one["compose_problem"] and one["folder"]:
+            one["env_files"] = [os.path.join(one["folder"], "db.env")]  # what the vendor calls it; there may be none
+    paths = {path for one in everything for path in one["env_files"]}
+    paths |= {path for one in survey["containers"] if one["operators_files"] for path in interpolation_files(one)}
+    return sorted(paths)
 
 
 def profiles(containers: t.Iterable[Mapping]) -> list[str]:

@@ -22,7 +22,7 @@ from real_compose import Runner
 from simulated import run_module
 
 from ansible_collections.waba.onprem.plugins.action.wa_adopt import ActionModule
-from ansible_collections.waba.onprem.plugins.module_utils._adopt import env_files, inventory
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files, inventory
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ARGUMENT_SPEC, Docker
 from ansible_collections.waba.onprem.plugins.modules.wa_info import read_compose_files
@@ -215,7 +215,7 @@ class Adopted:
         found = inspection.read(Docker({**options, **self.docker}), self.operator.project)
         read_compose_files([*found["containers"], *found["sidecars"]], Runner())
         found.update(autostart=[], unreadable_paths=[], missing={}, services={})
-        found["files"] = inspection.read_files(env_files.complete(found))
+        found["files"] = inspection.read_files(compose_files.complete_env_files(found))
         return found
 
     def compose_variables(self) -> Variables:

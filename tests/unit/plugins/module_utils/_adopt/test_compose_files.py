@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which variables the operator's Compose files were read with, by table."""
+"""Which env files a client has, and which variables the operator's Compose files were read with, by table."""
 
 from __future__ import annotations
 
@@ -98,3 +98,29 @@ def test_the_file_with_the_variables_is_that_of_the_project_or_the_one_that_was_
     assert compose_files.interpolation_files(one) == ["/srv/biz/.env"]
     assert compose_files.interpolation_files({**one, "folder": ""}) == []
     assert compose_files.interpolation_files({**one, "interpolation_files": ["/x"]}) == ["/x"]
+
+
+RUN = "docker run --name wacore --env-file=/etc/wa.env --env-file '/etc/more.env' image"
+
+
+@pytest.mark.parametrize(
+    ("project", "changes", "line", "expected"),
+    [
+        ("biz", {"env_files": ["/srv/biz/a.env"]}, RUN, ["/srv/biz/a.env"]),
+        ("biz", {"env_files": [], "compose_problem": "no such file"}, RUN, ["/srv/biz/db.env"]),
+        ("biz", {"env_files": [], "compose_problem": "no such file", "folder": ""}, RUN, []),
+        ("biz", {"env_files": []}, RUN, []),
+        ("", {"env_files": []}, RUN, ["/etc/more.env", "/etc/wa.env"]),
+        ("", {"env_files": []}, RUN.replace("wacore", "wacore2"), []),
+    ],
+)
+def test_env_files_of_the_compose_file_the_vendors_name_or_the_unit(
+    project: str, changes: dict[str, t.Any], line: str, expected: list[str]
+) -> None:
+    one = container("wacore", project, **changes)
+    found = survey(one, autostart=[{"kind": "unit", "path": "/u", "line": line}])
+    interpolation = ["/srv/biz/.env"] if project and one["folder"] else []
+    assert (compose_files.complete_env_files(found), sorted(one["env_files"])) == (
+        [*interpolation, *expected],
+        expected,
+    )
