@@ -113,7 +113,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         found: dict[str, dict[str, t.Any]] = {}
         texts = {one["path"]: one["text"] for one in survey["files"] if one["text"] is not None}
         for one in survey["containers"]:
-            ours = [each for each in survey["containers"] if each["project"] == one["project"] and not each["one_off"]]
+            ours = [each for each in survey["containers"] if each["project"] == one["project"] and not each["one_shot"]]
             if one["project"] in found or not one["operators_files"] or one["compose_problem"] or not ours:
                 continue
             beside = [*ours, *(each for each in survey["sidecars"] if each["project"] == one["project"])]

@@ -126,27 +126,20 @@ class Described:
 
 
 def clients(host: str, survey: Survey) -> list[Client]:
-    """The clients of one host, by project. Neither a migration nor what `docker compose run` left is a service."""
+    """The clients of one host, by project."""
     found: list[Client] = []
     left: list[str] = []  # said of what is in no client's project
     for project in sorted({one["project"] for one in survey["containers"]}):
         ours = [one for one in survey["containers"] if one["project"] == project]
-        # What was tried by hand and has ended, without any database, is no client that could be started again.
-        tries = [
-            one
-            for one in ours
-            if not one["environment"].get("WA_DB_HOSTNAME") and one["state"] in ("created", "exited", "dead")
-        ]
-        migrations = [one for one in ours if one["environment"].get("WA_DB_UPGRADE") == "1"]
-        services = [one for one in ours if one not in [*migrations, *tries] and not one["one_off"]]
+        services = [one for one in ours if not one["one_shot"]]
         client = Client(
             host, project, survey, services, [one for one in survey["sidecars"] if one["project"] == project]
         )
         client.notes += [
-            f"{one['name']} is {'a migration' if one in migrations else 'left over from a test'} "
+            f"{one['name']} is {'a migration' if one['environment'].get('WA_DB_UPGRADE') == '1' else 'left over from a test'} "
             f"({one['state']}); it is not in the inventory"
             for one in ours
-            if one not in services
+            if one["one_shot"]
         ]
         if services:
             _guess_env_files(client)

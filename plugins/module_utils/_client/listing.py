@@ -18,14 +18,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._docker import contain
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
-ONE_OFF_LABEL = "com.docker.compose.oneoff"
-
-
-def one_shot(container: docker_engine.Container, environment: t.Mapping[str, str]) -> bool:
-    """Returns whether a container is not a service: a migration, or a one-off container of `docker compose run`."""
-    tried = container.state in ("created", "exited", "dead") and not environment.get("WA_DB_HOSTNAME")
-    return tried or environment.get("WA_DB_UPGRADE") == "1" or container.labels.get(ONE_OFF_LABEL) == "True"
-
 
 def _seconds(stamp: str) -> float:
     """Returns the engine's time stamp in seconds since 1970; 0 if the engine reports no time."""
@@ -68,7 +60,7 @@ def describe(container: docker_engine.Container, record: dict[str, t.Any]) -> di
         "started_at": _seconds(record["State"].get("StartedAt", "")),
         "restart": ((record.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no",
         "api_port": api_port(record) if container.role == "web" else 0,
-        "one_shot": one_shot(container, environment),
+        "one_shot": container.one_shot,
         "database": database(environment),
         "ports": ports(record),
         "env_keys": sorted(environment),

@@ -18,7 +18,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Re
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_size
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
-from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import Container, Docker
+from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import ONE_OFF_LABEL, Container, Docker
 from ansible_collections.waba.onprem.plugins.module_utils._docker.options import ARGUMENT_SPEC
 from ansible_collections.waba.onprem.plugins.module_utils._env import rules as env_rules
 from ansible_collections.waba.onprem.plugins.module_utils._media import filesystem, probe_results
@@ -30,7 +30,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._media.rules import Co
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-ONE_OFF_LABEL = "com.docker.compose.oneoff"
 SPEC: dict[str, dict[str, t.Any]] = {
     "name": {"type": "str", "default": "whatsappMedia"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -26,6 +26,7 @@ SERVICE_LABEL = "com.docker.compose.service"
 FOLDER_LABEL = "com.docker.compose.project.working_dir"
 FILES_LABEL = "com.docker.compose.project.config_files"
 ENV_FILES_LABEL = "com.docker.compose.project.environment_file"
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
 API_VERSION = "1.45"  # the newest tested API version; later changes of the API have no effect
 
 
@@ -90,6 +91,16 @@ class Container:
         if deployment_client_containers.kind(self.image, self.images, environment) == "web":
             return "web"
         return "master" if environment.get("WA_MASTER_NODE") == "1" else "core"
+
+    @property
+    def one_shot(self) -> bool:
+        """Returns whether it is no service, after `inspect`: a migration, a one-off container of `docker compose run`, or a try.
+
+        What has ended without any database was tried by hand, and is no client that could be started again.
+        """
+        environment = self.environment or {}
+        tried = self.state in ("created", "exited", "dead") and not environment.get("WA_DB_HOSTNAME")
+        return tried or environment.get("WA_DB_UPGRADE") == "1" or self.labels.get(ONE_OFF_LABEL) == "True"
 
 
 def _numbers(version: str) -> list[int]:

@@ -84,7 +84,7 @@ def _container(
         "project": found.project,
         "service": found.service,
         "number": int(labels.get(_COMPOSE + "container-number") or 1),
-        "one_off": labels.get(_COMPOSE + "oneoff") == "True",
+        "one_shot": found.one_shot,
         "state": found.state,
         "created": record["Created"],
         "compose_version": labels.get(_COMPOSE + "version", ""),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import typing as t
 from pathlib import Path
@@ -221,3 +222,32 @@ def test_hosts_without_a_client_write_no_file(driver: Driver) -> None:
 def test_wrong_options_are_refused(driver: Driver, arguments: dict[str, t.Any], message: str) -> None:
     found = driver(**arguments)
     assert (found["failed"], found["msg"].startswith(message), driver.lines) == (True, True, [])
+
+
+class Reader(wa_adopt.ActionModule):
+    """The action plugin without a host: records the options of the modules that it runs."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, t.Any]] = []
+
+    def _no_log(self) -> t.Any:
+        return contextlib.nullcontext()
+
+    def _execute_module(self, module_args: dict[str, t.Any], **_others: t.Any) -> dict[str, t.Any]:
+        self.asked.append(module_args)
+        return {"changes": [f"recreate {module_args['project']}"]}
+
+
+LEFT = [
+    container("dbupgrade", state="exited", environment={"WA_DB_UPGRADE": "1"}, one_shot=True),
+    container("shell", name="biz-wacore-run-1", one_shot=True, declared={"profiles": ["try"]}),
+    container("wacore-b", state="created", environment={"WA_DB_HOSTNAME": None}, one_shot=True),
+]
+
+
+def test_compose_is_asked_about_services_and_not_about_what_a_migration_or_a_try_has_left() -> None:
+    reader, found = Reader(), single()
+    found["containers"] = [*LEFT, *found["containers"]]
+    assert reader._plans(found, {}, {}) == {"biz": {"changes": ["recreate biz"], "problem": ""}}
+    assert [(one["services"], one["profiles"]) for one in reader.asked] == [(["wacore", "waweb"], [])]
+    assert reader._plans(survey(*LEFT), {}, {}) == {}

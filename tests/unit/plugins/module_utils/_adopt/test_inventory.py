@@ -379,7 +379,7 @@ def test_media_that_are_mounted_directly_get_a_volume_over_the_same_folder() -> 
 
 
 def test_what_compose_run_has_left_is_no_coreapp() -> None:
-    left = container("wacore", name="biz-wacore-run-1", one_off=True, state="exited", number=2)
+    left = container("wacore", name="biz-wacore-run-1", one_shot=True, state="exited", number=2)
     adoption = adopt({"h1": without_files(survey(container("wacore"), container("waweb"), left))})
     assert "biz-wacore-run-1 is left over from a test (exited)" in text(adoption)
     assert "starts biz-wacore-run-1" not in text(adoption)
@@ -516,7 +516,7 @@ def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
 
 
 def test_what_was_tried_by_hand_and_has_ended_is_no_client() -> None:
-    tried = container("x", "", state="exited", environment=dict.fromkeys(ENV))
+    tried = container("x", "", state="exited", environment=dict.fromkeys(ENV), one_shot=True)
     adoption = adopt({"h1": survey(container("wacore"), container("waweb"), tried)})
     assert adoption.deployments == ["h1"]
 

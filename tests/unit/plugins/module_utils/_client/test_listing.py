@@ -32,26 +32,6 @@ def container(
 
 
 @pytest.mark.parametrize(
-    ("state", "labels", "environment", "one_shot"),
-    [
-        ("running", {}, ENVIRONMENT, False),
-        ("exited", {}, ENVIRONMENT, False),
-        ("running", {}, {}, False),
-        ("created", {}, {}, True),
-        ("exited", {}, {}, True),
-        ("dead", {}, {}, True),
-        ("paused", {}, {}, False),
-        ("running", {}, {**ENVIRONMENT, "WA_DB_UPGRADE": "1"}, True),
-        ("running", {}, {**ENVIRONMENT, "WA_DB_UPGRADE": "0"}, False),
-        ("running", {"com.docker.compose.oneoff": "True"}, ENVIRONMENT, True),
-        ("running", {"com.docker.compose.oneoff": "False"}, ENVIRONMENT, False),
-    ],
-)
-def test_one_shot_containers(state: str, labels: dict[str, str], environment: dict[str, str], one_shot: bool) -> None:
-    assert listing.one_shot(container(state, labels), environment) is one_shot
-
-
-@pytest.mark.parametrize(
     ("environment", "database"),
     [
         (ENVIRONMENT, "db.lab:3306/x_"),

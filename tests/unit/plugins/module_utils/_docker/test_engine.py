@@ -247,6 +247,29 @@ def test_the_role_of_a_container(engine: FakeDocker, image: str, environment: di
     assert found.role == role
 
 
+DATABASE = {"WA_DB_HOSTNAME": "db.lab"}
+
+
+@pytest.mark.parametrize(
+    ("state", "labels", "environment", "one_shot"),
+    [
+        ("running", {}, DATABASE, False),
+        ("exited", {}, DATABASE, False),
+        ("running", {}, {}, False),
+        ("created", {}, {}, True),
+        ("exited", {}, {}, True),
+        ("dead", {}, {}, True),
+        ("paused", {}, {}, False),
+        ("running", {}, {**DATABASE, "WA_DB_UPGRADE": "1"}, True),
+        ("running", {}, {**DATABASE, "WA_DB_UPGRADE": "0"}, False),
+        ("running", {"com.docker.compose.oneoff": "True"}, DATABASE, True),
+        ("running", {"com.docker.compose.oneoff": "False"}, DATABASE, False),
+    ],
+)
+def test_one_shot_containers(state: str, labels: dict[str, str], environment: dict[str, str], one_shot: bool) -> None:
+    assert Container("c" * 64, "core", CORE, state, labels, [], environment=environment).one_shot is one_shot
+
+
 def test_a_container_outside_compose_has_its_name_as_service(engine: FakeDocker) -> None:
     engine.container("core", project="")
     (found,) = connect(engine).client_containers()
