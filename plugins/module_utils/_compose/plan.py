@@ -117,15 +117,12 @@ def plan(
     undeclared: t.Collection[str] | None = None,
     proven: t.Mapping[str, str] | None = None,
 ) -> list[Step]:
-    """Returns one step for each container, in order of services; then for those whose service this host no longer has.
+    """Returns one step for each container, by services; then for those of the client whose service this host no longer has.
 
-    What an operator runs beside the client in its project is left alone.
-
-    `differences` are reasons for a different hash by container, `env_changes` keys of env files that are not written yet,
-    `moving` services that still run on another host. `undeclared` are keys of db.env that the inventory does not declare: a
-    container that differs only in them, or only in what another version of the collection or of Compose writes, is not
-    recreated; with None every difference recreates. `proven` are hashes by service of the last applied file: a container
-    with another hash was created from a file that was changed manually.
+    By container: `differences` of its hash, and `env_changes`, the keys of a db.env that is not written yet. `moving` services still
+    run on another host. A container that differs only in `undeclared` keys of db.env, or in what another version of the collection
+    or of Compose writes, is not recreated; with None every difference recreates. One whose hash is not that of its service in
+    `proven`, the last applied file, was created from a file that was changed manually.
     """
     services = [*services]
     by_key = {network.key: network for network in networks}

@@ -43,31 +43,24 @@ Run = t.Callable[..., tuple[int, str, str]]  # AnsibleModule.run_command
 
 @dataclass
 class Project:
-    """One Compose project: the content and folder of its file, and its engine.
-
-    `document` is the collection's file as a mapping, and stands as `-` among `files`, the operator's files being before or after
-    it. `interpolation` are the files with the variables of the Compose files, `selected` the services to look at, with those
-    that they depend on; none for all. `env_files` are the contents, by path, of env files that may not be written yet;
-    `document` names them. `stale` are containers whose different environment is reported elsewhere.
-    `env_changes` are the keys, by container, that a db.env not yet written will change; None if it is written.
-    """
+    """One Compose project: the content and folder of its file, and its engine."""
 
     run: Run
     engine: docker_engine.Docker
     name: str
     folder: str
-    document: Document
-    files: t.Sequence[str] = ("-",)
-    interpolation: t.Sequence[str] = ()
+    document: Document  # the collection's file, which stands as `-` among `files`
+    files: t.Sequence[str] = ("-",)  # the operator's are before or after it
+    interpolation: t.Sequence[str] = ()  # files with the variables of the Compose files
     profiles: t.Sequence[str] | None = None
-    selected: t.Sequence[str] = ()
-    env_files: t.Mapping[str, str] = field(default_factory=dict)
-    env_changes: t.Mapping[str, t.Sequence[str]] | None = None
+    selected: t.Sequence[str] = ()  # services to look at, with those that they depend on; none for all
+    env_files: t.Mapping[str, str] = field(default_factory=dict)  # by path, contents that may not be written yet
+    env_changes: t.Mapping[str, t.Sequence[str]] | None = None  # by container, keys that these change; None if written
     recreate: str = compose_plan.AUTO
     moving: t.Sequence[str] = ()
     undeclared: t.Sequence[str] | None = None
     proven: t.Mapping[str, str] = field(default_factory=dict)
-    stale: t.Container[str] = ()
+    stale: t.Container[str] = ()  # containers whose different environment is reported elsewhere
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
 
     @property
