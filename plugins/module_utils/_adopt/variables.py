@@ -54,7 +54,8 @@ def _api(members: t.Sequence[Client]) -> tuple[str, str]:
     for client in members:
         if "web" in client.words.values():
             found = Described()
-            port, _bind = _web_port(client, found)
+            _web_port(client, found)
+            port = found.variables.get("wa_client_web_port", deployment_topology.WEB_PORT)
             return client.name, found.variables.get("wa_api_url", deployment_topology.local_api_url(port))
     return "", ""
 
@@ -218,34 +219,28 @@ def _address(client: Client, variables: dict[str, t.Any]) -> None:
         variables["wa_client_address"] = named[0]
 
 
-def _web_port(client: Client, found: Described) -> tuple[int, str]:
-    """The Webapp's port on the host, and the address that the rendered file binds."""
-    webs = [one for one in client.containers if one["role"] == "web"]
-    bind = "0.0.0.0"
-    if not webs:
-        return deployment_topology.WEB_PORT, bind
-    if webs[0]["settings"].get("network_mode") == "host":
+def _web_port(client: Client, found: Described) -> None:
+    """The Webapp's port on the host, and its address unless that is the host's own."""
+    web = next((one for one in client.containers if one["role"] == "web"), None)
+    if web is None:
+        return
+    if web["settings"].get("network_mode") == "host":
         found.variables["wa_client_web_port"] = 443
-        return 443, bind
-    matches = [match for match in map(_PORT.fullmatch, webs[0]["settings"].get("ports", [])) if match]
+        return
+    matches = [match for match in map(_PORT.fullmatch, web["settings"].get("ports", [])) if match]
     matches.sort(key=lambda match: (match[1] or "") not in _LOCAL)
     if not matches:
-        found.actions.append(
-            Action(
-                (f"{webs[0]['name']} publishes no port of its API",),
-                ("Set wa_api_url to the address at which the host reaches it",),
-            )
-        )
-        return deployment_topology.WEB_PORT, bind
+        cure = "Set wa_api_url to the address at which the host reaches it"
+        found.actions.append(Action((f"{web['name']} publishes no port of its API",), (cure,)))
+        return
     address, port = matches[0][1] or "", int(matches[0][2])
     if port != deployment_topology.WEB_PORT:
         found.variables["wa_client_web_port"] = port
-    if address not in ("", bind):
-        found.variables["wa_client_web_bind_address"] = bind = address
+    if address not in ("", "0.0.0.0"):
+        found.variables["wa_client_web_bind_address"] = address
     if address not in _LOCAL:
         found.variables["wa_api_url"] = f"https://{address}:{port}"
         found.variables["wa_api_validate_certs"] = False
-    return port, bind
 
 
 def _core_port(client: Client, variables: dict[str, t.Any]) -> None:

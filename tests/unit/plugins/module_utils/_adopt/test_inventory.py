@@ -180,6 +180,35 @@ def test_two_projects_of_one_machine_are_two_names() -> None:
     assert variables(adoption, "h1-biz2")["wa_client_web_port"] == 9190
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"ports": ["9090:443"]}, {}),
+        ({"ports": ["0.0.0.0:9190:443"]}, {"wa_client_web_port": 9190}),
+        ({"ports": ["127.0.0.1:9090:443"]}, {"wa_client_web_bind_address": "127.0.0.1"}),
+        (
+            {"ports": ["192.0.2.7:9191:443", "9190:443"]},
+            {"wa_client_web_port": 9190},
+        ),
+        (
+            {"ports": ["[2001:db8::7]:8443:443"]},
+            {
+                "wa_client_web_port": 8443,
+                "wa_client_web_bind_address": "[2001:db8::7]",
+                "wa_api_url": "https://[2001:db8::7]:8443",
+                "wa_api_validate_certs": False,
+            },
+        ),
+        ({"network_mode": "host", "ports": None}, {"wa_client_web_port": 443}),
+        ({"ports": ["53:53/udp"]}, {}),
+    ],
+)
+def test_where_the_webapp_answers(settings: dict[str, t.Any], expected: dict[str, t.Any]) -> None:
+    adoption = adopt({"h1": without_files(survey(container("wacore"), container("waweb", settings=settings)))})
+    assert variables(adoption) == {**PLAIN, **expected}
+    assert ("biz-waweb-1 publishes no port of its API" in text(adoption)) is (settings["ports"] == ["53:53/udp"])
+
+
 def test_what_the_compose_file_of_the_role_leaves_out_is_an_action() -> None:
     core = container(
         "wacore",
