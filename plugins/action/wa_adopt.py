@@ -111,34 +111,30 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     ) -> dict[str, dict[str, t.Any]]:
         """Returns by project the `changes` that `docker compose up` would make, or the `problem` with its Compose files."""
         found: dict[str, dict[str, t.Any]] = {}
-        texts = {one["path"]: one["text"] for one in survey["files"] if one["text"] is not None}
-        for one in survey["containers"]:
-            ours = [each for each in survey["containers"] if each["project"] == one["project"] and not each["one_shot"]]
-            if one["project"] in found or not one["operators_files"] or one["compose_problem"] or not ours:
-                continue
-            beside = [*ours, *(each for each in survey["sidecars"] if each["project"] == one["project"])]
-            given = compose_files.interpolation(ours, texts).values
-            variables, env_files = (
-                "/compose.env",
-                [path for path in compose_files.interpolation_files(one) if path in texts],
-            )
+        services = [one for one in survey["containers"] if one["operators_files"] and not one["one_shot"]]
+        for project in dict.fromkeys(one["project"] for one in services if not one["compose_problem"]):
+            ours = [one for one in services if one["project"] == project]
+            beside = [one for one in survey["sidecars"] if one["project"] == project]
+            called, given = compose_files.variables(ours, beside, survey["files"])
+            files = called["wa_client_compose_files"]
+            env_files = {"/compose.env": desired.env_lines(given.values)} if given.values else {}
             with self._no_log():
                 plan = self._execute_module(
                     module_name="waba.onprem.wa_project_info",
                     module_args={
                         **args,
-                        "project": one["project"],
-                        "project_dir": one["folder"] or os.path.dirname(one["operators_files"][0]),
-                        "compose_files": one["operators_files"],
-                        "interpolation_files": [*env_files, *([variables] if given else [])],
-                        "env_files": {variables: desired.env_lines(given)} if given else {},
-                        "profiles": compose_files.profiles(beside),
-                        "services": sorted({each["service"] for each in ours}),
+                        "project": project,
+                        "project_dir": called["wa_client_compose_dir"] or os.path.dirname(files[0]),
+                        "compose_files": files,
+                        "interpolation_files": [*called.get("wa_client_compose_env_files", []), *env_files],
+                        "env_files": env_files,
+                        "profiles": called.get("wa_client_compose_profiles", []),
+                        "services": sorted({one["service"] for one in ours}),
                     },
                     task_vars=task_vars,
                 )
-            failed = "changes" not in plan
-            found[one["project"]] = {"changes": plan.get("changes", []), "problem": str(plan["msg"]) if failed else ""}
+            problem = "" if "changes" in plan else str(plan["msg"])
+            found[project] = {"changes": plan.get("changes", []), "problem": problem}
         return found
 
     def _ask(

@@ -251,3 +251,22 @@ def test_compose_is_asked_about_services_and_not_about_what_a_migration_or_a_try
     assert reader._plans(found, {}, {}) == {"biz": {"changes": ["recreate biz"], "problem": ""}}
     assert [(one["services"], one["profiles"]) for one in reader.asked] == [(["wacore", "waweb"], [])]
     assert reader._plans(survey(*LEFT), {}, {}) == {}
+
+
+def test_compose_is_asked_as_the_inventory_will_call_it() -> None:
+    reader, found = Reader(), single(files=[{"path": "/srv/biz/.env", "text": "A=1\n"}])
+    for one in found["containers"]:
+        one["declared"] = {"environment": {"WA_DB_PORT": "${PORT}"}, "profiles": ["wa"]}
+    reader._plans(found, {"docker_timeout": "5s"}, {})
+    assert reader.asked == [
+        {
+            "docker_timeout": "5s",
+            "project": "biz",
+            "project_dir": "/srv/biz",
+            "compose_files": ["/srv/biz/docker-compose.yml"],
+            "interpolation_files": ["/srv/biz/.env", "/compose.env"],
+            "env_files": {"/compose.env": "PORT=3306\n"},
+            "profiles": ["wa"],
+            "services": ["wacore", "waweb"],
+        }
+    ]
