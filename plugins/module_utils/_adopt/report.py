@@ -99,15 +99,7 @@ def _deployment(one: Deployment) -> list[str]:
         _part(one, "pending"),
     )
     found += _list("When upgrade.yml runs:", _part(one, "upgrade"))
-    shards = (
-        []
-        if one.topology == "single"
-        else ["the number of shards: 1 is assumed; otherwise set wa_topology: multiconnect and wa_shards"]
-    )
-    unread = [
-        f"{client.name}: not readable: {path}" for client in one.members for path in client.survey["unreadable_paths"]
-    ]
-    found += _list("Not understood or not carried over:", [*shards, *unread, *_part(one, "notes")])
+    found += _list("Not understood or not carried over:", _part(one, "notes"))
     return found + _list("Could be better:", _part(one, "advice"))
 
 

@@ -27,6 +27,7 @@ _ID = re.compile(r"\b[0-9a-f]{12,64}\b")
 def describe(client: Client, members: t.Sequence[Client], topology: str, version: str) -> Described:
     """All that is said of one member of a deployment."""
     found = Described(notes=list(client.notes), actions=list(client.actions))
+    found.notes += [f"not readable: {path}" for path in client.survey["unreadable_paths"]]
     names = deployment_topology.names(client.deployment, client.project)
     found.variables["wa_project"] = client.project
     if not client.project:
@@ -34,6 +35,7 @@ def describe(client: Client, members: t.Sequence[Client], topology: str, version
     if client.deployment != client.name:
         found.variables["wa_deployment"] = client.deployment
     if topology != "single":
+        found.notes.append("the number of shards: 1 is assumed; otherwise set wa_topology: multiconnect and wa_shards")
         found.variables["wa_topology"] = topology
         found.variables["wa_client_services"] = sorted(client.words.values(), key=layout.order)
     found.variables.update(_images(client, found.notes))

@@ -152,10 +152,18 @@ def test_what_starts_containers_on_some_of_the_hosts_is_named_with_them() -> Non
     assert line in part(report(surveys), "When upgrade.yml runs:")
 
 
+def test_of_several_hosts_the_shards_and_what_was_not_readable_are_listed() -> None:
+    found = report({"h1": member(1), "h2": member(2, unreadable_paths=["/etc/cron.d/x"])})
+    assert part(found, "Not understood or not carried over:") == [
+        "- the number of shards: 1 is assumed; otherwise set wa_topology: multiconnect and wa_shards",
+        "- h2: not readable: /etc/cron.d/x",
+    ]
+
+
 def test_what_is_not_understood_is_listed_apart_from_what_the_compose_file_leaves_out() -> None:
     core = container("wacore", unsupported_settings=["PublishAllPorts"], settings={"init": True}, image_gone=True)
     found = report({"h1": without_files(survey(core, container("waweb"), unreadable_paths=["/etc/cron.d/x"]))})
-    assert part(found, "Not understood or not carried over:") == ["- h1: not readable: /etc/cron.d/x"]
+    assert part(found, "Not understood or not carried over:") == ["- not readable: /etc/cron.d/x"]
     assert part(found, "## Needs an action") == [
         "1. h1: the role's Compose file, which is at the end of report.md, leaves out what the containers have",
         "   - wacore (biz-wacore-1): init: true",
