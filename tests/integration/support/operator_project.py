@@ -62,9 +62,11 @@ class Layout:
 class Start:
     """What an operator starts: a layout with the values of its placeholders."""
 
-    def __init__(self, layout: Layout, base: Path, registry: str, images: str, published: str) -> None:
+    def __init__(
+        self, layout: Layout, base: Path, registry: str, images: str, published: str, project: str = ""
+    ) -> None:
         self.layout, self.registry, self.images_path, self.published = layout, registry, images, published
-        self.project = f"t{uuid.uuid4().hex[:8]}"
+        self.project = project or f"t{uuid.uuid4().hex[:8]}"
         self.real_folder = base / self.text(layout.folder)
         self.folder = base / layout.link if layout.link else self.real_folder
 
