@@ -74,14 +74,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     # On each host
 
     def _read(self, args: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        result, survey = self._ask({**args, "gather": _GATHER}, task_vars)
+        with self._no_log():
+            result: dict[str, t.Any] = self._execute_module(
+                module_name="waba.onprem.wa_info",
+                module_args={**args, "gather": _GATHER, "unmasked": True},
+                task_vars=task_vars,
+            )
+        survey = result.pop("unmasked", None)
         if survey is None:
             return result
-        paths = compose_files.complete_env_files(survey)
-        more, found = self._ask({**args, "gather": [], "files": paths}, task_vars)
-        if found is None:
-            return more
-        survey["files"] = found["files"]
         engines = {one["environment"].get("WA_DB_ENGINE") for one in survey["containers"]} & {*DATABASE_PORTS}
         host = {name: value for name, value in args.items() if name.startswith("docker_")}
         if engines:
@@ -136,16 +137,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             problem = "" if "changes" in plan else str(plan["msg"])
             found[project] = {"changes": plan.get("changes", []), "problem": problem}
         return found
-
-    def _ask(
-        self, args: dict[str, t.Any], task_vars: dict[str, t.Any]
-    ) -> tuple[dict[str, t.Any], dict[str, t.Any] | None]:
-        """Returns `wa_info`'s result without secrets, and what it read with them; None if it failed."""
-        with self._no_log():
-            result: dict[str, t.Any] = self._execute_module(
-                module_name="waba.onprem.wa_info", module_args={**args, "unmasked": True}, task_vars=task_vars
-            )
-        return result, result.pop("unmasked", None)
 
     @contextlib.contextmanager
     def _no_log(self) -> t.Iterator[None]:

@@ -86,16 +86,10 @@ options:
     description:
       - Where media are mounted in a container. With it, RV(containers[].layer_media) names media that are lost with a container.
     type: path
-  files:
-    description:
-      - Files of the host to read beside all that, such as a db.env.
-      - RV(files) has mode and owner; the text is only in RV(unmasked).
-    type: list
-    elements: path
-    default: []
   unmasked:
     description:
-      - Whether RV(unmasked) has all that V(environment), V(volume), V(compose), V(autostart) and O(files) read, with secrets.
+      - Whether RV(unmasked) has all that V(environment), V(volume), V(compose) and V(autostart) read, with secrets. With V(autostart) it also
+        has the env files of the containers.
       - The task must have C(no_log), without which C(-vvv) displays the result.
     type: bool
     default: false
@@ -305,12 +299,6 @@ unreadable_paths:
   elements: str
   returned: when O(gather) has V(autostart)
   sample: [/etc/cron.d/backup]
-files:
-  description: The O(files), each with C(path), C(mode), C(owner), C(group), and C(problem) when it cannot be read.
-  type: list
-  elements: dict
-  returned: when O(files) is given
-  sample: [{path: /opt/waba/support/db.env, mode: "0640", owner: root, group: root}]
 identity:
   description: Which client is on this host, by its files.
   type: dict
@@ -577,6 +565,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
@@ -602,13 +591,15 @@ INSPECTION_PARTS = ("environment", "volume", "compose")
 def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
     """How the containers were created and what else acts on them: masked, and for `unmasked` as they are."""
     gather = set(params["gather"])
-    read: dict[str, t.Any] = {"files": docker_inspection.read_files(params["files"])}
+    read: dict[str, t.Any] = {}
     if engine and gather & {*INSPECTION_PARTS, "autostart"}:
         read.update(docker_inspection.read(engine, params["project"]))
         read_compose_files([*read["containers"], *read["sidecars"]], result.module.run_command)
     if engine and "autostart" in gather:
         lines, read["unreadable_paths"] = autostart.read(docker_inspection.search_terms(read))
         read["autostart"] = [*lines, *read.pop("watchers")]
+        if params["unmasked"]:
+            read["files"] = docker_inspection.read_files(compose_files.complete_env_files(read))
     if params["unmasked"]:
         result.unmasked = {"unmasked": read}
     result.redact.add(docker_inspection.secrets(read))
@@ -627,8 +618,6 @@ def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], res
         result.values["networks"] = shown.get("networks", [])
     if "autostart" in gather:
         result.values.update(autostart=shown.get("autostart", []), unreadable_paths=shown.get("unreadable_paths", []))
-    if params["files"]:
-        result.values["files"] = shown["files"]
 
 
 def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_declared.Run) -> None:
@@ -719,7 +708,6 @@ def main() -> None:
             lock_file={"type": "path"},
             identity_file={"type": "path"},
             media_path={"type": "path"},
-            files={"type": "list", "elements": "path", "default": []},
             unmasked={"type": "bool", "default": False},
         ),
         supports_check_mode=True,
@@ -773,7 +761,7 @@ def main() -> None:
             )
         except WaError as error:
             result.fail(error)
-    if {*gather} & {*INSPECTION_PARTS, "autostart"} or module.params["files"]:
+    if {*gather} & {*INSPECTION_PARTS, "autostart"}:
         try:
             inspected(engine, module.params, result)
         except WaError as error:
