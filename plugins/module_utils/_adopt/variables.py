@@ -16,6 +16,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core.redact import is
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import layout, paths
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
+from ansible_collections.waba.onprem.plugins.module_utils._media.probe import MARKER
 
 _PORT = re.compile(r"(?:(\[[^]]*\]|[0-9.]+):)?([0-9]+):443")
 _LOCAL = ("", "0.0.0.0", "127.0.0.1")
@@ -80,6 +81,9 @@ def _recorded(client: Client, topology: str) -> list[str]:
 
 def _skip(client: Client, members: t.Sequence[Client], found: Described) -> None:
     """What a new deployment of several hosts must have, and this member runs without: it is skipped and reported."""
+    found.changes.append(
+        f"writes the file {MARKER} into the media volume, by which its hosts find out whether they share it"
+    )
     skipped = set()
     volume = {**found.variables, **found.secrets}
     if volume.get("wa_media_volume_driver", "local") == "local" and "wa_media_volume_driver_options" not in volume:

@@ -98,6 +98,14 @@ def test_registrations_come_before_other_actions() -> None:
     assert "   - Or: if the number may be registered again, set WA_CONFIG_ON_DB=1" in "\n".join(steps)
 
 
+def test_the_marker_file_is_announced_where_hosts_share_their_media() -> None:
+    line = "- writes the file .wa-marker into the media volume, by which its hosts find out whether they share it"
+    found = [
+        part(report(one), "When provision.yml runs:") for one in ({"h1": member(1), "h2": member(2)}, {"h1": single()})
+    ]
+    assert [line in lines for lines in found] == [True, False]
+
+
 def test_differences_among_members_are_named_without_secrets() -> None:
     second = member(2)
     for one in second["containers"]:
