@@ -101,11 +101,13 @@ CMD ["sleep", "infinity"]' | DOCKER_BUILDKIT=0 docker build --quiet --tag {REGIS
 
 
 @contextlib.contextmanager
-def started_lab(hosts: t.Sequence[str], *options: str) -> t.Iterator[Lab]:
+def started_lab(hosts: t.Sequence[str], compose: str, *options: str) -> t.Iterator[Lab]:
     """A lab with hosts without a client; `down` fails if two Coreapps of a single client ever ran at the same time."""
     found = Lab(NAME, hosts[0])
     try:
-        found.lab("up", "--hosts", ",".join(f"{host}:ready" for host in hosts), "--db", "mariadb", *options)
+        found.lab(
+            "up", "--hosts", ",".join(f"{host}:ready@compose-{compose}" for host in hosts), "--db", "mariadb", *options
+        )
         for host in hosts:
             Lab(NAME, host).host(PREPARE)
         yield found
@@ -304,10 +306,13 @@ def by_host(run: Run) -> Results:
 
 
 class Batch:
-    """Clients, one on each host of the lab, and the playbooks that are run for those without a failure."""
+    """Clients, one on each host of the lab, and the playbooks that are run for those without a failure.
 
-    def __init__(self, clients: t.Iterable[Client], folder: Path) -> None:
-        self.folder = folder
+    With a `leader` the hosts are one client.
+    """
+
+    def __init__(self, clients: t.Iterable[Client], folder: Path, leader: str = "") -> None:
+        self.folder, self.leader = folder, leader
         self.failures: dict[str, Exception] = {}
         self.clients = {client.host: client for client in clients}
         (folder / "vault").write_text(VAULT, encoding="utf-8")
@@ -519,8 +524,9 @@ def fail_after_the_stop(batch: Batch) -> None:
     batch.healthy(OLD)
 
     def back(client: Client) -> None:
-        assert results[client.host].failed
-        assert "Run the operator's snapshot command" in results[client.host].message
+        result = results[batch.leader or client.host]
+        assert result.failed
+        assert "Run the operator's snapshot command" in result.message
         assert_restarted(before[client.host], client.state())
 
     batch.each(back)

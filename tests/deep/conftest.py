@@ -18,8 +18,8 @@ import adopt_layouts  # noqa: E402 - after that
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> t.Iterator[adopt_layouts.Outcomes]:
-    """What the selected layouts of a file have come to, several at a time."""
+    """What the selected layouts of a file have come to, several at a time, with the version of Compose that the file names."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
     selected = [str(item.callspec.params["name"]) for item in items]
-    with adopt_layouts.started_lab(adopt_layouts.HOSTS):
+    with adopt_layouts.started_lab(adopt_layouts.HOSTS, request.module.COMPOSE):
         yield adopt_layouts.Outcomes(selected, lambda: tmp_path_factory.mktemp("batch"))

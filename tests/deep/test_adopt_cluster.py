@@ -70,9 +70,10 @@ volumes:
 
 
 def test_three_hosts_keep_their_compose_files_through_an_upgrade(tmp_path: Path) -> None:
-    with adopt_layouts.started_lab(HOSTS, "--shared"), contextlib.ExitStack() as stack:
+    with adopt_layouts.started_lab(HOSTS, "2.40", "--shared"), contextlib.ExitStack() as stack:
         engines = {host: stack.enter_context(lab_engine(adopt_layouts.NAME, host)) for host in HOSTS}
-        batch = Batch([Client(host, member(host), host, engine, PROJECT) for host, engine in engines.items()], tmp_path)
+        members = [Client(host, member(host), host, engine, PROJECT) for host, engine in engines.items()]
+        batch = Batch(members, tmp_path, HOSTS[0])
         batch.clients["h3"].lab.host(f"mkdir -p $(dirname {UNIT}); printf '{SERVICE}' >{UNIT}")
         adopt_layouts.begin(batch, "--forks=1")
         batch.raise_failure()

@@ -1,0 +1,17 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rare layouts of an operator's Compose files go through adoption, provision.yml and upgrade.yml, with Compose 2.40."""
+
+from __future__ import annotations
+
+import pytest
+from adopt_layouts import Outcomes
+from operator_layouts import RARE
+
+COMPOSE = "2.40"
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_a_client_keeps_its_compose_files_through_an_upgrade(name: str, outcomes: Outcomes) -> None:
+    outcomes.check(name)
