@@ -26,6 +26,7 @@ def _link() -> None:
 _link()
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
 init_plugin_loader([str(COLLECTIONS)])
+pytest.register_assert_rewrite("adopt_layouts")  # tests fail in it
 
 
 @pytest.fixture

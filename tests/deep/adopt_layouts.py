@@ -19,6 +19,8 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
 
@@ -578,3 +580,12 @@ class Outcomes:
         failure = self.failures[name]
         if failure:
             raise failure
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Outcomes]:
+    """What the selected layouts of a file have come to, several at a time, with the version of Compose that the file names."""
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
+    selected = [str(item.callspec.params["name"]) for item in items]
+    with started_lab(HOSTS, request.module.COMPOSE):
+        yield Outcomes(selected, lambda: tmp_path_factory.mktemp("batch"))

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import adopt_layouts
 import pytest
-from adopt_layouts import Outcomes
 from operator_layouts import USUAL
 
 COMPOSE = "2.26"
+outcomes = adopt_layouts.outcomes  # the fixture
 
 
 @pytest.mark.parametrize("name", USUAL)
-def test_a_client_keeps_its_compose_files_through_an_upgrade(name: str, outcomes: Outcomes) -> None:
+def test_a_client_keeps_its_compose_files_through_an_upgrade(name: str, outcomes: adopt_layouts.Outcomes) -> None:
     outcomes.check(name)
