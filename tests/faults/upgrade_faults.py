@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Upgrades a lab host version by version; each time one stage fails or the controller is killed there, then it runs again.
+"""Upgrades a lab host version by version; each time something goes wrong at one stage, then the upgrade runs again.
 
 After the first run of each case: what serves, and that no row and no media file is lost. After the second run: the new
 version serves, with the same rows and files, and nothing of the upgrade is left.
@@ -21,10 +21,11 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
@@ -36,10 +37,34 @@ from observer import compare_table, expect  # noqa: E402
 
 HOOKS = pathlib.Path(__file__).resolve().parent / "hooks"
 DATABASES = {"mysql": "mariadb", "pgsql": "postgres"}  # the lab's names
+HELD = "/run/held"  # what holds an upgrade at a stage for as long as it is there
+# The folder of lock and journal on a disk of its own, and where it was.
+SMALL_DISK = """
+set -e
+cp -a /var/lib/waba /run/kept
+mount -t tmpfs -o size=1M,mode=750 tmpfs /var/lib/waba
+cp -a /run/kept/. /var/lib/waba
+rm -r /run/kept
+"""
+LARGE_DISK = """
+set -e
+cp -a /var/lib/waba /run/kept
+umount /var/lib/waba
+rm -r /var/lib/waba
+mv /run/kept /var/lib/waba
+"""
 ROWS = 3000
 CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
 
-# Where each case runs: over which database, and in `ci` or `deep`. They run in this order. In `ci` are a killed controller before
+STAGES = ("locked", "stopping", "migrating", "starting", "verifying")  # of a journal
+# What happens during a stage, while the controller is there and waits: its name in the table of faults.
+EVENTS = {
+    "docker": "the Docker Engine restarts",
+    "database": "the database server restarts",
+    "disk": "the disk of lock and journal is full",
+    "reboot": "the host reboots",
+}
+# Where each case runs: over which database, and in `ci`, `deep` or `events`, which is deep, too. They run in this order. In `ci` are a killed controller before
 # the migration and a failure after it (scenario `upgrade`); the scenario `cluster` has the migration that fails.
 PLACES = {
     "bad-no-image": ("mysql", "deep"),
@@ -70,6 +95,7 @@ PLACES = {
     "never-started": ("mysql", "deep"),
     "lost-journal": ("mysql", "deep"),
     "expired": ("pgsql", "deep"),
+    **{f"{stage}-{event}": ("mysql", "events") for stage in STAGES for event in EVENTS},
 }
 
 
@@ -83,6 +109,18 @@ class Case:
     serves: str = "new"
     words: tuple[str, ...] = ()
     reboot: bool = False  # afterwards, with containers that were to start always
+    code: int = 2
+
+    def row(self) -> dict[str, str]:
+        """Its row in the table of faults."""
+        happens = {"nothing": "nothing runs, and nothing is started by itself"}
+        return {
+            "fault": self.what,
+            "playbook": "upgrade.yml",
+            "happens": happens.get(self.serves, f"the {self.serves} version serves"),
+            "said": "; ".join(self.words),
+            "next": "completes the upgrade; every message and media file is there" if self.code else "is not needed",
+        }
 
 
 CASES = {
@@ -142,6 +180,51 @@ CASES = {
 }
 
 
+# What keeps an upgrade at a stage until the event is over, and how the table of faults calls that time.
+HOLDS = {
+    "locked": Case("during the hook before the outage", {"wa_upgrade_before_outage": str(HOOKS / "hold.yml")}),
+    "stopping": Case(
+        "while the snapshot command runs, the client stopped",
+        {"wa_upgrade_snapshot_command": f"sh -c 'touch {HELD}; while [ -e {HELD} ]; do sleep 0.2; done'"},
+    ),
+    "migrating": Case("during the migration", fault="migration_hangs"),
+    "starting": Case(
+        "while the new version starts", {"wa_upgrade_skip": ["health", "database_backup"]}, fault="unregistered"
+    ),
+    "verifying": Case("during the hook after the outage", {"wa_upgrade_after_outage": str(HOOKS / "hold.yml")}),
+}
+FULL = "No space left on device"
+# What comes of the events: exit code, what serves then, what is said.
+OUTCOMES: dict[str, tuple[int, str, tuple[str, ...]]] = {
+    "locked-docker": (0, "new", ()),
+    "locked-database": (0, "new", ()),
+    "locked-disk": (2, "old", (FULL, "The schema is untouched")),
+    # A hook that loses its host, see the role's README.
+    "locked-reboot": (4, "old", ("Data could not be sent to remote host",)),
+    "stopping-docker": (0, "new", ()),
+    "stopping-database": (0, "new", ()),
+    "stopping-disk": (2, "old", (FULL, "The schema is untouched", "serves again")),
+    "stopping-reboot": (2, "old", ("cannot be reached any more", "The schema is untouched", "serves again")),
+    "migrating-docker": (2, "nothing", ("ended with code 137", "nothing is started by itself")),
+    "migrating-database": (0, "new", ()),
+    "migrating-disk": (2, "nothing", (FULL, "nothing is started by itself")),
+    "migrating-reboot": (2, "nothing", ("nothing is started by itself",)),
+    "starting-docker": (0, "new", ()),
+    "starting-database": (0, "new", ()),
+    "starting-disk": (2, "new", (FULL, "The database is migrated", "goes on from here")),
+    "starting-reboot": (2, "new", ("The database is migrated", "goes on from here")),
+    "verifying-docker": (0, "new", ()),
+    "verifying-database": (0, "new", ()),
+    "verifying-disk": (2, "new", (FULL, "The database is migrated and the new version answers")),
+    "verifying-reboot": (4, "new", ("Data could not be sent to remote host",)),
+}
+for _name, (_code, _serves, _words) in OUTCOMES.items():
+    _stage, _event = _name.split("-")
+    CASES[_name] = replace(
+        HOLDS[_stage], what=f"{EVENTS[_event]} {HOLDS[_stage].what}", code=_code, serves=_serves, words=_words
+    )
+
+
 class Lab(observer.Lab):
     """A lab host with a client that is upgraded."""
 
@@ -155,6 +238,19 @@ class Lab(observer.Lab):
     def reboot(self) -> None:
         commands.docker("restart", f"walab-{self.name}-{self.at}")
         self.lab("up")  # which waits until its engine answers
+
+    def happens(self, event: str) -> None:
+        """An event of `EVENTS`."""
+        if event == "reboot":
+            self.reboot()
+        elif event == "docker":
+            self.host("service docker restart")
+            self.lab("up")
+        elif event == "database":
+            commands.docker("restart", f"walab-{self.name}-{self.database}")
+            self.lab("up")
+        else:
+            self.host("head -c 2M /dev/zero >/var/lib/waba/fill", check=False)
 
     def journal(self) -> dict[str, t.Any]:
         text = self.host(f"cat {self.lock}", check=False)
@@ -192,9 +288,14 @@ class Lab(observer.Lab):
             json.dumps({**said, **variables}),
         ]
 
-    def start(self, playbook: str, **variables: t.Any) -> subprocess.Popen[bytes]:
-        argv = self.command(playbook, variables)
-        return subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL)
+    def start(self, playbook: str, output: t.IO[bytes] | None = None, /, **variables: t.Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self.command(playbook, variables),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output and subprocess.STDOUT,
+        )
 
     def say(self, playbook: str, **variables: t.Any) -> str:
         """Run it to its end, show its output, and return that, in one line, with the exit code before it."""
@@ -216,23 +317,41 @@ def expect_words(what: str, told: str, code: int, *words: str) -> None:
     expect(f"{what}, words", [text for text in words if text not in told], [])
 
 
-def kill_at(run: subprocess.Popen[bytes], lab: Lab, stage: str) -> None:
-    """Kill the controller with all of its children once the journal says `stage`."""
+def reach(run: subprocess.Popen[bytes], lab: Lab, stage: str, held: bool) -> None:
+    """Return in the middle of a stage, and not on its edge; `held` says whether the upgrade makes the file there."""
     end = time.monotonic() + 600
     while lab.journal().get("stage") != stage:
         if run.poll() is not None or time.monotonic() > end:
             raise SystemExit(f"stage {stage} was not reached; the upgrade ended with {run.returncode}")
         time.sleep(0.2)
-    if stage in ("stopping", "starting"):
+    if held:
+        while not lab.host(f"ls {HELD}", check=False) and time.monotonic() < end:
+            time.sleep(0.2)
+    elif stage == "migrating":
+        while not any("-dbupgrade-" in name for name in lab.containers()) and time.monotonic() < end:
+            time.sleep(0.2)
+    else:
         serving_was = lab.running()
         while lab.running() == serving_was and time.monotonic() < end:
-            time.sleep(0.2)  # into the stage, not onto its edge
-    if stage in ("locked", "verifying"):
-        while not lab.host("ls /run/held", check=False) and time.monotonic() < end:
-            time.sleep(0.2)  # into the hook
-        lab.host("rm /run/held")
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+            time.sleep(0.2)
+
+
+def disturbed(lab: Lab, stage: str, event: str, case: Case, wanted: dict[str, t.Any]) -> str:
+    """What a run said, after its exit code, during which something happens at a stage; it goes on when that is over."""
+    if event == "disk":
+        lab.host(SMALL_DISK)
+    with tempfile.TemporaryFile() as output:
+        run = lab.start("upgrade", output, **wanted, **case.variables)
+        reach(run, lab, stage, bool(HOLDS[stage].variables) and stage != "starting")
+        lab.happens(event)
+        lab.host(f"rm -f {HELD}")
+        if case.fault:
+            lab.lab("fault", case.fault, "off")
+        run.wait(900)
+        output.seek(0)
+        told = output.read().decode()
+    print(told, flush=True)
+    return f"{run.returncode} " + " ".join(told.replace("\\n", " ").split())
 
 
 def run_case(lab: Lab, name: str, old: str, new: str) -> dict[str, str]:
@@ -248,36 +367,42 @@ def run_case(lab: Lab, name: str, old: str, new: str) -> dict[str, str]:
     if case.reboot:
         lab.host(f"docker update --restart always {CLIENT}")
     if how == "kill":
-        kill_at(lab.start("upgrade", **wanted, **case.variables), lab, stage)
-    else:
+        run = lab.start("upgrade", **wanted, **case.variables)
+        reach(run, lab, stage, stage in ("locked", "verifying"))
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        lab.host(f"rm -f {HELD}")
+    elif how == "fail":
         expect_words("first run", lab.say("upgrade", **wanted, **case.variables), 2, *case.words)
+    else:
+        expect_words("first run", disturbed(lab, stage, how, case, wanted), case.code, *case.words)
     if case.reboot:
         lab.reboot()
-    expect("stage left", lab.journal().get("stage"), None if case.serves == "old" and how == "fail" else stage)
+    if how == "disk":
+        lab.host("rm -f /var/lib/waba/fill")
+    left = lab.journal().get("stage")
+    if how in EVENTS:  # an old version that serves again may have left its journal on a full disk
+        expect("stage left", left in ((None, stage) if case.code else (None,)), True)
+    else:
+        expect("stage left", left, None if case.serves == "old" and how == "fail" else stage)
     expect("what runs", lab.running(), runs)
     expect("messages", lab.rows(), rows)
     expect("media", lab.media(), media)
-    if case.serves != "old":
+    if case.serves != "old" and case.code:
         expect_words("provisioning", lab.say("provision", wa_version=old), 2, "by the upgrade to", new)
         expect("what runs still", lab.running(), runs)
     if case.fault:
         lab.lab("fault", case.fault, "off")
     expect_words("second run", lab.say("upgrade", **wanted), 0)
+    if how == "disk":
+        lab.host(LARGE_DISK)
     expect("what runs now", lab.running(), {new})
     expect("messages", lab.rows(), rows)
     expect("media", lab.media(), media)
     expect("journal", lab.journal(), {})
-    left = [*lab.host(f"ls /opt/waba/{lab.at}").split(), *lab.containers()]
-    expect("left over", [name for name in left if re.search(r"compose-|dbupgrade", name)], [])
-    return {
-        "fault": case.what,
-        "playbook": "upgrade.yml",
-        "happens": {"nothing": "nothing runs, and nothing is started by itself"}.get(
-            case.serves, f"the {case.serves} version serves"
-        ),
-        "said": "; ".join(case.words),
-        "next": "completes the upgrade; every message and media file is there",
-    }
+    there = [*lab.host(f"ls /opt/waba/{lab.at}").split(), *lab.containers()]
+    expect("left over", [name for name in there if re.search(r"compose-|dbupgrade", name)], [])
+    return case.row()
 
 
 @dataclass(frozen=True)

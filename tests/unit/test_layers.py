@@ -17,6 +17,7 @@ import no_harm
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+SCENARIOS = {"ci": "upgrade", "events": "deep_upgrade_events"}
 STAGES = {"locked", "stopping", "migrating", "starting", "verifying"}
 
 
@@ -63,7 +64,7 @@ def test_every_case_of_an_upgrade_is_run_by_a_scenario(upgrades: t.Any) -> None:
     bad = upgrades.bad_inputs("h1", "2.51.2", "2.53.4")
     assert set(upgrades.PLACES) == {*upgrades.CASES, *upgrades.OTHERS, *bad}
     for database, layer in upgrades.PLACES.values():
-        scenario = ROOT / "molecule" / (f"deep_upgrade_faults_{database}" if layer == "deep" else "upgrade")
+        scenario = ROOT / "molecule" / SCENARIOS.get(layer, f"deep_upgrade_faults_{database}")
         settings = (scenario / "molecule.yml").read_text(encoding="utf-8")
         assert f"--db {upgrades.DATABASES[database]} " in settings
         # One version for each upgrade, those of the scenario `upgrade` itself included, and one to start with.
@@ -78,7 +79,7 @@ def test_ci_has_a_fault_before_during_and_after_the_migration(upgrades: t.Any) -
     cases = {
         tuple(case.split("-")): layer for case, (_database, layer) in upgrades.PLACES.items() if case in upgrades.CASES
     }
-    assert set(cases) == set(itertools.product(STAGES, ("fail", "kill")))
+    assert set(cases) == set(itertools.product(STAGES, ("fail", "kill", "docker", "database", "disk", "reboot")))
     assert [case for case, layer in cases.items() if layer == "ci"] == [("stopping", "kill"), ("verifying", "fail")]
     cluster = (ROOT / "molecule" / "cluster" / "side_effect.yml").read_text(encoding="utf-8")
     assert 'fault, --name, "{{ lab_name }}", migration_fails, "on"' in cluster  # during it
