@@ -138,6 +138,7 @@ migration:
     log:
       description: The last lines of a migration that ended with another code than 0.
       type: str
+      sample: database upgrade to 2.53.4 failed
     idle:
       description: Whether nobody else used the database after a migration that ended with 0. False also where that is not known.
       type: bool
