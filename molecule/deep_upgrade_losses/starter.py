@@ -4,11 +4,12 @@
 """Runs on a lab host: starts the old version during a migration, as a keep-alive job of an operator would.
 
 The simulated client disconnects from a schema of another version, so this script keeps a session of the same user open
-until the upgrade's check for sessions has timed out and the upgrade has updated its journal.
+until the migration's check for sessions has timed out, which its end in the journal shows.
 """
 
 from __future__ import annotations
 
+import json
 import pathlib
 import subprocess
 import time
@@ -44,6 +45,5 @@ def session() -> pymysql.Connection[t.Any]:
 wait_until(is_migrating)
 subprocess.run(["docker", "start", "wa-waba-wacore1-1"], check=True)
 with session():
-    recorded = JOURNAL.read_bytes()
     urllib.request.urlopen(urllib.request.Request(HANGS, method="DELETE"))
-    wait_until(lambda: JOURNAL.read_bytes() != recorded)
+    wait_until(lambda: json.loads(JOURNAL.read_bytes())["migration"]["state"] == "ended")
