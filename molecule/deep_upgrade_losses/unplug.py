@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Powers off a lab host as soon as the journal on the leader has a given stage.
+"""Powers off a lab host as soon as the next run of an upgrade has the journal on the leader at a given stage.
 
 unplug.py LAB STAGE HOST     such as: unplug.py m-deep-upgrade-losses-1a2b migrating h3
 """
@@ -25,15 +25,21 @@ def journal(lab: str) -> pathlib.Path:
     return pathlib.Path(f"/proc/{pid}/root{LOCK}")
 
 
-def stage(path: pathlib.Path) -> str:
-    return str(json.loads(path.read_text())["stage"]) if path.exists() else ""
+def read(path: pathlib.Path) -> tuple[str, str]:
+    """The run that has the journal, and the stage; empty without one."""
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return str(found.get("run_id", "")), str(found.get("stage", ""))
 
 
 def main() -> None:
     lab, wanted, host = sys.argv[1:]
     path = journal(lab)
+    before, _stage = read(path)  # an earlier run may have left its journal at that stage
     end = time.monotonic() + TIMEOUT
-    while stage(path) != wanted:
+    while True:
+        run, stage = read(path)
+        if run != before and stage == wanted:
+            break
         if time.monotonic() > end:
             raise SystemExit(f"the journal at {LEADER} did not reach stage {wanted} within {TIMEOUT:g} s")
         time.sleep(0.02)
