@@ -308,7 +308,12 @@ class Lab(observer.Lab):
             check=False,
         )
         print(run.stdout, flush=True)
-        return f"{run.returncode} " + " ".join(run.stdout.replace("\\n", " ").split())
+        return one_line(run.returncode, run.stdout)
+
+
+def one_line(code: int, output: str) -> str:
+    """An exit code, and the output in the same line."""
+    return f"{code} " + " ".join(output.replace("\\n", " ").split())
 
 
 def expect_words(what: str, told: str, code: int, *words: str) -> None:
@@ -340,18 +345,18 @@ def disturbed(lab: Lab, stage: str, event: str, case: Case, wanted: dict[str, t.
     """What a run said, after its exit code, during which something happens at a stage; it goes on when that is over."""
     if event == "disk":
         lab.host(SMALL_DISK)
-    with tempfile.TemporaryFile() as output:
-        run = lab.start("upgrade", output, **wanted, **case.variables)
+    with tempfile.TemporaryFile() as file:
+        run = lab.start("upgrade", file, **wanted, **case.variables)
         reach(run, lab, stage, bool(HOLDS[stage].variables) and stage != "starting")
         lab.happens(event)
         lab.host(f"rm -f {HELD}")
         if case.fault:
             lab.lab("fault", case.fault, "off")
         run.wait(900)
-        output.seek(0)
-        told = output.read().decode()
-    print(told, flush=True)
-    return f"{run.returncode} " + " ".join(told.replace("\\n", " ").split())
+        file.seek(0)
+        output = file.read().decode()
+    print(output, flush=True)
+    return one_line(run.returncode, output)
 
 
 def run_case(lab: Lab, name: str, old: str, new: str) -> dict[str, str]:
