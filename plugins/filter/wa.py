@@ -336,7 +336,7 @@ class FilterModule:
             "orphan_migration": _with_ansible_errors(upgrade_plan.orphan_migration),
             "old_images": _with_ansible_errors(upgrade_plan.old_images),
             "database_copy_problems": upgrade_requirements.database_copy,
-            "session_line": upgrade_requirements.sessions,
+            "session_problem": upgrade_requirements.sessions,
             "container_line": container_line,
             "stop_refusal": replacement.removed_by_a_stop,
             "layer_refusal": replacement.lost_with_layers,
@@ -363,6 +363,8 @@ class FilterModule:
             "upgrade_outage": outage.outage,
             "running_members": next_step.running_members,
             "failed_stage": next_step.failed_stage,
+            "migration_ended": next_step.migration_ended,
+            "migration_problem": next_step.migration_problem,
             "failure_lines": unfinished,
             "redacted_value": redact.redact,
         }

@@ -12,11 +12,12 @@ version_added: 0.1.0
 description:
   - Two migrations at once slow each other down on one database server, and both clients are away all the while. So the server
     keeps a lock that all deployments ask for, whoever upgrades them and from wherever, and of whatever database user.
-  - Waits until the lock is free, takes it, waits until the upgrade's journal at O(lock_file) allows the migration
-    (O(waba.onprem.wa_upgrade_journal#module:migrate)), starts it with O(argv), and waits for its end. Meant for C(async) - it goes on
-    without Ansible.
-  - Writes what it does into the journal, as C(migration). After a migration that has ended with 0, on a database that nobody else uses, the
-    journal is at stage V(starting).
+  - Waits until the lock is free, takes it, waits until the upgrade's journal at O(lock_file) allows the migration (operation V(migrate)
+    of M(waba.onprem.wa_upgrade_journal)), looks whether anybody still uses the database, starts the migration with O(argv), and waits for
+    its end. Meant for C(async) - it goes on without Ansible.
+  - Writes what it does into the journal, as C(migration). With the start the journal is at stage V(migrating); where the start is refused
+    it is at its stage before again. After a migration that has ended with 0, on a database that nobody else uses, it is at stage
+    V(starting).
   - Ends without a migration when the run that has begun it does not hold the journal any more, also when its lease is over.
     A migration that runs is waited for, whatever the journal says, and a container that is there already is not started again.
   - Nobody needs to release the lock. It goes with this process's session, and a server gives up a session of a host that
@@ -117,7 +118,7 @@ migration:
   contains:
     state:
       description:
-        - V(waiting) for the lock; V(ready) to start the migration; V(running); V(ended); V(failed).
+        - V(waiting) for the lock; V(ready) to start the migration, or starting it; V(running); V(ended); V(failed).
         - Empty when another process migrates for this upgrade already.
       type: str
     holder:
@@ -179,6 +180,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import upg
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._env import options as env_options
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the container; the outage lasts as long
 ALIVE_EVERY = 1.0  # seconds between two queries that keep the session of the lock active
@@ -343,15 +345,17 @@ class Migration:
     def _start(self) -> bool:
         """Starts the migration unless it is there already. Returns false when it is not due any more."""
         here = bool(self._container())
+        used = "" if here else self._used_by()
+        if used:
+            raise WaError.of(used)
         # The journal is not read and then acted upon: a run that ends, goes back or takes over meanwhile waits for the guard.
         with self.file.exclusively():
-            journal = self.file.load()
-            if journal is None or not journal.get("migrate"):
+            found = self.file.load()
+            self.state.update(state="running" if here else "ready", launched=True)
+            journal = upgrade_journal.launch(found, self.run_id, self.state, time.time())
+            if found is None or journal is None:
                 return False
-            if not upgrade_journal.is_migration_due(journal, self.run_id, time.time()):
-                return False
-            self.state.update(state="running", launched=True)
-            self.file.save(dict(journal, migration=dict(self.state)))
+            self.file.save(journal)
         self.result.values["migration"] = self.state
         if here:
             return True
@@ -361,10 +365,20 @@ class Migration:
         code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"], handle_exceptions=False)
         if code:
             late = code in (124, 137)
-            self._note(launched=late or bool(self._container()))
+            if not late and not self._container():
+                self._retract(found["stage"])
             why = f"not within {limit:g} s" if late else compose_messages.one_line(said) or f"code {code}"
             raise WaError("migration", f"could not be started ({why})", "a container that migrates")
+        self._note(state="running")
         return True
+
+    def _retract(self, stage: str) -> None:
+        """Brings the journal back to the `stage` before the start: no container was started, so the schema is unchanged."""
+        self.state.update(launched=False)
+        with self.file.exclusively():
+            journal = upgrade_journal.not_launched(self.file.load(), self.run_id, stage)
+            if journal is not None:
+                self.file.save(dict(journal, migration=dict(self.state)))
 
     def _wait_for_end(self) -> int:
         """Returns the exit code of the migration."""
@@ -394,16 +408,19 @@ class Migration:
             self._note(migrated=idle, state="ended", exit_code=0, idle=idle)
 
     def _is_idle(self) -> bool:
-        """Returns whether nobody uses the database, and the start would make no second Coreapp; false where that is not known."""
-        params = {**self.params, "gather": ["database"], "idle_timeout": IDLE_TIMEOUT}
+        """Returns whether nobody uses the database any more; false where that is not known."""
         try:
-            if database_facts.gather(params, self.env)["sessions"]:
-                return False
-            if not self.params["single"]:
-                return True
-            return not starts.second_coreapp(listing.read(self.engine, None, []), self.params["project"])
+            return not self._used_by()
         except WaError:
             return False
+
+    def _used_by(self) -> str:
+        """Returns that somebody uses the database, or would with the next start, as a second Coreapp. Empty for nobody."""
+        params = {**self.params, "gather": ["database"], "idle_timeout": IDLE_TIMEOUT}
+        used = upgrade_requirements.sessions(database_facts.gather(params, self.env)["sessions"])
+        if used or not self.params["single"]:
+            return used
+        return starts.second_coreapp(listing.read(self.engine, None, []), self.params["project"])
 
 
 def compose_values(argv: t.Iterable[str]) -> list[str]:

@@ -19,6 +19,9 @@ description:
   - V(begin) creates the file or takes it over. It is taken over by itself when its lease is over, and when the process
     that held it ran on this controller for the same user and is gone. Otherwise it is refused, with who holds it and since when.
   - V(stage) notes the next stage, and renews the lease for it.
+  - V(migrate) allows M(waba.onprem.wa_migration), which waits for that, to start the migration. Before the stage V(migrating), which that
+    process writes, it is refused if the process could not start it at once; otherwise it returns when the migration has started,
+    and fails if it has not within O(wait_timeout).
   - V(end) ends the lock. After V(done) and V(rolled_back) nothing is left but a copy of the journal; after V(failed) the journal
     stays, so that the next run goes on from there.
   - V(hold) notes in a second file that this run changes the client's containers outside an upgrade, until V(release) or the
@@ -33,7 +36,7 @@ options:
   operation:
     description: What to do.
     type: str
-    choices: [begin, stage, wait, go_back, end, hold, release, read]
+    choices: [begin, stage, migrate, wait, go_back, end, hold, release, read]
     default: read
   path:
     description: The lock file. Its folder must exist.
@@ -76,12 +79,6 @@ options:
     type: list
     elements: str
     default: []
-  migrate:
-    description:
-      - Whether M(waba.onprem.wa_migration), which waits for that, may start the migration. With V(stage). Refused before the stage
-        V(migrating) if it could not start it at once.
-    type: bool
-    default: false
   until:
     description:
       - What V(wait) waits for. V(begun) is the first state that the process has written, V(ready) that it can start the migration,
@@ -90,7 +87,7 @@ options:
     choices: [begun, ready, ended]
     default: ended
   wait_timeout:
-    description: How long V(wait) waits, in seconds or as text.
+    description: How long V(wait) and V(migrate) wait, in seconds or as text.
     type: str
     default: 20s
   outcome:
@@ -125,7 +122,7 @@ attributes:
     description: Returns whether the lock could be acquired, and writes nothing.
   idempotent:
     support: partial
-    details: Each V(begin) and V(stage) renews the lease, which is a change. V(wait) renews it, too, and reports no change.
+    details: Each V(begin), V(stage) and V(migrate) renews the lease, which is a change. V(wait) renews it, too, and reports no change.
 author:
   - waba.onprem contributors (@waba)
 """
@@ -271,6 +268,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal; the outage lasts as long
 _ENDED = ("ended", "failed")
+_STARTED = ("running", *_ENDED)
 UNTIL = {
     "begun": ("waiting", "ready", "running", *_ENDED),
     "ready": ("ready", "running", *_ENDED),
@@ -304,11 +302,13 @@ def plan(
         if found is None or after["stage"] == "locked":
             return after, f"lock {params['deployment']} for the upgrade to {params['target']}"
         return after, f"go on with the upgrade of {params['deployment']} at stage {after['stage']}"
-    if operation == "stage":
+    if operation in ("stage", "migrate"):
         lease = parse_duration("lease", params["lease"])
         notes = {**params["notes"], **dict.fromkeys(params["times"], round(now, 1))}
-        after = upgrade_journal.advance(found, run_id, params["stage"], notes, now, lease, migrate=params["migrate"])
-        return after, f"note stage {params['stage']}"
+        after = upgrade_journal.advance(
+            found, run_id, params["stage"] if operation == "stage" else "", notes, now, lease
+        )
+        return after, f"note stage {params['stage']}" if operation == "stage" else "allow the migration"
     if operation == "end":
         if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
             return None, ""  # a failed run releases its own record only
@@ -335,6 +335,26 @@ def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple
         there = upgrade_journal.is_migrated(found) or state in UNTIL[params["until"]]
         if there or (state and not alive) or time.monotonic() >= end:
             return found, alive
+        time.sleep(POLL_INTERVAL)
+
+
+def wait_for_start(file: JournalFile, params: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the journal once the process that migrates has started the migration that it may start.
+
+    Raises WaError if it has not, or if this run loses the journal meanwhile.
+    """
+    end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
+    while True:
+        alive = file.is_migrating()
+        found = upgrade_journal.own(file.load(), params["run_id"])
+        migration = found.get("migration", {})
+        if migration.get("state") == "failed":
+            raise WaError.of(migration["message"])
+        if upgrade_journal.is_migrated(found) or migration.get("state") in _STARTED:
+            return found
+        if not alive or time.monotonic() >= end:
+            reason = f"not within {params['wait_timeout']}" if alive else "the process has ended"
+            raise WaError("process that migrates", f"no migration started ({reason})", "one that runs")
         time.sleep(POLL_INTERVAL)
 
 
@@ -396,14 +416,17 @@ def run(module: AnsibleModule, result: Result) -> None:
                 found = file.load()
                 took_over = found is not None and found["run_id"] != params["run_id"]
                 change = file.load_change() if params["operation"] == "begin" else None
-                if params["migrate"]:
+                if params["operation"] == "migrate":
                     upgrade_journal.check_migration(found, file.is_migrating())
                 after, action = plan(params, found, change, now)
+                starts = params["operation"] == "migrate" and after is not None and upgrade_journal.may_go_back(after)
                 if after is not None and not module.check_mode:
                     last = apply(file, params, after)
                     if last:
                         result.values["archive_path"] = last
                     found = found if after is None else after
+            if starts and not module.check_mode:
+                found = wait_for_start(file, params)
     finally:
         result.values.update(
             journal=found or {},
@@ -422,7 +445,7 @@ def main() -> None:
         argument_spec={
             "operation": {
                 "type": "str",
-                "choices": ["begin", "stage", "wait", "go_back", "end", "hold", "release", "read"],
+                "choices": ["begin", "stage", "migrate", "wait", "go_back", "end", "hold", "release", "read"],
                 "default": "read",
             },
             "path": {"type": "path", "required": True},
@@ -434,7 +457,6 @@ def main() -> None:
             "stage": {"type": "str", "choices": list(upgrade_journal.STAGES)},
             "notes": {"type": "dict", "default": {}},
             "times": {"type": "list", "elements": "str", "default": []},
-            "migrate": {"type": "bool", "default": False},
             "until": {"type": "str", "choices": list(UNTIL), "default": "ended"},
             "wait_timeout": {"type": "str", "default": "20s"},
             "outcome": {"type": "str", "choices": ["done", "failed", "rolled_back"]},
@@ -447,6 +469,7 @@ def main() -> None:
         required_if=[
             ("operation", "begin", ("deployment", "target", *IDENTITY)),
             ("operation", "stage", ("stage", "run_id")),
+            ("operation", "migrate", ("run_id",)),
             ("operation", "wait", ("run_id",)),
             ("operation", "go_back", ("run_id",)),
             ("operation", "end", ("outcome", "run_id")),

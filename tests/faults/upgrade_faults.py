@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -52,6 +53,11 @@ cp -a /var/lib/waba /run/kept
 umount /var/lib/waba
 rm -r /var/lib/waba
 mv /run/kept /var/lib/waba
+"""
+# Stands before Docker, and kills the process that calls it to start the migration.
+KILLER = r"""#!/bin/sh
+case "$*" in *"up --no-deps"*) kill -9 $(ps -o ppid= -p $PPID); exit 1;; esac
+exec /usr/bin/docker "$@"
 """
 ROWS = 3000
 CLIENT = "$(docker ps --quiet --all --filter name=-wacore --filter name=-waweb)"
@@ -92,6 +98,7 @@ PLACES = {
     "verifying-kill": ("pgsql", "deep"),
     "two-at-once": ("pgsql", "deep"),
     "slow-migration": ("pgsql", "deep"),
+    "refused-start": ("mysql", "deep"),
     "never-started": ("mysql", "deep"),
     "lost-journal": ("mysql", "deep"),
     "expired": ("pgsql", "deep"),
@@ -542,19 +549,30 @@ def hung_snapshot(lab: Lab, old: str, new: str) -> None:
     expect("what runs now", lab.running(), {new})
 
 
-def never_started(lab: Lab, old: str, new: str) -> None:
-    """A migration that was due could not be started, and the old version has served since: it is taken leave of anew."""
-    print(f"\n### never started: {old} to {new}", flush=True)
+def refused_start(lab: Lab, old: str, new: str) -> None:
+    """The engine refuses the migration's container: the schema is unchanged, so the old version serves again."""
+    print(f"\n### refused start: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     core = next(image for image in lab.images() if "core" in image)
     gone = f"docker rmi {core.rpartition(':')[0]}:v{new}"
     told = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command=gone)
-    words: tuple[str, ...] = (
-        "The migration was not started, so the schema is untouched",
-        f"To go back to {old} instead",
-        "rm " + lab.lock,
-    )
-    expect_words("first run", told, 2, *words)
+    expect_words("first run", told, 2, "migration: could not be started", f"version {old} serves again")
+    expect("what runs", lab.running(), {old})
+    expect("journal", lab.journal(), {})
+    expect("Compose file", lab.host(f"grep -c :v{new} /opt/waba/{lab.at}/compose.yml", check=False), "0")
+    expect_words("second run", lab.say("upgrade", **wanted), 0)
+    expect("what runs now", lab.running(), {new})
+
+
+def never_started(lab: Lab, old: str, new: str) -> None:
+    """The process that migrates dies as it starts the migration, and the old version has served since: it is taken leave of anew."""
+    print(f"\n### never started: {old} to {new}", flush=True)
+    wanted = {"wa_upgrade_version": new, "wa_version": old}
+    lab.host(f"printf %s {shlex.quote(KILLER)} >/usr/local/bin/docker && chmod +x /usr/local/bin/docker")
+    told = lab.say("upgrade", **wanted)
+    lab.host("rm /usr/local/bin/docker")
+    expect_words("first run", told, 2, "no migration started (the process has ended)", "The migration was due")
+    expect("what runs", lab.running(), set())
     expect("stage left", lab.journal().get("stage"), "migrating")
     lab.host(f"docker start {CLIENT}")
     expect("what runs", lab.running(), {old})
@@ -629,6 +647,7 @@ OTHERS = {
     "two-at-once": two_at_once,
     "hung-snapshot": hung_snapshot,
     "slow-migration": slow_migration,
+    "refused-start": refused_start,
     "never-started": never_started,
     "lost-journal": lost_journal,
     "expired": expired,

@@ -58,7 +58,7 @@ class Deployment:
     def permit(self) -> None:
         """The run that holds the journal writes that the migration may begin."""
         found = self.journal()
-        self.save(upgrade_journal.advance(found, found["run_id"], "migrating", {}, time.time(), 600, migrate=True))
+        self.save(upgrade_journal.advance(found, found["run_id"], "", {}, time.time(), 600))
 
     def save(self, journal: dict[str, t.Any]) -> None:
         JournalFile(str(self.lock)).save(journal)

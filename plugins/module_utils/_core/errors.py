@@ -22,3 +22,9 @@ class WaError(Exception):
         if expected:
             text += f"; expected {expected}"
         super().__init__(f"{text}. {cure}" if cure else f"{text}.")
+
+    @classmethod
+    def of(cls, text: str) -> WaError:
+        """Returns the failure whose message is `text`, which another process or a pure rule has made."""
+        subject, _colon, rest = text.rstrip(".").partition(": ")
+        return cls(subject, rest) if rest else cls("failure", subject)

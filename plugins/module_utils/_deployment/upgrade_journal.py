@@ -65,6 +65,11 @@ def is_migrated(journal: t.Mapping[str, t.Any]) -> bool:
     return STAGES.index(journal["stage"]) > STAGES.index("migrating")
 
 
+def may_go_back(journal: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether a rollback only starts the old version: no migration was started."""
+    return journal["stage"] in _HARMLESS
+
+
 def is_migration_due(journal: t.Mapping[str, t.Any] | None, run_id: str, now: float) -> bool:
     """Returns whether `run_id` holds the journal, goes on, and has not completed its migration."""
     if journal is None or journal["run_id"] != run_id or is_migrated(journal) or journal.get("goes_back"):
@@ -167,37 +172,34 @@ def advance(
     notes: t.Mapping[str, t.Any],
     now: float,
     lease: float,
-    *,
-    migrate: bool = False,
 ) -> dict[str, t.Any]:
     """Returns the journal of `run_id` at its next `stage`, with `notes` added. Raises WaError if the run has lost it.
 
-    With `migrate` the migration may be started, by the process that waits for that, see `note_migration`.
+    With no `stage` it stays at its stage, and the migration may be started, by the process that waits for that, see `launch`.
     """
     journal = own(found, run_id)
     if journal.get("goes_back"):
         raise WaError("upgrade journal", "this run goes back", "none of its steps any more")
-    if migrate and is_migrated(journal):
-        stage = journal["stage"]  # the process of an earlier run has seen the end of the migration meanwhile
+    if not stage:
+        journal["migrate"] = True
+        stage = journal["stage"]
     if STAGES.index(stage) < STAGES.index(journal["stage"]):
         raise WaError("upgrade journal", f"stage {journal['stage']}", f"none after {stage}: stages only go forward")
     if stage != journal["stage"]:
         journal["stages"] = [*journal["stages"], _entry(stage, now)]
-    if migrate:
-        journal["migrate"] = True
     return dict(journal, stage=stage, notes={**journal["notes"], **notes}, lease_until=now + lease)
 
 
 def go_back(found: t.Mapping[str, t.Any] | None, run_id: str) -> dict[str, t.Any] | None:
     """Returns the journal with which `run_id` may start the old version, since no step of it counts any more; None where it may not."""
-    if found is None or found["run_id"] != run_id or found["stage"] not in _HARMLESS:
+    if found is None or found["run_id"] != run_id or not may_go_back(found):
         return None
     return dict(found, goes_back=True)
 
 
 def check_migration(found: t.Mapping[str, t.Any] | None, alive: bool) -> None:
     """Raises WaError if the migration could not be started at once, while going back is still possible. `alive`: see `note_migration`."""
-    if found is None or found["stage"] not in _HARMLESS or found.get("goes_back"):
+    if found is None or not may_go_back(found) or found.get("goes_back"):
         return
     state = found.get("migration", {})
     if alive and state.get("state") not in ("waiting", "failed"):
@@ -206,6 +208,28 @@ def check_migration(found: t.Mapping[str, t.Any] | None, alive: bool) -> None:
         f"{state['holder']} holds the migration lock" if state.get("holder") else "it has ended"
     )
     raise WaError("process that migrates", reason, "one that can start the migration", "Run upgrade.yml again")
+
+
+def launch(
+    found: t.Mapping[str, t.Any] | None, run_id: str, state: t.Mapping[str, t.Any], now: float
+) -> dict[str, t.Any] | None:
+    """Returns the journal with which the process of `run_id` may start the migration at once; None where that is not due any more.
+
+    `state` is that of the migration. From then on the schema may be changed.
+    """
+    if found is None or not found.get("migrate") or not is_migration_due(found, run_id, now):
+        return None
+    journal = dict(found, migration=dict(state))
+    if found["stage"] != "migrating":
+        journal.update(stage="migrating", stages=[*found["stages"], _entry("migrating", now)])
+    return journal
+
+
+def not_launched(found: t.Mapping[str, t.Any] | None, run_id: str, before: str) -> dict[str, t.Any] | None:
+    """Returns the journal after a start that is known to have failed: at the stage `before` it. None where it is not that of the run."""
+    if found is None or found["run_id"] != run_id or found["stage"] != "migrating":
+        return None
+    return dict(found, stage=before, stages=found["stages"] if before == "migrating" else found["stages"][:-1])
 
 
 def note_migration(
@@ -232,7 +256,7 @@ def note_migration(
 def end(found: t.Mapping[str, t.Any] | None, run_id: str, outcome: str, reason: str, now: float) -> dict[str, t.Any]:
     """Returns the journal of `run_id` at its end: `done`, `failed` (to be resumed) or `rolled_back` (the old version runs)."""
     journal = own(found, run_id)
-    if outcome == "rolled_back" and journal["stage"] not in _HARMLESS:
+    if outcome == "rolled_back" and not may_go_back(journal):
         raise WaError("upgrade journal", f"stage {journal['stage']}", "one of: " + ", ".join(_HARMLESS))
     return dict(journal, outcome=outcome, reason=reason, ended_at=now, lease_until=0)
 

@@ -28,7 +28,6 @@ class Failure:
     # The stage of this run by the leader's journal; empty when that has none of it.
     at: str = ""
     locked: bool = False  # whether this run had the deployment
-    resumed_at: str = ""  # the stage at which it took the upgrade up
     journal: t.Mapping[str, t.Any] = field(default_factory=dict)  # as this run last knew it
     journal_gone: bool = False  # whether the leader has none any more
     ended: t.Mapping[str, t.Any] = field(default_factory=dict)  # that of the upgrade that ended last at the leader
@@ -39,7 +38,6 @@ class Failure:
     # The container of the migration, as `wa_info` tells it; None when nobody could look.
     migrations: t.Sequence[t.Mapping[str, t.Any]] | None = None
     migration_container: str = ""
-    launched: bool = False  # whether this run has started it
     stopped: bool = False  # whether this run has stopped anything
     served: bool = False  # whether the old version was found serving since the earlier run
     not_back: str = ""  # why the old version does not serve again
@@ -75,12 +73,6 @@ class Failure:
         """Whether the schema is known to be the new version's."""
         ended_well = self.migration.get("state") == "exited" and self.migration.get("exit_code", 1) == 0
         return self.at in ("starting", "verifying") or (self.at == "migrating" and ended_well)
-
-    @property
-    def never_started(self) -> bool:
-        """Whether the migration was due, and is known not to have been started."""
-        seen = self.migrations is not None and not self.migration
-        return self.at == "migrating" and seen and not self.launched and self.resumed_at != "migrating"
 
     @property
     def runs_as_before(self) -> bool:
@@ -138,9 +130,7 @@ def screen(one: Failure) -> str:
             f"The leader, {one.leader}, does not answer: its client is as it was left, unless the host itself is down."
         )
     lines += _state(one) + _left_over(one)
-    if one.at in ("migrating", "starting", "verifying") and not (
-        one.migration_runs or one.never_started or one.runs_as_before
-    ):
+    if one.at in ("migrating", "starting", "verifying") and not (one.migration_runs or one.runs_as_before):
         lines += _way_back(one)
     if one.settings_backup:
         lines.append(f"Settings backup: {one.settings_backup} (on the controller)")
@@ -166,13 +156,6 @@ def _state(one: Failure) -> list[str]:
         return [
             f"This run has stopped nothing: version {one.before} runs where it ran{after}.",
             *one.on,
-        ]
-    if one.never_started:
-        return [
-            "The migration was not started, so the schema is untouched: the client is down, and nothing is started by itself.",
-            *one.on,
-            f"To go back to {one.before} instead:",
-            *_unlock_and_provision(one),
         ]
     if not one.migrated:
         return _migrating(one)
@@ -273,11 +256,11 @@ def _migrating(one: Failure) -> list[str]:
     elif one.migration_runs:
         what = "still runs"
     else:
-        what = "was started and did not end well" if one.migration else "was not started by this run"
+        what = "was started and did not end well" if one.migration else "was due, and has no container"
     first = f"when {one.leader} is back, " if one.leader_lost else ""
     return [
         f"The migration {what}: the client is down, and nothing is started by itself.",
-        _log(one, "Its log"),
+        *([_log(one, "Its log")] if one.migration or one.migrations is None else []),
         *one.go_on(
             f"{first}run upgrade.yml again, which waits for a migration that runs, and tries one again that has failed"
         ),

@@ -291,6 +291,32 @@ def running_members(looked: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str,
     return [{**item, "running": member.running} for item, member in found if member.running]
 
 
+def migration_ended(result: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether nothing more is to be waited for, by a result of `wa_upgrade_journal`; false for a leader that was not reached."""
+    journal = result.get("journal") or {}
+    state = (journal.get("migration") or {}).get("state", "")
+    return bool(journal) and (journal["stage"] != "migrating" or state in ("ended", "failed"))
+
+
+def migration_problem(result: t.Mapping[str, t.Any], seconds: t.Any) -> str:
+    """Returns why the new version must not be started after `seconds` of waiting; empty after a migration that has ended well."""
+    journal = result.get("journal") or {}
+    migration = journal.get("migration") or {}
+    state, code = migration.get("state", ""), migration.get("exit_code") or 0
+    if not migration_ended(result):
+        waits = "the process that migrates still waits for the migration lock"
+        return (
+            f"{waits if state == 'waiting' else 'the migration was not seen to end'} after {seconds} s (wa_upgrade_migration_timeout): "
+            "the waiting was stopped, not the migration."
+        )
+    if state == "failed":
+        return str(migration["message"])
+    if code:
+        log = f". Its last lines:\n{migration['log']}" if migration.get("log") else ", and has written nothing."
+        return f"The migration to {journal['target']} ended with code {code}{log}"
+    return ""
+
+
 def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], looked: t.Mapping[str, t.Any]) -> str:
     """Returns the stage at which a run has failed; empty for a run that does not have the lock.
 

@@ -81,12 +81,18 @@ def database_copy(
 
 
 def sessions(found: t.Iterable[t.Mapping[str, t.Any]]) -> str:
-    """Sessions of `wa_info` in a line: how many on which database from where; an empty text for none."""
+    """Why a stopped client's database cannot be migrated: sessions of `wa_info`; an empty text for none."""
     counts: dict[tuple[str, str], int] = {}
     for one in found:
         where = (f"database {one['database']}" if one["database"] else "no database", str(one["from"]))
         counts[where] = counts.get(where, 0) + 1
-    return ", ".join(f"{number} on {database} from {host}" for (database, host), number in sorted(counts.items()))
+    named = ", ".join(f"{number} on {database} from {host}" for (database, host), number in sorted(counts.items()))
+    if not named:
+        return ""
+    return (
+        f"database: the client is stopped on all hosts of the inventory, and its user still has sessions: {named}; expected none. A "
+        "host that the inventory does not know, or something that starts the client again: find it there and stop it."
+    )
 
 
 def compose(

@@ -27,6 +27,7 @@ from ansible_collections.waba.onprem.plugins.modules import wa_migration
 CANARY = "Canary-17-Migration-Pw"
 CONTAINER = "wa-support-dbupgrade-1"
 OWN = "m/1/5"
+SESSION = {"database": "waba", "from": "10.0.0.7"}
 Event = t.Callable[[], t.Optional[str]]
 Result = dict[str, t.Any]
 
@@ -44,7 +45,7 @@ class Host:
         self.events: list[Event] = []
         self.commands: list[list[str]] = []
         self.start_code = 0
-        self.sessions: list[str] | None = []
+        self.sessions: list[dict[str, str]] | None = []
         self.begin()
 
     def begin(self, run_id: str = OWN, stage: str = "locked", lease: float = 600) -> None:
@@ -53,12 +54,15 @@ class Host:
         now = time.time()
         self.file.save(upgrade_journal.begin(self.file.load(), claim, now, lease, stage=stage, take_over=True))
 
-    def permit(self, stage: str = "migrating", migrate: bool = True) -> None:
+    def permit(self) -> None:
         """The run that holds the journal writes that the migration may begin."""
+        self.reach("")
+
+    def reach(self, stage: str) -> None:
+        """The run that holds the journal writes its next stage."""
         journal = self.file.load()
         assert journal is not None
-        run_id = journal["run_id"]
-        self.file.save(upgrade_journal.advance(journal, run_id, stage, {}, time.time(), 600, migrate=migrate))
+        self.file.save(upgrade_journal.advance(journal, journal["run_id"], stage, {}, time.time(), 600))
 
     def go_back(self) -> None:
         """The run that holds the journal goes back."""
@@ -130,7 +134,7 @@ def test_it_migrates_when_it_may_and_brings_the_journal_to_the_next_stage(host: 
         lambda: "session 7",
         lambda: said.append(host.journal()["migration"]),
         lambda: said.append(host.journal()["migration"]),
-        lambda: host.permit("stopping", migrate=False),
+        lambda: host.reach("stopping"),
         lambda: said.append(host.commands[:]),
         host.permit,
         lambda: None,
@@ -192,7 +196,7 @@ def test_a_container_that_was_never_started_is_no_migration(host: Host) -> None:
         lambda host: host.begin("m/2/5"),
         lambda host: host.begin(lease=-1),
         lambda host: host.file.remove(),
-        lambda host: host.permit("starting"),
+        lambda host: host.reach("starting"),
     ],
     ids=["another run", "the lease is over", "rolled back", "migrated already"],
 )
@@ -246,7 +250,8 @@ def test_a_lost_journal_stays_lost(host: Host) -> None:
 def test_nothing_is_started_for_a_run_that_has_lost_the_journal_since_it_was_read(
     host: Host, event: t.Callable[[Host], None]
 ) -> None:
-    host.events = [lambda: host.permit("stopping"), lambda: event(host)]
+    host.reach("stopping")
+    host.events = [host.permit, lambda: event(host)]
     result = host.migrate()
     assert (result["changed"], host.commands) == (False, [])
 
@@ -304,27 +309,83 @@ def test_an_engine_that_does_not_answer_is_asked_again(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "there", "launched", "why"),
-    [(1, False, False, "no such image"), (1, True, True, "no such image"), (124, False, True, "not within 300 s")],
+    ("code", "there", "stage", "launched", "why"),
+    [
+        (1, False, "stopping", False, "no such image"),
+        (1, True, "migrating", True, "no such image"),
+        (124, False, "migrating", True, "not within 300 s"),
+    ],
 )
-def test_a_migration_that_cannot_be_started(host: Host, code: int, there: bool, launched: bool, why: str) -> None:
+def test_a_migration_that_cannot_be_started(
+    host: Host, code: int, there: bool, stage: str, launched: bool, why: str
+) -> None:
     def fails(argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
         if there:
             host.container()
         return code, "", "no such image"
 
     host.run_command = fails  # type: ignore[method-assign]
+    host.reach("stopping")
     host.events = [host.permit]
     result = host.migrate()
     assert result["msg"].startswith(f"migration: could not be started ({why})")
     assert (host.journal()["migration"]["state"], host.journal()["migration"]["launched"]) == ("failed", launched)
     assert host.journal()["migration"]["message"] == result["msg"]
+    assert (host.journal()["stage"], host.journal()["stages"][-1]["name"]) == (stage, stage)
 
 
-@pytest.mark.parametrize("sessions", [["one"], None], ids=["used", "unknown"])
-def test_a_used_database_keeps_the_stage(host: Host, sessions: list[str] | None) -> None:
+def test_a_start_that_is_refused_leaves_the_journal_of_another_run(host: Host) -> None:
+    def fails(_argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        host.begin("m/2/5")
+        return 1, "", "no such image"
+
+    host.run_command = fails  # type: ignore[method-assign]
+    host.events = [host.permit]
+    assert host.migrate()["failed"]
+    assert (host.journal()["run_id"], host.journal()["stage"]) == ("m/2/5", "migrating")
+
+
+@pytest.mark.parametrize(
+    ("sessions", "said"),
+    [
+        (
+            [SESSION],
+            "database: the client is stopped on all hosts of the inventory, and its user still has sessions: 1 on",
+        ),
+        (None, "database: down; expected up."),
+    ],
+    ids=["used", "unknown"],
+)
+def test_a_used_database_is_not_migrated(host: Host, sessions: list[dict[str, str]] | None, said: str) -> None:
     host.sessions = sessions
-    host.events = [host.permit, lambda: None, lambda: host.container("exited")]
+    host.reach("stopping")
+    host.events = [host.permit]
+    result = host.migrate()
+    assert result["msg"].startswith(said)
+    assert (host.commands, result["changed"]) == ([], False)
+    assert (host.journal()["stage"], host.journal()["migration"]["launched"]) == ("stopping", False)
+    assert host.journal()["migration"]["message"] == result["msg"]
+
+
+def test_no_migration_is_started_where_a_second_coreapp_would_run(host: Host) -> None:
+    where = {"WA_DB_HOSTNAME": "db", "WA_DB_PORT": "3306", "WA_DB_ENGINE": "MYSQL"}
+    for project in ("wa-support", "other"):
+        host.engine.container(f"{project}-wacore-1", project=project, service="wacore", environment=where)
+    host.reach("stopping")
+    host.events = [host.permit]
+    message = host.migrate(single=True)["msg"]
+    assert message.startswith("Coreapp of a single client: other-wacore-1 (running, project other) would run beside")
+    assert message.endswith("for one that is stopped).")
+    assert (host.commands, host.journal()["stage"]) == ([], "stopping")
+
+
+@pytest.mark.parametrize("sessions", [[SESSION], None], ids=["used", "unknown"])
+def test_a_used_database_keeps_the_stage(host: Host, sessions: list[dict[str, str]] | None) -> None:
+    def end() -> None:
+        host.sessions = sessions
+        host.container("exited")
+
+    host.events = [host.permit, lambda: None, end]
     assert host.migrate()["migration"]["idle"] is False
     assert host.journal()["stage"] == "migrating"
 

@@ -337,7 +337,7 @@ def begin_migration(run: Run) -> dict[str, t.Any]:
     """The run is at stage migrating, and has allowed the migration."""
     run("begin")
     run("stage", stage="migrating")
-    return run("stage", stage="migrating", migrate=True)
+    return run("migrate")
 
 
 def write_migration(tmp_path: Path, state: str, migrated: bool = False) -> None:
@@ -424,22 +424,63 @@ def test_while_going_back_is_possible_no_migration_is_allowed_that_could_not_sta
     file = JournalFile(str(tmp_path / "support.lock"))
     file.save({**(file.load() or {}), "migration": state})
     with file.migrating() if alive else contextlib.nullcontext():
-        result = run("stage", stage="migrating", migrate=True)
-    assert result.get("msg", "").startswith(f"process that migrates: {refused}" if refused else "")
-    assert run("read")["journal"]["stage"] == ("stopping" if refused else "migrating")
+        result = run("migrate", wait_timeout="0s")
+    assert result["msg"].startswith(f"process that migrates: {refused or 'no migration started (not within 0s)'}")
+    assert (run("read")["journal"].get("migrate"), result["changed"]) == (None if refused else True, False)
+
+
+@pytest.mark.parametrize(
+    ("seen", "alive", "stage", "said"),
+    [
+        ({"state": "running"}, True, "migrating", ""),
+        ({"state": "ended"}, False, "migrating", ""),
+        (
+            {"state": "failed", "message": "database: used; expected none."},
+            False,
+            "stopping",
+            "database: used; expected none.",
+        ),
+        ({"state": "ready"}, False, "stopping", "process that migrates: no migration started (the process has ended)"),
+    ],
+    ids=["it runs", "it has ended", "refused", "died"],
+)
+def test_migrate_returns_when_the_migration_has_started_or_why_it_has_not(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: dict[str, str], alive: bool, stage: str, said: str
+) -> None:
+    run("begin")
+    run("stage", stage="stopping")
+    file = JournalFile(str(tmp_path / "support.lock"))
+    file.save({**(file.load() or {}), "migration": {"state": "ready"}})
+    works = contextlib.ExitStack()
+    works.enter_context(file.migrating())
+
+    def look(_seconds: float) -> None:
+        """What the process does between two looks."""
+        found = file.load() or {}
+        assert found["migrate"]
+        file.save({**found, "stage": stage, "migration": seen})
+        if not alive:
+            works.close()
+
+    monkeypatch.setattr(time, "sleep", look)
+    with works:
+        result = run("migrate", notes={"kept": True})
+    assert result.get("msg", "").startswith(said)
+    assert (result["journal"]["notes"], result["journal"]["migrate"]) == ({"kept": True}, True)
+    assert result["journal"]["stage"] == (stage if not said else "stopping")
 
 
 def test_a_migration_that_an_earlier_run_has_seen_end_stays_ended(run: Run, tmp_path: Path) -> None:
     begin_migration(run)
     write_migration(tmp_path, "ended", migrated=True)
-    assert run("stage", stage="migrating", migrate=True, notes={"a": 1})["journal"]["stage"] == "starting"
+    assert run("migrate", notes={"a": 1})["journal"]["stage"] == "starting"
 
 
 def test_after_going_back_a_late_step_counts_no_more(run: Run) -> None:
     run("begin")
     run("stage", stage="stopping")
     assert run("go_back")["journal"]["stage"] == "stopping"
-    assert "this run goes back" in run("stage", stage="migrating", migrate=True)["msg"]
+    assert "this run goes back" in run("migrate")["msg"]
     assert "this run goes back" in run("stage", stage="stopping")["msg"]
     assert not run("end", outcome="rolled_back").get("failed")
     assert run("go_back")["journal"] == {}

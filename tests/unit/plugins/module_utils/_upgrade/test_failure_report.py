@@ -111,7 +111,7 @@ def test_a_lock_file_that_somebody_removed(stage: str, words: str) -> None:
 def test_a_migration_that_is_not_known_to_have_ended_well(
     migrations: list[dict[str, t.Any]] | None, words: str
 ) -> None:
-    said = told(at="migrating", migrations=migrations, launched=True, journal=DUMPED)
+    said = told(at="migrating", migrations=migrations, journal=DUMPED)
     assert words in said
     assert "docker logs wa-eu-dbupgrade-1 (on h1)" in said
     assert "tries one again that has failed:" in said
@@ -175,23 +175,16 @@ def test_an_earlier_dump_is_named_for_what_it_is() -> None:
     assert "An earlier one, without what version 2.51.2 took since: /b/old.sql.gz" in said
 
 
-def test_a_migration_that_was_never_started_leaves_a_way_back_without_a_restore() -> None:
-    said = told(at="migrating", journal=DUMPED)
-    assert "The migration was not started, so the schema is untouched: the client is down" in said
-    assert ON in said
-    assert said.splitlines()[-3:] == [*(f"  rm /var/lib/waba/eu.lock   (on {host})" for host in ("h1", "h2")), BACK]
-    assert RESTORE not in said
-
-
-@pytest.mark.parametrize("resumed", [{"resumed_at": "migrating"}, {"launched": True}])
-def test_what_an_earlier_run_has_done_to_the_schema_is_not_known(resumed: dict[str, t.Any]) -> None:
-    said = told(at="migrating", **resumed)
-    assert "so the schema is untouched" not in said
+def test_a_migration_without_a_container_has_no_log() -> None:
+    said = told(at="migrating", migrations=[], journal=DUMPED)
+    assert "The migration was due, and has no container: the client is down" in said
+    assert "docker logs" not in said
+    assert "tries one again that has failed:" in said
     assert RESTORE in said
 
 
 def test_a_client_that_serves_again_and_was_not_stopped_is_not_said_to_be_down() -> None:
-    facts = {"at": "migrating", "served": True, "resumed_at": "migrating", "migrations": [FAILED], "journal": DUMPED}
+    facts = {"at": "migrating", "served": True, "migrations": [FAILED], "journal": DUMPED}
     said = told(**facts, lets_traffic_come=True)
     assert (
         "This run has stopped nothing: version 2.51.2 runs where it ran, after a migration that did not end well."
@@ -290,7 +283,7 @@ def test_whatever_is_known_it_says_one_state() -> None:
     """Over all that can be known at once: never both that the schema is untouched and that it is not, nor both serving and down."""
     stages = ("", "locked", "stopping", "migrating", "starting", "verifying")
     seen: tuple[t.Any, ...] = (None, [], [FAILED], [{"state": "running"}], [{"state": "exited", "exit_code": 0}])
-    flags = ("locked", "journal_gone", "leader_lost", "launched", "stopped", "served")
+    flags = ("locked", "journal_gone", "leader_lost", "stopped", "served")
     for at, migrations, *values in itertools.product(stages, seen, *[(False, True)] * len(flags)):
         said = told(at=at, migrations=migrations, **dict(zip(flags, values)))
         untouched = "schema is untouched" in said or "Nothing was" in said
