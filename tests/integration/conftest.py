@@ -91,7 +91,7 @@ def client(started: Simulated) -> t.Iterator[Simulated]:
     """The client that was `started`, with its messages."""
     started.fill(ROWS)
     yield started
-    started.mend()
+    started.repair()
 
 
 @pytest.fixture

@@ -242,5 +242,5 @@ def test_an_invalid_compose_file_is_refused_without_showing_secrets(project: Pro
     lost["networks"]["default"] = {"name": f"{project.name}-lost", "external": True}
     assert project.predict(lost)["lost_networks"] == [
         f"network {project.name}-lost: not on this host; expected the external network that the Compose file names. Create "
-        f"it: docker network create {project.name}-lost, or mend the Compose file"
+        f"it: docker network create {project.name}-lost, or correct the Compose file"
     ]

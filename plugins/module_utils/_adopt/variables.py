@@ -312,8 +312,8 @@ def _divergence(client: Client, found: Described) -> None:
     if scaled:
         cure = "Set scale of the service in the Compose file to what runs, and run adopt.yml again"
         found.actions.append(Action((f"{up} would remove containers", *scaled), (cure,)))
-    mend = "Mend that, and run adopt.yml again"
-    found.actions += [Action((f"{up} would fail", text), (mend,)) for text in dict.fromkeys(problems)]
+    correct = "Correct that, and run adopt.yml again"
+    found.actions += [Action((f"{up} would fail", text), (correct,)) for text in dict.fromkeys(problems)]
     # `_compose.plan` begins so where the image differs; the collection's own file sets the version that runs.
     others = [line for line in lines if "(runs " in line]
     found.pending += [line for line in lines if line not in others]

@@ -303,7 +303,7 @@ class Project:
                 f"network {network.name}",
                 "not on this host",
                 "the external network that the Compose file names",
-                f"Create it: docker network create {network.name}, or mend the Compose file",
+                f"Create it: docker network create {network.name}, or correct the Compose file",
             )
             for network in self.networks
             if network.external and not network.id

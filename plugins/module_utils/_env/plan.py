@@ -72,7 +72,7 @@ def make(params: t.Mapping[str, t.Any], path: str, before: str | None) -> Plan:
     if env_format == "portable":
         shown = file.names(edited.text)
         warnings += [
-            f"{path}: {shown[key]} is not read the same by every reader ({reason}); declare it in extra to mend it"
+            f"{path}: {shown[key]} is not read the same by every reader ({reason}); declare it in extra to correct it"
             for key, reason in file.disagreements(edited.text).items()
         ]
     undeclared = tuple(key for key in values if wanted and key not in wanted)

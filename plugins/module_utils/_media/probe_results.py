@@ -45,7 +45,7 @@ class Proof:
                 "media volume",
                 "; ".join(self.problems),
                 "every container to write and to read the others' media",
-                "Give the folders to the user named (chown -R), or mend the file system",
+                "Give the folders to the user named (chown -R), or repair the file system",
             )
 
 

@@ -93,7 +93,7 @@ class Failure:
     @property
     def on(self) -> list[str]:
         """How to go on, in lines."""
-        first = f"when {self.leader} is back, " if self.leader_lost else "mend this, then "
+        first = f"when {self.leader} is back, " if self.leader_lost else "correct this, then "
         return self.go_on(f"{first}run upgrade.yml again, which goes on from here")
 
     def go_on(self, words: str) -> list[str]:
@@ -204,7 +204,7 @@ def _never_begun(one: Failure) -> list[str]:
         return ["Nothing was touched."]
     if one.left_held:
         return ["Nothing was touched by this run. Another one has the deployment: what it says counts."]
-    first = f"when {one.leader} is back, " if one.leader_lost else "mend this, then "
+    first = f"when {one.leader} is back, " if one.leader_lost else "correct this, then "
     lines = [
         "Nothing was touched by this run.",
         standing(one.left, one.runs),
@@ -274,7 +274,7 @@ def _left_over(one: Failure) -> list[str]:
         if one.not_reached:
             lines.append(f"Not started, since they could not be reached: {', '.join(one.not_reached)}.")
         if one.not_started and not one.not_back:
-            lines.append(f"Not started on all hosts ({one.not_started}). Mend this, then run provision.yml.")
+            lines.append(f"Not started on all hosts ({one.not_started}). Correct this, then run provision.yml.")
     came = not one.leader_lost and not one.not_back
     if one.traffic_failed:
         lines.append(f"Traffic may still be kept away, since wa_upgrade_after_outage failed ({one.traffic_failed}).")

@@ -281,7 +281,7 @@ def _missing_images(now: Observed) -> Problem:
         return None
     return (
         f"{_joined(missing)}.",
-        "Set wa_upgrade_version to a version that the registry has, or mend wa_registry or wa_images.",
+        "Set wa_upgrade_version to a version that the registry has, or correct wa_registry or wa_images.",
     )
 
 
@@ -292,7 +292,7 @@ def _unanswered_images(now: Observed) -> Problem:
     return (
         f"{_joined(unanswered)}. The registry did not tell whether it has the version, also when it was asked again "
         f"(wa_upgrade_pull_retries: {now.facts['pull_retries']}; not for want of a login).",
-        "Run again when it answers; where its words tell of a login or of the network, mend that (wa_client_registry_username, "
+        "Run again when it answers; where its words tell of a login or of the network, correct that (wa_client_registry_username, "
         "wa_registry, wa_images).",
     )
 

@@ -86,7 +86,7 @@ class Simulated(Deployment):
         """How often GC was called since the messages were filled in."""
         return self.requests().count("PUT /v1/services/message/gc")
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Remove all injected faults, and wait for what they delay and for all notifications."""
         for faults in self._faults:
             faults._fixed.clear()

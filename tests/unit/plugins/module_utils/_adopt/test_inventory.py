@@ -516,7 +516,7 @@ def test_files_that_cannot_be_read_are_named() -> None:
     ours = [container(service, compose_problem="open /srv/biz/base.yml: denied") for service in ("wacore", "waweb")]
     report = text(adopt({"h1": survey(*ours, files=[file])}))
     assert "the env file /srv/biz/db.env cannot be read (Permission denied)" in report
-    unread = "`docker compose up` in /srv/biz would fail\n   - open /srv/biz/base.yml: denied\n   - To do: Mend that, and run"
+    unread = "`docker compose up` in /srv/biz would fail\n   - open /srv/biz/base.yml: denied\n   - To do: Correct that, and run"
     assert report.count(unread) == 1
     lost = [container(service, compose_problem="open /srv/biz/base.yml: denied") for service in ("wacore", "waweb")]
     report = text(adopt({"h1": without_files(survey(*lost))}))
@@ -541,7 +541,7 @@ def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
     assert f"{up} start something else than what runs\n   - {other}\n   - To do: Set there what runs, and" in report
     assert "Restart pending" not in report
     broken = text(adopt({"h1": single(plans={"biz": {"changes": [], "problem": "TAG is missing"}})}))
-    assert f"{up} fail\n   - TAG is missing\n   - To do: Mend that, and run adopt.yml again\n" in broken
+    assert f"{up} fail\n   - TAG is missing\n   - To do: Correct that, and run adopt.yml again\n" in broken
 
 
 def test_what_was_tried_by_hand_and_has_ended_is_no_client() -> None:

@@ -337,7 +337,7 @@ def test_a_missing_external_network_is_an_error(make: Make) -> None:
     (error,) = project.lost_networks()
     assert str(error) == (
         "network proxy: not on this host; expected the external network that the Compose file names. Create it: docker network "
-        "create proxy, or mend the Compose file"
+        "create proxy, or correct the Compose file"
     )
 
 

@@ -117,7 +117,7 @@ def test_state_absent_checks_no_rule() -> None:
         (
             BASE + "X='a'\n",
             {},
-            f"{PATH}: X is not read the same by every reader (quotes, a comment behind the value, or white space around it); declare it in extra to mend it",
+            f"{PATH}: X is not read the same by every reader (quotes, a comment behind the value, or white space around it); declare it in extra to correct it",
         ),
         (
             BASE.replace("3306", "5432"),

@@ -84,7 +84,7 @@ def test_each_problem_is_reported_with_its_container(probes: FakeProbes, prove: 
         proof.check()
     assert str(error.value) == (
         f"media volume: {'; '.join(proof.problems)}; expected every container to write and to read the others' media. Give "
-        "the folders to the user named (chown -R), or mend the file system"
+        "the folders to the user named (chown -R), or repair the file system"
     )
 
 

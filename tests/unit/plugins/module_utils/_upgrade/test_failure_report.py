@@ -23,7 +23,7 @@ MEMBERS: list[dict[str, t.Any]] = [
     for host in ("h1", "h2")
 ]
 AGAIN = "ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.upgrade -e wa_upgrade_version=2.53.4"
-ON = f"To go on: mend this, then run upgrade.yml again, which goes on from here:\n  {AGAIN}\n"
+ON = f"To go on: correct this, then run upgrade.yml again, which goes on from here:\n  {AGAIN}\n"
 RESTORE = "The only way back is a restore"
 BACK = "  ansible-playbook -i hosts.yml --ask-vault-pass waba.onprem.provision -e wa_version=2.51.2"
 DUMPED = {"stage": "migrating", "notes": {"dump": "/b/eu.sql.gz", "restore": ["zcat /b/eu.sql.gz | mariadb"]}}
@@ -71,7 +71,7 @@ def test_it_begins_with_what_failed_and_why() -> None:
         ({"at": "stopping", "not_reached": ["h2"]}, "Not started, since they could not be reached: h2."),
         (
             {"at": "stopping", "not_started": "h2: port"},
-            "Not started on all hosts (h2: port). Mend this, then run provision.yml.",
+            "Not started on all hosts (h2: port). Correct this, then run provision.yml.",
         ),
         ({"at": "stopping", "journal": DUMPED}, "The dump of this try stays: /b/eu.sql.gz (on h1)"),
         ({}, "Another run has taken the deployment over since: what it says counts."),

@@ -151,7 +151,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
         "the images of the target exist",
         {"found": {**FOUND, "missing_images": {"reg/web:v2.53.4": "manifest unknown"}}},
-        "h1: reg/web:v2.53.4: manifest unknown. Set wa_upgrade_version to a version that the registry has, or mend wa_registry or "
+        "h1: reg/web:v2.53.4: manifest unknown. Set wa_upgrade_version to a version that the registry has, or correct wa_registry or "
         "wa_images.",
     ),
     (
