@@ -364,6 +364,7 @@ class FilterModule:
             "running_members": next_step.running_members,
             "failed_stage": next_step.failed_stage,
             "migration_ended": next_step.migration_ended,
+            "migration_started": next_step.migration_started,
             "migration_problem": next_step.migration_problem,
             "failure_lines": unfinished,
             "redacted_value": redact.redact,

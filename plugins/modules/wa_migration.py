@@ -184,8 +184,9 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requir
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the container; the outage lasts as long
 ALIVE_EVERY = 1.0  # seconds between two queries that keep the session of the lock active
-# Seconds in which the process of an earlier run ends, unless it waits for a migration that runs: then it goes on.
-TAKES_OVER_WITHIN = 5.0
+# Seconds in which the process of an earlier run ends, which may look for users of the database, unless it waits for a migration that
+# runs: then it goes on.
+TAKES_OVER_WITHIN = 15.0
 IDLE_TIMEOUT = "7s"  # the server notices the end of a connection a moment after the client
 LOG_LINES = "40"
 
@@ -296,17 +297,17 @@ class Migration:
 
     def _note(self, migrated: bool = False, **news: t.Any) -> None:
         """Writes the state of the migration into the journal, if it has changed."""
-        before = dict(self.state)
-        self.state.update(news)
-        self.result.values["migration"] = self.state
-        if self.state == before:
+        after = {**self.state, **news}
+        self.result.values["migration"] = after
+        if self.state == after:
             return
         with self.file.exclusively():
             journal = upgrade_journal.note_migration(
-                self.file.load(), self.run_id, self.state, time.time(), migrated=migrated
+                self.file.load(), self.run_id, after, time.time(), migrated=migrated
             )
             if journal is not None:
                 self.file.save(journal)
+        self.state = after
 
     def _wait_for_permission(self) -> bool:
         """Returns true as soon as the journal allows the migration and the lock is held; false when it is not due any more."""
@@ -351,30 +352,33 @@ class Migration:
         # The journal is not read and then acted upon: a run that ends, goes back or takes over meanwhile waits for the guard.
         with self.file.exclusively():
             found = self.file.load()
-            self.state.update(state="running" if here else "ready", launched=True)
-            journal = upgrade_journal.launch(found, self.run_id, self.state, time.time())
+            state = {**self.state, "state": "running" if here else "ready", "launched": True}
+            journal = upgrade_journal.launch(found, self.run_id, state, time.time())
             if found is None or journal is None:
                 return False
             self.file.save(journal)
-        self.result.values["migration"] = self.state
+        self.state = self.result.values["migration"] = state
         if here:
             return True
         self.result.record_change(f"start the migration {self.params['container']}")
         limit = parse_duration("start_timeout", self.params["start_timeout"])
         argv = ["timeout", "-k", "30", f"{limit:g}", *self.params["argv"]]
-        code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"], handle_exceptions=False)
+        try:
+            code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"], handle_exceptions=False)
+        except OSError as error:
+            code, said = 1, f"{argv[0]}: {error.strerror}"
         if code:
-            late = code in (124, 137)
+            # What was ended by a signal, or late, may have given the engine an order that it still carries out.
+            late = code < 0 or code in (124, 137)
             if not late and not self._container():
                 self._retract(found["stage"])
             why = f"not within {limit:g} s" if late else compose_messages.one_line(said) or f"code {code}"
             raise WaError("migration", f"could not be started ({why})", "a container that migrates")
-        self._note(state="running")
         return True
 
     def _retract(self, stage: str) -> None:
         """Brings the journal back to the `stage` before the start: no container was started, so the schema is unchanged."""
-        self.state.update(launched=False)
+        self.state = {**self.state, "launched": False}
         with self.file.exclusively():
             journal = upgrade_journal.not_launched(self.file.load(), self.run_id, stage)
             if journal is not None:
@@ -387,7 +391,9 @@ class Migration:
                 found = self._container()
                 if found.get("Status") not in ("running", "paused", "restarting"):
                     break
-                with contextlib.suppress(DatabaseError):  # the migration goes on without the lock
+                with contextlib.suppress(WaError):  # the migration goes on without a lock or a note
+                    self._note(state="running")
+                with contextlib.suppress(DatabaseError):
                     self.lock.hold()
             except WaError:
                 self.lock.release()  # an engine that is away may never come back, and others wait for the lock

@@ -19,9 +19,9 @@ description:
   - V(begin) creates the file or takes it over. It is taken over by itself when its lease is over, and when the process
     that held it ran on this controller for the same user and is gone. Otherwise it is refused, with who holds it and since when.
   - V(stage) notes the next stage, and renews the lease for it.
-  - V(migrate) allows M(waba.onprem.wa_migration), which waits for that, to start the migration. Before the stage V(migrating), which that
-    process writes, it is refused if the process could not start it at once; otherwise it returns when the migration has started,
-    and fails if it has not within O(wait_timeout).
+  - V(migrate) allows M(waba.onprem.wa_migration), which waits for that, to start the migration, and returns when it has started or cannot be
+    started, and after O(wait_timeout) at the latest. Before the stage V(migrating), which that process writes, it fails where the
+    process does not start it.
   - V(end) ends the lock. After V(done) and V(rolled_back) nothing is left but a copy of the journal; after V(failed) the journal
     stays, so that the next run goes on from there.
   - V(hold) notes in a second file that this run changes the client's containers outside an upgrade, until V(release) or the
@@ -268,7 +268,6 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file 
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal; the outage lasts as long
 _ENDED = ("ended", "failed")
-_STARTED = ("running", *_ENDED)
 UNTIL = {
     "begun": ("waiting", "ready", "running", *_ENDED),
     "ready": ("ready", "running", *_ENDED),
@@ -339,22 +338,18 @@ def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple
 
 
 def wait_for_start(file: JournalFile, params: dict[str, t.Any]) -> dict[str, t.Any]:
-    """Returns the journal once the process that migrates has started the migration that it may start.
+    """Returns the journal once the process that migrates has started the migration that it may start, or has died, or when time is over.
 
-    Raises WaError if it has not, or if this run loses the journal meanwhile.
+    Raises WaError if it cannot start it, while going back is possible, or if this run loses the journal meanwhile.
     """
     end = time.monotonic() + parse_duration("wait_timeout", params["wait_timeout"])
     while True:
         alive = file.is_migrating()
         found = upgrade_journal.own(file.load(), params["run_id"])
-        migration = found.get("migration", {})
-        if migration.get("state") == "failed":
-            raise WaError.of(migration["message"])
-        if upgrade_journal.is_migrated(found) or migration.get("state") in _STARTED:
+        upgrade_journal.check_migration(found, alive)
+        seen = upgrade_journal.is_migrated(found) or found.get("migration", {}).get("state") in ("running", *_ENDED)
+        if seen or not alive or time.monotonic() >= end:
             return found
-        if not alive or time.monotonic() >= end:
-            reason = f"not within {params['wait_timeout']}" if alive else "the process has ended"
-            raise WaError("process that migrates", f"no migration started ({reason})", "one that runs")
         time.sleep(POLL_INTERVAL)
 
 
@@ -419,7 +414,7 @@ def run(module: AnsibleModule, result: Result) -> None:
                 if params["operation"] == "migrate":
                     upgrade_journal.check_migration(found, file.is_migrating())
                 after, action = plan(params, found, change, now)
-                starts = params["operation"] == "migrate" and after is not None and upgrade_journal.may_go_back(after)
+                starts = params["operation"] == "migrate"
                 if after is not None and not module.check_mode:
                     last = apply(file, params, after)
                     if last:

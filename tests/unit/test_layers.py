@@ -75,12 +75,22 @@ def test_every_case_of_an_upgrade_is_run_by_a_scenario(upgrades: t.Any) -> None:
         assert f"expected_version: {versions[number]}\n" in (scenario / "verify.yml").read_text(encoding="utf-8")
 
 
-def test_ci_has_a_fault_before_during_and_after_the_migration(upgrades: t.Any) -> None:
+def test_ci_has_faults_before_during_and_after_the_migration(upgrades: t.Any) -> None:
     cases = {
         tuple(case.split("-")): layer for case, (_database, layer) in upgrades.PLACES.items() if case in upgrades.CASES
     }
     assert set(cases) == set(itertools.product(STAGES, ("fail", "kill", "docker", "database", "disk", "reboot")))
-    assert [case for case, layer in cases.items() if layer == "ci"] == [("stopping", "kill"), ("verifying", "fail")]
+    assert {stage for (stage, _fault), layer in cases.items() if layer == "ci"} == set(STAGES)
+    assert {fault for (_stage, fault), layer in cases.items() if layer == "ci"} == {
+        "fail",
+        "kill",
+        "docker",
+        "database",
+        "disk",
+    }
+    assert [layer for _database, layer in upgrades.PLACES.values()].count(
+        "ci"
+    ) == 15  # and the one of the scenario `cluster`
     cluster = (ROOT / "molecule" / "cluster" / "side_effect.yml").read_text(encoding="utf-8")
     assert 'fault, --name, "{{ lab_name }}", migration_fails, "on"' in cluster  # during it
 

@@ -204,6 +204,8 @@ def check_migration(found: t.Mapping[str, t.Any] | None, alive: bool) -> None:
     state = found.get("migration", {})
     if alive and state.get("state") not in ("waiting", "failed"):
         return
+    if state.get("state") == "failed":
+        raise WaError.of(state["message"])
     reason = state.get("message") or (
         f"{state['holder']} holds the migration lock" if state.get("holder") else "it has ended"
     )
@@ -215,11 +217,12 @@ def launch(
 ) -> dict[str, t.Any] | None:
     """Returns the journal with which the process of `run_id` may start the migration at once; None where that is not due any more.
 
-    `state` is that of the migration. From then on the schema may be changed.
+    `state` is that of the migration, which may run already. From then on the schema may be changed, so a copy from before counts.
     """
     if found is None or not found.get("migrate") or not is_migration_due(found, run_id, now):
         return None
-    journal = dict(found, migration=dict(state))
+    kept = {} if state["state"] == "running" else {"kept": True}
+    journal = dict(found, migration=dict(state), notes={**found["notes"], **kept})
     if found["stage"] != "migrating":
         journal.update(stage="migrating", stages=[*found["stages"], _entry("migrating", now)])
     return journal

@@ -295,7 +295,14 @@ def migration_ended(result: t.Mapping[str, t.Any]) -> bool:
     """Returns whether nothing more is to be waited for, by a result of `wa_upgrade_journal`; false for a leader that was not reached."""
     journal = result.get("journal") or {}
     state = (journal.get("migration") or {}).get("state", "")
-    return bool(journal) and (journal["stage"] != "migrating" or state in ("ended", "failed"))
+    return bool(journal) and (journal["stage"] in ("starting", "verifying") or state in ("ended", "failed"))
+
+
+def migration_started(result: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether the migration was started for sure, so that nothing leads back, by a result of `wa_upgrade_journal`."""
+    journal = result.get("journal") or {}
+    state = (journal.get("migration") or {}).get("state", "")
+    return bool(journal) and (journal["stage"] in ("starting", "verifying") or state in ("running", "ended"))
 
 
 def migration_problem(result: t.Mapping[str, t.Any], seconds: t.Any) -> str:
@@ -322,7 +329,7 @@ def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], look
 
     `ours` is the journal as this run has written it last, `asked` a result of `wa_upgrade_journal` at the leader since, `looked` one of
     `wa_info`. The journal there may be a stage ahead, since an answer may be lost; where it could not be read, what this run has
-    written counts. With a migration to the target that runs or has ended well since the stop, the stage is `migrating`.
+    written counts. With a migration to the target that was started since the stop, the stage is `migrating`.
     """
     if "msg" in asked:
         journal = ours
@@ -331,6 +338,10 @@ def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], look
     if journal.get("stage") == "stopping":
         leader = Member("", looked.get("containers") or [], _stopped_at(journal))
         migration = _migration(leader, journal)
-        if migration and not _is_earlier(migration, leader, journal) and (_runs(migration) or _ended_well(migration)):
+        if (
+            migration
+            and not _is_earlier(migration, leader, journal)
+            and (_runs(migration) or migration["started_at"] > 0)
+        ):
             return "migrating"
     return str(journal.get("stage", ""))

@@ -272,8 +272,37 @@ def test_a_command_that_is_missing_fails_with_its_name(host: Host) -> None:
 
     host.run_command = missing  # type: ignore[method-assign]
     host.events = [host.permit]
-    assert "timeout" in host.migrate()["msg"]
-    assert host.journal()["migration"]["state"] == "failed"
+    host.reach("stopping")
+    assert "(timeout: No such file or directory)" in host.migrate()["msg"]
+    assert (host.journal()["migration"]["state"], host.journal()["stage"]) == ("failed", "stopping")
+
+
+def test_a_migration_that_could_not_be_noted_goes_on(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, full = JournalFile.save, [True]
+
+    def fills(file: JournalFile, journal: dict[str, t.Any]) -> None:
+        if full[0] and journal.get("migration", {}).get("state") == "running":
+            raise WaError("lock file", "no room", "a file that this run can write")
+        save(file, journal)
+
+    monkeypatch.setattr(JournalFile, "save", fills)
+    seen: list[str] = []
+    host.events = [
+        host.permit,
+        lambda: None,
+        lambda: seen.append(host.journal()["migration"]["state"]),
+        lambda: full.clear() or full.append(False),  # type: ignore[func-returns-value]
+        lambda: seen.append(host.journal()["migration"]["state"]),
+        lambda: host.container("exited"),
+    ]
+    assert host.migrate()["migration"]["exit_code"] == 0
+    assert (seen, host.journal()["stage"]) == (["ready", "running"], "starting")
+
+
+def test_a_copy_counts_from_when_the_migration_is_started(host: Host) -> None:
+    host.events = [host.permit, lambda: None, lambda: host.container("exited")]
+    host.migrate()
+    assert host.journal()["notes"] == {"kept": True}
 
 
 def test_what_is_given_to_compose_is_hidden(host: Host) -> None:
@@ -314,6 +343,7 @@ def test_an_engine_that_does_not_answer_is_asked_again(host: Host) -> None:
         (1, False, "stopping", False, "no such image"),
         (1, True, "migrating", True, "no such image"),
         (124, False, "migrating", True, "not within 300 s"),
+        (-9, False, "migrating", True, "not within 300 s"),  # timeout -k ends itself with its command
     ],
 )
 def test_a_migration_that_cannot_be_started(

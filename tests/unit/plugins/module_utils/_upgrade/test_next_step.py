@@ -290,10 +290,11 @@ IDLE: dict[str, t.Any] = {"containers": DOWN}
         ({}, {"journal": MINE}, IDLE, ""),
         ({}, {"journal": {}}, IDLE, ""),
         ({}, LOST, {}, ""),
-        # Nothing is started beside a migration, or after one that ended well.
+        # Nothing is started beside a migration, or after one.
         (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("running")]}, "migrating"),
         (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited")]}, "migrating"),
-        (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited", 1)]}, "stopping"),
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited", 1)]}, "migrating"),
+        (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("created", started_at=0.0)]}, "stopping"),
         (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited", started_at=500.0)]}, "stopping"),
         (MINE, {"journal": MINE}, {"containers": [*DOWN, migration("exited", version="2.50.1")]}, "stopping"),
         ({**MINE, "stage": "locked"}, {"journal": {**MINE, "stage": "locked"}}, IDLE, "locked"),
@@ -326,6 +327,8 @@ def test_the_stage_at_which_a_run_failed(
         ("migrating", {"state": "waiting"}, False, "still waits for the migration lock after 60 s"),
         ("migrating", {"state": "running"}, False, "not seen to end after 60 s (wa_upgrade_migration_timeout)"),
         ("migrating", {}, False, "not seen to end"),
+        ("stopping", {"state": "ready"}, False, "not seen to end"),
+        ("stopping", {"state": "failed", "message": "db: down."}, True, "db: down."),
         ("", {}, False, "not seen to end"),
     ],
 )
@@ -334,5 +337,7 @@ def test_a_start_follows_only_a_migration_that_ended_well(
 ) -> None:
     result = {"journal": {"stage": stage, "target": "2.53.4", "migration": migration}} if stage else {"reached": False}
     assert next_step.migration_ended(result) is ended
+    started = stage == "starting" or migration.get("state") in ("running", "ended")
+    assert next_step.migration_started(result) is started
     said = next_step.migration_problem(result, 60)
     assert (problem in said) if problem else said == ""
