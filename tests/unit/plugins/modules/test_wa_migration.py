@@ -365,7 +365,7 @@ def test_a_migration_that_cannot_be_started(
 
 
 def test_a_start_that_is_refused_leaves_the_journal_of_another_run(host: Host) -> None:
-    def fails(_argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
+    def fails(argv: list[str], **_options: t.Any) -> tuple[int, str, str]:
         host.begin("m/2/5")
         return 1, "", "no such image"
 
