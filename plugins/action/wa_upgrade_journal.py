@@ -33,7 +33,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
         holders = [result.get("journal") or {}, result.get("change") or {}]
         dead = [holder["run_id"] for holder in holders if self._has_ended(holder, args)]
         if dead and (result.get("held") or result.get("failed") or args.get("operation") == "release"):
-            result = self._execute_module(module_args=dict(args, dead_runs=dead), task_vars=task_vars)
+            known = [*(args.get("dead_runs") or []), *dead]
+            result = self._execute_module(module_args=dict(args, dead_runs=known), task_vars=task_vars)
         return result
 
     @staticmethod

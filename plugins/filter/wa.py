@@ -27,7 +27,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import (
     topology,
 )
 from ansible_collections.waba.onprem.plugins.module_utils._host import packages as host_packages
-from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, outage, preflight
+from ansible_collections.waba.onprem.plugins.module_utils._upgrade import failure_report, next_step, preflight
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan as upgrade_plan
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import report as upgrade_reports
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements as upgrade_requirements
@@ -331,7 +331,7 @@ class FilterModule:
             "registries": _with_ansible_errors(client_containers.registries),
             "env_lines": _with_ansible_errors(desired.env_lines),
             "leaders": _with_ansible_errors(upgrade_plan.leaders),
-            "restarting_members": _with_ansible_errors(upgrade_plan.restless),
+            "restarting_members": _with_ansible_errors(upgrade_plan.restarting_members),
             "rollout_waves": _with_ansible_errors(upgrade_plan.waves),
             "orphan_migration": _with_ansible_errors(upgrade_plan.orphan_migration),
             "old_images": _with_ansible_errors(upgrade_plan.old_images),
@@ -360,7 +360,6 @@ class FilterModule:
             "upgrade_failure": upgrade_failure,
             "upgrade_standing": failure_report.standing,
             "upgrade_step": next_step.next_step,
-            "upgrade_outage": outage.outage,
             "running_members": next_step.running_members,
             "failed_stage": next_step.failed_stage,
             "migration_ended": next_step.migration_ended,

@@ -112,14 +112,15 @@ actions:
   returned: always
   sample: [start the migration wa-support-dbupgrade-1]
 migration:
-  description: What the journal says of the migration in the end. In check mode what it would say at first.
+  description:
+    - What the journal says of the migration in the end; empty when another process migrates for this upgrade already, or when the migration
+      is not due. In check mode what it would say at first.
   type: dict
   returned: always
   contains:
     state:
       description:
         - V(waiting) for the lock; V(ready) to start the migration, or starting it; V(running); V(ended); V(failed).
-        - Empty when another process migrates for this upgrade already.
       type: str
     holder:
       description: Who holds the lock; empty for nobody else, and when it is not known.
@@ -184,8 +185,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requir
 
 POLL_INTERVAL = 0.1  # seconds between two looks at the journal or at the container; the outage lasts as long
 ALIVE_EVERY = 1.0  # seconds between two queries that keep the session of the lock active
-# Seconds in which the process of an earlier run ends, which may look for users of the database, unless it waits for a migration that
-# runs: then it goes on.
+# Seconds to wait for the process of an earlier run to end, which may be looking for users of the database. One that waits for a running
+# migration goes on instead, and this process ends.
 TAKES_OVER_WITHIN = 15.0
 IDLE_TIMEOUT = "7s"  # the server notices the end of a connection a moment after the client
 LOG_LINES = "40"

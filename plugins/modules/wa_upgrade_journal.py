@@ -11,17 +11,17 @@ module: wa_upgrade_journal
 short_description: Lock and journal of a deployment's upgrade
 version_added: 0.1.0
 description:
-  - One file is both. While it is there, no other upgrade begins. Neither C(provision.yml) nor the cron job of the log cleanup starts
-    or stops anything of the deployment while its lease lasts, and C(provision.yml) not after it either, once the journal is past the
-    stage C(locked). Its content records the stage of an interrupted run for a later one.
+  - One file is both. While its lease lasts, no other upgrade begins, and C(provision.yml), C(gc.yml) and the cron job of the log cleanup
+    leave the client alone; C(provision.yml) and C(gc.yml) do so after it as well, once the journal is past the stage C(locked). Its
+    content records the stage of an interrupted run for a later one.
   - The lock ends with the upgrade, and is only a lease - of the seconds that the present stage may take - when the
     controller dies.
   - V(begin) creates the file or takes it over. It is taken over by itself when its lease is over, and when the process
     that held it ran on this controller for the same user and is gone. Otherwise it is refused, with who holds it and since when.
   - V(stage) notes the next stage, and renews the lease for it.
-  - V(migrate) allows M(waba.onprem.wa_migration), which waits for that, to start the migration, and returns when it has started or cannot be
-    started, and after O(wait_timeout) at the latest. Before the stage V(migrating), which that process writes, it fails where the
-    process does not start it.
+  - V(migrate) allows M(waba.onprem.wa_migration), which waits for that, to start the migration. It returns when the migration has started
+    or that process has died, and after O(wait_timeout) at the latest. Before the stage V(migrating), which that process writes, it
+    fails if the process has died, has failed or waits for the lock.
   - V(end) ends the lock. After V(done) and V(rolled_back) nothing is left but a copy of the journal; after V(failed) the journal
     stays, so that the next run goes on from there.
   - V(hold) notes in a second file that this run changes the client's containers outside an upgrade, until V(release) or the
@@ -195,7 +195,7 @@ journal:
     stage: migrating
     stages: [{stage: locked, at: 1769828412.5}, {stage: stopping, at: 1769828440.1}, {stage: migrating, at: 1769828446.3}]
     target: 2.55.1
-    notes: {before: 2.53.4}
+    notes: {from_version: 2.53.4}
     migration: {state: running, launched: true}
     lease_until: 1769829346.3
 change:
@@ -230,7 +230,9 @@ holder:
   description: A description of who holds the lock or left the journal; empty when there is none.
   returned: always
   type: str
-  sample: ops@controller.example.com, since 03:00:12
+  sample: >-
+    the upgrade to 2.55.1 by ops from controller.example.com, since 2026-01-31 03:00:12 UTC, at stage migrating, lease until
+    2026-01-31 03:15:46 UTC
 resumed:
   description: Whether V(begin) goes on with an upgrade that had touched something.
   returned: operation is begin
@@ -308,12 +310,10 @@ def plan(
             found, run_id, params["stage"] if operation == "stage" else "", notes, now, lease
         )
         return after, f"note stage {params['stage']}" if operation == "stage" else "allow the migration"
-    if operation == "end":
-        if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
-            return None, ""  # a failed run releases its own record only
-        after = upgrade_journal.end(found, run_id, params["outcome"], params["reason"], now)
-        return after, f"end the lock: {params['outcome']}"
-    return found, ""
+    if params["outcome"] != "done" and (found is None or found["run_id"] != run_id):
+        return None, ""  # a failed run releases its own record only
+    after = upgrade_journal.end(found, run_id, params["outcome"], params["reason"], now)
+    return after, f"end the lock: {params['outcome']}"
 
 
 def wait(file: JournalFile, params: dict[str, t.Any], check_mode: bool) -> tuple[dict[str, t.Any], bool]:
@@ -411,15 +411,15 @@ def run(module: AnsibleModule, result: Result) -> None:
                 found = file.load()
                 took_over = found is not None and found["run_id"] != params["run_id"]
                 change = file.load_change() if params["operation"] == "begin" else None
-                if params["operation"] == "migrate":
+                starts = params["operation"] == "migrate"
+                if starts:
                     upgrade_journal.check_migration(found, file.is_migrating())
                 after, action = plan(params, found, change, now)
-                starts = params["operation"] == "migrate"
                 if after is not None and not module.check_mode:
                     last = apply(file, params, after)
                     if last:
                         result.values["archive_path"] = last
-                    found = found if after is None else after
+                    found = after
             if starts and not module.check_mode:
                 found = wait_for_start(file, params)
     finally:

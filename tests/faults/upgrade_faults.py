@@ -346,7 +346,8 @@ def reach(run: subprocess.Popen[bytes], lab: Lab, stage: str, held: bool) -> Non
         while not lab.host(f"ls {HELD}", check=False) and time.monotonic() < end:
             time.sleep(0.2)
     elif stage == "migrating":
-        while not any("-dbupgrade-" in name for name in lab.containers()) and time.monotonic() < end:
+        log = f"docker logs wa-{lab.at}-dbupgrade-1 2>&1 | grep 'held by a fault'"  # between two of its steps
+        while not lab.host(log, check=False) and time.monotonic() < end:
             time.sleep(0.2)
     else:
         serving_was = lab.running()

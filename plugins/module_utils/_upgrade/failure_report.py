@@ -50,7 +50,7 @@ class Failure:
     members: t.Sequence[t.Mapping[str, t.Any]] = ()
     still_locked: t.Sequence[str] = ()
     settings_backup: str = ""
-    accepted: t.Sequence[str] = ()
+    skipped: t.Sequence[str] = ()
     left_alone: t.Sequence[str] = ()  # the leaders of later waves
 
     @property
@@ -110,7 +110,7 @@ def failed(one: Failure) -> dict[str, t.Any]:
         "before": one.before,
         "target": one.target,
         "still_locked": one.still_locked,
-        "skipped": one.accepted,
+        "skipped": one.skipped,
     }
     back = one.at in ("locked", "stopping") and not one.not_back and not one.leader_lost
     outcome = "upgraded" if one.ended_well else "rolled_back" if back else "failed"
@@ -134,7 +134,7 @@ def screen(one: Failure) -> str:
         lines += _way_back(one)
     if one.settings_backup:
         lines.append(f"Settings backup: {one.settings_backup} (on the controller)")
-    lines += [f"Check skipped on request: {name}" for name in one.accepted]
+    lines += [f"Check skipped on request: {name}" for name in one.skipped]
     if one.left_alone:
         lines.append(f"Left alone, since this wave failed: {', '.join(one.left_alone)}.")
     return "\n".join(lines)

@@ -20,7 +20,6 @@ Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
 class Member:
     """A host of the deployment."""
 
-    host: str
     containers: t.Sequence[Container]
     stopped_at: float = 0.0  # when the upgrade began to stop its client, by its own clock; 0 when that is not known
 
@@ -222,9 +221,7 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     journals = {one["item"]["host"]: one["journal"] for one in facts["journals"]}
     journals[facts["leader"]] = facts["journal"]
     members = {
-        one["item"]["host"]: Member(
-            one["item"]["host"], one["containers"], _stopped_at(journals.get(one["item"]["host"], {}))
-        )
+        one["item"]["host"]: Member(one["containers"], _stopped_at(journals.get(one["item"]["host"], {})))
         for one in facts["containers"]
     }
     leader = members.pop(facts["leader"])
@@ -287,7 +284,7 @@ def running_members(looked: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str,
 
     `looked` are the results of `wa_info` in a loop over members; one without `containers` could not be read.
     """
-    found = [(one["item"], Member(one["item"]["host"], one.get("containers") or [])) for one in looked]
+    found = [(one["item"], Member(one.get("containers") or [])) for one in looked]
     return [{**item, "running": member.running} for item, member in found if member.running]
 
 
@@ -336,7 +333,7 @@ def failed_stage(ours: t.Mapping[str, t.Any], asked: t.Mapping[str, t.Any], look
     else:
         journal = asked["journal"] if asked["journal"].get("run_id") == ours.get("run_id", "none") else {}
     if journal.get("stage") == "stopping":
-        leader = Member("", looked.get("containers") or [], _stopped_at(journal))
+        leader = Member(looked.get("containers") or [], _stopped_at(journal))
         migration = _migration(leader, journal)
         if (
             migration

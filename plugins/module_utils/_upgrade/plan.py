@@ -49,7 +49,7 @@ def waves(asked: t.Any) -> list[int | str]:
     return [text if text.endswith("%") else int(text) for text in (str(size).strip() for size in sizes)]
 
 
-def restless(
+def restarting_members(
     members: t.Iterable[t.Mapping[str, t.Any]], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]
 ) -> list[dict[str, t.Any]]:
     """The members with containers that Docker starts again when its host comes back, though they were stopped; with their `names`.

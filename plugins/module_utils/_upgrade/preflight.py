@@ -145,7 +145,7 @@ def _state(now: Observed) -> Problem:
         return None
     return (
         f"wa_upgrade_state is {now.facts['state']}.",
-        "Leave it out to upgrade; the role itself, as in roles, then takes away what upgrades have left.",
+        "Remove it from the inventory to upgrade. With absent, a play that lists the role removes what upgrades have left.",
     )
 
 
@@ -290,9 +290,9 @@ def _unanswered_images(now: Observed) -> Problem:
     if not unanswered:
         return None
     return (
-        f"{_joined(unanswered)}. The registry did not tell whether it has the version, also when it was asked again "
-        f"(wa_upgrade_pull_retries: {now.facts['pull_retries']}; not for want of a login).",
-        "Run again when it answers; where its words tell of a login or of the network, correct that (wa_client_registry_username, "
+        f"{_joined(unanswered)}. The registry gave no clear answer whether it has the version, also after "
+        f"{now.facts['pull_retries']} retries (wa_upgrade_pull_retries; a refused login is not retried).",
+        "Run again when it answers; if the message is about a login or the network, correct that (wa_client_registry_username, "
         "wa_registry, wa_images).",
     )
 

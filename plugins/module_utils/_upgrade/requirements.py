@@ -39,30 +39,30 @@ def database(facts: t.Mapping[str, t.Any], seconds: float) -> list[str]:
     The session is the client's own, so only an administrator of the server can give it more time. A migration copies its
     largest table; where the server tells its free room, it must hold that.
     """
-    told = []
+    problems = []
     if facts.get("read_only"):
-        told.append(
+        problems.append(
             "the database server takes no writes: a replica, or a primary set so; expected one that takes writes. Point db.env at "
             "the primary server, or have its administrator end read_only or default_transaction_read_only."
         )
     given = facts.get("statement_timeout") or 0
     if 0 < given < seconds:
         cure = facts.get("statement_timeout_fix") or ""
-        told.append(
+        problems.append(
             f"the database server ends a statement after {given:g} s, expected none or {seconds:g} s. "
             f"Have its administrator run, until the upgrade is done: {cure}"
         )
     free, largest = facts.get("free_bytes"), facts.get("largest_table") or {}
     if free is not None and free < largest.get("bytes", 0):
-        told.append(
+        problems.append(
             f"the database server has {units.format_size(free)} free, and {largest['name']} takes "
             f"{units.format_size(largest['bytes'])}, which a migration copies. Make room first."
         )
-    return told
+    return problems
 
 
 def database_copy(
-    left: t.Mapping[str, t.Any], running: bool, dump: bool, snapshot: str, accepted: t.Collection[str]
+    left: t.Mapping[str, t.Any], running: bool, dump: bool, snapshot: str, skipped: t.Collection[str]
 ) -> list[str]:
     """Why an upgrade would migrate a database without a copy that nobody has waived; no sentence otherwise.
 
@@ -71,7 +71,7 @@ def database_copy(
     """
     stage, notes = left.get("stage", "locked"), left.get("notes") or {}
     stops = stage in ("locked", "stopping") or (stage == "migrating" and (running or not notes.get("kept", True)))
-    if not stops or dump or snapshot.strip() or "database_backup" in accepted:
+    if not stops or dump or snapshot.strip() or "database_backup" in skipped:
         return []
     return [
         "database: no copy is made before the migration, after which a restore is the only way back; expected one of three. Set "

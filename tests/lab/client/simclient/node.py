@@ -149,6 +149,8 @@ class Node:
         """The faults of a migration: it fails after its first steps, or hangs."""
         if self.faults.on("migration_fails") and step != "start":
             raise MigrationFailed(f"{step}: simulated failure of the migration")
+        if self.faults.on("migration_hangs") and step != "start":
+            self.log(f"{step}: held by a fault")
         while self.faults.on("migration_hangs") and step != "start" and not self.stop.wait(0.5):
             pass
         if self.stop.is_set():

@@ -220,7 +220,7 @@ def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> N
         ({"at": "locked", "lets_traffic_come": True}, "wa_upgrade_after_outage was run: see that traffic comes."),
         ({"at": "locked", "still_locked": ["h2: cannot be reached"]}, "Still locked: h2: cannot be reached"),
         ({"at": "locked", "settings_backup": "b/s.json"}, "Settings backup: b/s.json (on the controller)"),
-        ({"at": "locked", "accepted": ["expiry"]}, "Check skipped on request: expiry"),
+        ({"at": "locked", "skipped": ["expiry"]}, "Check skipped on request: expiry"),
         ({"at": "locked", "left_alone": ["h7", "h9"]}, "Left alone, since this wave failed: h7, h9."),
         ({"at": "migrating", "leader_lost": True, "migrations": None}, "To go on: when h1 is back, run upgrade.yml"),
     ],
@@ -306,7 +306,7 @@ def test_whatever_is_known_it_says_one_state() -> None:
     ],
 )
 def test_the_result_has_the_screen_and_its_facts(facts: dict[str, t.Any], outcome: str) -> None:
-    found = failed(failure(**facts, accepted=["expiry"], still_locked=["h2"], settings_backup="/c/s.json"))
+    found = failed(failure(**facts, skipped=["expiry"], still_locked=["h2"], settings_backup="/c/s.json"))
     assert found["outcome"] == outcome
     assert {name: found[name] for name in ("deployment", "members", "before", "target", "failed_task", "message")} == {
         "deployment": "eu",
@@ -323,5 +323,5 @@ def test_the_result_has_the_screen_and_its_facts(facts: dict[str, t.Any], outcom
     )
     assert found["next"] == [AGAIN]
     assert found["lines"] == screen(
-        failure(**facts, accepted=["expiry"], still_locked=["h2"], settings_backup="/c/s.json")
+        failure(**facts, skipped=["expiry"], still_locked=["h2"], settings_backup="/c/s.json")
     ).split("\n")

@@ -130,4 +130,6 @@ def test_containers_that_a_reboot_would_start_again() -> None:
         "h2": {"__wa_upgrade_found": {"containers": looked[2:]}},
     }
     members = [{"host": "h1", "project": "wa"}, {"host": "h2", "project": "wa"}]
-    assert upgrade_plan.restless(members, hostvars) == [{"host": "h1", "project": "wa", "names": ["wacore", "waweb"]}]
+    assert upgrade_plan.restarting_members(members, hostvars) == [
+        {"host": "h1", "project": "wa", "names": ["wacore", "waweb"]}
+    ]

@@ -49,7 +49,8 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
         "wa_upgrade_state is present",
         {"state": "absent"},
-        "h1: wa_upgrade_state is absent. Leave it out to upgrade; the role itself, as in roles, then takes away what upgrades have left.",
+        "h1: wa_upgrade_state is absent. Remove it from the inventory to upgrade. With absent, a play that lists the role removes what upgrades "
+        "have left.",
     ),
     (
         "the run covers the deployment",
@@ -157,8 +158,8 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     (
         "the registry has answered",
         {"found": {**FOUND, "unanswered_images": {"reg/web:v2.53.4": "503"}}},
-        "h1: reg/web:v2.53.4: 503. The registry did not tell whether it has the version, also when it was asked again "
-        "(wa_upgrade_pull_retries: 4; not for want of a login). Run again when it answers; ",
+        "h1: reg/web:v2.53.4: 503. The registry gave no clear answer whether it has the version, also after 4 retries "
+        "(wa_upgrade_pull_retries; a refused login is not retried). Run again when it answers; ",
     ),
     (
         "the images of the target are the builds that they are named after",

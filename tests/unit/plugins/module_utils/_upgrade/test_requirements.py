@@ -96,18 +96,18 @@ def test_a_compose_file_of_another_version_is_told(images: list[str], words: str
     assert upgrade_requirements.compose(images, []) == ""
 
 
-COPY = {"running": True, "dump": False, "snapshot": "", "accepted": []}
+COPY = {"running": True, "dump": False, "snapshot": "", "skipped": []}
 
 
 @pytest.mark.parametrize(
     ("left", "given", "refused"),
     [
         ({}, {}, True),
-        ({}, {"accepted": ["settings_backup"]}, True),  # which is about the settings
+        ({}, {"skipped": ["settings_backup"]}, True),  # which is about the settings
         ({}, {"snapshot": " "}, True),
         ({}, {"dump": True}, False),
         ({}, {"snapshot": "lvcreate"}, False),
-        ({}, {"accepted": ["database_backup"]}, False),
+        ({}, {"skipped": ["database_backup"]}, False),
         # An upgrade that goes on: refused only where it would stop the client, and with it make the copy.
         ({"stage": "stopping", "notes": {}}, {"running": False}, True),
         ({"stage": "migrating", "notes": {"kept": True}}, {"running": False}, False),
