@@ -131,9 +131,6 @@ migration:
     server:
       description: Host and port of the database server.
       type: str
-    launched:
-      description: Whether the migration was started, or may have been.
-      type: bool
     exit_code:
       description: The exit code of the migration; absent while it runs.
       type: int
@@ -141,9 +138,6 @@ migration:
       description: The last lines of a migration that ended with another code than 0.
       type: str
       sample: database upgrade to 2.53.4 failed
-    idle:
-      description: Whether nobody else used the database after a migration that ended with 0. False also where that is not known.
-      type: bool
     message:
       description: Why it has failed, or why the holder of the lock is not known.
       type: str
@@ -152,10 +146,8 @@ migration:
     holder: ""
     unsupported_reason: ""
     server: db.example.com:3306
-    launched: true
     message: ""
     exit_code: 0
-    idle: true
 """
 
 import contextlib
@@ -269,7 +261,6 @@ class Migration:
             "holder": "",
             "unsupported_reason": "",
             "server": f"{env.get('WA_DB_HOSTNAME', '').strip()}:{port}",
-            "launched": False,
             "message": "",
         }
 
@@ -353,7 +344,7 @@ class Migration:
         # The journal is not read and then acted upon: a run that ends, goes back or takes over meanwhile waits for the guard.
         with self.file.exclusively():
             found = self.file.load()
-            state = {**self.state, "state": "running" if here else "ready", "launched": True}
+            state = {**self.state, "state": "running" if here else "ready"}
             journal = upgrade_journal.launch(found, self.run_id, state, time.time())
             if found is None or journal is None:
                 return False
@@ -379,11 +370,10 @@ class Migration:
 
     def _retract(self, stage: str) -> None:
         """Brings the journal back to the `stage` before the start: no container was started, so the schema is unchanged."""
-        self.state = {**self.state, "launched": False}
         with self.file.exclusively():
             journal = upgrade_journal.not_launched(self.file.load(), self.run_id, stage)
             if journal is not None:
-                self.file.save(dict(journal, migration=dict(self.state)))
+                self.file.save(journal)
 
     def _wait_for_end(self) -> int:
         """Returns the exit code of the migration."""
@@ -411,8 +401,7 @@ class Migration:
             _code, out, err = self.result.module.run_command(logs)
             self._note(state="ended", exit_code=code, log=self.result.redact(f"{out}\n{err}".strip()))
         else:
-            idle = self._is_idle()
-            self._note(migrated=idle, state="ended", exit_code=0, idle=idle)
+            self._note(migrated=self._is_idle(), state="ended", exit_code=0)
 
     def _is_idle(self) -> bool:
         """Returns whether nobody uses the database any more; false where that is not known."""

@@ -196,7 +196,7 @@ journal:
     stages: [{stage: locked, at: 1769828412.5}, {stage: stopping, at: 1769828440.1}, {stage: migrating, at: 1769828446.3}]
     target: 2.55.1
     notes: {from_version: 2.53.4}
-    migration: {state: running, launched: true}
+    migration: {state: running}
     lease_until: 1769829346.3
 change:
   description: Which run changes the client's containers outside an upgrade; empty when none does.

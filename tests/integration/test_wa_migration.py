@@ -153,7 +153,7 @@ def test_a_second_deployment_waits_until_the_first_has_migrated(
     results = first.result(60), second.result(60)
     assert [one.get("failed") for one in results] == [None, None]
     assert [one["actions"] for one in results] == [[f"start the migration {one.container}"], []]
-    assert (one.journal()["stage"], results[0]["migration"]["idle"]) == ("starting", True)
+    assert (one.journal()["stage"], results[0]["migration"]["exit_code"]) == ("starting", 0)
     assert CANARY not in str(results) + str(one.journal())
     assert two.lock_state() == {"supported": True, "unsupported_reason": None, "holder": None, "owned": False}
 
@@ -227,7 +227,7 @@ def test_the_migration_of_an_earlier_run_is_left_to_its_process(
     again = one.migrate()
     assert (again["changed"], again["migration"]) == (False, {})
     docker("exec", one.container, "touch", "/end")
-    assert before.result(60)["migration"]["idle"] is True
+    assert before.result(60)["migration"]["exit_code"] == 0
     assert (one.journal()["run_id"], one.journal()["stage"]) == ("m/2/2", "starting")
 
 
