@@ -219,7 +219,7 @@ OUTCOMES: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "stopping-disk": (2, "old", (FULL, "The schema is untouched", "serves again")),
     "stopping-reboot": (2, "old", ("cannot be reached any more", "The schema is untouched", "serves again")),
     "migrating-docker": (2, "nothing", ("ended with code 137", "nothing is started by itself")),
-    "migrating-database": (0, "new", ()),
+    "migrating-database": (2, "nothing", ("ended with code 1", "nothing is started by itself")),
     "migrating-disk": (2, "nothing", (FULL, "nothing is started by itself")),
     "migrating-reboot": (2, "nothing", ("nothing is started by itself",)),
     "starting-docker": (0, "new", ()),
