@@ -37,6 +37,7 @@ class Deployment:
         else:
             where.sql(f"CREATE ROLE {self.user} LOGIN PASSWORD '{CANARY}';")
         self.lock = folder / f"{name}.lock"
+        self.file = JournalFile(str(self.lock))
         self.container = f"waba-migration-lock-{uuid.uuid4().hex[:8]}"
         self.env = folder / f"{name}.env"
         values = {
@@ -51,17 +52,25 @@ class Deployment:
 
     def begin(self, run_id: str = "m/1/1") -> None:
         """A run begins the upgrade, or resumes it."""
-        found = self.journal() if self.lock.exists() else None
         claim = upgrade_journal.Claim(self.name, run_id, "ops", "ctl", "2.53.4")
-        self.save(upgrade_journal.begin(found, claim, time.time(), 600, take_over=True))
+        with self.file.exclusively():
+            self.file.save(upgrade_journal.begin(self.file.load(), claim, time.time(), 600, take_over=True))
 
     def permit(self) -> None:
         """The run that holds the journal writes that the migration may begin."""
-        found = self.journal()
-        self.save(upgrade_journal.advance(found, found["run_id"], "", {}, time.time(), 600))
+        with self.file.exclusively():
+            found = self.journal()
+            self.file.save(upgrade_journal.advance(found, found["run_id"], "", {}, time.time(), 600))
 
-    def save(self, journal: dict[str, t.Any]) -> None:
-        JournalFile(str(self.lock)).save(journal)
+    def expire(self) -> None:
+        """The run was killed, and no other run resumes the upgrade: its lease is over."""
+        with self.file.exclusively():
+            self.file.save({**self.journal(), "lease_until": 0})
+
+    def end(self) -> None:
+        """The upgrade ends without having migrated further."""
+        with self.file.exclusively():
+            self.file.remove()
 
     def migrates(self) -> bool:
         """Whether the container runs; the journal says so a moment before."""
@@ -121,7 +130,7 @@ def deployments(
     yield pair
     docker("rm", "--force", *(one.container for one in pair))
     for one in pair:
-        one.lock.unlink(missing_ok=True)
+        one.end()
     until(lambda: [one.sessions() for one in pair] == [[], []], 30)
 
 
@@ -149,7 +158,7 @@ def test_a_second_deployment_waits_until_the_first_has_migrated(
     assert (two.state(), two.journal()["migration"]["holder"]) == ("waiting", seen["holder"])
     docker("exec", one.container, "touch", "/end")
     until(lambda: two.state() == "ready", 60)
-    two.lock.unlink()  # its upgrade has ended
+    two.end()
     results = first.result(60), second.result(60)
     assert [one.get("failed") for one in results] == [None, None]
     assert [one["actions"] for one in results] == [[f"start the migration {one.container}"], []]
@@ -165,13 +174,13 @@ def test_the_lock_of_a_killed_run_is_held_until_its_migration_ends(
     job = start(jobs, one)
     one.permit()
     until(one.migrates, 60)
-    one.save({**one.journal(), "lease_until": 0})  # the run was killed, and no other run resumes it
+    one.expire()
     other = start(jobs, two, "waiting")
     assert one.lock_state()["owned"]
     docker("kill", one.container)
     assert (job.result(60)["migration"]["exit_code"], one.journal()["stage"]) == (137, "migrating")
     until(lambda: two.state() == "ready", 60)
-    two.lock.unlink()
+    two.end()
     assert not other.result(60).get("failed")
 
 
@@ -185,7 +194,7 @@ def test_a_lock_is_acquired_again_after_the_server_ended_its_session(
     until(lambda: job.done() or one.sessions() not in ([], [number]), 60)
     assert not job.done(), job.result()["msg"]
     until(lambda: one.lock_state()["owned"], 30)
-    one.lock.unlink()
+    one.end()
     assert not job.result(60).get("failed")
 
 
@@ -198,7 +207,7 @@ def test_a_timeout_names_the_holder_of_the_lock(
     assert refused["failed"]
     assert "holds its migration lock; expected one migration at a time" in refused["msg"]
     assert (two.state(), two.journal()["migration"]["message"]) == ("failed", refused["msg"])
-    one.lock.unlink()
+    one.end()
     job.result(60)
 
 
@@ -211,7 +220,7 @@ def test_the_process_of_an_earlier_run_ends_and_the_next_one_has_the_lock(
     after = start(jobs, one)
     assert not before.result(60).get("failed")
     assert one.lock_state()["owned"]
-    one.lock.unlink()
+    one.end()
     assert not after.result(60).get("failed")
 
 
@@ -245,7 +254,7 @@ def test_a_server_without_lock_support_is_reported(
         )
         job = start(jobs, one)
         assert one.journal()["migration"]["unsupported_reason"] == seen["unsupported_reason"]
-        one.lock.unlink()
+        one.end()
         assert not job.result(60).get("failed")
     finally:
         postgres.sql("GRANT CONNECT ON DATABASE postgres TO PUBLIC;")
