@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import getpass
-import platform
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -27,17 +26,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
             self._task.args,
             run_id=process.this_run(),
             user=getpass.getuser(),
-            controller=platform.node() or "controller",
+            controller=process.controller(),
         )
         result: dict[str, t.Any] = self._execute_module(module_args=args, task_vars=task_vars)
         holders = [result.get("journal") or {}, result.get("change") or {}]
-        dead = [holder["run_id"] for holder in holders if self._has_ended(holder, args)]
+        dead = [holder["run_id"] for holder in holders if process.is_dead(holder)]
         if dead and (result.get("held") or result.get("failed") or args.get("operation") == "release"):
             known = [*(args.get("dead_runs") or []), *dead]
             result = self._execute_module(module_args=dict(args, dead_runs=known), task_vars=task_vars)
         return result
-
-    @staticmethod
-    def _has_ended(holder: dict[str, t.Any], args: dict[str, t.Any]) -> bool:
-        mine = all(holder.get(key) == args[key] for key in ("user", "controller"))
-        return mine and process.has_ended(str(holder.get("run_id", "")))

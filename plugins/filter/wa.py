@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 import typing as t
 
 from ansible import context
@@ -36,6 +37,7 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _desired as des
 from ansible_collections.waba.onprem.plugins.plugin_utils import _hooks as hooks
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
+from ansible_collections.waba.onprem.plugins.plugin_utils import _process as process
 from ansible_collections.waba.onprem.plugins.plugin_utils import _provision_plan as provision_plan
 from ansible_collections.waba.onprem.plugins.plugin_utils import _values as values
 
@@ -210,9 +212,12 @@ def upgrade_verdict(
     lost = replacement.lost_with_layers if compose.get("migration") else replacement.lost_by_replacement
     identity = {**facts["identity"], "file": (facts["found"].get("identity") or {}).get("db_env") or {}}
     inspections = {one: hostvars[one].get("__wa_upgrade_host") or {} for one in members}
+    leader = hostvars[facts["deployment"]["leader"]].get("__wa_upgrade_host") or {}
     return preflight.verdict(
         {
             **facts,
+            "found": {**facts["found"], "held": _is_held(facts["found"])},
+            "leader": {**leader, "held": _is_held(leader)},
             "hooks": {path: hooks.refusal(path, text) for path, text in facts["hooks"].items()},
             "commands": {
                 "go_on": playbook_command("upgrade", {"wa_upgrade_version": facts["left"].get("target", "")}),
@@ -222,11 +227,17 @@ def upgrade_verdict(
                 identity, hostvars, groups, inspections, client_identity.ATTRIBUTES
             ),
             "loss": lost(facts["clients"]),
+            "today": time.strftime("%Y-%m-%d", time.gmtime()),
             "markers": {one: read["marker"] for one, read in drift.items() if read.get("marker")},
             "split_volume": provision_plan.split_volume(drift),
         },
         inspected,
     )
+
+
+def _is_held(read: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether a run that may be alive holds the journal in a result of `wa_info`."""
+    return bool((read.get("upgrade") or {}).get("held")) and not process.is_dead(read.get("journal") or {})
 
 
 def deployment_verdict(

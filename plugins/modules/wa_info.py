@@ -22,9 +22,12 @@ options:
       - V(containers) is the client containers, running or not. A Docker Engine that does not answer is an error; a host
         without any container engine has none.
       - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
+      - V(journal) is the journals of the upgrade in O(lock_file) and of the last finished one.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
-        used. It needs O(env_file). V(database_sizes) adds the sizes of its tables, which on PostgreSQL waits for a migration
-        that rewrites a table.
+        used. It needs O(env_file). With V(journal), the databases that an unfinished upgrade has noted come before O(databases).
+      - V(database_sizes) adds the sizes of its tables, not while a migration runs or V(journal) has an unfinished upgrade, because on
+        PostgreSQL they wait for a migration that rewrites a table.
+      - V(compose_images) is the images that the Compose files of O(compose) name.
       - V(environment), V(volume) and V(compose) return how each client container was created, and those beside it in its
         Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.
       - V(autostart) is what starts, cleans or replaces the containers by itself - cron lines, systemd units, watchers.
@@ -32,7 +35,8 @@ options:
         what a Compose file sets itself, beside O(env_file).
     type: list
     elements: str
-    choices: [containers, images, database, database_sizes, environment, volume, compose, autostart, identity]
+    choices:
+      [containers, images, journal, database, database_sizes, environment, volume, compose, compose_images, autostart, identity]
     default: [containers]
   project:
     description:
@@ -74,6 +78,11 @@ options:
       - The deployment's lock file, see M(waba.onprem.wa_upgrade_journal).
       - With it, RV(upgrade) returns an upgrade that is running or unfinished.
     type: path
+  compose:
+    description:
+      - How Compose is called, for V(compose_images) in O(gather) - C(command), its arguments up to the command of Compose itself,
+        C(environment), and C(services), none for all.
+    type: dict
   identity_file:
     description: The record of which client is here that C(provision.yml) writes, for V(identity) in O(gather).
     type: path
@@ -208,6 +217,21 @@ upgrade:
     stage: migrating
     target: 2.55.1
     run_id: 2f1c8a
+journal:
+  description: The journal in O(lock_file), see M(waba.onprem.wa_upgrade_journal); empty when there is none.
+  type: dict
+  returned: when O(gather) has V(journal)
+  sample: {deployment: support, target: 2.55.1, stage: locked, notes: {}}
+ended:
+  description: The journal of the deployment's last finished upgrade; empty when there is none.
+  type: dict
+  returned: when O(gather) has V(journal)
+  sample: {}
+compose_images:
+  description: The images that the Compose files name, as C(images), or why Compose does not say them, as C(problem).
+  type: dict
+  returned: when O(gather) has V(compose_images)
+  sample: {images: ["registry.example.com/whatsapp/web:v2.53.4"], problem: ""}
 environment:
   description: The environment of each container by its name, without what its image sets; secrets are hidden.
   type: dict
@@ -570,13 +594,17 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import files a
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import declared as compose_declared
 from ansible_collections.waba.onprem.plugins.module_utils._compose import environment as compose_environment
+from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
 from ansible_collections.waba.onprem.plugins.module_utils._concern import host
 from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images as docker_images
 from ansible_collections.waba.onprem.plugins.module_utils._docker import inspection as docker_inspection
@@ -586,6 +614,8 @@ from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
 
 INSPECTION_PARTS = ("environment", "volume", "compose")
+WITHOUT_ENGINE = {"journal", "database", "database_sizes", "identity", "compose_images"}
+_TIMEOUT = "60"  # seconds, for a local command
 
 
 def inspected(engine: docker_engine.Docker | None, params: dict[str, t.Any], result: Result) -> None:
@@ -644,6 +674,19 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         one["declared"] = reader.document(files, interpolated=False)["services"].get(one["service"], {})
 
 
+def read_compose_images(compose: t.Mapping[str, t.Any], run: compose_declared.Run) -> dict[str, t.Any]:
+    """Returns the images that the Compose files name, or Compose's words if it cannot read them."""
+    if not compose:
+        return {"images": [], "problem": "it is not known how Compose is called"}
+    command = ["timeout", _TIMEOUT, *compose["command"], "config", "--images", *compose["services"]]
+    try:
+        code, output, complaint = run(command, environ_update=compose["environment"], handle_exceptions=False)
+    except OSError as error:
+        return {"images": [], "problem": f"docker: {error.strerror}"}
+    problem = (compose_messages.one_line(complaint) or f"exit status {code}") if code else ""
+    return {"images": output.split(), "problem": problem}
+
+
 def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     """Returns the facts about the client's database for an upgrade."""
     # Imported on use: loading the database adapter takes longer than reading containers.
@@ -653,7 +696,13 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
         raise WaError("option env_file", "not given", "the client's db.env, for database in gather")
     env = env_options.read_env(params["env_file"], params["env_format"])
     result.redact.add([env.get("WA_DB_PASSWORD")])
-    return database_facts.gather(params, env)
+    journal = result.values.get("journal") or {}
+    unfinished = journal.get("stage", "locked") != "locked"
+    found = result.values.get("containers", [])
+    if unfinished or any(one["service"] == MIGRATION and one["state"] in ("running", "paused") for one in found):
+        params = {**params, "gather": ["database"]}
+    noted = journal["notes"].get("databases") if unfinished else None
+    return database_facts.gather({**params, "databases": noted or params["databases"]}, env)
 
 
 def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
@@ -693,10 +742,20 @@ def main() -> None:
                 "type": "list",
                 "elements": "str",
                 "choices": [
-                    *("containers", "images", "database", "database_sizes", *INSPECTION_PARTS, "autostart", "identity"),
+                    *(
+                        "containers",
+                        "images",
+                        "journal",
+                        "database",
+                        "database_sizes",
+                        *INSPECTION_PARTS,
+                        "compose_images",
+                    ),
+                    *("autostart", "identity"),
                 ],
                 "default": ["containers"],
             },
+            compose={"type": "dict", "default": {}},
             compose_file={"type": "path"},
             project={"type": "str"},
             healthy_timeout={"type": "str", "default": "0s"},
@@ -718,18 +777,16 @@ def main() -> None:
         result.fail(WaError("option unmasked", "true in a task whose result is displayed", "a task with no_log: true"))
     engine = None
     try:
-        engine = docker_engine.Docker(module.params) if {*gather} - {"database", "database_sizes", "identity"} else None
+        engine = docker_engine.Docker(module.params) if {*gather} - WITHOUT_ENGINE else None
     except WaError as error:
         if host_requirements.traces(module).listed():
-            result.fail(error)
-    if {"database", "database_sizes"} & {*gather}:
-        try:
-            result.values["database"] = read_database(module.params, result)
-        except WaError as error:
             result.fail(error)
     if module.params["lock_file"]:
         try:
             result.values["upgrade"] = host.read_upgrade(module.params["lock_file"])
+            if "journal" in gather:
+                lock = JournalFile(module.params["lock_file"])
+                result.values.update(journal=lock.load() or {}, ended=lock.load_last() or {})
         except WaError as error:
             result.fail(error)
     if "containers" in gather:
@@ -764,6 +821,15 @@ def main() -> None:
     if {*gather} & {*INSPECTION_PARTS, "autostart"}:
         try:
             inspected(engine, module.params, result)
+        except WaError as error:
+            result.fail(error)
+    if "compose_images" in gather:
+        result.redact.add(compose_call.values(module.params["compose"].get("command", [])))
+        result.values["compose_images"] = read_compose_images(module.params["compose"], module.run_command)
+    # Last: a server that does not answer takes away nothing else.
+    if {"database", "database_sizes"} & {*gather}:
+        try:
+            result.values["database"] = read_database(module.params, result)
         except WaError as error:
             result.fail(error)
     result.exit()

@@ -151,15 +151,14 @@ migration:
 """
 
 import contextlib
-import os
 import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import listing, starts
+from ansible_collections.waba.onprem.plugins.module_utils._compose import call as compose_call
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
-from ansible_collections.waba.onprem.plugins.module_utils._core import files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.redact import Redactor, is_secret
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
@@ -419,13 +418,6 @@ class Migration:
         return starts.second_coreapp(listing.read(self.engine, None, []), self.params["project"])
 
 
-def compose_values(argv: t.Iterable[str]) -> list[str]:
-    """Returns the values that an operator gives Compose in a file, which its errors and the migration may repeat."""
-    paths = [word.partition("=")[2] for word in argv if word.startswith("--env-file=")]
-    lines = [line for path in paths if os.path.exists(path) for line in files.read_text(path).splitlines()]
-    return [line.partition("=")[2].strip("'\"") for line in lines]
-
-
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -452,7 +444,7 @@ def main() -> None:
             raise WaError("option env_file", "not given", "the client's db.env")
         env = env_options.read_env(module.params["env_file"], module.params["env_format"])
         result.redact.add(value for name, value in env.items() if is_secret(name))
-        result.redact.add(compose_values(module.params["argv"]))
+        result.redact.add(compose_call.values(module.params["argv"]))
         migration = Migration(module.params, env, result)
         if module.check_mode:
             migration.predict()

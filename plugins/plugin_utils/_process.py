@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
+import platform
 import subprocess
+import typing as t
 
 # Inode of Linux's initial PID namespace, a constant; a container has another one.
 _OUTERMOST = "4026531836"
@@ -32,6 +35,17 @@ def has_ended(process: str) -> bool:
     if machine != _machine():
         return _ran_before_the_restart(machine)
     return describe(int(rest.partition("/")[0])) != process
+
+
+def is_dead(holder: t.Mapping[str, t.Any]) -> bool:
+    """Returns whether the run of a lock was this user's on this controller, and has ended. False if that is unknown."""
+    mine = holder.get("user") == getpass.getuser() and holder.get("controller") == controller()
+    return mine and has_ended(str(holder.get("run_id", "")))
+
+
+def controller() -> str:
+    """Returns the name of this machine, for locks."""
+    return platform.node() or "controller"
 
 
 def _ran_before_the_restart(machine: str) -> bool:

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._core import files
 
 # Root's environment may have settings for other projects: with a profile, `up` would start a migration. Obsolete containers of
 # the client are removed by tasks of their own; other containers in the project are the operator's.
@@ -32,3 +35,10 @@ def options(
 def directory(folder: str) -> dict[str, str]:
     """Returns the environment of somebody who calls Compose in `folder`: Compose files may have paths with `${PWD}`."""
     return {"PWD": folder}
+
+
+def values(argv: t.Iterable[str]) -> list[str]:
+    """Returns the values in the env files of a call, which an operator gives Compose and its messages may quote."""
+    paths = [word.partition("=")[2] for word in argv if word.startswith("--env-file=")]
+    lines = [line for path in paths if os.path.exists(path) for line in files.read_text(path).splitlines()]
+    return [line.partition("=")[2].strip("'\"") for line in lines]

@@ -29,7 +29,7 @@ def leaders(
             continue
         counted = hostvars[leader].get("wa_message_gc_result") or {}
         rows = counted.get("messages_before") or 0
-        journal = (hostvars[leader].get("__wa_upgrade_read") or {}).get("journal") or {}
+        journal = (hostvars[leader].get("__wa_upgrade_host") or {}).get("journal") or {}
         whole = journal.get("stage", "locked") == "locked"
         found[leader] = (whole, len(deployment["members"]), int(rows), deployment["name"])
     return sorted(found, key=lambda leader: found[leader])

@@ -11,7 +11,6 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology, upgrade_journal
@@ -196,16 +195,16 @@ def _hooks(now: Observed) -> Problem:
 
 
 def _host_read(now: Observed) -> Problem:
-    if now.facts["unread"]:
-        return str(redact.hide(str(now.facts["unread"]), now.facts["secrets"]))
-    return _message(now, now.found, "containers")
+    if "compose_images" in now.found:  # only the database is read after them
+        return None
+    return _message(now, now.found, "compose_images")
 
 
 def _locked(now: Observed) -> Problem:
-    if not upgrade_journal.counts(now.facts["journal"], now.facts["leader_journal"]):
+    if not upgrade_journal.counts(now.found, now.facts["leader"]):
         return None
     return (
-        f"{now.name} is locked by {now.facts['journal']['holder']} (on {now.host}).",
+        f"{now.name} is locked by {upgrade_journal.describe_holder(now.found['journal'])} (on {now.host}).",
         "Wait for it; if it is known to be dead, run again with wa_upgrade_take_over: true.",
     )
 
@@ -217,7 +216,7 @@ def _uncompleted(now: Observed) -> Problem:
 
 
 def _other_leader(now: Observed) -> Problem:
-    led_by = ((now.facts["journal"].get("journal") or {}).get("notes") or {}).get("leader") or now.host
+    led_by = ((now.found.get("journal") or {}).get("notes") or {}).get("leader") or now.host
     if led_by == now.host:
         return None
     return (
@@ -308,6 +307,12 @@ def _wrong_images(now: Observed) -> Problem:
     )
 
 
+def _expired(now: Observed) -> Problem:
+    images = [one for one in now.found["images"] if one["name"] in now.facts["target_images"]]
+    expired = [f"{one['name']} on {one['expires_on']}" for one in images if "" < one["expires_on"] < now.facts["today"]]
+    return (f"expired: {', '.join(expired)}.", "Choose a newer version in wa_upgrade_version.") if expired else None
+
+
 def _room(now: Observed) -> Problem:
     # Room for logs is not required to complete an upgrade.
     logs = 0 if now.unfinished else now.facts["min_free_logs"]
@@ -327,18 +332,19 @@ def _operators_files(now: Observed) -> Problem:
 
 
 def _compose_file(now: Observed) -> Problem:
-    read = now.facts["compose_images"]
-    other = requirements.compose(read.get("stdout_lines") or (), now.facts["clients"], now.facts["images"])
-    if not other and read.get("rc", 1) != 0:
-        said = str(read.get("stderr") or read.get("msg") or "no reason given")
-        other = compose_messages.one_line(said, now.facts["secrets"])
-    if not other:
+    read = now.found["compose_images"]
+    other = requirements.compose(read["images"], now.facts["clients"], now.facts["images"])
+    if other:
+        return (
+            f"{now.deployment['project_dir']}/compose.yml: {other}.",
+            "A failure before the migration would start what it names. Put the version that runs in it, or have provision.yml write it "
+            f"with wa_version: {', '.join(now.running)}; then run upgrade.yml again.",
+        )
+    if not read["problem"]:
         return None
-    before = ", ".join(now.running)
     return (
-        f"{now.deployment['project_dir']}/compose.yml: {other}.",
-        f"A failure before the migration would start what it names. Put the version that runs in it, or have provision.yml write it "
-        f"with wa_version: {before}; then run upgrade.yml again.",
+        f"Compose cannot read the client's Compose files: {redact.hide(read['problem'], now.facts['secrets'])}.",
+        "Run provision.yml, which writes those of the inventory, or correct the file that Compose names; then run upgrade.yml again.",
     )
 
 
@@ -358,7 +364,7 @@ def _drifted(now: Observed) -> Problem:
 
 
 def _database_read(now: Observed) -> Problem:
-    return _message(now, now.facts["database"], "database")
+    return None if "database" in now.found else _message(now, now.found, "database")
 
 
 def _no_dump(now: Observed) -> Problem:
@@ -366,7 +372,7 @@ def _no_dump(now: Observed) -> Problem:
     unread = _message(now, read, "databases")
     if unread or read["databases"]:
         return unread
-    server = (now.facts["database"].get("database") or {}).get("server", "its server")
+    server = (now.found.get("database") or {}).get("server", "its server")
     return (
         f"wa_upgrade_dump: no database of the client was found on {server}; expected at least the one with its messages.",
         "Name its databases in wa_message_gc_databases, or correct WA_DB_NAME_PREFIX (wa_db_env_name_prefix).",
@@ -375,7 +381,7 @@ def _no_dump(now: Observed) -> Problem:
 
 def _database(now: Observed) -> Problem:
     seconds = units.whole_seconds("wa_upgrade_statement_timeout", now.facts["statement_timeout"])
-    return " ".join(requirements.database(now.facts["database"].get("database") or {}, float(seconds)))
+    return " ".join(requirements.database(now.found.get("database") or {}, float(seconds)))
 
 
 def _media(now: Observed) -> Problem:
@@ -521,6 +527,16 @@ CHECKS = (
         skip=(NO_TARGET, UNFINISHED, NOTHING),
         alone=True,
     ),
+    # What is pulled is looked at after that.
+    Check(
+        "the images of the target that are here have not expired",
+        "none with an `EXPIRES_ON` before today",
+        _expired,
+        HOST,
+        after=(TARGET,),
+        skip=(NO_TARGET, UNFINISHED, NOTHING),
+        alone=True,
+    ),
     Check(
         "there is room for images and logs",
         "`wa_upgrade_min_free` and `wa_upgrade_min_free_logs`",
@@ -605,14 +621,14 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
     `take_over`, `dump`, `snapshot_command`, `min_free`, `min_free_logs`, `statement_timeout`, `pull_retries`,
     `update_compose_files`; `api_password` and `backup_password` (whether they are set); `images` (`wa_images`), `target_images`,
     `invalid` (refusals of values), `compose` (how Compose is called, or the refusal), `hooks` (refusals by path),
-    `missing_hooks`, `commands` (`go_on`, `replace`), `secrets`.
+    `missing_hooks`, `commands` (`go_on`, `replace`), `secrets`, `today` (YYYY-MM-DD).
 
-    Of the host: `unread` (why a read has failed, or empty), `journal` and `leader_journal` (results of `wa_upgrade_journal`), `left` (the
-    journal of an unfinished upgrade), `standing` (its state as text), `found` (the result of `wa_info`), `clients` (its containers),
+    Of the host: `found` and `leader` (results of `wa_info`, here and at the leader, each with `held`, whether another run holds its
+    journal), `left` (the journal of an unfinished upgrade), `standing` (its state as text), `clients` (its containers),
     `everywhere` (those of all members), `identity` and `loss` (refusals).
 
-    Of the deployment, where `inspected`: `operators_files`, `compose_images`, `health`, `drift`, `database`, `dumpable`, `marker`,
-    `media` (results), `markers` (by member, as read), `split_volume` (refusal), `uninspected` (why a read has failed, or empty).
+    Of the deployment, where `inspected`: `operators_files`, `health`, `drift`, `dumpable`, `marker`, `media` (results), `markers` (by
+    member, as read), `split_volume` (refusal), `uninspected` (why a read has failed, or empty).
 
     The result has `checks` (each with `check`, `host`, `state`, `expected`, `found`, `cure`, and `reason` of a skipped one), `failed`
     (messages), `message` (one of them, or all), `readable` (whether the
@@ -687,7 +703,7 @@ def _line(one: Facts) -> str:
 
 def _unsupported(now: Observed) -> str:
     """Returns that the vendor does not support the database; empty if it does, or if nothing is to be upgraded."""
-    why = (now.facts["database"].get("database") or {}).get("unsupported")
+    why = (now.found.get("database") or {}).get("unsupported")
     if not why or NOTHING.applies(now):
         return ""
     return (

@@ -24,17 +24,28 @@ def container(name: str, **changes: t.Any) -> dict[str, t.Any]:
     return {"name": name, "version": "2.51.2", "image": image, "state": "running", **changes}
 
 
+DATABASE = {"server": "db:3306", "unsupported": None, "statement_timeout": None}
 CLIENTS = [container("wa-waba-wacore-1"), container("wa-waba-waweb-1")]
 FOUND = {
     "containers": CLIENTS,
-    "images": [],
+    "images": [{"name": name, "expires_on": "2099-06-30"} for name in IMAGES],
     "missing_images": {},
     "unanswered_images": {},
     "wrong_images": {},
     "image_free_bytes": 10 * 1024**3,
+    "compose_images": {"images": ["reg/coreapp:v2.51.2", "reg/web:v2.51.2"], "problem": ""},
+    "journal": {},
+    "held": False,
+    "database": DATABASE,
 }
-DATABASE = {"server": "db:3306", "unsupported": None, "statement_timeout": None}
 JOURNAL = {"stage": "stopping", "target": "2.53.4", "notes": {}, "run_id": "a"}
+
+
+def with_found(**changes: t.Any) -> dict[str, t.Any]:
+    """What the first look at the host has found: FOUND with changes."""
+    return {"found": {**FOUND, **changes}}
+
+
 # A healthy leader of a deployment of two hosts, whose client runs from Compose files of the operator's own.
 GOOD: dict[str, t.Any] = {
     "host": "h1",
@@ -65,9 +76,8 @@ GOOD: dict[str, t.Any] = {
     "missing_hooks": [],
     "commands": {"go_on": "ansible-playbook GO", "replace": "ansible-playbook REPLACE"},
     "secrets": {"password": "Canary-1"},
-    "unread": "",
-    "journal": {"journal": {}, "held": False, "holder": ""},
-    "leader_journal": {"journal": {}, "held": False},
+    "today": "2026-06-30",
+    "leader": FOUND,
     "left": {},
     "standing": "",
     "found": FOUND,
@@ -76,10 +86,8 @@ GOOD: dict[str, t.Any] = {
     "identity": "",
     "loss": "",
     "operators_files": {"actions": []},
-    "compose_images": {"rc": 0, "msg": "", "stdout_lines": ["reg/coreapp:v2.51.2", "reg/web:v2.51.2"]},
     "health": {"healthy": True},
     "drift": {"drift": []},
-    "database": {"database": DATABASE},
     "dumpable": {"databases": ["waba1", "messageStore"], "actions": ["dump"]},
     "marker": {"actions": []},
     "media": {"actions": []},

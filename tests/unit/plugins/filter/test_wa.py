@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import getpass
 import typing as t
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.filter import wa
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 from ansible_collections.waba.onprem.plugins.plugin_utils import _inventory as inventory
 from ansible_collections.waba.onprem.plugins.plugin_utils import _machines as machines
+from ansible_collections.waba.onprem.plugins.plugin_utils import _process as process
 
 
 @pytest.mark.parametrize(
@@ -233,6 +235,21 @@ def test_the_verdict_of_a_host_has_what_other_features_refuse() -> None:
     assert "/srv/a.yml: no list of tasks." in failed[0]
     assert "leader h2 (as recorded on h2) would become h1" in failed[1]
     assert "wa-waba-wacore-1 keeps its configuration, registration included," in failed[2]
+
+
+@pytest.mark.parametrize(("dead", "state"), [(False, "failed"), (True, "ok")])
+def test_the_lock_of_a_run_that_has_ended_here_does_not_count(
+    dead: bool, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "has_ended", lambda run: dead and run == "a")
+    journal = {"run_id": "a", "user": getpass.getuser(), "controller": process.controller(), "target": "2.53.4"}
+    read = {
+        "upgrade": {"held": True},
+        "journal": {**journal, "stage": "locked", "stages": [{"at": 0}], "lease_until": 9},
+    }
+    hostvars: dict[str, dict[str, t.Any]] = {"h1": {"__wa_upgrade_host": read}, "h2": {}}
+    found = upgrade_verdict(hostvars, found={**GOOD["found"], **read})
+    assert {one["check"]: one["state"] for one in found["checks"]}["no other upgrade is in progress"] == state
 
 
 def test_containers_on_another_configuration_volume_are_no_loss_for_an_operators_own_files() -> None:

@@ -31,8 +31,8 @@ def test_what_may_be_down_comes_first() -> None:
     groups = {"all": ["a", "b", "c"]}
     hostvars: dict[str, dict[str, t.Any]] = {
         "a": {},
-        "b": {"__wa_upgrade_read": {"journal": {"stage": "locked"}}},
-        "c": {"__wa_upgrade_read": {"journal": {"stage": "migrating"}}},
+        "b": {"__wa_upgrade_host": {"journal": {"stage": "locked"}}},
+        "c": {"__wa_upgrade_host": {"journal": {"stage": "migrating"}}},
     }
     assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["c", "a", "b"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from preflight_samples import DATABASE, DEPLOYMENT, FOUND, GOOD, IMAGES, JOURNAL, container
+from preflight_samples import DATABASE, DEPLOYMENT, FOUND, GOOD, IMAGES, JOURNAL, container, with_found
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import preflight
 
@@ -16,7 +16,12 @@ LEFT = {
     "left": JOURNAL,
     "standing": "The upgrade to 2.53.4 that was left unfinished is at stage stopping.",
 }
-HELD = {"journal": JOURNAL, "held": True, "holder": "the upgrade to 2.53.4 by ops"}
+LOCK = {**JOURNAL, "user": "ops", "controller": "ctl", "stages": [{"at": 0}], "lease_until": 60}
+HELD = {**with_found(journal=LOCK, held=True), "leader": {"journal": LOCK, "held": True}}
+UNREAD = {"found": {"msg": "no daemon with Canary-1", "containers": []}}
+NO_DATABASE: dict[str, t.Any] = {
+    "found": {**{name: one for name, one in FOUND.items() if name != "database"}, "msg": "Access denied"}
+}
 NONE: dict[str, t.Any] = {"version": ""}
 SAME: dict[str, t.Any] = {"version": "2.51.2", "dump": False}
 
@@ -90,13 +95,14 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         {"hooks": {"/a": "/a: no list of tasks.", "/b": "/b: the same.", "/c": ""}},
         "h1: /a: no list of tasks. /b: the same.",
     ),
-    ("the host can be read", {"unread": "no daemon with Canary-1"}, "h1: no daemon with <hidden>"),
+    ("the host can be read", UNREAD, "h1: no daemon with <hidden>"),
     ("the host can be read", {"found": {}}, "h1: it was not read"),
     ("the client is the one of the inventory", {"identity": "h1: another client"}, "h1: another client"),
     (
         "no other upgrade is in progress",
-        {"journal": HELD, "leader_journal": HELD},
-        "waba is locked by the upgrade to 2.53.4 by ops (on h1). Wait for it; if it is known to be dead, run again with "
+        HELD,
+        "waba is locked by the upgrade to 2.53.4 by ops from ctl, since 1970-01-01 00:00:00 UTC, at stage stopping, lease until "
+        "1970-01-01 00:01:00 UTC (on h1). Wait for it; if it is known to be dead, run again with "
         "wa_upgrade_take_over: true.",
     ),
     (
@@ -107,7 +113,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ("an unfinished upgrade is completed", {**LEFT, **NONE}, "waba: The upgrade to 2.53.4 that was left unfinished"),
     (
         "the leader is that of the unfinished upgrade",
-        {"journal": {"journal": {"notes": {"leader": "h2"}}}, "left": JOURNAL},
+        {**with_found(journal={"notes": {"leader": "h2"}}), "left": JOURNAL},
         "waba: the upgrade to 2.53.4 was led by h2, which has its journal, and now wa_leader names h1. Have it lead again; if that "
         "host is lost, find out whether the database was migrated, then remove /var/lib/waba/waba.lock on the others.",
     ),
@@ -186,20 +192,20 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ),
     (
         "the Compose file names the running version",
-        {"compose_images": {"rc": 0, "stdout_lines": IMAGES}},
+        with_found(compose_images={"images": IMAGES, "problem": ""}),
         "h1: /opt/waba/waba/compose.yml: it names reg/coreapp:v2.53.4, reg/web:v2.53.4, and 2.51.2 runs. A failure before the migration "
         "would start what it names. Put the version that runs in it, or have provision.yml write it with wa_version: 2.51.2; then run "
         "upgrade.yml again.",
     ),
     (
         "the Compose file names the running version",
-        {"compose_images": {"rc": 1, "stderr": "invalid value Canary-1"}},
-        "h1: /opt/waba/waba/compose.yml: invalid value <hidden>. A failure before",
+        with_found(compose_images={"images": [], "problem": "invalid value Canary-1"}),
+        "h1: Compose cannot read the client's Compose files: invalid value <hidden>. Run provision.yml, which writes those of the ",
     ),
     (
-        "the Compose file names the running version",
-        {"compose_images": {}},
-        "h1: /opt/waba/waba/compose.yml: no reason given.",
+        "the images of the target that are here have not expired",
+        {"today": "2099-07-01"},
+        "h1: expired: reg/coreapp:v2.53.4 on 2099-06-30, reg/web:v2.53.4 on 2099-06-30. Choose a newer version in wa_upgrade_version.",
     ),
     ("the client is healthy", {"health": {"msg": "not registered", "healthy": False}}, "h1: not registered"),
     ("the client is healthy", {"health": {"skipped": True}}, "h1: it was not read"),
@@ -210,7 +216,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         "upgrade.yml again.",
     ),
     ("db.env and the media volume are in sync", {"drift": {"msg": "invalid"}}, "h1: invalid"),
-    ("the database can be read", {"database": {"msg": "Access denied"}}, "waba: Access denied"),
+    ("the database can be read", NO_DATABASE, "waba: Access denied"),
     (
         "the database can be dumped",
         {"dumpable": {"databases": [], "actions": []}},
@@ -219,7 +225,7 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
     ("the database can be dumped", {"dumpable": {"msg": "no mariadb-dump"}}, "waba: no mariadb-dump"),
     (
         "the database can be migrated",
-        {"database": {"database": {"read_only": True}}},
+        with_found(database={"read_only": True}),
         "waba: the database server takes no writes",
     ),
     ("the members share the media volume", {"media": {"msg": "no marker", "actions": []}}, "h1: no marker"),
@@ -246,7 +252,7 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
     ("the hooks cannot end the play", {"hooks": {}}, "no hooks"),
     (
         "no other upgrade is in progress",
-        {"take_over": True, "journal": HELD, "leader_journal": HELD},
+        {**HELD, "take_over": True},
         "wa_upgrade_take_over",
     ),
     ("an unfinished upgrade is completed", {}, "no upgrade is unfinished"),
@@ -270,6 +276,12 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
     ("the registry has answered", NONE, "no wa_upgrade_version"),
     ("the images of the target are the builds that they are named after", LEFT, "an unfinished upgrade goes on"),
     ("the images of the target are the builds that they are named after", SAME, "nothing to upgrade"),
+    (
+        "the images of the target that are here have not expired",
+        {**LEFT, "today": "2099-07-01"},
+        "an unfinished upgrade goes on",
+    ),
+    ("the images of the target that are here have not expired", {**SAME, "today": "2099-07-01"}, "nothing to upgrade"),
     ("there is room for images and logs", SAME, "nothing to upgrade"),
     (
         "there is room for images and logs",
@@ -283,7 +295,11 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
     ),
     ("the version may be set in the operator's Compose files", SAME, "nothing to upgrade"),
     ("the Compose file names the running version", SAME, "nothing to upgrade"),
-    ("the Compose file names the running version", {**LEFT, "compose_images": {}}, "an unfinished upgrade goes on"),
+    (
+        "the Compose file names the running version",
+        {**LEFT, **with_found(compose_images={"images": IMAGES, "problem": ""})},
+        "an unfinished upgrade goes on",
+    ),
     ("the client is healthy", {"skip": ["expiry"], "health": {}}, "expiry or health in wa_upgrade_skip"),
     ("the client is healthy", {**LEFT, "health": {}}, "an unfinished upgrade goes on"),
     ("db.env and the media volume are in sync", {**LEFT, "drift": {}}, "an unfinished upgrade goes on"),
@@ -298,7 +314,7 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
     ("the database can be migrated", SAME, "nothing to upgrade"),
     (
         "the database can be migrated",
-        {**NONE, "database": {"database": {"read_only": True}}},
+        {**NONE, **with_found(database={"read_only": True})},
         "an upgrade would be refused: the database server takes no writes",
     ),
     (
@@ -375,7 +391,7 @@ def test_all_checks_that_have_failed_are_reported_together() -> None:
         ({"backup_password": False}, True),
         ({"version": "2.9.1"}, False),
         ({"api_password": False}, False),
-        ({"unread": "no daemon"}, False),
+        (UNREAD, False),
     ],
 )
 def test_what_keeps_the_deployment_from_being_read(changes: dict[str, t.Any], readable: bool) -> None:
@@ -389,8 +405,8 @@ def test_what_keeps_the_deployment_from_being_read(changes: dict[str, t.Any], re
     [
         ({"version": "v"}, "the images of the target exist", "the target is a version"),
         ({"invalid": ["a"]}, "there is room for images and logs", "the values of variables are valid"),
-        ({"unread": "no daemon"}, "the client runs", "the host can be read"),
-        ({"database": {"msg": "down"}}, "the database can be migrated", "the database can be read"),
+        (UNREAD, "the client runs", "the host can be read"),
+        (NO_DATABASE, "the database can be migrated", "the database can be read"),
         ({"state": "absent"}, "the client is healthy", "wa_upgrade_state is present"),
     ],
 )
@@ -405,9 +421,7 @@ def test_an_invalid_value_is_reported_once() -> None:
 
 
 def test_the_first_verdict_is_without_the_reads_that_take_longer() -> None:
-    late: dict[str, t.Any] = {
-        name: {} for name in ("health", "drift", "database", "dumpable", "media", "compose_images", "operators_files")
-    }
+    late: dict[str, t.Any] = {name: {} for name in ("health", "drift", "dumpable", "media", "operators_files")}
     found = verdict(inspected=False, **late)
     assert found["failed"] == []
     assert {one["reason"] for one in found["checks"] if "reason" in one} == {"no upgrade is unfinished", "not read yet"}
@@ -424,12 +438,12 @@ def test_in_check_mode_a_volume_that_is_predicted_is_not_checked() -> None:
 
 @pytest.mark.parametrize("leader", ["", "h1"])
 def test_the_leader_of_the_journal_may_be_the_host_or_unknown(leader: str) -> None:
-    assert verdict(journal={"journal": {"notes": {"leader": leader}}})["failed"] == []
+    assert verdict(**with_found(journal={"notes": {"leader": leader}}))["failed"] == []
 
 
 def test_another_member_is_not_asked_what_the_leader_is() -> None:
     other = verdict(
-        deployment={**DEPLOYMENT, "is_leader": False}, host="h2", database={}, health={}, dumpable={}, dump=False
+        deployment={**DEPLOYMENT, "is_leader": False}, host="h2", **NO_DATABASE, health={}, dumpable={}, dump=False
     )
     assert other["failed"] == []
     assert {one.name for one in preflight.CHECKS if one.leader} & {one["check"] for one in other["checks"]} == set()
@@ -448,7 +462,7 @@ def test_another_member_is_not_asked_what_the_leader_is() -> None:
             ],
         ),
         (
-            {"database": {"database": {**DATABASE, "unsupported": "MariaDB is not among what the vendor supports"}}},
+            with_found(database={**DATABASE, "unsupported": "MariaDB is not among what the vendor supports"}),
             [
                 "waba: version 2.51.2, target 2.53.4",
                 "waba: MariaDB is not among what the vendor supports. Clients run on it all the same, or not: upgrade one with a copy "
@@ -467,9 +481,9 @@ def test_what_is_displayed_of_a_deployment_that_passes(changes: dict[str, t.Any]
 
 
 def test_no_word_about_the_database_where_nothing_is_upgraded() -> None:
-    database = {"database": {**DATABASE, "unsupported": "old"}}
-    assert verdict(**SAME, database=database)["unsupported"] == ""
-    assert verdict(**NONE, database=database)["unsupported"].startswith("old. Clients run on it")
+    old = with_found(database={**DATABASE, "unsupported": "old"})
+    assert verdict(**SAME, **old)["unsupported"] == ""
+    assert verdict(**NONE, **old)["unsupported"].startswith("old. Clients run on it")
 
 
 BOTH = ["h1", "h2"]
