@@ -683,8 +683,11 @@ def read_compose_images(compose: t.Mapping[str, t.Any], run: compose_declared.Ru
         code, output, complaint = run(command, environ_update=compose["environment"], handle_exceptions=False)
     except OSError as error:
         return {"images": [], "problem": f"docker: {error.strerror}"}
-    problem = (compose_messages.one_line(complaint) or f"exit status {code}") if code else ""
-    return {"images": output.split(), "problem": problem}
+    if not code:
+        return {"images": output.split(), "problem": ""}
+    # The values are hidden in the message only: they may be versions.
+    said = compose_messages.one_line(complaint, compose_call.values(compose["command"]))
+    return {"images": [], "problem": said or f"exit status {code}"}
 
 
 def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
@@ -824,7 +827,6 @@ def main() -> None:
         except WaError as error:
             result.fail(error)
     if "compose_images" in gather:
-        result.redact.add(compose_call.values(module.params["compose"].get("command", [])))
         result.values["compose_images"] = read_compose_images(module.params["compose"], module.run_command)
     # Last: a server that does not answer takes away nothing else.
     if {"database", "database_sizes"} & {*gather}:

@@ -15,6 +15,8 @@ from database_servers import Server, server, silent_server
 from playbook import Ansible
 
 from ansible_collections.waba.onprem.plugins.module_utils._database import connection as database_connection
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 
 CANARY = "Canary-71-Info-Pw"
 OWN = ["in1configStore", "in1messageStore"]
@@ -173,24 +175,28 @@ def test_idle_timeout_waits_until_the_sessions_end(
             assert asked.result() == []
 
 
-def test_databases_of_another_client_are_not_included(
-    ansible: Ansible, database: Server, options: dict[str, t.Any]
-) -> None:
+@pytest.fixture
+def neighbours(database: Server) -> t.Iterator[list[str]]:
+    """The databases of another client of the same user, whose prefix begins with this client's."""
     for name in NEIGHBOURS:
         create(database, name)
-    try:
-        failed = ansible.module("wa_info", options)
-        assert failed["failed"]
-        assert all(name in failed["msg"] for name in (*OWN, *NEIGHBOURS)), failed["msg"]
-        with database_connection.connect(config(database), "in10messageStore") as other:
-            other.value("SELECT 1")
-            found = ansible.module("wa_info", {**options, "databases": ["in1messageStore"]})["database"]
-        assert (found["databases"], found["sessions"]) == (OWN, [])
-        assert [one["database"] for one in found["other_sessions"]] == ["in10messageStore"]
-    finally:
-        for name in NEIGHBOURS:
-            quote = "`" if database.kind == "mariadb" else '"'
-            database.sql(f"DROP DATABASE {quote}{name}{quote};")
+    yield NEIGHBOURS
+    for name in NEIGHBOURS:
+        quote = "`" if database.kind == "mariadb" else '"'
+        database.sql(f"DROP DATABASE {quote}{name}{quote};")
+
+
+def test_databases_of_another_client_are_not_included(
+    ansible: Ansible, database: Server, options: dict[str, t.Any], neighbours: list[str]
+) -> None:
+    failed = ansible.module("wa_info", options)
+    assert failed["failed"]
+    assert all(name in failed["msg"] for name in (*OWN, *neighbours)), failed["msg"]
+    with database_connection.connect(config(database), "in10messageStore") as other:
+        other.value("SELECT 1")
+        found = ansible.module("wa_info", {**options, "databases": ["in1messageStore"]})["database"]
+    assert (found["databases"], found["sessions"]) == (OWN, [])
+    assert [one["database"] for one in found["other_sessions"]] == ["in10messageStore"]
 
 
 def test_sessions_are_read_while_a_migration_rewrites_a_table(
@@ -208,6 +214,22 @@ def test_sessions_are_read_while_a_migration_rewrites_a_table(
     assert {"bytes", "messages_bytes", "largest_table", "free_bytes"}.isdisjoint(found)
 
 
+def test_an_unfinished_upgrade_keeps_to_the_databases_that_it_has_noted(
+    ansible: Ansible, database: Server, options: dict[str, t.Any], tmp_path: Path, neighbours: list[str]
+) -> None:
+    file = JournalFile(str(tmp_path / "one.lock"))
+    reads = {**options, "gather": [*options["gather"], "journal"], "lock_file": file.path}
+    claim = upgrade_journal.Claim("one", "m/1/1", "ops", "ctl", "2.53.4")
+    for stage in ("locked", "migrating"):
+        begun = upgrade_journal.begin(None, claim, 0, 600, stage=stage)
+        file.save({**begun, "notes": {"databases": ["in1messageStore"]}})
+        found = ansible.module("wa_info", reads)
+        assert (found["journal"]["stage"], found["ended"]) == (stage, {})
+        assert bool(found.get("failed")) is (stage == "locked")  # the neighbour's databases may be the client's
+    assert found["database"]["databases"] == OWN
+    assert {"bytes", "messages_bytes", "largest_table", "free_bytes"}.isdisjoint(found["database"])
+
+
 def test_a_new_client_has_no_databases(
     ansible: Ansible, database: Server, options: dict[str, t.Any], tmp_path: Path
 ) -> None:
@@ -222,6 +244,8 @@ def test_a_server_that_does_not_answer_fails_within_the_timeout(
 ) -> None:
     with silent_server() as port:
         path = env_file(database, tmp_path, port=port)
-        failed = ansible.module("wa_info", {"gather": ["database"], "env_file": str(path), "connect_timeout": "1s"})
+        options = {"gather": ["database", "compose_images"], "env_file": str(path), "connect_timeout": "1s"}
+        failed = ansible.module("wa_info", options)
     assert failed["failed"]
+    assert "compose_images" in failed  # what else was read is returned
     assert f"database {database.engine} at 127.0.0.1:{port}" in failed["msg"]
