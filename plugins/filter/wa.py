@@ -318,6 +318,7 @@ class FilterModule:
             "client_identity_refusal": _refusal(identity_refusal),
             "automatic_gc_skip_reason": automatic_gc.skip_reason,
             "host_packages": host_packages.choose,
+            "service_containers": client_project.service_containers,
             "running_coreapps": client_project.running_coreapps,
             "client_decision": client_project.decide,
             "client_members": client_members,

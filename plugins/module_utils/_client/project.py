@@ -15,10 +15,14 @@ _STOPPED = ("exited", "created")
 _WAITS = "made from another Compose file: until upgrade.yml, or wa_client_replace_unmanaged: true"
 
 
+def service_containers(containers: t.Iterable[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
+    """Returns the containers without migrations and one-off containers, which are never started."""
+    return [one for one in containers if one["service"] != MIGRATION and not one["one_shot"]]
+
+
 def services(containers: Containers, project: str) -> list[t.Mapping[str, t.Any]]:
-    """Returns the project's containers without migrations and one-off containers, which are never started."""
-    ours = (one for one in containers if one["project"] == project)
-    return [one for one in ours if one["service"] != MIGRATION and not one["one_shot"]]
+    """Returns the project's `service_containers`."""
+    return service_containers(one for one in containers if one["project"] == project)
 
 
 def running_coreapps(containers: Containers, project: str) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
@@ -26,7 +27,7 @@ class Member:
     @property
     def clients(self) -> list[Container]:
         """The containers of the client, without a migration and other one-shot containers."""
-        return [one for one in self.containers if one["service"] != MIGRATION and not one["one_shot"]]
+        return client_project.service_containers(self.containers)
 
     @property
     def running(self) -> list[str]:
