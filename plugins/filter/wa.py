@@ -17,6 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._client import identit
 from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
 from ansible_collections.waba.onprem.plugins.module_utils._client import replacement
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts as client_starts
+from ansible_collections.waba.onprem.plugins.module_utils._compose import document as compose_document
 from ansible_collections.waba.onprem.plugins.module_utils._compose import messages as compose_messages
 from ansible_collections.waba.onprem.plugins.module_utils._concern import automatic_gc
 from ansible_collections.waba.onprem.plugins.module_utils._core import redact, units
@@ -318,7 +319,7 @@ class FilterModule:
             "client_identity_refusal": _refusal(identity_refusal),
             "automatic_gc_skip_reason": automatic_gc.skip_reason,
             "host_packages": host_packages.choose,
-            "service_containers": client_project.service_containers,
+            "service_containers": compose_document.service_containers,
             "running_coreapps": client_project.running_coreapps,
             "client_decision": client_project.decide,
             "client_members": client_members,

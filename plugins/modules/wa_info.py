@@ -22,11 +22,11 @@ options:
       - V(containers) is the client containers, running or not. A Docker Engine that does not answer is an error; a host
         without any container engine has none.
       - V(images) is the images of O(client_images) that the host has, which of O(required_images) are missing, and the room for more.
-      - V(journal) is the journals of the upgrade in O(lock_file) and of the last finished one.
+      - V(journal) is the journals of the upgrade in O(lock_file), which it needs, and of the last finished one.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
         used. It needs O(env_file). With V(journal), the databases that an unfinished upgrade has noted come before O(databases).
-      - V(database_sizes) adds the sizes of its tables, not while a migration runs or V(journal) has an unfinished upgrade, because on
-        PostgreSQL they wait for a migration that rewrites a table.
+      - V(database_sizes) adds the sizes of its tables, not where V(journal) has an unfinished upgrade or V(containers) a running migration of
+        this database, because on PostgreSQL they wait for a migration that rewrites a table.
       - V(compose_images) is the images that the Compose files of O(compose) name.
       - V(environment), V(volume) and V(compose) return how each client container was created, and those beside it in its
         Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.
@@ -674,6 +674,15 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
         one["declared"] = reader.document(files, interpolated=False)["services"].get(one["service"], {})
 
 
+def read_journal(params: dict[str, t.Any], result: Result) -> None:
+    """Sets `upgrade`, and for `journal` in `gather` the journals."""
+    file = JournalFile(params["lock_file"])
+    journal = file.load() or {}
+    result.values["upgrade"] = host.describe_upgrade(journal)
+    if "journal" in params["gather"]:
+        result.values.update(journal=journal, ended=file.load_last() or {})
+
+
 def read_compose_images(compose: t.Mapping[str, t.Any], run: compose_declared.Run) -> dict[str, t.Any]:
     """Returns the images that the Compose files name, or Compose's words if it cannot read them."""
     if not compose:
@@ -701,8 +710,9 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     result.redact.add([env.get("WA_DB_PASSWORD")])
     journal = result.values.get("journal") or {}
     unfinished = journal.get("stage", "locked") != "locked"
-    found = result.values.get("containers", [])
-    if unfinished or any(one["service"] == MIGRATION and one["state"] in ("running", "paused") for one in found):
+    own = listing.database(env)
+    migrating = [one for one in result.values.get("containers", []) if one["service"] == MIGRATION]
+    if unfinished or any(one["state"] in ("running", "paused") and one["database"] == own for one in migrating):
         params = {**params, "gather": ["database"]}
     noted = journal["notes"].get("databases") if unfinished else None
     return database_facts.gather({**params, "databases": noted or params["databases"]}, env)
@@ -776,21 +786,21 @@ def main() -> None:
     )
     result = Result(module)
     gather = module.params["gather"]
+    if "journal" in gather and not module.params["lock_file"]:
+        result.fail(WaError("option lock_file", "not given", "the deployment's lock file, for journal in gather"))
     if module.params["unmasked"] and not module.no_log:
         result.fail(WaError("option unmasked", "true in a task whose result is displayed", "a task with no_log: true"))
+    # Before the engine: where an upgrade stands is known without one.
+    if module.params["lock_file"]:
+        try:
+            read_journal(module.params, result)
+        except WaError as error:
+            result.fail(error)
     engine = None
     try:
         engine = docker_engine.Docker(module.params) if {*gather} - WITHOUT_ENGINE else None
     except WaError as error:
         if host_requirements.traces(module).listed():
-            result.fail(error)
-    if module.params["lock_file"]:
-        try:
-            result.values["upgrade"] = host.read_upgrade(module.params["lock_file"])
-            if "journal" in gather:
-                lock = JournalFile(module.params["lock_file"])
-                result.values.update(journal=lock.load() or {}, ended=lock.load_last() or {})
-        except WaError as error:
             result.fail(error)
     if "containers" in gather:
         result.values["containers"] = []

@@ -10,7 +10,7 @@ import posixpath
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import DATABASE_PORTS
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
@@ -126,7 +126,7 @@ def services(
     containers: t.Iterable[Container], project: str, neighbours: t.Container[str] = (), replace: bool = False
 ) -> list[Container]:
     """Returns the containers that identify the client: the project's; without any, those that it would `replace`."""
-    candidates = [one for one in client_project.service_containers(containers) if one["identity"]]
+    candidates = [one for one in service_containers(containers) if one["identity"]]
     ours = [one for one in candidates if one["project"] == project]
     return ours or [one for one in candidates if replace and one["project"] not in neighbours]
 
@@ -266,7 +266,7 @@ def rendered(
     Only values set in the document are compared; `confirmed` and `folder` are those of `differences`, `path` is the mount path
     of media.
     """
-    services = client_project.service_containers(containers)
+    services = service_containers(containers)
     # A Webapp with other values than the Coreapps has drifted; it is not another client.
     current = {name: by_containers(services, name, path) for name in (*DATABASE, "media_volume")}
     found: dict[str, Difference] = {}

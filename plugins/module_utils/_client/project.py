@@ -8,16 +8,11 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import starts
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import service_containers
 
 Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `wa_info` describes them
 _STOPPED = ("exited", "created")
 _WAITS = "made from another Compose file: until upgrade.yml, or wa_client_replace_unmanaged: true"
-
-
-def service_containers(containers: t.Iterable[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
-    """Returns the containers without migrations and one-off containers, which are never started."""
-    return [one for one in containers if one["service"] != MIGRATION and not one["one_shot"]]
 
 
 def services(containers: Containers, project: str) -> list[t.Mapping[str, t.Any]]:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import typing as t
 
 from ansible_collections.waba.onprem.plugins.module_utils._core import files
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 
 # Root's environment may have settings for other projects: with a profile, `up` would start a migration. Obsolete containers of
 # the client are removed by tasks of their own; other containers in the project are the operator's.
@@ -38,7 +39,12 @@ def directory(folder: str) -> dict[str, str]:
 
 
 def values(argv: t.Iterable[str]) -> list[str]:
-    """Returns the values in the env files of a call, which an operator gives Compose and its messages may quote."""
-    paths = [word.partition("=")[2] for word in argv if word.startswith("--env-file=")]
-    lines = [line for path in paths if os.path.exists(path) for line in files.read_text(path).splitlines()]
-    return [line.partition("=")[2].strip("'\"") for line in lines]
+    """Returns the values in the env files of a call, which an operator gives Compose and its messages may quote.
+
+    A file that cannot be read as text has none: Compose itself says what is wrong with it.
+    """
+    found: list[str] = []
+    for path in [word.partition("=")[2] for word in argv if word.startswith("--env-file=")]:
+        with contextlib.suppress(OSError, ValueError, WaError):
+            found += [line.partition("=")[2].strip("'\"") for line in files.read_text(path).splitlines()]
+    return found

@@ -48,6 +48,11 @@ class Client(t.TypedDict):
     )
 
 
+def service_containers(containers: t.Iterable[t.Mapping[str, t.Any]]) -> list[t.Mapping[str, t.Any]]:
+    """Returns the containers without migrations and one-off containers, which are never started."""
+    return [one for one in containers if one["service"] != MIGRATION and not one["one_shot"]]
+
+
 def rename(services: t.Iterable[Mapping], names: t.Mapping[str, str]) -> list[dict[str, t.Any]]:
     """Returns the services of `_deployment.layout.services` under the operator's names, also in references.
 

@@ -68,8 +68,12 @@ def compare_files(params: t.Mapping[str, t.Any]) -> list[str]:
 
 def read_upgrade(lock_file: str) -> dict[str, t.Any]:
     """Returns the upgrade that holds the lock or is unfinished, without its journal's values; empty for none."""
-    journal = JournalFile(lock_file).load()
-    if journal is None:
+    return describe_upgrade(JournalFile(lock_file).load())
+
+
+def describe_upgrade(journal: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
+    """Returns what `read_upgrade` does, of a journal."""
+    if not journal:
         return {}
     held = upgrade_journal.is_held(journal, "", time.time())
     return {

@@ -46,7 +46,8 @@ def is_held(journal: t.Mapping[str, t.Any], run_id: str, now: float, dead_runs: 
 
 
 def counts(own: t.Mapping[str, t.Any], leaders: t.Mapping[str, t.Any]) -> bool:
-    """Returns whether the lock of a member blocks other runs. Both locks are results of `wa_upgrade_journal`; `own` is the member's.
+    """Returns whether the lock of a member blocks other runs. Both locks are results of `wa_info` with `held`, whether another run
+    holds them; `own` is the member's.
 
     A run acquires its leader's lock first and releases it last, with a lease of one stage; a member's lease lasts for the
     complete upgrade, so it counts only while the leader's lock of the same run is valid. If the leader has none, and its

@@ -11,8 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
 
 Container = t.Mapping[str, t.Any]  # as `wa_info` returns it
 
@@ -27,7 +26,7 @@ class Member:
     @property
     def clients(self) -> list[Container]:
         """The containers of the client, without a migration and other one-shot containers."""
-        return client_project.service_containers(self.containers)
+        return service_containers(self.containers)
 
     @property
     def running(self) -> list[str]:
@@ -49,6 +48,7 @@ class Observed:
     others: t.Sequence[Member] = ()
     checked: t.Sequence[str] = ()  # the versions that the preflight of this run found
     checked_unfinished: bool = False  # whether it found an unfinished upgrade
+    missing_images: t.Sequence[str] = ()  # images of the target that a host does not have, each as `IMAGE on HOST`
 
     @property
     def members(self) -> list[Member]:
@@ -111,7 +111,7 @@ class Rule:
     found: str
     applies: t.Callable[[Observed], bool]
     does: str
-    go_on_at: str  # the stage whose work is done first; empty for a refusal
+    go_on_at: str  # the stage whose work is done first; empty for a refusal, see `_refusal`
     migration: str = "start"  # or `wait` for the one that runs or has ended, or empty for none
     served: bool = False  # whether the old version has served since: a copy of the database from before counts no more
 
@@ -122,6 +122,14 @@ RULES = (
         "other versions than the preflight of this run found, or it found an unfinished upgrade",
         lambda now: now.checked_unfinished or now.versions != sorted(now.checked),
         "refuses: another run has changed the deployment since",
+        "",
+        "",
+    ),
+    Rule(
+        "locked",
+        "an image of the target is on a host no more",
+        lambda now: bool(now.missing_images),
+        "refuses: the next run pulls it",
         "",
         "",
     ),
@@ -214,8 +222,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns where a run that has the lock goes on.
 
     `facts` are `leader` (its host), `journal` (the leader's), `journals` (results of `wa_upgrade_journal` on the other members),
-    `containers` (results of `wa_info` on all members), `checked` (the versions that the preflight found) and
-    `checked_unfinished`. The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or
+    `containers` (results of `wa_info` on all members, with their images), `checked` (the versions that the preflight found),
+    `checked_unfinished`, and `target_images` (names). The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or
     `wait`), `migration_container` (the name of the one to wait for), `leftover` (the name of one that is in the way), `served`, and
     `notes`, those of the journal that still count.
     """
@@ -227,11 +235,17 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
     leader = members.pop(facts["leader"])
     others = list(members.values())
-    now = Observed(facts["journal"], leader, others, facts["checked"], bool(facts["checked_unfinished"]))
+    missing = [
+        f"{image} on {one['item']['host']}"
+        for one in facts["containers"]
+        for image in facts["target_images"]
+        if image not in {found["name"] for found in one["images"]}
+    ]
+    now = Observed(facts["journal"], leader, others, facts["checked"], bool(facts["checked_unfinished"]), missing)
     rule = next(one for one in RULES if one.stage == now.journal["stage"] and one.applies(now))
     return {
         "stage": rule.go_on_at,
-        "refusal": "" if rule.go_on_at else _changed_since(now),
+        "refusal": "" if rule.go_on_at else _refusal(now),
         "migration": rule.migration,
         "migration_container": str(now.migration["name"]) if rule.migration == "wait" and now.migration else "",
         "leftover": str(now.leftover["name"]) if rule.migration == "start" and now.leftover else "",
@@ -263,7 +277,9 @@ def _stopped_at(journal: t.Mapping[str, t.Any]) -> float:
     return float((journal.get("notes") or {}).get("down_at") or 0)
 
 
-def _changed_since(now: Observed) -> str:
+def _refusal(now: Observed) -> str:
+    if not RULES[0].applies(now):
+        return f"no image {', '.join(now.missing_images)} any more: removed since the checks. Run upgrade.yml again, which pulls it"
     unfinished = " with an unfinished upgrade" if now.checked_unfinished else ""
     return (
         f"the checks of this run found version {', '.join(now.checked)}{unfinished}, and now it is "

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import project as client_project
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import MIGRATION, service_containers
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology
 
@@ -73,7 +72,7 @@ def orphan_migration(containers: t.Iterable[t.Mapping[str, t.Any]]) -> str:
     that was interrupted: where that was lost, the container is all that keeps the old version from being started.
     """
     found = list(containers)
-    clients = client_project.service_containers(found)
+    clients = service_containers(found)
     if any(one["state"] == "running" for one in clients):
         return ""
     oldest = min(filter(None, (_key(one) for one in clients)), default=None)

@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import top
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
-# What a check is made from: variables, the first reads (journal, containers, images), or those that take longer.
+# What a check is made from: variables, what the host has (the first read), or what is checked only once all that has passed.
 VARIABLES, HOST, DEPLOYMENT = "variables", "host", "deployment"
 # Checks without which others cannot be made.
 TARGET, VALUES = "the target is a version", "the values of variables are valid"
@@ -308,7 +308,7 @@ def _wrong_images(now: Observed) -> Problem:
 
 
 def _expired(now: Observed) -> Problem:
-    images = [one for one in now.found["images"] if one["name"] in now.facts["target_images"]]
+    images = [one for one in now.found.get("images", []) if one["name"] in now.facts["target_images"]]
     expired = [f"{one['name']} on {one['expires_on']}" for one in images if "" < one["expires_on"] < now.facts["today"]]
     return (f"expired: {', '.join(expired)}.", "Choose a newer version in wa_upgrade_version.") if expired else None
 
@@ -381,7 +381,10 @@ def _no_dump(now: Observed) -> Problem:
 
 def _database(now: Observed) -> Problem:
     seconds = units.whole_seconds("wa_upgrade_statement_timeout", now.facts["statement_timeout"])
-    return " ".join(requirements.database(now.found.get("database") or {}, float(seconds)))
+    found = now.found.get("database") or {}
+    if now.unfinished:  # it goes on: what the migration copies may be there already
+        found = {**found, "free_bytes": None}
+    return " ".join(requirements.database(found, float(seconds)))
 
 
 def _media(now: Observed) -> Problem:

@@ -12,6 +12,8 @@ import pytest
 from fake_docker import FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
 
 MODULE = "wa_info"
@@ -261,3 +263,24 @@ def test_secrets_are_returned_only_to_a_task_whose_result_is_not_displayed(engin
     assert ("no_log: true" in refused["msg"], "unmasked" in refused) == (True, False)
     unmasked = run_module(MODULE, {**options, "unmasked": True, "_ansible_no_log": True})["unmasked"]
     assert (unmasked["containers"], unmasked["files"]) == ([], [])
+
+
+def test_where_an_upgrade_stands_is_returned_without_an_engine(run_module: Run, tmp_path: Path) -> None:
+    file = JournalFile(str(tmp_path / "one.lock"))
+    claim = upgrade_journal.Claim("one", "m/1/1", "ops", "ctl", "2.53.4")
+    file.save(upgrade_journal.begin(None, claim, 0, 600, stage="migrating"))
+    options = {"docker_host": f"unix://{tmp_path}/none.sock", "lock_file": file.path}
+    done = run_module(MODULE, {**options, "gather": ["journal", "containers"]})
+    assert (done["upgrade"]["stage"], done["journal"]["target"], done["ended"]) == ("migrating", "2.53.4", {})
+
+
+def test_a_journal_needs_a_lock_file(run_module: Run) -> None:
+    assert "option lock_file: not given" in run_module(MODULE, {"gather": ["journal"]})["msg"]
+
+
+def test_an_env_file_that_is_no_text_does_not_hide_what_compose_says(run_module: Run, tmp_path: Path) -> None:
+    (tmp_path / "compose.env").write_bytes(b"A=\xff\xfe")
+    command = ["false", f"--env-file={tmp_path}/compose.env", f"--env-file={tmp_path}"]
+    compose = {"command": command, "environment": {}, "services": []}
+    done = run_module(MODULE, {"gather": ["compose_images"], "compose": compose})
+    assert done["compose_images"] == {"images": [], "problem": "exit status 1"}

@@ -19,6 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_s
 OLD, TARGET = "2.51.2", "2.53.4"
 STOPPED_AT = 1000.0
 HOSTS = ("h1", "h2")
+IMAGES = ("r/coreapp:v2.53.4", "r/web:v2.53.4")
 
 
 def container(service: str, state: str, started_at: float = 10.0, **more: t.Any) -> dict[str, t.Any]:
@@ -53,6 +54,7 @@ def step(
     unfinished: bool = False,
     other_clock: float = 0.0,
     other_notes: dict[str, t.Any] | None = None,
+    other_images: t.Sequence[str] = IMAGES,
 ) -> dict[str, t.Any]:
     """The decision for two hosts; the second one's clock is ahead by `other_clock` seconds."""
     journal = {"stage": stage, "target": TARGET, "notes": {"down_at": STOPPED_AT} if notes is None else notes}
@@ -64,9 +66,14 @@ def step(
             "journal": journal,
             "journals": [{"item": {"host": "h2"}, "journal": {**journal, "notes": other_notes}}],
             "containers": [
-                {"item": {"host": "h2"}, "containers": client("exited") if other is None else other},
-                {"item": {"host": "h1"}, "containers": leader},
+                {
+                    "item": {"host": "h2"},
+                    "containers": client("exited") if other is None else other,
+                    "images": [{"name": name} for name in other_images],
+                },
+                {"item": {"host": "h1"}, "containers": leader, "images": [{"name": name} for name in IMAGES]},
             ],
+            "target_images": IMAGES,
             "checked": checked,
             "checked_unfinished": unfinished,
         }
@@ -157,6 +164,15 @@ def test_a_deployment_that_has_changed_since_the_preflight_is_refused(
 
 def test_a_client_that_is_gone_since_the_preflight_is_refused() -> None:
     assert "now it is no container" in step("locked", [], [])["refusal"]
+
+
+def test_an_image_that_is_gone_since_the_preflight_is_refused_while_nothing_is_touched() -> None:
+    found = step("locked", UP, UP, other_images=IMAGES[:1])
+    assert (found["stage"], found["refusal"]) == (
+        "",
+        "no image r/web:v2.53.4 on h2 any more: removed since the checks. Run upgrade.yml again, which pulls it",
+    )
+    assert step("stopping", DOWN, DOWN, other_images=())["refusal"] == ""
 
 
 @pytest.mark.parametrize("clock", [-7200.0, 0.0, 7200.0])

@@ -12,7 +12,7 @@ from preflight_samples import DATABASE, DEPLOYMENT, FOUND, GOOD, IMAGES, JOURNAL
 
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import preflight
 
-LEFT = {
+LEFT: dict[str, t.Any] = {
     "left": JOURNAL,
     "standing": "The upgrade to 2.53.4 that was left unfinished is at stage stopping.",
 }
@@ -430,6 +430,24 @@ def test_the_first_verdict_is_without_the_reads_that_take_longer() -> None:
 def test_a_failed_read_of_the_media_volume_is_reported_once() -> None:
     found = verdict(media={"msg": "no marker", "actions": []}, uninspected="no marker")
     assert found["failed"] == ["h1: no marker"]
+
+
+def test_a_host_without_an_engine_has_no_images_and_no_containers() -> None:
+    read = {
+        "containers": [],
+        "compose_images": {"images": [], "problem": "docker: not found"},
+        "journal": {},
+        "held": False,
+    }
+    assert verdict(inspected=False, found=read, clients=[])["failed"] == [
+        "h1: no container of the client in project wa-waba: run provision.yml first."
+    ]
+
+
+def test_an_upgrade_goes_on_without_room_for_what_is_copied_already() -> None:
+    full = with_found(database={**DATABASE, "free_bytes": 1, "largest_table": {"name": "messages", "bytes": 2}})
+    assert check("the database can be migrated", verdict(**full))["state"] == "failed"
+    assert check("the database can be migrated", verdict(**LEFT, **full))["state"] == "ok"
 
 
 def test_in_check_mode_a_volume_that_is_predicted_is_not_checked() -> None:
