@@ -223,9 +223,11 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
 
     `facts` are `leader` (its host), `journal` (the leader's), `journals` (results of `wa_upgrade_journal` on the other members),
     `containers` (results of `wa_info` on all members, with their images), `checked` (the versions that the preflight found),
-    `checked_unfinished`, and `target_images` (names). The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or
-    `wait`), `migration_container` (the name of the one to wait for), `leftover` (the name of one that is in the way), `served`, and
-    `notes`, those of the journal that still count.
+    `checked_unfinished`, and `target_images` (names).
+
+    The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or `wait`),
+    `migration_container` (the name of the one to wait for), `leftover` (the name of one that is in the way), `served`, and `notes`,
+    those of the journal that still count.
     """
     journals = {one["item"]["host"]: one["journal"] for one in facts["journals"]}
     journals[facts["leader"]] = facts["journal"]
