@@ -80,9 +80,10 @@ options:
     type: path
   compose:
     description:
-      - How Compose is called, for V(compose_images) in O(gather) - C(command), its arguments up to the command of Compose itself,
-        C(environment), and C(services), none for all.
+      - How Compose is called, for V(compose_images) in O(gather) - C(command), as in C(docker compose --file compose.yml);
+        C(environment), its variables; C(services), none for all.
     type: dict
+    default: {}
   identity_file:
     description: The record of which client is here that C(provision.yml) writes, for V(identity) in O(gather).
     type: path
@@ -140,7 +141,7 @@ images:
   description: The client's images that the host has, sorted by name.
   type: list
   elements: dict
-  returned: when O(gather) has V(images)
+  returned: when O(gather) has V(images), and the host has an engine
   contains:
     name:
       description: Repository and tag.
@@ -166,26 +167,26 @@ images:
 missing_images:
   description: Those of O(required_images) that neither the host nor their registry has, each with the registry's words.
   type: dict
-  returned: when O(gather) has V(images)
+  returned: when O(gather) has V(images), and the host has an engine
   sample: {"registry.example.com/whatsapp/web:v2.55.1": manifest unknown}
 unanswered_images:
   description:
     - Those of O(required_images) that the host does not have and whose registry gave no clear answer, each with its message.
     - Such are a registry under load (403, 429, 5xx), one that is away, and a login that is missing or wrong.
   type: dict
-  returned: when O(gather) has V(images)
+  returned: when O(gather) has V(images), and the host has an engine
   sample: {"registry.example.com/whatsapp/coreapp:v2.55.1": "503 Service Unavailable"}
 wrong_images:
   description:
     - Those of O(required_images) that the host has under the name of another build, each with the evidence.
     - The evidence is another name of the same build, or the digest in the registry; a registry that does not answer is skipped.
   type: dict
-  returned: when O(gather) has V(images)
+  returned: when O(gather) has V(images), and the host has an engine
   sample: {"registry.example.com/whatsapp/web:v2.55.1": "on this host it is the image registry.example.com/whatsapp/web:v2.53.4"}
 image_free_bytes:
   description: Free bytes of the file system that holds the images; null when it is not on this host.
   type: int
-  returned: when O(gather) has V(images)
+  returned: when O(gather) has V(images), and the host has an engine
   sample: 42949672960
 upgrade:
   description: The upgrade that holds O(lock_file) or has left it unfinished; empty when there is none.
@@ -228,7 +229,7 @@ ended:
   returned: when O(gather) has V(journal)
   sample: {}
 compose_images:
-  description: The images that the Compose files name, as C(images), or why Compose does not say them, as C(problem).
+  description: The images that the Compose files name, as C(images), or the message of Compose that cannot read the files, as C(problem).
   type: dict
   returned: when O(gather) has V(compose_images)
   sample: {images: ["registry.example.com/whatsapp/web:v2.53.4"], problem: ""}
@@ -540,19 +541,19 @@ database:
     bytes:
       description: The size of all tables with their indexes; InnoDB's is an estimate that lags after many changes.
       type: int
-      returned: when O(gather) has V(database_sizes)
+      returned: when sizes are read, see O(gather)
     messages_bytes:
       description: The size of the tables C(messages); V(null) when there is none.
       type: int
-      returned: when O(gather) has V(database_sizes)
+      returned: when sizes are read, see O(gather)
     largest_table:
       description: The largest table, with C(database), C(name) and C(bytes); V(null) when there is none.
       type: dict
-      returned: when O(gather) has V(database_sizes)
+      returned: when sizes are read, see O(gather)
     free_bytes:
       description: The free bytes of the server's data directory. Only from MariaDB with its plugin C(disks); otherwise V(null).
       type: int
-      returned: when O(gather) has V(database_sizes)
+      returned: when sizes are read, see O(gather)
     connections:
       description: How many connections the server has.
       type: int
@@ -614,7 +615,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._host import autostart
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements as host_requirements
 
 INSPECTION_PARTS = ("environment", "volume", "compose")
-WITHOUT_ENGINE = {"journal", "database", "database_sizes", "identity", "compose_images"}
+WITHOUT_ENGINE = ("journal", "database", "database_sizes", "identity", "compose_images")
 _TIMEOUT = "60"  # seconds, for a local command
 
 
@@ -696,26 +697,30 @@ def read_compose_images(compose: t.Mapping[str, t.Any], run: compose_declared.Ru
         return {"images": output.split(), "problem": ""}
     # The values are hidden in the message only: they may be versions.
     said = compose_messages.one_line(complaint, compose_call.values(compose["command"]))
-    return {"images": [], "problem": said or f"exit status {code}"}
+    late = f"no answer within {_TIMEOUT} s" if code == 124 else f"exit status {code}"
+    return {"images": [], "problem": said or late}
 
 
-def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
-    """Returns the facts about the client's database for an upgrade."""
+def read_database(params: dict[str, t.Any], read: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Returns the facts about the client's database for an upgrade; `read` is what else was read."""
     # Imported on use: loading the database adapter takes longer than reading containers.
     from ansible_collections.waba.onprem.plugins.module_utils._database import facts as database_facts
 
     if not params["env_file"]:
         raise WaError("option env_file", "not given", "the client's db.env, for database in gather")
     env = env_options.read_env(params["env_file"], params["env_format"])
-    result.redact.add([env.get("WA_DB_PASSWORD")])
-    journal = result.values.get("journal") or {}
+    journal = read.get("journal") or {}
     unfinished = journal.get("stage", "locked") != "locked"
     own = listing.database(env)
-    migrating = [one for one in result.values.get("containers", []) if one["service"] == MIGRATION]
+    migrating = [one for one in read.get("containers", []) if one["service"] == MIGRATION]
     if unfinished or any(one["state"] in ("running", "paused") and one["database"] == own for one in migrating):
         params = {**params, "gather": ["database"]}
     noted = journal["notes"].get("databases") if unfinished else None
-    return database_facts.gather({**params, "databases": noted or params["databases"]}, env)
+    try:
+        return database_facts.gather({**params, "databases": noted or params["databases"]}, env)
+    except WaError as error:
+        # Not in the whole result: a password may be a part of the name of an image or a volume.
+        raise WaError.of(redact.redact(str(error), [env.get("WA_DB_PASSWORD")])) from None
 
 
 def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
@@ -747,6 +752,43 @@ def read_containers(engine: docker_engine.Docker, params: dict[str, t.Any]) -> l
         time.sleep(1)
 
 
+def read(module: AnsibleModule, result: Result) -> None:
+    """Sets what `gather` names, in an order in which a failure takes the least away."""
+    params, gather = module.params, {*module.params["gather"]}
+    if params["lock_file"]:  # where an upgrade stands is known without an engine
+        read_journal(params, result)
+    engine = None
+    try:
+        engine = docker_engine.Docker(params) if gather - {*WITHOUT_ENGINE} else None
+    except WaError:
+        if host_requirements.traces(module).listed():
+            raise
+    if "containers" in gather:
+        result.values["containers"] = []
+        found = read_containers(engine, params) if engine else []
+        path = params["media_path"]
+        layers = [listing.layer_media(engine, one, path) if engine and path else None for one in found]
+        result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
+    if "identity" in gather:
+        result.values["identity"] = read_identity(engine, module, result)
+    if "images" in gather and engine:
+        names = params["required_images"]
+        missing, unanswered = docker_images.missing(engine, names, module.run_command, params["registry_retries"])
+        result.values.update(
+            images=docker_images.local(engine),
+            missing_images=missing,
+            unanswered_images=unanswered,
+            wrong_images=docker_images.wrong_builds(engine, names, module.run_command),
+            image_free_bytes=docker_images.free_bytes(engine),
+        )
+    if gather & {*INSPECTION_PARTS, "autostart"}:
+        inspected(engine, params, result)
+    if "compose_images" in gather:
+        result.values["compose_images"] = read_compose_images(params["compose"], module.run_command)
+    if gather & {"database", "database_sizes"}:
+        result.values["database"] = read_database(params, result.values)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
@@ -754,18 +796,7 @@ def main() -> None:
             gather={
                 "type": "list",
                 "elements": "str",
-                "choices": [
-                    *(
-                        "containers",
-                        "images",
-                        "journal",
-                        "database",
-                        "database_sizes",
-                        *INSPECTION_PARTS,
-                        "compose_images",
-                    ),
-                    *("autostart", "identity"),
-                ],
+                "choices": [*WITHOUT_ENGINE, "containers", "images", *INSPECTION_PARTS, "autostart"],
                 "default": ["containers"],
             },
             compose={"type": "dict", "default": {}},
@@ -790,60 +821,10 @@ def main() -> None:
         result.fail(WaError("option lock_file", "not given", "the deployment's lock file, for journal in gather"))
     if module.params["unmasked"] and not module.no_log:
         result.fail(WaError("option unmasked", "true in a task whose result is displayed", "a task with no_log: true"))
-    # Before the engine: where an upgrade stands is known without one.
-    if module.params["lock_file"]:
-        try:
-            read_journal(module.params, result)
-        except WaError as error:
-            result.fail(error)
-    engine = None
     try:
-        engine = docker_engine.Docker(module.params) if {*gather} - WITHOUT_ENGINE else None
+        read(module, result)
     except WaError as error:
-        if host_requirements.traces(module).listed():
-            result.fail(error)
-    if "containers" in gather:
-        result.values["containers"] = []
-        try:
-            if engine:
-                found = read_containers(engine, module.params)
-                path = module.params["media_path"]
-                layers = [listing.layer_media(engine, one, path) if path else None for one in found]
-                result.values["containers"] = [{**one, "layer_media": layer} for one, layer in zip(found, layers)]
-        except WaError as error:
-            result.fail(error)
-    if "identity" in gather:
-        try:
-            result.values["identity"] = read_identity(engine, module, result)
-        except WaError as error:
-            result.fail(error)
-    if "images" in gather and engine:
-        try:
-            missing_images, unanswered = docker_images.missing(
-                engine, module.params["required_images"], module.run_command, module.params["registry_retries"]
-            )
-            result.values.update(
-                images=docker_images.local(engine),
-                missing_images=missing_images,
-                unanswered_images=unanswered,
-                wrong_images=docker_images.wrong_builds(engine, module.params["required_images"], module.run_command),
-                image_free_bytes=docker_images.free_bytes(engine),
-            )
-        except WaError as error:
-            result.fail(error)
-    if {*gather} & {*INSPECTION_PARTS, "autostart"}:
-        try:
-            inspected(engine, module.params, result)
-        except WaError as error:
-            result.fail(error)
-    if "compose_images" in gather:
-        result.values["compose_images"] = read_compose_images(module.params["compose"], module.run_command)
-    # Last: a server that does not answer takes away nothing else.
-    if {"database", "database_sizes"} & {*gather}:
-        try:
-            result.values["database"] = read_database(module.params, result)
-        except WaError as error:
-            result.fail(error)
+        result.fail(error)
     result.exit()
 
 

@@ -72,7 +72,7 @@ def read_upgrade(lock_file: str) -> dict[str, t.Any]:
 
 
 def describe_upgrade(journal: t.Mapping[str, t.Any] | None) -> dict[str, t.Any]:
-    """Returns what `read_upgrade` does, of a journal."""
+    """Returns the upgrade of a journal, without the journal's values; empty for none."""
     if not journal:
         return {}
     held = upgrade_journal.is_held(journal, "", time.time())

@@ -48,7 +48,6 @@ class Observed:
     others: t.Sequence[Member] = ()
     checked: t.Sequence[str] = ()  # the versions that the preflight of this run found
     checked_unfinished: bool = False  # whether it found an unfinished upgrade
-    missing_images: t.Sequence[str] = ()  # images of the target that a host does not have, each as `IMAGE on HOST`
 
     @property
     def members(self) -> list[Member]:
@@ -111,7 +110,7 @@ class Rule:
     found: str
     applies: t.Callable[[Observed], bool]
     does: str
-    go_on_at: str  # the stage whose work is done first; empty for a refusal, see `_refusal`
+    go_on_at: str  # the stage whose work is done first; empty for a refusal
     migration: str = "start"  # or `wait` for the one that runs or has ended, or empty for none
     served: bool = False  # whether the old version has served since: a copy of the database from before counts no more
 
@@ -122,14 +121,6 @@ RULES = (
         "other versions than the preflight of this run found, or it found an unfinished upgrade",
         lambda now: now.checked_unfinished or now.versions != sorted(now.checked),
         "refuses: another run has changed the deployment since",
-        "",
-        "",
-    ),
-    Rule(
-        "locked",
-        "an image of the target is on a host no more",
-        lambda now: bool(now.missing_images),
-        "refuses: the next run pulls it",
         "",
         "",
     ),
@@ -222,8 +213,8 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Returns where a run that has the lock goes on.
 
     `facts` are `leader` (its host), `journal` (the leader's), `journals` (results of `wa_upgrade_journal` on the other members),
-    `containers` (results of `wa_info` on all members, with their images), `checked` (the versions that the preflight found),
-    `checked_unfinished`, and `target_images` (names).
+    `containers` (results of `wa_info` on all members with their images, each with the member as `item`), `checked` (the versions that
+    the preflight found), and `checked_unfinished`.
 
     The result has `stage` (empty for a refusal), `refusal`, `migration` (what one that is due needs: `start` or `wait`),
     `migration_container` (the name of the one to wait for), `leftover` (the name of one that is in the way), `served`, and `notes`,
@@ -237,17 +228,14 @@ def next_step(facts: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     }
     leader = members.pop(facts["leader"])
     others = list(members.values())
-    missing = [
-        f"{image} on {one['item']['host']}"
-        for one in facts["containers"]
-        for image in facts["target_images"]
-        if image not in {found["name"] for found in one["images"]}
-    ]
-    now = Observed(facts["journal"], leader, others, facts["checked"], bool(facts["checked_unfinished"]), missing)
+    now = Observed(facts["journal"], leader, others, facts["checked"], bool(facts["checked_unfinished"]))
     rule = next(one for one in RULES if one.stage == now.journal["stage"] and one.applies(now))
+    refusal = "" if rule.go_on_at else _changed_since(now)
+    if rule.go_on_at == "locked":  # the client serves: it is not stopped for a version that cannot start
+        refusal = _without_image(facts["containers"], now.journal["target"])
     return {
-        "stage": rule.go_on_at,
-        "refusal": "" if rule.go_on_at else _refusal(now),
+        "stage": "" if refusal else rule.go_on_at,
+        "refusal": refusal,
         "migration": rule.migration,
         "migration_container": str(now.migration["name"]) if rule.migration == "wait" and now.migration else "",
         "leftover": str(now.leftover["name"]) if rule.migration == "start" and now.leftover else "",
@@ -279,9 +267,20 @@ def _stopped_at(journal: t.Mapping[str, t.Any]) -> float:
     return float((journal.get("notes") or {}).get("down_at") or 0)
 
 
-def _refusal(now: Observed) -> str:
-    if not RULES[0].applies(now):
-        return f"no image {', '.join(now.missing_images)} any more: removed since the checks. Run upgrade.yml again, which pulls it"
+def _without_image(looked: t.Iterable[t.Mapping[str, t.Any]], target: str) -> str:
+    """Returns which hosts lack an image of the target, each by its own repositories; empty if none does."""
+    missing = [
+        f"{repository}:v{target} on {one['item']['host']}"
+        for one in looked
+        for repository in sorted(one["item"]["images"].values())
+        if f"{repository}:v{target}" not in {image["name"] for image in one["images"]}
+    ]
+    if not missing:
+        return ""
+    return f"no image {', '.join(missing)}: removed since the checks. Run upgrade.yml again, which pulls it"
+
+
+def _changed_since(now: Observed) -> str:
     unfinished = " with an unfinished upgrade" if now.checked_unfinished else ""
     return (
         f"the checks of this run found version {', '.join(now.checked)}{unfinished}, and now it is "

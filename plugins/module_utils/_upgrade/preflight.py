@@ -17,7 +17,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._deployment import top
 from ansible_collections.waba.onprem.plugins.module_utils._upgrade import requirements
 
 OK, SKIPPED, FAILED = "ok", "skipped", "failed"
-# What a check is made from: variables, what the host has (the first read), or what is checked only once all that has passed.
+# What a check is made from: variables, what the host has, or what is only looked at once the `GATES` have passed.
 VARIABLES, HOST, DEPLOYMENT = "variables", "host", "deployment"
 # Checks without which others cannot be made.
 TARGET, VALUES = "the target is a version", "the values of variables are valid"
@@ -242,6 +242,13 @@ def _not_running(now: Observed) -> Problem:
     stopped = [str(one["name"]) for one in now.facts["clients"] if one["state"] != "running"]
     if not stopped:
         return None
+    own, leader = now.found.get("journal") or {}, now.deployment["leader"]
+    if own.get("stage", "locked") != "locked":  # the leader, whose journal decides, was not read
+        return (
+            f"not running: {', '.join(stopped)}, since the upgrade to {own['target']} has stopped them, and {leader}, which leads it, "
+            "was not read.",
+            f"Start nothing; when {leader} can be read, run upgrade.yml again.",
+        )
     return (
         f"not running: {', '.join(stopped)}.",
         "Run provision.yml, which starts the version that they have; then run upgrade.yml again.",

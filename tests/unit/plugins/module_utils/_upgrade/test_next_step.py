@@ -19,7 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import next_s
 OLD, TARGET = "2.51.2", "2.53.4"
 STOPPED_AT = 1000.0
 HOSTS = ("h1", "h2")
-IMAGES = ("r/coreapp:v2.53.4", "r/web:v2.53.4")
+IMAGES = ("mirror/coreapp:v2.53.4", "mirror/web:v2.53.4")  # of the second host, which has repositories of its own
 
 
 def container(service: str, state: str, started_at: float = 10.0, **more: t.Any) -> dict[str, t.Any]:
@@ -67,13 +67,16 @@ def step(
             "journals": [{"item": {"host": "h2"}, "journal": {**journal, "notes": other_notes}}],
             "containers": [
                 {
-                    "item": {"host": "h2"},
+                    "item": {"host": "h2", "images": {"coreapp": "mirror/coreapp", "web": "mirror/web"}},
                     "containers": client("exited") if other is None else other,
                     "images": [{"name": name} for name in other_images],
                 },
-                {"item": {"host": "h1"}, "containers": leader, "images": [{"name": name} for name in IMAGES]},
+                {
+                    "item": {"host": "h1", "images": {"coreapp": "r/coreapp", "web": "r/web"}},
+                    "containers": leader,
+                    "images": [{"name": "r/coreapp:v2.53.4"}, {"name": "r/web:v2.53.4"}],
+                },
             ],
-            "target_images": IMAGES,
             "checked": checked,
             "checked_unfinished": unfinished,
         }
@@ -166,13 +169,15 @@ def test_a_client_that_is_gone_since_the_preflight_is_refused() -> None:
     assert "now it is no container" in step("locked", [], [])["refusal"]
 
 
-def test_an_image_that_is_gone_since_the_preflight_is_refused_while_nothing_is_touched() -> None:
-    found = step("locked", UP, UP, other_images=IMAGES[:1])
+@pytest.mark.parametrize("stage", ["locked", "stopping", "migrating"])
+def test_a_client_that_serves_is_not_stopped_for_images_that_are_gone(stage: str) -> None:
+    found = step(stage, UP, UP, other_images=IMAGES[:1])
     assert (found["stage"], found["refusal"]) == (
         "",
-        "no image r/web:v2.53.4 on h2 any more: removed since the checks. Run upgrade.yml again, which pulls it",
+        "no image mirror/web:v2.53.4 on h2: removed since the checks. Run upgrade.yml again, which pulls it",
     )
-    assert step("stopping", DOWN, DOWN, other_images=())["refusal"] == ""
+    if stage != "locked":
+        assert step(stage, DOWN, DOWN, other_images=())["refusal"] == ""
 
 
 @pytest.mark.parametrize("clock", [-7200.0, 0.0, 7200.0])

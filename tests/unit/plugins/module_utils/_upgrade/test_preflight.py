@@ -444,6 +444,15 @@ def test_a_host_without_an_engine_has_no_images_and_no_containers() -> None:
     ]
 
 
+def test_a_member_that_an_upgrade_has_stopped_is_not_to_be_started_while_its_leader_is_not_read() -> None:
+    stopped = [container("wa-waba-waweb-1", state="exited")]
+    (failed,) = verdict(inspected=False, clients=stopped, **with_found(journal=LOCK))["failed"]
+    assert failed == (
+        "h1: not running: wa-waba-waweb-1, since the upgrade to 2.53.4 has stopped them, and h1, which leads it, was not read. Start "
+        "nothing; when h1 can be read, run upgrade.yml again."
+    )
+
+
 def test_an_upgrade_goes_on_without_room_for_what_is_copied_already() -> None:
     full = with_found(database={**DATABASE, "free_bytes": 1, "largest_table": {"name": "messages", "bytes": 2}})
     assert check("the database can be migrated", verdict(**full))["state"] == "failed"
