@@ -584,6 +584,7 @@ database:
     max_connections: 151
 """
 
+import contextlib
 import os
 import time
 import typing as t
@@ -684,8 +685,9 @@ def read_journal(params: dict[str, t.Any], result: Result) -> None:
         result.values.update(journal=journal, ended=file.load_last() or {})
 
 
-def read_compose_images(compose: t.Mapping[str, t.Any], run: compose_declared.Run) -> dict[str, t.Any]:
+def read_compose_images(params: t.Mapping[str, t.Any], run: compose_declared.Run) -> dict[str, t.Any]:
     """Returns the images that the Compose files name, or Compose's words if it cannot read them."""
+    compose = params["compose"]
     if not compose:
         return {"images": [], "problem": "it is not known how Compose is called"}
     command = ["timeout", _TIMEOUT, *compose["command"], "config", "--images", *compose["services"]]
@@ -696,7 +698,11 @@ def read_compose_images(compose: t.Mapping[str, t.Any], run: compose_declared.Ru
     if not code:
         return {"images": output.split(), "problem": ""}
     # The values are hidden in the message only: they may be versions.
-    said = compose_messages.one_line(complaint, compose_call.values(compose["command"]))
+    secrets = compose_call.values(compose["command"])
+    with contextlib.suppress(WaError):
+        env = env_options.read_env(params["env_file"], params["env_format"]) if params["env_file"] else {}
+        secrets += [value for name, value in env.items() if redact.is_secret(name)]
+    said = compose_messages.one_line(complaint, secrets)
     late = f"no answer within {_TIMEOUT} s" if code == 124 else f"exit status {code}"
     return {"images": [], "problem": said or late}
 
@@ -720,7 +726,7 @@ def read_database(params: dict[str, t.Any], read: t.Mapping[str, t.Any]) -> dict
         return database_facts.gather({**params, "databases": noted or params["databases"]}, env)
     except WaError as error:
         # Not in the whole result: a password may be a part of the name of an image or a volume.
-        raise WaError.of(redact.redact(str(error), [env.get("WA_DB_PASSWORD")])) from None
+        raise WaError.of(redact.hide(str(error), [env.get("WA_DB_PASSWORD")])) from None
 
 
 def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
@@ -764,7 +770,6 @@ def read(module: AnsibleModule, result: Result) -> None:
         if host_requirements.traces(module).listed():
             raise
     if "containers" in gather:
-        result.values["containers"] = []
         found = read_containers(engine, params) if engine else []
         path = params["media_path"]
         layers = [listing.layer_media(engine, one, path) if engine and path else None for one in found]
@@ -784,7 +789,7 @@ def read(module: AnsibleModule, result: Result) -> None:
     if gather & {*INSPECTION_PARTS, "autostart"}:
         inspected(engine, params, result)
     if "compose_images" in gather:
-        result.values["compose_images"] = read_compose_images(params["compose"], module.run_command)
+        result.values["compose_images"] = read_compose_images(params, module.run_command)
     if gather & {"database", "database_sizes"}:
         result.values["database"] = read_database(params, result.values)
 

@@ -273,7 +273,7 @@ def _without_image(looked: t.Iterable[t.Mapping[str, t.Any]], target: str) -> st
         f"{repository}:v{target} on {one['item']['host']}"
         for one in looked
         for repository in sorted(one["item"]["images"].values())
-        if f"{repository}:v{target}" not in {image["name"] for image in one["images"]}
+        if f"{repository}:v{target}" not in {image["name"] for image in one.get("images") or []}
     ]
     if not missing:
         return ""

@@ -243,7 +243,7 @@ def _not_running(now: Observed) -> Problem:
     if not stopped:
         return None
     own, leader = now.found.get("journal") or {}, now.deployment["leader"]
-    if own.get("stage", "locked") != "locked":  # the leader, whose journal decides, was not read
+    if own.get("stage", "locked") != "locked" and "journal" not in now.facts["leader"]:  # the leader's decides
         return (
             f"not running: {', '.join(stopped)}, since the upgrade to {own['target']} has stopped them, and {leader}, which leads it, "
             "was not read.",

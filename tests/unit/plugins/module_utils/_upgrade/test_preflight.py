@@ -446,11 +446,15 @@ def test_a_host_without_an_engine_has_no_images_and_no_containers() -> None:
 
 def test_a_member_that_an_upgrade_has_stopped_is_not_to_be_started_while_its_leader_is_not_read() -> None:
     stopped = [container("wa-waba-waweb-1", state="exited")]
-    (failed,) = verdict(inspected=False, clients=stopped, **with_found(journal=LOCK))["failed"]
+    other: dict[str, t.Any] = {"host": "h2", "deployment": {**DEPLOYMENT, "is_leader": False}, "clients": stopped}
+    (failed,) = verdict(inspected=False, leader={"msg": "no"}, **other, **with_found(journal=LOCK))["failed"]
     assert failed == (
-        "h1: not running: wa-waba-waweb-1, since the upgrade to 2.53.4 has stopped them, and h1, which leads it, was not read. Start "
+        "h2: not running: wa-waba-waweb-1, since the upgrade to 2.53.4 has stopped them, and h1, which leads it, was not read. Start "
         "nothing; when h1 can be read, run upgrade.yml again."
     )
+    # The leader has gone back without this host: provision.yml releases its lock.
+    (failed,) = verdict(inspected=False, **other, **with_found(journal=LOCK))["failed"]
+    assert "Run provision.yml, which starts the version that they have" in failed
 
 
 def test_an_upgrade_goes_on_without_room_for_what_is_copied_already() -> None:
