@@ -567,7 +567,7 @@ def refused_start(lab: Lab, old: str, new: str) -> None:
 
 
 def never_started(lab: Lab, old: str, new: str) -> None:
-    """The process that migrates dies whenever it starts the migration, and the old version has served since: it is stopped and copied anew."""
+    """The process that migrates dies whenever it starts the migration, and the old version has served since: it is stopped, and its database copied again."""
     print(f"\n### never started: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
     lab.host(f"printf %s {shlex.quote(KILLER)} >/usr/local/bin/docker && chmod +x /usr/local/bin/docker")
