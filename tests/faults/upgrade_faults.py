@@ -253,12 +253,16 @@ class Lab(observer.Lab):
         self.lab("up")  # which waits until its engine answers
 
     def happens(self, event: str) -> None:
-        """An event of `EVENTS`."""
+        """An event of `EVENTS`. One of the engine is over when the containers run again that ran before."""
         if event == "reboot":
             self.reboot()
         elif event == "docker":
+            ran, end = set(self.images()), time.monotonic() + 60
             self.host("service docker restart")
             self.lab("up")
+            while not ran <= set(self.images()) and time.monotonic() < end:
+                time.sleep(0.2)
+            expect("what the engine has not started again", ran - set(self.images()), set())
         elif event == "database":
             commands.docker("restart", f"walab-{self.name}-{self.database}")
             self.lab("up")
@@ -331,7 +335,10 @@ def one_line(code: int, output: str) -> str:
 
 def expect_words(what: str, told: str, code: int, *words: str) -> None:
     """That a playbook ended with `code` and said all of `words`."""
-    expect(f"{what}, exit code", told.partition(" ")[0], str(code))
+    found, _, said = told.partition(" ")
+    if found != str(code):
+        raise SystemExit(f"{what}: ended with {found}, expected {code}; the end of what it said: {said[-1500:]}")
+    print(f"  {what}, exit code: as expected", flush=True)
     expect(f"{what}, words", [text for text in words if text not in told], [])
 
 
@@ -673,12 +680,15 @@ def main() -> None:
     for case in chosen:
         runs = lab.running().pop()
         following = versions[versions.index(runs) + 1]
-        if case in CASES:
-            rows.append(run_case(lab, case, runs, following))
-        elif case in OTHERS:
-            OTHERS[case](lab, runs, following)
-        else:
-            bad_input(lab, case, runs, following)
+        try:
+            if case in CASES:
+                rows.append(run_case(lab, case, runs, following))
+            elif case in OTHERS:
+                OTHERS[case](lab, runs, following)
+            else:
+                bad_input(lab, case, runs, following)
+        except SystemExit as error:
+            raise SystemExit(f"{case}: {error}") from None
     compare_table("upgrade_faults", rows, record)
 
 
