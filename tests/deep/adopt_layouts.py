@@ -81,7 +81,7 @@ READ = """
 import json, pathlib, sys
 folder = pathlib.Path(sys.argv[1])
 files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-print(json.dumps({str(path.relative_to(folder)): [path.stat().st_mode, path.read_bytes().decode()] for path in files}))
+print(json.dumps({str(path.relative_to(folder)): [path.stat().st_mode, path.read_bytes().decode(errors="surrogateescape")] for path in files}))
 """
 CLEAN = f"""
 docker ps --all --quiet | xargs --no-run-if-empty docker rm --force >/dev/null
