@@ -25,7 +25,7 @@ options:
       - V(journal) is the journals of the upgrade in O(lock_file), which it needs, and of the last finished one.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
         used. It needs O(env_file). With V(journal), the databases that an unfinished upgrade has noted come before O(databases).
-      - V(database_sizes) adds the sizes of its tables, not where V(journal) has an unfinished upgrade or V(containers) a running migration of
+      - V(database_sizes) adds the sizes of its tables, and with O(max_messages) their rows, not where V(journal) has an unfinished upgrade or V(containers) a running migration of
         this database, because on PostgreSQL they wait for a migration that rewrites a table.
       - V(compose_images) is the images that the Compose files of O(compose) name.
       - V(environment), V(volume) and V(compose) return how each client container was created, and those beside it in its
@@ -64,6 +64,9 @@ options:
     description: How long to wait until RV(database.sessions) is empty, in seconds or as text such as V(7s). It returns the sessions that remain.
     type: str
     default: 0s
+  max_messages:
+    description: With V(database_sizes) in O(gather), up to how many rows the tables C(messages) are counted.
+    type: int
   required_images:
     description: Images with their tag that RV(missing_images) looks for on the host and then in their registry.
     type: list
@@ -546,6 +549,20 @@ database:
       description: The size of the tables C(messages); V(null) when there is none.
       type: int
       returned: when sizes are read, see O(gather)
+    messages:
+      description: The rows of the tables C(messages).
+      type: dict
+      returned: when sizes are read and O(max_messages) is given
+      contains:
+        rows:
+          description: How many there are - exact, or the server's estimate if V(large). V(null) when they could not be counted.
+          type: int
+        large:
+          description: Whether there are more than O(max_messages), or it is not known.
+          type: bool
+        unknown:
+          description: Why it is not known; empty if it is.
+          type: str
     largest_table:
       description: The largest table, with C(database), C(name) and C(bytes); V(null) when there is none.
       type: dict
@@ -578,6 +595,7 @@ database:
     other_sessions: []
     bytes: 268435456
     messages_bytes: 201326592
+    messages: {rows: 410233, large: false, unknown: ""}
     largest_table: {database: waba_messages, name: messages, bytes: 201326592}
     free_bytes: 42949672960
     connections: 12
@@ -707,14 +725,15 @@ def read_compose_images(params: t.Mapping[str, t.Any], run: compose_declared.Run
     return {"images": [], "problem": said or late}
 
 
-def read_database(params: dict[str, t.Any], read: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Returns the facts about the client's database for an upgrade; `read` is what else was read."""
+def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
+    """Returns the facts about the client's database for an upgrade; `result` has what else was read."""
     # Imported on use: loading the database adapter takes longer than reading containers.
     from ansible_collections.waba.onprem.plugins.module_utils._database import facts as database_facts
 
     if not params["env_file"]:
         raise WaError("option env_file", "not given", "the client's db.env, for database in gather")
     env = env_options.read_env(params["env_file"], params["env_format"])
+    read = result.values
     journal = read.get("journal") or {}
     unfinished = journal.get("stage", "locked") != "locked"
     own = listing.database(env)
@@ -722,11 +741,14 @@ def read_database(params: dict[str, t.Any], read: t.Mapping[str, t.Any]) -> dict
     if unfinished or any(one["state"] in ("running", "paused") and one["database"] == own for one in migrating):
         params = {**params, "gather": ["database"]}
     noted = journal["notes"].get("databases") if unfinished else None
+    secrets = [env.get("WA_DB_PASSWORD")]  # not in the whole result: it may be a part of the name of an image or a volume
     try:
-        return database_facts.gather({**params, "databases": noted or params["databases"]}, env)
+        facts = database_facts.gather({**params, "databases": noted or params["databases"]}, env, result.warn)
     except WaError as error:
-        # Not in the whole result: a password may be a part of the name of an image or a volume.
-        raise WaError.of(redact.hide(str(error), [env.get("WA_DB_PASSWORD")])) from None
+        raise WaError.of(redact.hide(str(error), secrets)) from None
+    if "messages" in facts:
+        facts["messages"]["unknown"] = redact.hide(facts["messages"]["unknown"], secrets)
+    return facts
 
 
 def read_identity(engine: docker_engine.Docker | None, module: AnsibleModule, result: Result) -> dict[str, t.Any]:
@@ -791,7 +813,7 @@ def read(module: AnsibleModule, result: Result) -> None:
     if "compose_images" in gather:
         result.values["compose_images"] = read_compose_images(params, module.run_command)
     if gather & {"database", "database_sizes"}:
-        result.values["database"] = read_database(params, result.values)
+        result.values["database"] = read_database(params, result)
 
 
 def main() -> None:
@@ -811,6 +833,7 @@ def main() -> None:
             container_names={"type": "list", "elements": "str", "default": []},
             required_images={"type": "list", "elements": "str", "default": []},
             registry_retries={"type": "int", "default": 0},
+            max_messages={"type": "int"},
             min_statement_timeout={"type": "str", "default": "1h"},
             idle_timeout={"type": "str", "default": "0s"},
             lock_file={"type": "path"},

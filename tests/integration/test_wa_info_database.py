@@ -98,6 +98,26 @@ def test_facts_of_the_database_are_returned(ansible: Ansible, database: Server, 
     assert CANARY not in str(done)
 
 
+@pytest.mark.parametrize(("limit", "large"), [(2000, False), (1999, True), (0, True)])
+def test_rows_of_messages_are_counted_up_to_a_limit(
+    ansible: Ansible, options: dict[str, t.Any], limit: int, large: bool
+) -> None:
+    found = ansible.module("wa_info", {**options, "max_messages": limit})["database"]["messages"]
+    assert (found["large"], found["unknown"]) == (large, "")
+    assert found["rows"] == 2000 or (large and found["rows"] > limit)
+
+
+def test_messages_that_cannot_be_counted_count_as_large(
+    ansible: Ansible, database: Server, options: dict[str, t.Any], tmp_path: Path
+) -> None:
+    given = {**options, "env_file": str(env_file(database, tmp_path, prefix="none_")), "max_messages": 9}
+    done = ansible.module("wa_info", given)
+    assert (done["database"]["databases"], done["database"]["bytes"]) == ([], 0)
+    found = done["database"]["messages"]
+    assert (found["rows"], found["large"]) == (None, True)
+    assert "no database that begins with 'none_' holds a table messages" in found["unknown"]
+
+
 def test_a_statement_timeout_is_found_and_its_fix_removes_it(
     ansible: Ansible, database: Server, options: dict[str, t.Any]
 ) -> None:

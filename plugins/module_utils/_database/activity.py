@@ -21,7 +21,13 @@ from ansible_collections.waba.onprem.plugins.module_utils._database.connection i
     connect,
     quote,
 )
-from ansible_collections.waba.onprem.plugins.module_utils._database.messages import NAME, Table, read_only, sessions
+from ansible_collections.waba.onprem.plugins.module_utils._database.messages import (
+    NAME,
+    Count,
+    Table,
+    read_only,
+    sessions,
+)
 
 # The values of the key's columns in JSON: bytes as {"hex": ...}, dates and other types as text.
 Key = list[t.Any]
@@ -63,6 +69,11 @@ def deletes_messages(statement: str) -> bool:
 def estimate(config: Settings, tables: t.Sequence[Table]) -> list[int]:
     """Returns the rows of each of `tables` from the server's statistics, which may be wrong by a factor of two."""
     return _each(config, tables, _estimate)
+
+
+def rows(config: Settings, tables: t.Sequence[Table], count: Count) -> int:
+    """Returns the rows of `tables` after their `count`: exact, or estimated if there are more than it was limited to."""
+    return count.rows if count.exact else max(count.rows, sum(estimate(config, tables)))
 
 
 def take_sample(config: Settings, tables: t.Sequence[Table], size: int) -> list[list[Key]]:

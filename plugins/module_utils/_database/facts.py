@@ -11,10 +11,13 @@ from __future__ import annotations
 import time
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.units import parse_duration
 from ansible_collections.waba.onprem.plugins.module_utils._database import (
+    activity,
     check,
     connection,
+    messages,
     migration_lock,
     ownership,
     processlist,
@@ -48,11 +51,14 @@ _PGSQL = (
 _ENDS = ("max_statement_time", "statement_timeout", "transaction_timeout")
 
 
-def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str, t.Any]:
+def gather(
+    params: t.Mapping[str, t.Any], env: t.Mapping[str, str], warn: t.Callable[[str], None] = lambda _text: None
+) -> dict[str, t.Any]:
     """Returns the facts in the format of wa_info, after at most `idle_timeout`.
 
-    Other waits are limited by the time-outs of the connection and of a statement. Sizes are read with `database_sizes` in `gather`
-    only: PostgreSQL's wait for the lock of a migration that rewrites a table.
+    Other waits are limited by the time-outs of the connection and of a statement. Sizes are read, and rows up to `max_messages` are
+    counted, with `database_sizes` in `gather` only: PostgreSQL's wait for the lock of a migration that rewrites a table. Tables that
+    are not counted are named to `warn`.
     """
     config = connection.settings({**params, "login_user": None, "login_password": None}, env)
     server = f"{env.get('WA_DB_HOSTNAME', '').strip()}:{env.get('WA_DB_PORT', '').strip() or config.port}"
@@ -69,7 +75,25 @@ def gather(params: t.Mapping[str, t.Any], env: t.Mapping[str, str]) -> dict[str,
         if time.monotonic() >= end or not facts["sessions"]:
             break
         time.sleep(_POLL_INTERVAL)
+    if sizes and params.get("max_messages") is not None:
+        facts["messages"] = _messages(config, prefix, wanted, params["max_messages"], warn)
     return {"engine": config.engine, "server": server, **facts}
+
+
+def _messages(
+    config: Settings,
+    prefix: str,
+    wanted: t.Sequence[str] | None,
+    limit: int,
+    warn: t.Callable[[str], None],
+) -> dict[str, t.Any]:
+    """Returns how many rows the tables `messages` have, or why that is not known, which counts as large."""
+    try:
+        tables = messages.find_tables(config, prefix, wanted, warn)
+        count = messages.count_up_to(config, tables, limit)
+        return {"rows": activity.rows(config, tables, count), "large": count.large, "unknown": count.unknown}
+    except WaError as error:
+        return {"rows": None, "large": True, "unknown": str(error)}
 
 
 def _common(session: Session, names: list[str]) -> dict[str, t.Any]:
@@ -111,11 +135,11 @@ def _limits(timeouts: dict[str, float], cures: t.Sequence[str], enough: float) -
 def _sizes(tables: t.Iterable[tuple[str, str, int]]) -> dict[str, t.Any]:
     """Returns facts about tables from (database, table, bytes)."""
     found = list(tables)
-    messages = [size for _database_name, name, size in found if name == "messages"]
+    own = [size for _database_name, name, size in found if name == messages.NAME]
     largest = max(found, key=lambda one: one[2], default=None)
     return {
         "bytes": sum(size for _database_name, _name, size in found),
-        "messages_bytes": sum(messages) if messages else None,
+        "messages_bytes": sum(own) if own else None,
         "largest_table": {"database": largest[0], "name": largest[1], "bytes": largest[2]} if largest else None,
     }
 

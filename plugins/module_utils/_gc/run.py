@@ -159,9 +159,7 @@ class GcRun:
     def _count(self) -> tuple[messages.Count, int]:
         """Returns the count up to the limit, and the number of rows: exact, or estimated if there are more."""
         count = messages.count_up_to(self.config, self.tables, self.limit)
-        if count.exact:
-            return count, count.rows
-        return count, max(count.rows, sum(activity.estimate(self.config, self.tables)))
+        return count, activity.rows(self.config, self.tables, count)
 
     def _observe(self, count: messages.Count, before: int) -> tuple[list[t.Any], completion.Watch, bool]:
         """Returns a sample of the tables, its watch after two measurements, and whether a GC runs already."""

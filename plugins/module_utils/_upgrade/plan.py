@@ -18,7 +18,7 @@ def leaders(
 ) -> list[str]:
     """The leaders of the deployments that `hosts` belong to, the smaller deployments first (Meta's advice).
 
-    Small is few hosts, then few rows in `messages` as the GC of this run has counted them, then the name. Those that an
+    Small is few hosts, then few rows in `messages` as the checks have counted them, then the name. Those that an
     unfinished upgrade has left, which may be down, come before all others. Deployments that are only checked have none.
     """
     found: dict[str, tuple[bool, int, int, str]] = {}
@@ -27,9 +27,9 @@ def leaders(
         leader = deployment["leader"]
         if (hostvars[leader].get("__wa_upgrade_verdict") or {}).get("check_only"):
             continue
-        counted = hostvars[leader].get("wa_message_gc_result") or {}
-        rows = counted.get("messages_before") or 0
-        journal = (hostvars[leader].get("__wa_upgrade_host") or {}).get("journal") or {}
+        read = hostvars[leader].get("__wa_upgrade_host") or {}
+        rows = ((read.get("database") or {}).get("messages") or {}).get("rows") or 0
+        journal = read.get("journal") or {}
         whole = journal.get("stage", "locked") == "locked"
         found[leader] = (whole, len(deployment["members"]), int(rows), deployment["name"])
     return sorted(found, key=lambda leader: found[leader])

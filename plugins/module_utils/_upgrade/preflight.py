@@ -8,6 +8,7 @@ The role's README has them as a table.
 
 from __future__ import annotations
 
+import json
 import typing as t
 from dataclasses import dataclass
 
@@ -394,6 +395,20 @@ def _database(now: Observed) -> Problem:
     return " ".join(requirements.database(found, float(seconds)))
 
 
+def _messages(now: Observed) -> Problem:
+    counted = (now.found.get("database") or {}).get("messages") or {}
+    why, limit = now.facts["no_gc"], now.facts["max_messages"]
+    if not why or not counted.get("large"):
+        return None
+    cure = f"Go on with wa_upgrade_skip: {json.dumps([*now.skip, 'table_size'])}"
+    if counted["unknown"]:
+        return f"the rows of messages were not counted: {counted['unknown']}. No GC may make them less, since {why}.", f"{cure}."
+    return (
+        f"messages holds some {counted['rows']} rows, the limit is {limit}, and {why}. The migration will take longer.",
+        f"{cure}, or raise wa_upgrade_max_messages.",
+    )
+
+
 def _media(now: Observed) -> Problem:
     """The leader's marker, or what `wa_upgrade_check_only` has read without writing one, is compared with those of the others."""
     if now.facts["check_only"]:
@@ -605,6 +620,18 @@ CHECKS = (
         subject="deployment",
         reported=True,
     ),
+    # Where GC may be called, it is called after the checks.
+    Check(
+        "the messages table is not too large",
+        "at most `wa_upgrade_max_messages` rows, or message GC",
+        _messages,
+        DEPLOYMENT,
+        after=(DATABASE,),
+        leader=True,
+        skip=(UNFINISHED, NOTHING, _skips("table_size")),
+        subject="deployment",
+        reported=True,
+    ),
     Check(
         "the members share the media volume",
         "one marker file, which all of them read",
@@ -629,8 +656,8 @@ def verdict(facts: Facts, inspected: bool = False) -> dict[str, t.Any]:
 
     `facts` have `host`, `deployment`, `run_hosts` (all hosts of the run), `check_only`, the role's options `state`, `version`, `skip`,
     `take_over`, `dump`, `snapshot_command`, `min_free`, `min_free_logs`, `statement_timeout`, `pull_retries`,
-    `update_compose_files`; `api_password` and `backup_password` (whether they are set); `images` (`wa_images`), `target_images`,
-    `invalid` (refusals of values), `compose` (how Compose is called, or the refusal), `hooks` (refusals by path),
+    `max_messages`, `update_compose_files`; `no_gc` (why no GC may be called, or empty); `api_password` and `backup_password` (whether
+    they are set); `images` (`wa_images`), `target_images`, `invalid` (refusals of values), `compose` (how Compose is called, or the refusal), `hooks` (refusals by path),
     `missing_hooks`, `commands` (`go_on`, `replace`), `secrets`, `today` (YYYY-MM-DD).
 
     Of the host: `found` and `leader` (results of `wa_info`, here and at the leader, each with `held`, whether another run holds its

@@ -78,8 +78,9 @@ def _row(name: str, before: t.Any, after: t.Any) -> str:
 
 
 def _messages(gc: Facts) -> tuple[t.Any, t.Any]:
-    """Returns the rows before and after a GC; one before is counted up to the limit only, when a GC was due."""
-    before, after = gc.get("messages_before"), gc.get("messages_after")
+    """Returns the rows before and after a GC, or as the checks have counted them; one before is an estimate, when a GC was due."""
+    rows = gc.get("rows")
+    before, after = gc.get("messages_before", rows), gc.get("messages_after", None if gc.get("large") else rows)
     if before is not None and before != (after or 0):
         before = f"~{before}"
     return "-" if before is None else before, "-" if after is None else after

@@ -62,6 +62,8 @@ GOOD: dict[str, t.Any] = {
     "min_free": "3G",
     "min_free_logs": "1G",
     "statement_timeout": "1h",
+    "max_messages": 2000000,
+    "no_gc": "",
     "pull_retries": 4,
     "api_password": True,
     "backup_password": True,

@@ -17,11 +17,11 @@ from ansible_collections.waba.onprem.plugins.module_utils._upgrade import plan a
 def test_smaller_deployments_first() -> None:
     groups = {"all": ["a", "b", "c", "d", "e"], "big": ["d", "e"]}
     hostvars: dict[str, dict[str, t.Any]] = {
-        "a": {"wa_message_gc_result": {"messages_before": 900}},
-        "b": {"wa_message_gc_result": {"messages_before": 30}},
-        "c": {"wa_message_gc_result": {"failed": True}},
+        "a": {"__wa_upgrade_host": {"database": {"messages": {"rows": 900}}}},
+        "b": {"__wa_upgrade_host": {"database": {"messages": {"rows": 30}}}},
+        "c": {"__wa_upgrade_host": {"database": {"messages": {"rows": None}}}},
         "d": {"wa_deployment": "big"},
-        "e": {"wa_deployment": "big", "wa_message_gc_result": {}},
+        "e": {"wa_deployment": "big", "__wa_upgrade_host": {"database": {}}},
     }
     assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["c", "b", "a", "d"]
     assert upgrade_plan.leaders(hostvars, groups, ["e"]) == ["d"]

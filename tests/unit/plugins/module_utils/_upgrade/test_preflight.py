@@ -22,6 +22,9 @@ UNREAD = {"found": {"msg": "no daemon with Canary-1", "containers": []}}
 NO_DATABASE: dict[str, t.Any] = {
     "found": {**{name: one for name, one in FOUND.items() if name != "database"}, "msg": "Access denied"}
 }
+LARGE = {**DATABASE, "messages": {"rows": 2400000, "large": True, "unknown": ""}}
+UNCOUNTED = {**DATABASE, "messages": {"rows": None, "large": True, "unknown": "no database has them"}}
+NO_GC: dict[str, t.Any] = {"no_gc": "an expired client refuses GC"}
 NONE: dict[str, t.Any] = {"version": ""}
 SAME: dict[str, t.Any] = {"version": "2.51.2", "dump": False}
 
@@ -228,6 +231,18 @@ FAILED: list[tuple[str, dict[str, t.Any], str]] = [
         with_found(database={"read_only": True}),
         "waba: the database server takes no writes",
     ),
+    (
+        "the messages table is not too large",
+        {**with_found(database=LARGE), **NO_GC, "skip": ["expiry"]},
+        "waba: messages holds some 2400000 rows, the limit is 2000000, and an expired client refuses GC. The migration will take longer. Go on "
+        'with wa_upgrade_skip: ["expiry", "table_size"], or raise wa_upgrade_max_messages.',
+    ),
+    (
+        "the messages table is not too large",
+        {**with_found(database=UNCOUNTED), **NO_GC},
+        "waba: the rows of messages were not counted: no database has them. No GC may make them less, since an expired client refuses GC. Go on "
+        'with wa_upgrade_skip: ["table_size"].',
+    ),
     ("the members share the media volume", {"media": {"msg": "no marker", "actions": []}}, "h1: no marker"),
     ("the members share the media volume", {"marker": {"msg": "not mounted", "actions": []}}, "h1: not mounted"),
     ("the members share the media volume", {"media": {}}, "h1: it was not read"),
@@ -316,6 +331,18 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
         "the database can be migrated",
         {**NONE, **with_found(database={"read_only": True})},
         "an upgrade would be refused: the database server takes no writes",
+    ),
+    ("the messages table is not too large", {**LEFT, **with_found(database=LARGE), **NO_GC}, "an unfinished upgrade goes on"),
+    (
+        "the messages table is not too large",
+        {**with_found(database=LARGE), **NO_GC, "skip": ["table_size"]},
+        "table_size in wa_upgrade_skip",
+    ),
+    ("the messages table is not too large", {**SAME, **with_found(database=LARGE), **NO_GC}, "nothing to upgrade"),
+    (
+        "the messages table is not too large",
+        {**NONE, **with_found(database=LARGE), **NO_GC},
+        "an upgrade would be refused: messages holds some 2400000 rows",
     ),
     (
         "the members share the media volume",
@@ -465,6 +492,16 @@ def test_an_upgrade_goes_on_without_room_for_what_is_copied_already() -> None:
 
 def test_in_check_mode_a_volume_that_is_predicted_is_not_checked() -> None:
     assert verdict(media={"skipped": True})["failed"] == []
+
+
+@pytest.mark.parametrize("database", [LARGE, UNCOUNTED])
+def test_a_large_table_is_left_to_message_gc(database: dict[str, t.Any]) -> None:
+    assert verdict(**with_found(database=database))["failed"] == []
+
+
+def test_a_small_table_needs_no_message_gc() -> None:
+    small = {**DATABASE, "messages": {"rows": 2000000, "large": False, "unknown": ""}}
+    assert verdict(**with_found(database=small), **NO_GC)["failed"] == []
 
 
 @pytest.mark.parametrize("leader", ["", "h1"])

@@ -119,6 +119,9 @@ def test_further_lines(facts: dict[str, t.Any], line: str) -> None:
         ({"messages_before": 300}, "~300 -"),
         ({"messages_before": 0, "messages_after": 0}, "0 0"),
         ({"messages_before": None, "messages_after": None}, "- -"),
+        ({"rows": 200, "large": False, "unknown": ""}, "200 200"),
+        ({"rows": 300, "large": True, "unknown": ""}, "~300 -"),
+        ({"rows": None, "large": True, "unknown": "no database"}, "- -"),
     ],
 )
 def test_the_rows_of_messages(messages: dict[str, t.Any], shown: str) -> None:
