@@ -550,18 +550,20 @@ database:
       type: int
       returned: when sizes are read, see O(gather)
     messages:
-      description: The rows of the tables C(messages).
+      description: The rows of the tables C(messages) that the client's user may read and its search path finds.
       type: dict
       returned: when sizes are read and O(max_messages) is given
       contains:
         rows:
-          description: How many there are - exact, or the server's estimate if V(large). V(null) when they could not be counted.
+          description:
+            - How many there are - exact, or if V(large) is true more than O(max_messages) or the server's estimate.
+            - V(null) when there is no such table, or it could not be read.
           type: int
         large:
           description: Whether there are more than O(max_messages), or it is not known.
           type: bool
         unknown:
-          description: Why it is not known; empty if it is.
+          description: Why they could not be counted; empty if they were.
           type: str
     largest_table:
       description: The largest table, with C(database), C(name) and C(bytes); V(null) when there is none.
@@ -742,8 +744,12 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
         params = {**params, "gather": ["database"]}
     noted = journal["notes"].get("databases") if unfinished else None
     secrets = [env.get("WA_DB_PASSWORD")]  # not in the whole result: it may be a part of the name of an image or a volume
+
+    def warn(text: str) -> None:
+        result.warn(redact.hide(text, secrets))
+
     try:
-        facts = database_facts.gather({**params, "databases": noted or params["databases"]}, env, result.warn)
+        facts = database_facts.gather({**params, "databases": noted or params["databases"]}, env, warn)
     except WaError as error:
         raise WaError.of(redact.hide(str(error), secrets)) from None
     if "messages" in facts:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import typing as t
 
@@ -18,20 +19,20 @@ def leaders(
 ) -> list[str]:
     """The leaders of the deployments that `hosts` belong to, the smaller deployments first (Meta's advice).
 
-    Small is few hosts, then few rows in `messages` as the checks have counted them, then the name. Those that an
-    unfinished upgrade has left, which may be down, come before all others. Deployments that are only checked have none.
+    Small is few hosts, then few rows in `messages` as the checks have counted them, those that were not counted last, then the name.
+    Those that an unfinished upgrade has left, which may be down, come before all others. Deployments that are only checked have none.
     """
-    found: dict[str, tuple[bool, int, int, str]] = {}
+    found: dict[str, tuple[bool, int, float, str]] = {}
     for host in hosts:
         deployment = topology.described(hostvars, host, groups)
         leader = deployment["leader"]
         if (hostvars[leader].get("__wa_upgrade_verdict") or {}).get("check_only"):
             continue
         read = hostvars[leader].get("__wa_upgrade_host") or {}
-        rows = ((read.get("database") or {}).get("messages") or {}).get("rows") or 0
+        rows = ((read.get("database") or {}).get("messages") or {}).get("rows")
         journal = read.get("journal") or {}
         whole = journal.get("stage", "locked") == "locked"
-        found[leader] = (whole, len(deployment["members"]), int(rows), deployment["name"])
+        found[leader] = (whole, len(deployment["members"]), math.inf if rows is None else int(rows), deployment["name"])
     return sorted(found, key=lambda leader: found[leader])
 
 

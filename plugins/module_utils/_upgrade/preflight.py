@@ -396,17 +396,24 @@ def _database(now: Observed) -> Problem:
 
 
 def _messages(now: Observed) -> Problem:
-    counted = (now.found.get("database") or {}).get("messages") or {}
-    why, limit = now.facts["no_gc"], now.facts["max_messages"]
-    if not why or not counted.get("large"):
+    counted, no_gc = _counted(now), now.facts["no_gc"]
+    cure = f"wa_upgrade_skip: {json.dumps([*now.skip, 'table_size'])}"
+    if counted["rows"] is None and (counted["unknown"] or no_gc):
+        why = counted["unknown"].rstrip(".") or "a migration of this database runs"
+        return f"the rows of messages were not counted: {why}.", f"Correct that and run upgrade.yml again, or go on with {cure}."
+    if not counted["large"] or not no_gc:
         return None
-    cure = f"Go on with wa_upgrade_skip: {json.dumps([*now.skip, 'table_size'])}"
-    if counted["unknown"]:
-        return f"the rows of messages were not counted: {counted['unknown']}. No GC may make them less, since {why}.", f"{cure}."
+    counting = f" by the server's statistics ({counted['unknown']})" if counted["unknown"] else ""
     return (
-        f"messages holds some {counted['rows']} rows, the limit is {limit}, and {why}. The migration will take longer.",
-        f"{cure}, or raise wa_upgrade_max_messages.",
+        f"messages holds some {counted['rows']} rows{counting}, the limit is {now.facts['max_messages']}, and {no_gc}. "
+        "The migration will take longer.",
+        f"Go on with {cure}, or raise wa_upgrade_max_messages.",
     )
+
+
+def _counted(now: Observed) -> Facts:
+    """The rows of the tables `messages`; beside a migration they are not counted, and GC counts them itself."""
+    return (now.found.get("database") or {}).get("messages") or {"rows": None, "large": True, "unknown": ""}
 
 
 def _media(now: Observed) -> Problem:
@@ -622,7 +629,7 @@ CHECKS = (
     ),
     # Where GC may be called, it is called after the checks.
     Check(
-        "the messages table is not too large",
+        "the messages table is below its limit, or message GC may be called",
         "at most `wa_upgrade_max_messages` rows, or message GC",
         _messages,
         DEPLOYMENT,
@@ -749,6 +756,15 @@ def _unsupported(now: Observed) -> str:
     )
 
 
+def _gc_due(now: Observed) -> str:
+    """Returns that message GC is called after the checks; empty if it is not, or if only GC itself counts the rows."""
+    counted = _counted(now)
+    needless = now.facts["no_gc"] or "table_size" in now.skip or now.unfinished or NOTHING.applies(now)
+    if needless or not counted["large"] or counted["rows"] is None:
+        return ""
+    return f"messages holds some {counted['rows']} rows, the limit is {now.facts['max_messages']}: message GC is due"
+
+
 def _notes(now: Observed, refusals: t.Sequence[str], unsupported: str) -> list[str]:
     """Returns what is displayed of a host that has passed."""
     notes = []
@@ -763,7 +779,7 @@ def _notes(now: Observed, refusals: t.Sequence[str], unsupported: str) -> list[s
         notes.append(f"{now.name}: version {before}, {what}")
         databases = now.facts["dumpable"].get("databases")
         notes += [f"{now.name}: the dump will hold {', '.join(databases)}"] if databases else []
-        notes += [f"{now.name}: {unsupported}"] if unsupported else []
+        notes += [f"{now.name}: {text}" for text in (unsupported, _gc_due(now)) if text]
     # Preparation goes on: what it cleans may make the room, and time for statements is given for the upgrade alone.
     notes += [f"{now.host}: {REFUSED}: {' '.join(refusals)}"] if refusals else []
     return notes

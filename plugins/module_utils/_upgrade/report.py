@@ -39,9 +39,9 @@ def closing(facts: Facts, provision_command: str) -> dict[str, t.Any]:
     """Returns the report of an upgrade that ended well, of one that was not needed, or of a preparation.
 
     `facts` are those of `result`, and: `journal`, that of this run's upgrade, empty for none; `messages` (the result of
-    `wa_message_gc`), `logs` (the containers of the results of `wa_log_cleanup`), `after` (the versions that run after an upgrade),
-    `check_mode`, `unsupported` (why the vendor does not support the database, or empty), and `refusals`, by host why an upgrade
-    would be refused.
+    `wa_message_gc`, or what the checks have counted), `logs` (the containers of the results of `wa_log_cleanup`), `after` (the
+    versions that run after an upgrade), `check_mode`, `unsupported` (why the vendor does not support the database, or empty), and
+    `refusals`, by host why an upgrade would be refused.
     """
     journal, after = facts["journal"], sorted(set(facts["after"]))
     upgraded = bool(after)

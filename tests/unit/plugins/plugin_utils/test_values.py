@@ -35,6 +35,7 @@ REFUSED: dict[str, dict[t.Any, str]] = {
     "wa_log_cleanup_metrics_file": {"metrics.prom": "relative"},
     "wa_log_cleanup_minute": {60: "from 0 to 59", "1;2": "from 0 to 59"},
     "wa_log_cleanup_timeout": {0: "at least a second", "1w": "no duration"},
+    "wa_upgrade_max_messages": {-1: "at least 0", "many": "at least 0"},
     "wa_media_volume_min_free": {"much": "no size"},
     "wa_media_volume_mount_path": {"wamedia": "relative", "": "empty", None: "no path"},
     **{
@@ -54,6 +55,7 @@ ACCEPTED: dict[str, list[t.Any]] = {
     "wa_log_cleanup_keep": [0],
     "wa_log_cleanup_metrics_file": [None, "", "/var/lib/metrics/wa.prom"],
     "wa_media_volume_min_free": [None, "", "5G", 0],
+    "wa_upgrade_max_messages": [0],
 }
 
 

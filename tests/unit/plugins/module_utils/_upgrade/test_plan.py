@@ -23,7 +23,7 @@ def test_smaller_deployments_first() -> None:
         "d": {"wa_deployment": "big"},
         "e": {"wa_deployment": "big", "__wa_upgrade_host": {"database": {}}},
     }
-    assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["c", "b", "a", "d"]
+    assert upgrade_plan.leaders(hostvars, groups, groups["all"]) == ["b", "a", "c", "d"]
     assert upgrade_plan.leaders(hostvars, groups, ["e"]) == ["d"]
 
 
