@@ -109,6 +109,9 @@ def _failure(result: t.Mapping[str, t.Any]) -> str:
 def _message(result: t.Mapping[str, t.Any]) -> str:
     stderr = [line.strip() for line in str(result.get("stderr") or "").splitlines() if line.strip()]
     said = str(result.get("msg") or "")
+    command = result.get("cmd")
+    if isinstance(command, list) and command[:2] == ["timeout", "-k"] and result.get("rc") in (124, 137, -9):
+        said = f"it had not ended after {command[3]} s"
     message = ": ".join(text for text in (said.rstrip(".") if stderr else said, *stderr[-1:]) if text)
     return compose_messages.quoteless(message)
 

@@ -27,6 +27,11 @@ from ansible_collections.waba.onprem.plugins.plugin_utils import _process as pro
         ({"failed": True}, ""),
         ({"failed": True, "msg": "non-zero return code", "stderr": "a\nno room\n"}, "non-zero return code: no room"),
         (
+            {"failed": True, "msg": "non-zero return code", "rc": 124, "cmd": ["timeout", "-k", "30", "240", "docker"]},
+            "it had not ended after 240 s",
+        ),
+        ({"failed": True, "msg": "killed", "rc": 137, "cmd": ["docker", "stop"]}, "killed"),
+        (
             {
                 "msg": "One or more items failed",
                 "results": [
