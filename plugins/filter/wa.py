@@ -116,6 +116,29 @@ def _message(result: t.Mapping[str, t.Any]) -> str:
     return compose_messages.quoteless(message)
 
 
+def start_problem(read: t.Mapping[str, t.Any], project: str, topology: str) -> str:
+    """Returns why a client must be neither migrated nor started; empty for no reason. `read` is a result of `wa_info`.
+
+    Somebody uses the database, where its sessions were read, or a second Coreapp of a single client would run.
+    """
+    used = upgrade_requirements.sessions((read.get("database") or {}).get("sessions") or [])
+    return used or ("" if topology != "single" else client_starts.second_coreapp(read["containers"], project))
+
+
+def not_upgraded(results: t.Iterable[t.Mapping[str, t.Any]], target: str) -> list[str]:
+    """Returns each container that does not run in the `target` version, and each member without one, a line each.
+
+    `results` are those of `wa_info` in a loop over members.
+    """
+    lines = []
+    for one in results:
+        found = compose_document.service_containers(one["containers"])
+        lines += [container_line(each) for each in found if (each["version"], each["state"]) != (target, "running")]
+        if not found:
+            lines.append(f"{_member(one.get('item'))}: no container of the client")
+    return lines
+
+
 def unfinished(result: t.Mapping[str, t.Any], host: str) -> list[str]:
     """Returns each host on which a task has failed, with the reason: of a loop over members, or `host`."""
     results = result.get("results", [result])
@@ -352,7 +375,8 @@ class FilterModule:
             "orphan_migration": _with_ansible_errors(upgrade_plan.orphan_migration),
             "old_images": _with_ansible_errors(upgrade_plan.old_images),
             "database_copy_problems": upgrade_requirements.database_copy,
-            "session_problem": upgrade_requirements.sessions,
+            "start_problem": start_problem,
+            "not_upgraded": not_upgraded,
             "container_line": container_line,
             "stop_refusal": replacement.removed_by_a_stop,
             "layer_refusal": replacement.lost_with_layers,

@@ -50,19 +50,18 @@ def waves(asked: t.Any) -> list[int | str]:
     return [text if text.endswith("%") else int(text) for text in (str(size).strip() for size in sizes)]
 
 
-def restarting_members(
-    members: t.Iterable[t.Mapping[str, t.Any]], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]
-) -> list[dict[str, t.Any]]:
+def restarting_members(looked: t.Iterable[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
     """The members with containers that Docker starts again when its host comes back, though they were stopped; with their `names`.
 
-    That is what the policies `always` and `on-failure` mean (Docker's documentation of restart policies).
+    `looked` are the results of `wa_info` in a loop over members. That is what the policies `always` and `on-failure` mean (Docker's
+    documentation of restart policies).
     """
     found = []
-    for member in members:
-        looked = (hostvars[member["host"]].get("__wa_upgrade_found") or {}).get("containers") or []
-        names = [one["name"] for one in looked if one["restart"] in ("always", "on-failure") and not one["one_shot"]]
+    for one in looked:
+        restarting = [each for each in one["containers"] if each["restart"] in ("always", "on-failure")]
+        names = [each["name"] for each in restarting if not each["one_shot"]]
         if names:
-            found.append({**member, "names": names})
+            found.append({**one["item"], "names": names})
     return found
 
 

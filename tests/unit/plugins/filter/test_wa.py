@@ -49,6 +49,49 @@ def test_failure_names_host_and_reason(result: dict[str, t.Any], expected: str) 
     assert wa.failure(result) == expected
 
 
+OWN = {"service": "wacore", "project": "wa-h1", "image": "reg/coreapp:v2.53.4", "name": "wa-h1-wacore-1"}
+RUNS = {**OWN, "version": "2.53.4", "state": "running", "one_shot": False}
+
+
+@pytest.mark.parametrize(
+    ("containers", "expected"),
+    [
+        ([RUNS], []),
+        ([RUNS, {**RUNS, "service": "dbupgrade", "state": "exited"}], []),
+        ([{**RUNS, "state": "exited"}], ["wa-h1-wacore-1 (reg/coreapp:v2.53.4, project wa-h1, exited)"]),
+        ([{**RUNS, "version": "2.51.2"}], ["wa-h1-wacore-1 (reg/coreapp:v2.53.4, project wa-h1, running)"]),
+        ([], ["h1: no container of the client"]),
+    ],
+)
+def test_a_member_is_upgraded_when_all_its_containers_run_in_the_version(
+    containers: list[dict[str, t.Any]], expected: list[str]
+) -> None:
+    assert wa.not_upgraded([{"item": {"host": "h1"}, "containers": containers}], "2.53.4") == expected
+
+
+SESSION = {"database": "waba1", "from": "192.0.2.7"}
+CORE = {"state": "running", "role": "core", "one_shot": False, "restart": "no", "database": "db:3306/", "env_keys": []}
+CORES = [
+    {**CORE, "id": "1", "name": "wa-h1-wacore-1", "project": "wa-h1"},
+    {**CORE, "id": "2", "name": "other", "project": "other"},
+]
+
+
+@pytest.mark.parametrize(
+    ("read", "topology", "expected"),
+    [
+        ({"containers": []}, "single", ""),
+        ({"containers": [], "database": {"sessions": []}}, "high_availability", ""),
+        ({"containers": CORES, "database": {"sessions": [SESSION]}}, "single", "1 on database waba1 from 192.0.2.7"),
+        ({"containers": CORES}, "single", "other"),
+        ({"containers": CORES}, "high_availability", ""),
+    ],
+)
+def test_what_keeps_a_client_from_being_started(read: dict[str, t.Any], topology: str, expected: str) -> None:
+    found = wa.start_problem(read, "wa-h1", topology)
+    assert expected in found if expected else not found
+
+
 def test_refusal_filters_return_the_message_of_the_rule() -> None:
     filters = wa.FilterModule().filters()
     assert filters["version_refusal"]("vv2.53.4") == ""

@@ -125,11 +125,10 @@ def test_containers_that_a_reboot_would_start_again() -> None:
         {"name": "other", "restart": "unless-stopped", "one_shot": False},
         {"name": "run", "restart": "always", "one_shot": True},
     ]
-    hostvars = {
-        "h1": {"__wa_upgrade_found": {"containers": looked}},
-        "h2": {"__wa_upgrade_found": {"containers": looked[2:]}},
-    }
-    members = [{"host": "h1", "project": "wa"}, {"host": "h2", "project": "wa"}]
-    assert upgrade_plan.restarting_members(members, hostvars) == [
+    results = [
+        {"item": {"host": "h1", "project": "wa"}, "containers": looked},
+        {"item": {"host": "h2", "project": "wa"}, "containers": looked[2:]},
+    ]
+    assert upgrade_plan.restarting_members(results) == [
         {"host": "h1", "project": "wa", "names": ["wacore", "waweb"]}
     ]
