@@ -116,12 +116,12 @@ def _message(result: t.Mapping[str, t.Any]) -> str:
     return compose_messages.quoteless(message)
 
 
-def start_problem(read: t.Mapping[str, t.Any], project: str, topology: str) -> str:
+def start_problem(read: t.Mapping[str, t.Any], project: str, topology: str, idle: bool) -> str:
     """Returns why a client must be neither migrated nor started; empty for no reason. `read` is a result of `wa_info`.
 
-    Somebody uses the database, where its sessions were read, or a second Coreapp of a single client would run.
+    Somebody uses the database that must be `idle`, or a second Coreapp of a single client would run.
     """
-    used = upgrade_requirements.sessions((read.get("database") or {}).get("sessions") or [])
+    used = upgrade_requirements.sessions(read["database"]["sessions"] if idle else [])
     return used or ("" if topology != "single" else client_starts.second_coreapp(read["containers"], project))
 
 

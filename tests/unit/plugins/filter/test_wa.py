@@ -80,7 +80,7 @@ CORES = [
 @pytest.mark.parametrize(
     ("read", "topology", "expected"),
     [
-        ({"containers": []}, "single", ""),
+        ({"containers": [], "database": {"sessions": []}}, "single", ""),
         ({"containers": [], "database": {"sessions": []}}, "high_availability", ""),
         ({"containers": CORES, "database": {"sessions": [SESSION]}}, "single", "1 on database waba1 from 192.0.2.7"),
         ({"containers": CORES}, "single", "other"),
@@ -88,8 +88,13 @@ CORES = [
     ],
 )
 def test_what_keeps_a_client_from_being_started(read: dict[str, t.Any], topology: str, expected: str) -> None:
-    found = wa.start_problem(read, "wa-h1", topology)
+    found = wa.start_problem(read, "wa-h1", topology, "database" in read)
     assert expected in found if expected else not found
+
+
+def test_a_database_that_must_be_idle_was_looked_at() -> None:
+    with pytest.raises(KeyError):
+        wa.start_problem({"containers": []}, "wa-h1", "single", idle=True)
 
 
 def test_refusal_filters_return_the_message_of_the_rule() -> None:
