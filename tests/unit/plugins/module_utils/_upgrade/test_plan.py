@@ -129,6 +129,4 @@ def test_containers_that_a_reboot_would_start_again() -> None:
         {"item": {"host": "h1", "project": "wa"}, "containers": looked},
         {"item": {"host": "h2", "project": "wa"}, "containers": looked[2:]},
     ]
-    assert upgrade_plan.restarting_members(results) == [
-        {"host": "h1", "project": "wa", "names": ["wacore", "waweb"]}
-    ]
+    assert upgrade_plan.restarting_members(results) == [{"host": "h1", "project": "wa", "names": ["wacore", "waweb"]}]

@@ -344,13 +344,21 @@ SKIPPED: list[tuple[str, dict[str, t.Any], str]] = [
         {**NONE, **with_found(database={"read_only": True})},
         "an upgrade would be refused: the database server takes no writes",
     ),
-    ("the messages table is below its limit, or message GC may be called", {**LEFT, **with_found(database=LARGE), **NO_GC}, "an unfinished upgrade goes on"),
+    (
+        "the messages table is below its limit, or message GC may be called",
+        {**LEFT, **with_found(database=LARGE), **NO_GC},
+        "an unfinished upgrade goes on",
+    ),
     (
         "the messages table is below its limit, or message GC may be called",
         {**with_found(database=LARGE), **NO_GC, "skip": ["table_size"]},
         "table_size in wa_upgrade_skip",
     ),
-    ("the messages table is below its limit, or message GC may be called", {**SAME, **with_found(database=LARGE), **NO_GC}, "nothing to upgrade"),
+    (
+        "the messages table is below its limit, or message GC may be called",
+        {**SAME, **with_found(database=LARGE), **NO_GC},
+        "nothing to upgrade",
+    ),
     (
         "the messages table is below its limit, or message GC may be called",
         {**NONE, **with_found(database=LARGE), **NO_GC},
