@@ -25,8 +25,9 @@ options:
       - V(journal) is the journals of the upgrade in O(lock_file), which it needs, and of the last finished one.
       - V(database) is the client's database, read as the client's own user; O(login_user) and O(login_password) are not
         used. It needs O(env_file). With V(journal), the databases that an unfinished upgrade has noted come before O(databases).
-      - V(database_sizes) adds the sizes of its tables, and with O(max_messages) their rows, not where V(journal) has an unfinished upgrade or V(containers) a running migration of
-        this database, because on PostgreSQL they wait for a migration that rewrites a table.
+      - V(database_sizes) adds the sizes of its tables, and with O(max_messages) the rows of C(messages), not where V(journal) has an
+        unfinished upgrade or V(containers) a running migration of this database, because on PostgreSQL they wait for a migration that
+        rewrites a table.
       - V(compose_images) is the images that the Compose files of O(compose) name.
       - V(environment), V(volume) and V(compose) return how each client container was created, and those beside it in its
         Compose project - its environment with secrets hidden, its volumes, and all else in the words of a Compose file.

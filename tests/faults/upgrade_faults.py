@@ -335,9 +335,9 @@ def one_line(code: int, output: str) -> str:
 
 def expect_words(what: str, told: str, code: int, *words: str) -> None:
     """That a playbook ended with `code` and said all of `words`."""
-    found, _, said = told.partition(" ")
+    found = told.split(" ", 1)[0]
     if found != str(code):
-        raise SystemExit(f"{what}: ended with {found}, expected {code}; the end of what it said: {said[-1500:]}")
+        raise SystemExit(f"{what}: ended with {found}, expected {code}; the end of what it said: {told[-1500:]}")
     print(f"  {what}, exit code: as expected", flush=True)
     expect(f"{what}, words", [text for text in words if text not in told], [])
 
