@@ -196,11 +196,11 @@ class Client(Start):
         self.compose("up", "--detach")
 
     def plant(self) -> None:
-        """Seeds messages, and writes a file of media."""
+        """Seeds messages, and writes a file of media; a folder of the host belongs to the client's user, as it has to."""
         self.lab.lab("seed", "--rows", str(ROWS), "--prefix", self.prefix)
         self.lab.host(
             f"mkdir -p {self.media}/incoming; head -c 300000 /dev/urandom >{self.media}/incoming/planted;"
-            f" chown -R 20021:20021 {self.media}/incoming"
+            f" chown -R 20021:20021 {self.media}"
         )
 
     @property
