@@ -552,7 +552,8 @@ def upgrade(batch: Batch) -> None:
         assert after.images == new
         assert {one for one in before.ids if after.ids[one] != before.ids[one]} == ours
         edited = {
-            path: (mode, client.edited(path, text.encode()).decode()) for path, (mode, text) in before.files.items()
+            path: (mode, client.edited(path, text.encode(errors="surrogateescape")).decode(errors="surrogateescape"))
+            for path, (mode, text) in before.files.items()
         }
         assert after.files == edited
         client.compose("up", "--detach")
