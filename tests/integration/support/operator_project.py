@@ -92,8 +92,10 @@ class Start:
 
     def edited(self, name: str, data: bytes) -> bytes:
         """Returns the content of a file with the new version where the layout says that the file has it, except in comments."""
+        if name not in self.layout.version:
+            return data  # a file of media is no text
         lines = data.decode().splitlines(keepends=True)
-        for text in map(self.text, self.layout.version.get(name, ())):
+        for text in map(self.text, self.layout.version[name]):
             variable, _equals, value = text.rpartition("=")
             for number, line in enumerate(lines):
                 if variable in line and not line.lstrip().startswith("#"):
