@@ -744,9 +744,8 @@ def read_database(params: dict[str, t.Any], result: Result) -> dict[str, t.Any]:
     if unfinished or any(one["state"] in ("running", "paused") and one["database"] == own for one in migrating):
         params = {**params, "gather": ["database"]}
     noted = journal["notes"].get("databases") if unfinished else None
-    secrets = [
-        env.get("WA_DB_PASSWORD")
-    ]  # not in the whole result: it may be a part of the name of an image or a volume
+    # Hidden here and not in the whole result: it may be a part of the name of an image or a volume.
+    secrets = [env.get("WA_DB_PASSWORD")]
 
     def warn(text: str) -> None:
         result.warn(redact.hide(text, secrets))

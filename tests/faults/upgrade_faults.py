@@ -333,13 +333,13 @@ def one_line(code: int, output: str) -> str:
     return f"{code} " + " ".join(output.replace("\\n", " ").split())
 
 
-def expect_words(what: str, told: str, code: int, *words: str) -> None:
-    """That a playbook ended with `code` and said all of `words`."""
-    found = told.split(" ", 1)[0]
+def expect_words(what: str, output: str, code: int, *words: str) -> None:
+    """That a playbook ended with `code` and its output has all of `words`; the code stands before the output."""
+    found = output.split(" ", 1)[0]
     if found != str(code):
-        raise SystemExit(f"{what}: ended with {found}, expected {code}; the end of what it said: {told[-1500:]}")
+        raise SystemExit(f"{what}: exit code {found}, expected {code}; the end of its output: {output[-1500:]}")
     print(f"  {what}, exit code: as expected", flush=True)
-    expect(f"{what}, words", [text for text in words if text not in told], [])
+    expect(f"{what}, words", [text for text in words if text not in output], [])
 
 
 def reach(run: subprocess.Popen[bytes], lab: Lab, stage: str, held: bool) -> None:
