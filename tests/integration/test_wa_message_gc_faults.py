@@ -79,11 +79,13 @@ def test_what_passes_while_it_is_tried_again(run: Run, client: Simulated, fault:
 
 def test_it_never_ends(run: Run, client: Simulated) -> None:
     client.fault("gc_never_ends", value=20)
-    result = run(wait_timeout="4")
-    assert re.search("rows still go after [4-9]s", result["msg"]), result["msg"]
+    patient = functools.partial(run, quiet_period="4")  # this GC pauses for a second, and for longer on a busy machine
+    result = patient(wait_timeout="5")
+    [seconds] = re.findall(r"rows still go after (\d+)s", result["msg"])
+    assert int(seconds) >= 5, result["msg"]
     assert "it is taken up and not called a second time" in result["msg"]
     client.fault("gc_never_ends", on=False)
-    taken_up = run()
+    taken_up = patient()
     assert (taken_up["messages_after"], taken_up["rounds"], taken_up["changed"]) == (LEFT, 1, False)
 
 
