@@ -111,61 +111,16 @@ restored:
 
 import contextlib
 import os
-import pwd
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core import files as core_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
-
-
-def write(module: AnsibleModule, result: Result, content: str) -> None:
-    """Sets content, mode and owner of the file."""
-    path, mode, owner = module.params["path"], int(module.params["mode"], 8), module.params["owner"]
-    store = Store(path)
-
-    def own(number: int) -> None:
-        if owner:
-            os.fchown(number, _user(owner), -1)
-        os.fchmod(number, mode)
-
-    missing = not os.path.isdir(store.folder)
-    result.values.update(path=path, kept=False)
-    if missing and not module.check_mode:
-        raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
-    with contextlib.nullcontext() if module.check_mode or missing else store.lock(client_files.LOCK_TIMEOUT):
-        before = store.read()
-        if content.startswith(HEADER):
-            client_files.refuse_unmanaged(path, before)
-        if before != content:
-            result.record_change(f"wrote {path}")
-            result.diff(before or "", content, path)
-            if not module.check_mode:
-                if before is not None and module.params["keep"]:
-                    result.values["kept"] = store.keep(before)
-                store.write(content, own)
-            return
-        wanted = {"path": path, "state": "file", "mode": module.params["mode"], "owner": owner, "group": None}
-        differences = concern_files.differences({**wanted, "content": None, "sha256": None})
-        if differences:
-            result.record_change(f"changed mode or owner: {'; '.join(differences)}")
-            if not module.check_mode:
-                with store.opened() as number:
-                    own(number)
-
-
-def _user(name: str) -> int:
-    """Returns the id of a user of this host. Raises WaError."""
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise WaError("option owner", f"{name} does not exist here", "the name of a user of this host") from None
 
 
 def restore(module: AnsibleModule, result: Result) -> None:
@@ -223,7 +178,8 @@ def main() -> None:
     module.no_log_values.discard(content)
     try:
         if module.params["operation"] == "write":
-            write(module, result, content)
+            given = {name: module.params[name] for name in ("mode", "owner", "keep")}
+            concern_files.write(result, module.params["path"], content, **given)
         else:
             {"restore": restore, "settle": settle}[module.params["operation"]](module, result)
         result.values["unproven"] = [path for path in module.params["files"] if os.path.lexists(Store(path).previous)]

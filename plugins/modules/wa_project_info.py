@@ -17,48 +17,6 @@ description:
 author:
   - waba.onprem contributors (@waba)
 options:
-  project:
-    description: The Compose project.
-    type: str
-    required: true
-  project_dir:
-    description: The folder of its C(compose.yml), which relative paths start from. It need not exist.
-    type: path
-    required: true
-  content:
-    description:
-      - The Compose file's content, as JSON. It is hidden in logs.
-      - Required without O(compose_files), and where these contain V(-).
-    type: str
-  compose_files:
-    description:
-      - The Compose files in their order. V(-) is the place of O(content), as it is for Compose.
-      - O(content) alone when not given.
-    type: list
-    elements: path
-  interpolation_files:
-    description: The files with the variables of the Compose files, as C(docker compose --env-file) takes them.
-    type: list
-    elements: path
-    default: []
-  profiles:
-    description: The profiles to enable. Those of C(COMPOSE_PROFILES) in the environment or in C(.env) when not given.
-    type: list
-    elements: str
-  services:
-    description:
-      - The services to look at; all of them when not given. Services that they depend on are looked at, too.
-      - What Compose would have to recreate of the latter is in RV(other_services).
-    type: list
-    elements: str
-    default: []
-  version:
-    description: The version that O(services) have to have.
-    type: str
-  env_files:
-    description: Contents of env files that are not written yet, by path. They are hidden in logs.
-    type: dict
-    default: {}
   env_changes:
     description:
       - The keys by which a C(db.env) that is not written yet will differ from what a container has, by the container's name.
@@ -88,20 +46,10 @@ options:
       - The record of which client is here that C(provision.yml) writes. It has the hashes of what was last applied; a container
         with another one was created from a file that was changed manually, and is recreated.
     type: path
-  confirm_identity:
-    description: Values that are to change with intent, as in M(waba.onprem.wa_db_env).
-    type: dict
-    default: {}
-  media_path:
-    description: Where media are mounted in a container.
-    type: path
-    default: /usr/local/wamedia
-  media_folder:
-    description: The directory that the media volume binds; a container that mounts it directly has the same media.
-    type: path
 extends_documentation_fragment:
   - waba.onprem.attributes
   - waba.onprem.docker
+  - waba.onprem.project
 attributes:
   check_mode:
     description: Reads in check mode as otherwise.
@@ -198,20 +146,6 @@ calls:
   elements: dict
   returned: always
   sample: [{services: [], dependencies: true, recreate: auto}]
-other_services:
-  description:
-    - Why services that O(services) depend on would be recreated by these calls, or containers of C(docker compose up --scale) removed,
-      each with what to do.
-  type: list
-  elements: str
-  returned: always
-  sample: []
-other_versions:
-  description: Why O(services) would have another version than O(version), each with what to do.
-  type: list
-  elements: str
-  returned: always
-  sample: []
 restart_policies:
   description: The containers whose restart policy differs from that of their service, each with C(name) and the C(policy) of its service.
   type: list
@@ -230,57 +164,63 @@ paused:
   elements: str
   returned: always
   sample: [wa-support-waweb-1]
-other_builds:
-  description:
-    - Why containers would be made from another build than the one that runs under the same version, each with what to do.
-    - A start of another build may migrate the client's database.
-  type: list
-  elements: str
+refusals:
+  description: Why the calls must not be made, each with what to do. Those about which there is something to say are there.
+  type: dict
   returned: always
-  sample: ["service waweb: the tag v2.53.4 names another build than the one that runs. Pin the image by its digest."]
-lost_networks:
-  description: Why networks of the Compose file cannot be used, each with what to do.
-  type: list
-  elements: str
-  returned: always
-  sample: ["network proxy: not on this host. Create it: docker network create proxy"]
-losses:
-  description: Why containers that would be recreated or removed would lose their configuration or media, each with what to do.
-  type: list
-  elements: str
-  returned: always
-  sample: []
-left_out:
-  description: What containers that another Compose file made would lose by the role's, each with what to do.
-  type: list
-  elements: str
-  returned: always
-  sample: []
-identity:
-  description:
-    - Why a service would be another client than its container, by its database or its media, and O(confirm_identity) does not say so.
-  type: list
-  elements: str
-  returned: always
-  sample: []
+  contains:
+    networks:
+      description: Networks of the Compose file that cannot be used.
+      type: list
+      elements: str
+      sample: ["network proxy: not on this host. Create it: docker network create proxy"]
+    builds:
+      description:
+        - Containers that would be made from another build than the one that runs under the same version. A start of another build
+          may migrate the client's database.
+      type: list
+      elements: str
+      sample: ["service waweb: the tag v2.53.4 names another build than the one that runs. Pin the image by its digest."]
+    identity:
+      description: Services that would be another client than their container, by database or media, without O(confirm_identity).
+      type: list
+      elements: str
+      sample: []
+    losses:
+      description: Containers that would be recreated or removed and would lose their configuration or media.
+      type: list
+      elements: str
+      sample: []
+    mounts:
+      description: Mounts that containers of another Compose file would lose, without O(skip_mounts).
+      type: list
+      elements: str
+      sample: []
+    services:
+      description:
+        - Containers of other services than O(services) that the calls would recreate, and those of C(docker compose up --scale)
+          that they would remove.
+      type: list
+      elements: str
+      sample: []
+    versions:
+      description: Services of O(services) that would have another version than O(version).
+      type: list
+      elements: str
+      sample: []
 """
 
-import json
 import typing as t
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
 from ansible_collections.waba.onprem.plugins.module_utils._client import inspection as client_inspection
-from ansible_collections.waba.onprem.plugins.module_utils._client import listing, replacement
+from ansible_collections.waba.onprem.plugins.module_utils._client import prediction
 from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
 from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
-from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
-from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
-from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 
 
 def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -289,10 +229,6 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
     surplus = compose_plan.surplus(steps, project.services)
     policies = project.restart_policies(steps)
     calls = project.calls(steps, surplus)
-    names = project.selected or [one.name for one in project.services]
-    guarded = project.selected or project.recreate == compose_plan.LATER
-    others = compose_plan.refuse_others(steps, names, calls) if guarded else []
-    builds = compose_plan.other_builds(project.services, project.found, steps, project.recreate)
     return {
         "containers": [asdict(step) for step in steps],
         "changes": [compose_plan.line(step) for step in steps if step.action != "none"]
@@ -301,91 +237,20 @@ def read(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dic
         "pending": [compose_plan.pending_line(step) for step in steps if step.pending],
         "surplus": surplus,
         "calls": calls,
-        "other_services": [str(error) for error in others],
-        "other_versions": other_versions(project, params["version"]),
         "paused": [step.container for step in steps if step.action == "unpause"],
-        "other_builds": [str(error) for error in builds],
-        "lost_networks": [
-            str(error) for error in (*project.lost_networks(), *(project.renewed_networks() if calls else ()))
-        ],
-        "losses": losses(project, params["media_path"], steps),
-        "left_out": left_out(project, params["media_path"], steps),
-        "identity": another_client(project, params),
+        "refusals": prediction.refusals(project, params, steps, calls),
     }
-
-
-def other_versions(project: compose_project.Project, version: str | None) -> list[str]:
-    """Returns why the operator's Compose files, which may come after the role's, give a service another version."""
-    return [
-        str(
-            WaError(
-                f"service {one.name}",
-                f"the Compose files give it the image {one.image}",
-                f"version {version}",
-                "Take the image out of the file that wa_client_compose_files names",
-            )
-        )
-        for one in project.services
-        if version and one.name in project.selected and image_reference.parse(one.image).version != version
-    ]
-
-
-def losses(project: compose_project.Project, media_path: str, steps: t.Iterable[compose_plan.Step]) -> list[str]:
-    """Returns why containers must not be recreated or removed."""
-    leaving = {step.container for step in steps if step.action in ("recreate", "remove", "unknown")}
-    found = [one for one in listing.read(project.engine, project.name, []) if one["name"] in leaving]
-    for one in found:
-        one["layer_media"] = listing.layer_media(project.engine, one, media_path)
-    inside = replacement.lost_with_layers(found).rstrip(".")
-    return [*([inside] if inside else []), *replacement.lost_by_compose_files(project.resolved, found)]
-
-
-def left_out(project: compose_project.Project, media_path: str, steps: t.Iterable[compose_plan.Step]) -> list[str]:
-    """Returns what containers that another Compose file made would lose by the role's; an operator's own files are as they are meant."""
-    leaving = {step.container for step in steps if step.action == "recreate"} if project.files[0] == "-" else set()
-    found = [one for one in listing.read(project.engine, project.name, []) if one["name"] in leaving and not one["own"]]
-    return replacement.left_out_mounts(project.resolved, found, media_path)
-
-
-def another_client(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> list[str]:
-    """Returns a message if the file's services would be another client than the existing containers; empty otherwise."""
-    found = listing.read(project.engine, project.name, [])
-    document = project.resolved
-    if project.env_changes is not None:
-        # A db.env that is not written yet was compared by wa_db_env; the operator's own files name what is there before.
-        services = document.get("services", {})
-        document = {**document, "services": {name: {**one, "environment": {}} for name, one in services.items()}}
-    different = client_identity.rendered(
-        document, found, params["confirm_identity"], params["media_folder"] or "", params["media_path"]
-    )
-    try:
-        client_identity.refuse(f"compose.yml of project {project.name}", different)
-    except WaError as error:
-        return [str(error)]
-    return []
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
-            docker_engine.ARGUMENT_SPEC,
-            project={"type": "str", "required": True},
-            project_dir={"type": "path", "required": True},
-            content={"type": "str", "no_log": True},
-            compose_files={"type": "list", "elements": "path"},
-            interpolation_files={"type": "list", "elements": "path", "default": []},
-            profiles={"type": "list", "elements": "str"},
-            services={"type": "list", "elements": "str", "default": []},
-            version={"type": "str"},
-            env_files={"type": "dict", "default": {}, "no_log": True},
+            prediction.ARGUMENT_SPEC,
             env_changes={"type": "dict"},
             recreate={"type": "str", "choices": ["auto", "later"], "default": "auto"},
             moving={"type": "list", "elements": "str", "default": []},
             undeclared_keys={"type": "list", "elements": "str", "no_log": False},
             identity_file={"type": "path"},
-            confirm_identity={"type": "dict", "default": {}},
-            media_folder={"type": "path"},
-            media_path={"type": "path", "default": MEDIA_FOLDER},
         ),
         required_one_of=[["content", "compose_files"]],
         supports_check_mode=True,
@@ -394,17 +259,9 @@ def main() -> None:
     params = module.params
     project: compose_project.Project | None = None
     try:
-        project = compose_project.Project(
-            run=module.run_command,
-            engine=docker_engine.Docker(params),
-            name=params["project"],
-            folder=params["project_dir"],
-            document=json.loads(params["content"] or '{"services": {}}'),
-            files=params["compose_files"] or ["-"],
-            interpolation=params["interpolation_files"],
-            profiles=params["profiles"],
-            selected=params["services"],
-            env_files=params["env_files"],
+        project = prediction.open_project(
+            module.run_command,
+            params,
             env_changes=params["env_changes"],
             recreate=params["recreate"],
             moving=params["moving"],
@@ -414,8 +271,6 @@ def main() -> None:
             ),
         )
         result.values = read(project, params)
-    except ValueError:
-        result.fail(WaError("option content", "no JSON", "the Compose file as JSON"))
     except WaError as error:
         result.redact.add(project.secrets() if project else [])
         result.fail(error)

@@ -213,17 +213,17 @@ def test_another_build_under_the_same_tag_is_reported_with_both_ids(project: Pro
     try:
         docker("tag", other, tag)
         predicted = project.predict()
-        (refused,) = predicted["other_builds"]
+        (refused,) = predicted["refusals"].get("builds", [])
         assert refused.startswith(f"{project.name}-wacore-1: would be made from another build of {tag}, {other[:19]}")
         assert f"docker tag {runs[:19]} {tag}" in refused
         assert [step["action"] for step in predicted["containers"]] == ["recreate", "none"]
         # The fix in the message, as an operator copies it.
         docker("tag", runs[:19], tag)
-        assert project.predict()["other_builds"] == []
+        assert project.predict()["refusals"].get("builds", []) == []
         assert project.predict()["calls"] == []
         # A missing image name, and a registry that does not answer.
         docker("image", "rm", "--no-prune", tag)
-        (refused,) = project.predict()["other_builds"]
+        (refused,) = project.predict()["refusals"].get("builds", [])
         assert f"{tag} is not on this host" in refused
         docker("tag", runs, tag)
     finally:
@@ -240,7 +240,7 @@ def test_an_invalid_compose_file_is_refused_without_showing_secrets(project: Pro
     project.env.write_text("")
     lost = copy.deepcopy(project.document)
     lost["networks"]["default"] = {"name": f"{project.name}-lost", "external": True}
-    assert project.predict(lost)["lost_networks"] == [
+    assert project.predict(lost)["refusals"].get("networks", []) == [
         f"network {project.name}-lost: not on this host; expected the external network that the Compose file names. Create "
         f"it: docker network create {project.name}-lost, or correct the Compose file"
     ]

@@ -203,7 +203,7 @@ def test_a_service_that_the_client_depends_on_is_the_operators_to_recreate(proje
     text = project.compose_text()
     project.file.write_text(text.replace("  db:\n", "  db:\n    stop_signal: SIGINT\n"))
     found = project.info()
-    assert (found["changes"], found["calls"], found["other_services"]) == ([], [], [])
+    assert (found["changes"], found["calls"], found["refusals"].get("services", [])) == ([], [], [])
     assert found["pending"] == [f"{project.name}-db-1 (the definition in the Compose files changed)"]
     changed = text.replace("  db:\n", "  db:\n    stop_signal: SIGINT\n").replace(
         "hostname: core\n", "hostname: core2\n"
@@ -211,7 +211,7 @@ def test_a_service_that_the_client_depends_on_is_the_operators_to_recreate(proje
     project.file.write_text(changed)
     found = project.info()
     assert found["changes"] == [f"recreate {project.name}-the-core (the definition in the Compose files changed)"]
-    assert found["other_services"] == [
+    assert found["refusals"].get("services", []) == [
         f"{project.name}-db-1: Compose would recreate it together with the client (the definition in the Compose files "
         "changed); expected a service of yours that the client depends on, as its Compose file says. Bring it up to date "
         "yourself first: docker compose up --detach db"
@@ -219,7 +219,7 @@ def test_a_service_that_the_client_depends_on_is_the_operators_to_recreate(proje
     # As the message says.
     project.compose("up", "--detach", "db")
     found = project.info()
-    assert (found["pending"], found["other_services"]) == ([], [])
+    assert (found["pending"], found["refusals"].get("services", [])) == ([], [])
     # A stopped one is started with the client, and nothing is recreated.
     ids = project.ids()
     project.file.write_text(changed.replace("hostname: core2\n", "hostname: core\n"))

@@ -22,6 +22,7 @@ WITHOUT = {
     "doc_fragments/database",
     "doc_fragments/docker",
     "doc_fragments/env",
+    "doc_fragments/project",
     "module_utils/_adopt/clients",
     "module_utils/_adopt/db_env",
     "module_utils/_adopt/variables",

@@ -60,6 +60,7 @@ class Project:
     moving: t.Sequence[str] = ()
     undeclared: t.Sequence[str] | None = None
     proven: t.Mapping[str, str] = field(default_factory=dict)
+    reasons: bool = True  # whether to find out why a hash differs, which takes two more calls of Compose
     stale: t.Container[str] = ()  # containers whose different environment is reported elsewhere
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
 
@@ -250,7 +251,7 @@ class Project:
             networks,
             self.recreate,
             self.compose_version if compared and (networks or used) else "",
-            self._differences(),
+            self._differences() if self.reasons else {},
             self.env_changes,
             self.moving,
             self.undeclared,

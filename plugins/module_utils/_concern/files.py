@@ -1,10 +1,11 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Compares files and folders with their desired state: existence, type, mode, owner, group, content."""
+"""Compares files and folders with their desired state (existence, type, mode, owner, group, content), and writes the client's files."""
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import hashlib
 import os
@@ -12,8 +13,14 @@ import pwd
 import stat
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._client import files as client_files
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
 from ansible_collections.waba.onprem.plugins.module_utils._core import files, redact
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._env.store import Store
+
+if t.TYPE_CHECKING:
+    from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 
 SPEC: dict[str, dict[str, t.Any]] = {
     "path": {"type": "path", "required": True},
@@ -50,6 +57,53 @@ def differences(wanted: t.Mapping[str, t.Any]) -> list[str]:
     if _digest(wanted) not in ("", _content_digest(path)):
         lines.append(f"{path} has another content")
     return lines
+
+
+def write(
+    result: Result, path: str, content: str, *, mode: str = "0640", owner: str | None = None, keep: bool = False
+) -> None:
+    """Gives a file of the client its content, mode and owner. Raises WaError.
+
+    With `keep`, what it held becomes `FILE.previous`, and the result has whether it did.
+    """
+    store = Store(path)
+
+    def own(number: int) -> None:
+        if owner:
+            os.fchown(number, _user_id(owner), -1)
+        os.fchmod(number, int(mode, 8))
+
+    check_mode, missing = result.module.check_mode, not os.path.isdir(store.folder)
+    result.values.update(path=path, kept=False)
+    if missing and not check_mode:
+        raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
+    with contextlib.nullcontext() if check_mode or missing else store.lock(client_files.LOCK_TIMEOUT):
+        before = store.read()
+        if content.startswith(HEADER):
+            client_files.refuse_unmanaged(path, before)
+        if before != content:
+            result.record_change(f"wrote {path}")
+            result.diff(before or "", content, path)
+            if not check_mode:
+                if before is not None and keep:
+                    result.values["kept"] = store.keep(before)
+                store.write(content, own)
+            return
+        wanted = {"path": path, "state": "file", "mode": mode, "owner": owner, "group": None}
+        different = differences({**wanted, "content": None, "sha256": None})
+        if different:
+            result.record_change(f"changed mode or owner: {'; '.join(different)}")
+            if not check_mode:
+                with store.opened() as number:
+                    own(number)
+
+
+def _user_id(name: str) -> int:
+    """Returns the id of a user of this host. Raises WaError."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise WaError("option owner", f"{name} does not exist here", "the name of a user of this host") from None
 
 
 def diff(wanted: t.Mapping[str, t.Any]) -> dict[str, str] | None:

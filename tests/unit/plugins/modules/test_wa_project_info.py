@@ -94,16 +94,10 @@ def test_a_project_that_matches_its_file_is_unchanged(engine: FakeDocker, info: 
         "changes": [],
         "pending": [],
         "calls": [],
-        "other_services": [],
-        "other_versions": [],
         "restart_policies": [],
         "surplus": [],
         "paused": [],
-        "other_builds": [],
-        "lost_networks": [],
-        "losses": [],
-        "left_out": [],
-        "identity": [],
+        "refusals": {},
     }
 
 
@@ -194,9 +188,11 @@ def test_a_recreated_network_recreates_its_containers(engine: FakeDocker, info: 
     reason = "wa-a-core-1 (Compose makes the network wa-a_default anew: its definition changed)"
     assert (found["changes"], found["pending"]) == (([f"recreate {reason}"], []) if calls else ([], [reason]))
     assert len(found["calls"]) == calls
-    assert found["lost_networks"] == []  # no container is on that network
+    assert found["refusals"].get("networks", []) == []  # no container is on that network
     found = info({"core": {**BODY, "networks": {"proxy": None}}}, document)
-    assert [text.partition(";")[0] for text in found["lost_networks"]] == ["network proxy: not on this host"]
+    assert [text.partition(";")[0] for text in found["refusals"].get("networks", [])] == [
+        "network proxy: not on this host"
+    ]
 
 
 CHANGED = {**BODY, "init": True}
@@ -273,7 +269,7 @@ def test_a_surplus_container_that_a_start_would_scale_away_is_refused(
         add_container(engine, "web", state=state)
     found = info({"core": BODY, "web": BODY}, recreate="later")
     assert [one["recreate"] for one in found["calls"]] == (["never"] if refused else [])
-    assert found["other_services"] == ([MORE] if refused else [])
+    assert found["refusals"].get("services", []) == ([MORE] if refused else [])
     assert found["pending"] == ["wa-a-core-2 (is more than the 1 that the service has)"]
 
 
@@ -282,7 +278,7 @@ def test_a_surplus_container_is_scaled_away_with_the_role_s_own_file(engine: Fak
         add_container(engine, labels=labels)
     found = info()
     assert found["changes"] == ["remove wa-a-core-2 (is more than the 1 that the service has)"]
-    assert found["other_services"] == []
+    assert found["refusals"].get("services", []) == []
 
 
 @pytest.mark.parametrize("recreate", ["auto", "later"])
@@ -291,7 +287,7 @@ def test_a_container_of_a_service_that_is_gone_is_no_other_service(
 ) -> None:
     add_container(engine, "master")
     found = info(recreate=recreate)
-    assert ([one["recreate"] for one in found["calls"]], found["other_services"]) == (["never"], [])
+    assert ([one["recreate"] for one in found["calls"]], found["refusals"].get("services", [])) == (["never"], [])
 
 
 def test_a_service_that_waits_while_another_is_recreated_is_no_other_service(engine: FakeDocker, info: Run) -> None:
@@ -302,7 +298,7 @@ def test_a_service_that_waits_while_another_is_recreated_is_no_other_service(eng
     assert found["changes"] == ["recreate wa-a-core-1 (the environment in compose.yml changed: TZ)"]
     assert found["pending"] == [f"wa-a-web-1 ({DEFINITION})"]
     assert found["calls"] == [{"services": ["core"], "dependencies": False, "recreate": "auto"}]
-    assert found["other_services"] == []
+    assert found["refusals"].get("services", []) == []
 
 
 def test_an_unknown_way_to_recreate_is_refused(run_module: Run) -> None:
@@ -315,7 +311,7 @@ def test_another_build_of_the_same_version_is_reported(engine: FakeDocker, info:
     mirror = "mirror.lab/coreapp:v2.51.2"
     engine.images[mirror] = {}
     found = info({"core": {**BODY, "image": mirror}})
-    assert [text.partition(":")[0] for text in found["other_builds"]] == ["wa-a-core-1"]
+    assert [text.partition(":")[0] for text in found["refusals"].get("builds", [])] == ["wa-a-core-1"]
 
 
 @pytest.mark.parametrize(
@@ -332,7 +328,7 @@ def test_another_database_is_another_client(
 ) -> None:
     add_container(engine)
     body = {**BODY, "environment": {**DATABASE, "WA_DB_HOSTNAME": "new"}}
-    found = info({"core": body}, **options)["identity"]
+    found = info({"core": body}, **options)["refusals"].get("identity", [])
     start = "compose.yml of project wa-a: another client than the one that is there: hostname db (wa-a-core-1) would become new. "
     assert [text[: len(start)] for text in found] == ([start] if refused else [])
 
@@ -341,10 +337,10 @@ def test_another_media_volume_is_another_client(engine: FakeDocker, info: Run) -
     add_container(engine, volume="media")
     mounts = {"volumes": [{"type": "volume", "source": "m", "target": "/usr/local/wamedia"}]}
     document = {"volumes": {"m": {"name": "other"}}}
-    (text,) = info({"core": {**BODY, **mounts}}, document)["identity"]
+    (text,) = info({"core": {**BODY, **mounts}}, document)["refusals"].get("identity", [])
     assert "media_volume media (wa-a-core-1) would become other" in text
     document = {"volumes": {"m": {"name": "media"}}}
-    assert info({"core": {**BODY, **mounts}}, document)["identity"] == []
+    assert info({"core": {**BODY, **mounts}}, document)["refusals"].get("identity", []) == []
 
 
 # What recreated and removed containers would lose
@@ -408,8 +404,8 @@ def test_a_registration_in_the_layer_of_a_recreated_or_removed_container_is_lost
     add_container(engine, service, body, state=state)
     found = info({"core": BODY} if service == "core" else {}, recreate=recreate)
     assert [one["action"] for one in found["containers"]] == [action]
-    assert starts(found["losses"]) == expected
-    assert all(text.endswith(CONFIG_CURE) for text in found["losses"])
+    assert starts(found["refusals"].get("losses", [])) == expected
+    assert all(text.endswith(CONFIG_CURE) for text in found["refusals"].get("losses", []))
 
 
 @pytest.mark.parametrize(
@@ -427,7 +423,7 @@ def test_what_only_compose_can_tell_may_lose_a_registration(
     add_container(engine, body=body)
     found = info({"core": body})
     assert [one["action"] for one in found["containers"]] == ["unknown" if service else "none"]
-    assert starts(found["losses"]) == ([REGISTRATION] if lost else [])
+    assert starts(found["refusals"].get("losses", [])) == ([REGISTRATION] if lost else [])
 
 
 @pytest.mark.parametrize(
@@ -457,7 +453,7 @@ def test_media_in_the_layer_of_a_recreated_container_are_lost(
     mounts = [engine.mount("media", mounted)] if mounted else []
     with_media(add_container(engine, body={**ON_DB, "image": image, "init": True}, mounts=mounts))
     found = info({"core": {**ON_DB, "image": image}}, recreate=recreate, **options)
-    assert starts(found["losses"]) == expected
+    assert starts(found["refusals"].get("losses", [])) == expected
 
 
 def test_media_in_the_layer_of_a_container_that_is_kept_are_not_lost(
@@ -465,14 +461,14 @@ def test_media_in_the_layer_of_a_container_that_is_kept_are_not_lost(
 ) -> None:
     with_media(add_container(engine, body=ON_DB))
     with_media(add_container(engine, "proxy", {**ON_DB, "image": "nginx:1"}))
-    assert info({"core": ON_DB})["losses"] == []
+    assert info({"core": ON_DB})["refusals"].get("losses", []) == []
     assert not any(line.endswith("/changes") for line in engine.requests)
 
 
 def test_a_layer_that_cannot_be_read_may_hold_media(engine: FakeDocker, info: Run) -> None:
     one = add_container(engine, body={**ON_DB, "init": True})
     engine.failures[f"GET /containers/{one['Id']}/changes"] = (500, "driver failed")
-    (text,) = info({"core": ON_DB})["losses"]
+    (text,) = info({"core": ON_DB})["refusals"].get("losses", [])
     assert text.startswith(f"wa-a-core-1 holds unknown content of {MEDIA} (layer of container ")
     assert "driver failed" in text
 
@@ -507,7 +503,7 @@ def test_a_configuration_that_the_compose_file_leaves_out_is_lost(
     if source:
         body["volumes"] = [{"type": "volume", "source": source, "target": DATA}]
     found = info({"core": body}, {"volumes": {source: {"name": source}}} if source else None, recreate=recreate)
-    assert (found["losses"], found["identity"]) == (expected, [])
+    assert (found["refusals"].get("losses", []), found["refusals"].get("identity", [])) == (expected, [])
 
 
 CERTS = {"type": "volume", "source": "certs", "target": "/opt/certs"}
@@ -540,7 +536,7 @@ def test_a_mount_that_a_recreated_container_of_another_compose_file_would_lose_i
     mounts = [engine.mount(name, place) for name, place in (("certs", "/opt/certs"), ("m", MEDIA), ("0" * 64, "/d"))]
     add_container(engine, body={**BODY, **made}, labels=labels, mounts=mounts)
     found = info({"core": {**BODY, **more}}, {"volumes": {"certs": {"name": "certs"}}}, recreate=recreate)
-    assert found["left_out"] == expected
+    assert found["refusals"].get("mounts", []) == expected
 
 
 @pytest.mark.parametrize(("order", "expected"), [(["-", "own"], [LEFT_OUT]), (["own", "-"], []), (["own"], [])])
@@ -552,7 +548,10 @@ def test_what_an_operators_own_files_leave_out_is_meant(
     own.write_text(json.dumps({"services": {"core": BODY}}))
     add_container(engine, body={**BODY, "init": True}, mounts=[engine.mount("certs", "/opt/certs")])
     found = info(compose_files=[str(own) if one == "own" else one for one in order])
-    assert ([one["action"] for one in found["containers"]], found["left_out"]) == (["recreate"], expected)
+    assert ([one["action"] for one in found["containers"]], found["refusals"].get("mounts", [])) == (
+        ["recreate"],
+        expected,
+    )
 
 
 @pytest.mark.parametrize(
@@ -572,7 +571,9 @@ def test_a_network_of_another_compose_file_is_lost_if_compose_is_called(
     engine.networks["wa-a_default"] = {"Id": "n1", "Labels": {f"{LABEL}config-hash": "other"}}
     found = info({"core": body}, {"networks": {"default": {"name": "wa-a_default"}}}, recreate=recreate)
     assert bool(found["calls"]) is called
-    assert [text.partition(":")[0] for text in found["lost_networks"]] == (["network wa-a_default"] if lost else [])
+    assert [text.partition(":")[0] for text in found["refusals"].get("networks", [])] == (
+        ["network wa-a_default"] if lost else []
+    )
 
 
 # Failures and secrets

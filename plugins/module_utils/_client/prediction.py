@@ -1,0 +1,137 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Compose would do to a client's project that it must not do; its options are documented in the fragment `project`."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.waba.onprem.plugins.module_utils._client import identity as client_identity
+from ansible_collections.waba.onprem.plugins.module_utils._client import listing, replacement
+from ansible_collections.waba.onprem.plugins.module_utils._compose import plan as compose_plan
+from ansible_collections.waba.onprem.plugins.module_utils._compose import project as compose_project
+from ansible_collections.waba.onprem.plugins.module_utils._core import image_reference
+from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._deployment.client_containers import MEDIA_FOLDER
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
+
+Containers = t.Sequence[t.Mapping[str, t.Any]]  # as `_client.listing` reads them
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = dict(
+    docker_engine.ARGUMENT_SPEC,
+    project={"type": "str", "required": True},
+    project_dir={"type": "path", "required": True},
+    content={"type": "str", "no_log": True},
+    compose_files={"type": "list", "elements": "path"},
+    interpolation_files={"type": "list", "elements": "path", "default": []},
+    profiles={"type": "list", "elements": "str"},
+    services={"type": "list", "elements": "str", "default": []},
+    version={"type": "str"},
+    env_files={"type": "dict", "default": {}, "no_log": True},
+    confirm_identity={"type": "dict", "default": {}},
+    skip_mounts={"type": "bool", "default": False},
+    media_folder={"type": "path"},
+    media_path={"type": "path", "default": MEDIA_FOLDER},
+)
+
+
+def open_project(run: compose_project.Run, params: t.Mapping[str, t.Any], **more: t.Any) -> compose_project.Project:
+    """Returns the project that the options describe. Raises WaError."""
+    try:
+        document = json.loads(params["content"] or '{"services": {}}')
+    except ValueError:
+        raise WaError("option content", "no JSON", "the Compose file as JSON") from None
+    return compose_project.Project(
+        run=run,
+        engine=docker_engine.Docker(params),
+        name=params["project"],
+        folder=params["project_dir"],
+        document=document,
+        files=params["compose_files"] or ["-"],
+        interpolation=params["interpolation_files"],
+        profiles=params["profiles"],
+        selected=params["services"],
+        env_files=params["env_files"],
+        **more,
+    )
+
+
+def refusals(
+    project: compose_project.Project,
+    params: t.Mapping[str, t.Any],
+    steps: t.Sequence[compose_plan.Step],
+    calls: t.Sequence[t.Mapping[str, t.Any]],
+) -> dict[str, list[str]]:
+    """Returns why `calls` of Compose, which do `steps`, must not be made, each with what to do, by what it is about."""
+    names = project.selected or [one.name for one in project.services]
+    client = [one for one in project.services if one.name in names]
+    guarded = project.selected or project.recreate == compose_plan.LATER
+    containers = listing.read(project.engine, project.name, [])
+    media_path = params["media_path"]
+    found: dict[str, t.Iterable[WaError | str]] = {
+        "networks": [*project.lost_networks(), *(project.renewed_networks() if calls else ())],
+        "builds": compose_plan.other_builds(client, project.found, steps, project.recreate),
+        "identity": _another_client(project, params, containers),
+        "losses": _losses(project, media_path, steps, containers),
+        "mounts": [] if params["skip_mounts"] else _left_out(project, media_path, steps, containers),
+        "services": compose_plan.refuse_others(steps, names, calls) if guarded else [],
+        "versions": _other_versions(project, params["version"]),
+    }
+    return {about: [str(one) for one in ones] for about, ones in found.items() if ones}
+
+
+def _other_versions(project: compose_project.Project, version: str | None) -> list[WaError]:
+    """Returns why the operator's Compose files, which may come after the role's, give a service another version."""
+    return [
+        WaError(
+            f"service {one.name}",
+            f"the Compose files give it the image {one.image}",
+            f"version {version}",
+            "Take the image out of the file that wa_client_compose_files names",
+        )
+        for one in project.services
+        if version and one.name in project.selected and image_reference.parse(one.image).version != version
+    ]
+
+
+def _losses(
+    project: compose_project.Project, media_path: str, steps: t.Iterable[compose_plan.Step], containers: Containers
+) -> list[str]:
+    """Returns why containers must not be recreated or removed."""
+    leaving = {step.container for step in steps if step.action in ("recreate", "remove", "unknown")}
+    found = [
+        {**one, "layer_media": listing.layer_media(project.engine, one, media_path)}
+        for one in containers
+        if one["name"] in leaving
+    ]
+    inside = replacement.lost_with_layers(found).rstrip(".")
+    return [*([inside] if inside else []), *replacement.lost_by_compose_files(project.resolved, found)]
+
+
+def _left_out(
+    project: compose_project.Project, media_path: str, steps: t.Iterable[compose_plan.Step], containers: Containers
+) -> list[str]:
+    """Returns what containers that another Compose file made would lose by the role's; an operator's own files are as they are meant."""
+    leaving = {step.container for step in steps if step.action == "recreate"} if project.files[0] == "-" else set()
+    found = [one for one in containers if one["name"] in leaving and not one["own"]]
+    return replacement.left_out_mounts(project.resolved, found, media_path)
+
+
+def _another_client(
+    project: compose_project.Project, params: t.Mapping[str, t.Any], containers: Containers
+) -> list[WaError]:
+    """Returns a message if the file's services would be another client than the existing containers; empty otherwise."""
+    document = project.resolved
+    if project.env_changes is not None:
+        # A db.env that is not written yet was compared by wa_db_env; the operator's own files name what is there before.
+        services = document.get("services", {})
+        document = {**document, "services": {name: {**one, "environment": {}} for name, one in services.items()}}
+    different = client_identity.rendered(
+        document, containers, params["confirm_identity"], params["media_folder"] or "", params["media_path"]
+    )
+    try:
+        client_identity.refuse(f"compose.yml of project {project.name}", different)
+    except WaError as error:
+        return [error]
+    return []

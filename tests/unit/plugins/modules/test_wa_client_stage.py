@@ -1,0 +1,112 @@
+# Copyright: waba.onprem contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""wa_client_stage: a Compose file is written if Compose would lose nothing by it, and otherwise not."""
+
+from __future__ import annotations
+
+import json
+import stat
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from fake_compose import FakeCompose
+from fake_docker import FakeDocker
+
+from ansible_collections.waba.onprem.plugins.module_utils._compose.document import HEADER
+
+MODULE = "wa_client_stage"
+IMAGE = "registry.lab:5000/whatsapp/coreapp:v{}"
+SECRET = "Canary-82-Pw"
+ENVIRONMENT = {"WA_DB_ENGINE": "MYSQL", "WA_DB_HOSTNAME": "db", "WA_CONFIG_ON_DB": "1", "WA_DB_PASSWORD": SECRET}
+TEXT = f"{HEADER}\nservices: {{}}\n"
+Run = t.Callable[..., "dict[str, t.Any]"]
+
+
+@pytest.fixture
+def compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCompose:
+    found = FakeCompose()
+    monkeypatch.setattr(
+        AnsibleModule, "run_command", lambda _module, *arguments, **options: found(*arguments, **options)
+    )
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return found
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "compose-2.53.4.yml"
+
+
+@pytest.fixture
+def stage(run_module: Run, engine: FakeDocker, compose: FakeCompose, path: Path) -> Run:
+    """Stages version 2.53.4 of a project that runs 2.51.2, with the database's host and other options."""
+    engine.container("wa-a-core-1", IMAGE.format("2.51.2"), "wa-a", "core", environment=ENVIRONMENT)
+
+    def call(hostname: str = "db", *, check: bool = False, **options: t.Any) -> dict[str, t.Any]:
+        body = {"image": IMAGE.format("2.53.4"), "environment": {**ENVIRONMENT, "WA_DB_HOSTNAME": hostname}}
+        given = {
+            "docker_host": engine.host,
+            "path": str(path),
+            "text": TEXT,
+            "content": json.dumps({"services": {"core": body}}),
+            "project": "wa-a",
+            "project_dir": str(path.parent),
+            "version": "2.53.4",
+            **options,
+        }
+        found = run_module(MODULE, given, check=check)
+        assert all(line.startswith("GET ") for line in engine.requests)
+        assert SECRET not in json.dumps(found)
+        return found
+
+    return call
+
+
+def test_it_is_predicted_written_and_left(stage: Run, path: Path) -> None:
+    predicted = stage(check=True)
+    assert not path.exists()
+    written = stage()
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (TEXT, 0o640)
+    for found in (predicted, written):
+        assert (found["changed"], found["actions"]) == (True, [f"wrote {path}"])
+        assert (found["diff"]["before"], found["diff"]["after"]) == ("", TEXT)
+    for check in (False, True):
+        again = stage(check=check)
+        assert (again["changed"], again["actions"]) == (False, [])
+
+
+def test_compose_is_asked_for_the_project_and_its_hashes_only(stage: Run, compose: FakeCompose) -> None:
+    stage()
+    assert [command[-2:] for command in compose.commands] == [["--format", "json"], ["--hash", "*"]]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_would_be_another_client_is_not_written(stage: Run, path: Path, check: bool) -> None:
+    found = stage("other", check=check)
+    assert found["failed"]
+    assert found["msg"].startswith(f"{path}: compose.yml of project wa-a: another client than the one that is there: ")
+    assert found["msg"].endswith(". Nothing was written")
+    assert not path.exists()
+    stage("other", confirm_identity={"hostname": "other"})
+    assert path.exists()
+
+
+def test_what_compose_refuses_is_not_written(stage: Run, compose: FakeCompose, path: Path) -> None:
+    compose.complaint = f"services.core.ports: {SECRET}"
+    found = stage(env_files={"db.env": f"WA_DB_PASSWORD={SECRET}\n"})
+    assert "Compose refuses it: services.core.ports" in found["msg"]
+    assert not path.exists()
+
+
+def test_a_file_of_another_owner_is_not_overwritten(stage: Run, path: Path) -> None:
+    path.write_text("services: {mine: {}}\n")
+    assert "a Compose file that is not this collection's" in stage()["msg"]
+    assert path.read_text() == "services: {mine: {}}\n"
+
+
+def test_content_that_is_no_json(stage: Run, path: Path) -> None:
+    assert stage(content="services:")["msg"] == "option content: no JSON; expected the Compose file as JSON."
+    assert not path.exists()
