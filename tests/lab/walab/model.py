@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 HOME = ROOT / ".lab"
 # Folders in .lab that other programs use.
 RESERVED = ("build", "collections", "dist", "docker", "lint", "log", "sanity")
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,29}")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 FLAVOURS = ("host", "bare", "ready")
 # Debian releases of hosts. The first is the default, also of all images without a release.
 RELEASES = ("trixie", "bookworm", "bullseye", "sid")
@@ -168,7 +168,7 @@ class Lab:
     def __init__(self, name: str, home: Path = HOME) -> None:
         if not NAME.fullmatch(name) or name in RESERVED:
             raise LabError(
-                f"{name!r} is no name for a lab: use up to 30 of a-z, 0-9 and -, and none of {', '.join(RESERVED)}"
+                f"{name!r} is no name for a lab: use up to 40 of a-z, 0-9 and -, and none of {', '.join(RESERVED)}"
             )
         self.name = name
         self.home = home
