@@ -275,12 +275,12 @@ def _left_over(one: Failure) -> list[str]:
             lines.append(f"Not started, since they could not be reached: {', '.join(one.not_reached)}.")
         if one.not_started and not one.not_back:
             lines.append(f"Not started on all hosts ({one.not_started}). Correct this, then run provision.yml.")
-    came = not one.leader_lost and not one.not_back
+    came = one.may_go_back and not one.leader_lost and not one.not_back
     if one.traffic_failed:
         lines.append(f"Traffic may still be kept away, since wa_upgrade_after_outage failed ({one.traffic_failed}).")
-    elif one.may_go_back and one.lets_traffic_come and came:
+    elif came and one.lets_traffic_come:
         lines.append("wa_upgrade_after_outage was run: see that traffic comes.")
-    elif one.may_go_back and one.keeps_traffic_away and not came:
+    elif one.keeps_traffic_away and not came and one.at not in ("", "verifying"):
         lines.append("Traffic may be kept away, since wa_upgrade_after_outage was not run.")
     lines += [f"Still locked: {host}" for host in one.still_locked]
     if one.at == "stopping" and one.notes.get("dump"):
