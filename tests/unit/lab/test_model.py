@@ -24,7 +24,7 @@ def lab(tmp_path: Path) -> Lab:
     return sample(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["", "Up", "a_b", "-a", "a" * 31, "build", "collections", "../x"])
+@pytest.mark.parametrize("name", ["", "Up", "a_b", "-a", "a" * 41, "build", "collections", "../x"])
 def test_an_invalid_name_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(LabError, match="is no name for a lab"):
         Lab(name, tmp_path)
