@@ -262,7 +262,9 @@ class Lab(observer.Lab):
             self.lab("up")
             while not ran <= set(self.images()) and time.monotonic() < end:
                 time.sleep(0.2)
-            expect("what the engine has not started again", ran - set(self.images()), set())
+            left = {name: one["State"] for name, one in self.containers().items() if one["Config"]["Image"] in ran}
+            left = {name: state for name, state in left.items() if not state["Running"]}
+            expect("what the engine has not started again", left, {})
         elif event == "database":
             commands.docker("restart", f"walab-{self.name}-{self.database}")
             self.lab("up")
