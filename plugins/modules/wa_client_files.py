@@ -178,6 +178,7 @@ def main() -> None:
     module.no_log_values.discard(content)
     try:
         if module.params["operation"] == "write":
+            result.values.update(path=module.params["path"], kept=False)
             given = {name: module.params[name] for name in ("mode", "owner", "keep")}
             concern_files.write(result, module.params["path"], content, **given)
         else:

@@ -10,8 +10,8 @@ module: wa_client_stage
 short_description: Writes the Compose file of the next version, after Compose has read it
 version_added: 0.1.0
 description:
-  - Writes a Compose file next to the one in force, if C(docker compose up) with it would lose nothing. Otherwise it fails with
-    all reasons, and writes nothing.
+  - Writes a Compose file next to the one in force, unless C(docker compose up) with it must not be called, see
+    RV(waba.onprem.wa_project_info#module:refusals). Then it fails with all reasons, and writes nothing.
   - The role P(waba.onprem.wa_client#role) uses it.
 author:
   - waba.onprem contributors (@waba)
@@ -43,7 +43,6 @@ EXAMPLES = r"""
     content: "{{ lookup('waba.onprem.desired', 'client').document | to_json }}"
     project: wa-support
     project_dir: /opt/waba/support
-    version: 2.53.4
 """
 
 RETURN = r"""
@@ -56,6 +55,7 @@ actions:
 """
 
 import os
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -65,6 +65,14 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose import projec
 from ansible_collections.waba.onprem.plugins.module_utils._concern import files as concern_files
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
+
+
+def refuse(project: compose_project.Project, params: t.Mapping[str, t.Any]) -> dict[str, list[str]]:
+    """Returns why the file must not be written. An upgrade that goes on may take a corrected build of its version."""
+    steps = project.plan()
+    calls = project.calls(steps, compose_plan.surplus(steps, project.services))
+    refusals = prediction.refusals(project, params, steps, calls)
+    return {about: lines for about, lines in refusals.items() if about != "builds"}
 
 
 def main() -> None:
@@ -80,26 +88,21 @@ def main() -> None:
     )
     os.umask(0o077)
     result, params = Result(module), module.params
-    text: str = params["text"]
-    # Hidden in logs and with -vvv; it holds no secret, so the diff may show it.
-    module.no_log_values.discard(text)
+    text: str = params.pop("text")  # hidden in logs and with -vvv
+    module.no_log_values.discard(text)  # it holds no secret, so the diff may show it
     project: compose_project.Project | None = None
     try:
         project = prediction.open_project(module.run_command, params, reasons=False)
-        steps = project.plan()
-        calls = project.calls(steps, compose_plan.surplus(steps, project.services))
-        refusals = prediction.refusals(project, params, steps, calls)
+        refusals = refuse(project, params)
+        if "services" in refusals:
+            project.reasons = True
+            refusals = refuse(project, params)
         if refusals:
-            raise WaError(
-                params["path"],
-                ". ".join(line for lines in refusals.values() for line in lines),
-                cure="Nothing was written",
-            )
+            raise WaError.of(". ".join(line for lines in refusals.values() for line in lines) + ". Nothing was written")
         concern_files.write(result, params["path"], text, owner=params["owner"])
     except WaError as error:
         result.redact.add(project.secrets() if project else [])
         result.fail(error)
-    result.redact.add(project.secrets())
     result.exit()
 
 

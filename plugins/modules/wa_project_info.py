@@ -165,7 +165,7 @@ paused:
   returned: always
   sample: [wa-support-waweb-1]
 refusals:
-  description: Why the calls must not be made, each with what to do. Those about which there is something to say are there.
+  description: Why the calls must not be made, each with what to do. Only kinds with a reason are present.
   type: dict
   returned: always
   contains:

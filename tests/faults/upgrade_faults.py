@@ -207,6 +207,9 @@ HOLDS = {
     "verifying": Case("during the hook after the outage", {"wa_upgrade_after_outage": str(HOOKS / "hold.yml")}),
 }
 FULL = "No space left on device"
+# As systemd does it. The host's init script kills an engine that has not ended in ten seconds, and one that was killed while it stopped
+# a container may not start that again.
+RESTART = "pid=$(cat /run/docker.pid) && kill $pid && timeout 90 tail --pid=$pid -f /dev/null && service docker start"
 # What comes of the events: exit code, what serves then, what is said.
 OUTCOMES: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "locked-docker": (0, "new", ()),
@@ -258,7 +261,7 @@ class Lab(observer.Lab):
             self.reboot()
         elif event == "docker":
             ran, end = set(self.images()), time.monotonic() + 60
-            self.host("service docker restart")
+            self.host(RESTART)
             self.lab("up")
             while not ran <= set(self.images()) and time.monotonic() < end:
                 time.sleep(0.2)

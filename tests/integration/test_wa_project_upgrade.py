@@ -156,7 +156,7 @@ def project(ansible: t.Any, clients: t.Any, tmp_path: Path) -> t.Iterator[Projec
 def test_what_runs_from_an_operators_files_has_nothing_to_do(project: Project) -> None:
     ids = project.ids()
     assert {*ids} == {"wacore", "waweb", "db"}
-    nothing: dict[str, list[t.Any]] = {"changes": [], "pending": [], "calls": [], "other_services": [], "surplus": []}
+    nothing: dict[str, t.Any] = {"changes": [], "pending": [], "calls": [], "refusals": {}, "surplus": []}
     found = project.info()
     assert {name: found[name] for name in nothing} == nothing
     assert {step["service"] for step in found["containers"]} == {"wacore", "waweb", "db"}

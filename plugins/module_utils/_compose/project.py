@@ -60,7 +60,7 @@ class Project:
     moving: t.Sequence[str] = ()
     undeclared: t.Sequence[str] | None = None
     proven: t.Mapping[str, str] = field(default_factory=dict)
-    reasons: bool = True  # whether to find out why a hash differs, which takes two more calls of Compose
+    reasons: bool = True  # whether to find out why a hash differs, which takes more calls of Compose
     stale: t.Container[str] = ()  # containers whose different environment is reported elsewhere
     _environments: dict[str, tuple[dict[str, str], dict[str, str]]] = field(default_factory=dict, repr=False)
 

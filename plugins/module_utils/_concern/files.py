@@ -74,7 +74,6 @@ def write(
         os.fchmod(number, int(mode, 8))
 
     check_mode, missing = result.module.check_mode, not os.path.isdir(store.folder)
-    result.values.update(path=path, kept=False)
     if missing and not check_mode:
         raise WaError(f"folder {store.folder}", "does not exist", "the client's folder", "Role wa_host makes it")
     with contextlib.nullcontext() if check_mode or missing else store.lock(client_files.LOCK_TIMEOUT):

@@ -280,8 +280,11 @@ def _left_over(one: Failure) -> list[str]:
         lines.append(f"Traffic may still be kept away, since wa_upgrade_after_outage failed ({one.traffic_failed}).")
     elif came and one.lets_traffic_come:
         lines.append("wa_upgrade_after_outage was run: see that traffic comes.")
-    elif one.keeps_traffic_away and not came and one.at not in ("", "verifying"):
-        lines.append("Traffic may be kept away, since wa_upgrade_after_outage was not run.")
+    elif one.keeps_traffic_away and one.at and not came:
+        why = "if" if one.at == "verifying" else "since"
+        lines.append(
+            f"Traffic may be kept away{f', {why} wa_upgrade_after_outage was not run' if one.lets_traffic_come else ''}."
+        )
     lines += [f"Still locked: {host}" for host in one.still_locked]
     if one.at == "stopping" and one.notes.get("dump"):
         lines.append(f"The dump of this try stays: {one.notes['dump']} (on {one.leader})")

@@ -19,6 +19,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
 
 MODULE = "wa_client_stage"
 IMAGE = "registry.lab:5000/whatsapp/coreapp:v{}"
+LABEL = "com.docker.compose."
 SECRET = "Canary-82-Pw"
 ENVIRONMENT = {"WA_DB_ENGINE": "MYSQL", "WA_DB_HOSTNAME": "db", "WA_CONFIG_ON_DB": "1", "WA_DB_PASSWORD": SECRET}
 TEXT = f"{HEADER}\nservices: {{}}\n"
@@ -87,11 +88,39 @@ def test_compose_is_asked_for_the_project_and_its_hashes_only(stage: Run, compos
 def test_what_would_be_another_client_is_not_written(stage: Run, path: Path, check: bool) -> None:
     found = stage("other", check=check)
     assert found["failed"]
-    assert found["msg"].startswith(f"{path}: compose.yml of project wa-a: another client than the one that is there: ")
-    assert found["msg"].endswith(". Nothing was written")
+    assert found["msg"].startswith("compose.yml of project wa-a: another client than the one that is there: ")
+    assert found["msg"].endswith(". Nothing was written.")
     assert not path.exists()
     stage("other", confirm_identity={"hostname": "other"})
     assert path.exists()
+
+
+def test_a_service_of_the_operators_is_named_with_what_differs(stage: Run, engine: FakeDocker, path: Path) -> None:
+    server = {"image": "mysql:8", "environment": {"MYSQL_ROOT_PASSWORD": SECRET}}
+    environment = {"MYSQL_ROOT_PASSWORD": "old"}
+    engine.container(
+        "wa-a-db-1", "mysql:8", "wa-a", "db", environment=environment, labels={f"{LABEL}config-hash": "old"}
+    )
+    body = {"image": IMAGE.format("2.53.4"), "environment": ENVIRONMENT, "depends_on": {"db": {}}}
+    found = stage(content=json.dumps({"services": {"core": body, "db": server}}), services=["core"])
+    assert "wa-a-db-1: Compose would recreate it together with the client" in found["msg"]
+    assert "MYSQL_ROOT_PASSWORD" in found["msg"]
+    assert not path.exists()
+
+
+def test_a_corrected_build_of_the_version_is_taken(stage: Run, engine: FakeDocker, path: Path) -> None:
+    for one in engine.containers.values():
+        one["Image"], one["Config"]["Image"] = "sha256:" + "0" * 64, IMAGE.format("2.53.4")
+    assert "failed" not in stage()
+    assert path.exists()
+
+
+def test_the_text_is_hidden_in_the_log_and_whole_in_the_diff(stage: Run, engine: FakeDocker) -> None:
+    for one in engine.containers.values():
+        one["Config"]["Env"] = [line.replace(SECRET, "lab") for line in one["Config"]["Env"]]
+    found = stage(_ansible_inject_invocation=True)
+    assert "text" not in found["invocation"]["module_args"]
+    assert found["diff"]["after"] == TEXT
 
 
 def test_what_compose_refuses_is_not_written(stage: Run, compose: FakeCompose, path: Path) -> None:

@@ -537,6 +537,10 @@ def test_a_mount_that_a_recreated_container_of_another_compose_file_would_lose_i
     add_container(engine, body={**BODY, **made}, labels=labels, mounts=mounts)
     found = info({"core": {**BODY, **more}}, {"volumes": {"certs": {"name": "certs"}}}, recreate=recreate)
     assert found["refusals"].get("mounts", []) == expected
+    found = info(
+        {"core": {**BODY, **more}}, {"volumes": {"certs": {"name": "certs"}}}, recreate=recreate, skip_mounts=True
+    )
+    assert "mounts" not in found["refusals"]
 
 
 @pytest.mark.parametrize(("order", "expected"), [(["-", "own"], [LEFT_OUT]), (["own", "-"], []), (["own"], [])])

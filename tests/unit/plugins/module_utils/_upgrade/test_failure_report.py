@@ -215,10 +215,11 @@ def test_after_the_migration_only_a_restore_leads_back(at: str, words: str) -> N
     ("facts", "words"),
     [
         ({"at": "stopping", "traffic_failed": "Turn: no answer"}, "Traffic may still be kept away, since wa_upgrade_after_outage failed (Turn: no answer)."),
-        ({"at": "stopping", "not_back": "x", "keeps_traffic_away": True}, "since wa_upgrade_after_outage was not run."),
+        ({"at": "stopping", "not_back": "x", "keeps_traffic_away": True, "lets_traffic_come": True}, "since wa_upgrade_after_outage was not run."),
         ({"at": "locked", "leader_lost": True, "keeps_traffic_away": True, "lets_traffic_come": True}, "since wa_upgrade_after_outage was not run."),
-        ({"at": "migrating", "keeps_traffic_away": True}, "since wa_upgrade_after_outage was not run."),
+        ({"at": "migrating", "keeps_traffic_away": True}, "Traffic may be kept away."),
         ({"at": "starting", "keeps_traffic_away": True, "lets_traffic_come": True}, "since wa_upgrade_after_outage was not run."),
+        ({"at": "verifying", "keeps_traffic_away": True, "lets_traffic_come": True}, "away, if wa_upgrade_after_outage was not run."),
         ({"at": "locked", "lets_traffic_come": True}, "wa_upgrade_after_outage was run: see that traffic comes."),
         ({"at": "locked", "still_locked": ["h2: cannot be reached"]}, "Still locked: h2: cannot be reached"),
         ({"at": "locked", "settings_backup": "b/s.json"}, "Settings backup: b/s.json (on the controller)"),
