@@ -207,6 +207,7 @@ HOLDS = {
     "verifying": Case("during the hook after the outage", {"wa_upgrade_after_outage": str(HOOKS / "hold.yml")}),
 }
 FULL = "No space left on device"
+FOLLOWS = "Record the round"  # the first task of waiting for longer than a moment
 # As systemd does it. The host's init script kills an engine that has not ended in ten seconds, and one that was killed while it stopped
 # a container may not start that again.
 RESTART = "pid=$(cat /run/docker.pid) && kill $pid && timeout 90 tail --pid=$pid -f /dev/null && service docker start"
@@ -533,22 +534,21 @@ def slow_migration(lab: Lab, old: str, new: str) -> None:
     expect("what runs", lab.running(), set())
     lab.host(f"docker start {CLIENT}")
     expect("what was started beside it", lab.running(), {old})
-    beside: list[set[str]] = []
-
-    def end_migration() -> None:
-        end = time.monotonic() + 300
-        while lab.running() and time.monotonic() < end:
-            time.sleep(0.5)
-        time.sleep(30)  # beyond the first look
-        beside.append(lab.running())
+    with tempfile.TemporaryFile() as output:
+        second = lab.start("upgrade", output, **wanted)
+        while second.poll() is None and FOLLOWS not in read(output):
+            time.sleep(0.2)
+        expect("what runs beside it", lab.running(), set())
         lab.lab("fault", "migration_hangs", "off")
-
-    ends = threading.Thread(target=end_migration)
-    ends.start()
-    expect_words("second run", lab.say("upgrade", **wanted), 0, "Wait for a long migration", "Follow the migration")
-    ends.join()
-    expect("what ran beside it", beside, [set()])
+        second.wait()
+        print(read(output), flush=True)
+        expect_words("second run", one_line(second.returncode, read(output)), 0, FOLLOWS)
     expect("what runs now", lab.running(), {new})
+
+
+def read(output: t.IO[bytes]) -> str:
+    """What a run has written so far."""
+    return os.pread(output.fileno(), 1 << 26, 0).decode()
 
 
 def hung_snapshot(lab: Lab, old: str, new: str) -> None:
