@@ -110,7 +110,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
     def _plans(
         self, survey: t.Mapping[str, t.Any], args: t.Mapping[str, t.Any], task_vars: dict[str, t.Any]
     ) -> dict[str, dict[str, t.Any]]:
-        """Returns by project the `changes` that `docker compose up` would make, or the `problem` with its Compose files."""
+        """Returns by project what `docker compose up` would do and must not do, or the `problem` with its Compose files."""
         found: dict[str, dict[str, t.Any]] = {}
         services = [one for one in survey["containers"] if one["operators_files"] and not one["one_shot"]]
         for project in dict.fromkeys(one["project"] for one in services if not one["compose_problem"]):
@@ -135,7 +135,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible has no types
                     task_vars=task_vars,
                 )
             problem = "" if "changes" in plan else str(plan["msg"])
-            found[project] = {"changes": plan.get("changes", []), "problem": problem}
+            refusals = plan.get("refusals", {})
+            found[project] = {
+                "changes": plan.get("changes", []),
+                "pending": plan.get("pending", []),
+                "refusals": [line for about in ("networks", "identity") for line in refusals.get(about, [])],
+                "problem": problem,
+            }
         return found
 
     @contextlib.contextmanager

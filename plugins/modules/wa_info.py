@@ -627,6 +627,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._core import files, re
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
 from ansible_collections.waba.onprem.plugins.module_utils._core.result import Result
 from ansible_collections.waba.onprem.plugins.module_utils._database import options as database_options
+from ansible_collections.waba.onprem.plugins.module_utils._deployment import topology as deployment_topology
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker import images as docker_images
@@ -678,12 +679,20 @@ def read_compose_files(created: t.Iterable[dict[str, t.Any]], run: compose_decla
     reader = compose_declared.Reader(run)
     for one in created:
         own = [path for path in one["files"] if client_files.is_own(path)]
+        # What stood after the operator's files was the collection's: somebody has stopped using it, and removed its folder.
+        own += [
+            path
+            for path in one["files"][1:]
+            if path.startswith(f"{deployment_topology.PROJECTS_DIR}/") and not os.path.exists(path)
+        ]
         # After ours they only add to a client that the collection describes.
         one["operators_files"] = (
             [] if own[:1] == one["files"][:1] else [path for path in one["files"] if path not in own]
         )
         one["interpolation_files"] = [path for path in one["interpolation_files"] if not client_files.is_own(path)]
-        files = compose_declared.Files(one["project"], one["folder"], tuple(one["operators_files"] or one["files"]))
+        paths = tuple(one["operators_files"] or one["files"])
+        variables = tuple(path for path in one["interpolation_files"] if os.path.exists(path))
+        files = compose_declared.Files(one["project"], one["folder"], paths, variables)
         one.update(env_files=[], own_keys=[], compose_problem="", declared={})
         one["files_gone"] = [path for path in one["operators_files"] if not os.path.exists(path)]
         if not files.paths:

@@ -198,6 +198,8 @@ def set_version(module: AnsibleModule, result: Result, project: Project) -> None
         images = ", ".join(f"{name} with {image or 'no image'}" for name, image in different.items())
         wanted = ", ".join(project.wanted[name] for name in different)
         cure = "Nothing was changed. Set the version there yourself, and run again"
+        if project.ours:
+            cure += ". A variable in wa_client_compose_environment comes before the default in the file"
         raise WaError(subject, f"Compose would still read {images}", wanted, cure)
     if not module.check_mode:
         _write_all(stores, texts, found.texts)

@@ -225,6 +225,17 @@ def _check_neighbours(found: t.Sequence[Client]) -> None:
     for client in found:
         for other in found:
             if other.deployment != client.deployment and other.database == client.database:
+                if not all(any(one["role"] != "web" for one in each.containers) for each in (client, other)):
+                    fact = f"has the database of {other.name}, and one of the two has no Coreapp: they are halves of one client"
+                    client.actions.append(
+                        Action(
+                            (fact,),
+                            (
+                                "Put both into one Compose project, and run adopt.yml again; provision.yml does not fit until then",
+                            ),
+                        )
+                    )
+                    continue
                 running = [
                     each.name for each in (client, other) if any(one["state"] == "running" for one in each.containers)
                 ]

@@ -27,6 +27,11 @@ def applies(containers: t.Sequence[Mapping]) -> bool:
     return all(one["project"] and one["operators_files"] and not one["files_gone"] for one in containers)
 
 
+def newest(containers: t.Sequence[Mapping]) -> Mapping:
+    """Returns the container that was created last: Compose leaves the labels of those that it need not recreate as they are."""
+    return max(containers, key=lambda one: str(one["created"]))
+
+
 def interpolation_files(container: Mapping) -> list[str]:
     """Returns the files with the variables of a container's Compose files, of which `.env` may not exist."""
     default = [os.path.join(container["folder"], ".env")] if container["folder"] else []
@@ -62,6 +67,9 @@ class Interpolation:
     """The variables of Compose files that no file sets: their values as the containers show them, and those not found."""
 
     values: dict[str, str] = field(default_factory=dict, repr=False)
+    defaults: dict[str, str] = field(
+        default_factory=dict, repr=False
+    )  # of these values, those of the files that differ
     unknown: list[str] = field(default_factory=list)
 
 
@@ -93,6 +101,7 @@ def interpolation(containers: t.Iterable[Mapping], texts: t.Mapping[str, str]) -
             if name in shown:
                 if default is None or default["value"] != shown[name][1]:
                     found.values[name] = shown[name][1]
+                    found.defaults.update({name: default["value"]} if default else {})
             elif name not in _ALWAYS and not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
                 missing[name] = None
     found.unknown = [name for name in missing if name not in found.values]
@@ -107,16 +116,16 @@ def variables(
     `containers` are the client's, `sidecars` those beside them in the project, `files` those that were read of the host, with their
     `path` and `text`.
     """
-    first = containers[0]
+    last = newest(containers)
     texts = {one["path"]: one["text"] for one in files if one["text"] is not None}
     given = interpolation(containers, texts)
-    env_files = [path for path in interpolation_files(first) if path in texts]
+    env_files = [path for path in interpolation_files(last) if path in texts]
     enabled = profiles([*containers, *sidecars])
     found: dict[str, t.Any] = {
-        "wa_client_compose_dir": first["folder"],
-        "wa_client_compose_files": first["operators_files"],
+        "wa_client_compose_dir": last["folder"],
+        "wa_client_compose_files": last["operators_files"],
     }
-    if first["interpolation_files"] or (env_files and given.values):
+    if last["interpolation_files"] or (env_files and given.values):
         found["wa_client_compose_env_files"] = env_files
     if enabled:
         found["wa_client_compose_profiles"] = enabled

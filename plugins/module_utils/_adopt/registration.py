@@ -9,6 +9,7 @@ import posixpath
 import shlex
 import typing as t
 
+from ansible_collections.waba.onprem.plugins.module_utils._adopt import compose_files
 from ansible_collections.waba.onprem.plugins.module_utils._adopt.clients import Action, Client
 from ansible_collections.waba.onprem.plugins.module_utils._env import state as env_state
 
@@ -61,13 +62,25 @@ def _move(client: Client, container: t.Mapping[str, t.Any], api: tuple[str, str]
     name, files = container["name"], container["operators_files"] or container["files"]
     copy = posixpath.join(container["folder"] or "/opt", f"{name}-data")
     mount = f"{copy}:{env_state.CONFIG_FOLDER}"
-    yield f"On {client.host}, in a quiet hour: `docker stop {name}`"
-    yield f"On {client.host}: `docker cp --archive {name}:{env_state.CONFIG_FOLDER} {copy}`"
     if container["project"] and files:
         program = "docker-compose" if container["compose_version"].startswith("1.") else "docker compose"
         argv = ["--project-directory", container["folder"], "--project-name", container["project"]]
+        for path in container["interpolation_files"]:
+            argv += ["--env-file", path]
         for file in files:
             argv += ["--file", file]
+        texts = {one["path"]: one["text"] for one in client.survey["files"] if one["text"] is not None}
+        given = compose_files.interpolation([container], texts)
+        names = ", ".join(sorted({*given.values, *given.unknown}))
+        if names:
+            yield f"On {client.host}, set in the shell what no file has, as when the client was started: {names}"
+        config = shlex.join(
+            [*argv, *(["config"] if program == "docker-compose" else ["config", "--images", container["service"]])]
+        )
+        yield f"On {client.host}: go on only if `{program} {config}` shows {container['image']}"
+    yield f"On {client.host}, in a quiet hour: `docker stop {name}`"
+    yield f"On {client.host}: `docker cp --archive {name}:{env_state.CONFIG_FOLDER} {copy}`"
+    if container["project"] and files:
         up = shlex.join([*argv, "up", "--detach", "--no-deps", container["service"]])
         yield f"In {files[-1]}, add to the volumes of the service {container['service']}: `- {mount}`"
         yield f"On {client.host}: `{program} {up}`"

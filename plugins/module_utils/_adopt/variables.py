@@ -200,6 +200,26 @@ def _operators(client: Client, found: Described) -> None:
                 ("Set them in wa_client_compose_environment, as they were when the client was started",),
             )
         )
+    if given.defaults:
+        differ = [
+            name if is_secret(name) else f"{name} ({given.values[name]}, by default {default})"
+            for name, default in given.defaults.items()
+        ]
+        found.actions.append(
+            Action(
+                (
+                    f"`docker compose up` would take the default of a variable that the client was started with: {', '.join(differ)}",
+                ),
+                (f"Set what runs in {variables['wa_client_compose_dir']}/.env, and run adopt.yml again",),
+            )
+        )
+    sets = {one["name"]: ", ".join(one["operators_files"]) for one in client.containers}
+    if len({*sets.values()}) > 1:
+        last = compose_files.newest(client.containers)["name"]
+        started = "; ".join(f"{name} from {files}" for name, files in sets.items())
+        found.notes.append(
+            f"started from different Compose files: {started}; the inventory has those of {last}, which is the newest"
+        )
     for path in (variables["wa_client_compose_dir"], *variables["wa_client_compose_files"]):
         try:
             paths.normalise("wa_client_compose_files", path)
@@ -299,7 +319,7 @@ def _autostart(client: Client, found: Described) -> None:
 
 def _divergence(client: Client, found: Described) -> None:
     """Say where the operator's Compose files describe something else than what runs."""
-    plan = client.survey["plans"].get(client.project, {"changes": [], "problem": ""})
+    plan = client.survey["plans"].get(client.project, {"changes": [], "pending": [], "refusals": [], "problem": ""})
     up = f"`docker compose up` in {client.containers[0]['folder']}"
     problems = [plan["problem"]] if plan["problem"] else []
     problems += [one["compose_problem"] for one in client.containers if client.operators and one["compose_problem"]]
@@ -312,11 +332,22 @@ def _divergence(client: Client, found: Described) -> None:
     if scaled:
         cure = "Set scale of the service in the Compose file to what runs, and run adopt.yml again"
         found.actions.append(Action((f"{up} would remove containers", *scaled), (cure,)))
+    # What provision.yml does at once, with the containers beside the client, too; its own are listed with what is stopped.
+    ours = {one["name"] for one in client.containers}
+    at_once = [
+        line
+        for line in plan["changes"]
+        if line.startswith("create ") or (line.startswith(("start ", "unpause ")) and line.split()[1] not in ours)
+    ]
+    found.changes += [f"{verb}s {rest}" for verb, _space, rest in (line.partition(" ") for line in at_once)]
+    found.upgrade += [f"is refused until you have brought {line} up to date yourself" for line in plan["pending"]]
     correct = "Correct that, and run adopt.yml again"
+    if plan["refusals"]:
+        found.actions.append(Action(("provision.yml and upgrade.yml are refused", *plan["refusals"]), (correct,)))
     found.actions += [Action((f"{up} would fail", text), (correct,)) for text in dict.fromkeys(problems)]
     # `_compose.plan` begins so where the image differs; the collection's own file sets the version that runs.
     others = [line for line in lines if "(runs " in line]
-    found.pending += [line for line in lines if line not in others]
+    found.pending += [line for line in lines if line not in (*others, *at_once)]
     if others:
         found.actions.append(
             Action(
@@ -340,7 +371,7 @@ def _state(client: Client, found: Described, names: t.Mapping[str, str]) -> None
         if not (refused and name.startswith("docker_")):
             found.changes.append(f"installs {name}: {reason}")
     if client.project:
-        theirs = client.containers[0]["operators_files"]
+        theirs = compose_files.newest(client.containers)["operators_files"]
         found.changes.append(
             f"writes {folder}/compose.yml, which sets the version of the client after your Compose files"
             if client.operators

@@ -43,6 +43,7 @@ class Files:
     project: str
     folder: str  # as Compose recorded it; may be empty
     paths: tuple[str, ...]
+    env_files: tuple[str, ...] = ()  # with the variables of the files; none for `.env` of the folder
 
     @classmethod
     def of(cls, labels: t.Mapping[str, str]) -> Files:
@@ -112,7 +113,7 @@ class Reader:
     def _config(
         self, files: Files, sources: t.Sequence[str], *options: str, data: str | None = None
     ) -> dict[str, t.Any]:
-        where = call.options(files.project, files.base, sources, profiles=["*"])
+        where = call.options(files.project, files.base, sources, files.env_files, ["*"])
         command = ["timeout", _TIMEOUT, "docker", "compose", *where, "config", "--format=json", *options]
         try:
             code, output, complaint = self._run(

@@ -108,9 +108,20 @@ def _numbers(version: str) -> list[int]:
 
 
 def compose_files(labels: t.Mapping[str, str]) -> list[str]:
-    """Returns the Compose files of a container; Compose v1 recorded them relative to the project's folder."""
+    """Returns the Compose files of a container. Compose v1 recorded them relative to where it was called, which nothing tells."""
     folder = labels.get(FOLDER_LABEL, "")
-    return [os.path.normpath(os.path.join(folder, path)) for path in labels.get(FILES_LABEL, "").split(",") if path]
+    return [_compose_file(folder, path) for path in labels.get(FILES_LABEL, "").split(",") if path]
+
+
+def _compose_file(folder: str, path: str) -> str:
+    """Returns a recorded path below the project's folder or one above it, or the file of that name in the folder, whichever is there."""
+    above = [folder]
+    while os.path.dirname(above[-1]) not in ("", above[-1]):
+        above.append(os.path.dirname(above[-1]))
+    places = [os.path.normpath(os.path.join(place, path)) for place in above] + [
+        os.path.join(folder, os.path.basename(path))
+    ]
+    return next((place for place in places if os.path.exists(place)), places[0])
 
 
 def health(record: t.Mapping[str, t.Any]) -> str:

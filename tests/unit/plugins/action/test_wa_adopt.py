@@ -248,7 +248,9 @@ LEFT = [
 def test_compose_is_asked_about_services_and_not_about_what_a_migration_or_a_try_has_left() -> None:
     reader, found = Reader(), single()
     found["containers"] = [*LEFT, *found["containers"]]
-    assert reader._plans(found, {}, {}) == {"biz": {"changes": ["recreate biz"], "problem": ""}}
+    assert reader._plans(found, {}, {}) == {
+        "biz": {"changes": ["recreate biz"], "pending": [], "refusals": [], "problem": ""}
+    }
     assert [(one["services"], one["profiles"]) for one in reader.asked] == [(["wacore", "waweb"], [])]
     assert reader._plans(survey(*LEFT), {}, {}) == {}
 

@@ -15,6 +15,7 @@ from ansible_collections.waba.onprem.plugins.module_utils._compose.document impo
 from ansible_collections.waba.onprem.plugins.module_utils._deployment import upgrade_journal
 from ansible_collections.waba.onprem.plugins.module_utils._deployment.lock_file import JournalFile
 from ansible_collections.waba.onprem.plugins.module_utils._host import requirements
+from ansible_collections.waba.onprem.plugins.modules import wa_info
 
 MODULE = "wa_info"
 Run = t.Callable[..., "dict[str, t.Any]"]
@@ -284,3 +285,28 @@ def test_an_env_file_that_is_no_text_does_not_hide_what_compose_says(run_module:
     compose = {"command": command, "environment": {}, "services": []}
     done = run_module(MODULE, {"gather": ["compose_images"], "compose": compose})
     assert done["compose_images"] == {"images": [], "problem": "exit status 1"}
+
+
+def test_what_stood_after_the_operators_files_and_has_gone_was_the_collections(tmp_path: Path) -> None:
+    theirs, variables, calls = tmp_path / "docker-compose.yml", tmp_path / "prod.env", list[list[str]]()
+    for path in (theirs, variables):
+        path.touch()
+
+    def run(command: list[str], **_options: t.Any) -> tuple[int, str, str]:
+        calls.append(command)
+        return 0, '{"services": {}}', ""
+
+    one: dict[str, t.Any] = {
+        "project": "biz",
+        "folder": str(tmp_path),
+        "service": "wacore",
+        "files": [str(theirs), "/opt/waba/has-gone/compose.yml"],
+        "interpolation_files": [str(variables), str(tmp_path / "gone.env")],
+    }
+    wa_info.read_compose_files([one], run)
+    assert (one["operators_files"], one["files_gone"]) == ([str(theirs)], [])
+    files = [word for word in calls[0] if word.startswith(("--file", "--env-file"))]
+    assert files == [f"--env-file={variables}", f"--file={theirs}"]
+    one["files"] = [str(theirs), str(tmp_path / "more.yml")]
+    wa_info.read_compose_files([one], run)
+    assert one["files_gone"] == [str(tmp_path / "more.yml")]

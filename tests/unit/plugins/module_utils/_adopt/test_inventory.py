@@ -165,6 +165,13 @@ def test_two_single_clients_of_one_database_are_told() -> None:
     assert "   - running: h1, h2\n   - To do: Stop one of them" in text(adoption)
 
 
+def test_two_halves_of_one_client_are_told_to_come_together() -> None:
+    report = text(adopt({"h1": survey(container("wacore")), "h2": survey(container("waweb"))}))
+    assert "h2: has the database of h1, and one of the two has no Coreapp: they are halves of one client\n" in report
+    assert "Put both into one Compose project" in report
+    assert "Stop one of them" not in report
+
+
 def test_two_projects_of_one_machine_are_two_names() -> None:
     other = [
         container(name, "biz2", settings={"ports": ["9190:443"]} if name == "waweb" else {})
@@ -531,17 +538,48 @@ def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
         "recreate biz-waweb-1 (its environment changed: TZ)",
         "start biz-wacore-1 (has exited)",
     ]
-    report = text(adopt({"h1": single(plans={"biz": {"changes": changes, "problem": ""}})}))
+
+    def told(*changes: str, problem: str = "", **more: list[str]) -> str:
+        plan = {"changes": [*changes], "pending": [], "refusals": [], "problem": problem, **more}
+        return text(adopt({"h1": single(plans={"biz": plan})}))
+
+    report = told(*changes)
     title = "Restart pending, until upgrade.yml runs or you set wa_client_restart: now (what the Compose files say differs from what"
     assert f"{title} runs):\n\n- {changes[0]}\n\n" in report
     assert changes[1] not in report
     up = "`docker compose up` in /srv/biz would"
     other = "recreate biz-wacore-1 (runs r/coreapp:v2.51.2, expected r/coreapp:v2.53.4)"
-    report = text(adopt({"h1": single(plans={"biz": {"changes": [other], "problem": ""}})}))
+    report = told(other)
     assert f"{up} start something else than what runs\n   - {other}\n   - To do: Set there what runs, and" in report
     assert "Restart pending" not in report
-    broken = text(adopt({"h1": single(plans={"biz": {"changes": [], "problem": "TAG is missing"}})}))
+    broken = told(problem="TAG is missing")
     assert f"{up} fail\n   - TAG is missing\n   - To do: Correct that, and run adopt.yml again\n" in broken
+    # What stands beside the client: started and created at once, and never recreated.
+    report = told("start biz-db-1 (has exited)", "create biz-cache-1 (is missing)")
+    assert "Restart pending" not in report
+    at_once = report.partition("When provision.yml runs")[2]
+    assert "\n- starts biz-db-1 (has exited)\n- creates biz-cache-1 (is missing)\n" in at_once
+    report = told(pending=["biz-db-1 (its environment changed: TZ)"])
+    assert "- is refused until you have brought biz-db-1 (its environment changed: TZ) up to date yourself\n" in report
+    report = told(refusals=["network proxy: not on this host. Create it: docker network create proxy"])
+    assert "provision.yml and upgrade.yml are refused\n   - network proxy: not on this host." in report
+
+
+def test_a_default_that_is_not_what_runs_is_told_and_a_secret_one_by_its_name() -> None:
+    declared = {"environment": {"TZ": "${ZONE:-CET}", "WA_DB_PASSWORD": "${DB_PASSWORD:-Canary-old-1}"}}
+    core = container("wacore", declared=declared, environment={"TZ": "UTC"})
+    report = text(adopt({"h1": survey(core, container("waweb"))}))
+    fact = "`docker compose up` would take the default of a variable that the client was started with: ZONE (UTC, by default CET), DB_PASSWORD"
+    assert f"{fact}\n   - To do: Set what runs in /srv/biz/.env, and run adopt.yml again\n" in report
+    assert "Canary" not in report
+
+
+def test_the_compose_files_of_the_newest_container_count() -> None:
+    both = ["/srv/biz/docker-compose.yml", "/srv/biz/more.yml"]
+    web = container("waweb", files=both, created="2026-04-01T00:00:00.000000000Z")
+    adoption = adopt({"h1": survey(container("wacore"), web)})
+    assert variables(adoption, "h1")["wa_client_compose_files"] == both
+    assert "the inventory has those of biz-waweb-1, which is the newest" in text(adoption)
 
 
 def test_what_was_tried_by_hand_and_has_ended_is_no_client() -> None:

@@ -57,25 +57,43 @@ BACKUP = (
 )
 
 
-def up(program: str) -> str:
-    options = "--project-directory /srv/biz --project-name biz --file /srv/biz/docker-compose.yml"
-    return f"On h1: `{program} {options} up --detach --no-deps wacore`"
+OPTIONS = "--project-directory /srv/biz --project-name biz --file /srv/biz/docker-compose.yml"
 
 
-@pytest.mark.parametrize(("version", "program"), [("2.26.1", "docker compose"), ("1.29.2", "docker-compose")])
-def test_a_container_of_compose_is_created_anew_from_the_operators_own_file(version: str, program: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "program", "config"),
+    [("2.26.1", "docker compose", "config --images wacore"), ("1.29.2", "docker-compose", "config")],
+)
+def test_a_container_of_compose_is_created_anew_from_the_operators_own_file(
+    version: str, program: str, config: str
+) -> None:
     [found] = registration.actions(client(container("wacore", environment=UNSET, compose_version=version)), WEB)
     assert found.steps == (
         "Add wa_api_password and wa_upgrade_backup_password to the vault.yml of the client (ansible-vault edit)",
         BACKUP,
+        f"On h1: go on only if `{program} {OPTIONS} {config}` shows registry.example.com/whatsapp/coreapp:v2.51.2",
         "On h1, in a quiet hour: `docker stop biz-wacore-1`",
         "On h1: `docker cp --archive biz-wacore-1:/usr/local/waent/data /srv/biz/biz-wacore-1-data`",
         "In /srv/biz/docker-compose.yml, add to the volumes of the service wacore: "
         "`- /srv/biz/biz-wacore-1-data:/usr/local/waent/data`",
-        up(program),
+        f"On h1: `{program} {OPTIONS} up --detach --no-deps wacore`",
         HEALTH,
         "Run adopt.yml again: this entry is then gone",
     )
+
+
+def test_a_start_takes_the_files_and_the_variables_that_the_first_one_had() -> None:
+    declared = {"image": "registry.example.com/whatsapp/coreapp:v${V:?}", "labels": {"a": "${A}", "b": "${B}"}}
+    core = container("wacore", environment=UNSET, interpolation_files=["/srv/biz/prod.env"], declared=declared)
+    found = client(core)
+    found.survey["files"].append({"path": "/srv/biz/prod.env", "text": "B=1\n"})
+    [action] = registration.actions(found, WEB)
+    assert action.steps[2] == "On h1, set in the shell what no file has, as when the client was started: A, V"
+    starts = [step for step in action.steps if " up --detach " in step or " config " in step]
+    assert ["--env-file /srv/biz/prod.env --file /srv/biz/docker-compose.yml" in step for step in starts] == [
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 from fake_docker import LAUNCH, FakeDocker
 
 from ansible_collections.waba.onprem.plugins.module_utils._core.errors import WaError
+from ansible_collections.waba.onprem.plugins.module_utils._docker import engine as docker_engine
 from ansible_collections.waba.onprem.plugins.module_utils._docker.engine import (
     Container,
     Docker,
@@ -369,3 +371,20 @@ def test_changes_of_a_layer_leave_out_deleted_paths(engine: FakeDocker, monkeypa
 
 def test_info_of_the_engine(engine: FakeDocker) -> None:
     assert connect(engine).info()["ID"] == "fake-engine"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "found"),
+    [
+        ("docker-compose.yml", "deploy/docker-compose.yml"),
+        ("deploy/docker-compose.yml", "deploy/docker-compose.yml"),  # called in the folder above
+        ("../docker-compose.yml", "deploy/docker-compose.yml"),  # called in a folder below
+        ("gone.yml", "deploy/gone.yml"),
+    ],
+)
+def test_the_files_of_compose_v1_are_found_from_where_it_was_called(tmp_path: Path, recorded: str, found: str) -> None:
+    folder = tmp_path / "deploy"
+    folder.mkdir()
+    (folder / "docker-compose.yml").touch()
+    labels = {docker_engine.FOLDER_LABEL: str(folder), docker_engine.FILES_LABEL: recorded}
+    assert docker_engine.compose_files(labels) == [str(tmp_path / found)]
