@@ -21,7 +21,7 @@ description:
   - Ends without a migration when the run that has begun it does not hold the journal any more, also when its lease is over.
     A migration that runs is waited for, whatever the journal says, and a container that is there already is not started again.
   - Nobody needs to release the lock. It goes with this process's session, and a server gives up a session of a host that
-    has lost its power within half a minute.
+    has lost its power within half a minute, while O(argv) runs not before O(start_timeout) is over.
   - P(waba.onprem.wa_info#module) returns the holder of the migration lock.
 options:
   deployment:
@@ -53,7 +53,8 @@ options:
     type: bool
     default: true
   wait_timeout:
-    description: How long to wait for the lock, in seconds or as text. One that was lost with its session is waited for without end.
+    description:
+      - How long to wait for each holder of the lock, in seconds or as text. One that was lost with its session is waited for without end.
     type: str
     default: 2h
   project:
@@ -151,6 +152,7 @@ migration:
 """
 
 import contextlib
+import math
 import time
 import typing as t
 
@@ -225,6 +227,12 @@ class Lock:
             return ""
         self.held = self.lock.take()
         return "" if self.held else self.lock.holder()[0] or "another session"
+
+    def keep(self, seconds: float) -> None:
+        """Keeps the session for a time in which it cannot be active."""
+        if self.lock is not None and self.held:
+            with contextlib.suppress(DatabaseError):
+                self.lock.keep_alive(math.ceil(seconds))
 
     def release(self) -> None:
         """Ends the session."""
@@ -302,7 +310,8 @@ class Migration:
 
     def _wait_for_permission(self) -> bool:
         """Returns true as soon as the journal allows the migration and the lock is held; false when it is not due any more."""
-        end: float | None = time.monotonic() + parse_duration("wait_timeout", self.params["wait_timeout"])
+        patience = parse_duration("wait_timeout", self.params["wait_timeout"])
+        end: float | None = time.monotonic() + patience
         while True:
             journal = self.file.load()
             if journal is None or not upgrade_journal.is_migration_due(journal, self.run_id, time.time()):
@@ -311,6 +320,10 @@ class Migration:
             if may_start and self._container():
                 return True
             reason = self.lock.hold()
+            if (
+                end is not None and self.lock.holder != self.state["holder"]
+            ):  # the patience is with each holder, not with all of them
+                end = time.monotonic() + patience
             self._note(
                 state="waiting" if reason else "ready",
                 holder=self.lock.holder,
@@ -354,6 +367,7 @@ class Migration:
         self.result.record_change(f"start the migration {self.params['container']}")
         limit = parse_duration("start_timeout", self.params["start_timeout"])
         argv = ["timeout", "-k", "30", f"{limit:g}", *self.params["argv"]]
+        self.lock.keep(limit + 60)
         try:
             code, _out, said = self.result.module.run_command(argv, cwd=self.params["chdir"], handle_exceptions=False)
         except OSError as error:

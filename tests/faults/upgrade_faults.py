@@ -261,13 +261,12 @@ class Lab(observer.Lab):
         if event == "reboot":
             self.reboot()
         elif event == "docker":
-            ran, end = set(self.images()), time.monotonic() + 60
+            ran, end = set(self.client()), time.monotonic() + 60
             self.host(RESTART)
             self.lab("up")
-            while not ran <= set(self.images()) and time.monotonic() < end:
+            while not ran <= set(self.client()) and time.monotonic() < end:
                 time.sleep(0.2)
-            left = {name: one["State"] for name, one in self.containers().items() if one["Config"]["Image"] in ran}
-            left = {name: state for name, state in left.items() if not state["Running"]}
+            left = {name: one["State"] for name, one in self.containers().items() if name in ran - set(self.client())}
             expect("what the engine has not started again", left, {})
         elif event == "database":
             commands.docker("restart", f"walab-{self.name}-{self.database}")
@@ -284,14 +283,17 @@ class Lab(observer.Lab):
         with lab_engine(self.name, self.at) as engine:
             return engine.containers()
 
-    def images(self) -> list[str]:
-        """The images of the containers that run, without one that migrates."""
-        running = {name: one for name, one in self.containers().items() if one["State"]["Running"]}
-        return [one["Config"]["Image"] for name, one in running.items() if "-dbupgrade-" not in name]
+    def client(self) -> dict[str, Record]:
+        """Those that run, without one that migrates."""
+        return {
+            name: one
+            for name, one in self.containers().items()
+            if one["State"]["Running"] and "-dbupgrade-" not in name
+        }
 
     def running(self) -> set[str]:
         """The versions of the client that run."""
-        return {image.rpartition(":v")[2] for image in self.images()}
+        return {one["Config"]["Image"].rpartition(":v")[2] for one in self.client().values()}
 
     def rows(self) -> int:
         told = self.lab("sql", "--db", self.database, "--database", "messageStore", "SELECT COUNT(*) FROM messages")
@@ -567,7 +569,7 @@ def refused_start(lab: Lab, old: str, new: str) -> None:
     """The engine refuses the migration's container: the schema is unchanged, so the old version serves again."""
     print(f"\n### refused start: {old} to {new}", flush=True)
     wanted = {"wa_upgrade_version": new, "wa_version": old}
-    core = next(image for image in lab.images() if "core" in image)
+    core = next(one["Config"]["Image"] for one in lab.client().values() if "core" in one["Config"]["Image"])
     gone = f"docker rmi {core.rpartition(':')[0]}:v{new}"
     told = lab.say("upgrade", **wanted, wa_upgrade_snapshot_command=gone)
     expect_words("first run", told, 2, "migration: could not be started", f"version {old} serves again")

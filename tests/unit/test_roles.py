@@ -14,6 +14,8 @@ import typing as t
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ROLES = sorted(path.parent.parent.name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
@@ -470,3 +472,20 @@ def test_the_task_whose_message_the_demo_shows_exists_once() -> None:
     texts = [path.read_text() for folder in ("roles", "playbooks") for path in ROOT.glob(f"{folder}/**/*.yml")]
     assert sum(text.count(f"- name: {name}\n") for text in texts) == 1
     assert f"- name: {name}\n  ansible.builtin.debug:\n" in (ROOT / "roles/wa_upgrade/tasks/report.yml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("leaders", "set_by", "waves"),
+    [
+        ({"wa_upgrade_leaders": ["h2", "h1"]}, "h2", [2]),
+        ({"wa_upgrade_leaders": ["h2", "h1"]}, "h1", [1, "10%", "100%"]),
+        ({}, "h1", [2]),  # no leader: an upgrade that is not made
+    ],
+)
+def test_waves_may_stand_in_the_inventory(leaders: dict[str, list[str]], set_by: str, waves: list[t.Any]) -> None:
+    """A play has no variables of a group or host: what is templated for it is read from those of a host."""
+    _prepare, upgrade = parsed(ROOT / "playbooks" / "upgrade.yml")
+    hostvars = {name: {"wa_upgrade_waves": [2]} if name == set_by else {} for name in ("h1", "h2")}
+    variables = {"hostvars": hostvars, "groups": {"all": ["h1", "h2"], **leaders}}
+    found = Templar(loader=DataLoader(), variables=variables).template(trust_as_template(upgrade["serial"]))
+    assert found == waves

@@ -73,9 +73,12 @@ class MigrationLock:
         self.session.value("SELECT RELEASE_LOCK(%s)", (_NAME,))
         return False
 
-    def keep_alive(self) -> None:
-        """Keeps the session active. Raises DatabaseError if the session, and with it the lock, is lost."""
-        self.session.value("SELECT 1")
+    def keep_alive(self, seconds: int = _SILENCE) -> None:
+        """Keeps the session for `seconds` without activity. Raises DatabaseError if it, and with it the lock, is lost."""
+        if self.mysql:
+            self.session.rows(f"SET SESSION wait_timeout = {seconds}")
+        else:
+            self.session.value("SELECT 1")
 
     def _mysql_own(self) -> str:
         return f"{_NAME}.{self.own}"

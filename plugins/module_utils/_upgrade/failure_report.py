@@ -39,6 +39,7 @@ class Failure:
     migrations: t.Sequence[t.Mapping[str, t.Any]] | None = None
     migration_container: str = ""
     stopped: bool = False  # whether this run has stopped anything
+    permitted: bool = True  # whether this run has let the migration begin, or that is not known
     served: bool = False  # whether the old version was found serving since the earlier run
     not_back: str = ""  # why the old version does not serve again
     not_started: str = ""  # why some member did not start it
@@ -78,6 +79,11 @@ class Failure:
     def runs_as_before(self) -> bool:
         """Whether the old version was found serving again, and this run has left it so."""
         return self.at == "migrating" and self.served and not self.stopped
+
+    @property
+    def served_until_stopped(self) -> bool:
+        """Whether the old version was found serving after an earlier migration, and this run has stopped it and migrated nothing."""
+        return self.at == "migrating" and self.served and self.stopped and not self.permitted
 
     @property
     def may_go_back(self) -> bool:
@@ -130,7 +136,8 @@ def screen(one: Failure) -> str:
             f"The leader, {one.leader}, does not answer: its client is as it was left, unless the host itself is down."
         )
     lines += _state(one) + _left_over(one)
-    if one.at in ("migrating", "starting", "verifying") and not (one.migration_runs or one.runs_as_before):
+    as_before = one.runs_as_before or one.served_until_stopped
+    if one.at in ("migrating", "starting", "verifying") and not (one.migration_runs or as_before):
         lines += _way_back(one)
     if one.settings_backup:
         lines.append(f"Settings backup: {one.settings_backup} (on the controller)")
@@ -155,6 +162,12 @@ def _state(one: Failure) -> list[str]:
         after = ", after a migration that did not end well" if one.migration else ""
         return [
             f"This run has stopped nothing: version {one.before} runs where it ran{after}.",
+            *one.on,
+        ]
+    if one.served_until_stopped:
+        return [
+            f"This run has begun no migration: version {one.before} served until it was stopped, and nothing is started by itself. "
+            "Where it has to serve until then, start its containers with docker start.",
             *one.on,
         ]
     if not one.migrated:

@@ -155,10 +155,10 @@ def test_the_lock_is_acquired_on_postgresql(taken: bool) -> None:
 
 
 def test_a_lost_session_is_an_error() -> None:
-    server = ScriptedDatabase(MYSQL).on("SELECT 1", [(1,)])
+    server = ScriptedDatabase(MYSQL).on("SET SESSION wait_timeout = 20", [])
     held = lock(server)
     held.keep_alive()
-    server.on("SELECT 1", Refusal("lost", "gone"))
+    server.on("SET SESSION wait_timeout = 20", Refusal("lost", "gone"))
     with pytest.raises(DatabaseError, match="gone"):
         held.keep_alive()
 
