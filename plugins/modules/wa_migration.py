@@ -21,7 +21,7 @@ description:
   - Ends without a migration when the run that has begun it does not hold the journal any more, also when its lease is over.
     A migration that runs is waited for, whatever the journal says, and a container that is there already is not started again.
   - Nobody needs to release the lock. It goes with this process's session, and a server gives up a session of a host that
-    has lost its power within half a minute, while O(argv) runs not before O(start_timeout) is over.
+    has lost its power within half a minute; MySQL and MariaDB do not before O(start_timeout) is over while O(argv) runs.
   - P(waba.onprem.wa_info#module) returns the holder of the migration lock.
 options:
   deployment:
@@ -53,8 +53,7 @@ options:
     type: bool
     default: true
   wait_timeout:
-    description:
-      - How long to wait for each holder of the lock, in seconds or as text. One that was lost with its session is waited for without end.
+    description: How long to wait for the lock, in seconds or as text. One that was lost with its session is waited for without end.
     type: str
     default: 2h
   project:
@@ -310,8 +309,7 @@ class Migration:
 
     def _wait_for_permission(self) -> bool:
         """Returns true as soon as the journal allows the migration and the lock is held; false when it is not due any more."""
-        patience = parse_duration("wait_timeout", self.params["wait_timeout"])
-        end: float | None = time.monotonic() + patience
+        end: float | None = time.monotonic() + parse_duration("wait_timeout", self.params["wait_timeout"])
         while True:
             journal = self.file.load()
             if journal is None or not upgrade_journal.is_migration_due(journal, self.run_id, time.time()):
@@ -320,10 +318,6 @@ class Migration:
             if may_start and self._container():
                 return True
             reason = self.lock.hold()
-            if (
-                end is not None and self.lock.holder != self.state["holder"]
-            ):  # the patience is with each holder, not with all of them
-                end = time.monotonic() + patience
             self._note(
                 state="waiting" if reason else "ready",
                 holder=self.lock.holder,

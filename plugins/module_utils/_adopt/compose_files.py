@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import typing as t
@@ -67,9 +66,7 @@ class Interpolation:
     """The variables of Compose files that no file sets: their values as the containers show them, and those not found."""
 
     values: dict[str, str] = field(default_factory=dict, repr=False)
-    defaults: dict[str, str] = field(
-        default_factory=dict, repr=False
-    )  # of these values, those of the files that differ
+    differ: list[str] = field(default_factory=list)  # names of those for which the files have another default
     unknown: list[str] = field(default_factory=list)
 
 
@@ -93,19 +90,27 @@ def interpolation(containers: t.Iterable[Mapping], texts: t.Mapping[str, str]) -
                 shown[whole["name"] or whole["plain"]] = (str(text), one["environment"][key])
         for name, value in compose_version.values(str(body.get("image") or ""), one["image"]).items():
             shown[name] = (str(body["image"]), value)
-        for variable in compose_version.VARIABLE.finditer(json.dumps(body)):
+        for variable in compose_version.VARIABLE.finditer("\n".join(_texts(body))):
             name = variable["name"] or variable["plain"]
             if name in known:
                 continue
             default = compose_version.DEFAULT.fullmatch(variable["rest"] or "")
             if name in shown:
-                if default is None or default["value"] != shown[name][1]:
+                if default is None or default["value"].replace("$$", "$") != shown[name][1]:
+                    found.differ += [name] if default and name not in found.differ else []
                     found.values[name] = shown[name][1]
-                    found.defaults.update({name: default["value"]} if default else {})
             elif name not in _ALWAYS and not _HAS_OTHERWISE.fullmatch(variable["rest"] or ""):
                 missing[name] = None
     found.unknown = [name for name in missing if name not in found.values]
     return found
+
+
+def _texts(value: t.Any) -> t.Iterator[str]:
+    """Returns the texts in a service's definition, in which Compose replaces variables."""
+    if isinstance(value, str):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(one)
 
 
 def variables(

@@ -200,17 +200,15 @@ def _operators(client: Client, found: Described) -> None:
                 ("Set them in wa_client_compose_environment, as they were when the client was started",),
             )
         )
-    if given.defaults:
-        differ = [
-            name if is_secret(name) else f"{name} ({given.values[name]}, by default {default})"
-            for name, default in given.defaults.items()
-        ]
+    if given.differ:
+        place = (variables.get("wa_client_compose_env_files") or [f"{variables['wa_client_compose_dir']}/.env"])[-1]
         found.actions.append(
             Action(
                 (
-                    f"`docker compose up` would take the default of a variable that the client was started with: {', '.join(differ)}",
+                    "`docker compose up` would take the default of a variable that the client was started with: "
+                    + ", ".join(given.differ),
                 ),
-                (f"Set what runs in {variables['wa_client_compose_dir']}/.env, and run adopt.yml again",),
+                (f"Set what runs in {place}, or correct the default, and run adopt.yml again",),
             )
         )
     sets = {one["name"]: ", ".join(one["operators_files"]) for one in client.containers}
@@ -343,7 +341,12 @@ def _divergence(client: Client, found: Described) -> None:
     found.upgrade += [f"is refused until you have brought {line} up to date yourself" for line in plan["pending"]]
     correct = "Correct that, and run adopt.yml again"
     if plan["refusals"]:
-        found.actions.append(Action(("provision.yml and upgrade.yml are refused", *plan["refusals"]), (correct,)))
+        found.actions.append(
+            Action(
+                ("upgrade.yml is refused, and provision.yml where it has to call Compose", *plan["refusals"]),
+                (correct,),
+            )
+        )
     found.actions += [Action((f"{up} would fail", text), (correct,)) for text in dict.fromkeys(problems)]
     # `_compose.plan` begins so where the image differs; the collection's own file sets the version that runs.
     others = [line for line in lines if "(runs " in line]

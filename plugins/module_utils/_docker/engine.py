@@ -115,6 +115,8 @@ def compose_files(labels: t.Mapping[str, str]) -> list[str]:
 
 def _compose_file(folder: str, path: str) -> str:
     """Returns a recorded path below the project's folder or one above it, or the file of that name in the folder, whichever is there."""
+    if os.path.isabs(path) or "/" not in path:
+        return os.path.normpath(os.path.join(folder, path))
     above = [folder]
     while os.path.dirname(above[-1]) not in ("", above[-1]):
         above.append(os.path.dirname(above[-1]))

@@ -82,8 +82,9 @@ class Failure:
 
     @property
     def served_until_stopped(self) -> bool:
-        """Whether the old version was found serving after an earlier migration, and this run has stopped it and migrated nothing."""
-        return self.at == "migrating" and self.served and self.stopped and not self.permitted
+        """Whether the old version was found started after an earlier migration, and this run has stopped it and migrated nothing."""
+        mine = self.at == "migrating" and self.served and self.stopped and not self.permitted
+        return mine and not self.migration_runs
 
     @property
     def may_go_back(self) -> bool:
@@ -136,8 +137,7 @@ def screen(one: Failure) -> str:
             f"The leader, {one.leader}, does not answer: its client is as it was left, unless the host itself is down."
         )
     lines += _state(one) + _left_over(one)
-    as_before = one.runs_as_before or one.served_until_stopped
-    if one.at in ("migrating", "starting", "verifying") and not (one.migration_runs or as_before):
+    if one.at in ("migrating", "starting", "verifying") and not (one.migration_runs or one.runs_as_before):
         lines += _way_back(one)
     if one.settings_backup:
         lines.append(f"Settings backup: {one.settings_backup} (on the controller)")
@@ -166,8 +166,8 @@ def _state(one: Failure) -> list[str]:
         ]
     if one.served_until_stopped:
         return [
-            f"This run has begun no migration: version {one.before} served until it was stopped, and nothing is started by itself. "
-            "Where it has to serve until then, start its containers with docker start.",
+            f"This run has begun no migration, and has stopped version {one.before}, which was started since the last one; nothing is "
+            "started by itself. If it served, it does so again after docker start.",
             *one.on,
         ]
     if not one.migrated:
@@ -314,8 +314,9 @@ def _way_back(one: Failure) -> list[str]:
             "The new version may have been connected: a restore loses what came and went since, and sets its "
             "encryption state back. Rather go on."
         )
+    only = "Another" if one.served_until_stopped else "The only"
     lines.append(
-        "The only way back is a restore of the database as it was after the stop, with the client taken down everywhere:"
+        f"{only} way back is a restore of the database as it was after the stop, with the client taken down everywhere:"
     )
     lines += [f"  {_take_down(member, one)}   (on {member['host']})" for member in one.members]
     lines += [

@@ -436,18 +436,6 @@ def test_the_time_for_the_lock_is_limited_and_its_holder_named(host: Host) -> No
     assert (host.journal()["migration"]["state"], host.journal()["migration"]["holder"]) == ("failed", "session 7")
 
 
-def test_the_time_for_the_lock_is_that_of_each_holder(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(range(10_000))
-    monkeypatch.setattr(wa_migration.time, "monotonic", lambda: float(next(clock)))
-    host.events = [
-        *([lambda: "session 7"] * 5),
-        *([lambda: "session 8"] * 5),
-        host.permit,
-        lambda: host.container("exited"),
-    ]
-    assert host.migrate(wait_timeout="8s")["migration"]["exit_code"] == 0
-
-
 def test_the_lock_is_kept_while_the_migration_is_started(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[tuple[float, int]] = []
     monkeypatch.setattr(wa_migration.Lock, "keep", lambda _lock, seconds: kept.append((seconds, len(host.commands))))

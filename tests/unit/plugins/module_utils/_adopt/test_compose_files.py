@@ -33,6 +33,7 @@ def core(declared: dict[str, t.Any], **environment: str) -> dict[str, t.Any]:
         ({"image": "${REGISTRY}/coreapp:v${V}"}, {}, "", {"V": "2.51.2"}, ["REGISTRY"]),
         ({"environment": {"TZ": "${ZONE}"}}, {"TZ": "UTC"}, "", {"ZONE": "UTC"}, []),
         ({"environment": {"TZ": "${ZONE:-UTC}"}}, {"TZ": "UTC"}, "", {}, []),
+        ({"environment": {"A": '${X:-a$$b"ü}'}}, {"A": 'a$b"ü'}, "", {}, []),
         ({"environment": {"TZ": "${ZONE}/x"}}, {"TZ": "UTC/x"}, "", {}, ["ZONE"]),
         ({"environment": {"TZ": "${ZONE:-UTC}/x"}}, {"TZ": "UTC/x"}, "", {}, []),
         ({"environment": {"TZ": "$${ZONE}"}}, {"TZ": "${ZONE}"}, "", {}, []),

@@ -562,15 +562,23 @@ def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
     report = told(pending=["biz-db-1 (its environment changed: TZ)"])
     assert "- is refused until you have brought biz-db-1 (its environment changed: TZ) up to date yourself\n" in report
     report = told(refusals=["network proxy: not on this host. Create it: docker network create proxy"])
-    assert "provision.yml and upgrade.yml are refused\n   - network proxy: not on this host." in report
+    assert (
+        "upgrade.yml is refused, and provision.yml where it has to call Compose\n   - network proxy: not on this host."
+        in report
+    )
 
 
-def test_a_default_that_is_not_what_runs_is_told_and_a_secret_one_by_its_name() -> None:
+def test_a_default_that_is_not_what_runs_is_told_by_its_name() -> None:
     declared = {"environment": {"TZ": "${ZONE:-CET}", "WA_DB_PASSWORD": "${DB_PASSWORD:-Canary-old-1}"}}
     core = container("wacore", declared=declared, environment={"TZ": "UTC"})
     report = text(adopt({"h1": survey(core, container("waweb"))}))
-    fact = "`docker compose up` would take the default of a variable that the client was started with: ZONE (UTC, by default CET), DB_PASSWORD"
-    assert f"{fact}\n   - To do: Set what runs in /srv/biz/.env, and run adopt.yml again\n" in report
+    fact = (
+        "`docker compose up` would take the default of a variable that the client was started with: ZONE, DB_PASSWORD"
+    )
+    assert (
+        f"{fact}\n   - To do: Set what runs in /srv/biz/.env, or correct the default, and run adopt.yml again\n"
+        in report
+    )
     assert "Canary" not in report
 
 

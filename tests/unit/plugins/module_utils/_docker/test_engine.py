@@ -380,6 +380,7 @@ def test_info_of_the_engine(engine: FakeDocker) -> None:
         ("deploy/docker-compose.yml", "deploy/docker-compose.yml"),  # called in the folder above
         ("../docker-compose.yml", "deploy/docker-compose.yml"),  # called in a folder below
         ("gone.yml", "deploy/gone.yml"),
+        ("/opt/waba/biz/docker-compose.yml", "/opt/waba/biz/docker-compose.yml"),
     ],
 )
 def test_the_files_of_compose_v1_are_found_from_where_it_was_called(tmp_path: Path, recorded: str, found: str) -> None:
