@@ -110,7 +110,7 @@ def test_the_inventory_has_how_the_client_was_started(case: Case) -> None:
     if "env_files" in layout.adopted:
         expected["env_files"] = [operator.text(path) for path in layout.adopted["env_files"]]
     assert case.adopted.compose_variables() == expected
-    assert case.adopted.plans == {operator.project: {"changes": [], "problem": ""}}
+    assert case.adopted.plans == {operator.project: {"changes": [], "pending": [], "refusals": [], "problem": ""}}
     assert "Compose files use" not in case.adopted.report
     assert "would fail" not in case.adopted.report
 
