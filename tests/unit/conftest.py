@@ -1,7 +1,7 @@
 # Copyright: waba.onprem contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fixtures of the unit tests: a fake Docker Engine, modules run in this process, and the number of generated examples."""
+"""Fixtures of the unit tests: a fake Docker Engine, a fake Compose, modules run in this process, and the number of generated examples."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
+from fake_compose import FakeCompose
 from fake_docker import FakeDocker
 from hypothesis import HealthCheck, settings
 
@@ -29,6 +31,17 @@ def engine(tmp_path: Path) -> t.Iterator[FakeDocker]:
     """A running fake Docker Engine."""
     with FakeDocker(tmp_path) as fake:
         yield fake
+
+
+@pytest.fixture
+def compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCompose:
+    """Compose as modules call it. No registry login is configured."""
+    found = FakeCompose()
+    monkeypatch.setattr(
+        AnsibleModule, "run_command", lambda _module, *arguments, **options: found(*arguments, **options)
+    )
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    return found
 
 
 @pytest.fixture

@@ -231,7 +231,7 @@ def _check_neighbours(found: t.Sequence[Client]) -> None:
                         Action(
                             (fact,),
                             (
-                                "Put both into one Compose project, and run adopt.yml again; provision.yml does not fit until then",
+                                "Put both into one Compose project, and run adopt.yml again; do not run provision.yml before",
                             ),
                         )
                     )

@@ -108,7 +108,7 @@ def _numbers(version: str) -> list[int]:
 
 
 def compose_files(labels: t.Mapping[str, str]) -> list[str]:
-    """Returns the Compose files of a container. Compose v1 recorded them relative to where it was called, which nothing tells."""
+    """Returns the Compose files of a container. Compose v1 recorded them relative to the folder where it was called, and not that folder."""
     folder = labels.get(FOLDER_LABEL, "")
     return [_compose_file(folder, path) for path in labels.get(FILES_LABEL, "").split(",") if path]
 

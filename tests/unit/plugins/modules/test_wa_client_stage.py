@@ -11,7 +11,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
 from fake_compose import FakeCompose
 from fake_docker import FakeDocker
 
@@ -24,16 +23,6 @@ SECRET = "Canary-82-Pw"
 ENVIRONMENT = {"WA_DB_ENGINE": "MYSQL", "WA_DB_HOSTNAME": "db", "WA_CONFIG_ON_DB": "1", "WA_DB_PASSWORD": SECRET}
 TEXT = f"{HEADER}\nservices: {{}}\n"
 Run = t.Callable[..., "dict[str, t.Any]"]
-
-
-@pytest.fixture
-def compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCompose:
-    found = FakeCompose()
-    monkeypatch.setattr(
-        AnsibleModule, "run_command", lambda _module, *arguments, **options: found(*arguments, **options)
-    )
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    return found
 
 
 @pytest.fixture

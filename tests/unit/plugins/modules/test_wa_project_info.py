@@ -30,16 +30,6 @@ Run = t.Callable[..., "dict[str, t.Any]"]
 
 
 @pytest.fixture
-def compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCompose:
-    found = FakeCompose()
-    monkeypatch.setattr(
-        AnsibleModule, "run_command", lambda _module, *arguments, **options: found(*arguments, **options)
-    )
-    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    return found
-
-
-@pytest.fixture
 def info(run_module: Run, engine: FakeDocker, compose: FakeCompose, tmp_path: Path) -> Run:
     """Runs the module on project `wa-a` with these services. Asserts that check mode returns the same and nothing changes."""
 

@@ -539,29 +539,29 @@ def test_what_compose_up_would_do_in_the_operators_folder_is_told() -> None:
         "start biz-wacore-1 (has exited)",
     ]
 
-    def told(*changes: str, problem: str = "", **more: list[str]) -> str:
+    def report_on(*changes: str, problem: str = "", **more: list[str]) -> str:
         plan = {"changes": [*changes], "pending": [], "refusals": [], "problem": problem, **more}
         return text(adopt({"h1": single(plans={"biz": plan})}))
 
-    report = told(*changes)
+    report = report_on(*changes)
     title = "Restart pending, until upgrade.yml runs or you set wa_client_restart: now (what the Compose files say differs from what"
     assert f"{title} runs):\n\n- {changes[0]}\n\n" in report
     assert changes[1] not in report
     up = "`docker compose up` in /srv/biz would"
     other = "recreate biz-wacore-1 (runs r/coreapp:v2.51.2, expected r/coreapp:v2.53.4)"
-    report = told(other)
+    report = report_on(other)
     assert f"{up} start something else than what runs\n   - {other}\n   - To do: Set there what runs, and" in report
     assert "Restart pending" not in report
-    broken = told(problem="TAG is missing")
+    broken = report_on(problem="TAG is missing")
     assert f"{up} fail\n   - TAG is missing\n   - To do: Correct that, and run adopt.yml again\n" in broken
     # What stands beside the client: started and created at once, and never recreated.
-    report = told("start biz-db-1 (has exited)", "create biz-cache-1 (is missing)")
+    report = report_on("start biz-db-1 (has exited)", "create biz-cache-1 (is missing)")
     assert "Restart pending" not in report
     at_once = report.partition("When provision.yml runs")[2]
     assert "\n- starts biz-db-1 (has exited)\n- creates biz-cache-1 (is missing)\n" in at_once
-    report = told(pending=["biz-db-1 (its environment changed: TZ)"])
+    report = report_on(pending=["biz-db-1 (its environment changed: TZ)"])
     assert "- is refused until you have brought biz-db-1 (its environment changed: TZ) up to date yourself\n" in report
-    report = told(refusals=["network proxy: not on this host. Create it: docker network create proxy"])
+    report = report_on(refusals=["network proxy: not on this host. Create it: docker network create proxy"])
     assert (
         "upgrade.yml is refused, and provision.yml where it has to call Compose\n   - network proxy: not on this host."
         in report
